@@ -1,0 +1,314 @@
+//! The hot path, top to bottom: one snapshot, one INVITE, one decision.
+//!
+//! Nothing here opens a socket, waits, or panics; accept and reject allocate nothing. The steps are
+//! those of the list in the crate's documentation, in its order.
+
+mod clock;
+mod explain;
+mod judge;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+use self::clock::Clock;
+pub use self::explain::{Explanation, Step};
+use self::explain::{NoTrace, Steps, Trace};
+use self::judge::{Judge, Verdict};
+use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
+use crate::digest::{
+    Binding, GuessLimiter, NonceIssuer, RepeatTable, ReplayTable, challenge_values,
+};
+use crate::invite::Invite;
+use crate::model::{AccountStatus, Commit, Policy, WrongAnswer};
+use crate::snapshot::{ApplyError, Snapshot, SnapshotCell, TargetEntry};
+use crate::uri::{Host, Scheme, SipUri, UriError};
+
+/// Decides INVITEs against the snapshot in force. One for each process, shared by all threads.
+///
+/// It owns what must outlive a snapshot: the key of its nonces, what was used of them, and who
+/// guessed how often. None of these is ever copied. A nonce is good only at the `Authorizer` that
+/// issued it, so a fleet sends the retry where the challenge came from (by source address or
+/// Call-ID, not round robin), and a program that forks makes it after the fork.
+pub struct Authorizer {
+    snapshot: SnapshotCell,
+    clock: Clock,
+    state: State,
+}
+
+/// What must outlive a snapshot.
+pub(crate) struct State {
+    pub(crate) nonces: NonceIssuer,
+    pub(crate) replay: ReplayTable,
+    /// Requests accepted over UDP, to know their retransmissions.
+    pub(crate) accepted: RepeatTable,
+    /// Requests refused over UDP for a wrong digest, so that a retransmission counts once.
+    pub(crate) refused: RepeatTable,
+    pub(crate) guesses: GuessLimiter,
+    /// The key of request fingerprints.
+    pub(crate) fingerprint_key: [u8; 16],
+    /// Stands in for the hash of a user that cannot be verified.
+    pub(crate) decoy: [u8; 32],
+    pub(crate) counters: Counters,
+}
+
+/// What the [`Authorizer`] counts on its way, for metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) foreign_nonces: AtomicU64,
+}
+
+/// How much an [`Authorizer`] remembers. All memory is taken when it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Nonces whose use is remembered. Default 131,072. A table too small for the calls that come
+    /// within a nonce's lifetime shortens lifetimes; it never lets a replay pass.
+    pub nonces: usize,
+    /// Accepted requests whose retransmissions are recognised for 32 s. Default 65,536. One that is
+    /// forgotten costs its sender another challenge.
+    pub repeats: usize,
+    /// Sources and (name, source) pairs whose wrong attempts are counted. Default 65,536.
+    pub guesses: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { nonces: 131_072, repeats: 65_536, guesses: 65_536 }
+    }
+}
+
+/// The operating system gave no random bytes, so no key could be made.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no random bytes from the operating system: {0}")]
+pub struct SeedError(getrandom::Error);
+
+impl Authorizer {
+    /// An authorizer with a random key from the operating system, the default [`Capacity`], and its
+    /// clock starting now.
+    ///
+    /// # Errors
+    ///
+    /// [`SeedError`] if the operating system has no random bytes.
+    pub fn new(snapshot: Snapshot) -> Result<Self, SeedError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(SeedError)?;
+        Ok(Self::from_seed(snapshot, Capacity::default(), &seed, Instant::now()))
+    }
+
+    /// An authorizer whose keys are derived from `seed`, which must be random, secret, and never
+    /// used for another authorizer: two with one seed take each other's nonces, and a captured
+    /// request would be accepted by both. `now` is the start of its clock.
+    #[must_use]
+    pub fn from_seed(
+        snapshot: Snapshot,
+        capacity: Capacity,
+        seed: &[u8; 32],
+        now: Instant,
+    ) -> Self {
+        let key = |purpose: &str| {
+            let hash: [u8; 32] =
+                Sha256::new_with_prefix(seed).chain_update(purpose).finalize().into();
+            hash
+        };
+        let short_key = |purpose: &str| {
+            let mut short = [0; 16];
+            short.iter_mut().zip(key(purpose)).for_each(|(byte, from)| *byte = from);
+            short
+        };
+        Self {
+            snapshot: SnapshotCell::new(snapshot),
+            clock: Clock::starting_at(now),
+            state: State {
+                nonces: NonceIssuer::new(short_key("nonce")),
+                replay: ReplayTable::new(capacity.nonces, &short_key("replay")),
+                accepted: RepeatTable::new(capacity.repeats),
+                refused: RepeatTable::new(capacity.repeats),
+                guesses: GuessLimiter::new(capacity.guesses, &short_key("guess")),
+                fingerprint_key: short_key("fingerprint"),
+                decoy: key("decoy"),
+                counters: Counters::default(),
+            },
+        }
+    }
+
+    /// Decides one INVITE at the time `now`, which is the caller's: a time earlier than one already
+    /// seen counts as that one, so a clock that steps back brings no used nonce to life.
+    pub fn authorize(&self, invite: &Invite<'_>, now: Instant) -> Decision {
+        let snapshot = self.snapshot.load();
+        self.decide(&snapshot, invite, self.clock.advance(now), &mut NoTrace)
+    }
+
+    /// As [`Self::authorize`], at the present time.
+    pub fn authorize_now(&self, invite: &Invite<'_>) -> Decision {
+        self.authorize(invite, Instant::now())
+    }
+
+    /// Decides as [`Self::authorize`] would and tells each step on the way. Nothing is used up or
+    /// counted: no nonce, no guess. Allocates; not for the hot path.
+    pub fn explain(&self, invite: &Invite<'_>, now: Instant) -> Explanation {
+        let snapshot = self.snapshot.load();
+        let mut steps = Steps::default();
+        let decision = self.decide(&snapshot, invite, self.clock.read(now), &mut steps);
+        Explanation { steps: steps.into_vec(), decision }
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts another snapshot in force, whole. Decisions already begun end with the old one.
+    pub fn replace(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        let replaced = self.snapshot.update(|_| Ok::<_, std::convert::Infallible>(snapshot));
+        replaced.unwrap_or_else(|never| match never {})
+    }
+
+    /// Puts the snapshot that `commit` makes of the one in force in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`]; the old snapshot then stays in force.
+    pub fn apply(&self, commit: &Commit) -> Result<Arc<Snapshot>, ApplyError> {
+        self.snapshot.update(|snapshot| snapshot.apply(commit))
+    }
+
+    /// How many credentials came with a nonce that this authorizer did not issue for their source
+    /// and host. It grows fast where retries do not reach the authorizer that challenged.
+    #[must_use]
+    pub fn foreign_nonces(&self) -> u64 {
+        self.state.counters.foreign_nonces.load(Ordering::Relaxed)
+    }
+
+    /// How many nonces are remembered as used, and how many fit. Walks the whole table; for metrics.
+    #[must_use]
+    pub fn remembered_nonces(&self) -> (usize, usize) {
+        (self.state.replay.len(), self.state.replay.capacity())
+    }
+
+    fn decide<T: Trace>(
+        &self,
+        snapshot: &Snapshot,
+        invite: &Invite<'_>,
+        now_ms: u64,
+        trace: &mut T,
+    ) -> Decision {
+        let unnamed = |reason| Decision::Reject(Reject { target: None, reason });
+
+        let uri = match SipUri::parse(invite.request_uri()) {
+            Ok(uri) => uri,
+            Err(UriError::UnsupportedScheme) => return unnamed(Reason::UnsupportedScheme),
+            Err(_) => return unnamed(Reason::BadRequestUri),
+        };
+        let Ok(host) = Host::parse(uri.host) else { return unnamed(Reason::BadRequestUri) };
+        let Some(entry) = snapshot.named_entry(host.as_str()) else {
+            trace.step(|| Step::UnknownHost { host: host.as_str().to_owned() });
+            return unnamed(Reason::UnknownHost);
+        };
+        trace.step(|| Step::Named {
+            host: host.as_str().to_owned(),
+            target: entry.target,
+            account: entry.account,
+        });
+        let reject = |reason| Decision::Reject(Reject { target: Some(entry.target), reason });
+
+        let status = snapshot.account_status(entry.account);
+        trace.step(|| Step::Account { account: entry.account, status });
+        if status != Some(AccountStatus::Active) {
+            return reject(Reason::AccountInactive);
+        }
+        let needs_tls = entry.secure || uri.scheme == Scheme::Sips;
+        if needs_tls {
+            trace.step(|| Step::NeedsTls { transport: invite.transport() });
+        }
+        if needs_tls && !invite.transport().is_secure() {
+            return reject(Reason::NotSecure);
+        }
+        if entry.access_lists.is_empty() && entry.credential_lists.is_empty() {
+            trace.step(|| Step::NothingMapped);
+            return reject(Reason::NothingMapped);
+        }
+
+        let mut accept = Accept {
+            account: entry.account,
+            target: entry.target,
+            address: None,
+            credential: None,
+            repeat: false,
+        };
+        if !entry.access_lists.is_empty() {
+            accept.address = match_address(snapshot, entry, invite, trace);
+            if accept.address.is_none() {
+                return reject(Reason::AddressNotListed);
+            }
+        }
+        if entry.credential_lists.is_empty() {
+            return Decision::Accept(accept);
+        }
+
+        // a target with a credential list always has a realm; without one nobody could answer
+        let Some(realm) = &entry.realm else { return reject(Reason::NothingMapped) };
+        let policy = entry.policy.as_deref().unwrap_or(&Policy::DEFAULT);
+        let binding = Binding {
+            host: host.as_str(),
+            realm: realm.as_str(),
+            offer: TargetEntry::offer_code(policy),
+            source: policy.bind_source.then(|| invite.source().ip().to_canonical()),
+        };
+        let judge = Judge {
+            state: &self.state,
+            snapshot,
+            entry,
+            policy,
+            realm,
+            binding: &binding,
+            request_uri: &uri,
+            invite,
+            now_ms,
+        };
+        let challenge = |stale| {
+            let nonce = self.state.nonces.issue(now_ms, &binding);
+            Decision::Challenge(Challenge {
+                target: entry.target,
+                kind: policy.challenge,
+                values: challenge_values(policy, realm, &nonce, stale),
+                stale,
+            })
+        };
+        match judge.judge(trace) {
+            Verdict::Proved(proved) => {
+                accept.credential = Some(proved.into_match());
+                accept.repeat = proved.is_repeat();
+                Decision::Accept(accept)
+            }
+            Verdict::NoCredentials => challenge(false),
+            Verdict::Stale => challenge(true),
+            Verdict::Wrong(reason) => match policy.wrong_answer {
+                WrongAnswer::Reject => reject(reason),
+                WrongAnswer::Challenge => challenge(false),
+            },
+            Verdict::Refused(reason) => reject(reason),
+        }
+    }
+}
+
+/// The entry that admits the source, in the first mapped list that has one.
+fn match_address<T: Trace>(
+    snapshot: &Snapshot,
+    entry: &TargetEntry,
+    invite: &Invite<'_>,
+    trace: &mut T,
+) -> Option<AddressMatch> {
+    let source = invite.source().ip();
+    entry.access_lists.iter().find_map(|list| {
+        let found = snapshot.admits(*list, source);
+        trace.step(|| Step::AccessList {
+            list: *list,
+            source,
+            entry: found.and_then(|sid| Some((sid, snapshot.prefix(*list, sid)?))),
+        });
+        found.map(|address| AddressMatch { list: *list, address })
+    })
+}

@@ -1,0 +1,415 @@
+//! Judging the credentials headers of an INVITE: each alone, the best outcome wins.
+
+use std::hash::Hasher;
+use std::sync::atomic::Ordering;
+
+use arrayvec::{ArrayString, ArrayVec};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::State;
+use super::explain::{HeaderStep, Step, Trace};
+use crate::decision::{CredentialMatch, Reason, UsedHeader};
+use crate::digest::{
+    Admission, Algorithm, Binding, Credentials, Freshness, GuessKey, GuessRate, Ha2, Insertion,
+    Nonce, Parsed, Username, decoy, parse,
+};
+use crate::invite::Invite;
+use crate::model::{Policy, Realm, Target, UriCheck};
+use crate::sid::CredentialListSid;
+use crate::snapshot::{CredentialEntry, Snapshot, TargetEntry};
+use crate::uri::{Host, SipUri, name_addr};
+
+/// How many headers for our realm are judged; a client that answers every challenge sends one for
+/// each algorithm.
+const MAX_HEADERS: usize = 8;
+
+/// One INVITE at a target that has credential lists, and all that it is judged by.
+pub(super) struct Judge<'s, 'i> {
+    pub(super) state: &'s State,
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) entry: &'s TargetEntry,
+    pub(super) policy: &'s Policy,
+    pub(super) realm: &'s Realm,
+    pub(super) binding: &'s Binding<'s>,
+    pub(super) request_uri: &'s SipUri<'s>,
+    pub(super) invite: &'s Invite<'i>,
+    pub(super) now_ms: u64,
+}
+
+/// What the credentials headers come to.
+pub(super) enum Verdict<'s> {
+    /// A user proved to know the password, with a nonce and a count that were never used.
+    Proved(Proved<'s>),
+    /// No header is for our realm.
+    NoCredentials,
+    /// To be tried again with a new nonce.
+    Stale,
+    /// Answered as the policy has it for wrong credentials.
+    Wrong(Reason),
+    /// Answered with the reason whatever the policy.
+    Refused(Reason),
+}
+
+/// The proof that leads to an accept where credential lists are mapped. Its fields are private and
+/// only [`Judge::admit`] makes one, after the digest has been verified and its nonce admitted.
+#[derive(Clone, Copy)]
+pub(super) struct Proved<'s> {
+    list: CredentialListSid,
+    credential: &'s CredentialEntry,
+    header: UsedHeader,
+    repeat: bool,
+}
+
+impl Proved<'_> {
+    pub(super) fn into_match(self) -> CredentialMatch {
+        CredentialMatch {
+            list: self.list,
+            credential: self.credential.sid,
+            // a user name is never longer than the buffer
+            username: ArrayString::from(self.credential.username.as_str()).unwrap_or_default(),
+            header: self.header,
+        }
+    }
+
+    pub(super) fn is_repeat(&self) -> bool {
+        self.repeat
+    }
+}
+
+/// A header for our realm that can be judged.
+struct Candidate<'i> {
+    header: UsedHeader,
+    credentials: Credentials<'i>,
+}
+
+/// A user whose digest was right.
+struct Verified<'s> {
+    list: CredentialListSid,
+    credential: &'s CredentialEntry,
+}
+
+/// The counters that a wrong digest goes to.
+struct Budget {
+    key: GuessKey,
+    rate: GuessRate,
+    by_name: Option<(GuessKey, GuessRate)>,
+}
+
+impl<'s, 'i> Judge<'s, 'i> {
+    pub(super) fn judge<T: Trace>(&self, trace: &mut T) -> Verdict<'s> {
+        let candidates = match self.candidates(trace) {
+            Ok(candidates) => candidates,
+            Err(reason) => {
+                // counted by source only: nobody was looked up yet
+                if T::COMMITS {
+                    let key = self.state.guesses.source_key(self.invite.source().ip());
+                    self.state.guesses.record(key, self.policy.guesses.source, self.now_ms);
+                }
+                return Verdict::Refused(reason);
+            }
+        };
+        let mut best = Verdict::NoCredentials;
+        for candidate in &candidates {
+            let verdict = self.judge_one(candidate, trace);
+            match (&verdict, &best) {
+                (Verdict::Proved(proved), _) => return self.check_from(*proved, trace),
+                (Verdict::Stale, _) | (_, Verdict::NoCredentials) => best = verdict,
+                _ => {}
+            }
+        }
+        best
+    }
+
+    /// All headers for our realm, or why they cannot be judged. No user is looked up here, so what
+    /// is refused tells nothing about users.
+    fn candidates<T: Trace>(
+        &self,
+        trace: &mut T,
+    ) -> Result<ArrayVec<Candidate<'i>, MAX_HEADERS>, Reason> {
+        let mut candidates = ArrayVec::new();
+        if self.invite.has_too_many_credentials() {
+            return Err(Reason::TooManyCredentials);
+        }
+        for (index, (field, value)) in self.invite.credentials().iter().enumerate() {
+            let header = UsedHeader { field: *field, index };
+            let credentials = match parse(value, self.realm.as_str()) {
+                Parsed::Ignored => {
+                    trace.step(|| Step::Header(header, HeaderStep::OtherRealm));
+                    continue;
+                }
+                Parsed::Empty => {
+                    trace.step(|| Step::Header(header, HeaderStep::Empty));
+                    continue;
+                }
+                Parsed::Malformed(kind) => {
+                    trace.step(|| Step::Header(header, HeaderStep::Malformed(kind)));
+                    return Err(Reason::MalformedCredentials(kind));
+                }
+                Parsed::Credentials(credentials) => credentials,
+            };
+            trace.step(|| Step::Header(header, HeaderStep::read(&credentials)));
+            if credentials.qop.is_none() && !self.admits_without_qop(&credentials) {
+                return Err(Reason::QopMissing);
+            }
+            if !self.uri_matches(credentials.uri) {
+                return Err(Reason::UriMismatch);
+            }
+            candidates
+                .try_push(Candidate { header, credentials })
+                .map_err(|_| Reason::TooManyCredentials)?;
+        }
+        Ok(candidates)
+    }
+
+    fn admits_without_qop(&self, credentials: &Credentials<'_>) -> bool {
+        self.policy.allow_rfc2069 && credentials.algorithm == Algorithm::Md5
+    }
+
+    /// Whether the digest-uri matches the Request-URI as the policy asks (RFC 7616 §3.4.6).
+    fn uri_matches(&self, digest_uri: &[u8]) -> bool {
+        if self.policy.uri_check == UriCheck::Off {
+            return true;
+        }
+        let Ok(text) = std::str::from_utf8(digest_uri) else { return false };
+        let Ok(uri) = SipUri::parse(text) else { return false };
+        let same_host =
+            || Host::parse(uri.host).is_ok_and(|host| host.as_str() == self.binding.host);
+        match self.policy.uri_check {
+            UriCheck::Off => true,
+            UriCheck::SameHost => same_host(),
+            UriCheck::SameUserAndHost => same_host() && uri.same_user(self.request_uri),
+            UriCheck::Equivalent => uri.equivalent(self.request_uri),
+        }
+    }
+
+    fn judge_one<T: Trace>(&self, candidate: &Candidate<'i>, trace: &mut T) -> Verdict<'s> {
+        let Candidate { header, credentials } = candidate;
+        let freshness = self.state.nonces.open(
+            credentials.nonce,
+            self.now_ms,
+            self.policy.nonce_lifetime,
+            self.binding,
+        );
+        trace.step(|| Step::Header(*header, HeaderStep::Nonce(freshness.into())));
+        if T::COMMITS && freshness == Freshness::Foreign {
+            self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
+        }
+        let fingerprint = self.fingerprint(credentials);
+        let budget = self.budget(freshness, &credentials.username);
+
+        // a copy of what was accepted is no guess, and must not be held up by others' guesses
+        let repeats = fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
+        if !repeats && self.is_over(&budget) {
+            trace.step(|| Step::Header(*header, HeaderStep::TooManyGuesses));
+            return match freshness {
+                Freshness::Live(_) => Verdict::Wrong(Reason::TooManyGuesses),
+                _ => Verdict::Stale,
+            };
+        }
+        let Some(verified) = self.verify(*header, credentials, trace) else {
+            self.count_wrong::<T>(&budget, fingerprint);
+            return Verdict::Wrong(Reason::WrongCredentials);
+        };
+        let verdict = self.admit::<T>(*header, credentials, freshness, fingerprint, &verified);
+        trace.step(|| {
+            let fresh = matches!(verdict, Verdict::Proved(_));
+            Step::Header(*header, HeaderStep::Admitted { fresh })
+        });
+        verdict
+    }
+
+    /// Looks the user up in each mapped list and verifies the response. Each list costs the same,
+    /// whether the user is in it or not, so that time does not tell who exists.
+    fn verify<T: Trace>(
+        &self,
+        header: UsedHeader,
+        credentials: &Credentials<'_>,
+        trace: &mut T,
+    ) -> Option<Verified<'s>> {
+        let algorithm = credentials.algorithm;
+        let offered = self.policy.algorithms.contains(algorithm)
+            && credentials.qop.is_none_or(|fields| self.policy.qop.contains(fields.qop));
+        if !offered {
+            trace.step(|| Step::Header(header, HeaderStep::NotOffered));
+            return None;
+        }
+        let ha2 = Ha2::new(credentials, self.invite.body());
+        for sid in &self.entry.credential_lists {
+            let found = self.find(*sid, credentials);
+            let known = found.filter(|credential| !credential.disabled);
+            let ha1 = known.and_then(|credential| credential.ha1.get(algorithm.hash_function()));
+            let right = ha2.verify(ha1.unwrap_or_else(|| decoy(algorithm, &self.state.decoy)));
+            trace.step(|| {
+                let step = HeaderStep::list(*sid, found, algorithm, ha1.is_some() && right);
+                Step::Header(header, step)
+            });
+            if let (Some(credential), Some(_), true) = (known, ha1, right) {
+                return Some(Verified { list: *sid, credential });
+            }
+        }
+        None
+    }
+
+    fn find(
+        &self,
+        list: CredentialListSid,
+        credentials: &Credentials<'_>,
+    ) -> Option<&'s CredentialEntry> {
+        let list = self.snapshot.credential_list_entry(list)?;
+        match credentials.username {
+            Username::Plain(name) => list.user(&name),
+            Username::Hash(hash) if self.policy.userhash => {
+                list.user_by_hash(credentials.algorithm.hash_function(), hash)
+            }
+            Username::Hash(_) => None,
+        }
+    }
+
+    /// Uses up the nonce count of a verified response. Only here does state change for the better
+    /// of a caller, and only here is [`Proved`] made.
+    fn admit<T: Trace>(
+        &self,
+        header: UsedHeader,
+        credentials: &Credentials<'_>,
+        freshness: Freshness,
+        fingerprint: Option<u128>,
+        verified: &Verified<'s>,
+    ) -> Verdict<'s> {
+        let proved = |repeat| {
+            let Verified { list, credential } = *verified;
+            Verdict::Proved(Proved { list, credential, header, repeat })
+        };
+        let accepted = &self.state.accepted;
+        match (freshness, fingerprint) {
+            (Freshness::Foreign, _) | (Freshness::Expired(_), None) => Verdict::Stale,
+            (Freshness::Expired(_), Some(fingerprint)) => {
+                if accepted.contains(fingerprint, self.now_ms) {
+                    proved(true)
+                } else {
+                    Verdict::Stale
+                }
+            }
+            (Freshness::Live(nonce), Some(fingerprint)) if T::COMMITS => {
+                // one step for both tables, or a copy on another thread would find the count used
+                // and the fingerprint not yet there
+                let fresh = || self.use_up(credentials, nonce) == Admission::Fresh;
+                match accepted.insert_if(fingerprint, self.now_ms, fresh) {
+                    Insertion::Inserted => proved(false),
+                    Insertion::Present => proved(true),
+                    Insertion::Refused => Verdict::Stale,
+                }
+            }
+            (Freshness::Live(nonce), None) if T::COMMITS => match self.use_up(credentials, nonce) {
+                Admission::Fresh => proved(false),
+                Admission::Replayed => Verdict::Stale,
+            },
+            (Freshness::Live(nonce), fingerprint) => {
+                if fingerprint.is_some_and(|f| accepted.contains(f, self.now_ms)) {
+                    return proved(true);
+                }
+                let nc = credentials.qop.map(|fields| fields.nc);
+                match self.state.replay.would_admit(nonce.stamp, nonce.tag, nc) {
+                    Admission::Fresh => proved(false),
+                    Admission::Replayed => Verdict::Stale,
+                }
+            }
+        }
+    }
+
+    fn use_up(&self, credentials: &Credentials<'_>, nonce: Nonce) -> Admission {
+        match credentials.qop {
+            Some(fields) => self.state.replay.admit(nonce.stamp, nonce.tag, fields.nc),
+            None => self.state.replay.admit_once(nonce.stamp, nonce.tag),
+        }
+    }
+
+    /// Whether From names the authenticated user, where the policy asks for it.
+    fn check_from<T: Trace>(&self, proved: Proved<'s>, trace: &mut T) -> Verdict<'s> {
+        if !self.policy.from_must_match {
+            return Verdict::Proved(proved);
+        }
+        let name = proved.credential.username.as_str();
+        let matches = self
+            .invite
+            .transaction()
+            .and_then(|transaction| name_addr(transaction.from))
+            .and_then(|from| SipUri::parse(from.uri).ok())
+            .is_some_and(|from| from.user_is(name));
+        trace.step(|| Step::From { matches });
+        if matches { Verdict::Proved(proved) } else { Verdict::Refused(Reason::FromMismatch) }
+    }
+
+    fn budget(&self, freshness: Freshness, username: &Username) -> Budget {
+        let (Username::Plain(name) | Username::Hash(name)) = username;
+        let scope = match &self.entry.target {
+            Target::Domain(sid) => sid.as_bytes(),
+            Target::Trunk(sid) => sid.as_bytes(),
+        };
+        let guesses = &self.state.guesses;
+        let source = self.invite.source().ip();
+        let (key, rate) = match freshness {
+            Freshness::Live(_) => {
+                (guesses.pair_key(scope, name.as_bytes(), source), self.policy.guesses.pair)
+            }
+            _ => (guesses.source_key(source), self.policy.guesses.source),
+        };
+        let by_name = self.policy.guesses.name;
+        let by_name = by_name.map(|rate| (guesses.name_key(scope, name.as_bytes()), rate));
+        Budget { key, rate, by_name }
+    }
+
+    fn is_over(&self, budget: &Budget) -> bool {
+        let over = |(key, rate)| self.state.guesses.is_over(key, rate, self.now_ms);
+        over((budget.key, budget.rate)) || budget.by_name.is_some_and(over)
+    }
+
+    /// Counts a wrong digest; a retransmission of one that was counted is not counted again.
+    fn count_wrong<T: Trace>(&self, budget: &Budget, fingerprint: Option<u128>) {
+        if !T::COMMITS {
+            return;
+        }
+        let first = fingerprint.is_none_or(|fingerprint| {
+            let inserted = self.state.refused.insert_if(fingerprint, self.now_ms, || true);
+            matches!(inserted, Insertion::Inserted)
+        });
+        if first {
+            self.state.guesses.record(budget.key, budget.rate, self.now_ms);
+            if let Some((key, rate)) = budget.by_name {
+                self.state.guesses.record(key, rate, self.now_ms);
+            }
+        }
+    }
+
+    /// What tells a retransmission from another request, in one keyed number; only for transports
+    /// that retransmit. Every part is framed by its length.
+    fn fingerprint(&self, credentials: &Credentials<'_>) -> Option<u128> {
+        let transaction = self.invite.transaction()?;
+        if !self.invite.transport().retransmits() {
+            return None;
+        }
+        let mut hash = SipHasher13::new_with_key(&self.state.fingerprint_key);
+        let source = self.invite.source();
+        match source.ip().to_canonical() {
+            std::net::IpAddr::V4(address) => hash.write(&address.octets()),
+            std::net::IpAddr::V6(address) => hash.write(&address.octets()),
+        }
+        hash.write_u16(source.port());
+        let nc = credentials.qop.map_or(&[][..], |fields| fields.nc_text);
+        for part in [
+            credentials.nonce,
+            nc,
+            credentials.response,
+            self.invite.request_uri().as_bytes(),
+            transaction.from,
+            transaction.to,
+            transaction.call_id,
+            transaction.cseq,
+            transaction.via,
+            self.invite.body(),
+        ] {
+            hash.write_usize(part.len());
+            hash.write(part);
+        }
+        Some(hash.finish128().as_u128())
+    }
+}

@@ -1,0 +1,3 @@
+//! The runnable edge.
+
+fn main() {}

@@ -1,0 +1,26 @@
+//! Digest authentication as SIP uses it: RFC 2617, 3261 §22, 7616 and 8760.
+//!
+//! Parsing a credentials header, computing and comparing a response, issuing and opening nonces,
+//! and the bounded memory of what was used and guessed. Which answer follows is decided elsewhere.
+
+mod algorithm;
+mod buckets;
+mod challenge;
+mod credentials;
+mod guess;
+mod nonce;
+mod repeat;
+mod replay;
+mod response;
+
+pub use algorithm::{Algorithm, HashFunction, Qop};
+pub(crate) use challenge::challenge_values;
+pub use credentials::{
+    Credentials, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields, Username, parse,
+};
+pub use guess::GuessRate;
+pub(crate) use guess::{GuessKey, GuessLimiter};
+pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
+pub(crate) use repeat::{Insertion, RepeatTable};
+pub(crate) use replay::{Admission, ReplayTable};
+pub(crate) use response::{Ha2, decoy, userhash};

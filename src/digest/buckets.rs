@@ -1,0 +1,195 @@
+//! What the replay, repeat and guess tables share: fixed memory under many short locks.
+//! A keyed hash chooses a bucket; a bucket holds eight entries and drops the lowest for a ninth.
+
+use std::mem;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use arrayvec::ArrayVec;
+
+/// Entries in a bucket.
+pub(super) const WAYS: usize = 8;
+
+/// Fewest buckets of a table: with so many locks two threads seldom meet at one.
+const MIN_BUCKETS: usize = 64;
+
+/// Most buckets of a table, about 134 million entries in all.
+const MAX_BUCKETS: usize = 1 << 24;
+
+/// What a bucket remembers under an id.
+pub(super) trait Entry {
+    /// What the entry is found by.
+    type Id: PartialEq;
+
+    /// What this entry is found by.
+    fn id(&self) -> Self::Id;
+
+    /// Where this entry stands when room is needed: the lowest goes first.
+    fn rank(&self) -> u64;
+}
+
+/// The entries of one bucket.
+pub(super) struct Ways<E>(ArrayVec<E, WAYS>);
+
+impl<E> Default for Ways<E> {
+    fn default() -> Self {
+        Self(ArrayVec::new())
+    }
+}
+
+impl<E: Entry> Ways<E> {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn find(&self, id: &E::Id) -> Option<&E> {
+        self.0.iter().find(|held| held.id() == *id)
+    }
+
+    /// The rank of the entry that a newcomer would cost, `None` while there is room.
+    pub(super) fn next_out(&self) -> Option<u64> {
+        if self.0.is_full() { self.0.iter().map(Entry::rank).min() } else { None }
+    }
+
+    /// Puts `entry` in the place of the one with its id, else where there is room, else in the
+    /// place of the lowest, which is then returned.
+    pub(super) fn put(&mut self, entry: E) -> Option<E> {
+        let id = entry.id();
+        if let Some(held) = self.0.iter_mut().find(|held| held.id() == id) {
+            *held = entry;
+            return None;
+        }
+        let full = self.0.try_push(entry).err()?;
+        let lowest = self.0.iter_mut().min_by_key(|held| held.rank())?;
+        Some(mem::replace(lowest, full.element()))
+    }
+}
+
+/// A power of two of buckets, each under a lock of its own, all allocated by `new`.
+pub(super) struct Buckets<B> {
+    /// All but one: the last stands apart, so that choosing a bucket has no failing case.
+    others: Box<[Mutex<B>]>,
+    last: Mutex<B>,
+}
+
+impl<B: Default> Buckets<B> {
+    /// Buckets for at least `entries` entries, within `MIN_BUCKETS` and `MAX_BUCKETS`.
+    pub(super) fn new(entries: usize) -> Self {
+        let others = (1..bucket_count(entries)).map(|_| Mutex::default()).collect();
+        Self { others, last: Mutex::default() }
+    }
+}
+
+impl<B> Buckets<B> {
+    /// The entries that fit.
+    pub(super) fn capacity(&self) -> usize {
+        (self.others.len() + 1) * WAYS
+    }
+
+    /// The bucket of a keyed hash, of which the low bits decide.
+    pub(super) fn lock(&self, hash: u128) -> MutexGuard<'_, B> {
+        // The count is a power of two and `others` lacks one of it: its length is the mask.
+        let number = hash & self.others.len() as u128;
+        let bucket = usize::try_from(number).ok().and_then(|number| self.others.get(number));
+        take(bucket.unwrap_or(&self.last))
+    }
+
+    /// Every bucket in turn, locked one at a time.
+    pub(super) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, B>> {
+        self.others.iter().chain([&self.last]).map(take)
+    }
+}
+
+fn bucket_count(entries: usize) -> usize {
+    entries.div_ceil(WAYS).clamp(MIN_BUCKETS, MAX_BUCKETS).next_power_of_two()
+}
+
+/// Takes a lock, poisoned or not: a bucket is changed by code that cannot panic, so one whose
+/// holder panicked (in a caller's closure, before any change) is whole.
+fn take<B>(bucket: &Mutex<B>) -> MutexGuard<'_, B> {
+    bucket.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Pair(u8, u64);
+
+    impl Entry for Pair {
+        type Id = u8;
+
+        fn id(&self) -> u8 {
+            self.0
+        }
+
+        fn rank(&self) -> u64 {
+            self.1
+        }
+    }
+
+    #[test]
+    fn bucket_counts_are_powers_of_two_within_bounds() {
+        for (entries, capacity) in [(0, 512), (1, 512), (512, 512), (513, 1024), (5000, 8192)] {
+            let buckets = Buckets::<u8>::new(entries);
+            assert_eq!(buckets.capacity(), capacity, "{entries} entries");
+            assert_eq!(buckets.each().count() * WAYS, capacity, "{entries} entries");
+        }
+        // A request beyond every memory is cut to the bound instead of overflowing.
+        assert_eq!(bucket_count(usize::MAX), MAX_BUCKETS);
+    }
+
+    #[test]
+    fn every_bucket_is_reached_by_its_own_hashes_alone() {
+        let buckets = Buckets::<u128>::new(1000);
+        for hash in (0..1280).chain([u128::MAX]) {
+            *buckets.lock(hash) += 1;
+        }
+        let counts: Vec<_> = buckets.each().map(|bucket| *bucket).collect();
+        assert_eq!(counts.len(), 128);
+        assert!(counts[..127].iter().all(|count| *count == 10), "{counts:?}");
+        assert_eq!(counts[127], 11);
+    }
+
+    #[test]
+    fn a_poisoned_bucket_is_taken_over() {
+        let buckets = Buckets::<u8>::new(0);
+        *buckets.lock(7) = 5;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let _held = buckets.lock(7);
+            panic!("while holding the lock");
+        }));
+        assert!(outcome.is_err());
+        assert_eq!(*buckets.lock(7), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn ways_agree_with_a_sorted_list(
+            pairs in proptest::collection::vec((0u8..24, 0u64..1000), 0..200),
+        ) {
+            let mut ways = Ways::default();
+            let mut list: Vec<Pair> = Vec::new();
+            for (number, (id, rank)) in pairs.into_iter().enumerate() {
+                // Ranks of their own, so that there is one lowest.
+                let pair = Pair(id, rank * 1000 + number as u64);
+                list.sort_by_key(|held| held.1);
+                prop_assert_eq!(ways.next_out(), list.get(WAYS - 1).map(|_| list[0].1));
+                let before = list.len();
+                list.retain(|held| held.0 != id);
+                let dropped = (list.len() == WAYS && before == WAYS).then(|| list.remove(0));
+                list.push(pair);
+                prop_assert_eq!(ways.put(pair), dropped);
+                prop_assert_eq!(ways.len(), list.len());
+                for id in 0..24 {
+                    let held = list.iter().find(|held| held.0 == id);
+                    prop_assert_eq!(ways.find(&id), held);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! How many wrong digests a source or a claimed name may still send, in fixed memory.
+//! Each key has a token bucket, kept as one time by the generic cell rate algorithm.
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+use zeroize::Zeroizing;
+
+use super::buckets::{Buckets, Entry, Ways};
+
+/// How many wrong attempts are let pass: a token bucket, full at first, of which each takes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct GuessRate {
+    /// Wrong attempts that may come at once.
+    pub burst: NonZeroU32,
+    /// The time in milliseconds after which one more may come.
+    pub refill_ms: NonZeroU32,
+}
+
+/// What a [`GuessLimiter`] counts by: a keyed hash, without meaning outside its limiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GuessKey(u128);
+
+/// Counters of wrong attempts, by key.
+///
+/// Ask [`is_over`](Self::is_over) before the digest is computed, [`record`](Self::record) after it
+/// has proved wrong. Threads that asked before any of them recorded may each have their attempt, so
+/// the burst may be passed by one less than the number of threads at work. A flood leaves no more
+/// than an empty token bucket behind: one refill time after its end the key may try again.
+///
+/// The low bits of a key choose one of at least 64 buckets of eight counters. A newcomer to a full
+/// bucket takes the place of the counter that is nearest to idle, so those in heavy use stay.
+///
+/// - A false positive (over, though the attempts were another's) takes two keys with one hash, or
+///   an attacker in the victim's own key (the same name from the same IPv4 address or IPv6 /64). It
+///   costs the victim the policy's answer until a refill.
+/// - A false negative (a counter that lost its place) costs nobody but the defender: the key starts
+///   anew with a whole burst.
+///
+/// To wash out a counter of `d` taken tokens, an attacker needs seven more keys with at least `d`
+/// each in the same bucket, and one to take the place. The key of the hash is secret, so it has to
+/// do so in all buckets: about `7 * d * entries / 8` wrong attempts (with 65,536 entries and ten
+/// tokens over 500,000, within the time in which those ten refill by themselves) to win ten more.
+/// Each burst won after that takes about as many attempts on new keys as there are buckets, while
+/// all the sevens are kept up.
+///
+/// Times are milliseconds of one clock. A `now_ms` that steps back panics nowhere and gives no
+/// token back: counters look the fuller for it until the clock has caught up.
+pub(crate) struct GuessLimiter {
+    buckets: Buckets<Ways<Counter>>,
+    key: Zeroizing<[u8; 16]>,
+}
+
+impl GuessLimiter {
+    /// A limiter with `entries` counters, rounded up to a power of two of at least 512 and at most
+    /// 134,217,728. All memory is taken here, about 36 bytes for each.
+    ///
+    /// `key` must be random and secret.
+    #[must_use]
+    pub(crate) fn new(entries: usize, key: &[u8; 16]) -> Self {
+        Self { buckets: Buckets::new(entries), key: Zeroizing::new(*key) }
+    }
+
+    /// The key of a source: an IPv4 address (also as IPv4-mapped IPv6) or an IPv6 /64.
+    #[must_use]
+    pub(crate) fn source_key(&self, ip: IpAddr) -> GuessKey {
+        self.key(Domain::Source, b"", b"", Some(ip))
+    }
+
+    /// The key of a name claimed by a source, as [`source_key`](Self::source_key) takes it.
+    /// `scope` is the SID of the domain or trunk that the name is of.
+    #[must_use]
+    pub(crate) fn pair_key(&self, scope: &[u8], name: &[u8], ip: IpAddr) -> GuessKey {
+        self.key(Domain::Pair, scope, name, Some(ip))
+    }
+
+    /// The key of a name claimed by anyone, for totals. Anyone can use it up: refusing by it lets
+    /// strangers lock the name out.
+    #[must_use]
+    pub(crate) fn name_key(&self, scope: &[u8], name: &[u8]) -> GuessKey {
+        self.key(Domain::Name, scope, name, None)
+    }
+
+    /// Whether `key` has no token left. Changes nothing.
+    ///
+    /// With another rate than the one recorded with, the old debt still has to run off.
+    #[must_use]
+    pub(crate) fn is_over(&self, key: GuessKey, rate: GuessRate, now_ms: u64) -> bool {
+        let debt_ms = idle_from(&self.buckets.lock(key.0), key).saturating_sub(now_ms);
+        // Less than a whole token is left.
+        debt_ms > full_ms(rate) - refill_ms(rate)
+    }
+
+    /// Takes a token from `key`, if there is any left.
+    pub(crate) fn record(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
+        let mut bucket = self.buckets.lock(key.0);
+        let before_ms = idle_from(&bucket, key);
+        let after_ms = before_ms.max(now_ms).saturating_add(refill_ms(rate));
+        // No debt above a burst; but what an earlier `now_ms` would cut off stays.
+        let most_ms = now_ms.saturating_add(full_ms(rate)).max(before_ms);
+        bucket.put(Counter { key, idle_from_ms: after_ms.min(most_ms) });
+    }
+
+    /// Kind, the scope's length and a source of fixed length go in before the text, and the name is
+    /// the rest, so that no two different inputs run together to the same bytes.
+    fn key(&self, domain: Domain, scope: &[u8], name: &[u8], ip: Option<IpAddr>) -> GuessKey {
+        let mut hasher = SipHasher24::new_with_key(&self.key);
+        hasher.write_u8(domain as u8);
+        hasher.write_usize(scope.len());
+        let (family, network) = match ip.map(|ip| ip.to_canonical()) {
+            None => (0, 0),
+            Some(IpAddr::V4(v4)) => (4, u128::from(v4.to_bits())),
+            Some(IpAddr::V6(v6)) => (6, v6.to_bits() >> 64),
+        };
+        hasher.write_u8(family);
+        hasher.write_u128(network);
+        hasher.write(scope);
+        hasher.write(name);
+        GuessKey(hasher.finish128().as_u128())
+    }
+}
+
+/// What a key is made of.
+#[derive(Clone, Copy)]
+enum Domain {
+    Source = 1,
+    Pair = 2,
+    Name = 3,
+}
+
+struct Counter {
+    key: GuessKey,
+    /// When all tokens will be back: the algorithm's theoretical arrival time.
+    idle_from_ms: u64,
+}
+
+impl Entry for Counter {
+    type Id = GuessKey;
+
+    fn id(&self) -> GuessKey {
+        self.key
+    }
+
+    fn rank(&self) -> u64 {
+        self.idle_from_ms
+    }
+}
+
+/// When `key` is or was idle; without a counter it always was.
+fn idle_from(bucket: &Ways<Counter>, key: GuessKey) -> u64 {
+    bucket.find(&key).map_or(0, |counter| counter.idle_from_ms)
+}
+
+fn refill_ms(rate: GuessRate) -> u64 {
+    u64::from(rate.refill_ms.get())
+}
+
+/// The time in which an empty token bucket fills. Two 32-bit factors fit.
+fn full_ms(rate: GuessRate) -> u64 {
+    u64::from(rate.burst.get()) * refill_ms(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::digest::buckets::WAYS;
+
+    /// A token bucket that is looked after each millisecond; tokens in `refill_ms` parts.
+    struct Oracle {
+        rate: GuessRate,
+        parts: u64,
+        now_ms: u64,
+    }
+
+    impl Oracle {
+        fn advance(&mut self, now_ms: u64) {
+            while self.now_ms < now_ms {
+                self.now_ms += 1;
+                self.parts = (self.parts + 1).min(full_ms(self.rate));
+            }
+        }
+
+        fn is_over(&self) -> bool {
+            self.parts < refill_ms(self.rate)
+        }
+
+        fn record(&mut self) {
+            self.parts = self.parts.saturating_sub(refill_ms(self.rate));
+        }
+    }
+
+    fn limiter() -> GuessLimiter {
+        GuessLimiter::new(0, b"0123456789abcdef")
+    }
+
+    fn rate(burst: u32, refill_ms: u32) -> GuessRate {
+        GuessRate {
+            burst: NonZeroU32::new(burst).unwrap(),
+            refill_ms: NonZeroU32::new(refill_ms).unwrap(),
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_for_each_refill() {
+        let (limiter, rate) = (limiter(), rate(3, 1000));
+        let key = limiter.source_key(ip("192.0.2.1"));
+        for _ in 0..3 {
+            assert!(!limiter.is_over(key, rate, 5000));
+            limiter.record(key, rate, 5000);
+        }
+        assert!(limiter.is_over(key, rate, 5000));
+        assert!(limiter.is_over(key, rate, 5999));
+        assert!(!limiter.is_over(key, rate, 6000));
+        limiter.record(key, rate, 6000);
+        assert!(limiter.is_over(key, rate, 6999));
+        assert!(!limiter.is_over(limiter.source_key(ip("192.0.2.2")), rate, 5000));
+    }
+
+    #[test]
+    fn after_a_flood_the_key_is_free_in_one_refill() {
+        let (limiter, rate) = (limiter(), rate(10, 6000));
+        let key = limiter.name_key(b"SD1", b"alice");
+        for now_ms in 0..100_000 {
+            limiter.record(key, rate, now_ms);
+        }
+        assert!(limiter.is_over(key, rate, 99_999 + 5999));
+        assert!(!limiter.is_over(key, rate, 99_999 + 6000));
+    }
+
+    #[test]
+    fn the_largest_values_do_not_overflow() {
+        let limiter = limiter();
+        let key = limiter.source_key(ip("::1"));
+        for rate in [rate(u32::MAX, u32::MAX), rate(1, u32::MAX), rate(1, 1)] {
+            for now_ms in [u64::MAX, 0, u64::MAX - 1] {
+                limiter.record(key, rate, now_ms);
+                let _ = limiter.is_over(key, rate, now_ms);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_differ_by_each_part_and_by_kind() {
+        let limiter = limiter();
+        let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        let keys = [
+            limiter.source_key(here),
+            limiter.source_key(there),
+            limiter.source_key(ip("2001:db8::1")),
+            limiter.source_key(ip("2001:db8:0:1::1")),
+            limiter.source_key(ip("::c000:201")),
+            limiter.source_key(ip("0.0.0.0")),
+            limiter.source_key(ip("::")),
+            limiter.name_key(b"", b""),
+            limiter.name_key(b"SD1", b"alice"),
+            limiter.name_key(b"SD1a", b"lice"),
+            limiter.name_key(b"SD1alice", b""),
+            limiter.name_key(b"", b"SD1alice"),
+            limiter.pair_key(b"", b"", here),
+            limiter.pair_key(b"SD1", b"alice", here),
+            limiter.pair_key(b"SD1", b"alice", there),
+            limiter.pair_key(b"SD1a", b"lice", here),
+            limiter.pair_key(b"SD2", b"alice", here),
+            limiter.pair_key(b"SD1", b"Alice", here),
+        ];
+        for (number, key) in keys.iter().enumerate() {
+            // `::` and `::c000:201` are of one /64, and nothing else here is of another's kind.
+            let same = keys.iter().filter(|other| *other == key).count();
+            assert_eq!(same, if matches!(number, 4 | 6) { 2 } else { 1 }, "key {number}");
+        }
+        let other = GuessLimiter::new(0, b"another 16 bytes");
+        assert_ne!(other.source_key(here), limiter.source_key(here));
+    }
+
+    #[test]
+    fn sources_are_ipv4_addresses_and_ipv6_networks_of_64() {
+        let limiter = limiter();
+        for (one, other) in [
+            ("192.0.2.1", "::ffff:192.0.2.1"),
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"),
+        ] {
+            let (one, other) = (ip(one), ip(other));
+            assert_eq!(limiter.source_key(one), limiter.source_key(other));
+            assert_eq!(limiter.pair_key(b"s", b"n", one), limiter.pair_key(b"s", b"n", other));
+        }
+    }
+
+    #[test]
+    fn newcomers_do_not_wash_out_a_counter_in_use() {
+        let (limiter, rate) = (limiter(), rate(2, 1000));
+        let key = limiter.pair_key(b"SD1", b"alice", ip("192.0.2.1"));
+        limiter.record(key, rate, 0);
+        limiter.record(key, rate, 0);
+        for number in 0..20_000u32 {
+            limiter.record(limiter.name_key(b"SD1", &number.to_be_bytes()), rate, 0);
+        }
+        assert!(limiter.is_over(key, rate, 0));
+    }
+
+    #[test]
+    fn a_newcomer_to_a_bucket_in_heavy_use_is_counted() {
+        let (limiter, rate) = (limiter(), rate(3, 1000));
+        let same_bucket = |number: u64| GuessKey(u128::from(number) << 64);
+        for number in (0..WAYS as u64).chain(0..WAYS as u64) {
+            limiter.record(same_bucket(number), rate, 0);
+        }
+        let newcomer = same_bucket(100);
+        for _ in 0..3 {
+            limiter.record(newcomer, rate, 0);
+        }
+        assert!(limiter.is_over(newcomer, rate, 0));
+    }
+
+    #[test]
+    fn threads_lose_no_attempt() {
+        let (limiter, rate) = (limiter(), rate(8000, 1000));
+        let key = limiter.source_key(ip("192.0.2.1"));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..1000).for_each(|_| limiter.record(key, rate, 0)));
+            }
+        });
+        assert!(limiter.is_over(key, rate, 999));
+        assert!(!limiter.is_over(key, rate, 1000));
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_token_bucket(
+            burst in 1u32..6,
+            refill in 1u32..40,
+            steps in vec((0u64..60, any::<bool>()), 0..200),
+        ) {
+            let (limiter, rate) = (limiter(), rate(burst, refill));
+            let key = limiter.source_key(ip("192.0.2.1"));
+            let mut oracle = Oracle { rate, parts: full_ms(rate), now_ms: 0 };
+            let mut now_ms = 0;
+            for (later_ms, wrong) in steps {
+                now_ms += later_ms;
+                oracle.advance(now_ms);
+                prop_assert_eq!(limiter.is_over(key, rate, now_ms), oracle.is_over());
+                if wrong {
+                    limiter.record(key, rate, now_ms);
+                    oracle.record();
+                }
+            }
+        }
+
+        #[test]
+        fn stepping_back_frees_nothing(times in vec(0u64..500, 0..100), later_ms in 0u64..500) {
+            let (limiter, rate) = (limiter(), rate(4, 50));
+            let key = limiter.source_key(ip("192.0.2.1"));
+            for now_ms in times {
+                let was_over = limiter.is_over(key, rate, later_ms);
+                limiter.record(key, rate, now_ms);
+                if was_over {
+                    prop_assert!((0..=later_ms).all(|ms| limiter.is_over(key, rate, ms)));
+                }
+            }
+        }
+    }
+}

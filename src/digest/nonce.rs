@@ -1,0 +1,235 @@
+//! Nonces that nobody has to remember: each carries its time, its number and a keyed MAC over these
+//! and over what it is bound to (RFC 7616 §3.3, §5.4).
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrayvec::ArrayString;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The length of a nonce in characters: 16 bytes in base64url without padding.
+pub(crate) const NONCE_LEN: usize = 22;
+
+/// How many of a stamp's 64 bits count nonces; the rest are seconds.
+const COUNTER_BITS: u32 = 36;
+/// The seconds that a stamp can tell: eight and a half years.
+const MAX_SECONDS: u64 = (1 << (64 - COUNTER_BITS)) - 1;
+/// How far ahead of `now` a nonce may have been issued: another thread may have seen a later time.
+const AHEAD_SECONDS: u64 = 2;
+
+/// What a nonce is good for. A nonce opened under another binding is invalid.
+pub(crate) struct Binding<'a> {
+    /// The host that the Request-URI named, in the form hosts are compared in.
+    pub(crate) host: &'a str,
+    /// The realm of the challenge.
+    pub(crate) realm: &'a str,
+    /// What the challenge offered, in one number.
+    pub(crate) offer: u32,
+    /// The address (never the port) it was issued to, where the policy binds nonces to it.
+    pub(crate) source: Option<IpAddr>,
+}
+
+/// A nonce whose MAC is right: it was issued here, for this binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nonce {
+    /// Its place in the order of issue: seconds, then a counter.
+    pub(crate) stamp: u64,
+    /// Its MAC.
+    pub(crate) tag: u64,
+}
+
+/// Whether a nonce may still be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Issued within the lifetime.
+    Live(Nonce),
+    /// Issued here, but too long ago.
+    Expired(Nonce),
+    /// Not issued by this issuer for this binding: another process, an earlier start, another
+    /// source, another offer, or made up.
+    Foreign,
+}
+
+/// Issues nonces and recognises its own.
+///
+/// The key is random for each issuer and never leaves it, so a nonce is good in one process only
+/// and no replay state has to be shared. Times are milliseconds since the issuer was made; after
+/// eight and a half years it issues nothing that it would recognise, so every digest is refused.
+pub(crate) struct NonceIssuer {
+    key: Zeroizing<[u8; 16]>,
+    counter: AtomicU64,
+}
+
+impl NonceIssuer {
+    /// An issuer with this key, which must be random and used for nothing else.
+    pub(crate) fn new(key: [u8; 16]) -> Self {
+        Self { key: Zeroizing::new(key), counter: AtomicU64::new(0) }
+    }
+
+    /// A nonce that was never issued before. Its stamp is above that of every nonce issued in an
+    /// earlier second.
+    pub(crate) fn issue(&self, now_ms: u64, binding: &Binding<'_>) -> ArrayString<NONCE_LEN> {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed) & ((1 << COUNTER_BITS) - 1);
+        let stamp = (seconds(now_ms) << COUNTER_BITS) | number;
+        let tag = self.tag(stamp, binding);
+        let bytes = (u128::from(stamp) << 64 | u128::from(tag)).to_be_bytes();
+        let mut text = [0; NONCE_LEN];
+        // 16 bytes are always 22 characters, and those are always ASCII
+        let encoded = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text).unwrap_or_default();
+        debug_assert_eq!(encoded, NONCE_LEN);
+        std::str::from_utf8(&text).ok().and_then(|t| ArrayString::from(t).ok()).unwrap_or_default()
+    }
+
+    /// What a nonce from a header is worth now. Exactly 22 characters of base64url whose unused
+    /// bits are zero, or it is foreign.
+    pub(crate) fn open(
+        &self,
+        text: &[u8],
+        now_ms: u64,
+        lifetime_seconds: u32,
+        binding: &Binding<'_>,
+    ) -> Freshness {
+        let mut bytes = [0; 16];
+        if text.len() != NONCE_LEN
+            || !matches!(URL_SAFE_NO_PAD.decode_slice(text, &mut bytes), Ok(16))
+        {
+            return Freshness::Foreign;
+        }
+        let [s @ .., _, _, _, _, _, _, _, _] = bytes;
+        let [_, _, _, _, _, _, _, _, t @ ..] = bytes;
+        let nonce = Nonce { stamp: u64::from_be_bytes(s), tag: u64::from_be_bytes(t) };
+        let expected = self.tag(nonce.stamp, binding);
+        if !bool::from(expected.to_be_bytes().ct_eq(&nonce.tag.to_be_bytes())) {
+            return Freshness::Foreign;
+        }
+        let issued = nonce.stamp >> COUNTER_BITS;
+        let now = seconds(now_ms);
+        if now >= MAX_SECONDS || issued > now + AHEAD_SECONDS {
+            return Freshness::Foreign;
+        }
+        if now.saturating_sub(issued) > u64::from(lifetime_seconds) {
+            return Freshness::Expired(nonce);
+        }
+        Freshness::Live(nonce)
+    }
+
+    /// The MAC. Every part is framed by its length, so no two bindings are written alike.
+    fn tag(&self, stamp: u64, binding: &Binding<'_>) -> u64 {
+        let mut mac = SipHasher24::new_with_key(&self.key);
+        mac.write_u64(stamp);
+        mac.write_u32(binding.offer);
+        match binding.source {
+            None => mac.write_u8(0),
+            Some(IpAddr::V4(address)) => {
+                mac.write_u8(4);
+                mac.write(&address.octets());
+            }
+            Some(IpAddr::V6(address)) => {
+                mac.write_u8(6);
+                mac.write(&address.octets());
+            }
+        }
+        for part in [binding.realm, binding.host] {
+            mac.write_usize(part.len());
+            mac.write(part.as_bytes());
+        }
+        mac.finish()
+    }
+}
+
+fn seconds(now_ms: u64) -> u64 {
+    (now_ms / 1_000).min(MAX_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn binding() -> Binding<'static> {
+        Binding {
+            host: "sip.example.com",
+            realm: "example.com",
+            offer: 1,
+            source: Some([192, 0, 2, 1].into()),
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_its_lifetime() {
+        let issuer = NonceIssuer::new([7; 16]);
+        let nonce = issuer.issue(5_000, &binding());
+        let open = |now_ms| issuer.open(nonce.as_bytes(), now_ms, 60, &binding());
+        assert_eq!(nonce.len(), NONCE_LEN);
+        assert!(matches!(open(5_000), Freshness::Live(_)));
+        assert!(matches!(open(3_000), Freshness::Live(_)), "two seconds ahead is age zero");
+        assert_eq!(open(2_999), Freshness::Foreign, "three seconds ahead was not issued");
+        assert!(matches!(open(65_999), Freshness::Live(_)));
+        assert!(matches!(open(66_000), Freshness::Expired(_)));
+    }
+
+    #[test]
+    fn a_nonce_is_good_for_its_binding_and_issuer_only() {
+        let issuer = NonceIssuer::new([7; 16]);
+        let nonce = issuer.issue(0, &binding());
+        let open = |issuer: &NonceIssuer, binding| issuer.open(nonce.as_bytes(), 0, 60, &binding);
+        assert_ne!(open(&issuer, binding()), Freshness::Foreign);
+        for other in [
+            Binding { host: "sip.example.co", ..binding() },
+            Binding { realm: "example.comsip.", host: "example.com", ..binding() },
+            Binding { offer: 2, ..binding() },
+            Binding { source: Some([192, 0, 2, 2].into()), ..binding() },
+            Binding { source: None, ..binding() },
+        ] {
+            assert_eq!(open(&issuer, other), Freshness::Foreign);
+        }
+        assert_eq!(open(&NonceIssuer::new([8; 16]), binding()), Freshness::Foreign);
+    }
+
+    #[test]
+    fn every_bit_and_every_length_counts() {
+        let issuer = NonceIssuer::new([7; 16]);
+        let nonce = issuer.issue(0, &binding());
+        for at in 0..nonce.len() {
+            for bit in 0..8 {
+                let mut changed = nonce.as_bytes().to_vec();
+                changed[at] ^= 1 << bit;
+                assert_eq!(issuer.open(&changed, 0, 60, &binding()), Freshness::Foreign);
+            }
+            let short = &nonce.as_bytes()[..at];
+            assert_eq!(issuer.open(short, 0, 60, &binding()), Freshness::Foreign);
+        }
+        let long = [nonce.as_bytes(), b"A"].concat();
+        assert_eq!(issuer.open(&long, 0, 60, &binding()), Freshness::Foreign);
+    }
+
+    #[test]
+    fn nonces_differ_and_grow_and_the_end_of_time_refuses() {
+        let issuer = NonceIssuer::new([7; 16]);
+        let stamp = |text: ArrayString<NONCE_LEN>, now| match issuer.open(
+            text.as_bytes(),
+            now,
+            60,
+            &binding(),
+        ) {
+            Freshness::Live(nonce) => nonce.stamp,
+            other => panic!("{other:?}"),
+        };
+        let stamps: Vec<_> =
+            (0..1_000).map(|n| stamp(issuer.issue(n * 10, &binding()), n * 10)).collect();
+        assert!(stamps.is_sorted());
+        assert_eq!(stamps.iter().collect::<HashSet<_>>().len(), 1_000);
+
+        for end in [MAX_SECONDS * 1_000, u64::MAX] {
+            let nonce = issuer.issue(end, &binding());
+            let opened = issuer.open(nonce.as_bytes(), end, 60, &binding());
+            assert_eq!(opened, Freshness::Foreign);
+        }
+    }
+}

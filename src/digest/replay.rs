@@ -1,0 +1,371 @@
+//! Which nonces and nonce counts were used already (RFC 7616 §3.4.5 and §5.5), in fixed memory.
+//! What had to be forgotten can no longer pass; a nonce newer than all that always can.
+
+use std::sync::MutexGuard;
+
+use siphasher::sip::SipHasher24;
+use zeroize::Zeroizing;
+
+use super::buckets::{Buckets, Entry, Ways};
+
+/// Whether a verified response is the first with its nonce and nonce count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Admission {
+    /// Nothing speaks against it.
+    Fresh,
+    /// Used before, or so long ago that nobody can tell: to be challenged with stale=true.
+    Replayed,
+}
+
+/// The nonces that verified responses were made with, and the nonce counts used with each.
+///
+/// A nonce is named by its stamp (its place in the order of issue: time in the high bits, a counter
+/// in the low ones; it must grow with each nonce for as long as the table lives) and its tag (its
+/// MAC). Of each the highest nonce count is kept and which of the 63 below were used; lower ones
+/// count as used.
+///
+/// A keyed hash of stamp and tag chooses one of at least 64 buckets of eight nonces, so that nobody
+/// can aim at the bucket of another. A ninth costs the bucket its oldest nonce, be that the ninth
+/// itself, and raises the bucket's floor to the stamp of the one dropped. A nonce at or below the
+/// floor passes only if its entry is there. Hence:
+///
+/// - What passed once never passes again: either its entry is there, or the floor is above it.
+/// - A nonce issued after all that were dropped passes. Too small a table thus shortens the lives
+///   of nonces (one challenge more for each), and never lets a replay through.
+///
+/// Only a response whose digest has verified may be admitted: then no flood of wrong ones changes
+/// anything here. The table needs no clock, as old nonces are the first to go.
+pub(crate) struct ReplayTable {
+    buckets: Buckets<Bucket>,
+    key: Zeroizing<[u8; 16]>,
+}
+
+impl ReplayTable {
+    /// A table for `entries` nonces, rounded up to a power of two of at least 512 and at most
+    /// 134,217,728. All memory is taken here, about 36 bytes for each nonce.
+    ///
+    /// `key` must be random and secret.
+    #[must_use]
+    pub(crate) fn new(entries: usize, key: &[u8; 16]) -> Self {
+        Self { buckets: Buckets::new(entries), key: Zeroizing::new(*key) }
+    }
+
+    /// Admits nonce count `nc` of a nonce, once. Only for a response whose digest has verified.
+    ///
+    /// Replayed if `nc` is zero, was admitted before or is 64 or more below the highest that was,
+    /// if the nonce was admitted by [`admit_once`](Self::admit_once), or if it is not known and not
+    /// newer than what its bucket has forgotten.
+    pub(crate) fn admit(&self, stamp: u64, tag: u64, nc: u32) -> Admission {
+        self.bucket(stamp, tag).admit(stamp, tag, Some(nc))
+    }
+
+    /// Admits a nonce for a response without a nonce count (RFC 2069), which any copy would equal:
+    /// it serves only if it never served before, and afterwards it serves in neither form. Only for
+    /// a response whose digest has verified.
+    pub(crate) fn admit_once(&self, stamp: u64, tag: u64) -> Admission {
+        self.bucket(stamp, tag).admit(stamp, tag, None)
+    }
+
+    /// What [`admit`](Self::admit) would say now, or without an `nc`
+    /// [`admit_once`](Self::admit_once). Changes nothing.
+    pub(crate) fn would_admit(&self, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
+        match self.bucket(stamp, tag).window_after(stamp, tag, nc) {
+            Some(_) => Admission::Fresh,
+            None => Admission::Replayed,
+        }
+    }
+
+    /// How many nonces fit.
+    #[must_use]
+    pub(crate) fn capacity(&self) -> usize {
+        self.buckets.capacity()
+    }
+
+    /// How many nonces are held. Takes every lock in turn: for metrics.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.buckets.each().map(|bucket| bucket.nonces.len()).sum()
+    }
+
+    fn bucket(&self, stamp: u64, tag: u64) -> MutexGuard<'_, Bucket> {
+        let name = u128::from(stamp) << 64 | u128::from(tag);
+        let hash = SipHasher24::new_with_key(&self.key).hash(&name.to_le_bytes());
+        self.buckets.lock(hash.into())
+    }
+}
+
+#[derive(Default)]
+struct Bucket {
+    nonces: Ways<Nonce>,
+    /// The highest stamp of all nonces that were admitted here and are not held any more. `None`,
+    /// below every stamp, as long as there is none.
+    floor: Option<u64>,
+}
+
+impl Bucket {
+    fn admit(&mut self, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
+        let Some(window) = self.window_after(stamp, tag, nc) else { return Admission::Replayed };
+        let is_oldest = self.nonces.next_out().is_some_and(|oldest| stamp < oldest);
+        let forgotten = if is_oldest {
+            // Put and dropped at once. It is not held already: what is held is no lower.
+            Some(stamp)
+        } else {
+            self.nonces.put(Nonce { stamp, tag, window }).map(|dropped| dropped.stamp)
+        };
+        self.floor = self.floor.max(forgotten);
+        Admission::Fresh
+    }
+
+    /// The nonce's window after this use, `None` if the use is a replay.
+    fn window_after(&self, stamp: u64, tag: u64, nc: Option<u32>) -> Option<Window> {
+        match (self.nonces.find(&(stamp, tag)), nc) {
+            (_, Some(0)) => None,
+            (Some(nonce), Some(nc)) => nonce.window.with(nc),
+            (Some(_), None) => None,
+            (None, _) if Some(stamp) <= self.floor => None,
+            (None, Some(nc)) => Some(Window { highest: nc, used: 1 }),
+            (None, None) => Some(Window::SPENT),
+        }
+    }
+}
+
+struct Nonce {
+    stamp: u64,
+    tag: u64,
+    window: Window,
+}
+
+impl Entry for Nonce {
+    type Id = (u64, u64);
+
+    fn id(&self) -> (u64, u64) {
+        (self.stamp, self.tag)
+    }
+
+    fn rank(&self) -> u64 {
+        self.stamp
+    }
+}
+
+/// The nonce counts used with one nonce.
+#[derive(Clone, Copy)]
+struct Window {
+    highest: u32,
+    /// Bit i: `highest - i` was used.
+    used: u64,
+}
+
+impl Window {
+    /// No nonce count is left.
+    const SPENT: Self = Self { highest: u32::MAX, used: u64::MAX };
+
+    /// The window with `nc` used too, `None` if it was used or is below.
+    fn with(self, nc: u32) -> Option<Self> {
+        if nc > self.highest {
+            let kept = self.used.checked_shl(nc - self.highest).unwrap_or(0);
+            return Some(Self { highest: nc, used: kept | 1 });
+        }
+        let bit = 1u64.checked_shl(self.highest - nc)?;
+        (self.used & bit == 0).then_some(Self { used: self.used | bit, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::thread;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::Admission::{Fresh, Replayed};
+    use super::*;
+    use crate::digest::buckets::WAYS;
+
+    /// What was admitted, with nothing forgotten: nonce counts, or `None` for the form without.
+    #[derive(Default)]
+    struct Oracle(HashMap<(u64, u64), BTreeSet<Option<u32>>>);
+
+    impl Oracle {
+        fn admit(&mut self, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
+            let used = self.0.entry((stamp, tag)).or_default();
+            let highest = used.last().copied().flatten().unwrap_or(0);
+            let fresh = match nc {
+                Some(0) => false,
+                Some(nc) => !used.contains(&None) && u64::from(nc) + 64 > u64::from(highest),
+                None => used.is_empty(),
+            };
+            if fresh && used.insert(nc) { Fresh } else { Replayed }
+        }
+    }
+
+    fn table() -> ReplayTable {
+        ReplayTable::new(0, b"0123456789abcdef")
+    }
+
+    fn admit(table: &ReplayTable, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
+        nc.map_or_else(|| table.admit_once(stamp, tag), |nc| table.admit(stamp, tag, nc))
+    }
+
+    /// Nonce counts that meet the window's edges, and the form without.
+    fn nonce_count() -> impl Strategy<Value = Option<u32>> {
+        prop_oneof![
+            20 => (0u32..200).prop_map(Some),
+            4 => (0u32..80).prop_map(|below| Some(u32::MAX - below)),
+            1 => any::<u32>().prop_map(Some),
+            1 => Just(None),
+        ]
+    }
+
+    #[test]
+    fn each_nonce_count_serves_once() {
+        let table = table();
+        assert_eq!(table.len(), 0);
+        for (nc, expected) in [
+            (0, Replayed),
+            (1, Fresh),
+            (1, Replayed),
+            (0xff, Fresh),
+            (0x100, Fresh),
+            (0xff, Replayed),
+            (2, Replayed),
+            (0x100 - 63, Fresh),
+            (0x100 - 63, Replayed),
+            (0x100 - 64, Replayed),
+            (0xffff_ff00, Fresh),
+            (0x101, Replayed),
+            (0xffff_ffff, Fresh),
+            (0xffff_fffe, Fresh),
+            (0xffff_ffff, Replayed),
+            (0xffff_ff00, Replayed),
+            (0, Replayed),
+        ] {
+            assert_eq!(table.would_admit(5, 9, Some(nc)), expected, "{nc:08x} asked");
+            assert_eq!(table.admit(5, 9, nc), expected, "{nc:08x}");
+        }
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.admit(5, 8, 1), Fresh, "the tag is part of the name");
+    }
+
+    #[test]
+    fn without_a_nonce_count_a_nonce_serves_once_in_all() {
+        let table = table();
+        // Stamp and tag zero are a nonce like any other.
+        assert_eq!(table.admit_once(0, 0), Fresh);
+        assert_eq!(table.admit_once(0, 0), Replayed);
+        for nc in [0, 1, 2, u32::MAX - 1, u32::MAX] {
+            assert_eq!(table.admit(0, 0, nc), Replayed, "{nc}");
+        }
+        assert_eq!(table.admit(1, 0, 1), Fresh);
+        assert_eq!(table.admit_once(1, 0), Replayed);
+        assert_eq!(table.admit(1, 0, 2), Fresh);
+    }
+
+    #[test]
+    fn of_nonces_with_one_stamp_none_passes_twice() {
+        let mut bucket = Bucket::default();
+        let admitted: Vec<u64> =
+            (0..20).filter(|tag| bucket.admit(7, *tag, Some(1)) == Fresh).collect();
+        assert!(admitted.len() > WAYS);
+        assert!((0..20).all(|tag| bucket.admit(7, tag, Some(1)) == Replayed));
+        assert_eq!(bucket.admit(8, 0, Some(1)), Fresh);
+    }
+
+    #[test]
+    fn of_threads_with_one_nonce_and_count_one_is_admitted() {
+        let table = table();
+        let fresh = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let admitted = (1..=5000).filter(|nc| table.admit(1, 1, *nc) == Fresh);
+                    fresh.fetch_add(admitted.count() as u64, Ordering::Relaxed);
+                });
+            }
+        });
+        // Who comes first to a count finds it above all others, so each is admitted.
+        assert_eq!(fresh.into_inner(), 5000);
+    }
+
+    #[test]
+    fn threads_that_overflow_the_table_bring_nothing_back() {
+        let table = table();
+        let stamps = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        let stamp = stamps.fetch_add(1, Ordering::Relaxed);
+                        let _ = table.admit(stamp, 0, 1);
+                    }
+                });
+            }
+        });
+        assert_eq!(table.len(), table.capacity());
+        assert!((0..16_000).all(|stamp| table.would_admit(stamp, 0, Some(1)) == Replayed));
+        assert_eq!(table.admit(16_000, 0, 1), Fresh);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_oracle_while_nothing_is_forgotten(
+            uses in vec((0u64..8, nonce_count()), 0..300),
+        ) {
+            let (table, mut oracle) = (table(), Oracle::default());
+            for (nonce, nc) in uses {
+                let (stamp, tag) = (nonce / 2, nonce % 2);
+                let expected = oracle.admit(stamp, tag, nc);
+                prop_assert_eq!(table.would_admit(stamp, tag, nc), expected);
+                prop_assert_eq!(admit(&table, stamp, tag, nc), expected);
+            }
+        }
+
+        /// A bucket holds the eight newest of all nonces it admitted; its floor is the ninth.
+        #[test]
+        fn a_bucket_knows_its_eight_newest(uses in vec((0u64..40, nonce_count()), 0..300)) {
+            let (mut bucket, mut oracle) = (Bucket::default(), Oracle::default());
+            let mut admitted = BTreeMap::new();
+            for (stamp, nc) in uses {
+                let tag = stamp * 31;
+                let newest: Vec<u64> = admitted.keys().rev().copied().collect();
+                let held = newest.iter().take(WAYS).any(|held| *held == stamp);
+                let forgotten = !held && newest.get(WAYS).is_some_and(|floor| stamp <= *floor);
+                let expected = if forgotten { Replayed } else { oracle.admit(stamp, tag, nc) };
+                prop_assert_eq!(bucket.admit(stamp, tag, nc), expected);
+                if expected == Fresh {
+                    admitted.insert(stamp, tag);
+                }
+            }
+        }
+
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn a_flood_brings_nothing_back_and_stops_no_new_nonce(
+            uses in vec((0u64..4000, 0u64..2, proptest::option::weighted(0.9, 1u32..4)), 3000),
+        ) {
+            let (table, mut admitted, mut newest) = (table(), HashSet::new(), None);
+            for (stamp, tag, nc) in uses {
+                let asked = table.would_admit(stamp, tag, nc);
+                let answer = admit(&table, stamp, tag, nc);
+                prop_assert_eq!(asked, answer);
+                if Some(stamp) > newest {
+                    newest = Some(stamp);
+                    prop_assert_eq!(answer, Fresh);
+                }
+                if answer == Fresh {
+                    prop_assert!(admitted.insert((stamp, tag, nc)), "admitted twice");
+                }
+            }
+            for (stamp, tag, nc) in admitted {
+                prop_assert_eq!(admit(&table, stamp, tag, nc), Replayed);
+            }
+            prop_assert_eq!(table.admit(4000, 0, 1), Fresh);
+        }
+    }
+}

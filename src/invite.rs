@@ -1,0 +1,185 @@
+//! The facts of an INVITE that a decision needs, all borrowed, and nothing of a parser.
+
+mod datagram;
+#[cfg(feature = "rsip")]
+mod rsip;
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use arrayvec::ArrayVec;
+
+use crate::message::Defect;
+
+/// How many credentials headers are looked at in all.
+pub(crate) const MAX_CREDENTIALS: usize = 16;
+
+/// How a request came, as the socket tells; no header is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+    /// WebSocket (RFC 7118).
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+}
+
+impl Transport {
+    /// Whether the hop is encrypted.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether the sender repeats a request that is not answered (RFC 3261 §17.1.1.2).
+    #[must_use]
+    pub const fn retransmits(self) -> bool {
+        matches!(self, Self::Udp)
+    }
+}
+
+/// The two headers that credentials come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CredentialsField {
+    /// `Authorization`, the answer to a 401.
+    Authorization,
+    /// `Proxy-Authorization`, the answer to a 407.
+    ProxyAuthorization,
+}
+
+/// What makes two copies of a request the same transaction, as the header values were sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction<'a> {
+    /// From; also what a policy compares with the authenticated user.
+    pub from: &'a [u8],
+    /// To.
+    pub to: &'a [u8],
+    /// Call-ID.
+    pub call_id: &'a [u8],
+    /// `CSeq`.
+    pub cseq: &'a [u8],
+    /// The topmost Via, which holds the branch.
+    pub via: &'a [u8],
+}
+
+/// An INVITE as far as it is decided on. That the method is INVITE is what the type says: the
+/// constructors that read a message refuse any other.
+///
+/// The source and the transport are the socket's. Nothing else of the message takes part.
+#[derive(Clone, Debug)]
+pub struct Invite<'a> {
+    request_uri: Cow<'a, str>,
+    source: SocketAddr,
+    transport: Transport,
+    credentials: ArrayVec<(CredentialsField, &'a [u8]), MAX_CREDENTIALS>,
+    too_many_credentials: bool,
+    transaction: Option<Transaction<'a>>,
+    body: &'a [u8],
+}
+
+/// A message that is no INVITE to decide on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InviteError {
+    /// Another method, or a response.
+    #[error("not an INVITE request")]
+    NotInvite,
+    /// Not a SIP message.
+    #[error("not a SIP message")]
+    NotSip,
+    /// A SIP message that is not well-formed.
+    #[error("{0}")]
+    Defect(Defect),
+    /// A header that every request has (RFC 3261 §8.1.1) is not there.
+    #[error("no {0} header")]
+    Missing(&'static str),
+}
+
+impl<'a> Invite<'a> {
+    /// An INVITE for `request_uri` that came from `source` over `transport`, without credentials.
+    ///
+    /// Without [`Self::with_transaction`] no retransmission is recognised.
+    pub fn new(
+        request_uri: impl Into<Cow<'a, str>>,
+        source: SocketAddr,
+        transport: Transport,
+    ) -> Self {
+        Self {
+            request_uri: request_uri.into(),
+            source,
+            transport,
+            credentials: ArrayVec::new(),
+            too_many_credentials: false,
+            transaction: None,
+            body: &[],
+        }
+    }
+
+    /// Adds the value of a credentials header. They are added in the order of the message.
+    #[must_use]
+    pub fn with_credentials(mut self, field: CredentialsField, value: &'a [u8]) -> Self {
+        self.too_many_credentials |= self.credentials.try_push((field, value)).is_err();
+        self
+    }
+
+    /// Sets what tells a retransmission from another request.
+    #[must_use]
+    pub fn with_transaction(mut self, transaction: Transaction<'a>) -> Self {
+        self.transaction = Some(transaction);
+        self
+    }
+
+    /// Sets the body: the Content-Length bytes after the blank line.
+    #[must_use]
+    pub fn with_body(mut self, body: &'a [u8]) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// The Request-URI, as text.
+    #[must_use]
+    pub fn request_uri(&self) -> &str {
+        &self.request_uri
+    }
+
+    /// Where the request came from.
+    #[must_use]
+    pub fn source(&self) -> SocketAddr {
+        self.source
+    }
+
+    /// How the request came.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The credentials headers, in order: at most sixteen, see [`Self::has_too_many_credentials`].
+    #[must_use]
+    pub fn credentials(&self) -> &[(CredentialsField, &'a [u8])] {
+        &self.credentials
+    }
+
+    /// Whether there were more credentials headers than are kept. Such an INVITE is rejected where
+    /// credentials count.
+    #[must_use]
+    pub fn has_too_many_credentials(&self) -> bool {
+        self.too_many_credentials
+    }
+
+    /// What tells a retransmission from another request, if it is known.
+    #[must_use]
+    pub fn transaction(&self) -> Option<&Transaction<'a>> {
+        self.transaction.as_ref()
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+}

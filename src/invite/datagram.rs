@@ -1,0 +1,65 @@
+//! An INVITE straight from the bytes of a datagram, or of a message framed on a stream.
+
+use std::net::SocketAddr;
+
+use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
+use crate::message::{Header, Message, StartLine};
+
+impl<'a> Invite<'a> {
+    /// Reads the borrowed facts from `bytes`, without building a message. What is not certainly a
+    /// well-formed INVITE is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`InviteError`]: no SIP, another method, or the first defect of the message.
+    pub fn from_datagram(
+        bytes: &'a [u8],
+        source: SocketAddr,
+        transport: Transport,
+    ) -> Result<Self, InviteError> {
+        let message = Message::scan(bytes).ok_or(InviteError::NotSip)?;
+        Self::from_message(&message, source, transport)
+    }
+
+    /// Takes the facts from a message that has been scanned.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_datagram`].
+    pub fn from_message(
+        message: &Message<'a>,
+        source: SocketAddr,
+        transport: Transport,
+    ) -> Result<Self, InviteError> {
+        let StartLine::Request { method: "INVITE", uri } = message.start_line() else {
+            return Err(InviteError::NotInvite);
+        };
+        if let Some(defect) = message.defect() {
+            return Err(InviteError::Defect(defect));
+        }
+        let field = |header: Header| {
+            message.first(header).ok_or_else(|| InviteError::Missing(header.name()))
+        };
+        let mut invite = Self::new(uri, source, transport)
+            .with_body(message.body())
+            .with_transaction(Transaction {
+                from: field(Header::From)?,
+                to: field(Header::To)?,
+                call_id: field(Header::CallId)?,
+                cseq: field(Header::CSeq)?,
+                via: field(Header::Via)?,
+            });
+        let has_credentials = message.first(Header::Authorization).is_some()
+            || message.first(Header::ProxyAuthorization).is_some();
+        // the headers are walked again only where there is something to find
+        for field in message.fields().take_while(|_| has_credentials) {
+            let name = match field.header {
+                Header::Authorization => CredentialsField::Authorization,
+                Header::ProxyAuthorization => CredentialsField::ProxyAuthorization,
+                _ => continue,
+            };
+            invite = invite.with_credentials(name, field.value);
+        }
+        Ok(invite)
+    }
+}

@@ -1,0 +1,396 @@
+//! A borrowed scan of one SIP message (RFC 3261 §7): start line, header fields, body, and the first
+//! thing that is wrong with it. Linear, allocates nothing, and never panics whatever the bytes are.
+
+use std::fmt;
+
+mod frame;
+mod start_line;
+
+pub use frame::{Frame, FrameError, MAX_BODY, frame, skip_keepalive};
+pub use start_line::StartLine;
+use start_line::start_line;
+
+/// Longest head that is read, in bytes: start line, header fields and blank line.
+pub const MAX_HEAD: usize = 65_535;
+/// Most header fields that are read.
+pub const MAX_FIELDS: usize = 256;
+
+/// A SIP message, borrowed from the bytes it came in.
+#[derive(Clone, Copy)]
+pub struct Message<'a> {
+    start: StartLine<'a>,
+    fields: &'a [u8],
+    first: [Option<&'a [u8]>; NAMES.len()],
+    body: &'a [u8],
+    defect: Option<Defect>,
+}
+
+impl<'a> Message<'a> {
+    /// Reads as much as can be read of a datagram, or of a message that [`frame`] has cut from a
+    /// stream. What is wrong is kept as the [`defect`](Self::defect). None only if the first line
+    /// is neither a request line nor a status line (RFC 3261 §7.1, §7.2).
+    #[must_use]
+    pub fn scan(bytes: &'a [u8]) -> Option<Message<'a>> {
+        let window = bytes.get(..MAX_HEAD).unwrap_or(bytes);
+        let cut = if bytes.len() > MAX_HEAD { Defect::HeadTooLong } else { Defect::NoBlankLine };
+        let Some((line, head)) = take_line(window) else {
+            let (start, defect) = start_line(window)?;
+            return Some(Message::new(start, defect.or(Some(cut))));
+        };
+        let (start, defect) = start_line(line)?;
+        let mut message = Message::new(start, flaw(line).or(defect));
+        let (mut rest, mut count) = (head, 0);
+        let body = loop {
+            if let Some(len) = blank_line(rest) {
+                message.note((len == 1).then_some(Defect::LineEnd));
+                let head_len = window.len() - rest.len() + len;
+                break bytes.get(head_len..).unwrap_or_default();
+            }
+            let Some((raw, after)) = take_field(rest) else {
+                message.note(Some(cut));
+                break &[];
+            };
+            if count == MAX_FIELDS {
+                message.note(Some(Defect::TooManyFields));
+                break &[];
+            }
+            message.note(flaw(raw));
+            message.add(field(raw));
+            count += 1;
+            rest = after;
+        };
+        message.fields = head.get(..head.len() - rest.len()).unwrap_or_default();
+        message.judge(body);
+        Some(message)
+    }
+
+    /// The first line. With a defect in it, its parts as far as they could be told apart.
+    #[must_use]
+    pub fn start_line(&self) -> StartLine<'a> {
+        self.start
+    }
+
+    /// The header fields in the order they came, the same ones that the defect was judged on. A
+    /// field that was cut off by the end of the bytes is not among them.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'a> {
+        Fields { rest: self.fields }
+    }
+
+    /// The value of the first field with this name, trimmed; takes constant time. None also for
+    /// [`Header::Other`].
+    #[must_use]
+    pub fn first(&self, header: Header) -> Option<&'a [u8]> {
+        self.first.get(header as usize).copied().flatten()
+    }
+
+    /// The body: what Content-Length says of the bytes after the blank line, or all of them if
+    /// there is no such field (RFC 3261 §18.3) or its value is not usable.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The first thing that makes this message not well-formed. None: it is well-formed as far as
+    /// this module looks; the insides of most header values are for their own readers.
+    #[must_use]
+    pub fn defect(&self) -> Option<Defect> {
+        self.defect
+    }
+
+    fn new(start: StartLine<'a>, defect: Option<Defect>) -> Self {
+        Message { start, fields: &[], first: [None; NAMES.len()], body: &[], defect }
+    }
+
+    fn note(&mut self, defect: Option<Defect>) {
+        self.defect = self.defect.or(defect);
+    }
+
+    fn add(&mut self, field: Option<Field<'a>>) {
+        let Some(Field { header, value, .. }) = field else {
+            return self.note(Some(Defect::FieldName));
+        };
+        if MANDATORY.contains(&header) && value.is_empty() {
+            self.note(Some(Defect::Empty(header)));
+        }
+        match self.first.get_mut(header as usize) {
+            Some(slot @ None) => *slot = Some(value),
+            Some(_) if header.is_single() => self.note(Some(Defect::Repeated(header))),
+            _ => {}
+        }
+    }
+
+    /// What can only be told once the head has been read.
+    fn judge(&mut self, rest: &'a [u8]) {
+        for header in MANDATORY {
+            self.note(self.first(header).is_none().then_some(Defect::Missing(header)));
+        }
+        if let Some(value) = self.first(Header::CSeq) {
+            self.note(cseq_flaw(value, self.start));
+        }
+        if let Some(value) = self.first(Header::MaxForwards) {
+            self.note(number(value).is_none_or(|hops| hops > 255).then_some(Defect::MaxForwards));
+        }
+        self.body = rest;
+        if let Some(value) = self.first(Header::ContentLength) {
+            let length = number(value).map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+            match length.map(|length| rest.get(..length)) {
+                Some(Some(body)) => self.body = body,
+                Some(None) => self.note(Some(Defect::BodyTooShort)),
+                None => self.note(Some(Defect::ContentLength)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Message");
+        f.field("start", &self.start).field("defect", &self.defect).finish_non_exhaustive()
+    }
+}
+
+/// The header fields that are known by name; [`Other`](Header::Other) is any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is the header field of its name, RFC 3261 §20")]
+#[rustfmt::skip]
+pub enum Header {
+    Via, From, To, CallId, CSeq, Contact, ContentLength, ContentType, Authorization,
+    ProxyAuthorization, MaxForwards, Require, ProxyRequire, RecordRoute, Route, Timestamp, Other,
+}
+
+/// Names by discriminant, with the compact form (RFC 3261 §7.3.3) or nothing.
+#[rustfmt::skip]
+const NAMES: [(Header, &str, &str); 16] = [
+    (Header::Via, "Via", "v"), (Header::From, "From", "f"),
+    (Header::To, "To", "t"), (Header::CallId, "Call-ID", "i"),
+    (Header::CSeq, "CSeq", ""), (Header::Contact, "Contact", "m"),
+    (Header::ContentLength, "Content-Length", "l"), (Header::ContentType, "Content-Type", "c"),
+    (Header::Authorization, "Authorization", ""),
+    (Header::ProxyAuthorization, "Proxy-Authorization", ""),
+    (Header::MaxForwards, "Max-Forwards", ""), (Header::Require, "Require", ""),
+    (Header::ProxyRequire, "Proxy-Require", ""), (Header::RecordRoute, "Record-Route", ""),
+    (Header::Route, "Route", ""), (Header::Timestamp, "Timestamp", ""),
+];
+
+const MANDATORY: [Header; 5] =
+    [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq];
+
+impl Header {
+    /// The name as RFC 3261 §20 writes it; `other` for [`Header::Other`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        NAMES.get(self as usize).map_or("other", |entry| entry.1)
+    }
+
+    /// The header of a name in any case, long or compact.
+    fn of(name: &[u8]) -> Header {
+        let is = |text: &str| {
+            !name.is_empty()
+                && text.len() == name.len()
+                && text.as_bytes().eq_ignore_ascii_case(name)
+        };
+        let known = NAMES.iter().find(|entry| is(entry.1) || is(entry.2));
+        known.map_or(Header::Other, |entry| entry.0)
+    }
+
+    /// Whether a second field of this name is a defect.
+    fn is_single(self) -> bool {
+        use Header::{CSeq, CallId, ContentLength, From, MaxForwards, To};
+        matches!(self, From | To | CallId | CSeq | ContentLength | MaxForwards)
+    }
+}
+
+/// One header field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Which one it is, whatever the case or form of its name.
+    pub header: Header,
+    /// The name as sent, without the space before the colon; the whole text if it is no field.
+    pub name: &'a [u8],
+    /// The value without white space at its ends. Folds are still in it; it need not be UTF-8.
+    pub value: &'a [u8],
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Field({:?}, {} bytes)", self.header, self.value.len())
+    }
+}
+
+/// The header fields of a message, in order. Made by [`Message::fields`].
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let (raw, rest) = take_field(self.rest)?;
+        self.rest = rest;
+        let other = || Field { header: Header::Other, name: trim(raw), value: &[] };
+        Some(field(raw).unwrap_or_else(other))
+    }
+}
+
+/// Why a message is not well-formed. The texts are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+#[rustfmt::skip]
+pub enum Defect {
+    /// Not `METHOD SP uri SP version` with single spaces.
+    #[error("spaces of the request line")] RequestLine,
+    /// Not `SIP/2.0 SP code SP reason`, or a code outside 100 to 699.
+    #[error("bad status line")] StatusLine,
+    /// A SIP version other than 2.0 (a request with it is answered 505).
+    #[error("unsupported sip version")] Version,
+    /// A Request-URI with a byte that is not visible ASCII, or with `<`, `>` or `"`.
+    #[error("bad character in the request-uri")] RequestUri,
+    /// A CR or LF in the head that is not part of a CRLF.
+    #[error("bare cr or lf in the head")] LineEnd,
+    /// A control character in the head other than HTAB.
+    #[error("control character in the head")] Control,
+    /// A folded line of nothing but white space, which others may take for the end of the head.
+    #[error("blank folded line")] Fold,
+    /// A line that is not a name (RFC 3261 token), a colon and a value.
+    #[error("line is not a header field")] FieldName,
+    /// The bytes end before the blank line.
+    #[error("no blank line after the head")] NoBlankLine,
+    /// The head is longer than [`MAX_HEAD`].
+    #[error("head too long")] HeadTooLong,
+    /// There are more than [`MAX_FIELDS`] fields.
+    #[error("too many header fields")] TooManyFields,
+    /// A mandatory field is not there.
+    #[error("missing header `{}`", .0.name())] Missing(Header),
+    /// A field that must be single comes again.
+    #[error("repeated header `{}`", .0.name())] Repeated(Header),
+    /// A mandatory field has no value.
+    #[error("empty header `{}`", .0.name())] Empty(Header),
+    /// CSeq is not a number below 2^31, white space and a method.
+    #[error("bad cseq")] CSeq,
+    /// The method in CSeq is not the request's.
+    #[error("cseq method is not the request's")] CSeqMethod,
+    /// Max-Forwards is not a number from 0 to 255.
+    #[error("bad max-forwards")] MaxForwards,
+    /// Content-Length is not digits only.
+    #[error("bad content-length")] ContentLength,
+    /// Content-Length is more than the bytes after the head.
+    #[error("body shorter than its content-length")] BodyTooShort,
+}
+
+/// Without SP, HTAB, CR and LF at both ends.
+pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// Whether `text` is a token (RFC 3261 §25.1): at least one byte, none of them a separator.
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte);
+    !text.is_empty() && text.iter().all(fits)
+}
+
+/// Up to and with the first LF, and what follows it.
+fn take_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    // By chunks first: a comparison of a whole chunk is vectorised, a search by bytes is not.
+    let has_end = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | (*byte == b'\n'));
+    let skipped = 32 * bytes.chunks_exact(32).take_while(|chunk| !has_end(chunk)).count();
+    let end = bytes.get(skipped..)?.iter().position(|byte| *byte == b'\n')?;
+    bytes.split_at_checked(skipped + end + 1)
+}
+
+/// A field with its folds and its line end, and what follows it. None if a line of it is cut off.
+fn take_field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, mut rest) = take_line(bytes)?;
+    while let [b' ' | b'\t', ..] = rest {
+        (_, rest) = take_line(rest)?;
+    }
+    bytes.split_at_checked(bytes.len() - rest.len())
+}
+
+/// The length of the blank line that starts `bytes`, if one does; 1 is a bare LF.
+fn blank_line(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'\r', b'\n', ..] => Some(2),
+        [b'\n', ..] => Some(1),
+        _ => None,
+    }
+}
+
+/// Name and value of a field that [`take_field`] took; None if it has no colon or no proper name.
+fn field(raw: &[u8]) -> Option<Field<'_>> {
+    let colon = raw.iter().position(|byte| *byte == b':')?;
+    let (mut name, value) = raw.split_at_checked(colon)?;
+    while let [rest @ .., b' ' | b'\t'] = name {
+        name = rest;
+    }
+    let value = trim(value.get(1..)?);
+    is_token(name).then(|| Field { header: Header::of(name), name, value })
+}
+
+/// What is wrong with the line ends and characters of a line and its folds.
+fn flaw(raw: &[u8]) -> Option<Defect> {
+    if raw.strip_suffix(b"\r\n").is_some_and(|text| !has_control(text)) {
+        return None;
+    }
+    for (at, line) in raw.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        match line.strip_suffix(b"\r\n") {
+            None => return Some(Defect::LineEnd),
+            Some(text) if text.contains(&b'\r') => return Some(Defect::LineEnd),
+            Some(text) if has_control(text) => return Some(Defect::Control),
+            Some(text) if at > 0 && trim(text).is_empty() => return Some(Defect::Fold),
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+/// Whether there is a control character other than HTAB. No early end: this way it is vectorised.
+fn has_control(text: &[u8]) -> bool {
+    let control = |byte: u8| (byte < b' ' && byte != b'\t') | (byte == 0x7f);
+    text.iter().fold(false, |found, byte| found | control(*byte))
+}
+
+/// The value of one or more digits and nothing else; the largest u64 if it is larger.
+fn number(digits: &[u8]) -> Option<u64> {
+    let add = |sum: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit & 15))?;
+        Some(sum.saturating_mul(10).saturating_add(digit))
+    };
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, add))?
+}
+
+fn cseq_flaw(value: &[u8], start: StartLine<'_>) -> Option<Defect> {
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let Some((digits, rest)) = value.split_at_checked(digits) else { return Some(Defect::CSeq) };
+    let method = trim(rest);
+    let spaced = method.len() < rest.len() && is_token(method);
+    if !spaced || number(digits).is_none_or(|number| number >= 1 << 31) {
+        return Some(Defect::CSeq);
+    }
+    let StartLine::Request { method: wanted, .. } = start else { return None };
+    (wanted.as_bytes() != method).then_some(Defect::CSeqMethod)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_at_their_discriminants() {
+        for (at, (header, name, compact)) in NAMES.iter().enumerate() {
+            assert_eq!(*header as usize, at);
+            assert_eq!(Header::of(name.to_ascii_uppercase().as_bytes()), *header);
+            assert!(compact.is_empty() || Header::of(compact.as_bytes()) == *header);
+        }
+        assert_eq!(Header::Other as usize, NAMES.len());
+        assert_eq!((Header::of(b""), Header::of(b"k")), (Header::Other, Header::Other));
+    }
+}

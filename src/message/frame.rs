@@ -1,0 +1,84 @@
+//! Cuts a stream into SIP messages by Content-Length (RFC 3261 §18.3). Where others could see the
+//! end of a message elsewhere, the stream is refused.
+
+use super::{
+    Header, MAX_FIELDS, MAX_HEAD, blank_line, field, flaw, number, start_line, take_field,
+    take_line,
+};
+
+/// Longest body that [`frame`] announces, in bytes.
+pub const MAX_BODY: usize = 65_535;
+
+/// Where a message on a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Bytes of the head, with the blank line; at most [`MAX_HEAD`].
+    pub head: usize,
+    /// Bytes of the body after it, as announced; at most [`MAX_BODY`]. May not have come yet.
+    pub body: usize,
+}
+
+/// Why a stream cannot be cut into messages. Close it: nothing after this point can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The first line is neither a request line nor a status line.
+    #[error("not sip")]
+    NotSip,
+    /// Bare line ends, control characters or blank folds: where the head ends is in doubt.
+    #[error("garbled head")]
+    Garbled,
+    /// Head, body or number of fields beyond its limit.
+    #[error("message too long")]
+    TooLong,
+    /// Content-Length is not digits only, or comes twice.
+    #[error("bad content-length")]
+    ContentLength,
+    /// No Content-Length, which streams need (RFC 3261 §18.3, §20.14).
+    #[error("missing content-length")]
+    NoContentLength,
+}
+
+/// The lengths of the head and the body of the message that starts `bytes`; `Ok(None)` while the
+/// head is incomplete. Reads the head from its start each time: call it when more of it has come.
+///
+/// # Errors
+/// When the stream cannot be cut (see [`FrameError`]); known as early as the bytes show it.
+pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
+    let window = bytes.get(..MAX_HEAD).unwrap_or(bytes);
+    let cut = if bytes.len() > MAX_HEAD { Err(FrameError::TooLong) } else { Ok(None) };
+    let Some((line, mut rest)) = take_line(window) else { return cut };
+    start_line(line).ok_or(FrameError::NotSip)?;
+    let (mut raw, mut count, mut length) = (line, 0, None);
+    loop {
+        if flaw(raw).is_some() || blank_line(rest) == Some(1) {
+            return Err(FrameError::Garbled);
+        }
+        if let Some(len) = blank_line(rest) {
+            let body = length.ok_or(FrameError::NoContentLength)?;
+            return Ok(Some(Frame { head: window.len() - rest.len() + len, body }));
+        }
+        // Without a byte after it, a field may still go on in a fold.
+        let Some((next, after)) = take_field(rest).filter(|(_, after)| !after.is_empty()) else {
+            return cut;
+        };
+        if count == MAX_FIELDS {
+            return Err(FrameError::TooLong);
+        }
+        if let Some(value) = field(next).filter(|f| f.header == Header::ContentLength) {
+            let announced = number(value.value).filter(|_| length.is_none());
+            let announced = usize::try_from(announced.ok_or(FrameError::ContentLength)?);
+            let within = announced.ok().filter(|body| *body <= MAX_BODY);
+            length = Some(within.ok_or(FrameError::TooLong)?);
+        }
+        (raw, rest) = (next, after);
+        count += 1;
+    }
+}
+
+/// How many bytes of CRLF keep-alives come first (RFC 3261 §7.5, RFC 5626 §3.5.1). A CR whose LF
+/// has not come yet is not counted.
+#[must_use]
+pub fn skip_keepalive(bytes: &[u8]) -> usize {
+    2 * bytes.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count()
+}

@@ -1,0 +1,65 @@
+//! The first line of a message (RFC 3261 §7.1, §7.2). A line that can be told apart is read, with its
+//! first defect; one that cannot is no SIP.
+
+use std::fmt;
+
+use super::{Defect, is_token, number, trim};
+
+/// The first line of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum StartLine<'a> {
+    /// A request line (RFC 3261 §7.1).
+    Request {
+        /// The method as sent; methods are case-sensitive.
+        method: &'a str,
+        /// The Request-URI as sent; empty if it is not UTF-8 (then there is a defect).
+        uri: &'a str,
+    },
+    /// A status line (RFC 3261 §7.2).
+    Response {
+        /// The status code: 100 to 699, else there is a defect.
+        status: u16,
+    },
+}
+
+impl fmt::Debug for StartLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartLine::Request { method, .. } => write!(f, "Request({method})"),
+            StartLine::Response { status } => write!(f, "Response({status})"),
+        }
+    }
+}
+
+/// Reads a first line, without its line end, and what is wrong with it.
+pub(super) fn start_line(line: &[u8]) -> Option<(StartLine<'_>, Option<Defect>)> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let is_sip = |text: &[u8]| text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/"));
+    let version_flaw =
+        |text: &[u8]| (!text.eq_ignore_ascii_case(b"SIP/2.0")).then_some(Defect::Version);
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    let (word, rest) = (line.get(..space)?, line.get(space + 1..)?);
+    if is_sip(word) {
+        let (digits, reason) = rest.split_at_checked(3)?;
+        let status = u16::try_from(number(digits)?).ok()?;
+        if !matches!(reason.first(), None | Some(b' ')) {
+            return None;
+        }
+        let sound = (100..700).contains(&status) && !reason.is_empty();
+        let flaw = (!sound).then_some(Defect::StatusLine);
+        return Some((StartLine::Response { status }, flaw.or(version_flaw(word))));
+    }
+    let method = str::from_utf8(word).ok().filter(|_| is_token(word))?;
+    let tidy = trim(rest);
+    let space = tidy.iter().rposition(|byte| *byte == b' ')?;
+    let (uri, version) = (trim(tidy.get(..space)?), tidy.get(space + 1..)?);
+    if !is_sip(version) {
+        return None;
+    }
+    let spaces = (uri.len() + 1 + version.len() != rest.len()).then_some(Defect::RequestLine);
+    let visible = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"".contains(byte);
+    let bad_uri = (!uri.iter().all(visible)).then_some(Defect::RequestUri);
+    let uri = str::from_utf8(uri).unwrap_or_default();
+    Some((StartLine::Request { method, uri }, spaces.or(version_flaw(version)).or(bad_uri)))
+}

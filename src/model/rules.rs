@@ -1,0 +1,317 @@
+//! What records must agree on with each other: names unique across domains and trunks, references
+//! that exist within one account, one realm for all lists of a target, nothing in use deleted.
+//!
+//! The rules ask a [`View`] of the records as they stand. A snapshot is one; whoever writes to a
+//! store makes another. Within a commit, deletions come first, then what was renamed gives its old
+//! name up, then records are put in the order of [`rank`].
+
+use super::name::{DomainName, Realm, UserName};
+use super::policy::PolicyError;
+use super::record::{AccountStatus, Key, Mapping, Record, Target};
+use crate::sid::{
+    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
+};
+
+/// What the rules need to know of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListFacts {
+    /// The owner.
+    pub account: AccountSid,
+    /// The realm, of a credential list.
+    pub realm: Option<Realm>,
+    /// How many addresses or credentials it holds.
+    pub members: usize,
+    /// How many mappings name it.
+    pub mappings: usize,
+}
+
+/// What the rules need to know of a domain or trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetFacts {
+    /// The owner.
+    pub account: AccountSid,
+    /// How many mappings name it.
+    pub mappings: usize,
+    /// Whether a policy record stands for it.
+    pub has_policy: bool,
+    /// The realm that its mapped credential lists share, if any is mapped.
+    pub realm: Option<Realm>,
+}
+
+/// The records as they stand, as far as the rules ask about them.
+pub trait View {
+    /// The account's status and how many domains, trunks and lists it owns.
+    fn account(&self, sid: AccountSid) -> Option<(AccountStatus, usize)>;
+    /// A domain or trunk.
+    fn target(&self, target: Target) -> Option<TargetFacts>;
+    /// Whose name this is.
+    fn named(&self, name: &DomainName) -> Option<Target>;
+    /// An IP access control list.
+    fn ip_access_control_list(&self, sid: IpAccessControlListSid) -> Option<ListFacts>;
+    /// A credential list.
+    fn credential_list(&self, sid: CredentialListSid) -> Option<ListFacts>;
+    /// The list that an address is in.
+    fn ip_address(&self, sid: IpAddressSid) -> Option<IpAccessControlListSid>;
+    /// The list that a credential is in, and its user name.
+    fn credential(&self, sid: CredentialSid) -> Option<(CredentialListSid, UserName)>;
+    /// The credential of a user in a list.
+    fn user(&self, list: CredentialListSid, username: &UserName) -> Option<CredentialSid>;
+    /// Whether the mapping stands.
+    fn mapping(&self, mapping: Mapping) -> bool;
+}
+
+/// A write that would break a rule. The message names what is wrong and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// Something that the write refers to, or deletes, is not there.
+    #[error("there is no {0}")]
+    Missing(Key),
+    /// Another domain or trunk has the name.
+    #[error("the name `{name}` is taken by {by}")]
+    NameTaken {
+        /// The name.
+        name: DomainName,
+        /// Whose it is.
+        by: Target,
+    },
+    /// Another credential of the list has the user name.
+    #[error("the user name `{username}` is taken by {by} in {list}")]
+    UserNameTaken {
+        /// The user name.
+        username: UserName,
+        /// The list.
+        list: CredentialListSid,
+        /// Whose it is.
+        by: CredentialSid,
+    },
+    /// A list and what it is mapped to belong to different accounts.
+    #[error("{list} belongs to {list_account}, {target} to {target_account}")]
+    OtherAccount {
+        /// The list, as text.
+        list: String,
+        /// Its owner.
+        list_account: AccountSid,
+        /// The domain or trunk.
+        target: Target,
+        /// Its owner.
+        target_account: AccountSid,
+    },
+    /// Something that is fixed when a record is made would change.
+    #[error("the {what} of {key} cannot be changed")]
+    Fixed {
+        /// What is fixed.
+        what: &'static str,
+        /// The record.
+        key: Key,
+    },
+    /// Lists of different realms would be mapped to one target.
+    #[error("{list} has the realm `{realm}`, the lists mapped to {target} have `{expected}`")]
+    RealmDiffers {
+        /// The list to be mapped.
+        list: CredentialListSid,
+        /// Its realm.
+        realm: Realm,
+        /// The domain or trunk.
+        target: Target,
+        /// The realm of the lists that are mapped to it.
+        expected: Realm,
+    },
+    /// The record is still in use.
+    #[error("{key} is in use: {by}")]
+    InUse {
+        /// The record.
+        key: Key,
+        /// What uses it.
+        by: &'static str,
+    },
+    /// One commit writes a key twice.
+    #[error("{0} is written twice")]
+    WrittenTwice(Key),
+    /// A policy is out of range.
+    #[error("the policy of {0}: {1}")]
+    Policy(Target, PolicyError),
+}
+
+/// The place of a record's kind in the order in which a commit's records are put; deletions go in
+/// the reverse order. What a record refers to has a lower rank than the record.
+#[must_use]
+pub fn rank(key: &Key) -> u8 {
+    match key {
+        Key::Account(_) => 0,
+        Key::IpAccessControlList(_) | Key::CredentialList(_) => 1,
+        Key::IpAddress(_) | Key::Credential(_) => 2,
+        Key::Target(_) => 3,
+        Key::Policy(_) => 4,
+        Key::Mapping(_) => 5,
+    }
+}
+
+/// Whether `record` may be put.
+///
+/// # Errors
+///
+/// The rule that it would break.
+pub fn check_put(view: &impl View, record: &Record) -> Result<(), RuleError> {
+    let key = record.key();
+    match record {
+        Record::Account(_) => Ok(()),
+        Record::IpAccessControlList(list) => {
+            let present = view.ip_access_control_list(list.sid).map(|facts| facts.account);
+            check_owner(view, key, list.account, present)
+        }
+        Record::CredentialList(list) => {
+            let present = view.credential_list(list.sid);
+            let owner = present.as_ref().map(|facts| facts.account);
+            check_owner(view, key, list.account, owner)?;
+            match present.and_then(|facts| facts.realm) {
+                Some(realm) if realm != list.realm => Err(RuleError::Fixed { what: "realm", key }),
+                _ => Ok(()),
+            }
+        }
+        Record::IpAddress(address) => {
+            exists(
+                view.ip_access_control_list(address.list),
+                Key::IpAccessControlList(address.list),
+            )?;
+            match view.ip_address(address.sid) {
+                Some(list) if list != address.list => Err(RuleError::Fixed { what: "list", key }),
+                _ => Ok(()),
+            }
+        }
+        Record::Credential(credential) => {
+            exists(view.credential_list(credential.list), Key::CredentialList(credential.list))?;
+            if let Some((list, username)) = view.credential(credential.sid) {
+                if list != credential.list {
+                    return Err(RuleError::Fixed { what: "list", key });
+                }
+                if username != credential.username {
+                    return Err(RuleError::Fixed { what: "user name", key });
+                }
+            }
+            match view.user(credential.list, &credential.username) {
+                Some(by) if by != credential.sid => Err(RuleError::UserNameTaken {
+                    username: credential.username.clone(),
+                    list: credential.list,
+                    by,
+                }),
+                _ => Ok(()),
+            }
+        }
+        Record::Domain(domain) => {
+            let target = domain.sid.into();
+            check_target(view, target, domain.account, Some(&domain.name))
+        }
+        Record::Trunk(trunk) => {
+            check_target(view, trunk.sid.into(), trunk.account, trunk.name.as_ref())
+        }
+        Record::Policy(record) => {
+            exists(view.target(record.target), Key::Target(record.target))?;
+            record.policy.check().map_err(|error| RuleError::Policy(record.target, error))
+        }
+        Record::Mapping(mapping) => check_mapping(view, *mapping),
+    }
+}
+
+/// Whether the record with `key` may be deleted.
+///
+/// # Errors
+///
+/// [`RuleError::Missing`] or [`RuleError::InUse`].
+pub fn check_delete(view: &impl View, key: Key) -> Result<(), RuleError> {
+    let unused = |facts: &ListFacts| match (facts.mappings, facts.members) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(RuleError::InUse { key, by: "it is not empty" }),
+        _ => Err(RuleError::InUse { key, by: "it is mapped" }),
+    };
+    match key {
+        Key::Account(sid) => match exists(view.account(sid), key)? {
+            (_, 0) => Ok(()),
+            _ => Err(RuleError::InUse { key, by: "it owns domains, trunks or lists" }),
+        },
+        Key::IpAccessControlList(sid) => unused(&exists(view.ip_access_control_list(sid), key)?),
+        Key::CredentialList(sid) => unused(&exists(view.credential_list(sid), key)?),
+        Key::IpAddress(sid) => exists(view.ip_address(sid), key).map(drop),
+        Key::Credential(sid) => exists(view.credential(sid), key).map(drop),
+        Key::Target(target) => {
+            let facts = exists(view.target(target), key)?;
+            if facts.mappings > 0 {
+                return Err(RuleError::InUse { key, by: "lists are mapped to it" });
+            }
+            if facts.has_policy {
+                return Err(RuleError::InUse { key, by: "it has a policy" });
+            }
+            Ok(())
+        }
+        Key::Policy(target) => match view.target(target) {
+            Some(facts) if facts.has_policy => Ok(()),
+            _ => Err(RuleError::Missing(key)),
+        },
+        Key::Mapping(mapping) => exists(view.mapping(mapping).then_some(()), key),
+    }
+}
+
+fn exists<T>(found: Option<T>, key: Key) -> Result<T, RuleError> {
+    found.ok_or(RuleError::Missing(key))
+}
+
+/// The owner exists, and is the one the record has had.
+fn check_owner(
+    view: &impl View,
+    key: Key,
+    account: AccountSid,
+    present: Option<AccountSid>,
+) -> Result<(), RuleError> {
+    exists(view.account(account), Key::Account(account))?;
+    match present {
+        Some(owner) if owner != account => Err(RuleError::Fixed { what: "account", key }),
+        _ => Ok(()),
+    }
+}
+
+fn check_target(
+    view: &impl View,
+    target: Target,
+    account: AccountSid,
+    name: Option<&DomainName>,
+) -> Result<(), RuleError> {
+    let present = view.target(target).map(|facts| facts.account);
+    check_owner(view, Key::Target(target), account, present)?;
+    match name.and_then(|name| Some((name, view.named(name)?))) {
+        Some((name, by)) if by != target => Err(RuleError::NameTaken { name: name.clone(), by }),
+        _ => Ok(()),
+    }
+}
+
+fn check_mapping(view: &impl View, mapping: Mapping) -> Result<(), RuleError> {
+    let target = mapping.target();
+    let target_facts = exists(view.target(target), Key::Target(target))?;
+    let (list, list_facts) = match mapping {
+        Mapping::IpAccessControlList(_, list) => {
+            let facts = view.ip_access_control_list(list);
+            (list.to_string(), exists(facts, Key::IpAccessControlList(list))?)
+        }
+        Mapping::CredentialList(_, list) | Mapping::Registration(_, list) => {
+            let facts = exists(view.credential_list(list), Key::CredentialList(list))?;
+            if let (Some(realm), Some(expected)) = (&facts.realm, &target_facts.realm)
+                && realm != expected
+            {
+                return Err(RuleError::RealmDiffers {
+                    list,
+                    realm: realm.clone(),
+                    target,
+                    expected: expected.clone(),
+                });
+            }
+            (list.to_string(), facts)
+        }
+    };
+    if list_facts.account != target_facts.account {
+        return Err(RuleError::OtherAccount {
+            list,
+            list_account: list_facts.account,
+            target,
+            target_account: target_facts.account,
+        });
+    }
+    Ok(())
+}

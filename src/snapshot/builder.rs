@@ -1,0 +1,93 @@
+//! The first snapshot, from a program's own database or configuration.
+
+use super::{ApplyError, Snapshot};
+use crate::model::{
+    Account, Commit, Credential, CredentialList, Domain, IpAccessControlList, IpAddress, Mapping,
+    Policy, PolicyRecord, Record, Target, Trunk,
+};
+
+/// Collects records in any order and makes the snapshot that holds them all.
+///
+/// ```
+/// use sip_authz::model::{Account, Domain};
+/// use sip_authz::{AccountSid, DomainSid, Snapshot};
+///
+/// let account = AccountSid::from_name(&["example"]);
+/// let domain = DomainSid::from_name(&["example", "sip.example.com"]);
+/// let snapshot = Snapshot::builder()
+///     .account(Account::new(account))
+///     .domain(Domain::new(domain, account, "sip.example.com".parse()?))
+///     .build()?;
+/// assert_eq!(snapshot.number(), 1);
+///
+/// // an unknown account, a taken name and the like are errors that name what is wrong
+/// let twin = DomainSid::from_name(&["example", "twin"]);
+/// let error = Snapshot::builder()
+///     .account(Account::new(account))
+///     .domain(Domain::new(domain, account, "sip.example.com".parse()?))
+///     .domain(Domain::new(twin, account, "SIP.example.com.".parse()?))
+///     .build()
+///     .unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     format!("domain {twin}: the name `sip.example.com` is taken by {domain}")
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotBuilder {
+    commit: Commit,
+}
+
+macro_rules! records {
+    ($($(#[$doc:meta])* $method:ident $kind:ident;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $method(self, record: $kind) -> Self {
+            self.record(Record::$kind(record))
+        }
+    )*};
+}
+
+impl SnapshotBuilder {
+    records! {
+        /// Adds an account.
+        account Account;
+        /// Adds a SIP domain.
+        domain Domain;
+        /// Adds a trunk.
+        trunk Trunk;
+        /// Adds an IP access control list.
+        ip_access_control_list IpAccessControlList;
+        /// Adds an entry of an IP access control list.
+        ip_address IpAddress;
+        /// Adds a credential list.
+        credential_list CredentialList;
+        /// Adds a user of a credential list.
+        credential Credential;
+        /// Puts a list to work on a domain or trunk.
+        mapping Mapping;
+    }
+
+    /// Sets the policy of a domain or trunk.
+    #[must_use]
+    pub fn policy(self, target: impl Into<Target>, policy: Policy) -> Self {
+        self.record(Record::Policy(PolicyRecord { target: target.into(), policy }))
+    }
+
+    /// Adds any record.
+    #[must_use]
+    pub fn record(mut self, record: Record) -> Self {
+        self.commit.put(record);
+        self
+    }
+
+    /// The snapshot with number 1 that holds what was added.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplyError`] for the first record that breaks a rule.
+    pub fn build(self) -> Result<Snapshot, ApplyError> {
+        Snapshot::empty().apply(&self.commit)
+    }
+}

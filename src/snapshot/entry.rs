@@ -1,0 +1,244 @@
+//! What a snapshot keeps of each record: all that a decision needs and nothing for people.
+
+use std::sync::Arc;
+
+use crate::acl::{Prefix, PrefixTable, TooManyPrefixes};
+use crate::digest::{HashFunction, userhash};
+use crate::model::{AccountStatus, DomainName, Ha1Set, Policy, QopOffer, Realm, Target, UserName};
+use crate::sid::{
+    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
+};
+use crate::snapshot::map::Map;
+
+#[derive(Clone, Copy)]
+pub(crate) struct AccountEntry {
+    pub(crate) status: AccountStatus,
+    /// How many domains, trunks and lists name it as owner.
+    pub(crate) owned: usize,
+}
+
+/// A domain or trunk with everything that hangs on its name.
+#[derive(Clone)]
+pub(crate) struct TargetEntry {
+    pub(crate) target: Target,
+    pub(crate) account: AccountSid,
+    pub(crate) name: Option<DomainName>,
+    pub(crate) secure: bool,
+    /// `None`: the default policy.
+    pub(crate) policy: Option<Arc<Policy>>,
+    /// Mapped for calls, in the order of the SIDs.
+    pub(crate) access_lists: Vec<IpAccessControlListSid>,
+    pub(crate) credential_lists: Vec<CredentialListSid>,
+    /// Mapped for registrations, which are not decided here.
+    pub(crate) registrations: Vec<CredentialListSid>,
+    /// The realm of all credential lists mapped, for either purpose.
+    pub(crate) realm: Option<Realm>,
+}
+
+impl TargetEntry {
+    pub(crate) fn new(target: Target, account: AccountSid) -> Self {
+        Self {
+            target,
+            account,
+            name: None,
+            secure: false,
+            policy: None,
+            access_lists: Vec::new(),
+            credential_lists: Vec::new(),
+            registrations: Vec::new(),
+            realm: None,
+        }
+    }
+
+    pub(crate) fn mappings(&self) -> usize {
+        self.access_lists.len() + self.credential_lists.len() + self.registrations.len()
+    }
+
+    pub(crate) fn wants_userhash(&self) -> bool {
+        self.policy.as_ref().is_some_and(|policy| policy.userhash)
+    }
+
+    /// What the challenges of this target offer, in one number: it is bound into every nonce, so
+    /// that a nonce issued under one offer is not good under another.
+    pub(crate) fn offer_code(policy: &Policy) -> u32 {
+        let qop = match policy.qop {
+            QopOffer::Auth => 0,
+            QopOffer::AuthInt => 1,
+            QopOffer::Both => 2,
+        };
+        policy.algorithms.iter().fold(qop, |code, algorithm| (code << 3) | (algorithm as u32 + 1))
+    }
+}
+
+/// An IP access control list. An entry's number in the table is its place in `entries`.
+#[derive(Clone)]
+pub(crate) struct AccessList {
+    pub(crate) account: AccountSid,
+    pub(crate) mappings: usize,
+    /// In the order of the SIDs, so that equal contents make equal tables.
+    entries: Vec<(IpAddressSid, Prefix)>,
+    table: PrefixTable,
+}
+
+impl AccessList {
+    pub(crate) fn new(account: AccountSid) -> Self {
+        Self { account, mappings: 0, entries: Vec::new(), table: PrefixTable::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The most specific entry that admits `source`.
+    pub(crate) fn admits(&self, source: std::net::IpAddr) -> Option<IpAddressSid> {
+        let number = self.table.longest(source)?;
+        self.entries.get(number).map(|(sid, _)| *sid)
+    }
+
+    pub(crate) fn prefix(&self, sid: IpAddressSid) -> Option<Prefix> {
+        let at = self.entries.binary_search_by_key(&sid, |(sid, _)| *sid).ok()?;
+        self.entries.get(at).map(|(_, prefix)| *prefix)
+    }
+
+    /// Puts an entry. The table is as it was until [`Self::rebuild`].
+    pub(crate) fn put(&mut self, sid: IpAddressSid, prefix: Prefix) {
+        match self.entries.binary_search_by_key(&sid, |(sid, _)| *sid) {
+            Ok(at) => {
+                if let Some(entry) = self.entries.get_mut(at) {
+                    entry.1 = prefix;
+                }
+            }
+            Err(at) => self.entries.insert(at, (sid, prefix)),
+        }
+    }
+
+    /// Takes an entry out. The table is as it was until [`Self::rebuild`].
+    pub(crate) fn remove(&mut self, sid: IpAddressSid) {
+        self.entries.retain(|(other, _)| *other != sid);
+    }
+
+    pub(crate) fn rebuild(&mut self) -> Result<(), TooManyPrefixes> {
+        self.table = PrefixTable::build(self.entries.iter().map(|(_, prefix)| *prefix))?;
+        Ok(())
+    }
+}
+
+/// One user of a list. Its `Ha1Set` has no `Debug`, so neither has this.
+pub(crate) struct CredentialEntry {
+    pub(crate) sid: CredentialSid,
+    pub(crate) list: CredentialListSid,
+    pub(crate) username: UserName,
+    pub(crate) ha1: Ha1Set,
+    pub(crate) disabled: bool,
+}
+
+/// A hashed user name (RFC 7616 §3.4.4): which function, and its output in lower-case hexadecimal.
+type Userhash = (HashFunction, arrayvec::ArrayString<64>);
+
+/// A credential list.
+#[derive(Clone)]
+pub(crate) struct CredentialList {
+    pub(crate) account: AccountSid,
+    pub(crate) realm: Realm,
+    pub(crate) mappings: usize,
+    users: Map<UserName, Arc<CredentialEntry>>,
+    /// How many targets that this list is mapped to admit hashed user names; the index below stands
+    /// while there is one.
+    userhash_wanted: usize,
+    by_userhash: Map<Userhash, Arc<CredentialEntry>>,
+    /// How many enabled users have no hash, for each of `HashFunction::ALL`.
+    lacking: [usize; 3],
+}
+
+impl CredentialList {
+    pub(crate) fn new(account: AccountSid, realm: Realm) -> Self {
+        Self {
+            account,
+            realm,
+            mappings: 0,
+            users: Map::default(),
+            userhash_wanted: 0,
+            by_userhash: Map::default(),
+            lacking: [0; 3],
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The user of this name, disabled or not.
+    pub(crate) fn user(&self, username: &str) -> Option<&CredentialEntry> {
+        self.users.get(username).map(|entry| &**entry)
+    }
+
+    /// The user whose name hashes to `hash`, disabled or not.
+    pub(crate) fn user_by_hash(
+        &self,
+        function: HashFunction,
+        hash: arrayvec::ArrayString<64>,
+    ) -> Option<&CredentialEntry> {
+        self.by_userhash.get(&(function, hash)).map(|entry| &**entry)
+    }
+
+    /// How many enabled users have no hash for `function`.
+    pub(crate) fn lacking(&self, function: HashFunction) -> usize {
+        self.users_lacking(function).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn put(&mut self, entry: &Arc<CredentialEntry>) {
+        self.remove(&entry.username);
+        self.count_lacking(entry, 1);
+        if self.userhash_wanted > 0 {
+            self.index(entry);
+        }
+        self.users.insert(entry.username.clone(), Arc::clone(entry));
+    }
+
+    pub(crate) fn remove(&mut self, username: &UserName) {
+        let Some(entry) = self.users.remove(username.as_str()) else { return };
+        self.count_lacking(&entry, -1);
+        if self.userhash_wanted > 0 {
+            for function in HashFunction::ALL {
+                let hash = userhash(function, entry.username.as_str(), self.realm.as_str());
+                self.by_userhash.remove(&(function, hash));
+            }
+        }
+    }
+
+    /// One more target, or one less, that this list is mapped to admits hashed user names.
+    pub(crate) fn want_userhash(&mut self, wanted: bool) {
+        match (self.userhash_wanted, wanted) {
+            (0, true) => {
+                let users: Vec<_> = self.users.values().cloned().collect();
+                users.iter().for_each(|entry| self.index(entry));
+                self.userhash_wanted = 1;
+            }
+            (_, true) => self.userhash_wanted += 1,
+            (0 | 1, false) => {
+                self.userhash_wanted = 0;
+                self.by_userhash = Map::default();
+            }
+            (_, false) => self.userhash_wanted -= 1,
+        }
+    }
+
+    fn index(&mut self, entry: &Arc<CredentialEntry>) {
+        for function in HashFunction::ALL {
+            let hash = userhash(function, entry.username.as_str(), self.realm.as_str());
+            self.by_userhash.insert((function, hash), Arc::clone(entry));
+        }
+    }
+
+    fn users_lacking(&self, function: HashFunction) -> Option<&usize> {
+        self.lacking.get(function as usize)
+    }
+
+    fn count_lacking(&mut self, entry: &CredentialEntry, by: isize) {
+        for (function, count) in HashFunction::ALL.into_iter().zip(&mut self.lacking) {
+            if !entry.disabled && !entry.ha1.has(function) {
+                *count = count.saturating_add_signed(by);
+            }
+        }
+    }
+}

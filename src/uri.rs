@@ -1,0 +1,370 @@
+//! SIP URIs (RFC 3261 §19.1, §25.1), the host names in them, and the URI in a From or To value.
+//! Borrowed, linear, without allocation; what does not follow the grammar is refused.
+
+use std::fmt;
+
+mod compare;
+mod host;
+mod name_addr;
+
+use compare::{Pair, read_pairs, same_headers, same_params, same_text, units};
+use host::read_host;
+pub use host::{Host, HostError};
+pub use name_addr::{NameAddr, name_addr};
+
+/// Longest URI that is read, in bytes.
+pub const MAX_URI: usize = 2_048;
+/// Most uri-parameters, and most headers, that a URI may have.
+pub const MAX_PARAMS: usize = 32;
+
+/// What kind of URI a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `sip:`
+    Sip,
+    /// `sips:`
+    Sips,
+    /// `tel:` (RFC 3966); told by its scheme alone.
+    Tel,
+    /// Any other.
+    Other,
+}
+
+impl Scheme {
+    /// The scheme of a URI, in any case. None if the text has none (RFC 3261 §25.1 `scheme`).
+    #[must_use]
+    pub fn of(uri: &str) -> Option<Scheme> {
+        let (name, _) = uri.split_once(':')?;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        let sound = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(fits);
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        sound.then(|| match () {
+            () if is("sip") => Scheme::Sip,
+            () if is("sips") => Scheme::Sips,
+            () if is("tel") => Scheme::Tel,
+            () => Scheme::Other,
+        })
+    }
+}
+
+/// A SIP or SIPS URI in its parts, all as sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SipUri<'a> {
+    /// [`Scheme::Sip`] or [`Scheme::Sips`].
+    pub scheme: Scheme,
+    /// The user; never empty.
+    pub user: Option<&'a str>,
+    /// The password; may be empty.
+    pub password: Option<&'a str>,
+    /// The host, with its brackets if it is an IPv6 address; one that [`Host::parse`] takes.
+    pub host: &'a str,
+    /// The port, 1 to 65535.
+    pub port: Option<u16>,
+    /// The uri-parameters without the first `;`; empty if there are none.
+    pub params: &'a str,
+    /// The headers without the `?`; empty if there are none.
+    pub headers: &'a str,
+}
+
+impl SipUri<'_> {
+    /// Reads a URI by RFC 3261 §25.1, `#` in the user tolerated since phones send it.
+    ///
+    /// # Errors
+    /// The text is no SIP or SIPS URI, or not a well-formed one.
+    pub fn parse(text: &str) -> Result<SipUri<'_>, UriError> {
+        let scheme = Scheme::of(text).ok_or(UriError::NoScheme)?;
+        if !matches!(scheme, Scheme::Sip | Scheme::Sips) {
+            return Err(UriError::UnsupportedScheme);
+        }
+        if text.len() > MAX_URI {
+            return Err(UriError::TooLong);
+        }
+        text.bytes().try_for_each(|byte| match byte {
+            b'\\' => Err(UriError::Backslash),
+            b' ' => Err(UriError::Space),
+            _ if byte.is_ascii_control() => Err(UriError::Control),
+            _ => Ok(()),
+        })?;
+        let (_, rest) = text.split_once(':').ok_or(UriError::NoScheme)?;
+        // Neither host, parameters nor headers may hold an `@`: the only one ends the userinfo.
+        let (userinfo, rest) = split_before(rest, '@');
+        let (rest, headers) = split_after(rest, '?');
+        let (hostport, params) = split_after(rest, ';');
+        let (host, port) = split_port(hostport)?;
+        let (user, password) = match userinfo.map(|info| split_after(info, ':')) {
+            Some((user, password)) => (Some(user), password),
+            None => (None, None),
+        };
+        if user == Some("") {
+            return Err(UriError::EmptyUser);
+        }
+        check(user.unwrap_or_default(), b"&=+$,;?/#")?;
+        check(password.unwrap_or_default(), b"&=+$,")?;
+        match read_host(host) {
+            Err(HostError::Empty) => return Err(UriError::EmptyHost),
+            read => read.map_err(UriError::Host)?,
+        };
+        let (params, headers) = (check_params(params)?, check_headers(headers)?);
+        Ok(SipUri { scheme, user, password, host, port, params, headers })
+    }
+
+    /// Whether both are the same by RFC 3261 §19.1.4. Not transitive, as the RFC has it: parameters
+    /// that only one has are ignored, but for user, ttl, method, maddr and transport. Values of
+    /// headers are compared with case, so that no two different ones are ever taken as the same.
+    #[must_use]
+    pub fn equivalent(&self, other: &SipUri<'_>) -> bool {
+        let hosts = (read_host(self.host), read_host(other.host));
+        self.scheme == other.scheme
+            && self.port == other.port
+            && matches!(hosts, (Ok(a), Ok(b)) if a.same(&b))
+            && self.same_user(other)
+            && same_text(self.password, other.password)
+            && same_params(self.params, other.params)
+            && same_headers(self.headers, other.headers)
+    }
+
+    /// Whether both have the same user part, or none, compared as RFC 3261 §19.1.4 has it.
+    #[must_use]
+    pub fn same_user(&self, other: &SipUri<'_>) -> bool {
+        same_text(self.user, other.user)
+    }
+
+    /// Whether the user part, its escapes decoded, is `name` byte for byte.
+    #[must_use]
+    pub fn user_is(&self, name: &str) -> bool {
+        self.user.is_some_and(|user| units(user).map(|(byte, _)| byte).eq(name.bytes()))
+    }
+}
+
+impl fmt::Debug for SipUri<'_> {
+    /// Without user, password, parameters and headers: they do not belong in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("SipUri");
+        f.field("scheme", &self.scheme).field("host", &self.host).field("port", &self.port);
+        f.finish_non_exhaustive()
+    }
+}
+
+/// Why a text is no SIP URI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+#[rustfmt::skip]
+pub enum UriError {
+    /// There is no scheme before a colon.
+    #[error("no uri scheme")] NoScheme,
+    /// A scheme other than `sip` and `sips` (a request to it is answered 416).
+    #[error("unsupported uri scheme")] UnsupportedScheme,
+    /// More than [`MAX_URI`] bytes.
+    #[error("uri too long")] TooLong,
+    /// A backslash anywhere.
+    #[error("backslash in the uri")] Backslash,
+    /// A space anywhere.
+    #[error("space in the uri")] Space,
+    /// A control character anywhere.
+    #[error("control character in the uri")] Control,
+    /// Another character that may not stand where it does, or a `%` without two hex digits.
+    #[error("bad character or escape in the uri")] Character,
+    /// An `@` with no user before it.
+    #[error("empty user")] EmptyUser,
+    /// No host.
+    #[error("empty host")] EmptyHost,
+    /// A `[` without `]`, or the other way round, or brackets not around the whole host.
+    #[error("unbalanced brackets")] Brackets,
+    /// The host is not one.
+    #[error("bad host: {0}")] Host(HostError),
+    /// A colon after the host with no number from 1 to 65535.
+    #[error("bad port")] Port,
+    /// A parameter with no name, with an empty value, or named before.
+    #[error("bad uri-parameter")] Parameter,
+    /// A header with no name or no `=`, or nothing after the `?`.
+    #[error("bad uri header")] Header,
+    /// More than [`MAX_PARAMS`] parameters or headers.
+    #[error("too many uri-parameters or headers")] TooMany,
+}
+
+fn split_port(hostport: &str) -> Result<(&str, Option<u16>), UriError> {
+    let (host, port) = if hostport.starts_with('[') {
+        let end = hostport.find(']').ok_or(UriError::Brackets)?;
+        let (host, rest) = hostport.split_at_checked(end + 1).ok_or(UriError::Brackets)?;
+        let port = rest.strip_prefix(':');
+        if port.is_none() && !rest.is_empty() {
+            return Err(UriError::Brackets);
+        }
+        (host, port)
+    } else if hostport.contains(['[', ']']) {
+        return Err(UriError::Brackets);
+    } else {
+        split_after(hostport, ':')
+    };
+    let Some(digits) = port else { return Ok((host, None)) };
+    let plain = digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let port = digits.parse().ok().filter(|port| plain && *port > 0);
+    port.map(|port| (host, Some(port))).ok_or(UriError::Port)
+}
+
+/// What is before `mark`, if it is there, and the rest.
+fn split_before(text: &str, mark: char) -> (Option<&str>, &str) {
+    text.split_once(mark).map_or((None, text), |(before, after)| (Some(before), after))
+}
+
+/// The text up to `mark`, and what is after it, if it is there.
+fn split_after(text: &str, mark: char) -> (&str, Option<&str>) {
+    text.split_once(mark).map_or((text, None), |(before, after)| (before, Some(after)))
+}
+
+/// Unreserved characters, whole escapes, and those in `more`.
+fn check(text: &str, more: &[u8]) -> Result<(), UriError> {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let mut hex = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
+        let unreserved = byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte);
+        if !(unreserved || more.contains(&byte) || (byte == b'%' && hex() && hex())) {
+            return Err(UriError::Character);
+        }
+    }
+    Ok(())
+}
+
+fn check_params(params: Option<&str>) -> Result<&str, UriError> {
+    let Some(text) = params else { return Ok("") };
+    check(text, b"[]/:&+$;=")?;
+    let pairs = read_pairs(text, ';').ok_or(UriError::TooMany)?;
+    for (at, pair) in pairs.iter().enumerate() {
+        let again = pairs.iter().take(at).any(|earlier| earlier.is_named(pair));
+        let bad_value = pair.value.is_some_and(|value| value.is_empty() || value.contains('='));
+        if pair.name.is_empty() || bad_value || again {
+            return Err(UriError::Parameter);
+        }
+    }
+    if text.is_empty() { Err(UriError::Parameter) } else { Ok(text) }
+}
+
+fn check_headers(headers: Option<&str>) -> Result<&str, UriError> {
+    let Some(text) = headers else { return Ok("") };
+    check(text, b"[]/?:+$&=")?;
+    let sound = |pair: &Pair<'_>| {
+        !pair.name.is_empty() && pair.value.is_some_and(|value| !value.contains('='))
+    };
+    let all_sound = read_pairs(text, '&').ok_or(UriError::TooMany)?.iter().all(sound);
+    if all_sound && !text.is_empty() { Ok(text) } else { Err(UriError::Header) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(a: &str, b: &str) -> bool {
+        let (a, b) = (SipUri::parse(a).unwrap(), SipUri::parse(b).unwrap());
+        assert_eq!(a.equivalent(&b), b.equivalent(&a), "{a:?} {b:?}");
+        assert!(a.equivalent(&a) && b.equivalent(&b));
+        a.equivalent(&b)
+    }
+
+    #[test]
+    fn the_examples_of_rfc_3261_19_1_4() {
+        for (a, b) in [
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;security=on"),
+            ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
+        ] {
+            assert!(same(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+            ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+        ] {
+            assert!(!same(a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn more_equal_and_unequal() {
+        for (a, b) in [
+            ("sip:a@h", "SIP:a@H."),
+            ("sip:a%2fb@h", "sip:a%2Fb@h"),
+            ("sip:a:%70w@h", "sip:a:pw@h"),
+            ("sip:[2001:DB8::1]", "sip:[2001:db8:0::0:1]"),
+            ("sip:h;%74ransport=udp", "sip:h;transport=UDP"),
+            ("sip:h;lr", "sip:h"),
+            ("sip:h?a=1&a=2", "sip:h?A=2&a=1"),
+            ("sip:a@h;x=%3b;y", "sip:a@h;Y;X=%3B"),
+        ] {
+            assert!(same(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("sip:a@h", "sips:a@h"),
+            ("sip:a@h", "sip:h"),
+            ("sip:a@h", "sip:a:@h"),
+            ("sip:a:x@h", "sip:a:X@h"),
+            ("sip:a%2fb@h", "sip:a/b@h"),
+            ("sip:a%2541@h", "sip:a%41@h"),
+            ("sip:h;user=phone", "sip:h"),
+            ("sip:h;ttl=1", "sip:h"),
+            ("sip:h;method=INVITE", "sip:h"),
+            ("sip:h;m%61ddr=192.0.2.1", "sip:h"),
+            ("sip:h;method=INVITE", "sip:h;method=invite"),
+            ("sip:h;lr", "sip:h;lr=on"),
+            ("sip:h?a=1&a=1", "sip:h?a=1&a=2"),
+            ("sip:h?a=1", "sip:h?a=1&a=1"),
+            ("sip:h?a=x", "sip:h?a=X"),
+            ("sip:[::ffff:192.0.2.1]", "sip:192.0.2.1"),
+        ] {
+            assert!(!same(a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn parts_and_errors() {
+        let uri = SipUri::parse("sips:a;b=c:p@[::1]:5061;x=[/];lr?to=%40&z=").unwrap();
+        assert_eq!((uri.scheme, uri.user, uri.password), (Scheme::Sips, Some("a;b=c"), Some("p")));
+        assert_eq!((uri.host, uri.port), ("[::1]", Some(5061)));
+        assert_eq!((uri.params, uri.headers), ("x=[/];lr", "to=%40&z="));
+        let rfc_4475 = "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com";
+        for good in [rfc_4475, "sip:*21#@h", "sip:sips%3Auser%40example.com@example.net"] {
+            assert!(SipUri::parse(good).is_ok(), "{good}");
+        }
+        let host = UriError::Host;
+        for (error, texts) in [
+            (UriError::NoScheme, &["", "sip", ":a", "1x:a", "a@b;c:d"][..]),
+            (UriError::UnsupportedScheme, &["tel:+1", "http://a\\b", "si:a@b", "sipss:h"]),
+            (UriError::Backslash, &["sip:a\\b@h", "sip:h\\"]),
+            (UriError::Space, &["sip:a @h", "sip:h ", "sip: h"]),
+            (UriError::Control, &["sip:a\0@h", "sip:h\t", "sip:h\r\nx", "sip:h\x7f"]),
+            (UriError::Character, &["sip:a%4@h", "sip:a%zz@h", "sip:a[@h", "sip:\u{e4}@h"]),
+            (UriError::Character, &["sip:a:b:c@h", "sip:h;a=%", "sip:h?a=;", "sip:a@b?c@d"]),
+            (UriError::EmptyUser, &["sip:@h", "sip::p@h"]),
+            (UriError::EmptyHost, &["sip:", "sip:a@", "sip:a@:5060", "sip:;lr", "sip:."]),
+            (UriError::Brackets, &["sip:[::1", "sip:::1]", "sip:[::1]x", "sip:h]:1", "sip:h[1]"]),
+            (UriError::Port, &["sip:h:", "sip:h:0", "sip:h:65536", "sip:h:+1", "sip:2001:db8::1"]),
+            (UriError::Parameter, &["sip:h;", "sip:h;;a", "sip:h;=a", "sip:h;a=", "sip:h;a;%41=1"]),
+            (UriError::Header, &["sip:h?", "sip:h?a", "sip:h?=a", "sip:h?a=1&", "sip:h?a=b=c"]),
+            (host(HostError::Character), &["sip:a@b@c", "sip:a,b", "sip:%68"]),
+            (host(HostError::Zone), &["sip:[fe80::1%25eth0]"]),
+            (host(HostError::Ipv4), &["sip:127.1"]),
+        ] {
+            for text in texts {
+                assert_eq!(SipUri::parse(text).err(), Some(error), "{text}");
+            }
+        }
+        let many: String = (0..=MAX_PARAMS).map(|n| format!(";p{n}")).collect();
+        assert_eq!(SipUri::parse(&format!("sip:h{many}")), Err(UriError::TooMany));
+        let long = |len: usize| SipUri::parse(&format!("sip:{}@h", "a".repeat(len - 6))).err();
+        assert_eq!((long(MAX_URI), long(MAX_URI + 1)), (None, Some(UriError::TooLong)));
+        assert!(!format!("{uri:?}").contains("a;b"));
+    }
+}

@@ -1,0 +1,162 @@
+//! Host names and addresses (RFC 3261 §25.1 `host`) and the one form in which they are compared.
+//! Underscores are tolerated, since deployed names have them.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use arrayvec::ArrayString;
+
+/// A host in the one form it is compared in: lower case, no trailing dot, addresses canonical.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(ArrayString<253>);
+
+impl Host {
+    /// Reads a DNS name, an IPv4 address, or an IPv6 address in brackets.
+    ///
+    /// # Errors
+    /// Anything else; also a name whose last label is a number (`0x7f` is one) unless all of it is
+    /// an IPv4 address in the usual form.
+    pub fn parse(text: &str) -> Result<Host, HostError> {
+        let mut host = ArrayString::new();
+        let written = match read_host(text)? {
+            HostKind::Name(name) => host.write_str(name),
+            HostKind::Ipv6(address) => write!(host, "[{address}]"),
+        };
+        written.map_err(|_| HostError::TooLong)?;
+        host.make_ascii_lowercase();
+        Ok(Host(host))
+    }
+
+    /// The canonical text, at most 253 bytes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+#[rustfmt::skip]
+pub enum HostError {
+    /// Nothing, or only a dot.
+    #[error("empty host")] Empty,
+    /// Longer than 253 bytes without the trailing dot, or a label longer than 63.
+    #[error("host or label too long")] TooLong,
+    /// A label with nothing in it, or with a hyphen at either end.
+    #[error("malformed label")] Label,
+    /// A byte other than ASCII letters, digits, `-`, `_` and `.`.
+    #[error("bad character in the host")] Character,
+    /// It ends like an IPv4 address and is none.
+    #[error("malformed ipv4 address")] Ipv4,
+    /// What is in the brackets is no IPv6 address, or there is no closing bracket.
+    #[error("malformed ipv6 address")] Ipv6,
+    /// An IPv6 address with a zone, which means nothing to another machine.
+    #[error("ipv6 address with a zone")] Zone,
+}
+
+/// A host as read, not yet written in one form.
+pub(super) enum HostKind<'a> {
+    /// A DNS name or an IPv4 address, without the trailing dot.
+    Name(&'a str),
+    Ipv6(Ipv6Addr),
+}
+
+impl HostKind<'_> {
+    pub(super) fn same(&self, other: &HostKind<'_>) -> bool {
+        match (self, other) {
+            (HostKind::Name(a), HostKind::Name(b)) => a.eq_ignore_ascii_case(b),
+            (HostKind::Ipv6(a), HostKind::Ipv6(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+pub(super) fn read_host(text: &str) -> Result<HostKind<'_>, HostError> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let address = rest.strip_suffix(']').ok_or(HostError::Ipv6)?;
+        if address.contains('%') {
+            return Err(HostError::Zone);
+        }
+        return address.parse().map(HostKind::Ipv6).map_err(|_| HostError::Ipv6);
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.is_empty() {
+        return Err(HostError::Empty);
+    }
+    if name.len() > 253 {
+        return Err(HostError::TooLong);
+    }
+    let mut last = "";
+    for label in name.split('.') {
+        if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            return Err(HostError::Character);
+        }
+        if label.is_empty() || label.starts_with('-') || label.ends_with('-') {
+            return Err(HostError::Label);
+        }
+        if label.len() > 63 {
+            return Err(HostError::TooLong);
+        }
+        last = label;
+    }
+    // What inet_aton and the like would read as an address must be one, and only in one form.
+    let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
+    let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
+        || hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if numeric && (name.len() < text.len() || name.parse::<Ipv4Addr>().is_err()) {
+        return Err(HostError::Ipv4);
+    }
+    Ok(HostKind::Name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_form_or_an_error() {
+        let long = format!("{}.{}", ["a"; 63].concat(), [["b"; 63].concat().as_str(); 3].join("."));
+        let (most, label) = (&long[..253], &long[..63]);
+        for (text, expected) in [
+            ("Sip.Example.COM", Ok("sip.example.com")),
+            ("sip.example.com.", Ok("sip.example.com")),
+            ("a_b.1-2.x3", Ok("a_b.1-2.x3")),
+            ("192.0.2.1", Ok("192.0.2.1")),
+            ("[2001:DB8:0:0::1]", Ok("[2001:db8::1]")),
+            ("[::FFFF:192.0.2.1]", Ok("[::ffff:192.0.2.1]")),
+            (most, Ok(most)),
+            (&format!("{most}."), Ok(most)),
+            (&long, Err(HostError::TooLong)),
+            (label, Ok(label)),
+            (&format!("{label}a"), Err(HostError::TooLong)),
+            ("", Err(HostError::Empty)),
+            (".", Err(HostError::Empty)),
+            ("a..", Err(HostError::Label)),
+            (".a", Err(HostError::Label)),
+            ("a-.b", Err(HostError::Label)),
+            ("a.-b", Err(HostError::Label)),
+            ("a b", Err(HostError::Character)),
+            ("a\0", Err(HostError::Character)),
+            ("a%62", Err(HostError::Character)),
+            ("b\u{fc}ro.example", Err(HostError::Character)),
+            ("::1", Err(HostError::Character)),
+            ("a]", Err(HostError::Character)),
+            ("127.1", Err(HostError::Ipv4)),
+            ("2130706433", Err(HostError::Ipv4)),
+            ("0x7f000001", Err(HostError::Ipv4)),
+            ("192.0.2.01", Err(HostError::Ipv4)),
+            ("192.0.2.256", Err(HostError::Ipv4)),
+            ("192.0.2.1.", Err(HostError::Ipv4)),
+            ("a.example.5", Err(HostError::Ipv4)),
+            ("[]", Err(HostError::Ipv6)),
+            ("[::1", Err(HostError::Ipv6)),
+            ("[192.0.2.1]", Err(HostError::Ipv6)),
+            ("[[::1]]", Err(HostError::Ipv6)),
+            ("[fe80::1%eth0]", Err(HostError::Zone)),
+        ] {
+            let read = Host::parse(text);
+            assert_eq!(read.as_ref().map(Host::as_str), expected.as_ref().copied(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The decision list, rule by rule, through the public API.
+
+mod support;
+
+use sip_authz::model::{
+    Account, AccountStatus, Commit, CredentialList, Domain, Key, Mapping, Policy, Record, Trunk,
+    WrongAnswer,
+};
+use sip_authz::{AddressMatch, Decision, Reason, Transport, TrunkSid};
+use support::*;
+
+#[test]
+fn a_caller_is_challenged_and_authenticates() {
+    let world = World::new();
+    let request = Request::to(HOST);
+    let challenge = world.challenge(&request, OUTSIDE);
+    assert_eq!(challenge.status(), 407);
+    assert_eq!(challenge.header_name(), "Proxy-Authenticate");
+    assert!(!challenge.stale);
+
+    let accept =
+        accepted(world.send(&world.answered(&request, OUTSIDE, "alice", PASSWORD), OUTSIDE));
+    assert_eq!(accept.account, account());
+    assert_eq!(accept.target, domain(HOST).into());
+    assert_eq!(accept.address, None);
+    let credential_match = accept.credential.unwrap();
+    assert_eq!(&*credential_match.username, "alice");
+    assert_eq!(credential_match.list, list(LIST));
+    assert_eq!(credential_match.credential, credential(LIST, "alice"));
+    assert_eq!(credential_match.header.index, 0);
+    assert!(!accept.repeat);
+
+    let wrong = world.answered(&request.next(), OUTSIDE, "alice", "wrong");
+    assert_eq!(rejected(world.send(&wrong, OUTSIDE)), Reason::WrongCredentials);
+}
+
+#[test]
+fn rule_1_the_host_names_the_target() {
+    let world = World::new();
+    let status = |uri: &str, transport| {
+        let world_request = Request { uri: uri.to_owned(), ..Request::to(ACL_HOST) };
+        let source = INSIDE.parse().unwrap();
+        let bytes = world_request.bytes();
+        let invite = sip_authz::Invite::from_datagram(&bytes, source, transport).unwrap();
+        world.authorizer.authorize(&invite, world.start).status()
+    };
+    for uri in ["sip:1@acl.example.com", "sip:ACL.Example.com:5070", "sip:1@acl.example.com.;x=y"] {
+        assert_eq!(status(uri, Transport::Udp), 200, "{uri}");
+    }
+    for uri in ["sip:1@unknown.example.com", "sip:1@192.0.2.1", "sip:1@[2001:db8::1]"] {
+        assert_eq!(status(uri, Transport::Udp), 404, "{uri}");
+    }
+    for uri in ["tel:+12125551212", "http://acl.example.com/", "mailto:a@acl.example.com"] {
+        assert_eq!(status(uri, Transport::Udp), 416, "{uri}");
+    }
+    assert_eq!(status("sips:1@acl.example.com", Transport::Tcp), 488);
+    assert_eq!(status("sips:1@acl.example.com", Transport::Tls), 200);
+    assert_eq!(status("sips:1@acl.example.com", Transport::Wss), 200);
+}
+
+#[test]
+fn rule_1_ip_literals_compare_as_addresses_and_trunks_have_names_too() {
+    let world = World::new();
+    let trunk = TrunkSid::from_name(&["trunk"]);
+    let name = "[2001:DB8:0:0:0:0:0:1]".parse().unwrap();
+    world.apply(|commit| {
+        commit.put(Record::Trunk(Trunk::new(trunk, account(), Some(name))));
+        commit.put(Record::Mapping(Mapping::IpAccessControlList(trunk.into(), acl(ACL))));
+    });
+    let request = Request { uri: "sip:1@[2001:db8::1]:5060".to_owned(), ..Request::to(HOST) };
+    assert_eq!(accepted(world.send(&request, INSIDE)).target, trunk.into());
+}
+
+#[test]
+fn rule_2_account_and_transport() {
+    let world = World::new();
+    let request = Request::to(ACL_HOST);
+    for status in [AccountStatus::Suspended, AccountStatus::Closed] {
+        world.put(Record::Account(Account { status, ..Account::new(account()) }));
+        let reason = rejected(world.send(&request, INSIDE));
+        assert_eq!((reason, reason.status()), (Reason::AccountInactive, 603));
+    }
+    world.put(Record::Account(Account::new(account())));
+    assert!(world.send(&request, INSIDE).is_accept());
+
+    let secure = Domain::new(domain(ACL_HOST), account(), ACL_HOST.parse().unwrap());
+    world.put(Record::Domain(Domain { secure: true, ..secure }));
+    let reason = rejected(world.send(&request, INSIDE));
+    assert_eq!((reason.status(), reason.code()), (488, Some(32_209)));
+    let world = world.over(Transport::Tls);
+    assert!(world.send(&request, INSIDE).is_accept());
+}
+
+#[test]
+fn rules_3_and_4_lists_admit_and_nothing_else_does() {
+    let world = World::new();
+    let reason = rejected(world.send(&Request::to(BARE_HOST), INSIDE));
+    assert_eq!((reason.status(), reason.code()), (403, Some(32_200)));
+
+    let request = Request::to(ACL_HOST);
+    for (source, prefix) in [
+        ("192.0.2.255:5060", "192.0.2.0/24"),
+        ("[2001:db8:ffff::1]:5060", "2001:db8::/32"),
+        ("[::ffff:192.0.2.1]:5060", "192.0.2.0/24"),
+    ] {
+        let accept = accepted(world.send(&request, source));
+        let expected = AddressMatch { list: acl(ACL), address: address(prefix) };
+        assert_eq!(accept.address, Some(expected), "{source}");
+        assert_eq!(accept.credential, None);
+    }
+    let reason = rejected(world.send(&request, OUTSIDE));
+    assert_eq!((reason.status(), reason.code()), (403, Some(32_201)));
+
+    // a list that is mapped and empty admits nobody
+    world.apply(|commit| {
+        for prefix in ["192.0.2.0/24", "2001:db8::/32"] {
+            commit.delete(Key::IpAddress(address(prefix)));
+        }
+    });
+    assert_eq!(rejected(world.send(&request, INSIDE)), Reason::AddressNotListed);
+}
+
+#[test]
+fn rules_5_and_6_credentials_after_the_address() {
+    let world = World::new();
+    let request = Request::to(BOTH_HOST);
+    // outside the list no challenge is sent
+    assert_eq!(rejected(world.send(&request, OUTSIDE)), Reason::AddressNotListed);
+    let answered = world.answered(&request, INSIDE, "alice", PASSWORD);
+    let accept = accepted(world.send(&answered, INSIDE));
+    assert!(accept.address.is_some() && accept.credential.is_some());
+
+    // an empty credential list challenges and admits nobody
+    world.apply(|commit| {
+        for user in ["alice", "carol"] {
+            commit.delete(Key::Credential(credential(LIST, user)));
+        }
+    });
+    let answered = world.answered(&request.next(), INSIDE, "alice", PASSWORD);
+    assert_eq!(rejected(world.send(&answered, INSIDE)), Reason::WrongCredentials);
+}
+
+#[test]
+fn a_name_in_several_lists_is_tried_with_each() {
+    let world = World::new();
+    world.apply(|commit| {
+        commit.put(Record::Credential(user(OTHER_LIST, "alice", "Another-Horse-8")));
+        commit.put(Record::Mapping(Mapping::CredentialList(domain(HOST).into(), list(OTHER_LIST))));
+    });
+    let mut request = Request::to(HOST);
+    for (password, expected) in [(PASSWORD, LIST), ("Another-Horse-8", OTHER_LIST)] {
+        request = request.next();
+        let answered = world.answered(&request, OUTSIDE, "alice", password);
+        let accept = accepted(world.send(&answered, OUTSIDE));
+        assert_eq!(accept.credential.unwrap().list, list(expected));
+    }
+    let wrong = world.answered(&request.next(), OUTSIDE, "alice", "Neither-Horse-9");
+    assert_eq!(rejected(world.send(&wrong, OUTSIDE)), Reason::WrongCredentials);
+}
+
+#[test]
+fn wrong_credentials_are_challenged_again_where_the_policy_says_so() {
+    let policy = Policy { wrong_answer: WrongAnswer::Challenge, ..Policy::default() };
+    let world = World::with_policy(policy);
+    let wrong = world.answered(&Request::to(HOST), OUTSIDE, "alice", "wrong");
+    assert!(!challenged(world.send(&wrong, OUTSIDE)), "not stale: the user is asked again");
+}
+
+#[test]
+fn a_change_takes_effect_on_the_next_invite_and_a_failed_one_does_not() {
+    let world = World::new();
+    let request = Request::to(ACL_HOST);
+    let mapping = Mapping::IpAccessControlList(domain(ACL_HOST).into(), acl(ACL));
+    assert!(world.send(&request, INSIDE).is_accept());
+    world.delete(Key::Mapping(mapping));
+    assert_eq!(rejected(world.send(&request, INSIDE)), Reason::NothingMapped);
+    world.put(Record::Mapping(mapping));
+    assert!(world.send(&request, INSIDE).is_accept());
+
+    let before = world.authorizer.snapshot().number();
+    let mut commit = Commit::new();
+    commit.delete(Key::Mapping(mapping));
+    let realm = "elsewhere.example".parse().unwrap();
+    commit.put(Record::CredentialList(CredentialList::new(list("new"), account(), realm)));
+    commit.put(Record::Mapping(Mapping::CredentialList(domain(HOST).into(), list("new"))));
+    let error = world.authorizer.apply(&commit).unwrap_err().to_string();
+    assert!(error.contains("has the realm `elsewhere.example`"), "{error}");
+    assert!(world.send(&request, INSIDE).is_accept(), "no part of it took effect");
+    assert_eq!(world.authorizer.snapshot().number(), before);
+}
+
+#[test]
+fn an_explanation_decides_alike_and_uses_nothing_up() {
+    let world = World::new();
+    let request = Request::to(BOTH_HOST);
+    let answered = world.answered(&request, INSIDE, "alice", PASSWORD);
+    let bytes = answered.bytes();
+    let source = INSIDE.parse().unwrap();
+    let invite = sip_authz::Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
+    for _ in 0..2 {
+        let explanation = world.authorizer.explain(&invite, world.start);
+        assert!(explanation.decision.is_accept());
+        let text = explanation.to_string();
+        for part in [
+            "host: `both.example.com` names SD",
+            "192.0.2.7 matches 192.0.2.0/24",
+            "Proxy-Authorization (1): user `alice`, algorithm MD5, qop auth",
+            "the nonce is live",
+            "the digest is right",
+            "decision: accept",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+    let accept = accepted(world.send(&answered, INSIDE));
+    assert!(!accept.repeat);
+    let explanation = world.authorizer.explain(&invite, world.start);
+    assert!(matches!(explanation.decision, Decision::Accept(accept) if accept.repeat));
+}
