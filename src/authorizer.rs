@@ -14,13 +14,11 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use self::clock::Clock;
-pub use self::explain::{Explanation, Step};
+pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
 use self::explain::{NoTrace, Steps, Trace};
 use self::judge::{Judge, Verdict};
 use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
-use crate::digest::{
-    Binding, GuessLimiter, NonceIssuer, RepeatTable, ReplayTable, challenge_values,
-};
+use crate::digest::{Binding, ChallengeText, GuessLimiter, NonceIssuer, RepeatTable, ReplayTable};
 use crate::invite::Invite;
 use crate::model::{AccountStatus, Commit, Policy, WrongAnswer};
 use crate::snapshot::{ApplyError, Snapshot, SnapshotCell, TargetEntry};
@@ -270,10 +268,17 @@ impl Authorizer {
         };
         let challenge = |stale| {
             let nonce = self.state.nonces.issue(now_ms, &binding);
+            let text = ChallengeText {
+                realm: realm.as_str(),
+                nonce: &nonce,
+                qop: policy.qop.name(),
+                stale,
+                userhash: policy.userhash,
+            };
             Decision::Challenge(Challenge {
                 target: entry.target,
                 kind: policy.challenge,
-                values: challenge_values(policy, realm, &nonce, stale),
+                values: policy.algorithms.iter().map(|offered| text.value(offered)).collect(),
                 stale,
             })
         };

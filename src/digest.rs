@@ -14,7 +14,7 @@ mod replay;
 mod response;
 
 pub use algorithm::{Algorithm, HashFunction, Qop};
-pub(crate) use challenge::challenge_values;
+pub(crate) use challenge::ChallengeText;
 pub use credentials::{
     Credentials, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields, Username, parse,
 };

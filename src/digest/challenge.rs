@@ -1,60 +1,69 @@
-//! Writing the values of Proxy-Authenticate and WWW-Authenticate (RFC 7616 §3.3, RFC 8760 §2.4).
+//! Writing the value of Proxy-Authenticate or WWW-Authenticate (RFC 7616 §3.3, RFC 8760 §2.4).
 
-use crate::model::{Policy, Realm};
+use super::Algorithm;
 
-/// One value for each algorithm that the policy offers, in its order, all with the same nonce.
-pub(crate) fn challenge_values(
-    policy: &Policy,
-    realm: &Realm,
-    nonce: &str,
-    stale: bool,
-) -> Vec<String> {
-    let value = |algorithm: super::Algorithm| {
-        let mut value = String::with_capacity(128 + realm.as_str().len());
-        // a realm holds nothing that would have to be escaped
-        value.push_str("Digest realm=\"");
-        value.push_str(realm.as_str());
-        value.push_str("\", nonce=\"");
-        value.push_str(nonce);
-        value.push_str("\", algorithm=");
-        value.push_str(algorithm.name());
-        value.push_str(", qop=\"");
-        value.push_str(policy.qop.name());
-        value.push('"');
-        if stale {
-            value.push_str(", stale=true");
-        }
-        if policy.userhash {
-            value.push_str(", userhash=true");
+/// What one challenge says, whatever the algorithm.
+pub(crate) struct ChallengeText<'a> {
+    /// Holds nothing that would have to be escaped.
+    pub(crate) realm: &'a str,
+    pub(crate) nonce: &'a str,
+    /// The value of `qop`.
+    pub(crate) qop: &'static str,
+    /// The digest was right and the nonce was not: the client tries again and asks nobody.
+    pub(crate) stale: bool,
+    /// Whether hashed user names are understood (RFC 7616 §3.4.4).
+    pub(crate) userhash: bool,
+}
+
+impl ChallengeText<'_> {
+    /// The header value that offers `algorithm`.
+    pub(crate) fn value(&self, algorithm: Algorithm) -> String {
+        let mut value = String::with_capacity(128 + self.realm.len());
+        for part in [
+            "Digest realm=\"",
+            self.realm,
+            "\", nonce=\"",
+            self.nonce,
+            "\", algorithm=",
+            algorithm.name(),
+            ", qop=\"",
+            self.qop,
+            "\"",
+            if self.stale { ", stale=true" } else { "" },
+            if self.userhash { ", userhash=true" } else { "" },
+        ] {
+            value.push_str(part);
         }
         value
-    };
-    policy.algorithms.iter().map(value).collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AlgorithmOffer, QopOffer};
 
     #[test]
-    fn one_value_for_each_algorithm() {
-        let realm = "example.com".parse().unwrap();
-        let mut policy = Policy::default();
+    fn the_text_of_a_challenge() {
+        let mut text = ChallengeText {
+            realm: "example.com",
+            nonce: "N",
+            qop: "auth",
+            stale: false,
+            userhash: false,
+        };
         assert_eq!(
-            challenge_values(&policy, &realm, "N", false),
-            [r#"Digest realm="example.com", nonce="N", algorithm=MD5, qop="auth""#]
+            text.value(Algorithm::Md5),
+            r#"Digest realm="example.com", nonce="N", algorithm=MD5, qop="auth""#
         );
-        policy.algorithms = AlgorithmOffer::MD5_FIRST;
-        policy.qop = QopOffer::Both;
-        policy.userhash = true;
-        let rest = r#"qop="auth,auth-int", stale=true, userhash=true"#;
+        text.qop = "auth,auth-int";
+        text.stale = true;
+        text.userhash = true;
         assert_eq!(
-            challenge_values(&policy, &realm, "N", true),
-            [
-                format!(r#"Digest realm="example.com", nonce="N", algorithm=MD5, {rest}"#),
-                format!(r#"Digest realm="example.com", nonce="N", algorithm=SHA-256, {rest}"#),
-            ]
+            text.value(Algorithm::Sha512_256Sess),
+            concat!(
+                r#"Digest realm="example.com", nonce="N", algorithm=SHA-512-256-sess, "#,
+                r#"qop="auth,auth-int", stale=true, userhash=true"#
+            )
         );
     }
 }

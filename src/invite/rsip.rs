@@ -10,6 +10,7 @@ use rsip::prelude::UntypedHeader;
 use rsip::{Header, Method, Request};
 
 use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
+use crate::message::Defect;
 
 impl<'a> Invite<'a> {
     /// Takes the facts from `request`, which came from `source` over `transport`.
@@ -20,7 +21,8 @@ impl<'a> Invite<'a> {
     /// # Errors
     ///
     /// [`InviteError::NotInvite`] for another method, [`InviteError::Missing`] if From, To, Call-ID,
-    /// `CSeq` or Via is not there.
+    /// `CSeq` or Via is not there, [`InviteError::Defect`] if the body is shorter than Content-Length
+    /// says.
     pub fn from_rsip(
         request: &'a Request,
         source: SocketAddr,
@@ -29,8 +31,8 @@ impl<'a> Invite<'a> {
         if request.method != Method::Invite {
             return Err(InviteError::NotInvite);
         }
-        let mut invite =
-            Self::new(request.uri.to_string(), source, transport).with_body(&request.body);
+        let mut invite = Self::new(request.uri.to_string(), source, transport)
+            .with_body(body(request).ok_or(InviteError::Defect(Defect::BodyTooShort))?);
         for header in request.headers.iter() {
             let (field, value) = match header {
                 Header::Authorization(header) => (CredentialsField::Authorization, header.value()),
@@ -49,5 +51,17 @@ impl<'a> Invite<'a> {
             cseq: request.cseq_header().map_err(missing("CSeq"))?.value().as_bytes(),
             via: request.via_header().map_err(missing("Via"))?.value().as_bytes(),
         }))
+    }
+}
+
+/// The bytes of the body that Content-Length counts, if they are all there (RFC 3261 §18.3).
+fn body(request: &Request) -> Option<&[u8]> {
+    let length = request.headers.iter().find_map(|header| match header {
+        Header::ContentLength(length) => Some(length.value().trim().parse()),
+        _ => None,
+    });
+    match length {
+        None => Some(&request.body),
+        Some(length) => request.body.get(..length.ok()?),
     }
 }

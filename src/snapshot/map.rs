@@ -146,8 +146,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Map<K, V> {
 }
 
 fn slot(path: u64) -> usize {
-    // five bits always fit
-    (path as usize) & (FANOUT - 1)
+    // five bits fit any usize
+    usize::try_from(path % FANOUT as u64).unwrap_or_default()
 }
 
 fn insert<K: Eq + Clone, V: Clone>(

@@ -151,11 +151,15 @@ impl World {
     }
 
     pub fn put(&self, record: Record) {
-        self.apply(|commit| drop(commit.put(record)));
+        self.apply(|commit| {
+            commit.put(record);
+        });
     }
 
     pub fn delete(&self, key: Key) {
-        self.apply(|commit| drop(commit.delete(key)));
+        self.apply(|commit| {
+            commit.delete(key);
+        });
     }
 }
 

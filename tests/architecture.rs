@@ -1,0 +1,70 @@
+//! The arrows between the library's modules point one way: each names only those below it.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Every module of the library and what it may name, from the bottom up. Above them all stand the
+/// root and `testing`, which names what the root exports.
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("sid", &[]),
+    ("message", &[]),
+    ("uri", &["message"]),
+    ("acl", &[]),
+    ("digest", &[]),
+    ("model", &["sid", "uri", "acl", "digest"]),
+    ("invite", &["message"]),
+    ("decision", &["sid", "digest", "model", "invite"]),
+    ("snapshot", &["sid", "acl", "digest", "model"]),
+    ("authorizer", &["sid", "uri", "acl", "digest", "model", "invite", "decision", "snapshot"]),
+];
+
+#[test]
+fn modules_name_only_what_is_below_them() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut names = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut folders = vec![source.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let inside = path.strip_prefix(&source).unwrap().to_owned();
+            let module = inside.iter().next().unwrap().to_str().unwrap();
+            let module = module.trim_end_matches(".rs").to_owned();
+            if path.is_dir() {
+                folders.extend((module != "bin").then_some(path));
+            } else if !["lib", "testing"].contains(&module.as_str()) {
+                names.entry(module).or_default().extend(named(&fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    let arrows: BTreeMap<_, _> = ARROWS.into_iter().collect();
+    let known: Vec<_> = arrows.keys().copied().collect();
+    assert_eq!(
+        names.keys().map(String::as_str).collect::<Vec<_>>(),
+        known,
+        "the modules there are"
+    );
+    for (module, named) in names {
+        let allowed = arrows.get(module.as_str()).copied().unwrap_or_default();
+        for name in named {
+            let fine = name == module || allowed.contains(&name.as_str());
+            assert!(fine, "{module} names {name}, which is not below it");
+        }
+    }
+}
+
+/// The modules that a text names by `crate::`, apart from comments.
+fn named(text: &str) -> Vec<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let ident = |rest: &str| -> String {
+        rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    let mut found = Vec::new();
+    for rest in code.split("crate::").skip(1) {
+        let name = ident(rest);
+        assert!(!name.is_empty(), "`crate::{{` hides what is named");
+        found.push(name);
+    }
+    found
+}

@@ -1,0 +1,82 @@
+//! The two ways to the facts of an INVITE: from rsip's request and straight from a datagram.
+#![cfg(feature = "rsip")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use sip_authz::{CredentialsField, Decision, Invite, InviteError, Transport};
+use support::*;
+
+fn both(bytes: &[u8], check: impl Fn(Result<Invite<'_>, InviteError>, &str)) {
+    let source = INSIDE.parse().unwrap();
+    check(Invite::from_datagram(bytes, source, Transport::Udp), "datagram");
+    let request = rsip::Request::try_from(bytes).unwrap();
+    check(Invite::from_rsip(&request, source, Transport::Udp), "rsip");
+}
+
+#[test]
+fn both_ways_give_the_same_facts() {
+    let request = Request { body: b"v=0\r\n".to_vec(), ..Request::to(HOST) }
+        .with_line(b"Authorization: Digest one")
+        .with_line(b"proxy-authorization:  Digest two ");
+    let mut bytes = request.bytes();
+    bytes.extend_from_slice(b"more than Content-Length counts");
+    both(&bytes, |invite, way| {
+        let invite = invite.unwrap();
+        assert_eq!(invite.request_uri(), "sip:100@digest.example.com", "{way}");
+        assert_eq!(invite.source(), INSIDE.parse().unwrap());
+        assert_eq!(invite.body(), b"v=0\r\n", "{way}");
+        let values: Vec<_> = invite
+            .credentials()
+            .iter()
+            .map(|(field, value)| (*field, std::str::from_utf8(value).unwrap().trim()))
+            .collect();
+        let expected = [
+            (CredentialsField::Authorization, "Digest one"),
+            (CredentialsField::ProxyAuthorization, "Digest two"),
+        ];
+        assert_eq!(values, expected, "{way}");
+        let transaction = invite.transaction().unwrap();
+        assert_eq!(transaction.from, request.from.as_bytes(), "{way}");
+        assert_eq!(transaction.to, request.to.as_bytes(), "{way}");
+        assert_eq!(transaction.call_id, request.call_id.as_bytes(), "{way}");
+        assert_eq!(transaction.cseq, b"314159 INVITE", "{way}");
+        let via = b"SIP/2.0/UDP client.example.com:5060;branch=z9hG4bK776asdhds";
+        assert_eq!(transaction.via, via, "{way}");
+    });
+}
+
+#[test]
+fn what_is_no_whole_invite_is_refused() {
+    let invite = String::from_utf8(Request::to(HOST).bytes()).unwrap();
+    both(invite.replace("INVITE", "OPTIONS").as_bytes(), |result, way| {
+        assert_eq!(result.unwrap_err(), InviteError::NotInvite, "{way}");
+    });
+    for name in ["From", "To", "Call-ID", "CSeq", "Via"] {
+        let without: String = invite
+            .split_inclusive("\r\n")
+            .filter(|line| !line.starts_with(&format!("{name}:")))
+            .collect();
+        both(without.as_bytes(), |result, way| {
+            let error = result.unwrap_err().to_string();
+            assert!(error.to_lowercase().contains(&name.to_lowercase()), "{way}: {error}");
+        });
+    }
+    let short = invite.replace("Content-Length: 0", "Content-Length: 1");
+    both(short.as_bytes(), |result, way| {
+        assert!(matches!(result, Err(InviteError::Defect(_))), "{way}");
+    });
+}
+
+#[test]
+fn an_rsip_request_is_decided_like_a_datagram() {
+    let world = World::new();
+    let answered = world.answered(&Request::to(HOST), INSIDE, "alice", PASSWORD);
+    let request = rsip::Request::try_from(answered.bytes()).unwrap();
+    let invite = Invite::from_rsip(&request, INSIDE.parse().unwrap(), Transport::Udp).unwrap();
+    let decision = world.authorizer.authorize(&invite, world.start);
+    assert!(matches!(decision, Decision::Accept(accept) if !accept.repeat));
+    // the same bytes the other way are a retransmission
+    let accept = accepted(world.send(&answered, INSIDE));
+    assert!(accept.repeat);
+}
