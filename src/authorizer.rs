@@ -234,6 +234,7 @@ impl Authorizer {
             target: entry.target,
             address: None,
             credential: None,
+            permissions: snapshot.permissions([None, None]),
             repeat: false,
         };
         if !entry.access_lists.is_empty() {
@@ -285,6 +286,7 @@ impl Authorizer {
         match judge.judge(trace) {
             Verdict::Proved(proved) => {
                 accept.credential = Some(proved.into_match());
+                accept.permissions = snapshot.permissions(proved.roles());
                 accept.repeat = proved.is_repeat();
                 Decision::Accept(accept)
             }

@@ -9,7 +9,7 @@ use arrayvec::ArrayString;
 
 use crate::digest::{MAX_USERNAME, MalformedCredentials};
 use crate::invite::CredentialsField;
-use crate::model::{ChallengeKind, Target};
+use crate::model::{ChallengeKind, PermissionSet, Target};
 use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
 };
@@ -55,9 +55,20 @@ pub struct Accept {
     pub address: Option<AddressMatch>,
     /// The credential that was proved, where credential lists are mapped.
     pub credential: Option<CredentialMatch>,
+    /// What the caller's roles permit: the deployment role of the credential and the channel role of
+    /// its list's mapping. Empty where the address alone counts.
+    pub permissions: PermissionSet,
     /// The INVITE is a retransmission of one that was accepted within the last 32 s: it is not
     /// another call.
     pub repeat: bool,
+}
+
+impl Accept {
+    /// Whether the caller's roles have the permission of this name.
+    #[must_use]
+    pub fn permits(&self, permission: &str) -> bool {
+        self.permissions.contains(permission)
+    }
 }
 
 /// The most specific entry of an access list that admits the source.

@@ -73,11 +73,17 @@ pub mod acl;
 mod authorizer;
 mod decision;
 pub mod digest;
+#[cfg(feature = "directory")]
+pub mod directory;
+#[cfg(feature = "store")]
+mod follower;
 mod invite;
 pub mod message;
 pub mod model;
 mod sid;
 mod snapshot;
+#[cfg(feature = "store")]
+pub mod store;
 #[doc(hidden)]
 pub mod testing;
 pub mod uri;
@@ -88,10 +94,12 @@ pub use authorizer::{
 pub use decision::{
     Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, UsedHeader,
 };
+#[cfg(feature = "store")]
+pub use follower::{Applied, Follower, FollowerError};
 pub use invite::{CredentialsField, Invite, InviteError, Transaction, Transport};
 pub use sid::{
-    AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
-    SidError, TrunkSid,
+    AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
+    IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, SidError, TrunkSid,
 };
 pub use snapshot::{ApplyError, Snapshot, SnapshotBuilder, Warning};
 

@@ -7,18 +7,24 @@
 mod commit;
 mod credential;
 mod name;
+mod permission;
 mod policy;
 mod record;
 pub mod rules;
+mod settings;
 
 pub use commit::{Commit, Write};
 pub use credential::{Ha1Error, Ha1Set, Password};
 pub use name::{DomainName, NameError, Realm, UserName};
+pub use permission::{PermissionSet, RoleKind, Vocabulary, VocabularyError};
 pub use policy::{
     AlgorithmOffer, ChallengeKind, GuessPolicy, OfferError, Policy, PolicyError, QopOffer,
     UriCheck, WrongAnswer,
 };
 pub use record::{
-    Account, AccountStatus, Credential, CredentialList, Domain, IpAccessControlList, IpAddress,
-    Key, Mapping, PolicyRecord, Record, Target, Trunk,
+    Account, AccountStatus, Credential, CredentialList, Dates, Domain, IpAccessControlList,
+    IpAddress, Key, Mapping, MappingRecord, PolicyRecord, Record, Role, Target, TokenHash, Trunk,
+};
+pub use settings::{
+    Callback, DomainSettings, HttpMethod, TransferCallerId, TransferMode, TrunkSettings,
 };

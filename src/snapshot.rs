@@ -15,18 +15,19 @@ use std::sync::Arc;
 
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
-use entry::AccountEntry;
-pub(crate) use entry::{AccessList, CredentialEntry, CredentialList, TargetEntry};
+pub(crate) use entry::{AccessList, CredentialEntry, CredentialList, MappedList, TargetEntry};
+use entry::{AccountEntry, RoleEntry};
 use map::Map;
 
 use crate::acl::{Prefix, TooManyPrefixes};
 use crate::digest::Algorithm;
-use crate::model::rules::{self, ListFacts, RuleError, TargetFacts, View};
+use crate::model::rules::{self, ListFacts, RoleFacts, RuleError, TargetFacts, View};
 use crate::model::{
-    AccountStatus, Commit, DomainName, Key, Mapping, Policy, Record, Target, UserName, Write,
+    AccountStatus, Commit, DomainName, Key, Mapping, MappingRecord, PermissionSet, Policy, Record,
+    Target, UserName, Vocabulary, Write,
 };
 use crate::sid::{
-    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
+    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
 };
 
 /// A commit that a snapshot refuses. The snapshot it was applied to is unchanged.
@@ -63,9 +64,10 @@ pub enum Warning {
 }
 
 /// All records that decide, as they were after one commit.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Snapshot {
     number: u64,
+    vocabulary: &'static Vocabulary,
     accounts: Map<AccountSid, AccountEntry>,
     names: Map<DomainName, Arc<TargetEntry>>,
     targets: Map<Target, Arc<TargetEntry>>,
@@ -73,6 +75,13 @@ pub struct Snapshot {
     addresses: Map<IpAddressSid, IpAccessControlListSid>,
     credential_lists: Map<CredentialListSid, Arc<CredentialList>>,
     credentials: Map<CredentialSid, Arc<CredentialEntry>>,
+    roles: Map<RoleSid, RoleEntry>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self::empty()
+    }
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -89,7 +98,24 @@ impl Snapshot {
     /// The snapshot without a record. It refuses every call.
     #[must_use]
     pub fn empty() -> Self {
-        Self::default()
+        Self::with_vocabulary(Vocabulary::documented())
+    }
+
+    /// The snapshot without a record, whose roles can have the permissions of `vocabulary`.
+    #[must_use]
+    pub fn with_vocabulary(vocabulary: &'static Vocabulary) -> Self {
+        Self {
+            number: 0,
+            vocabulary,
+            accounts: Map::default(),
+            names: Map::default(),
+            targets: Map::default(),
+            access_lists: Map::default(),
+            addresses: Map::default(),
+            credential_lists: Map::default(),
+            credentials: Map::default(),
+            roles: Map::default(),
+        }
     }
 
     /// Collects the records of a first snapshot.
@@ -102,6 +128,11 @@ impl Snapshot {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The same records under another number.
+    fn numbered(self, number: u64) -> Self {
+        Self { number, ..self }
     }
 
     /// The snapshot after `commit`. It takes effect whole or not at all, in time that depends on
@@ -124,11 +155,9 @@ impl Snapshot {
         let default = Policy::default();
         for entry in self.targets.values() {
             let policy = entry.policy.as_deref().unwrap_or(&default);
-            for (list, algorithm) in entry
-                .credential_lists
-                .iter()
-                .flat_map(|list| policy.algorithms.iter().map(move |algorithm| (*list, algorithm)))
-            {
+            for (list, algorithm) in entry.credential_lists.iter().flat_map(|mapped| {
+                policy.algorithms.iter().map(|algorithm| (mapped.list, algorithm))
+            }) {
                 let facts = self.credential_list_entry(list);
                 let users = facts.map_or(0, |list| list.lacking(algorithm.hash_function()));
                 if users > 0 {
@@ -158,6 +187,13 @@ impl Snapshot {
 
     pub(crate) fn credential_list_entry(&self, sid: CredentialListSid) -> Option<&CredentialList> {
         self.credential_lists.get(&sid).map(|list| &**list)
+    }
+
+    /// What the roles of a user and of the mapping of its list permit together.
+    pub(crate) fn permissions(&self, roles: [Option<RoleSid>; 2]) -> PermissionSet {
+        let of = |sid: RoleSid| self.roles.get(&sid).map(|role| role.permissions);
+        let none = PermissionSet::empty(self.vocabulary);
+        roles.into_iter().flatten().filter_map(of).fold(none, PermissionSet::union)
     }
 
     /// The entry of `list` with this SID, for explanations.
@@ -230,8 +266,19 @@ impl View for Snapshot {
     fn mapping(&self, mapping: Mapping) -> bool {
         self.targets.get(&mapping.target()).is_some_and(|entry| match mapping {
             Mapping::IpAccessControlList(_, list) => entry.access_lists.contains(&list),
-            Mapping::CredentialList(_, list) => entry.credential_lists.contains(&list),
+            Mapping::CredentialList(_, list) => {
+                entry.credential_lists.iter().any(|m| m.list == list)
+            }
             Mapping::Registration(_, list) => entry.registrations.contains(&list),
+        })
+    }
+
+    fn role(&self, sid: RoleSid) -> Option<RoleFacts> {
+        self.roles.get(&sid).map(|role| RoleFacts {
+            account: role.account,
+            service: role.service,
+            kind: role.kind,
+            uses: role.uses,
         })
     }
 }
@@ -323,8 +370,11 @@ impl Draft {
                     username: credential.username.clone(),
                     ha1: credential.ha1.clone(),
                     disabled: credential.disabled,
+                    role: credential.role,
                 });
-                maps.credentials.insert(credential.sid, Arc::clone(&entry));
+                let previous = maps.credentials.insert(credential.sid, Arc::clone(&entry));
+                self.use_role(previous.and_then(|entry| entry.role), -1);
+                self.use_role(credential.role, 1);
                 self.change_credential_list(credential.list, |list| list.put(&entry));
             }
             Record::Domain(domain) => self.put_target(
@@ -339,7 +389,22 @@ impl Draft {
             Record::Policy(record) => {
                 self.set_policy(record.target, Some(Arc::new(record.policy.clone())));
             }
-            Record::Mapping(mapping) => self.map(*mapping, true),
+            Record::Mapping(record) => self.map(*record, true),
+            Record::Role(role) => {
+                let permissions = maps.vocabulary.set(role.permissions.iter().map(String::as_str));
+                let previous = maps.roles.get(&role.sid).map(|entry| entry.uses);
+                let entry = RoleEntry {
+                    account: role.account,
+                    service: role.service,
+                    kind: role.kind,
+                    permissions,
+                    uses: previous.unwrap_or_default(),
+                };
+                maps.roles.insert(role.sid, entry);
+                if previous.is_none() {
+                    self.own(role.account, 1);
+                }
+            }
         }
     }
 
@@ -368,6 +433,7 @@ impl Draft {
             }
             Key::Credential(sid) => {
                 if let Some(entry) = maps.credentials.remove(&sid) {
+                    self.use_role(entry.role, -1);
                     self.change_credential_list(entry.list, |list| list.remove(&entry.username));
                 }
             }
@@ -380,7 +446,12 @@ impl Draft {
                 }
             }
             Key::Policy(target) => self.set_policy(target, None),
-            Key::Mapping(mapping) => self.map(mapping, false),
+            Key::Mapping(mapping) => self.map(mapping.into(), false),
+            Key::Role(sid) => {
+                if let Some(role) = maps.roles.remove(&sid) {
+                    self.own(role.account, -1);
+                }
+            }
         }
     }
 
@@ -413,14 +484,14 @@ impl Draft {
         });
         if before != after {
             for list in lists {
-                self.change_credential_list(list, |list| list.want_userhash(after));
+                self.change_credential_list(list.list, |list| list.want_userhash(after));
             }
         }
     }
 
-    /// Maps a list, or takes the mapping away. Mapping what is mapped changes nothing.
-    fn map(&mut self, mapping: Mapping, mapped: bool) {
-        let target = mapping.target();
+    /// Maps a list (again with another role, perhaps), or takes the mapping away.
+    fn map(&mut self, record: MappingRecord, mapped: bool) {
+        let MappingRecord { mapping, role, .. } = record;
         let realm = match mapping {
             Mapping::IpAccessControlList(..) => None,
             Mapping::CredentialList(_, list) | Mapping::Registration(_, list) => {
@@ -429,14 +500,24 @@ impl Draft {
         };
         let mut changed = false;
         let mut userhash = false;
-        self.change_target(target, |entry| {
+        let mut previous_role = None;
+        self.change_target(mapping.target(), |entry| {
             changed = match mapping {
                 Mapping::IpAccessControlList(_, list) => {
                     set_member(&mut entry.access_lists, list, mapped)
                 }
                 Mapping::CredentialList(_, list) => {
                     userhash = entry.wants_userhash();
-                    set_member(&mut entry.credential_lists, list, mapped)
+                    let lists = &mut entry.credential_lists;
+                    let at = lists.binary_search_by_key(&list, |mapped| mapped.list);
+                    previous_role = at.ok().and_then(|at| lists.get(at)?.role);
+                    if let Ok(at) = at {
+                        lists.remove(at);
+                    }
+                    if mapped {
+                        lists.insert(at.unwrap_or_else(|at| at), MappedList { list, role });
+                    }
+                    at.is_ok() != mapped
                 }
                 Mapping::Registration(_, list) => {
                     set_member(&mut entry.registrations, list, mapped)
@@ -448,6 +529,8 @@ impl Draft {
                 entry.realm = None;
             }
         });
+        self.use_role(previous_role, -1);
+        self.use_role(role.filter(|_| mapped), 1);
         if !changed {
             return;
         }
@@ -466,6 +549,15 @@ impl Draft {
                     }
                 });
             }
+        }
+    }
+
+    /// Counts one more or one less that carries the role.
+    fn use_role(&mut self, role: Option<RoleSid>, by: isize) {
+        if let Some(sid) = role {
+            self.snapshot.roles.change(&sid, |role| {
+                role.uses = role.uses.saturating_add_signed(by);
+            });
         }
     }
 

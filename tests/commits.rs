@@ -47,7 +47,7 @@ fn a_reference_to_nothing_is_refused() {
     let missing = list("missing");
     let mapping = Mapping::CredentialList(domain(HOST).into(), missing);
     let error = refused(&world, |commit| {
-        commit.put(Record::Mapping(mapping));
+        commit.put(Record::from(mapping));
     });
     let sid = domain(HOST);
     assert_eq!(
@@ -138,7 +138,7 @@ fn what_is_fixed_stays_and_what_is_used_is_not_deleted() {
     fixed(Record::Credential(renamed), "user name");
 
     for (key, by) in [
-        (Key::Account(account()), "it owns domains, trunks or lists"),
+        (Key::Account(account()), "it owns domains, trunks, lists or roles"),
         (Key::CredentialList(list(LIST)), "it is mapped"),
         (Key::IpAccessControlList(acl(ACL)), "it is mapped"),
         (Key::Target(domain(HOST).into()), "lists are mapped to it"),
@@ -166,7 +166,7 @@ fn lists_and_targets_agree_on_account_and_realm() {
     let realm = REALM.parse().unwrap();
     world.put(Record::CredentialList(CredentialList::new(foreign, other_account(), realm)));
     let error = refused(&world, |commit| {
-        commit.put(Record::Mapping(Mapping::CredentialList(domain(HOST).into(), foreign)));
+        commit.put(Record::from(Mapping::CredentialList(domain(HOST).into(), foreign)));
     });
     let (target, owner, other) = (domain(HOST), account(), other_account());
     assert!(
@@ -178,16 +178,16 @@ fn lists_and_targets_agree_on_account_and_realm() {
     let elsewhere = list("elsewhere");
     let realm = "elsewhere.example".parse().unwrap();
     world.put(Record::CredentialList(CredentialList::new(elsewhere, account(), realm)));
-    world.put(Record::Mapping(Mapping::Registration(domain(BARE_HOST), elsewhere)));
+    world.put(Record::from(Mapping::Registration(domain(BARE_HOST), elsewhere)));
     let error = refused(&world, |commit| {
         let mapping = Mapping::CredentialList(domain(BARE_HOST).into(), list(LIST));
-        commit.put(Record::Mapping(mapping));
+        commit.put(Record::from(mapping));
     });
     assert!(error.contains("the lists mapped to SD"), "{error}");
     world.apply(|commit| {
         commit.delete(Key::Mapping(Mapping::Registration(domain(BARE_HOST), elsewhere)));
         let mapping = Mapping::CredentialList(domain(BARE_HOST).into(), list(LIST));
-        commit.put(Record::Mapping(mapping));
+        commit.put(Record::from(mapping));
     });
     assert_eq!(world.send(&Request::to(BARE_HOST), INSIDE).status(), 407);
 }
@@ -266,16 +266,15 @@ fn writes() -> impl Strategy<Value = Vec<(bool, Record)>> {
         ),
         (target.clone(), any::<bool>()).prop_map(|(target, userhash)| {
             let policy = Policy { userhash, ..Policy::default() };
-            Record::Policy(sip_authz::model::PolicyRecord { target, policy })
+            Record::from(sip_authz::model::PolicyRecord::new(target, policy))
         }),
-        (target.clone(), lists()).prop_map(|(target, name)| Record::Mapping(
-            Mapping::CredentialList(target, list(name))
-        )),
+        (target.clone(), lists())
+            .prop_map(|(target, name)| Record::from(Mapping::CredentialList(target, list(name)))),
         (target, lists()).prop_map(|(target, name)| {
-            Record::Mapping(Mapping::IpAccessControlList(target, acl(name)))
+            Record::from(Mapping::IpAccessControlList(target, acl(name)))
         }),
         (0..3_u8, lists()).prop_map(|(n, name)| {
-            Record::Mapping(Mapping::Registration(DomainSid::from_bytes([n; 16]), list(name)))
+            Record::from(Mapping::Registration(DomainSid::from_bytes([n; 16]), list(name)))
         }),
     ];
     prop::collection::vec((prop::bool::weighted(0.75), record), 1..4)

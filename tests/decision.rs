@@ -65,7 +65,7 @@ fn rule_1_ip_literals_compare_as_addresses_and_trunks_have_names_too() {
     let name = "[2001:DB8:0:0:0:0:0:1]".parse().unwrap();
     world.apply(|commit| {
         commit.put(Record::Trunk(Trunk::new(trunk, account(), Some(name))));
-        commit.put(Record::Mapping(Mapping::IpAccessControlList(trunk.into(), acl(ACL))));
+        commit.put(Record::from(Mapping::IpAccessControlList(trunk.into(), acl(ACL))));
     });
     let request = Request { uri: "sip:1@[2001:db8::1]:5060".to_owned(), ..Request::to(HOST) };
     assert_eq!(accepted(world.send(&request, INSIDE)).target, trunk.into());
@@ -145,7 +145,7 @@ fn a_name_in_several_lists_is_tried_with_each() {
     let world = World::new();
     world.apply(|commit| {
         commit.put(Record::Credential(user(OTHER_LIST, "alice", "Another-Horse-8")));
-        commit.put(Record::Mapping(Mapping::CredentialList(domain(HOST).into(), list(OTHER_LIST))));
+        commit.put(Record::from(Mapping::CredentialList(domain(HOST).into(), list(OTHER_LIST))));
     });
     let mut request = Request::to(HOST);
     for (password, expected) in [(PASSWORD, LIST), ("Another-Horse-8", OTHER_LIST)] {
@@ -174,7 +174,7 @@ fn a_change_takes_effect_on_the_next_invite_and_a_failed_one_does_not() {
     assert!(world.send(&request, INSIDE).is_accept());
     world.delete(Key::Mapping(mapping));
     assert_eq!(rejected(world.send(&request, INSIDE)), Reason::NothingMapped);
-    world.put(Record::Mapping(mapping));
+    world.put(Record::from(mapping));
     assert!(world.send(&request, INSIDE).is_accept());
 
     let before = world.authorizer.snapshot().number();
@@ -182,7 +182,7 @@ fn a_change_takes_effect_on_the_next_invite_and_a_failed_one_does_not() {
     commit.delete(Key::Mapping(mapping));
     let realm = "elsewhere.example".parse().unwrap();
     commit.put(Record::CredentialList(CredentialList::new(list("new"), account(), realm)));
-    commit.put(Record::Mapping(Mapping::CredentialList(domain(HOST).into(), list("new"))));
+    commit.put(Record::from(Mapping::CredentialList(domain(HOST).into(), list("new"))));
     let error = world.authorizer.apply(&commit).unwrap_err().to_string();
     assert!(error.contains("has the realm `elsewhere.example`"), "{error}");
     assert!(world.send(&request, INSIDE).is_accept(), "no part of it took effect");

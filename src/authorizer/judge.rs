@@ -15,8 +15,8 @@ use crate::digest::{
 };
 use crate::invite::Invite;
 use crate::model::{Policy, Realm, Target, UriCheck};
-use crate::sid::CredentialListSid;
-use crate::snapshot::{CredentialEntry, Snapshot, TargetEntry};
+use crate::sid::{CredentialListSid, RoleSid};
+use crate::snapshot::{CredentialEntry, MappedList, Snapshot, TargetEntry};
 use crate::uri::{Host, SipUri, name_addr};
 
 /// How many headers for our realm are judged; a client that answers every challenge sends one for
@@ -54,7 +54,7 @@ pub(super) enum Verdict<'s> {
 /// only [`Judge::admit`] makes one, after the digest has been verified and its nonce admitted.
 #[derive(Clone, Copy)]
 pub(super) struct Proved<'s> {
-    list: CredentialListSid,
+    mapped: MappedList,
     credential: &'s CredentialEntry,
     header: UsedHeader,
     repeat: bool,
@@ -63,7 +63,7 @@ pub(super) struct Proved<'s> {
 impl Proved<'_> {
     pub(super) fn into_match(self) -> CredentialMatch {
         CredentialMatch {
-            list: self.list,
+            list: self.mapped.list,
             credential: self.credential.sid,
             // a user name is never longer than the buffer
             username: ArrayString::from(self.credential.username.as_str()).unwrap_or_default(),
@@ -73,6 +73,11 @@ impl Proved<'_> {
 
     pub(super) fn is_repeat(&self) -> bool {
         self.repeat
+    }
+
+    /// The user's own role and the one of its list on the target.
+    pub(super) fn roles(&self) -> [Option<RoleSid>; 2] {
+        [self.credential.role, self.mapped.role]
     }
 }
 
@@ -84,7 +89,7 @@ struct Candidate<'i> {
 
 /// A user whose digest was right.
 struct Verified<'s> {
-    list: CredentialListSid,
+    mapped: MappedList,
     credential: &'s CredentialEntry,
 }
 
@@ -234,17 +239,17 @@ impl<'s, 'i> Judge<'s, 'i> {
             return None;
         }
         let ha2 = Ha2::new(credentials, self.invite.body());
-        for sid in &self.entry.credential_lists {
-            let found = self.find(*sid, credentials);
+        for mapped in &self.entry.credential_lists {
+            let found = self.find(mapped.list, credentials);
             let known = found.filter(|credential| !credential.disabled);
             let ha1 = known.and_then(|credential| credential.ha1.get(algorithm.hash_function()));
             let right = ha2.verify(ha1.unwrap_or_else(|| decoy(algorithm, &self.state.decoy)));
             trace.step(|| {
-                let step = HeaderStep::list(*sid, found, algorithm, ha1.is_some() && right);
+                let step = HeaderStep::list(mapped.list, found, algorithm, ha1.is_some() && right);
                 Step::Header(header, step)
             });
             if let (Some(credential), Some(_), true) = (known, ha1, right) {
-                return Some(Verified { list: *sid, credential });
+                return Some(Verified { mapped: *mapped, credential });
             }
         }
         None
@@ -276,8 +281,8 @@ impl<'s, 'i> Judge<'s, 'i> {
         verified: &Verified<'s>,
     ) -> Verdict<'s> {
         let proved = |repeat| {
-            let Verified { list, credential } = *verified;
-            Verdict::Proved(Proved { list, credential, header, repeat })
+            let Verified { mapped, credential } = *verified;
+            Verdict::Proved(Proved { mapped, credential, header, repeat })
         };
         let accepted = &self.state.accepted;
         match (freshness, fingerprint) {

@@ -2,12 +2,34 @@
 
 use super::credential::Ha1Set;
 use super::name::{DomainName, Realm, UserName};
+use super::permission::RoleKind;
 use super::policy::Policy;
+use super::settings::{DomainSettings, TrunkSettings};
 use crate::acl::Prefix;
 use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
-    TrunkSid,
+    RoleSid, ServiceSid, TrunkSid,
 };
+
+/// When a record was made and last changed, in seconds since 1970; 0 where nobody has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub struct Dates {
+    /// When it was made.
+    pub created: u64,
+    /// When it was last changed.
+    pub updated: u64,
+}
+
+/// What is kept of an account's auth token: its SHA-256. A token is 128 random bits, so nothing
+/// slower is needed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl std::fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenHash(..)")
+    }
+}
 
 /// Whether an account's calls are let through at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -62,6 +84,10 @@ pub struct Account {
     pub friendly_name: String,
     /// Whether its calls are decided at all.
     pub status: AccountStatus,
+    /// The hash of the token that its owner authenticates with; none can without one.
+    pub token: Option<TokenHash>,
+    /// When it was made and changed.
+    pub dates: Dates,
 }
 
 /// A SIP domain, named by the host of a Request-URI.
@@ -77,6 +103,10 @@ pub struct Domain {
     pub friendly_name: String,
     /// Whether calls must come over TLS or secure WebSocket.
     pub secure: bool,
+    /// What takes no part in a decision.
+    pub settings: DomainSettings,
+    /// When it was made and changed.
+    pub dates: Dates,
 }
 
 /// A trunk. It can be called once it has a domain name.
@@ -92,6 +122,10 @@ pub struct Trunk {
     pub friendly_name: String,
     /// Whether calls must come over TLS or secure WebSocket.
     pub secure: bool,
+    /// What takes no part in a decision.
+    pub settings: TrunkSettings,
+    /// When it was made and changed.
+    pub dates: Dates,
 }
 
 /// An IP access control list. One that is mapped and empty admits nobody.
@@ -103,6 +137,8 @@ pub struct IpAccessControlList {
     pub account: AccountSid,
     /// A name for people.
     pub friendly_name: String,
+    /// When it was made and changed.
+    pub dates: Dates,
 }
 
 /// One entry of an IP access control list.
@@ -116,6 +152,8 @@ pub struct IpAddress {
     pub prefix: Prefix,
     /// A name for people.
     pub friendly_name: String,
+    /// When it was made and changed.
+    pub dates: Dates,
 }
 
 /// A list of credentials. Its realm is fixed when it is made, since the hashes depend on it.
@@ -129,6 +167,8 @@ pub struct CredentialList {
     pub realm: Realm,
     /// A name for people.
     pub friendly_name: String,
+    /// When it was made and changed.
+    pub dates: Dates,
 }
 
 /// One user of a credential list.
@@ -144,6 +184,10 @@ pub struct Credential {
     pub ha1: Ha1Set,
     /// A disabled user is answered like one that does not exist.
     pub disabled: bool,
+    /// A deployment role that the user has wherever the credential is used.
+    pub role: Option<RoleSid>,
+    /// When it was made and changed.
+    pub dates: Dates,
 }
 
 /// A list put to work on a domain or trunk.
@@ -168,6 +212,44 @@ impl Mapping {
     }
 }
 
+/// A mapping with what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappingRecord {
+    /// Which list is mapped to what.
+    pub mapping: Mapping,
+    /// A channel role that the users of a credential list have on the target.
+    pub role: Option<RoleSid>,
+    /// The number of the commit that made it: mappings of a target are listed in this order.
+    pub since: u64,
+    /// When it was made and changed.
+    pub dates: Dates,
+}
+
+impl From<Mapping> for MappingRecord {
+    fn from(mapping: Mapping) -> Self {
+        Self { mapping, role: None, since: 0, dates: Dates::default() }
+    }
+}
+
+/// A named set of permissions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its SID.
+    pub sid: RoleSid,
+    /// The account that owns it.
+    pub account: AccountSid,
+    /// The name space it is in.
+    pub service: ServiceSid,
+    /// A name for people.
+    pub friendly_name: String,
+    /// What it is given to, for good.
+    pub kind: RoleKind,
+    /// The permissions, in the order they were given.
+    pub permissions: Vec<String>,
+    /// When it was made and changed.
+    pub dates: Dates,
+}
+
 /// The policy of one domain or trunk. A target without this record has [`Policy::default`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRecord {
@@ -175,6 +257,13 @@ pub struct PolicyRecord {
     pub target: Target,
     /// The settings.
     pub policy: Policy,
+    /// When it was made and changed.
+    pub dates: Dates,
+}
+
+impl Key {
+    /// A key that none is below.
+    pub const FIRST: Self = Self::Account(AccountSid::from_bytes([0; 16]));
 }
 
 /// Any record.
@@ -196,8 +285,10 @@ pub enum Record {
     Trunk(Trunk),
     /// A policy.
     Policy(PolicyRecord),
-    /// A mapping; the record is its own key.
-    Mapping(Mapping),
+    /// A mapping.
+    Mapping(MappingRecord),
+    /// A role.
+    Role(Role),
 }
 
 /// What names a record among all others.
@@ -219,6 +310,8 @@ pub enum Key {
     Policy(Target),
     /// A mapping.
     Mapping(Mapping),
+    /// A role.
+    Role(RoleSid),
 }
 
 impl Record {
@@ -234,7 +327,8 @@ impl Record {
             Self::Domain(domain) => Key::Target(domain.sid.into()),
             Self::Trunk(trunk) => Key::Target(trunk.sid.into()),
             Self::Policy(record) => Key::Policy(record.target),
-            Self::Mapping(mapping) => Key::Mapping(*mapping),
+            Self::Mapping(record) => Key::Mapping(record.mapping),
+            Self::Role(role) => Key::Role(role.sid),
         }
     }
 }
@@ -250,6 +344,7 @@ impl std::fmt::Display for Key {
             Self::Target(Target::Domain(sid)) => write!(f, "domain {sid}"),
             Self::Target(Target::Trunk(sid)) => write!(f, "trunk {sid}"),
             Self::Policy(target) => write!(f, "policy of {target}"),
+            Self::Role(sid) => write!(f, "role {sid}"),
             Self::Mapping(Mapping::IpAccessControlList(target, list)) => {
                 write!(f, "mapping of {list} to {target}")
             }
@@ -267,7 +362,13 @@ impl Account {
     /// An active account without a name for people.
     #[must_use]
     pub fn new(sid: AccountSid) -> Self {
-        Self { sid, friendly_name: String::new(), status: AccountStatus::Active }
+        Self {
+            sid,
+            friendly_name: String::new(),
+            status: AccountStatus::Active,
+            token: None,
+            dates: Dates::default(),
+        }
     }
 }
 
@@ -275,7 +376,15 @@ impl Domain {
     /// A domain that any transport may reach, without a name for people.
     #[must_use]
     pub fn new(sid: DomainSid, account: AccountSid, name: DomainName) -> Self {
-        Self { sid, account, name, friendly_name: String::new(), secure: false }
+        Self {
+            sid,
+            account,
+            name,
+            friendly_name: String::new(),
+            secure: false,
+            settings: Default::default(),
+            dates: Dates::default(),
+        }
     }
 }
 
@@ -283,7 +392,15 @@ impl Trunk {
     /// A trunk that any transport may reach, without a name for people.
     #[must_use]
     pub fn new(sid: TrunkSid, account: AccountSid, name: Option<DomainName>) -> Self {
-        Self { sid, account, name, friendly_name: String::new(), secure: false }
+        Self {
+            sid,
+            account,
+            name,
+            friendly_name: String::new(),
+            secure: false,
+            settings: Default::default(),
+            dates: Dates::default(),
+        }
     }
 }
 
@@ -291,7 +408,7 @@ impl IpAccessControlList {
     /// A list without a name for people.
     #[must_use]
     pub fn new(sid: IpAccessControlListSid, account: AccountSid) -> Self {
-        Self { sid, account, friendly_name: String::new() }
+        Self { sid, account, friendly_name: String::new(), dates: Dates::default() }
     }
 }
 
@@ -299,7 +416,7 @@ impl IpAddress {
     /// An entry without a name for people.
     #[must_use]
     pub fn new(sid: IpAddressSid, list: IpAccessControlListSid, prefix: Prefix) -> Self {
-        Self { sid, list, prefix, friendly_name: String::new() }
+        Self { sid, list, prefix, friendly_name: String::new(), dates: Dates::default() }
     }
 }
 
@@ -307,7 +424,7 @@ impl CredentialList {
     /// A list without a name for people.
     #[must_use]
     pub fn new(sid: CredentialListSid, account: AccountSid, realm: Realm) -> Self {
-        Self { sid, account, realm, friendly_name: String::new() }
+        Self { sid, account, realm, friendly_name: String::new(), dates: Dates::default() }
     }
 }
 
@@ -320,6 +437,36 @@ impl Credential {
         username: UserName,
         ha1: Ha1Set,
     ) -> Self {
-        Self { sid, list, username, ha1, disabled: false }
+        Self { sid, list, username, ha1, disabled: false, role: None, dates: Dates::default() }
     }
+}
+
+impl PolicyRecord {
+    /// The policy of `target`.
+    #[must_use]
+    pub fn new(target: impl Into<Target>, policy: Policy) -> Self {
+        Self { target: target.into(), policy, dates: Dates::default() }
+    }
+}
+
+impl From<Mapping> for Record {
+    fn from(mapping: Mapping) -> Self {
+        Self::Mapping(mapping.into())
+    }
+}
+
+macro_rules! into_record {
+    ($($variant:ident($kind:ident))*) => {$(
+        impl From<$kind> for Record {
+            fn from(record: $kind) -> Self {
+                Self::$variant(record)
+            }
+        }
+    )*};
+}
+
+into_record! {
+    Account(Account) IpAccessControlList(IpAccessControlList) CredentialList(CredentialList)
+    IpAddress(IpAddress) Credential(Credential) Domain(Domain) Trunk(Trunk) Policy(PolicyRecord)
+    Mapping(MappingRecord) Role(Role)
 }

@@ -6,10 +6,12 @@
 //! name up, then records are put in the order of [`rank`].
 
 use super::name::{DomainName, Realm, UserName};
+use super::permission::RoleKind;
 use super::policy::PolicyError;
-use super::record::{AccountStatus, Key, Mapping, Record, Target};
+use super::record::{AccountStatus, Key, Mapping, MappingRecord, Record, Target};
 use crate::sid::{
-    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
+    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
+    ServiceSid,
 };
 
 /// What the rules need to know of a list.
@@ -38,6 +40,19 @@ pub struct TargetFacts {
     pub realm: Option<Realm>,
 }
 
+/// What the rules need to know of a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleFacts {
+    /// The owner.
+    pub account: AccountSid,
+    /// The name space.
+    pub service: ServiceSid,
+    /// What it is given to.
+    pub kind: RoleKind,
+    /// How many credentials and mappings carry it.
+    pub uses: usize,
+}
+
 /// The records as they stand, as far as the rules ask about them.
 pub trait View {
     /// The account's status and how many domains, trunks and lists it owns.
@@ -58,6 +73,8 @@ pub trait View {
     fn user(&self, list: CredentialListSid, username: &UserName) -> Option<CredentialSid>;
     /// Whether the mapping stands.
     fn mapping(&self, mapping: Mapping) -> bool;
+    /// A role.
+    fn role(&self, sid: RoleSid) -> Option<RoleFacts>;
 }
 
 /// A write that would break a rule. The message names what is wrong and where.
@@ -124,6 +141,14 @@ pub enum RuleError {
         /// What uses it.
         by: &'static str,
     },
+    /// A role is of the other kind, of another account, or carried by something that has none.
+    #[error("{role} cannot be carried by {key}")]
+    Role {
+        /// The role.
+        role: RoleSid,
+        /// What would carry it.
+        key: Key,
+    },
     /// One commit writes a key twice.
     #[error("{0} is written twice")]
     WrittenTwice(Key),
@@ -138,7 +163,7 @@ pub enum RuleError {
 pub fn rank(key: &Key) -> u8 {
     match key {
         Key::Account(_) => 0,
-        Key::IpAccessControlList(_) | Key::CredentialList(_) => 1,
+        Key::IpAccessControlList(_) | Key::CredentialList(_) | Key::Role(_) => 1,
         Key::IpAddress(_) | Key::Credential(_) => 2,
         Key::Target(_) => 3,
         Key::Policy(_) => 4,
@@ -179,7 +204,9 @@ pub fn check_put(view: &impl View, record: &Record) -> Result<(), RuleError> {
             }
         }
         Record::Credential(credential) => {
-            exists(view.credential_list(credential.list), Key::CredentialList(credential.list))?;
+            let list = credential.list;
+            let facts = exists(view.credential_list(list), Key::CredentialList(list))?;
+            check_role(view, key, credential.role, RoleKind::Deployment, facts.account)?;
             if let Some((list, username)) = view.credential(credential.sid) {
                 if list != credential.list {
                     return Err(RuleError::Fixed { what: "list", key });
@@ -208,7 +235,20 @@ pub fn check_put(view: &impl View, record: &Record) -> Result<(), RuleError> {
             exists(view.target(record.target), Key::Target(record.target))?;
             record.policy.check().map_err(|error| RuleError::Policy(record.target, error))
         }
-        Record::Mapping(mapping) => check_mapping(view, *mapping),
+        Record::Mapping(record) => check_mapping(view, *record),
+        Record::Role(role) => {
+            let present = view.role(role.sid);
+            check_owner(view, key, role.account, present.map(|facts| facts.account))?;
+            match present {
+                Some(facts) if facts.kind != role.kind => {
+                    Err(RuleError::Fixed { what: "type", key })
+                }
+                Some(facts) if facts.service != role.service => {
+                    Err(RuleError::Fixed { what: "service", key })
+                }
+                _ => Ok(()),
+            }
+        }
     }
 }
 
@@ -226,7 +266,7 @@ pub fn check_delete(view: &impl View, key: Key) -> Result<(), RuleError> {
     match key {
         Key::Account(sid) => match exists(view.account(sid), key)? {
             (_, 0) => Ok(()),
-            _ => Err(RuleError::InUse { key, by: "it owns domains, trunks or lists" }),
+            _ => Err(RuleError::InUse { key, by: "it owns domains, trunks, lists or roles" }),
         },
         Key::IpAccessControlList(sid) => unused(&exists(view.ip_access_control_list(sid), key)?),
         Key::CredentialList(sid) => unused(&exists(view.credential_list(sid), key)?),
@@ -247,6 +287,10 @@ pub fn check_delete(view: &impl View, key: Key) -> Result<(), RuleError> {
             _ => Err(RuleError::Missing(key)),
         },
         Key::Mapping(mapping) => exists(view.mapping(mapping).then_some(()), key),
+        Key::Role(sid) => match exists(view.role(sid), key)?.uses {
+            0 => Ok(()),
+            _ => Err(RuleError::InUse { key, by: "credentials or mappings carry it" }),
+        },
     }
 }
 
@@ -282,7 +326,24 @@ fn check_target(
     }
 }
 
-fn check_mapping(view: &impl View, mapping: Mapping) -> Result<(), RuleError> {
+/// The role, if there is one, is of the kind that can be carried, and of the same account.
+fn check_role(
+    view: &impl View,
+    key: Key,
+    role: Option<RoleSid>,
+    kind: RoleKind,
+    account: AccountSid,
+) -> Result<(), RuleError> {
+    let Some(role) = role else { return Ok(()) };
+    let facts = exists(view.role(role), Key::Role(role))?;
+    if facts.kind == kind && facts.account == account {
+        return Ok(());
+    }
+    Err(RuleError::Role { role, key })
+}
+
+fn check_mapping(view: &impl View, record: MappingRecord) -> Result<(), RuleError> {
+    let MappingRecord { mapping, role, .. } = record;
     let target = mapping.target();
     let target_facts = exists(view.target(target), Key::Target(target))?;
     let (list, list_facts) = match mapping {
@@ -313,5 +374,11 @@ fn check_mapping(view: &impl View, mapping: Mapping) -> Result<(), RuleError> {
             target_account: target_facts.account,
         });
     }
-    Ok(())
+    match (mapping, role) {
+        (Mapping::CredentialList(..), _) | (_, None) => {
+            let key = Key::Mapping(mapping);
+            check_role(view, key, role, RoleKind::Channel, target_facts.account)
+        }
+        (_, Some(role)) => Err(RuleError::Role { role, key: Key::Mapping(mapping) }),
+    }
 }

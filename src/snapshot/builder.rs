@@ -2,8 +2,8 @@
 
 use super::{ApplyError, Snapshot};
 use crate::model::{
-    Account, Commit, Credential, CredentialList, Domain, IpAccessControlList, IpAddress, Mapping,
-    Policy, PolicyRecord, Record, Target, Trunk,
+    Account, Commit, Credential, CredentialList, Domain, IpAccessControlList, IpAddress,
+    MappingRecord, Policy, PolicyRecord, Record, Role, Target, Trunk, Vocabulary,
 };
 
 /// Collects records in any order and makes the snapshot that holds them all.
@@ -37,6 +37,8 @@ use crate::model::{
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotBuilder {
     commit: Commit,
+    vocabulary: Option<&'static Vocabulary>,
+    number: Option<u64>,
 }
 
 macro_rules! records {
@@ -65,14 +67,35 @@ impl SnapshotBuilder {
         credential_list CredentialList;
         /// Adds a user of a credential list.
         credential Credential;
-        /// Puts a list to work on a domain or trunk.
-        mapping Mapping;
+        /// Adds a role.
+        role Role;
+    }
+
+    /// Puts a list to work on a domain or trunk.
+    #[must_use]
+    pub fn mapping(self, mapping: impl Into<MappingRecord>) -> Self {
+        self.record(Record::Mapping(mapping.into()))
     }
 
     /// Sets the policy of a domain or trunk.
     #[must_use]
     pub fn policy(self, target: impl Into<Target>, policy: Policy) -> Self {
-        self.record(Record::Policy(PolicyRecord { target: target.into(), policy }))
+        self.record(PolicyRecord::new(target, policy).into())
+    }
+
+    /// Sets the permissions that roles can have; the documented ones by default.
+    #[must_use]
+    pub fn vocabulary(mut self, vocabulary: &'static Vocabulary) -> Self {
+        self.vocabulary = Some(vocabulary);
+        self
+    }
+
+    /// Sets the number of the snapshot, where the records are those of a numbered commit; 1 by
+    /// default.
+    #[must_use]
+    pub fn number(mut self, number: u64) -> Self {
+        self.number = Some(number);
+        self
     }
 
     /// Adds any record.
@@ -82,12 +105,17 @@ impl SnapshotBuilder {
         self
     }
 
-    /// The snapshot with number 1 that holds what was added.
+    /// The snapshot that holds what was added.
     ///
     /// # Errors
     ///
     /// [`ApplyError`] for the first record that breaks a rule.
     pub fn build(self) -> Result<Snapshot, ApplyError> {
-        Snapshot::empty().apply(&self.commit)
+        let vocabulary = self.vocabulary.unwrap_or_else(Vocabulary::documented);
+        let snapshot = Snapshot::with_vocabulary(vocabulary).apply(&self.commit)?;
+        Ok(match self.number {
+            Some(number) => snapshot.numbered(number),
+            None => snapshot,
+        })
     }
 }

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use crate::acl::{Prefix, PrefixTable, TooManyPrefixes};
 use crate::digest::{HashFunction, userhash};
-use crate::model::{AccountStatus, DomainName, Ha1Set, Policy, QopOffer, Realm, Target, UserName};
+use crate::model::{
+    AccountStatus, DomainName, Ha1Set, PermissionSet, Policy, QopOffer, Realm, RoleKind, Target,
+    UserName,
+};
 use crate::sid::{
-    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
+    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
+    ServiceSid,
 };
 use crate::snapshot::map::Map;
 
@@ -15,6 +19,25 @@ pub(crate) struct AccountEntry {
     pub(crate) status: AccountStatus,
     /// How many domains, trunks and lists name it as owner.
     pub(crate) owned: usize,
+}
+
+/// A credential list mapped for calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MappedList {
+    pub(crate) list: CredentialListSid,
+    /// The channel role that its users have on the target.
+    pub(crate) role: Option<RoleSid>,
+}
+
+/// A role, as far as it decides.
+#[derive(Clone, Copy)]
+pub(crate) struct RoleEntry {
+    pub(crate) account: AccountSid,
+    pub(crate) service: ServiceSid,
+    pub(crate) kind: RoleKind,
+    pub(crate) permissions: PermissionSet,
+    /// How many credentials and mappings carry it.
+    pub(crate) uses: usize,
 }
 
 /// A domain or trunk with everything that hangs on its name.
@@ -28,7 +51,7 @@ pub(crate) struct TargetEntry {
     pub(crate) policy: Option<Arc<Policy>>,
     /// Mapped for calls, in the order of the SIDs.
     pub(crate) access_lists: Vec<IpAccessControlListSid>,
-    pub(crate) credential_lists: Vec<CredentialListSid>,
+    pub(crate) credential_lists: Vec<MappedList>,
     /// Mapped for registrations, which are not decided here.
     pub(crate) registrations: Vec<CredentialListSid>,
     /// The realm of all credential lists mapped, for either purpose.
@@ -130,6 +153,8 @@ pub(crate) struct CredentialEntry {
     pub(crate) username: UserName,
     pub(crate) ha1: Ha1Set,
     pub(crate) disabled: bool,
+    /// A deployment role.
+    pub(crate) role: Option<RoleSid>,
 }
 
 /// A hashed user name (RFC 7616 §3.4.4): which function, and its output in lower-case hexadecimal.

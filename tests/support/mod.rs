@@ -199,7 +199,7 @@ pub fn offering(algorithms: &[Algorithm]) -> Policy {
 
 /// The record that gives `host` a policy.
 pub fn policy_of(host: &str, policy: Policy) -> Record {
-    Record::Policy(PolicyRecord { target: domain(host).into(), policy })
+    PolicyRecord::new(domain(host), policy).into()
 }
 
 /// An INVITE in the making.

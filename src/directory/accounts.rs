@@ -1,0 +1,160 @@
+//! Accounts and who may act for them.
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use crate::model::{Account, AccountStatus, Commit, Key, Record, TokenHash};
+use crate::sid::AccountSid;
+use crate::store::{Collection, Store};
+
+/// An account that was just made, or has a new token.
+pub struct NewAccount {
+    /// The account.
+    pub account: Account,
+    /// Its auth token, 32 hexadecimal digits. Only its hash is kept: it is shown this once.
+    pub token: Zeroizing<String>,
+}
+
+impl<S: Store> Directory<S> {
+    /// Makes an active account with a new token.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_account(&self, friendly_name: &str) -> Result<NewAccount, DirectoryError> {
+        Limits::friendly_name(Kind::Account, friendly_name)?;
+        let (ms, random) = self.sid_parts()?;
+        let (token, hash) = new_token()?;
+        let account = Account {
+            friendly_name: friendly_name.to_owned(),
+            token: Some(hash),
+            dates: self.created_now(),
+            ..Account::new(AccountSid::from_time(ms, random))
+        };
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut commit = Commit::new();
+            commit.put(account.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(NewAccount { account, token });
+            }
+        }
+    }
+
+    /// An account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn account(&self, sid: AccountSid) -> Result<Account, DirectoryError> {
+        match self.store.get(Key::Account(sid)).await? {
+            Some(Record::Account(account)) => Ok(account),
+            _ => Err(DirectoryError::NotFound(Kind::Account)),
+        }
+    }
+
+    /// All accounts.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn accounts(&self, page: Page) -> Result<Listing<Account>, DirectoryError> {
+        self.list(Collection::Accounts, page, |record| match record {
+            Record::Account(account) => Some(account),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Changes an account's name or status. One that is closed stays closed.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn update_account(
+        &self,
+        sid: AccountSid,
+        friendly_name: Option<&str>,
+        status: Option<AccountStatus>,
+    ) -> Result<Account, DirectoryError> {
+        if let Some(name) = friendly_name {
+            Limits::friendly_name(Kind::Account, name)?;
+        }
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut account = self.account(sid).await?;
+            if let Some(name) = friendly_name {
+                name.clone_into(&mut account.friendly_name);
+            }
+            if let Some(status) = status {
+                if account.status == AccountStatus::Closed && status != AccountStatus::Closed {
+                    let message = "a closed account cannot be opened again";
+                    return Err(DirectoryError::invalid(Kind::Account, message));
+                }
+                account.status = status;
+            }
+            account.dates = self.updated_now(account.dates);
+            let mut commit = Commit::new();
+            commit.put(account.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(account);
+            }
+        }
+    }
+
+    /// Gives an account a new token; the old one is no longer good.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn rotate_token(&self, sid: AccountSid) -> Result<NewAccount, DirectoryError> {
+        let (token, hash) = new_token()?;
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut account = self.account(sid).await?;
+            account.token = Some(hash);
+            account.dates = self.updated_now(account.dates);
+            let mut commit = Commit::new();
+            commit.put(account.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(NewAccount { account, token });
+            }
+        }
+    }
+
+    /// The account, if `token` is its token and it is active. Compared in constant time; an account
+    /// that does not exist takes as long as a wrong token.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn authenticate(
+        &self,
+        sid: AccountSid,
+        token: &str,
+    ) -> Result<Option<Account>, DirectoryError> {
+        let account = match self.store.get(Key::Account(sid)).await? {
+            Some(Record::Account(account)) => Some(account),
+            _ => None,
+        };
+        let kept = account.as_ref().and_then(|account| account.token).map(|hash| hash.0);
+        let given: [u8; 32] = Sha256::digest(token).into();
+        let same = bool::from(given.ct_eq(&kept.unwrap_or_default())) && kept.is_some();
+        Ok(account.filter(|account| same && account.status == AccountStatus::Active))
+    }
+}
+
+/// A token of 128 random bits, and what is kept of it.
+fn new_token() -> Result<(Zeroizing<String>, TokenHash), DirectoryError> {
+    let mut random = Zeroizing::new([0; 16]);
+    getrandom::fill(random.as_mut_slice())
+        .map_err(|error| DirectoryError::Random(error.to_string()))?;
+    let token = Zeroizing::new(hex::encode(random.as_slice()));
+    let hash = TokenHash(Sha256::digest(token.as_str()).into());
+    Ok((token, hash))
+}

@@ -1,0 +1,99 @@
+//! Whether a commit keeps the rules, by the records that it touches.
+//!
+//! The rules stand once, in the model, and a snapshot applies them. So what a commit touches is read
+//! from the store, with all that this refers to, and made a small snapshot of, and the commit is
+//! applied to that.
+
+use std::collections::BTreeMap;
+
+use super::DirectoryError;
+use crate::model::{Commit, Key, Record, Vocabulary, Write};
+use crate::snapshot::Snapshot;
+use crate::store::{Collection, ListKey, Store, lookup, references};
+
+/// How many members of a collection are read at once.
+const CHUNK: usize = 1_000;
+
+/// Whether `commit` keeps the rules, as far as the store's present records tell.
+pub(super) async fn check<S: Store>(
+    store: &S,
+    vocabulary: &'static Vocabulary,
+    commit: &Commit,
+) -> Result<(), DirectoryError> {
+    let mut wanted = Vec::new();
+    for write in commit.writes() {
+        wanted.push(write.key());
+        match write {
+            Write::Put(record) => {
+                wanted.extend(references(record));
+                if let Some(name) = lookup(record) {
+                    wanted.extend(store.find(name).await?.map(|found| found.key()));
+                }
+                if let Record::Mapping(record) = record {
+                    // the realm of what is mapped already counts
+                    let others = Collection::Mappings(record.mapping.target());
+                    wanted.extend(keys(store, others).await?);
+                }
+            }
+            Write::Delete(key) => {
+                for collection in users(key) {
+                    wanted.extend(keys(store, collection).await?);
+                }
+                if let Key::Target(target) = key {
+                    wanted.push(Key::Policy(*target));
+                }
+            }
+        }
+    }
+    let mut records = BTreeMap::new();
+    while let Some(key) = wanted.pop() {
+        if records.contains_key(&key) {
+            continue;
+        }
+        if let Some(record) = store.get(key).await? {
+            wanted.extend(references(&record));
+            records.insert(key, record);
+        }
+    }
+    let builder = Snapshot::builder().vocabulary(vocabulary);
+    let builder = records.into_values().fold(builder, |builder, record| builder.record(record));
+    let before = builder.build().map_err(DirectoryError::Corrupt)?;
+    before.apply(commit)?;
+    Ok(())
+}
+
+/// The keys of a whole collection.
+pub(super) async fn keys<S: Store>(
+    store: &S,
+    collection: Collection,
+) -> Result<Vec<Key>, DirectoryError> {
+    let mut all: Vec<Key> = Vec::new();
+    loop {
+        let chunk = store.range(collection, all.last().copied(), CHUNK).await?;
+        all.extend(chunk.iter().map(Record::key));
+        if chunk.len() < CHUNK {
+            return Ok(all);
+        }
+    }
+}
+
+/// The collections whose members stand in the way of deleting the record with this key.
+fn users(key: &Key) -> Vec<Collection> {
+    match *key {
+        Key::IpAccessControlList(sid) => vec![
+            Collection::IpAddresses(sid),
+            Collection::MappingsOf(ListKey::IpAccessControlList(sid)),
+        ],
+        Key::CredentialList(sid) => {
+            vec![Collection::Credentials(sid), Collection::MappingsOf(ListKey::CredentialList(sid))]
+        }
+        Key::Target(target) => vec![Collection::Mappings(target)],
+        Key::Role(sid) => vec![Collection::CarriersOf(sid)],
+        // accounts are closed, never deleted
+        Key::Account(_)
+        | Key::IpAddress(_)
+        | Key::Credential(_)
+        | Key::Policy(_)
+        | Key::Mapping(_) => vec![],
+    }
+}

@@ -1,0 +1,187 @@
+//! Users of credential lists.
+
+use super::{Directory, DirectoryError, Kind, Listing, Page};
+use crate::digest::HashFunction;
+use crate::model::{Commit, Credential, CredentialList, Ha1Set, Key, Password, Record, UserName};
+use crate::sid::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
+use crate::store::{Collection, Store};
+
+/// What a credential is made from.
+pub enum Secret {
+    /// A password, which is hashed and wiped.
+    Password(Password),
+    /// Hashes that an operator already has, in hexadecimal.
+    Ha1(Vec<(HashFunction, String)>),
+}
+
+/// What is to change of a credential; what is `None` stays. The user name is fixed.
+#[derive(Default)]
+pub struct CredentialChange {
+    /// A new password.
+    pub secret: Option<Secret>,
+    /// Whether the user is answered like one that does not exist.
+    pub disabled: Option<bool>,
+    /// The deployment role, or none.
+    pub role: Option<Option<RoleSid>>,
+}
+
+impl<S: Store> Directory<S> {
+    /// Adds a user to a credential list.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_credential(
+        &self,
+        account: AccountSid,
+        list: CredentialListSid,
+        username: UserName,
+        secret: Secret,
+        disabled: bool,
+        role: Option<RoleSid>,
+    ) -> Result<Credential, DirectoryError> {
+        let limits = &self.settings.limits;
+        if username.as_str().chars().count() > limits.username {
+            let message = format!("Username has at most {} characters", limits.username);
+            return Err(DirectoryError::invalid(Kind::Credential, message));
+        }
+        let realm_of = self.credential_list(account, list).await?;
+        // a list's realm is fixed, so the hashes stay right whatever happens in between
+        let ha1 = self.hash(&realm_of, &username, secret)?;
+        let (ms, random) = self.sid_parts()?;
+        let credential = Credential {
+            disabled,
+            role,
+            dates: self.created_now(),
+            ..Credential::new(CredentialSid::from_time(ms, random), list, username, ha1)
+        };
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.credential_list(account, list).await?;
+            self.room(Collection::Credentials(list), Kind::Credential, limits.credentials).await?;
+            let mut commit = Commit::new();
+            commit.put(credential.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(credential);
+            }
+        }
+    }
+
+    /// A user of a credential list of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn credential(
+        &self,
+        account: AccountSid,
+        list: CredentialListSid,
+        sid: CredentialSid,
+    ) -> Result<Credential, DirectoryError> {
+        self.credential_list(account, list).await?;
+        match self.store.get(Key::Credential(sid)).await? {
+            Some(Record::Credential(credential)) if credential.list == list => Ok(credential),
+            _ => Err(DirectoryError::NotFound(Kind::Credential)),
+        }
+    }
+
+    /// The users of a credential list.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn credentials(
+        &self,
+        account: AccountSid,
+        list: CredentialListSid,
+        page: Page,
+    ) -> Result<Listing<Credential>, DirectoryError> {
+        self.credential_list(account, list).await?;
+        self.list(Collection::Credentials(list), page, |record| match record {
+            Record::Credential(credential) => Some(credential),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Changes a user.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn update_credential(
+        &self,
+        account: AccountSid,
+        list: CredentialListSid,
+        sid: CredentialSid,
+        change: CredentialChange,
+    ) -> Result<Credential, DirectoryError> {
+        let ha1 = match change.secret {
+            None => None,
+            Some(secret) => {
+                let realm_of = self.credential_list(account, list).await?;
+                let credential = self.credential(account, list, sid).await?;
+                Some(self.hash(&realm_of, &credential.username, secret)?)
+            }
+        };
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut credential = self.credential(account, list, sid).await?;
+            if let Some(ha1) = &ha1 {
+                credential.ha1.clone_from(ha1);
+            }
+            credential.disabled = change.disabled.unwrap_or(credential.disabled);
+            credential.role = change.role.unwrap_or(credential.role);
+            credential.dates = self.updated_now(credential.dates);
+            let mut commit = Commit::new();
+            commit.put(credential.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(credential);
+            }
+        }
+    }
+
+    /// Deletes a user.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn delete_credential(
+        &self,
+        account: AccountSid,
+        list: CredentialListSid,
+        sid: CredentialSid,
+    ) -> Result<(), DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.credential(account, list, sid).await?;
+            let mut commit = Commit::new();
+            commit.delete(Key::Credential(sid));
+            if attempts.commit(attempt, commit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn hash(
+        &self,
+        list: &CredentialList,
+        username: &UserName,
+        secret: Secret,
+    ) -> Result<Ha1Set, DirectoryError> {
+        let ha1 = match secret {
+            Secret::Password(password) => {
+                self.settings.limits.check_password(&password)?;
+                Ha1Set::from_password(username, &list.realm, password)
+            }
+            Secret::Ha1(hashes) => {
+                let hashes = hashes.iter().map(|(function, hash)| (*function, hash.as_str()));
+                Ha1Set::from_hex(username, &list.realm, hashes)
+            }
+        };
+        ha1.map_err(|error| DirectoryError::invalid(Kind::Credential, error.to_string()))
+    }
+}

@@ -1,0 +1,395 @@
+//! IP access control lists with their entries, and credential lists.
+
+use super::check::keys;
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use crate::acl::Prefix;
+use crate::model::{Commit, CredentialList, IpAccessControlList, IpAddress, Key, Realm, Record};
+use crate::sid::{AccountSid, CredentialListSid, IpAccessControlListSid, IpAddressSid};
+use crate::store::{Collection, Store};
+
+impl<S: Store> Directory<S> {
+    /// Makes an empty IP access control list.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_ip_access_control_list(
+        &self,
+        account: AccountSid,
+        friendly_name: &str,
+    ) -> Result<IpAccessControlList, DirectoryError> {
+        Limits::friendly_name(Kind::IpAccessControlList, friendly_name)?;
+        let (ms, random) = self.sid_parts()?;
+        let list = IpAccessControlList {
+            friendly_name: friendly_name.to_owned(),
+            dates: self.created_now(),
+            ..IpAccessControlList::new(IpAccessControlListSid::from_time(ms, random), account)
+        };
+        let (kind, limit) =
+            (Kind::IpAccessControlList, self.settings.limits.ip_access_control_lists);
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.room(Collection::IpAccessControlLists(account), kind, limit).await?;
+            let mut commit = Commit::new();
+            commit.put(list.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// An IP access control list of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn ip_access_control_list(
+        &self,
+        account: AccountSid,
+        sid: IpAccessControlListSid,
+    ) -> Result<IpAccessControlList, DirectoryError> {
+        match self.store.get(Key::IpAccessControlList(sid)).await? {
+            Some(Record::IpAccessControlList(list)) if list.account == account => Ok(list),
+            _ => Err(DirectoryError::NotFound(Kind::IpAccessControlList)),
+        }
+    }
+
+    /// The account's IP access control lists.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn ip_access_control_lists(
+        &self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<IpAccessControlList>, DirectoryError> {
+        self.list(Collection::IpAccessControlLists(account), page, |record| match record {
+            Record::IpAccessControlList(list) => Some(list),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Renames an IP access control list.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn update_ip_access_control_list(
+        &self,
+        account: AccountSid,
+        sid: IpAccessControlListSid,
+        friendly_name: &str,
+    ) -> Result<IpAccessControlList, DirectoryError> {
+        Limits::friendly_name(Kind::IpAccessControlList, friendly_name)?;
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut list = self.ip_access_control_list(account, sid).await?;
+            friendly_name.clone_into(&mut list.friendly_name);
+            list.dates = self.updated_now(list.dates);
+            let mut commit = Commit::new();
+            commit.put(list.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// Deletes an IP access control list and its entries. It must not be mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn delete_ip_access_control_list(
+        &self,
+        account: AccountSid,
+        sid: IpAccessControlListSid,
+    ) -> Result<(), DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.ip_access_control_list(account, sid).await?;
+            let mut commit = Commit::new();
+            for key in keys(&self.store, Collection::IpAddresses(sid)).await? {
+                commit.delete(key);
+            }
+            commit.delete(Key::IpAccessControlList(sid));
+            if attempts.commit(attempt, commit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds an entry to an IP access control list. A prefix that admits the whole internet is
+    /// refused unless `allow_all` says that it is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_ip_address(
+        &self,
+        account: AccountSid,
+        list: IpAccessControlListSid,
+        friendly_name: &str,
+        prefix: Prefix,
+        allow_all: bool,
+    ) -> Result<IpAddress, DirectoryError> {
+        Limits::friendly_name(Kind::IpAddress, friendly_name)?;
+        check_whole(prefix, allow_all)?;
+        let (ms, random) = self.sid_parts()?;
+        let address = IpAddress {
+            friendly_name: friendly_name.to_owned(),
+            dates: self.created_now(),
+            ..IpAddress::new(IpAddressSid::from_time(ms, random), list, prefix)
+        };
+        let limit = self.settings.limits.ip_addresses;
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.ip_access_control_list(account, list).await?;
+            self.room(Collection::IpAddresses(list), Kind::IpAddress, limit).await?;
+            let mut commit = Commit::new();
+            commit.put(address.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(address);
+            }
+        }
+    }
+
+    /// An entry of an IP access control list of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn ip_address(
+        &self,
+        account: AccountSid,
+        list: IpAccessControlListSid,
+        sid: IpAddressSid,
+    ) -> Result<IpAddress, DirectoryError> {
+        self.ip_access_control_list(account, list).await?;
+        match self.store.get(Key::IpAddress(sid)).await? {
+            Some(Record::IpAddress(address)) if address.list == list => Ok(address),
+            _ => Err(DirectoryError::NotFound(Kind::IpAddress)),
+        }
+    }
+
+    /// The entries of an IP access control list.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn ip_addresses(
+        &self,
+        account: AccountSid,
+        list: IpAccessControlListSid,
+        page: Page,
+    ) -> Result<Listing<IpAddress>, DirectoryError> {
+        self.ip_access_control_list(account, list).await?;
+        self.list(Collection::IpAddresses(list), page, |record| match record {
+            Record::IpAddress(address) => Some(address),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Changes an entry as `change` has it; SID, list and dates stay. It may be called several
+    /// times, with the entry as it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`], also what `change` returns.
+    pub async fn update_ip_address(
+        &self,
+        account: AccountSid,
+        list: IpAccessControlListSid,
+        sid: IpAddressSid,
+        allow_all: bool,
+        change: impl Fn(&mut IpAddress) -> Result<(), DirectoryError> + Send + Sync,
+    ) -> Result<IpAddress, DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut address = self.ip_address(account, list, sid).await?;
+            let (dates, prefix) = (self.updated_now(address.dates), address.prefix);
+            change(&mut address)?;
+            address = IpAddress { sid, list, dates, ..address };
+            Limits::friendly_name(Kind::IpAddress, &address.friendly_name)?;
+            if address.prefix != prefix {
+                check_whole(address.prefix, allow_all)?;
+            }
+            let mut commit = Commit::new();
+            commit.put(address.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(address);
+            }
+        }
+    }
+
+    /// Deletes an entry of an IP access control list.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn delete_ip_address(
+        &self,
+        account: AccountSid,
+        list: IpAccessControlListSid,
+        sid: IpAddressSid,
+    ) -> Result<(), DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.ip_address(account, list, sid).await?;
+            let mut commit = Commit::new();
+            commit.delete(Key::IpAddress(sid));
+            if attempts.commit(attempt, commit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes an empty credential list. Its name is unique within the account; its realm, by default
+    /// the installation's, is fixed.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_credential_list(
+        &self,
+        account: AccountSid,
+        friendly_name: &str,
+        realm: Option<Realm>,
+    ) -> Result<CredentialList, DirectoryError> {
+        let (ms, random) = self.sid_parts()?;
+        let realm = realm.unwrap_or_else(|| self.settings.realm.clone());
+        let list = CredentialList {
+            friendly_name: friendly_name.to_owned(),
+            dates: self.created_now(),
+            ..CredentialList::new(CredentialListSid::from_time(ms, random), account, realm)
+        };
+        let (kind, limit) = (Kind::CredentialList, self.settings.limits.credential_lists);
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.room(Collection::CredentialLists(account), kind, limit).await?;
+            self.check_list_name(&list).await?;
+            let mut commit = Commit::new();
+            commit.put(list.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// A credential list of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn credential_list(
+        &self,
+        account: AccountSid,
+        sid: CredentialListSid,
+    ) -> Result<CredentialList, DirectoryError> {
+        match self.store.get(Key::CredentialList(sid)).await? {
+            Some(Record::CredentialList(list)) if list.account == account => Ok(list),
+            _ => Err(DirectoryError::NotFound(Kind::CredentialList)),
+        }
+    }
+
+    /// The account's credential lists.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn credential_lists(
+        &self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<CredentialList>, DirectoryError> {
+        self.list(Collection::CredentialLists(account), page, |record| match record {
+            Record::CredentialList(list) => Some(list),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Renames a credential list.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn update_credential_list(
+        &self,
+        account: AccountSid,
+        sid: CredentialListSid,
+        friendly_name: &str,
+    ) -> Result<CredentialList, DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut list = self.credential_list(account, sid).await?;
+            friendly_name.clone_into(&mut list.friendly_name);
+            list.dates = self.updated_now(list.dates);
+            self.check_list_name(&list).await?;
+            let mut commit = Commit::new();
+            commit.put(list.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(list);
+            }
+        }
+    }
+
+    /// Deletes a credential list and its credentials. It must not be mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn delete_credential_list(
+        &self,
+        account: AccountSid,
+        sid: CredentialListSid,
+    ) -> Result<(), DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.credential_list(account, sid).await?;
+            let mut commit = Commit::new();
+            for key in keys(&self.store, Collection::Credentials(sid)).await? {
+                commit.delete(key);
+            }
+            commit.delete(Key::CredentialList(sid));
+            if attempts.commit(attempt, commit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The name is short enough and no other list of the account has it.
+    async fn check_list_name(&self, list: &CredentialList) -> Result<(), DirectoryError> {
+        Limits::friendly_name(Kind::CredentialList, &list.friendly_name)?;
+        for key in keys(&self.store, Collection::CredentialLists(list.account)).await? {
+            if let Some(Record::CredentialList(other)) = self.store.get(key).await?
+                && other.sid != list.sid
+                && other.friendly_name == list.friendly_name
+            {
+                let message = format!("FriendlyName `{}` is taken", list.friendly_name);
+                return Err(DirectoryError::invalid(Kind::CredentialList, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_whole(prefix: Prefix, allow_all: bool) -> Result<(), DirectoryError> {
+    if prefix.is_whole_internet() && !allow_all {
+        let message =
+            format!("{prefix} admits the whole internet; AllowAll=true says so on purpose");
+        return Err(DirectoryError::invalid(Kind::IpAddress, message));
+    }
+    Ok(())
+}

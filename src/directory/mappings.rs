@@ -1,0 +1,144 @@
+//! Lists put to work on domains and trunks.
+
+use super::check::keys;
+use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page};
+use crate::model::{Commit, Key, Mapping, MappingRecord, Record, Target};
+use crate::sid::{AccountSid, RoleSid};
+use crate::store::{Collection, Store};
+
+/// Which mappings of a target are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingScope {
+    /// IP access control lists, for calls.
+    IpAccessControlLists,
+    /// Credential lists, for calls.
+    CredentialLists,
+    /// Credential lists, for registrations.
+    Registrations,
+}
+
+impl MappingScope {
+    /// Whether `mapping` is one of these.
+    #[must_use]
+    pub fn contains(self, mapping: &Mapping) -> bool {
+        match mapping {
+            Mapping::IpAccessControlList(..) => self == Self::IpAccessControlLists,
+            Mapping::CredentialList(..) => self == Self::CredentialLists,
+            Mapping::Registration(..) => self == Self::Registrations,
+        }
+    }
+}
+
+impl<S: Store> Directory<S> {
+    /// Maps a list to a domain or trunk of the same account, perhaps with a channel role. All
+    /// credential lists of a target share one realm; none is mapped twice for the same purpose.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn map(
+        &self,
+        account: AccountSid,
+        mapping: Mapping,
+        role: Option<RoleSid>,
+    ) -> Result<MappingRecord, DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.own_target(account, mapping.target()).await?;
+            self.own_list(account, mapping).await?;
+            if let Some(role) = role {
+                self.own_role(account, role).await?;
+            }
+            if self.store.get(Key::Mapping(mapping)).await?.is_some() {
+                let kind = Kind::of(&Key::Mapping(mapping));
+                return Err(DirectoryError::invalid(kind, "the list is mapped already"));
+            }
+            let since = attempt.head + 1;
+            let record = MappingRecord { mapping, role, since, dates: self.created_now() };
+            let mut commit = Commit::new();
+            commit.put(record.into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(record);
+            }
+        }
+    }
+
+    /// A mapping to a domain or trunk of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn mapping(
+        &self,
+        account: AccountSid,
+        mapping: Mapping,
+    ) -> Result<MappingRecord, DirectoryError> {
+        self.own_target(account, mapping.target()).await?;
+        match self.store.get(Key::Mapping(mapping)).await? {
+            Some(Record::Mapping(record)) => Ok(record),
+            _ => Err(DirectoryError::NotFound(Kind::of(&Key::Mapping(mapping)))),
+        }
+    }
+
+    /// The mappings to a domain or trunk of the account, in the order they were made.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn mappings(
+        &self,
+        account: AccountSid,
+        target: Target,
+        scope: MappingScope,
+        page: Page,
+    ) -> Result<Listing<MappingRecord>, DirectoryError> {
+        self.own_target(account, target).await?;
+        let mut rows = Vec::new();
+        for key in keys(&self.store, Collection::Mappings(target)).await? {
+            if let Some(Record::Mapping(record)) = self.store.get(key).await?
+                && scope.contains(&record.mapping)
+            {
+                rows.push(record);
+            }
+        }
+        let place = |record: &MappingRecord| (record.since, Key::Mapping(record.mapping));
+        if let Some(Cursor { since, key }) = page.after {
+            rows.retain(|record| place(record) > (since, key));
+        }
+        rows.sort_by_key(place);
+        let more = rows.len() > page.size;
+        rows.truncate(page.size);
+        let last = rows.last().filter(|_| more).map(place);
+        Ok(Listing { rows, next: last.map(|(since, key)| Cursor { since, key }) })
+    }
+
+    /// Takes a mapping away.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn unmap(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.mapping(account, mapping).await?;
+            let mut commit = Commit::new();
+            commit.delete(Key::Mapping(mapping));
+            if attempts.commit(attempt, commit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn own_list(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {
+        match mapping {
+            Mapping::IpAccessControlList(_, list) => {
+                self.ip_access_control_list(account, list).await.map(drop)
+            }
+            Mapping::CredentialList(_, list) | Mapping::Registration(_, list) => {
+                self.credential_list(account, list).await.map(drop)
+            }
+        }
+    }
+}

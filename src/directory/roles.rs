@@ -1,0 +1,157 @@
+//! Roles: named sets of permissions, in name spaces of the account's choosing.
+
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use crate::model::{Commit, Key, Record, Role, RoleKind};
+use crate::sid::{AccountSid, RoleSid, ServiceSid};
+use crate::store::{Collection, Store};
+
+impl<S: Store> Directory<S> {
+    /// Makes a role. The service is a name space: nothing has to be created for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_role(
+        &self,
+        account: AccountSid,
+        service: ServiceSid,
+        friendly_name: &str,
+        kind: RoleKind,
+        permissions: Vec<String>,
+    ) -> Result<Role, DirectoryError> {
+        Limits::friendly_name(Kind::Role, friendly_name)?;
+        self.check_permissions(kind, &permissions)?;
+        let (ms, random) = self.sid_parts()?;
+        let role = Role {
+            sid: RoleSid::from_time(ms, random),
+            account,
+            service,
+            friendly_name: friendly_name.to_owned(),
+            kind,
+            permissions,
+            dates: self.created_now(),
+        };
+        let limit = self.settings.limits.roles;
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.room(Collection::Roles(account, service), Kind::Role, limit).await?;
+            let mut commit = Commit::new();
+            commit.put(role.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(role);
+            }
+        }
+    }
+
+    /// A role of the account in a service.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn role(
+        &self,
+        account: AccountSid,
+        service: ServiceSid,
+        sid: RoleSid,
+    ) -> Result<Role, DirectoryError> {
+        match self.own_role(account, sid).await? {
+            role if role.service == service => Ok(role),
+            _ => Err(DirectoryError::NotFound(Kind::Role)),
+        }
+    }
+
+    /// The account's roles in a service.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn roles(
+        &self,
+        account: AccountSid,
+        service: ServiceSid,
+        page: Page,
+    ) -> Result<Listing<Role>, DirectoryError> {
+        self.list(Collection::Roles(account, service), page, |record| match record {
+            Record::Role(role) => Some(role),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Replaces all permissions of a role.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn update_role(
+        &self,
+        account: AccountSid,
+        service: ServiceSid,
+        sid: RoleSid,
+        permissions: Vec<String>,
+    ) -> Result<Role, DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut role = self.role(account, service, sid).await?;
+            self.check_permissions(role.kind, &permissions)?;
+            role.permissions.clone_from(&permissions);
+            role.dates = self.updated_now(role.dates);
+            let mut commit = Commit::new();
+            commit.put(role.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(role);
+            }
+        }
+    }
+
+    /// Deletes a role that no credential and no mapping carries.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn delete_role(
+        &self,
+        account: AccountSid,
+        service: ServiceSid,
+        sid: RoleSid,
+    ) -> Result<(), DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.role(account, service, sid).await?;
+            let mut commit = Commit::new();
+            commit.delete(Key::Role(sid));
+            if attempts.commit(attempt, commit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A role of the account, in whatever service.
+    pub(super) async fn own_role(
+        &self,
+        account: AccountSid,
+        sid: RoleSid,
+    ) -> Result<Role, DirectoryError> {
+        match self.store.get(Key::Role(sid)).await? {
+            Some(Record::Role(role)) if role.account == account => Ok(role),
+            _ => Err(DirectoryError::NotFound(Kind::Role)),
+        }
+    }
+
+    fn check_permissions(
+        &self,
+        kind: RoleKind,
+        permissions: &[String],
+    ) -> Result<(), DirectoryError> {
+        if permissions.is_empty() {
+            return Err(DirectoryError::invalid(Kind::Role, "Permission is missing"));
+        }
+        match permissions.iter().find(|name| !self.settings.vocabulary.admits(kind, name)) {
+            Some(name) => Err(DirectoryError::UnknownPermission(name.chars().take(80).collect())),
+            None => Ok(()),
+        }
+    }
+}

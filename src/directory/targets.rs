@@ -1,0 +1,316 @@
+//! SIP domains and trunks, and their policies.
+
+use super::check::keys;
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use crate::model::{Commit, Domain, DomainName, Key, Policy, PolicyRecord, Record, Target, Trunk};
+use crate::sid::{AccountSid, DomainSid, TrunkSid};
+use crate::store::{Collection, Store};
+
+impl<S: Store> Directory<S> {
+    /// Makes a domain. Its name must be free, and end as the installation wants it; `fill` sets the
+    /// rest.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_domain(
+        &self,
+        account: AccountSid,
+        name: DomainName,
+        fill: impl FnOnce(&mut Domain) + Send,
+    ) -> Result<Domain, DirectoryError> {
+        let (ms, random) = self.sid_parts()?;
+        let sid = DomainSid::from_time(ms, random);
+        let mut domain = Domain::new(sid, account, name);
+        fill(&mut domain);
+        domain = Domain { sid, account, dates: self.created_now(), ..domain };
+        self.check_domain(&domain)?;
+        let limit = self.settings.limits.domains;
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.room(Collection::Domains(account), Kind::Domain, limit).await?;
+            let mut commit = Commit::new();
+            commit.put(domain.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(domain);
+            }
+        }
+    }
+
+    /// A domain of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn domain(
+        &self,
+        account: AccountSid,
+        sid: DomainSid,
+    ) -> Result<Domain, DirectoryError> {
+        match self.store.get(Key::Target(sid.into())).await? {
+            Some(Record::Domain(domain)) if domain.account == account => Ok(domain),
+            _ => Err(DirectoryError::NotFound(Kind::Domain)),
+        }
+    }
+
+    /// The account's domains.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn domains(
+        &self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<Domain>, DirectoryError> {
+        self.list(Collection::Domains(account), page, |record| match record {
+            Record::Domain(domain) => Some(domain),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Changes a domain as `change` has it; SID, owner and dates stay. It may be called several
+    /// times, with the domain as it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`], also what `change` returns.
+    pub async fn update_domain(
+        &self,
+        account: AccountSid,
+        sid: DomainSid,
+        change: impl Fn(&mut Domain) -> Result<(), DirectoryError> + Send + Sync,
+    ) -> Result<Domain, DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut domain = self.domain(account, sid).await?;
+            let dates = self.updated_now(domain.dates);
+            change(&mut domain)?;
+            domain = Domain { sid, account, dates, ..domain };
+            self.check_domain(&domain)?;
+            let mut commit = Commit::new();
+            commit.put(domain.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(domain);
+            }
+        }
+    }
+
+    /// Deletes a domain with its mappings and its policy.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn delete_domain(
+        &self,
+        account: AccountSid,
+        sid: DomainSid,
+    ) -> Result<(), DirectoryError> {
+        self.delete_target(account, sid.into()).await
+    }
+
+    /// Makes a trunk, which may do without a host name; `fill` sets what it has.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn create_trunk(
+        &self,
+        account: AccountSid,
+        fill: impl FnOnce(&mut Trunk) + Send,
+    ) -> Result<Trunk, DirectoryError> {
+        let (ms, random) = self.sid_parts()?;
+        let sid = TrunkSid::from_time(ms, random);
+        let mut trunk = Trunk::new(sid, account, None);
+        fill(&mut trunk);
+        trunk = Trunk { sid, account, dates: self.created_now(), ..trunk };
+        self.check_trunk(&trunk)?;
+        let limit = self.settings.limits.trunks;
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.room(Collection::Trunks(account), Kind::Trunk, limit).await?;
+            let mut commit = Commit::new();
+            commit.put(trunk.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(trunk);
+            }
+        }
+    }
+
+    /// A trunk of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`].
+    pub async fn trunk(&self, account: AccountSid, sid: TrunkSid) -> Result<Trunk, DirectoryError> {
+        match self.store.get(Key::Target(sid.into())).await? {
+            Some(Record::Trunk(trunk)) if trunk.account == account => Ok(trunk),
+            _ => Err(DirectoryError::NotFound(Kind::Trunk)),
+        }
+    }
+
+    /// The account's trunks.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn trunks(
+        &self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<Trunk>, DirectoryError> {
+        self.list(Collection::Trunks(account), page, |record| match record {
+            Record::Trunk(trunk) => Some(trunk),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Changes a trunk, as [`Self::update_domain`] does a domain.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`], also what `change` returns.
+    pub async fn update_trunk(
+        &self,
+        account: AccountSid,
+        sid: TrunkSid,
+        change: impl Fn(&mut Trunk) -> Result<(), DirectoryError> + Send + Sync,
+    ) -> Result<Trunk, DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut trunk = self.trunk(account, sid).await?;
+            let dates = self.updated_now(trunk.dates);
+            change(&mut trunk)?;
+            trunk = Trunk { sid, account, dates, ..trunk };
+            self.check_trunk(&trunk)?;
+            let mut commit = Commit::new();
+            commit.put(trunk.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(trunk);
+            }
+        }
+    }
+
+    /// Deletes a trunk with its associations and its policy.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`].
+    pub async fn delete_trunk(
+        &self,
+        account: AccountSid,
+        sid: TrunkSid,
+    ) -> Result<(), DirectoryError> {
+        self.delete_target(account, sid.into()).await
+    }
+
+    /// The policy in force for a domain or trunk, the default where none was set.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`] if there is no such domain or trunk.
+    pub async fn policy(
+        &self,
+        account: AccountSid,
+        target: Target,
+    ) -> Result<PolicyRecord, DirectoryError> {
+        self.own_target(account, target).await?;
+        match self.store.get(Key::Policy(target)).await? {
+            Some(Record::Policy(record)) => Ok(record),
+            _ => Ok(PolicyRecord::new(target, Policy::default())),
+        }
+    }
+
+    /// Changes the policy of a domain or trunk: `change` gets the one in force.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`], also what `change` returns.
+    pub async fn update_policy(
+        &self,
+        account: AccountSid,
+        target: Target,
+        change: impl Fn(&mut Policy) -> Result<(), DirectoryError> + Send + Sync,
+    ) -> Result<PolicyRecord, DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let mut record = self.policy(account, target).await?;
+            change(&mut record.policy)?;
+            record.dates = match record.dates.created {
+                0 => self.created_now(),
+                _ => self.updated_now(record.dates),
+            };
+            let mut commit = Commit::new();
+            commit.put(record.clone().into());
+            if attempts.commit(attempt, commit).await? {
+                return Ok(record);
+            }
+        }
+    }
+
+    /// Fails unless the account owns the target.
+    pub(super) async fn own_target(
+        &self,
+        account: AccountSid,
+        target: Target,
+    ) -> Result<(), DirectoryError> {
+        match target {
+            Target::Domain(sid) => self.domain(account, sid).await.map(drop),
+            Target::Trunk(sid) => self.trunk(account, sid).await.map(drop),
+        }
+    }
+
+    async fn delete_target(
+        &self,
+        account: AccountSid,
+        target: Target,
+    ) -> Result<(), DirectoryError> {
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            self.own_target(account, target).await?;
+            let mut commit = Commit::new();
+            for key in keys(&self.store, Collection::Mappings(target)).await? {
+                commit.delete(key);
+            }
+            if self.store.get(Key::Policy(target)).await?.is_some() {
+                commit.delete(Key::Policy(target));
+            }
+            commit.delete(Key::Target(target));
+            if attempts.commit(attempt, commit).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn check_domain(&self, domain: &Domain) -> Result<(), DirectoryError> {
+        self.check_suffix(Kind::Domain, &domain.name)?;
+        Limits::friendly_name(Kind::Domain, &domain.friendly_name)
+    }
+
+    fn check_trunk(&self, trunk: &Trunk) -> Result<(), DirectoryError> {
+        if let Some(name) = &trunk.name {
+            self.check_suffix(Kind::Trunk, name)?;
+        }
+        Limits::friendly_name(Kind::Trunk, &trunk.friendly_name)
+    }
+
+    fn check_suffix(&self, kind: Kind, name: &DomainName) -> Result<(), DirectoryError> {
+        let suffixes = &self.settings.suffixes;
+        let ends = |suffix: &String| {
+            name.as_str().strip_suffix(suffix.as_str()).is_some_and(|rest| rest.ends_with('.'))
+        };
+        if suffixes.is_empty() || suffixes.iter().any(ends) {
+            return Ok(());
+        }
+        let message = format!("DomainName must end in one of: {}", suffixes.join(", "));
+        Err(DirectoryError::invalid(kind, message))
+    }
+}

@@ -1,0 +1,126 @@
+//! Keeps an authorizer's snapshot at the head of a store, commit by commit and in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use event_listener::Event;
+
+use crate::authorizer::Authorizer;
+use crate::model::Vocabulary;
+use crate::snapshot::{ApplyError, Snapshot};
+use crate::store::{Feed, Loaded, Numbered, Store, StoreError};
+
+/// Why a follower stopped. The authorizer goes on with the last snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FollowerError {
+    /// The store cannot be asked, or no longer has a commit that was missed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A commit breaks a rule: whoever wrote it did not check it.
+    #[error("commit {number}: {error}")]
+    Apply {
+        /// The commit.
+        number: u64,
+        /// The rule.
+        error: ApplyError,
+    },
+    /// A commit came out of order.
+    #[error("commit {got} came where {expected} was due")]
+    Gap {
+        /// The number that was due.
+        expected: u64,
+        /// The number that came.
+        got: u64,
+    },
+}
+
+/// Tells how far the authorizer has come. Clones tell of the same one.
+#[derive(Clone)]
+pub struct Applied {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    number: AtomicU64,
+    advanced: Event,
+}
+
+impl Applied {
+    /// The number of the last commit that decisions are made by.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.shared.number.load(Ordering::Acquire)
+    }
+
+    /// Returns once commit `number` is applied: every decision that begins afterwards sees it.
+    pub async fn wait(&self, number: u64) {
+        while self.number() < number {
+            let advanced = self.shared.advanced.listen();
+            if self.number() < number {
+                advanced.await;
+            }
+        }
+    }
+
+    fn set(&self, number: u64) {
+        self.shared.number.store(number, Ordering::Release);
+        self.shared.advanced.notify(usize::MAX);
+    }
+}
+
+/// Applies a store's commits to an [`Authorizer`].
+pub struct Follower<S: Store> {
+    store: S,
+    authorizer: Arc<Authorizer>,
+    applied: Applied,
+}
+
+impl<S: Store> Follower<S> {
+    /// Loads every record of `store` into a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`FollowerError`] if the store cannot be read or its records break a rule.
+    pub async fn load(
+        store: &S,
+        vocabulary: &'static Vocabulary,
+    ) -> Result<Snapshot, FollowerError> {
+        let Loaded { number, records } = store.load().await?;
+        let builder = Snapshot::builder().vocabulary(vocabulary).number(number);
+        let builder = records.into_iter().fold(builder, |builder, record| builder.record(record));
+        builder.build().map_err(|error| FollowerError::Apply { number, error })
+    }
+
+    /// A follower of `store` for an authorizer whose snapshot was loaded from it.
+    #[must_use]
+    pub fn new(store: S, authorizer: Arc<Authorizer>) -> Self {
+        let number = authorizer.snapshot().number();
+        let shared = Shared { number: AtomicU64::new(number), advanced: Event::new() };
+        Self { store, authorizer, applied: Applied { shared: Arc::new(shared) } }
+    }
+
+    /// Tells how far the authorizer has come.
+    #[must_use]
+    pub fn applied(&self) -> Applied {
+        self.applied.clone()
+    }
+
+    /// Applies commits as they come, until something is wrong. To be run as a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// Always ends with one; the snapshot is then the last that could be made.
+    pub async fn run(self) -> Result<std::convert::Infallible, FollowerError> {
+        let mut feed = self.store.follow(self.applied.number()).await?;
+        loop {
+            let Numbered { number, commit } = feed.next().await?;
+            let expected = self.applied.number() + 1;
+            if number != expected {
+                return Err(FollowerError::Gap { expected, got: number });
+            }
+            let applied = self.authorizer.apply(&commit);
+            applied.map_err(|error| FollowerError::Apply { number, error })?;
+            self.applied.set(number);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Where records are kept: commits in one order, numbered without a gap, each taking effect whole.
+//!
+//! A store knows no rule but the condition of a commit: that the head is still the one the caller
+//! has checked it at. Which commits are made is the directory's affair.
+
+mod index;
+mod memory;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use index::references;
+pub use index::{Collection, ListKey, Lookup, collections, lookup};
+pub use memory::{MemoryFeed, MemoryStore};
+
+use crate::model::{Commit, Key, Record};
+
+/// The store cannot be asked or written at present. Nothing is known of a commit that was under way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store: {0}")]
+pub struct StoreError(pub String);
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// It took effect, durably, with this number.
+    Committed(u64),
+    /// The head is another one by now; nothing was written.
+    Conflict,
+}
+
+/// A commit with its number.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    /// One more than that of the commit before.
+    pub number: u64,
+    /// What it writes.
+    pub commit: Arc<Commit>,
+}
+
+/// All records, as they were after the commit with this number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The number of the head.
+    pub number: u64,
+    /// Every record, in the order of the keys.
+    pub records: Vec<Record>,
+}
+
+/// A place where records are kept. Futures may be dropped at any time: a commit then has taken
+/// effect whole or not at all.
+pub trait Store: Send + Sync + 'static {
+    /// What [`Self::follow`] gives.
+    type Feed: Feed;
+
+    /// The number of the last commit; 0 before the first.
+    fn head(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// The record with this key.
+    fn get(&self, key: Key) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// The record that a unique name leads to.
+    fn find(
+        &self,
+        lookup: Lookup,
+    ) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// Up to `limit` records of a collection whose keys are above `after`, in the order of the keys.
+    fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
+
+    /// How many records a collection has.
+    fn count(
+        &self,
+        collection: Collection,
+    ) -> impl Future<Output = Result<usize, StoreError>> + Send;
+
+    /// Writes `commit` if the head is still `head`.
+    fn commit(
+        &self,
+        head: u64,
+        commit: Commit,
+    ) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+
+    /// Every record as of one head.
+    fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+
+    /// The commits after number `from`, in order, as they come.
+    fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
+
+    /// Waits before a commit is tried again. A store that is shared between processes waits on its
+    /// own runtime's clock; one that is not has no conflict to wait for.
+    fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        let _ = time;
+        std::future::ready(())
+    }
+}
+
+/// Commits as they come.
+pub trait Feed: Send {
+    /// The next commit. An error ends the feed: commits may have been missed, and the follower has
+    /// to load afresh.
+    fn next(&mut self) -> impl Future<Output = Result<Numbered, StoreError>> + Send;
+}
