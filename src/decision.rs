@@ -246,7 +246,18 @@ impl Reason {
         }
     }
 
-    /// A stable text for logs and metrics, without values of the request.
+    /// The reason that the caller may be told. Beyond the limits on guessing it must look as if the
+    /// credentials had been wrong; everything else is told as it is.
+    #[must_use]
+    pub fn as_told(self) -> Self {
+        match self {
+            Self::TooManyGuesses => Self::WrongCredentials,
+            reason => reason,
+        }
+    }
+
+    /// A stable text for logs and metrics, without values of the request. What is sent to the
+    /// caller goes through [`Self::as_told`] first.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -275,5 +286,19 @@ impl fmt::Display for Reason {
             Self::MalformedCredentials(kind) => write!(f, " ({kind})"),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_on_guessing_is_told_as_wrong_credentials() {
+        let (limit, wrong) = (Reason::TooManyGuesses, Reason::WrongCredentials);
+        assert_eq!(limit.as_told(), wrong);
+        assert_eq!((limit.status(), limit.phrase()), (wrong.status(), wrong.phrase()));
+        assert_eq!(limit.code(), wrong.code());
+        assert_eq!(Reason::NothingMapped.as_told(), Reason::NothingMapped);
     }
 }

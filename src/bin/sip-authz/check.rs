@@ -1,0 +1,102 @@
+//! `sip-authz check`: one INVITE from a file, decided and explained step by step.
+
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use sip_authz::{Authorizer, Decision, Explanation, Invite};
+
+use crate::args::CheckArgs;
+use crate::config::Config;
+use crate::failure::{Failure, say};
+
+/// The longest file that is read; more than any message that would be answered.
+const MAX_FILE: u64 = 1 << 20;
+
+pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
+    let config = Config::load(&args.config).map_err(|error| Failure::Setup(error.to_string()))?;
+    config.warn();
+    let named = args.invite.display();
+    let wrong = |why: String| Failure::Setup(format!("{named}: {why}"));
+    let bytes = with_line_ends(read(&args.invite).map_err(|error| wrong(error.to_string()))?);
+    let source = SocketAddr::new(args.source, args.port);
+    let invite = Invite::from_datagram(&bytes, source, args.transport.into())
+        .map_err(|error| wrong(error.to_string()))?;
+    let authorizer = Authorizer::new(config.snapshot);
+    let authorizer = authorizer.map_err(|error| Failure::Runtime(error.to_string()))?;
+
+    let Explanation { steps, decision } = authorizer.explain(&invite, Instant::now());
+    for step in steps {
+        say(config.names.annotate(&printable(&step.to_string())));
+    }
+    if matches!(&decision, Decision::Challenge(challenge) if challenge.stale) {
+        say("note: a nonce is good only where it was issued, so here even a right answer is stale");
+    }
+    let accepted = decision.is_accept();
+    say(Explanation { steps: Vec::new(), decision });
+    Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(MAX_FILE).read_to_end(&mut bytes)?;
+    } else {
+        std::fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// A file from an editor has no CRLF: its head gets them. The body stays as it is, since a digest
+/// may be made over it.
+fn with_line_ends(bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.windows(2).any(|pair| pair == b"\r\n") {
+        return bytes;
+    }
+    let blank = bytes.windows(2).position(|pair| pair == b"\n\n");
+    let end = blank.map_or(bytes.len(), |at| at + 2);
+    let (head, body) = bytes.split_at_checked(end).unwrap_or((&bytes, &[]));
+    let mut message = Vec::with_capacity(bytes.len() + 64);
+    for byte in head {
+        if *byte == b'\n' {
+            message.push(b'\r');
+        }
+        message.push(*byte);
+    }
+    message.extend_from_slice(body);
+    message
+}
+
+/// What came over the wire must not steer the terminal.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_heads_without_crlf_get_line_ends() {
+        let convert = |text: &str| String::from_utf8(with_line_ends(text.into())).unwrap();
+        assert_eq!(convert("a\nb\n\nc\nd\n"), "a\r\nb\r\n\r\nc\nd\n");
+        assert_eq!(convert("a\nb"), "a\r\nb");
+        assert_eq!(convert("a\r\nb\n"), "a\r\nb\n");
+        assert_eq!(convert(""), "");
+    }
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(printable("a\u{1b}[1mä\n\u{9b}"), "a\\u{1b}[1mä\\n\\u{9b}");
+    }
+}

@@ -1,0 +1,291 @@
+//! The shape of the file. Every key that is not here is an error.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use sip_authz::acl::Prefix;
+use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::model::{
+    AccountStatus, AlgorithmOffer, ChallengeKind, DomainName, Password, QopOffer, Realm, UriCheck,
+    UserName, WrongAnswer,
+};
+use sip_authz::{
+    AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
+    TrunkSid,
+};
+use toml::Spanned;
+
+use super::Problem;
+
+/// Reads the text, without looking at what its parts mean to each other.
+pub(super) fn parse(text: &str) -> Result<File, Problem> {
+    toml::from_str(text).map_err(|error| {
+        // the display of the error would show the line, which may hold a password
+        let mut message = error.message().to_owned();
+        if message == "duplicate key"
+            && let Some(key) = error.span().and_then(|span| text.get(span))
+        {
+            message = format!("{message} `{key}`");
+        }
+        Problem { span: error.span(), message }
+    })
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// The realm of credential lists that name none.
+    pub(super) realm: Option<Realm>,
+    #[serde(default)]
+    pub(super) accounts: Vec<Account>,
+    #[serde(default)]
+    pub(super) ip_access_control_lists: Vec<AccessList>,
+    #[serde(default)]
+    pub(super) credential_lists: Vec<CredentialList>,
+    #[serde(default)]
+    pub(super) domains: Vec<Domain>,
+    #[serde(default)]
+    pub(super) trunks: Vec<Trunk>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Account {
+    pub(super) name: Spanned<String>,
+    pub(super) sid: Option<AccountSid>,
+    pub(super) friendly_name: Option<String>,
+    #[serde(default)]
+    pub(super) status: AccountStatus,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccessList {
+    pub(super) name: Spanned<String>,
+    pub(super) sid: Option<IpAccessControlListSid>,
+    pub(super) friendly_name: Option<String>,
+    pub(super) account: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) addresses: Vec<Spanned<Address>>,
+}
+
+/// A prefix as text, or a table with more about it.
+pub(super) struct Address {
+    pub(super) address: Prefix,
+    pub(super) sid: Option<IpAddressSid>,
+    pub(super) friendly_name: Option<String>,
+    pub(super) allow_all: bool,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddressTable {
+    address: Prefix,
+    sid: Option<IpAddressSid>,
+    friendly_name: Option<String>,
+    #[serde(default)]
+    allow_all: bool,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CredentialList {
+    pub(super) name: Spanned<String>,
+    pub(super) sid: Option<CredentialListSid>,
+    pub(super) friendly_name: Option<String>,
+    pub(super) account: Option<Spanned<String>>,
+    pub(super) realm: Option<Realm>,
+    #[serde(default)]
+    pub(super) credentials: Vec<Spanned<Credential>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credential {
+    pub(super) username: Spanned<UserName>,
+    pub(super) sid: Option<CredentialSid>,
+    pub(super) password: Option<Spanned<Secret>>,
+    pub(super) ha1: Option<Spanned<Ha1>>,
+    #[serde(default)]
+    pub(super) disabled: bool,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ha1 {
+    pub(super) md5: Option<Spanned<Secret>>,
+    #[serde(rename = "sha-256")]
+    pub(super) sha256: Option<Spanned<Secret>>,
+    #[serde(rename = "sha-512-256")]
+    pub(super) sha512_256: Option<Spanned<Secret>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Domain {
+    pub(super) name: Spanned<DomainName>,
+    pub(super) sid: Option<DomainSid>,
+    pub(super) friendly_name: Option<String>,
+    pub(super) account: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) secure: bool,
+    #[serde(default)]
+    pub(super) ip_access_control_lists: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) credential_lists: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) registrations: Vec<Spanned<String>>,
+    pub(super) policy: Option<Spanned<Policy>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trunk {
+    pub(super) name: Spanned<String>,
+    pub(super) domain_name: Option<Spanned<DomainName>>,
+    pub(super) sid: Option<TrunkSid>,
+    pub(super) friendly_name: Option<String>,
+    pub(super) account: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) secure: bool,
+    #[serde(default)]
+    pub(super) ip_access_control_lists: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) credential_lists: Vec<Spanned<String>>,
+    pub(super) policy: Option<Spanned<Policy>>,
+}
+
+/// What is left out keeps its default.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    pub(super) algorithms: Option<Algorithms>,
+    pub(super) qop: Option<QopOffer>,
+    pub(super) allow_rfc2069: Option<Spanned<bool>>,
+    pub(super) uri_check: Option<UriCheck>,
+    pub(super) nonce_lifetime: Option<Spanned<u32>>,
+    pub(super) bind_source: Option<bool>,
+    pub(super) wrong_answer: Option<WrongAnswer>,
+    pub(super) from_must_match: Option<bool>,
+    pub(super) userhash: Option<bool>,
+    pub(super) challenge: Option<ChallengeKind>,
+    pub(super) guesses: Option<Guesses>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Guesses {
+    pub(super) source: Option<GuessRate>,
+    pub(super) pair: Option<GuessRate>,
+    pub(super) name: Option<GuessRate>,
+}
+
+/// The name of a preset, or a list of algorithms.
+pub(super) struct Algorithms(pub(super) AlgorithmOffer);
+
+/// A password or a hash. No error shows what stands in its place.
+pub(super) struct Secret(pub(super) Password);
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        macro_rules! refuse {
+            ($($method:ident $kind:ty,)*) => {$(
+                // the default would quote the value
+                fn $method<E: de::Error>(self, _: $kind) -> Result<Secret, E> {
+                    Err(E::custom("it must stand in quotes"))
+                }
+            )*};
+        }
+
+        impl Visitor<'_> for Text {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text in quotes")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+                self.visit_string(text.to_owned())
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Secret, E> {
+                Ok(Secret(Password::new(text)))
+            }
+
+            refuse! {
+                visit_bool bool, visit_i64 i64, visit_i128 i128, visit_u64 u64, visit_u128 u128,
+                visit_f64 f64,
+            }
+        }
+
+        deserializer.deserialize_string(Text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+
+        impl<'de> Visitor<'de> for TextOrTable {
+            type Value = Address;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address or prefix in quotes, or a table with `address` in it")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
+                let address = text.parse().map_err(E::custom)?;
+                Ok(Address { address, sid: None, friendly_name: None, allow_all: false })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Address, A::Error> {
+                let table = AddressTable::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let AddressTable { address, sid, friendly_name, allow_all } = table;
+                Ok(Address { address, sid, friendly_name, allow_all })
+            }
+        }
+
+        deserializer.deserialize_any(TextOrTable)
+    }
+}
+
+impl<'de> Deserialize<'de> for Algorithms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PresetOrList;
+
+        impl<'de> Visitor<'de> for PresetOrList {
+            type Value = Algorithms;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "`md5-only`, `md5-first`, `strongest-first`, or a list of names such as `MD5`",
+                )
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Algorithms, E> {
+                match text {
+                    "md5-only" => Ok(Algorithms(AlgorithmOffer::MD5_ONLY)),
+                    "md5-first" => Ok(Algorithms(AlgorithmOffer::MD5_FIRST)),
+                    "strongest-first" => Ok(Algorithms(AlgorithmOffer::STRONGEST_FIRST)),
+                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Algorithms, A::Error> {
+                let mut algorithms = Vec::new();
+                while let Some(name) = items.next_element::<String>()? {
+                    let known = Algorithm::from_name(name.as_bytes());
+                    algorithms.push(known.ok_or_else(|| {
+                        let known = Algorithm::ALL.map(Algorithm::name).join(", ");
+                        de::Error::custom(format!("unknown algorithm `{name}`, not one of {known}"))
+                    })?);
+                }
+                AlgorithmOffer::new(algorithms).map(Algorithms).map_err(de::Error::custom)
+            }
+        }
+
+        deserializer.deserialize_any(PresetOrList)
+    }
+}

@@ -1,0 +1,169 @@
+//! What a file may say. What is said of one that cannot be used stands in tests/program.rs, as the
+//! program prints it.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use sip_authz::{Authorizer, Decision, Invite, Transport};
+
+use super::*;
+
+const FULL: &str = r#"
+realm = "example.com"
+
+[[accounts]]
+name = "acme"
+sid = "AC00000000000000000000000000000001"
+friendly_name = "Acme Ltd"
+
+[[accounts]]
+name = "closed"
+status = "closed"
+
+[[ip_access_control_lists]]
+name = "office"
+account = "acme"
+addresses = [
+  "192.0.2.0/24",
+  "2001:db8::1",
+  { address = "198.51.100.7", sid = "IP00000000000000000000000000000007", friendly_name = "gw" },
+]
+
+[[ip_access_control_lists]]
+name = "office"
+account = "closed"
+addresses = [{ address = "0.0.0.0/0", allow_all = true }, { address = "::/0", allow_all = true }]
+
+[[credential_lists]]
+name = "staff"
+account = "acme"
+credentials = [
+  { username = "alice", password = "correct horse" },
+  { username = "bob", ha1 = { md5 = "939e7578ed9e3c518a452acee763bce9" }, disabled = true },
+  { username = "carol", ha1 = { md5 = "939e7578ed9e3c518a452acee763bce9" } },
+]
+
+[[credential_lists]]
+name = "others"
+account = "acme"
+realm = "other.example"
+
+[[domains]]
+name = "SIP.example.com."
+account = "acme"
+secure = false
+ip_access_control_lists = ["office"]
+credential_lists = ["staff"]
+registrations = ["staff"]
+
+[domains.policy]
+algorithms = ["SHA-256", "md5"]
+qop = "auth,auth-int"
+allow_rfc2069 = true
+uri_check = "same-user-and-host"
+nonce_lifetime = 120
+bind_source = false
+wrong_answer = "challenge"
+from_must_match = true
+userhash = true
+challenge = "server"
+guesses = { source = { burst = 5, refill_ms = 1000 }, name = { burst = 50, refill_ms = 100 } }
+
+[[domains]]
+name = "closed.example.com"
+account = "closed"
+ip_access_control_lists = ["office"]
+
+[[trunks]]
+name = "carrier"
+account = "acme"
+domain_name = "carrier.example.com"
+ip_access_control_lists = ["office"]
+policy = { algorithms = "strongest-first" }
+
+[[trunks]]
+name = "unnamed"
+account = "acme"
+"#;
+
+fn decide(config: Config, uri: &str, source: &str) -> Decision {
+    let source = SocketAddr::new(source.parse().unwrap(), 5060);
+    let authorizer = Authorizer::new(config.snapshot).unwrap();
+    authorizer.authorize(&Invite::new(uri.to_owned(), source, Transport::Udp), Instant::now())
+}
+
+#[test]
+fn a_file_with_everything_in_it() {
+    let parse = || Config::parse(FULL, "edge.toml").unwrap();
+    let config = parse();
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    let warning = &config.warnings[0];
+    let expected = "(sip.example.com) offers SHA-256, and 1 users of CL";
+    assert!(warning.starts_with("edge.toml: SD") && warning.contains(expected), "{warning}");
+    assert!(warning.ends_with("(staff) have no hash for it"), "{warning}");
+
+    let Decision::Challenge(challenge) = decide(config, "sip:1@sip.example.com", "192.0.2.9")
+    else {
+        panic!("no challenge");
+    };
+    assert_eq!(challenge.status(), 401);
+    let [sha256, md5] = &challenge.values[..] else { panic!("{:?}", challenge.values) };
+    assert!(sha256.contains(r#"realm="example.com""#) && sha256.contains("SHA-256"), "{sha256}");
+    assert!(sha256.ends_with(r#"qop="auth,auth-int", userhash=true"#), "{sha256}");
+    assert!(md5.contains("algorithm=MD5,"), "{md5}");
+
+    for (uri, source, status) in [
+        ("sip:1@carrier.example.com", "198.51.100.7", 200),
+        ("sip:1@carrier.example.com", "2001:db8::1", 200),
+        ("sip:1@carrier.example.com", "198.51.100.8", 403),
+        ("sip:1@closed.example.com", "198.51.100.8", 603),
+        ("sip:1@unnamed", "192.0.2.1", 404),
+    ] {
+        assert_eq!(decide(parse(), uri, source).status(), status, "{uri} from {source}");
+    }
+}
+
+#[test]
+fn sids_are_those_of_the_names_and_the_same_each_time() {
+    let minimal = "[[domains]]\nname = 'a.example'";
+    let sids = |text: &str| {
+        let mut sids: Vec<_> = Config::parse(text, "f").unwrap().names.0.into_iter().collect();
+        sids.sort();
+        sids
+    };
+    assert_eq!(sids(minimal), sids(minimal));
+    let [account, domain] = &sids(minimal)[..] else { panic!() };
+    assert_eq!((account.1.as_str(), domain.1.as_str()), ("default", "a.example"));
+    let names = Config::parse(FULL, "f").unwrap().names;
+    let text = "AC00000000000000000000000000000001, IP00000000000000000000000000000007.";
+    assert_eq!(
+        names.annotate(text),
+        "AC00000000000000000000000000000001 (acme), IP00000000000000000000000000000007 (gw)."
+    );
+}
+
+#[test]
+fn an_empty_file_serves_nobody() {
+    assert_eq!(decide(Config::parse("", "f").unwrap(), "sip:a@b", "127.0.0.1").status(), 404);
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for secret in [
+        "password = 12345678",
+        "password = hunter22",
+        "password = 'hunter22",
+        "password = [\"hunter22\"]",
+        "password = 'hunter22', ha1 = {}",
+        "ha1 = { md5 = 'hunter22' }",
+        "ha1 = { md5 = 12345678 }",
+        "password = 12345678.5",
+    ] {
+        let text = format!(
+            "realm = 'r'\n[[credential_lists]]\nname = 'l'\ncredentials = [{{ username = 'u', {secret} }}]"
+        );
+        let error = Config::parse(&text, "f").err().unwrap().to_string();
+        assert!(!error.contains("hunter22") && !error.contains("12345678"), "{error}");
+        assert!(error.starts_with("f:4: "), "{error}");
+    }
+}

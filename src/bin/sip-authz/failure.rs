@@ -1,0 +1,42 @@
+//! How the program speaks and ends: lines on stdout and stderr that may fail to be written, and the
+//! exit codes.
+
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Why the program ends without having done what it was asked to.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line, the configuration or the address to listen on cannot be used: exit code 2.
+    Setup(String),
+    /// Something failed on the way: exit code 1.
+    Runtime(String),
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Setup(_) => ExitCode::from(2),
+            Self::Runtime(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Setup(text) | Self::Runtime(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// Prints to stdout, in colour if it is a terminal that wants it.
+pub(crate) fn say(text: impl fmt::Display) {
+    // whoever reads may have gone; that is no reason to stop
+    let _ = writeln!(anstream::stdout().lock(), "{text}");
+}
+
+/// Prints one line to stderr, with the program's name.
+pub(crate) fn complain(text: impl fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "sip-authz: {text}");
+}

@@ -1,0 +1,192 @@
+//! Writing responses as a stateless user agent server does (RFC 3261 §8.2.6, §8.2.7).
+//!
+//! Nothing of a request reaches a response but the values that must be echoed; these lose their
+//! folds, and a value with any other control character is not echoed at all.
+
+use std::fmt::{self, Write as _};
+use std::hash::Hasher as _;
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use sip_authz::message::{Header, Message, StartLine};
+use sip_authz::uri::name_addr;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::via::TopVia;
+
+/// What a response carries back of a request.
+pub(crate) struct Echo<'a> {
+    message: Message<'a>,
+    via: TopVia<'a>,
+    source: SocketAddr,
+    to: ToTag,
+    tag: u128,
+}
+
+/// Whether the To of a request has a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToTag {
+    None,
+    Some,
+    /// The value cannot be read.
+    Unreadable,
+}
+
+/// The key of To tags, which are the same for a request and its retransmissions.
+pub(crate) struct TagKey([u8; 16]);
+
+impl TagKey {
+    pub(crate) fn random() -> Result<Self, getrandom::Error> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)?;
+        Ok(Self(key))
+    }
+
+    fn tag(&self, message: &Message<'_>) -> u128 {
+        let mut hash = SipHasher24::new_with_key(&self.0);
+        let mut take = |part: &[u8]| {
+            hash.write_usize(part.len());
+            hash.write(part);
+        };
+        if let StartLine::Request { method, uri } = message.start_line() {
+            take(method.as_bytes());
+            take(uri.as_bytes());
+        }
+        for header in [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq] {
+            take(message.first(header).unwrap_or_default());
+        }
+        hash.finish128().as_u128()
+    }
+}
+
+impl<'a> Echo<'a> {
+    /// None if no response can be addressed: the topmost Via cannot be read, or a value that has to
+    /// be echoed cannot stand in a header.
+    pub(crate) fn of(message: &Message<'a>, source: SocketAddr, key: &TagKey) -> Option<Self> {
+        let via = TopVia::read(message.first(Header::Via)?)?;
+        let echoed = |header| {
+            use Header::{CSeq, CallId, From, To, Via};
+            matches!(header, Via | From | To | CallId | CSeq)
+        };
+        if message.fields().any(|field| echoed(field.header) && !is_echoable(field.value)) {
+            return None;
+        }
+        let to = match message.first(Header::To).and_then(name_addr) {
+            None => ToTag::Unreadable,
+            Some(to) if to.tag().is_some() => ToTag::Some,
+            Some(_) => ToTag::None,
+        };
+        Some(Self { message: *message, via, source, to, tag: key.tag(message) })
+    }
+
+    pub(crate) fn to_tag(&self) -> ToTag {
+        self.to
+    }
+
+    /// Begins a response at the end of `out`: the status line and what is echoed.
+    pub(crate) fn respond<'o>(
+        &self,
+        status: u16,
+        phrase: impl fmt::Display,
+        out: &'o mut Vec<u8>,
+    ) -> Response<'o> {
+        // writing to a Vec does not fail
+        let _ = write!(out, "SIP/2.0 {status} {phrase}\r\n");
+        let mut vias = self.message.fields().filter(|field| field.header == Header::Via);
+        if vias.next().is_some() {
+            out.extend_from_slice(b"Via: ");
+            self.via.write(self.source, out);
+            out.extend_from_slice(b"\r\n");
+        }
+        for via in vias {
+            put_field("Via", via.value, out);
+        }
+        // a request that lacks one of these is answered without it
+        if let Some(from) = self.message.first(Header::From) {
+            put_field("From", from, out);
+        }
+        if let Some(to) = self.message.first(Header::To) {
+            out.extend_from_slice(b"To: ");
+            put_unfolded(to, out);
+            if self.to == ToTag::None || (self.to == ToTag::Unreadable && !mentions_tag(to)) {
+                let _ = write!(out, ";tag={:032x}", self.tag);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        for header in [Header::CallId, Header::CSeq] {
+            if let Some(value) = self.message.first(header) {
+                put_field(header.name(), value, out);
+            }
+        }
+        Response { out }
+    }
+}
+
+/// A response that has been begun. It must be ended with or without a body.
+#[must_use]
+pub(crate) struct Response<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl Response<'_> {
+    /// Adds a header field. `value` is the program's own text, without line ends.
+    pub(crate) fn header(self, name: &str, value: impl fmt::Display) -> Self {
+        let _ = write!(self.out, "{name}: {value}\r\n");
+        self
+    }
+
+    /// Adds a header field with a value of the request, if it can be echoed.
+    pub(crate) fn echo(self, name: &str, value: &[u8]) -> Self {
+        if is_echoable(value) {
+            put_field(name, value, self.out);
+        }
+        self
+    }
+
+    pub(crate) fn end(self) {
+        self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+    }
+
+    pub(crate) fn end_with(self, content_type: &str, body: &[u8]) {
+        let length = body.len();
+        let _ =
+            write!(self.out, "Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n");
+        self.out.extend_from_slice(body);
+    }
+}
+
+/// Whether a value can be written to a header field: no control characters but HTAB and folds.
+pub(crate) fn is_echoable(value: &[u8]) -> bool {
+    let mut rest = value;
+    loop {
+        rest = match rest {
+            [] => return true,
+            [b'\r', b'\n', b' ' | b'\t', after @ ..] | [b'\t', after @ ..] => after,
+            [byte, ..] if byte.is_ascii_control() => return false,
+            [_, after @ ..] => after,
+        }
+    }
+}
+
+/// Writes a value on one line: the line end of a fold goes, the space after it stays.
+pub(crate) fn put_unfolded(value: &[u8], out: &mut Vec<u8>) {
+    out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+}
+
+/// The text of a SIP phrase that is made of a message of the library: no backticks (§25.1).
+pub(crate) fn phrase(start: &str, detail: impl fmt::Display) -> String {
+    let mut text = start.to_owned();
+    let _ = write!(text, " ({detail})");
+    text.replace('`', "'")
+}
+
+fn put_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    put_unfolded(value, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn mentions_tag(to: &[u8]) -> bool {
+    to.windows(4).any(|part| part.eq_ignore_ascii_case(b"tag="))
+}

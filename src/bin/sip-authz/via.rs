@@ -1,0 +1,191 @@
+//! The topmost Via of a request (RFC 3261 §20.42): read as far as a response needs it, and written
+//! back with where the request really came from (§18.2.1, RFC 3581 §4).
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::respond::{is_echoable, put_unfolded};
+
+/// The first value of a Via field, apart from what follows it in the same field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopVia<'a> {
+    /// Protocol and sent-by.
+    head: &'a [u8],
+    host: &'a [u8],
+    /// The parameters, each after a `;`; empty if there are none.
+    params: &'a [u8],
+    /// The comma and the further values of the field, if there are any.
+    rest: &'a [u8],
+}
+
+impl<'a> TopVia<'a> {
+    /// Reads the value of a message's first Via field. None if it is malformed or cannot be echoed.
+    pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
+        if !is_echoable(value) {
+            return None;
+        }
+        let (first, rest) = value.split_at_checked(find_unquoted(value, b',')?)?;
+        let (head, params) = first.split_at_checked(find_unquoted(first, b';')?)?;
+        let after =
+            protocol_part(head, |part| part.eq_ignore_ascii_case(b"SIP"))?.strip_prefix(b"/")?;
+        let after = protocol_part(after, |part| part == b"2.0")?.strip_prefix(b"/")?;
+        let start = after.trim_ascii_start();
+        let end = start.iter().position(u8::is_ascii_whitespace)?;
+        let (transport, sent_by) = start.split_at_checked(end)?;
+        let host = host_of(sent_by.trim_ascii())?;
+        transport.iter().all(is_token_byte).then_some(Self { head, host, params, rest })
+    }
+
+    /// Writes the value back. Another address in sent-by gets a `received`, and `rport` the port.
+    pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
+        let ip = source.ip().to_canonical();
+        put_unfolded(self.head.trim_ascii(), out);
+        let mut wants_port = false;
+        let mut params = self.params;
+        while let Some(text) = params.strip_prefix(b";") {
+            let end = find_unquoted(text, b';').unwrap_or(text.len());
+            let (param, after) = text.split_at_checked(end).unwrap_or((text, &[]));
+            let name = param.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+            if name.eq_ignore_ascii_case(b"rport") {
+                wants_port = true;
+            } else if !name.eq_ignore_ascii_case(b"received") {
+                // a `received` of the sender's own would be read as ours
+                out.push(b';');
+                put_unfolded(param.trim_ascii(), out);
+            }
+            params = after;
+        }
+        // writing to a Vec does not fail
+        if wants_port || self.host_ip() != Some(ip) {
+            let _ = write!(out, ";received={ip}");
+        }
+        if wants_port {
+            let _ = write!(out, ";rport={}", source.port());
+        }
+        put_unfolded(self.rest, out);
+    }
+
+    fn host_ip(&self) -> Option<IpAddr> {
+        let text = str::from_utf8(self.host).ok()?;
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        bare.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+    }
+}
+
+/// What follows a part of the sent-protocol that is as it must be.
+fn protocol_part(text: &[u8], fits: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
+    let (part, after) = text.split_at_checked(text.iter().position(|byte| *byte == b'/')?)?;
+    fits(part.trim_ascii()).then_some(after)
+}
+
+/// The host of `host [":" port]`.
+fn host_of(sent_by: &[u8]) -> Option<&[u8]> {
+    let end = if sent_by.starts_with(b"[") {
+        sent_by.iter().position(|byte| *byte == b']')? + 1
+    } else {
+        let ends = |byte: &u8| *byte == b':' || byte.is_ascii_whitespace();
+        sent_by.iter().position(ends).unwrap_or(sent_by.len())
+    };
+    let (host, after) = sent_by.split_at_checked(end)?;
+    let sound = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    let port = match after.trim_ascii() {
+        [] => true,
+        [b':', port @ ..] => {
+            let port = port.trim_ascii();
+            !port.is_empty() && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    };
+    (port && !host.is_empty() && host.iter().all(sound)).then_some(host)
+}
+
+/// The place of the first `mark` outside quoted strings, or the end. None if a quote is not closed.
+fn find_unquoted(text: &[u8], mark: u8) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            byte if *byte == mark && !quoted => return Some(at),
+            _ => {}
+        }
+    }
+    (!quoted).then_some(text.len())
+}
+
+fn is_token_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_back_with_the_true_source() {
+        for (source, value, expected) in [
+            ("192.0.2.1:5060", "SIP/2.0/UDP 192.0.2.1;branch=x", "SIP/2.0/UDP 192.0.2.1;branch=x"),
+            (
+                "192.0.2.1:5061",
+                "SIP/2.0/UDP a.example:5060;branch=x",
+                "SIP/2.0/UDP a.example:5060;branch=x;received=192.0.2.1",
+            ),
+            (
+                "192.0.2.1:5061",
+                "SIP/2.0/UDP 192.0.2.1;rport;branch=x",
+                "SIP/2.0/UDP 192.0.2.1;branch=x;received=192.0.2.1;rport=5061",
+            ),
+            (
+                "192.0.2.1:5061",
+                "sip / 2.0\r\n / UDP  192.0.2.9 : 5060 ; RECEIVED=1.2.3.4 ; Rport=7 ;maddr=9.9.9.9",
+                "sip / 2.0 / UDP  192.0.2.9 : 5060;maddr=9.9.9.9;received=192.0.2.1;rport=5061",
+            ),
+            (
+                "[2001:db8::1]:5060",
+                "SIP/2.0/TCP [2001:DB8:0::1]:5060;branch=x",
+                "SIP/2.0/TCP [2001:DB8:0::1]:5060;branch=x",
+            ),
+            (
+                "[::ffff:192.0.2.1]:5060",
+                "SIP/2.0/UDP [2001:db8::1];branch=x, SIP/2.0/UDP b;rport",
+                "SIP/2.0/UDP [2001:db8::1];branch=x;received=192.0.2.1, SIP/2.0/UDP b;rport",
+            ),
+            (
+                "192.0.2.1:1",
+                r#"SIP/2.0/UDP h;x="a,\";received=b" ,SIP/2.0/UDP b"#,
+                r#"SIP/2.0/UDP h;x="a,\";received=b";received=192.0.2.1,SIP/2.0/UDP b"#,
+            ),
+        ] {
+            let mut out = Vec::new();
+            TopVia::read(value.as_bytes()).unwrap().write(source.parse().unwrap(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn malformed_ones_are_not_read() {
+        for value in [
+            "",
+            ",",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ",
+            "SIP/2.0/UDP ;branch=x",
+            "SIP/3.0/UDP h",
+            "HTTP/2.0/UDP h",
+            "SIP/2.0 h",
+            "SIP/2.0/UDP h:",
+            "SIP/2.0/UDP h:x",
+            "SIP/2.0/UDP h:123456",
+            "SIP/2.0/UDP [::1",
+            "SIP/2.0/UDP h h",
+            "SIP/2.0/UDP h;x=\"",
+            "SIP/2.0/UDP h\r\nX: y",
+            "SIP/2.0/UDP h\0",
+            "SIP/2.0/UDP h\rX",
+            ", SIP/2.0/UDP h",
+        ] {
+            assert!(TopVia::read(value.as_bytes()).is_none(), "{value:?}");
+        }
+    }
+}

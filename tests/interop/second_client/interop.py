@@ -1,0 +1,378 @@
+"""Starts the program, lets other people's clients call through it, and compares what they saw with
+what was expected and with what the program counted: interop.py BINARY DIRECTORY.
+
+Each client runs as a process of its own, against a fresh program: pjsua_calls.py or sippy_calls.py
+JOB RESULT. JOB is JSON with the port of the program, the seconds that a call may take, and the
+calls to make one after the other. RESULT has for each call an error or null, whether it was
+connected, and the SIP messages in order as the client logged them. After an error no more calls are
+made.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SECONDS_A_CALL = 5
+SECONDS_A_CLIENT = 25
+SECONDS_IN_ALL = 60
+PASSWORD = "Correct-Horse-7"
+REALM = "interop.example"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A domain with this policy, and what each client answers: None if it cannot."""
+
+    name: str
+    policy: str
+    pjsip: str | None
+    sippy: str | None
+    challenge: int = 407
+    transport: str = "udp"
+
+    # short, since an INVITE beyond 1,300 bytes goes by TCP
+
+    @property
+    def user(self):
+        return f"u{OFFERS.index(self)}"
+
+    @property
+    def domain(self):
+        return f"d{OFFERS.index(self)}.example"
+
+
+# The PJSIP of this wheel computes SHA-512/256 by OpenSSL, and is built with 1.0.2, which has none;
+# it knows neither the -sess forms nor auth-int. sippy knows all of these. Both take the first
+# challenge that they know, and sippy the first qop. sippy has no TCP.
+SHA256 = "SHA-256 auth"
+OFFERS = [
+    Offer("MD5 only", 'algorithms = "md5-only"', "MD5 auth", "MD5 auth"),
+    Offer("MD5 first", 'algorithms = "md5-first"', "MD5 auth", "MD5 auth"),
+    Offer("SHA-256 only", 'algorithms = ["SHA-256"]', SHA256, SHA256),
+    Offer("SHA-512-256 only", 'algorithms = ["SHA-512-256"]', None, "SHA-512-256 auth"),
+    Offer("strongest first", 'algorithms = "strongest-first"', SHA256, "SHA-512-256 auth"),
+    *(
+        Offer(f"{name} only", f'algorithms = ["{name}"]', None, f"{name} auth")
+        for name in ("MD5-sess", "SHA-256-sess", "SHA-512-256-sess")
+    ),
+    *(
+        Offer(
+            f"{name}, auth-int only",
+            f'algorithms = ["{name}"]\nqop = "auth-int"',
+            None,
+            f"{name} auth-int",
+        )
+        for name in ("MD5", "SHA-256", "SHA-512-256")
+    ),
+    Offer("SHA-256, both qops", 'algorithms = ["SHA-256"]\nqop = "auth,auth-int"', SHA256, SHA256),
+    Offer(
+        "SHA-256 by 401",
+        'algorithms = ["SHA-256"]\nchallenge = "server"',
+        SHA256,
+        SHA256,
+        challenge=401,
+    ),
+    Offer("SHA-256 by TCP", 'algorithms = ["SHA-256"]', SHA256, None, transport="tcp"),
+    Offer(
+        "SHA-256 by UDP, then TCP",
+        'algorithms = ["SHA-256"]',
+        SHA256,
+        None,
+        transport="udp, then tcp",
+    ),
+]
+
+
+def configuration():
+    """A domain for each offer, and a user for each, so that no guess counts against another."""
+    lines = [f'realm = "{REALM}"', "[[credential_lists]]", 'name = "callers"', "credentials = ["]
+    lines += [f'  {{ username = "{o.user}", password = "{PASSWORD}" }},' for o in OFFERS]
+    lines.append("]")
+    for offer in OFFERS:
+        lines += ["[[domains]]", f'name = "{offer.domain}"', 'credential_lists = ["callers"]']
+        lines += ["[domains.policy]", offer.policy]
+    return "\n".join(lines) + "\n"
+
+
+class Failed(Exception):
+    """It could not be tried."""
+
+
+class Server:
+    """The program on a free port, until the end of the block."""
+
+    def __init__(self, binary, directory):
+        self.out, self.err = directory / "stdout", directory / "stderr"
+        config = directory / "config.toml"
+        config.touch(mode=0o600)
+        config.write_text(configuration())
+        self.command = [
+            *(binary, "serve", "--sip", "127.0.0.1:0", "--config", str(config)),
+            *("--on-accept", "ok", "--log", "decisions"),
+        ]
+
+    def __enter__(self):
+        with open(self.out, "wb") as out, open(self.err, "wb") as err:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        try:
+            self.port = self.wait_for_port()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        # BINARY may be a script that started others
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait_for_port(self):
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            out = self.out.read_text(errors="replace")
+            if found := re.search(r"^listening for SIP on 127\.0\.0\.1:(\d+) ", out, re.M):
+                return int(found[1])
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise Failed(f"the program does not listen:\n{self.said()}")
+
+    def said(self):
+        return self.out.read_text(errors="replace") + self.err.read_text(errors="replace")
+
+    def end(self):
+        """Ends it by SIGTERM and reads the line of totals."""
+        self.process.terminate()
+        try:
+            code = self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"the program does not end on SIGTERM:\n{self.said()}") from None
+        if code != 0:
+            raise Failed(f"the program ended with {code}:\n{self.said()}")
+        line = re.search(r"^totals: (.*)$", self.out.read_text(errors="replace"), re.M)
+        if not line:
+            raise Failed(f"no line of totals:\n{self.said()}")
+        return {name: int(count) for name, count in re.findall(r"([a-z][a-z -]*) (\d+)", line[1])}
+
+
+def header(message, name):
+    """The values of a header field, by its full name."""
+    head = message.partition("\n\n")[0]
+    return re.findall(rf"^{name}[ \t]*:[ \t]*(.*)$", head, re.M | re.I)
+
+
+def method(message):
+    return header(message, "CSeq")[0].split()[1]
+
+
+def status(message):
+    return int(message.split()[1])
+
+
+def once(messages):
+    """Without retransmissions."""
+    seen = set()
+    for message in messages:
+        key = (message.partition("\n")[0], *header(message, "Via")[:1], *header(message, "CSeq"))
+        if key not in seen:
+            seen.add(key)
+            yield message
+
+
+def parameter(credentials, name):
+    found = re.search(rf'\b{name}\s*=\s*"?([^",\s]+)', credentials, re.I)
+    return found[1] if found else f"no {name}"
+
+
+class Call:
+    """What a client saw of one call."""
+
+    def __init__(self, result):
+        self.error, self.connected = result["error"], result["connected"]
+        self.messages = [(way, text.replace("\r\n", "\n")) for way, text in result["messages"]]
+        self.sent = [text for way, text in self.messages if way == "sent"]
+        self.received = [text for way, text in self.messages if way == "received"]
+
+    @property
+    def answers(self):
+        """The final answers to the INVITEs, in order."""
+        invited = (text for text in once(self.received) if method(text) == "INVITE")
+        return [status(text) for text in invited if status(text) >= 200]
+
+    @property
+    def chosen(self):
+        """The algorithm and qop of each set of credentials."""
+        choices = []
+        for message in once(text for text in self.sent if text.startswith("INVITE ")):
+            found = header(message, "Proxy-Authorization") + header(message, "Authorization")
+            choices += [f"{parameter(c, 'algorithm')} {parameter(c, 'qop')}" for c in found]
+        return " + ".join(choices) or None
+
+    @property
+    def transport(self):
+        """How the INVITEs went."""
+        vias = [header(text, "Via")[0] for text in self.sent if text.startswith("INVITE ")]
+        ways = [re.match(r"SIP/2.0/(\w+)", via)[1].lower() for via in vias]
+        return ", then ".join(dict.fromkeys(ways))
+
+    @property
+    def outcome(self):
+        text = " ".join(map(str, self.answers)) or "nothing"
+        if self.error:
+            text += f" ({self.error})"
+        if self.connected != (200 in self.answers):
+            text += " (connected)" if self.connected else " (not connected)"
+        return text
+
+
+def run_client(script, port, calls, directory):
+    job, result, log = directory / "job", directory / "result", directory / "client.log"
+    job.write_text(json.dumps({"port": port, "seconds": SECONDS_A_CALL, "calls": calls}))
+    command = [sys.executable, str(HERE / script), str(job), str(result)]
+    with open(log, "wb") as output:
+        client = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=directory
+        )
+        try:
+            code = client.wait(timeout=SECONDS_A_CLIENT)
+        except subprocess.TimeoutExpired:
+            code = f"nothing after {SECONDS_A_CLIENT} s"
+        finally:
+            client.kill()
+            client.wait()
+    if code != 0:
+        raise Failed(f"{script} ended with {code}:\n{log.read_text(errors='replace')}")
+    results = json.loads(result.read_text())
+    untried = {"error": "not tried", "connected": False, "messages": []}
+    results += [untried] * (len(calls) - len(results))
+    return [Call(entry) for entry in results]
+
+
+def check_calls(client, offers, calls):
+    """Prints a row for each call, and returns how many were not as expected."""
+    wrong = 0
+    for (offer, password), call in zip(offers, calls, strict=True):
+        choice = getattr(offer, client.lower())
+        right = password == PASSWORD
+        expected = str(offer.challenge)
+        if choice:
+            expected += " 200" if right else " 403"
+        got = call.outcome
+        if not call.error and call.chosen != choice:
+            got += f", and should have chosen {choice or 'none'}"
+        if not call.error and call.transport != offer.transport:
+            got += f", and came by {call.transport}"
+        fits = got == expected
+        wrong += not fits
+        print_row(
+            client,
+            offer.name,
+            "right" if right else "wrong",
+            call.chosen or "none",
+            expected,
+            got if fits else f"{got}  <-- DIFFERS",
+        )
+        if not fits:
+            for way, text in call.messages:
+                print(f"    {way}:\n    " + text.strip().replace("\n", "\n    "))
+    return wrong
+
+
+def check_totals(client, totals, calls):
+    """Compares the program's count with the answers that the client got, retransmissions too. How
+    many ACKs came is not compared: the program may end before it has read the last one."""
+    received = [text for call in calls for text in call.received]
+    invited = [status(text) for text in received if method(text) == "INVITE"]
+    challenged = sum(code in (401, 407) for code in invited)
+    expected = {
+        "accepted": invited.count(200),
+        "challenged": challenged,
+        "rejected": invited.count(403),
+        "wrong-credentials": invited.count(403),
+        "otherwise answered": sum(method(text) != "INVITE" for text in received),
+        "dropped": 0,
+        "not sent": 0,
+        "connections closed": 0,
+    }
+    fits = all(totals.get(name, 0) == count for name, count in expected.items())
+    counts = ", ".join(f"{name} {count}" for name, count in totals.items())
+    print(f"{client}: {len(calls)} calls, the program counted: {counts}")
+    if not fits:
+        counts = ", ".join(f"{name} {count}" for name, count in expected.items())
+        print(f"{client}: DIFFERS from what the client saw: {counts}")
+    return not fits
+
+
+WIDTHS = [6, 26, 8, 21, 8]
+
+
+def print_row(*cells):
+    padded = [cell.ljust(width) for cell, width in zip(cells, WIDTHS)]
+    print(" | ".join([*padded, cells[-1]]), flush=True)
+
+
+def stop(number, _):
+    raise Failed(
+        f"not done after {SECONDS_IN_ALL} s" if number == signal.SIGALRM else "stopped by a signal"
+    )
+
+
+def main(binary, directory):
+    for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    signal.alarm(SECONDS_IN_ALL)
+    print_row("client", "offer", "password", "client chose", "expected", "got")
+    print_row(*("-" * width for width in WIDTHS), "---")
+    differences = 0
+    for client, script in (("PJSIP", "pjsua_calls.py"), ("sippy", "sippy_calls.py")):
+        own = Path(directory) / client
+        own.mkdir()
+        offers = [
+            (offer, password)
+            for offer in OFFERS
+            if client != "sippy" or offer.transport == "udp"
+            for password in (PASSWORD, "not-" + PASSWORD)
+            # who cannot answer needs to be told so only once
+            if password == PASSWORD or getattr(offer, client.lower())
+        ]
+        calls = [
+            {
+                "user": offer.user,
+                "domain": offer.domain,
+                "password": password,
+                "transport": offer.transport,
+            }
+            for offer, password in offers
+        ]
+        with Server(binary, own) as server:
+            calls = run_client(script, server.port, calls, own)
+            differences += check_calls(client, offers, calls)
+            differences += check_totals(client, server.end(), calls)
+        if differences:
+            print(server.said().rstrip())
+    signal.alarm(0)
+    print(f"{differences} differences" if differences else "all as expected")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except Failed as failure:
+        print(f"second client: {failure}", file=sys.stderr)
+        sys.exit(2)

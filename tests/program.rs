@@ -1,0 +1,15 @@
+//! The program as others see it: started, spoken to over real sockets, signalled, and ended.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "program/check.rs"]
+mod check;
+#[path = "program/config.rs"]
+mod config;
+#[path = "program/lifecycle.rs"]
+mod lifecycle;
+#[path = "program/support.rs"]
+mod support;
+#[path = "program/tcp.rs"]
+mod tcp;
+#[path = "program/udp.rs"]
+mod udp;

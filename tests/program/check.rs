@@ -1,0 +1,174 @@
+//! `sip-authz check`.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::support::{Request, file, outcome, run};
+
+const CONFIG: &str = r#"
+realm = "example"
+[[accounts]]
+name = "acme"
+[[ip_access_control_lists]]
+name = "office"
+addresses = ["192.0.2.0/24"]
+[[credential_lists]]
+name = "staff"
+credentials = [{ username = "alice", password = "secret word" }]
+[[domains]]
+name = "a.example"
+ip_access_control_lists = ["office"]
+[[domains]]
+name = "b.example"
+ip_access_control_lists = ["office"]
+credential_lists = ["staff"]
+[[domains]]
+name = "c.example"
+secure = true
+ip_access_control_lists = ["office"]
+"#;
+
+fn check(message: &str, options: &[&str]) -> (Option<i32>, String, String) {
+    let config = file("edge.toml", CONFIG);
+    let invite = file("invite.sip", message);
+    let mut args = vec!["check", "--config", config.to_str().unwrap()];
+    args.extend(options);
+    args.push(invite.to_str().unwrap());
+    let (code, stdout, stderr) = outcome(&run(&args));
+    (code, stdout, stderr.replace(invite.to_str().unwrap(), "FILE"))
+}
+
+/// Without the digits of SIDs, which are derived.
+fn masked(text: &str) -> String {
+    let sid = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        word.len() == 34 && word[2..].bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let words = text.split(' ').map(|word| {
+        if sid(word) {
+            let digits = word.find(|c: char| c.is_ascii_uppercase()).unwrap() + 2;
+            format!("{}…{}", &word[..digits], &word[digits + 32..])
+        } else {
+            word.to_owned()
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn each_step_is_told_with_the_names_of_the_file() {
+    let invite = Request::invite("sip:1@a.example").text();
+    let (code, stdout, stderr) = check(&invite, &["--source", "192.0.2.7"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert_eq!(
+        masked(&stdout),
+        "host: `a.example` names SD… (a.example) of AC… (acme)\n\
+         account: AC… (acme) is active\n\
+         access list AL… (office): 192.0.2.7 matches 192.0.2.0/24 (IP… (192.0.2.0/24))\n\
+         decision: accept\n"
+    );
+
+    let (code, stdout, _) = check(&invite, &["--source", "198.51.100.1"]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("(office): 198.51.100.1 matches no entry\n"), "{stdout}");
+    assert!(stdout.ends_with("decision: reject 403 address-not-listed, code 32201\n"), "{stdout}");
+
+    let (code, stdout, _) =
+        check(&Request::invite("sip:1@no.example").text(), &["--source", "::1"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        stdout,
+        "host: `no.example` names no domain and no trunk\ndecision: reject 404 unknown-host\n"
+    );
+}
+
+#[test]
+fn transports_ports_and_credentials() {
+    let invite = Request::invite("sip:1@c.example").text();
+    for (transport, code) in [("udp", 1), ("tcp", 1), ("ws", 1), ("tls", 0), ("wss", 0)] {
+        let options = ["--source", "192.0.2.7", "--port", "5061", "--transport", transport];
+        assert_eq!(check(&invite, &options).0, Some(code), "{transport}");
+    }
+    let invite = Request::invite("sip:1@b.example");
+    let (code, stdout, _) = check(&invite.text(), &["--source", "192.0.2.7"]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.ends_with("decision: challenge 407\n"), "{stdout}");
+
+    let challenge = "SIP/2.0 407 x\r\nProxy-Authenticate: Digest realm=\"example\", \
+                     nonce=\"AAAAAAAAAAAAAAAAAAAAAA\", algorithm=MD5, qop=\"auth\"\r\n\r\n";
+    for (user, password, part) in [
+        ("alice", "secret word", "(alice), the digest is right\n"),
+        ("alice", "guess", "(alice), the digest is wrong\n"),
+        ("bob", "guess", "(staff): no such user\n"),
+    ] {
+        let request = invite.authorized(challenge, user, password).text();
+        let (code, stdout, _) = check(&request, &["--source", "192.0.2.7"]);
+        assert_eq!(code, Some(1));
+        assert!(stdout.contains(part), "{stdout}");
+        assert_eq!(password == "secret word", stdout.contains("note: a nonce is good only"));
+    }
+}
+
+#[test]
+fn files_from_an_editor_and_stdin() {
+    let invite = Request::invite("sip:1@a.example").text().replace("\r\n", "\n");
+    assert_eq!(check(&invite, &["--source", "192.0.2.7"]).0, Some(0));
+
+    let config = file("edge.toml", CONFIG);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
+        .args(["check", "--source", "192.0.2.7", "--config", config.to_str().unwrap(), "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(invite.as_bytes()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_decided_is_an_error() {
+    let invite = Request::invite("sip:1@a.example").text();
+    for (message, expected) in [
+        (String::new(), "not a SIP message"),
+        ("hello".to_owned(), "not a SIP message"),
+        (Request::new("BYE", "sip:1@a.example").text(), "not an INVITE request"),
+        (invite.replace("Call-ID", "X"), "missing header `Call-ID`"),
+        (invite.trim_end().to_owned(), "no blank line after the head"),
+    ] {
+        let outcome = check(&message, &["--source", "192.0.2.7"]);
+        assert_eq!(outcome, (Some(2), String::new(), format!("sip-authz: FILE: {expected}\n")));
+    }
+    let config = file("edge.toml", CONFIG);
+    let config = config.to_str().unwrap();
+    let missing = run(&["check", "--config", config, "--source", "::1", "no-such-file"]);
+    let (code, _, stderr) = outcome(&missing);
+    assert_eq!(code, Some(2));
+    assert!(stderr.starts_with("sip-authz: no-such-file: "), "{stderr}");
+}
+
+#[test]
+fn nothing_of_the_message_steers_the_terminal() {
+    let name = "Digest username*=UTF-8''%1b%5b1mx%0aforged, realm=\"example\", nonce=\"AAAAAAAAAAAAAAAAAAAAAA\", \
+                uri=\"sip:1@b.example\", qop=auth, nc=00000001, cnonce=\"c\", algorithm=MD5, \
+                response=\"00000000000000000000000000000000\"";
+    let invite = Request::invite("sip:1@b.example").header("Proxy-Authorization", name).text();
+    let (code, stdout, _) = check(&invite, &["--source", "192.0.2.7"]);
+    assert_eq!(code, Some(1));
+    assert!(!stdout.contains('\u{1b}') && !stdout.contains("\nforged"), "{stdout}");
+}
+
+#[test]
+fn the_example_of_the_documentation_is_valid() {
+    let documented = include_str!("../../docs/edge.toml");
+    let config = file("edge.toml", documented);
+    let invite = file("invite.sip", &Request::invite("sip:1@sip.acme.example").text());
+    let (config, invite) = (config.to_str().unwrap(), invite.to_str().unwrap());
+    let decide = |source| {
+        let run = run(&["check", "--config", config, "--source", source, invite]);
+        let (code, stdout, _) = outcome(&run);
+        (code, stdout.lines().last().unwrap().to_owned())
+    };
+    assert_eq!(decide("192.0.2.9"), (Some(1), "decision: challenge 407".to_owned()));
+    let outside = "decision: reject 403 address-not-listed, code 32201";
+    assert_eq!(decide("198.51.100.9"), (Some(1), outside.to_owned()));
+}

@@ -1,0 +1,209 @@
+//! Starting, reloading, logging and ending.
+
+use std::net::{TcpListener, UdpSocket};
+
+use crate::support::{Caller, Request, Server, file, outcome, run, set_mode, status};
+
+const ONE: &str = "[[ip_access_control_lists]]\nname = 'l'\naddresses = ['127.0.0.1']\n\
+                   [[domains]]\nname = 'one.example'\nip_access_control_lists = ['l']\n";
+
+#[test]
+fn the_demo_prints_what_it_serves_and_commands_that_do_what_they_say() {
+    let server = Server::demo();
+    server.stdout.wait_for("  sipp ");
+    let printed = server.stdout.all().join("\n");
+    for part in [
+        &format!("listening for SIP on {} (udp and tcp)", server.address),
+        "nothing is stored",
+        "by-address.example",
+        "by-password.example",
+        "127.0.0.1/32",
+        &format!("sipsak -vv -f tests/interop/by-address.sip -s sip:100@{}", server.address),
+        "--password=wrong",
+        "-sf tests/interop/auth.xml -key domain by-password.example",
+    ] {
+        assert!(printed.contains(part), "no {part} in {printed}");
+    }
+    assert!(!printed.contains('\u{1b}'), "colour in a pipe");
+    // the files that the commands name, as sipsak and sipp find them
+    for word in printed.split_whitespace().filter(|word| word.starts_with("tests/")) {
+        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(word).exists(), "{word}");
+    }
+
+    let password = server.stdout.wait_for("password ").rsplit(' ').next().unwrap().to_owned();
+    let caller = Caller::new(&server);
+    let invite = Request::invite("sip:100@by-password.example");
+    let challenge = caller.ask(&invite.text());
+    assert_eq!(status(&challenge), 407);
+    let right = invite.authorized(&challenge, "alice", &password);
+    assert_eq!(status(&caller.ask(&right.text())), 200);
+    let challenge = caller.ask(&invite.text());
+    let wrong = invite.authorized(&challenge, "alice", "wrong");
+    assert_eq!(status(&caller.ask(&wrong.text())), 403);
+
+    let invite = Request::invite("sip:100@by-address.example").text();
+    assert_eq!(status(&caller.ask(&invite)), 200);
+    assert_eq!(status(&Caller::from("127.0.0.2", &server).ask(&invite)), 403);
+    assert_eq!(
+        server.end("INT"),
+        "totals: received 6, accepted 2, challenged 2, rejected 2 (address-not-listed 1, \
+         wrong-credentials 1), otherwise answered 0, ignored 0, dropped 0, not sent 0, \
+         connections closed 0"
+    );
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() {
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (address, transport) in
+        [(udp.local_addr().unwrap(), "udp"), (tcp.local_addr().unwrap(), "tcp")]
+    {
+        let output = run(&["serve", "--demo", "--sip", &address.to_string()]);
+        let message = format!("sip-authz: {address} ({transport}): address already in use\n");
+        assert_eq!(outcome(&output), (Some(2), String::new(), message));
+    }
+    let output = run(&["serve", "--demo", "--sip", "192.0.2.1:5060"]);
+    let message = "sip-authz: 192.0.2.1:5060 (udp): not an address of this machine\n".to_owned();
+    assert_eq!(outcome(&output), (Some(2), String::new(), message));
+}
+
+#[test]
+fn command_lines_that_are_wrong() {
+    for (args, part) in [
+        (&["serve"][..], "<--demo|--config <FILE>>"),
+        (&["serve", "--demo", "--config", "x"], "cannot be used with"),
+        (&["serve", "--config", "x"], "--on-accept <ANSWER>"),
+        (&["serve", "--demo", "--on-accept", "redirect:tel:1"], "unsupported uri scheme"),
+        (&["serve", "--demo", "--on-accept", "no"], "neither `ok` nor `redirect:<sip-uri>`"),
+        (&["serve", "--demo", "--sip", "here"], "invalid socket address"),
+        (&["serve", "--demo", "--log-names"], "--log <WHAT>"),
+        (&["check", "--config", "x", "f"], "--source <IP>"),
+        (&[], "Usage: sip-authz <COMMAND>"),
+    ] {
+        let (code, stdout, stderr) = outcome(&run(args));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}");
+        assert!(stderr.contains(part), "{args:?}: {stderr}");
+    }
+    for (args, part) in [
+        (&["--version"][..], concat!("sip-authz ", env!("CARGO_PKG_VERSION"))),
+        (&["--help"], "check"),
+        (&["serve", "--help"], "SIGHUP"),
+        (&["check", "--help"], "Exit code: 0 accepted"),
+    ] {
+        let (code, stdout, _) = outcome(&run(args));
+        assert_eq!(code, Some(0), "{args:?}");
+        assert!(stdout.contains(part), "{args:?}: {stdout}");
+    }
+}
+
+#[test]
+fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
+    let path = file("edge.toml", ONE);
+    let name = path.to_str().unwrap();
+    let server = Server::start(&["--config", name, "--on-accept", "ok"]);
+    let caller = Caller::new(&server);
+    let ask =
+        |domain: &str| status(&caller.ask(&Request::invite(&format!("sip:1@{domain}")).text()));
+    assert_eq!((ask("one.example"), ask("two.example")), (200, 404));
+
+    std::fs::write(&path, ONE.replace("one.example", "two.example")).unwrap();
+    server.signal("HUP");
+    server.stderr.wait_for(&format!("sip-authz: {name} was read again and is in force"));
+    assert_eq!((ask("one.example"), ask("two.example")), (404, 200));
+
+    std::fs::write(&path, ONE.replace("['l']", "['m']")).unwrap();
+    server.signal("HUP");
+    let line = server.stderr.wait_for("; the old state stays in force");
+    assert_eq!(
+        line,
+        format!(
+            "sip-authz: {name}:6: domains[0].ip_access_control_lists[0]: there is no IP access \
+             control list `m`; the old state stays in force"
+        )
+    );
+    assert_eq!((ask("one.example"), ask("two.example")), (404, 200));
+
+    std::fs::remove_file(&path).unwrap();
+    server.signal("HUP");
+    server.stderr.wait_for(&format!("{name}: no such file; the old state stays in force"));
+    assert_eq!(ask("two.example"), 200);
+    server.end("TERM");
+}
+
+#[test]
+fn sighup_does_not_end_a_demo() {
+    let server = Server::demo();
+    server.signal("HUP");
+    server.stderr.wait_for("SIGHUP: there is no --config to read again");
+    assert_eq!(status(&Caller::new(&server).ask(&Request::new("OPTIONS", "sip:a").text())), 200);
+}
+
+#[test]
+fn a_file_with_passwords_that_all_may_read_is_warned_of() {
+    let secret = "realm = 'r'\n[[credential_lists]]\nname = 'l'\n\
+                  credentials = [{ username = 'u', password = 'p' }]\n";
+    for (text, mode, warned) in [(secret, 0o644, true), (secret, 0o640, false), (ONE, 0o644, false)]
+    {
+        let path = file("edge.toml", text);
+        set_mode(&path, mode);
+        let server = Server::start(&["--config", path.to_str().unwrap(), "--on-accept", "ok"]);
+        let warning = format!("warning: {} holds passwords", path.display());
+        if warned {
+            server.stderr.wait_for(&warning);
+        }
+        let stderr = server.stderr.clone();
+        server.end("TERM");
+        assert_eq!(stderr.all().len(), usize::from(warned), "{mode:o}: {:?}", stderr.all());
+    }
+}
+
+#[test]
+fn decisions_are_logged_only_when_asked_for_and_names_too() {
+    let log = |args: &[&str]| {
+        let server = Server::start(&[&["--demo"], args].concat());
+        let password = server.stdout.wait_for("password ").rsplit(' ').next().unwrap().to_owned();
+        let caller = Caller::new(&server);
+        let invite = Request::invite("sip:100@by-password.example");
+        let challenge = caller.ask(&invite.text());
+        caller.ask(&invite.authorized(&challenge, "alice", &password).text());
+        caller.ask(&Request::invite("sip:100@nowhere.example").text());
+        if !args.is_empty() {
+            server.stderr.wait_for("reason=unknown-host");
+        }
+        let stderr = server.stderr.clone();
+        server.end("TERM");
+        (stderr.all(), password)
+    };
+    assert!(log(&[]).0.is_empty());
+    let (lines, password) = log(&["--log", "decisions"]);
+    let [challenge, accept, reject] = &lines[..] else { panic!("{lines:?}") };
+    assert!(challenge.starts_with("challenge target=SD"), "{challenge}");
+    assert!(challenge.ends_with(" status=407 stale=false transport=udp"), "{challenge}");
+    assert!(accept.starts_with("accept target=SD") && accept.contains(" user=CR"), "{accept}");
+    assert_eq!(reject, "reject target=- status=404 reason=unknown-host transport=udp");
+    let all = lines.join("\n");
+    for secret in ["alice", "127.0.0.1", password.as_str(), "nowhere", "caller"] {
+        assert!(!all.contains(secret), "{secret} in {all}");
+    }
+    let (lines, password) = log(&["--log", "decisions", "--log-names"]);
+    let all = lines.join("\n");
+    assert!(all.contains("username=\"alice\"") && all.contains("source=127.0.0.1:"), "{all}");
+    assert!(!all.contains(&password));
+}
+
+#[test]
+fn a_closed_stdout_does_not_end_it() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
+        .args(["serve", "--demo", "--sip", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

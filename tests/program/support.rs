@@ -1,0 +1,288 @@
+//! A running program, and a caller that authenticates with a digest implementation not our own.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_sip-authz");
+
+/// What a test waits for at most. Nothing takes that long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Exit code, stdout, stderr.
+pub(crate) fn outcome(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A file of its own for a test; nobody else may read it.
+pub(crate) fn file(name: &str, content: &str) -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("program-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let path = directory.join(name);
+    std::fs::write(&path, content).unwrap();
+    set_mode(&path, 0o600);
+    path
+}
+
+pub(crate) fn set_mode(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A running `sip-authz serve` on a free port of the loopback.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+}
+
+impl Server {
+    pub(crate) fn demo() -> Self {
+        Self::start(&["--demo"])
+    }
+
+    /// Serves a configuration and answers what it accepts with 200.
+    pub(crate) fn config(text: &str) -> Self {
+        let path = file("edge.toml", text);
+        Self::start(&["--config", path.to_str().unwrap(), "--on-accept", "ok"])
+    }
+
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(["serve", "--sip", "127.0.0.1:0"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = Lines::of(child.stdout.take().unwrap());
+        let stderr = Lines::of(child.stderr.take().unwrap());
+        let line = stdout.wait_for("listening for SIP on ");
+        let address = line.split(' ').nth(4).unwrap().parse().unwrap();
+        Self { child, address, stdout, stderr }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
+    }
+
+    /// Ends it, and returns its last line.
+    pub(crate) fn end(mut self, signal: &str) -> String {
+        self.signal(signal);
+        let totals = self.stdout.wait_for("totals: ");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+        totals
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines that come from a pipe.
+#[derive(Clone)]
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let lines = Self(Arc::default());
+        let writer = lines.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                writer.0.lock().unwrap().push(line);
+            }
+        });
+        lines
+    }
+
+    /// The first line with `part` in it, once it has come.
+    pub(crate) fn wait_for(&self, part: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let found = self.0.lock().unwrap().iter().find(|line| line.contains(part)).cloned();
+            if let Some(line) = found {
+                return line;
+            }
+            assert!(start.elapsed() < PATIENCE, "no `{part}` in {:?}", self.0.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// A UDP socket that speaks to a server.
+pub(crate) struct Caller {
+    socket: UdpSocket,
+}
+
+impl Caller {
+    pub(crate) fn new(server: &Server) -> Self {
+        Self::from("127.0.0.1", server)
+    }
+
+    pub(crate) fn from(source: &str, server: &Server) -> Self {
+        let socket = UdpSocket::bind((source, 0)).unwrap();
+        socket.connect(server.address).unwrap();
+        Self { socket }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.socket.local_addr().unwrap().port()
+    }
+
+    pub(crate) fn send(&self, message: &[u8]) {
+        self.socket.send(message).unwrap();
+    }
+
+    pub(crate) fn receive(&self) -> Option<String> {
+        self.receive_within(PATIENCE)
+    }
+
+    pub(crate) fn receive_within(&self, time: Duration) -> Option<String> {
+        self.socket.set_read_timeout(Some(time)).unwrap();
+        let mut buffer = [0; 65_535];
+        let length = self.socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+    }
+
+    pub(crate) fn ask(&self, message: &str) -> String {
+        self.send(message.as_bytes());
+        self.receive().expect("an answer")
+    }
+
+    /// Sends what must not be answered, and sees that the server still answers other things.
+    pub(crate) fn send_unanswered(&self, message: &[u8]) {
+        self.send(message);
+        let answer = self.ask(&Request::new("OPTIONS", "sip:still@there").call_id("still").text());
+        assert!(answer.contains("\r\nCall-ID: still\r\n"), "{answer} to {message:?}");
+        // two tasks read the socket, so an answer might still be on its way
+        let more = self.receive_within(Duration::from_millis(20));
+        assert_eq!(more, None, "{:?}", String::from_utf8_lossy(message));
+    }
+}
+
+/// A request in the making.
+#[derive(Clone)]
+pub(crate) struct Request {
+    method: &'static str,
+    uri: String,
+    via: String,
+    to: String,
+    call_id: String,
+    cseq: u32,
+    headers: String,
+    body: String,
+}
+
+impl Request {
+    pub(crate) fn new(method: &'static str, uri: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            method,
+            uri: uri.to_owned(),
+            via: format!("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK{number};rport"),
+            to: format!("<{uri}>"),
+            call_id: format!("call-{number}"),
+            cseq: 1,
+            headers: String::new(),
+            body: String::new(),
+        }
+    }
+
+    pub(crate) fn invite(uri: &str) -> Self {
+        Self::new("INVITE", uri)
+    }
+
+    pub(crate) fn via(mut self, via: &str) -> Self {
+        self.via = via.to_owned();
+        self
+    }
+
+    pub(crate) fn to(mut self, to: &str) -> Self {
+        self.to = to.to_owned();
+        self
+    }
+
+    pub(crate) fn call_id(mut self, call_id: &str) -> Self {
+        self.call_id = call_id.to_owned();
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self
+    }
+
+    pub(crate) fn body(mut self, content_type: &str, body: &str) -> Self {
+        self.body = body.to_owned();
+        self.header("Content-Type", content_type)
+    }
+
+    /// The request that follows a challenge, with the answer to it.
+    pub(crate) fn authorized(&self, challenge: &str, user: &str, password: &str) -> Self {
+        let (name, prompt) = [
+            ("Proxy-Authorization", header(challenge, "Proxy-Authenticate")),
+            ("Authorization", header(challenge, "WWW-Authenticate")),
+        ]
+        .into_iter()
+        .find_map(|(name, prompt)| Some((name, prompt?)))
+        .unwrap_or_else(|| panic!("no challenge in {challenge}"));
+        let method = digest_auth::HttpMethod::from(self.method);
+        let body = Some(self.body.as_bytes());
+        let context =
+            digest_auth::AuthContext::new_with_method(user, password, &self.uri, body, method);
+        let answer = digest_auth::parse(&prompt).unwrap().respond(&context).unwrap();
+        let mut next = self.clone();
+        next.cseq += 1;
+        next.via = self.via.replace("branch=z9hG4bK", "branch=z9hG4bKa");
+        next.header(name, &answer.to_header_string())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let Self { method, uri, via, to, call_id, cseq, headers, body } = self;
+        format!(
+            "{method} {uri} SIP/2.0\r\nVia: {via}\r\nFrom: <sip:caller@host.example>;tag=f\r\n\
+             To: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
+             {headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+}
+
+/// The value of the first header of a response with this name.
+pub(crate) fn header(response: &str, name: &str) -> Option<String> {
+    let head = response.split("\r\n\r\n").next()?;
+    let field = head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))?;
+    Some(field.to_owned())
+}
+
+pub(crate) fn status(response: &str) -> u16 {
+    response.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)).unwrap().parse().unwrap()
+}
+
+/// The status, and the code of a refusal.
+pub(crate) fn verdict(response: &str) -> (u16, Option<String>) {
+    (status(response), header(response, "X-Authz-Error"))
+}

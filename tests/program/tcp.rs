@@ -1,0 +1,185 @@
+//! Requests and responses over TCP.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::{Caller, Request, Server, header, status};
+
+struct Connection {
+    stream: TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Connection {
+    fn open(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, bytes: Vec::new() }
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Whether more has come; false at the end of the connection.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 8_192];
+        let length = self.stream.read(&mut buffer).unwrap_or(0);
+        self.bytes.extend_from_slice(&buffer[..length]);
+        length > 0
+    }
+
+    fn response(&mut self) -> String {
+        loop {
+            let text = String::from_utf8(self.bytes.clone()).unwrap();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length: usize = header(head, "Content-Length").unwrap().parse().unwrap();
+                if body.len() >= length {
+                    let whole = head.len() + 4 + length;
+                    self.bytes.drain(..whole);
+                    return text[..whole].to_owned();
+                }
+            }
+            assert!(self.read(), "closed after {text:?}");
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> String {
+        self.send(request.text());
+        self.response()
+    }
+
+    fn is_closed(&mut self) -> bool {
+        !self.read()
+    }
+}
+
+fn invite(name: &str) -> Request {
+    let request = Request::invite(&format!("sip:1@{name}.example"));
+    request.via("SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKt;rport;alias")
+}
+
+#[test]
+fn challenge_and_accept_over_one_connection() {
+    let server = Server::demo();
+    let password = server.stdout.wait_for("password ").rsplit(' ').next().unwrap().to_owned();
+    let mut connection = Connection::open(&server);
+    let invite = invite("by-password");
+    let challenge = connection.ask(&invite);
+    assert_eq!(status(&challenge), 407);
+    let answer = connection.ask(&invite.authorized(&challenge, "alice", &password));
+    assert_eq!(status(&answer), 200, "{answer}");
+    let contact = format!("<sip:1@{};transport=tcp>", server.address);
+    assert_eq!(header(&answer, "Contact"), Some(contact));
+    let port = connection.stream.local_addr().unwrap().port();
+    let via = header(&answer, "Via").unwrap();
+    assert!(via.ends_with(&format!(";alias;received=127.0.0.1;rport={port}")), "{via}");
+}
+
+#[test]
+fn messages_may_come_cut_or_many_at_once() {
+    let server = Server::demo();
+    let mut connection = Connection::open(&server);
+    let with_body = invite("by-address").body("application/sdp", "v=0\r\nt=1 2\r\n");
+    for byte in with_body.text().bytes() {
+        connection.send([byte]);
+    }
+    assert!(connection.response().contains("t=1 2"));
+
+    let requests: Vec<_> = (0..50).map(|n| invite("by-address").call_id(&n.to_string())).collect();
+    let text: String = requests.iter().map(Request::text).collect::<Vec<_>>().join("\r\n");
+    connection.send(text);
+    for n in 0..50 {
+        assert_eq!(header(&connection.response(), "Call-ID"), Some(n.to_string()));
+    }
+}
+
+#[test]
+fn a_keep_alive_is_answered() {
+    let server = Server::demo();
+    let mut connection = Connection::open(&server);
+    connection.send("\r\n\r\n");
+    assert!(connection.read());
+    assert_eq!(connection.bytes, b"\r\n");
+    connection.bytes.clear();
+    // a single CRLF is none, however often it comes before a message
+    connection.send("\r\n");
+    assert_eq!(status(&connection.ask(&invite("by-address"))), 200);
+    connection.send("\r\n\r");
+    connection.send("\n");
+    assert!(connection.read());
+    assert_eq!(connection.bytes, b"\r\n");
+}
+
+#[test]
+fn what_cannot_be_cut_into_messages_closes_its_connection_only() {
+    let server = Server::demo();
+    let mut other = Connection::open(&server);
+    let good = invite("by-address").text();
+    for bad in [
+        "hello\r\n".to_owned(),
+        "GET / HTTP/1.1\r\n\r\n".to_owned(),
+        "\0\0\0\0\n".to_owned(),
+        good.replace("Content-Length: 0\r\n", ""),
+        good.replace("Length: 0", "Length: -1"),
+        good.replace("Length: 0", "Length: 99999999999999999999"),
+        good.replace("Max-Forwards: 70\r\n", "Max-Forwards: 70\n"),
+        good.replace("Max-Forwards: 70\r\n", "Content-Length: 1\r\n"),
+        "x".repeat(70_000),
+        format!("OPTIONS sip:a SIP/2.0\r\n{}\r\n", "X: y\r\n".repeat(300)),
+    ] {
+        let mut connection = Connection::open(&server);
+        // it may be closed while this is still being written
+        let _ = connection.stream.write_all(bad.as_bytes());
+        assert!(connection.is_closed(), "{bad:.80}");
+    }
+    assert_eq!(status(&other.ask(&invite("by-address"))), 200);
+    let mut answered_first = Connection::open(&server);
+    answered_first.send(format!("{good}garbage\r\n"));
+    assert_eq!(status(&answered_first.response()), 200);
+    assert!(answered_first.is_closed());
+    assert!(server.end("TERM").ends_with("connections closed 11"));
+}
+
+#[test]
+fn nothing_is_sent_to_an_ack_or_a_response() {
+    let server = Server::demo();
+    let mut connection = Connection::open(&server);
+    connection.send(Request::new("ACK", "sip:1@by-address.example").text());
+    connection.send("SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n");
+    connection.send(Request::new("CANCEL", "sip:1@by-address.example").text());
+    assert_eq!(status(&connection.ask(&invite("nowhere"))), 404);
+}
+
+#[test]
+fn connections_are_bounded_in_number() {
+    // this process and the server have a descriptor each for every connection
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = files.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    if soft.unwrap_or(0) < 4_096 {
+        eprintln!("not tested: too few file descriptors");
+        return;
+    }
+    let server = Server::demo();
+    let mut connections: Vec<_> =
+        (0..1_100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let last = connections.last_mut().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
+    // UDP goes on, and so does TCP when there is room again
+    let caller = Caller::new(&server);
+    assert_eq!(status(&caller.ask(&invite("by-address").text())), 200);
+    drop(connections);
+    let start = std::time::Instant::now();
+    loop {
+        let mut connection = Connection::open(&server);
+        let _ = connection.stream.write_all(invite("by-address").text().as_bytes());
+        if connection.read() {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,296 @@
+//! Requests and responses over UDP.
+
+use crate::support::{Caller, Request, Server, header, status, verdict};
+
+const CONFIG: &str = r#"
+realm = "example"
+[[ip_access_control_lists]]
+name = "inside"
+addresses = ["127.0.0.1"]
+[[credential_lists]]
+name = "staff"
+credentials = [
+  { username = "alice", password = "correct horse" },
+  { username = "bob", password = "battery staple", disabled = true },
+]
+[[domains]]
+name = "by-address.example"
+ip_access_control_lists = ["inside"]
+[[domains]]
+name = "by-password.example"
+credential_lists = ["staff"]
+[[domains]]
+name = "server.example"
+credential_lists = ["staff"]
+policy = { challenge = "server", algorithms = "md5-first", qop = "auth-int" }
+[[domains]]
+name = "secure.example"
+secure = true
+ip_access_control_lists = ["inside"]
+[[domains]]
+name = "nothing-mapped.example"
+"#;
+
+#[test]
+fn each_decision_has_its_answer() {
+    let server = Server::config(CONFIG);
+    let (inside, outside) = (Caller::new(&server), Caller::from("127.0.0.2", &server));
+    for (caller, uri, expected, code) in [
+        (&inside, "sip:1@by-address.example", 200, None),
+        (&inside, "sip:1@BY-ADDRESS.example.:5099;x=y", 200, None),
+        (&outside, "sip:1@by-address.example", 403, Some("32201 address-not-listed")),
+        (&inside, "sip:1@nothing-mapped.example", 403, Some("32200 nothing-mapped")),
+        (&inside, "sip:1@nowhere.example", 404, None),
+        (&inside, "sip:1@secure.example", 488, Some("32209 not-secure")),
+        (&inside, "sips:1@by-address.example", 488, Some("32209 not-secure")),
+        (&inside, "tel:+15550100", 416, None),
+        (&inside, "sip:1@", 400, None),
+        (&outside, "sip:1@by-password.example", 407, None),
+    ] {
+        let answer = caller.ask(&Request::invite(uri).to("<sip:1@a>").text());
+        assert_eq!(verdict(&answer), (expected, code.map(str::to_owned)), "{uri}: {answer}");
+    }
+}
+
+#[test]
+fn passwords_are_proved_by_another_implementation() {
+    let server = Server::config(CONFIG);
+    let caller = Caller::new(&server);
+    let invite = Request::invite("sip:1@by-password.example");
+    for (user, password, expected, code) in [
+        ("alice", "correct horse", 200, None),
+        ("alice", "guess", 403, Some("32202 wrong-credentials")),
+        ("bob", "battery staple", 403, Some("32202 wrong-credentials")),
+        ("mallory", "guess", 403, Some("32202 wrong-credentials")),
+    ] {
+        let challenge = caller.ask(&invite.text());
+        assert_eq!(status(&challenge), 407);
+        let answer = caller.ask(&invite.authorized(&challenge, user, password).text());
+        assert_eq!(verdict(&answer), (expected, code.map(str::to_owned)), "{user}: {answer}");
+    }
+
+    let with_body = Request::invite("sip:1@server.example").body("application/sdp", "v=0\r\n");
+    let challenge = caller.ask(&with_body.text());
+    assert_eq!(status(&challenge), 401);
+    assert_eq!(challenge.matches("\r\nWWW-Authenticate: Digest ").count(), 2, "{challenge}");
+    let answer = caller.ask(&with_body.authorized(&challenge, "alice", "correct horse").text());
+    assert_eq!(status(&answer), 200, "{answer}");
+}
+
+#[test]
+fn beyond_the_guessing_limit_the_answers_are_the_same() {
+    let server = Server::config(CONFIG);
+    let caller = Caller::new(&server);
+    let invite = Request::invite("sip:1@by-password.example");
+    let mut answers = Vec::new();
+    for _ in 0..14 {
+        let challenge = caller.ask(&invite.text());
+        let answer = caller.ask(&invite.authorized(&challenge, "alice", "guess").text());
+        answers.push(answer.lines().filter(|l| !l.starts_with("To:")).collect::<String>());
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(server.end("TERM").contains("too-many-guesses 4"));
+}
+
+#[test]
+fn a_retransmission_gets_the_same_response() {
+    let server = Server::config(CONFIG);
+    let caller = Caller::new(&server);
+    let invite = Request::invite("sip:1@by-password.example");
+    let challenge = caller.ask(&invite.text());
+    let tag = |response: &str| header(response, "To").unwrap();
+    assert_eq!(tag(&challenge), tag(&caller.ask(&invite.text())));
+    let authorized = invite.authorized(&challenge, "alice", "correct horse").text();
+    let accepted = caller.ask(&authorized);
+    assert_eq!(status(&accepted), 200);
+    assert_eq!(accepted, caller.ask(&authorized));
+    let other = caller.ask(&Request::invite("sip:1@by-password.example").text());
+    assert_ne!(tag(&other), tag(&challenge));
+}
+
+#[test]
+fn a_response_carries_back_what_it_must_and_nothing_else() {
+    let server = Server::config(CONFIG);
+    let caller = Caller::new(&server);
+    let request = Request::invite("sip:1@nowhere.example")
+        .via("SIP/2.0/UDP a.example:9;branch=z9hG4bK1;RPORT ,\r\n SIP/2.0/TCP b.example")
+        .to("\"A\" <sip:1@nowhere.example>\r\n\t;x=y")
+        .call_id("c@d")
+        .header("v", "SIP/2.0/UDP [2001:db8::1];received=192.0.2.1")
+        .header("X-Other", "not echoed")
+        .header("Record-Route", "<sip:not@echoed>");
+    let answer = caller.ask(&request.text());
+    let to = header(&answer, "To").unwrap();
+    let tag = to.strip_prefix("\"A\" <sip:1@nowhere.example>\t;x=y;tag=").expect(&to);
+    assert!(tag.len() == 32 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()), "{tag}");
+    assert_eq!(
+        answer,
+        format!(
+            "SIP/2.0 404 Not Found\r\n\
+             Via: SIP/2.0/UDP a.example:9;branch=z9hG4bK1;received=127.0.0.1;rport={}, \
+             SIP/2.0/TCP b.example\r\n\
+             Via: SIP/2.0/UDP [2001:db8::1];received=192.0.2.1\r\n\
+             From: <sip:caller@host.example>;tag=f\r\n\
+             To: {to}\r\n\
+             Call-ID: c@d\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n",
+            caller.port()
+        )
+    );
+}
+
+#[test]
+fn what_an_accepted_invite_gets() {
+    let server = Server::config(CONFIG);
+    let caller = Caller::new(&server);
+    let invite = || Request::invite("sip:1@by-address.example");
+    let answer = caller.ask(&invite().text());
+    assert_eq!(header(&answer, "Contact").unwrap(), format!("<sip:1@{}>", server.address));
+    assert!(answer.ends_with("\r\nt=0 0\r\n"), "{answer}");
+
+    let offer = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n\
+                 m=audio 4000 RTP/AVP 0 8\r\nm=video 4002 RTP/AVP 99\r\n";
+    let answer = caller.ask(&invite().body("application/SDP", offer).text());
+    assert_eq!(status(&answer), 200);
+    assert!(answer.ends_with("m=audio 0 RTP/AVP 0 8\r\nm=video 0 RTP/AVP 99\r\n"), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(header(head, "Content-Length").unwrap(), body.len().to_string());
+
+    for (request, expected) in [
+        (invite().to("<sip:1@by-address.example>;tag=x"), 481),
+        (invite().to("<sip:1@by-address.example;tag=x>"), 200),
+        (invite().body("application/sdp", "no sdp"), 400),
+        (invite().body("text/plain", "hello"), 415),
+        (invite().header("Require", "100rel"), 420),
+        (Request::invite("sip:1@nowhere.example").to("<sip:1@x>;tag=x"), 404),
+    ] {
+        let answer = caller.ask(&request.text());
+        assert_eq!(status(&answer), expected, "{}{answer}", request.text());
+    }
+    let answer = caller.ask(&invite().header("Require", "100rel, x").text());
+    assert_eq!(header(&answer, "Unsupported").as_deref(), Some("100rel, x"));
+}
+
+#[test]
+fn a_redirect_names_its_target_unless_that_is_where_the_call_came_from() {
+    let path = crate::support::file("edge.toml", CONFIG);
+    let target = "redirect:sip:gw@by-address.example;lr";
+    let server = Server::start(&["--config", path.to_str().unwrap(), "--on-accept", target]);
+    let caller = Caller::new(&server);
+    let answer = caller.ask(&Request::invite("sip:1@by-address.example").text());
+    assert_eq!(status(&answer), 302);
+    assert_eq!(header(&answer, "Contact").as_deref(), Some("<sip:gw@by-address.example;lr>"));
+    for same in ["sip:gw@by-address.example;lr", "sip:%67w@BY-address.example"] {
+        assert_eq!(status(&caller.ask(&Request::invite(same).text())), 404, "{same}");
+    }
+    let tagged = Request::invite("sip:1@by-address.example").to("<sip:a@b>;tag=x");
+    assert_eq!(status(&caller.ask(&tagged.text())), 481);
+}
+
+#[test]
+fn other_methods() {
+    let server = Server::demo();
+    let caller = Caller::new(&server);
+    let allow = Some("INVITE, ACK, CANCEL, BYE, OPTIONS".to_owned());
+    for (method, expected, allowed) in [
+        ("OPTIONS", 200, &allow),
+        ("BYE", 200, &None),
+        ("REGISTER", 405, &allow),
+        ("SUBSCRIBE", 405, &allow),
+        ("invite", 405, &allow),
+        ("FOO", 405, &allow),
+    ] {
+        let answer = caller.ask(&Request::new(method, "sip:by-address.example").text());
+        assert_eq!((status(&answer), &header(&answer, "Allow")), (expected, allowed), "{method}");
+    }
+}
+
+#[test]
+fn what_is_never_answered() {
+    let server = Server::demo();
+    let caller = Caller::new(&server);
+    let request = |method| Request::new(method, "sip:1@by-address.example").text();
+    let response =
+        request("INVITE").replacen("INVITE sip:1@by-address.example SIP/2.0", "SIP/2.0 200 OK", 1);
+    for message in [
+        request("ACK"),
+        request("CANCEL"),
+        request("ACK").replace("Call-ID", "X-Call-ID"),
+        response.clone(),
+        response.replace("Call-ID", "X-Call-ID"),
+        "\r\n\r\n".to_owned(),
+        "\0".to_owned(),
+        String::new(),
+        "hello\r\n\r\n".to_owned(),
+        "INVITE".to_owned(),
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        request("INVITE").replace("Via: SIP/2.0/UDP 127.0.0.1", "Via: nonsense"),
+        request("INVITE").replace("Via:", "X-Via:"),
+        // a bare CR would be a line end to some readers of the answer
+        request("INVITE").replace("Call-ID: ", "Call-ID: x\rX-Injected: "),
+        request("INVITE").replace("<sip:caller", "\0<sip:caller"),
+    ] {
+        caller.send_unanswered(message.as_bytes());
+    }
+    let totals = server.end("TERM");
+    assert!(
+        totals.contains(
+            "accepted 0, challenged 0, rejected 0, otherwise answered 15, ignored 8, dropped 7,"
+        ),
+        "{totals}"
+    );
+}
+
+#[test]
+fn what_is_not_well_formed_is_refused_if_its_via_can_be_read() {
+    let server = Server::demo();
+    let caller = Caller::new(&server);
+    let invite = || Request::invite("sip:1@by-address.example").text();
+    for (message, expected) in [
+        (invite().replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia"), "505 Version Not Supported"),
+        (invite().replace("Call-ID", "X-Call"), "400 Bad Request (missing header 'Call-ID')"),
+        (invite().replace("From:", "To:"), "400 Bad Request (repeated header 'To')"),
+        (
+            invite().replace("1 INVITE", "1 BYE"),
+            "400 Bad Request (cseq method is not the request's)",
+        ),
+        (
+            invite().replace("Length: 0", "Length: 9"),
+            "400 Bad Request (body shorter than its content-length)",
+        ),
+        (invite().replace("To: <", "To: \""), "400 Bad Request (malformed header 'To')"),
+        (invite().replace("\r\n\r\n", "\r\n"), "400 Bad Request (no blank line after the head)"),
+        (invite().replace("Max", "Ma x"), "400 Bad Request (line is not a header field)"),
+        (
+            invite().replace("sip:1@by-address.example SIP", "sip:1@by address.example SIP"),
+            "400 Bad Request (bad character in the request-uri)",
+        ),
+    ] {
+        let answer = caller.ask(&message);
+        assert_eq!(answer.lines().next().unwrap(), format!("SIP/2.0 {expected}"), "{message}");
+        assert!(answer.contains("\r\nVia: SIP/2.0/UDP 127.0.0.1;branch="), "{answer}");
+    }
+}
+
+#[test]
+fn every_cut_and_every_flipped_byte_leaves_it_running() {
+    let server = Server::demo();
+    let caller = Caller::new(&server);
+    let outside = Caller::from("127.0.0.2", &server);
+    let message =
+        Request::invite("sip:1@by-address.example").body("application/sdp", "v=0\r\n").text();
+    for at in 0..message.len() {
+        outside.send(&message.as_bytes()[..at]);
+        for flip in [0x01, 0x20, 0x80] {
+            let mut bytes = message.clone().into_bytes();
+            bytes[at] ^= flip;
+            outside.send(&bytes);
+        }
+        if at % 32 == 0 {
+            caller.ask(&Request::new("OPTIONS", "sip:a").text());
+        }
+    }
+    assert_eq!(status(&caller.ask(&Request::invite("sip:1@by-address.example").text())), 200);
+    let totals = server.end("TERM");
+    assert!(totals.contains(", accepted 1, "), "{totals}");
+}
