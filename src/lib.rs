@@ -80,6 +80,8 @@ mod follower;
 mod invite;
 pub mod message;
 pub mod model;
+#[cfg(feature = "rest")]
+pub mod rest;
 mod sid;
 mod snapshot;
 #[cfg(feature = "store")]

@@ -109,6 +109,14 @@ pub enum DirectoryError {
         /// What uses it.
         by: &'static str,
     },
+    /// The host name is none, or not one that the installation admits.
+    #[error("{message}")]
+    BadName {
+        /// Who wanted it.
+        kind: Kind,
+        /// What is wrong.
+        message: String,
+    },
     /// The host name is another domain's or trunk's.
     #[error("the name `{name}` is taken")]
     NameTaken {

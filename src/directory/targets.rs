@@ -311,6 +311,6 @@ impl<S: Store> Directory<S> {
             return Ok(());
         }
         let message = format!("DomainName must end in one of: {}", suffixes.join(", "));
-        Err(DirectoryError::invalid(kind, message))
+        Err(DirectoryError::BadName { kind, message })
     }
 }

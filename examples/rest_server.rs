@@ -1,0 +1,44 @@
+//! The HTTP surface over a store in memory, under a prefix if one is given: `rest_server [PREFIX]`.
+//!
+//! Prints where it listens, then an account's SID and its auth token, one a line. The admin token is
+//! that of the environment variable `SIP_AUTHZ_ADMIN_TOKEN`.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::Router;
+use sip_authz::directory::{Directory, Settings};
+use sip_authz::rest::{AdminToken, RestOptions, router};
+use sip_authz::store::MemoryStore;
+use sip_authz::{Authorizer, Follower};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let prefix = std::env::args().nth(1).unwrap_or_default();
+    let admin = std::env::var("SIP_AUTHZ_ADMIN_TOKEN").ok();
+
+    let store = MemoryStore::new();
+    let settings = Settings::new("sip.example.com".parse()?);
+    let authorizer = Authorizer::new(Follower::load(&store, settings.vocabulary).await?)?;
+    let follower = Follower::new(store.clone(), Arc::new(authorizer));
+    let directory = Arc::new(Directory::new(store, settings, Some(follower.applied())));
+    let followed = tokio::spawn(follower.run());
+
+    let options =
+        RestOptions { admin: admin.as_deref().and_then(AdminToken::new), ..RestOptions::default() };
+    let rest = router(Arc::clone(&directory), options);
+    let app = if prefix.is_empty() { rest } else { Router::new().nest(&prefix, rest) };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("http://{}{prefix}", listener.local_addr()?);
+    let account = directory.create_account("example").await?;
+    println!("{}\n{}", account.account.sid, account.token.as_str());
+
+    tokio::select! {
+        served = axum::serve(listener, app) => served?,
+        stopped = followed => match stopped? {
+            Err(error) => return Err(error.into()),
+            Ok(never) => match never {},
+        },
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! The HTTP surface: the paths, fields and errors that clients of the compatible service know.
+//!
+//! [`router`] makes an axum `Router` that a program mounts in its own server, under a prefix if it
+//! likes (`nest`). It keeps nothing but its options; all data is behind the [`Directory`].
+//!
+//! - Accounts sign in with HTTP Basic: their SID and auth token. Whatever is another account's is
+//!   answered like what does not exist.
+//! - The user `admin`, where [`RestOptions`] has a token for it, makes accounts and acts for any
+//!   account on paths that name one (`/2010-04-01/Accounts/{AccountSid}/…`). Paths that name none
+//!   (`/v1`, `/v2`) are the accounts' own: there it is answered 403.
+//! - A body is `application/x-www-form-urlencoded`; another type is answered 415, a longer one than
+//!   [`RestOptions::max_body`] 413, with nothing read. Parameters that are not known are ignored.
+//! - The bounds on headers, on time and on connections are the server's.
+
+mod api2010;
+mod auth;
+mod auth_type;
+mod call;
+mod catalogue;
+mod cors;
+mod dates;
+mod error;
+mod form;
+mod health;
+mod links;
+mod mapped;
+mod openapi;
+mod page;
+mod policy;
+mod roles;
+mod routes;
+mod trunking;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
+
+use self::error::Refusal;
+use self::routes::Routes;
+use crate::directory::Directory;
+use crate::store::Store;
+
+pub use self::auth::AdminToken;
+
+/// How the HTTP surface behaves.
+#[derive(Clone, Debug)]
+pub struct RestOptions {
+    /// The token of the user `admin`; without one there is no such user. Default: none.
+    pub admin: Option<AdminToken>,
+    /// Origins whose pages may call from a browser, such as `https://console.example.com`.
+    /// Default: none.
+    pub cors_origins: Vec<String>,
+    /// The longest body in bytes. Default: 65,536.
+    pub max_body: usize,
+    /// The largest `PageSize`; roles have 100, or this if it is less. Default: 1,000.
+    pub max_page_size: u32,
+    /// Where clients reach the router, such as `https://api.example.com/sip`. Default: none, and
+    /// absolute links are then made of the request's own host and the prefix it was mounted under,
+    /// with `http`.
+    pub public_base: Option<String>,
+    /// Whether writes are refused (409), as where a configuration file says what there is.
+    /// Default: no.
+    pub read_only: bool,
+}
+
+impl Default for RestOptions {
+    fn default() -> Self {
+        Self {
+            admin: None,
+            cors_origins: Vec::new(),
+            max_body: 65_536,
+            max_page_size: 1_000,
+            public_base: None,
+            read_only: false,
+        }
+    }
+}
+
+/// What every request is answered from.
+struct Api<S: Store> {
+    directory: Arc<Directory<S>>,
+    options: RestOptions,
+}
+
+/// The HTTP surface of `directory`. It has a fallback of its own, so it is nested, or served alone,
+/// rather than merged with a router that has one too.
+pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> Router {
+    let mut routes = Routes::new();
+    api2010::routes(&mut routes);
+    trunking::routes(&mut routes);
+    roles::routes(&mut routes);
+    let origins = options.cors_origins.clone();
+    let api = Arc::new(Api { directory, options });
+    let (router, document) = routes.finish(&api);
+    let router = router
+        .merge(health::routes(&api))
+        .merge(catalogue::routes())
+        .merge(openapi::routes(document))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(unknown_path);
+    cors::layer(router, origins)
+}
+
+async fn unknown_path(uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    Refusal::not_found(format!("The requested resource {path} was not found")).into_response()
+}
+
+async fn wrong_method() -> Response {
+    Refusal::wrong_method().into_response()
+}

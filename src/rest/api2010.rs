@@ -1,0 +1,28 @@
+//! `/2010-04-01`: accounts, and under each the SIP resources.
+
+mod access_lists;
+mod accounts;
+mod credential_lists;
+mod domains;
+mod mappings;
+
+use super::routes::Routes;
+use crate::sid::AccountSid;
+use crate::store::Store;
+
+/// What all paths of SIP resources begin with.
+const SIP: &str = "/2010-04-01/Accounts/{AccountSid}/SIP";
+
+pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
+    accounts::routes(routes);
+    domains::routes(routes);
+    mappings::routes(routes);
+    access_lists::routes(routes);
+    credential_lists::routes(routes);
+    super::policy::domain_routes(routes, SIP);
+}
+
+/// Where a SIP resource of the account is, relative to the host.
+pub(super) fn sip_uri(account: AccountSid, place: impl std::fmt::Display) -> String {
+    format!("/2010-04-01/Accounts/{account}/SIP/{place}.json")
+}

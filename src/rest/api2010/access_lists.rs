@@ -1,0 +1,235 @@
+//! IP access control lists and their addresses.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{SIP, sip_uri};
+use crate::acl::Prefix;
+use crate::directory::{DirectoryError, Kind};
+use crate::model::{IpAccessControlList, IpAddress, Key};
+use crate::rest::call::Call;
+use crate::rest::dates::rfc2822;
+use crate::rest::error::Refusal;
+use crate::rest::form::{Form, Param};
+use crate::rest::page::Rows;
+use crate::rest::routes::Routes;
+use crate::sid::{AccountSid, IpAccessControlListSid, IpAddressSid};
+use crate::store::Store;
+
+const LIST: &str = "IpAccessControlListSid";
+const ADDRESS: &str = "IpAddressSid";
+
+const NAMED: &[Param] = &[Param::text("FriendlyName").required()];
+const CREATE_ADDRESS: &[Param] = &[
+    Param::text("FriendlyName").required(),
+    Param::text("IpAddress").required(),
+    Param::integer("CidrPrefixLength"),
+    Param::flag("AllowAll"),
+];
+const UPDATE_ADDRESS: &[Param] = &[
+    Param::text("FriendlyName"),
+    Param::text("IpAddress"),
+    Param::integer("CidrPrefixLength"),
+    Param::flag("AllowAll"),
+];
+
+pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
+    let lists = format!("{SIP}/IpAccessControlLists");
+    let addresses = format!("{lists}/{{{LIST}}}/IpAddresses");
+    routes
+        .at(format!("{lists}.json"), Kind::IpAccessControlList)
+        .list("ip_access_control_lists", list::<S>)
+        .create(NAMED, create::<S>);
+    routes
+        .at(format!("{lists}/{{{LIST}}}.json"), Kind::IpAccessControlList)
+        .fetch(fetch::<S>)
+        .update(NAMED, update::<S>)
+        .delete(delete::<S>);
+    routes
+        .at(format!("{addresses}.json"), Kind::IpAddress)
+        .list("ip_addresses", list_addresses::<S>)
+        .create(CREATE_ADDRESS, create_address::<S>);
+    routes
+        .at(format!("{addresses}/{{{ADDRESS}}}.json"), Kind::IpAddress)
+        .fetch(fetch_address::<S>)
+        .update(UPDATE_ADDRESS, update_address::<S>)
+        .delete(delete_address::<S>);
+}
+
+/// An IP access control list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = IpAccessControlList)]
+struct ListAnswer {
+    #[schema(value_type = String)]
+    account_sid: AccountSid,
+    date_created: Option<String>,
+    date_updated: Option<String>,
+    friendly_name: String,
+    #[schema(value_type = String)]
+    sid: IpAccessControlListSid,
+    #[schema(inline)]
+    subresource_uris: ListSubresources,
+    uri: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ListSubresources {
+    ip_addresses: String,
+}
+
+impl From<IpAccessControlList> for ListAnswer {
+    fn from(list: IpAccessControlList) -> Self {
+        let place = format!("IpAccessControlLists/{}", list.sid);
+        Self {
+            account_sid: list.account,
+            date_created: rfc2822(list.dates.created),
+            date_updated: rfc2822(list.dates.updated),
+            friendly_name: list.friendly_name,
+            sid: list.sid,
+            subresource_uris: ListSubresources {
+                ip_addresses: sip_uri(list.account, format_args!("{place}/IpAddresses")),
+            },
+            uri: sip_uri(list.account, place),
+        }
+    }
+}
+
+/// An address or prefix of an IP access control list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = IpAddress)]
+struct AddressAnswer {
+    #[schema(value_type = String)]
+    account_sid: AccountSid,
+    cidr_prefix_length: u8,
+    date_created: Option<String>,
+    date_updated: Option<String>,
+    friendly_name: String,
+    #[schema(value_type = String)]
+    ip_access_control_list_sid: IpAccessControlListSid,
+    #[schema(value_type = String)]
+    ip_address: IpAddr,
+    #[schema(value_type = String)]
+    sid: IpAddressSid,
+    uri: String,
+}
+
+impl AddressAnswer {
+    fn new(account: AccountSid, address: IpAddress) -> Self {
+        let IpAddress { sid, list, prefix, friendly_name, dates } = address;
+        let place = format_args!("IpAccessControlLists/{list}/IpAddresses/{sid}").to_string();
+        Self {
+            account_sid: account,
+            cidr_prefix_length: prefix.len(),
+            date_created: rfc2822(dates.created),
+            date_updated: rfc2822(dates.updated),
+            friendly_name,
+            ip_access_control_list_sid: list,
+            ip_address: prefix.addr(),
+            sid,
+            uri: sip_uri(account, place),
+        }
+    }
+}
+
+async fn list<S: Store>(call: Call<S>) -> Result<Rows<ListAnswer>, Refusal> {
+    let account = call.account()?;
+    let key = |sid| Key::IpAccessControlList(IpAccessControlListSid::from_bytes(sid));
+    let list = |page| call.directory.ip_access_control_lists(account, page);
+    Ok(call.page()?.rows(key, list).await?.map(ListAnswer::from))
+}
+
+async fn create<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
+    let name = call.form.required("FriendlyName")?;
+    Ok(call.directory.create_ip_access_control_list(call.account()?, name).await?.into())
+}
+
+async fn fetch<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
+    Ok(call.directory.ip_access_control_list(call.account()?, call.sid(LIST)?).await?.into())
+}
+
+async fn update<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
+    let (account, sid) = (call.account()?, call.sid(LIST)?);
+    let name = call.form.required("FriendlyName")?;
+    Ok(call.directory.update_ip_access_control_list(account, sid, name).await?.into())
+}
+
+async fn delete<S: Store>(call: Call<S>) -> Result<(), Refusal> {
+    Ok(call.directory.delete_ip_access_control_list(call.account()?, call.sid(LIST)?).await?)
+}
+
+async fn list_addresses<S: Store>(call: Call<S>) -> Result<Rows<AddressAnswer>, Refusal> {
+    let (account, list) = (call.account()?, call.sid(LIST)?);
+    let key = |sid| Key::IpAddress(IpAddressSid::from_bytes(sid));
+    let rows = call.page()?.rows(key, |page| call.directory.ip_addresses(account, list, page));
+    Ok(rows.await?.map(|address| AddressAnswer::new(account, address)))
+}
+
+async fn create_address<S: Store>(call: Call<S>) -> Result<AddressAnswer, Refusal> {
+    let (account, list) = (call.account()?, call.sid(LIST)?);
+    let change = AddressChange::read(&call.form)?;
+    let name = call.form.required("FriendlyName")?;
+    let addr = change.addr.ok_or_else(|| call.form.wrong("IpAddress", "is required"))?;
+    let prefix = change.prefix(addr.into())?;
+    let made = call.directory.create_ip_address(account, list, name, prefix, change.allow_all);
+    Ok(AddressAnswer::new(account, made.await?))
+}
+
+async fn fetch_address<S: Store>(call: Call<S>) -> Result<AddressAnswer, Refusal> {
+    let (account, list) = (call.account()?, call.sid(LIST)?);
+    let address = call.directory.ip_address(account, list, call.sid(ADDRESS)?).await?;
+    Ok(AddressAnswer::new(account, address))
+}
+
+async fn update_address<S: Store>(call: Call<S>) -> Result<AddressAnswer, Refusal> {
+    let (account, list, sid) = (call.account()?, call.sid(LIST)?, call.sid(ADDRESS)?);
+    let change = AddressChange::read(&call.form)?;
+    let apply = |address: &mut IpAddress| {
+        address.prefix = change.prefix(address.prefix)?;
+        if let Some(name) = &change.friendly_name {
+            address.friendly_name.clone_from(name);
+        }
+        Ok(())
+    };
+    let changed = call.directory.update_ip_address(account, list, sid, change.allow_all, apply);
+    Ok(AddressAnswer::new(account, changed.await?))
+}
+
+async fn delete_address<S: Store>(call: Call<S>) -> Result<(), Refusal> {
+    let (account, list) = (call.account()?, call.sid(LIST)?);
+    Ok(call.directory.delete_ip_address(account, list, call.sid(ADDRESS)?).await?)
+}
+
+/// What a form says of an address.
+struct AddressChange {
+    friendly_name: Option<String>,
+    addr: Option<IpAddr>,
+    len: Option<u8>,
+    allow_all: bool,
+}
+
+impl AddressChange {
+    fn read(form: &Form) -> Result<Self, Refusal> {
+        Ok(Self {
+            friendly_name: form.text("FriendlyName").map(str::to_owned),
+            addr: form.parsed("IpAddress")?,
+            len: form.parsed("CidrPrefixLength")?,
+            allow_all: form.flag("AllowAll")?.unwrap_or(false),
+        })
+    }
+
+    /// The prefix that comes of an old one. A new address keeps the old length within its family.
+    fn prefix(&self, old: Prefix) -> Result<Prefix, DirectoryError> {
+        let addr = self.addr.unwrap_or_else(|| old.addr());
+        let len = match self.len {
+            Some(len) => len,
+            None if addr.is_ipv4() == old.addr().is_ipv4() => old.len(),
+            None => return Ok(addr.into()),
+        };
+        Prefix::new(addr, len).map_err(|error| DirectoryError::Invalid {
+            kind: Kind::IpAddress,
+            message: error.to_string(),
+        })
+    }
+}

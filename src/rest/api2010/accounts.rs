@@ -1,0 +1,97 @@
+//! Accounts. All but an account's look at itself is for the admin.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::directory::{Kind, NewAccount};
+use crate::model::{Account, AccountStatus, Key};
+use crate::rest::call::Call;
+use crate::rest::dates::rfc2822;
+use crate::rest::error::Refusal;
+use crate::rest::form::Param;
+use crate::rest::page::Rows;
+use crate::rest::routes::Routes;
+use crate::sid::AccountSid;
+use crate::store::Store;
+
+const ACCOUNT: &str = "AccountSid";
+
+const CREATE: &[Param] = &[Param::text("FriendlyName")];
+const UPDATE: &[Param] = &[Param::text("FriendlyName"), Param::text("Status")];
+
+pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
+    routes
+        .at("/2010-04-01/Accounts.json", Kind::Account)
+        .admin()
+        .list("accounts", list::<S>)
+        .create(CREATE, create::<S>);
+    routes
+        .at("/2010-04-01/Accounts/{AccountSid}.json", Kind::Account)
+        .fetch(fetch::<S>)
+        .admin()
+        .update(UPDATE, update::<S>);
+    routes
+        .at("/2010-04-01/Accounts/{AccountSid}/AuthToken.json", Kind::Account)
+        .admin()
+        .update(&[], rotate::<S>);
+}
+
+/// An account.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
+struct AccountAnswer {
+    /// Only where the token is new; it is shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_token: Option<String>,
+    date_created: Option<String>,
+    date_updated: Option<String>,
+    friendly_name: String,
+    #[schema(value_type = String)]
+    sid: AccountSid,
+    #[schema(value_type = String)]
+    status: AccountStatus,
+}
+
+impl From<Account> for AccountAnswer {
+    fn from(account: Account) -> Self {
+        Self {
+            auth_token: None,
+            date_created: rfc2822(account.dates.created),
+            date_updated: rfc2822(account.dates.updated),
+            friendly_name: account.friendly_name,
+            sid: account.sid,
+            status: account.status,
+        }
+    }
+}
+
+impl From<NewAccount> for AccountAnswer {
+    fn from(new: NewAccount) -> Self {
+        Self { auth_token: Some(new.token.to_string()), ..Self::from(new.account) }
+    }
+}
+
+async fn list<S: Store>(call: Call<S>) -> Result<Rows<AccountAnswer>, Refusal> {
+    let key = |sid| Key::Account(AccountSid::from_bytes(sid));
+    let rows = call.page()?.rows(key, |page| call.directory.accounts(page));
+    Ok(rows.await?.map(AccountAnswer::from))
+}
+
+async fn create<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
+    let name = call.form.text("FriendlyName").unwrap_or_default();
+    Ok(call.directory.create_account(name).await?.into())
+}
+
+async fn fetch<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
+    Ok(call.directory.account(call.account()?).await?.into())
+}
+
+async fn update<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
+    let status = call.form.choice("Status")?;
+    let name = call.form.text("FriendlyName");
+    Ok(call.directory.update_account(call.sid(ACCOUNT)?, name, status).await?.into())
+}
+
+async fn rotate<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
+    Ok(call.directory.rotate_token(call.sid(ACCOUNT)?).await?.into())
+}

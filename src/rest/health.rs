@@ -1,0 +1,30 @@
+//! Whether the program can answer, for load balancers; asked without credentials.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+
+use super::Api;
+use super::error::{Json, Refusal};
+use crate::directory::DirectoryError;
+use crate::store::Store;
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+pub(super) fn routes<S: Store>(api: &Arc<Api<S>>) -> Router {
+    Router::new().route("/health", get(health::<S>)).with_state(Arc::clone(api))
+}
+
+async fn health<S: Store>(State(api): State<Arc<Api<S>>>) -> Response {
+    match api.directory.store().head().await {
+        Ok(_) => Json(Health { status: "ok" }).into_response(),
+        Err(error) => Refusal::from(DirectoryError::from(error)).into_response(),
+    }
+}

@@ -1,0 +1,239 @@
+//! The OpenAPI document, made of the table of operations and of the types that they answer with.
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::routing::get;
+use serde_json::json;
+use utoipa::openapi::path::{
+    HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem,
+};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
+use utoipa::openapi::schema::{Array, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, Info, OpenApi, OpenApiBuilder, Paths, Ref, RefOr, Required,
+    Response, ResponseBuilder, Schema,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::error::{ErrorAnswer, Json};
+use super::form::{Param, ParamForm};
+use super::routes::{Access, Operation, Verb};
+
+const SECURITY: &str = "basic";
+
+/// The document while operations are added.
+pub(super) struct Document {
+    paths: Paths,
+    schemas: Vec<(String, RefOr<Schema>)>,
+    ids: BTreeSet<String>,
+}
+
+impl Document {
+    pub(super) fn new() -> Self {
+        let mut document = Self { paths: Paths::new(), schemas: Vec::new(), ids: BTreeSet::new() };
+        document.reference::<ErrorAnswer<'static>>();
+        document
+    }
+
+    /// Adds an operation that is answered with an `A`, or with rows of it.
+    pub(super) fn add<A: ToSchema + 'static>(&mut self, path: &str, operation: &Operation) {
+        let status = operation.verb.status().as_u16().to_string();
+        let answer = match operation.verb {
+            Verb::Delete => Response::new("Deleted"),
+            Verb::List(key) => {
+                let row = self.reference::<A>();
+                body("A page", envelope(key, row, operation.has_uris))
+            }
+            Verb::Create | Verb::Fetch | Verb::Update => {
+                let resource = self.reference::<A>();
+                body("The resource", resource)
+            }
+        };
+        let error = Ref::from_schema_name(ErrorAnswer::name());
+        let tag = operation.kind.as_str();
+        let mut described = OperationBuilder::new()
+            .tag(tag)
+            .operation_id(Some(self.id(path, operation.verb)))
+            .summary(Some(summary(operation)))
+            .response(status, answer)
+            .response("default", body("A refusal", error.into()))
+            .security(SecurityRequirement::new::<_, [&str; 0], &str>(SECURITY, []));
+        for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+            described = described.parameter(place(name));
+        }
+        let method = match operation.verb {
+            Verb::Fetch | Verb::List(_) => {
+                for param in operation.params {
+                    described = described.parameter(query(param));
+                }
+                HttpMethod::Get
+            }
+            Verb::Create | Verb::Update => {
+                described = described.request_body(Some(form(operation.params)));
+                HttpMethod::Post
+            }
+            Verb::Delete => HttpMethod::Delete,
+        };
+        let item = PathItem::new(method, described);
+        match self.paths.paths.get_mut(path) {
+            Some(known) => known.merge_operations(item),
+            None => drop(self.paths.paths.insert(path.to_owned(), item)),
+        }
+    }
+
+    pub(super) fn finish(self) -> OpenApi {
+        let mut components = Components::new();
+        components.schemas.extend(self.schemas);
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Basic));
+        components.add_security_scheme(SECURITY, scheme);
+        OpenApiBuilder::new()
+            .info(Info::new("sip-authz", env!("CARGO_PKG_VERSION")))
+            .paths(self.paths)
+            .components(Some(components))
+            .build()
+    }
+
+    /// A reference to a type's schema, which is added if it is new.
+    fn reference<A: ToSchema + 'static>(&mut self) -> RefOr<Schema> {
+        let name = A::name().into_owned();
+        if self.schemas.iter().all(|(known, _)| *known != name) {
+            self.schemas.push((name.clone(), <A as PartialSchema>::schema()));
+            A::schemas(&mut self.schemas);
+        }
+        Ref::from_schema_name(name).into()
+    }
+
+    /// A name for an operation that no other has.
+    fn id(&mut self, path: &str, verb: Verb) -> String {
+        let verb = match verb {
+            Verb::Create => "create",
+            Verb::Fetch => "fetch",
+            Verb::List(_) => "list",
+            Verb::Update => "update",
+            Verb::Delete => "delete",
+        };
+        let fixed = path.split('/').filter(|part| !part.is_empty() && !part.starts_with('{'));
+        let words: String = fixed.skip(1).map(|part| part.trim_end_matches(".json")).collect();
+        let mut id = format!("{verb}{words}");
+        if path.ends_with("}.json") || path.ends_with('}') {
+            id.push_str("Instance");
+        }
+        while !self.ids.insert(id.clone()) {
+            id.push('_');
+        }
+        id
+    }
+}
+
+/// Serves the document.
+pub(super) fn routes(document: OpenApi) -> Router {
+    let document = json!(document);
+    Router::new().route("/openapi.json", get(async move || Json(document)))
+}
+
+fn summary(operation: &Operation) -> String {
+    let does = match operation.verb {
+        Verb::Create => "Create",
+        Verb::Fetch => "Fetch",
+        Verb::List(_) => "List",
+        Verb::Update => "Update",
+        Verb::Delete => "Delete",
+    };
+    let who = if operation.access == Access::Admin { " (admin)" } else { "" };
+    format!("{does}: {}{who}", operation.kind)
+}
+
+fn body(what: &str, schema: RefOr<Schema>) -> Response {
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new().description(what).content("application/json", content).build()
+}
+
+fn place(name: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(typed(Type::String)))
+        .build()
+}
+
+fn query(param: &Param) -> Parameter {
+    ParameterBuilder::new()
+        .name(param.name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .schema(Some(value(param)))
+        .build()
+}
+
+fn form(params: &[Param]) -> RequestBody {
+    let mut object = ObjectBuilder::new();
+    for param in params {
+        let one = value(param);
+        let schema = if param.repeated { RefOr::T(Schema::Array(Array::new(one))) } else { one };
+        object = object.property(param.name, schema);
+        if param.required {
+            object = object.required(param.name);
+        }
+    }
+    let content = ContentBuilder::new().schema(Some(object.build())).build();
+    RequestBodyBuilder::new().content("application/x-www-form-urlencoded", content).build()
+}
+
+fn value(param: &Param) -> RefOr<Schema> {
+    match param.form {
+        ParamForm::Text => typed(Type::String),
+        ParamForm::Boolean => typed(Type::Boolean),
+        ParamForm::Integer => typed(Type::Integer),
+        ParamForm::Secret => {
+            let secret = ObjectBuilder::new().schema_type(Type::String).write_only(Some(true));
+            RefOr::T(Schema::Object(secret.build()))
+        }
+    }
+}
+
+fn typed(kind: Type) -> RefOr<Schema> {
+    RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(kind).build()))
+}
+
+fn nullable_text() -> RefOr<Schema> {
+    let kind = SchemaType::from_iter([Type::String, Type::Null]);
+    RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(kind).build()))
+}
+
+/// A page: the rows, and where it and its neighbours are.
+fn envelope(key: &'static str, row: RefOr<Schema>, has_uris: bool) -> RefOr<Schema> {
+    let links = if has_uris {
+        ["first_page_uri", "next_page_uri", "previous_page_uri", "uri"]
+    } else {
+        ["first_page_url", "next_page_url", "previous_page_url", "url"]
+    };
+    let mut about = ObjectBuilder::new();
+    for link in links {
+        let schema = if link.contains("next") || link.contains("previous") {
+            nullable_text()
+        } else {
+            typed(Type::String)
+        };
+        about = about.property(link, schema).required(link);
+    }
+    let numbers: &[&str] =
+        if has_uris { &["end", "page", "page_size", "start"] } else { &["page", "page_size"] };
+    for number in numbers {
+        about = about.property(*number, typed(Type::Integer)).required(*number);
+    }
+    let rows = RefOr::T(Schema::Array(Array::new(row)));
+    let whole = if has_uris {
+        about.property(key, rows).required(key)
+    } else {
+        let meta = about.property("key", typed(Type::String)).required("key").build();
+        ObjectBuilder::new()
+            .property(key, rows)
+            .required(key)
+            .property("meta", meta)
+            .required("meta")
+    };
+    RefOr::T(Schema::Object(whole.build()))
+}

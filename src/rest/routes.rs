@@ -1,0 +1,230 @@
+//! The table of operations. What is registered here is routed and documented, and nothing else is.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+
+use super::Api;
+use super::call::Call;
+use super::error::{Json, Refusal};
+use super::form::Param;
+use super::openapi::Document;
+use super::page::{PARAMS, Rows};
+use crate::directory::Kind;
+use crate::store::Store;
+
+/// What an operation does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Create,
+    Fetch,
+    /// With the key that the rows stand under.
+    List(&'static str),
+    Update,
+    Delete,
+}
+
+impl Verb {
+    fn filter(self) -> MethodFilter {
+        match self {
+            Self::Fetch | Self::List(_) => MethodFilter::GET,
+            Self::Create | Self::Update => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
+        }
+    }
+
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Create => StatusCode::CREATED,
+            Self::Fetch | Self::List(_) | Self::Update => StatusCode::OK,
+            Self::Delete => StatusCode::NO_CONTENT,
+        }
+    }
+}
+
+/// Who may call an operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The account, and the admin for it.
+    Account,
+    /// The admin alone.
+    Admin,
+}
+
+/// One method of one path.
+#[derive(Clone, Copy)]
+pub(super) struct Operation {
+    pub(super) verb: Verb,
+    pub(super) kind: Kind,
+    pub(super) access: Access,
+    pub(super) params: &'static [Param],
+    /// Whether the last place in the path ends in `.json`.
+    pub(super) suffixed: bool,
+    /// Whether links are relative to the host (2010-04-01), not absolute.
+    pub(super) has_uris: bool,
+}
+
+/// All operations.
+pub(super) struct Routes<S: Store> {
+    router: Router<Arc<Api<S>>>,
+    document: Document,
+}
+
+impl<S: Store> Routes<S> {
+    pub(super) fn new() -> Self {
+        Self { router: Router::new(), document: Document::new() }
+    }
+
+    /// The operations of a path on resources of a kind. Places stand in braces.
+    pub(super) fn at(&mut self, path: impl Into<String>, kind: Kind) -> At<'_, S> {
+        At { routes: self, path: path.into(), kind, access: Access::Account }
+    }
+
+    /// What answers, and what describes it.
+    pub(super) fn finish(self, api: &Arc<Api<S>>) -> (Router, OpenApi) {
+        (self.router.with_state(Arc::clone(api)), self.document.finish())
+    }
+}
+
+/// The operations of a path.
+pub(super) struct At<'r, S: Store> {
+    routes: &'r mut Routes<S>,
+    path: String,
+    kind: Kind,
+    access: Access,
+}
+
+impl<S: Store> At<'_, S> {
+    /// What follows is for the admin alone.
+    pub(super) fn admin(self) -> Self {
+        Self { access: Access::Admin, ..self }
+    }
+
+    pub(super) fn create<A: Serialize + ToSchema + 'static, F, Fut>(
+        self,
+        params: &'static [Param],
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, Refusal>> + Send,
+    {
+        self.one(Verb::Create, params, handler)
+    }
+
+    pub(super) fn fetch<A: Serialize + ToSchema + 'static, F, Fut>(self, handler: F) -> Self
+    where
+        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, Refusal>> + Send,
+    {
+        self.one(Verb::Fetch, &[], handler)
+    }
+
+    pub(super) fn update<A: Serialize + ToSchema + 'static, F, Fut>(
+        self,
+        params: &'static [Param],
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, Refusal>> + Send,
+    {
+        self.one(Verb::Update, params, handler)
+    }
+
+    pub(super) fn delete<F, Fut>(self, handler: F) -> Self
+    where
+        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Refusal>> + Send,
+    {
+        let operation = self.operation(Verb::Delete, &[]);
+        self.routes.document.add::<()>(&self.path, &operation);
+        self.route(operation, move |call| {
+            let done = handler(call);
+            async move { Ok(done.await?.into_response()) }
+        })
+    }
+
+    /// A listing whose rows stand under `key`.
+    pub(super) fn list<A: Serialize + ToSchema + 'static, F, Fut>(
+        self,
+        key: &'static str,
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Rows<A>, Refusal>> + Send,
+    {
+        let operation = self.operation(Verb::List(key), PARAMS);
+        self.routes.document.add::<A>(&self.path, &operation);
+        let with_uris = operation.has_uris;
+        self.route(operation, move |call| {
+            let (links, rows) = (call.links.clone(), handler(call));
+            async move {
+                let rows = rows.await?;
+                let envelope = if with_uris {
+                    rows.with_uris(key, &links)
+                } else {
+                    rows.with_meta(key, &links)
+                };
+                Ok((StatusCode::OK, Json(envelope)).into_response())
+            }
+        })
+    }
+
+    /// An operation that is answered with one resource.
+    fn one<A: Serialize + ToSchema + 'static, F, Fut>(
+        self,
+        verb: Verb,
+        params: &'static [Param],
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<A, Refusal>> + Send,
+    {
+        let operation = self.operation(verb, params);
+        self.routes.document.add::<A>(&self.path, &operation);
+        self.route(operation, move |call| {
+            let answer = handler(call);
+            async move { Ok((verb.status(), Json(answer.await?)).into_response()) }
+        })
+    }
+
+    fn operation(&self, verb: Verb, params: &'static [Param]) -> Operation {
+        Operation {
+            verb,
+            kind: self.kind,
+            access: self.access,
+            params,
+            suffixed: self.path.ends_with("}.json"),
+            has_uris: self.path.starts_with("/2010"),
+        }
+    }
+
+    fn route<F, Fut>(self, operation: Operation, handler: F) -> Self
+    where
+        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response, Refusal>> + Send,
+    {
+        let endpoint = async move |State(api): State<Arc<Api<S>>>, request: Request| {
+            let call = Call::read(&api, &operation, request).await?;
+            handler(call).await
+        };
+        // a place is a whole segment for the router; the suffix is taken off in `Call`
+        let path = match self.path.strip_suffix("}.json") {
+            Some(path) => format!("{path}}}"),
+            None => self.path.clone(),
+        };
+        let router = std::mem::take(&mut self.routes.router);
+        self.routes.router = router.route(&path, on(operation.verb.filter(), endpoint));
+        self
+    }
+}

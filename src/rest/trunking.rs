@@ -1,0 +1,314 @@
+//! `/v1/Trunks`: trunks and the lists associated with them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::auth_type::auth_types;
+use super::call::Call;
+use super::dates::iso8601;
+use super::error::Refusal;
+use super::form::{CallbackChange, Form, Param, domain_name};
+use super::links::Links;
+use super::mapped::{self, Lists, Shown};
+use super::page::Rows;
+use super::routes::Routes;
+use crate::directory::Kind;
+use crate::model::{DomainName, HttpMethod, Key, Target, TransferCallerId, TransferMode, Trunk};
+use crate::sid::{AccountSid, RoleSid, TrunkSid};
+use crate::store::Store;
+
+const TRUNK: &str = "TrunkSid";
+
+const PARAMS: &[Param] = &[
+    Param::text("FriendlyName"),
+    Param::text("DomainName"),
+    Param::text("DisasterRecoveryUrl"),
+    Param::text("DisasterRecoveryMethod"),
+    Param::text("TransferMode"),
+    Param::flag("Secure"),
+    Param::flag("CnamLookupEnabled"),
+    Param::text("TransferCallerId"),
+];
+
+/// Which of a trunk's lists a path shows.
+#[derive(Clone, Copy)]
+struct Part {
+    path: &'static str,
+    key: &'static str,
+    lists: fn(Target) -> Lists,
+    params: &'static [Param],
+}
+
+const PARTS: [Part; 2] = [
+    Part {
+        path: "CredentialLists",
+        key: "credential_lists",
+        lists: Lists::Credentials,
+        params: mapped::CALL_CREDENTIALS,
+    },
+    Part {
+        path: "IpAccessControlLists",
+        key: "ip_access_control_lists",
+        lists: Lists::Addresses,
+        params: mapped::ADDRESSES,
+    },
+];
+
+pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
+    routes.at("/v1/Trunks", Kind::Trunk).list("trunks", list::<S>).create(PARAMS, create::<S>);
+    routes
+        .at(format!("/v1/Trunks/{{{TRUNK}}}"), Kind::Trunk)
+        .fetch(fetch::<S>)
+        .update(PARAMS, update::<S>)
+        .delete(delete::<S>);
+    for part in PARTS {
+        let path = format!("/v1/Trunks/{{{TRUNK}}}/{}", part.path);
+        routes
+            .at(path.clone(), Kind::TrunkMapping)
+            .list(part.key, move |call| list_associations(call, part))
+            .create(part.params, move |call| create_association(call, part));
+        routes
+            .at(format!("{path}/{{{}}}", mapped::SID), Kind::TrunkMapping)
+            .fetch(move |call| fetch_association(call, part))
+            .delete(move |call| delete_association(call, part));
+    }
+    super::policy::trunk_routes(routes);
+}
+
+/// A trunk.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trunk)]
+struct TrunkAnswer {
+    #[schema(value_type = String)]
+    account_sid: AccountSid,
+    /// Empty, `IP_ACL`, `CREDENTIAL_LIST` or `CREDENTIAL_LIST,IP_ACL`.
+    auth_type: String,
+    auth_type_set: Vec<&'static str>,
+    cnam_lookup_enabled: bool,
+    date_created: Option<String>,
+    date_updated: Option<String>,
+    #[schema(value_type = Option<String>)]
+    disaster_recovery_method: Option<HttpMethod>,
+    disaster_recovery_url: Option<String>,
+    domain_name: Option<String>,
+    friendly_name: String,
+    #[schema(inline)]
+    links: TrunkLinks,
+    #[schema(inline)]
+    recording: Recording,
+    secure: bool,
+    #[schema(value_type = String)]
+    sid: TrunkSid,
+    /// Always false: media is not this program's affair.
+    symmetric_rtp_enabled: bool,
+    #[schema(value_type = String)]
+    transfer_caller_id: TransferCallerId,
+    #[schema(value_type = String)]
+    transfer_mode: TransferMode,
+    url: String,
+}
+
+/// Where a trunk's subresources are; there is nothing behind the first and the last.
+#[derive(Serialize, ToSchema)]
+struct TrunkLinks {
+    origination_urls: String,
+    credential_lists: String,
+    ip_access_control_lists: String,
+    phone_numbers: String,
+}
+
+/// Calls are not recorded.
+#[derive(Serialize, ToSchema)]
+struct Recording {
+    mode: &'static str,
+    trim: &'static str,
+}
+
+/// A list associated with a trunk.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TrunkAssociation)]
+struct AssociationAnswer {
+    #[schema(value_type = String)]
+    account_sid: AccountSid,
+    date_created: Option<String>,
+    date_updated: Option<String>,
+    /// The list's.
+    friendly_name: String,
+    /// Only of an association that carries a role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    role_sid: Option<RoleSid>,
+    /// The list's.
+    sid: String,
+    #[schema(value_type = String)]
+    trunk_sid: TrunkSid,
+    url: String,
+}
+
+/// What a form says of a trunk; what it does not say stays.
+struct TrunkChange {
+    friendly_name: Option<String>,
+    name: Option<Option<DomainName>>,
+    disaster_recovery: CallbackChange,
+    transfer_mode: Option<TransferMode>,
+    transfer_caller_id: Option<TransferCallerId>,
+    secure: Option<bool>,
+    cnam_lookup_enabled: Option<bool>,
+}
+
+impl TrunkChange {
+    fn read(form: &Form) -> Result<Self, Refusal> {
+        Ok(Self {
+            friendly_name: form.text("FriendlyName").map(str::to_owned),
+            name: match form.text("DomainName") {
+                None => None,
+                Some("") => Some(None),
+                Some(name) => Some(Some(domain_name(Kind::Trunk, name)?)),
+            },
+            disaster_recovery: CallbackChange::read(
+                form,
+                "DisasterRecoveryUrl",
+                "DisasterRecoveryMethod",
+            )?,
+            transfer_mode: form.choice("TransferMode")?,
+            transfer_caller_id: form.choice("TransferCallerId")?,
+            secure: form.flag("Secure")?,
+            cnam_lookup_enabled: form.flag("CnamLookupEnabled")?,
+        })
+    }
+
+    fn apply(&self, trunk: &mut Trunk) {
+        if let Some(name) = &self.friendly_name {
+            trunk.friendly_name.clone_from(name);
+        }
+        if let Some(name) = &self.name {
+            trunk.name.clone_from(name);
+        }
+        trunk.secure = self.secure.unwrap_or(trunk.secure);
+        let settings = &mut trunk.settings;
+        self.disaster_recovery.apply(&mut settings.disaster_recovery);
+        settings.transfer_mode = self.transfer_mode.unwrap_or(settings.transfer_mode);
+        settings.transfer_caller_id =
+            self.transfer_caller_id.unwrap_or(settings.transfer_caller_id);
+        settings.cnam_lookup_enabled =
+            self.cnam_lookup_enabled.unwrap_or(settings.cnam_lookup_enabled);
+    }
+}
+
+async fn list<S: Store>(call: Call<S>) -> Result<Rows<TrunkAnswer>, Refusal> {
+    let account = call.account()?;
+    let key = |sid| Key::Target(TrunkSid::from_bytes(sid).into());
+    let rows = call.page()?.rows(key, |page| call.directory.trunks(account, page)).await?;
+    rows.try_map(|trunk| answer(&call, trunk)).await
+}
+
+async fn create<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
+    let change = TrunkChange::read(&call.form)?;
+    let fill = |trunk: &mut Trunk| change.apply(trunk);
+    let trunk = call.directory.create_trunk(call.account()?, fill).await?;
+    answer(&call, trunk).await
+}
+
+async fn fetch<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
+    let trunk = call.directory.trunk(call.account()?, call.sid(TRUNK)?).await?;
+    answer(&call, trunk).await
+}
+
+async fn update<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
+    let (account, sid) = (call.account()?, call.sid(TRUNK)?);
+    let change = TrunkChange::read(&call.form)?;
+    let apply = |trunk: &mut Trunk| {
+        change.apply(trunk);
+        Ok(())
+    };
+    let trunk = call.directory.update_trunk(account, sid, apply).await?;
+    answer(&call, trunk).await
+}
+
+async fn delete<S: Store>(call: Call<S>) -> Result<(), Refusal> {
+    Ok(call.directory.delete_trunk(call.account()?, call.sid(TRUNK)?).await?)
+}
+
+async fn answer<S: Store>(call: &Call<S>, trunk: Trunk) -> Result<TrunkAnswer, Refusal> {
+    let Trunk { sid, account, name, friendly_name, secure, settings, dates } = trunk;
+    let auth_types = auth_types(&call.directory, account, sid.into()).await?;
+    let url = call.links.absolute(&format!("/v1/Trunks/{sid}"));
+    Ok(TrunkAnswer {
+        account_sid: account,
+        auth_type: auth_types.join(","),
+        auth_type_set: auth_types,
+        cnam_lookup_enabled: settings.cnam_lookup_enabled,
+        date_created: iso8601(dates.created),
+        date_updated: iso8601(dates.updated),
+        disaster_recovery_method: settings.disaster_recovery.method,
+        disaster_recovery_url: settings.disaster_recovery.url,
+        domain_name: name.map(|name| name.as_str().to_owned()),
+        friendly_name,
+        links: TrunkLinks {
+            origination_urls: format!("{url}/OriginationUrls"),
+            credential_lists: format!("{url}/CredentialLists"),
+            ip_access_control_lists: format!("{url}/IpAccessControlLists"),
+            phone_numbers: format!("{url}/PhoneNumbers"),
+        },
+        recording: Recording { mode: "do-not-record", trim: "do-not-trim" },
+        secure,
+        sid,
+        symmetric_rtp_enabled: false,
+        transfer_caller_id: settings.transfer_caller_id,
+        transfer_mode: settings.transfer_mode,
+        url,
+    })
+}
+
+impl AssociationAnswer {
+    fn new(
+        links: &Links,
+        part: Part,
+        account_sid: AccountSid,
+        trunk_sid: TrunkSid,
+        shown: Shown,
+    ) -> Self {
+        let Shown { record, friendly_name, sid } = shown;
+        Self {
+            account_sid,
+            date_created: iso8601(record.dates.created),
+            date_updated: iso8601(record.dates.updated),
+            friendly_name,
+            role_sid: record.role,
+            url: links.absolute(&format!("/v1/Trunks/{trunk_sid}/{}/{sid}", part.path)),
+            sid,
+            trunk_sid,
+        }
+    }
+}
+
+async fn list_associations<S: Store>(
+    call: Call<S>,
+    part: Part,
+) -> Result<Rows<AssociationAnswer>, Refusal> {
+    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
+    let rows = mapped::list(&call, (part.lists)(Target::Trunk(trunk))).await?;
+    Ok(rows.map(|shown| AssociationAnswer::new(&call.links, part, account, trunk, shown)))
+}
+
+async fn create_association<S: Store>(
+    call: Call<S>,
+    part: Part,
+) -> Result<AssociationAnswer, Refusal> {
+    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
+    let shown = mapped::create(&call, (part.lists)(Target::Trunk(trunk))).await?;
+    Ok(AssociationAnswer::new(&call.links, part, account, trunk, shown))
+}
+
+async fn fetch_association<S: Store>(
+    call: Call<S>,
+    part: Part,
+) -> Result<AssociationAnswer, Refusal> {
+    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
+    let shown = mapped::fetch(&call, (part.lists)(Target::Trunk(trunk))).await?;
+    Ok(AssociationAnswer::new(&call.links, part, account, trunk, shown))
+}
+
+async fn delete_association<S: Store>(call: Call<S>, part: Part) -> Result<(), Refusal> {
+    mapped::delete(&call, (part.lists)(Target::Trunk(call.sid(TRUNK)?))).await
+}
