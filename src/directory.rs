@@ -247,11 +247,15 @@ impl<S: Store> Attempts<'_, S> {
         if commit.is_empty() {
             return Ok(true);
         }
-        check::check(&self.directory.store, self.directory.settings.vocabulary, &commit).await?;
-        match self.directory.store.commit(attempt.head, commit).await? {
+        let Directory { store, settings, applied, .. } = self.directory;
+        if let Err(error) = check::check(store, settings.vocabulary, &commit).await {
+            // where another commit came in between, what was read may belong to no one head
+            return if store.head().await? == attempt.head { Err(error) } else { Ok(false) };
+        }
+        match store.commit(attempt.head, commit).await? {
             Outcome::Conflict => Ok(false),
             Outcome::Committed(number) => {
-                if let Some(applied) = &self.directory.applied {
+                if let Some(applied) = applied {
                     applied.wait(number).await;
                 }
                 Ok(true)

@@ -1,0 +1,298 @@
+//! Commits on their way to decisions: what was answered is in force, and whatever is wrong with a
+//! feed stops the follower and leaves the last good snapshot.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/site.rs"]
+mod site;
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sip_authz::directory::{CredentialChange, Directory, Secret};
+use sip_authz::model::rules::RuleError;
+use sip_authz::model::{
+    Account, AccountStatus, Commit, Domain, Key, Mapping, Password, Record, Vocabulary,
+};
+use sip_authz::store::{MemoryStore, Outcome, Store, StoreError};
+use sip_authz::{AccountSid, ApplyError, DomainSid, Follower, FollowerError};
+use site::{Probe, Scripted, Site, authorizer, settings};
+use support::{HOST, INSIDE, PASSWORD};
+
+fn account(n: u8) -> AccountSid {
+    AccountSid::from_bytes([n; 16])
+}
+
+fn domain(n: u8) -> DomainSid {
+    DomainSid::from_bytes([n; 16])
+}
+
+fn puts(records: impl IntoIterator<Item = Record>) -> Commit {
+    let mut commit = Commit::new();
+    for record in records {
+        commit.put(record);
+    }
+    commit
+}
+
+fn documented() -> &'static Vocabulary {
+    Vocabulary::documented()
+}
+
+fn password(text: &str) -> Secret {
+    Secret::Password(Password::new(text.to_owned()))
+}
+
+async fn put(store: &impl Store, records: impl IntoIterator<Item = Record>) -> u64 {
+    let head = store.head().await.unwrap();
+    match store.commit(head, puts(records)).await.unwrap() {
+        Outcome::Committed(number) => number,
+        Outcome::Conflict => panic!("nobody else writes"),
+    }
+}
+
+async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
+}
+
+/// Whatever a command was answered, the next call goes by it: 1,000 times each, with the follower on
+/// other threads, and other accounts changing at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_next_call_sees_what_was_answered() {
+    let site = Arc::new(Site::on(Probe::new(MemoryStore::new()), settings()).await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let noise: Vec<_> = (0..2)
+        .map(|_| {
+            let (site, stop) = (Arc::clone(&site), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let owner = site.directory.create_account("noise").await.unwrap().account.sid;
+                while !stop.load(Ordering::Relaxed) {
+                    let name = "noise.example.com".parse().unwrap();
+                    if let Ok(domain) = site.directory.create_domain(owner, name, |_| ()).await {
+                        site.directory.delete_domain(owner, domain.sid).await.unwrap();
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+
+    let directory = &site.directory;
+    let owner = directory.create_account("test").await.unwrap().account.sid;
+    let domain = directory.create_domain(owner, HOST.parse().unwrap(), |_| ()).await.unwrap().sid;
+    let list = directory.create_credential_list(owner, "users", None).await.unwrap().sid;
+    let mapping = Mapping::CredentialList(domain.into(), list);
+    let call = |password: &str| site.call_as(HOST, "alice", password).status();
+    for nth in 0..1_000 {
+        assert_eq!(call(PASSWORD), 403, "{nth}: nothing is mapped");
+        directory.map(owner, mapping, None).await.unwrap();
+        // nobody is in the list, and nobody who is not counts as a guess for long
+        let alice = directory
+            .create_credential(
+                owner,
+                list,
+                "alice".parse().unwrap(),
+                password(PASSWORD),
+                false,
+                None,
+            )
+            .await
+            .unwrap()
+            .sid;
+        assert_eq!(call(PASSWORD), 200, "{nth}: a user that was just made");
+        if nth % 4 == 0 {
+            let change = CredentialChange { disabled: Some(true), ..Default::default() };
+            directory.update_credential(owner, list, alice, change).await.unwrap();
+            assert_eq!(site.call(HOST, INSIDE).status(), 407);
+            directory.update_account(owner, None, Some(AccountStatus::Suspended)).await.unwrap();
+            assert_eq!(call(PASSWORD), 603, "{nth}: suspended");
+            directory.update_account(owner, None, Some(AccountStatus::Active)).await.unwrap();
+            let change = CredentialChange {
+                secret: Some(password("Another-Horse-8")),
+                disabled: Some(false),
+                ..Default::default()
+            };
+            directory.update_credential(owner, list, alice, change).await.unwrap();
+            assert_eq!(call("Another-Horse-8"), 200, "{nth}: a password that was just set");
+        }
+        directory.unmap(owner, mapping).await.unwrap();
+        directory.delete_credential(owner, list, alice).await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    for task in noise {
+        task.await.unwrap();
+    }
+    let head = directory.store().head().await.unwrap();
+    assert_eq!((site.applied.number(), site.authorizer.snapshot().number()), (head, head));
+}
+
+#[tokio::test]
+async fn two_processes_follow_one_store() {
+    let store = MemoryStore::new();
+    let [one, two] =
+        [Site::on(store.clone(), settings()).await, Site::on(store.clone(), settings()).await];
+    let owner = one.directory.create_account("test").await.unwrap().account.sid;
+    let domain =
+        two.directory.create_domain(owner, HOST.parse().unwrap(), |_| ()).await.unwrap().sid;
+    let offices = one.directory.create_ip_access_control_list(owner, "").await.unwrap().sid;
+    let prefix = "192.0.2.0/24".parse().unwrap();
+    two.directory.create_ip_address(owner, offices, "", prefix, false).await.unwrap();
+    let mapping = Mapping::IpAccessControlList(domain.into(), offices);
+    one.directory.map(owner, mapping, None).await.unwrap();
+    // at once where it was asked for, and elsewhere as soon as it is applied
+    assert!(one.call(HOST, INSIDE).is_accept());
+    within(two.applied.wait(store.head().await.unwrap())).await;
+    assert!(two.call(HOST, INSIDE).is_accept());
+    // one that comes later begins at the head
+    let three = Site::on(store.clone(), settings()).await;
+    assert_eq!(three.applied.number(), 5);
+    assert!(three.call(HOST, INSIDE).is_accept());
+    two.directory.unmap(owner, mapping).await.unwrap();
+    within(three.applied.wait(6)).await;
+    assert_eq!(three.call(HOST, INSIDE).status(), 403);
+}
+
+#[tokio::test]
+async fn many_wait_for_different_commits() {
+    let store = MemoryStore::new();
+    let site = Site::on(store.clone(), settings()).await;
+    within(site.applied.wait(0)).await;
+    let waiting: Vec<_> = (0..60_u64)
+        .map(|number| {
+            let (applied, authorizer) = (site.applied.clone(), Arc::clone(&site.authorizer));
+            tokio::spawn(async move {
+                applied.wait(number).await;
+                assert!(authorizer.snapshot().number() >= number);
+                assert!(applied.number() >= number);
+            })
+        })
+        .collect();
+    // one who gives up hinders nobody
+    let short = Duration::from_millis(5);
+    assert!(tokio::time::timeout(short, site.applied.wait(60)).await.is_err());
+    for n in 0..60 {
+        put(&store, [Account::new(account(n)).into()]).await;
+    }
+    for task in waiting {
+        within(task).await.unwrap();
+    }
+    within(site.applied.wait(60)).await;
+}
+
+/// A site whose store held two commits, with domain 1, when its follower loaded it, and then gives
+/// these instead of what comes.
+async fn scripted(
+    script: impl IntoIterator<Item = Result<(u64, Commit), StoreError>>,
+) -> Site<Scripted> {
+    let store = Scripted::new(script);
+    put(&store, [Account::new(account(1)).into()]).await;
+    let name = HOST.parse().unwrap();
+    put(&store, [Domain::new(domain(1), account(1), name).into()]).await;
+    Site::on(store, settings()).await
+}
+
+/// The error that stops the site's follower, after which it stands where it was loaded or at
+/// `number`.
+async fn stopped(mut site: Site<Scripted>, number: u64) -> FollowerError {
+    let error = within(&mut site.follower).await.unwrap();
+    assert_eq!(site.applied.number(), number);
+    assert_eq!(site.authorizer.snapshot().number(), number);
+    // domain 1 has nothing mapped to it, and no other is known
+    assert_eq!(site.call(HOST, INSIDE).status(), 403);
+    assert_eq!(site.call("second.example.com", INSIDE).status(), 404);
+    within(site.applied.wait(number)).await;
+    error
+}
+
+fn second(n: u8, host: &str) -> Commit {
+    puts([Domain::new(domain(n), account(1), host.parse().unwrap()).into()])
+}
+
+#[tokio::test]
+async fn a_feed_that_ends_stops_the_follower() {
+    let lost = StoreError("connection lost".to_owned());
+    let site = scripted([Err(lost.clone())]).await;
+    assert_eq!(stopped(site, 2).await, FollowerError::Store(lost.clone()));
+    // what came before it counts
+    let site = scripted([Ok((3, second(2, "third.example.com"))), Err(lost.clone())]).await;
+    let error = stopped(site, 3).await;
+    assert_eq!(error.to_string(), "the store: connection lost");
+}
+
+#[tokio::test]
+async fn a_commit_out_of_order_stops_the_follower() {
+    for (got, number) in [(4, 2), (2, 2), (1, 2), (0, 2), (u64::MAX, 2)] {
+        let site = scripted([Ok((got, second(2, "second.example.com")))]).await;
+        assert_eq!(stopped(site, number).await, FollowerError::Gap { expected: 3, got });
+    }
+    // the same one twice
+    let third = || Ok((3, second(2, "third.example.com")));
+    let error = stopped(scripted([third(), third()]).await, 3).await;
+    assert_eq!(error.to_string(), "commit 3 came where 4 was due");
+}
+
+#[tokio::test]
+async fn a_commit_that_breaks_a_rule_stops_the_follower() {
+    // the second write of it is wrong, so the first has no effect either
+    let mut commit = second(2, "second.example.com");
+    let key = Key::Mapping(Mapping::CredentialList(
+        domain(1).into(),
+        sip_authz::CredentialListSid::from_bytes([9; 16]),
+    ));
+    commit.delete(key);
+    let error = stopped(scripted([Ok((3, commit))]).await, 2).await;
+    let rule = ApplyError::Rule { key, error: RuleError::Missing(key) };
+    assert_eq!(error, FollowerError::Apply { number: 3, error: rule });
+    assert!(error.to_string().starts_with("commit 3: mapping of CL"), "{error}");
+
+    let taken = stopped(scripted([Ok((3, second(2, HOST)))]).await, 2).await;
+    assert!(taken.to_string().contains("the name `digest.example.com` is taken by"), "{taken}");
+}
+
+#[tokio::test]
+async fn a_follower_that_lags_too_far_behind_loads_afresh() {
+    let store = MemoryStore::new();
+    let snapshot = Follower::load(&store, documented()).await.unwrap();
+    assert_eq!(snapshot.number(), 0);
+    let authorizer = Arc::new(authorizer(snapshot));
+    let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+    put(&store, [Account::new(account(1)).into()]).await;
+    put(&store, [Domain::new(domain(1), account(1), HOST.parse().unwrap()).into()]).await;
+    for n in 0..5_000_u64 {
+        put(&store, [Account::new(AccountSid::from_name(&[&n.to_string()])).into()]).await;
+    }
+    let error = within(follower.run()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the store: commit 1 is no longer kept");
+    assert_eq!(authorizer.snapshot().number(), 0);
+
+    // what a program then does: the same authorizer, with its memory of nonces, goes on
+    authorizer.replace(Follower::load(&store, documented()).await.unwrap());
+    let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+    let applied = follower.applied();
+    assert_eq!(applied.number(), 5_002);
+    let running = tokio::spawn(follower.run());
+    let number = put(&store, [Account::new(account(2)).into()]).await;
+    within(applied.wait(number)).await;
+    assert_eq!(authorizer.snapshot().number(), 5_003);
+    running.abort();
+}
+
+#[tokio::test]
+async fn records_that_break_a_rule_are_not_loaded() {
+    let store = MemoryStore::new();
+    put(&store, [Account::new(account(1)).into()]).await;
+    put(&store, [Domain::new(domain(1), account(7), HOST.parse().unwrap()).into()]).await;
+    let error = Follower::load(&store, documented()).await.unwrap_err();
+    assert!(matches!(error, FollowerError::Apply { number: 2, .. }), "{error:?}");
+    let message = format!("commit 2: domain {0}: there is no account {1}", domain(1), account(7));
+    assert_eq!(error.to_string(), message);
+}
+
+/// Without an authorizer in the process, commands are answered once they are committed.
+#[tokio::test]
+async fn a_directory_alone_waits_for_nobody() {
+    let directory = Directory::new(MemoryStore::new(), settings(), None);
+    let made = within(directory.create_account("alone")).await.unwrap();
+    assert_eq!(directory.account(made.account.sid).await.unwrap(), made.account);
+}

@@ -1,0 +1,57 @@
+//! The store in memory does what every store must, and tells feeds that lag too far behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/full_records.rs"]
+mod full_records;
+#[path = "support/store_conformance.rs"]
+mod store_conformance;
+
+use sip_authz::model::{Account, Commit, Vocabulary};
+use sip_authz::store::{Feed, MemoryStore, Outcome, Store, StoreError};
+use sip_authz::{AccountSid, Snapshot};
+use store_conformance::conforms;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn it_conforms_on_several_threads() {
+    conforms(async || MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn it_conforms_on_one_thread() {
+    conforms(async || MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn clones_are_one_store() {
+    let store = MemoryStore::new();
+    let clone = store.clone();
+    let mut commit = Commit::new();
+    commit.put(Account::new(AccountSid::from_name(&["a"])).into());
+    assert_eq!(clone.commit(0, commit).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(store.load().await.unwrap(), clone.load().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_feed_that_lags_too_far_behind_is_told() {
+    let store = MemoryStore::new();
+    let mut first = store.follow(0).await.unwrap();
+    let mut second = store.follow(1).await.unwrap();
+    for head in 0..4_097 {
+        let mut commit = Commit::new();
+        commit.put(Account::new(AccountSid::from_name(&["a"])).into());
+        assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
+    }
+    let gone = StoreError("commit 1 is no longer kept".to_owned());
+    assert_eq!(first.next().await.unwrap_err(), gone);
+    assert_eq!(gone.to_string(), "the store: commit 1 is no longer kept");
+    assert_eq!(second.next().await.unwrap().number, 2);
+}
+
+/// The records that stores are tried with are records that there can be.
+#[test]
+fn the_full_records_keep_the_rules() {
+    let vocabulary = Vocabulary::with(["callInternational"]).unwrap();
+    let builder = Snapshot::builder().vocabulary(vocabulary);
+    let records = full_records::full_records().into_iter();
+    records.fold(builder, |builder, record| builder.record(record)).build().unwrap();
+}

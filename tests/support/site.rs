@@ -1,0 +1,372 @@
+//! A directory at work: a store that counts, yields and can be told to fail, an authorizer kept at
+//! its head by a follower, and calls decided by it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use sip_authz::directory::{Directory, Settings};
+use sip_authz::model::{Commit, Key, Record};
+use sip_authz::store::{
+    Collection, Feed, Loaded, Lookup, MemoryFeed, MemoryStore, Numbered, Outcome, Store, StoreError,
+};
+use sip_authz::{
+    Applied, Authorizer, Capacity, Decision, Follower, FollowerError, Invite, Snapshot, Transport,
+};
+use tokio::task::JoinHandle;
+
+use crate::support::{Header, REALM, Request};
+
+thread_local! {
+    static NOW_MS: Cell<u64> = const { Cell::new(1_700_000_000_000) };
+}
+
+/// A clock for tests on one thread: each test has its own.
+pub fn now_ms() -> u64 {
+    NOW_MS.get()
+}
+
+/// Sets that clock forth, or back.
+pub fn tick(by_ms: i64) {
+    NOW_MS.set(NOW_MS.get().saturating_add_signed(by_ms));
+}
+
+tokio::task_local! {
+    /// The number of the last commit that this task made through a [`Probe`].
+    pub static COMMITTED: Cell<u64>;
+}
+
+/// A store with an eye on what passes to the one within. Clones share their counts.
+#[derive(Clone)]
+pub struct Probe<S> {
+    pub inner: S,
+    pub counts: Arc<Counts>,
+    /// Lets other tasks run before and after each operation.
+    yields: bool,
+}
+
+#[derive(Default)]
+pub struct Counts {
+    /// Operations that read.
+    pub reads: AtomicU64,
+    /// Records that they gave.
+    pub rows: AtomicU64,
+    pub commits: AtomicU64,
+    pub conflicts: AtomicU64,
+}
+
+impl Counts {
+    pub fn take(&self) -> [u64; 4] {
+        [&self.reads, &self.rows, &self.commits, &self.conflicts]
+            .map(|count| count.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl<S> Probe<S> {
+    pub fn new(inner: S) -> Self {
+        Self { inner, counts: Arc::default(), yields: false }
+    }
+
+    pub fn yielding(inner: S) -> Self {
+        Self { yields: true, ..Self::new(inner) }
+    }
+
+    async fn around<T>(&self, operation: impl Future<Output = T>) -> T {
+        if self.yields {
+            tokio::task::yield_now().await;
+        }
+        let outcome = operation.await;
+        if self.yields {
+            tokio::task::yield_now().await;
+        }
+        outcome
+    }
+
+    fn read(&self, rows: usize) {
+        self.counts.reads.fetch_add(1, Ordering::Relaxed);
+        self.counts.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+}
+
+impl<S: Store> Store for Probe<S> {
+    type Feed = S::Feed;
+
+    async fn head(&self) -> Result<u64, StoreError> {
+        self.around(self.inner.head()).await
+    }
+
+    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
+        let found = self.around(self.inner.get(key)).await?;
+        self.read(usize::from(found.is_some()));
+        Ok(found)
+    }
+
+    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
+        let found = self.around(self.inner.find(lookup)).await?;
+        self.read(usize::from(found.is_some()));
+        Ok(found)
+    }
+
+    async fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let found = self.around(self.inner.range(collection, after, limit)).await?;
+        self.read(found.len());
+        Ok(found)
+    }
+
+    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
+        self.around(self.inner.count(collection)).await
+    }
+
+    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+        let operation = async {
+            let outcome = self.inner.commit(head, commit).await;
+            // told before another task may run
+            match outcome {
+                Ok(Outcome::Committed(number)) => {
+                    self.counts.commits.fetch_add(1, Ordering::Relaxed);
+                    let _ = COMMITTED.try_with(|committed| committed.set(number));
+                }
+                Ok(Outcome::Conflict) => {
+                    self.counts.conflicts.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(_) => {}
+            }
+            outcome
+        };
+        self.around(operation).await
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.around(self.inner.load()).await
+    }
+
+    async fn follow(&self, from: u64) -> Result<Self::Feed, StoreError> {
+        self.inner.follow(from).await
+    }
+
+    async fn pause(&self, _: Duration) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A store in memory whose feed first gives what was scripted, instead of the commits there are.
+#[derive(Clone, Default)]
+pub struct Scripted {
+    pub inner: MemoryStore,
+    script: Arc<Mutex<VecDeque<Result<Numbered, StoreError>>>>,
+}
+
+pub struct ScriptedFeed {
+    script: Arc<Mutex<VecDeque<Result<Numbered, StoreError>>>>,
+    rest: MemoryFeed,
+}
+
+impl Scripted {
+    pub fn new(script: impl IntoIterator<Item = Result<(u64, Commit), StoreError>>) -> Self {
+        let numbered =
+            |(number, commit): (u64, Commit)| Numbered { number, commit: Arc::new(commit) };
+        let script = script.into_iter().map(|entry| entry.map(numbered)).collect();
+        Self { inner: MemoryStore::new(), script: Arc::new(Mutex::new(script)) }
+    }
+}
+
+impl Store for Scripted {
+    type Feed = ScriptedFeed;
+
+    async fn head(&self) -> Result<u64, StoreError> {
+        self.inner.head().await
+    }
+
+    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
+        self.inner.get(key).await
+    }
+
+    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
+        self.inner.find(lookup).await
+    }
+
+    async fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.inner.range(collection, after, limit).await
+    }
+
+    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
+        self.inner.count(collection).await
+    }
+
+    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+        self.inner.commit(head, commit).await
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.inner.load().await
+    }
+
+    async fn follow(&self, from: u64) -> Result<ScriptedFeed, StoreError> {
+        let rest = self.inner.follow(from).await?;
+        Ok(ScriptedFeed { script: Arc::clone(&self.script), rest })
+    }
+}
+
+impl Feed for ScriptedFeed {
+    async fn next(&mut self) -> Result<Numbered, StoreError> {
+        let scripted = self.script.lock().unwrap().pop_front();
+        match scripted {
+            Some(entry) => entry,
+            None => self.rest.next().await,
+        }
+    }
+}
+
+/// A directory, and the authorizer that is kept at its store's head.
+pub struct Site<S: Store> {
+    pub directory: Directory<S>,
+    pub authorizer: Arc<Authorizer>,
+    pub applied: Applied,
+    pub follower: JoinHandle<FollowerError>,
+}
+
+/// The settings of tests: the realm is [`REALM`].
+pub fn settings() -> Settings {
+    Settings::new(REALM.parse().unwrap())
+}
+
+impl Site<Probe<MemoryStore>> {
+    /// A site with a store of its own, which takes its time from [`now_ms`].
+    pub async fn new(settings: Settings) -> Self {
+        let store = Probe::new(MemoryStore::new());
+        Self::with(store, settings, |directory| directory.with_clock(now_ms)).await
+    }
+}
+
+impl<S: Store + Clone> Site<S> {
+    pub async fn on(store: S, settings: Settings) -> Self {
+        Self::with(store, settings, |directory| directory).await
+    }
+
+    async fn with(
+        store: S,
+        settings: Settings,
+        change: impl FnOnce(Directory<S>) -> Directory<S>,
+    ) -> Self {
+        let snapshot = Follower::load(&store, settings.vocabulary).await.unwrap();
+        let authorizer = Arc::new(authorizer(snapshot));
+        let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+        let applied = follower.applied();
+        let follower = tokio::spawn(async move {
+            match follower.run().await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            }
+        });
+        let directory = change(Directory::new(store, settings, Some(applied.clone())));
+        Self { directory, authorizer, applied, follower }
+    }
+
+    pub fn call(&self, host: &str, source: &str) -> Decision {
+        call(&self.authorizer, &Request::to(host), source)
+    }
+
+    pub fn call_as(&self, host: &str, username: &str, password: &str) -> Decision {
+        call_as(&self.authorizer, host, crate::support::INSIDE, username, password)
+    }
+}
+
+impl<S: Store> Drop for Site<S> {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+/// An authorizer with little memory, which is quick to make.
+pub fn authorizer(snapshot: Snapshot) -> Authorizer {
+    let capacity = Capacity { nonces: 8_192, repeats: 64, guesses: 1_024 };
+    Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now())
+}
+
+fn call(authorizer: &Authorizer, request: &Request, source: &str) -> Decision {
+    let bytes = request.bytes();
+    let invite = Invite::from_datagram(&bytes, source.parse().unwrap(), Transport::Tcp).unwrap();
+    authorizer.authorize_now(&invite)
+}
+
+/// What a caller comes to who answers a challenge, where there is one.
+pub fn call_as(
+    authorizer: &Authorizer,
+    host: &str,
+    source: &str,
+    username: &str,
+    password: &str,
+) -> Decision {
+    let request = Request::to(host);
+    match call(authorizer, &request, source) {
+        Decision::Challenge(challenge) => {
+            let header = Header::answer(&challenge.values[0], &request, username, password);
+            call(authorizer, &request.next().with(&header.text()), source)
+        }
+        other => other,
+    }
+}
+
+/// What a snapshot makes of every caller from every source at every host.
+pub fn behaviour(
+    snapshot: &Snapshot,
+    hosts: &[&str],
+    sources: &[&str],
+    users: &[(&str, &str)],
+) -> Vec<String> {
+    let authorizer = authorizer(snapshot.clone());
+    let mut all = Vec::new();
+    for host in hosts {
+        for source in sources {
+            for (username, password) in users {
+                let decision = call_as(&authorizer, host, source, username, password);
+                all.push(match decision {
+                    Decision::Challenge(challenge) => format!("challenge by {}", challenge.target),
+                    other => format!("{other:?}"),
+                });
+            }
+        }
+    }
+    all.extend(snapshot.warnings().iter().map(ToString::to_string));
+    all
+}
+
+/// The outcome of `future`, unless it takes more than so many polls: then it is dropped.
+pub async fn cut<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(move |context| match left.checked_sub(1) {
+        None => Poll::Ready(None),
+        Some(fewer) => {
+            left = fewer;
+            match future.as_mut().poll(context) {
+                Poll::Pending if left == 0 => Poll::Ready(None),
+                outcome => outcome.map(Some),
+            }
+        }
+    })
+    .await
+}
