@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::auth::{AdminToken, Caller, identify};
 use super::error::{BAD_PARAMETER, READ_ONLY, Refusal};
@@ -61,7 +62,11 @@ impl<S: Store> Call<S> {
             return Err(Refusal::new(StatusCode::CONFLICT, READ_ONLY, message));
         }
         let has_form = matches!(operation.verb, Verb::Create | Verb::Update);
-        let body = if has_form { form_body(&parts, body, &api.options).await? } else { Vec::new() };
+        let body = if has_form {
+            form_body(&parts, body, &api.options).await?
+        } else {
+            Zeroizing::default()
+        };
         let form = Form::read(operation.kind, operation.params, &body)?;
         Ok(Self {
             directory: Arc::clone(&api.directory),
@@ -147,7 +152,11 @@ async fn acting_for<S: Store>(
 }
 
 /// The body of a form, whole.
-async fn form_body(parts: &Parts, body: Body, options: &RestOptions) -> Result<Vec<u8>, Refusal> {
+async fn form_body(
+    parts: &Parts,
+    body: Body,
+    options: &RestOptions,
+) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     let declared = parts.headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > options.max_body) {
@@ -164,7 +173,7 @@ async fn form_body(parts: &Parts, body: Body, options: &RestOptions) -> Result<V
         let message = "The body must be application/x-www-form-urlencoded";
         return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_PARAMETER, message));
     }
-    Ok(body.into())
+    Ok(Zeroizing::new(body.into()))
 }
 
 fn too_large(options: &RestOptions) -> Refusal {

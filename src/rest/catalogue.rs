@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::extract::RawPathParams;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -49,8 +50,9 @@ pub(super) fn routes() -> Router {
     Router::new().route("/errors/{code}", get(explain))
 }
 
-async fn explain(params: RawPathParams) -> Response {
-    let wanted = params.iter().next().and_then(|(_, code)| code.parse().ok());
+async fn explain(params: Result<RawPathParams, RawPathParamsRejection>) -> Response {
+    let params = params.ok();
+    let wanted = params.as_ref().and_then(|params| params.iter().next()?.1.parse().ok());
     match CODES.iter().find(|(code, _)| Some(*code) == wanted) {
         Some((code, text)) => format!("{code}: {text}\n").into_response(),
         None => Refusal::not_found("there is no such error code").into_response(),

@@ -30,6 +30,7 @@ pub(super) struct Refusal {
 
 /// The body of an error.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
 pub(super) struct ErrorAnswer<'a> {
     /// What went wrong, as a number.
     code: u32,

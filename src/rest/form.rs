@@ -114,7 +114,8 @@ impl Form {
         &self,
         name: &str,
     ) -> Result<Option<T>, Refusal> {
-        let parse = |text: &str| text.parse().map_err(|error| self.wrong(name, error));
+        let wrong = |error| Refusal::invalid(self.kind, format!("{name}: {error}"));
+        let parse = |text: &str| text.parse().map_err(wrong);
         self.text(name).map(parse).transpose()
     }
 

@@ -148,7 +148,10 @@ impl<S: Store> At<'_, S> {
         self.routes.document.add::<()>(&self.path, &operation);
         self.route(operation, move |call| {
             let done = handler(call);
-            async move { Ok(done.await?.into_response()) }
+            async move {
+                done.await?;
+                Ok(operation.verb.status().into_response())
+            }
         })
     }
 

@@ -1,0 +1,130 @@
+//! Who may call: accounts, strangers, the admin, browsers.
+
+use super::*;
+
+#[tokio::test]
+async fn who_asks_is_known_before_anything_is_told() {
+    let site = Site::new().await;
+    let full = site.full().await;
+    let path = sip("Domains").replace("{ac}", &site.sid);
+    let (sid, token) = &site.login;
+    for value in [
+        None,
+        Some(basic(sid, "")),
+        Some(basic(sid, &format!("{token}0"))),
+        Some(basic(sid, &token.to_uppercase()).replace("Basic", "Bearer")),
+        Some(basic(&format!("AC{DIGITS}"), token)),
+        Some(basic("admin", "")),
+        Some(basic("admin", token)),
+        Some(basic("", "")),
+        Some(basic(&sid[..33], token)),
+        Some("Basic".to_owned()),
+        Some("Basic !!!".to_owned()),
+        Some(format!("Basic {}", BASE64_STANDARD.encode([0xff, b':', 0xfe]))),
+        Some(format!("Basic {}", BASE64_STANDARD.encode("nocolon"))),
+    ] {
+        let mut request = Request::post(&path);
+        if let Some(value) = &value {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let answer = site.send(request.body(Body::from("not even a form")).unwrap()).await;
+        assert_eq!((answer.status, answer.code()), (401, 20003), "{value:?}");
+        assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Basic realm=\"Twilio API\"");
+    }
+    // another account's and what there is not look the same
+    let unknown = format!("SD{DIGITS}");
+    let there = sip(&format!("Domains/{}", full.domain)).replace("{ac}", &site.stranger.0);
+    let not_there = there.replace(&full.domain, &unknown);
+    for method in ["GET", "DELETE", "POST"] {
+        let one = site.call_as(&site.stranger, method, &there, "").await;
+        let other = site.call_as(&site.stranger, method, &not_there, "").await;
+        assert_eq!((one.status, one.text), (other.status, other.text), "{method}");
+    }
+    for (path, key, _) in collections(&full) {
+        let answer = site.call_as(&site.stranger, "GET", &path, "").await;
+        if path == roles() || path == "/v1/Trunks" {
+            assert_eq!(answer.json()[key], Value::Array(vec![]), "{path}");
+        } else {
+            assert_eq!((answer.status, answer.code()), (404, 20404), "{path}");
+        }
+    }
+    for sid in [&unknown, "SD1", &unknown[2..], &full.users, "%ff"] {
+        let answer = site.get(&sip(&format!("Domains/{sid}"))).await;
+        assert_eq!((answer.status, answer.code()), (404, 20404), "{sid}");
+    }
+}
+
+#[tokio::test]
+async fn the_admin_makes_accounts_and_acts_for_them() {
+    let site = Site::new().await;
+    let accounts = "/2010-04-01/Accounts.json";
+    let made = site.call_as(&site.admin, "POST", accounts, "FriendlyName=new").await;
+    assert_eq!(made.status, 201);
+    let fields = format!("{ACCOUNT}, auth_token");
+    assert_eq!(keys(&made.json()), named(&fields));
+    let login = (made.text_of("sid"), made.text_of("auth_token"));
+    let own = format!("/2010-04-01/Accounts/{}.json", login.0);
+    assert_eq!(site.call_as(&login, "GET", &own, "").await.status, 200);
+    let listed = site.call_as(&site.admin, "GET", accounts, "").await;
+    assert_eq!(listed.json()["accounts"].as_array().unwrap().len(), 3);
+    assert!(!listed.text.contains("auth_token"));
+
+    let renewed = own.replace(".json", "/AuthToken.json");
+    let fresh = site.call_as(&site.admin, "POST", &renewed, "").await;
+    assert_eq!(fresh.status, 200);
+    assert_eq!(site.call_as(&login, "GET", &own, "").await.status, 401);
+    let login = (login.0, fresh.text_of("auth_token"));
+    for (status, seen) in [("suspended", 401), ("active", 200), ("closed", 401)] {
+        let form = format!("Status={status}");
+        let changed = site.call_as(&site.admin, "POST", &own, &form).await;
+        assert_eq!(changed.text_of("status"), status);
+        assert_eq!(site.call_as(&login, "GET", &own, "").await.status, seen, "{status}");
+    }
+    let opened = site.call_as(&site.admin, "POST", &own, "Status=active").await;
+    assert_eq!((opened.status, opened.code()), (400, 20001));
+
+    let form = "DomainName=a.example.com";
+    assert_eq!(site.call_as(&site.admin, "POST", &sip("Domains"), form).await.status, 201);
+    for (login, method, path) in [
+        (&site.login, "GET", accounts),
+        (&site.login, "POST", accounts),
+        (&site.login, "POST", "/2010-04-01/Accounts/{ac}.json"),
+        (&site.login, "POST", "/2010-04-01/Accounts/{ac}/AuthToken.json"),
+        (&site.admin, "GET", "/v1/Trunks"),
+    ] {
+        let answer = site.call_as(login, method, path, "").await;
+        assert_eq!((answer.status, answer.code()), (403, 20003), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn browsers_of_configured_origins_may_call() {
+    let origin = "https://console.example.com";
+    let options = RestOptions { cors_origins: vec![origin.to_owned()], ..RestOptions::default() };
+    let site = Site::with(options, Limits::default()).await;
+    let names = ["allow-origin", "allow-methods", "allow-headers", "allow-credentials"];
+    let names = names.into_iter().chain(["expose-headers"]);
+    let names: Vec<_> = names.map(|name| format!("access-control-{name}")).collect();
+    let preflight = |origin: &str| {
+        Request::options("/v1/Trunks")
+            .header(header::ORIGIN, origin)
+            .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
+            .body(Body::empty())
+            .unwrap()
+    };
+    let answer = site.send(preflight(origin)).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.headers[&names[0]], origin);
+    assert!(names.iter().all(|name| answer.headers.contains_key(name)), "{:?}", answer.headers);
+    let plain = Request::get("/v1/Trunks").header(header::ORIGIN, origin);
+    let answer = site.send(plain.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 401);
+    assert!(names.iter().all(|name| answer.headers.contains_key(name)), "{:?}", answer.headers);
+    for (site, origin) in
+        [(&site, "https://console.example.com.evil"), (&Site::new().await, origin)]
+    {
+        let answer = site.send(preflight(origin)).await;
+        assert_eq!(answer.status, 405);
+        assert!(names.iter().all(|name| !answer.headers.contains_key(name)));
+    }
+}

@@ -1,0 +1,299 @@
+//! What is refused, with which status and code, and that nothing changes.
+
+use super::*;
+
+#[tokio::test]
+async fn refusals_have_their_status_and_code_and_change_nothing() {
+    let site = Site::new().await;
+    let full = site.full().await;
+    let long = |len: usize| "x".repeat(len);
+    let domains = sip("Domains");
+    let domain = sip(&format!("Domains/{}", full.domain));
+    let calls = sip(&format!("Domains/{}/Auth/Calls/CredentialListMappings", full.domain));
+    let lists = sip("CredentialLists");
+    let users = sip(&format!("CredentialLists/{}/Credentials", full.users));
+    let access = sip("IpAccessControlLists");
+    let addresses = sip(&format!("IpAccessControlLists/{}/IpAddresses", full.addresses));
+    let trunk = format!("/v1/Trunks/{}", full.trunk);
+    let policy = sip(&format!("Domains/{}/Policy", full.domain));
+    let mapped = format!("CredentialListSid={}", full.users);
+    let role = format!("{}/{}", roles(), full.role);
+    for (method, path, status, code) in [
+        ("GET", "/nothing", 404, 20404),
+        ("GET", "/2010-04-01/Accounts/{ac}/SIP/Domains", 404, 20404),
+        ("GET", "/2010-04-01/Accounts/{ac}", 404, 20404),
+        ("PUT", "/v1/Trunks", 405, 20004),
+    ] {
+        refused(&site, method, path, "", status, code).await;
+    }
+    let name64 = format!("FriendlyName={}", long(65));
+    let cases: Vec<(&str, u64, Vec<String>)> = vec![
+        (
+            &domains,
+            21231,
+            vec![
+                String::new(),
+                "DomainName=".into(),
+                "FriendlyName=x".into(),
+                "DomainName=b.example.com&DomainName=c.example.com".into(),
+                "DomainName=b.example.com&Secure=maybe".into(),
+                "DomainName=b.example.com&VoiceMethod=PUT".into(),
+                "DomainName=b.example.com&VoiceUrl=gopher://x".into(),
+                "DomainName=b.example.com&ByocTrunkSid=BY1".into(),
+                "DomainName=b.example.com&FriendlyName=%FF".into(),
+                format!("DomainName=b.example.com&{name64}"),
+            ],
+        ),
+        (
+            &domains,
+            21232,
+            vec![
+                "DomainName=a.example.com".into(),
+                "DomainName=A.EXAMPLE.COM.".into(),
+                "DomainName=a..b".into(),
+            ],
+        ),
+        (&calls, 21231, vec![mapped.clone(), String::new(), "CredentialListSid=CL12".into()]),
+        (&lists, 21240, vec!["FriendlyName=phones".into(), name64.clone(), "Realm=x".into()]),
+        (&lists, 21240, vec!["FriendlyName=x&Realm=%22".into(), "FriendlyName=a%00".into()]),
+        (
+            &users,
+            21243,
+            [
+                "Username=alice&Password=",
+                "Username=bob",
+                "Username=bob&Password=",
+                "Username=bob&Password=Short-7",
+                "Username=alice&Password=Correct-Horse-7",
+                "Username=a:b&Password=Correct-Horse-7",
+                "Username=a%22b&Password=Correct-Horse-7",
+                "Username=bob&Password=Correct-Horse-7&Password=Correct-Horse-7",
+                "Username=bob&Ha1Md5=12",
+                "Username=bob&Password=Correct-Horse-7&Ha1Md5=939e7578ed9e3c518a452acee763bce9",
+                "Username=bob&Password=Correct-Horse-7&Disabled=perhaps",
+                "Username=bob&Password=Correct-Horse-7&RoleSid=RL1",
+            ]
+            .map(String::from)
+            .to_vec(),
+        ),
+        (&access, 21235, vec![String::new(), format!("FriendlyName={}", long(256))]),
+        (
+            &addresses,
+            21238,
+            [
+                "IpAddress=192.0.2.2",
+                "FriendlyName=x",
+                "FriendlyName=x&IpAddress=192.0.2.1&CidrPrefixLength=24",
+                "FriendlyName=x&IpAddress=0.0.0.0&CidrPrefixLength=0",
+                "FriendlyName=x&IpAddress=::&CidrPrefixLength=0",
+                "FriendlyName=x&IpAddress=192.0.2.1&CidrPrefixLength=33",
+                "FriendlyName=x&IpAddress=192.0.2.1&CidrPrefixLength=-1",
+                "FriendlyName=x&IpAddress=localhost",
+                "FriendlyName=x&IpAddress=192.0.2.0/24",
+            ]
+            .map(String::from)
+            .to_vec(),
+        ),
+        ("/v1/Trunks", 21248, vec!["DomainName=a.example.com".into()]),
+        (&trunk, 21245, vec![name64.clone(), "TransferMode=x".into(), "DomainName=a..b".into()]),
+        (&policy, 21231, vec!["NonceLifetime=0".into(), "Algorithms=MD4".into()]),
+        (
+            &policy,
+            21231,
+            [
+                "Algorithms=MD5,MD5",
+                "Algorithms=",
+                "Qop=none",
+                "UriCheck=same",
+                "GuessPairBurst=0",
+                "GuessNameBurst=5",
+                "GuessSourceRefillMs=",
+                "Algorithms=SHA-256&AllowRfc2069=true",
+                "WrongAnswer=x",
+                "Challenge=x",
+            ]
+            .map(String::from)
+            .to_vec(),
+        ),
+    ];
+    for (path, code, forms) in cases {
+        for form in forms {
+            refused(&site, "POST", path, &form, 400, code).await;
+        }
+    }
+    for (form, code) in [
+        ("FriendlyName=x&Type=channel", 20001),
+        ("FriendlyName=x&Permission=addMember", 20001),
+        ("Type=channel&Permission=addMember", 20001),
+        ("FriendlyName=x&Type=user&Permission=addMember", 50105),
+        ("FriendlyName=x&Type=channel&Permission=joinChannel", 50104),
+        ("FriendlyName=x&Type=channel&Permission=addMember&Permission=fly", 50104),
+    ] {
+        refused(&site, "POST", &roles(), form, 400, code).await;
+    }
+    refused(&site, "POST", &role, "", 400, 20001).await;
+    let none = [
+        format!("CredentialListSid=CL{DIGITS}"),
+        format!("CredentialListSid={}&RoleSid=RL{DIGITS}", "{spare}"),
+    ];
+    let spare = site.make(&lists, "FriendlyName=spare").await;
+    for form in none {
+        refused(&site, "POST", &calls, &form.replace("{spare}", &spare), 404, 20404).await;
+    }
+    assert_eq!(site.call("DELETE", &instance(&lists, &spare), "").await.status, 204);
+
+    for (path, code) in
+        [(instance(&lists, &full.users), 21241), (instance(&access, &full.addresses), 21236)]
+    {
+        refused(&site, "DELETE", &path, "", 400, code).await;
+    }
+    for (query, code) in [
+        ("PageSize=0", 20001),
+        ("PageSize=1001", 20007),
+        ("PageSize=99999999999999999999", 20001),
+        ("PageSize=99999999999", 20007),
+        ("PageSize=x", 20001),
+        ("PageSize=5&PageSize=5", 20001),
+        ("Page=-1", 20001),
+        ("PageToken=AAAA", 21481),
+        ("PageToken=%FF", 20001),
+    ] {
+        refused(&site, "GET", &format!("{domains}?{query}"), "", 400, code).await;
+    }
+    refused(&site, "GET", &format!("{}?PageSize=101", roles()), "", 400, 20007).await;
+
+    // all is as it was
+    let after = site.get(&domain).await.json();
+    assert_eq!(after["friendly_name"], "");
+    for (path, key, _) in collections(&full) {
+        assert_eq!(site.get(&path).await.json()[key].as_array().unwrap().len(), 1, "{path}");
+    }
+}
+
+pub(crate) async fn refused(
+    site: &Site,
+    method: &str,
+    path: &str,
+    form: &str,
+    status: u16,
+    code: u64,
+) {
+    let answer = site.call(method, path, form).await;
+    let what = format!("{method} {path} {form}: {}", answer.text);
+    assert_eq!((answer.status, answer.code()), (status, code), "{what}");
+    let body = answer.json();
+    assert_eq!(keys(&body), named("code, message, more_info, status"), "{what}");
+    assert_eq!(body["status"], status, "{what}");
+    let info = answer.text_of("more_info");
+    let explained = site.send(Request::get(&info).body(Body::empty()).unwrap()).await;
+    assert_eq!(explained.status, 200, "{info}");
+    assert!(!answer.text.contains("Correct-Horse"), "{what}");
+}
+
+#[tokio::test]
+async fn limits_have_codes_of_their_own() {
+    let limits = Limits {
+        domains: 1,
+        trunks: 1,
+        ip_access_control_lists: 1,
+        ip_addresses: 1,
+        credential_lists: 1,
+        credentials: 1,
+        roles: 1,
+        ..Limits::default()
+    };
+    let site = Site::with(RestOptions::default(), limits).await;
+    let full = site.full().await;
+    let users = sip(&format!("CredentialLists/{}/Credentials", full.users));
+    let addresses = sip(&format!("IpAccessControlLists/{}/IpAddresses", full.addresses));
+    for (path, form, code) in [
+        (sip("Domains"), "DomainName=b.example.com", 21230),
+        (sip("IpAccessControlLists"), "FriendlyName=x", 21234),
+        (addresses, "FriendlyName=x&IpAddress=192.0.2.2", 21237),
+        (sip("CredentialLists"), "FriendlyName=x", 21239),
+        (users, "Username=bob&Password=Correct-Horse-7", 21242),
+        ("/v1/Trunks".to_owned(), "", 21244),
+        (roles(), "FriendlyName=x&Type=channel&Permission=addMember", 20001),
+    ] {
+        refused(&site, "POST", &path, form, 400, code).await;
+    }
+}
+
+#[tokio::test]
+async fn a_corrected_prefix_is_told_and_the_whole_internet_takes_a_word() {
+    let site = Site::new().await;
+    let list = site.make(&sip("IpAccessControlLists"), "FriendlyName=x").await;
+    let path = sip(&format!("IpAccessControlLists/{list}/IpAddresses"));
+    let form = "FriendlyName=x&IpAddress=192.0.2.1&CidrPrefixLength=24";
+    assert!(site.call("POST", &path, form).await.text.contains("`192.0.2.0/24`"));
+    let all = "FriendlyName=x&IpAddress=0.0.0.0&CidrPrefixLength=0&AllowAll=True";
+    assert_eq!(site.call("POST", &path, all).await.status, 201);
+    let answer = site.call("POST", &path, "FriendlyName=x&IpAddress=2001:db8::1").await.json();
+    assert_eq!(answer["cidr_prefix_length"], 128);
+}
+
+#[tokio::test]
+async fn methods_that_are_not_known_are_named_those_that_are() {
+    let site = Site::new().await;
+    for (method, path, allowed) in [
+        ("PUT", sip("Domains"), "GET,HEAD,POST"),
+        ("DELETE", sip("Domains"), "GET,HEAD,POST"),
+        ("PATCH", sip(&format!("Domains/SD{DIGITS}")), "GET,HEAD,POST,DELETE"),
+        (
+            "POST",
+            sip(&format!("Domains/SD{DIGITS}/CredentialListMappings/CL{DIGITS}")),
+            "GET,HEAD,DELETE",
+        ),
+        ("OPTIONS", "/v1/Trunks".to_owned(), "GET,HEAD,POST"),
+    ] {
+        let answer = site.call(method, &path, "").await;
+        assert_eq!((answer.status, answer.code()), (405, 20004), "{method} {path}");
+        assert_eq!(answer.headers[header::ALLOW], allowed, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_of_another_kind_are_refused() {
+    let options = RestOptions { max_body: 100, ..RestOptions::default() };
+    let site = Site::with(options, Limits::default()).await;
+    let path = sip("Domains").replace("{ac}", &site.sid);
+    let send = async |kind: Option<&str>, body: Body| {
+        let authorization = basic(&site.login.0, &site.login.1);
+        let mut request = Request::post(&path).header(header::AUTHORIZATION, authorization);
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        site.send(request.body(body).unwrap()).await
+    };
+    let form = "application/x-www-form-urlencoded";
+    let good = "DomainName=a.example.com";
+    for kind in [None, Some("application/json"), Some("multipart/form-data"), Some("")] {
+        let answer = send(kind, Body::from(good)).await;
+        assert_eq!((answer.status, answer.code()), (415, 20001), "{kind:?}");
+    }
+    let long = format!("{good}&X={}", "x".repeat(100));
+    assert_eq!(send(Some(form), Body::from(long.clone())).await.status, 413);
+    let pieces = vec![Ok::<_, std::io::Error>(long.clone()), Ok(long)];
+    let streamed = Body::from_stream(iter(pieces));
+    assert_eq!(send(Some(form), streamed).await.status, 413);
+    let cut = vec![Ok(good.to_owned()), Err(std::io::Error::other("cut short"))];
+    let cut = send(Some(form), Body::from_stream(iter(cut))).await;
+    assert_eq!((cut.status, cut.code()), (400, 20001));
+    assert_eq!(site.get(&path).await.json()["domains"], Value::Array(vec![]));
+    let answer = send(Some("Application/X-WWW-Form-URLEncoded; charset=UTF-8"), Body::from(good));
+    assert_eq!(answer.await.status, 201);
+}
+
+#[tokio::test]
+async fn writes_are_refused_where_a_file_rules() {
+    let options = RestOptions { read_only: true, ..RestOptions::default() };
+    let site = Site::with(options, Limits::default()).await;
+    for (method, path) in [
+        ("POST", sip("Domains")),
+        ("DELETE", sip(&format!("Domains/SD{DIGITS}"))),
+        ("POST", "/v1/Trunks".to_owned()),
+    ] {
+        refused(&site, method, &path, "DomainName=a.example.com", 409, 20409).await;
+    }
+    assert_eq!(site.get(&sip("Domains")).await.status, 200);
+}
