@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::DirectoryError;
+use super::{DirectoryError, Kind};
 use crate::model::{Commit, Key, Record, Vocabulary, Write};
 use crate::snapshot::Snapshot;
 use crate::store::{Collection, ListKey, Store, lookup, references};
@@ -34,6 +34,10 @@ pub(super) async fn check<S: Store>(
                     let others = Collection::Mappings(record.mapping.target());
                     wanted.extend(keys(store, others).await?);
                 }
+            }
+            Write::Delete(Key::Account(_)) => {
+                let message = "an account can be closed, not deleted";
+                return Err(DirectoryError::invalid(Kind::Account, message));
             }
             Write::Delete(key) => {
                 for collection in users(key) {
@@ -89,7 +93,7 @@ fn users(key: &Key) -> Vec<Collection> {
         }
         Key::Target(target) => vec![Collection::Mappings(target)],
         Key::Role(sid) => vec![Collection::CarriersOf(sid)],
-        // accounts are closed, never deleted
+        // an account is never deleted
         Key::Account(_)
         | Key::IpAddress(_)
         | Key::Credential(_)

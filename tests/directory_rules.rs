@@ -1,0 +1,429 @@
+//! What the directory refuses: one too many, a name that is taken, another realm, a weak password,
+//! the whole internet by mistake; and that a refusal changes nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/site.rs"]
+mod site;
+mod support;
+
+use sip_authz::digest::HashFunction;
+use sip_authz::directory::{
+    CredentialChange, Directory, DirectoryError, Kind, Limits, Secret, Settings,
+};
+use sip_authz::model::{Domain, IpAddress, Mapping, Password, RoleKind, Trunk};
+use sip_authz::store::{MemoryStore, Store};
+use sip_authz::{AccountSid, CredentialListSid, ServiceSid};
+use site::{Probe, Site, settings};
+use support::{PASSWORD, REALM};
+
+struct World {
+    site: Site<Probe<MemoryStore>>,
+    owner: AccountSid,
+    other: AccountSid,
+}
+
+impl World {
+    async fn new(settings: Settings) -> Self {
+        let site = Site::new(settings).await;
+        let owner = site.directory.create_account("one").await.unwrap().account.sid;
+        let other = site.directory.create_account("two").await.unwrap().account.sid;
+        Self { site, owner, other }
+    }
+
+    fn directory(&self) -> &Directory<Probe<MemoryStore>> {
+        &self.site.directory
+    }
+
+    async fn domain(&self, owner: AccountSid, name: &str) -> Result<Domain, DirectoryError> {
+        self.directory().create_domain(owner, name.parse().unwrap(), |_| ()).await
+    }
+
+    async fn trunk(&self, owner: AccountSid, name: &str) -> Result<Trunk, DirectoryError> {
+        let name = Some(name.parse().unwrap());
+        self.directory().create_trunk(owner, |trunk| trunk.name = name).await
+    }
+
+    async fn list(&self, name: &str, realm: &str) -> Result<CredentialListSid, DirectoryError> {
+        let realm = Some(realm.parse().unwrap());
+        let made = self.directory().create_credential_list(self.owner, name, realm).await;
+        made.map(|list| list.sid)
+    }
+
+    async fn user(&self, list: CredentialListSid, name: &str) -> Result<(), DirectoryError> {
+        self.user_with(list, name, password(PASSWORD)).await
+    }
+
+    async fn user_with(
+        &self,
+        list: CredentialListSid,
+        name: &str,
+        secret: Secret,
+    ) -> Result<(), DirectoryError> {
+        let (directory, name) = (self.directory(), name.parse().unwrap());
+        directory.create_credential(self.owner, list, name, secret, false, None).await.map(drop)
+    }
+}
+
+fn password(text: &str) -> Secret {
+    Secret::Password(Password::new(text.to_owned()))
+}
+
+#[track_caller]
+fn invalid<T>(outcome: Result<T, DirectoryError>, of: Kind) -> String {
+    match outcome.err() {
+        Some(DirectoryError::Invalid { kind, message }) if kind == of => message,
+        other => panic!("not an invalid {of}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn taken<T>(outcome: Result<T, DirectoryError>, of: Kind) {
+    match outcome.err() {
+        Some(DirectoryError::NameTaken { kind, .. }) if kind == of => {}
+        other => panic!("not a taken name of a {of}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_for_each_account_and_list() {
+    let limits = Limits {
+        domains: 2,
+        trunks: 1,
+        ip_access_control_lists: 2,
+        ip_addresses: 3,
+        credential_lists: 2,
+        credentials: 3,
+        roles: 1,
+        ..Limits::default()
+    };
+    let world = World::new(Settings { limits, ..settings() }).await;
+    let (directory, owner, other) = (world.directory(), world.owner, world.other);
+    let full = |kind, limit| Some(DirectoryError::TooMany { kind, limit });
+
+    let first = world.domain(owner, "a.example.com").await.unwrap().sid;
+    world.domain(owner, "b.example.com").await.unwrap();
+    let third = world.domain(owner, "c.example.com").await.err();
+    assert_eq!(third, full(Kind::Domain, 2));
+    assert_eq!(third.unwrap().to_string(), "there can be no more than 2: domain");
+    // neither another account's nor what is no longer there counts
+    world.domain(other, "c.example.com").await.unwrap();
+    directory.delete_domain(owner, first).await.unwrap();
+    world.domain(owner, "d.example.com").await.unwrap();
+    assert_eq!(world.domain(owner, "e.example.com").await.err(), full(Kind::Domain, 2));
+
+    let trunk = directory.create_trunk(owner, |_| ()).await.unwrap();
+    assert_eq!(directory.create_trunk(owner, |_| ()).await.err(), full(Kind::Trunk, 1));
+    directory.update_trunk(owner, trunk.sid, |_| Ok(())).await.unwrap();
+
+    let lists = [world.list("a", REALM).await.unwrap(), world.list("b", REALM).await.unwrap()];
+    assert_eq!(world.list("c", REALM).await.err(), full(Kind::CredentialList, 2));
+    for list in lists {
+        for name in ["alice", "bob", "carol"] {
+            world.user(list, name).await.unwrap();
+        }
+        assert_eq!(world.user(list, "dave").await.err(), full(Kind::Credential, 3));
+    }
+    directory.delete_credential_list(owner, lists[0]).await.unwrap();
+    let list = world.list("a", REALM).await.unwrap();
+    world.user(list, "alice").await.unwrap();
+
+    let mut offices = Vec::new();
+    for _ in 0..2 {
+        offices.push(directory.create_ip_access_control_list(owner, "same").await.unwrap().sid);
+    }
+    let third = directory.create_ip_access_control_list(owner, "same").await.err();
+    assert_eq!(third, full(Kind::IpAccessControlList, 2));
+    let address = "192.0.2.7".parse().unwrap();
+    for list in offices {
+        let mut last = None;
+        for _ in 0..3 {
+            last = directory.create_ip_address(owner, list, "", address, false).await.ok();
+        }
+        let fourth = directory.create_ip_address(owner, list, "", address, false).await.err();
+        assert_eq!(fourth, full(Kind::IpAddress, 3));
+        directory.delete_ip_address(owner, list, last.unwrap().sid).await.unwrap();
+        directory.create_ip_address(owner, list, "", address, false).await.unwrap();
+    }
+
+    let role = async |service: &str| {
+        let (service, names) = (ServiceSid::from_name(&[service]), vec!["addMember".to_owned()]);
+        directory.create_role(owner, service, "", RoleKind::Channel, names).await
+    };
+    role("a").await.unwrap();
+    assert_eq!(role("a").await.err(), full(Kind::Role, 1));
+    role("b").await.unwrap();
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let Limits { domains, trunks, ip_access_control_lists, ip_addresses, .. } = Limits::default();
+    assert_eq!([domains, trunks, ip_access_control_lists, ip_addresses], [100, 100, 1_000, 100]);
+    let Limits { credential_lists, credentials, username, password, .. } = Limits::default();
+    assert_eq!([credential_lists, credentials, username, password], [100, 1_000, 32, 12]);
+}
+
+#[tokio::test]
+async fn host_names_are_unique_across_domains_trunks_and_accounts() {
+    let world = World::new(settings()).await;
+    let (directory, owner, other) = (world.directory(), world.owner, world.other);
+    let one = world.domain(owner, "one.example.com").await.unwrap();
+    let trunk = world.trunk(owner, "trunk.example.com").await.unwrap();
+    let before = directory.store().head().await.unwrap();
+    for account in [owner, other] {
+        for name in ["one.example.com", "ONE.Example.com.", "trunk.example.com"] {
+            taken(world.domain(account, name).await, Kind::Domain);
+            taken(world.trunk(account, name).await, Kind::Trunk);
+        }
+    }
+    let rename = |domain: &mut Domain| {
+        domain.name = "TRUNK.example.com".parse().unwrap();
+        Ok(())
+    };
+    let error = directory.update_domain(owner, one.sid, rename).await.unwrap_err();
+    assert_eq!(error.to_string(), "the name `trunk.example.com` is taken");
+    let rename = |trunk: &mut Trunk| {
+        trunk.name = Some("one.example.com".parse().unwrap());
+        Ok(())
+    };
+    taken(directory.update_trunk(owner, trunk.sid, rename).await, Kind::Trunk);
+    assert_eq!(directory.store().head().await.unwrap(), before);
+    // one's own name is not taken, and a name that was given up is free
+    directory.update_domain(owner, one.sid, |_| Ok(())).await.unwrap();
+    let rename = |domain: &mut Domain| {
+        domain.name = "two.example.com".parse().unwrap();
+        Ok(())
+    };
+    directory.update_domain(owner, one.sid, rename).await.unwrap();
+    directory
+        .update_trunk(owner, trunk.sid, |trunk| {
+            trunk.name = Some("one.example.com".parse().unwrap());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    world.domain(other, "trunk.example.com").await.unwrap();
+    directory.delete_domain(owner, one.sid).await.unwrap();
+    world.trunk(other, "two.example.com").await.unwrap();
+}
+
+#[tokio::test]
+async fn domain_names_end_as_the_installation_has_it() {
+    let suffixes = vec!["sip.example.com".to_owned(), "sip.example.net".to_owned()];
+    let world = World::new(Settings { suffixes, ..settings() }).await;
+    for name in ["a.sip.example.com", "A.B.SIP.example.NET."] {
+        world.domain(world.owner, name).await.unwrap();
+    }
+    for name in ["sip.example.com", "a.example.com", "asip.example.com", "a.sip.example.com.org"] {
+        let refused = |outcome: Option<DirectoryError>, of| match outcome {
+            Some(DirectoryError::BadName { kind, message }) => {
+                let expected = "DomainName must end in one of: sip.example.com, sip.example.net";
+                assert_eq!((kind, message.as_str()), (of, expected));
+            }
+            other => panic!("{name}: {other:?}"),
+        };
+        refused(world.domain(world.owner, name).await.err(), Kind::Domain);
+        refused(world.trunk(world.owner, name).await.err(), Kind::Trunk);
+    }
+    world.directory().create_trunk(world.owner, |_| ()).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_within_a_list_and_an_account_are_unique() {
+    let world = World::new(settings()).await;
+    let (directory, owner) = (world.directory(), world.owner);
+    let list = world.list("phones", REALM).await.unwrap();
+    let second = world.list("Phones", REALM).await.unwrap();
+    world.user(list, "alice").await.unwrap();
+    let message = invalid(world.user(list, "alice").await, Kind::Credential);
+    assert_eq!(message, "the user name `alice` is taken in this list");
+    world.user(list, "Alice").await.unwrap();
+    world.user(second, "alice").await.unwrap();
+
+    let message = invalid(world.list("phones", REALM).await, Kind::CredentialList);
+    assert_eq!(message, "FriendlyName `phones` is taken");
+    let renamed = directory.update_credential_list(owner, second, "phones").await;
+    assert_eq!(invalid(renamed, Kind::CredentialList), "FriendlyName `phones` is taken");
+    directory.update_credential_list(owner, list, "phones").await.unwrap();
+    directory.create_credential_list(world.other, "phones", None).await.unwrap();
+    directory.update_credential_list(owner, list, "handsets").await.unwrap();
+    directory.update_credential_list(owner, second, "phones").await.unwrap();
+    // access lists may well have one name
+    for _ in 0..2 {
+        directory.create_ip_access_control_list(owner, "offices").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_lists_of_a_target_share_a_realm() {
+    let world = World::new(settings()).await;
+    let (directory, owner) = (world.directory(), world.owner);
+    let domain = world.domain(owner, "a.example.com").await.unwrap().sid;
+    let trunk = world.trunk(owner, "b.example.com").await.unwrap().sid;
+    let (ours, also_ours, theirs) = (
+        world.list("ours", REALM).await.unwrap(),
+        world.list("also ours", REALM).await.unwrap(),
+        world.list("theirs", "elsewhere.example").await.unwrap(),
+    );
+    let map = async |mapping| directory.map(owner, mapping, None).await.map(drop);
+    map(Mapping::CredentialList(domain.into(), ours)).await.unwrap();
+    map(Mapping::CredentialList(domain.into(), also_ours)).await.unwrap();
+    for mapping in
+        [Mapping::CredentialList(domain.into(), theirs), Mapping::Registration(domain, theirs)]
+    {
+        let message = invalid(map(mapping).await, Kind::DomainMapping);
+        assert!(message.contains("has the realm `elsewhere.example`"), "{message}");
+        assert!(message.ends_with("have `example.com`"), "{message}");
+    }
+    map(Mapping::Registration(domain, ours)).await.unwrap();
+    // any realm will do for another target, and for this one when the last list is gone
+    map(Mapping::CredentialList(trunk.into(), theirs)).await.unwrap();
+    let other_realm = map(Mapping::CredentialList(trunk.into(), ours)).await;
+    invalid(other_realm, Kind::TrunkMapping);
+    for mapping in [
+        Mapping::CredentialList(domain.into(), ours),
+        Mapping::CredentialList(domain.into(), also_ours),
+        Mapping::Registration(domain, ours),
+    ] {
+        invalid(map(Mapping::Registration(domain, theirs)).await, Kind::DomainMapping);
+        directory.unmap(owner, mapping).await.unwrap();
+    }
+    map(Mapping::Registration(domain, theirs)).await.unwrap();
+    invalid(map(Mapping::CredentialList(domain.into(), ours)).await, Kind::DomainMapping);
+}
+
+#[tokio::test]
+async fn passwords_and_user_names_have_their_rules() {
+    let world = World::new(settings()).await;
+    let list = world.list("phones", REALM).await.unwrap();
+    for weak in ["", "Short-Hors7", "correct-horse-7", "CORRECT-HORSE-7", "Correct-Horse-x"] {
+        let message =
+            invalid(world.user_with(list, "alice", password(weak)).await, Kind::Credential);
+        assert!(message.starts_with("Password has at least 12 characters"), "{weak}: {message}");
+        assert!(weak.is_empty() || !message.contains(weak));
+    }
+    for good in ["Twelve-char5", "Ünïcödé-paß7", "A b c d e f 1", &"Aa1".repeat(100)] {
+        let name = format!("user{}", good.len());
+        world.user_with(list, &name, password(good)).await.unwrap();
+    }
+    let owner = world.owner;
+    let alice = world
+        .directory()
+        .create_credential(owner, list, "alice".parse().unwrap(), password(PASSWORD), false, None)
+        .await
+        .unwrap();
+    let change = CredentialChange { secret: Some(password("weak")), ..Default::default() };
+    let changed = world.directory().update_credential(owner, list, alice.sid, change).await;
+    invalid(changed, Kind::Credential);
+    assert_eq!(world.directory().credential(owner, list, alice.sid).await.unwrap(), alice);
+
+    // 32 characters, not bytes
+    world.user(list, &"ü".repeat(32)).await.unwrap();
+    let message = invalid(world.user(list, &"u".repeat(33)).await, Kind::Credential);
+    assert_eq!(message, "Username has at most 32 characters");
+
+    // hashes come without the rule, but not without a hash
+    let hashes = |text: &str| Secret::Ha1(vec![(HashFunction::Md5, text.to_owned())]);
+    let bob = world.user_with(list, "bob", hashes("0123456789ABCDEF0123456789abcdef"));
+    bob.await.unwrap();
+    let carol = world.user_with(list, "carol", hashes("0123")).await;
+    assert_eq!(invalid(carol, Kind::Credential), "an MD5 hash is 32 hexadecimal digits");
+    let carol = world.user_with(list, "carol", Secret::Ha1(vec![])).await;
+    assert_eq!(invalid(carol, Kind::Credential), "a credential needs at least one hash");
+}
+
+#[tokio::test]
+async fn the_whole_internet_is_let_in_on_purpose_only() {
+    let world = World::new(settings()).await;
+    let (directory, owner) = (world.directory(), world.owner);
+    let list = directory.create_ip_access_control_list(owner, "").await.unwrap().sid;
+    for text in ["0.0.0.0/0", "::/0"] {
+        let prefix = text.parse().unwrap();
+        let made = directory.create_ip_address(owner, list, "", prefix, false).await;
+        let message = invalid(made, Kind::IpAddress);
+        assert_eq!(
+            message,
+            format!("{text} admits the whole internet; AllowAll=true says so on purpose")
+        );
+        let meant = directory.create_ip_address(owner, list, "", prefix, true).await.unwrap();
+        // what was meant need not be said again to change the name
+        let rename = |address: &mut IpAddress| {
+            address.friendly_name = "all".to_owned();
+            Ok(())
+        };
+        let renamed = directory.update_ip_address(owner, list, meant.sid, false, rename).await;
+        assert_eq!(renamed.unwrap().friendly_name, "all");
+        let narrow = |address: &mut IpAddress| {
+            address.prefix = "192.0.2.0/24".parse().unwrap();
+            Ok(())
+        };
+        directory.update_ip_address(owner, list, meant.sid, false, narrow).await.unwrap();
+        let widen = |address: &mut IpAddress| {
+            address.prefix = prefix;
+            Ok(())
+        };
+        let widened = directory.update_ip_address(owner, list, meant.sid, false, widen).await;
+        invalid(widened, Kind::IpAddress);
+        directory.update_ip_address(owner, list, meant.sid, true, widen).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn friendly_names_are_bounded() {
+    let world = World::new(settings()).await;
+    let (directory, owner) = (world.directory(), world.owner);
+    let domain = world.domain(owner, "a.example.com").await.unwrap().sid;
+    let trunk = world.trunk(owner, "b.example.com").await.unwrap().sid;
+    let list = world.list("list", REALM).await.unwrap();
+    let offices = directory.create_ip_access_control_list(owner, "").await.unwrap().sid;
+    let service = ServiceSid::from_name(&["service"]);
+    let prefix = "192.0.2.7".parse().unwrap();
+    let before = directory.store().head().await.unwrap();
+    for (kind, most) in [
+        (Kind::Account, 64),
+        (Kind::Domain, 64),
+        (Kind::Trunk, 64),
+        (Kind::CredentialList, 64),
+        (Kind::Role, 64),
+        (Kind::IpAccessControlList, 255),
+        (Kind::IpAddress, 255),
+    ] {
+        let give = async |name: String| match kind {
+            Kind::Account => directory.update_account(owner, Some(&name), None).await.map(drop),
+            Kind::Domain => {
+                let change = |domain: &mut Domain| {
+                    domain.friendly_name.clone_from(&name);
+                    Ok(())
+                };
+                directory.update_domain(owner, domain, change).await.map(drop)
+            }
+            Kind::Trunk => {
+                let change = |trunk: &mut Trunk| {
+                    trunk.friendly_name.clone_from(&name);
+                    Ok(())
+                };
+                directory.update_trunk(owner, trunk, change).await.map(drop)
+            }
+            Kind::CredentialList => {
+                directory.update_credential_list(owner, list, &name).await.map(drop)
+            }
+            Kind::Role => {
+                let (kind, names) = (RoleKind::Channel, vec!["addMember".to_owned()]);
+                directory.create_role(owner, service, &name, kind, names).await.map(drop)
+            }
+            Kind::IpAccessControlList => {
+                directory.update_ip_access_control_list(owner, offices, &name).await.map(drop)
+            }
+            _ => directory.create_ip_address(owner, offices, &name, prefix, false).await.map(drop),
+        };
+        let message = invalid(give("é".repeat(most + 1)).await, kind);
+        assert_eq!(message, format!("FriendlyName has at most {most} characters"));
+        for control in ["a\nb", "\0", "\u{85}"] {
+            let message = invalid(give(control.to_owned()).await, kind);
+            assert_eq!(message, "FriendlyName has a control character");
+        }
+        give("é".repeat(most)).await.unwrap();
+        give(format!("Zoë's \"{}\" % <b>", kind.as_str())).await.unwrap();
+    }
+    // two were done of each kind, and none of what was refused
+    assert_eq!(directory.store().head().await.unwrap(), before + 14);
+}
