@@ -226,6 +226,18 @@ mod tests {
         assert_eq!(form.text("Other"), None);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, text in "[NameOMy%=&+0-9A-F]{0,40}") {
+            for text in [&bytes, text.as_bytes()] {
+                if let Ok(form) = Form::read(Kind::Domain, PARAMS, text) {
+                    assert!(form.text("Name").is_some_and(|name| !name.is_empty()));
+                    assert!(form.all("On").len() <= 1);
+                }
+            }
+        }
+    }
+
     #[test]
     fn wrong_forms_are_refused() {
         for text in ["", "Name=", "name=a", "Name=a&Name=b", "Name=%FF", "%FF=1&Name=a"] {

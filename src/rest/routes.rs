@@ -93,6 +93,27 @@ impl<S: Store> Routes<S> {
     }
 }
 
+/// What an operation is answered with.
+pub(super) trait Answer: Serialize + ToSchema + 'static {}
+
+impl<A: Serialize + ToSchema + 'static> Answer for A {}
+
+/// What answers calls of an operation.
+pub(super) trait Handler<S: Store, A>: Clone + Send + Sync + 'static {
+    fn answer(self, call: Call<S>) -> impl Future<Output = Result<A, Refusal>> + Send;
+}
+
+impl<S, A, F, Fut> Handler<S, A> for F
+where
+    S: Store,
+    F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<A, Refusal>> + Send,
+{
+    fn answer(self, call: Call<S>) -> impl Future<Output = Result<A, Refusal>> + Send {
+        self(call)
+    }
+}
+
 /// The operations of a path.
 pub(super) struct At<'r, S: Store> {
     routes: &'r mut Routes<S>,
@@ -107,47 +128,31 @@ impl<S: Store> At<'_, S> {
         Self { access: Access::Admin, ..self }
     }
 
-    pub(super) fn create<A: Serialize + ToSchema + 'static, F, Fut>(
+    pub(super) fn create<A: Answer>(
         self,
         params: &'static [Param],
-        handler: F,
-    ) -> Self
-    where
-        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<A, Refusal>> + Send,
-    {
+        handler: impl Handler<S, A>,
+    ) -> Self {
         self.one(Verb::Create, params, handler)
     }
 
-    pub(super) fn fetch<A: Serialize + ToSchema + 'static, F, Fut>(self, handler: F) -> Self
-    where
-        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<A, Refusal>> + Send,
-    {
+    pub(super) fn fetch<A: Answer>(self, handler: impl Handler<S, A>) -> Self {
         self.one(Verb::Fetch, &[], handler)
     }
 
-    pub(super) fn update<A: Serialize + ToSchema + 'static, F, Fut>(
+    pub(super) fn update<A: Answer>(
         self,
         params: &'static [Param],
-        handler: F,
-    ) -> Self
-    where
-        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<A, Refusal>> + Send,
-    {
+        handler: impl Handler<S, A>,
+    ) -> Self {
         self.one(Verb::Update, params, handler)
     }
 
-    pub(super) fn delete<F, Fut>(self, handler: F) -> Self
-    where
-        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<(), Refusal>> + Send,
-    {
+    pub(super) fn delete(self, handler: impl Handler<S, ()>) -> Self {
         let operation = self.operation(Verb::Delete, &[]);
         self.routes.document.add::<()>(&self.path, &operation);
-        self.route(operation, move |call| {
-            let done = handler(call);
+        self.route(operation, move |call: Call<S>| {
+            let done = handler.clone().answer(call);
             async move {
                 done.await?;
                 Ok(operation.verb.status().into_response())
@@ -156,20 +161,16 @@ impl<S: Store> At<'_, S> {
     }
 
     /// A listing whose rows stand under `key`.
-    pub(super) fn list<A: Serialize + ToSchema + 'static, F, Fut>(
+    pub(super) fn list<A: Answer>(
         self,
         key: &'static str,
-        handler: F,
-    ) -> Self
-    where
-        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Rows<A>, Refusal>> + Send,
-    {
+        handler: impl Handler<S, Rows<A>>,
+    ) -> Self {
         let operation = self.operation(Verb::List(key), PARAMS);
         self.routes.document.add::<A>(&self.path, &operation);
         let with_uris = operation.has_uris;
-        self.route(operation, move |call| {
-            let (links, rows) = (call.links.clone(), handler(call));
+        self.route(operation, move |call: Call<S>| {
+            let (links, rows) = (call.links.clone(), handler.clone().answer(call));
             async move {
                 let rows = rows.await?;
                 let envelope = if with_uris {
@@ -183,20 +184,16 @@ impl<S: Store> At<'_, S> {
     }
 
     /// An operation that is answered with one resource.
-    fn one<A: Serialize + ToSchema + 'static, F, Fut>(
+    fn one<A: Answer>(
         self,
         verb: Verb,
         params: &'static [Param],
-        handler: F,
-    ) -> Self
-    where
-        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<A, Refusal>> + Send,
-    {
+        handler: impl Handler<S, A>,
+    ) -> Self {
         let operation = self.operation(verb, params);
         self.routes.document.add::<A>(&self.path, &operation);
-        self.route(operation, move |call| {
-            let answer = handler(call);
+        self.route(operation, move |call: Call<S>| {
+            let answer = handler.clone().answer(call);
             async move { Ok((verb.status(), Json(answer.await?)).into_response()) }
         })
     }
@@ -212,14 +209,10 @@ impl<S: Store> At<'_, S> {
         }
     }
 
-    fn route<F, Fut>(self, operation: Operation, handler: F) -> Self
-    where
-        F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Response, Refusal>> + Send,
-    {
+    fn route(self, operation: Operation, handler: impl Handler<S, Response>) -> Self {
         let endpoint = async move |State(api): State<Arc<Api<S>>>, request: Request| {
             let call = Call::read(&api, &operation, request).await?;
-            handler(call).await
+            handler.answer(call).await
         };
         // a place is a whole segment for the router; the suffix is taken off in `Call`
         let path = match self.path.strip_suffix("}.json") {

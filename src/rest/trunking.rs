@@ -65,12 +65,12 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
         let path = format!("/v1/Trunks/{{{TRUNK}}}/{}", part.path);
         routes
             .at(path.clone(), Kind::TrunkMapping)
-            .list(part.key, move |call| list_associations(call, part))
-            .create(part.params, move |call| create_association(call, part));
+            .list(part.key, move |call: Call<S>| list_associations(call, part))
+            .create(part.params, move |call: Call<S>| create_association(call, part));
         routes
             .at(format!("{path}/{{{}}}", mapped::SID), Kind::TrunkMapping)
-            .fetch(move |call| fetch_association(call, part))
-            .delete(move |call| delete_association(call, part));
+            .fetch(move |call: Call<S>| fetch_association(call, part))
+            .delete(move |call: Call<S>| delete_association(call, part));
     }
     super::policy::trunk_routes(routes);
 }

@@ -13,7 +13,7 @@ use crate::rest::error::Refusal;
 use crate::rest::form::Param;
 use crate::rest::mapped::{self, Lists, Shown};
 use crate::rest::page::Rows;
-use crate::rest::routes::Routes;
+use crate::rest::routes::{Answer, Routes};
 use crate::sid::{AccountSid, DomainSid, RoleSid};
 use crate::store::Store;
 
@@ -74,20 +74,20 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
     }
 }
 
-fn add<S: Store, A: Answer>(routes: &mut Routes<S>, part: Part, key: &'static str) {
+fn add<S: Store, A: MappingForm>(routes: &mut Routes<S>, part: Part, key: &'static str) {
     let path = format!("{SIP}/Domains/{{{DOMAIN}}}/{}", part.path);
     routes
         .at(format!("{path}.json"), Kind::DomainMapping)
-        .list(key, move |call| list::<S, A>(call, part))
-        .create(part.params, move |call| create::<S, A>(call, part));
+        .list(key, move |call: Call<S>| list::<S, A>(call, part))
+        .create(part.params, move |call: Call<S>| create::<S, A>(call, part));
     routes
         .at(format!("{path}/{{{}}}.json", mapped::SID), Kind::DomainMapping)
-        .fetch(move |call| fetch::<S, A>(call, part))
-        .delete(move |call| delete(call, part));
+        .fetch(move |call: Call<S>| fetch::<S, A>(call, part))
+        .delete(move |call: Call<S>| delete(call, part));
 }
 
 /// One of the two forms.
-trait Answer: Serialize + ToSchema + Send + 'static {
+trait MappingForm: Answer + Send {
     fn new(account: AccountSid, domain: DomainSid, part: Part, shown: Shown) -> Self;
 }
 
@@ -109,7 +109,7 @@ struct MappingAnswer {
     sid: String,
 }
 
-impl Answer for MappingAnswer {
+impl MappingForm for MappingAnswer {
     fn new(account_sid: AccountSid, _: DomainSid, _: Part, shown: Shown) -> Self {
         let Shown { record, friendly_name, sid } = shown;
         Self {
@@ -134,7 +134,7 @@ struct OlderMappingAnswer {
     uri: String,
 }
 
-impl Answer for OlderMappingAnswer {
+impl MappingForm for OlderMappingAnswer {
     fn new(account: AccountSid, domain_sid: DomainSid, part: Part, shown: Shown) -> Self {
         let place = format_args!("Domains/{domain_sid}/{}/{}", part.path, shown.sid).to_string();
         Self {
@@ -145,19 +145,19 @@ impl Answer for OlderMappingAnswer {
     }
 }
 
-async fn list<S: Store, A: Answer>(call: Call<S>, part: Part) -> Result<Rows<A>, Refusal> {
+async fn list<S: Store, A: MappingForm>(call: Call<S>, part: Part) -> Result<Rows<A>, Refusal> {
     let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
     let rows = mapped::list(&call, (part.lists)(domain)).await?;
     Ok(rows.map(|shown| A::new(account, domain, part, shown)))
 }
 
-async fn create<S: Store, A: Answer>(call: Call<S>, part: Part) -> Result<A, Refusal> {
+async fn create<S: Store, A: MappingForm>(call: Call<S>, part: Part) -> Result<A, Refusal> {
     let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
     let shown = mapped::create(&call, (part.lists)(domain)).await?;
     Ok(A::new(account, domain, part, shown))
 }
 
-async fn fetch<S: Store, A: Answer>(call: Call<S>, part: Part) -> Result<A, Refusal> {
+async fn fetch<S: Store, A: MappingForm>(call: Call<S>, part: Part) -> Result<A, Refusal> {
     let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
     let shown = mapped::fetch(&call, (part.lists)(domain)).await?;
     Ok(A::new(account, domain, part, shown))
