@@ -254,12 +254,10 @@ impl<S: Store> Attempts<'_, S> {
         }
         match store.commit(attempt.head, commit).await? {
             Outcome::Conflict => Ok(false),
-            Outcome::Committed(number) => {
-                if let Some(applied) = applied {
-                    applied.wait(number).await;
-                }
-                Ok(true)
-            }
+            Outcome::Committed(number) => match applied {
+                Some(applied) if !applied.wait(number).await => Err(DirectoryError::NotFollowed),
+                _ => Ok(true),
+            },
         }
     }
 }

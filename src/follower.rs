@@ -1,7 +1,7 @@
 //! Keeps an authorizer's snapshot at the head of a store, commit by commit and in order.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use event_listener::Event;
 
@@ -42,6 +42,8 @@ pub struct Applied {
 
 struct Shared {
     number: AtomicU64,
+    /// Nothing more will be applied.
+    ended: AtomicBool,
     advanced: Event,
 }
 
@@ -52,13 +54,21 @@ impl Applied {
         self.shared.number.load(Ordering::Acquire)
     }
 
-    /// Returns once commit `number` is applied: every decision that begins afterwards sees it.
-    pub async fn wait(&self, number: u64) {
-        while self.number() < number {
+    /// Returns true once commit `number` is applied: every decision that begins afterwards sees it.
+    /// False if the follower has ended before.
+    pub async fn wait(&self, number: u64) -> bool {
+        loop {
+            // listened first, so that an advance between the look and the wait is not missed
             let advanced = self.shared.advanced.listen();
-            if self.number() < number {
-                advanced.await;
+            // in this order: what was applied last is seen though the follower has ended since
+            let ended = self.shared.ended.load(Ordering::Acquire);
+            if self.number() >= number {
+                return true;
             }
+            if ended {
+                return false;
+            }
+            advanced.await;
         }
     }
 
@@ -95,7 +105,11 @@ impl<S: Store> Follower<S> {
     #[must_use]
     pub fn new(store: S, authorizer: Arc<Authorizer>) -> Self {
         let number = authorizer.snapshot().number();
-        let shared = Shared { number: AtomicU64::new(number), advanced: Event::new() };
+        let shared = Shared {
+            number: AtomicU64::new(number),
+            ended: AtomicBool::new(false),
+            advanced: Event::new(),
+        };
         Self { store, authorizer, applied: Applied { shared: Arc::new(shared) } }
     }
 
@@ -122,5 +136,13 @@ impl<S: Store> Follower<S> {
             applied.map_err(|error| FollowerError::Apply { number, error })?;
             self.applied.set(number);
         }
+    }
+}
+
+/// However a follower ends, nobody waits for it any longer.
+impl<S: Store> Drop for Follower<S> {
+    fn drop(&mut self) {
+        self.applied.shared.ended.store(true, Ordering::Release);
+        self.applied.shared.advanced.notify(usize::MAX);
     }
 }

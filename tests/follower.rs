@@ -201,7 +201,9 @@ async fn stopped(mut site: Site<Scripted>, number: u64) -> FollowerError {
     // domain 1 has nothing mapped to it, and no other is known
     assert_eq!(site.call(HOST, INSIDE).status(), 403);
     assert_eq!(site.call("second.example.com", INSIDE).status(), 404);
-    within(site.applied.wait(number)).await;
+    assert!(within(site.applied.wait(number)).await);
+    // nobody is left waiting for what will never be applied
+    assert!(!within(site.applied.wait(number + 1)).await);
     error
 }
 

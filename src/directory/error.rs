@@ -79,7 +79,8 @@ impl std::fmt::Display for Kind {
 }
 
 /// A command that was not carried out. Nothing has changed, except that after
-/// [`DirectoryError::Store`] the outcome may be unknown.
+/// [`DirectoryError::Store`] the outcome may be unknown, and after [`DirectoryError::NotFollowed`] it
+/// has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
     /// There is none, or it belongs to another account: the two are not told apart.
@@ -131,6 +132,9 @@ pub enum DirectoryError {
     /// Others committed in between too often. To be tried again later.
     #[error("too many changes at once, try again")]
     Busy,
+    /// The change is made and stays, but this process's decisions no longer follow the store.
+    #[error("the change is made, but decisions here no longer follow the store")]
+    NotFollowed,
     /// The store could not be asked or written.
     #[error(transparent)]
     Store(#[from] StoreError),

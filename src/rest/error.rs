@@ -122,6 +122,9 @@ impl From<DirectoryError> for Refusal {
             DirectoryError::NameTaken { kind, .. } => Self::bad(taken_code(kind), message),
             DirectoryError::UnknownPermission(_) => Self::bad(UNKNOWN_PERMISSION, message),
             // what is behind these is the operator's affair, not the client's
+            DirectoryError::NotFollowed => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message)
+            }
             DirectoryError::Busy | DirectoryError::Store(_) => {
                 let message = "The service cannot answer at present, try again later";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message)
