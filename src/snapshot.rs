@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use entry::AccountEntry;
-pub(crate) use entry::{AccessList, CredentialEntry, CredentialList, TargetEntry};
+pub(crate) use entry::{AccessList, CredentialEntry, CredentialList, LookUp, TargetEntry};
 use map::Map;
 
 use crate::acl::{Prefix, TooManyPrefixes};
