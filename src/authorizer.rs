@@ -144,7 +144,8 @@ impl Authorizer {
     }
 
     /// Decides as [`Self::authorize`] would and tells each step on the way. Nothing is used up or
-    /// counted: no nonce, no guess. Allocates; not for the hot path.
+    /// counted: no nonce, no guess, so of several wrong headers in one request a later one never meets
+    /// the limit that an earlier one has reached. Allocates; not for the hot path.
     pub fn explain(&self, invite: &Invite<'_>, now: Instant) -> Explanation {
         let snapshot = self.snapshot.load();
         let mut steps = Steps::default();

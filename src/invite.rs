@@ -5,6 +5,7 @@ mod datagram;
 mod rsip;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 
 use arrayvec::ArrayVec;
@@ -53,7 +54,7 @@ pub enum CredentialsField {
 }
 
 /// What makes two copies of a request the same transaction, as the header values were sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Transaction<'a> {
     /// From; also what a policy compares with the authenticated user.
     pub from: &'a [u8],
@@ -67,11 +68,18 @@ pub struct Transaction<'a> {
     pub via: &'a [u8],
 }
 
+/// Says nothing of who calls whom, for it may end up in a log.
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").finish_non_exhaustive()
+    }
+}
+
 /// An INVITE as far as it is decided on. That the method is INVITE is what the type says: the
 /// constructors that read a message refuse any other.
 ///
 /// The source and the transport are the socket's. Nothing else of the message takes part.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Invite<'a> {
     request_uri: Cow<'a, str>,
     source: SocketAddr,
@@ -80,6 +88,18 @@ pub struct Invite<'a> {
     too_many_credentials: bool,
     transaction: Option<Transaction<'a>>,
     body: &'a [u8],
+}
+
+/// Says nothing of who calls whom from where, for it may end up in a log.
+impl fmt::Debug for Invite<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invite")
+            .field("transport", &self.transport)
+            .field("credentials", &self.credentials.len())
+            .field("too_many_credentials", &self.too_many_credentials)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// A message that is no INVITE to decide on.

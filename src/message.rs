@@ -219,9 +219,15 @@ impl fmt::Debug for Field<'_> {
 }
 
 /// The header fields of a message, in order. Made by [`Message::fields`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fields<'a> {
     rest: &'a [u8],
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fields({} bytes)", self.rest.len())
+    }
 }
 
 impl<'a> Iterator for Fields<'a> {

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
-pub(crate) use entry::{AccessList, CredentialEntry, CredentialList, MappedList, TargetEntry};
+pub(crate) use entry::{
+    AccessList, CredentialEntry, CredentialList, LookUp, MappedList, TargetEntry,
+};
 use entry::{AccountEntry, RoleEntry};
 use map::Map;
 

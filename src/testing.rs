@@ -13,7 +13,7 @@ pub use crate::digest::{
 
 use crate::authorizer::{Authorizer, Capacity};
 use crate::decision::Decision;
-use crate::digest::{GuessRate, MAX_USERNAME};
+use crate::digest::{GuessRate, Ha2, MAX_USERNAME};
 use crate::invite::{Invite, Transport};
 use crate::model::{
     Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
@@ -94,6 +94,8 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
     let explained = authorizer.explain(invite, now).decision;
     let decision = authorizer.authorize(invite, now);
     match (&decision, &explained) {
+        // an explanation counts nothing, so of several wrong headers it may look at one more
+        _ if invite.credentials().len() > 1 => {}
         // the nonce is another, all else is the same
         (Decision::Challenge(one), Decision::Challenge(two)) => {
             let facts = |it: &crate::Challenge| (it.target, it.kind, it.stale, it.values.len());
@@ -116,7 +118,7 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
     // of the passwords in the snapshot only the one of this list is in the seeds
     let known = [sids::domain("known").into(), sids::domain("strict").into()];
     assert!(known.contains(&accept.target), "nobody knows a password for this one: {accept:?}");
-    assert_eq!(credential.username.as_str(), "alice");
+    assert!(["alice", r"corp\bob"].contains(&credential.username.as_str()), "disabled");
     let mut copies = std::iter::repeat_with(|| authorizer.authorize(invite, now));
     if invite.transport().retransmits() {
         let repeat = crate::Accept { repeat: true, ..accept.clone() };
@@ -143,6 +145,15 @@ fn compare_with_rsip(bytes: &[u8], invite: &Invite<'_>) {
     let Ok(request) = ::rsip::Request::try_from(bytes) else { return };
     let (source, transport) = (invite.source(), invite.transport());
     let Ok(other) = Invite::from_rsip(&request, source, transport) else { return };
+    // rsip looks for the end of a user beyond the first line; with such a URI the request is refused
+    let Ok(theirs) = SipUri::parse(other.request_uri()) else { return };
+    let ours = SipUri::parse(invite.request_uri());
+    assert!(
+        ours.is_ok_and(|ours| ours.equivalent(&theirs)),
+        "`{}`, rsip `{}`",
+        invite.request_uri(),
+        other.request_uri()
+    );
 
     let text = |value: &[u8]| String::from_utf8_lossy(trim(value)).into_owned();
     let credentials = |invite: &Invite<'_>| {
@@ -157,15 +168,6 @@ fn compare_with_rsip(bytes: &[u8], invite: &Invite<'_>) {
     };
     assert_eq!(transaction(invite), transaction(&other));
     assert_eq!(invite.body(), other.body());
-    if let Ok(ours) = SipUri::parse(invite.request_uri()) {
-        let theirs = SipUri::parse(other.request_uri());
-        assert!(
-            theirs.is_ok_and(|theirs| ours.equivalent(&theirs)),
-            "`{}`, rsip `{}`",
-            invite.request_uri(),
-            other.request_uri()
-        );
-    }
 }
 
 /// The authorizer that [`fuzz_request`] asks, and the time it asks for. Its nonces are the same in
@@ -202,8 +204,8 @@ mod sids {
     }
 }
 
-/// A domain or trunk for each way a decision can go. Whatever cannot be built is left out, which
-/// the test of the seeds would show.
+/// A domain or trunk for each way a decision can go. Whatever cannot be built is left out; a test
+/// counts them.
 fn fuzz_snapshot() -> Snapshot {
     let (open, shut) = (sids::account("open"), sids::account("shut"));
     let mut builder = Snapshot::builder()
@@ -235,7 +237,7 @@ fn fuzz_snapshot() -> Snapshot {
     for list in ["hidden", "known"] {
         let sid = sids::credential_list(list);
         let Ok(realm) = FUZZ_REALM.parse() else { continue };
-        for user in ["alice", "bob \"b\"", "carol"] {
+        for user in ["alice", r"corp\bob", "carol"] {
             let Ok(username) = user.parse() else { continue };
             let password = Password::new(format!("the {list} one"));
             let Ok(ha1) = Ha1Set::from_password(&username, &realm, password) else { continue };
@@ -288,6 +290,13 @@ fn fuzz_snapshot() -> Snapshot {
         .unwrap_or_default()
 }
 
+/// Whether the header's response is the one that `ha1` makes of a request with this method and
+/// body. The vectors of the RFCs are of GET, which no INVITE can stand for.
+#[must_use]
+pub fn verify(credentials: &Credentials<'_>, ha1: &[u8], method: &str, body: &[u8]) -> bool {
+    Ha2::with_method(credentials, method.as_bytes(), body).verify(ha1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -313,6 +322,12 @@ mod tests {
             Some(Decision::Challenge(_)) => "challenge",
             Some(Decision::Reject(reject)) => reject.reason.as_str(),
         }
+    }
+
+    #[test]
+    fn snapshot_is_whole() {
+        let debug = format!("{:?}", fuzz_snapshot());
+        assert_eq!(debug, "Snapshot { number: 1, targets: 11, credentials: 6, .. }");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What commits do to a snapshot: the rules with their messages, and a property that holds after any
 //! sequence of them.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 mod support;
 
 use std::collections::BTreeMap;

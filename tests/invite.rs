@@ -62,6 +62,18 @@ fn what_is_no_whole_invite_is_refused() {
             assert!(error.to_lowercase().contains(&name.to_lowercase()), "{way}: {error}");
         });
     }
+    for (name, twice) in [
+        ("From", "From: <sip:other@example.com>;tag=2\r\n"),
+        ("To", "To: <sip:other@example.com>\r\n"),
+        ("Call-ID", "Call-ID: other\r\n"),
+        ("CSeq", "CSeq: 314159 INVITE\r\n"),
+        ("Content-Length", "Content-Length: 0\r\n"),
+    ] {
+        let twice = invite.replace("Max-Forwards", &format!("{twice}Max-Forwards"));
+        both(twice.as_bytes(), |result, way| {
+            assert!(matches!(result, Err(InviteError::Defect(_))), "{name}, {way}");
+        });
+    }
     let short = invite.replace("Content-Length: 0", "Content-Length: 1");
     both(short.as_bytes(), |result, way| {
         assert!(matches!(result, Err(InviteError::Defect(_))), "{way}");

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use arrayvec::{ArrayString, ArrayVec};
 use siphasher::sip128::{Hasher128, SipHasher13};
+use subtle::{Choice, ConditionallySelectable};
 
 use super::State;
 use super::explain::{HeaderStep, Step, Trace};
@@ -16,7 +17,7 @@ use crate::digest::{
 use crate::invite::Invite;
 use crate::model::{Policy, Realm, Target, UriCheck};
 use crate::sid::{CredentialListSid, RoleSid};
-use crate::snapshot::{CredentialEntry, MappedList, Snapshot, TargetEntry};
+use crate::snapshot::{CredentialEntry, LookUp, MappedList, Snapshot, TargetEntry};
 use crate::uri::{Host, SipUri, name_addr};
 
 /// How many headers for our realm are judged; a client that answers every challenge sends one for
@@ -98,6 +99,13 @@ struct Budget {
     key: GuessKey,
     rate: GuessRate,
     by_name: Option<(GuessKey, GuessRate)>,
+}
+
+/// The stored hash if it counts, else the decoy: without a branch, and not before both have come from
+/// memory, so that the time is that of a hash that counts.
+fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> ArrayVec<u8, 32> {
+    let pairs = decoy.iter().zip(stored).take(32);
+    pairs.map(|(decoy, stored)| u8::conditional_select(decoy, stored, counts)).collect()
 }
 
 impl<'s, 'i> Judge<'s, 'i> {
@@ -240,34 +248,35 @@ impl<'s, 'i> Judge<'s, 'i> {
         }
         let ha2 = Ha2::new(credentials, self.invite.body());
         for mapped in &self.entry.credential_lists {
-            let found = self.find(mapped.list, credentials);
-            let known = found.filter(|credential| !credential.disabled);
-            let ha1 = known.and_then(|credential| credential.ha1.get(algorithm.hash_function()));
-            let right = ha2.verify(ha1.unwrap_or_else(|| decoy(algorithm, &self.state.decoy)));
+            let LookUp { found, at_hand } = self.look_up(mapped.list, credentials);
+            let stored = at_hand.and_then(|entry| entry.ha1.get(algorithm.hash_function()));
+            let yes = |condition: bool| Choice::from(u8::from(condition));
+            let enabled = at_hand.is_some_and(|entry| !entry.disabled);
+            let counts = yes(found.is_some()) & yes(enabled) & yes(stored.is_some());
+            let decoy = decoy(algorithm, &self.state.decoy);
+            let right = ha2.verify(&choose(counts, stored.unwrap_or(decoy), decoy));
+            let right = bool::from(counts) && right;
             trace.step(|| {
-                let step = HeaderStep::list(mapped.list, found, algorithm, ha1.is_some() && right);
+                let step = HeaderStep::list(mapped.list, found, algorithm, right);
                 Step::Header(header, step)
             });
-            if let (Some(credential), Some(_), true) = (known, ha1, right) {
+            if let (Some(credential), true) = (found, right) {
                 return Some(Verified { mapped: *mapped, credential });
             }
         }
         None
     }
 
-    fn find(
-        &self,
-        list: CredentialListSid,
-        credentials: &Credentials<'_>,
-    ) -> Option<&'s CredentialEntry> {
-        let list = self.snapshot.credential_list_entry(list)?;
-        match credentials.username {
-            Username::Plain(name) => list.user(&name),
+    fn look_up(&self, list: CredentialListSid, credentials: &Credentials<'_>) -> LookUp<'s> {
+        let list = self.snapshot.credential_list_entry(list);
+        let look_up = list.map(|list| match credentials.username {
+            Username::Plain(name) => list.look_up(&name),
             Username::Hash(hash) if self.policy.userhash => {
-                list.user_by_hash(credentials.algorithm.hash_function(), hash)
+                list.look_up_hash(credentials.algorithm.hash_function(), hash)
             }
-            Username::Hash(_) => None,
-        }
+            Username::Hash(_) => LookUp::default(),
+        });
+        look_up.unwrap_or_default()
     }
 
     /// Uses up the nonce count of a verified response. Only here does state change for the better

@@ -22,10 +22,19 @@ pub(crate) struct Ha2<'c, 'a> {
 impl<'c, 'a> Ha2<'c, 'a> {
     /// H(A2) of an INVITE with this header and body. The body counts with `qop=auth-int` only.
     pub(crate) fn new(credentials: &'c Credentials<'a>, body: &[u8]) -> Self {
+        Self::with_method(credentials, b"INVITE", body)
+    }
+
+    /// The same of another request.
+    pub(crate) fn with_method(
+        credentials: &'c Credentials<'a>,
+        method: &[u8],
+        body: &[u8],
+    ) -> Self {
         let ha2 = match credentials.algorithm.hash_function() {
-            HashFunction::Md5 => ha2::<Md5>(credentials, body),
-            HashFunction::Sha256 => ha2::<Sha256>(credentials, body),
-            HashFunction::Sha512_256 => ha2::<Sha512_256>(credentials, body),
+            HashFunction::Md5 => ha2::<Md5>(credentials, method, body),
+            HashFunction::Sha256 => ha2::<Sha256>(credentials, method, body),
+            HashFunction::Sha512_256 => ha2::<Sha512_256>(credentials, method, body),
         };
         Self { credentials, ha2 }
     }
@@ -88,13 +97,13 @@ pub(crate) fn userhash(function: HashFunction, username: &str, realm: &str) -> A
         .unwrap_or_default()
 }
 
-fn ha2<D: Digest>(credentials: &Credentials<'_>, body: &[u8]) -> Hex {
+fn ha2<D: Digest>(credentials: &Credentials<'_>, method: &[u8], body: &[u8]) -> Hex {
     match credentials.qop {
         Some(fields) if fields.qop == Qop::AuthInt => {
             let body = Hex::of(&D::digest(body));
-            joined::<D>(&[b"INVITE", credentials.uri, body.as_bytes()])
+            joined::<D>(&[method, credentials.uri, body.as_bytes()])
         }
-        _ => joined::<D>(&[b"INVITE", credentials.uri]),
+        _ => joined::<D>(&[method, credentials.uri]),
     }
 }
 

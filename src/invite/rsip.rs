@@ -5,12 +5,11 @@
 
 use std::net::SocketAddr;
 
-use rsip::message::HeadersExt;
 use rsip::prelude::UntypedHeader;
 use rsip::{Header, Method, Request};
 
 use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
-use crate::message::Defect;
+use crate::message::{Defect, Header as Field};
 
 impl<'a> Invite<'a> {
     /// Takes the facts from `request`, which came from `source` over `transport`.
@@ -21,8 +20,8 @@ impl<'a> Invite<'a> {
     /// # Errors
     ///
     /// [`InviteError::NotInvite`] for another method, [`InviteError::Missing`] if From, To, Call-ID,
-    /// `CSeq` or Via is not there, [`InviteError::Defect`] if the body is shorter than Content-Length
-    /// says.
+    /// `CSeq` or Via is not there, [`InviteError::Defect`] if one of them but Via is there twice, or
+    /// the body is shorter than Content-Length says.
     pub fn from_rsip(
         request: &'a Request,
         source: SocketAddr,
@@ -31,37 +30,55 @@ impl<'a> Invite<'a> {
         if request.method != Method::Invite {
             return Err(InviteError::NotInvite);
         }
-        let mut invite = Self::new(request.uri.to_string(), source, transport)
-            .with_body(body(request).ok_or(InviteError::Defect(Defect::BodyTooShort))?);
+        let mut invite = Self::new(request.uri.to_string(), source, transport);
+        let (mut from, mut to, mut call_id, mut cseq) = (None, None, None, None);
+        let (mut via, mut length) = (None, None);
         for header in request.headers.iter() {
-            let (field, value) = match header {
-                Header::Authorization(header) => (CredentialsField::Authorization, header.value()),
-                Header::ProxyAuthorization(header) => {
-                    (CredentialsField::ProxyAuthorization, header.value())
+            match header {
+                Header::Authorization(header) => {
+                    let value = header.value().as_bytes();
+                    invite = invite.with_credentials(CredentialsField::Authorization, value);
                 }
-                _ => continue,
-            };
-            invite = invite.with_credentials(field, value.as_bytes());
+                Header::ProxyAuthorization(header) => {
+                    let value = header.value().as_bytes();
+                    invite = invite.with_credentials(CredentialsField::ProxyAuthorization, value);
+                }
+                Header::From(header) => once(&mut from, Field::From, header.value())?,
+                Header::To(header) => once(&mut to, Field::To, header.value())?,
+                Header::CallId(header) => once(&mut call_id, Field::CallId, header.value())?,
+                Header::CSeq(header) => once(&mut cseq, Field::CSeq, header.value())?,
+                Header::ContentLength(header) => {
+                    once(&mut length, Field::ContentLength, header.value())?;
+                }
+                // the topmost counts
+                Header::Via(header) if via.is_none() => via = Some(header.value()),
+                _ => {}
+            }
         }
-        let missing = |name| move |_| InviteError::Missing(name);
-        Ok(invite.with_transaction(Transaction {
-            from: request.from_header().map_err(missing("From"))?.value().as_bytes(),
-            to: request.to_header().map_err(missing("To"))?.value().as_bytes(),
-            call_id: request.call_id_header().map_err(missing("Call-ID"))?.value().as_bytes(),
-            cseq: request.cseq_header().map_err(missing("CSeq"))?.value().as_bytes(),
-            via: request.via_header().map_err(missing("Via"))?.value().as_bytes(),
+        let there = |field: Field, value: Option<&'a str>| {
+            value.map(str::as_bytes).ok_or(InviteError::Missing(field.name()))
+        };
+        Ok(invite.with_body(body(request, length)?).with_transaction(Transaction {
+            from: there(Field::From, from)?,
+            to: there(Field::To, to)?,
+            call_id: there(Field::CallId, call_id)?,
+            cseq: there(Field::CSeq, cseq)?,
+            via: there(Field::Via, via)?,
         }))
     }
 }
 
-/// The bytes of the body that Content-Length counts, if they are all there (RFC 3261 §18.3).
-fn body(request: &Request) -> Option<&[u8]> {
-    let length = request.headers.iter().find_map(|header| match header {
-        Header::ContentLength(length) => Some(length.value().trim().parse()),
-        _ => None,
-    });
-    match length {
-        None => Some(&request.body),
-        Some(length) => request.body.get(..length.ok()?),
+/// Takes the value of a header that a message has once; rsip lets it stand twice.
+fn once<'a>(place: &mut Option<&'a str>, field: Field, value: &'a str) -> Result<(), InviteError> {
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(InviteError::Defect(Defect::Repeated(field))),
     }
+}
+
+/// The bytes of the body that Content-Length counts, if they are all there (RFC 3261 §18.3).
+fn body<'a>(request: &'a Request, length: Option<&str>) -> Result<&'a [u8], InviteError> {
+    let Some(length) = length else { return Ok(&request.body) };
+    let length = length.trim().parse().map_err(|_| InviteError::Defect(Defect::ContentLength))?;
+    request.body.get(..length).ok_or(InviteError::Defect(Defect::BodyTooShort))
 }

@@ -1,5 +1,7 @@
 //! The records themselves. Names for people (`friendly_name`) take no part in a decision.
 
+use std::fmt;
+
 use super::credential::Ha1Set;
 use super::name::{DomainName, Realm, UserName};
 use super::permission::RoleKind;
@@ -54,8 +56,8 @@ pub enum Target {
     Trunk(TrunkSid),
 }
 
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Domain(sid) => sid.fmt(f),
             Self::Trunk(sid) => sid.fmt(f),
@@ -142,7 +144,7 @@ pub struct IpAccessControlList {
 }
 
 /// One entry of an IP access control list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IpAddress {
     /// Its SID.
     pub sid: IpAddressSid,
@@ -172,7 +174,7 @@ pub struct CredentialList {
 }
 
 /// One user of a credential list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// Its SID.
     pub sid: CredentialSid,
@@ -188,6 +190,28 @@ pub struct Credential {
     pub role: Option<RoleSid>,
     /// When it was made and changed.
     pub dates: Dates,
+}
+
+/// Does not show the addresses: a commit may end up in a log.
+impl fmt::Debug for IpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IpAddress")
+            .field("sid", &self.sid)
+            .field("list", &self.list)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Does not show the user name: a commit may end up in a log.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("sid", &self.sid)
+            .field("list", &self.list)
+            .field("ha1", &self.ha1)
+            .field("disabled", &self.disabled)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A list put to work on a domain or trunk.
@@ -333,8 +357,8 @@ impl Record {
     }
 }
 
-impl std::fmt::Display for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Account(sid) => write!(f, "account {sid}"),
             Self::IpAccessControlList(sid) => write!(f, "IP access control list {sid}"),

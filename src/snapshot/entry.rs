@@ -1,5 +1,6 @@
 //! What a snapshot keeps of each record: all that a decision needs and nothing for people.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::acl::{Prefix, PrefixTable, TooManyPrefixes};
@@ -100,16 +101,27 @@ pub(crate) struct AccessList {
     pub(crate) mappings: usize,
     /// In the order of the SIDs, so that equal contents make equal tables.
     entries: Vec<(IpAddressSid, Prefix)>,
+    /// Entries put, and taken out, since `entries` and `table` were made.
+    changes: BTreeMap<IpAddressSid, Option<Prefix>>,
+    /// How many entries there are, changes counted.
+    len: usize,
     table: PrefixTable,
 }
 
 impl AccessList {
     pub(crate) fn new(account: AccountSid) -> Self {
-        Self { account, mappings: 0, entries: Vec::new(), table: PrefixTable::default() }
+        Self {
+            account,
+            mappings: 0,
+            entries: Vec::new(),
+            changes: BTreeMap::new(),
+            len: 0,
+            table: PrefixTable::default(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     /// The most specific entry that admits `source`.
@@ -123,24 +135,33 @@ impl AccessList {
         self.entries.get(at).map(|(_, prefix)| *prefix)
     }
 
-    /// Puts an entry. The table is as it was until [`Self::rebuild`].
+    /// Puts an entry, which counts once [`Self::rebuild`] has been called.
     pub(crate) fn put(&mut self, sid: IpAddressSid, prefix: Prefix) {
-        match self.entries.binary_search_by_key(&sid, |(sid, _)| *sid) {
-            Ok(at) => {
-                if let Some(entry) = self.entries.get_mut(at) {
-                    entry.1 = prefix;
-                }
-            }
-            Err(at) => self.entries.insert(at, (sid, prefix)),
-        }
+        self.change(sid, Some(prefix));
     }
 
-    /// Takes an entry out. The table is as it was until [`Self::rebuild`].
+    /// Takes an entry out, which counts once [`Self::rebuild`] has been called.
     pub(crate) fn remove(&mut self, sid: IpAddressSid) {
-        self.entries.retain(|(other, _)| *other != sid);
+        self.change(sid, None);
     }
 
+    fn change(&mut self, sid: IpAddressSid, entry: Option<Prefix>) {
+        let was = match self.changes.get(&sid) {
+            Some(change) => change.is_some(),
+            None => self.entries.binary_search_by_key(&sid, |(sid, _)| *sid).is_ok(),
+        };
+        self.len = (self.len + usize::from(entry.is_some())).saturating_sub(usize::from(was));
+        self.changes.insert(sid, entry);
+    }
+
+    /// Brings entries and table up to date: all changes at once, as one by one they would move the
+    /// rest of a long list each time.
     pub(crate) fn rebuild(&mut self) -> Result<(), TooManyPrefixes> {
+        let changes = std::mem::take(&mut self.changes);
+        self.entries.retain(|(sid, _)| !changes.contains_key(sid));
+        self.entries.extend(changes.into_iter().filter_map(|(sid, entry)| Some((sid, entry?))));
+        // two sorted runs, which a stable sort merges
+        self.entries.sort_by_key(|(sid, _)| *sid);
         self.table = PrefixTable::build(self.entries.iter().map(|(_, prefix)| *prefix))?;
         Ok(())
     }
@@ -155,6 +176,23 @@ pub(crate) struct CredentialEntry {
     pub(crate) disabled: bool,
     /// A deployment role.
     pub(crate) role: Option<RoleSid>,
+}
+
+/// What a list has for a name that a request claims.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LookUp<'a> {
+    /// The user of the name, disabled or not.
+    pub(crate) found: Option<&'a CredentialEntry>,
+    /// The same, or any other user where there is none: whatever is read of the user found is read of
+    /// this one, so that an unknown name is as far from the processor as a known one.
+    pub(crate) at_hand: Option<&'a CredentialEntry>,
+}
+
+impl<'a> LookUp<'a> {
+    fn of(near: Option<(&'a Arc<CredentialEntry>, bool)>) -> Self {
+        let at_hand = near.map(|(entry, _)| &**entry);
+        Self { found: at_hand.filter(|_| near.is_some_and(|(_, is_hit)| is_hit)), at_hand }
+    }
 }
 
 /// A hashed user name (RFC 7616 §3.4.4): which function, and its output in lower-case hexadecimal.
@@ -197,13 +235,18 @@ impl CredentialList {
         self.users.get(username).map(|entry| &**entry)
     }
 
-    /// The user whose name hashes to `hash`, disabled or not.
-    pub(crate) fn user_by_hash(
+    /// The user of this name, or one to be busy with instead.
+    pub(crate) fn look_up(&self, username: &str) -> LookUp<'_> {
+        LookUp::of(self.users.get_or_near(username))
+    }
+
+    /// The user whose name hashes to `hash`, or one to be busy with instead.
+    pub(crate) fn look_up_hash(
         &self,
         function: HashFunction,
         hash: arrayvec::ArrayString<64>,
-    ) -> Option<&CredentialEntry> {
-        self.by_userhash.get(&(function, hash)).map(|entry| &**entry)
+    ) -> LookUp<'_> {
+        LookUp::of(self.by_userhash.get_or_near(&(function, hash)))
     }
 
     /// How many enabled users have no hash for `function`.

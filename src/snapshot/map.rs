@@ -26,6 +26,13 @@ enum Node<K, V> {
     Branch(Box<[Arc<Node<K, V>>; FANOUT]>),
 }
 
+impl<K, V> Node<K, V> {
+    /// Whether this is a leaf without an entry.
+    fn is_bare(&self) -> bool {
+        matches!(self, Self::Leaf(entries) if entries.is_empty())
+    }
+}
+
 impl<K, V> Clone for Map<K, V> {
     fn clone(&self) -> Self {
         Self { root: Arc::clone(&self.root), len: self.len, hasher: self.hasher.clone() }
@@ -61,6 +68,39 @@ impl<K: Hash + Eq + Clone, V: Clone> Map<K, V> {
                         .map(|(_, _, value)| value);
                 }
                 Node::Branch(children) => node = children.get(slot(path))?,
+            }
+            path >>= BITS;
+        }
+    }
+
+    /// The value under `key` and true; on a miss another key's value and false, found and compared
+    /// on a way as long, so that time hardly tells the two apart. `None` where there is no other key
+    /// nearby, as in an empty map.
+    pub(crate) fn get_or_near<Q>(&self, key: &Q) -> Option<(&V, bool)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        let mut node = &*self.root;
+        let mut path = hash;
+        loop {
+            match node {
+                Node::Leaf(entries) => {
+                    let (other, k, value) =
+                        entries.iter().min_by_key(|(other, ..)| other ^ hash)?;
+                    let is_hit = k.borrow() == key;
+                    if !is_hit && *other == hash {
+                        // two keys with one hash
+                        return Some(self.get(key).map_or((value, false), |value| (value, true)));
+                    }
+                    return Some((value, is_hit));
+                }
+                Node::Branch(children) => {
+                    let mut nearest =
+                        (0..FANOUT as u64).filter_map(|n| children.get(slot(path.wrapping_add(n))));
+                    node = nearest.find(|child| !child.is_bare())?;
+                }
             }
             path >>= BITS;
         }
@@ -226,6 +266,8 @@ mod tests {
             map.insert(Same(n), n);
         }
         assert!((0..100).all(|n| map.get(&Same(n)) == Some(&n)));
+        assert!((0..100).all(|n| map.get_or_near(&Same(n)) == Some((&n, true))));
+        assert!(map.get_or_near(&Same(100)).is_some_and(|(_, is_hit)| !is_hit));
         assert!((0..100).all(|n| map.remove(&Same(n)) == Some(n)));
         assert_eq!(map.len(), 0);
     }
@@ -244,6 +286,13 @@ mod tests {
                     prop_assert_eq!(map.remove(&key), oracle.remove(&key));
                 }
                 prop_assert_eq!(map.get(&key), oracle.get(&key));
+                match (map.get_or_near(&key), oracle.get(&key)) {
+                    (near, Some(value)) => prop_assert_eq!(near, Some((value, true))),
+                    (Some((near, is_hit)), None) => {
+                        prop_assert!(!is_hit && oracle.values().any(|value| value == near));
+                    }
+                    (None, None) => {}
+                }
                 prop_assert_eq!(map.len(), oracle.len());
             }
             let mut values: Vec<_> = map.values().copied().collect();

@@ -1,0 +1,283 @@
+//! Whether time tells who exists: a statistical test after dudect (Reparaz, Balasch, Verbauwhede,
+//! 2017). Informational: it prints what it finds and always ends well.
+//!
+//! Two classes of requests that must not be told apart are decided in random order, each timed by
+//! itself; Welch's t-test compares the two means, over all times and over those below percentiles,
+//! as the slowest are the machine's doing. |t| under 4.5 shows no difference, over 10 a sure one.
+//!
+//! `cargo bench --bench timing` takes two minutes, `-- --quick` under 20 s. Run it on a quiet machine.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
+use sip_authz::model::{Credential, CredentialList, GuessPolicy, Ha1Set, Mapping, Policy, Record};
+use sip_authz::{Capacity, Invite, Transport};
+use support::*;
+
+/// Users of each kind. Names take turns, so that no user stays in the cache for being asked about.
+const USERS: usize = 512;
+/// Users that nobody asks for. An unknown name is answered with the work of a user's; were these
+/// few, that would now and then be the work of one who was just asked for, and quicker.
+const FILLERS: usize = 16_384;
+/// Requests of each class, all different; one comes again only when it is no retransmission any more.
+const POOL: usize = 4_096;
+/// Virtual time from one request to the next.
+const STEP: Duration = Duration::from_millis(10);
+/// The percentiles that times are cropped at.
+const CROPS: [f64; 7] = [1.0, 0.99, 0.95, 0.9, 0.75, 0.5, 0.25];
+
+const SOURCE: &str = "198.51.100.7:5060";
+
+/// What a request's sender is. All names are of one length.
+#[derive(Clone, Copy)]
+enum Who {
+    /// Enabled, of a mapped list, and the password is wrong.
+    Wrong,
+    /// As [`Self::Wrong`], and other users: the two must not differ, or the test itself is off.
+    WrongToo,
+    /// As [`Self::Wrong`], but the password is right.
+    Right,
+    Unknown,
+    /// The password is right.
+    Disabled,
+    /// Of a list that is not mapped; the password is right.
+    Unlisted,
+    /// Enabled, with a hash for another algorithm only.
+    NoHash,
+    /// Malformed: answered without a digest, so the two must differ.
+    Malformed,
+}
+
+impl Who {
+    fn name(self, n: usize) -> String {
+        let letter = match self {
+            Self::Wrong | Self::Right | Self::Malformed => 'a',
+            Self::WrongToo => 'b',
+            Self::Unknown => 'u',
+            Self::Disabled => 'd',
+            Self::Unlisted => 'l',
+            Self::NoHash => 'n',
+        };
+        format!("{letter}user{:04}", n % USERS)
+    }
+
+    fn password(self) -> &'static str {
+        match self {
+            Self::Wrong | Self::WrongToo | Self::Unknown | Self::NoHash => "Wrong-Horse-77",
+            Self::Right | Self::Disabled | Self::Unlisted | Self::Malformed => PASSWORD,
+        }
+    }
+}
+
+struct Pair {
+    title: &'static str,
+    classes: [Who; 2],
+    algorithm: Algorithm,
+    userhash: bool,
+    /// How many lists are mapped; the users are in one of them.
+    lists: usize,
+    /// All names are beyond their limit from the start.
+    beyond: bool,
+}
+
+const fn pair(title: &'static str, first: Who, second: Who) -> Pair {
+    let algorithm = Algorithm::Md5;
+    Pair { title, classes: [first, second], algorithm, userhash: false, lists: 1, beyond: false }
+}
+
+const PAIRS: [Pair; 11] = [
+    pair("control: wrong, other users", Who::WrongToo, Who::Wrong),
+    pair("unknown user", Who::Unknown, Who::Wrong),
+    pair("disabled user", Who::Disabled, Who::Wrong),
+    pair("user of an unmapped list", Who::Unlisted, Who::Wrong),
+    pair("user without the hash", Who::NoHash, Who::Wrong),
+    Pair { userhash: true, ..pair("unknown by userhash", Who::Unknown, Who::Wrong) },
+    Pair { lists: 3, ..pair("unknown, three lists", Who::Unknown, Who::Wrong) },
+    Pair {
+        algorithm: Algorithm::Sha512_256Sess,
+        ..pair("unknown, SHA-512-256-sess", Who::Unknown, Who::Wrong)
+    },
+    Pair { beyond: true, ..pair("right password, beyond the limit", Who::Right, Who::Wrong) },
+    Pair { beyond: true, ..pair("unknown, beyond the limit", Who::Unknown, Who::Wrong) },
+    pair("control: malformed, must differ", Who::Malformed, Who::Wrong),
+];
+
+impl Pair {
+    fn world(&self) -> World {
+        let many = unlimited();
+        let one =
+            GuessRate { burst: 1.try_into().unwrap(), refill_ms: u32::MAX.try_into().unwrap() };
+        let policy = Policy {
+            userhash: self.userhash,
+            nonce_lifetime: Policy::MAX_NONCE_LIFETIME,
+            guesses: GuessPolicy {
+                source: many,
+                pair: if self.beyond { one } else { many },
+                name: None,
+            },
+            ..offering(&[self.algorithm])
+        };
+        let world = World::with(policy, Capacity::default(), &[9; 32]);
+        world.apply(|commit| {
+            let filler = user(LIST, "filler", PASSWORD).ha1;
+            for n in 0..FILLERS {
+                let name = format!("f{n:08}");
+                let (sid, username) = (credential(LIST, &name), name.parse().unwrap());
+                let filler = Credential::new(sid, list(LIST), username, filler.clone());
+                commit.put(Record::Credential(filler));
+            }
+            for n in 0..USERS {
+                for who in [Who::Wrong, Who::WrongToo] {
+                    commit.put(Record::Credential(user(LIST, &who.name(n), PASSWORD)));
+                }
+                let disabled = user(LIST, &Who::Disabled.name(n), PASSWORD);
+                commit.put(Record::Credential(Credential { disabled: true, ..disabled }));
+                let unlisted = user(OTHER_LIST, &Who::Unlisted.name(n), PASSWORD);
+                commit.put(Record::Credential(unlisted));
+                let other = match self.algorithm.hash_function() {
+                    HashFunction::Md5 => HashFunction::Sha256,
+                    _ => HashFunction::Md5,
+                };
+                let name = Who::NoHash.name(n);
+                let hash = "5a".repeat(other.output_len());
+                let (username, realm) = (name.parse().unwrap(), REALM.parse().unwrap());
+                let ha1 = Ha1Set::from_hex(&username, &realm, [(other, &*hash)]).unwrap();
+                let sid = credential(LIST, &name);
+                commit.put(Record::Credential(Credential::new(sid, list(LIST), username, ha1)));
+            }
+            for more in ["more", "and more"].iter().take(self.lists - 1) {
+                let record = CredentialList::new(list(more), account(), REALM.parse().unwrap());
+                commit.put(Record::CredentialList(record));
+                commit.put(Record::Credential(user(more, "erin", PASSWORD)));
+                let target = domain(HOST).into();
+                commit.put(Record::from(Mapping::CredentialList(target, list(more))));
+            }
+        });
+        world
+    }
+
+    /// The datagrams of both classes, made in turns so that they lie alike in memory, each with a
+    /// branch of its own, all with one live nonce.
+    fn datagrams(&self, world: &World) -> [Vec<Vec<u8>>; 2] {
+        let challenge = world.challenge(&Request::to(HOST), SOURCE);
+        let mut datagrams = [Vec::new(), Vec::new()];
+        for n in 0..POOL {
+            for class in [n % 2, 1 - n % 2] {
+                let who = self.classes[class];
+                let branch = format!("z9hG4bK{class}{n:06}");
+                let request = Request { branch, ..Request::to(HOST) };
+                let value = &challenge.values[0];
+                let header = Header::answer(value, &request, &who.name(n), who.password());
+                let text = match who {
+                    Who::Malformed => header.text_with("algorithm", "MD6"),
+                    _ => header.text(),
+                };
+                datagrams[class].push(request.with(&text).bytes());
+            }
+        }
+        datagrams
+    }
+
+    /// The times of as many decisions as fit in `length`, in nanoseconds, by class.
+    fn measure(&self, length: Duration) -> [Vec<f64>; 2] {
+        let world = self.world();
+        let datagrams = self.datagrams(&world);
+        let source = SOURCE.parse().unwrap();
+        let mut now = world.start;
+        let mut next = [0_usize; 2];
+        let mut times = [Vec::new(), Vec::new()];
+        let mut random = Instant::now().elapsed().as_nanos() as u64 ^ 0x9e37_79b9_7f4a_7c15;
+        // the first round warms caches and uses limits up; it is not counted
+        let warm_up = 4 * POOL;
+        let end = Instant::now() + length;
+        for round in 0_usize.. {
+            if round % 1_024 == 0 && round > warm_up && Instant::now() >= end {
+                break;
+            }
+            // xorshift64*
+            random ^= random >> 12;
+            random ^= random << 25;
+            random ^= random >> 27;
+            let class = (random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 63) as usize;
+            let bytes = &datagrams[class][next[class] % POOL];
+            next[class] += 1;
+            now += STEP;
+            // read just before, so that all of it is in the cache, whatever the class
+            let invite = Invite::from_datagram(bytes, source, Transport::Udp).unwrap();
+            let began = Instant::now();
+            let decision = black_box(world.authorizer.authorize(black_box(&invite), now));
+            let took = began.elapsed();
+            drop(decision);
+            if round > warm_up {
+                times[class].push(took.as_nanos() as f64);
+            }
+        }
+        times
+    }
+}
+
+/// Mean, variance of the mean, and count.
+fn moments(times: impl Iterator<Item = f64> + Clone) -> (f64, f64, f64) {
+    let count = times.clone().count() as f64;
+    let mean = times.clone().sum::<f64>() / count;
+    let variance = times.map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    (mean, variance / count, count)
+}
+
+/// Welch's t of the times below a limit, and the difference of the means.
+fn welch(times: &[Vec<f64>; 2], limit: f64) -> (f64, f64) {
+    let [first, second] = times
+        .each_ref()
+        .map(|times| moments(times.iter().copied().filter(move |time| *time <= limit)));
+    let difference = first.0 - second.0;
+    (difference / (first.1 + second.1).sqrt(), difference)
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    // without --bench it is `cargo test` that runs this, to see that it works
+    let length = match (has("--quick"), has("--bench")) {
+        (true, _) => Duration::from_millis(1_200),
+        (false, true) => Duration::from_secs(10),
+        (false, false) => Duration::from_millis(10),
+    };
+    println!(
+        "{:36} {:>9} {:>9} {:>10} {:>8} {:>8}",
+        "", "decisions", "median ns", "apart ns", "t", "crop"
+    );
+    for pair in PAIRS {
+        let times = pair.measure(length);
+        let mut sorted: Vec<f64> = times.iter().flatten().copied().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let at = |part: f64| sorted[((sorted.len() - 1) as f64 * part) as usize];
+        let (mut t, mut apart, mut crop) = (0.0_f64, 0.0, 0.0);
+        for part in CROPS {
+            let (of_crop, difference) = welch(&times, at(part));
+            if of_crop.is_finite() && of_crop.abs() >= t.abs() {
+                (t, apart, crop) = (of_crop, difference, part);
+            }
+        }
+        let verdict = match t.abs() {
+            t if t < 4.5 => "no difference shown",
+            t if t < 10.0 => "perhaps a difference",
+            _ => "difference",
+        };
+        let Pair { title, .. } = pair;
+        let (count, median) = (sorted.len(), at(0.5));
+        println!("{title:36} {count:9} {median:9.0} {apart:+10.1} {t:+8.1} {crop:8.2} {verdict}");
+    }
+}

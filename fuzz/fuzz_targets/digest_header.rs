@@ -1,0 +1,37 @@
+//! Any bytes as the value of a credentials header, beside the slow second parser of the tests.
+#![no_main]
+
+#[path = "../../tests/support/digest_header_oracle.rs"]
+mod oracle;
+
+use libfuzzer_sys::fuzz_target;
+use oracle::{OracleCredentials, OracleParsed};
+use sip_authz::testing::{FUZZ_REALM, Parsed, Username, fuzz_digest_header};
+
+fuzz_target!(|value: &[u8]| {
+    fuzz_digest_header(value, |parsed| {
+        assert_eq!(in_oracle_terms(parsed), oracle::parse(value, FUZZ_REALM));
+    });
+});
+
+fn in_oracle_terms(parsed: &Parsed<'_>) -> OracleParsed {
+    let credentials = match parsed {
+        Parsed::Ignored => return OracleParsed::Ignored,
+        Parsed::Empty => return OracleParsed::Empty,
+        Parsed::Malformed(kind) => return OracleParsed::Malformed(kind.to_string()),
+        Parsed::Credentials(credentials) => credentials,
+    };
+    let (Username::Plain(name) | Username::Hash(name)) = credentials.username;
+    OracleParsed::Credentials(OracleCredentials {
+        username: name.to_string(),
+        is_hash: matches!(credentials.username, Username::Hash(_)),
+        nonce: credentials.nonce.to_vec(),
+        uri: credentials.uri.to_vec(),
+        response: credentials.response.to_vec(),
+        algorithm: credentials.algorithm.name().to_owned(),
+        qop: credentials.qop.map(|fields| {
+            let qop = fields.qop.name().to_owned();
+            (qop, fields.cnonce.to_vec(), fields.nc, fields.nc_text.to_vec())
+        }),
+    })
+}

@@ -1,0 +1,9 @@
+//! Any bytes as a datagram: read, decided, and compared with what rsip reads in them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sip_authz::testing::fuzz_request;
+
+fuzz_target!(|bytes: &[u8]| {
+    fuzz_request(bytes);
+});

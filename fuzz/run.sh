@@ -1,0 +1,21 @@
+#!/bin/sh
+# Runs each fuzz target for SECONDS (default 30) with the nightly toolchain; what it finds is left
+# in fuzz/artifacts/. The build and the corpus grown from the seeds stay outside the tree, in
+# FUZZ_DIR (default: sip-authz-fuzz in the folder for temporary files).
+#
+# Usage: fuzz/run.sh [SECONDS] [TARGET]...
+set -eu
+cd "$(dirname "$0")"
+seconds=${1:-30}
+[ $# -gt 0 ] && shift
+[ $# -gt 0 ] || set -- digest_header request
+dir=${FUZZ_DIR:-${TMPDIR:-/tmp}/sip-authz-fuzz}
+
+command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+for target; do
+    mkdir -p "$dir/corpus/$target"
+    cargo +nightly fuzz run --target-dir "$dir/target" "$target" \
+        "$dir/corpus/$target" "seeds/$target" -- \
+        -max_total_time="$seconds" -max_len=4096 -timeout=10 -print_final_stats=1 \
+        -dict="dictionaries/$target.dict"
+done

@@ -1,0 +1,522 @@
+//! Cases 1 to 7 of the hostile inputs: how a credentials header is read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/probes.rs"]
+mod probes;
+mod support;
+
+use probes::*;
+use sip_authz::digest::MalformedCredentials::{
+    Backslash, BadUserhash, Duplicate, Missing, Syntax, TwoUsernames, UnknownAlgorithm, UnknownQop,
+};
+use sip_authz::digest::{Algorithm, Parameter};
+use sip_authz::message::{Defect, Header as Name, Message};
+use sip_authz::model::Record;
+use sip_authz::{CredentialsField, Decision, Invite, InviteError, Reason, Transport};
+use support::*;
+
+const QUOTED: [&str; 6] = ["username", "realm", "nonce", "uri", "response", "cnonce"];
+
+/// A header value with its parameters in another order: this one last.
+fn with_last(header: &Header, last: &str) -> Vec<(String, String)> {
+    let mut parameters = header.parameters();
+    parameters.sort_by_key(|(name, _)| name == last);
+    parameters
+}
+
+/// A header value that begins with some parameters.
+fn headed_by(header: &Header, first: &[(&str, &str)], without: &str) -> String {
+    let first = first.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let rest = header.parameters().into_iter().filter(|(name, _)| name != without);
+    join(&first.chain(rest).collect::<Vec<_>>())
+}
+
+#[test]
+fn case_01_a_parameter_name_cut_off_at_the_end_of_the_header() {
+    let world = World::with_policy(counting());
+    let mut counted = 0;
+    let cuts = ["user", "real", "nonc", "resp", "algo", "opaq", "cnon", "username", "n", "ur"];
+    for cut in cuts {
+        for tail in ["", " ", "=", " = ", "=\"", "=\"x"] {
+            let decision = spoiled(&world, |header| format!("{}, {cut}{tail}", header.text()));
+            assert_eq!(malformed(decision), Syntax, "{cut}{tail}");
+            counted += 1;
+            let decision = spoiled(&world, |_| format!("Digest {cut}{tail}"));
+            assert!(!challenged(decision), "{cut}{tail}: no realm, so not ours");
+        }
+    }
+    assert_eq!(attempts(&world, OUTSIDE), (counted, 0));
+}
+
+#[test]
+fn case_01_a_parameter_name_cut_short_is_another_parameter() {
+    let world = World::new();
+    for (whole, cut, missing) in [
+        ("username", "user", Parameter::Username),
+        ("nonce", "nonc", Parameter::Nonce),
+        ("response", "resp", Parameter::Response),
+        ("uri", "ur", Parameter::Uri),
+        ("cnonce", "cnon", Parameter::Cnonce),
+        ("nc", "n", Parameter::Nc),
+    ] {
+        let decision = spoiled(&world, |header| {
+            header.text().replace(&format!(" {whole}="), &format!(" {cut}="))
+        });
+        assert_eq!(malformed(decision), Missing(missing), "{cut}");
+    }
+    assert!(!challenged(spoiled(&world, |header| header.text().replace("realm=", "real="))));
+    // one that may be missing: a client that says nothing of the algorithm means MD5
+    let request = new_request();
+    let text = answer(&world, &request, OUTSIDE).text().replace("algorithm=MD5", "algo=SHA-256");
+    accepted(world.send(&request.with(&format!("{text}, opaq=\"\"")), OUTSIDE));
+}
+
+#[test]
+fn case_01_a_message_cut_off_at_any_byte_is_not_decided() {
+    let world = World::new();
+    let request = new_request();
+    let header = answer(&world, &request, OUTSIDE);
+    let bytes = request.with(&header.text()).bytes();
+    let message = bytes.len() - b"Content-Length: 0\r\n\r\n".len();
+    for cut in message - header.text().len()..message {
+        let outcome = world.try_send(&bytes[..cut], OUTSIDE);
+        assert_eq!(outcome, Err(InviteError::Defect(Defect::NoBlankLine)), "at {cut}");
+    }
+    assert!(!accepted(world.try_send(&bytes, OUTSIDE).unwrap()).repeat);
+}
+
+#[test]
+fn case_02_a_mandatory_parameter_that_is_missing() {
+    let world = World::with_policy(counting());
+    for (name, parameter) in [
+        ("username", Parameter::Username),
+        ("nonce", Parameter::Nonce),
+        ("uri", Parameter::Uri),
+        ("response", Parameter::Response),
+        ("nc", Parameter::Nc),
+        ("cnonce", Parameter::Cnonce),
+    ] {
+        let decision = spoiled(&world, |header| header.text_without(name));
+        assert_eq!(malformed(decision), Missing(parameter), "{name}");
+    }
+    let decision = spoiled(&world, |header| header.text_without("qop"));
+    assert_eq!((decision.status(), rejected(decision)), (400, Reason::QopMissing));
+    assert!(!challenged(spoiled(&world, |header| header.text_without("realm"))));
+    assert_eq!(attempts(&world, OUTSIDE), (7, 0));
+    alice_passes(&world, "198.51.100.8:5060");
+}
+
+#[test]
+fn case_02_empty_values() {
+    let world = World::with_policy(counting());
+    for (name, expected) in [
+        ("username", Missing(Parameter::Username)),
+        ("nonce", Missing(Parameter::Nonce)),
+        ("uri", Missing(Parameter::Uri)),
+        ("response", Missing(Parameter::Response)),
+        ("algorithm", UnknownAlgorithm),
+        ("qop", UnknownQop),
+        ("nc", Missing(Parameter::Nc)),
+        ("cnonce", Missing(Parameter::Cnonce)),
+    ] {
+        let decision = spoiled(&world, |header| header.text_with(name, "\"\""));
+        assert_eq!(malformed(decision), expected, "{name}");
+        let decision = spoiled(&world, |header| {
+            let mut parameters = with_last(header, name);
+            parameters.last_mut().unwrap().1 = String::new();
+            join(&parameters)
+        });
+        assert_eq!(malformed(decision), Syntax, "{name}");
+    }
+    assert!(!challenged(spoiled(&world, |header| header.text_with("realm", "\"\""))));
+    assert!(!challenged(spoiled(&world, |header| header.text_with("realm", ""))));
+    assert_eq!(attempts(&world, OUTSIDE), (16, 0));
+}
+
+#[test]
+fn case_02_a_value_without_its_closing_quote() {
+    let world = World::new();
+    let unclosed = |header: &Header, name: &str| {
+        let mut parameters = with_last(header, name);
+        parameters.last_mut().unwrap().1.pop();
+        join(&parameters)
+    };
+    for name in QUOTED {
+        let last = spoiled(&world, |header| unclosed(header, name));
+        let inside = spoiled(&world, |header| {
+            let value = header.parameters().into_iter().find(|(n, _)| n == name).unwrap().1;
+            header.text_with(name, value.strip_suffix('"').unwrap())
+        });
+        if name == "realm" {
+            assert!(!challenged(last), "a realm that cannot be read is not ours");
+            assert!(!challenged(inside));
+        } else {
+            assert_eq!(malformed(last), Syntax, "{name}");
+            // in its place it takes in what follows, for username the realm too
+            match inside {
+                Decision::Challenge(challenge) => {
+                    assert!(!challenge.stale && name == "username", "{name}");
+                }
+                other => assert_eq!(malformed(other), Syntax, "{name}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn case_03_a_header_for_a_realm_that_is_not_ours() {
+    let world = World::with_policy(counting());
+    for realm in [
+        "Example.com",
+        "EXAMPLE.COM",
+        "example.com.",
+        " example.com",
+        "example.com ",
+        "example.co",
+        "example.comm",
+        "other.example",
+        "sip:example.com",
+    ] {
+        let decision = spoiled(&world, |header| {
+            let mut other = header.clone();
+            other.inner.realm = realm.to_owned();
+            other.sign();
+            other.text()
+        });
+        assert_eq!(decision.status(), 407);
+        assert!(!challenged(decision), "`{realm}`");
+        // also with a digest over our realm
+        let decision = spoiled(&world, |h| h.text_with("realm", &format!("\"{realm}\"")));
+        assert!(!challenged(decision), "`{realm}`");
+    }
+    let request = new_request();
+    assert!(!challenged(world.send(&request.clone().with("Basic YWxpY2U6eA=="), OUTSIDE)));
+    assert!(!challenged(world.send(&request, OUTSIDE)));
+    assert_eq!(attempts(&world, OUTSIDE), (0, 0));
+}
+
+#[test]
+fn case_04_white_space_before_the_colon_is_the_same_header() {
+    let world = World::new();
+    for name in [
+        "Proxy-Authorization :",
+        "Proxy-Authorization\t:",
+        "PROXY-authorization \t : ",
+        "Proxy-Authorization:\r\n ",
+        "Authorization :",
+    ] {
+        let request = new_request().with_line(b"X-Header : Proxy-Authorization: no");
+        let header = answer(&world, &request, OUTSIDE);
+        let line = format!("{name}{}", header.text());
+        accepted(world.send(&request.with_line(line.as_bytes()), OUTSIDE));
+        // read, and therefore judged
+        let line = format!("{name}{}", header.text_with("response", "\"0\""));
+        wrong(world.send(&new_request().with_line(line.as_bytes()), OUTSIDE));
+    }
+}
+
+#[test]
+fn case_04_a_control_character_before_the_colon_is_not_that_header() {
+    let world = World::with_policy(counting());
+    let controls = (0..=0x1f).filter(|byte| *byte != b'\t').chain([0x7f]);
+    for byte in controls.chain([0x80, 0xa0, 0xff, b'"', b'@', b',']) {
+        let request = new_request();
+        let header = answer(&world, &request, OUTSIDE);
+        let line = [b"Proxy-Authorization", &[byte][..], b": ", header.text().as_bytes()].concat();
+        let bytes = request.clone().with_line(&line).bytes();
+        let expected = match byte {
+            b'\r' | b'\n' => Defect::LineEnd,
+            0..=0x1f | 0x7f => Defect::Control,
+            _ => Defect::FieldName,
+        };
+        let outcome = world.try_send(&bytes, OUTSIDE);
+        assert_eq!(outcome, Err(InviteError::Defect(expected)), "{byte:#x}");
+        // nor does one find it who uses the fields in spite of the defect
+        let message = Message::scan(&bytes).unwrap();
+        assert_eq!(message.first(Name::ProxyAuthorization), None, "{byte:#x}");
+        assert!(message.fields().all(|field| field.header != Name::ProxyAuthorization));
+        assert!(!accepted(world.send(&request.with(&header.text()), OUTSIDE)).repeat);
+    }
+    assert_eq!(attempts(&world, OUTSIDE), (0, 0));
+}
+
+#[test]
+fn case_04_a_to_tag_exempts_from_nothing() {
+    let world = World::new();
+    let in_dialog = |host: &str| {
+        let request = Request::to(host);
+        Request { to: format!("{};tag=a6c85cf", request.to), ..new_request() }.at(host)
+    };
+    assert!(!challenged(world.send(&in_dialog(HOST), OUTSIDE)));
+    let request = in_dialog(HOST);
+    let header = answer(&world, &request, OUTSIDE);
+    let junk = header.text_with("response", "\"0\"");
+    wrong(world.send(&request.clone().with(&junk), OUTSIDE));
+    let reason = rejected(world.send(&in_dialog(ACL_HOST), OUTSIDE));
+    assert_eq!((reason.status(), reason.code()), (403, Some(32_201)));
+    assert_eq!(rejected(world.send(&in_dialog(BOTH_HOST), OUTSIDE)), Reason::AddressNotListed);
+    assert_eq!(rejected(world.send(&in_dialog(BARE_HOST), INSIDE)), Reason::NothingMapped);
+    accepted(world.send(&request.with(&header.text()), OUTSIDE));
+}
+
+trait At {
+    fn at(self, host: &str) -> Self;
+}
+
+impl At for Request {
+    /// The same request to another host.
+    fn at(self, host: &str) -> Self {
+        Self { uri: format!("sip:100@{host}"), ..self }
+    }
+}
+
+#[test]
+fn case_05_the_same_parameter_twice() {
+    let world = World::with_policy(counting());
+    let mut counted = 0;
+    for (name, other, parameter) in [
+        ("username", "\"bob\"", Parameter::Username),
+        ("realm", "\"other.example\"", Parameter::Realm),
+        ("nonce", "\"AAAAAAAAAAAAAAAAAAAAAA\"", Parameter::Nonce),
+        ("uri", "\"sip:other@digest.example.com\"", Parameter::Uri),
+        ("response", "\"0123456789abcdef0123456789abcdef\"", Parameter::Response),
+        ("algorithm", "SHA-256", Parameter::Algorithm),
+        ("qop", "auth-int", Parameter::Qop),
+        ("nc", "00000002", Parameter::Nc),
+        ("cnonce", "\"other\"", Parameter::Cnonce),
+    ] {
+        let upper = name.to_ascii_uppercase();
+        let before = spoiled(&world, |header| headed_by(header, &[(name, other)], ""));
+        let after = spoiled(&world, |header| format!("{}, {upper} = {other}", header.text()));
+        // the same value again is no better
+        let same = spoiled(&world, |header| {
+            let value = header.parameters().into_iter().find(|(n, _)| n == name).unwrap().1;
+            headed_by(header, &[(name, &value)], "")
+        });
+        for decision in [before, after, same] {
+            assert_eq!(malformed(decision), Duplicate(parameter), "{name}");
+            counted += 1;
+        }
+    }
+    for (first, second, expected) in [
+        (("opaque", "\"a\""), ("opaque", "\"b\""), Duplicate(Parameter::Opaque)),
+        (("userhash", "true"), ("userhash", "false"), Duplicate(Parameter::Userhash)),
+        (("userhash", "false"), ("userhash", "true"), Duplicate(Parameter::Userhash)),
+        (("username*", "UTF-8''alice"), ("x", "y"), TwoUsernames),
+        (("username*", "UTF-8''bob"), ("x", "y"), TwoUsernames),
+        (("userhash", "maybe"), ("x", "y"), BadUserhash),
+    ] {
+        let decision = spoiled(&world, |header| headed_by(header, &[first, second], ""));
+        assert_eq!(malformed(decision), expected, "{first:?} {second:?}");
+        counted += 1;
+    }
+    // a parameter that means nothing may come as often as it likes
+    let request = new_request();
+    let text = headed_by(&answer(&world, &request, OUTSIDE), &[("x", "1"), ("x", "2")], "");
+    accepted(world.send(&request.with(&text), OUTSIDE));
+    assert_eq!(attempts(&world, OUTSIDE), (counted, 0));
+}
+
+#[test]
+fn case_06_separators_and_escapes_in_quoted_strings() {
+    let world = World::new();
+    for (name, sent) in [
+        ("alice", r#""\a\l\i\c\e""#),
+        ("a, response=0123456789abcdef", r#""a, response=0123456789abcdef""#),
+        ("b=c; realm=x, nc=1", r#""b=c; realm=x, nc=1""#),
+        (r"d\e", r#""d\\e""#),
+        (r"f\", r#""f\\""#),
+        ("<sip:g@h>", r#""\<sip\:g@h>""#),
+    ] {
+        // a user name holds no colon, so this one is nobody's
+        let known = !name.contains(':');
+        if known && name != "alice" {
+            world.put(Record::Credential(user(LIST, name, PASSWORD)));
+        }
+        let request = new_request();
+        let challenge = world.challenge(&request, OUTSIDE);
+        let header = Header::answer(&challenge.values[0], &request, name, PASSWORD);
+        let text = header.text_with("username", sent);
+        let decision = world.send(&request.clone().with(&text), OUTSIDE);
+        if known {
+            assert_eq!(&*accepted(decision).credential.unwrap().username, name);
+        } else {
+            wrong(decision);
+        }
+    }
+    // the realm is unescaped too, before it is compared and for the hash
+    let request = new_request();
+    let text = answer(&world, &request, OUTSIDE).text_with("realm", r#""ex\ample\.com""#);
+    accepted(world.send(&request.with(&text), OUTSIDE));
+    for name in ["nonce", "uri", "response", "cnonce"] {
+        let decision = spoiled(&world, |header| {
+            let value = header.parameters().into_iter().find(|(n, _)| n == name).unwrap().1;
+            header.text_with(name, &value.replacen('"', "\"\\", 1))
+        });
+        assert!(matches!(malformed(decision), Backslash(_)), "{name}");
+    }
+}
+
+#[test]
+fn case_06_an_escaped_quote_does_not_end_the_string() {
+    let world = World::with_policy(counting());
+    for username in [
+        r#""alice\""#,              // takes in the realm: a header for nobody's realm
+        r#""alice\\\""#,            // the same behind an escaped backslash
+        r#""alice", x="\""#,        // one parameter later
+        r#""alice\", y=\"""#,       // ends in time: another user
+        r#""alice\",realm=\"a\"""#, // another user, with our realm after it
+    ] {
+        let request = new_request();
+        let header = answer(&world, &request, OUTSIDE);
+        let decision = world.send(&request.with(&header.text_with("username", username)), OUTSIDE);
+        match decision {
+            Decision::Challenge(challenge) => {
+                assert!(!challenge.stale && username.ends_with("\\\""), "{username}");
+            }
+            other => {
+                wrong(other);
+                assert!(username.ends_with("\\\"\""), "{username}");
+            }
+        }
+    }
+    assert_eq!(attempts(&world, OUTSIDE), (0, 0), "nothing of it was an attempt at alice");
+}
+
+#[test]
+fn case_06_cr_lf_and_nul_in_a_quoted_string() {
+    let world = World::new();
+    let source = OUTSIDE.parse().unwrap();
+    for name in QUOTED {
+        for bytes in ["\0", "\r", "\n", "\r\n", "\r\n ", "\t", "\u{7f}", "\\\0", "\\\r", "\\\n"] {
+            let request = new_request();
+            let header = answer(&world, &request, OUTSIDE);
+            let mut parameters = with_last(&header, name);
+            parameters.last_mut().unwrap().1.insert_str(3, bytes);
+            let text = join(&parameters);
+
+            // as a datagram: the message is not well-formed, or the header is not
+            let outcome = world.try_send(&request.clone().with(&text).bytes(), OUTSIDE);
+            let defect = match bytes {
+                "\0" | "\u{7f}" | "\\\0" => Some(Defect::Control),
+                "\r" | "\n" | "\\\r" | "\\\n" => Some(Defect::LineEnd),
+                "\r\n" => Some(Defect::FieldName),
+                _ => None,
+            };
+            match outcome {
+                Err(error) => assert_eq!(Some(error), defect.map(InviteError::Defect)),
+                Ok(decision) if name == "realm" => assert!(!challenged(decision)),
+                Ok(decision) => assert_eq!(malformed(decision), Syntax, "{name} {bytes:?}"),
+            }
+            // from a program with a parser of its own, that let it through
+            let invite = Invite::new(request.uri.clone(), source, Transport::Udp)
+                .with_credentials(CredentialsField::ProxyAuthorization, text.as_bytes());
+            let decision = world.authorizer.authorize(&invite, world.start);
+            if name == "realm" {
+                assert!(!challenged(decision));
+            } else {
+                assert_eq!(malformed(decision), Syntax, "{name} {bytes:?}");
+            }
+            accepted(world.send(&request.with(&header.text()), OUTSIDE));
+        }
+    }
+}
+
+#[test]
+fn case_07_the_scheme_is_compared_whole_and_without_case() {
+    let world = World::with_policy(counting());
+    for scheme in ["digest ", "DIGEST ", "dIgEsT\t", "Digest\r\n ", " Digest   "] {
+        let request = new_request();
+        let text = answer(&world, &request, OUTSIDE).text().replacen("Digest ", scheme, 1);
+        accepted(world.send(&request.with(&text), OUTSIDE));
+    }
+    for scheme in [
+        "Digestx ",
+        "Diges ",
+        "Digest1 ",
+        "xDigest ",
+        "Digest-MD5 ",
+        "Digest, ",
+        "Digest=",
+        "Digest",
+        "\"Digest\" ",
+        "",
+        "Basic ",
+        "Digest_ ",
+    ] {
+        let decision = spoiled(&world, |header| header.text().replacen("Digest ", scheme, 1));
+        assert!(!challenged(decision), "`{scheme}`");
+    }
+    assert_eq!(attempts(&world, OUTSIDE), (0, 0));
+}
+
+#[test]
+fn case_07_the_algorithm_is_compared_whole_and_without_case() {
+    let world = World::with_policy(counting());
+    for algorithm in ["md5", "\"MD5\"", "Md5"] {
+        let request = new_request();
+        let text = answer(&world, &request, OUTSIDE).text_with("algorithm", algorithm);
+        accepted(world.send(&request.with(&text), OUTSIDE));
+    }
+    let mut counted = 0;
+    for algorithm in [
+        "M",
+        "MD",
+        "MD55",
+        "MD5x",
+        "MD5-",
+        "MD5-s",
+        "MD5-ses",
+        "MD5-sessx",
+        "MD5sess",
+        "\" MD5\"",
+        "\"MD5,MD5-sess\"",
+        "SHA",
+        "SHA-1",
+        "SHA-25",
+        "SHA-2566",
+        "SHA256",
+        "SHA-512",
+        "SHA-512-25",
+        "AKAv1-MD5",
+    ] {
+        let decision = spoiled(&world, |header| header.text_with("algorithm", algorithm));
+        assert_eq!(malformed(decision), UnknownAlgorithm, "{algorithm}");
+        counted += 1;
+    }
+    assert_eq!(attempts(&world, OUTSIDE), (counted, 0));
+}
+
+#[test]
+fn case_07_a_session_algorithm_is_not_taken_for_its_plain_form() {
+    for (plain, session) in [
+        (Algorithm::Md5, Algorithm::Md5Sess),
+        (Algorithm::Sha256, Algorithm::Sha256Sess),
+        (Algorithm::Sha512_256, Algorithm::Sha512_256Sess),
+    ] {
+        let policy = |algorithms: &[Algorithm]| sip_authz::model::Policy {
+            algorithms: offering(algorithms).algorithms,
+            ..counting()
+        };
+        let world = World::with_policy(policy(&[plain, session]));
+        for (at, (signed, named)) in [(plain, session), (session, plain)].into_iter().enumerate() {
+            let request = new_request();
+            let values = world.challenge(&request, OUTSIDE).values;
+            let header = Header::answer(&values[at], &request, "alice", PASSWORD);
+            assert_eq!(header.inner.algorithm.to_string(), signed.name());
+            let text = header.text_with("algorithm", named.name());
+            wrong(world.send(&request.clone().with(&text), OUTSIDE));
+            accepted(world.send(&request.next().with(&header.text()), OUTSIDE));
+        }
+        assert_eq!(attempts(&world, OUTSIDE), (0, 2));
+
+        // right by its own rules, and not offered: wrong
+        let world = World::with_policy(policy(&[plain]));
+        let request = new_request();
+        let mut header = answer(&world, &request, OUTSIDE);
+        header.inner.algorithm.sess = true;
+        header.sign();
+        wrong(world.send(&request.with(&header.text()), OUTSIDE));
+        assert_eq!(attempts(&world, OUTSIDE), (0, 1));
+    }
+}

@@ -1,0 +1,120 @@
+//! Cases 8 and 9 of the hostile inputs: several credentials headers in one request.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/probes.rs"]
+mod probes;
+mod support;
+
+use std::time::Duration;
+
+use probes::*;
+use sip_authz::CredentialsField;
+use sip_authz::digest::MalformedCredentials::Missing;
+use sip_authz::digest::Parameter;
+use support::*;
+
+/// A header of case 8.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// A nonce that has expired, with a digest that is right for it.
+    Stale,
+    /// A live nonce, with a digest that is right for a nonce that has expired.
+    Junk,
+    /// A live nonce, with a right digest.
+    Right,
+    /// Neither a nonce nor a response.
+    Empty,
+}
+
+const KINDS: [Kind; 4] = [Kind::Stale, Kind::Junk, Kind::Right, Kind::Empty];
+
+#[test]
+fn case_08_freshness_and_digest_come_from_one_header_in_any_order() {
+    let mut world = World::with_policy(boundless());
+    let pairs = KINDS.iter().flat_map(|a| KINDS.map(|b| vec![*a, b]));
+    let triples = pairs.clone().flat_map(|pair| KINDS.map(|c| [&pair[..], &[c]].concat()));
+    for order in pairs.chain(triples).collect::<Vec<_>>() {
+        let request = new_request();
+        let stale: Vec<_> = order.iter().map(|_| answer(&world, &request, OUTSIDE)).collect();
+        world.sleep(Duration::from_secs(61));
+        let fresh: Vec<_> = order.iter().map(|_| answer(&world, &request, OUTSIDE)).collect();
+        let texts =
+            order.iter().zip(stale.iter().zip(&fresh)).map(|(kind, (stale, fresh))| match kind {
+                Kind::Stale => stale.text(),
+                Kind::Junk => fresh.text_with("response", &format!("\"{}\"", stale.inner.response)),
+                Kind::Right => fresh.text(),
+                Kind::Empty => fresh.text_with("response", "\"\"").replace(&fresh.inner.nonce, ""),
+            });
+        let request = texts.fold(request, |request, text| request.with(&text));
+        let decision = world.send(&request, OUTSIDE);
+
+        let right = order.iter().position(|kind| *kind == Kind::Right);
+        if let Some(right) = right {
+            let accept = accepted(decision);
+            assert_eq!(accept.credential.unwrap().header.index, right, "{order:?}");
+        } else if order.contains(&Kind::Stale) {
+            assert!(challenged(decision), "{order:?}");
+        } else if order.contains(&Kind::Junk) {
+            wrong(decision);
+        } else {
+            assert!(!challenged(decision), "{order:?}");
+        }
+        // of the fresh nonces that one is used up, and no other
+        for (at, header) in fresh.iter().enumerate() {
+            let decision = world.send(&new_request().with(&header.text()), OUTSIDE);
+            assert_eq!(decision.is_accept(), Some(at) != right, "{order:?} {at}");
+        }
+    }
+}
+
+#[test]
+fn case_08_each_wrong_header_counts_and_a_stale_one_does_not() {
+    let mut world = World::with_policy(counting());
+    let request = new_request();
+    let stale = answer(&world, &request, OUTSIDE);
+    world.sleep(Duration::from_secs(61));
+    let junk = |world: &World| answer(world, &request, OUTSIDE).text_with("response", "\"0\"");
+    let (first, second) = (junk(&world), junk(&world));
+    let request = request.with(&first).with(&stale.text()).with(&second);
+    for _ in 0..3 {
+        assert!(challenged(world.send(&request, OUTSIDE)));
+    }
+    assert_eq!(attempts(&world, OUTSIDE), (0, 2), "and a retransmission is not counted again");
+}
+
+#[test]
+fn case_09_other_realms_and_schemes_before_ours() {
+    let world = World::with_policy(counting());
+    let foreign = [
+        "Digest username=\"alice\", realm=\"other.example\", nonce=\"n\", uri=\"sip:x\", response=\"0\"",
+        "Digest realm=\"other.example\", nonce=\"n\", nonce=\"m\", response=\"\\",
+        "Digest username=\"unclosed",
+        "Digest",
+        "Basic YWxpY2U6eA==",
+        "NTLM realm=\"example.com\", nonce=\"\", response=\"\"",
+        "=,=;\"",
+        "",
+    ];
+    let lines = |text: &str| {
+        ["Proxy-Authorization", "Authorization"].map(|name| format!("{name}: {text}").into_bytes())
+    };
+    for text in foreign {
+        for (line, other) in lines(text).into_iter().zip(lines(foreign[0])) {
+            let bare = new_request().with_line(&line).with_line(&other);
+            assert!(!challenged(world.send(&bare, OUTSIDE)), "{text}");
+            let request = new_request();
+            let header = answer(&world, &request, OUTSIDE);
+            let request = request.with_line(&line).with(&header.text()).with_line(&other);
+            let used = accepted(world.send(&request, OUTSIDE)).credential.unwrap().header;
+            assert_eq!((used.field, used.index), (CredentialsField::ProxyAuthorization, 1));
+        }
+    }
+    // ours is judged behind them as it would be alone
+    let request = new_request();
+    let header = answer(&world, &request, OUTSIDE);
+    let bad = request.clone().with(foreign[0]).with(&header.text_with("response", "\"0\""));
+    wrong(world.send(&bad, OUTSIDE));
+    let bad = request.with(foreign[0]).with(&header.text_without("uri"));
+    assert_eq!(malformed(world.send(&bad, OUTSIDE)), Missing(Parameter::Uri));
+    assert_eq!(attempts(&world, OUTSIDE), (1, 1));
+}

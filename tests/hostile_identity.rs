@@ -1,0 +1,533 @@
+//! Cases 26 to 29 of the hostile inputs: stored hashes, domains, From, and equal answers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use md5::{Digest, Md5};
+use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
+use sip_authz::model::{
+    AlgorithmOffer, Commit, Credential, CredentialList, GuessPolicy, Ha1Error, Ha1Set, Mapping,
+    Password, Policy, Realm, Record, UserName, WrongAnswer,
+};
+use sip_authz::{Decision, InviteError, Reason, Snapshot, Transport};
+use support::*;
+
+const NO_LIMIT: fn() -> GuessPolicy =
+    || GuessPolicy { source: unlimited(), pair: unlimited(), name: None };
+
+fn name_and_realm(name: &str) -> (UserName, Realm) {
+    (name.parse().unwrap(), REALM.parse().unwrap())
+}
+
+fn md5(text: &str) -> String {
+    hex::encode(Md5::digest(text))
+}
+
+#[test]
+fn case_26_what_was_made_from_an_empty_password_is_not_loaded() {
+    let (name, realm) = name_and_realm("eve");
+    let empty = Password::new(String::new());
+    let refused = Ha1Set::from_password(&name, &realm, empty).unwrap_err();
+    assert_eq!(refused, Ha1Error::EmptyPassword);
+    assert_eq!(refused.to_string(), "the password of a credential must not be empty");
+
+    // the hash of it, for each function, alone and behind a good one, in either case
+    let a1 = "eve:example.com:";
+    let good = md5("eve:example.com:x");
+    for (function, hash) in [
+        (HashFunction::Md5, md5(a1)),
+        (HashFunction::Sha256, hex::encode(sha2::Sha256::digest(a1))),
+        (HashFunction::Sha512_256, hex::encode(sha2::Sha512_256::digest(a1))),
+    ] {
+        for hash in [hash.to_uppercase(), hash] {
+            let mut given = vec![(function, hash.as_str())];
+            if function != HashFunction::Md5 {
+                given.insert(0, (HashFunction::Md5, &good));
+            }
+            let refused = Ha1Set::from_hex(&name, &realm, given).unwrap_err();
+            assert_eq!(refused, Ha1Error::EmptyPassword, "{function}");
+        }
+    }
+}
+
+#[test]
+fn case_26_a_hash_of_another_length_is_not_loaded() {
+    let (name, realm) = name_and_realm("eve");
+    for function in HashFunction::ALL {
+        let right = function.output_len() * 2;
+        for len in (0..=130).filter(|len| *len != right) {
+            let given = [(function, &*"a".repeat(len))];
+            let refused = Ha1Set::from_hex(&name, &realm, given).unwrap_err();
+            assert_eq!(refused, Ha1Error::WrongLength { function }, "{len}");
+        }
+        for text in
+            ["g".repeat(right), "é".repeat(right / 2), format!("0x{}", "a".repeat(right - 2))]
+        {
+            let refused = Ha1Set::from_hex(&name, &realm, [(function, &*text)]).unwrap_err();
+            assert_eq!(refused, Ha1Error::WrongLength { function }, "{text}");
+        }
+        assert!(Ha1Set::from_hex(&name, &realm, [(function, &*"a".repeat(right))]).is_ok());
+    }
+    assert_eq!(Ha1Set::from_hex(&name, &realm, []).unwrap_err(), Ha1Error::NoHash);
+}
+
+#[test]
+fn case_26_an_empty_password_never_passes() {
+    for algorithm in Algorithm::ALL {
+        let policy = Policy { guesses: NO_LIMIT(), ..offering(&[algorithm]) };
+        let world = World::with_policy(policy);
+        let mut request = Request::to(HOST);
+        for name in ["alice", "carol", "bob", "nobody"] {
+            request = request.next();
+            let answered = world.answered(&request, OUTSIDE, name, "");
+            let reason = rejected(world.send(&answered, OUTSIDE));
+            assert_eq!((reason, reason.status()), (Reason::WrongCredentials, 403), "{name}");
+        }
+        assert_eq!(world.authorizer.remembered_nonces().0, 0);
+        let answered = world.answered(&request.next(), OUTSIDE, "alice", PASSWORD);
+        assert!(world.send(&answered, OUTSIDE).is_accept());
+    }
+}
+
+#[test]
+fn case_26_a_hash_that_is_not_there_is_not_the_empty_one() {
+    // dave has an MD5 hash only, and SHA-256 is offered too
+    let offer = AlgorithmOffer::new(Algorithm::ALL).unwrap();
+    let policy = Policy { algorithms: offer, guesses: NO_LIMIT(), ..Policy::default() };
+    let world = World::with_policy(policy);
+    let (name, realm) = name_and_realm("dave");
+    let ha1 = md5(&format!("dave:{REALM}:{PASSWORD}"));
+    let ha1 = Ha1Set::from_hex(&name, &realm, [(HashFunction::Md5, &*ha1)]).unwrap();
+    let dave = Credential::new(credential(LIST, "dave"), list(LIST), name, ha1);
+    world.put(Record::Credential(dave));
+
+    let mut request = Request::to(HOST);
+    let challenge = world.challenge(&request, OUTSIDE);
+    for value in &challenge.values {
+        let header = Header::answer(value, &request, "dave", PASSWORD);
+        if header.inner.algorithm.algo == digest_auth::AlgorithmType::MD5 {
+            continue;
+        }
+        // as if the missing hash were empty, zeros, or as long as the one that is there
+        let hash = |text: &str| header.inner.algorithm.hash_str(text);
+        let (nonce, cnonce) = (&header.inner.nonce, header.inner.cnonce.as_deref().unwrap());
+        for stored in ["", &"0".repeat(32), &"0".repeat(64), &md5("dave:example.com:x")] {
+            let ha1 = match header.inner.algorithm.sess {
+                true => hash(&format!("{stored}:{nonce}:{cnonce}")),
+                false => stored.to_owned(),
+            };
+            let ha2 = hash(&format!("INVITE:{}", header.inner.uri));
+            let response = hash(&format!("{ha1}:{nonce}:00000001:{cnonce}:auth:{ha2}"));
+            request = request.next();
+            let text = header.text_with("response", &format!("\"{response}\""));
+            let reason = rejected(world.send(&request.clone().with(&text), OUTSIDE));
+            assert_eq!(reason, Reason::WrongCredentials, "{stored}");
+        }
+        request = request.next();
+        let reason = rejected(world.send(&request.clone().with(&header.text()), OUTSIDE));
+        assert_eq!(reason, Reason::WrongCredentials, "the right password, without a hash for it");
+    }
+    assert_eq!(world.authorizer.remembered_nonces().0, 0);
+    let header = Header::answer(&challenge.values[0], &request, "dave", PASSWORD);
+    assert!(world.send(&request.next().with(&header.text()), OUTSIDE).is_accept());
+}
+
+#[test]
+fn case_27_credentials_of_one_domains_list_are_wrong_at_another() {
+    for algorithm in Algorithm::ALL {
+        let world = World::with_policy(offering(&[algorithm]));
+        for (host, stranger, own) in [(HOST, "bob", "alice"), (OTHER_HOST, "alice", "bob")] {
+            let request = Request::to(host);
+            let answered = world.answered(&request, OUTSIDE, stranger, PASSWORD);
+            let reason = rejected(world.send(&answered, OUTSIDE));
+            assert_eq!((reason, reason.code()), (Reason::WrongCredentials, Some(32_202)));
+            let before = world.authorizer.remembered_nonces().0;
+            let answered = world.answered(&request.next(), OUTSIDE, own, PASSWORD);
+            assert!(world.send(&answered, OUTSIDE).is_accept(), "{own} at {host}");
+            assert_eq!(world.authorizer.remembered_nonces().0, before + 1);
+        }
+    }
+}
+
+#[test]
+fn case_27_a_nonce_issued_for_one_domain_is_stale_at_another() {
+    let world = World::new();
+    // the same list, realm, offer and source at both: only the host differs
+    let (here, there) = (Request::to(HOST), Request::to(BOTH_HOST));
+    let challenge = world.challenge(&here, INSIDE);
+    let mut header = Header::answer(&challenge.values[0], &there, "alice", PASSWORD);
+    assert!(challenged(world.send(&there.clone().with(&header.text()), INSIDE)), "stale");
+    assert_eq!(world.authorizer.remembered_nonces().0, 0);
+    assert_eq!(world.authorizer.foreign_nonces(), 1);
+    // and no other way round, whatever the digest-uri says
+    header.inner.uri.clone_from(&here.uri);
+    header.sign();
+    assert!(challenged(world.send(&there.next().with(&header.text()), INSIDE)));
+    // with a wrong digest it is wrong and not stale
+    header.password = "wrong".to_owned();
+    header.sign();
+    let wrong = there.next().next().with(&header.text());
+    assert_eq!(rejected(world.send(&wrong, INSIDE)), Reason::WrongCredentials);
+    assert_eq!(world.authorizer.remembered_nonces().0, 0);
+
+    let right = Header::answer(&challenge.values[0], &here, "alice", PASSWORD);
+    // the host is the same however it is written
+    let shouting = Request { uri: format!("sip:100@{}.:5070", HOST.to_uppercase()), ..here };
+    assert!(world.send(&shouting.with(&right.text()), INSIDE).is_accept());
+    assert_eq!(world.authorizer.remembered_nonces().0, 1);
+}
+
+#[test]
+fn case_27_a_nonce_of_one_offer_or_source_is_stale_under_another() {
+    let world = World::new();
+    let request = Request::to(HOST);
+    let challenge = world.challenge(&request, OUTSIDE);
+    let answer = Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
+    let answered = request.clone().with(&answer.text());
+    assert!(challenged(world.send(&answered, "203.0.113.9:5060")), "another source");
+    let stronger = Policy { algorithms: AlgorithmOffer::MD5_FIRST, ..Policy::default() };
+    world.put(policy_of(HOST, stronger));
+    assert!(challenged(world.send(&answered, OUTSIDE)), "another offer");
+    assert_eq!(world.authorizer.remembered_nonces().0, 0);
+    world.put(policy_of(HOST, Policy::default()));
+    assert!(world.send(&answered, "198.51.100.7:40000").is_accept(), "another port is no matter");
+}
+
+#[test]
+fn case_28_an_empty_from_is_no_user() {
+    let strict = Policy { from_must_match: true, ..Policy::default() };
+    for (from, well_formed) in [
+        ("", false),
+        (" ", false),
+        ("<>", true),
+        ("\"alice\"", true),
+        ("\"\" <>;tag=1", true),
+        ("alice", true),
+        ("<alice@example.com>;tag=1", true),
+        ("<sip:example.com>;tag=1", true),
+        ("<sip:@example.com>;tag=1", true),
+        ("\"sip:alice@example.com\" <sip:example.com>;tag=1", true),
+        ("<tel:alice>;tag=1", true),
+    ] {
+        let world = World::with_policy(strict.clone());
+        let request = Request { from: from.to_owned(), ..Request::to(HOST) };
+        let answer = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
+        let request = Request { headers: answer.headers, ..request };
+        let decision = world.try_send(&request.bytes(), OUTSIDE);
+        if well_formed {
+            let reason = rejected(decision.unwrap());
+            assert_eq!((reason, reason.status()), (Reason::FromMismatch, 403), "{from}");
+        } else {
+            assert!(matches!(decision, Err(InviteError::Defect(_))), "{from:?}: {decision:?}");
+            assert_eq!(world.authorizer.remembered_nonces().0, 0, "{from:?}");
+        }
+    }
+    // without From it is no request
+    let world = World::with_policy(strict);
+    let answer = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
+    let text = String::from_utf8(answer.bytes()).unwrap();
+    let cut: String = text.split_inclusive("\r\n").filter(|l| !l.starts_with("From")).collect();
+    assert!(world.try_send(cut.as_bytes(), OUTSIDE).is_err());
+}
+
+#[test]
+fn case_28_the_verified_user_is_what_the_caller_gets() {
+    for (from, matches) in [
+        ("Alice <sip:alice@example.com>;tag=1", true),
+        ("sip:alice@elsewhere.example;tag=1", true),
+        ("<sips:%61lice@example.com>;tag=1", true),
+        ("\"Bob\" <sip:alice@example.com>;tag=1", true),
+        ("<sip:alice:secret@example.com>;tag=1", true),
+        ("<sip:bob@example.com>;tag=1", false),
+        ("<sip:Alice@example.com>;tag=1", false),
+        ("<sip:alice2@example.com>;tag=1", false),
+        ("<sip:alic@example.com>;tag=1", false),
+        ("<sip:alice%00@example.com>;tag=1", false),
+        ("\"<sip:alice@example.com>\" <sip:bob@example.com>;tag=1", false),
+        ("<sip:bob@example.com>;tag=1;x=\"<sip:alice@example.com>\"", false),
+        ("<sip:bob@alice>;tag=alice", false),
+        ("<sip:bob@example.com>;tag=1, <sip:alice@example.com>", false),
+    ] {
+        for from_must_match in [false, true] {
+            let world = World::with_policy(Policy { from_must_match, ..Policy::default() });
+            let request = Request { from: from.to_owned(), ..Request::to(HOST) };
+            let answered = world
+                .answered(&request, OUTSIDE, "alice", PASSWORD)
+                .with_line(b"P-Asserted-Identity: <sip:bob@example.com>")
+                .with_line(b"Remote-Party-ID: <sip:bob@example.com>");
+            let decision = world.send(&answered, OUTSIDE);
+            if matches || !from_must_match {
+                // whoever From claims to be, the name handed on is the one that was proved
+                let found = accepted(decision).credential.unwrap();
+                assert_eq!(&*found.username, "alice", "{from}");
+                assert_eq!(found.credential, credential(LIST, "alice"));
+            } else {
+                let reason = rejected(decision);
+                assert_eq!((reason, reason.status()), (Reason::FromMismatch, 403), "{from}");
+                assert_eq!(rejected(world.send(&answered, OUTSIDE)), reason, "nor again");
+            }
+        }
+    }
+}
+
+#[test]
+fn case_28_from_is_not_looked_at_before_the_digest() {
+    let world = World::with_policy(Policy { from_must_match: true, ..Policy::default() });
+    for from in ["<sip:alice@example.com>;tag=1", "<sip:bob@example.com>;tag=1"] {
+        let request = Request { from: from.to_owned(), ..Request::to(HOST) };
+        let wrong = world.answered(&request, OUTSIDE, "alice", "wrong");
+        assert_eq!(rejected(world.send(&wrong, OUTSIDE)), Reason::WrongCredentials, "{from}");
+    }
+    assert_eq!(world.authorizer.remembered_nonces().0, 0);
+}
+
+/// The answer as a program would write it, without what it echoes, the nonce masked.
+fn on_the_wire(decision: &Decision) -> String {
+    let mut text = String::new();
+    match decision {
+        Decision::Accept(_) => text.push_str("SIP/2.0 200 OK\r\n"),
+        Decision::Challenge(challenge) => {
+            write!(text, "SIP/2.0 {} {}\r\n", challenge.status(), challenge.phrase()).unwrap();
+            for value in &challenge.values {
+                let (before, rest) = value.split_once("nonce=\"").unwrap();
+                let (nonce, after) = rest.split_once('"').unwrap();
+                assert_eq!(nonce.len(), 22, "{value}");
+                let name = challenge.header_name();
+                write!(text, "{name}: {before}nonce=\"*\"{after}\r\n").unwrap();
+            }
+        }
+        Decision::Reject(reject) => {
+            let reason = reject.reason.as_told();
+            write!(text, "SIP/2.0 {} {}\r\n", reason.status(), reason.phrase()).unwrap();
+            if let Some(code) = reason.code() {
+                write!(text, "Error: {code} {reason}\r\n").unwrap();
+            }
+        }
+    }
+    text
+}
+
+/// Who must all look alike: a name, a password, and why it is wrong.
+const STRANGERS: [(&str, &str, &str); 8] = [
+    ("alice", "wrong", "wrong password"),
+    ("nobody", PASSWORD, "unknown user"),
+    ("Alice", PASSWORD, "unknown by its case"),
+    ("carol", PASSWORD, "disabled, right password"),
+    ("carol", "wrong", "disabled, wrong password"),
+    ("bob", PASSWORD, "of a list that is not mapped"),
+    ("bob", "wrong", "of a list that is not mapped, wrong password"),
+    ("dave", PASSWORD, "without a hash for the algorithm"),
+];
+
+/// Attempts that are looked at in the worlds of case 29.
+const BURST: u32 = 3;
+
+/// A world with these settings at [`HOST`]; `several`: three lists are mapped to it and not one.
+fn world_of_strangers(policy: &Policy, several: bool) -> World {
+    let world = World::with_policy(policy.clone());
+    world.apply(|commit| {
+        let (name, realm) = name_and_realm("dave");
+        // a hash that dave's right password has not made, for a function that is not asked for
+        let other = match policy.algorithms.iter().next().unwrap().hash_function() {
+            HashFunction::Md5 => HashFunction::Sha256,
+            _ => HashFunction::Md5,
+        };
+        let hash = "5a".repeat(other.output_len());
+        let ha1 = Ha1Set::from_hex(&name, &realm, [(other, &*hash)]).unwrap();
+        let dave = Credential::new(credential(LIST, "dave"), list(LIST), name, ha1);
+        commit.put(Record::Credential(dave));
+        for more in ["more", "and more"].iter().take(if several { 2 } else { 0 }) {
+            let record = CredentialList::new(list(more), account(), REALM.parse().unwrap());
+            commit.put(Record::CredentialList(record));
+            commit.put(Record::Credential(user(more, "erin", PASSWORD)));
+            commit.put(Record::from(Mapping::CredentialList(domain(HOST).into(), list(more))));
+        }
+    });
+    world
+}
+
+/// What a stranger is answered, request by request: with live nonces until beyond the limit of the
+/// name at its source, then with nonces that are not live until beyond the limit of the source. The
+/// last of each kind have alice's right password, for alice.
+fn transcript(world: &World, stranger: usize, userhash: bool) -> Vec<String> {
+    let (name, password, _) = STRANGERS[stranger];
+    let source = format!("{}:5060", Ipv4Addr::new(203, 0, 113, u8::try_from(stranger).unwrap()));
+    let mut request = Request::to(HOST);
+    let mut answers = Vec::new();
+    let foreign_before = world.authorizer.foreign_nonces();
+    for live in [true, false] {
+        for attempt in 0..BURST + 2 {
+            request = request.next();
+            let challenge = world.challenge(&request, &source);
+            let beyond = attempt >= BURST;
+            let password = if beyond && name == "alice" { PASSWORD } else { password };
+            let mut header = Header::answer(&challenge.values[0], &request, name, password);
+            header.inner.userhash = userhash;
+            if !live {
+                header.inner.nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
+            }
+            header.sign();
+            let decision = world.send(&request.clone().with(&header.text()), &source);
+            answers.push(on_the_wire(&decision));
+        }
+    }
+    let foreign = world.authorizer.foreign_nonces() - foreign_before;
+    assert_eq!(foreign, u64::from(BURST + 2));
+    answers
+}
+
+#[test]
+fn case_29_all_who_may_not_call_are_answered_alike() {
+    let rate =
+        GuessRate { burst: BURST.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
+    for algorithm in Algorithm::ALL {
+        for wrong_answer in [WrongAnswer::Reject, WrongAnswer::Challenge] {
+            for (offers_userhash, sends_userhash) in [(false, false), (true, false), (true, true)] {
+                for several in [false, true] {
+                    let policy = Policy {
+                        wrong_answer,
+                        userhash: offers_userhash,
+                        guesses: GuessPolicy { source: rate, pair: rate, name: None },
+                        ..offering(&[algorithm])
+                    };
+                    let world = world_of_strangers(&policy, several);
+                    let expected = transcript(&world, 0, sends_userhash);
+                    check_transcript(&expected, wrong_answer);
+                    for (stranger, (.., why)) in STRANGERS.iter().enumerate().skip(1) {
+                        let what = format!("{why}: {policy:?}, several lists: {several}");
+                        assert_eq!(
+                            transcript(&world, stranger, sends_userhash),
+                            expected,
+                            "{what}"
+                        );
+                    }
+                    // none of it used a nonce up, and alice may call from another address
+                    assert_eq!(world.authorizer.remembered_nonces().0, 0);
+                    let answered = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
+                    assert!(world.send(&answered, OUTSIDE).is_accept());
+                }
+            }
+        }
+    }
+}
+
+/// That the answers all others are compared with are the right ones.
+fn check_transcript(answers: &[String], wrong_answer: WrongAnswer) {
+    let burst = BURST as usize;
+    let (live, foreign) = answers.split_at(burst + 2);
+    let wrong = match wrong_answer {
+        WrongAnswer::Reject => "SIP/2.0 403 Forbidden\r\nError: 32202 wrong-credentials\r\n",
+        WrongAnswer::Challenge => "SIP/2.0 407 Proxy Authentication Required\r\nProxy-",
+    };
+    // right and wrong alike beyond the limit
+    for answer in live.iter().chain(&foreign[..burst]) {
+        assert!(answer.starts_with(wrong) && !answer.contains("stale"), "{answer}");
+        assert_eq!(answer, &live[0]);
+    }
+    for answer in &foreign[burst..] {
+        assert!(answer.starts_with("SIP/2.0 407") && answer.contains("stale=true"), "{answer}");
+    }
+}
+
+#[test]
+fn case_29_beyond_the_limits_no_transport_or_form_tells_more() {
+    let rate =
+        GuessRate { burst: BURST.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
+    let policy = Policy {
+        allow_rfc2069: true,
+        guesses: GuessPolicy { source: rate, pair: rate, name: Some(rate) },
+        ..Policy::default()
+    };
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+        let world = world_of_strangers(&policy, true).over(transport);
+        let expected = transcript(&world, 0, false);
+        // the name's limit, reached with live nonces, holds for the others too
+        let (live, foreign) = expected.split_at(BURST as usize + 2);
+        assert!(live.iter().all(|answer| answer.starts_with("SIP/2.0 403 ")), "{live:?}");
+        assert!(foreign.iter().all(|answer| answer.contains("stale=true")), "{foreign:?}");
+        for (stranger, (name, _, why)) in STRANGERS.iter().enumerate().skip(1) {
+            // the limit by name is shared by those of one name, so only first comers compare
+            if STRANGERS[..stranger].iter().all(|(earlier, ..)| earlier != name) {
+                assert_eq!(transcript(&world, stranger, false), expected, "{why} {transport:?}");
+            }
+        }
+        // without qop: the old form is answered alike too
+        let old_form = |name: &str, password: &str, source: &str| {
+            let request = Request::to(OTHER_HOST);
+            let challenge = world.challenge(&request, source);
+            let mut header = Header::answer(&challenge.values[0], &request, name, password);
+            header.inner.qop = None;
+            header.sign();
+            on_the_wire(&world.send(&request.with(&header.text()), source))
+        };
+        let expected = old_form("bob", "wrong", "203.0.113.100:1");
+        assert_eq!(expected, "SIP/2.0 403 Forbidden\r\nError: 32202 wrong-credentials\r\n");
+        for name in ["alice", "carol", "nobody", "dave"] {
+            assert_eq!(old_form(name, PASSWORD, "203.0.113.101:1"), expected, "{name}");
+        }
+        assert!(old_form("bob", PASSWORD, "203.0.113.102:1").starts_with("SIP/2.0 200"));
+    }
+}
+
+#[test]
+fn case_29_nobody_passes_by_the_hash_of_another_user() {
+    // whoever knows one password claims names that are not there, disabled, or of another list: if
+    // another user's hash is what an unknown name is compared with, it must not be enough
+    for algorithm in Algorithm::ALL {
+        for userhash in [false, true] {
+            let policy = Policy { userhash, guesses: NO_LIMIT(), ..offering(&[algorithm]) };
+            let world = World::with_policy(policy);
+            let mut request = Request::to(HOST);
+            let challenge = world.challenge(&request, OUTSIDE);
+            let by_alice = Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
+            let others = (0..40).map(|n| format!("nobody{n}"));
+            for name in others.chain(["carol", "bob", "Alice"].map(str::to_owned)) {
+                let claimed = match userhash {
+                    true => by_alice.inner.algorithm.hash_str(&format!("{name}:{REALM}")),
+                    false => name.clone(),
+                };
+                let text = by_alice.text_with("username", &format!("\"{claimed}\""));
+                request = request.next();
+                let reason = rejected(world.send(&request.clone().with(&text), OUTSIDE));
+                assert_eq!(reason, Reason::WrongCredentials, "{name} {algorithm}");
+            }
+            assert_eq!(world.authorizer.remembered_nonces().0, 0);
+            assert!(world.send(&request.next().with(&by_alice.text()), OUTSIDE).is_accept());
+        }
+    }
+}
+
+#[test]
+fn case_29_reasons_for_logs_tell_the_limit_and_nothing_of_the_user() {
+    let world = World::with_policy(Policy { guesses: NO_LIMIT(), ..Policy::default() });
+    let mut request = Request::to(HOST);
+    for (name, password, why) in &STRANGERS[..7] {
+        request = request.next();
+        let answered = world.answered(&request, OUTSIDE, name, password);
+        let Decision::Reject(reject) = world.send(&answered, OUTSIDE) else { panic!("{why}") };
+        assert_eq!(reject.target, Some(domain(HOST).into()));
+        assert_eq!(reject.reason, Reason::WrongCredentials, "{why}");
+    }
+}
+
+#[test]
+fn case_26_a_snapshot_with_a_user_twice_is_not_loaded() {
+    let refused = Snapshot::empty().apply(&{
+        let mut commit = Commit::new();
+        commit.put(Record::Credential(user(LIST, "alice", PASSWORD)));
+        commit
+    });
+    assert!(refused.is_err(), "a user without its list");
+    let world = World::new();
+    let mut twin = user(LIST, "alice", "Another-Horse-8");
+    twin.sid = credential(LIST, "twin");
+    let mut commit = Commit::new();
+    commit.put(Record::Credential(twin));
+    let error = world.authorizer.apply(&commit).unwrap_err().to_string();
+    assert!(error.contains("the user name `alice` is taken"), "{error}");
+    let answered = world.answered(&Request::to(HOST), OUTSIDE, "alice", "Another-Horse-8");
+    assert_eq!(rejected(world.send(&answered, OUTSIDE)), Reason::WrongCredentials);
+}

@@ -1,0 +1,391 @@
+//! Accept and reject allocate nothing, from the datagram on: a counting allocator watches each.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use allocation_counter::AllocationInfo;
+use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
+use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::model::{
+    Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
+    Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer, Realm, UriCheck,
+    UserName,
+};
+use sip_authz::{
+    AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, CredentialsField, Decision,
+    DomainSid, Invite, IpAccessControlListSid, IpAddressSid, Snapshot, Transport,
+};
+
+/// What `run` gives, and what this thread allocated meanwhile.
+fn measure<T>(run: impl FnOnce() -> T) -> (T, AllocationInfo) {
+    let mut outcome = None;
+    let stats = allocation_counter::measure(|| outcome = Some(run()));
+    (outcome.unwrap(), stats)
+}
+
+/// Whether nothing was allocated and nothing given back.
+fn is_zero(stats: &AllocationInfo) -> bool {
+    stats.count_total == 0 && stats.count_current == 0
+}
+
+const REALM: &str = "example.com";
+const USER: &str = r"corp\alice";
+const PASSWORD: &str = "the password";
+const ALICE: &str = "<sip:alice@example.com>";
+const BODY: &str = "v=0\r\ns=-\r\n";
+
+fn snapshot() -> Snapshot {
+    let (active, suspended) = (AccountSid::from_name(&["a"]), AccountSid::from_name(&["b"]));
+    let realm: Realm = REALM.parse().unwrap();
+    let office = IpAccessControlListSid::from_name(&["office"]);
+    let office_entry = IpAddressSid::from_name(&["office"]);
+    let office_net = "192.0.2.0/24".parse().unwrap();
+    let far = IpAccessControlListSid::from_name(&["far"]);
+    let users = CredentialListSid::from_name(&["users"]);
+    let others = CredentialListSid::from_name(&["others"]);
+    let credential = |list, user: &str| {
+        let name: UserName = user.parse().unwrap();
+        let password = Password::new(PASSWORD.to_owned());
+        let ha1 = Ha1Set::from_password(&name, &realm, password).unwrap();
+        Credential::new(CredentialSid::from_name(&[user]), list, name, ha1)
+    };
+    let mut builder = Snapshot::builder()
+        .account(Account::new(active))
+        .account(Account { status: AccountStatus::Suspended, ..Account::new(suspended) })
+        .ip_access_control_list(IpAccessControlList::new(office, active))
+        .ip_access_control_list(IpAccessControlList::new(far, active))
+        .ip_address(IpAddress::new(office_entry, office, office_net))
+        .credential_list(CredentialList::new(users, active, realm.clone()))
+        .credential_list(CredentialList::new(others, active, realm.clone()))
+        .credential(credential(users, USER))
+        .credential(Credential { disabled: true, ..credential(users, "carol") })
+        .credential(credential(others, "mallory"));
+
+    let wide = Policy {
+        algorithms: AlgorithmOffer::new(Algorithm::ALL).unwrap(),
+        qop: QopOffer::Both,
+        allow_rfc2069: true,
+        userhash: true,
+        ..Policy::default()
+    };
+    let once = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::MAX };
+    let policies = [
+        ("digest", wide.clone()),
+        ("both", Policy { uri_check: UriCheck::Equivalent, ..wide }),
+        ("uri", Policy { uri_check: UriCheck::SameUserAndHost, ..Policy::default() }),
+        ("from", Policy { from_must_match: true, ..Policy::default() }),
+        (
+            "once",
+            Policy {
+                guesses: GuessPolicy { pair: once, ..GuessPolicy::default() },
+                ..Policy::default()
+            },
+        ),
+        ("default", Policy::default()),
+    ];
+    for name in ["address", "far", "gone", "secure", "empty"]
+        .into_iter()
+        .chain(policies.iter().map(|(name, _)| *name))
+    {
+        let account = if name == "gone" { suspended } else { active };
+        let sid = DomainSid::from_name(&[name]);
+        let host = format!("{name}.example.com").parse().unwrap();
+        let domain = Domain { secure: name == "secure", ..Domain::new(sid, account, host) };
+        builder = builder.domain(domain);
+    }
+    for (name, list) in [("address", office), ("both", office), ("far", far)] {
+        let target = DomainSid::from_name(&[name]).into();
+        builder = builder.mapping(Mapping::IpAccessControlList(target, list));
+    }
+    for (name, policy) in policies {
+        let sid = DomainSid::from_name(&[name]);
+        builder = builder
+            .policy(sid, policy)
+            .mapping(Mapping::CredentialList(sid.into(), others))
+            .mapping(Mapping::CredentialList(sid.into(), users));
+    }
+    builder.build().unwrap()
+}
+
+/// An authorizer, and the allocations that its decisions took.
+struct Watch {
+    authorizer: Authorizer,
+    now: Instant,
+    seen: BTreeSet<&'static str>,
+    decisions: usize,
+    failures: Vec<String>,
+}
+
+impl Watch {
+    /// Decides once beforehand: the first load of a snapshot on a thread makes the thread's place in
+    /// arc-swap, once for the life of the thread.
+    fn new() -> Self {
+        let (now, capacity) = (Instant::now(), Capacity::default());
+        let authorizer = Authorizer::from_seed(snapshot(), capacity, &[7; 32], now);
+        let _ = authorizer.authorize(&Invite::new("sip:x", source(), Transport::Udp), now);
+        Self { authorizer, now, seen: BTreeSet::new(), decisions: 0, failures: Vec::new() }
+    }
+
+    /// Reads and decides a datagram; `name` is what must come of it: `accept`, `repeat` or the
+    /// reason. Nothing may be allocated.
+    fn expect(&mut self, name: &str, text: &str, transport: Transport) {
+        let read = || Invite::from_datagram(text.as_bytes(), source(), transport);
+        let (invite, reading) = measure(read);
+        let (decision, deciding) =
+            measure(|| self.authorizer.authorize(invite.as_ref().unwrap(), self.now));
+        let outcome = match &decision {
+            Decision::Accept(accept) if accept.repeat => "repeat",
+            Decision::Accept(_) => "accept",
+            Decision::Challenge(_) => "challenge",
+            Decision::Reject(reject) => reject.reason.as_str(),
+        };
+        self.seen.insert(outcome);
+        self.decisions += 1;
+        // the end of both is measured too
+        let ((), dropping) = measure(|| drop((invite, decision)));
+        for (what, stats) in [("read", reading), ("decide", deciding), ("drop", dropping)] {
+            if !is_zero(&stats) || outcome != name {
+                self.failures.push(format!("{name} came out {outcome}, {what}: {stats:?}\n{text}"));
+            }
+        }
+    }
+
+    /// The values of a challenge of the domain, made and parsed by the client's own crate.
+    fn challenge(&self, domain: &str) -> Vec<WwwAuthenticateHeader> {
+        let text = message(&uri(domain), "", ALICE, "");
+        let invite = Invite::from_datagram(text.as_bytes(), source(), Transport::Udp).unwrap();
+        match self.authorizer.authorize(&invite, self.now) {
+            Decision::Challenge(it) => {
+                it.values.iter().map(|value| digest_auth::parse(value).unwrap()).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A credentials header for the domain, by its policy's first algorithm.
+    fn header(&self, domain: &str, user: &str, password: &str) -> String {
+        answer(&mut self.challenge(domain)[0], domain, user, password, None)
+    }
+}
+
+fn source() -> SocketAddr {
+    "192.0.2.1:5060".parse().unwrap()
+}
+
+fn uri(domain: &str) -> String {
+    format!("sip:100@{domain}.example.com")
+}
+
+fn message(uri: &str, headers: &str, from: &str, body: &str) -> String {
+    format!(
+        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n\
+         From: {from};tag=1\r\nTo: <{uri}>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n{headers}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The header that answers a challenge; with a body by auth-int, where that is offered.
+fn answer(
+    challenge: &mut WwwAuthenticateHeader,
+    domain: &str,
+    user: &str,
+    password: &str,
+    body: Option<&str>,
+) -> String {
+    let (uri, method) = (uri(domain), HttpMethod::from("INVITE"));
+    let body = body.map(str::as_bytes);
+    let context = AuthContext::new_with_method(user, password, uri, body, method);
+    format!("Proxy-Authorization: {}\r\n", challenge.respond(&context).unwrap())
+}
+
+#[test]
+fn accepts_allocate_nothing() {
+    let mut watch = Watch::new();
+    watch.expect("accept", &message(&uri("address"), "", ALICE, BODY), Transport::Udp);
+
+    for domain in ["digest", "both"] {
+        for number in 0..Algorithm::ALL.len() {
+            for (body, userhash, transport) in [
+                (None, false, Transport::Udp),
+                (None, false, Transport::Tcp),
+                (Some(BODY), false, Transport::Udp),
+                (None, true, Transport::Udp),
+                (Some(BODY), true, Transport::Tls),
+            ] {
+                let mut challenge = watch.challenge(domain).swap_remove(number);
+                challenge.userhash = userhash;
+                let header = answer(&mut challenge, domain, USER, PASSWORD, body);
+                assert_eq!(userhash, !header.contains(r"corp\\alice"), "{header}");
+                let text = message(&uri(domain), &header, ALICE, BODY);
+                watch.expect("accept", &text, transport);
+                if transport == Transport::Udp {
+                    watch.expect("repeat", &text, transport);
+                }
+            }
+        }
+        let mut challenge = watch.challenge(domain).swap_remove(0);
+        challenge.qop = None;
+        let rfc_2069 = answer(&mut challenge, domain, USER, PASSWORD, None);
+        let text = message(&uri(domain), &rfc_2069, ALICE, BODY);
+        watch.expect("accept", &text, Transport::Udp);
+
+        // behind others: another realm, a wrong one, a stale one
+        let foreign = "Authorization: Digest realm=\"b\", username=\"x\"\r\n";
+        let wrong = watch.header(domain, USER, "wrong");
+        let mut stale = watch.challenge(domain).swap_remove(0);
+        stale.nonce = "A".repeat(22);
+        let stale = answer(&mut stale, domain, USER, PASSWORD, None);
+        let right = watch.header(domain, USER, PASSWORD);
+        let text = message(&uri(domain), &[foreign, &wrong, &stale, &right].concat(), ALICE, BODY);
+        watch.expect("accept", &text, Transport::Tcp);
+    }
+    let folded = watch.header("default", USER, PASSWORD).replace(", ", ",\r\n ");
+    watch.expect("accept", &message(&uri("default"), &folded, ALICE, ""), Transport::Udp);
+    let ext = watch
+        .header("default", USER, PASSWORD)
+        .replace(r#"username="corp\\alice""#, "username*=UTF-8''corp%5Calice");
+    assert!(ext.contains("username*"), "{ext}");
+    watch.expect("accept", &message(&uri("default"), &ext, ALICE, ""), Transport::Udp);
+
+    assert!(watch.failures.is_empty(), "{}", watch.failures.join("\n"));
+    assert_eq!(watch.seen.into_iter().collect::<Vec<_>>(), ["accept", "repeat"]);
+    println!("{} accepts without an allocation", watch.decisions);
+}
+
+#[test]
+fn rejects_allocate_nothing() {
+    let mut watch = Watch::new();
+    for (name, uri) in [
+        ("unknown-host", "sip:100@example.org"),
+        ("unknown-host", "sip:[2001:db8::1]:5060;transport=udp"),
+        ("unsupported-scheme", "tel:+14155550100"),
+        ("bad-request-uri", "sip:@address.example.com"),
+        ("bad-request-uri", "sip:100@127.1"),
+        ("account-inactive", "sip:100@gone.example.com"),
+        ("not-secure", "sip:100@secure.example.com"),
+        ("not-secure", "sips:100@ADDRESS.example.com."),
+        ("nothing-mapped", "sip:100@empty.example.com"),
+        ("address-not-listed", "sip:100@far.example.com"),
+    ] {
+        watch.expect(name, &message(uri, "", ALICE, BODY), Transport::Udp);
+    }
+
+    for transport in [Transport::Udp, Transport::Tcp] {
+        for user in [USER, "carol", "nobody", "mallory"] {
+            let mut challenges = watch.challenge("digest");
+            for userhash in [false, true] {
+                let challenge = &mut challenges[if userhash { 5 } else { 0 }];
+                challenge.userhash = userhash;
+                let header = answer(challenge, "digest", user, "wrong", Some(BODY));
+                let text = message(&uri("digest"), &header, ALICE, BODY);
+                watch.expect("wrong-credentials", &text, transport);
+            }
+        }
+    }
+    let header = watch.header("default", USER, PASSWORD);
+    for (from, to) in [
+        ("MD5", "SHA-256"),     // not offered
+        ("auth,", "auth-int,"), // not offered
+        ("INVITE", "x"),
+    ] {
+        let text = message(&uri("default"), &header.replace(from, to), ALICE, BODY);
+        let name = if from == "INVITE" { "accept" } else { "wrong-credentials" };
+        watch.expect(name, &text, Transport::Tcp);
+    }
+
+    for (from, to) in [
+        ("nc=00000001", "nc=00000000"),
+        ("nc=00000001, ", ""),
+        ("nonce=", "x="),
+        ("uri=\"sip:", "uri=\"sip\\:"),
+        ("algorithm=MD5", "algorithm=MD6"),
+        ("qop=auth", "qop=auth-conf"),
+        ("realm=", "opaque=\"\", opaque=\"\", realm="),
+        ("\r\n", ", response=\"\r\n"),
+    ] {
+        let text = message(&uri("default"), &header.replace(from, to), ALICE, BODY);
+        watch.expect("malformed-credentials", &text, Transport::Udp);
+    }
+    let nine = header.repeat(9);
+    let text = message(&uri("default"), &nine, ALICE, BODY);
+    watch.expect("too-many-credentials", &text, Transport::Udp);
+    let seventeen = "Authorization: Basic eDp4\r\n".repeat(17);
+    let text = message(&uri("default"), &seventeen, ALICE, BODY);
+    watch.expect("too-many-credentials", &text, Transport::Udp);
+
+    let mut challenge = watch.challenge("default").swap_remove(0);
+    challenge.qop = None;
+    let rfc_2069 = answer(&mut challenge, "default", USER, PASSWORD, None);
+    let text = message(&uri("default"), &rfc_2069, ALICE, BODY);
+    watch.expect("qop-missing", &text, Transport::Udp);
+    let header = watch.header("uri", USER, PASSWORD);
+    let text = message("sip:200@uri.example.com", &header, ALICE, BODY);
+    watch.expect("uri-mismatch", &text, Transport::Udp);
+    let header = watch.header("from", USER, PASSWORD);
+    let text = message(&uri("from"), &header, "\"Bob, \\\"b\\\"\" <sip:bob@b>", BODY);
+    watch.expect("from-mismatch", &text, Transport::Udp);
+    watch.expect("from-mismatch", &text, Transport::Udp);
+
+    for name in ["wrong-credentials", "too-many-guesses", "too-many-guesses"] {
+        let header = watch.header("once", USER, "wrong");
+        let text = message(&uri("once"), &header, ALICE, BODY);
+        watch.expect(name, &text, Transport::Udp);
+    }
+
+    assert!(watch.failures.is_empty(), "{}", watch.failures.join("\n"));
+    watch.seen.remove("accept");
+    assert_eq!(
+        watch.seen.into_iter().collect::<Vec<_>>(),
+        [
+            "account-inactive",
+            "address-not-listed",
+            "bad-request-uri",
+            "from-mismatch",
+            "malformed-credentials",
+            "not-secure",
+            "nothing-mapped",
+            "qop-missing",
+            "too-many-credentials",
+            "too-many-guesses",
+            "unknown-host",
+            "unsupported-scheme",
+            "uri-mismatch",
+            "wrong-credentials",
+        ],
+        "every reason there is"
+    );
+    println!("{} rejects without an allocation", watch.decisions);
+}
+
+/// An INVITE put together by hand, as a program with its own parser does it.
+#[test]
+fn invite_made_by_hand_allocates_nothing() {
+    let watch = Watch::new();
+    let header = watch.header("default", USER, PASSWORD);
+    let value = header.split_once(": ").unwrap().1.trim_end();
+    let uri = uri("default");
+    let field = CredentialsField::ProxyAuthorization;
+    let (accepted, stats) = measure(|| {
+        let invite = Invite::new(uri.as_str(), source(), Transport::Tcp)
+            .with_credentials(field, value.as_bytes());
+        watch.authorizer.authorize(&invite, watch.now).is_accept()
+    });
+    assert!(accepted && is_zero(&stats), "{stats:?}");
+}
+
+/// The counter counts: a challenge hands over strings.
+#[test]
+fn challenge_is_seen_to_allocate() {
+    let watch = Watch::new();
+    let text = message(&uri("digest"), "", ALICE, "");
+    let invite = Invite::from_datagram(text.as_bytes(), source(), Transport::Udp).unwrap();
+    let (decision, stats) = measure(|| watch.authorizer.authorize(&invite, watch.now));
+    assert!(matches!(decision, Decision::Challenge(_)), "{decision:?}");
+    assert_eq!(stats.count_current, 7, "a value for each algorithm and what holds them: {stats:?}");
+    let ((), dropping) = measure(|| drop(decision));
+    assert_eq!(dropping.count_current, -stats.count_current);
+}
