@@ -169,7 +169,7 @@ fn records_commits_and_snapshots_show_nothing() {
         Record::Credential(zebulon()),
         Record::IpAddress(far_office()),
         Record::from(Mapping::CredentialList(domain(HOST).into(), list(LIST))),
-        Record::Policy(PolicyRecord { target: domain(HOST).into(), policy: Policy::default() }),
+        PolicyRecord::new(domain(HOST), Policy::default()).into(),
     ];
     let mut commit = Commit::new();
     let mut builder = Snapshot::builder();
