@@ -426,7 +426,9 @@ fn run(directories: usize) -> Tally {
     let mut tally = Tally::default();
     for seed in 0..rounds() {
         println!("seed {seed}");
-        runtime.block_on(round(seed, directories, &mut tally));
+        let round = round(seed, directories, &mut tally);
+        let round = async { tokio::time::timeout(Duration::from_secs(60), round).await };
+        runtime.block_on(round).expect("nothing waits for ever");
     }
     println!("{tally:?}");
     assert!(tally.done > 1_000 && tally.refused > 1_000, "{tally:?}");

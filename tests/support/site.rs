@@ -278,7 +278,11 @@ impl<S: Store + Clone> Site<S> {
         let follower = tokio::spawn(async move {
             match follower.run().await {
                 Ok(never) => match never {},
-                Err(error) => error,
+                Err(error) => {
+                    // commands of a site whose follower has stopped are never answered
+                    println!("the follower stopped: {error}");
+                    error
+                }
             }
         });
         let directory = change(Directory::new(store, settings, Some(applied.clone())));
