@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Every module of the library and what it may name, from the bottom up. Above them all stand the
 /// root and `testing`, which names what the root exports.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("sid", &[]),
     ("message", &[]),
     ("uri", &["message"]),
@@ -18,6 +18,10 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("decision", &["sid", "digest", "model", "invite"]),
     ("snapshot", &["sid", "acl", "digest", "model"]),
     ("authorizer", &["sid", "uri", "acl", "digest", "model", "invite", "decision", "snapshot"]),
+    ("store", &["sid", "model"]),
+    ("follower", &["model", "snapshot", "authorizer", "store"]),
+    ("directory", &["sid", "acl", "digest", "model", "snapshot", "store", "follower"]),
+    ("rest", &["sid", "acl", "digest", "model", "store", "directory"]),
 ];
 
 #[test]

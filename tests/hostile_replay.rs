@@ -343,7 +343,7 @@ fn case_17_a_retransmission_is_refused_when_access_was_revoked() {
     wrong(after(HOST, |world| {
         world.delete(Key::Mapping(by_credential));
         let others = Mapping::CredentialList(domain(HOST).into(), list(OTHER_LIST));
-        world.put(Record::Mapping(others));
+        world.put(Record::from(others));
     }));
     for status in [AccountStatus::Suspended, AccountStatus::Closed] {
         let decision = after(HOST, |world| {

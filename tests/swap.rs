@@ -99,7 +99,7 @@ impl Generation {
                 let credential = Credential::new(self.credential(host), list, user, ha1);
                 let list = CredentialList::new(list, account, realm);
                 records.push(Record::from(Mapping::CredentialList(target, list.sid)));
-                records.push(Record::Policy(PolicyRecord { target, policy: self.policy(host) }));
+                records.push(PolicyRecord::new(target, self.policy(host)).into());
                 records.extend([Record::CredentialList(list), Record::Credential(credential)]);
                 continue;
             }
