@@ -12,6 +12,7 @@ mod error;
 mod limits;
 mod lists;
 mod mappings;
+mod merge;
 mod roles;
 mod targets;
 
@@ -25,6 +26,7 @@ pub use credentials::{CredentialChange, Secret};
 pub use error::{DirectoryError, Kind};
 pub use limits::Limits;
 pub use mappings::MappingScope;
+pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged};
 
 use crate::follower::Applied;
 use crate::model::{Commit, Dates, Key, Realm, Record, Vocabulary};
@@ -247,14 +249,19 @@ impl<S: Store> Attempts<'_, S> {
         if commit.is_empty() {
             return Ok(true);
         }
-        let Directory { store, settings, applied, .. } = self.directory;
+        let Directory { store, settings, .. } = self.directory;
         if let Err(error) = check::check(store, settings.vocabulary, &commit).await {
             // where another commit came in between, what was read may belong to no one head
             return if store.head().await? == attempt.head { Err(error) } else { Ok(false) };
         }
-        match store.commit(attempt.head, commit).await? {
+        self.write(attempt, commit).await
+    }
+
+    /// As [`Self::commit`], of what is known to keep the rules.
+    async fn write(&self, attempt: Attempt, commit: Commit) -> Result<bool, DirectoryError> {
+        match self.directory.store.commit(attempt.head, commit).await? {
             Outcome::Conflict => Ok(false),
-            Outcome::Committed(number) => match applied {
+            Outcome::Committed(number) => match &self.directory.applied {
                 Some(applied) if !applied.wait(number).await => Err(DirectoryError::NotFollowed),
                 _ => Ok(true),
             },

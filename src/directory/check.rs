@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::{DirectoryError, Kind};
 use crate::model::{Commit, Key, Record, Vocabulary, Write};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ApplyError, Snapshot};
 use crate::store::{Collection, ListKey, Store, lookup, references};
 
 /// How many members of a collection are read at once.
@@ -20,7 +20,17 @@ pub(super) async fn check<S: Store>(
     vocabulary: &'static Vocabulary,
     commit: &Commit,
 ) -> Result<(), DirectoryError> {
-    let mut wanted = Vec::new();
+    outcome(store, vocabulary, commit, Vec::new()).await??;
+    Ok(())
+}
+
+/// What the records that `commit` touches, and those that are `wanted` besides, come to with it.
+pub(super) async fn outcome<S: Store>(
+    store: &S,
+    vocabulary: &'static Vocabulary,
+    commit: &Commit,
+    mut wanted: Vec<Key>,
+) -> Result<Result<Snapshot, ApplyError>, DirectoryError> {
     for write in commit.writes() {
         wanted.push(write.key());
         match write {
@@ -62,8 +72,7 @@ pub(super) async fn check<S: Store>(
     let builder = Snapshot::builder().vocabulary(vocabulary);
     let builder = records.into_values().fold(builder, |builder, record| builder.record(record));
     let before = builder.build().map_err(DirectoryError::Corrupt)?;
-    before.apply(commit)?;
-    Ok(())
+    Ok(before.apply(commit))
 }
 
 /// The keys of a whole collection.

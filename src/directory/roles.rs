@@ -141,7 +141,7 @@ impl<S: Store> Directory<S> {
         }
     }
 
-    fn check_permissions(
+    pub(super) fn check_permissions(
         &self,
         kind: RoleKind,
         permissions: &[String],

@@ -290,12 +290,12 @@ impl<S: Store> Directory<S> {
         }
     }
 
-    fn check_domain(&self, domain: &Domain) -> Result<(), DirectoryError> {
+    pub(super) fn check_domain(&self, domain: &Domain) -> Result<(), DirectoryError> {
         self.check_suffix(Kind::Domain, &domain.name)?;
         Limits::friendly_name(Kind::Domain, &domain.friendly_name)
     }
 
-    fn check_trunk(&self, trunk: &Trunk) -> Result<(), DirectoryError> {
+    pub(super) fn check_trunk(&self, trunk: &Trunk) -> Result<(), DirectoryError> {
         if let Some(name) = &trunk.name {
             self.check_suffix(Kind::Trunk, name)?;
         }

@@ -1,0 +1,366 @@
+//! Whole batches of records from outside, brought together with what is there: one commit.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::check::{keys, outcome};
+use super::{Directory, DirectoryError, Kind, Limits, Secret};
+use crate::model::{
+    Account, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord, Password, Realm,
+    Record, Role, Target, UserName,
+};
+use crate::sid::{CredentialListSid, CredentialSid, RoleSid};
+use crate::snapshot::{ApplyError, Warning};
+use crate::store::{Collection, ListKey, Store};
+
+/// A record from outside.
+pub struct Incoming {
+    /// What it says.
+    pub record: IncomingRecord,
+    /// When it was made and changed; without it, when it is merged.
+    pub dates: Option<Dates>,
+}
+
+/// What a record from outside says.
+pub enum IncomingRecord {
+    /// The whole record, except that an account without a token keeps the one that it has. Dates and
+    /// the number of a mapping's commit are not taken from it.
+    Whole(Record),
+    /// A user.
+    Credential(IncomingCredential),
+}
+
+/// A user from outside.
+pub struct IncomingCredential {
+    /// Its SID.
+    pub sid: CredentialSid,
+    /// The list it is in.
+    pub list: CredentialListSid,
+    /// The user name.
+    pub username: UserName,
+    /// A password or hashes; without them the user keeps those that it has.
+    pub secret: Option<Secret>,
+    /// Whether the user is answered like one that does not exist.
+    pub disabled: bool,
+    /// The deployment role.
+    pub role: Option<RoleSid>,
+}
+
+/// What a merge came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Records that were not there.
+    pub new: usize,
+    /// Records that were there and are different now.
+    pub changed: usize,
+    /// Records that are as they were.
+    pub unchanged: usize,
+    /// What will turn callers away on the domains and trunks that it touches.
+    pub warnings: Vec<Warning>,
+}
+
+/// A merge that was not carried out. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// A record breaks a rule. Names what others own: for whoever may know of all.
+    #[error("{key}: {message}")]
+    Refused {
+        /// The record.
+        key: Key,
+        /// The rule that it breaks.
+        message: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+impl From<ApplyError> for MergeError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Rule { key, error } => Self::Refused { key, message: error.to_string() },
+            ApplyError::TooManyPrefixes(list, error) => {
+                Self::Refused { key: Key::IpAccessControlList(list), message: error.to_string() }
+            }
+        }
+    }
+}
+
+impl<S: Store> Directory<S> {
+    /// Writes records from outside, all or none: those that are not there are made, those that are
+    /// there become what is said of them, and all others stay. Records of a batch may refer to each
+    /// other. Limits on how many there may be do not apply, nor does the one on the strength of
+    /// passwords; every other rule does. With `dry_run` nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// [`MergeError`] for the first record that breaks a rule.
+    pub async fn merge(
+        &self,
+        incoming: Vec<Incoming>,
+        dry_run: bool,
+    ) -> Result<Merged, MergeError> {
+        let drafts = self.hashed(incoming).await?;
+        let now = self.created_now();
+        let mut attempts = self.attempts().await;
+        loop {
+            let attempt = attempts.begin().await?;
+            let (merged, commit) = match self.plan(&drafts, now, attempt.head + 1).await {
+                Ok(plan) => plan,
+                Err(error) => {
+                    // where another commit came in between, what was read may belong to no one head
+                    let head = self.store.head().await.map_err(DirectoryError::from)?;
+                    if head == attempt.head {
+                        return Err(error);
+                    }
+                    continue;
+                }
+            };
+            if dry_run || commit.is_empty() || attempts.write(attempt, commit).await? {
+                return Ok(merged);
+            }
+        }
+    }
+
+    /// What is to be written by commit `number`, and what that comes to.
+    async fn plan(
+        &self,
+        drafts: &[Draft],
+        now: Dates,
+        number: u64,
+    ) -> Result<(Merged, Commit), MergeError> {
+        let mut merged = Merged::default();
+        let mut records = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            let present = self.store.get(draft.key).await.map_err(DirectoryError::from)?;
+            let record = draft.record(present.as_ref(), now, number)?;
+            let same = present.as_ref() == Some(&record);
+            match present {
+                Some(_) if same => merged.unchanged += 1,
+                Some(_) => merged.changed += 1,
+                None => merged.new += 1,
+            }
+            records.push((record, same));
+        }
+        let touched = touched(&self.store, records.iter().map(|(record, _)| record)).await?;
+        let mut commit = Commit::new();
+        for (record, _) in records.into_iter().filter(|(_, same)| !same) {
+            commit.put(record);
+        }
+        let after = outcome(&self.store, self.settings.vocabulary, &commit, touched).await??;
+        merged.warnings = after.warnings();
+        Ok((merged, commit))
+    }
+
+    /// Hashes the passwords, and checks what a record must keep by itself.
+    async fn hashed(&self, incoming: Vec<Incoming>) -> Result<Vec<Draft>, MergeError> {
+        let mut realms: HashMap<CredentialListSid, Realm> = HashMap::new();
+        for Incoming { record, .. } in &incoming {
+            if let IncomingRecord::Whole(Record::CredentialList(list)) = record {
+                realms.insert(list.sid, list.realm.clone());
+            }
+        }
+        let mut drafts = Vec::with_capacity(incoming.len());
+        let mut named = HashSet::with_capacity(incoming.len());
+        for Incoming { record, dates } in incoming {
+            let (key, content) = match record {
+                IncomingRecord::Whole(record) => {
+                    let key = record.key();
+                    self.check_alone(&record).map_err(|error| refused(key, error))?;
+                    (key, Content::Whole(record))
+                }
+                IncomingRecord::Credential(user) => {
+                    let key = Key::Credential(user.sid);
+                    let realm = match realms.get(&user.list) {
+                        Some(realm) => realm.clone(),
+                        None => {
+                            let realm = self.realm(user.list).await?;
+                            let message = format!("there is no credential list {}", user.list);
+                            let realm = realm.ok_or(MergeError::Refused { key, message })?;
+                            realms.entry(user.list).or_insert(realm).clone()
+                        }
+                    };
+                    let ha1 = hash(&user, &realm)
+                        .map_err(|message| MergeError::Refused { key, message })?;
+                    (key, Content::Credential(user, ha1))
+                }
+            };
+            if !named.insert(key) {
+                return Err(MergeError::Refused { key, message: "it is there twice".to_owned() });
+            }
+            drafts.push(Draft { key, content, dates });
+        }
+        Ok(drafts)
+    }
+
+    async fn realm(&self, list: CredentialListSid) -> Result<Option<Realm>, DirectoryError> {
+        Ok(match self.store.get(Key::CredentialList(list)).await? {
+            Some(Record::CredentialList(list)) => Some(list.realm),
+            _ => None,
+        })
+    }
+
+    fn check_alone(&self, record: &Record) -> Result<(), DirectoryError> {
+        match record {
+            Record::Domain(domain) => self.check_domain(domain),
+            Record::Trunk(trunk) => self.check_trunk(trunk),
+            Record::Role(Role { friendly_name, kind, permissions, .. }) => {
+                self.check_permissions(*kind, permissions)?;
+                Limits::friendly_name(Kind::Role, friendly_name)
+            }
+            Record::Account(account) => {
+                Limits::friendly_name(Kind::Account, &account.friendly_name)
+            }
+            Record::IpAccessControlList(list) => {
+                Limits::friendly_name(Kind::IpAccessControlList, &list.friendly_name)
+            }
+            Record::IpAddress(address) => {
+                Limits::friendly_name(Kind::IpAddress, &address.friendly_name)
+            }
+            Record::CredentialList(list) => {
+                Limits::friendly_name(Kind::CredentialList, &list.friendly_name)
+            }
+            Record::Credential(_) | Record::Policy(_) | Record::Mapping(_) => Ok(()),
+        }
+    }
+}
+
+/// A record from outside whose password is hashed.
+struct Draft {
+    key: Key,
+    content: Content,
+    dates: Option<Dates>,
+}
+
+enum Content {
+    Whole(Record),
+    Credential(IncomingCredential, Option<Ha1Set>),
+}
+
+impl Draft {
+    /// What the record becomes, given the one that is there.
+    fn record(
+        &self,
+        present: Option<&Record>,
+        now: Dates,
+        number: u64,
+    ) -> Result<Record, MergeError> {
+        let mut record = match (&self.content, present) {
+            (Content::Whole(Record::Account(account)), Some(Record::Account(present))) => {
+                let token = account.token.or(present.token);
+                Record::Account(Account { token, ..account.clone() })
+            }
+            (Content::Whole(Record::Mapping(mapping)), Some(Record::Mapping(present))) => {
+                Record::Mapping(MappingRecord { since: present.since, ..*mapping })
+            }
+            (Content::Whole(Record::Mapping(mapping)), _) => {
+                Record::Mapping(MappingRecord { since: number, ..*mapping })
+            }
+            (Content::Whole(record), _) => record.clone(),
+            (Content::Credential(user, ha1), present) => {
+                let kept = || match present {
+                    Some(Record::Credential(present)) => Some(present.ha1.clone()),
+                    _ => None,
+                };
+                let ha1 = ha1.clone().or_else(kept).ok_or_else(|| MergeError::Refused {
+                    key: self.key,
+                    message: "it has neither a password nor ha1, and the user is new".to_owned(),
+                })?;
+                let made = Credential::new(user.sid, user.list, user.username.clone(), ha1);
+                Record::Credential(Credential { disabled: user.disabled, role: user.role, ..made })
+            }
+        };
+        match (self.dates, present) {
+            (Some(dates), _) => *dates_of(&mut record) = dates,
+            (None, None) => *dates_of(&mut record) = now,
+            (None, Some(present)) => {
+                let mut present = present.clone();
+                let before = *dates_of(&mut present);
+                *dates_of(&mut record) = before;
+                if record != present {
+                    *dates_of(&mut record) = Dates { updated: now.updated, ..before };
+                }
+            }
+        }
+        Ok(record)
+    }
+}
+
+fn dates_of(record: &mut Record) -> &mut Dates {
+    match record {
+        Record::Account(record) => &mut record.dates,
+        Record::IpAccessControlList(record) => &mut record.dates,
+        Record::CredentialList(record) => &mut record.dates,
+        Record::IpAddress(record) => &mut record.dates,
+        Record::Credential(record) => &mut record.dates,
+        Record::Domain(record) => &mut record.dates,
+        Record::Trunk(record) => &mut record.dates,
+        Record::Policy(record) => &mut record.dates,
+        Record::Mapping(record) => &mut record.dates,
+        Record::Role(record) => &mut record.dates,
+    }
+}
+
+fn refused(key: Key, error: DirectoryError) -> MergeError {
+    MergeError::Refused { key, message: error.to_string() }
+}
+
+fn hash(user: &IncomingCredential, realm: &Realm) -> Result<Option<Ha1Set>, String> {
+    let ha1 = match &user.secret {
+        None => return Ok(None),
+        Some(Secret::Password(password)) => {
+            let copy = Password::new(password.expose().to_owned());
+            Ha1Set::from_password(&user.username, realm, copy)
+        }
+        Some(Secret::Ha1(hashes)) => {
+            let hashes = hashes.iter().map(|(function, hash)| (*function, hash.as_str()));
+            Ha1Set::from_hex(&user.username, realm, hashes)
+        }
+    };
+    ha1.map(Some).map_err(|error| error.to_string())
+}
+
+/// The keys that must be looked at to know who will be turned away: the users of every list on
+/// every domain and trunk whose users or policy the records touch.
+async fn touched<'r, S: Store>(
+    store: &S,
+    records: impl Iterator<Item = &'r Record> + Send,
+) -> Result<Vec<Key>, DirectoryError> {
+    let mut targets: BTreeSet<Target> = BTreeSet::new();
+    let mut lists: BTreeSet<CredentialListSid> = BTreeSet::new();
+    let mut mapped: BTreeSet<CredentialListSid> = BTreeSet::new();
+    for record in records {
+        match record {
+            Record::Credential(user) => drop(lists.insert(user.list)),
+            Record::Policy(record) => drop(targets.insert(record.target)),
+            Record::Mapping(record) => {
+                targets.insert(record.mapping.target());
+                if let Mapping::CredentialList(_, list) = record.mapping {
+                    mapped.insert(list);
+                }
+            }
+            _ => {}
+        }
+    }
+    for list in lists {
+        let of = Collection::MappingsOf(ListKey::CredentialList(list));
+        for key in keys(store, of).await? {
+            if let Key::Mapping(Mapping::CredentialList(target, _)) = key {
+                targets.insert(target);
+            }
+        }
+    }
+    let mut touched = Vec::new();
+    for target in targets {
+        touched.push(Key::Policy(target));
+        for key in keys(store, Collection::Mappings(target)).await? {
+            if let Key::Mapping(Mapping::CredentialList(_, list)) = key {
+                mapped.insert(list);
+            }
+            touched.push(key);
+        }
+    }
+    for list in mapped {
+        touched.extend(keys(store, Collection::Credentials(list)).await?);
+    }
+    Ok(touched)
+}
