@@ -15,6 +15,7 @@
 mod api2010;
 mod auth;
 mod auth_type;
+pub mod bulk;
 mod call;
 mod catalogue;
 mod cors;
@@ -96,6 +97,7 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
     let (router, document) = routes.finish(&api);
     let router = router
         .merge(health::routes(&api))
+        .merge(bulk::routes(&api))
         .merge(catalogue::routes())
         .merge(openapi::routes(document))
         .method_not_allowed_fallback(wrong_method)

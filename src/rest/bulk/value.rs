@@ -1,0 +1,167 @@
+//! Values that stand as texts in a document.
+
+use std::fmt;
+
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::model::Target;
+use crate::sid::{CredentialListSid, IpAccessControlListSid};
+
+/// A time in seconds since 1970, as text `2018-04-27T22:02:11Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(pub u64);
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stamp = i64::try_from(self.0).ok().and_then(|at| jiff::Timestamp::from_second(at).ok());
+        serializer.collect_str(&stamp.unwrap_or(jiff::Timestamp::MAX))
+    }
+}
+
+impl<'de> Deserialize<'de> for Stamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let stamp = text.parse::<jiff::Timestamp>().map_err(|_| {
+            let text: String = text.chars().take(40).collect();
+            de::Error::custom(format!("`{text}` is not a time such as 2018-04-27T22:02:11Z"))
+        })?;
+        let seconds = u64::try_from(stamp.as_second());
+        seconds.map(Self).map_err(|_| de::Error::custom("a time before 1970"))
+    }
+}
+
+/// A password or a hash in hexadecimal. It is wiped when it is dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes the text over.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        macro_rules! refuse {
+            ($($method:ident $kind:ty,)*) => {$(
+                // the default would quote the value
+                fn $method<E: de::Error>(self, _: $kind) -> Result<Secret, E> {
+                    Err(E::custom("it must be a string"))
+                }
+            )*};
+        }
+
+        impl Visitor<'_> for Text {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+                self.visit_string(text.to_owned())
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Secret, E> {
+                Ok(Secret::new(text))
+            }
+
+            refuse! {
+                visit_bool bool, visit_i64 i64, visit_i128 i128, visit_u64 u64, visit_u128 u128,
+                visit_f64 f64,
+            }
+        }
+
+        // not `deserialize_string`, with which the JSON reader quotes a number that stands there
+        deserializer.deserialize_any(Text)
+    }
+}
+
+/// The SID of a domain or trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TargetSid(pub Target);
+
+/// The SID of a list of either kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListSid {
+    /// An IP access control list.
+    IpAccessControl(IpAccessControlListSid),
+    /// A credential list.
+    Credential(CredentialListSid),
+}
+
+impl fmt::Display for ListSid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IpAccessControl(sid) => sid.fmt(f),
+            Self::Credential(sid) => sid.fmt(f),
+        }
+    }
+}
+
+impl Serialize for TargetSid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TargetSid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if let Ok(sid) = text.parse() {
+            return Ok(Self(Target::Domain(sid)));
+        }
+        match text.parse() {
+            Ok(sid) => Ok(Self(Target::Trunk(sid))),
+            Err(_) => Err(neither(&text, "a domain (SD) or trunk (TK)")),
+        }
+    }
+}
+
+impl Serialize for ListSid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ListSid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if let Ok(sid) = text.parse() {
+            return Ok(Self::IpAccessControl(sid));
+        }
+        match text.parse() {
+            Ok(sid) => Ok(Self::Credential(sid)),
+            Err(_) => Err(neither(&text, "an IP access control list (AL) or credential list (CL)")),
+        }
+    }
+}
+
+fn neither<E: de::Error>(text: &str, what: &str) -> E {
+    let text: String = text.chars().take(40).collect();
+    E::custom(format!("`{text}` is not the SID of {what}"))
+}
