@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sip_authz::Transport;
+use sip_authz::model::{DomainName, Realm};
 use sip_authz::uri::SipUri;
+use sip_authz::{AccountSid, Transport};
 
 /// Decides whether SIP INVITEs may pass, by address lists and digest credentials.
 #[derive(Debug, Parser)]
@@ -29,9 +30,35 @@ pub(crate) enum Command {
     /// Exit code: 0 accepted, 1 challenged or rejected, 2 neither, because something is wrong with
     /// the command line, the configuration or the file.
     Check(CheckArgs),
+    /// Make, list, suspend and close the accounts of a running program.
+    #[command(after_help = ADMIN_HELP)]
+    Account(AccountArgs),
+    /// Bring records from a file into a running program, all of them or none.
+    ///
+    /// A file is a configuration file (TOML), what `sip-authz export` wrote (JSON), or a dump of the
+    /// tables `subscriber` or `address` that Kamailio and OpenSIPS keep (CSV with a header line, or
+    /// what `mysql -B` prints). What is imported again replaces what it made the first time.
+    #[command(after_help = ADMIN_HELP)]
+    Import(ImportArgs),
+    /// Write all records of a running program as JSON.
+    #[command(after_help = ADMIN_HELP)]
+    Export(ExportArgs),
 }
 
+const ADMIN_HELP: &str = "\
+The admin token is taken from the environment variable SIP_AUTHZ_ADMIN_TOKEN, which must be that of \
+the running `sip-authz serve`.
+
+Exit code: 0 done, 1 the program refused or cannot be reached, 2 wrong command line or file.";
+
 const SERVE_HELP: &str = "\
+What is served can be read and changed over HTTP (--api) while it runs. With --config the file is \
+the truth: what would change it is answered 409. Without --config nothing is kept: what is stored is \
+gone when the program ends.
+
+Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the user `admin`, who makes accounts; without it \
+there is no such user.
+
 Signals: Ctrl-C and SIGTERM end it with a line of totals; SIGHUP reads --config again, and a file \
 that cannot be used leaves the old state in force.
 
@@ -41,18 +68,41 @@ the address is in use.
 Try it: sip-authz serve --demo";
 
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what to serve").required(true).args(["demo", "config"])))]
 pub(crate) struct ServeArgs {
     /// Where to listen for SIP, on UDP and on TCP; with port 0 on any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5060")]
     pub(crate) sip: SocketAddr,
+
+    /// Where to answer HTTP, which is not encrypted; `off` for nowhere
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = api)]
+    pub(crate) api: Api,
+
+    /// Answer HTTP on an address that others can reach, though tokens and passwords travel in clear
+    #[arg(long)]
+    pub(crate) insecure_api: bool,
+
+    /// An origin whose pages may use the API from a browser; can be given several times
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub(crate) cors_origin: Vec<String>,
+
+    /// A permission that roles can have besides the documented ones; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) permission: Vec<String>,
+
+    /// The realm of credential lists that are made without one [default: sip-authz]
+    #[arg(long, value_name = "REALM")]
+    pub(crate) realm: Option<Realm>,
+
+    /// What names of domains must end in, after a dot; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domain_suffix: Vec<DomainName>,
 
     /// Serve an account made up for a try, and print commands that show what it does
     #[arg(long)]
     pub(crate) demo: bool,
 
     /// Serve what this TOML file says
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub(crate) config: Option<PathBuf>,
 
     /// What an accepted INVITE is answered with: `ok` (200, all media declined; the default with
@@ -92,6 +142,135 @@ pub(crate) struct CheckArgs {
     pub(crate) invite: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct AccountArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    #[command(subcommand)]
+    pub(crate) command: AccountCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account and print its SID and its auth token, which is shown this once
+    Create {
+        /// A name for people
+        name: String,
+    },
+    /// Print SID, status and name of each account
+    List,
+    /// Refuse every call to an account until it is active again
+    Suspend {
+        /// The account
+        sid: AccountSid,
+    },
+    /// Undo `suspend`
+    Activate {
+        /// The account
+        sid: AccountSid,
+    },
+    /// Refuse every call to an account for good
+    Close {
+        /// The account
+        sid: AccountSid,
+    },
+    /// Give an account a new auth token and print it; the old one is no longer good
+    RotateToken {
+        /// The account
+        sid: AccountSid,
+    },
+}
+
+/// The running program that a command speaks to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// Where the running program answers HTTP
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", global = true)]
+    pub(crate) api: String,
+
+    /// Speak to a program on another machine, though the admin token travels in clear
+    #[arg(long, global = true)]
+    pub(crate) insecure_api: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+
+    /// The file; `-` is stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// What the file is; `auto` tells by its name and its first line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FileFormat::Auto)]
+    pub(crate) format: FileFormat,
+
+    /// The account that is to own what the file names no owner for
+    #[arg(long, value_name = "SID")]
+    pub(crate) account: Option<AccountSid>,
+
+    /// The realm that the hashes of a subscriber table were made with, where it is not the domain;
+    /// of a TOML file, that of credential lists that name none
+    #[arg(long, value_name = "REALM")]
+    pub(crate) realm: Option<Realm>,
+
+    /// Import the column ha1b too: for each user another one called user@domain
+    #[arg(long)]
+    pub(crate) with_ha1b: bool,
+
+    /// Import addresses that the table holds for one port, transport or pattern as addresses
+    /// without that condition
+    #[arg(long)]
+    pub(crate) widen: bool,
+
+    /// Import addresses with mask 0 too, which admit everybody
+    #[arg(long)]
+    pub(crate) allow_all: bool,
+
+    /// Check everything and tell what would change, but change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileFormat {
+    Auto,
+    Toml,
+    Json,
+    /// The table `subscriber` of Kamailio or OpenSIPS
+    #[value(
+        name = "subscriber-csv",
+        alias = "kamailio-subscriber-csv",
+        alias = "opensips-subscriber-csv"
+    )]
+    Subscriber,
+    /// The table `address` of Kamailio or OpenSIPS
+    #[value(name = "address-csv", alias = "kamailio-address-csv", alias = "opensips-address-csv")]
+    Address,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+
+    /// The file to write, instead of stdout; it appears when it is complete
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Write the hashes of passwords and auth tokens too; only you can read the file then
+    #[arg(long)]
+    pub(crate) with_secrets: bool,
+}
+
+/// Where HTTP is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Api {
+    Off,
+    At(SocketAddr),
+}
+
 /// What an accepted INVITE is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OnAccept {
@@ -128,6 +307,25 @@ impl From<TransportName> for Transport {
     }
 }
 
+fn api(text: &str) -> Result<Api, String> {
+    match text {
+        "off" => Ok(Api::Off),
+        _ => text.parse().map(Api::At).map_err(|_| "neither an address and port nor `off`".into()),
+    }
+}
+
+/// What browsers send as an origin: scheme and authority, nothing behind.
+fn origin(text: &str) -> Result<String, String> {
+    let authority = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
+    match authority {
+        Some(authority) if !authority.is_empty() && authority.chars().all(fits) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("not an origin such as `https://console.example.com`".to_owned()),
+    }
+}
+
 fn on_accept(text: &str) -> Result<OnAccept, String> {
     if text == "ok" {
         return Ok(OnAccept::Ok);
@@ -145,6 +343,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn where_http_is_answered() {
+        assert_eq!(api("off"), Ok(Api::Off));
+        assert_eq!(api("[::1]:80"), Ok(Api::At("[::1]:80".parse().unwrap())));
+        assert!(api("8080").is_err() && api("localhost:8080").is_err());
+        assert!(origin("https://a.example:8443").is_ok() && origin("http://[::1]").is_ok());
+        for text in ["*", "https://", "https://a.example/", "a.example", "https://A.example"] {
+            assert!(origin(text).is_err(), "{text}");
+        }
     }
 
     #[test]

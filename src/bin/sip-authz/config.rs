@@ -11,7 +11,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use sip_authz::Snapshot;
+use sip_authz::model::{Commit, Dates};
 use zeroize::Zeroizing;
+
+pub(crate) use compile::Around;
 
 use crate::failure::complain;
 
@@ -20,6 +23,9 @@ pub(crate) const OLD_STATE: &str = "the old state stays in force";
 
 /// A configuration that can be used.
 pub(crate) struct Config {
+    /// All records of the file.
+    pub(crate) commit: Commit,
+    /// What they come to.
     pub(crate) snapshot: Snapshot,
     pub(crate) names: Names,
     /// What is allowed and should not be so.
@@ -47,8 +53,13 @@ struct Problem {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a file, whose records have the file's own date.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_for(path, &Around { dates: dates_of(path), ..Around::default() })
+    }
+
+    /// Reads a file.
+    pub(crate) fn load_for(path: &Path, around: &Around) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let failed = |message| ConfigError { file: file.clone(), line: None, key: None, message };
         // it may hold passwords
@@ -75,7 +86,7 @@ impl Config {
                 return Err(ConfigError { line, ..failed("not UTF-8".to_owned()) });
             }
         };
-        let mut config = Self::parse(text, &file)?;
+        let mut config = Self::parse(text, &file, around)?;
         if readable_by_others && has_secrets(text) {
             config.warnings.insert(0, format!("{file} holds passwords, and everyone may read it"));
         }
@@ -83,9 +94,9 @@ impl Config {
     }
 
     /// Reads the text of a file called `file`.
-    pub(crate) fn parse(text: &str, file: &str) -> Result<Self, ConfigError> {
-        let compiled = file::parse(text).and_then(compile::compile);
-        let compile::Compiled { snapshot, names } = compiled.map_err(|problem| {
+    pub(crate) fn parse(text: &str, file: &str, around: &Around) -> Result<Self, ConfigError> {
+        let compiled = file::parse(text).and_then(|file| compile::compile(file, around));
+        let compile::Compiled { commit, snapshot, names } = compiled.map_err(|problem| {
             let offset = problem.span.map(|span| span.start);
             ConfigError {
                 file: file.to_owned(),
@@ -97,7 +108,7 @@ impl Config {
         let warning =
             |text: &sip_authz::Warning| format!("{file}: {}", names.annotate(&text.to_string()));
         let warnings = snapshot.warnings().iter().map(warning).collect();
-        Ok(Self { snapshot, names, warnings })
+        Ok(Self { commit, snapshot, names, warnings })
     }
 
     /// Prints what is allowed and should not be so.
@@ -125,7 +136,7 @@ impl Names {
         annotated
     }
 
-    fn insert(&mut self, sid: impl fmt::Display, name: impl fmt::Display) {
+    pub(crate) fn insert(&mut self, sid: impl fmt::Display, name: impl fmt::Display) {
         self.0.insert(sid.to_string(), name.to_string());
     }
 
@@ -156,6 +167,14 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// When the file was changed, as far as the system tells.
+fn dates_of(path: &Path) -> Dates {
+    let changed = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    let since = changed.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let seconds = since.map_or(0, |since| since.as_secs());
+    Dates { created: seconds, updated: seconds }
+}
 
 fn has_secrets(text: &str) -> bool {
     // a word in a comment warns too, which does no harm

@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 
 use anstyle::Style;
+use sha2::{Digest as _, Sha256};
 use sip_authz::model::{
-    Account, Credential, CredentialList, Domain, Ha1Set, IpAccessControlList, IpAddress, Mapping,
-    Password, Realm, UserName,
+    Account, Commit, Credential, CredentialList, Dates, Domain, Ha1Set, IpAccessControlList,
+    IpAddress, Mapping, MappingRecord, NameError, Password, Realm, Record, TokenHash, UserName,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
-    Snapshot,
 };
 
 use crate::failure::{Failure, say};
@@ -21,30 +21,35 @@ const BY_PASSWORD: &str = "by-password.example";
 const ADDRESS_LIST: &str = "this-machine";
 const ADDRESSES: [&str; 2] = ["127.0.0.1/32", "::1/128"];
 const CREDENTIAL_LIST: &str = "staff";
-const REALM: &str = "sip-authz demo";
+/// The realm of the list, and of those that are made while the demo runs.
+pub(crate) const REALM: &str = "sip-authz demo";
 const USER: &str = "alice";
 
 /// Without letters and digits that look alike. 32 of them: five bits of a random byte choose one.
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789L";
 
-/// The demo's only secret.
+/// The demo's secrets.
 pub(crate) struct Demo {
     password: String,
+    token: String,
 }
 
 impl Demo {
     pub(crate) fn new() -> Result<Self, Failure> {
-        let mut random = [0; 16];
+        let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(|error| Failure::Runtime(error.to_string()))?;
+        let (letters, token) = random.split_at(16);
         let letter = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).copied().map(char::from);
-        Ok(Self { password: random.iter().filter_map(letter).collect() })
+        let password = letters.iter().filter_map(letter).collect();
+        Ok(Self { password, token: hex::encode(token) })
     }
 
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, Failure> {
+    /// All that the demo serves.
+    pub(crate) fn commit(&self) -> Result<Commit, Failure> {
         self.build().map_err(|error| Failure::Runtime(error.to_string()))
     }
 
-    fn build(&self) -> Result<Snapshot, Box<dyn std::error::Error>> {
+    fn build(&self) -> Result<Commit, Box<dyn std::error::Error>> {
         let account = AccountSid::from_name(&[ACCOUNT]);
         let by_address = DomainSid::from_name(&[ACCOUNT, BY_ADDRESS]);
         let by_password = DomainSid::from_name(&[ACCOUNT, BY_PASSWORD]);
@@ -54,30 +59,94 @@ impl Demo {
         let password = Password::new(self.password.clone());
         let ha1 = Ha1Set::from_password(&user, &realm, password)?;
         let credential = CredentialSid::from_name(&[ACCOUNT, CREDENTIAL_LIST, USER]);
-        let mut builder = Snapshot::builder()
-            .account(Account::new(account))
-            .domain(Domain::new(by_address, account, BY_ADDRESS.parse()?))
-            .domain(Domain::new(by_password, account, BY_PASSWORD.parse()?))
-            .ip_access_control_list(IpAccessControlList::new(addresses, account))
-            .credential_list(CredentialList::new(credentials, account, realm))
-            .credential(Credential::new(credential, credentials, user, ha1))
-            .mapping(Mapping::IpAccessControlList(by_address.into(), addresses))
-            .mapping(Mapping::CredentialList(by_password.into(), credentials));
+        let dates = now();
+        let domain = |sid, name: &str| -> Result<Record, NameError> {
+            let friendly_name = name.to_owned();
+            let new = Domain::new(sid, account, name.parse()?);
+            Ok(Domain { friendly_name, dates, ..new }.into())
+        };
+        let mapping = |mapping| MappingRecord { dates, ..MappingRecord::from(mapping) };
+        let mut commit = Commit::new();
+        commit
+            .put(
+                Account {
+                    friendly_name: ACCOUNT.to_owned(),
+                    token: Some(TokenHash(Sha256::digest(&self.token).into())),
+                    dates,
+                    ..Account::new(account)
+                }
+                .into(),
+            )
+            .put(domain(by_address, BY_ADDRESS)?)
+            .put(domain(by_password, BY_PASSWORD)?)
+            .put(
+                IpAccessControlList {
+                    friendly_name: ADDRESS_LIST.to_owned(),
+                    dates,
+                    ..IpAccessControlList::new(addresses, account)
+                }
+                .into(),
+            )
+            .put(
+                CredentialList {
+                    friendly_name: CREDENTIAL_LIST.to_owned(),
+                    dates,
+                    ..CredentialList::new(credentials, account, realm)
+                }
+                .into(),
+            )
+            .put(Credential { dates, ..Credential::new(credential, credentials, user, ha1) }.into())
+            .put(mapping(Mapping::IpAccessControlList(by_address.into(), addresses)).into())
+            .put(mapping(Mapping::CredentialList(by_password.into(), credentials)).into());
         for address in ADDRESSES {
             let sid = IpAddressSid::from_name(&[ACCOUNT, ADDRESS_LIST, address]);
-            builder = builder.ip_address(IpAddress::new(sid, addresses, address.parse()?));
+            let new = IpAddress::new(sid, addresses, address.parse()?);
+            commit.put(IpAddress { friendly_name: address.to_owned(), dates, ..new }.into());
         }
-        Ok(builder.build()?)
+        Ok(commit)
+    }
+
+    /// How the HTTP surface at `api` is asked as the demo's account.
+    fn requests(&self, api: SocketAddr) -> [(&'static str, String); 3] {
+        let (sid, token) = (AccountSid::from_name(&[ACCOUNT]), &self.token);
+        let base = format!("http://{}", reachable(api));
+        [
+            (
+                "its domains, with curl",
+                format!("curl -u {sid}:{token} {base}/2010-04-01/Accounts/{sid}/SIP/Domains.json"),
+            ),
+            (
+                "the same with the Python client (pip install twilio)",
+                format!(
+                    "python3 -c 'from twilio.rest import Client; c = Client(\"{sid}\", \
+                     \"{token}\"); c.api.base_url = c.trunking.base_url = c.chat.base_url = \
+                     \"{base}\"; print([d.domain_name for d in c.sip.domains.list()])'"
+                ),
+            ),
+            (
+                "the same with the Node client (npm install twilio)",
+                format!(
+                    "node -e 'const c = require(\"twilio\")(\"{sid}\", \"{token}\"); \
+                     c.api.baseUrl = c.trunking.baseUrl = c.chat.baseUrl = \"{base}\"; \
+                     c.sip.domains.list().then(all => console.log(all.map(d => d.domainName)))'"
+                ),
+            ),
+        ]
     }
 
     /// Tells what is served and what to try.
-    pub(crate) fn print(&self, local: SocketAddr) {
+    pub(crate) fn print(&self, local: SocketAddr, api: Option<SocketAddr>) {
         let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
         say("serving a demo; nothing is stored, and Ctrl-C ends it\n");
+        let sid = AccountSid::from_name(&[ACCOUNT]);
+        let account = match api {
+            Some(_) => format!("{sid}, auth token {}", self.token),
+            None => sid.to_string(),
+        };
         let addresses = ADDRESSES.join(", ");
         let user = format!("{USER}, password {}", self.password);
         for (what, name, detail) in [
-            ("account", ACCOUNT, ""),
+            ("account", ACCOUNT, account.as_str()),
             ("domain", BY_ADDRESS, "calls from an address in the list this-machine"),
             ("domain", BY_PASSWORD, "calls of a user in the list staff"),
             ("address list", ADDRESS_LIST, &addresses),
@@ -113,7 +182,18 @@ impl Demo {
         ] {
             say(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
         }
+        let Some(api) = api else { return };
+        say("what is served can be read and changed over HTTP, and the next call sees it:\n");
+        for (what, command) in self.requests(api) {
+            say(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
+        }
     }
+}
+
+fn now() -> Dates {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    Dates { created: seconds, updated: seconds }
 }
 
 /// Where a client on this machine finds the server.
@@ -140,6 +220,8 @@ mod tests {
         let (one, other) = (Demo::new().unwrap(), Demo::new().unwrap());
         assert_eq!(one.password.len(), 16);
         assert_ne!(one.password, other.password);
-        assert!(one.snapshot().unwrap().warnings().is_empty());
+        assert_ne!(one.token, other.token);
+        let snapshot = sip_authz::Snapshot::empty().apply(&one.commit().unwrap()).unwrap();
+        assert!(snapshot.warnings().is_empty());
     }
 }

@@ -2,6 +2,7 @@
 //! one. No sockets here; whatever the bytes are, the worst that happens is no answer.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Instant;
 
 use sip_authz::message::{Defect, Header, Message, StartLine};
@@ -19,7 +20,7 @@ const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
 /// A stateless user agent server in front of an [`Authorizer`].
 pub(crate) struct Edge {
-    pub(crate) authorizer: Authorizer,
+    authorizer: Arc<Authorizer>,
     pub(crate) totals: Totals,
     on_accept: OnAccept,
     tags: TagKey,
@@ -38,7 +39,7 @@ pub(crate) struct Hop {
 
 impl Edge {
     pub(crate) fn new(
-        authorizer: Authorizer,
+        authorizer: Arc<Authorizer>,
         tags: TagKey,
         on_accept: OnAccept,
         log: Option<DecisionLog>,
@@ -259,7 +260,7 @@ mod tests {
     use super::*;
 
     fn edge() -> Edge {
-        let authorizer = Authorizer::new(Snapshot::empty()).unwrap();
+        let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
         Edge::new(authorizer, TagKey::random().unwrap(), OnAccept::Ok, None)
     }
 

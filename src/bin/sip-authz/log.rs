@@ -45,6 +45,10 @@ impl DecisionLog {
             if let Some(credential) = &accept.credential {
                 let _ = write!(line, " list={} user={}", credential.list, credential.credential);
             }
+            if !accept.permissions.is_empty() {
+                let names: Vec<_> = accept.permissions.iter().collect();
+                let _ = write!(line, " permits={}", names.join(","));
+            }
             if accept.repeat {
                 line.push_str(" repeat");
             }

@@ -1,13 +1,21 @@
-//! The program: `sip-authz serve` is a small SIP edge that lets INVITEs in or turns them away,
-//! `sip-authz check` explains the decision on one of them.
+//! The program: `sip-authz serve` is a small SIP edge that lets INVITEs in or turns them away, with
+//! the HTTP surface beside it; `sip-authz check` explains the decision on one of them; the other
+//! commands speak to a running `serve`.
 
+mod account;
+mod api;
 mod args;
 mod check;
+mod client;
 mod config;
 mod demo;
 mod edge;
+mod export;
 mod failure;
+mod import;
 mod log;
+mod progress;
+mod resources;
 mod respond;
 mod sdp;
 mod serve;
@@ -28,6 +36,9 @@ fn main() -> ExitCode {
     let ended = match Args::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Account(args) => account::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
     };
     ended.unwrap_or_else(|failure| {
         complain(&failure);

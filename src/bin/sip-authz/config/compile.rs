@@ -7,9 +7,9 @@ use std::ops::Range;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{
-    self, Account, Commit, Credential, CredentialList, Domain, GuessPolicy, Ha1Set,
-    IpAccessControlList, IpAddress, Key, Mapping, Password, PolicyError, PolicyRecord, Realm,
-    Record, Target, Trunk, UserName,
+    Account, Commit, Credential, CredentialList, Dates, Domain, Ha1Set, IpAccessControlList,
+    IpAddress, Key, Mapping, MappingRecord, Password, PolicyError, PolicyRecord, Realm, Record,
+    Target, Trunk, UserName,
 };
 use sip_authz::{
     AccountSid, ApplyError, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
@@ -25,22 +25,41 @@ type Span = Range<usize>;
 /// The name of the account of a file that names none.
 const ONLY_ACCOUNT: &str = "default";
 
+/// What is not in the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Around {
+    /// Whose everything is in a file that names no account. It is not one of the file's records.
+    pub(crate) owner: Option<AccountSid>,
+    /// The realm of credential lists that name none, where the file has none for all lists.
+    pub(crate) realm: Option<Realm>,
+    /// The dates of all records.
+    pub(crate) dates: Dates,
+}
+
 pub(super) struct Compiled {
+    /// All records of the file.
+    pub(super) commit: Commit,
+    /// What they come to; with `Around::owner`, which is not among them.
     pub(super) snapshot: Snapshot,
     pub(super) names: Names,
 }
 
-/// Makes the snapshot, or tells the first thing that is wrong.
-pub(super) fn compile(file: File) -> Result<Compiled, Problem> {
-    let mut compiler = Compiler::default();
-    compiler.accounts(file.accounts)?;
+/// Makes the records, or tells the first thing that is wrong.
+pub(super) fn compile(file: File, around: &Around) -> Result<Compiled, Problem> {
+    let mut compiler = Compiler { dates: around.dates, ..Compiler::default() };
+    compiler.accounts(file.accounts, around.owner)?;
     compiler.access_lists(file.ip_access_control_lists)?;
-    compiler.credential_lists(file.credential_lists, file.realm.as_ref())?;
+    let realm = file.realm.as_ref().or(around.realm.as_ref());
+    compiler.credential_lists(file.credential_lists, realm)?;
     compiler.domains(file.domains)?;
     compiler.trunks(file.trunks)?;
     let Compiler { commit, places, names, .. } = compiler;
-    match Snapshot::empty().apply(&commit) {
-        Ok(snapshot) => Ok(Compiled { snapshot, names }),
+    let mut before = Commit::new();
+    if let Some(owner) = around.owner {
+        before.put(Record::Account(Account::new(owner)));
+    }
+    match Snapshot::empty().apply(&before).and_then(|before| before.apply(&commit)) {
+        Ok(snapshot) => Ok(Compiled { commit, snapshot, names }),
         Err(error) => Err(broken_rule(&error, &places, &names)),
     }
 }
@@ -48,6 +67,9 @@ pub(super) fn compile(file: File) -> Result<Compiled, Problem> {
 #[derive(Default)]
 struct Compiler {
     commit: Commit,
+    dates: Dates,
+    /// How many mappings there are, which are listed in the order of the file.
+    mappings: u64,
     /// Where each record stands.
     places: HashMap<Key, Span>,
     names: Names,
@@ -58,9 +80,26 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn accounts(&mut self, accounts: Vec<file::Account>) -> Result<(), Problem> {
+    fn accounts(
+        &mut self,
+        accounts: Vec<file::Account>,
+        owner: Option<AccountSid>,
+    ) -> Result<(), Problem> {
+        if let Some(owner) = owner {
+            if let Some(account) = accounts.into_iter().next() {
+                let message = "the file names accounts, so none can be given for it";
+                return Err(Problem::at(account.name.span(), message));
+            }
+            self.accounts.insert(owner.to_string(), owner);
+            return Ok(());
+        }
         if accounts.is_empty() {
-            let account = Account::new(AccountSid::from_name(&[ONLY_ACCOUNT]));
+            let sid = AccountSid::from_name(&[ONLY_ACCOUNT]);
+            let account = Account {
+                friendly_name: ONLY_ACCOUNT.to_owned(),
+                dates: self.dates,
+                ..Account::new(sid)
+            };
             self.accounts.insert(ONLY_ACCOUNT.to_owned(), account.sid);
             self.names.insert(account.sid, ONLY_ACCOUNT);
             self.commit.put(Record::Account(account));
@@ -73,7 +112,9 @@ impl Compiler {
                 return Err(Problem::at(span, format!("there are two accounts `{name}`")));
             }
             let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let account = Account { sid, friendly_name, status: entry.status };
+            let token = entry.token_sha256.map(|hash| hash.0);
+            let dates = self.dates;
+            let account = Account { sid, friendly_name, status: entry.status, token, dates };
             self.put(Record::Account(account), span, sid, &name)?;
         }
         Ok(())
@@ -90,7 +131,7 @@ impl Compiler {
                 return Err(Problem::at(span, message));
             }
             let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let list = IpAccessControlList { sid, account, friendly_name };
+            let list = IpAccessControlList { sid, account, friendly_name, dates: self.dates };
             self.put(Record::IpAccessControlList(list), span, sid, &name)?;
             for address in entry.addresses {
                 self.address(address, sid, [&account_name, &name])?;
@@ -127,7 +168,7 @@ impl Compiler {
         let sid = entry.sid.unwrap_or_else(derived);
         let name = entry.friendly_name.clone().unwrap_or_else(|| text.clone());
         let friendly_name = entry.friendly_name.unwrap_or_default();
-        let address = IpAddress { sid, list, prefix, friendly_name };
+        let address = IpAddress { sid, list, prefix, friendly_name, dates: self.dates };
         self.put(Record::IpAddress(address), span, sid, &name)
     }
 
@@ -149,7 +190,8 @@ impl Compiler {
                 return Err(Problem::at(span, message));
             };
             let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let list = CredentialList { sid, account, realm: realm.clone(), friendly_name };
+            let dates = self.dates;
+            let list = CredentialList { sid, account, realm: realm.clone(), friendly_name, dates };
             self.put(Record::CredentialList(list), span, sid, &name)?;
             for credential in entry.credentials {
                 self.credential(credential, sid, &realm, [&account_name, &name])?;
@@ -183,7 +225,11 @@ impl Compiler {
         let derived = || CredentialSid::from_name(&[account_name, list_name, username.as_str()]);
         let sid = entry.sid.unwrap_or_else(derived);
         let name = username.to_string();
-        let credential = Credential { sid, list, username, ha1, disabled: entry.disabled };
+        let credential = Credential {
+            disabled: entry.disabled,
+            dates: self.dates,
+            ..Credential::new(sid, list, username, ha1)
+        };
         self.put(Record::Credential(credential), span, sid, &name)
     }
 
@@ -196,7 +242,8 @@ impl Compiler {
             let sid = entry.sid.unwrap_or_else(|| DomainSid::from_name(&[&account_name, &name]));
             let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
             let secure = entry.secure;
-            let domain = Domain { sid, account, name: host, friendly_name, secure };
+            let new = Domain::new(sid, account, host);
+            let domain = Domain { friendly_name, secure, dates: self.dates, ..new };
             self.put(Record::Domain(domain), span, sid, &name)?;
             let target = Target::Domain(sid);
             self.map_access_lists(entry.ip_access_control_lists, account, target)?;
@@ -222,7 +269,9 @@ impl Compiler {
             }
             let host = entry.domain_name.map(Spanned::into_inner);
             let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let trunk = Trunk { sid, account, name: host, friendly_name, secure: entry.secure };
+            let new = Trunk::new(sid, account, host);
+            let secure = entry.secure;
+            let trunk = Trunk { friendly_name, secure, dates: self.dates, ..new };
             self.put(Record::Trunk(trunk), span, sid, &name)?;
             let target = Target::Trunk(sid);
             self.map_access_lists(entry.ip_access_control_lists, account, target)?;
@@ -275,7 +324,9 @@ impl Compiler {
         if self.places.insert(Key::Mapping(mapping), span.clone()).is_some() {
             return Err(Problem::at(span, format!("`{list}` is mapped twice")));
         }
-        self.commit.put(Record::Mapping(mapping));
+        self.mappings += 1;
+        let (since, dates) = (self.mappings, self.dates);
+        self.commit.put(Record::Mapping(MappingRecord { mapping, role: None, since, dates }));
         Ok(())
     }
 
@@ -290,13 +341,13 @@ impl Compiler {
         let place = |field: Option<Span>| field.unwrap_or_else(|| span.clone());
         let lifetime = entry.nonce_lifetime.as_ref().map(Spanned::span);
         let rfc2069 = entry.allow_rfc2069.as_ref().map(Spanned::span);
-        let policy = with_defaults(entry);
+        let policy = entry.with_defaults();
         policy.check().map_err(|error| match error {
             PolicyError::NonceLifetime(_) => Problem::at(place(lifetime), error),
             PolicyError::Rfc2069WithoutMd5 => Problem::at(place(rfc2069), error),
         })?;
         self.places.insert(Key::Policy(target), span.clone());
-        self.commit.put(Record::Policy(PolicyRecord { target, policy }));
+        self.commit.put(Record::Policy(PolicyRecord { target, policy, dates: self.dates }));
         Ok(())
     }
 
@@ -401,28 +452,6 @@ fn find<Sid: Copy>(
             format!(" of account `{}`; one belongs to `{}`", names.get(account), names.get(owner))
         })
     })
-}
-
-fn with_defaults(entry: file::Policy) -> model::Policy {
-    let default = model::Policy::DEFAULT;
-    let guesses = entry.guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
-        source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
-        pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
-        name: guesses.name,
-    });
-    model::Policy {
-        algorithms: entry.algorithms.map_or(default.algorithms, |offer| offer.0),
-        qop: entry.qop.unwrap_or(default.qop),
-        allow_rfc2069: entry.allow_rfc2069.map_or(default.allow_rfc2069, Spanned::into_inner),
-        uri_check: entry.uri_check.unwrap_or(default.uri_check),
-        nonce_lifetime: entry.nonce_lifetime.map_or(default.nonce_lifetime, Spanned::into_inner),
-        bind_source: entry.bind_source.unwrap_or(default.bind_source),
-        wrong_answer: entry.wrong_answer.unwrap_or(default.wrong_answer),
-        from_must_match: entry.from_must_match.unwrap_or(default.from_must_match),
-        userhash: entry.userhash.unwrap_or(default.userhash),
-        challenge: entry.challenge.unwrap_or(default.challenge),
-        guesses,
-    }
 }
 
 /// A rule of the library that the file breaks, in the file's own names.

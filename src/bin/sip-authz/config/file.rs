@@ -6,8 +6,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use sip_authz::acl::Prefix;
 use sip_authz::digest::{Algorithm, GuessRate};
 use sip_authz::model::{
-    AccountStatus, AlgorithmOffer, ChallengeKind, DomainName, Password, QopOffer, Realm, UriCheck,
-    UserName, WrongAnswer,
+    self, AccountStatus, AlgorithmOffer, ChallengeKind, DomainName, GuessPolicy, Password,
+    QopOffer, Realm, TokenHash, UriCheck, UserName, WrongAnswer,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -56,7 +56,11 @@ pub(super) struct Account {
     pub(super) friendly_name: Option<String>,
     #[serde(default)]
     pub(super) status: AccountStatus,
+    pub(super) token_sha256: Option<TokenSha256>,
 }
+
+/// What is kept of an account's auth token.
+pub(super) struct TokenSha256(pub(super) TokenHash);
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -186,6 +190,31 @@ pub(super) struct Algorithms(pub(super) AlgorithmOffer);
 /// A password or a hash. No error shows what stands in its place.
 pub(super) struct Secret(pub(super) Password);
 
+impl Policy {
+    /// The policy, with the default of what is left out.
+    pub(super) fn with_defaults(self) -> model::Policy {
+        let default = model::Policy::DEFAULT;
+        let guesses = self.guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
+            source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
+            pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
+            name: guesses.name,
+        });
+        model::Policy {
+            algorithms: self.algorithms.map_or(default.algorithms, |offer| offer.0),
+            qop: self.qop.unwrap_or(default.qop),
+            allow_rfc2069: self.allow_rfc2069.map_or(default.allow_rfc2069, Spanned::into_inner),
+            uri_check: self.uri_check.unwrap_or(default.uri_check),
+            nonce_lifetime: self.nonce_lifetime.map_or(default.nonce_lifetime, Spanned::into_inner),
+            bind_source: self.bind_source.unwrap_or(default.bind_source),
+            wrong_answer: self.wrong_answer.unwrap_or(default.wrong_answer),
+            from_must_match: self.from_must_match.unwrap_or(default.from_must_match),
+            userhash: self.userhash.unwrap_or(default.userhash),
+            challenge: self.challenge.unwrap_or(default.challenge),
+            guesses,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
@@ -221,6 +250,16 @@ impl<'de> Deserialize<'de> for Secret {
         }
 
         deserializer.deserialize_string(Text)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenSha256 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Secret(text) = Secret::deserialize(deserializer)?;
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text.expose(), &mut hash)
+            .map_err(|_| de::Error::custom("a SHA-256 is 64 hexadecimal digits"))?;
+        Ok(Self(TokenHash(hash)))
     }
 }
 

@@ -94,7 +94,7 @@ fn decide(config: Config, uri: &str, source: &str) -> Decision {
 
 #[test]
 fn a_file_with_everything_in_it() {
-    let parse = || Config::parse(FULL, "edge.toml").unwrap();
+    let parse = || Config::parse(FULL, "edge.toml", &Around::default()).unwrap();
     let config = parse();
     assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
     let warning = &config.warnings[0];
@@ -127,14 +127,15 @@ fn a_file_with_everything_in_it() {
 fn sids_are_those_of_the_names_and_the_same_each_time() {
     let minimal = "[[domains]]\nname = 'a.example'";
     let sids = |text: &str| {
-        let mut sids: Vec<_> = Config::parse(text, "f").unwrap().names.0.into_iter().collect();
+        let mut sids: Vec<_> =
+            Config::parse(text, "f", &Around::default()).unwrap().names.0.into_iter().collect();
         sids.sort();
         sids
     };
     assert_eq!(sids(minimal), sids(minimal));
     let [account, domain] = &sids(minimal)[..] else { panic!() };
     assert_eq!((account.1.as_str(), domain.1.as_str()), ("default", "a.example"));
-    let names = Config::parse(FULL, "f").unwrap().names;
+    let names = Config::parse(FULL, "f", &Around::default()).unwrap().names;
     let text = "AC00000000000000000000000000000001, IP00000000000000000000000000000007.";
     assert_eq!(
         names.annotate(text),
@@ -144,7 +145,11 @@ fn sids_are_those_of_the_names_and_the_same_each_time() {
 
 #[test]
 fn an_empty_file_serves_nobody() {
-    assert_eq!(decide(Config::parse("", "f").unwrap(), "sip:a@b", "127.0.0.1").status(), 404);
+    assert_eq!(
+        decide(Config::parse("", "f", &Around::default()).unwrap(), "sip:a@b", "127.0.0.1")
+            .status(),
+        404
+    );
 }
 
 #[test]
@@ -162,7 +167,7 @@ fn no_error_shows_a_secret() {
         let text = format!(
             "realm = 'r'\n[[credential_lists]]\nname = 'l'\ncredentials = [{{ username = 'u', {secret} }}]"
         );
-        let error = Config::parse(&text, "f").err().unwrap().to_string();
+        let error = Config::parse(&text, "f", &Around::default()).err().unwrap().to_string();
         assert!(!error.contains("hunter22") && !error.contains("12345678"), "{error}");
         assert!(error.starts_with("f:4: "), "{error}");
     }

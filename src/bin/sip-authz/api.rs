@@ -1,0 +1,70 @@
+//! The HTTP server that carries the resources: HTTP/1.1 without TLS, bounded in connections, in the
+//! size of heads and in time.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+/// Connections at a time; more wait to be accepted.
+const CONNECTIONS: usize = 512;
+/// The longest head of a request in bytes.
+const MAX_HEAD: usize = 64 << 10;
+/// How long a head may take to come, also on a connection that was idle.
+const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long a request may take to come and be answered; imports are long.
+const REQUEST_TIME: Duration = Duration::from_secs(600);
+/// What is waited after a connection could not be accepted, for lack of file handles for instance.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers with whatever router is current, for ever.
+pub(crate) async fn serve(listener: TcpListener, current: Arc<ArcSwap<Router>>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // the semaphore is never closed
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // answers are written whole
+        let _ = stream.set_nodelay(true);
+        let current = Arc::clone(&current);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(current.load_full(), request));
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIME)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(TokioIo::new(stream), service);
+            // a client that goes away or speaks no HTTP is its own affair
+            let _ = served.await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(
+    router: Arc<Router>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let answered = TowerToHyperService::new(Router::clone(&router)).call(request);
+    match tokio::time::timeout(REQUEST_TIME, answered).await {
+        Ok(answered) => answered,
+        Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
+    }
+}

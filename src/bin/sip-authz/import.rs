@@ -1,0 +1,221 @@
+//! `sip-authz import`: records from a file into a running program, by one request.
+
+mod address;
+mod format;
+mod subscriber;
+mod table;
+
+use std::fmt;
+use std::io::{self, Cursor, Read};
+use std::path::Path;
+use std::process::ExitCode;
+
+use sip_authz::model::{Commit, Record, Write};
+use sip_authz::rest::bulk::{Document, ImportAnswer};
+use zeroize::Zeroizing;
+
+use crate::args::{FileFormat, ImportArgs};
+use crate::client::Client;
+use crate::config::{Around, Config, Names};
+use crate::failure::{Failure, complain, say};
+use crate::progress::Progress;
+
+/// What a file says, ready to be sent.
+struct Prepared {
+    /// The document as JSON.
+    body: Zeroizing<Vec<u8>>,
+    /// What the things are called in the file that have SIDs, with the line where there is one.
+    names: Names,
+    /// What is worth knowing about the file.
+    notes: Vec<String>,
+}
+
+/// Why a file cannot be used, and where.
+#[derive(Debug, PartialEq, Eq)]
+struct FileError {
+    line: Option<u64>,
+    /// The column or the key.
+    place: Option<String>,
+    message: String,
+}
+
+impl FileError {
+    fn new(message: impl fmt::Display) -> Self {
+        Self { line: None, place: None, message: message.to_string() }
+    }
+
+    fn at(line: u64, column: &str, message: impl fmt::Display) -> Self {
+        Self { line: Some(line), place: Some(column.to_owned()), message: message.to_string() }
+    }
+
+    fn told(&self, file: &str) -> String {
+        let line = self.line.map_or_else(String::new, |line| format!(":{line}"));
+        let place = self.place.as_ref().map_or_else(String::new, |place| format!(": {place}"));
+        format!("{file}{line}{place}: {}", self.message)
+    }
+}
+
+pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
+    let client = Client::new(&args.server)?;
+    let file = args.file.display().to_string();
+    let Prepared { body, names, notes } = prepare(args, &file)?;
+    for note in notes {
+        complain(format_args!("{file}: {note}"));
+    }
+    let path = if args.dry_run { "/admin/import?dry_run=true" } else { "/admin/import" };
+    let total = body.len();
+    let mut body = Counted {
+        body: Cursor::new(body.as_slice()),
+        progress: Progress::begin("sending", total),
+        done: 0,
+    };
+    let answer = client.post_json(path, &mut body);
+    drop(body);
+    let answer: ImportAnswer = answer.map_err(|failure| match failure {
+        Failure::Runtime(text) => Failure::Runtime(format!("{file}: {}", names.annotate(&text))),
+        setup @ Failure::Setup(_) => setup,
+    })?;
+    for warning in &answer.warnings {
+        complain(format_args!("warning: {}", names.annotate(warning)));
+    }
+    let ImportAnswer { new, changed, unchanged, dry_run, .. } = answer;
+    let all = new + changed + unchanged;
+    let head = if dry_run { "would import" } else { "imported" };
+    say(format_args!(
+        "{head} {all} records: {new} new, {changed} changed, {unchanged} as they were"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the file and checks all that can be known without the program.
+fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, Failure> {
+    let wrong = |error: FileError| Failure::Setup(error.told(file));
+    let bytes = read(&args.file).map_err(|error| wrong(FileError::new(error)))?;
+    let text = text_of(&bytes).map_err(wrong)?;
+    let format = match args.format {
+        FileFormat::Auto => format::detect(&args.file, text).map_err(wrong)?,
+        known => known,
+    };
+    check_options(args, format)?;
+    match format {
+        FileFormat::Toml | FileFormat::Auto => {
+            let around =
+                Around { owner: args.account, realm: args.realm.clone(), ..Around::default() };
+            let config = Config::parse(text, file, &around);
+            let config = config.map_err(|error| Failure::Setup(error.to_string()))?;
+            prepared(&records(&config.commit), config.names, Vec::new())
+        }
+        FileFormat::Json => {
+            let document = format::json(text).map_err(wrong)?;
+            // what the program would refuse is refused here, with the file's own places
+            document.into_incoming().map_err(|error| {
+                wrong(FileError { place: Some(error.place), ..FileError::new(error.message) })
+            })?;
+            Ok(Prepared {
+                body: text.as_bytes().to_vec().into(),
+                names: Names::default(),
+                notes: Vec::new(),
+            })
+        }
+        FileFormat::Subscriber => {
+            let table = subscriber::read(text, args).map_err(wrong)?;
+            prepared(&table.records, table.names, table.notes)
+        }
+        FileFormat::Address => {
+            let table = address::read(text, args).map_err(wrong)?;
+            prepared(&table.records, table.names, table.notes)
+        }
+    }
+}
+
+/// What a table says.
+#[derive(Default)]
+struct Rows {
+    records: Vec<Record>,
+    names: Names,
+    notes: Vec<String>,
+}
+
+fn records(commit: &Commit) -> Vec<Record> {
+    let put = |write: &Write| match write {
+        Write::Put(record) => Some(record.clone()),
+        Write::Delete(_) => None,
+    };
+    commit.writes().iter().filter_map(put).collect()
+}
+
+fn prepared(records: &[Record], names: Names, notes: Vec<String>) -> Result<Prepared, Failure> {
+    let document = Document::of(records, true).without_dates();
+    let body = serde_json::to_vec(&document);
+    let body = body.map_err(|error| Failure::Runtime(error.to_string()))?.into();
+    Ok(Prepared { body, names, notes })
+}
+
+/// Options that mean nothing for the format are more likely a mistake than not.
+fn check_options(args: &ImportArgs, format: FileFormat) -> Result<(), Failure> {
+    let table = matches!(format, FileFormat::Subscriber | FileFormat::Address);
+    let (name, for_whom) = match format {
+        _ if table && args.account.is_none() => {
+            let message = "--account SID must tell which account is to own what a table holds";
+            return Err(Failure::Setup(message.to_owned()));
+        }
+        FileFormat::Json if args.account.is_some() => {
+            ("--account", "a file that names no accounts")
+        }
+        FileFormat::Json | FileFormat::Address if args.realm.is_some() => {
+            ("--realm", "a TOML file or a subscriber table")
+        }
+        _ if args.with_ha1b && format != FileFormat::Subscriber => {
+            ("--with-ha1b", "a subscriber table")
+        }
+        _ if args.widen && format != FileFormat::Address => ("--widen", "an address table"),
+        _ if args.allow_all && format != FileFormat::Address => ("--allow-all", "an address table"),
+        _ => return Ok(()),
+    };
+    Err(Failure::Setup(format!("{name} is for {for_whom}")))
+}
+
+/// The whole file, which may hold passwords.
+fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    if path == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    let mut file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    // at once in its full size, since a buffer that grows leaves copies behind
+    let size = usize::try_from(metadata.len()).unwrap_or_default();
+    bytes.reserve_exact(size.saturating_add(1));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text, without the mark that some programs put at its beginning.
+fn text_of(bytes: &[u8]) -> Result<&str, FileError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let lines = before.iter().filter(|byte| **byte == b'\n').count();
+        FileError { line: u64::try_from(lines + 1).ok(), ..FileError::new("not UTF-8") }
+    })
+}
+
+/// A body that tells how much of it has been sent.
+struct Counted<'b> {
+    body: Cursor<&'b [u8]>,
+    progress: Progress,
+    done: usize,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(buffer)?;
+        self.done += count;
+        self.progress.at(self.done);
+        Ok(count)
+    }
+}

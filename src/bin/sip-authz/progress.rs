@@ -1,0 +1,96 @@
+//! How far long work has come: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use crate::failure::complain;
+
+/// Work that ends sooner is not spoken of on a terminal.
+const QUIET: Duration = Duration::from_millis(500);
+/// How often a bar is drawn.
+const REDRAW: Duration = Duration::from_millis(100);
+/// How often a line is written where there is no terminal, and when the first.
+const LINE: Duration = Duration::from_secs(5);
+/// The length of the bar in characters.
+const WIDTH: usize = 30;
+
+/// One piece of work.
+pub(crate) struct Progress {
+    what: &'static str,
+    total: usize,
+    terminal: bool,
+    /// When it is next spoken of.
+    next: Instant,
+    drawn: bool,
+}
+
+impl Progress {
+    /// Work on `total` of something has begun; with a total of 0 nobody knows how much there is.
+    pub(crate) fn begin(what: &'static str, total: usize) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self {
+            what,
+            total,
+            terminal,
+            next: Instant::now() + if terminal { QUIET } else { LINE },
+            drawn: false,
+        }
+    }
+
+    /// So much is done.
+    pub(crate) fn at(&mut self, done: usize) {
+        let now = Instant::now();
+        if now < self.next {
+            return;
+        }
+        let text = describe(self.what, done, self.total, self.terminal);
+        if self.terminal {
+            self.next = now + REDRAW;
+            self.drawn = true;
+            let _ = write!(anstream::stderr().lock(), "\r{text}\u{1b}[K");
+        } else {
+            self.next = now + LINE;
+            complain(text);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.drawn {
+            // the line is for what is said next
+            let _ = write!(anstream::stderr().lock(), "\r\u{1b}[K");
+        }
+    }
+}
+
+fn describe(what: &str, done: usize, total: usize, bar: bool) -> String {
+    if total == 0 {
+        return format!("{what}: {done}");
+    }
+    let done = done.min(total);
+    // a percentage of what fits in memory
+    let percent = done.saturating_mul(100) / total;
+    if !bar {
+        return format!("{what}: {percent}%");
+    }
+    let filled = percent * WIDTH / 100;
+    format!("{what} [{}{}] {percent}%", "#".repeat(filled), " ".repeat(WIDTH - filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_and_lines() {
+        assert_eq!(describe("x", 0, 7, false), "x: 0%");
+        assert_eq!(describe("x", 7, 7, false), "x: 100%");
+        assert_eq!(describe("x", 9, 0, true), "x: 9");
+        assert_eq!(
+            describe("x", 5, 10, true),
+            format!("x [{}{}] 50%", "#".repeat(15), " ".repeat(15))
+        );
+        assert!(describe("x", 11, 10, true).ends_with("] 100%"));
+    }
+}
