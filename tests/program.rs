@@ -1,10 +1,16 @@
 //! The program as others see it: started, spoken to over real sockets, signalled, and ended.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "program/api.rs"]
+mod api;
 #[path = "program/check.rs"]
 mod check;
 #[path = "program/config.rs"]
 mod config;
+#[path = "program/http.rs"]
+mod http;
+#[path = "program/import.rs"]
+mod import;
 #[path = "program/lifecycle.rs"]
 mod lifecycle;
 #[path = "program/support.rs"]

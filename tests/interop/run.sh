@@ -18,7 +18,7 @@ cleanup() {
 trap cleanup EXIT
 
 install -m 600 "$here/edge.toml" "$work/edge.toml"
-"$program" serve --sip 127.0.0.1:0 --config "$work/edge.toml" --on-accept ok \
+"$program" serve --sip 127.0.0.1:0 --api off --config "$work/edge.toml" --on-accept ok \
     >"$work/out" 2>"$work/err" &
 server=$!
 address=

@@ -71,7 +71,12 @@ fn a_port_in_use_is_one_clear_line() {
 #[test]
 fn command_lines_that_are_wrong() {
     for (args, part) in [
-        (&["serve"][..], "<--demo|--config <FILE>>"),
+        (&["serve"][..], "--on-accept <ANSWER>"),
+        (&["serve", "--demo", "--api", "8080"], "neither an address and port nor `off`"),
+        (&["serve", "--demo", "--cors-origin", "*"], "not an origin such as"),
+        (&["serve", "--demo", "--permission", "a b"], "--permission: `a b` is not a permission"),
+        (&["serve", "--demo", "--realm", "a\"b"], "must not be in a realm"),
+        (&["serve", "--demo", "--domain-suffix", "a b"], "`a b` is not a host name"),
         (&["serve", "--demo", "--config", "x"], "cannot be used with"),
         (&["serve", "--config", "x"], "--on-accept <ANSWER>"),
         (&["serve", "--demo", "--on-accept", "redirect:tel:1"], "unsupported uri scheme"),
@@ -196,7 +201,7 @@ fn decisions_are_logged_only_when_asked_for_and_names_too() {
 fn a_closed_stdout_does_not_end_it() {
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
-        .args(["serve", "--demo", "--sip", "127.0.0.1:0"])
+        .args(["serve", "--demo", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

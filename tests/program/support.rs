@@ -13,8 +13,17 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_sip-authz");
 /// What a test waits for at most. Nothing takes that long.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The token of the user `admin` of every server here.
+pub(crate) const ADMIN_TOKEN: &str = "admin token of the tests";
+
 pub(crate) fn run(args: &[&str]) -> Output {
-    Command::new(PROGRAM).args(args).stdin(Stdio::null()).output().unwrap()
+    run_as(ADMIN_TOKEN, args)
+}
+
+/// Runs it with this admin token.
+pub(crate) fn run_as(token: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).env("SIP_AUTHZ_ADMIN_TOKEN", token).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Exit code, stdout, stderr.
@@ -45,6 +54,8 @@ pub(crate) fn set_mode(path: &std::path::Path, mode: u32) {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where it answers HTTP.
+    pub(crate) api: SocketAddr,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
 }
@@ -61,9 +72,15 @@ impl Server {
     }
 
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_as(ADMIN_TOKEN, args)
+    }
+
+    /// Starts it with this admin token.
+    pub(crate) fn start_as(token: &str, args: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM)
-            .args(["serve", "--sip", "127.0.0.1:0"])
+            .args(["serve", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0"])
             .args(args)
+            .env("SIP_AUTHZ_ADMIN_TOKEN", token)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -73,7 +90,9 @@ impl Server {
         let stderr = Lines::of(child.stderr.take().unwrap());
         let line = stdout.wait_for("listening for SIP on ");
         let address = line.split(' ').nth(4).unwrap().parse().unwrap();
-        Self { child, address, stdout, stderr }
+        let line = stdout.wait_for("listening for HTTP on http://");
+        let api = line.rsplit('/').next().unwrap().parse().unwrap();
+        Self { child, address, api, stdout, stderr }
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -115,7 +115,7 @@ class Server:
         config.touch(mode=0o600)
         config.write_text(configuration())
         self.command = [
-            *(binary, "serve", "--sip", "127.0.0.1:0", "--config", str(config)),
+            *(binary, "serve", "--sip", "127.0.0.1:0", "--api", "off", "--config", str(config)),
             *("--on-accept", "ok", "--log", "decisions"),
         ]
 
