@@ -145,8 +145,9 @@ impl<S: Store> Directory<S> {
         &self.store
     }
 
-    /// Commits any batch of records that keeps the rules, all or nothing: for imports. Limits and
-    /// ownership are the caller's affair.
+    /// Commits any batch of records that keeps the rules, all or nothing, with the SIDs and dates it
+    /// has. Limits and ownership are the caller's affair. For records from outside see
+    /// [`Self::merge`].
     ///
     /// # Errors
     ///
@@ -240,7 +241,13 @@ impl<S: Store> Attempts<'_, S> {
             self.directory.store.pause(jitter(ATTEMPTS - self.left)).await;
         }
         self.left -= 1;
-        Ok(Attempt { head: self.directory.store.head().await? })
+        let head = self.directory.store.head().await?;
+        // a caller that gave up after its commit has left decisions behind; they catch up first, or
+        // callers who give up could make commits faster than they are followed
+        match &self.directory.applied {
+            Some(applied) if !applied.wait(head).await => Err(DirectoryError::NotFollowed),
+            _ => Ok(Attempt { head }),
+        }
     }
 
     /// Commits what was checked at the attempt's head, and waits until decisions of this process

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sip_authz::directory::{CredentialChange, Directory, Secret};
+use sip_authz::directory::{CredentialChange, Directory, DirectoryError, Secret};
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{
     Account, AccountStatus, Commit, Domain, Key, Mapping, Password, Record, Vocabulary,
 };
 use sip_authz::store::{MemoryStore, Outcome, Store, StoreError};
-use sip_authz::{AccountSid, ApplyError, DomainSid, Follower, FollowerError};
+use sip_authz::{AccountSid, ApplyError, Authorizer, DomainSid, Follower, FollowerError, Snapshot};
 use site::{Probe, Scripted, Site, authorizer, settings};
 use support::{HOST, INSIDE, PASSWORD};
 
@@ -297,4 +297,27 @@ async fn a_directory_alone_waits_for_nobody() {
     let directory = Directory::new(MemoryStore::new(), settings(), None);
     let made = within(directory.create_account("alone")).await.unwrap();
     assert_eq!(directory.account(made.account.sid).await.unwrap(), made.account);
+}
+
+/// Callers who give up after their commit cannot make commits faster than they are followed.
+#[tokio::test]
+async fn no_command_begins_before_decisions_have_caught_up() {
+    let store = MemoryStore::new();
+    let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
+    let follower = Follower::new(store.clone(), authorizer);
+    let directory = Directory::new(store.clone(), settings(), Some(follower.applied()));
+    let short = Duration::from_millis(20);
+    for given_up in 0..5 {
+        let command = directory.create_account("given up");
+        assert!(tokio::time::timeout(short, command).await.is_err(), "nothing is applied yet");
+        assert_eq!(store.head().await.unwrap(), 1, "after {given_up} more");
+    }
+    let following = tokio::spawn(follower.run());
+    within(directory.create_account("in time")).await.unwrap();
+    assert_eq!(store.head().await.unwrap(), 2);
+
+    following.abort();
+    let _ = following.await;
+    let ended = within(directory.create_account("too late")).await;
+    assert!(matches!(ended, Err(DirectoryError::NotFollowed)));
 }

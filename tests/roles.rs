@@ -334,3 +334,21 @@ async fn a_program_registers_permissions_of_its_own() {
     assert!(world.call_other().permits("callInternational"));
     assert!(!world.call_other().permits("callPremium"));
 }
+
+#[tokio::test]
+async fn a_permission_named_often_is_kept_once_and_services_share_one_limit() {
+    let world = World::new().await;
+    let often = ["addMember", "removeMember", "addMember"].repeat(1_000);
+    let role = world.try_role(RoleKind::Channel, &often).await.unwrap();
+    assert_eq!(role.permissions, ["addMember", "removeMember"]);
+
+    let mut settings = settings();
+    settings.limits.roles = 1;
+    let world = World::with(settings).await;
+    let (directory, owner) = (&world.site.directory, world.account);
+    for (service, expected) in [(service(), true), (ServiceSid::from_bytes([9; 16]), false)] {
+        let names = vec!["addMember".to_owned()];
+        let made = directory.create_role(owner, service, "x", RoleKind::Channel, names).await;
+        assert_eq!(made.is_ok(), expected);
+    }
+}

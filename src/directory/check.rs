@@ -80,11 +80,20 @@ pub(super) async fn keys<S: Store>(
     store: &S,
     collection: Collection,
 ) -> Result<Vec<Key>, DirectoryError> {
-    let mut all: Vec<Key> = Vec::new();
+    Ok(members(store, collection).await?.iter().map(Record::key).collect())
+}
+
+/// The records of a whole collection.
+pub(super) async fn members<S: Store>(
+    store: &S,
+    collection: Collection,
+) -> Result<Vec<Record>, DirectoryError> {
+    let mut all: Vec<Record> = Vec::new();
     loop {
-        let chunk = store.range(collection, all.last().copied(), CHUNK).await?;
-        all.extend(chunk.iter().map(Record::key));
-        if chunk.len() < CHUNK {
+        let chunk = store.range(collection, all.last().map(Record::key), CHUNK).await?;
+        let is_last = chunk.len() < CHUNK;
+        all.extend(chunk);
+        if is_last {
             return Ok(all);
         }
     }

@@ -132,8 +132,8 @@ pub enum DirectoryError {
     /// Others committed in between too often. To be tried again later.
     #[error("too many changes at once, try again")]
     Busy,
-    /// The change is made and stays, but this process's decisions no longer follow the store.
-    #[error("the change is made, but decisions here no longer follow the store")]
+    /// This process's decisions no longer follow the store. A change may be made, and then stays.
+    #[error("decisions here no longer follow the store")]
     NotFollowed,
     /// The store could not be asked or written.
     #[error(transparent)]

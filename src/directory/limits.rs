@@ -18,7 +18,7 @@ pub struct Limits {
     pub credential_lists: usize,
     /// Credentials of a list. 1,000.
     pub credentials: usize,
-    /// Roles of an account in one service. 1,000.
+    /// Roles of an account, in all services. 1,000.
     pub roles: usize,
     /// Characters of a user name. 32.
     pub username: usize,

@@ -1,6 +1,6 @@
 //! IP access control lists with their entries, and credential lists.
 
-use super::check::keys;
+use super::check::{keys, members};
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
 use crate::acl::Prefix;
 use crate::model::{Commit, CredentialList, IpAccessControlList, IpAddress, Key, Realm, Record};
@@ -372,8 +372,8 @@ impl<S: Store> Directory<S> {
     /// The name is short enough and no other list of the account has it.
     async fn check_list_name(&self, list: &CredentialList) -> Result<(), DirectoryError> {
         Limits::friendly_name(Kind::CredentialList, &list.friendly_name)?;
-        for key in keys(&self.store, Collection::CredentialLists(list.account)).await? {
-            if let Some(Record::CredentialList(other)) = self.store.get(key).await?
+        for other in members(&self.store, Collection::CredentialLists(list.account)).await? {
+            if let Record::CredentialList(other) = other
                 && other.sid != list.sid
                 && other.friendly_name == list.friendly_name
             {

@@ -1,6 +1,6 @@
 //! Lists put to work on domains and trunks.
 
-use super::check::keys;
+use super::check::members;
 use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page};
 use crate::model::{Commit, Key, Mapping, MappingRecord, Record, Target};
 use crate::sid::{AccountSid, RoleSid};
@@ -95,8 +95,8 @@ impl<S: Store> Directory<S> {
     ) -> Result<Listing<MappingRecord>, DirectoryError> {
         self.own_target(account, target).await?;
         let mut rows = Vec::new();
-        for key in keys(&self.store, Collection::Mappings(target)).await? {
-            if let Some(Record::Mapping(record)) = self.store.get(key).await?
+        for record in members(&self.store, Collection::Mappings(target)).await? {
+            if let Record::Mapping(record) = record
                 && scope.contains(&record.mapping)
             {
                 rows.push(record);

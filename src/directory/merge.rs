@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::check::{keys, outcome};
 use super::{Directory, DirectoryError, Kind, Limits, Secret};
 use crate::model::{
-    Account, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord, Password, Realm,
-    Record, Role, Target, UserName,
+    Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord,
+    Password, Realm, Record, Role, Target, UserName,
 };
 use crate::sid::{CredentialListSid, CredentialSid, RoleSid};
 use crate::snapshot::{ApplyError, Warning};
@@ -39,9 +39,9 @@ pub struct IncomingCredential {
     pub username: UserName,
     /// A password or hashes; without them the user keeps those that it has.
     pub secret: Option<Secret>,
-    /// Whether the user is answered like one that does not exist.
-    pub disabled: bool,
-    /// The deployment role.
+    /// Whether the user is answered like one that does not exist; without it that stays as it is.
+    pub disabled: Option<bool>,
+    /// The deployment role; without it the user keeps the one it has.
     pub role: Option<RoleSid>,
 }
 
@@ -246,6 +246,11 @@ impl Draft {
     ) -> Result<Record, MergeError> {
         let mut record = match (&self.content, present) {
             (Content::Whole(Record::Account(account)), Some(Record::Account(present))) => {
+                let (closed, status) = (AccountStatus::Closed, account.status);
+                if present.status == closed && status != closed {
+                    let message = "a closed account cannot be opened again".to_owned();
+                    return Err(MergeError::Refused { key: self.key, message });
+                }
                 let token = account.token.or(present.token);
                 Record::Account(Account { token, ..account.clone() })
             }
@@ -257,16 +262,22 @@ impl Draft {
             }
             (Content::Whole(record), _) => record.clone(),
             (Content::Credential(user, ha1), present) => {
-                let kept = || match present {
-                    Some(Record::Credential(present)) => Some(present.ha1.clone()),
+                let present = match present {
+                    Some(Record::Credential(present)) => Some(present),
                     _ => None,
                 };
+                let kept = || present.map(|present| present.ha1.clone());
                 let ha1 = ha1.clone().or_else(kept).ok_or_else(|| MergeError::Refused {
                     key: self.key,
                     message: "it has neither a password nor ha1, and the user is new".to_owned(),
                 })?;
                 let made = Credential::new(user.sid, user.list, user.username.clone(), ha1);
-                Record::Credential(Credential { disabled: user.disabled, role: user.role, ..made })
+                let was_disabled = present.is_some_and(|present| present.disabled);
+                Record::Credential(Credential {
+                    disabled: user.disabled.unwrap_or(was_disabled),
+                    role: user.role.or(present.and_then(|present| present.role)),
+                    ..made
+                })
             }
         };
         match (self.dates, present) {

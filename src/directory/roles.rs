@@ -1,5 +1,7 @@
 //! Roles: named sets of permissions, in name spaces of the account's choosing.
 
+use std::collections::HashSet;
+
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
 use crate::model::{Commit, Key, Record, Role, RoleKind};
 use crate::sid::{AccountSid, RoleSid, ServiceSid};
@@ -21,6 +23,7 @@ impl<S: Store> Directory<S> {
     ) -> Result<Role, DirectoryError> {
         Limits::friendly_name(Kind::Role, friendly_name)?;
         self.check_permissions(kind, &permissions)?;
+        let permissions = without_repeats(permissions);
         let (ms, random) = self.sid_parts()?;
         let role = Role {
             sid: RoleSid::from_time(ms, random),
@@ -35,7 +38,7 @@ impl<S: Store> Directory<S> {
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
-            self.room(Collection::Roles(account, service), Kind::Role, limit).await?;
+            self.room(Collection::AccountRoles(account), Kind::Role, limit).await?;
             let mut commit = Commit::new();
             commit.put(role.clone().into());
             if attempts.commit(attempt, commit).await? {
@@ -91,6 +94,7 @@ impl<S: Store> Directory<S> {
         sid: RoleSid,
         permissions: Vec<String>,
     ) -> Result<Role, DirectoryError> {
+        let permissions = without_repeats(permissions);
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
@@ -154,4 +158,12 @@ impl<S: Store> Directory<S> {
             None => Ok(()),
         }
     }
+}
+
+/// Each permission once, in the order they were given first: there are few, and a request may name
+/// them thousands of times.
+fn without_repeats(mut permissions: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    permissions.retain(|name| seen.insert(name.clone()));
+    permissions
 }

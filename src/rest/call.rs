@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -61,6 +61,9 @@ impl<S: Store> Call<S> {
             let message = "The resources come from a file and are not changed here";
             return Err(Refusal::new(StatusCode::CONFLICT, READ_ONLY, message));
         }
+        if writes && is_from_another_site(&parts, &api.options) {
+            return Err(Refusal::forbidden("A page of another origin may not write"));
+        }
         let has_form = matches!(operation.verb, Verb::Create | Verb::Update);
         let body = if has_form {
             form_body(&parts, body, &api.options).await?
@@ -99,6 +102,21 @@ impl<S: Store> Call<S> {
         let hash: [u8; 32] = hash.finalize().into();
         let key = hash.first_chunk().copied().unwrap_or_default();
         Wanted::read(self.kind, self.max_page_size, &self.query, key)
+    }
+}
+
+/// Whether a browser says that the request comes from a page of an origin that may not call. Forms
+/// are sent across origins without asking, with credentials that the browser keeps; programs other
+/// than browsers send neither header.
+fn is_from_another_site(parts: &Parts, options: &RestOptions) -> bool {
+    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    match text(header::ORIGIN) {
+        Some(origin) if options.cors_origins.iter().any(|allowed| allowed == origin) => false,
+        Some(origin) => {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            authority.is_none() || authority != text(header::HOST)
+        }
+        None => parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site"),
     }
 }
 

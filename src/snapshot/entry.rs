@@ -85,10 +85,11 @@ impl TargetEntry {
     /// What the challenges of this target offer, in one number: it is bound into every nonce, so
     /// that a nonce issued under one offer is not good under another.
     pub(crate) fn offer_code(policy: &Policy) -> u32 {
+        // no algorithm's digit is zero and the first is 4 or more, so no two offers have one code
         let qop = match policy.qop {
-            QopOffer::Auth => 0,
-            QopOffer::AuthInt => 1,
-            QopOffer::Both => 2,
+            QopOffer::Auth => 4,
+            QopOffer::AuthInt => 5,
+            QopOffer::Both => 6,
         };
         policy.algorithms.iter().fold(qop, |code, algorithm| (code << 3) | (algorithm as u32 + 1))
     }
@@ -308,5 +309,40 @@ impl CredentialList {
                 *count = count.saturating_add_signed(by);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::digest::Algorithm;
+    use crate::model::AlgorithmOffer;
+
+    /// Every offer: each order of each choice of algorithms.
+    fn offers(chosen: &mut Vec<Algorithm>, all: &mut Vec<AlgorithmOffer>) {
+        for algorithm in Algorithm::ALL {
+            if !chosen.contains(&algorithm) {
+                chosen.push(algorithm);
+                all.push(AlgorithmOffer::new(chosen.iter().copied()).unwrap());
+                offers(chosen, all);
+                chosen.pop();
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_offers_have_one_code() {
+        let mut all = Vec::new();
+        offers(&mut Vec::new(), &mut all);
+        let mut codes = HashSet::new();
+        for algorithms in &all {
+            for qop in [QopOffer::Auth, QopOffer::AuthInt, QopOffer::Both] {
+                let policy = Policy { algorithms: algorithms.clone(), qop, ..Policy::default() };
+                codes.insert(TargetEntry::offer_code(&policy));
+            }
+        }
+        assert_eq!((all.len(), codes.len()), (1_956, 3 * 1_956));
     }
 }

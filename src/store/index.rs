@@ -30,6 +30,8 @@ pub enum Collection {
     CredentialLists(AccountSid),
     /// The roles of an account in one name space.
     Roles(AccountSid, ServiceSid),
+    /// The roles of an account in all name spaces.
+    AccountRoles(AccountSid),
     /// The entries of an IP access control list.
     IpAddresses(IpAccessControlListSid),
     /// The users of a credential list.
@@ -63,7 +65,10 @@ pub fn collections(record: &Record) -> ArrayVec<Collection, 3> {
             all.push(Collection::IpAccessControlLists(list.account));
         }
         Record::CredentialList(list) => all.push(Collection::CredentialLists(list.account)),
-        Record::Role(role) => all.push(Collection::Roles(role.account, role.service)),
+        Record::Role(role) => {
+            all.push(Collection::Roles(role.account, role.service));
+            all.push(Collection::AccountRoles(role.account));
+        }
         Record::IpAddress(address) => all.push(Collection::IpAddresses(address.list)),
         Record::Credential(credential) => {
             all.push(Collection::Credentials(credential.list));

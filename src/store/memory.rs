@@ -10,8 +10,10 @@ use super::index::{Collection, Lookup, collections, lookup};
 use super::{Feed, Loaded, Numbered, Outcome, Store, StoreError};
 use crate::model::{Commit, Key, Record, Write};
 
-/// How many commits are kept for feeds that lag behind.
+/// How many commits are kept for feeds that lag behind, and how many writes in all of them; the last
+/// commit is kept however many it has.
 const KEPT: usize = 4_096;
+const KEPT_WRITES: usize = 65_536;
 
 /// A store in memory. Clones are the same store.
 #[derive(Clone, Default)]
@@ -35,6 +37,8 @@ struct Contents {
     names: BTreeMap<Lookup, Key>,
     /// The newest commits, oldest first; the last one has the head's number.
     recent: VecDeque<Arc<Commit>>,
+    /// How many writes these have.
+    recent_writes: usize,
 }
 
 impl MemoryStore {
@@ -128,10 +132,15 @@ impl Contents {
             }
         }
         self.number += 1;
-        if self.recent.len() == KEPT {
-            self.recent.pop_front();
-        }
+        self.recent_writes += commit.writes().len();
         self.recent.push_back(Arc::new(commit));
+        while self.recent.len() > KEPT
+            || (self.recent_writes > KEPT_WRITES && self.recent.len() > 1)
+        {
+            if let Some(oldest) = self.recent.pop_front() {
+                self.recent_writes -= oldest.writes().len();
+            }
+        }
     }
 
     fn index(&mut self, record: &Record, present: bool) {

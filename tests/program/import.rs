@@ -455,3 +455,33 @@ fn ten_thousand_users_at_once() {
     assert_eq!(import(&server, "s.csv", &table, &owned), done(10_010, 0, 0));
     assert_eq!(import(&server, "s.csv", &table, &owned), done(0, 0, 10_010));
 }
+
+#[test]
+fn an_import_enables_nobody_and_opens_no_closed_account() {
+    let server = empty();
+    let (sid, http) = (account(&server), Http::admin(&server));
+    let owned = ["--account", sid.as_str()];
+    let table = "username,domain,password\nalice,sip.example.com,Circle Of Life\n";
+    assert_eq!(import(&server, "subscriber.csv", table, &owned), done(2, 0, 0));
+    let sip = format!("/2010-04-01/Accounts/{sid}/SIP");
+    let (_, lists) = http.get(&format!("{sip}/CredentialLists.json"));
+    let list = lists["credential_lists"][0]["sid"].as_str().unwrap();
+    let users = format!("{sip}/CredentialLists/{list}/Credentials");
+    let (_, credentials) = http.get(&format!("{users}.json"));
+    let alice = credentials["credentials"][0]["sid"].as_str().unwrap();
+    assert_eq!(http.post(&format!("{users}/{alice}.json"), &[("Disabled", "true")]).0, 200);
+
+    assert_eq!(import(&server, "subscriber.csv", table, &owned), done(0, 0, 2));
+    assert_eq!(export(&server)["credentials"][0]["disabled"], true);
+    let enabled = export(&server).to_string().replace(r#""disabled":true"#, r#""disabled":false"#);
+    assert_eq!(import(&server, "records.json", &enabled, &[]), done(0, 1, 2));
+    assert!(export(&server)["credentials"][0].get("disabled").is_none());
+
+    let open = export(&server).to_string();
+    let path = format!("/2010-04-01/Accounts/{sid}.json");
+    assert_eq!(http.post(&path, &[("Status", "closed")]).0, 200);
+    let (code, _, stderr) = import(&server, "records.json", &open, &[]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("a closed account cannot be opened again"), "{stderr}");
+    assert_eq!(export(&server)["accounts"][0]["status"], "closed");
+}

@@ -128,3 +128,32 @@ async fn browsers_of_configured_origins_may_call() {
         assert!(names.iter().all(|name| !answer.headers.contains_key(name)));
     }
 }
+
+/// A form is sent across origins without a preflight, with the credentials that the browser keeps.
+#[tokio::test]
+async fn pages_of_other_origins_do_not_write() {
+    let origin = "https://console.example.com";
+    let options = RestOptions { cors_origins: vec![origin.to_owned()], ..RestOptions::default() };
+    let site = Site::with(options, Limits::default()).await;
+    let write = |name: &'static str, value: &str| {
+        let request = Request::post("/v1/Trunks")
+            .header(header::HOST, "api.example.com:8080")
+            .header(header::AUTHORIZATION, basic(&site.login.0, &site.login.1))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(name, value);
+        site.send(request.body(Body::empty()).unwrap())
+    };
+    for (name, value, status) in [
+        ("origin", "https://evil.example.com", 403),
+        ("origin", "null", 403),
+        ("origin", "http://api.example.com", 403),
+        ("sec-fetch-site", "cross-site", 403),
+        ("sec-fetch-site", "none", 201),
+        ("origin", "http://api.example.com:8080", 201),
+        ("origin", origin, 201),
+    ] {
+        assert_eq!(write(name, value).await.status, status, "{name}: {value}");
+    }
+    let trunks = site.get("/v1/Trunks").await;
+    assert_eq!(trunks.json()["trunks"].as_array().unwrap().len(), 3);
+}

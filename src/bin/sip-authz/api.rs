@@ -23,6 +23,9 @@ const CONNECTIONS: usize = 512;
 const MAX_HEAD: usize = 64 << 10;
 /// How long a head may take to come, also on a connection that was idle.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long a client may leave what is written to it untaken.
+#[cfg(target_os = "linux")]
+const WRITE_TIME: Duration = Duration::from_secs(30);
 /// How long a request may take to come and be answered; imports are long.
 const REQUEST_TIME: Duration = Duration::from_secs(600);
 /// What is waited after a connection could not be accepted, for lack of file handles for instance.
@@ -43,6 +46,9 @@ pub(crate) async fn serve(listener: TcpListener, current: Arc<ArcSwap<Router>>) 
         };
         // answers are written whole
         let _ = stream.set_nodelay(true);
+        // a client that never reads does not hold its place for ever
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIME));
         let current = Arc::clone(&current);
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(current.load_full(), request));

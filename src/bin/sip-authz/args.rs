@@ -81,6 +81,11 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) insecure_api: bool,
 
+    /// Where clients reach the API, such as https://api.example.com behind a proxy with TLS: its
+    /// links begin with it
+    #[arg(long, value_name = "URL", value_parser = public_url)]
+    pub(crate) public_url: Option<String>,
+
     /// An origin whose pages may use the API from a browser; can be given several times
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) cors_origin: Vec<String>,
@@ -323,6 +328,18 @@ fn origin(text: &str) -> Result<String, String> {
             Ok(text.to_owned())
         }
         _ => Err("not an origin such as `https://console.example.com`".to_owned()),
+    }
+}
+
+/// Scheme and authority, perhaps a path.
+fn public_url(text: &str) -> Result<String, String> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]".contains(c);
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(fits) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("not a URL such as `https://api.example.com/sip`".to_owned()),
     }
 }
 

@@ -72,8 +72,8 @@ fn check_api(args: &ServeArgs) -> Result<Option<SocketAddr>, Failure> {
         Api::At(address) if !address.ip().to_canonical().is_loopback() && !args.insecure_api => {
             Err(Failure::Setup(format!(
                 "--api {address}: others can reach this address, and HTTP carries tokens and \
-                 passwords in clear; put a proxy with TLS before a loopback address, or say \
-                 --insecure-api"
+                 passwords in clear; put a proxy with TLS before a loopback address (and \
+                 name it with --public-url), or say --insecure-api"
             )))
         }
         Api::At(address) => Ok(Some(address)),
@@ -101,6 +101,7 @@ fn options(args: &ServeArgs) -> Result<RestOptions, Failure> {
     Ok(RestOptions {
         admin: token.as_deref().and_then(|token| AdminToken::new(token)),
         cors_origins: args.cors_origin.clone(),
+        public_base: args.public_url.clone(),
         read_only: args.config.is_some(),
         ..RestOptions::default()
     })

@@ -76,7 +76,7 @@ impl Document {
                 username: user.username.clone(),
                 password: None,
                 ha1: secrets.then(|| ha1_entry(&user.ha1)),
-                disabled: user.disabled,
+                disabled: user.disabled.then_some(true),
                 role_sid: user.role,
                 dates: dates_entry(user.dates),
             }),

@@ -190,8 +190,10 @@ pub struct CredentialEntry {
     pub password: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha1: Option<Ha1Entry>,
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub disabled: bool,
+    /// Where it is not named, a user that is disabled stays so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+    /// Where it is not named, a user keeps the role that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sid: Option<RoleSid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

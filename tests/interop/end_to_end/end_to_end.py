@@ -384,7 +384,7 @@ def run(binary, directory):
         table.step("an account made at the command line has nothing", "[]",
                    str(other.api.account.sip.domains.list()))
 
-        told = {"user": USER, "address": "127.0.0.", "password": PASSWORD, "admin token": token,
+        told = {"user": USER, "address": "127.0.0.", "password": PASSWORD, "next password": NEXT_PASSWORD, "admin token": token,
                 "auth token": account.auth_token}
         table.step("names and secrets in the log", "none",
                    secrets_in_log(server.err.read_text(), told))

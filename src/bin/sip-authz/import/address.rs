@@ -4,7 +4,7 @@
 //! pattern, context_info. An entry here admits an address whatever the port, transport and From, so
 //! a row that holds for some of them only is refused unless it may be widened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use sip_authz::acl::Prefix;
@@ -41,7 +41,7 @@ struct Import<'i> {
     args: &'i ImportArgs,
     rows: Rows,
     /// The list of each group, and its prefixes.
-    groups: HashMap<u32, (IpAccessControlListSid, Vec<Prefix>)>,
+    groups: HashMap<u32, (IpAccessControlListSid, HashSet<Prefix>)>,
     again: usize,
 }
 
@@ -69,13 +69,12 @@ impl Import<'_> {
             self.rows.names.insert(sid, &friendly_name);
             let new = IpAccessControlList::new(sid, self.account);
             self.rows.records.push(IpAccessControlList { friendly_name, ..new }.into());
-            (sid, Vec::new())
+            (sid, HashSet::new())
         });
-        if prefixes.contains(&prefix) {
+        if !prefixes.insert(prefix) {
             self.again += 1;
             return Ok(());
         }
-        prefixes.push(prefix);
         let (named, text) = (group.to_string(), prefix.to_string());
         let sid = IpAddressSid::from_name(&[&account, "address", &named, &text]);
         let tag = row.get("tag").or_else(|| row.get("context_info")).unwrap_or_default();
