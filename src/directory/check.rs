@@ -31,18 +31,19 @@ pub(super) async fn outcome<S: Store>(
     commit: &Commit,
     mut wanted: Vec<Key>,
 ) -> Result<Result<Snapshot, ApplyError>, DirectoryError> {
+    let mut read = Vec::new();
     for write in commit.writes() {
         wanted.push(write.key());
         match write {
             Write::Put(record) => {
                 wanted.extend(references(record));
                 if let Some(name) = lookup(record) {
-                    wanted.extend(store.find(name).await?.map(|found| found.key()));
+                    read.extend(store.find(name).await?);
                 }
                 if let Record::Mapping(record) = record {
                     // the realm of what is mapped already counts
                     let others = Collection::Mappings(record.mapping.target());
-                    wanted.extend(keys(store, others).await?);
+                    read.extend(members(store, others).await?);
                 }
             }
             Write::Delete(Key::Account(_)) => {
@@ -51,7 +52,7 @@ pub(super) async fn outcome<S: Store>(
             }
             Write::Delete(key) => {
                 for collection in users(key) {
-                    wanted.extend(keys(store, collection).await?);
+                    read.extend(members(store, collection).await?);
                 }
                 if let Key::Target(target) = key {
                     wanted.push(Key::Policy(*target));
@@ -60,6 +61,10 @@ pub(super) async fn outcome<S: Store>(
         }
     }
     let mut records = BTreeMap::new();
+    for record in read {
+        wanted.extend(references(&record));
+        records.insert(record.key(), record);
+    }
     while let Some(key) = wanted.pop() {
         if records.contains_key(&key) {
             continue;

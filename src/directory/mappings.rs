@@ -1,6 +1,6 @@
 //! Lists put to work on domains and trunks.
 
-use super::check::members;
+use super::check::{keys, members};
 use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page};
 use crate::model::{Commit, Key, Mapping, MappingRecord, Record, Target};
 use crate::sid::{AccountSid, RoleSid};
@@ -18,6 +18,8 @@ pub enum MappingScope {
 }
 
 impl MappingScope {
+    const ALL: [Self; 3] = [Self::IpAccessControlLists, Self::CredentialLists, Self::Registrations];
+
     /// Whether `mapping` is one of these.
     #[must_use]
     pub fn contains(self, mapping: &Mapping) -> bool {
@@ -111,6 +113,24 @@ impl<S: Store> Directory<S> {
         rows.truncate(page.size);
         let last = rows.last().filter(|_| more).map(place);
         Ok(Listing { rows, next: last.map(|(since, key)| Cursor { since, key }) })
+    }
+
+    /// Which kinds of lists are mapped to a domain or trunk of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`] if there is no such domain or trunk.
+    pub async fn mapped_kinds(
+        &self,
+        account: AccountSid,
+        target: Target,
+    ) -> Result<Vec<MappingScope>, DirectoryError> {
+        self.own_target(account, target).await?;
+        let keys = keys(&self.store, Collection::Mappings(target)).await?;
+        let is_there = |scope: &MappingScope| {
+            keys.iter().any(|key| matches!(key, Key::Mapping(mapping) if scope.contains(mapping)))
+        };
+        Ok(MappingScope::ALL.into_iter().filter(is_there).collect())
     }
 
     /// Takes a mapping away.

@@ -1,6 +1,6 @@
 //! By what kinds of lists the callers of a domain or trunk are let in.
 
-use crate::directory::{Directory, DirectoryError, MappingScope, Page};
+use crate::directory::{Directory, DirectoryError, MappingScope};
 use crate::model::Target;
 use crate::sid::AccountSid;
 use crate::store::Store;
@@ -16,11 +16,7 @@ pub(super) async fn auth_types<S: Store>(
     account: AccountSid,
     target: Target,
 ) -> Result<Vec<&'static str>, DirectoryError> {
-    let mut types = Vec::new();
-    for (scope, name) in KINDS {
-        if !directory.mappings(account, target, scope, Page::first(1)).await?.rows.is_empty() {
-            types.push(name);
-        }
-    }
-    Ok(types)
+    let mapped = directory.mapped_kinds(account, target).await?;
+    let types = KINDS.into_iter().filter(|(scope, _)| mapped.contains(scope));
+    Ok(types.map(|(_, name)| name).collect())
 }
