@@ -217,3 +217,46 @@ fn an_explanation_decides_alike_and_uses_nothing_up() {
     let explanation = world.authorizer.explain(&invite, world.start);
     assert!(matches!(explanation.decision, Decision::Accept(accept) if accept.repeat));
 }
+
+#[test]
+fn a_batch_is_decided_as_one_after_the_other_would_be() {
+    let world = World::new();
+    let request = Request::to(HOST);
+    let good = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+    let other_branch = Request { branch: format!("{}x", good.branch), ..good.clone() };
+    let requests = [
+        (Request::to(ACL_HOST), INSIDE, "accept"),
+        (good.clone(), OUTSIDE, "accept"),
+        (Request::to("unknown.example.com"), INSIDE, "reject UnknownHost"),
+        (good, OUTSIDE, "repeat"),
+        // the same nonce and count in another transaction
+        (other_branch, OUTSIDE, "challenge"),
+        (request, OUTSIDE, "challenge"),
+    ];
+    let bytes: Vec<_> = requests.iter().map(|(request, ..)| request.bytes()).collect();
+    let invites: Vec<_> = requests
+        .iter()
+        .zip(&bytes)
+        .map(|((_, source, _), bytes)| {
+            let source = source.parse().unwrap();
+            sip_authz::Invite::from_datagram(bytes, source, Transport::Udp).unwrap()
+        })
+        .collect();
+    let mut decisions = Vec::new();
+    // what an earlier batch left is gone
+    for _ in 0..2 {
+        world.authorizer.authorize_batch(&invites[..1], world.start, &mut decisions);
+    }
+    assert_eq!(decisions.len(), 1);
+    world.authorizer.authorize_batch(&invites, world.start, &mut decisions);
+    let told = decisions.iter().map(|decision| match decision {
+        Decision::Accept(accept) if accept.repeat => "repeat".to_owned(),
+        Decision::Accept(_) => "accept".to_owned(),
+        Decision::Challenge(_) => "challenge".to_owned(),
+        Decision::Reject(reject) => format!("reject {:?}", reject.reason),
+    });
+    let expected: Vec<_> = requests.iter().map(|(.., expected)| (*expected).to_owned()).collect();
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    world.authorizer.authorize_batch(&[], world.start, &mut decisions);
+    assert!(decisions.is_empty());
+}
