@@ -82,6 +82,9 @@ impl Default for Capacity {
 #[error("no random bytes from the operating system: {0}")]
 pub struct SeedError(getrandom::Error);
 
+/// The refusal at and after the deadline.
+const STALE: Decision = Decision::Reject(Reject { target: None, reason: Reason::SnapshotStale });
+
 impl Authorizer {
     /// An authorizer with a random key from the operating system, the default [`Capacity`], and its
     /// clock starting now.
@@ -134,8 +137,9 @@ impl Authorizer {
     /// Decides one INVITE at the time `now`, which is the caller's: a time earlier than one already
     /// seen counts as that one, so a clock that steps back brings no used nonce to life.
     pub fn authorize(&self, invite: &Invite<'_>, now: Instant) -> Decision {
-        let snapshot = self.snapshot.load();
-        self.decide(&snapshot, invite, self.clock.advance(now), &mut NoTrace)
+        let now_ms = self.clock.advance(now);
+        let Some(snapshot) = self.snapshot.load(now_ms) else { return STALE };
+        self.decide(&snapshot, invite, now_ms, &mut NoTrace)
     }
 
     /// Decides several INVITEs at the time `now`, each as [`Self::authorize`] would one after the
@@ -155,10 +159,31 @@ impl Authorizer {
     /// counted: no nonce, no guess, so of several wrong headers in one request a later one never meets
     /// the limit that an earlier one has reached. Allocates; not for the hot path.
     pub fn explain(&self, invite: &Invite<'_>, now: Instant) -> Explanation {
-        let snapshot = self.snapshot.load();
+        let now_ms = self.clock.read(now);
         let mut steps = Steps::default();
-        let decision = self.decide(&snapshot, invite, self.clock.read(now), &mut steps);
+        let decision = match self.snapshot.load(now_ms) {
+            Some(snapshot) => self.decide(&snapshot, invite, now_ms, &mut steps),
+            None => {
+                steps.step(|| Step::Stale);
+                STALE
+            }
+        };
         Explanation { steps: steps.into_vec(), decision }
+    }
+
+    /// Refuses every INVITE at `deadline` and later with [`Reason::SnapshotStale`], until it is set
+    /// anew; with none, which is how an authorizer begins, never. For edges that must not go on by a
+    /// snapshot that nobody has confirmed for a while: what confirms it moves the deadline on.
+    pub fn refuse_from(&self, deadline: Option<Instant>) {
+        self.snapshot.set_deadline(deadline.map_or(u64::MAX, |at| self.clock.at(at)));
+    }
+
+    /// Whether an INVITE would be refused at the time `now` for the deadline of
+    /// [`Self::refuse_from`]. A program that was held up between taking the time for a decision and
+    /// acting on an accept can look again.
+    #[must_use]
+    pub fn is_stale(&self, now: Instant) -> bool {
+        self.snapshot.load(self.clock.read(now)).is_none()
     }
 
     /// The snapshot in force.

@@ -195,6 +195,9 @@ pub enum Reason {
     QopMissing,
     /// 400: the digest-uri does not match the Request-URI as the policy asks.
     UriMismatch,
+    /// 503: the snapshot is older than the program admits
+    /// ([`Authorizer::refuse_from`](crate::Authorizer::refuse_from)).
+    SnapshotStale,
     /// 400: more than eight credentials headers for the realm, or more than sixteen in all.
     TooManyCredentials,
 }
@@ -206,6 +209,7 @@ impl Reason {
         match self {
             Self::UnsupportedScheme => 416,
             Self::UnknownHost => 404,
+            Self::SnapshotStale => 503,
             Self::AccountInactive => 603,
             Self::NotSecure => 488,
             Self::NothingMapped
@@ -230,6 +234,7 @@ impl Reason {
             404 => "Not Found",
             416 => "Unsupported URI Scheme",
             488 => "Not Acceptable Here",
+            503 => "Service Unavailable",
             _ => "Decline",
         }
     }
@@ -275,6 +280,7 @@ impl Reason {
             Self::QopMissing => "qop-missing",
             Self::UriMismatch => "uri-mismatch",
             Self::TooManyCredentials => "too-many-credentials",
+            Self::SnapshotStale => "snapshot-stale",
         }
     }
 }

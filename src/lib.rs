@@ -51,6 +51,9 @@
 //!    challenge, as the [policy](model::Policy) has it.
 //! 6. Both kinds mapped: both must pass.
 //!
+//! Before all that, an authorizer that was given a deadline refuses everything from then on with 503:
+//! [`Authorizer::refuse_from`].
+//!
 //! Only INVITE is decided. A To tag exempts from nothing: a program passes the dialogs that it knows
 //! by its own dialog table.
 //!

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use sip_authz::model::{
     Account, AccountStatus, Commit, CredentialList, Domain, Key, Mapping, Policy, Record, Trunk,
     WrongAnswer,
@@ -187,6 +189,55 @@ fn a_change_takes_effect_on_the_next_invite_and_a_failed_one_does_not() {
     assert!(error.contains("has the realm `elsewhere.example`"), "{error}");
     assert!(world.send(&request, INSIDE).is_accept(), "no part of it took effect");
     assert_eq!(world.authorizer.snapshot().number(), before);
+}
+
+#[test]
+fn from_the_deadline_on_nobody_may_pass() {
+    let mut world = World::new();
+    let (start, tenth) = (world.start, Duration::from_millis(100));
+    let request = Request::to(ACL_HOST);
+    let at = |world: &mut World, now| {
+        world.start = now;
+        world.send(&request, INSIDE)
+    };
+    let stale = |decision: Decision| match decision {
+        Decision::Reject(reject) => {
+            let reason = reject.reason;
+            assert_eq!((reason.status(), reason.phrase()), (503, "Service Unavailable"));
+            assert_eq!((reason.as_str(), reason.code()), ("snapshot-stale", None));
+            reject.target.is_none() && reason == Reason::SnapshotStale
+        }
+        _ => false,
+    };
+    world.authorizer.refuse_from(Some(start + tenth));
+    assert!(at(&mut world, start + tenth - Duration::from_millis(1)).is_accept());
+    assert!(!world.authorizer.is_stale(start));
+    assert!(world.authorizer.is_stale(start + tenth));
+    assert!(stale(at(&mut world, start + tenth)));
+    // a clock that steps back does not bring the snapshot back, nor does another snapshot
+    assert!(stale(at(&mut world, start)));
+    world.authorizer.replace(sip_authz::Snapshot::clone(&world.authorizer.snapshot()));
+    assert!(stale(at(&mut world, start)));
+    // whatever is asked for: nobody is challenged, no host is told from another
+    for uri in ["sip:1@unknown.example.com", "sip:1@digest.example.com", "tel:+1"] {
+        let request = Request { uri: uri.to_owned(), ..Request::to(HOST) };
+        assert!(stale(world.send(&request, OUTSIDE)), "{uri}");
+    }
+    let bytes = request.bytes();
+    let invite =
+        sip_authz::Invite::from_datagram(&bytes, INSIDE.parse().unwrap(), Transport::Udp).unwrap();
+    let explanation = world.authorizer.explain(&invite, start);
+    assert!(explanation.to_string().contains("nobody has confirmed it"), "{explanation}");
+    assert!(stale(explanation.decision));
+
+    world.authorizer.refuse_from(Some(start + tenth * 2));
+    assert!(at(&mut world, start + tenth).is_accept());
+    assert!(stale(at(&mut world, start + tenth * 3)));
+    world.authorizer.refuse_from(None);
+    assert!(at(&mut world, start + tenth * 3).is_accept());
+    // a time before the authorizer was made
+    world.authorizer.refuse_from(start.checked_sub(tenth));
+    assert!(stale(at(&mut world, start)));
 }
 
 #[test]

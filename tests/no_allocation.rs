@@ -336,6 +336,9 @@ fn rejects_allocate_nothing() {
         watch.expect(name, &text, Transport::Udp);
     }
 
+    watch.authorizer.refuse_from(Some(watch.now));
+    watch.expect("snapshot-stale", &message(&uri("address"), "", ALICE, BODY), Transport::Udp);
+
     assert!(watch.failures.is_empty(), "{}", watch.failures.join("\n"));
     watch.seen.remove("accept");
     assert_eq!(
@@ -349,6 +352,7 @@ fn rejects_allocate_nothing() {
             "not-secure",
             "nothing-mapped",
             "qop-missing",
+            "snapshot-stale",
             "too-many-credentials",
             "too-many-guesses",
             "unknown-host",

@@ -30,6 +30,11 @@ impl Clock {
         self.since_start(now).max(self.latest_ms.load(Ordering::Relaxed))
     }
 
+    /// The time `at` by this clock, whether it has come or not.
+    pub(super) fn at(&self, at: Instant) -> u64 {
+        self.since_start(at)
+    }
+
     fn since_start(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.start).as_millis();
         u64::try_from(elapsed).unwrap_or(u64::MAX)

@@ -30,6 +30,8 @@ pub struct Explanation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
+    /// The snapshot is too old to decide by.
+    Stale,
     /// The Request-URI's host names nothing.
     UnknownHost {
         /// The host, in the form hosts are compared in.
@@ -242,6 +244,7 @@ impl fmt::Display for Step {
             Self::UnknownHost { host } => {
                 write!(f, "host: `{host}` names no domain and no trunk")
             }
+            Self::Stale => f.write_str("snapshot: nobody has confirmed it for too long"),
             Self::Named { host, target, account } => {
                 write!(f, "host: `{host}` names {target} of {account}")
             }

@@ -1,5 +1,6 @@
 //! Where the snapshot in force stands: read without waiting, replaced whole.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -10,18 +11,32 @@ use super::Snapshot;
 /// way can be changed without a reader noticing.
 pub(crate) struct SnapshotCell {
     current: ArcSwap<Snapshot>,
+    /// No decision is made by `current` at this time or later, in the authorizer's milliseconds.
+    deadline_ms: AtomicU64,
     /// Held while a new snapshot is made from the present one, so that no change is lost.
     writer: Mutex<()>,
 }
 
 impl SnapshotCell {
     pub(crate) fn new(snapshot: Snapshot) -> Self {
-        Self { current: ArcSwap::from_pointee(snapshot), writer: Mutex::new(()) }
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+            deadline_ms: AtomicU64::new(u64::MAX),
+            writer: Mutex::new(()),
+        }
     }
 
-    /// The snapshot in force, for the length of one decision. Never waits for a writer.
-    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
-        self.current.load()
+    /// The snapshot in force, for the length of one decision at the time `now_ms`; none from the
+    /// deadline on. Never waits for a writer.
+    pub(crate) fn load(&self, now_ms: u64) -> Option<Guard<Arc<Snapshot>>> {
+        // before the snapshot: whoever sees a later deadline also sees what was published before it
+        // was set, and not the snapshot that the earlier one ended
+        (now_ms < self.deadline_ms.load(Ordering::Acquire)).then(|| self.current.load())
+    }
+
+    /// Ends the force of snapshots at a time; `u64::MAX` is never.
+    pub(crate) fn set_deadline(&self, deadline_ms: u64) {
+        self.deadline_ms.store(deadline_ms, Ordering::Release);
     }
 
     /// The snapshot in force, to keep.
@@ -39,5 +54,25 @@ impl SnapshotCell {
         let next = Arc::new(change(&self.current.load())?);
         self.current.store(Arc::clone(&next));
         Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_loaded_from_the_deadline_on() {
+        let cell = SnapshotCell::new(Snapshot::empty());
+        assert!(cell.load(u64::MAX - 1).is_some());
+        cell.set_deadline(100);
+        assert_eq!(
+            [0, 99, 100, 101, u64::MAX].map(|now| cell.load(now).is_some()),
+            [true, true, false, false, false]
+        );
+        cell.set_deadline(0);
+        assert!(cell.load(0).is_none());
+        cell.set_deadline(u64::MAX);
+        assert!(cell.load(100).is_some());
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use sip_authz::message::{Defect, Header, Message, StartLine};
 use sip_authz::uri::SipUri;
-use sip_authz::{Authorizer, Decision, Invite, Reject, Transport};
+use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
 use crate::args::OnAccept;
 use crate::log::DecisionLog;
@@ -130,6 +130,12 @@ impl Edge {
             log.write(&decision, hop.source, hop.transport);
         }
         match decision {
+            // the thread may have been held up between the time of the message and the accept
+            Decision::Accept(_) if self.authorizer.is_stale(Instant::now()) => {
+                let reason = Reason::SnapshotStale;
+                echo.respond(reason.status(), reason.phrase(), out).end();
+                Outcome::Rejected(reason)
+            }
             Decision::Accept(_) => self.accepted(message, uri, echo, hop, out),
             Decision::Challenge(challenge) => {
                 let mut response = echo.respond(challenge.status(), challenge.phrase(), out);

@@ -38,7 +38,7 @@ pub(crate) struct Totals {
 }
 
 /// The reasons that are counted apart, as [`Reason::as_str`] has them.
-const REASONS: [&str; 14] = [
+const REASONS: [&str; 15] = [
     "unsupported-scheme",
     "bad-request-uri",
     "unknown-host",
@@ -53,6 +53,7 @@ const REASONS: [&str; 14] = [
     "qop-missing",
     "uri-mismatch",
     "too-many-credentials",
+    "snapshot-stale",
 ];
 
 impl Totals {
