@@ -14,8 +14,14 @@ dir=${FUZZ_DIR:-${TMPDIR:-/tmp}/sip-authz-fuzz}
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
 for target; do
     mkdir -p "$dir/corpus/$target"
+    # what is read as a message begins with the RFCs' torture messages too
+    case $target in
+        request | from_datagram) torture="../tests/torture/rfc4475 ../tests/torture/rfc5118" ;;
+        *) torture= ;;
+    esac
+    # shellcheck disable=SC2086
     cargo +nightly fuzz run --target-dir "$dir/target" "$target" \
-        "$dir/corpus/$target" "seeds/$target" -- \
+        "$dir/corpus/$target" "seeds/$target" $torture -- \
         -max_total_time="$seconds" -max_len=4096 -timeout=10 -print_final_stats=1 \
         -dict="dictionaries/$target.dict"
 done

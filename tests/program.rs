@@ -17,5 +17,9 @@ mod lifecycle;
 mod support;
 #[path = "program/tcp.rs"]
 mod tcp;
+#[path = "program/torture.rs"]
+mod torture;
+#[path = "support/torture.rs"]
+mod torture_messages;
 #[path = "program/udp.rs"]
 mod udp;

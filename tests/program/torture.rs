@@ -1,0 +1,32 @@
+//! The torture messages of RFC 4475 and RFC 5118, each sent to a running program.
+
+use crate::support::{Caller, Server, header, status};
+use crate::torture_messages::{CASES, HOSTS};
+
+#[test]
+fn each_is_answered_as_the_table_says() {
+    let mut config = "realm = \"example\"\n[[ip_access_control_lists]]\nname = \"inside\"\n\
+        addresses = [\"127.0.0.1\"]\n"
+        .to_owned();
+    for host in HOSTS {
+        config +=
+            &format!("[[domains]]\nname = \"{host}\"\nip_access_control_lists = [\"inside\"]\n");
+    }
+    let server = Server::config(&config);
+    for case in &CASES {
+        let caller = Caller::new(&server);
+        let Some(expected) = case.status else {
+            caller.send_unanswered(&case.bytes());
+            continue;
+        };
+        caller.send(&case.bytes());
+        let answer = caller.receive().unwrap_or_else(|| panic!("{}: no answer", case.file));
+        assert_eq!(status(&answer), expected, "{}: {answer}", case.file);
+        assert!(header(&answer, "Via").is_some(), "{}: {answer}", case.file);
+        let again = caller.receive_within(std::time::Duration::from_millis(1));
+        assert_eq!(again, None, "{}: a second answer", case.file);
+    }
+    // it is none the worse for it
+    let totals = server.end("TERM");
+    assert!(totals.starts_with("totals: "), "{totals}");
+}

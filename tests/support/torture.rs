@@ -1,0 +1,181 @@
+//! What RFC 4475 (§3) and RFC 5118 (§4) say of their torture messages, and what is said and done of
+//! them here. The messages are in `tests/torture/`, byte for byte as the RFCs print them.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::path::Path;
+
+/// What the RFC says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Well-formed: it must be read.
+    Valid,
+    /// Malformed: it should be refused, if it is a request, or discarded.
+    Malformed,
+    /// Malformed, but an element may be liberal.
+    Tolerable,
+}
+
+/// What a scan says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// No defect.
+    Fine,
+    /// The text of the first defect.
+    Defect(&'static str),
+    /// No SIP message at all.
+    NotSip,
+}
+
+/// One message.
+pub struct Case {
+    /// Its file in `tests/torture/`, without the ending.
+    pub file: &'static str,
+    /// The section of the RFC.
+    pub section: &'static str,
+    pub intent: Intent,
+    pub scan: Scan,
+    /// Whether rsip reads it as a request.
+    pub rsip: bool,
+    /// The decision on it, made an INVITE where it is another request, if there is one: sent from
+    /// inside the access list of [`HOSTS`].
+    pub decision: Option<&'static str>,
+    /// The status that the program answers with (`--on-accept ok`). None: it answers nothing.
+    pub status: Option<u16>,
+    /// Why this is not what the RFC would have, or what is not obvious about it.
+    pub why: &'static str,
+}
+
+impl Case {
+    pub fn bytes(&self) -> Vec<u8> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture");
+        std::fs::read(folder.join(format!("{}.dat", self.file))).unwrap()
+    }
+}
+
+/// The domains that there are: all map an access list that the caller is in.
+pub const HOSTS: [&str; 4] =
+    ["example.com", "chair-dnrc.example.com", "company.com", "registrar.example.com"];
+
+use Intent::{Malformed, Tolerable, Valid};
+use Scan::{Defect, Fine, NotSip};
+
+#[allow(clippy::too_many_arguments, reason = "one row of a table")]
+const fn row(
+    file: &'static str,
+    section: &'static str,
+    intent: Intent,
+    scan: Scan,
+    rsip: bool,
+    decision: &'static str,
+    status: u16,
+    why: &'static str,
+) -> Case {
+    let decision = if decision.is_empty() { None } else { Some(decision) };
+    let status = if status == 0 { None } else { Some(status) };
+    Case { file, section, intent, scan, rsip, decision, status, why }
+}
+
+const CONTROL: Scan = Defect("control character in the head");
+const SHORT: Scan = Defect("body shorter than its content-length");
+const SPACES: Scan = Defect("spaces of the request line");
+const URI: Scan = Defect("bad character in the request-uri");
+const CSEQ: Scan = Defect("bad cseq");
+const CSEQ_METHOD: Scan = Defect("cseq method is not the request's");
+
+/// What rsip cannot read though it is well-formed.
+const RSIP_FOLDS: &str = "rsip reads no folded value that begins on the next line";
+const RSIP_IPV6: &str = "rsip reads no IPv6 reference";
+/// The program is asked for nothing but INVITE.
+const METHOD: &str = "not a method of the program";
+
+/// All messages in the order of the RFCs. A status of 0 is no answer.
+#[rustfmt::skip]
+pub const CASES: [Case; 61] = [
+    row("rfc4475/wsinv", "3.1.1.1", Valid, Fine, false, "accept", 481,
+        "a To tag, and no such dialog; rsip reads no space before a colon"),
+    row("rfc4475/intmeth", "3.1.1.2", Valid, CONTROL, false, "", 0,
+        "stricter: control characters are refused in quotes too, and a To with NUL is not echoed"),
+    row("rfc4475/esc01", "3.1.1.3", Valid, Fine, false, "unknown-host", 404, RSIP_FOLDS),
+    row("rfc4475/escnull", "3.1.1.4", Valid, Fine, true, "accept", 405, METHOD),
+    row("rfc4475/esc02", "3.1.1.5", Valid, Fine, false, "accept", 405,
+        "an unknown method, which rsip does not read; 501 would say the same"),
+    row("rfc4475/lwsdisp", "3.1.1.6", Valid, Fine, true, "accept", 200, ""),
+    row("rfc4475/longreq", "3.1.1.7", Valid, Fine, false, "accept", 200,
+        "rsip reads no space before a colon"),
+    row("rfc4475/dblreq", "3.1.1.8", Valid, Fine, true, "accept", 405,
+        "what follows the body is left alone"),
+    row("rfc4475/semiuri", "3.1.1.9", Valid, Fine, false, "accept", 200,
+        "rsip reads no `;` in a user"),
+    row("rfc4475/transports", "3.1.1.10", Valid, Fine, true, "accept", 200, ""),
+    row("rfc4475/mpart01", "3.1.1.11", Valid, Fine, true, "unknown-host", 405, METHOD),
+    row("rfc4475/unreason", "3.1.1.12", Valid, Fine, false, "", 0, "a response"),
+    row("rfc4475/noreason", "3.1.1.13", Valid, Fine, false, "", 0, "a response"),
+    row("rfc4475/badinv01", "3.1.2.1", Malformed, Fine, true, "accept", 200,
+        "laxer: empty parameters of Via and Contact are not looked for"),
+    row("rfc4475/clerr", "3.1.2.2", Malformed, SHORT, true, "", 400, ""),
+    row("rfc4475/ncl", "3.1.2.3", Malformed, Defect("bad content-length"), true, "", 400, ""),
+    row("rfc4475/scalar02", "3.1.2.4", Malformed, CSEQ, false, "", 400, ""),
+    row("rfc4475/scalarlg", "3.1.2.5", Malformed, CSEQ, false, "", 0, "a response"),
+    row("rfc4475/quotbal", "3.1.2.6", Malformed, Fine, true, "accept", 400,
+        "a decision does not read To; the program does before it answers"),
+    row("rfc4475/ltgtruri", "3.1.2.7", Tolerable, URI, true, "", 400, ""),
+    row("rfc4475/lwsruri", "3.1.2.8", Tolerable, URI, false, "", 400, ""),
+    row("rfc4475/lwsstart", "3.1.2.9", Tolerable, SPACES, false, "", 400, ""),
+    row("rfc4475/trws", "3.1.2.10", Tolerable, SPACES, false, "", 400, ""),
+    row("rfc4475/escruri", "3.1.2.11", Tolerable, Fine, false, "accept", 200,
+        "the headers in the Request-URI are ignored; rsip takes them for a port"),
+    row("rfc4475/baddate", "3.1.2.12", Tolerable, Fine, true, "accept", 200, "nobody reads Date"),
+    row("rfc4475/regbadct", "3.1.2.13", Tolerable, Fine, true, "accept", 405, METHOD),
+    row("rfc4475/badaspec", "3.1.2.14", Tolerable, Fine, true, "unknown-host", 400,
+        "a decision does not read To"),
+    row("rfc4475/baddn", "3.1.2.15", Tolerable, Fine, true, "unknown-host", 400,
+        "a decision does not read To"),
+    row("rfc4475/badvers", "3.1.2.16", Malformed, Defect("unsupported sip version"), false, "", 0,
+        "its Via is of version 7.0 too, so nothing is known of how to answer; else it is 505"),
+    row("rfc4475/mismatch01", "3.1.2.17", Malformed, CSEQ_METHOD, true, "", 400, ""),
+    row("rfc4475/mismatch02", "3.1.2.18", Malformed, CSEQ_METHOD, false, "", 400,
+        "501 would do too"),
+    row("rfc4475/bigcode", "3.1.2.19", Malformed, NotSip, false, "", 0, ""),
+    row("rfc4475/badbranch", "3.2.1", Tolerable, Fine, true, "accept", 200,
+        "a repeated request is known by all of its transaction's fields, not by the branch alone"),
+    row("rfc4475/insuf", "3.3.1", Malformed, Defect("missing header `From`"), true, "", 400, ""),
+    row("rfc4475/unkscm", "3.3.2", Valid, Fine, false, "unsupported-scheme", 200,
+        "OPTIONS is answered whatever it is for; an INVITE gets 416"),
+    row("rfc4475/novelsc", "3.3.3", Valid, Fine, true, "unsupported-scheme", 200,
+        "OPTIONS is answered whatever it is for; an INVITE gets 416"),
+    row("rfc4475/unksm2", "3.3.4", Valid, Fine, true, "accept", 405, METHOD),
+    row("rfc4475/bext01", "3.3.5", Valid, Fine, true, "accept", 200,
+        "OPTIONS is answered whatever it requires; an INVITE that would get 200 gets 420"),
+    row("rfc4475/invut", "3.3.6", Valid, Fine, true, "accept", 415, ""),
+    row("rfc4475/regaut01", "3.3.7", Valid, Fine, true, "accept", 405, METHOD),
+    row("rfc4475/multi01", "3.3.8", Malformed, Defect("repeated header `CSeq`"), true, "", 400, ""),
+    row("rfc4475/mcl01", "3.3.9", Malformed, Defect("repeated header `Content-Length`"), true, "",
+        400, ""),
+    row("rfc4475/bcast", "3.3.10", Valid, Fine, false, "", 0, "a response"),
+    row("rfc4475/zeromf", "3.3.11", Valid, Fine, true, "accept", 200, "nothing is forwarded"),
+    row("rfc4475/cparam01", "3.3.12", Valid, Fine, true, "accept", 405, METHOD),
+    row("rfc4475/cparam02", "3.3.13", Valid, Fine, true, "accept", 405, METHOD),
+    row("rfc4475/regescrt", "3.3.14", Valid, Fine, true, "accept", 405, METHOD),
+    row("rfc4475/sdp01", "3.3.15", Valid, Fine, true, "accept", 200,
+        "the program does not read Accept; 406 would be right where it answers with SDP"),
+    row("rfc4475/inv2543", "3.4.1", Valid, Fine, true, "accept", 200, ""),
+
+    row("rfc5118/ipv6-good", "4.1", Valid, Fine, false, "unknown-host", 405, RSIP_IPV6),
+    row("rfc5118/ipv6-bad", "4.2", Malformed, Fine, false, "bad-request-uri", 405,
+        "the Request-URI is read for an INVITE alone, which gets 400"),
+    row("rfc5118/port-ambiguous", "4.3", Valid, Fine, false, "unknown-host", 405, RSIP_IPV6),
+    row("rfc5118/port-unambiguous", "4.4", Valid, Fine, false, "unknown-host", 405, RSIP_IPV6),
+    row("rfc5118/via-received-param-with-delim", "4.5", Valid, Fine, false, "unknown-host", 200,
+        RSIP_IPV6),
+    row("rfc5118/via-received-param-no-delim", "4.5", Valid, Fine, false, "unknown-host", 200,
+        RSIP_IPV6),
+    row("rfc5118/ipv6-in-sdp", "4.6", Valid, SHORT, false, "", 400,
+        "the RFC prints a Content-Length of 268 and a body of 251 bytes; with 251 it is well-formed"),
+    row("rfc5118/mult-ip-in-header", "4.7", Valid, Fine, true, "unknown-host", 200, ""),
+    row("rfc5118/mult-ip-in-sdp", "4.8", Valid, Fine, false, "unknown-host", 404, RSIP_IPV6),
+    row("rfc5118/ipv4-mapped-ipv6", "4.9", Valid, Fine, true, "accept", 200, ""),
+    row("rfc5118/ipv6-bug-abnf-3-colons", "4.10", Tolerable, Fine, false, "bad-request-uri", 200,
+        "stricter: three colons are no address by RFC 4291, and RFC 5954 took them out of the grammar"),
+    row("rfc5118/ipv6-correct-abnf-2-colons", "4.10", Valid, Fine, false, "unknown-host", 200,
+        RSIP_IPV6),
+];
