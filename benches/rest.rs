@@ -288,9 +288,9 @@ async fn serve() -> (Arc<Directory<MemoryStore>>, Arc<Authorizer>, SocketAddr) {
         ..Limits::default()
     };
     let settings = Settings { limits, ..Settings::new(REALM.parse().unwrap()) };
-    let snapshot = Follower::load(&store, settings.vocabulary).await.unwrap();
+    let (snapshot, head) = Follower::load(&store, settings.vocabulary).await.unwrap();
     let authorizer = Arc::new(Authorizer::new(snapshot).unwrap());
-    let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+    let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
     let directory = Arc::new(Directory::new(store, settings, Some(follower.applied())));
     tokio::spawn(follower.run());
     let router = router(Arc::clone(&directory), RestOptions::default());

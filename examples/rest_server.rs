@@ -19,8 +19,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let store = MemoryStore::new();
     let settings = Settings::new("sip.example.com".parse()?);
-    let authorizer = Authorizer::new(Follower::load(&store, settings.vocabulary).await?)?;
-    let follower = Follower::new(store.clone(), Arc::new(authorizer));
+    let (snapshot, head) = Follower::load(&store, settings.vocabulary).await?;
+    let authorizer = Arc::new(Authorizer::new(snapshot)?);
+    let follower = Follower::new(store.clone(), authorizer, head);
     let directory = Arc::new(Directory::new(store, settings, Some(follower.applied())));
     let followed = tokio::spawn(follower.run());
 

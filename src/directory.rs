@@ -241,7 +241,7 @@ impl<S: Store> Attempts<'_, S> {
             self.directory.store.pause(jitter(ATTEMPTS - self.left)).await;
         }
         self.left -= 1;
-        let head = self.directory.store.head().await?;
+        let head = self.directory.store.head().await?.number;
         // a caller that gave up after its commit has left decisions behind; they catch up first, or
         // callers who give up could make commits faster than they are followed
         match &self.directory.applied {
@@ -259,7 +259,7 @@ impl<S: Store> Attempts<'_, S> {
         let Directory { store, settings, .. } = self.directory;
         if let Err(error) = check::check(store, settings.vocabulary, &commit).await {
             // where another commit came in between, what was read may belong to no one head
-            return if store.head().await? == attempt.head { Err(error) } else { Ok(false) };
+            return if store.head().await?.number == attempt.head { Err(error) } else { Ok(false) };
         }
         self.write(attempt, commit).await
     }

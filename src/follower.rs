@@ -8,7 +8,7 @@ use event_listener::Event;
 use crate::authorizer::Authorizer;
 use crate::model::Vocabulary;
 use crate::snapshot::{ApplyError, Snapshot};
-use crate::store::{Feed, Loaded, Numbered, Store, StoreError};
+use crate::store::{Feed, Head, Loaded, Store, StoreError};
 
 /// Why a follower stopped. The authorizer goes on with the last snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,14 @@ pub enum FollowerError {
         expected: u64,
         /// The number that came.
         got: u64,
+    },
+    /// After a commit, this process would have other records than the store: something was missed.
+    #[error("commit {number}: {error}")]
+    Differs {
+        /// The commit.
+        number: u64,
+        /// What differs.
+        error: StoreError,
     },
 }
 
@@ -82,11 +90,13 @@ impl Applied {
 pub struct Follower<S: Store> {
     store: S,
     authorizer: Arc<Authorizer>,
+    /// Of what the authorizer's snapshot was made of.
+    head: Head,
     applied: Applied,
 }
 
 impl<S: Store> Follower<S> {
-    /// Loads every record of `store` into a snapshot.
+    /// Loads every record of `store` into a snapshot, which is as of the head beside it.
     ///
     /// # Errors
     ///
@@ -94,23 +104,24 @@ impl<S: Store> Follower<S> {
     pub async fn load(
         store: &S,
         vocabulary: &'static Vocabulary,
-    ) -> Result<Snapshot, FollowerError> {
-        let Loaded { number, records } = store.load().await?;
+    ) -> Result<(Snapshot, Head), FollowerError> {
+        let Loaded { head, records } = store.load().await?;
+        let number = head.number;
         let builder = Snapshot::builder().vocabulary(vocabulary).number(number);
         let builder = records.into_iter().fold(builder, |builder, record| builder.record(record));
-        builder.build().map_err(|error| FollowerError::Apply { number, error })
+        let built = builder.build().map_err(|error| FollowerError::Apply { number, error })?;
+        Ok((built, head))
     }
 
-    /// A follower of `store` for an authorizer whose snapshot was loaded from it.
+    /// A follower of `store` for an authorizer whose snapshot was loaded from it as of `head`.
     #[must_use]
-    pub fn new(store: S, authorizer: Arc<Authorizer>) -> Self {
-        let number = authorizer.snapshot().number();
+    pub fn new(store: S, authorizer: Arc<Authorizer>, head: Head) -> Self {
         let shared = Shared {
-            number: AtomicU64::new(number),
+            number: AtomicU64::new(head.number),
             ended: AtomicBool::new(false),
             advanced: Event::new(),
         };
-        Self { store, authorizer, applied: Applied { shared: Arc::new(shared) } }
+        Self { store, authorizer, head, applied: Applied { shared: Arc::new(shared) } }
     }
 
     /// Tells how far the authorizer has come.
@@ -124,16 +135,20 @@ impl<S: Store> Follower<S> {
     /// # Errors
     ///
     /// Always ends with one; the snapshot is then the last that could be made.
-    pub async fn run(self) -> Result<std::convert::Infallible, FollowerError> {
-        let mut feed = self.store.follow(self.applied.number()).await?;
+    pub async fn run(mut self) -> Result<std::convert::Infallible, FollowerError> {
+        let mut feed = self.store.follow(self.head.number).await?;
         loop {
-            let Numbered { number, commit } = feed.next().await?;
-            let expected = self.applied.number() + 1;
+            let next = feed.next().await?;
+            let (expected, number) = (self.head.number + 1, next.head.number);
             if number != expected {
                 return Err(FollowerError::Gap { expected, got: number });
             }
-            let applied = self.authorizer.apply(&commit);
+            // before it is applied: decisions must not see what is not the store's
+            let checked = next.check(self.head);
+            checked.map_err(|error| FollowerError::Differs { number, error })?;
+            let applied = self.authorizer.apply(&next.commit);
             applied.map_err(|error| FollowerError::Apply { number, error })?;
+            self.head = next.head;
             self.applied.set(number);
         }
     }

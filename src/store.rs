@@ -3,6 +3,8 @@
 //! A store knows no rule but the condition of a commit: that the head is still the one the caller
 //! has checked it at. Which commits are made is the directory's affair.
 
+pub mod encoding;
+mod head;
 mod index;
 mod memory;
 
@@ -10,6 +12,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use encoding::EncodingError;
+pub use head::{Head, Sum};
 pub(crate) use index::references;
 pub use index::{Collection, ListKey, Lookup, collections, lookup};
 pub use memory::{MemoryFeed, MemoryStore};
@@ -21,6 +25,12 @@ use crate::model::{Commit, Key, Record};
 #[error("the store: {0}")]
 pub struct StoreError(pub String);
 
+impl From<EncodingError> for StoreError {
+    fn from(error: EncodingError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -31,22 +41,44 @@ pub enum Outcome {
     Conflict,
 }
 
-/// A commit with its number.
+/// A commit of a feed, with all that whoever follows needs to know that nothing was missed.
+///
+/// The sum over one's own state is kept up by what each write took away. A follower of ten million
+/// records would need more than half a gigabyte to remember a hash of each; the store has the old
+/// value at hand when it writes the new one, and 32 bytes for each write in the feed do the same.
 #[derive(Clone, Debug)]
 pub struct Numbered {
-    /// One more than that of the commit before.
-    pub number: u64,
+    /// The head after it; its number is one more than that of the commit before.
+    pub head: Head,
     /// What it writes.
     pub commit: Arc<Commit>,
+    /// For each write, the sum over the one record that was there under its key before, if any.
+    pub replaced: Arc<[Option<Sum>]>,
 }
 
-/// All records, as they were after the commit with this number.
+/// All records, as of one head. Count and sum were computed anew and are those of the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// The number of the head.
-    pub number: u64,
+    /// The head.
+    pub head: Head,
     /// Every record, in the order of the keys.
     pub records: Vec<Record>,
+}
+
+impl Loaded {
+    /// These records, if they are those that `head` tells of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if they are not.
+    pub fn new(head: Head, records: Vec<Record>) -> Result<Self, StoreError> {
+        let mut sum = Sum::ZERO;
+        for record in &records {
+            sum = sum.plus(Sum::of(record)?);
+        }
+        head.check(records.len() as u64, sum)?;
+        Ok(Self { head, records })
+    }
 }
 
 /// A place where records are kept. Futures may be dropped at any time: a commit then has taken
@@ -55,8 +87,8 @@ pub trait Store: Send + Sync + 'static {
     /// What [`Self::follow`] gives.
     type Feed: Feed;
 
-    /// The number of the last commit; 0 before the first.
-    fn head(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Where the store stands.
+    fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send;
 
     /// The record with this key.
     fn get(&self, key: Key) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
@@ -81,14 +113,14 @@ pub trait Store: Send + Sync + 'static {
         collection: Collection,
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
-    /// Writes `commit` if the head is still `head`.
+    /// Writes `commit` if the number of the head is still `head`.
     fn commit(
         &self,
         head: u64,
         commit: Commit,
     ) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
-    /// Every record as of one head.
+    /// Every record as of one head, which they are checked against by count and sum.
     fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
 
     /// The commits after number `from`, in order, as they come.

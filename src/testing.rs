@@ -35,6 +35,26 @@ const WAYS: [(IpAddr, Transport); 2] = [
     (IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), Transport::Tls),
 ];
 
+/// Reads `bytes` as a key, a line end and a value, and checks that what can be read is the same when
+/// it was written again, in one form. Returns whether it can be read.
+#[cfg(feature = "store")]
+pub fn fuzz_store_record(bytes: &[u8]) -> bool {
+    use crate::store::{Sum, encoding};
+
+    let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+    let (text, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let Ok(Ok(key)) = str::from_utf8(text).map(encoding::decode_key) else { return false };
+    assert_eq!(encoding::key(key).as_bytes(), text, "one form of a key");
+    let Ok(record) = encoding::decode(key, value) else { return false };
+    assert!(record.key() == key, "the record of the key");
+    let written = encoding::encode(&record);
+    let again = written.as_ref().map(|written| encoding::decode(key, written.as_bytes()));
+    assert!(again == Ok(Ok(record.clone())), "read, written and read again");
+    let sums = written.map(|written| Sum::of_encoded(&encoding::key(key), written.as_bytes()));
+    assert!(sums == Sum::of(&record), "one form of a value");
+    true
+}
+
 /// Reads `value` as a credentials header, checks what is promised of every outcome, and hands the
 /// outcome to `compare`, which knows another parser.
 pub fn fuzz_digest_header(value: &[u8], compare: impl FnOnce(&Parsed<'_>)) {
@@ -340,6 +360,17 @@ mod tests {
         }
         // all but too-many-guesses, which takes a second request
         assert_eq!(seen.len(), 17, "a seed for each outcome: {seen:?}");
+    }
+
+    #[cfg(feature = "store")]
+    #[test]
+    fn seeds_of_records_are_read_as_their_names_begin() {
+        let mut read = 0;
+        for (file, bytes) in seeds("store_record") {
+            assert_eq!(fuzz_store_record(&bytes), file.starts_with("record."), "{file}");
+            read += usize::from(file.starts_with("record."));
+        }
+        assert!(read >= 20, "{read}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("decision", &["sid", "digest", "model", "invite"]),
     ("snapshot", &["sid", "acl", "digest", "model"]),
     ("authorizer", &["sid", "uri", "acl", "digest", "model", "invite", "decision", "snapshot"]),
-    ("store", &["sid", "model"]),
+    ("store", &["sid", "acl", "digest", "model"]),
     ("follower", &["model", "snapshot", "authorizer", "store"]),
     ("directory", &["sid", "acl", "digest", "model", "snapshot", "store", "follower"]),
     ("rest", &["sid", "acl", "digest", "model", "store", "directory"]),

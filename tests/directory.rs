@@ -49,7 +49,7 @@ fn seconds() -> u64 {
 
 /// The number of commits, which a command that is refused leaves as it is.
 async fn head(directory: &Commands) -> u64 {
-    directory.store().head().await.unwrap()
+    directory.store().head().await.unwrap().number
 }
 
 async fn an_account(directory: &Commands) -> AccountSid {

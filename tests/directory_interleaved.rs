@@ -151,7 +151,7 @@ impl World {
         let mut states = vec![Oracle::of(&self.records)];
         let mut feed = store.follow(1).await.unwrap();
         let last = store.load().await.unwrap();
-        for number in 2..=last.number {
+        for number in 2..=last.head.number {
             let op = asked.iter().find(|asked| asked.1 == number).expect(context).0;
             let mut state = states.last().unwrap().clone();
             let faults = state.faults(op, self.account, &LIMITS);
@@ -248,7 +248,7 @@ async fn a_command_that_is_dropped_is_whole_or_nothing() {
             let now = store.load().await.unwrap();
             let context = format!("{op:?}, dropped after {polls} polls");
             world.replay(store, &[(op, 2)], &context).await;
-            if now.number == 1 {
+            if now.head.number == 1 {
                 assert_eq!(now.records, world.records, "{context}");
             } else {
                 behind += usize::from(asked.is_none());
@@ -257,7 +257,7 @@ async fn a_command_that_is_dropped_is_whole_or_nothing() {
             // the next has its turn at once, and sees what there is
             let next = Op::Rotate.run(&site.directory, world.account);
             tokio::time::timeout(Duration::from_secs(5), next).await.expect(&context).unwrap();
-            assert_eq!(site.authorizer.snapshot().number(), now.number + 1, "{context}");
+            assert_eq!(site.authorizer.snapshot().number(), now.head.number + 1, "{context}");
             if asked.is_some() {
                 break;
             }
@@ -286,5 +286,5 @@ async fn who_gives_up_waiting_hinders_nobody() {
     let (one, two) = tokio::time::timeout(Duration::from_secs(5), both).await.unwrap();
     one.unwrap();
     two.unwrap();
-    assert_eq!(directory.store().inner.head().await.unwrap(), 3);
+    assert_eq!(directory.store().inner.head().await.unwrap().number, 3);
 }

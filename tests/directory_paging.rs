@@ -303,7 +303,7 @@ async fn fill(store: &MemoryStore, list: CredentialListSid, rows: u32) {
                 (CredentialSid::from_bytes(sid), format!("u{n}").parse().unwrap());
             commit.put(Credential { sid, list, username, ..like.clone() }.into());
         }
-        let head = store.head().await.unwrap();
+        let head = store.head().await.unwrap().number;
         assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
     }
 }

@@ -18,7 +18,7 @@ use directory_oracle::{Fault, Op, Oracle, PASSWORD};
 use sip_authz::directory::{DirectoryError, Kind, Limits, Settings};
 use sip_authz::model::rules::View;
 use sip_authz::model::{AccountStatus, Key, Mapping, RoleKind, Target, Vocabulary, Write};
-use sip_authz::store::{Feed, Loaded, MemoryStore, Store};
+use sip_authz::store::{Feed, MemoryStore, Store};
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, Follower, IpAccessControlListSid,
     IpAddressSid, RoleSid, Snapshot,
@@ -196,7 +196,7 @@ async fn ask(
             past = present;
         }
         let polls = if random.one_in(4) { random.below(40) } else { usize::MAX };
-        let before = store.head().await.unwrap();
+        let before = store.head().await.unwrap().number;
         let asked = async {
             let outcome = cut(op.clone().run(&site.directory, account), polls).await;
             (outcome, COMMITTED.with(Cell::get))
@@ -206,7 +206,7 @@ async fn ask(
             assert!(committed > 0, "{op:?}");
             assert!(site.authorizer.snapshot().number() >= committed, "answered too early");
         }
-        let during = [before, store.head().await.unwrap()];
+        let during = [before, store.head().await.unwrap().number];
         events.push(Event { account, op, during, committed, outcome });
     }
     events
@@ -222,9 +222,9 @@ async fn check(store: &MemoryStore, events: &[Event], tally: &mut Tally) -> Vec<
     let mut feed = store.follow(0).await.unwrap();
     let mut records = BTreeMap::new();
     let mut states = vec![Oracle::default()];
-    for number in 1..=store.head().await.unwrap() {
+    for number in 1..=store.head().await.unwrap().number {
         let next = feed.next().await.unwrap();
-        assert_eq!(next.number, number);
+        assert_eq!(next.head.number, number);
         let mut made = None;
         for write in next.commit.writes() {
             match write {
@@ -391,8 +391,8 @@ async fn round(seed: u64, directories: usize, tally: &mut Tally) {
         let more = site.directory.create_account("more");
         tokio::time::timeout(Duration::from_secs(5), more).await.unwrap().unwrap();
     }
-    let Loaded { number, .. } = store.inner.load().await.unwrap();
-    let alone = Follower::load(&store.inner, Vocabulary::documented()).await.unwrap();
+    let number = store.inner.load().await.unwrap().head.number;
+    let (alone, _) = Follower::load(&store.inner, Vocabulary::documented()).await.unwrap();
     let met = |snapshot: &Snapshot| {
         let sources = ["192.0.2.7:1", "198.51.100.7:1", "[2001:db8::1]:1"];
         behaviour(snapshot, &NAMES, &sources, &USERS.map(|user| (user, PASSWORD)))

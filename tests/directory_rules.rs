@@ -169,7 +169,7 @@ async fn host_names_are_unique_across_domains_trunks_and_accounts() {
     let (directory, owner, other) = (world.directory(), world.owner, world.other);
     let one = world.domain(owner, "one.example.com").await.unwrap();
     let trunk = world.trunk(owner, "trunk.example.com").await.unwrap();
-    let before = directory.store().head().await.unwrap();
+    let before = directory.store().head().await.unwrap().number;
     for account in [owner, other] {
         for name in ["one.example.com", "ONE.Example.com.", "trunk.example.com"] {
             taken(world.domain(account, name).await, Kind::Domain);
@@ -187,7 +187,7 @@ async fn host_names_are_unique_across_domains_trunks_and_accounts() {
         Ok(())
     };
     taken(directory.update_trunk(owner, trunk.sid, rename).await, Kind::Trunk);
-    assert_eq!(directory.store().head().await.unwrap(), before);
+    assert_eq!(directory.store().head().await.unwrap().number, before);
     // one's own name is not taken, and a name that was given up is free
     directory.update_domain(owner, one.sid, |_| Ok(())).await.unwrap();
     let rename = |domain: &mut Domain| {
@@ -378,7 +378,7 @@ async fn friendly_names_are_bounded() {
     let offices = directory.create_ip_access_control_list(owner, "").await.unwrap().sid;
     let service = ServiceSid::from_name(&["service"]);
     let prefix = "192.0.2.7".parse().unwrap();
-    let before = directory.store().head().await.unwrap();
+    let before = directory.store().head().await.unwrap().number;
     for (kind, most) in [
         (Kind::Account, 64),
         (Kind::Domain, 64),
@@ -426,5 +426,5 @@ async fn friendly_names_are_bounded() {
         give(format!("Zoë's \"{}\" % <b>", kind.as_str())).await.unwrap();
     }
     // two were done of each kind, and none of what was refused
-    assert_eq!(directory.store().head().await.unwrap(), before + 14);
+    assert_eq!(directory.store().head().await.unwrap().number, before + 14);
 }

@@ -15,7 +15,7 @@ use sip_authz::model::rules::RuleError;
 use sip_authz::model::{
     Account, AccountStatus, Commit, Domain, Key, Mapping, Password, Record, Vocabulary,
 };
-use sip_authz::store::{MemoryStore, Outcome, Store, StoreError};
+use sip_authz::store::{Head, MemoryStore, Outcome, Store, StoreError};
 use sip_authz::{AccountSid, ApplyError, Authorizer, DomainSid, Follower, FollowerError, Snapshot};
 use site::{Probe, Scripted, Site, authorizer, settings};
 use support::{HOST, INSIDE, PASSWORD};
@@ -45,7 +45,7 @@ fn password(text: &str) -> Secret {
 }
 
 async fn put(store: &impl Store, records: impl IntoIterator<Item = Record>) -> u64 {
-    let head = store.head().await.unwrap();
+    let head = store.head().await.unwrap().number;
     match store.commit(head, puts(records)).await.unwrap() {
         Outcome::Committed(number) => number,
         Outcome::Conflict => panic!("nobody else writes"),
@@ -123,7 +123,7 @@ async fn the_next_call_sees_what_was_answered() {
     for task in noise {
         task.await.unwrap();
     }
-    let head = directory.store().head().await.unwrap();
+    let head = directory.store().head().await.unwrap().number;
     assert_eq!((site.applied.number(), site.authorizer.snapshot().number()), (head, head));
 }
 
@@ -142,7 +142,7 @@ async fn two_processes_follow_one_store() {
     one.directory.map(owner, mapping, None).await.unwrap();
     // at once where it was asked for, and elsewhere as soon as it is applied
     assert!(one.call(HOST, INSIDE).is_accept());
-    within(two.applied.wait(store.head().await.unwrap())).await;
+    within(two.applied.wait(store.head().await.unwrap().number)).await;
     assert!(two.call(HOST, INSIDE).is_accept());
     // one that comes later begins at the head
     let three = Site::on(store.clone(), settings()).await;
@@ -185,7 +185,10 @@ async fn many_wait_for_different_commits() {
 async fn scripted(
     script: impl IntoIterator<Item = Result<(u64, Commit), StoreError>>,
 ) -> Site<Scripted> {
-    let store = Scripted::new(script);
+    scripted_by(Scripted::new(script)).await
+}
+
+async fn scripted_by(store: Scripted) -> Site<Scripted> {
     put(&store, [Account::new(account(1)).into()]).await;
     let name = HOST.parse().unwrap();
     put(&store, [Domain::new(domain(1), account(1), name).into()]).await;
@@ -234,6 +237,17 @@ async fn a_commit_out_of_order_stops_the_follower() {
     assert_eq!(error.to_string(), "commit 3 came where 4 was due");
 }
 
+/// Part of a commit is missing: the store has more than what was seen.
+#[tokio::test]
+async fn a_write_that_is_missing_stops_the_follower() {
+    let script = Scripted::new([Ok((3, second(2, "second.example.com")))]);
+    let site = scripted_by(script.losing(second(3, "lost.example.com"))).await;
+    let error = stopped(site, 2).await;
+    assert!(matches!(error, FollowerError::Differs { number: 3, .. }), "{error:?}");
+    let message = "commit 3: the store: there are 3 records where the head of commit 3 tells of 4";
+    assert_eq!(error.to_string(), message);
+}
+
 #[tokio::test]
 async fn a_commit_that_breaks_a_rule_stops_the_follower() {
     // the second write of it is wrong, so the first has no effect either
@@ -255,10 +269,10 @@ async fn a_commit_that_breaks_a_rule_stops_the_follower() {
 #[tokio::test]
 async fn a_follower_that_lags_too_far_behind_loads_afresh() {
     let store = MemoryStore::new();
-    let snapshot = Follower::load(&store, documented()).await.unwrap();
+    let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
     assert_eq!(snapshot.number(), 0);
     let authorizer = Arc::new(authorizer(snapshot));
-    let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+    let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
     put(&store, [Account::new(account(1)).into()]).await;
     put(&store, [Domain::new(domain(1), account(1), HOST.parse().unwrap()).into()]).await;
     for n in 0..5_000_u64 {
@@ -269,8 +283,9 @@ async fn a_follower_that_lags_too_far_behind_loads_afresh() {
     assert_eq!(authorizer.snapshot().number(), 0);
 
     // what a program then does: the same authorizer, with its memory of nonces, goes on
-    authorizer.replace(Follower::load(&store, documented()).await.unwrap());
-    let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+    let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
+    authorizer.replace(snapshot);
+    let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
     let applied = follower.applied();
     assert_eq!(applied.number(), 5_002);
     let running = tokio::spawn(follower.run());
@@ -304,17 +319,17 @@ async fn a_directory_alone_waits_for_nobody() {
 async fn no_command_begins_before_decisions_have_caught_up() {
     let store = MemoryStore::new();
     let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
-    let follower = Follower::new(store.clone(), authorizer);
+    let follower = Follower::new(store.clone(), authorizer, Head::default());
     let directory = Directory::new(store.clone(), settings(), Some(follower.applied()));
     let short = Duration::from_millis(20);
     for given_up in 0..5 {
         let command = directory.create_account("given up");
         assert!(tokio::time::timeout(short, command).await.is_err(), "nothing is applied yet");
-        assert_eq!(store.head().await.unwrap(), 1, "after {given_up} more");
+        assert_eq!(store.head().await.unwrap().number, 1, "after {given_up} more");
     }
     let following = tokio::spawn(follower.run());
     within(directory.create_account("in time")).await.unwrap();
-    assert_eq!(store.head().await.unwrap(), 2);
+    assert_eq!(store.head().await.unwrap().number, 2);
 
     following.abort();
     let _ = following.await;

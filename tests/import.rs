@@ -175,7 +175,7 @@ proptest! {
             }
         }
         let loaded = runtime().block_on(store.load()).unwrap();
-        prop_assert_eq!(loaded.number, snapshot.number());
+        prop_assert_eq!(loaded.head.number, snapshot.number());
         for account in loaded.records.iter().filter(|r| matches!(r, Record::Account(_))) {
             records.insert(account.key(), account.clone());
         }
@@ -230,5 +230,5 @@ async fn an_import_is_one_commit_and_all_or_nothing() {
     assert_eq!(site.call("sip.example.com", "10.0.7.208:5060").status(), 403);
     // nothing to write is no commit
     site.directory.import(Commit::new()).await.unwrap();
-    assert_eq!(site.directory.store().head().await.unwrap(), 1);
+    assert_eq!(site.directory.store().head().await.unwrap().number, 1);
 }

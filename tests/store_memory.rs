@@ -44,7 +44,7 @@ async fn a_feed_that_lags_too_far_behind_is_told() {
     let gone = StoreError("commit 1 is no longer kept".to_owned());
     assert_eq!(first.next().await.unwrap_err(), gone);
     assert_eq!(gone.to_string(), "the store: commit 1 is no longer kept");
-    assert_eq!(second.next().await.unwrap().number, 2);
+    assert_eq!(second.next().await.unwrap().head.number, 2);
 }
 
 /// The records that stores are tried with are records that there can be.

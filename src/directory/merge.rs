@@ -109,7 +109,7 @@ impl<S: Store> Directory<S> {
                 Err(error) => {
                     // where another commit came in between, what was read may belong to no one head
                     let head = self.store.head().await.map_err(DirectoryError::from)?;
-                    if head == attempt.head {
+                    if head.number == attempt.head {
                         return Err(error);
                     }
                     continue;

@@ -128,6 +128,18 @@ impl Ha1Set {
         Ok(set)
     }
 
+    /// The hashes that a store has kept: they were checked when they came in.
+    #[cfg(feature = "store")]
+    pub(crate) fn from_bytes(
+        md5: Option<[u8; 16]>,
+        sha256: Option<[u8; 32]>,
+        sha512_256: Option<[u8; 32]>,
+    ) -> Result<Self, Ha1Error> {
+        let set = Self { md5, sha256, sha512_256 };
+        let any = HashFunction::ALL.into_iter().any(|function| set.has(function));
+        if any { Ok(set) } else { Err(Ha1Error::NoHash) }
+    }
+
     /// Whether a response made with `function` can be verified.
     #[must_use]
     pub fn has(&self, function: HashFunction) -> bool {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use event_listener::Event;
 
 use super::index::{Collection, Lookup, collections, lookup};
-use super::{Feed, Loaded, Numbered, Outcome, Store, StoreError};
+use super::{Feed, Head, Loaded, Numbered, Outcome, Store, StoreError, Sum};
 use crate::model::{Commit, Key, Record, Write};
 
 /// How many commits are kept for feeds that lag behind, and how many writes in all of them; the last
@@ -30,13 +30,13 @@ struct Inner {
 
 #[derive(Default)]
 struct Contents {
-    number: u64,
+    head: Head,
     records: BTreeMap<Key, Record>,
     members: BTreeSet<(Collection, Key)>,
     counts: BTreeMap<Collection, usize>,
     names: BTreeMap<Lookup, Key>,
     /// The newest commits, oldest first; the last one has the head's number.
-    recent: VecDeque<Arc<Commit>>,
+    recent: VecDeque<Numbered>,
     /// How many writes these have.
     recent_writes: usize,
 }
@@ -57,8 +57,8 @@ impl MemoryStore {
 impl Store for MemoryStore {
     type Feed = MemoryFeed;
 
-    async fn head(&self) -> Result<u64, StoreError> {
-        Ok(self.contents().number)
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.contents().head)
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
@@ -97,20 +97,22 @@ impl Store for MemoryStore {
     async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
         let number = {
             let mut contents = self.contents();
-            if contents.number != head {
+            if contents.head.number != head {
                 return Ok(Outcome::Conflict);
             }
-            contents.write(commit);
-            contents.number
+            contents.write(commit)?;
+            contents.head.number
         };
         self.inner.committed.notify(usize::MAX);
         Ok(Outcome::Committed(number))
     }
 
     async fn load(&self) -> Result<Loaded, StoreError> {
-        let contents = self.contents();
-        let records = contents.records.values().cloned().collect();
-        Ok(Loaded { number: contents.number, records })
+        let (head, records) = {
+            let contents = self.contents();
+            (contents.head, contents.records.values().cloned().collect())
+        };
+        Loaded::new(head, records)
     }
 
     async fn follow(&self, from: u64) -> Result<MemoryFeed, StoreError> {
@@ -119,7 +121,13 @@ impl Store for MemoryStore {
 }
 
 impl Contents {
-    fn write(&mut self, commit: Commit) {
+    /// On an error nothing has changed.
+    fn write(&mut self, commit: Commit) -> Result<(), StoreError> {
+        let mut replaced = Vec::with_capacity(commit.writes().len());
+        for write in commit.writes() {
+            replaced.push(self.records.get(&write.key()).map(Sum::of).transpose()?);
+        }
+        self.head = self.head.after(&commit, &replaced)?;
         for write in commit.writes() {
             if let Some(previous) = self.records.remove(&write.key()) {
                 self.index(&previous, false);
@@ -131,16 +139,17 @@ impl Contents {
                 self.records.insert(record.key(), record.clone());
             }
         }
-        self.number += 1;
         self.recent_writes += commit.writes().len();
-        self.recent.push_back(Arc::new(commit));
+        let (commit, replaced) = (Arc::new(commit), replaced.into());
+        self.recent.push_back(Numbered { head: self.head, commit, replaced });
         while self.recent.len() > KEPT
             || (self.recent_writes > KEPT_WRITES && self.recent.len() > 1)
         {
             if let Some(oldest) = self.recent.pop_front() {
-                self.recent_writes -= oldest.writes().len();
+                self.recent_writes -= oldest.commit.writes().len();
             }
         }
+        Ok(())
     }
 
     fn index(&mut self, record: &Record, present: bool) {
@@ -166,10 +175,10 @@ impl Contents {
     }
 
     /// The commit with this number, if it is still kept.
-    fn recent(&self, number: u64) -> Option<Arc<Commit>> {
-        let behind = usize::try_from(self.number.checked_sub(number)?).ok()?;
+    fn recent(&self, number: u64) -> Option<Numbered> {
+        let behind = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
         let place = self.recent.len().checked_sub(behind + 1)?;
-        self.recent.get(place).map(Arc::clone)
+        self.recent.get(place).cloned()
     }
 }
 
@@ -189,9 +198,9 @@ impl Feed for MemoryFeed {
                 let contents = self.store.contents();
                 if let Some(commit) = contents.recent(number) {
                     self.applied = number;
-                    return Ok(Numbered { number, commit });
+                    return Ok(commit);
                 }
-                if contents.number >= number {
+                if contents.head.number >= number {
                     return Err(StoreError(format!("commit {number} is no longer kept")));
                 }
             }

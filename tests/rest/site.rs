@@ -43,9 +43,9 @@ impl Site {
     pub(crate) async fn with(options: RestOptions, limits: Limits) -> Self {
         let store = MemoryStore::new();
         let settings = Settings { limits, ..Settings::new("sip.example.com".parse().unwrap()) };
-        let snapshot = Follower::load(&store, settings.vocabulary).await.unwrap();
+        let (snapshot, head) = Follower::load(&store, settings.vocabulary).await.unwrap();
         let authorizer = Arc::new(Authorizer::new(snapshot).unwrap());
-        let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+        let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
         let directory = Arc::new(Directory::new(store, settings, Some(follower.applied())));
         tokio::spawn(follower.run());
         let own = directory.create_account("own").await.unwrap();

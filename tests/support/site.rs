@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz::store::{
-    Collection, Feed, Loaded, Lookup, MemoryFeed, MemoryStore, Numbered, Outcome, Store, StoreError,
+    Collection, Feed, Head, Loaded, Lookup, MemoryFeed, MemoryStore, Numbered, Outcome, Store,
+    StoreError,
 };
 use sip_authz::{
     Applied, Authorizer, Capacity, Decision, Follower, FollowerError, Invite, Snapshot, Transport,
@@ -104,7 +105,7 @@ impl<S> Probe<S> {
 impl<S: Store> Store for Probe<S> {
     type Feed = S::Feed;
 
-    async fn head(&self) -> Result<u64, StoreError> {
+    async fn head(&self) -> Result<Head, StoreError> {
         self.around(self.inner.head()).await
     }
 
@@ -168,30 +169,40 @@ impl<S: Store> Store for Probe<S> {
 }
 
 /// A store in memory whose feed first gives what was scripted, instead of the commits there are.
+/// Count and sum are right if nothing that is written was there.
 #[derive(Clone, Default)]
 pub struct Scripted {
     pub inner: MemoryStore,
-    script: Arc<Mutex<VecDeque<Result<Numbered, StoreError>>>>,
+    script: Arc<Mutex<VecDeque<Entry>>>,
+    /// What the head says was written besides what the script gives.
+    lost: Commit,
 }
 
+type Entry = Result<(u64, Commit), StoreError>;
+
 pub struct ScriptedFeed {
-    script: Arc<Mutex<VecDeque<Result<Numbered, StoreError>>>>,
+    script: Arc<Mutex<VecDeque<Entry>>>,
+    lost: Commit,
+    head: Head,
     rest: MemoryFeed,
 }
 
 impl Scripted {
-    pub fn new(script: impl IntoIterator<Item = Result<(u64, Commit), StoreError>>) -> Self {
-        let numbered =
-            |(number, commit): (u64, Commit)| Numbered { number, commit: Arc::new(commit) };
-        let script = script.into_iter().map(|entry| entry.map(numbered)).collect();
-        Self { inner: MemoryStore::new(), script: Arc::new(Mutex::new(script)) }
+    pub fn new(script: impl IntoIterator<Item = Entry>) -> Self {
+        let script = script.into_iter().collect();
+        let (inner, lost) = (MemoryStore::new(), Commit::new());
+        Self { inner, script: Arc::new(Mutex::new(script)), lost }
+    }
+
+    pub fn losing(self, lost: Commit) -> Self {
+        Self { lost, ..self }
     }
 }
 
 impl Store for Scripted {
     type Feed = ScriptedFeed;
 
-    async fn head(&self) -> Result<u64, StoreError> {
+    async fn head(&self) -> Result<Head, StoreError> {
         self.inner.head().await
     }
 
@@ -225,8 +236,9 @@ impl Store for Scripted {
     }
 
     async fn follow(&self, from: u64) -> Result<ScriptedFeed, StoreError> {
-        let rest = self.inner.follow(from).await?;
-        Ok(ScriptedFeed { script: Arc::clone(&self.script), rest })
+        let (rest, head) = (self.inner.follow(from).await?, self.inner.head().await?);
+        let (script, lost) = (Arc::clone(&self.script), self.lost.clone());
+        Ok(ScriptedFeed { script, lost, head, rest })
     }
 }
 
@@ -234,7 +246,14 @@ impl Feed for ScriptedFeed {
     async fn next(&mut self) -> Result<Numbered, StoreError> {
         let scripted = self.script.lock().unwrap().pop_front();
         match scripted {
-            Some(entry) => entry,
+            Some(entry) => {
+                let (number, commit) = entry?;
+                let replaced: Arc<[_]> = vec![None; commit.writes().len()].into();
+                let (head, lost) = (self.head.after(&commit, &replaced)?, &self.lost);
+                let head = head.after(lost, &vec![None; lost.writes().len()])?;
+                self.head = Head { number, ..head };
+                Ok(Numbered { head: self.head, commit: Arc::new(commit), replaced })
+            }
             None => self.rest.next().await,
         }
     }
@@ -271,9 +290,9 @@ impl<S: Store + Clone> Site<S> {
         settings: Settings,
         change: impl FnOnce(Directory<S>) -> Directory<S>,
     ) -> Self {
-        let snapshot = Follower::load(&store, settings.vocabulary).await.unwrap();
+        let (snapshot, head) = Follower::load(&store, settings.vocabulary).await.unwrap();
         let authorizer = Arc::new(authorizer(snapshot));
-        let follower = Follower::new(store.clone(), Arc::clone(&authorizer));
+        let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
         let applied = follower.applied();
         let follower = tokio::spawn(async move {
             match follower.run().await {

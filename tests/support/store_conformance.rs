@@ -22,7 +22,8 @@ use sip_authz::model::{
     UserName, Write,
 };
 use sip_authz::store::{
-    Collection, Feed, ListKey, Loaded, Lookup, Outcome, Store, collections, lookup,
+    Collection, Feed, Head, ListKey, Loaded, Lookup, Numbered, Outcome, Store, Sum, collections,
+    lookup,
 };
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid, RoleSid, TrunkSid};
 
@@ -87,10 +88,26 @@ fn puts(records: impl IntoIterator<Item = Record>) -> Commit {
 
 /// Commits at the present head.
 async fn write(store: &impl Store, commit: Commit) -> u64 {
+    let before = store.head().await.unwrap();
+    let committed = store.commit(before.number, commit).await.unwrap();
     let head = store.head().await.unwrap();
-    assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
-    assert_eq!(store.head().await.unwrap(), head + 1);
-    head + 1
+    assert_eq!(committed, Outcome::Committed(before.number + 1));
+    assert_eq!(head.number, before.number + 1);
+    head.number
+}
+
+/// What a store with these records loads, its sum by a plain sum over all.
+fn holding(number: u64, records: impl IntoIterator<Item = Record>) -> Loaded {
+    let records: Vec<_> = records.into_iter().collect();
+    let sum = records.iter().fold(Sum::ZERO, |sum, record| sum.plus(Sum::of(record).unwrap()));
+    Loaded { head: Head { number, records: records.len() as u64, sum }, records }
+}
+
+/// The head after a commit of a feed, which must be what comes of the head before.
+fn checked(head: Head, next: &Numbered) -> Head {
+    next.check(head).unwrap();
+    assert!(next.check(next.head).is_err(), "the same one twice");
+    next.head
 }
 
 async fn keys(store: &impl Store, collection: Collection) -> Vec<Key> {
@@ -100,11 +117,11 @@ async fn keys(store: &impl Store, collection: Collection) -> Vec<Key> {
 }
 
 pub async fn an_empty_store_has_nothing(store: impl Store) {
-    assert_eq!(store.head().await.unwrap(), 0);
+    assert_eq!(store.head().await.unwrap(), Head::default());
     assert_eq!(store.get(Key::Account(account(1))).await.unwrap(), None);
     assert_eq!(store.find(Lookup::User(list(1), name("alice"))).await.unwrap(), None);
     assert_eq!(keys(&store, Collection::Accounts).await, []);
-    assert_eq!(store.load().await.unwrap(), Loaded { number: 0, records: vec![] });
+    assert_eq!(store.load().await.unwrap(), holding(0, []));
 }
 
 pub async fn a_commit_needs_the_head_it_was_checked_at(store: impl Store) {
@@ -140,7 +157,7 @@ pub async fn every_record_comes_back_as_it_was_put(store: impl Store) {
     }
     let mut sorted = records;
     sorted.sort_by_key(Record::key);
-    assert_eq!(store.load().await.unwrap(), Loaded { number: 1, records: sorted });
+    assert_eq!(store.load().await.unwrap(), holding(1, sorted));
     assert_eq!(*feed.next().await.unwrap().commit, commit);
 }
 
@@ -188,7 +205,7 @@ pub async fn records_are_found_by_what_they_say_now(store: impl Store) {
     ] {
         assert_eq!(keys(&store, collection).await, [], "{collection:?}");
     }
-    assert_eq!(store.load().await.unwrap(), Loaded { number: 3, records: vec![] });
+    assert_eq!(store.load().await.unwrap(), holding(3, []));
 }
 
 pub async fn names_can_be_swapped_in_one_commit(store: impl Store) {
@@ -251,6 +268,8 @@ pub async fn random_commits_leave_what_a_map_would_hold(store: impl Store) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         u8::try_from((random >> 33) % bound).unwrap()
     };
+    let mut feed = store.follow(0).await.unwrap();
+    let mut head = Head::default();
     let mut records = BTreeMap::<Key, Record>::new();
     let mut everywhere = BTreeSet::new();
     for number in 1..=200 {
@@ -282,11 +301,14 @@ pub async fn random_commits_leave_what_a_map_would_hold(store: impl Store) {
             }
         }
         assert_eq!(write(&store, commit).await, number);
+        // by what each write took away, a follower has the store's sum
+        head = checked(head, &feed.next().await.unwrap());
         if number % 10 > 0 {
             continue;
         }
         let loaded = store.load().await.unwrap();
-        assert_eq!(loaded, Loaded { number, records: records.values().cloned().collect() });
+        assert_eq!(loaded, holding(number, records.values().cloned()));
+        assert_eq!(store.head().await.unwrap(), loaded.head);
         for collection in &everywhere {
             let inside = records.values().filter(|record| collections(record).contains(collection));
             let inside: Vec<_> = inside.map(Record::key).collect();
@@ -309,7 +331,7 @@ pub async fn of_racing_commits_one_wins(store: impl Store) {
                 let mut won = Vec::new();
                 let mut lost = 0;
                 while won.len() < 20 {
-                    let head = store.head().await.unwrap();
+                    let head = store.head().await.unwrap().number;
                     tokio::task::yield_now().await;
                     // one counter that all raise
                     let counter = store.get(Key::Account(account(0))).await.unwrap();
@@ -318,24 +340,10 @@ pub async fn of_racing_commits_one_wins(store: impl Store) {
                         _ => 0,
                     };
                     let dates = Dates { created: 0, updated: count + 1 };
-                    let mine = Account::new(AccountSid::from_bytes([
-                        1,
-                        racer,
-                        u8::try_from(won.len()).unwrap(),
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                        0,
-                    ]));
+                    let won_before = u8::try_from(won.len()).unwrap();
+                    let mut sid = [racer; 16];
+                    sid[..2].copy_from_slice(&[1, won_before]);
+                    let mine = Account::new(AccountSid::from_bytes(sid));
                     let counter = Account { dates, ..Account::new(account(0)) };
                     match store.commit(head, puts([counter.into(), mine.into()])).await.unwrap() {
                         Outcome::Committed(number) => won.push(number),
@@ -386,7 +394,9 @@ pub async fn loads_are_of_one_head(store: impl Store) {
         }
     });
     loop {
-        let Loaded { number, records } = store.load().await.unwrap();
+        let Loaded { head, records } = store.load().await.unwrap();
+        let number = head.number;
+        assert_eq!(head, holding(number, records.clone()).head);
         assert_eq!(records.len(), if number == 0 { 0 } else { 2 });
         assert!(records.iter().all(|record| number_of(record) == number));
         let rows = store.range(Collection::Accounts, None, 2).await.unwrap();
@@ -405,9 +415,12 @@ pub async fn feeds_give_each_commit_once_in_order(store: impl Store) {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let mut feed = store.follow(from).await.unwrap();
+            let records = if from == 0 { vec![] } else { pair(from).to_vec() };
+            let mut head = holding(from, records).head;
             for expected in from + 1..=200 {
                 let next = feed.next().await.unwrap();
-                assert_eq!(next.number, expected);
+                assert_eq!(next.head.number, expected);
+                head = checked(head, &next);
                 let [Write::Put(one), Write::Put(two)] = next.commit.writes() else { panic!() };
                 assert_eq!([one.clone(), two.clone()], pair(expected));
             }
@@ -434,27 +447,27 @@ pub async fn a_feed_waits_and_can_be_waited_for_again(store: impl Store) {
     let short = Duration::from_millis(20);
     assert!(tokio::time::timeout(short, feed.next()).await.is_err());
     write(&store, puts(pair(1))).await;
-    assert_eq!(feed.next().await.unwrap().number, 1);
+    assert_eq!(feed.next().await.unwrap().head.number, 1);
     // a wait that was dropped, before a commit or with it, has taken nothing
     for number in 2..30 {
         let waited = tokio::select! {
             biased;
-            next = feed.next() => Some(next.unwrap().number),
+            next = feed.next() => Some(next.unwrap().head.number),
             _ = write(&store, puts(pair(number))) => None,
         };
         if waited.is_none() {
-            assert_eq!(feed.next().await.unwrap().number, number);
+            assert_eq!(feed.next().await.unwrap().head.number, number);
         }
     }
     // a feed that is dropped hinders nobody
     drop(feed);
-    let head = store.head().await.unwrap();
+    let head = store.head().await.unwrap().number;
     write(&store, puts(pair(head + 1))).await;
 }
 
 pub async fn a_commit_that_is_dropped_is_whole_or_nothing(store: impl Store) {
     for polls in 0..12_u64 {
-        let head = store.head().await.unwrap();
+        let head = store.head().await.unwrap().number;
         {
             let mut commit = Box::pin(store.commit(head, puts(pair(head + 1))));
             for _ in 0..polls {
@@ -470,7 +483,7 @@ pub async fn a_commit_that_is_dropped_is_whole_or_nothing(store: impl Store) {
         // what was begun may still end behind one's back; then the next attempt meets a conflict
         let mut expected = head + 1;
         loop {
-            let at = store.head().await.unwrap();
+            let at = store.head().await.unwrap().number;
             assert!(at == head || at == head + 1);
             expected = expected.max(at + 1);
             if let Outcome::Committed(number) = store.commit(at, puts(pair(at + 1))).await.unwrap()
@@ -479,7 +492,7 @@ pub async fn a_commit_that_is_dropped_is_whole_or_nothing(store: impl Store) {
                 break;
             }
         }
-        let Loaded { number, records } = store.load().await.unwrap();
+        let Loaded { head: Head { number, .. }, records } = store.load().await.unwrap();
         assert_eq!(number, expected);
         assert!(records.len() == 2 && records.iter().all(|record| number_of(record) == number));
     }

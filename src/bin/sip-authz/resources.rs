@@ -8,7 +8,7 @@ use axum::Router;
 use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::rest::{self, RestOptions};
-use sip_authz::store::{MemoryStore, Outcome, Store as _};
+use sip_authz::store::{Head, MemoryStore, Outcome, Store as _};
 use sip_authz::{Authorizer, Follower, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -37,29 +37,29 @@ impl Resources {
         settings: Settings,
         options: RestOptions,
     ) -> Result<(Self, Stopped), Failure> {
-        let (store, snapshot) = open(commit, settings.vocabulary).await?;
+        let (store, snapshot, head) = open(commit, settings.vocabulary).await?;
         let failed = |error: sip_authz::SeedError| Failure::Runtime(error.to_string());
         let authorizer = Arc::new(Authorizer::new(snapshot).map_err(failed)?);
         let (stopped, receiver) = unbounded_channel();
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let follower = Mutex::new(None);
         let resources = Self { authorizer, router, settings, options, follower, stopped };
-        resources.attach(store);
+        resources.attach(store, head);
         Ok((resources, receiver))
     }
 
     /// Puts the records of `commit` in the place of all that there are, for calls and for HTTP.
     pub(crate) async fn replace(&self, commit: Commit) -> Result<(), Failure> {
-        let (store, snapshot) = open(commit, self.settings.vocabulary).await?;
+        let (store, snapshot, head) = open(commit, self.settings.vocabulary).await?;
         self.detach();
         self.authorizer.replace(snapshot);
-        self.attach(store);
+        self.attach(store, head);
         Ok(())
     }
 
     /// Has the authorizer follow `store`, which its snapshot was loaded from.
-    fn attach(&self, store: MemoryStore) {
-        let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer));
+    fn attach(&self, store: MemoryStore, head: Head) {
+        let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer), head);
         let applied = follower.applied();
         let task = tokio::spawn(follower.run());
         *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
@@ -90,7 +90,7 @@ impl Resources {
 async fn open(
     commit: Commit,
     vocabulary: &'static Vocabulary,
-) -> Result<(MemoryStore, Snapshot), Failure> {
+) -> Result<(MemoryStore, Snapshot, Head), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
     // many records take their time, which no call should wait for
     let opened = tokio::task::spawn_blocking(move || {
@@ -102,8 +102,9 @@ async fn open(
                     Outcome::Conflict => return Err(failed(&"the new store is not empty")),
                 }
             }
-            let snapshot = Follower::load(&store, vocabulary).await;
-            Ok((store, snapshot.map_err(|error| failed(&error))?))
+            let loaded = Follower::load(&store, vocabulary).await;
+            let (snapshot, head) = loaded.map_err(|error| failed(&error))?;
+            Ok((store, snapshot, head))
         })
     });
     opened.await.map_err(|error| failed(&error))?

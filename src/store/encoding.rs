@@ -1,0 +1,175 @@
+//! How keys and records are written down, in every store alike, and what the sum of the
+//! [head](super::Head) is over.
+//!
+//! A key is text that sorts as the [`Key`] does: a digit for the kind, then the SIDs.
+//!
+//! | key | record |
+//! |---|---|
+//! | `1/AC…` | account |
+//! | `2/AL…` | IP access control list |
+//! | `3/CL…` | credential list |
+//! | `4/IP…` | entry of an IP access control list |
+//! | `5/CR…` | credential |
+//! | `6/SD…`, `6/TK…` | domain, trunk |
+//! | `7/SD…`, `7/TK…` | policy of a domain or trunk |
+//! | `8/1/SD…/AL…`, `8/1/TK…/AL…` | mapping of an IP access control list |
+//! | `8/2/SD…/CL…`, `8/2/TK…/CL…` | mapping of a credential list |
+//! | `8/3/SD…/CL…` | mapping of a credential list to registrations |
+//! | `9/RL…` | role |
+//!
+//! A value is a JSON object with all that the key does not say, its fields in one order, beginning
+//! with the version of its form, `"v":1`. Fields at their default are left out, except in a policy,
+//! which keeps its meaning whatever the defaults become. What is read must be of a known version and
+//! have no field that is not known: a store written by a newer release is refused, never half read.
+
+mod values;
+
+use std::fmt;
+use std::io;
+
+use serde::Serialize;
+use serde_json::error::Category;
+use zeroize::Zeroizing;
+
+use crate::model::{Key, Mapping, Record, Target};
+use values::Value;
+
+/// What is written down cannot be read, or the other way round.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: {message}")]
+pub struct EncodingError {
+    key: String,
+    message: String,
+}
+
+impl EncodingError {
+    fn new(key: impl fmt::Display, message: impl fmt::Display) -> Self {
+        Self { key: key.to_string(), message: message.to_string() }
+    }
+}
+
+/// A record written down. A credential's hashes are in it, so it is wiped when it is dropped and has
+/// no `Debug`.
+pub struct Encoded(Zeroizing<Vec<u8>>);
+
+impl Encoded {
+    /// The JSON. Secret where the record is a credential.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The JSON as text. Secret where the record is a credential.
+    #[must_use]
+    pub fn as_text(&self) -> &str {
+        // the writer writes nothing else
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// A key, written down.
+#[must_use]
+pub fn key(key: Key) -> String {
+    match key {
+        Key::Account(sid) => format!("1/{sid}"),
+        Key::IpAccessControlList(sid) => format!("2/{sid}"),
+        Key::CredentialList(sid) => format!("3/{sid}"),
+        Key::IpAddress(sid) => format!("4/{sid}"),
+        Key::Credential(sid) => format!("5/{sid}"),
+        Key::Target(target) => format!("6/{target}"),
+        Key::Policy(target) => format!("7/{target}"),
+        Key::Mapping(Mapping::IpAccessControlList(target, list)) => format!("8/1/{target}/{list}"),
+        Key::Mapping(Mapping::CredentialList(target, list)) => format!("8/2/{target}/{list}"),
+        Key::Mapping(Mapping::Registration(domain, list)) => format!("8/3/{domain}/{list}"),
+        Key::Role(sid) => format!("9/{sid}"),
+    }
+}
+
+/// The key that is written so.
+///
+/// # Errors
+///
+/// [`EncodingError`] if no key is.
+pub fn decode_key(text: &str) -> Result<Key, EncodingError> {
+    // an unbounded text must not end up in a message
+    let error = || EncodingError::new(text.chars().take(100).collect::<String>(), "not a key");
+    let found = key_of(text).ok_or_else(error)?;
+    // digits of a SID may be read in either case, but they are written in one
+    if key(found) == text { Ok(found) } else { Err(error()) }
+}
+
+fn key_of(text: &str) -> Option<Key> {
+    let (kind, rest) = text.split_once('/')?;
+    Some(match kind {
+        "1" => Key::Account(rest.parse().ok()?),
+        "2" => Key::IpAccessControlList(rest.parse().ok()?),
+        "3" => Key::CredentialList(rest.parse().ok()?),
+        "4" => Key::IpAddress(rest.parse().ok()?),
+        "5" => Key::Credential(rest.parse().ok()?),
+        "6" => Key::Target(target(rest)?),
+        "7" => Key::Policy(target(rest)?),
+        "8" => {
+            let (kind, rest) = rest.split_once('/')?;
+            let (to, list) = rest.split_once('/')?;
+            Key::Mapping(match kind {
+                "1" => Mapping::IpAccessControlList(target(to)?, list.parse().ok()?),
+                "2" => Mapping::CredentialList(target(to)?, list.parse().ok()?),
+                "3" => Mapping::Registration(to.parse().ok()?, list.parse().ok()?),
+                _ => return None,
+            })
+        }
+        "9" => Key::Role(rest.parse().ok()?),
+        _ => return None,
+    })
+}
+
+fn target(text: &str) -> Option<Target> {
+    match text.parse() {
+        Ok(domain) => Some(Target::Domain(domain)),
+        Err(_) => text.parse().ok().map(Target::Trunk),
+    }
+}
+
+/// The value of a record, written down.
+///
+/// # Errors
+///
+/// [`EncodingError`], which no record that a snapshot can hold leads to.
+pub fn encode(record: &Record) -> Result<Encoded, EncodingError> {
+    // room for all but the longest, so that hashes are not left behind where the buffer was
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1_024));
+    write(record, &mut *bytes)?;
+    Ok(Encoded(bytes))
+}
+
+/// Writes the value of a record.
+pub(super) fn write(record: &Record, to: &mut impl io::Write) -> Result<(), EncodingError> {
+    let mut to = serde_json::Serializer::new(to);
+    let written = Value::of(record).serialize(&mut to);
+    written.map_err(|error| EncodingError::new(record.key(), error))
+}
+
+/// The record that is written so under `key`.
+///
+/// # Errors
+///
+/// [`EncodingError`] if none is. Names the key, and nothing of what could be secret.
+pub fn decode(key: Key, value: &[u8]) -> Result<Record, EncodingError> {
+    values::record(key, value).map_err(|error| {
+        let text = error.to_string();
+        // those name fields and versions; others may repeat what stood there
+        let telling =
+            ["unknown field", "missing field", "duplicate field", "version", "a credential"];
+        match error.classify() {
+            Category::Data if telling.iter().any(|known| text.starts_with(known)) => {
+                EncodingError::new(key, text)
+            }
+            Category::Data => {
+                let message =
+                    format!("a field is not what it must be, at column {}", error.column());
+                EncodingError::new(key, message)
+            }
+            _ => EncodingError::new(key, "not a JSON object"),
+        }
+    })
+}

@@ -1,0 +1,277 @@
+//! The head of a store: how many commits and records there are, and a sum over all records by which
+//! whoever has missed a write knows it.
+
+use std::fmt;
+use std::io;
+
+use super::encoding::{self, EncodingError};
+use super::{Numbered, StoreError};
+use crate::model::{Commit, Record, Write};
+
+/// Where a store stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Head {
+    /// The number of the last commit; 0 before the first.
+    pub number: u64,
+    /// How many records there are.
+    pub records: u64,
+    /// The sum over all of them.
+    pub sum: Sum,
+}
+
+/// A sum, modulo 2^256, of BLAKE3 hashes of records. Each record adds the hash of its key and value
+/// as [`encoding`] writes them, the key preceded by its length (eight bytes, most significant first),
+/// so that a store keeps the sum up by what a commit takes away and brings, and the order of the
+/// records means nothing.
+///
+/// It finds what got lost or went wrong by accident. It does not keep out whoever can write to the
+/// store: such a one can write the sum too.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sum([u8; 32]);
+
+impl Sum {
+    /// The sum over no record.
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// The sum over one record.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError`] if the record cannot be written down.
+    pub fn of(record: &Record) -> Result<Self, EncodingError> {
+        let mut hash = begin(&encoding::key(record.key()));
+        encoding::write(record, &mut Hashed(&mut hash))?;
+        Ok(Self(hash.finalize().into()))
+    }
+
+    /// The sum over one record that is written down already.
+    #[must_use]
+    pub fn of_encoded(key: &str, value: &[u8]) -> Self {
+        Self(begin(key).update(value).finalize().into())
+    }
+
+    /// The sum with these bytes, the least significant first.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the sum, the least significant first.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// This sum and `other`.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        let mut carry = false;
+        for (byte, more) in self.0.iter_mut().zip(other.0) {
+            (*byte, carry) = add(*byte, more, carry);
+        }
+        self
+    }
+
+    /// This sum without `other`.
+    #[must_use]
+    pub fn minus(mut self, other: Self) -> Self {
+        let mut borrow = false;
+        for (byte, less) in self.0.iter_mut().zip(other.0) {
+            (*byte, borrow) = subtract(*byte, less, borrow);
+        }
+        self
+    }
+}
+
+/// One digit of a long sum, and what is carried on.
+fn add(one: u8, two: u8, carry: bool) -> (u8, bool) {
+    let (sum, first) = one.overflowing_add(two);
+    let (sum, second) = sum.overflowing_add(carry.into());
+    (sum, first || second)
+}
+
+/// One digit of a long difference, and what is borrowed.
+fn subtract(one: u8, two: u8, borrow: bool) -> (u8, bool) {
+    let (rest, first) = one.overflowing_sub(two);
+    let (rest, second) = rest.overflowing_sub(borrow.into());
+    (rest, first || second)
+}
+
+fn begin(key: &str) -> blake3::Hasher {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&(key.len() as u64).to_be_bytes()).update(key.as_bytes());
+    hash
+}
+
+/// Hashes what is written.
+struct Hashed<'h>(&'h mut blake3::Hasher);
+
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().rev().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Head {
+    /// The head after one more commit. `replaced` has, for each write of the commit, the sum over
+    /// the one record that was there under its key; none where there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if there are not as many `replaced` as writes, or more records would go than
+    /// there are.
+    pub fn after(self, commit: &Commit, replaced: &[Option<Sum>]) -> Result<Self, StoreError> {
+        if commit.writes().len() != replaced.len() {
+            return Err(StoreError(format!(
+                "{} writes replace {} records",
+                commit.writes().len(),
+                replaced.len()
+            )));
+        }
+        let mut next = self;
+        for (write, replaced) in commit.writes().iter().zip(replaced) {
+            let put = match write {
+                Write::Put(record) => Some(Sum::of(record)?),
+                Write::Delete(_) => None,
+            };
+            next = next.with(*replaced, put)?;
+        }
+        Ok(Self { number: self.number.saturating_add(1), ..next })
+    }
+
+    /// This head with one record's share taken away, if it was there, and put in, if it is there
+    /// now. The number stays.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if a record would go where there is none.
+    pub fn with(self, replaced: Option<Sum>, put: Option<Sum>) -> Result<Self, StoreError> {
+        let Self { number, mut records, mut sum } = self;
+        if let Some(put) = put {
+            sum = sum.plus(put);
+            records = records.saturating_add(1);
+        }
+        if let Some(replaced) = replaced {
+            sum = sum.minus(replaced);
+            records = records
+                .checked_sub(1)
+                .ok_or_else(|| StoreError("more records would go than there are".to_owned()))?;
+        }
+        Ok(Self { number, records, sum })
+    }
+
+    /// Whether so many records with this sum are what the head tells of.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] that says what differs.
+    pub fn check(&self, records: u64, sum: Sum) -> Result<(), StoreError> {
+        if self.records != records {
+            return Err(StoreError(format!(
+                "there are {records} records where the head of commit {} tells of {}",
+                self.number, self.records
+            )));
+        }
+        if self.sum != sum {
+            return Err(StoreError(format!(
+                "the records do not have the sum that the head of commit {} tells of",
+                self.number
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Numbered {
+    /// Whether this commit is the one that follows on `head`: by number, by count and by sum.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] that says what differs.
+    pub fn check(&self, head: Head) -> Result<(), StoreError> {
+        let due = head.after(&self.commit, &self.replaced)?;
+        if due.number != self.head.number {
+            let (due, came) = (due.number, self.head.number);
+            return Err(StoreError(format!("commit {came} came where {due} was due")));
+        }
+        self.head.check(due.records, due.sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Account;
+    use crate::sid::AccountSid;
+
+    fn account(n: u8) -> Record {
+        Account::new(AccountSid::from_bytes([n; 16])).into()
+    }
+
+    #[test]
+    fn sums_wrap_around() {
+        let one = Sum::from_bytes(std::array::from_fn(|n| u8::from(n == 0)));
+        let most = Sum::from_bytes([0xff; 32]);
+        assert_eq!(most.plus(one), Sum::ZERO);
+        assert_eq!(Sum::ZERO.minus(one), most);
+        assert_eq!(one.to_string(), format!("{:064x}", 1));
+    }
+
+    #[test]
+    fn a_record_has_one_sum_however_it_is_come_by() {
+        for record in [account(1), account(2)] {
+            let value = encoding::encode(&record).unwrap();
+            let key = encoding::key(record.key());
+            assert_eq!(Sum::of(&record).unwrap(), Sum::of_encoded(&key, value.as_bytes()));
+        }
+        // the boundary between key and value is hashed too
+        assert_ne!(Sum::of_encoded("ab", b"c"), Sum::of_encoded("a", b"bc"));
+    }
+
+    #[test]
+    fn heads_are_kept_up_by_commits() {
+        let mut commit = Commit::new();
+        commit.put(account(1)).put(account(2));
+        let head = Head::default().after(&commit, &[None, None]).unwrap();
+        let [one, two] = [1, 2].map(|n| Sum::of(&account(n)).unwrap());
+        assert_eq!(head, Head { number: 1, records: 2, sum: one.plus(two) });
+        let mut deleted = Commit::new();
+        deleted.delete(account(1).key());
+        let next = head.after(&deleted, &[Some(one)]).unwrap();
+        assert_eq!(next, Head { number: 2, records: 1, sum: two });
+        assert!(head.check(2, one.plus(two)).is_ok());
+        assert!(head.check(1, one.plus(two)).is_err() && head.check(2, one).is_err());
+        assert!(head.after(&deleted, &[]).is_err());
+        assert!(Head::default().after(&deleted, &[Some(one)]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_a_group(a: [u8; 32], b: [u8; 32], c: [u8; 32]) {
+            let [a, b, c] = [a, b, c].map(Sum::from_bytes);
+            prop_assert_eq!(a.plus(b), b.plus(a));
+            prop_assert_eq!(a.plus(b).plus(c), a.plus(b.plus(c)));
+            prop_assert_eq!(a.plus(b).minus(b), a);
+            prop_assert_eq!(a.minus(a), Sum::ZERO);
+        }
+    }
+}

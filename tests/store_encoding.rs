@@ -1,0 +1,259 @@
+//! Keys and records as stores write them down: every kind comes back as it was, in one form, and
+//! nothing else is read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/full_records.rs"]
+mod full_records;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use full_records::full_records;
+use proptest::prelude::*;
+use sip_authz::model::{
+    Account, Credential, Dates, Ha1Set, Key, Mapping, Password, Record, Target,
+};
+use sip_authz::store::Sum;
+use sip_authz::store::encoding::{decode, decode_key, encode, key};
+use sip_authz::testing::fuzz_store_record;
+use sip_authz::{
+    AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
+    RoleSid, TrunkSid,
+};
+
+/// The form that operators and other programs see must not change without a version.
+#[test]
+fn the_form_of_a_few() {
+    let records = full_records();
+    let written = |key_text: &str| {
+        let record = records.iter().find(|record| key(record.key()) == key_text).expect(key_text);
+        encode(record).unwrap().as_text().to_owned()
+    };
+    assert_eq!(written("1/AC03030303030303030303030303030303"), r#"{"v":1,"status":"active"}"#);
+    assert_eq!(
+        written("5/CR02020202020202020202020202020202"),
+        format!(
+            r#"{{"v":1,"list":"CL{}","username":"bob","sha512_256":"{}"}}"#,
+            "01".repeat(16),
+            "ab".repeat(32)
+        )
+    );
+    assert_eq!(
+        written("7/SD01010101010101010101010101010101"),
+        concat!(
+            r#"{"v":1,"algorithms":["MD5"],"qop":"auth","allow_rfc2069":false,"uri_check":"off","#,
+            r#""nonce_lifetime":60,"bind_source":true,"wrong_answer":"reject","#,
+            r#""from_must_match":false,"userhash":false,"challenge":"proxy","#,
+            r#""guesses_by_source":{"burst":20,"refill_ms":2000},"#,
+            r#""guesses_by_pair":{"burst":10,"refill_ms":6000},"guesses_by_name":null}"#,
+        )
+    );
+    let mapping = "8/3/SD01010101010101010101010101010101/CL01010101010101010101010101010101";
+    assert_eq!(written(mapping), r#"{"v":1,"since":1,"created":1700000000,"updated":1700000001}"#);
+}
+
+#[test]
+fn every_kind_comes_back_as_it_was() {
+    let mut kinds = BTreeSet::new();
+    let mut fields = BTreeSet::new();
+    for record in full_records() {
+        let (text, value) = (key(record.key()), encode(&record).unwrap());
+        assert_eq!(decode_key(&text).unwrap(), record.key());
+        assert!(decode(record.key(), value.as_bytes()).unwrap() == record, "{text}");
+        assert_eq!(Sum::of(&record).unwrap(), Sum::of_encoded(&text, value.as_bytes()));
+        kinds.insert(text[..3].to_owned());
+        let value: serde_json::Value = serde_json::from_str(value.as_text()).unwrap();
+        fields.extend(
+            value.as_object().unwrap().keys().map(|field| format!("{} {field}", &text[..3])),
+        );
+    }
+    assert_eq!(kinds.len(), 13, "{kinds:?}");
+    assert_eq!(fields.len(), 109, "every field there is: {fields:#?}");
+}
+
+/// What was changed in any way is another record with another sum, or none.
+#[test]
+fn no_field_is_taken_for_another() {
+    for record in full_records() {
+        let (text, written) = (key(record.key()), encode(&record).unwrap());
+        let value: serde_json::Value = serde_json::from_str(written.as_text()).unwrap();
+        let object = value.as_object().unwrap();
+        let refused = |value: &serde_json::Map<String, serde_json::Value>| {
+            let error = decode(record.key(), serde_json::to_string(value).unwrap().as_bytes());
+            let error = error.map(drop).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{}`: ", record.key())), "{error}");
+            error
+        };
+        let mut more = object.clone();
+        more.insert("later".to_owned(), true.into());
+        assert!(refused(&more).contains("unknown field `later`"), "{text}");
+        let mut newer = object.clone();
+        newer.insert("v".to_owned(), 2.into());
+        assert!(refused(&newer).contains("version 2 is not known"), "{text}");
+        for (field, value) in object {
+            let mut less = object.clone();
+            less.remove(field);
+            let less = serde_json::to_string(&less).unwrap();
+            if let Ok(other) = decode(record.key(), less.as_bytes()) {
+                assert!(other != record, "{field} of {text} says nothing");
+            }
+            let mut other = object.clone();
+            let odd = if value.is_number() { "x".into() } else { 77.into() };
+            other.insert(field.clone(), odd);
+            refused(&other);
+        }
+        for len in 0..written.as_bytes().len() {
+            assert!(decode(record.key(), &written.as_bytes()[..len]).is_err(), "{len} of {text}");
+        }
+    }
+}
+
+#[test]
+fn errors_name_no_secret() {
+    let alice: (_, _) = ("alice".parse().unwrap(), "example.com".parse().unwrap());
+    let ha1 = Ha1Set::from_password(&alice.0, &alice.1, Password::new("secret".to_owned()));
+    let list = CredentialListSid::from_bytes([1; 16]);
+    let sid = CredentialSid::from_bytes([1; 16]);
+    let record = Record::from(Credential::new(sid, list, alice.0, ha1.unwrap()));
+    let value: serde_json::Value =
+        serde_json::from_str(encode(&record).unwrap().as_text()).unwrap();
+    let object = value.as_object().unwrap();
+    for field in object.keys().chain([&"disabled".to_owned(), &"role".to_owned()]) {
+        for hash in ["md5", "sha256", "sha512_256"] {
+            let mut wrong = object.clone();
+            let text = object[hash].as_str().unwrap();
+            for text in [text.to_owned(), format!("{text}0")] {
+                wrong.insert(field.clone(), text.into());
+                let wrong = serde_json::to_string(&wrong).unwrap();
+                if let Err(error) = decode(record.key(), wrong.as_bytes()) {
+                    let error = format!("{error} {error:?}");
+                    let part = &object[hash].as_str().unwrap()[..8];
+                    assert!(!error.contains(part), "{field}, {hash}: {error}");
+                }
+            }
+        }
+    }
+    let error = decode(record.key(), b"{\"v\":1,\"list\":7}").map(drop).unwrap_err();
+    let expected = format!("`credential {sid}`: a field is not what it must be, at column 15");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn other_texts_are_no_keys() {
+    let sid = "01".repeat(16);
+    for text in [
+        "",
+        "/",
+        "1",
+        "1/",
+        "1/AC",
+        "0/AC01",
+        &format!("1/CL{sid}"),
+        &format!("10/AC{sid}"),
+        &format!("1/AC{sid}/"),
+        &format!("1/AC{}", "AB".repeat(16)),
+        &format!("6/AL{sid}"),
+        &format!("8/SD{sid}/AL{sid}"),
+        &format!("8/1/SD{sid}/CL{sid}"),
+        &format!("8/4/SD{sid}/CL{sid}"),
+        &format!("8/3/TK{sid}/CL{sid}"),
+        &format!("8/2/TK{sid}/CL{sid}/"),
+    ] {
+        let error = decode_key(text).unwrap_err();
+        assert_eq!(error.to_string(), format!("`{text}`: not a key"));
+    }
+    assert!(decode_key(&"x".repeat(10_000)).unwrap_err().to_string().len() < 200);
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    // few SIDs, so that keys that differ in one part are met
+    let sid = || prop_oneof![Just([0; 16]), Just([0xff; 16]), any::<[u8; 16]>()];
+    let target = || {
+        (any::<bool>(), sid()).prop_map(|(domain, sid)| match domain {
+            true => Target::Domain(DomainSid::from_bytes(sid)),
+            false => Target::Trunk(TrunkSid::from_bytes(sid)),
+        })
+    };
+    prop_oneof![
+        sid().prop_map(|sid| Key::Account(AccountSid::from_bytes(sid))),
+        sid().prop_map(|sid| Key::IpAccessControlList(IpAccessControlListSid::from_bytes(sid))),
+        sid().prop_map(|sid| Key::CredentialList(CredentialListSid::from_bytes(sid))),
+        sid().prop_map(|sid| Key::IpAddress(IpAddressSid::from_bytes(sid))),
+        sid().prop_map(|sid| Key::Credential(CredentialSid::from_bytes(sid))),
+        target().prop_map(Key::Target),
+        target().prop_map(Key::Policy),
+        (target(), sid()).prop_map(|(target, list)| {
+            let list = IpAccessControlListSid::from_bytes(list);
+            Key::Mapping(Mapping::IpAccessControlList(target, list))
+        }),
+        (target(), sid()).prop_map(|(target, list)| {
+            Key::Mapping(Mapping::CredentialList(target, CredentialListSid::from_bytes(list)))
+        }),
+        (sid(), sid()).prop_map(|(domain, list)| {
+            let (domain, list) =
+                (DomainSid::from_bytes(domain), CredentialListSid::from_bytes(list));
+            Key::Mapping(Mapping::Registration(domain, list))
+        }),
+        sid().prop_map(|sid| Key::Role(RoleSid::from_bytes(sid))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn keys_sort_as_their_texts(one in any_key(), two in any_key()) {
+        prop_assert_eq!(key(one).cmp(&key(two)), one.cmp(&two));
+        prop_assert_eq!(decode_key(&key(one)), Ok(one));
+    }
+
+    #[test]
+    fn any_text_and_number_comes_back(friendly_name: String, created: u64, updated: u64) {
+        let account = Account::new(AccountSid::from_bytes([1; 16]));
+        let dates = Dates { created, updated };
+        let record = Record::from(Account { friendly_name, dates, ..account });
+        let value = encode(&record).unwrap();
+        prop_assert_eq!(decode(record.key(), value.as_bytes()), Ok(record));
+    }
+
+    #[test]
+    fn damaged_values_are_read_as_they_stand_or_not_at_all(
+        nth in any::<prop::sample::Index>(),
+        place in any::<prop::sample::Index>(),
+        byte: u8,
+    ) {
+        let records = full_records();
+        let record = nth.get(&records);
+        let (text, value) = (key(record.key()), encode(record).unwrap());
+        let mut bytes = [text.as_bytes(), b"\n", value.as_bytes()].concat();
+        let place = place.index(bytes.len());
+        let damaged = bytes[place] != byte;
+        bytes[place] = byte;
+        let read = fuzz_store_record(&bytes);
+        prop_assert!(read || damaged);
+        if damaged && place > text.len() {
+            // what the head's sum is for
+            let sum = Sum::of_encoded(&text, &bytes[text.len() + 1..]);
+            prop_assert_ne!(sum, Sum::of(record).unwrap());
+        }
+    }
+}
+
+/// The seeds of the fuzz target are the records that stores are tried with.
+#[test]
+fn the_seeds_are_these_records() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/store_record");
+    let mut missing = Vec::new();
+    for record in full_records() {
+        let text = key(record.key());
+        let file = folder.join(format!("record.{}", text.replace('/', "-")));
+        let bytes = [text.as_bytes(), b"\n", encode(&record).unwrap().as_bytes()].concat();
+        if fs::read(&file).ok().as_deref() != Some(&bytes) {
+            if std::env::var_os("WRITE_SEEDS").is_some() {
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(&file, bytes).unwrap();
+            }
+            missing.push(file);
+        }
+    }
+    assert_eq!(missing, Vec::<std::path::PathBuf>::new(), "with WRITE_SEEDS=1 they are written");
+}
