@@ -63,6 +63,12 @@ fn a_port_in_use_is_one_clear_line() {
         let message = format!("sip-authz: {address} ({transport}): address already in use\n");
         assert_eq!(outcome(&output), (Some(2), String::new(), message));
     }
+    // the threads of one program share its port, another program does not
+    let server = Server::start(&["--demo", "--udp-workers", "3"]);
+    let address = server.address.to_string();
+    let output = run(&["serve", "--demo", "--sip", &address, "--udp-workers", "3"]);
+    let message = format!("sip-authz: {address} (udp): address already in use\n");
+    assert_eq!(outcome(&output), (Some(2), String::new(), message));
     let output = run(&["serve", "--demo", "--sip", "192.0.2.1:5060"]);
     let message = "sip-authz: 192.0.2.1:5060 (udp): not an address of this machine\n".to_owned();
     assert_eq!(outcome(&output), (Some(2), String::new(), message));
@@ -81,6 +87,7 @@ fn command_lines_that_are_wrong() {
         (&["serve", "--config", "x"], "--on-accept <ANSWER>"),
         (&["serve", "--demo", "--on-accept", "redirect:tel:1"], "unsupported uri scheme"),
         (&["serve", "--demo", "--on-accept", "no"], "neither `ok` nor `redirect:<sip-uri>`"),
+        (&["serve", "--demo", "--udp-workers", "0"], "0 is not in 1..=1024"),
         (&["serve", "--demo", "--sip", "here"], "invalid socket address"),
         (&["serve", "--demo", "--log-names"], "--log <WHAT>"),
         (&["check", "--config", "x", "f"], "--source <IP>"),

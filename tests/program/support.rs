@@ -195,7 +195,7 @@ impl Caller {
         self.send(message);
         let answer = self.ask(&Request::new("OPTIONS", "sip:still@there").call_id("still").text());
         assert!(answer.contains("\r\nCall-ID: still\r\n"), "{answer} to {message:?}");
-        // two tasks read the socket, so an answer might still be on its way
+        // several threads answer, so an answer might still be on its way
         let more = self.receive_within(Duration::from_millis(20));
         assert_eq!(more, None, "{:?}", String::from_utf8_lossy(message));
     }

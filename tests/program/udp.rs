@@ -1,6 +1,6 @@
 //! Requests and responses over UDP.
 
-use crate::support::{Caller, Request, Server, header, status, verdict};
+use crate::support::{Caller, Request, Server, file, header, status, verdict};
 
 const CONFIG: &str = r#"
 realm = "example"
@@ -293,4 +293,42 @@ fn every_cut_and_every_flipped_byte_leaves_it_running() {
     assert_eq!(status(&caller.ask(&Request::invite("sip:1@by-address.example").text())), 200);
     let totals = server.end("TERM");
     assert!(totals.contains(", accepted 1, "), "{totals}");
+}
+
+#[test]
+fn a_crowd_is_answered_by_all_threads_and_each_gets_its_own() {
+    let path = file("edge.toml", CONFIG);
+    for threads in ["1", "4"] {
+        let args = ["--config", path.to_str().unwrap(), "--on-accept", "ok"];
+        let server = Server::start(&[&args[..], &["--udp-workers", threads]].concat());
+        let callers: Vec<_> = (0..40).map(|_| Caller::new(&server)).collect();
+        let invite = |caller: usize, nth: usize| {
+            let host = ["by-address", "by-password", "nothing-mapped"][(caller + nth) % 3];
+            let request = Request::invite(&format!("sip:1@{host}.example"));
+            request.call_id(&format!("{caller}-{nth}")).text()
+        };
+        // all at once, so that several wait at a socket
+        for nth in 0..10 {
+            for (at, caller) in callers.iter().enumerate() {
+                caller.send(invite(at, nth).as_bytes());
+            }
+        }
+        for (at, caller) in callers.iter().enumerate() {
+            let mut answered: Vec<_> = (0..10)
+                .map(|_| {
+                    let answer = caller.receive().expect("an answer");
+                    let call_id = header(&answer, "Call-ID").unwrap();
+                    let (own, nth) = call_id.split_once('-').unwrap();
+                    assert_eq!(own.parse(), Ok(at));
+                    let nth: usize = nth.parse().unwrap();
+                    assert_eq!(status(&answer), [200, 407, 403][(at + nth) % 3]);
+                    nth
+                })
+                .collect();
+            answered.sort_unstable();
+            assert!(answered.into_iter().eq(0..10));
+        }
+        let totals = server.end("TERM");
+        assert!(totals.starts_with("totals: received 400, accepted 13"), "{totals}");
+    }
 }

@@ -15,6 +15,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// Connections at a time; more wait to be accepted.
@@ -68,9 +69,16 @@ async fn answer(
     router: Arc<Router>,
     request: hyper::Request<Incoming>,
 ) -> Result<Response, Infallible> {
+    // all records at once take long to read and to write, and other requests do not wait for that
+    let long = request.uri().path().starts_with("/admin/");
     let answered = TowerToHyperService::new(Router::clone(&router)).call(request);
-    match tokio::time::timeout(REQUEST_TIME, answered).await {
-        Ok(answered) => answered,
-        Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),
-    }
+    let answered = tokio::time::timeout(REQUEST_TIME, answered);
+    let answered = if long {
+        let within = Handle::current();
+        let answered = tokio::task::spawn_blocking(move || within.block_on(answered)).await;
+        answered.unwrap_or_else(|_| Ok(Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response())))
+    } else {
+        answered.await
+    };
+    answered.unwrap_or_else(|_| Ok(StatusCode::REQUEST_TIMEOUT.into_response()))
 }

@@ -73,6 +73,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5060")]
     pub(crate) sip: SocketAddr,
 
+    /// How many threads answer datagrams [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub(crate) udp_workers: Option<u16>,
+
     /// Where to answer HTTP, which is not encrypted; `off` for nowhere
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = api)]
     pub(crate) api: Api,

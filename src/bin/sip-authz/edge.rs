@@ -1,10 +1,11 @@
-//! From the bytes of one message and where they came from to the bytes of its answer, if it gets
-//! one. No sockets here; whatever the bytes are, the worst that happens is no answer.
+//! From the bytes of messages and where they came from to the bytes of their answers, if they get
+//! any. No sockets here; whatever the bytes are, the worst that happens is no answer.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arrayvec::ArrayVec;
 use sip_authz::message::{Defect, Header, Message, StartLine};
 use sip_authz::uri::SipUri;
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
@@ -12,11 +13,15 @@ use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 use crate::args::OnAccept;
 use crate::log::DecisionLog;
 use crate::respond::{Echo, Response, TagKey, ToTag, phrase};
+use crate::route::Routes;
 use crate::sdp;
-use crate::totals::{Outcome, Totals};
+use crate::totals::{Outcome, Tally, Totals};
 
 /// The methods that something is done about (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+
+/// The most messages that are answered as one batch.
+pub(crate) const BATCH: usize = 64;
 
 /// A stateless user agent server in front of an [`Authorizer`].
 pub(crate) struct Edge {
@@ -37,6 +42,43 @@ pub(crate) struct Hop {
     pub(crate) transport: Transport,
 }
 
+/// What is kept from batch to batch: the answers to the last one, and memory for the next.
+#[derive(Default)]
+pub(crate) struct Desk {
+    bytes: Vec<u8>,
+    /// Where each answer ends, and where it goes.
+    answers: Vec<(usize, SocketAddr)>,
+    decisions: Vec<Decision>,
+    tally: Tally,
+    log: String,
+    routes: Routes,
+}
+
+impl Desk {
+    /// The answers to the last batch.
+    pub(crate) fn answers(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
+        let mut start = 0;
+        self.answers.iter().map(move |(end, to)| {
+            let bytes = self.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            (bytes, *to)
+        })
+    }
+
+    fn address_answer(&mut self, to: SocketAddr) {
+        if self.bytes.len() > self.answers.last().map_or(0, |(end, _)| *end) {
+            self.answers.push((self.bytes.len(), to));
+        }
+    }
+}
+
+/// An INVITE on its way to a decision.
+struct Pending<'a> {
+    echo: Echo<'a>,
+    uri: &'a str,
+    hop: Hop,
+}
+
 impl Edge {
     pub(crate) fn new(
         authorizer: Arc<Authorizer>,
@@ -55,92 +97,149 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let outcome = self.decide(bytes, hop, now, out);
+        let outcome = match self.read(bytes, hop, out) {
+            Ok((pending, invite)) => {
+                let decision = self.authorizer.authorize(&invite, now);
+                if let Some(log) = self.log {
+                    DecisionLog::write(&log.line(&decision, hop.source, hop.transport));
+                }
+                let stale = self.is_stale();
+                self.conclude(&pending, &decision, stale, &mut Routes::default(), out)
+            }
+            Err(outcome) => outcome,
+        };
         self.totals.count(outcome);
         outcome
     }
 
-    fn decide(&self, bytes: &[u8], hop: Hop, now: Instant, out: &mut Vec<u8>) -> Outcome {
+    /// Leaves the answers to as many whole messages as a batch holds on the desk, and counts them.
+    pub(crate) fn answer_batch<'a>(
+        &self,
+        messages: impl Iterator<Item = (&'a [u8], Hop)>,
+        now: Instant,
+        desk: &mut Desk,
+    ) {
+        desk.bytes.clear();
+        desk.answers.clear();
+        let mut pending = ArrayVec::<_, BATCH>::new();
+        let mut invites = ArrayVec::<_, BATCH>::new();
+        for (bytes, hop) in messages.take(BATCH) {
+            match self.read(bytes, hop, &mut desk.bytes) {
+                Ok((asked, invite)) => {
+                    pending.push(asked);
+                    invites.push(invite);
+                }
+                Err(outcome) => {
+                    desk.tally.count(outcome);
+                    desk.address_answer(hop.source);
+                }
+            }
+        }
+        let mut decisions = std::mem::take(&mut desk.decisions);
+        self.authorizer.authorize_batch(&invites, now, &mut decisions);
+        let stale = !invites.is_empty() && self.is_stale();
+        for (asked, decision) in pending.iter().zip(&decisions) {
+            if let Some(log) = self.log {
+                let Hop { source, transport, .. } = asked.hop;
+                desk.log.push_str(&log.line(decision, source, transport));
+            }
+            let outcome = self.conclude(asked, decision, stale, &mut desk.routes, &mut desk.bytes);
+            desk.tally.count(outcome);
+            desk.address_answer(asked.hop.source);
+        }
+        decisions.clear();
+        desk.decisions = decisions;
+        if !desk.log.is_empty() {
+            DecisionLog::write(&desk.log);
+            desk.log.clear();
+        }
+        self.totals.add(&mut desk.tally);
+    }
+
+    /// Whether decisions that were just made are no longer good: the thread may have been held up
+    /// since the time of the messages.
+    fn is_stale(&self) -> bool {
+        self.authorizer.is_stale(Instant::now())
+    }
+
+    /// An INVITE to be decided, or what became of anything else, which is answered by then.
+    fn read<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        hop: Hop,
+        out: &mut Vec<u8>,
+    ) -> Result<(Pending<'a>, Invite<'a>), Outcome> {
         let Some(message) = Message::scan(bytes) else {
             // phones keep their NAT bindings open with such datagrams
             let keep_alive = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | 0));
-            return if keep_alive { Outcome::Ignored } else { Outcome::Dropped };
+            return Err(if keep_alive { Outcome::Ignored } else { Outcome::Dropped });
         };
         let StartLine::Request { method, uri } = message.start_line() else {
-            return Outcome::Ignored;
+            return Err(Outcome::Ignored);
         };
         if matches!(method, "ACK" | "CANCEL") {
-            return Outcome::Ignored;
+            return Err(Outcome::Ignored);
         }
-        let Some(echo) = Echo::of(&message, hop.source, &self.tags) else {
-            return Outcome::Dropped;
+        let Some(echo) = Echo::of(message, hop.source, &self.tags) else {
+            return Err(Outcome::Dropped);
         };
-        let to_defect = (echo.to_tag() == ToTag::Unreadable).then_some("malformed header 'To'");
-        match (message.defect(), to_defect) {
-            (Some(Defect::Version), _) => {
+        let mut bad_request = |echo: &Echo<'_>, detail: &dyn std::fmt::Display| {
+            echo.respond(400, &phrase("Bad Request", detail), out).end();
+            Outcome::Answered(400)
+        };
+        match message.defect() {
+            Some(Defect::Version) => {
                 echo.respond(505, "Version Not Supported", out).end();
-                return Outcome::Answered(505);
+                return Err(Outcome::Answered(505));
             }
-            (Some(defect), _) => {
-                echo.respond(400, phrase("Bad Request", defect), out).end();
-                return Outcome::Answered(400);
+            Some(defect) => return Err(bad_request(&echo, &defect)),
+            None if echo.to_tag() == ToTag::Unreadable => {
+                return Err(bad_request(&echo, &"malformed header 'To'"));
             }
-            (None, Some(defect)) => {
-                echo.respond(400, phrase("Bad Request", defect), out).end();
-                return Outcome::Answered(400);
-            }
-            (None, None) => {}
+            None => {}
         }
         match method {
-            "INVITE" => self.invite(&message, uri, &echo, hop, now, out),
+            "INVITE" => match Invite::from_message(&message, hop.source, hop.transport) {
+                Ok(invite) => Ok((Pending { echo, uri, hop }, invite)),
+                Err(error) => Err(bad_request(&echo, &error)),
+            },
             "BYE" => {
                 echo.respond(200, "OK", out).end();
-                Outcome::Answered(200)
+                Err(Outcome::Answered(200))
             }
             "OPTIONS" => {
-                let response = echo.respond(200, "OK", out).header("Allow", ALLOW);
-                response.header("Accept", sdp::CONTENT_TYPE).end();
-                Outcome::Answered(200)
+                let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
+                response.text("Accept", sdp::CONTENT_TYPE).end();
+                Err(Outcome::Answered(200))
             }
             _ => {
-                echo.respond(405, "Method Not Allowed", out).header("Allow", ALLOW).end();
-                Outcome::Answered(405)
+                echo.respond(405, "Method Not Allowed", out).text("Allow", ALLOW).end();
+                Err(Outcome::Answered(405))
             }
         }
     }
 
-    fn invite(
+    /// Answers an INVITE as it was decided, unless decisions have become `stale` meanwhile.
+    fn conclude(
         &self,
-        message: &Message<'_>,
-        uri: &str,
-        echo: &Echo<'_>,
-        hop: Hop,
-        now: Instant,
+        pending: &Pending<'_>,
+        decision: &Decision,
+        stale: bool,
+        routes: &mut Routes,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let invite = match Invite::from_message(message, hop.source, hop.transport) {
-            Ok(invite) => invite,
-            Err(error) => {
-                echo.respond(400, phrase("Bad Request", error), out).end();
-                return Outcome::Answered(400);
-            }
-        };
-        let decision = self.authorizer.authorize(&invite, now);
-        if let Some(log) = self.log {
-            log.write(&decision, hop.source, hop.transport);
-        }
+        let echo = &pending.echo;
         match decision {
-            // the thread may have been held up between the time of the message and the accept
-            Decision::Accept(_) if self.authorizer.is_stale(Instant::now()) => {
+            Decision::Accept(_) if stale => {
                 let reason = Reason::SnapshotStale;
                 echo.respond(reason.status(), reason.phrase(), out).end();
                 Outcome::Rejected(reason)
             }
-            Decision::Accept(_) => self.accepted(message, uri, echo, hop, out),
+            Decision::Accept(_) => self.accepted(pending, routes, out),
             Decision::Challenge(challenge) => {
                 let mut response = echo.respond(challenge.status(), challenge.phrase(), out);
                 for value in &challenge.values {
-                    response = response.header(challenge.header_name(), value);
+                    response = response.text(challenge.header_name(), value);
                 }
                 response.end();
                 Outcome::Challenged
@@ -154,19 +253,14 @@ impl Edge {
                     }
                     None => response.end(),
                 }
-                Outcome::Rejected(reason)
+                Outcome::Rejected(*reason)
             }
         }
     }
 
-    fn accepted(
-        &self,
-        message: &Message<'_>,
-        uri: &str,
-        echo: &Echo<'_>,
-        hop: Hop,
-        out: &mut Vec<u8>,
-    ) -> Outcome {
+    fn accepted(&self, pending: &Pending<'_>, routes: &mut Routes, out: &mut Vec<u8>) -> Outcome {
+        let Pending { echo, uri, hop } = pending;
+        let message = echo.message();
         let mut other = |status, phrase: &str| {
             echo.respond(status, phrase, out).end();
             Outcome::Answered(status)
@@ -198,7 +292,7 @@ impl Edge {
                     response.end();
                     return Outcome::Answered(420);
                 }
-                let local = local_address(hop);
+                let local = routes.local_address(*hop);
                 let description = match message.first(Header::ContentType).unwrap_or_default() {
                     _ if message.body().is_empty() => sdp::nothing(local.ip()),
                     content_type if sdp::is_sdp(content_type) => {
@@ -209,11 +303,11 @@ impl Edge {
                     }
                     _ => {
                         let response = echo.respond(415, "Unsupported Media Type", out);
-                        response.header("Accept", sdp::CONTENT_TYPE).end();
+                        response.text("Accept", sdp::CONTENT_TYPE).end();
                         return Outcome::Answered(415);
                     }
                 };
-                let response = echo.respond(200, "OK", out).header("Allow", ALLOW);
+                let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
                 with_contact(response, uri.and_then(|uri| uri.user), local, hop.transport)
                     .end_with(sdp::CONTENT_TYPE, description.as_bytes());
                 Outcome::Accepted
@@ -236,29 +330,6 @@ fn with_contact<'o>(
     response.header("Contact", format_args!("<sip:{user}{at}{local}{transport}>"))
 }
 
-/// Where the program can be reached by whoever sent the message.
-fn local_address(hop: Hop) -> SocketAddr {
-    let mut local = hop.local;
-    if local.ip().is_unspecified()
-        && let Some(ip) = address_towards(hop.source)
-    {
-        local.set_ip(ip);
-    }
-    local.set_ip(local.ip().to_canonical());
-    local
-}
-
-/// The address that a packet to `peer` would leave from. Nothing is sent to find out.
-fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = match peer {
-        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(peer).ok()?;
-    Some(socket.local_addr().ok()?.ip())
-}
-
 #[cfg(test)]
 mod tests {
     use sip_authz::Snapshot;
@@ -273,18 +344,6 @@ mod tests {
     fn hop(source: &str, local: &str) -> Hop {
         let (source, local) = (source.parse().unwrap(), local.parse().unwrap());
         Hop { source, local, transport: Transport::Udp }
-    }
-
-    #[test]
-    fn an_address_that_can_be_called_back() {
-        for (source, local, expected) in [
-            ("192.0.2.1:9", "192.0.2.2:5060", "192.0.2.2:5060"),
-            ("127.0.0.1:9", "0.0.0.0:5060", "127.0.0.1:5060"),
-            ("[::ffff:127.0.0.1]:9", "[::]:5060", "127.0.0.1:5060"),
-            ("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:5060", "127.0.0.1:5060"),
-        ] {
-            assert_eq!(local_address(hop(source, local)).to_string(), expected, "{source} {local}");
-        }
     }
 
     #[test]
@@ -309,5 +368,50 @@ mod tests {
             let outcome = edge.answer(&request[..length], hop, Instant::now(), &mut out);
             assert_eq!(out.is_empty(), !matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_batch_is_answered_as_one_by_one() {
+        let edge = edge();
+        let request = |method: &str, uri: &str| {
+            format!(
+                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+                 From: <sip:a@b>\r\nTo: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n\r\n"
+            )
+        };
+        let messages = [
+            request("INVITE", "sip:nobody@nowhere"),
+            request("ACK", "sip:a"),
+            request("OPTIONS", "sip:a"),
+            "no sip".to_owned(),
+            request("INVITE", "tel:1"),
+            request("PUBLISH", "sip:a"),
+        ];
+        let hop_of = |at: usize| hop(&format!("192.0.2.1:{}", 1_000 + at), "192.0.2.2:5060");
+        let now = Instant::now();
+        let mut expected: Vec<(Vec<u8>, SocketAddr)> = Vec::new();
+        for (at, message) in messages.iter().enumerate() {
+            let mut out = Vec::new();
+            edge.answer(message.as_bytes(), hop_of(at), now, &mut out);
+            if !out.is_empty() {
+                expected.push((out, hop_of(at).source));
+            }
+        }
+        expected.sort();
+        assert_eq!(expected.len(), 4);
+
+        let edge = Edge { totals: Totals::default(), ..edge };
+        let mut desk = Desk::default();
+        for _ in 0..2 {
+            let batch = messages.iter().enumerate();
+            let batch = batch.map(|(at, message)| (message.as_bytes(), hop_of(at)));
+            edge.answer_batch(batch, now, &mut desk);
+            let answers = desk.answers().map(|(bytes, to)| (bytes.to_vec(), to));
+            let mut answers: Vec<_> = answers.collect();
+            answers.sort();
+            assert!(answers == expected, "{answers:?}");
+        }
+        let twice = "totals: received 12, accepted 0, challenged 0, rejected 4 (";
+        assert!(edge.totals.to_string().starts_with(twice), "{}", edge.totals);
     }
 }

@@ -14,12 +14,17 @@ pub(crate) struct DecisionLog {
 }
 
 impl DecisionLog {
-    pub(crate) fn write(self, decision: &Decision, source: SocketAddr, transport: Transport) {
-        let line = self.line(decision, source, transport);
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    /// Writes one line, or several.
+    pub(crate) fn write(lines: &str) {
+        let _ = std::io::stderr().lock().write_all(lines.as_bytes());
     }
 
-    fn line(self, decision: &Decision, source: SocketAddr, transport: Transport) -> String {
+    pub(crate) fn line(
+        self,
+        decision: &Decision,
+        source: SocketAddr,
+        transport: Transport,
+    ) -> String {
         let mut line = match decision {
             Decision::Accept(accept) => format!("accept target={}", accept.target),
             Decision::Challenge(challenge) => {

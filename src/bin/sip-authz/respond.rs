@@ -20,7 +20,7 @@ pub(crate) struct Echo<'a> {
     via: TopVia<'a>,
     source: SocketAddr,
     to: ToTag,
-    tag: u128,
+    key: &'a TagKey,
 }
 
 /// Whether the To of a request has a tag.
@@ -62,7 +62,7 @@ impl TagKey {
 impl<'a> Echo<'a> {
     /// None if no response can be addressed: the topmost Via cannot be read, or a value that has to
     /// be echoed cannot stand in a header.
-    pub(crate) fn of(message: &Message<'a>, source: SocketAddr, key: &TagKey) -> Option<Self> {
+    pub(crate) fn of(message: Message<'a>, source: SocketAddr, key: &'a TagKey) -> Option<Self> {
         let via = TopVia::read(message.first(Header::Via)?)?;
         let echoed = |header| {
             use Header::{CSeq, CallId, From, To, Via};
@@ -76,7 +76,12 @@ impl<'a> Echo<'a> {
             Some(to) if to.tag().is_some() => ToTag::Some,
             Some(_) => ToTag::None,
         };
-        Some(Self { message: *message, via, source, to, tag: key.tag(message) })
+        Some(Self { message, via, source, to, key })
+    }
+
+    /// The request.
+    pub(crate) fn message(&self) -> &Message<'a> {
+        &self.message
     }
 
     pub(crate) fn to_tag(&self) -> ToTag {
@@ -87,11 +92,13 @@ impl<'a> Echo<'a> {
     pub(crate) fn respond<'o>(
         &self,
         status: u16,
-        phrase: impl fmt::Display,
+        phrase: &str,
         out: &'o mut Vec<u8>,
     ) -> Response<'o> {
         // writing to a Vec does not fail
-        let _ = write!(out, "SIP/2.0 {status} {phrase}\r\n");
+        let _ = write!(out, "SIP/2.0 {status} ");
+        out.extend_from_slice(phrase.as_bytes());
+        out.extend_from_slice(b"\r\n");
         let mut vias = self.message.fields().filter(|field| field.header == Header::Via);
         if vias.next().is_some() {
             out.extend_from_slice(b"Via: ");
@@ -109,7 +116,12 @@ impl<'a> Echo<'a> {
             out.extend_from_slice(b"To: ");
             put_unfolded(to, out);
             if self.to == ToTag::None || (self.to == ToTag::Unreadable && !mentions_tag(to)) {
-                let _ = write!(out, ";tag={:032x}", self.tag);
+                let mut digits = [0; 32];
+                let tag = self.key.tag(&self.message).to_be_bytes();
+                // there are two digits for each byte
+                let _ = hex::encode_to_slice(tag, &mut digits);
+                out.extend_from_slice(b";tag=");
+                out.extend_from_slice(&digits);
             }
             out.extend_from_slice(b"\r\n");
         }
@@ -129,6 +141,14 @@ pub(crate) struct Response<'o> {
 }
 
 impl Response<'_> {
+    /// Adds a header field with the program's own text, without line ends.
+    pub(crate) fn text(self, name: &str, value: &str) -> Self {
+        for part in [name, ": ", value, "\r\n"] {
+            self.out.extend_from_slice(part.as_bytes());
+        }
+        self
+    }
+
     /// Adds a header field. `value` is the program's own text, without line ends.
     pub(crate) fn header(self, name: &str, value: impl fmt::Display) -> Self {
         let _ = write!(self.out, "{name}: {value}\r\n");
@@ -157,6 +177,11 @@ impl Response<'_> {
 
 /// Whether a value can be written to a header field: no control characters but HTAB and folds.
 pub(crate) fn is_echoable(value: &[u8]) -> bool {
+    // nearly always there is none; without an early end this is vectorised
+    let control = |byte: u8| (byte < b' ') | (byte == 0x7f);
+    if !value.iter().fold(false, |found, byte| found | control(*byte)) {
+        return true;
+    }
     let mut rest = value;
     loop {
         rest = match rest {
@@ -170,6 +195,10 @@ pub(crate) fn is_echoable(value: &[u8]) -> bool {
 
 /// Writes a value on one line: the line end of a fold goes, the space after it stays.
 pub(crate) fn put_unfolded(value: &[u8], out: &mut Vec<u8>) {
+    let line_end = |byte: u8| (byte == b'\r') | (byte == b'\n');
+    if !value.iter().fold(false, |found, byte| found | line_end(*byte)) {
+        return out.extend_from_slice(value);
+    }
     out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
 }
 

@@ -1,14 +1,16 @@
 //! `sip-authz serve`: sets everything up, tells where it listens, and ends on a signal.
 
-use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use sip_authz::directory::Settings;
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::rest::{AdminToken, RestOptions};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::args::{Api, OnAccept, ServeArgs};
 use crate::config::{self, Config};
@@ -19,12 +21,9 @@ use crate::log::DecisionLog;
 use crate::resources::{Resources, Stopped};
 use crate::respond::TagKey;
 use crate::signals::{Signal, Signals};
-use crate::{api, client, tcp, udp};
-
-/// Tasks that read the UDP socket, so that a slow answer does not hold up the next datagram.
-const UDP_TASKS: usize = 2;
-/// Datagrams that wait while all tasks are busy, in bytes; the system may allow less.
-const UDP_BUFFER: usize = 4 << 20;
+use crate::sockets::{self, SipSockets};
+use crate::udp::Workers;
+use crate::{api, client, tcp};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let api = check_api(args)?;
@@ -40,8 +39,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     };
     let (settings, options) = (settings(args)?, options(args)?);
     let admin = options.admin.is_some();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?;
+    // what a tenant asks for by HTTP, however much it is, delays no call
+    let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
         let signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
         let (resources, stopped) = Resources::start(commit, settings, options).await?;
@@ -50,15 +49,36 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         let log = args.log.map(|_| DecisionLog { names: args.log_names });
         let authorizer = Arc::clone(&resources.authorizer);
         let edge = Arc::new(Edge::new(authorizer, tags, on_accept, log));
-        let api = listen(args, &edge, api, &resources)?;
-        tell(args, demo.as_ref(), api, admin);
-        until_the_end(args, &resources, signals, stopped).await?;
-        Ok(edge)
+        let sip = SipSockets::open(args.sip, udp_workers(args))?;
+        let http = api.map(|address| sockets::listen(address, "api")).transpose()?;
+        let listening = Listening { sip: sip.address, api: http.as_ref().map(|(_, local)| *local) };
+        let failed = |error: std::io::Error| Failure::Runtime(error.to_string());
+        if let Some((listener, _)) = http {
+            let listener = TcpListener::from_std(listener).map_err(failed)?;
+            tokio::spawn(api::serve(listener, Arc::clone(&resources.router)));
+        }
+        let within = streams.enter();
+        let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
+        streams.spawn(tcp::serve(Arc::clone(&edge), listener));
+        drop(within);
+        let (broken, threads) = unbounded_channel();
+        let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
+        tell(args, demo.as_ref(), listening, admin);
+        let ended = until_the_end(args, &resources, signals, stopped, threads).await;
+        workers.end();
+        ended.map(|()| edge)
     });
     // connections end with the process
+    streams.shutdown_background();
     runtime.shutdown_background();
     say(&served?.totals);
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many threads answer datagrams.
+fn udp_workers(args: &ServeArgs) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    args.udp_workers.map_or_else(cores, usize::from)
 }
 
 /// Where HTTP is answered, if that is safe enough.
@@ -136,6 +156,7 @@ async fn until_the_end(
     resources: &Resources,
     mut signals: Signals,
     mut stopped: Stopped,
+    mut threads: UnboundedReceiver<String>,
 ) -> Result<(), Failure> {
     loop {
         let signal = tokio::select! {
@@ -144,6 +165,7 @@ async fn until_the_end(
                 let why = format!("decisions no longer follow what is stored: {why}");
                 return Err(Failure::Runtime(why));
             }
+            Some(why) = threads.recv() => return Err(Failure::Runtime(why)),
         };
         match (signal, &args.config) {
             (Signal::End, _) => return Ok(()),
@@ -177,90 +199,9 @@ struct Listening {
     api: Option<SocketAddr>,
 }
 
-/// Opens all sockets, and then has them served.
-fn listen(
-    args: &ServeArgs,
-    edge: &Arc<Edge>,
-    api: Option<SocketAddr>,
-    resources: &Resources,
-) -> Result<Listening, Failure> {
-    let (socket, listener, sip) = listen_sip(args.sip)?;
-    let failed =
-        |address| move |error: std::io::Error| Failure::Setup(bind_error(address, "api", &error));
-    let http = match api {
-        Some(address) => {
-            let listener = bind_tcp(address).map_err(failed(address))?;
-            let local = listener.local_addr().map_err(failed(address))?;
-            Some((listener, local))
-        }
-        None => None,
-    };
-    let socket = Arc::new(socket);
-    for _ in 0..UDP_TASKS {
-        tokio::spawn(udp::serve(Arc::clone(edge), Arc::clone(&socket), sip));
-    }
-    tokio::spawn(tcp::serve(Arc::clone(edge), listener));
-    let api = http.map(|(listener, local)| {
-        tokio::spawn(api::serve(listener, Arc::clone(&resources.router)));
-        local
-    });
-    Ok(Listening { sip, api })
-}
-
-/// Both sockets at one address and port.
-fn listen_sip(address: SocketAddr) -> Result<(UdpSocket, TcpListener, SocketAddr), Failure> {
-    // with port 0, the port that is free for UDP may be taken for TCP
-    let attempts = if address.port() == 0 { 16 } else { 1 };
-    let mut failure = Failure::Setup(format!("{address}: no free port"));
-    for _ in 0..attempts {
-        let failed = |transport: &'static str| {
-            move |error: std::io::Error| Failure::Setup(bind_error(address, transport, &error))
-        };
-        let socket = bind_udp(address).map_err(failed("udp"))?;
-        let local = socket.local_addr().map_err(failed("udp"))?;
-        match bind_tcp(local) {
-            Ok(listener) => return Ok((socket, listener, local)),
-            Err(error) => failure = failed("tcp")(error),
-        }
-    }
-    Err(failure)
-}
-
-fn bind_udp(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = bind(address, socket2::Type::DGRAM)?;
-    // as much as the system allows; less works too
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
-    UdpSocket::from_std(socket.into())
-}
-
-fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = bind(address, socket2::Type::STREAM)?;
-    socket.listen(1_024)?;
-    TcpListener::from_std(socket.into())
-}
-
-fn bind(address: SocketAddr, kind: socket2::Type) -> std::io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
-    if address.is_ipv6() {
-        // `[::]` means all addresses of this machine, whatever the system's default
-        socket.set_only_v6(false)?;
-    }
-    #[cfg(unix)]
-    if kind == socket2::Type::STREAM {
-        // connections of an earlier run that are still closing do not hold the port
-        socket.set_reuse_address(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
-
-fn bind_error(address: SocketAddr, transport: &str, error: &std::io::Error) -> String {
-    let why = match error.kind() {
-        ErrorKind::AddrInUse => "address already in use".to_owned(),
-        ErrorKind::AddrNotAvailable => "not an address of this machine".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    };
-    format!("{address} ({transport}): {why}")
+/// A runtime of its own for one kind of work, so that none waits for another kind.
+fn runtime(name: &str) -> Result<Runtime, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(name).build();
+    runtime.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))
 }

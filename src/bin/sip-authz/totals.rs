@@ -25,17 +25,25 @@ pub(crate) enum Outcome {
 /// Counters since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    received: AtomicU64,
-    accepted: AtomicU64,
-    challenged: AtomicU64,
-    rejected: [AtomicU64; REASONS.len()],
-    rejected_otherwise: AtomicU64,
-    answered: AtomicU64,
-    ignored: AtomicU64,
-    dropped: AtomicU64,
+    outcomes: [AtomicU64; SLOTS],
     unsent: AtomicU64,
     turned_away: AtomicU64,
 }
+
+/// What became of some messages, to be added to the totals at once.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    outcomes: [u64; SLOTS],
+}
+
+// where each outcome is counted; the reasons come last, and those without a name after them
+const ACCEPTED: usize = 0;
+const CHALLENGED: usize = 1;
+const ANSWERED: usize = 2;
+const IGNORED: usize = 3;
+const DROPPED: usize = 4;
+const REJECTED: usize = 5;
+const SLOTS: usize = REJECTED + REASONS.len() + 1;
 
 /// The reasons that are counted apart, as [`Reason::as_str`] has them.
 const REASONS: [&str; 15] = [
@@ -56,46 +64,74 @@ const REASONS: [&str; 15] = [
     "snapshot-stale",
 ];
 
+impl Outcome {
+    fn slot(self) -> usize {
+        match self {
+            Self::Accepted => ACCEPTED,
+            Self::Challenged => CHALLENGED,
+            Self::Rejected(reason) => {
+                let place = REASONS.iter().position(|text| *text == reason.as_str());
+                REJECTED + place.unwrap_or(REASONS.len())
+            }
+            Self::Answered(_) => ANSWERED,
+            Self::Ignored => IGNORED,
+            Self::Dropped => DROPPED,
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        if let Some(count) = self.outcomes.get_mut(outcome.slot()) {
+            *count += 1;
+        }
+    }
+}
+
 impl Totals {
     pub(crate) fn count(&self, outcome: Outcome) {
-        add(&self.received);
-        add(match outcome {
-            Outcome::Accepted => &self.accepted,
-            Outcome::Challenged => &self.challenged,
-            Outcome::Rejected(reason) => {
-                let place = REASONS.iter().position(|text| *text == reason.as_str());
-                place.and_then(|at| self.rejected.get(at)).unwrap_or(&self.rejected_otherwise)
+        if let Some(count) = self.outcomes.get(outcome.slot()) {
+            add(count, 1);
+        }
+    }
+
+    /// Adds what was tallied, and empties the tally.
+    pub(crate) fn add(&self, tally: &mut Tally) {
+        for (total, count) in self.outcomes.iter().zip(&mut tally.outcomes) {
+            if *count > 0 {
+                add(total, std::mem::take(count));
             }
-            Outcome::Answered(_) => &self.answered,
-            Outcome::Ignored => &self.ignored,
-            Outcome::Dropped => &self.dropped,
-        });
+        }
+    }
+
+    fn outcome(&self, slot: usize) -> u64 {
+        self.outcomes.get(slot).map_or(0, get)
     }
 
     /// Counts an answer that could not be sent.
     pub(crate) fn count_unsent(&self) {
-        add(&self.unsent);
+        add(&self.unsent, 1);
     }
 
     /// Counts a connection that was refused, or closed for what came over it.
     pub(crate) fn count_connection_closed(&self) {
-        add(&self.turned_away);
+        add(&self.turned_away, 1);
     }
 }
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reasons = || {
-            let counts = self.rejected.iter().map(get).chain([get(&self.rejected_otherwise)]);
+            let counts = self.outcomes.iter().skip(REJECTED).map(get);
             REASONS.into_iter().chain(["otherwise"]).zip(counts).filter(|(_, count)| *count > 0)
         };
         let rejected: u64 = reasons().map(|(_, count)| count).sum();
         write!(
             f,
             "totals: received {}, accepted {}, challenged {}, rejected {rejected}",
-            get(&self.received),
-            get(&self.accepted),
-            get(&self.challenged),
+            self.outcomes.iter().map(get).sum::<u64>(),
+            self.outcome(ACCEPTED),
+            self.outcome(CHALLENGED),
         )?;
         for (at, (reason, count)) in reasons().enumerate() {
             write!(f, "{}{reason} {count}", if at == 0 { " (" } else { ", " })?;
@@ -104,17 +140,17 @@ impl fmt::Display for Totals {
             f,
             "{}, otherwise answered {}, ignored {}, dropped {}, not sent {}, connections closed {}",
             if rejected > 0 { ")" } else { "" },
-            get(&self.answered),
-            get(&self.ignored),
-            get(&self.dropped),
+            self.outcome(ANSWERED),
+            self.outcome(IGNORED),
+            self.outcome(DROPPED),
             get(&self.unsent),
             get(&self.turned_away),
         )
     }
 }
 
-fn add(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
 }
 
 fn get(counter: &AtomicU64) -> u64 {
@@ -127,16 +163,19 @@ mod tests {
 
     #[test]
     fn one_line() {
-        let totals = Totals::default();
+        let (totals, mut tally) = (Totals::default(), Tally::default());
         for outcome in [
             Outcome::Accepted,
             Outcome::Rejected(Reason::UnknownHost),
             Outcome::Rejected(Reason::TooManyCredentials),
-            Outcome::Rejected(Reason::UnknownHost),
-            Outcome::Dropped,
         ] {
             totals.count(outcome);
         }
+        for outcome in [Outcome::Rejected(Reason::UnknownHost), Outcome::Dropped] {
+            tally.count(outcome);
+        }
+        totals.add(&mut tally);
+        totals.add(&mut tally);
         assert_eq!(
             totals.to_string(),
             "totals: received 5, accepted 1, challenged 0, rejected 3 (unknown-host 2, \

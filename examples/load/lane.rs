@@ -1,0 +1,169 @@
+//! One socket with its requests under way.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+
+use crate::message::{Credentials, Template};
+use crate::run::Count;
+
+/// The most datagrams that are sent or taken by one call.
+const BATCH: usize = 64;
+/// Room for an answer.
+const ROOM: usize = 4_096;
+/// What is not answered by then is lost.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a nonce is used.
+const NONCE_USE: Duration = Duration::from_secs(20);
+
+/// What the requests of a lane carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// No credentials.
+    Nothing,
+    /// The answer to one challenge for many requests, with a count that goes up.
+    Counted,
+    /// As `Counted`, to a challenge for each request; both count.
+    Fresh,
+}
+
+pub(crate) struct Lane {
+    socket: UdpSocket,
+    template: Template,
+    proof: Proof,
+    password: String,
+    credentials: Option<Credentials>,
+    credentials_since: Instant,
+    number: u32,
+    window: usize,
+    under_way: usize,
+    last_answer: Instant,
+    requests: Vec<Vec<u8>>,
+    answers: Vec<u8>,
+    in_headers: MultiHeaders<SockaddrStorage>,
+    out_headers: MultiHeaders<SockaddrStorage>,
+}
+
+impl Lane {
+    pub(crate) fn open(
+        from: SocketAddr,
+        server: SocketAddr,
+        template: impl FnOnce(String) -> Template,
+        proof: Proof,
+        password: String,
+        window: usize,
+    ) -> io::Result<Self> {
+        let socket = UdpSocket::bind(from)?;
+        socket.connect(server)?;
+        socket.set_nonblocking(true)?;
+        let template = template(socket.local_addr()?.to_string());
+        Ok(Self {
+            socket,
+            template,
+            proof,
+            password,
+            credentials: None,
+            credentials_since: Instant::now(),
+            number: 0,
+            window: window.min(BATCH),
+            under_way: 0,
+            last_answer: Instant::now(),
+            requests: vec![Vec::new(); BATCH],
+            answers: vec![0; BATCH * ROOM],
+            in_headers: MultiHeaders::preallocate(BATCH, None),
+            out_headers: MultiHeaders::preallocate(BATCH, None),
+        })
+    }
+
+    /// Takes the answers that have come, gives up what is lost, and fills the window again. False
+    /// if nothing had come.
+    pub(crate) fn turn(&mut self, now: Instant, count: &mut Count) -> io::Result<bool> {
+        let came = self.take(count)?;
+        if came > 0 {
+            self.last_answer = now;
+        } else if self.under_way > 0 && now.duration_since(self.last_answer) > PATIENCE {
+            count.lost += self.under_way as u64;
+            self.under_way = 0;
+            self.last_answer = now;
+        }
+        self.send(now)?;
+        Ok(came > 0)
+    }
+
+    fn take(&mut self, count: &mut Count) -> io::Result<usize> {
+        let mut rooms = self.answers.chunks_exact_mut(ROOM);
+        let mut slices: [_; BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
+        let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        let mut lengths = [0; BATCH];
+        let mut came = 0;
+        match recvmmsg(socket, &mut self.in_headers, slices.iter_mut(), flags, None) {
+            Ok(received) => {
+                for (length, message) in lengths.iter_mut().zip(received) {
+                    *length = message.bytes;
+                    came += 1;
+                }
+            }
+            Err(nix::Error::EAGAIN | nix::Error::ECONNREFUSED) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+        let Self { answers, .. } = self;
+        for (length, room) in lengths.into_iter().zip(answers.chunks_exact(ROOM)).take(came) {
+            let answer = room.get(..length).unwrap_or_default();
+            let status = answer.get(8..11).and_then(|digits| str::from_utf8(digits).ok());
+            let status: usize = status.and_then(|digits| digits.parse().ok()).unwrap_or_default();
+            if (100..200).contains(&status) {
+                // another answer follows
+                continue;
+            }
+            self.under_way = self.under_way.saturating_sub(1);
+            if let Some(times) = count.statuses.get_mut(status) {
+                *times += 1;
+            }
+            let challenged = matches!(status, 401 | 407) && self.proof != Proof::Nothing;
+            if challenged && self.credentials.is_none() {
+                let credentials = Credentials::answering(answer, &self.template, &self.password);
+                self.credentials =
+                    Some(credentials.ok_or_else(|| io::Error::other("no challenge to answer"))?);
+                self.credentials_since = self.last_answer;
+            } else if challenged || self.proof == Proof::Fresh {
+                self.credentials = None;
+            }
+        }
+        Ok(came)
+    }
+
+    fn send(&mut self, now: Instant) -> io::Result<()> {
+        if self.proof == Proof::Counted && now.duration_since(self.credentials_since) > NONCE_USE {
+            self.credentials = None;
+            self.credentials_since = now;
+        }
+        let asks_first = self.proof != Proof::Nothing && self.credentials.is_none();
+        // a challenge is for all that follow, or for one
+        let window = if asks_first || self.proof == Proof::Fresh { 1 } else { self.window };
+        let free = window.saturating_sub(self.under_way);
+        // several by one call, as far as that leaves none waiting
+        if free == 0 || (free < window / 4) {
+            return Ok(());
+        }
+        for request in self.requests.iter_mut().take(free) {
+            self.number = self.number.wrapping_add(1);
+            request.clear();
+            self.template.write(self.number, self.credentials.as_mut(), request);
+        }
+        let slices: Vec<_> =
+            self.requests.iter().take(free).map(|request| [IoSlice::new(request)]).collect();
+        let addresses = [const { None }; BATCH];
+        let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        let sent = sendmmsg(socket, &mut self.out_headers, &slices, addresses, [], flags);
+        self.under_way += match sent {
+            Ok(sent) => sent.count(),
+            Err(nix::Error::EAGAIN | nix::Error::ECONNREFUSED) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
+    }
+}

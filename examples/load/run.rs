@@ -1,0 +1,219 @@
+//! The command line, the measurement and what is told of it.
+
+use std::error::Error;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+
+use crate::lane::{Lane, Proof};
+use crate::message::Template;
+
+/// Saturates a SIP server over UDP.
+#[derive(Debug, Parser)]
+#[command(name = "load")]
+struct Args {
+    /// The server
+    server: SocketAddr,
+    /// What is asked
+    #[arg(long, value_enum, default_value_t = Mode::Options)]
+    mode: Mode,
+    /// The host of the Request-URI
+    #[arg(long, default_value = "example.com")]
+    domain: String,
+    #[arg(long, default_value = "alice")]
+    user: String,
+    #[arg(long, default_value = "secret")]
+    password: String,
+    /// The address that requests come from
+    #[arg(long, default_value = "127.0.0.1")]
+    from: IpAddr,
+    /// The address that wrong digests come from in the mode `flood`
+    #[arg(long, default_value = "127.0.0.2")]
+    flood_from: IpAddr,
+    /// How many sockets send
+    #[arg(long, default_value_t = 4)]
+    sockets: usize,
+    /// How many requests are under way at each socket
+    #[arg(long, default_value_t = 16)]
+    window: usize,
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// What is not measured at the beginning
+    #[arg(long, default_value_t = 0.5)]
+    warm_up: f64,
+    /// The server's process, whose processor time is told
+    #[arg(long)]
+    pid: Option<u32>,
+    /// How many seconds go by between lines on the way; 0 for none
+    #[arg(long, default_value_t = 0.0)]
+    every: f64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mode {
+    /// OPTIONS
+    Options,
+    /// INVITEs without credentials, for a domain that has address lists
+    Acl,
+    /// INVITEs without credentials, each to be challenged
+    Challenge,
+    /// INVITEs with right credentials: one challenge for many, the nonce count goes up
+    Digest,
+    /// A challenge and an answer to it, in turn
+    Call,
+    /// INVITEs with wrong credentials for live nonces
+    Wrong,
+    /// `wrong` from one address and `digest` from another, half of the sockets each
+    Flood,
+}
+
+/// What came of the requests of one kind.
+pub(crate) struct Count {
+    pub(crate) statuses: Vec<u64>,
+    pub(crate) lost: u64,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self { statuses: vec![0; 700], lost: 0 }
+    }
+}
+
+impl Count {
+    fn answers(&self) -> u64 {
+        self.statuses.iter().sum()
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen = self.statuses.iter().enumerate().filter(|(_, times)| **times > 0);
+        for (at, (status, times)) in seen.enumerate() {
+            write!(f, "{}{status}:{times}", if at == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}
+
+/// The sockets of one kind of callers.
+struct Callers {
+    name: &'static str,
+    lanes: Vec<Lane>,
+    count: Count,
+}
+
+const BODY: &str = "v=0\r\no=load 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                    m=audio 40000 RTP/AVP 8 0 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+
+pub(crate) fn run() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let mut kinds = Vec::new();
+    let good = args.password.as_str();
+    let wrong = format!("not {good}");
+    let half = (args.sockets / 2).max(1);
+    match args.mode {
+        Mode::Options | Mode::Acl | Mode::Challenge => {
+            kinds.push(callers(&args, "", args.from, Proof::Nothing, good, args.sockets)?);
+        }
+        Mode::Digest => {
+            kinds.push(callers(&args, "", args.from, Proof::Counted, good, args.sockets)?);
+        }
+        Mode::Call => kinds.push(callers(&args, "", args.from, Proof::Fresh, good, args.sockets)?),
+        Mode::Wrong => {
+            kinds.push(callers(&args, "", args.from, Proof::Counted, &wrong, args.sockets)?);
+        }
+        Mode::Flood => {
+            kinds.push(callers(&args, "good ", args.from, Proof::Counted, good, half)?);
+            let rest = args.sockets.saturating_sub(half).max(1);
+            kinds.push(callers(&args, "bad ", args.flood_from, Proof::Counted, &wrong, rest)?);
+        }
+    }
+    drive(&mut kinds, args.warm_up, 0.0)?;
+    kinds.iter_mut().for_each(|callers| callers.count = Count::default());
+    let used = args.pid.map(processor_time).transpose()?;
+    let elapsed = drive(&mut kinds, args.seconds, args.every)?.as_secs_f64();
+    let used = match (used, args.pid) {
+        (Some(before), Some(pid)) => Some(processor_time(pid)? - before),
+        _ => None,
+    };
+    let mut all = 0;
+    for Callers { name, count, .. } in &kinds {
+        let answers = count.answers();
+        all += answers;
+        println!("{name}requests/s {:.0}", answers as f64 / elapsed);
+        println!("{name}answers {count}");
+        println!("{name}lost {}", count.lost);
+    }
+    if let Some(used) = used {
+        println!("server us/request {:.3}", used * 1e6 / all as f64);
+        println!("server processor % {:.0}", used * 100.0 / elapsed);
+    }
+    Ok(())
+}
+
+fn callers(
+    args: &Args,
+    name: &'static str,
+    from: IpAddr,
+    proof: Proof,
+    password: &str,
+    sockets: usize,
+) -> Result<Callers, Box<dyn Error>> {
+    let is_invite = !matches!(args.mode, Mode::Options);
+    let lane = |at| {
+        let template = |caller| Template {
+            method: if is_invite { "INVITE" } else { "OPTIONS" },
+            uri: format!("sip:100@{}", args.domain),
+            caller,
+            user: args.user.clone(),
+            lane: at,
+            body: if is_invite { BODY } else { "" },
+        };
+        let password = password.to_owned();
+        Lane::open((from, 0).into(), args.server, template, proof, password, args.window)
+    };
+    let lanes = (0..sockets).map(lane).collect::<Result<_, _>>()?;
+    Ok(Callers { name, lanes, count: Count::default() })
+}
+
+fn drive(kinds: &mut [Callers], seconds: f64, every: f64) -> Result<Duration, Box<dyn Error>> {
+    let start = Instant::now();
+    let end = start + Duration::from_secs_f64(seconds);
+    let every = (every > 0.0).then(|| Duration::from_secs_f64(every));
+    let mut told = start;
+    loop {
+        let now = Instant::now();
+        if now >= end {
+            return Ok(now.duration_since(start));
+        }
+        let mut came = false;
+        for Callers { lanes, count, .. } in &mut *kinds {
+            for lane in lanes {
+                came |= lane.turn(now, count)?;
+            }
+        }
+        if !came {
+            // where both share a core, the server is to have it
+            std::thread::yield_now();
+        }
+        if every.is_some_and(|every| now.duration_since(told) >= every) {
+            told = now;
+            for Callers { name, count, .. } in &*kinds {
+                let seconds = now.duration_since(start).as_secs();
+                println!("after {seconds} s: {name}answers {count}, lost {}", count.lost);
+            }
+        }
+    }
+}
+
+/// What a process has used of the processor, in seconds (proc(5), `stat`).
+fn processor_time(pid: u32) -> Result<f64, Box<dyn Error>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // the name in the second field may hold spaces
+    let (_, rest) = stat.rsplit_once(')').ok_or("no stat of the process")?;
+    let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    // the unit of these fields is a hundredth of a second on every Linux that is in use
+    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
+}

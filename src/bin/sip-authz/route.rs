@@ -1,0 +1,83 @@
+//! Where the program can be reached by whoever sent a message.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::edge::Hop;
+
+/// How long an answer of the system is good; routes hardly ever change.
+const GOOD_FOR: Duration = Duration::from_secs(10);
+/// The most peers that are remembered.
+const MAX_PEERS: usize = 1_024;
+
+/// Which addresses of this machine packets to some peers leave from.
+#[derive(Default)]
+pub(crate) struct Routes {
+    known: HashMap<IpAddr, IpAddr>,
+    since: Option<Instant>,
+}
+
+impl Routes {
+    /// The address that the sender of a message can reach.
+    pub(crate) fn local_address(&mut self, hop: Hop) -> SocketAddr {
+        let mut local = hop.local;
+        if local.ip().is_unspecified()
+            && let Some(ip) = self.towards(hop.source)
+        {
+            local.set_ip(ip);
+        }
+        local.set_ip(local.ip().to_canonical());
+        local
+    }
+
+    fn towards(&mut self, peer: SocketAddr) -> Option<IpAddr> {
+        let now = Instant::now();
+        let is_good = self.since.is_some_and(|since| now.duration_since(since) < GOOD_FOR);
+        if !is_good || self.known.len() >= MAX_PEERS {
+            self.known.clear();
+            self.since = Some(now);
+        }
+        if let Some(known) = self.known.get(&peer.ip()) {
+            return Some(*known);
+        }
+        let found = address_towards(peer)?;
+        self.known.insert(peer.ip(), found);
+        Some(found)
+    }
+}
+
+/// The address that a packet to `peer` would leave from. Nothing is sent to find out.
+fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(peer).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use sip_authz::Transport;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_can_be_called_back() {
+        let mut routes = Routes::default();
+        for (source, local, expected) in [
+            ("192.0.2.1:9", "192.0.2.2:5060", "192.0.2.2:5060"),
+            ("127.0.0.1:9", "0.0.0.0:5060", "127.0.0.1:5060"),
+            ("127.0.0.1:10", "0.0.0.0:5061", "127.0.0.1:5061"),
+            ("[::ffff:127.0.0.1]:9", "[::]:5060", "127.0.0.1:5060"),
+            ("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:5060", "127.0.0.1:5060"),
+        ] {
+            let (source, local) = (source.parse().unwrap(), local.parse().unwrap());
+            let hop = Hop { source, local, transport: Transport::Udp };
+            assert_eq!(routes.local_address(hop).to_string(), expected, "{hop:?}");
+        }
+        assert_eq!(routes.known.len(), 2);
+    }
+}

@@ -1,0 +1,108 @@
+//! Many datagrams by one call of the system, in and out.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd as _;
+
+use arrayvec::ArrayVec;
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+
+use super::MAX_DATAGRAM;
+use crate::edge::{BATCH, Desk};
+
+/// From the start of one buffer to that of the next: odd in cache lines, since buffers a power of
+/// two apart would share a few places of the cache.
+const STRIDE: usize = MAX_DATAGRAM.next_multiple_of(64) + 33 * 64;
+
+/// The datagrams of a batch.
+pub(super) struct Inbox {
+    bytes: Vec<u8>,
+    headers: MultiHeaders<SockaddrStorage>,
+    received: ArrayVec<(usize, SocketAddr), BATCH>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Self {
+            // memory that no datagram has reached is not there yet
+            bytes: vec![0; BATCH * STRIDE],
+            headers: MultiHeaders::preallocate(BATCH, None),
+            received: ArrayVec::new(),
+        }
+    }
+
+    /// Waits for a datagram, and takes all that have come by then and fit.
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> std::io::Result<()> {
+        self.received.clear();
+        let mut buffers = self.bytes.chunks_exact_mut(STRIDE).filter_map(<[u8]>::first_chunk_mut);
+        let mut slices: [_; BATCH] = std::array::from_fn(|_| {
+            let buffer: &mut [u8] = match buffers.next() {
+                Some(buffer) => buffer as &mut [u8; MAX_DATAGRAM],
+                None => &mut [],
+            };
+            [IoSliceMut::new(buffer)]
+        });
+        let (socket, flags) = (socket.as_raw_fd(), MsgFlags::MSG_WAITFORONE);
+        let received = recvmmsg(socket, &mut self.headers, slices.iter_mut(), flags, None)?;
+        for message in received {
+            // without an address it cannot be answered; one of length 0 is never answered
+            let (length, source) = match message.address.as_ref().and_then(address_of) {
+                Some(source) => (message.bytes, source),
+                None => (0, SocketAddr::from(([0; 4], 0))),
+            };
+            let _ = self.received.try_push((length, source));
+        }
+        Ok(())
+    }
+
+    /// What was received last.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
+        let received = self.received.iter().zip(self.bytes.chunks_exact(STRIDE));
+        received
+            .map(|((length, source), bytes)| (bytes.get(..*length).unwrap_or_default(), *source))
+    }
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(SocketAddrV4::from(*v4).into()),
+        (_, Some(v6)) => Some(SocketAddrV6::from(*v6).into()),
+        _ => None,
+    }
+}
+
+/// What it takes to send a batch of answers.
+pub(super) struct Outbox {
+    headers: MultiHeaders<SockaddrStorage>,
+}
+
+impl Outbox {
+    pub(super) fn new() -> Self {
+        Self { headers: MultiHeaders::preallocate(BATCH, None) }
+    }
+
+    /// Sends all answers; each that cannot be sent is told to `unsent`.
+    pub(super) fn send(&mut self, socket: &UdpSocket, desk: &Desk, unsent: impl Fn()) {
+        let mut slices = ArrayVec::<_, BATCH>::new();
+        let mut addresses = ArrayVec::<_, BATCH>::new();
+        for (bytes, to) in desk.answers().take(BATCH) {
+            slices.push([IoSlice::new(bytes)]);
+            addresses.push(Some(SockaddrStorage::from(to)));
+        }
+        let mut at = 0;
+        while at < slices.len() {
+            let slices = slices.get(at..).unwrap_or_default();
+            let addresses = addresses.get(at..).unwrap_or_default();
+            let (socket, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+            at += match sendmmsg(socket, &mut self.headers, slices, addresses, [], flags) {
+                // those before one that cannot be sent
+                Ok(sent) => sent.count().max(1),
+                Err(nix::Error::EINTR) => 0,
+                Err(_) => {
+                    unsent();
+                    1
+                }
+            };
+        }
+    }
+}
