@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-30}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- digest_header request store_record
+[ $# -gt 0 ] || set -- digest_header request store_record commits
 dir=${FUZZ_DIR:-${TMPDIR:-/tmp}/sip-authz-fuzz}
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
@@ -19,9 +19,11 @@ for target; do
         request | from_datagram) torture="../tests/torture/rfc4475 ../tests/torture/rfc5118" ;;
         *) torture= ;;
     esac
+    dict="dictionaries/$target.dict"
+    [ -f "$dict" ] || dict=
     # shellcheck disable=SC2086
     cargo +nightly fuzz run --target-dir "$dir/target" "$target" \
         "$dir/corpus/$target" "seeds/$target" $torture -- \
         -max_total_time="$seconds" -max_len=4096 -timeout=10 -print_final_stats=1 \
-        -dict="dictionaries/$target.dict"
+        ${dict:+-dict="$dict"}
 done

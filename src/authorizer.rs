@@ -239,16 +239,19 @@ impl Authorizer {
             trace.step(|| Step::UnknownHost { host: host.as_str().to_owned() });
             return unnamed(Reason::UnknownHost);
         };
+        let reject = |reason| Decision::Reject(Reject { target: Some(entry.target), reason });
+
+        // an account that owns something is never gone; were it, nobody would answer for the call
+        let Some(account) = snapshot.account_entry(entry.account) else {
+            return reject(Reason::AccountInactive);
+        };
         trace.step(|| Step::Named {
             host: host.as_str().to_owned(),
             target: entry.target,
-            account: entry.account,
+            account: account.sid,
         });
-        let reject = |reason| Decision::Reject(Reject { target: Some(entry.target), reason });
-
-        let status = snapshot.account_status(entry.account);
-        trace.step(|| Step::Account { account: entry.account, status });
-        if status != Some(AccountStatus::Active) {
+        trace.step(|| Step::Account { account: account.sid, status: Some(account.status) });
+        if account.status != AccountStatus::Active {
             return reject(Reason::AccountInactive);
         }
         let needs_tls = entry.secure || uri.scheme == Scheme::Sips;
@@ -264,7 +267,7 @@ impl Authorizer {
         }
 
         let mut accept = Accept {
-            account: entry.account,
+            account: account.sid,
             target: entry.target,
             address: None,
             credential: None,
@@ -344,12 +347,13 @@ fn match_address<T: Trace>(
 ) -> Option<AddressMatch> {
     let source = invite.source().ip();
     entry.access_lists.iter().find_map(|list| {
-        let found = snapshot.admits(*list, source);
+        let list = snapshot.access_list_entry(*list)?;
+        let found = list.admits(source);
         trace.step(|| Step::AccessList {
-            list: *list,
+            list: list.sid,
             source,
-            entry: found.and_then(|sid| Some((sid, snapshot.prefix(*list, sid)?))),
+            entry: found.and_then(|sid| Some((sid, list.prefix(sid)?))),
         });
-        found.map(|address| AddressMatch { list: *list, address })
+        found.map(|address| AddressMatch { list: list.sid, address })
     })
 }

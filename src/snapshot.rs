@@ -3,27 +3,36 @@
 //! A snapshot is made by applying a [`Commit`] to another one; the first, by applying one to the
 //! empty snapshot, which is what [`Snapshot::builder`] does. What a commit does not touch is shared
 //! between the old and the new.
+//!
+//! Records lie in tables, each in a slot that stays its own ([`table`]). What belongs together names
+//! each other by slot: a decision hashes the host and the user name, and everything between is a few
+//! steps by number. A list that thousands of domains use is there once.
 
+mod array;
 mod builder;
 mod cell;
 mod draft;
 mod entry;
-mod map;
+mod facts;
+mod index;
+mod table;
+mod targets;
+mod users;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use draft::Draft;
-pub(crate) use entry::{
-    AccessList, CredentialEntry, CredentialList, LookUp, MappedList, TargetEntry,
-};
-use entry::{AccountEntry, RoleEntry};
-use map::Map;
+use entry::AddressEntry;
+pub(crate) use entry::{AccessList, AccountEntry, MappedList, RoleEntry, TargetEntry};
+pub(crate) use table::Slot;
+use table::Table;
+pub(crate) use targets::Targets;
+pub(crate) use users::{CredentialEntry, CredentialList, LookUp, Users};
 
-use crate::acl::{Prefix, TooManyPrefixes};
-use crate::digest::Algorithm;
+use crate::acl::TooManyPrefixes;
+use crate::digest::{Algorithm, HashFunction};
 use crate::model::rules::{ListFacts, RoleFacts, RuleError, TargetFacts, View};
 use crate::model::{
     AccountStatus, Commit, DomainName, Key, Mapping, PermissionSet, Policy, Target, UserName,
@@ -71,14 +80,12 @@ pub enum Warning {
 pub struct Snapshot {
     number: u64,
     vocabulary: &'static Vocabulary,
-    accounts: Map<AccountSid, AccountEntry>,
-    names: Map<DomainName, Arc<TargetEntry>>,
-    targets: Map<Target, Arc<TargetEntry>>,
-    access_lists: Map<IpAccessControlListSid, Arc<AccessList>>,
-    addresses: Map<IpAddressSid, IpAccessControlListSid>,
-    credential_lists: Map<CredentialListSid, Arc<CredentialList>>,
-    credentials: Map<CredentialSid, Arc<CredentialEntry>>,
-    roles: Map<RoleSid, RoleEntry>,
+    accounts: Table<AccountEntry>,
+    targets: Targets,
+    access_lists: Table<Arc<AccessList>>,
+    addresses: Table<AddressEntry>,
+    users: Users,
+    roles: Table<RoleEntry>,
 }
 
 impl Default for Snapshot {
@@ -92,7 +99,7 @@ impl std::fmt::Debug for Snapshot {
         f.debug_struct("Snapshot")
             .field("number", &self.number)
             .field("targets", &self.targets.len())
-            .field("credentials", &self.credentials.len())
+            .field("credentials", &self.users.len())
             .finish_non_exhaustive()
     }
 }
@@ -110,14 +117,12 @@ impl Snapshot {
         Self {
             number: 0,
             vocabulary,
-            accounts: Map::default(),
-            names: Map::default(),
-            targets: Map::default(),
-            access_lists: Map::default(),
-            addresses: Map::default(),
-            credential_lists: Map::default(),
-            credentials: Map::default(),
-            roles: Map::default(),
+            accounts: Table::default(),
+            targets: Targets::default(),
+            access_lists: Table::default(),
+            addresses: Table::default(),
+            users: Users::default(),
+            roles: Table::default(),
         }
     }
 
@@ -158,14 +163,14 @@ impl Snapshot {
         let default = Policy::default();
         for entry in self.targets.values() {
             let policy = entry.policy.as_deref().unwrap_or(&default);
-            for (list, algorithm) in entry.credential_lists.iter().flat_map(|mapped| {
-                policy.algorithms.iter().map(|algorithm| (mapped.list, algorithm))
-            }) {
-                let facts = self.credential_list_entry(list);
-                let users = facts.map_or(0, |list| list.lacking(algorithm.hash_function()));
-                if users > 0 {
-                    let target = entry.target;
-                    warnings.push(Warning::MissingHashes { target, algorithm, list, users });
+            let lists = entry.credential_lists.iter();
+            for list in lists.filter_map(|mapped| self.credential_list_entry(mapped.list)) {
+                for algorithm in policy.algorithms.iter() {
+                    let users = list.lacking(algorithm.hash_function());
+                    if users > 0 {
+                        let (target, list) = (entry.target, list.sid);
+                        warnings.push(Warning::MissingHashes { target, algorithm, list, users });
+                    }
                 }
             }
         }
@@ -176,45 +181,60 @@ impl Snapshot {
     }
 
     /// What `host`, in the form hosts are compared in, names.
+    #[inline]
     pub(crate) fn named_entry(&self, host: &str) -> Option<&TargetEntry> {
-        self.names.get(host).map(|entry| &**entry)
+        self.targets.named(self.targets.key(host), host)
     }
 
-    pub(crate) fn account_status(&self, sid: AccountSid) -> Option<AccountStatus> {
-        self.accounts.get(&sid).map(|entry| entry.status)
+    /// The domains and trunks, for looking many up at once.
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.targets
     }
 
-    pub(crate) fn access_list_entry(&self, sid: IpAccessControlListSid) -> Option<&AccessList> {
-        self.access_lists.get(&sid).map(|list| &**list)
+    /// The credential lists' users, for looking many up at once.
+    pub(crate) fn users(&self) -> &Users {
+        &self.users
     }
 
-    pub(crate) fn credential_list_entry(&self, sid: CredentialListSid) -> Option<&CredentialList> {
-        self.credential_lists.get(&sid).map(|list| &**list)
+    #[inline]
+    pub(crate) fn account_entry(&self, slot: Slot<AccountEntry>) -> Option<&AccountEntry> {
+        self.accounts.at(slot)
+    }
+
+    #[inline]
+    pub(crate) fn access_list_entry(&self, slot: Slot<Arc<AccessList>>) -> Option<&AccessList> {
+        self.access_lists.at(slot).map(|list| &**list)
+    }
+
+    #[inline]
+    pub(crate) fn credential_list_entry(
+        &self,
+        slot: Slot<CredentialList>,
+    ) -> Option<&CredentialList> {
+        self.users.lists.at(slot)
+    }
+
+    /// The user of this name, or one to be busy with instead.
+    #[inline]
+    pub(crate) fn look_up(&self, list: Slot<CredentialList>, username: &str) -> LookUp<'_> {
+        self.users.look_up(self.users.key(list, username), list, username)
+    }
+
+    /// The user whose name hashes to `hash`, or one to be busy with instead.
+    pub(crate) fn look_up_hash(
+        &self,
+        list: Slot<CredentialList>,
+        function: HashFunction,
+        hash: arrayvec::ArrayString<64>,
+    ) -> LookUp<'_> {
+        self.users.look_up_hash(list, function, hash)
     }
 
     /// What the roles of a user and of the mapping of its list permit together.
-    pub(crate) fn permissions(&self, roles: [Option<RoleSid>; 2]) -> PermissionSet {
-        let of = |sid: RoleSid| self.roles.get(&sid).map(|role| role.permissions);
+    pub(crate) fn permissions(&self, roles: [Option<Slot<RoleEntry>>; 2]) -> PermissionSet {
+        let of = |slot: Slot<RoleEntry>| self.roles.at(slot).map(|role| role.permissions);
         let none = PermissionSet::empty(self.vocabulary);
         roles.into_iter().flatten().filter_map(of).fold(none, PermissionSet::union)
-    }
-
-    /// The entry of `list` with this SID, for explanations.
-    pub(crate) fn prefix(
-        &self,
-        list: IpAccessControlListSid,
-        address: IpAddressSid,
-    ) -> Option<Prefix> {
-        self.access_list_entry(list)?.prefix(address)
-    }
-
-    /// The most specific entry of `list` that admits `source`.
-    pub(crate) fn admits(
-        &self,
-        list: IpAccessControlListSid,
-        source: IpAddr,
-    ) -> Option<IpAddressSid> {
-        self.access_list_entry(list)?.admits(source)
     }
 }
 
@@ -224,8 +244,9 @@ impl View for Snapshot {
     }
 
     fn target(&self, target: Target) -> Option<TargetFacts> {
-        self.targets.get(&target).map(|entry| TargetFacts {
-            account: entry.account,
+        let entry = self.targets.get(target)?;
+        Some(TargetFacts {
+            account: self.account_entry(entry.account)?.sid,
             mappings: entry.mappings(),
             has_policy: entry.policy.is_some(),
             realm: entry.realm.clone(),
@@ -233,7 +254,7 @@ impl View for Snapshot {
     }
 
     fn named(&self, name: &DomainName) -> Option<Target> {
-        self.names.get(name).map(|entry| entry.target)
+        self.named_entry(name.as_str()).map(|entry| entry.target)
     }
 
     fn ip_access_control_list(&self, sid: IpAccessControlListSid) -> Option<ListFacts> {
@@ -246,7 +267,7 @@ impl View for Snapshot {
     }
 
     fn credential_list(&self, sid: CredentialListSid) -> Option<ListFacts> {
-        self.credential_lists.get(&sid).map(|list| ListFacts {
+        self.users.lists.get(&sid).map(|list| ListFacts {
             account: list.account,
             realm: Some(list.realm.clone()),
             members: list.len(),
@@ -255,25 +276,37 @@ impl View for Snapshot {
     }
 
     fn ip_address(&self, sid: IpAddressSid) -> Option<IpAccessControlListSid> {
-        self.addresses.get(&sid).copied()
+        let address = self.addresses.get(&sid)?;
+        self.access_list_entry(address.list).map(|list| list.sid)
     }
 
     fn credential(&self, sid: CredentialSid) -> Option<(CredentialListSid, UserName)> {
-        self.credentials.get(&sid).map(|entry| (entry.list, entry.username.clone()))
+        let entry = self.users.get(sid)?;
+        Some((self.credential_list_entry(entry.list)?.sid, entry.username.clone()))
     }
 
     fn user(&self, list: CredentialListSid, username: &UserName) -> Option<CredentialSid> {
-        Some(self.credential_list_entry(list)?.user(username.as_str())?.sid)
+        let list = self.users.lists.slot(&list)?;
+        self.look_up(list, username.as_str()).found.map(|entry| entry.sid)
     }
 
     fn mapping(&self, mapping: Mapping) -> bool {
-        self.targets.get(&mapping.target()).is_some_and(|entry| match mapping {
-            Mapping::IpAccessControlList(_, list) => entry.access_lists.contains(&list),
-            Mapping::CredentialList(_, list) => {
-                entry.credential_lists.iter().any(|m| m.list == list)
-            }
-            Mapping::Registration(_, list) => entry.registrations.contains(&list),
-        })
+        let is_mapped = || {
+            let entry = self.targets.get(mapping.target())?;
+            Some(match mapping {
+                Mapping::IpAccessControlList(_, list) => {
+                    entry.access_lists.contains(&self.access_lists.slot(&list)?)
+                }
+                Mapping::CredentialList(_, list) => {
+                    let list = self.users.lists.slot(&list)?;
+                    entry.credential_lists.iter().any(|mapped| mapped.list == list)
+                }
+                Mapping::Registration(_, list) => {
+                    entry.registrations.contains(&self.users.lists.slot(&list)?)
+                }
+            })
+        };
+        is_mapped().unwrap_or_default()
     }
 
     fn role(&self, sid: RoleSid) -> Option<RoleFacts> {

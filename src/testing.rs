@@ -1,6 +1,9 @@
 //! What fuzz targets and tests share: the bodies of the targets, and names that only they need.
 //! Not part of the public interface; it may change in any release.
 
+mod commits;
+
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
@@ -10,6 +13,10 @@ pub use crate::digest::{
     Algorithm, Credentials, MalformedCredentials, Parsed, Qop, QopFields, Username,
     parse as parse_credentials,
 };
+
+pub use commits::fuzz_commits;
+
+use arrayvec::ArrayVec;
 
 use crate::authorizer::{Authorizer, Capacity};
 use crate::decision::Decision;
@@ -188,6 +195,59 @@ fn compare_with_rsip(bytes: &[u8], invite: &Invite<'_>) {
     };
     assert_eq!(transaction(invite), transaction(&other));
     assert_eq!(invite.body(), other.body());
+}
+
+/// How many of `hosts` name something, looked up one after the other; for benches.
+#[must_use]
+pub fn count_named(snapshot: &Snapshot, hosts: &[&str]) -> usize {
+    hosts.iter().filter(|host| snapshot.named_entry(host).is_some()).count()
+}
+
+/// As [`count_named`], reading ahead for 64 at a time.
+#[must_use]
+pub fn count_named_at_once(snapshot: &Snapshot, hosts: &[&str]) -> usize {
+    let targets = snapshot.targets();
+    let mut count = 0;
+    for hosts in hosts.chunks(64) {
+        let keys: ArrayVec<_, 64> = hosts.iter().map(|host| targets.key(host)).collect();
+        let slots: ArrayVec<_, 64> = keys.iter().map(|key| targets.read_ahead(*key)).collect();
+        black_box(slots.iter().flatten().filter(|slot| targets.touch(**slot)).count());
+        let named = |(key, host): (&_, &&str)| targets.named(*key, host).is_some();
+        count += keys.iter().zip(hosts).filter(|pair| named(*pair)).count();
+    }
+    count
+}
+
+/// How many of the names are users of the lists mapped to `host`, looked up one after the other; for
+/// benches.
+#[must_use]
+pub fn count_users(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
+    let Some(entry) = snapshot.named_entry(host) else { return 0 };
+    let lists = entry.credential_lists.iter();
+    lists
+        .map(|mapped| {
+            let found = |name: &&&str| snapshot.look_up(mapped.list, name).found.is_some();
+            names.iter().filter(found).count()
+        })
+        .sum()
+}
+
+/// As [`count_users`], reading ahead for 64 at a time.
+#[must_use]
+pub fn count_users_at_once(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
+    let users = snapshot.users();
+    let Some(entry) = snapshot.named_entry(host) else { return 0 };
+    let mut count = 0;
+    for list in entry.credential_lists.iter().map(|mapped| mapped.list) {
+        for names in names.chunks(64) {
+            let keys: ArrayVec<_, 64> = names.iter().map(|name| users.key(list, name)).collect();
+            let slots: ArrayVec<_, 64> = keys.iter().map(|key| users.read_ahead(*key)).collect();
+            black_box(slots.iter().flatten().filter(|slot| users.touch(**slot)).count());
+            let pairs = keys.iter().zip(names);
+            count += pairs.filter(|(key, n)| users.look_up(**key, list, n).found.is_some()).count();
+        }
+    }
+    count
 }
 
 /// The authorizer that [`fuzz_request`] asks, and the time it asks for. Its nonces are the same in
@@ -371,6 +431,13 @@ mod tests {
             read += usize::from(file.starts_with("record."));
         }
         assert!(read >= 20, "{read}");
+    }
+
+    #[test]
+    fn seeds_of_commits_hold() {
+        for (_, bytes) in seeds("commits") {
+            fuzz_commits(&bytes);
+        }
     }
 
     #[test]

@@ -16,8 +16,10 @@ use crate::digest::{
 };
 use crate::invite::Invite;
 use crate::model::{Policy, Realm, Target, UriCheck};
-use crate::sid::{CredentialListSid, RoleSid};
-use crate::snapshot::{CredentialEntry, LookUp, MappedList, Snapshot, TargetEntry};
+use crate::sid::CredentialListSid;
+use crate::snapshot::{
+    CredentialEntry, LookUp, MappedList, RoleEntry, Slot, Snapshot, TargetEntry,
+};
 use crate::uri::{Host, SipUri, name_addr};
 
 /// How many headers for our realm are judged; a client that answers every challenge sends one for
@@ -55,6 +57,7 @@ pub(super) enum Verdict<'s> {
 /// only [`Judge::admit`] makes one, after the digest has been verified and its nonce admitted.
 #[derive(Clone, Copy)]
 pub(super) struct Proved<'s> {
+    list: CredentialListSid,
     mapped: MappedList,
     credential: &'s CredentialEntry,
     header: UsedHeader,
@@ -64,7 +67,7 @@ pub(super) struct Proved<'s> {
 impl Proved<'_> {
     pub(super) fn into_match(self) -> CredentialMatch {
         CredentialMatch {
-            list: self.mapped.list,
+            list: self.list,
             credential: self.credential.sid,
             // a user name is never longer than the buffer
             username: ArrayString::from(self.credential.username.as_str()).unwrap_or_default(),
@@ -77,7 +80,7 @@ impl Proved<'_> {
     }
 
     /// The user's own role and the one of its list on the target.
-    pub(super) fn roles(&self) -> [Option<RoleSid>; 2] {
+    pub(super) fn roles(&self) -> [Option<Slot<RoleEntry>>; 2] {
         [self.credential.role, self.mapped.role]
     }
 }
@@ -90,6 +93,7 @@ struct Candidate<'i> {
 
 /// A user whose digest was right.
 struct Verified<'s> {
+    list: CredentialListSid,
     mapped: MappedList,
     credential: &'s CredentialEntry,
 }
@@ -247,8 +251,10 @@ impl<'s, 'i> Judge<'s, 'i> {
             return None;
         }
         let ha2 = Ha2::new(credentials, self.invite.body());
-        for mapped in &self.entry.credential_lists {
-            let LookUp { found, at_hand } = self.look_up(mapped.list, credentials);
+        for mapped in self.entry.credential_lists.iter() {
+            // a list that is mapped is there
+            let Some(list) = self.snapshot.credential_list_entry(mapped.list) else { continue };
+            let LookUp { found, at_hand } = self.look_up(mapped, credentials);
             let stored = at_hand.and_then(|entry| entry.ha1.get(algorithm.hash_function()));
             let yes = |condition: bool| Choice::from(u8::from(condition));
             let enabled = at_hand.is_some_and(|entry| !entry.disabled);
@@ -257,26 +263,25 @@ impl<'s, 'i> Judge<'s, 'i> {
             let right = ha2.verify(&choose(counts, stored.unwrap_or(decoy), decoy));
             let right = bool::from(counts) && right;
             trace.step(|| {
-                let step = HeaderStep::list(mapped.list, found, algorithm, right);
+                let step = HeaderStep::list(list.sid, found, algorithm, right);
                 Step::Header(header, step)
             });
             if let (Some(credential), true) = (found, right) {
-                return Some(Verified { mapped: *mapped, credential });
+                return Some(Verified { list: list.sid, mapped: *mapped, credential });
             }
         }
         None
     }
 
-    fn look_up(&self, list: CredentialListSid, credentials: &Credentials<'_>) -> LookUp<'s> {
-        let list = self.snapshot.credential_list_entry(list);
-        let look_up = list.map(|list| match credentials.username {
-            Username::Plain(name) => list.look_up(&name),
+    fn look_up(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> LookUp<'s> {
+        match credentials.username {
+            Username::Plain(name) => self.snapshot.look_up(mapped.list, &name),
             Username::Hash(hash) if self.policy.userhash => {
-                list.look_up_hash(credentials.algorithm.hash_function(), hash)
+                let function = credentials.algorithm.hash_function();
+                self.snapshot.look_up_hash(mapped.list, function, hash)
             }
             Username::Hash(_) => LookUp::default(),
-        });
-        look_up.unwrap_or_default()
+        }
     }
 
     /// Uses up the nonce count of a verified response. Only here does state change for the better
@@ -290,8 +295,8 @@ impl<'s, 'i> Judge<'s, 'i> {
         verified: &Verified<'s>,
     ) -> Verdict<'s> {
         let proved = |repeat| {
-            let Verified { mapped, credential } = *verified;
-            Verdict::Proved(Proved { mapped, credential, header, repeat })
+            let Verified { list, mapped, credential } = *verified;
+            Verdict::Proved(Proved { list, mapped, credential, header, repeat })
         };
         let accepted = &self.state.accepted;
         match (freshness, fingerprint) {

@@ -4,6 +4,8 @@ use super::record::{Key, Record};
 
 /// One write of a [`Commit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+// nearly all writes put a record, so a box for it would save nothing
+#[allow(clippy::large_enum_variant)]
 pub enum Write {
     /// The record is made, or replaces the one with the same key.
     Put(Record),

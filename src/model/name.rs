@@ -1,10 +1,14 @@
 //! Names that are checked once, when they are made: host names of domains and trunks, realms, user
 //! names.
 
+mod text;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+
+use self::text::Text;
 
 use crate::digest::MAX_USERNAME;
 use crate::uri::Host;
@@ -43,7 +47,7 @@ pub enum NameError {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
-pub struct DomainName(Arc<str>);
+pub struct DomainName(Text<30>);
 
 /// The protection space of digest credentials (RFC 7616 §3.3); every list has one, and all lists
 /// mapped to one domain or trunk share it.
@@ -62,14 +66,28 @@ pub struct Realm(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
-pub struct UserName(Arc<str>);
+pub struct UserName(Text<22>);
 
 impl Realm {
     /// The longest realm in bytes.
     pub const MAX_LEN: usize = 128;
 }
 
+impl DomainName {
+    /// Whether this is the name; without a look at what kind of text either is.
+    #[inline]
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.0.as_bytes() == name.as_bytes()
+    }
+}
+
 impl UserName {
+    /// Whether this is the name; without a look at what kind of text either is.
+    #[inline]
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.0.as_bytes() == name.as_bytes()
+    }
+
     /// The longest user name in bytes.
     pub const MAX_LEN: usize = MAX_USERNAME;
 }
@@ -79,7 +97,7 @@ impl FromStr for DomainName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         match Host::parse(text) {
-            Ok(host) => Ok(Self(host.as_str().into())),
+            Ok(host) => Ok(Self(Text::new(host.as_str()))),
             Err(_) => Err(NameError::NotAHost(text.chars().take(80).collect())),
         }
     }
@@ -89,7 +107,8 @@ impl FromStr for Realm {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked("realm", text, Self::MAX_LEN, &['"', '\\']).map(Self)
+        checked("realm", text, Self::MAX_LEN, &['"', '\\'])?;
+        Ok(Self(text.into()))
     }
 }
 
@@ -97,7 +116,8 @@ impl FromStr for UserName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        checked("user name", text, Self::MAX_LEN, &[':', '"']).map(Self)
+        checked("user name", text, Self::MAX_LEN, &[':', '"'])?;
+        Ok(Self(Text::new(text)))
     }
 }
 
@@ -133,13 +153,13 @@ macro_rules! text {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
     )*};
@@ -147,12 +167,7 @@ macro_rules! text {
 
 text! { DomainName Realm UserName }
 
-fn checked(
-    what: &'static str,
-    text: &str,
-    max: usize,
-    refused: &[char],
-) -> Result<Arc<str>, NameError> {
+fn checked(what: &'static str, text: &str, max: usize, refused: &[char]) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty(what));
     }
@@ -161,7 +176,7 @@ fn checked(
     }
     match text.chars().find(|c| c.is_control() || refused.contains(c)) {
         Some(character) => Err(NameError::Character { what, character }),
-        None => Ok(text.into()),
+        None => Ok(()),
     }
 }
 

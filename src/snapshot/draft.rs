@@ -3,17 +3,17 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::entry::{
-    AccessList, AccountEntry, CredentialEntry, CredentialList, MappedList, RoleEntry, TargetEntry,
-};
+use super::entry::{AccessList, AccountEntry, AddressEntry, MappedList, RoleEntry, TargetEntry};
+use super::table::Slot;
+use super::users::CredentialList;
 use super::{ApplyError, Snapshot};
 use crate::model::rules::{self, RuleError};
 use crate::model::{
-    Commit, DomainName, Key, Mapping, MappingRecord, Policy, Record, Target, Write,
+    Commit, DomainName, Key, Mapping, MappingRecord, Policy, Realm, Record, Target, Write,
 };
-use crate::sid::{AccountSid, CredentialListSid, IpAccessControlListSid, RoleSid};
+use crate::sid::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid};
 
-/// A snapshot in the making: maps that share with the old one, and what is to be compiled at the
+/// A snapshot in the making: tables that share with the old one, and what is to be compiled at the
 /// end.
 pub(super) struct Draft {
     snapshot: Snapshot,
@@ -66,52 +66,44 @@ impl Draft {
     fn release_name(&mut self, record: &Record) {
         if matches!(record, Record::Domain(_) | Record::Trunk(_))
             && let Key::Target(target) = record.key()
-            && let Some(name) = self.snapshot.targets.get(&target).and_then(|t| t.name.clone())
         {
-            self.snapshot.names.remove(&name);
+            self.snapshot.targets.rename(target, None);
         }
     }
 
     fn put(&mut self, record: &Record) {
-        let maps = &mut self.snapshot;
+        let tables = &mut self.snapshot;
         match record {
             Record::Account(account) => {
-                let owned = maps.accounts.get(&account.sid).map_or(0, |entry| entry.owned);
-                maps.accounts.insert(account.sid, AccountEntry { status: account.status, owned });
+                let (sid, status) = (account.sid, account.status);
+                let owned = tables.accounts.get(&sid).map_or(0, |entry| entry.owned);
+                tables.accounts.put(AccountEntry { sid, status, owned });
             }
             Record::IpAccessControlList(list) => {
-                if maps.access_lists.get(&list.sid).is_none() {
-                    maps.access_lists.insert(list.sid, Arc::new(AccessList::new(list.account)));
+                if tables.access_lists.slot(&list.sid).is_none() {
+                    tables.access_lists.put(Arc::new(AccessList::new(list.sid, list.account)));
                     self.own(list.account, 1);
                 }
             }
             Record::CredentialList(list) => {
-                if maps.credential_lists.get(&list.sid).is_none() {
-                    let entry = CredentialList::new(list.account, list.realm.clone());
-                    maps.credential_lists.insert(list.sid, Arc::new(entry));
+                if tables.users.lists.slot(&list.sid).is_none() {
+                    let realm = list.realm.clone();
+                    tables.users.lists.put(CredentialList::new(list.sid, list.account, realm));
                     self.own(list.account, 1);
                 }
             }
             Record::IpAddress(address) => {
-                maps.addresses.insert(address.sid, address.list);
-                self.change_access_list(address.list, |list| {
-                    list.put(address.sid, address.prefix);
-                });
-                self.changed.insert(address.list);
+                if let Some(list) = tables.access_lists.slot(&address.list) {
+                    tables.addresses.put(AddressEntry { sid: address.sid, list });
+                    self.change_access_list(list, |list| list.put(address.sid, address.prefix));
+                    self.changed.insert(address.list);
+                }
             }
             Record::Credential(credential) => {
-                let entry = Arc::new(CredentialEntry {
-                    sid: credential.sid,
-                    list: credential.list,
-                    username: credential.username.clone(),
-                    ha1: credential.ha1.clone(),
-                    disabled: credential.disabled,
-                    role: credential.role,
-                });
-                let previous = maps.credentials.insert(credential.sid, Arc::clone(&entry));
-                self.use_role(previous.and_then(|entry| entry.role), -1);
-                self.use_role(credential.role, 1);
-                self.change_credential_list(credential.list, |list| list.put(&entry));
+                let role = credential.role.and_then(|sid| tables.roles.slot(&sid));
+                let previous = tables.users.put(credential, role);
+                self.use_role(previous, -1);
+                self.use_role(role, 1);
             }
             Record::Domain(domain) => self.put_target(
                 domain.sid.into(),
@@ -127,16 +119,17 @@ impl Draft {
             }
             Record::Mapping(record) => self.map(*record, true),
             Record::Role(role) => {
-                let permissions = maps.vocabulary.set(role.permissions.iter().map(String::as_str));
-                let previous = maps.roles.get(&role.sid).map(|entry| entry.uses);
-                let entry = RoleEntry {
+                let permissions =
+                    tables.vocabulary.set(role.permissions.iter().map(String::as_str));
+                let previous = tables.roles.get(&role.sid).map(|entry| entry.uses);
+                tables.roles.put(RoleEntry {
+                    sid: role.sid,
                     account: role.account,
                     service: role.service,
                     kind: role.kind,
                     permissions,
                     uses: previous.unwrap_or_default(),
-                };
-                maps.roles.insert(role.sid, entry);
+                });
                 if previous.is_none() {
                     self.own(role.account, 1);
                 }
@@ -145,46 +138,43 @@ impl Draft {
     }
 
     fn delete(&mut self, key: Key) {
-        let maps = &mut self.snapshot;
+        let tables = &mut self.snapshot;
         match key {
             Key::Account(sid) => {
-                maps.accounts.remove(&sid);
+                tables.accounts.remove(&sid);
             }
             Key::IpAccessControlList(sid) => {
-                if let Some(list) = maps.access_lists.remove(&sid) {
+                if let Some(list) = tables.access_lists.remove(&sid) {
                     self.own(list.account, -1);
                 }
                 self.changed.remove(&sid);
             }
             Key::CredentialList(sid) => {
-                if let Some(list) = maps.credential_lists.remove(&sid) {
+                if let Some(list) = tables.users.lists.remove(&sid) {
                     self.own(list.account, -1);
                 }
             }
             Key::IpAddress(sid) => {
-                if let Some(list) = maps.addresses.remove(&sid) {
-                    self.change_access_list(list, |list| list.remove(sid));
+                if let Some(address) = tables.addresses.remove(&sid)
+                    && let Some(list) = tables.access_list_entry(address.list).map(|list| list.sid)
+                {
+                    self.change_access_list(address.list, |list| list.remove(sid));
                     self.changed.insert(list);
                 }
             }
             Key::Credential(sid) => {
-                if let Some(entry) = maps.credentials.remove(&sid) {
-                    self.use_role(entry.role, -1);
-                    self.change_credential_list(entry.list, |list| list.remove(&entry.username));
-                }
+                let role = tables.users.remove(sid).and_then(|entry| entry.role);
+                self.use_role(role, -1);
             }
             Key::Target(target) => {
-                if let Some(entry) = maps.targets.remove(&target) {
-                    if let Some(name) = &entry.name {
-                        maps.names.remove(name);
-                    }
-                    self.own(entry.account, -1);
+                if let Some(entry) = tables.targets.remove(target) {
+                    self.own_at(entry.account, -1);
                 }
             }
             Key::Policy(target) => self.set_policy(target, None),
             Key::Mapping(mapping) => self.map(mapping.into(), false),
             Key::Role(sid) => {
-                if let Some(role) = maps.roles.remove(&sid) {
+                if let Some(role) = tables.roles.remove(&sid) {
                     self.own(role.account, -1);
                 }
             }
@@ -198,29 +188,26 @@ impl Draft {
         name: Option<DomainName>,
         secure: bool,
     ) {
-        if self.snapshot.targets.get(&target).is_none() {
-            let entry = Arc::new(TargetEntry::new(target, account));
-            self.snapshot.targets.insert(target, entry);
-            self.own(account, 1);
+        if self.snapshot.targets.get(target).is_none() {
+            let Some(account) = self.snapshot.accounts.slot(&account) else { return };
+            self.snapshot.targets.add(TargetEntry::new(target, account));
+            self.own_at(account, 1);
         }
-        self.change_target(target, |entry| {
-            entry.name = name;
-            entry.secure = secure;
-        });
+        self.snapshot.targets.rename(target, name);
+        self.snapshot.targets.change(target, |entry| entry.secure = secure);
     }
 
     fn set_policy(&mut self, target: Target, policy: Option<Arc<Policy>>) {
-        let mut lists = Vec::new();
-        let (mut before, mut after) = (false, false);
-        self.change_target(target, |entry| {
-            before = entry.wants_userhash();
+        let change = self.snapshot.targets.change(target, |entry| {
+            let before = entry.wants_userhash();
             entry.policy = policy;
-            after = entry.wants_userhash();
-            lists.clone_from(&entry.credential_lists);
+            (before, entry.wants_userhash(), entry.credential_lists.to_vec())
         });
-        if before != after {
-            for list in lists {
-                self.change_credential_list(list.list, |list| list.want_userhash(after));
+        if let Some((before, after, lists)) = change
+            && before != after
+        {
+            for mapped in lists {
+                self.snapshot.users.want_userhash(mapped.list, after);
             }
         }
     }
@@ -228,106 +215,111 @@ impl Draft {
     /// Maps a list (again with another role, perhaps), or takes the mapping away.
     fn map(&mut self, record: MappingRecord, mapped: bool) {
         let MappingRecord { mapping, role, .. } = record;
-        let realm = match mapping {
-            Mapping::IpAccessControlList(..) => None,
-            Mapping::CredentialList(_, list) | Mapping::Registration(_, list) => {
-                self.snapshot.credential_list_entry(list).map(|list| list.realm.clone())
-            }
-        };
-        let mut changed = false;
-        let mut userhash = false;
-        let mut previous_role = None;
-        self.change_target(mapping.target(), |entry| {
-            changed = match mapping {
-                Mapping::IpAccessControlList(_, list) => {
-                    set_member(&mut entry.access_lists, list, mapped)
-                }
-                Mapping::CredentialList(_, list) => {
-                    userhash = entry.wants_userhash();
-                    let lists = &mut entry.credential_lists;
-                    let at = lists.binary_search_by_key(&list, |mapped| mapped.list);
-                    previous_role = at.ok().and_then(|at| lists.get(at)?.role);
-                    if let Ok(at) = at {
-                        lists.remove(at);
-                    }
-                    if mapped {
-                        lists.insert(at.unwrap_or_else(|at| at), MappedList { list, role });
-                    }
-                    at.is_ok() != mapped
-                }
-                Mapping::Registration(_, list) => {
-                    set_member(&mut entry.registrations, list, mapped)
-                }
-            };
-            if mapped {
-                entry.realm = realm.or(entry.realm.take());
-            } else if entry.credential_lists.is_empty() && entry.registrations.is_empty() {
-                entry.realm = None;
-            }
-        });
-        self.use_role(previous_role, -1);
-        self.use_role(role.filter(|_| mapped), 1);
-        if !changed {
-            return;
-        }
-        let count = |mappings: &mut usize| {
-            *mappings = if mapped { *mappings + 1 } else { mappings.saturating_sub(1) };
-        };
         match mapping {
-            Mapping::IpAccessControlList(_, list) => {
-                self.change_access_list(list, |list| count(&mut list.mappings));
+            Mapping::IpAccessControlList(target, list) => {
+                self.map_access_list(target, list, mapped);
             }
-            Mapping::CredentialList(_, list) | Mapping::Registration(_, list) => {
-                self.change_credential_list(list, |list| {
-                    count(&mut list.mappings);
-                    if userhash {
-                        list.want_userhash(mapped);
-                    }
-                });
+            Mapping::CredentialList(target, list) => {
+                let role = role.and_then(|sid| self.snapshot.roles.slot(&sid));
+                self.map_credential_list(target, list, role, mapped);
             }
+            Mapping::Registration(domain, list) => self.map_registration(domain, list, mapped),
         }
     }
 
+    fn map_access_list(&mut self, target: Target, list: IpAccessControlListSid, mapped: bool) {
+        let tables = &mut self.snapshot;
+        let (Some(slot), Some(entry)) =
+            (tables.access_lists.slot(&list), tables.targets.get(target))
+        else {
+            return;
+        };
+        let sid = |slot: &_| tables.access_lists.at(*slot).map(|list| list.sid);
+        let Some(lists) = with_member(&entry.access_lists, slot, mapped, sid) else { return };
+        tables.targets.change(target, |entry| entry.access_lists = lists.into());
+        self.change_access_list(slot, |list| count(&mut list.mappings, mapped));
+    }
+
+    fn map_credential_list(
+        &mut self,
+        target: Target,
+        list: CredentialListSid,
+        role: Option<Slot<RoleEntry>>,
+        mapped: bool,
+    ) {
+        let tables = &mut self.snapshot;
+        let (Some(list), Some(entry)) =
+            (tables.users.lists.slot(&list), tables.targets.get(target))
+        else {
+            return;
+        };
+        let sid = |mapped: &MappedList| tables.users.lists.at(mapped.list).map(|list| list.sid);
+        let previous = entry.credential_lists.iter().find(|mapped| mapped.list == list).copied();
+        let mut lists = entry.credential_lists.to_vec();
+        lists.retain(|mapped| mapped.list != list);
+        if mapped {
+            let new = MappedList { list, role };
+            lists.insert(lists.partition_point(|other| sid(other) < sid(&new)), new);
+        }
+        let userhash = entry.wants_userhash();
+        let realm = tables.users.lists.at(list).map(|list| list.realm.clone());
+        tables.targets.change(target, |entry| {
+            entry.credential_lists = lists.into();
+            set_realm(entry, realm.filter(|_| mapped));
+        });
+        if previous.is_some() != mapped {
+            tables.users.lists.change(list, |list| count(&mut list.mappings, mapped));
+            if userhash {
+                tables.users.want_userhash(list, mapped);
+            }
+        }
+        self.use_role(previous.and_then(|mapped| mapped.role), -1);
+        self.use_role(role.filter(|_| mapped), 1);
+    }
+
+    fn map_registration(&mut self, domain: DomainSid, list: CredentialListSid, mapped: bool) {
+        let tables = &mut self.snapshot;
+        let target = Target::Domain(domain);
+        let (Some(list), Some(entry)) =
+            (tables.users.lists.slot(&list), tables.targets.get(target))
+        else {
+            return;
+        };
+        let sid = |slot: &_| tables.users.lists.at(*slot).map(|list| list.sid);
+        let Some(lists) = with_member(&entry.registrations, list, mapped, sid) else { return };
+        let realm = tables.users.lists.at(list).map(|list| list.realm.clone());
+        tables.targets.change(target, |entry| {
+            entry.registrations = lists.into();
+            set_realm(entry, realm.filter(|_| mapped));
+        });
+        tables.users.lists.change(list, |list| count(&mut list.mappings, mapped));
+    }
+
     /// Counts one more or one less that carries the role.
-    fn use_role(&mut self, role: Option<RoleSid>, by: isize) {
-        if let Some(sid) = role {
-            self.snapshot.roles.change(&sid, |role| {
+    fn use_role(&mut self, role: Option<Slot<RoleEntry>>, by: isize) {
+        if let Some(slot) = role {
+            self.snapshot.roles.change(slot, |role| {
                 role.uses = role.uses.saturating_add_signed(by);
             });
         }
     }
 
-    /// Changes a target, in both maps that hold it.
-    fn change_target(&mut self, target: Target, change: impl FnOnce(&mut TargetEntry)) {
-        let maps = &mut self.snapshot;
-        let Some(entry) = maps.targets.get(&target) else { return };
-        let mut entry = TargetEntry::clone(entry);
-        change(&mut entry);
-        let entry = Arc::new(entry);
-        if let Some(name) = &entry.name {
-            maps.names.insert(name.clone(), Arc::clone(&entry));
-        }
-        maps.targets.insert(target, entry);
-    }
-
     fn change_access_list(
         &mut self,
-        sid: IpAccessControlListSid,
+        slot: Slot<Arc<AccessList>>,
         change: impl FnOnce(&mut AccessList),
     ) {
-        self.snapshot.access_lists.change(&sid, |list| change(Arc::make_mut(list)));
-    }
-
-    fn change_credential_list(
-        &mut self,
-        sid: CredentialListSid,
-        change: impl FnOnce(&mut CredentialList),
-    ) {
-        self.snapshot.credential_lists.change(&sid, |list| change(Arc::make_mut(list)));
+        self.snapshot.access_lists.change(slot, |list| change(Arc::make_mut(list)));
     }
 
     fn own(&mut self, account: AccountSid, by: isize) {
-        self.snapshot.accounts.change(&account, |entry| {
+        if let Some(slot) = self.snapshot.accounts.slot(&account) {
+            self.own_at(slot, by);
+        }
+    }
+
+    fn own_at(&mut self, account: Slot<AccountEntry>, by: isize) {
+        self.snapshot.accounts.change(account, |entry| {
             entry.owned = entry.owned.saturating_add_signed(by);
         });
     }
@@ -335,20 +327,45 @@ impl Draft {
     /// Compiles what changed.
     pub(super) fn finish(mut self) -> Result<Snapshot, ApplyError> {
         for sid in std::mem::take(&mut self.changed) {
+            let Some(slot) = self.snapshot.access_lists.slot(&sid) else { continue };
             let mut outcome = Ok(());
-            self.change_access_list(sid, |list| outcome = list.rebuild());
+            self.change_access_list(slot, |list| outcome = list.rebuild());
             outcome.map_err(|error| ApplyError::TooManyPrefixes(sid, error))?;
         }
         Ok(self.snapshot)
     }
 }
 
-/// Puts `member` into the sorted `members` or takes it out; whether that changed anything.
-fn set_member<T: Ord + Copy>(members: &mut Vec<T>, member: T, present: bool) -> bool {
-    match (members.binary_search(&member), present) {
-        (Err(at), true) => members.insert(at, member),
-        (Ok(at), false) => drop(members.remove(at)),
-        _ => return false,
+/// The members, which are in the order of their SIDs, with one more or one less; `None` where that
+/// changes nothing.
+fn with_member<T: Copy + PartialEq, S: Ord>(
+    members: &[T],
+    member: T,
+    present: bool,
+    sid: impl Fn(&T) -> S,
+) -> Option<Vec<T>> {
+    if members.contains(&member) == present {
+        return None;
     }
-    true
+    let mut members = members.to_vec();
+    if present {
+        let at = members.partition_point(|other| sid(other) < sid(&member));
+        members.insert(at, member);
+    } else {
+        members.retain(|other| *other != member);
+    }
+    Some(members)
+}
+
+/// The realm of a list that is mapped now; without one, that of the lists that are left.
+fn set_realm(entry: &mut TargetEntry, realm: Option<Realm>) {
+    if realm.is_some() {
+        entry.realm = realm;
+    } else if entry.credential_lists.is_empty() && entry.registrations.is_empty() {
+        entry.realm = None;
+    }
+}
+
+fn count(mappings: &mut usize, one_more: bool) {
+    *mappings = mappings.saturating_add_signed(if one_more { 1 } else { -1 });
 }

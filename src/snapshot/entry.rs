@@ -1,38 +1,47 @@
 //! What a snapshot keeps of each record: all that a decision needs and nothing for people.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
+use super::table::{Entry, Slot};
+use super::users::CredentialList;
 use crate::acl::{Prefix, PrefixTable, TooManyPrefixes};
-use crate::digest::{HashFunction, userhash};
 use crate::model::{
-    AccountStatus, DomainName, Ha1Set, PermissionSet, Policy, QopOffer, Realm, RoleKind, Target,
-    UserName,
+    AccountStatus, DomainName, PermissionSet, Policy, QopOffer, Realm, RoleKind, Target,
 };
-use crate::sid::{
-    AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
-    ServiceSid,
-};
-use crate::snapshot::map::Map;
+use crate::sid::{AccountSid, IpAccessControlListSid, IpAddressSid, RoleSid, ServiceSid};
 
 #[derive(Clone, Copy)]
 pub(crate) struct AccountEntry {
+    pub(crate) sid: AccountSid,
     pub(crate) status: AccountStatus,
-    /// How many domains, trunks and lists name it as owner.
+    /// How many domains, trunks, lists and roles name it as owner.
     pub(crate) owned: usize,
+}
+
+impl Entry for AccountEntry {
+    type Key = AccountSid;
+
+    fn key(&self) -> AccountSid {
+        self.sid
+    }
 }
 
 /// A credential list mapped for calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MappedList {
-    pub(crate) list: CredentialListSid,
+    pub(crate) list: Slot<CredentialList>,
     /// The channel role that its users have on the target.
-    pub(crate) role: Option<RoleSid>,
+    pub(crate) role: Option<Slot<RoleEntry>>,
 }
 
 /// A role, as far as it decides.
 #[derive(Clone, Copy)]
 pub(crate) struct RoleEntry {
+    pub(crate) sid: RoleSid,
     pub(crate) account: AccountSid,
     pub(crate) service: ServiceSid,
     pub(crate) kind: RoleKind,
@@ -41,35 +50,85 @@ pub(crate) struct RoleEntry {
     pub(crate) uses: usize,
 }
 
+impl Entry for RoleEntry {
+    type Key = RoleSid;
+
+    fn key(&self) -> RoleSid {
+        self.sid
+    }
+}
+
+/// Few things, as what is mapped to a target: up to `N` lie inline.
+#[derive(Clone)]
+pub(crate) enum Few<T, const N: usize> {
+    Inline(ArrayVec<T, N>),
+    Boxed(Box<[T]>),
+}
+
+impl<T, const N: usize> Default for Few<T, N> {
+    fn default() -> Self {
+        Self::Inline(ArrayVec::new())
+    }
+}
+
+impl<T, const N: usize> Deref for Few<T, N> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Inline(few) => few,
+            Self::Boxed(many) => many,
+        }
+    }
+}
+
+impl<T, const N: usize> From<Vec<T>> for Few<T, N> {
+    fn from(all: Vec<T>) -> Self {
+        if all.len() > N {
+            return Self::Boxed(all.into());
+        }
+        Self::Inline(all.into_iter().collect())
+    }
+}
+
 /// A domain or trunk with everything that hangs on its name.
 #[derive(Clone)]
 pub(crate) struct TargetEntry {
     pub(crate) target: Target,
-    pub(crate) account: AccountSid,
+    pub(crate) account: Slot<AccountEntry>,
     pub(crate) name: Option<DomainName>,
     pub(crate) secure: bool,
     /// `None`: the default policy.
     pub(crate) policy: Option<Arc<Policy>>,
     /// Mapped for calls, in the order of the SIDs.
-    pub(crate) access_lists: Vec<IpAccessControlListSid>,
-    pub(crate) credential_lists: Vec<MappedList>,
+    pub(crate) access_lists: Few<Slot<Arc<AccessList>>, 4>,
+    pub(crate) credential_lists: Few<MappedList, 2>,
     /// Mapped for registrations, which are not decided here.
-    pub(crate) registrations: Vec<CredentialListSid>,
+    pub(crate) registrations: Few<Slot<CredentialList>, 4>,
     /// The realm of all credential lists mapped, for either purpose.
     pub(crate) realm: Option<Realm>,
 }
 
+impl Entry for TargetEntry {
+    type Key = Target;
+
+    fn key(&self) -> Target {
+        self.target
+    }
+}
+
 impl TargetEntry {
-    pub(crate) fn new(target: Target, account: AccountSid) -> Self {
+    pub(crate) fn new(target: Target, account: Slot<AccountEntry>) -> Self {
         Self {
             target,
             account,
             name: None,
             secure: false,
             policy: None,
-            access_lists: Vec::new(),
-            credential_lists: Vec::new(),
-            registrations: Vec::new(),
+            access_lists: Few::default(),
+            credential_lists: Few::default(),
+            registrations: Few::default(),
             realm: None,
         }
     }
@@ -98,6 +157,7 @@ impl TargetEntry {
 /// An IP access control list. An entry's number in the table is its place in `entries`.
 #[derive(Clone)]
 pub(crate) struct AccessList {
+    pub(crate) sid: IpAccessControlListSid,
     pub(crate) account: AccountSid,
     pub(crate) mappings: usize,
     /// In the order of the SIDs, so that equal contents make equal tables.
@@ -109,9 +169,33 @@ pub(crate) struct AccessList {
     table: PrefixTable,
 }
 
+impl Entry for Arc<AccessList> {
+    type Key = IpAccessControlListSid;
+
+    fn key(&self) -> IpAccessControlListSid {
+        self.sid
+    }
+}
+
+/// The list that an address is in.
+#[derive(Clone, Copy)]
+pub(crate) struct AddressEntry {
+    pub(crate) sid: IpAddressSid,
+    pub(crate) list: Slot<Arc<AccessList>>,
+}
+
+impl Entry for AddressEntry {
+    type Key = IpAddressSid;
+
+    fn key(&self) -> IpAddressSid {
+        self.sid
+    }
+}
+
 impl AccessList {
-    pub(crate) fn new(account: AccountSid) -> Self {
+    pub(crate) fn new(sid: IpAccessControlListSid, account: AccountSid) -> Self {
         Self {
+            sid,
             account,
             mappings: 0,
             entries: Vec::new(),
@@ -168,150 +252,6 @@ impl AccessList {
     }
 }
 
-/// One user of a list. Its `Ha1Set` has no `Debug`, so neither has this.
-pub(crate) struct CredentialEntry {
-    pub(crate) sid: CredentialSid,
-    pub(crate) list: CredentialListSid,
-    pub(crate) username: UserName,
-    pub(crate) ha1: Ha1Set,
-    pub(crate) disabled: bool,
-    /// A deployment role.
-    pub(crate) role: Option<RoleSid>,
-}
-
-/// What a list has for a name that a request claims.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct LookUp<'a> {
-    /// The user of the name, disabled or not.
-    pub(crate) found: Option<&'a CredentialEntry>,
-    /// The same, or any other user where there is none: whatever is read of the user found is read of
-    /// this one, so that an unknown name is as far from the processor as a known one.
-    pub(crate) at_hand: Option<&'a CredentialEntry>,
-}
-
-impl<'a> LookUp<'a> {
-    fn of(near: Option<(&'a Arc<CredentialEntry>, bool)>) -> Self {
-        let at_hand = near.map(|(entry, _)| &**entry);
-        Self { found: at_hand.filter(|_| near.is_some_and(|(_, is_hit)| is_hit)), at_hand }
-    }
-}
-
-/// A hashed user name (RFC 7616 §3.4.4): which function, and its output in lower-case hexadecimal.
-type Userhash = (HashFunction, arrayvec::ArrayString<64>);
-
-/// A credential list.
-#[derive(Clone)]
-pub(crate) struct CredentialList {
-    pub(crate) account: AccountSid,
-    pub(crate) realm: Realm,
-    pub(crate) mappings: usize,
-    users: Map<UserName, Arc<CredentialEntry>>,
-    /// How many targets that this list is mapped to admit hashed user names; the index below stands
-    /// while there is one.
-    userhash_wanted: usize,
-    by_userhash: Map<Userhash, Arc<CredentialEntry>>,
-    /// How many enabled users have no hash, for each of `HashFunction::ALL`.
-    lacking: [usize; 3],
-}
-
-impl CredentialList {
-    pub(crate) fn new(account: AccountSid, realm: Realm) -> Self {
-        Self {
-            account,
-            realm,
-            mappings: 0,
-            users: Map::default(),
-            userhash_wanted: 0,
-            by_userhash: Map::default(),
-            lacking: [0; 3],
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.users.len()
-    }
-
-    /// The user of this name, disabled or not.
-    pub(crate) fn user(&self, username: &str) -> Option<&CredentialEntry> {
-        self.users.get(username).map(|entry| &**entry)
-    }
-
-    /// The user of this name, or one to be busy with instead.
-    pub(crate) fn look_up(&self, username: &str) -> LookUp<'_> {
-        LookUp::of(self.users.get_or_near(username))
-    }
-
-    /// The user whose name hashes to `hash`, or one to be busy with instead.
-    pub(crate) fn look_up_hash(
-        &self,
-        function: HashFunction,
-        hash: arrayvec::ArrayString<64>,
-    ) -> LookUp<'_> {
-        LookUp::of(self.by_userhash.get_or_near(&(function, hash)))
-    }
-
-    /// How many enabled users have no hash for `function`.
-    pub(crate) fn lacking(&self, function: HashFunction) -> usize {
-        self.users_lacking(function).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn put(&mut self, entry: &Arc<CredentialEntry>) {
-        self.remove(&entry.username);
-        self.count_lacking(entry, 1);
-        if self.userhash_wanted > 0 {
-            self.index(entry);
-        }
-        self.users.insert(entry.username.clone(), Arc::clone(entry));
-    }
-
-    pub(crate) fn remove(&mut self, username: &UserName) {
-        let Some(entry) = self.users.remove(username.as_str()) else { return };
-        self.count_lacking(&entry, -1);
-        if self.userhash_wanted > 0 {
-            for function in HashFunction::ALL {
-                let hash = userhash(function, entry.username.as_str(), self.realm.as_str());
-                self.by_userhash.remove(&(function, hash));
-            }
-        }
-    }
-
-    /// One more target, or one less, that this list is mapped to admits hashed user names.
-    pub(crate) fn want_userhash(&mut self, wanted: bool) {
-        match (self.userhash_wanted, wanted) {
-            (0, true) => {
-                let users: Vec<_> = self.users.values().cloned().collect();
-                users.iter().for_each(|entry| self.index(entry));
-                self.userhash_wanted = 1;
-            }
-            (_, true) => self.userhash_wanted += 1,
-            (0 | 1, false) => {
-                self.userhash_wanted = 0;
-                self.by_userhash = Map::default();
-            }
-            (_, false) => self.userhash_wanted -= 1,
-        }
-    }
-
-    fn index(&mut self, entry: &Arc<CredentialEntry>) {
-        for function in HashFunction::ALL {
-            let hash = userhash(function, entry.username.as_str(), self.realm.as_str());
-            self.by_userhash.insert((function, hash), Arc::clone(entry));
-        }
-    }
-
-    fn users_lacking(&self, function: HashFunction) -> Option<&usize> {
-        self.lacking.get(function as usize)
-    }
-
-    fn count_lacking(&mut self, entry: &CredentialEntry, by: isize) {
-        for (function, count) in HashFunction::ALL.into_iter().zip(&mut self.lacking) {
-            if !entry.disabled && !entry.ha1.has(function) {
-                *count = count.saturating_add_signed(by);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -330,6 +270,22 @@ mod tests {
                 chosen.pop();
             }
         }
+    }
+
+    #[test]
+    fn few_are_what_they_were_made_from() {
+        for len in 0..6_u32 {
+            let all: Vec<u32> = (0..len).collect();
+            let few = Few::<u32, 4>::from(all.clone());
+            assert_eq!(*few, *all);
+            assert_eq!(matches!(few, Few::Inline(_)), len <= 4);
+        }
+    }
+
+    /// A million of them are kept; see the memory report in `benches`.
+    #[test]
+    fn a_target_is_small() {
+        assert_eq!(size_of::<Option<TargetEntry>>(), 152);
     }
 
     #[test]

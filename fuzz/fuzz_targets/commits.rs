@@ -1,0 +1,7 @@
+//! Any bytes as a sequence of commits, applied one after the other.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sip_authz::testing::fuzz_commits;
+
+fuzz_target!(|bytes: &[u8]| fuzz_commits(bytes));

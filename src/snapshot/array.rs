@@ -1,0 +1,240 @@
+//! A persistent array: a clone shares everything, and a change copies one leaf and the short way to
+//! it, so it costs the same in a large array as in a small one.
+//!
+//! A place is found by the bits of its number alone. Values lie in their leaf side by side, without a
+//! pointer of their own: a read ends in one access that may miss the cache, the nodes above being few.
+
+use std::sync::Arc;
+
+/// How many bits of a number choose among a node's children. Copying a node counts each child once
+/// more, in memory that may be far away, so nodes are kept small.
+const NODE_BITS: u32 = 5;
+const NODE: usize = 1 << NODE_BITS;
+/// How many bits choose a place in a leaf.
+const LEAF_BITS: u32 = 4;
+const LEAF: usize = 1 << LEAF_BITS;
+
+/// Values by number. Any number is a place, and memory is taken for those that were set.
+pub(super) struct Array<T> {
+    root: Option<Arc<Node<T>>>,
+    /// How many rows of nodes there are.
+    rows: u32,
+}
+
+type Leaf<T> = [Option<T>; LEAF];
+
+enum Node<T> {
+    Inner([Option<Arc<Node<T>>>; NODE]),
+    Outer([Option<Arc<Leaf<T>>>; NODE]),
+}
+
+impl<T> Clone for Node<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Inner(children) => Self::Inner(children.clone()),
+            Self::Outer(leaves) => Self::Outer(leaves.clone()),
+        }
+    }
+}
+
+impl<T> Clone for Array<T> {
+    fn clone(&self) -> Self {
+        Self { root: self.root.clone(), rows: self.rows }
+    }
+}
+
+impl<T> Default for Array<T> {
+    fn default() -> Self {
+        Self { root: None, rows: 0 }
+    }
+}
+
+impl<T> Array<T> {
+    #[inline]
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        if !self.reaches(number) {
+            return None;
+        }
+        let mut node = self.root.as_deref()?;
+        let mut shift = shift(self.rows);
+        loop {
+            match node {
+                Node::Inner(children) => {
+                    node = children.get(place(number, shift, NODE))?.as_deref()?;
+                }
+                Node::Outer(leaves) => {
+                    let leaf = leaves.get(place(number, shift, NODE))?.as_deref()?;
+                    return leaf.get(place(number, 0, LEAF))?.as_ref();
+                }
+            }
+            shift = shift.saturating_sub(NODE_BITS);
+        }
+    }
+
+    /// Whether there are rows enough for `number`.
+    #[inline]
+    fn reaches(&self, number: u32) -> bool {
+        u64::from(number) >> (LEAF_BITS + NODE_BITS * self.rows) == 0
+    }
+
+    /// Every value, in the order of the numbers.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        let mut nodes: Vec<&Node<T>> = self.root.as_deref().into_iter().collect();
+        std::iter::from_fn(move || {
+            loop {
+                match nodes.pop()? {
+                    Node::Inner(children) => {
+                        nodes.extend(children.iter().rev().filter_map(Option::as_deref));
+                    }
+                    Node::Outer(leaves) => return Some(leaves.iter().flatten()),
+                }
+            }
+        })
+        .flatten()
+        .flat_map(|leaf| leaf.iter().flatten())
+    }
+}
+
+impl<T: Clone> Array<T> {
+    /// Changes the value in place, if there is one. Nobody who holds a clone sees it.
+    pub(super) fn change<R>(&mut self, number: u32, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+        // a miss must not copy the way to where the value would be
+        self.get(number)?;
+        self.place(number).as_mut().map(change)
+    }
+
+    /// Puts a value in its place and returns the one that was there.
+    pub(super) fn set(&mut self, number: u32, value: T) -> Option<T> {
+        self.place(number).replace(value)
+    }
+
+    /// Takes the value out.
+    pub(super) fn take(&mut self, number: u32) -> Option<T> {
+        self.get(number)?;
+        self.place(number).take()
+    }
+
+    /// The place with this number, in a leaf that nobody else holds.
+    fn place(&mut self, number: u32) -> &mut Option<T> {
+        while self.root.is_none() || !self.reaches(number) {
+            self.add_row();
+        }
+        let root = self.root.get_or_insert_with(|| Arc::new(Node::outer()));
+        place_below(root, number, shift(self.rows))
+    }
+
+    fn add_row(&mut self) {
+        self.rows += 1;
+        if let Some(below) = self.root.take() {
+            let mut children = [const { None }; NODE];
+            children[0] = Some(below);
+            self.root = Some(Arc::new(Node::Inner(children)));
+        } else if self.rows > 1 {
+            self.root = Some(Arc::new(Node::inner()));
+        } else {
+            self.root = Some(Arc::new(Node::outer()));
+        }
+    }
+}
+
+impl<T> Node<T> {
+    fn inner() -> Self {
+        Self::Inner([const { None }; NODE])
+    }
+
+    fn outer() -> Self {
+        Self::Outer([const { None }; NODE])
+    }
+
+    /// An empty node for the row whose children are chosen by the bits from `shift` up.
+    fn of_row(shift: u32) -> Self {
+        if shift > LEAF_BITS { Self::inner() } else { Self::outer() }
+    }
+}
+
+fn place_below<T: Clone>(node: &mut Arc<Node<T>>, number: u32, shift: u32) -> &mut Option<T> {
+    // both indices are below the length by their mask
+    #[allow(clippy::indexing_slicing)]
+    match Arc::make_mut(node) {
+        Node::Inner(children) => {
+            let below = shift.saturating_sub(NODE_BITS);
+            let child = &mut children[place(number, shift, NODE)];
+            place_below(child.get_or_insert_with(|| Arc::new(Node::of_row(below))), number, below)
+        }
+        Node::Outer(leaves) => {
+            let leaf = &mut leaves[place(number, shift, NODE)];
+            let leaf = leaf.get_or_insert_with(|| Arc::new([const { None }; LEAF]));
+            &mut Arc::make_mut(leaf)[place(number, 0, LEAF)]
+        }
+    }
+}
+
+/// From which bit on the topmost of `rows` rows chooses.
+#[inline]
+fn shift(rows: u32) -> u32 {
+    LEAF_BITS + NODE_BITS * rows.saturating_sub(1)
+}
+
+/// The place that the bits of `number` from `shift` up choose among `len`, a power of two.
+#[inline]
+fn place(number: u32, shift: u32, len: usize) -> usize {
+    // the number fits on every machine that has the memory for it
+    usize::try_from(number >> shift).unwrap_or_default() & (len - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn any_number_is_a_place() {
+        let mut array = Array::default();
+        let numbers = [0, 15, 16, 511, 512, 513, 1 << 14, 1 << 20, u32::MAX - 1, u32::MAX];
+        for number in numbers {
+            assert_eq!(array.get(number), None);
+            assert_eq!(array.take(number), None);
+            assert_eq!(array.set(number, number), None);
+            assert_eq!(array.get(number), Some(&number));
+        }
+        assert!(array.values().eq(&numbers));
+        let before = array.clone();
+        for number in numbers {
+            assert_eq!(array.change(number, |value| *value /= 2), Some(()));
+            assert_eq!(array.set(number, 7), Some(number / 2));
+            assert_eq!(array.take(number), Some(7));
+            assert_eq!(array.change(number, |_| ()), None);
+        }
+        assert_eq!(array.values().count(), 0);
+        assert!(before.values().eq(&numbers));
+    }
+
+    proptest! {
+        /// Against a map, with clones on the way that must stay as they were.
+        #[test]
+        fn does_what_a_map_does(
+            steps in prop::collection::vec((0..4_u8, 0..3_u8, 0..200_u32, any::<u8>()), 0..500)
+        ) {
+            let mut array = Array::default();
+            let mut oracle = BTreeMap::new();
+            let mut kept = Vec::new();
+            for (step, far, number, value) in steps {
+                let number = number << (9 * far);
+                match step {
+                    0 => prop_assert_eq!(array.take(number), oracle.remove(&number)),
+                    1 => kept.push((array.clone(), oracle.clone())),
+                    _ => prop_assert_eq!(array.set(number, value), oracle.insert(number, value)),
+                }
+                prop_assert_eq!(array.get(number), oracle.get(&number));
+            }
+            kept.push((array, oracle));
+            for (array, oracle) in kept {
+                prop_assert!(array.values().eq(oracle.values()));
+                prop_assert!(oracle.iter().all(|(number, value)| array.get(*number) == Some(value)));
+            }
+        }
+    }
+}

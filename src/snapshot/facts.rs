@@ -1,0 +1,92 @@
+//! All that a snapshot holds, in words and by SID, so that two can be compared that hold the same in
+//! other slots. For tests and fuzzing; walks everything.
+
+use std::sync::Arc;
+
+use super::Snapshot;
+use crate::digest::{HashFunction, userhash};
+
+impl Snapshot {
+    /// One line for each record and what is counted with it, sorted. Whatever can be found is looked
+    /// for on the way in which a decision finds it.
+    pub(crate) fn facts(&self) -> Vec<String> {
+        let mut facts = Vec::new();
+        for account in self.accounts.values() {
+            facts.push(format!("{} {:?} owns {}", account.sid, account.status, account.owned));
+        }
+        for role in self.roles.values() {
+            let names: Vec<_> = role.permissions.iter().collect();
+            facts.push(format!(
+                "{} of {} in {}: {:?} {names:?}, {} uses",
+                role.sid, role.account, role.service, role.kind, role.uses
+            ));
+        }
+        for list in self.access_lists.values() {
+            let (sid, account) = (list.sid, list.account);
+            facts.push(format!("{sid} of {account}: {}, {} mappings", list.len(), list.mappings));
+        }
+        for address in self.addresses.values() {
+            let list = self.access_lists.at(address.list).map(Arc::as_ref);
+            let prefix = list.and_then(|list| list.prefix(address.sid));
+            facts.push(format!("{} in {:?}: {prefix:?}", address.sid, list.map(|list| list.sid)));
+        }
+        self.user_facts(&mut facts);
+        self.target_facts(&mut facts);
+        facts.extend(self.warnings().iter().map(ToString::to_string));
+        facts.sort_unstable();
+        facts
+    }
+
+    fn user_facts(&self, facts: &mut Vec<String>) {
+        for list in self.users.lists.values() {
+            let Some(slot) = self.users.lists.slot(&list.sid) else { continue };
+            let lacking = HashFunction::ALL.map(|function| list.lacking(function));
+            facts.push(format!(
+                "{} of {}, realm {}: {} mappings, {} users, {lacking:?} without hashes",
+                list.sid,
+                list.account,
+                list.realm,
+                list.mappings,
+                list.len()
+            ));
+            for (place, user) in self.users.members(slot).enumerate() {
+                let name = user.username.as_str();
+                let found = self.look_up(slot, name).found.map(|user| user.sid);
+                let by_hash = HashFunction::ALL.map(|function| {
+                    let hash = userhash(function, name, list.realm.as_str());
+                    self.look_up_hash(slot, function, hash).found.map(|user| user.sid)
+                });
+                let role = user.role.and_then(|role| self.roles.at(role)).map(|role| role.sid);
+                let disabled = user.disabled;
+                assert!(place < list.len(), "more users than were counted");
+                facts.push(format!(
+                    "{} {name} in {}, disabled {disabled}, {role:?}: {found:?}, {by_hash:?}",
+                    user.sid, list.sid
+                ));
+            }
+        }
+        facts.push(format!("{} users", self.users.len()));
+    }
+
+    fn target_facts(&self, facts: &mut Vec<String>) {
+        for entry in self.targets.values() {
+            let name = entry.name.as_ref().map(|name| name.as_str());
+            let named = name.and_then(|name| self.named_entry(name)).map(|entry| entry.target);
+            let access = entry.access_lists.iter().map(|list| self.access_lists.at(*list));
+            let access: Vec<_> = access.map(|list| list.map(|list| list.sid)).collect();
+            let sid = |list| self.credential_list_entry(list).map(|list| list.sid);
+            let role = |role| self.roles.at(role).map(|role| role.sid);
+            let calls = entry.credential_lists.iter();
+            let calls: Vec<_> =
+                calls.map(|mapped| (sid(mapped.list), mapped.role.map(role))).collect();
+            let registrations: Vec<_> = entry.registrations.iter().copied().map(sid).collect();
+            let account = self.account_entry(entry.account).map(|account| account.sid);
+            facts.push(format!(
+                "{} of {account:?}, {name:?} names {named:?}, secure {}, {:?}, {:?}: \
+                 {access:?} {calls:?} {registrations:?}",
+                entry.target, entry.secure, entry.policy, entry.realm
+            ));
+        }
+        facts.push(format!("{} targets", self.targets.len()));
+    }
+}

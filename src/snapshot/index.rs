@@ -1,0 +1,299 @@
+//! A persistent hash index: from the hash of a key to the number of the place where the entry with
+//! that key stands.
+//!
+//! The cells of a page lie sorted by hash, and hashes are evenly spread, so a cell is found where its
+//! hash's share of the page says, a few cells up or down. Nothing is left empty, and looking for what
+//! is not there ends beside a cell of another key, on the same way and after as many steps: time does
+//! not tell a miss from a hit.
+//!
+//! The number of pages follows the number of cells, one page at a time (linear hashing, Litwin 1980),
+//! so no change ever moves more than one page's cells.
+//!
+//! Hashes are SipHash-1-3 under a key that is random for each index and never leaves it: whoever
+//! chooses names cannot choose where they fall.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use siphasher::sip::SipHasher13;
+
+use super::array::Array;
+
+/// How many cells a page has on average, at most.
+const FULL: usize = 96;
+
+/// A hash in the upper half, a number in the lower, so that cells sort by hash.
+type Cell = u64;
+
+/// A secret key for hashing, from the operating system's randomness.
+pub(super) fn random_key() -> SipHasher13 {
+    let random = || RandomState::new().hash_one(0);
+    SipHasher13::new_with_keys(random(), random())
+}
+
+/// Numbers by hash. Several numbers may stand under one hash; the caller knows which it means.
+#[derive(Clone, Default)]
+pub(super) struct Index {
+    pages: Array<Arc<[Cell]>>,
+    page_count: u32,
+    len: usize,
+}
+
+impl Index {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What `look` makes of the first number under `hash` that it makes something of.
+    #[inline]
+    pub(super) fn find<R>(&self, hash: u32, mut look: impl FnMut(u32) -> Option<R>) -> Option<R> {
+        let page = self.page(hash)?;
+        let cells = page.get(seat(page, hash)..)?.iter();
+        cells.take_while(|cell| hash_of(**cell) == hash).find_map(|cell| look(number_of(*cell)))
+    }
+
+    /// What `look` makes of the number under `hash`, or of one nearby where there is none that it says
+    /// true of; it is asked once, unless two keys have one hash. `None` in an empty index.
+    #[inline]
+    pub(super) fn find_or_near<R>(
+        &self,
+        hash: u32,
+        mut look: impl FnMut(u32) -> Option<(R, bool)>,
+    ) -> Option<(R, bool)> {
+        let page = self.page(hash).filter(|page| !page.is_empty());
+        let page =
+            page.or_else(|| self.pages.values().map(|page| &**page).find(|p| !p.is_empty()))?;
+        let seat = seat(page, hash);
+        let first = page.get(seat).or_else(|| page.last())?;
+        let near = look(number_of(*first))?;
+        if near.1 {
+            return Some(near);
+        }
+        let others = page.get(seat..)?.iter().skip(1).take_while(|cell| hash_of(**cell) == hash);
+        let hit = others.filter_map(|cell| look(number_of(*cell))).find(|(_, is_hit)| *is_hit);
+        Some(hit.unwrap_or(near))
+    }
+
+    /// Reads the cell that a search for `hash` looks at first, so that it is in the cache by then.
+    /// The outcome is a guess at the number, to read ahead by; it may be wrong.
+    #[inline]
+    pub(super) fn touch(&self, hash: u32) -> Option<u32> {
+        let page = self.page(hash)?;
+        page.get(seat(page, hash)).map(|cell| number_of(*cell))
+    }
+
+    /// Puts `number` under `hash`, where it is not yet.
+    pub(super) fn insert(&mut self, hash: u32, number: u32) {
+        let cell = u64::from(hash) << 32 | u64::from(number);
+        if self.page_count == 0 {
+            self.page_count = 1;
+            self.pages.set(0, Arc::new([]));
+        }
+        self.pages.change(self.page_of(hash), |page| {
+            let (before, after) = page.split_at(page.partition_point(|other| *other < cell));
+            *page = before.iter().chain([&cell]).chain(after).copied().collect();
+        });
+        self.len += 1;
+        if self.len > self.room(self.page_count) {
+            self.split();
+        }
+    }
+
+    /// Takes `number` away from under `hash`.
+    pub(super) fn remove(&mut self, hash: u32, number: u32) {
+        let cell = u64::from(hash) << 32 | u64::from(number);
+        let found = self.page(hash).and_then(|page| page.binary_search(&cell).ok());
+        let Some(at) = found else { return };
+        self.pages.change(self.page_of(hash), |page| {
+            let rest = page.iter().enumerate().filter(|(n, _)| *n != at);
+            *page = rest.map(|(_, cell)| *cell).collect();
+        });
+        self.len = self.len.saturating_sub(1);
+        if self.page_count > 1 && self.len < self.room(self.page_count - 1) / 2 {
+            self.merge();
+        }
+    }
+
+    /// How many cells `pages` pages are for.
+    fn room(&self, pages: u32) -> usize {
+        usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(FULL)
+    }
+
+    #[inline]
+    fn page(&self, hash: u32) -> Option<&[Cell]> {
+        self.pages.get(self.page_of(hash)).map(|page| &**page)
+    }
+
+    /// The page that the low bits of `hash` choose; where there is none of that number yet, the one
+    /// that it will be split from.
+    #[inline]
+    fn page_of(&self, hash: u32) -> u32 {
+        let mask = self.page_count.next_power_of_two().wrapping_sub(1);
+        let page = hash & mask;
+        if page < self.page_count { page } else { page & (mask >> 1) }
+    }
+
+    /// Adds a page, with those cells of the one it is split from that belong to it.
+    fn split(&mut self) {
+        let new = self.page_count;
+        let old = self.page_of(new);
+        self.page_count += 1;
+        let Some(page) = self.pages.get(old).cloned() else { return };
+        let (moved, stay): (Vec<Cell>, Vec<Cell>) =
+            page.iter().partition(|cell| self.page_of(hash_of(**cell)) == new);
+        self.pages.set(new, moved.into());
+        self.pages.set(old, stay.into());
+    }
+
+    /// Gives the last page's cells back to the one that it was split from.
+    fn merge(&mut self) {
+        self.page_count -= 1;
+        let Some(moved) = self.pages.take(self.page_count) else { return };
+        self.pages.change(self.page_of(self.page_count), |page| {
+            let mut all: Vec<Cell> = page.iter().chain(&*moved).copied().collect();
+            all.sort_unstable();
+            *page = all.into();
+        });
+    }
+}
+
+/// Where the first cell stands whose hash is not below `hash`.
+#[inline]
+fn seat(page: &[Cell], hash: u32) -> usize {
+    let wanted = u64::from(hash) << 32;
+    // less than the length, as a share of it
+    let share = (u64::from(hash) * page.len() as u64) >> 32;
+    let guess = usize::try_from(share).unwrap_or_default();
+    let (before, after) = page.split_at_checked(guess).unwrap_or_default();
+    match before.iter().rev().take_while(|cell| **cell >= wanted).count() {
+        0 => guess + after.iter().take_while(|cell| **cell < wanted).count(),
+        back => guess - back,
+    }
+}
+
+#[inline]
+fn hash_of(cell: Cell) -> u32 {
+    // the upper half of a cell is a whole hash
+    u32::try_from(cell >> 32).unwrap_or_default()
+}
+
+#[inline]
+fn number_of(cell: Cell) -> u32 {
+    // the lower half of a cell is a whole number
+    u32::try_from(cell & u64::from(u32::MAX)).unwrap_or_default()
+}
+
+/// The half of a hash that an index works with.
+#[inline]
+pub(super) fn fold(hash: u64) -> u32 {
+    hash_of(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Scatters small numbers over all hashes; those from 200 on share theirs with another.
+    fn hash(number: u32) -> u32 {
+        (number % 200).wrapping_mul(0x9e37_79b9)
+    }
+
+    fn has(index: &Index, hash: u32, number: u32) -> bool {
+        let same = |found: u32| (found == number).then_some(());
+        index.find(hash, same).is_some()
+    }
+
+    #[test]
+    fn pages_come_and_go_with_the_cells() {
+        let key = random_key();
+        let hash = |number: u32| fold(key.hash(&number.to_le_bytes()));
+        let mut index = Index::default();
+        for number in 0..50_000 {
+            index.insert(hash(number), number);
+        }
+        assert_eq!((index.len(), index.page_count), (50_000, 521));
+        let longest = index.pages.values().map(|page| page.len()).max().unwrap();
+        assert!(longest < 4 * FULL, "{longest} cells in one page");
+        let far = |page: &[Cell]| {
+            let guess = |cell: Cell| (u64::from(hash_of(cell)) * page.len() as u64 >> 32) as usize;
+            page.iter().enumerate().map(|(at, cell)| at.abs_diff(guess(*cell))).max()
+        };
+        let far = index.pages.values().filter_map(|page| far(page)).max().unwrap();
+        assert!(far < FULL / 2, "a cell {far} away from its share of the page");
+        for number in 0..50_000 {
+            assert!(has(&index, hash(number), number));
+            index.remove(hash(number), number);
+            index.remove(hash(number), number);
+            assert!(!has(&index, hash(number), number));
+        }
+        assert_eq!((index.len(), index.page_count), (0, 1));
+        assert_eq!(index.find_or_near(0, |number| Some((number, true))), None);
+    }
+
+    #[test]
+    fn a_miss_ends_beside_a_cell() {
+        let mut index = Index::default();
+        for number in 0..1_000_u32 {
+            index.insert(number.wrapping_mul(0x9e37_79b9), number);
+        }
+        for number in 1_000..10_000_u32 {
+            let mut asked = 0;
+            let near = index.find_or_near(number.wrapping_mul(0x9e37_79b9), |near| {
+                asked += 1;
+                Some((near, near == number))
+            });
+            assert!(near.is_some_and(|(near, is_hit)| near < 1_000 && !is_hit));
+            assert_eq!(asked, 1);
+        }
+    }
+
+    proptest! {
+        /// Against a set of pairs, with clones on the way that must stay as they were.
+        #[test]
+        fn does_what_a_set_of_pairs_does(
+            growing in 2..8_u32,
+            steps in prop::collection::vec((0..10_u32, 0..400_u32), 0..2_000)
+        ) {
+            let mut index = Index::default();
+            let mut oracle = BTreeSet::new();
+            let mut kept = Vec::new();
+            for (n, (step, number)) in steps.into_iter().enumerate() {
+                let pair = (hash(number), number);
+                if n % 500 == 499 {
+                    kept.push((index.clone(), oracle.clone()));
+                }
+                if step < growing {
+                    index.remove(pair.0, pair.1);
+                    oracle.remove(&pair);
+                } else if oracle.insert(pair) {
+                    index.insert(pair.0, pair.1);
+                }
+            }
+            kept.push((index, oracle));
+            for (index, oracle) in kept {
+                prop_assert_eq!(index.len(), oracle.len());
+                let mut cells: Vec<_> =
+                    index.pages.values().flat_map(|page| page.iter().copied()).collect();
+                cells.sort_unstable();
+                let pairs = cells.iter().map(|cell| (hash_of(*cell), number_of(*cell)));
+                prop_assert!(pairs.eq(oracle.iter().copied()));
+                for number in 0..400 {
+                    let there = oracle.contains(&(hash(number), number));
+                    prop_assert_eq!(has(&index, hash(number), number), there);
+                    let near = index.find_or_near(hash(number), |n| Some((n, n == number)));
+                    match near {
+                        Some((found, is_hit)) => {
+                            prop_assert_eq!(is_hit, there);
+                            prop_assert!(oracle.contains(&(hash(found), found)));
+                        }
+                        None => prop_assert!(oracle.is_empty()),
+                    }
+                }
+            }
+        }
+    }
+}
