@@ -142,8 +142,12 @@ impl<'a> Invite<'a> {
     /// Adds the value of a credentials header. They are added in the order of the message.
     #[must_use]
     pub fn with_credentials(mut self, field: CredentialsField, value: &'a [u8]) -> Self {
-        self.too_many_credentials |= self.credentials.try_push((field, value)).is_err();
+        self.add_credentials(field, value);
         self
+    }
+
+    fn add_credentials(&mut self, field: CredentialsField, value: &'a [u8]) {
+        self.too_many_credentials |= self.credentials.try_push((field, value)).is_err();
     }
 
     /// Sets what tells a retransmission from another request.

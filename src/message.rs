@@ -3,9 +3,11 @@
 
 use std::fmt;
 
+mod field;
 mod frame;
 mod start_line;
 
+use field::{Extent, blank_line, controls, field, flaw, take_field, take_line};
 pub use frame::{Frame, FrameError, MAX_BODY, frame, skip_keepalive};
 pub use start_line::StartLine;
 use start_line::start_line;
@@ -21,6 +23,10 @@ pub struct Message<'a> {
     start: StartLine<'a>,
     fields: &'a [u8],
     first: [Option<&'a [u8]>; NAMES.len()],
+    /// From the first credentials header on.
+    from_credentials: &'a [u8],
+    /// How many credentials headers there are; at most [`MAX_FIELDS`].
+    credentials: usize,
     body: &'a [u8],
     defect: Option<Defect>,
 }
@@ -38,30 +44,55 @@ impl<'a> Message<'a> {
             return Some(Message::new(start, defect.or(Some(cut))));
         };
         let (start, defect) = start_line(line)?;
-        let mut message = Message::new(start, flaw(line).or(defect));
+        let mut message = Message::new(start, defect);
+        if !message.read::<false>(bytes, line, head, cut) {
+            message = Message::new(start, flaw(line).or(defect));
+            message.read::<true>(bytes, line, head, cut);
+        }
+        Some(message)
+    }
+
+    /// Reads what comes after the first line. Unless `CAREFUL`, what may be wrong with the characters
+    /// of a line is not noted, and the answer tells whether that was right: there is nothing wrong
+    /// with any. A head where it was not is read again.
+    fn read<const CAREFUL: bool>(
+        &mut self,
+        bytes: &'a [u8],
+        line: &'a [u8],
+        head: &'a [u8],
+        cut: Defect,
+    ) -> bool {
         let (mut rest, mut count) = (head, 0);
+        let (mut lines, mut ended) = (1, line.ends_with(b"\r\n"));
         let body = loop {
             if let Some(len) = blank_line(rest) {
-                message.note((len == 1).then_some(Defect::LineEnd));
-                let head_len = window.len() - rest.len() + len;
+                self.note((len == 1).then_some(Defect::LineEnd));
+                let head_len = line.len() + head.len() - rest.len() + len;
                 break bytes.get(head_len..).unwrap_or_default();
             }
-            let Some((raw, after)) = take_field(rest) else {
-                message.note(Some(cut));
+            let Some(Extent { raw, rest: after, folds }) = take_field(rest) else {
+                self.note(Some(cut));
                 break &[];
             };
             if count == MAX_FIELDS {
-                message.note(Some(Defect::TooManyFields));
+                self.note(Some(Defect::TooManyFields));
                 break &[];
             }
-            message.note(flaw(raw));
-            message.add(field(raw));
+            if CAREFUL {
+                self.note(flaw(raw));
+            }
+            // each line must end as it should, or what is missing there would offset what is too much
+            ended &= if folds == 0 { raw.ends_with(b"\r\n") } else { flaw(raw).is_none() };
+            self.add(field(rest, raw.len()), rest);
+            lines += 1 + folds;
             count += 1;
             rest = after;
         };
-        message.fields = head.get(..head.len() - rest.len()).unwrap_or_default();
-        message.judge(body);
-        Some(message)
+        self.fields = head.get(..head.len() - rest.len()).unwrap_or_default();
+        self.judge(body);
+        // Two for each line are those of its end; there is no room for another.
+        let read = bytes.get(..line.len() + self.fields.len()).unwrap_or_default();
+        CAREFUL || (ended && controls(read) == 2 * lines)
     }
 
     /// The first line. With a defect in it, its parts as far as they could be told apart.
@@ -84,6 +115,15 @@ impl<'a> Message<'a> {
         self.first.get(header as usize).copied().flatten()
     }
 
+    /// The fields Authorization and Proxy-Authorization, in the order they came.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = Field<'a>> {
+        let is_one = |field: &Field<'_>| {
+            matches!(field.header, Header::Authorization | Header::ProxyAuthorization)
+        };
+        // most messages have one at most, and nothing after it is read again
+        Fields { rest: self.from_credentials }.filter(is_one).take(self.credentials)
+    }
+
     /// The body: what Content-Length says of the bytes after the blank line, or all of them if
     /// there is no such field (RFC 3261 §18.3) or its value is not usable.
     #[must_use]
@@ -99,24 +139,39 @@ impl<'a> Message<'a> {
     }
 
     fn new(start: StartLine<'a>, defect: Option<Defect>) -> Self {
-        Message { start, fields: &[], first: [None; NAMES.len()], body: &[], defect }
+        Message {
+            start,
+            fields: &[],
+            first: [None; NAMES.len()],
+            from_credentials: &[],
+            credentials: 0,
+            body: &[],
+            defect,
+        }
     }
 
     fn note(&mut self, defect: Option<Defect>) {
         self.defect = self.defect.or(defect);
     }
 
-    fn add(&mut self, field: Option<Field<'a>>) {
+    /// Takes a field in, which stands at the start of `from`.
+    fn add(&mut self, field: Option<Field<'a>>, from: &'a [u8]) {
         let Some(Field { header, value, .. }) = field else {
             return self.note(Some(Defect::FieldName));
         };
-        if MANDATORY.contains(&header) && value.is_empty() {
+        if value.is_empty() && MANDATORY.contains(&header) {
             self.note(Some(Defect::Empty(header)));
         }
         match self.first.get_mut(header as usize) {
             Some(slot @ None) => *slot = Some(value),
             Some(_) if header.is_single() => self.note(Some(Defect::Repeated(header))),
             _ => {}
+        }
+        if matches!(header, Header::Authorization | Header::ProxyAuthorization) {
+            if self.credentials == 0 {
+                self.from_credentials = from;
+            }
+            self.credentials += 1;
         }
     }
 
@@ -183,17 +238,6 @@ impl Header {
         NAMES.get(self as usize).map_or("other", |entry| entry.1)
     }
 
-    /// The header of a name in any case, long or compact.
-    fn of(name: &[u8]) -> Header {
-        let is = |text: &str| {
-            !name.is_empty()
-                && text.len() == name.len()
-                && text.as_bytes().eq_ignore_ascii_case(name)
-        };
-        let known = NAMES.iter().find(|entry| is(entry.1) || is(entry.2));
-        known.map_or(Header::Other, |entry| entry.0)
-    }
-
     /// Whether a second field of this name is a defect.
     fn is_single(self) -> bool {
         use Header::{CSeq, CallId, ContentLength, From, MaxForwards, To};
@@ -234,10 +278,11 @@ impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        let (raw, rest) = take_field(self.rest)?;
-        self.rest = rest;
+        let Extent { raw, rest, .. } = take_field(self.rest)?;
         let other = || Field { header: Header::Other, name: trim(raw), value: &[] };
-        Some(field(raw).unwrap_or_else(other))
+        let field = field(self.rest, raw.len()).unwrap_or_else(other);
+        self.rest = rest;
+        Some(field)
     }
 }
 
@@ -299,104 +344,71 @@ pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
 
 /// Whether `text` is a token (RFC 3261 §25.1): at least one byte, none of them a separator.
 pub(crate) fn is_token(text: &[u8]) -> bool {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte);
-    !text.is_empty() && text.iter().all(fits)
+    !text.is_empty() && token_len(text) == text.len()
 }
 
-/// Up to and with the first LF, and what follows it.
-fn take_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    // By chunks first: a comparison of a whole chunk is vectorised, a search by bytes is not.
-    let has_end = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | (*byte == b'\n'));
-    let skipped = 32 * bytes.chunks_exact(32).take_while(|chunk| !has_end(chunk)).count();
-    let end = bytes.get(skipped..)?.iter().position(|byte| *byte == b'\n')?;
-    bytes.split_at_checked(skipped + end + 1)
+/// How many bytes at the start of `text` may stand in a token.
+fn token_len(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| Class::Token.has(**byte)).count()
 }
 
-/// A field with its folds and its line end, and what follows it. None if a line of it is cut off.
-fn take_field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (_, mut rest) = take_line(bytes)?;
-    while let [b' ' | b'\t', ..] = rest {
-        (_, rest) = take_line(rest)?;
-    }
-    bytes.split_at_checked(bytes.len() - rest.len())
+/// What a byte may be part of.
+#[derive(Clone, Copy)]
+enum Class {
+    /// A token.
+    Token = 1,
+    /// A URI in a start line: visible ASCII, but for what never stands in one.
+    UriText = 2,
 }
 
-/// The length of the blank line that starts `bytes`, if one does; 1 is a bare LF.
-fn blank_line(bytes: &[u8]) -> Option<usize> {
-    match bytes {
-        [b'\r', b'\n', ..] => Some(2),
-        [b'\n', ..] => Some(1),
-        _ => None,
+impl Class {
+    #[inline]
+    fn has(self, byte: u8) -> bool {
+        CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & self as u8 != 0)
     }
 }
 
-/// Name and value of a field that [`take_field`] took; None if it has no colon or no proper name.
-fn field(raw: &[u8]) -> Option<Field<'_>> {
-    let colon = raw.iter().position(|byte| *byte == b':')?;
-    let (mut name, value) = raw.split_at_checked(colon)?;
-    while let [rest @ .., b' ' | b'\t'] = name {
-        name = rest;
+/// The classes of each byte.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let token = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        let uri_text = byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"');
+        classes[byte as usize] =
+            (token as u8 * Class::Token as u8) | (uri_text as u8 * Class::UriText as u8);
+        byte += 1;
     }
-    let value = trim(value.get(1..)?);
-    is_token(name).then(|| Field { header: Header::of(name), name, value })
-}
-
-/// What is wrong with the line ends and characters of a line and its folds.
-fn flaw(raw: &[u8]) -> Option<Defect> {
-    if raw.strip_suffix(b"\r\n").is_some_and(|text| !has_control(text)) {
-        return None;
-    }
-    for (at, line) in raw.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        match line.strip_suffix(b"\r\n") {
-            None => return Some(Defect::LineEnd),
-            Some(text) if text.contains(&b'\r') => return Some(Defect::LineEnd),
-            Some(text) if has_control(text) => return Some(Defect::Control),
-            Some(text) if at > 0 && trim(text).is_empty() => return Some(Defect::Fold),
-            Some(_) => {}
-        }
-    }
-    None
-}
-
-/// Whether there is a control character other than HTAB. No early end: this way it is vectorised.
-fn has_control(text: &[u8]) -> bool {
-    let control = |byte: u8| (byte < b' ' && byte != b'\t') | (byte == 0x7f);
-    text.iter().fold(false, |found, byte| found | control(*byte))
-}
+    classes
+};
 
 /// The value of one or more digits and nothing else; the largest u64 if it is larger.
 fn number(digits: &[u8]) -> Option<u64> {
-    let add = |sum: u64, digit: &u8| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit & 15))?;
-        Some(sum.saturating_mul(10).saturating_add(digit))
-    };
-    (!digits.is_empty()).then(|| digits.iter().try_fold(0, add))?
+    let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let value = |digit: &u8| u64::from(digit & 15);
+    // so many digits are always within a u64
+    let short = |sum: u64, digit: &u8| sum.wrapping_mul(10).wrapping_add(value(digit));
+    let long = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(value(digit));
+    match digits.len() {
+        ..=19 => sound.then(|| digits.iter().fold(0, short)),
+        _ => sound.then(|| digits.iter().fold(0, long)),
+    }
 }
 
 fn cseq_flaw(value: &[u8], start: StartLine<'_>) -> Option<Defect> {
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let Some((digits, rest)) = value.split_at_checked(digits) else { return Some(Defect::CSeq) };
     let method = trim(rest);
-    let spaced = method.len() < rest.len() && is_token(method);
+    let wanted = match start {
+        StartLine::Request { method, .. } => Some(method.as_bytes()),
+        StartLine::Response { .. } => None,
+    };
+    // the request's own is known to be a token
+    let spaced = method.len() < rest.len() && (wanted == Some(method) || is_token(method));
     if !spaced || number(digits).is_none_or(|number| number >= 1 << 31) {
         return Some(Defect::CSeq);
     }
-    let StartLine::Request { method: wanted, .. } = start else { return None };
-    (wanted.as_bytes() != method).then_some(Defect::CSeqMethod)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_stand_at_their_discriminants() {
-        for (at, (header, name, compact)) in NAMES.iter().enumerate() {
-            assert_eq!(*header as usize, at);
-            assert_eq!(Header::of(name.to_ascii_uppercase().as_bytes()), *header);
-            assert!(compact.is_empty() || Header::of(compact.as_bytes()) == *header);
-        }
-        assert_eq!(Header::Other as usize, NAMES.len());
-        assert_eq!((Header::of(b""), Header::of(b"k")), (Header::Other, Header::Other));
-    }
+    wanted.is_some_and(|wanted| wanted != method).then_some(Defect::CSeqMethod)
 }

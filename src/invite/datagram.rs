@@ -40,25 +40,21 @@ impl<'a> Invite<'a> {
         let field = |header: Header| {
             message.first(header).ok_or_else(|| InviteError::Missing(header.name()))
         };
-        let mut invite = Self::new(uri, source, transport)
-            .with_body(message.body())
-            .with_transaction(Transaction {
-                from: field(Header::From)?,
-                to: field(Header::To)?,
-                call_id: field(Header::CallId)?,
-                cseq: field(Header::CSeq)?,
-                via: field(Header::Via)?,
-            });
-        let has_credentials = message.first(Header::Authorization).is_some()
-            || message.first(Header::ProxyAuthorization).is_some();
-        // the headers are walked again only where there is something to find
-        for field in message.fields().take_while(|_| has_credentials) {
+        let mut invite = Self::new(uri, source, transport);
+        invite.body = message.body();
+        invite.transaction = Some(Transaction {
+            from: field(Header::From)?,
+            to: field(Header::To)?,
+            call_id: field(Header::CallId)?,
+            cseq: field(Header::CSeq)?,
+            via: field(Header::Via)?,
+        });
+        for field in message.credentials() {
             let name = match field.header {
                 Header::Authorization => CredentialsField::Authorization,
-                Header::ProxyAuthorization => CredentialsField::ProxyAuthorization,
-                _ => continue,
+                _ => CredentialsField::ProxyAuthorization,
             };
-            invite = invite.with_credentials(name, field.value);
+            invite.add_credentials(name, field.value);
         }
         Ok(invite)
     }

@@ -1,10 +1,8 @@
 //! Cuts a stream into SIP messages by Content-Length (RFC 3261 §18.3). Where others could see the
 //! end of a message elsewhere, the stream is refused.
 
-use super::{
-    Header, MAX_FIELDS, MAX_HEAD, blank_line, field, flaw, number, start_line, take_field,
-    take_line,
-};
+use super::field::{Extent, blank_line, field, flaw, take_field, take_line};
+use super::{Header, MAX_FIELDS, MAX_HEAD, number, start_line};
 
 /// Longest body that [`frame`] announces, in bytes.
 pub const MAX_BODY: usize = 65_535;
@@ -59,13 +57,12 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
             return Ok(Some(Frame { head: window.len() - rest.len() + len, body }));
         }
         // Without a byte after it, a field may still go on in a fold.
-        let Some((next, after)) = take_field(rest).filter(|(_, after)| !after.is_empty()) else {
-            return cut;
-        };
+        let next = take_field(rest).filter(|next| !next.rest.is_empty());
+        let Some(Extent { raw: next, rest: after, .. }) = next else { return cut };
         if count == MAX_FIELDS {
             return Err(FrameError::TooLong);
         }
-        if let Some(value) = field(next).filter(|f| f.header == Header::ContentLength) {
+        if let Some(value) = field(rest, next.len()).filter(|f| f.header == Header::ContentLength) {
             let announced = number(value.value).filter(|_| length.is_none());
             let announced = usize::try_from(announced.ok_or(FrameError::ContentLength)?);
             let within = announced.ok().filter(|body| *body <= MAX_BODY);

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Defect, is_token, number, trim};
+use super::{Class, Defect, is_token, number, token_len, trim};
 
 /// The first line of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,9 @@ impl fmt::Debug for StartLine<'_> {
 pub(super) fn start_line(line: &[u8]) -> Option<(StartLine<'_>, Option<Defect>)> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if let Some(start) = plain_request_line(line) {
+        return Some((start, None));
+    }
     let is_sip = |text: &[u8]| text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/"));
     let version_flaw =
         |text: &[u8]| (!text.eq_ignore_ascii_case(b"SIP/2.0")).then_some(Defect::Version);
@@ -58,8 +61,21 @@ pub(super) fn start_line(line: &[u8]) -> Option<(StartLine<'_>, Option<Defect>)>
         return None;
     }
     let spaces = (uri.len() + 1 + version.len() != rest.len()).then_some(Defect::RequestLine);
-    let visible = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"".contains(byte);
-    let bad_uri = (!uri.iter().all(visible)).then_some(Defect::RequestUri);
+    let visible = uri.iter().all(|byte| Class::UriText.has(*byte));
+    let bad_uri = (!visible).then_some(Defect::RequestUri);
     let uri = str::from_utf8(uri).unwrap_or_default();
     Some((StartLine::Request { method, uri }, spaces.or(version_flaw(version)).or(bad_uri)))
+}
+
+/// A request line as nearly all are written; what is wrong with another is told by a closer look.
+fn plain_request_line(line: &[u8]) -> Option<StartLine<'_>> {
+    let (method, rest) = line.split_at_checked(token_len(line))?;
+    let rest = rest.strip_prefix(b" ")?;
+    let len = rest.iter().take_while(|byte| Class::UriText.has(**byte)).count();
+    let (uri, version) = rest.split_at_checked(len)?;
+    if method.is_empty() || uri.is_empty() || version != b" SIP/2.0" {
+        return None;
+    }
+    let method = if method == b"INVITE" { "INVITE" } else { str::from_utf8(method).ok()? };
+    Some(StartLine::Request { method, uri: str::from_utf8(uri).ok()? })
 }
