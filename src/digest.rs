@@ -12,6 +12,7 @@ mod nonce;
 mod repeat;
 mod replay;
 mod response;
+mod sync;
 
 pub use algorithm::{Algorithm, HashFunction, Qop};
 pub(crate) use challenge::ChallengeText;

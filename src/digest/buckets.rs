@@ -2,9 +2,10 @@
 //! A keyed hash chooses a bucket; a bucket holds eight entries and drops the lowest for a ninth.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arrayvec::ArrayVec;
+
+use super::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Entries in a bucket.
 pub(super) const WAYS: usize = 8;

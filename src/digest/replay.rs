@@ -1,12 +1,11 @@
 //! Which nonces and nonce counts were used already (RFC 7616 §3.4.5 and §5.5), in fixed memory.
 //! What had to be forgotten can no longer pass; a nonce newer than all that always can.
 
-use std::sync::MutexGuard;
-
 use siphasher::sip::SipHasher24;
 use zeroize::Zeroizing;
 
 use super::buckets::{Buckets, Entry, Ways};
+use super::sync::MutexGuard;
 
 /// Whether a verified response is the first with its nonce and nonce count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

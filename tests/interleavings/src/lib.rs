@@ -1,0 +1,221 @@
+//! The replay, repeat and guess tables of sip-authz, built from their own sources with locks whose
+//! interleavings are chosen by a scheduler, and what must hold in each of them. The runs are in
+//! `tests/`.
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+#[path = "../../../src/digest/buckets.rs"]
+mod buckets;
+#[path = "../../../src/digest/guess.rs"]
+mod guess;
+#[path = "../../../src/digest/repeat.rs"]
+mod repeat;
+#[path = "../../../src/digest/replay.rs"]
+mod replay;
+
+/// What `src/digest/sync.rs` is to the library.
+mod sync {
+    pub(super) use shuttle::sync::{Mutex, MutexGuard};
+    pub(super) use std::sync::PoisonError;
+}
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use guess::{GuessLimiter, GuessRate};
+use repeat::{Insertion, RepeatTable};
+use replay::{Admission, ReplayTable};
+use shuttle::thread;
+use siphasher::sip::SipHasher24;
+
+const KEY: [u8; 16] = *b"0123456789abcdef";
+
+/// What every thread returned.
+fn on_threads<T: Send + 'static>(
+    count: u32,
+    work: impl Fn(u32) -> T + Send + Sync + 'static,
+) -> Vec<T> {
+    let work = Arc::new(work);
+    let threads: Vec<_> = (0..count)
+        .map(|number| {
+            let work = work.clone();
+            thread::spawn(move || work(number))
+        })
+        .collect();
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+/// Of responses with one nonce and one nonce count, one is fresh.
+pub fn one_count_serves_once(threads: u32) {
+    let table = Arc::new(ReplayTable::new(0, &KEY));
+    let answers = on_threads(threads, move |_| table.admit(1, 1, 1));
+    let fresh = answers.iter().filter(|answer| **answer == Admission::Fresh).count();
+    assert_eq!(fresh, 1, "{answers:?}");
+}
+
+/// Of nonce counts that come in any order, each serves once, while other threads look on.
+pub fn each_count_serves_once(threads: u32) {
+    const COUNTS: u32 = 4;
+    let table = Arc::new(ReplayTable::new(0, &KEY));
+    let answers = on_threads(threads, {
+        let table = table.clone();
+        move |number| {
+            let order = (0..COUNTS).map(|step| (step + number) % COUNTS + 1);
+            let mut fresh = Vec::new();
+            for nc in order {
+                let asked = table.would_admit(7, 7, Some(nc));
+                let answer = table.admit(7, 7, nc);
+                // what was used stays used
+                assert!(asked == Admission::Fresh || answer == Admission::Replayed);
+                fresh.extend((answer == Admission::Fresh).then_some(nc));
+            }
+            assert!(table.len() <= 1);
+            fresh
+        }
+    });
+    let mut fresh: Vec<_> = answers.into_iter().flatten().collect();
+    fresh.sort_unstable();
+    assert_eq!(fresh, [1, 2, 3, 4]);
+}
+
+/// Without a nonce count a nonce serves once in all, and not beside one with a count.
+pub fn both_forms_serve_once_in_all() {
+    let table = Arc::new(ReplayTable::new(0, &KEY));
+    let answers = on_threads(4, move |number| match number {
+        0 | 1 => table.admit_once(1, 1),
+        _ => table.admit(1, 1, 1),
+    });
+    let fresh = answers.iter().filter(|answer| **answer == Admission::Fresh).count();
+    assert_eq!(fresh, 1, "{answers:?}");
+}
+
+/// Stamps, in order, whose nonces share a bucket.
+fn of_one_bucket(count: usize) -> Vec<u64> {
+    let bucket = |stamp: &u64| {
+        let name = u128::from(*stamp) << 64;
+        SipHasher24::new_with_key(&KEY).hash(&name.to_le_bytes()) % 64
+    };
+    let wanted = bucket(&0);
+    (0..).filter(|stamp| bucket(stamp) == wanted).take(count).collect()
+}
+
+/// Threads that overflow one bucket, each in another order: no nonce passes twice, nothing that was
+/// forgotten comes back, and the newest always passes.
+pub fn floors_let_no_replay_in(threads: u32) {
+    let mut stamps = of_one_bucket(12);
+    let newest = stamps.pop().unwrap();
+    let table = Arc::new(ReplayTable::new(0, &KEY));
+    let answers = on_threads(threads, {
+        let (table, stamps) = (table.clone(), stamps.clone());
+        move |number| {
+            let mut order = stamps.clone();
+            match number % 3 {
+                0 => {}
+                1 => order.reverse(),
+                _ => order.rotate_left(5),
+            }
+            order.retain(|stamp| table.admit(*stamp, 0, 1) == Admission::Fresh);
+            order
+        }
+    });
+    let mut fresh: Vec<_> = answers.into_iter().flatten().collect();
+    let passed = fresh.len();
+    fresh.sort_unstable();
+    fresh.dedup();
+    assert_eq!(fresh.len(), passed, "one passed twice");
+    assert_eq!(table.len(), 8, "they share a bucket");
+    assert!(stamps.iter().all(|stamp| table.admit(*stamp, 0, 1) == Admission::Replayed));
+    assert_eq!(table.admit(newest, 0, 1), Admission::Fresh);
+}
+
+/// Of identical requests one is inserted and the others are repeats; none is refused.
+pub fn of_copies_one_is_new(threads: u32) {
+    let tables = Arc::new((RepeatTable::new(0), ReplayTable::new(0, &KEY)));
+    let answers = on_threads(threads, move |_| {
+        let (repeats, replays) = &*tables;
+        let answer = repeats.insert_if(5, 0, || replays.admit(1, 1, 1) == Admission::Fresh);
+        assert!(repeats.contains(5, 0));
+        answer
+    });
+    let new = answers.iter().filter(|answer| **answer == Insertion::Inserted).count();
+    assert_eq!(new, 1, "{answers:?}");
+    assert!(!answers.contains(&Insertion::Refused), "{answers:?}");
+}
+
+/// The same in two steps, as it must not be done: some order refuses a retransmission.
+pub fn of_copies_one_is_new_in_two_steps() {
+    let tables = Arc::new((RepeatTable::new(0), ReplayTable::new(0, &KEY)));
+    let refused = on_threads(2, move |_| {
+        let (repeats, replays) = &*tables;
+        if repeats.contains(5, 0) {
+            return false;
+        }
+        if replays.admit(1, 1, 1) == Admission::Replayed {
+            return true;
+        }
+        let _ = repeats.insert_if(5, 0, || true);
+        false
+    });
+    assert!(!refused.contains(&true), "a retransmission was refused");
+}
+
+/// A copy with the nonce count of a request that was accepted with another fingerprint is refused,
+/// and leaves nothing behind.
+pub fn one_count_under_two_fingerprints_serves_once() {
+    let tables = Arc::new((RepeatTable::new(0), ReplayTable::new(0, &KEY)));
+    let answers = on_threads(3, {
+        let tables = tables.clone();
+        move |number| {
+            let (repeats, replays) = &*tables;
+            let admit = || replays.admit(1, 1, 1) == Admission::Fresh;
+            repeats.insert_if(u128::from(number), 0, admit)
+        }
+    });
+    let new: Vec<_> = (0..3).filter(|at| answers[*at as usize] == Insertion::Inserted).collect();
+    assert_eq!(new.len(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == Insertion::Refused).count(), 2);
+    assert!((0..3).all(|number| tables.0.contains(number, 0) == new.contains(&number)));
+}
+
+/// Threads that ask before they record pass the burst by at most one less than their number, and
+/// use it up.
+pub fn a_burst_is_passed_by_fewer_than_the_threads(threads: u32) {
+    const BURST: u32 = 3;
+    let rate = GuessRate {
+        burst: NonZeroU32::new(BURST).unwrap(),
+        refill_ms: NonZeroU32::new(1_000).unwrap(),
+    };
+    let limiter = Arc::new(GuessLimiter::new(0, &KEY));
+    let attempts = on_threads(threads, {
+        let limiter = limiter.clone();
+        move |_| {
+            let key = limiter.name_key(b"SD", b"alice");
+            let mut attempts = 0;
+            while attempts < BURST + 1 && !limiter.is_over(key, rate, 0) {
+                attempts += 1;
+                limiter.record(key, rate, 0);
+            }
+            attempts
+        }
+    });
+    let sum: u32 = attempts.iter().sum();
+    assert!((BURST..BURST + threads).contains(&sum), "{attempts:?}");
+    let key = limiter.name_key(b"SD", b"alice");
+    assert!(limiter.is_over(key, rate, 999) && !limiter.is_over(key, rate, 1_000));
+}
+
+/// No record is lost: as many as the burst use it up, to the last one.
+pub fn no_record_is_lost(threads: u32) {
+    let rate = GuessRate { burst: NonZeroU32::new(threads).unwrap(), refill_ms: NonZeroU32::MIN };
+    let limiter = Arc::new(GuessLimiter::new(0, &KEY));
+    let over_before = on_threads(threads, {
+        let limiter = limiter.clone();
+        move |_| {
+            let key = limiter.name_key(b"SD", b"alice");
+            let over = limiter.is_over(key, rate, 0);
+            limiter.record(key, rate, 0);
+            over
+        }
+    });
+    assert!(!over_before.contains(&true), "a token too many was taken");
+    assert!(limiter.is_over(limiter.name_key(b"SD", b"alice"), rate, 0));
+}
