@@ -8,6 +8,7 @@ mod buckets;
 mod challenge;
 mod credentials;
 mod guess;
+pub(crate) mod hash;
 mod nonce;
 mod repeat;
 mod replay;

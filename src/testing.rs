@@ -18,6 +18,15 @@ pub use commits::fuzz_commits;
 
 use arrayvec::ArrayVec;
 
+/// The hashing of one message and of many, by each set of instructions that the machine has.
+pub mod hash {
+    pub use crate::digest::hash::{
+        Md5State, Sha256Midstate, Width, hex16, hex32, md5, md5_beside, md5_many, md5_many_with,
+        md5_pair, same_hex, sha256, sha256_many, sha256_many_from, sha256_many_from_with,
+        sha256_many_with, sha512_256,
+    };
+}
+
 use crate::authorizer::{Authorizer, Capacity};
 use crate::decision::Decision;
 use crate::digest::{GuessRate, Ha2, MAX_USERNAME};

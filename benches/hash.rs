@@ -1,0 +1,249 @@
+//! The hashing of digest verification beside the md-5 and sha2 crates in the same run:
+//! `cargo bench --bench hash`. No target-cpu is set: the crates and ours are built for the base of
+//! the architecture, and what is chosen at run time is chosen by both.
+//!
+//! - `md5/block/…` and `sha256/block/…`: one block, each, of messages of 55 bytes; a group's rows
+//!   hash 64 of them, so divide by 64.
+//! - `verify/…`: the hashing of one verification, 64 of them: H(A2) of `INVITE:` and a URI, hexadecimal,
+//!   the response, hexadecimal, comparison. `bare` is what `benches/authorize.rs` calls by that name:
+//!   two digests of the md-5 crate, messages ready but for the hexadecimal of H(A2). The others put
+//!   their messages together from the parts, too.
+//!
+//! With `-- --table` it prints medians and ratios instead.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_precision_loss)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use criterion::{BenchmarkId, Criterion};
+use md5::{Digest, Md5};
+use sha2::{Sha256, Sha512_256};
+use sip_authz::testing::hash::*;
+
+/// As many as a batch has.
+const MANY: usize = 64;
+const SHORT_CNONCE: &str = "0a4f113b0a4f113b";
+const LONG_CNONCE: &str = "0a4f113b0a4f113b0a4f113b0a4f113b";
+
+/// What one verification is made of.
+struct Request {
+    ha1: [u8; 32],
+    nonce: String,
+    nc: String,
+    cnonce: &'static str,
+    uri: String,
+    response: String,
+    /// The inputs of `bare`.
+    a2: Vec<u8>,
+    whole: Vec<u8>,
+}
+
+impl Request {
+    fn new(number: usize, cnonce: &'static str) -> Self {
+        let ha1 = hex16(&md5(format!("user{number:04}:example.com:secret").as_bytes()));
+        let nonce = format!("{number:022x}");
+        let nc = format!("{number:08x}");
+        let uri = format!("sip:+14155550100@md5-{number}.sip.example.com");
+        let a2 = format!("INVITE:{uri}").into_bytes();
+        let ha2 = hex::encode(Md5::digest(&a2));
+        let head = format!("{}:{nonce}:{nc}:{cnonce}:auth:", std::str::from_utf8(&ha1).unwrap());
+        let whole = format!("{head}{ha2}").into_bytes();
+        let response = hex::encode(Md5::digest(&whole));
+        Self { ha1, nonce, nc, cnonce, uri, response, a2, whole }
+    }
+
+    fn bare(&mut self) -> bool {
+        let ha2 = Md5::digest(black_box(&self.a2));
+        let at = self.whole.len() - 32;
+        hex::encode_to_slice(ha2, &mut self.whole[at..]).unwrap();
+        let mut text = [0; 32];
+        hex::encode_to_slice(Md5::digest(&self.whole), &mut text).unwrap();
+        text == *black_box(self.response.as_bytes())
+    }
+
+    fn write_a2(&self, buffer: &mut Buffer) {
+        buffer.len = 0;
+        buffer.push(b"INVITE:");
+        buffer.push(self.uri.as_bytes());
+    }
+
+    /// All of the response's message but H(A2).
+    fn write_head(&self, buffer: &mut Buffer) {
+        buffer.len = 0;
+        buffer.push(&self.ha1);
+        for part in [&self.nonce, &self.nc, self.cnonce, "auth"] {
+            buffer.push(b":");
+            buffer.push(part.as_bytes());
+        }
+        buffer.push(b":");
+    }
+
+    fn ours(&self, a2: &mut Buffer, response: &mut Buffer) -> bool {
+        self.write_a2(a2);
+        self.write_head(response);
+        let (first, _) = response.bytes.split_first_chunk::<64>().unwrap();
+        let (ha2, state) = md5_beside(a2.text(), first);
+        response.push(&hex16(&ha2));
+        let hash = state.finish(&response.text()[64..], response.len);
+        same_hex(&hex16(&hash), black_box(self.response.as_bytes()))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Buffer {
+    bytes: [u8; 192],
+    len: usize,
+}
+
+impl Buffer {
+    const EMPTY: Self = Self { bytes: [0; 192], len: 0 };
+
+    #[inline(always)]
+    fn push(&mut self, text: &[u8]) {
+        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
+        self.len += text.len();
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// What a batch works in, kept from one to the next.
+struct Batch {
+    a2: [Buffer; MANY],
+    responses: [Buffer; MANY],
+}
+
+impl Batch {
+    fn verify(&mut self, width: Width, requests: &[Request]) -> usize {
+        let mut hashes = [[0; 16]; MANY];
+        for ((request, a2), response) in requests.iter().zip(&mut self.a2).zip(&mut self.responses)
+        {
+            request.write_a2(a2);
+            request.write_head(response);
+        }
+        md5_many_with(width, &self.a2.each_ref().map(Buffer::text), &mut hashes);
+        for (response, ha2) in self.responses.iter_mut().zip(&hashes) {
+            response.push(&hex16(ha2));
+        }
+        md5_many_with(width, &self.responses.each_ref().map(Buffer::text), &mut hashes);
+        let right = requests.iter().zip(&hashes).filter(|(request, hash)| {
+            same_hex(&hex16(hash), black_box(request.response.as_bytes()))
+        });
+        right.count()
+    }
+}
+
+/// A row: its name, and what is measured, which does the thing [`MANY`] times.
+type Row = (String, Box<dyn FnMut()>);
+
+fn rows() -> Vec<Row> {
+    fn row(name: impl Into<String>, run: impl FnMut() + 'static) -> Row {
+        (name.into(), Box::new(run))
+    }
+    fn each<const N: usize>(mut hash: impl FnMut(&[u8]) -> [u8; N]) -> impl FnMut() {
+        let messages = messages();
+        move || {
+            for message in &messages {
+                black_box(hash(black_box(message)));
+            }
+        }
+    }
+    fn messages() -> [[u8; 55]; MANY] {
+        std::array::from_fn(|at| [u8::try_from(at).unwrap(); 55])
+    }
+    let mut rows = vec![
+        row("md5/block/crate", each(|it| Md5::digest(it).into())),
+        row("md5/block/ours", each(md5)),
+        row("md5/block/pair", || {
+            for two in black_box(messages()).as_chunks::<2>().0 {
+                black_box(md5_pair(&two[0], &two[1]));
+            }
+        }),
+    ];
+    for width in Width::available() {
+        let messages = messages();
+        rows.push(row(format!("md5/block/{}", width.name()), move || {
+            let mut out = [[0; 16]; MANY];
+            md5_many_with(width, &black_box(&messages).each_ref().map(|it| &it[..]), &mut out);
+            black_box(out);
+        }));
+    }
+    rows.push(row("sha256/block/crate", each(|it| Sha256::digest(it).into())));
+    rows.push(row("sha256/block/ours", each(sha256)));
+    for width in Width::available() {
+        let messages = messages();
+        rows.push(row(format!("sha256/block/{}", width.name()), move || {
+            let mut out = [[0; 32]; MANY];
+            sha256_many_with(width, &black_box(&messages).each_ref().map(|it| &it[..]), &mut out);
+            black_box(out);
+        }));
+    }
+    rows.push(row("sha512_256/block/crate", each(|it| Sha512_256::digest(it).into())));
+    rows.push(row("sha512_256/block/ours", each(sha512_256)));
+
+    for (label, cnonce) in [("cnonce16", SHORT_CNONCE), ("cnonce32", LONG_CNONCE)] {
+        let requests = || (0..MANY).map(|at| Request::new(at, cnonce)).collect::<Vec<_>>();
+        let mut own = requests();
+        rows.push(row(format!("verify/{label}/bare"), move || {
+            assert!(own.iter_mut().all(Request::bare));
+        }));
+        let (own, mut a2, mut response) = (requests(), Buffer::EMPTY, Buffer::EMPTY);
+        rows.push(row(format!("verify/{label}/ours"), move || {
+            assert!(own.iter().all(|it| it.ours(&mut a2, &mut response)));
+        }));
+        for width in Width::available() {
+            let own = requests();
+            let mut batch =
+                Box::new(Batch { a2: [Buffer::EMPTY; MANY], responses: [Buffer::EMPTY; MANY] });
+            rows.push(row(format!("verify/{label}/{}", width.name()), move || {
+                assert_eq!(batch.verify(width, &own), MANY);
+            }));
+        }
+    }
+    rows
+}
+
+/// All rows in turn, again and again, so that what disturbs the machine disturbs all; the median of
+/// each, and its ratio to the first of its group.
+fn table() {
+    let mut rows = rows();
+    let mut times = vec![Vec::new(); rows.len()];
+    for _ in 0..400 {
+        for ((_, run), times) in rows.iter_mut().zip(&mut times) {
+            run();
+            let start = Instant::now();
+            for _ in 0..4 {
+                run();
+            }
+            times.push(start.elapsed().as_nanos() as f64 / (4 * MANY) as f64);
+        }
+    }
+    println!("{:<32}{:>10}{:>8}", "row", "ns each", "ratio");
+    let (mut group, mut first) = ("", 0.0);
+    for ((name, _), times) in rows.iter().zip(&mut times) {
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        let (own, _) = name.rsplit_once('/').unwrap();
+        if own != group {
+            (group, first) = (own, median);
+        }
+        println!("{name:<32}{median:>10.1}{:>8.3}", median / first);
+    }
+}
+
+fn main() {
+    if std::env::args().any(|it| it == "--table") {
+        return table();
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    for (name, mut run) in rows() {
+        let (group, row) = name.rsplit_once('/').unwrap();
+        let mut group = criterion.benchmark_group(group);
+        group.throughput(criterion::Throughput::Elements(MANY as u64));
+        group.bench_function(BenchmarkId::from_parameter(row), |bench| bench.iter(&mut run));
+        group.finish();
+    }
+    criterion.final_summary();
+}

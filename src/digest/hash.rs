@@ -1,0 +1,124 @@
+//! The hash functions of digest authentication over messages that lie whole in memory: one at a
+//! time, and many side by side.
+//!
+//! Nothing here allocates or panics, and time depends on lengths alone. Only public values may be
+//! chosen by length. See each part for what of a secret is left on the stack.
+
+mod dispatch;
+mod lanes;
+mod md5;
+mod sha;
+
+use subtle::ConstantTimeEq;
+
+pub use dispatch::Width;
+pub use lanes::{
+    md5_many, md5_many_with, sha256_many, sha256_many_from, sha256_many_from_with, sha256_many_with,
+};
+pub use md5::{Md5State, md5, md5_beside, md5_pair};
+pub use sha::{Sha256Midstate, sha256, sha512_256};
+
+/// A message cut into blocks of 64 bytes, padded with a one bit, zeros and the length in bits. Whole
+/// blocks are borrowed, the last one or two are made in a buffer.
+struct Blocks<'a> {
+    rest: &'a [u8],
+    bits: [u8; 8],
+    ahead: Ahead,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ahead {
+    Message,
+    Length,
+    Nothing,
+}
+
+impl<'a> Blocks<'a> {
+    /// The blocks of `rest`, which ends a message of `total_len` bytes and begins at a block of it.
+    #[inline(always)]
+    fn new(rest: &'a [u8], total_len: usize, order: fn(u64) -> [u8; 8]) -> Self {
+        // no message in memory has 2^61 bytes
+        let bits = order((total_len as u64).wrapping_mul(8));
+        Self { rest, bits, ahead: Ahead::Message }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ahead == Ahead::Nothing
+    }
+
+    #[inline(always)]
+    fn next<'b>(&mut self, buffer: &'b mut [u8; 64]) -> Option<&'b [u8; 64]>
+    where
+        'a: 'b,
+    {
+        match self.ahead {
+            Ahead::Nothing => return None,
+            Ahead::Message => {
+                if let Some((block, rest)) = self.rest.split_first_chunk() {
+                    self.rest = rest;
+                    return Some(block);
+                }
+                *buffer = [0; 64];
+                // what is left is shorter than a block
+                let (text, padding) = buffer.split_at_mut_checked(self.rest.len())?;
+                text.copy_from_slice(self.rest);
+                if let Some(first) = padding.first_mut() {
+                    *first = 0x80;
+                }
+                if padding.len() < 9 {
+                    self.ahead = Ahead::Length;
+                    return Some(buffer);
+                }
+            }
+            Ahead::Length => *buffer = [0; 64],
+        }
+        self.ahead = Ahead::Nothing;
+        if let Some(bits) = buffer.last_chunk_mut() {
+            *bits = self.bits;
+        }
+        Some(buffer)
+    }
+}
+
+/// Lower-case hexadecimal of a hash of 16 bytes.
+pub fn hex16(hash: &[u8; 16]) -> [u8; 32] {
+    let mut text = [0; 32];
+    write_hex(hash, &mut text);
+    text
+}
+
+/// Lower-case hexadecimal of a hash of 32 bytes.
+pub fn hex32(hash: &[u8; 32]) -> [u8; 64] {
+    let mut text = [0; 64];
+    write_hex(hash, &mut text);
+    text
+}
+
+/// By arithmetic, which the compiler turns into vectors; a table would be read at places that the
+/// hash tells.
+#[inline(always)]
+fn write_hex(hash: &[u8], text: &mut [u8]) {
+    let digit = |half: u8| half + b'0' + (u8::from(half > 9) * (b'a' - b'9' - 1));
+    let (pairs, _) = text.as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(hash) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+    }
+}
+
+/// Whether `sent` is `expected`, which is lower-case hexadecimal, in either case. The time depends
+/// on lengths alone. `N` is 32 or 64.
+pub fn same_hex<const N: usize>(expected: &[u8; N], sent: &[u8]) -> bool {
+    let mut lower = [0; N];
+    if sent.len() != N {
+        return false;
+    }
+    for (lower, sent) in lower.iter_mut().zip(sent) {
+        *lower = sent.to_ascii_lowercase();
+    }
+    // by eight bytes, as subtle goes through a slice byte by byte
+    let ((ours, rest), (theirs, _)) = (expected.as_chunks(), lower.as_chunks());
+    let differ = ours.iter().zip(theirs).fold(0, |differ, (ours, theirs)| {
+        differ | (u64::from_ne_bytes(*ours) ^ u64::from_ne_bytes(*theirs))
+    });
+    rest.is_empty() && differ.ct_eq(&0).into()
+}

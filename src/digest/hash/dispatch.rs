@@ -1,0 +1,236 @@
+//! Which instructions the lanes use, chosen at run time, and the only unsafe code of the library:
+//! calls of functions that were compiled for instructions this processor was seen to have.
+//!
+//! The lanes are written once, portably. Here they are compiled for each set of instructions, in
+//! the numbers of lanes that suit it: as many groups of a vector each as the processor can work at
+//! beside one another without the compiler moving too much in and out of registers.
+#![allow(unsafe_code)]
+
+use super::lanes::{Job, Queue};
+use super::{md5, sha};
+
+/// A set of instructions that this machine has. There is no other way to one than
+/// [`Width::available`], which asks the processor; that is what makes the calls below sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Width(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instructions {
+    /// One message after the other.
+    Scalar,
+    /// Vectors of 128 bits that every processor of the architecture has: SSE2 or NEON.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    Base,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Width {
+    /// Every width that this machine has, narrowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        [
+            Some(Instructions::Scalar),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Some(Instructions::Base),
+            #[cfg(target_arch = "x86_64")]
+            is_x86_feature_detected!("avx2").then_some(Instructions::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            is_x86_feature_detected!("avx512f").then_some(Instructions::Avx512),
+        ]
+        .into_iter()
+        .flatten()
+        .map(Self)
+    }
+
+    /// The widest. What the processor has is asked once and remembered by the standard library; from
+    /// then on this reads one word.
+    #[must_use]
+    pub fn widest() -> Self {
+        Self::available().last().unwrap_or(Self(Instructions::Scalar))
+    }
+
+    /// What the instructions are called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Instructions::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Base => "sse2",
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Base => "neon",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => "avx512f",
+        }
+    }
+}
+
+/// The rounds of a hash function in groups of lanes, compiled for instructions.
+macro_rules! kernels {
+    ($($name:ident: $words:literal words, $groups:literal of $lanes:literal, $feature:literal, $rounds:expr;)*) => {$(
+        #[target_feature(enable = $feature)]
+        fn $name(
+            state: &mut [[[u32; $lanes]; $groups]; $words],
+            words: &[[[u32; $lanes]; $groups]; 16],
+            k: &[u32; 64],
+        ) {
+            $rounds(state, words, k);
+        }
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+kernels! {
+    md5_avx2_2: 4 words, 2 of 8, "avx2", md5::compress_lanes::<2, 8, false>;
+    md5_avx2_3: 4 words, 3 of 8, "avx2", md5::compress_lanes::<3, 8, false>;
+    md5_avx512_1: 4 words, 1 of 16, "avx512f", md5::compress_lanes::<1, 16, false>;
+    md5_avx512_2: 4 words, 2 of 16, "avx512f", md5::compress_lanes::<2, 16, false>;
+    md5_avx512_4: 4 words, 4 of 16, "avx512f", md5::compress_lanes::<4, 16, false>;
+    sha256_avx2_1: 8 words, 1 of 8, "avx2", sha::compress_lanes::<1, 8>;
+    sha256_avx512_1: 8 words, 1 of 16, "avx512f", sha::compress_lanes::<1, 16>;
+    sha256_avx512_2: 8 words, 2 of 16, "avx512f", sha::compress_lanes::<2, 16>;
+}
+
+/// Three vectors of the kind that needs no asking.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(never)]
+fn md5_base_3(state: &mut [[[u32; 4]; 3]; 4], words: &[[[u32; 4]; 3]; 16], k: &[u32; 64]) {
+    md5::compress_lanes::<3, 4, false>(state, words, k);
+}
+
+impl Width {
+    /// Hashes all that waits.
+    pub(super) fn md5<'a>(
+        self,
+        queue: &mut Queue<'a, 4, impl ExactSizeIterator<Item = Job<'a, 4>>>,
+        mut done: impl FnMut(usize, &[u32; 4]),
+    ) {
+        let (word, k) = (u32::from_le_bytes, md5::constants());
+        loop {
+            match (self.0, queue.len()) {
+                (_, 0) => return,
+                (_, 1) => queue.run_one(md5::compress, &mut done),
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx512, 33..) => {
+                    queue.run::<4, 16>(
+                        32,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                            unsafe { md5_avx512_4(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx512, 17..) => {
+                    queue.run::<2, 16>(
+                        16,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                            unsafe { md5_avx512_2(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx512, 4..) => {
+                    queue.run::<1, 16>(
+                        3,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                            unsafe { md5_avx512_1(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx2, 17..) => {
+                    queue.run::<3, 8>(
+                        16,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX2 on a machine without.
+                            unsafe { md5_avx2_3(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx2, 5..) => {
+                    queue.run::<2, 8>(
+                        4,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX2 on a machine without.
+                            unsafe { md5_avx2_2(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+                (Instructions::Base, 6..) => {
+                    queue.run::<3, 4>(5, word, |s, w| md5_base_3(s, w, k), &mut done);
+                }
+                _ => queue.run::<2, 1>(1, word, |s, w| md5::compress_two(s, w, k), &mut done),
+            }
+        }
+    }
+
+    /// Hashes all that waits. Eight lanes of AVX2 are slower than the processor's instructions for
+    /// SHA-256, if it has them; the sha2 crate uses those.
+    pub(super) fn sha256<'a>(
+        self,
+        queue: &mut Queue<'a, 8, impl ExactSizeIterator<Item = Job<'a, 8>>>,
+        mut done: impl FnMut(usize, &[u32; 8]),
+    ) {
+        let (word, k) = (u32::from_be_bytes, sha::constants());
+        loop {
+            match (self.0, queue.len()) {
+                (_, 0) => return,
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx512, 17..) => {
+                    queue.run::<2, 16>(
+                        16,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                            unsafe { sha256_avx512_2(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx512, 8..) => {
+                    queue.run::<1, 16>(
+                        7,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                            unsafe { sha256_avx512_1(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx2, 4..) => {
+                    queue.run::<1, 8>(
+                        3,
+                        word,
+                        |s, w| {
+                            // SAFETY: there is no `Width` of AVX2 on a machine without.
+                            unsafe { sha256_avx2_1(s, w, k) }
+                        },
+                        &mut done,
+                    );
+                }
+                _ => queue.run_one(sha::compress, &mut done),
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The hashing of one message and of many beside the md-5 and sha2 crates, by every set of
+//! instructions that the machine has.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use md5::{Digest, Md5};
+use proptest::prelude::*;
+use sha2::{Sha256, Sha512_256};
+use sip_authz::testing::hash::*;
+
+/// Bytes that differ from place to place and from message to message.
+fn text(seed: usize, len: usize) -> Vec<u8> {
+    let mut state = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..len).map(|_| byte()).collect()
+}
+
+fn slices(messages: &[Vec<u8>]) -> Vec<&[u8]> {
+    messages.iter().map(Vec::as_slice).collect()
+}
+
+/// All of `messages` by all widths.
+fn compare(messages: &[Vec<u8>]) {
+    let messages = slices(messages);
+    let md5s: Vec<[u8; 16]> = messages.iter().map(|it| Md5::digest(it).into()).collect();
+    let sha256s: Vec<[u8; 32]> = messages.iter().map(|it| Sha256::digest(it).into()).collect();
+    let firsts: Vec<[u8; 64]> =
+        (0..messages.len()).map(|it| text(it, 64).try_into().unwrap()).collect();
+    let tails: Vec<_> =
+        firsts.iter().map(Sha256Midstate::of).zip(messages.iter().copied()).collect();
+    let whole: Vec<[u8; 32]> = firsts
+        .iter()
+        .zip(&messages)
+        .map(|(first, tail)| Sha256::new().chain_update(first).chain_update(tail).finalize().into())
+        .collect();
+    for width in Width::available() {
+        let mut out = vec![[0; 16]; messages.len()];
+        md5_many_with(width, &messages, &mut out);
+        assert_eq!(out, md5s, "MD5, {}", width.name());
+
+        let mut out = vec![[0; 32]; messages.len()];
+        sha256_many_with(width, &messages, &mut out);
+        assert_eq!(out, sha256s, "SHA-256, {}", width.name());
+        sha256_many_from_with(width, &tails, &mut out);
+        assert_eq!(out, whole, "SHA-256 from midstates, {}", width.name());
+    }
+    let (mut md5_out, mut sha256_out) =
+        (vec![[0; 16]; messages.len()], vec![[0; 32]; messages.len()]);
+    md5_many(&messages, &mut md5_out);
+    sha256_many(&messages, &mut sha256_out);
+    assert_eq!((md5_out, &sha256_out), (md5s, &sha256s));
+    sha256_many_from(&tails, &mut sha256_out);
+    assert_eq!(sha256_out, whole);
+}
+
+#[test]
+fn one_message_of_every_length() {
+    for len in 0..600 {
+        let message = text(len, len);
+        assert_eq!(md5(&message), *Md5::digest(&message), "MD5 of {len}");
+        assert_eq!(sha256(&message), *Sha256::digest(&message), "SHA-256 of {len}");
+        assert_eq!(sha512_256(&message), *Sha512_256::digest(&message), "SHA-512/256 of {len}");
+        compare(&[message]);
+    }
+}
+
+#[test]
+fn rfc_1321_and_fips_180_4_vectors() {
+    for (message, md5_hex) in [
+        ("", "d41d8cd98f00b204e9800998ecf8427e"),
+        ("abc", "900150983cd24fb0d6963f7d28e17f72"),
+        ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
+    ] {
+        assert_eq!(hex16(&md5(message.as_bytes())), md5_hex.as_bytes());
+    }
+    assert_eq!(
+        &hex32(&sha256(b"abc")),
+        b"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    assert_eq!(
+        &hex32(&sha512_256(b"abc")),
+        b"53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
+    );
+}
+
+#[test]
+fn two_messages_of_all_pairs_of_lengths() {
+    for a in (0..200).map(|len| text(1, len)) {
+        let first: [u8; 64] = text(a.len(), 64).try_into().unwrap();
+        for len in [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 300] {
+            let b = text(2, len);
+            let (x, y) = md5_pair(&a, &b);
+            assert_eq!((x, y), (Md5::digest(&a).into(), Md5::digest(&b).into()));
+
+            let (hash, state) = md5_beside(&a, &first);
+            let whole = [&first[..], &b].concat();
+            assert_eq!(hash, x);
+            assert_eq!(state.clone().finish(&b, whole.len()), *Md5::digest(&whole));
+            let mut alone = Md5State::new();
+            alone.compress(&first);
+            assert_eq!(alone.finish(&b, whole.len()), state.finish(&b, whole.len()));
+            assert_eq!(Sha256Midstate::of(&first).finish(&b), *Sha256::digest(&whole));
+        }
+    }
+}
+
+#[test]
+fn every_number_of_equal_and_of_unequal_messages() {
+    for count in 0..140 {
+        compare(&(0..count).map(|at| text(at, 47)).collect::<Vec<_>>());
+        compare(&(0..count).map(|at| text(at, 115)).collect::<Vec<_>>());
+        compare(&(0..count).map(|at| text(at, at * 37 % 300)).collect::<Vec<_>>());
+        // one that goes on long after the others
+        compare(
+            &(0..count).map(|at| text(at, if at == 5 { 5_000 } else { 20 })).collect::<Vec<_>>(),
+        );
+    }
+}
+
+#[test]
+fn too_few_places_take_the_first_messages() {
+    let messages: Vec<_> = (0..70).map(|at| text(at, at)).collect();
+    for width in Width::available() {
+        for places in [0, 1, 2, 17, 69, 75] {
+            let mut out = vec![[7; 16]; places];
+            md5_many_with(width, &slices(&messages), &mut out);
+            for (at, out) in out.iter().enumerate() {
+                let expected = messages.get(at).map_or([7; 16], |it| Md5::digest(it).into());
+                assert_eq!(*out, expected, "{at} of {places}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hexadecimal_is_compared_in_either_case() {
+    for seed in 0..50 {
+        let (short, long): ([u8; 16], [u8; 32]) =
+            (text(seed, 16).try_into().unwrap(), text(seed, 32).try_into().unwrap());
+        assert_eq!(hex16(&short), hex::encode(short).as_bytes());
+        assert_eq!(hex32(&long), hex::encode(long).as_bytes());
+        let expected = hex32(&long);
+        assert!(same_hex(&expected, hex::encode(long).as_bytes()));
+        assert!(same_hex(&expected, hex::encode_upper(long).as_bytes()));
+        for at in 0..64 {
+            for bit in 0..8 {
+                let mut sent = expected;
+                sent[at] ^= 1 << bit;
+                let same = sent[at].eq_ignore_ascii_case(&expected[at]);
+                assert_eq!(same_hex(&expected, &sent), same, "bit {bit} of {at}");
+            }
+        }
+        assert!(!same_hex(&expected, &expected[..63]) && !same_hex(&expected, b""));
+        assert!(!same_hex(&expected, &[&expected[..], b"0"].concat()));
+        assert!(same_hex(&hex16(&short), hex::encode(short).as_bytes()));
+    }
+}
+
+#[test]
+fn this_machine_has_more_than_one_width() {
+    let names: Vec<_> = Width::available().map(Width::name).collect();
+    assert_eq!(names[0], "scalar");
+    assert_eq!(*names.last().unwrap(), Width::widest().name());
+    if cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+        assert!(names.len() > 1, "{names:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_messages(messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..70)) {
+        compare(&messages);
+    }
+}
