@@ -7,6 +7,10 @@ use arrayvec::{ArrayString, ArrayVec};
 
 use crate::digest::algorithm::{Algorithm, Qop};
 
+mod reader;
+
+use reader::{Reader, Value};
+
 /// The longest username in bytes, after unescaping or decoding.
 pub const MAX_USERNAME: usize = 64;
 
@@ -256,7 +260,7 @@ impl fmt::Display for MalformedCredentials {
 ///
 /// Time is linear in the length of `value`.
 pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
-    let mut reader = Reader { rest: value };
+    let mut reader = Reader::new(value);
     let mut fields = Fields::default();
     if !reader.digest_scheme() {
         return Parsed::Ignored;
@@ -264,7 +268,7 @@ pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
     while reader.next_element() {
         let parameter = reader.parameter();
         if let Some((name, value)) = parameter {
-            fields.add(Parameter::from_name(name), value, realm);
+            fields.add(name, value, realm);
         }
         if parameter.is_none() || !reader.element_ends() {
             fields.fail(MalformedCredentials::Syntax);
@@ -272,141 +276,6 @@ pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
         }
     }
     fields.finish()
-}
-
-/// A value as sent: a token, or what stood between the quotes.
-#[derive(Clone, Copy)]
-struct Value<'a> {
-    raw: &'a [u8],
-    quoted: bool,
-    /// Whether `raw` holds quoted-pairs. Only ASCII is ever escaped.
-    escaped: bool,
-}
-
-impl<'a> Value<'a> {
-    fn unescaped(self) -> impl Iterator<Item = u8> + 'a {
-        let mut bytes = self.raw.iter().copied();
-        std::iter::from_fn(move || match bytes.next() {
-            Some(b'\\') => bytes.next(),
-            byte => byte,
-        })
-    }
-
-    fn unescapes_to(self, text: &str) -> bool {
-        if self.escaped { self.unescaped().eq(text.bytes()) } else { self.raw == text.as_bytes() }
-    }
-}
-
-const TOKEN: u8 = 1;
-const QUOTED_TEXT: u8 = 2;
-
-/// For each byte whether it may stand in a token (RFC 7230 §3.2.6, which has a few characters more
-/// than RFC 3261) and, unescaped, in a quoted string.
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
-static CLASSES: [u8; 256] = {
-    let mut classes = [0; 256];
-    let mut byte = 0_u8;
-    loop {
-        let token = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.')
-            || matches!(byte, b'^'..=b'`' | b'|' | b'~');
-        let quoted_text = !byte.is_ascii_control() && byte != b'"' && byte != b'\\';
-        classes[byte as usize] = (token as u8 * TOKEN) | (quoted_text as u8 * QUOTED_TEXT);
-        if byte == u8::MAX {
-            break classes;
-        }
-        byte += 1;
-    }
-};
-
-fn is(byte: u8, class: u8) -> bool {
-    CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
-}
-
-/// Reads the grammar; what it has not read yet is `rest`.
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    /// The scheme, whole, and white space behind it.
-    fn digest_scheme(&mut self) -> bool {
-        self.skip_white_space();
-        let is_digest = self.token().eq_ignore_ascii_case(b"Digest");
-        is_digest && self.skip_white_space()
-    }
-
-    /// Moves to the next list element that is not empty; false at the end.
-    fn next_element(&mut self) -> bool {
-        self.skip_white_space();
-        while self.skip(b',') {
-            self.skip_white_space();
-        }
-        !self.rest.is_empty()
-    }
-
-    /// Whether nothing more stands in this list element.
-    fn element_ends(&mut self) -> bool {
-        self.skip_white_space();
-        matches!(self.rest, [] | [b',', ..])
-    }
-
-    /// `name = value`.
-    fn parameter(&mut self) -> Option<(&'a [u8], Value<'a>)> {
-        let name = self.token();
-        self.skip_white_space();
-        if name.is_empty() || !self.skip(b'=') {
-            return None;
-        }
-        self.skip_white_space();
-        if self.skip(b'"') {
-            return self.quoted().map(|value| (name, value));
-        }
-        let raw = self.token();
-        (!raw.is_empty()).then_some((name, Value { raw, quoted: false, escaped: false }))
-    }
-
-    /// The rest of a quoted string, whose opening quote is read.
-    fn quoted(&mut self) -> Option<Value<'a>> {
-        let mut escaped = false;
-        let mut bytes = self.rest.iter().enumerate();
-        loop {
-            match bytes.find(|&(_, &byte)| !is(byte, QUOTED_TEXT))? {
-                (len, b'"') => {
-                    let (raw, rest) = self.rest.split_at_checked(len)?;
-                    self.rest = rest.get(1..)?;
-                    return Some(Value { raw, quoted: true, escaped });
-                }
-                (_, b'\\') => {
-                    escaped = true;
-                    bytes.next().filter(|(_, byte)| matches!(byte, b' '..=b'~'))?;
-                }
-                _ => return None,
-            }
-        }
-    }
-
-    fn token(&mut self) -> &'a [u8] {
-        let len = self.rest.iter().take_while(|&&byte| is(byte, TOKEN)).count();
-        let (token, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, &[]));
-        self.rest = rest;
-        token
-    }
-
-    /// Spaces, tabs and folds (CRLF and a space or tab); whether there were any.
-    fn skip_white_space(&mut self) -> bool {
-        let before = self.rest.len();
-        while let [b' ' | b'\t', rest @ ..] | [b'\r', b'\n', b' ' | b'\t', rest @ ..] = self.rest {
-            self.rest = rest;
-        }
-        self.rest.len() < before
-    }
-
-    fn skip(&mut self, byte: u8) -> bool {
-        let rest = self.rest.strip_prefix(&[byte]);
-        self.rest = rest.unwrap_or(self.rest);
-        rest.is_some()
-    }
 }
 
 /// What was read so far: the last value of each parameter, by `Parameter as usize`.
@@ -559,9 +428,10 @@ fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCred
     if name.len() > MAX_USERNAME {
         return Err(MalformedCredentials::TooLong(parameter));
     }
+    let is_usual = name.iter().all(|byte| matches!(byte, b' '..=b'~'));
     let text = str::from_utf8(name)
         .ok()
-        .filter(|text| !text.contains(char::is_control))
+        .filter(|text| is_usual || !text.contains(char::is_control))
         .ok_or(MalformedCredentials::BadUsername)?;
     ArrayString::from(text).map_err(|_| MalformedCredentials::TooLong(parameter))
 }
