@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use memchr::memchr;
+
 mod compare;
 mod host;
 mod name_addr;
@@ -34,6 +36,15 @@ impl Scheme {
     /// The scheme of a URI, in any case. None if the text has none (RFC 3261 §25.1 `scheme`).
     #[must_use]
     pub fn of(uri: &str) -> Option<Scheme> {
+        let starts = |known: &[u8]| {
+            uri.as_bytes().get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known))
+        };
+        if starts(b"sip:") {
+            return Some(Scheme::Sip);
+        }
+        if starts(b"sips:") {
+            return Some(Scheme::Sips);
+        }
         let (name, _) = uri.split_once(':')?;
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
         let sound = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(fits);
@@ -80,12 +91,16 @@ impl SipUri<'_> {
         if text.len() > MAX_URI {
             return Err(UriError::TooLong);
         }
-        text.bytes().try_for_each(|byte| match byte {
-            b'\\' => Err(UriError::Backslash),
-            b' ' => Err(UriError::Space),
-            _ if byte.is_ascii_control() => Err(UriError::Control),
-            _ => Ok(()),
-        })?;
+        // no early end: this way it is vectorised; which is the first is rarely asked
+        let odd = |byte: u8| (byte <= b' ') | (byte == 0x7f) | (byte == b'\\');
+        if text.bytes().fold(false, |any, byte| any | odd(byte)) {
+            text.bytes().try_for_each(|byte| match byte {
+                b'\\' => Err(UriError::Backslash),
+                b' ' => Err(UriError::Space),
+                _ if byte.is_ascii_control() => Err(UriError::Control),
+                _ => Ok(()),
+            })?;
+        }
         let (_, rest) = text.split_once(':').ok_or(UriError::NoScheme)?;
         // Neither host, parameters nor headers may hold an `@`: the only one ends the userinfo.
         let (userinfo, rest) = split_before(rest, '@');
@@ -205,12 +220,18 @@ fn split_port(hostport: &str) -> Result<(&str, Option<u16>), UriError> {
 
 /// What is before `mark`, if it is there, and the rest.
 fn split_before(text: &str, mark: char) -> (Option<&str>, &str) {
-    text.split_once(mark).map_or((None, text), |(before, after)| (Some(before), after))
+    split_once(text, mark).map_or((None, text), |(before, after)| (Some(before), after))
 }
 
 /// The text up to `mark`, and what is after it, if it is there.
 fn split_after(text: &str, mark: char) -> (&str, Option<&str>) {
-    text.split_once(mark).map_or((text, None), |(before, after)| (before, Some(after)))
+    split_once(text, mark).map_or((text, None), |(before, after)| (before, Some(after)))
+}
+
+/// What is before and after the first `mark`, an ASCII character.
+fn split_once(text: &str, mark: char) -> Option<(&str, &str)> {
+    let at = memchr(u8::try_from(mark).ok()?, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Unreserved characters, whole escapes, and those in `more`.
@@ -218,13 +239,26 @@ fn check(text: &str, more: &[u8]) -> Result<(), UriError> {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         let mut hex = || bytes.next().is_some_and(|byte| byte.is_ascii_hexdigit());
-        let unreserved = byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte);
+        let unreserved = UNRESERVED.get(usize::from(byte)).is_some_and(|unreserved| *unreserved);
         if !(unreserved || more.contains(&byte) || (byte == b'%' && hex() && hex())) {
             return Err(UriError::Character);
         }
     }
     Ok(())
 }
+
+/// The unreserved characters of RFC 3261 §25.1.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static UNRESERVED: [bool; 256] = {
+    let mut unreserved = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        let mark = matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')');
+        unreserved[byte as usize] = byte.is_ascii_alphanumeric() || mark;
+        byte += 1;
+    }
+    unreserved
+};
 
 fn check_params(params: Option<&str>) -> Result<&str, UriError> {
     let Some(text) = params else { return Ok("") };

@@ -87,6 +87,9 @@ pub(super) fn read_host(text: &str) -> Result<HostKind<'_>, HostError> {
     if name.len() > 253 {
         return Err(HostError::TooLong);
     }
+    if is_usual_name(name.as_bytes()) {
+        return Ok(HostKind::Name(name));
+    }
     let mut last = "";
     for label in name.split('.') {
         if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
@@ -110,9 +113,77 @@ pub(super) fn read_host(text: &str) -> Result<HostKind<'_>, HostError> {
     Ok(HostKind::Name(name))
 }
 
+/// Whether this is certainly a name, as nearly all are. Labels start and end with what is no hyphen,
+/// the last with a letter, so that it is no number; none is too long, since the whole is not.
+fn is_usual_name(name: &[u8]) -> bool {
+    // Of two neighbours one at most is no letter or digit, or both are hyphens: as weights, whatever
+    // else stands beside each other adds up to more than two. The ends count as dots.
+    let (mut before, mut most, mut last) = (DOT, 0, 0);
+    for (at, byte) in name.iter().enumerate() {
+        let weight = WEIGHTS.get(usize::from(*byte)).copied().unwrap_or(BAD);
+        most = most.max(before + weight);
+        if weight == DOT {
+            last = at + 1;
+        }
+        before = weight;
+    }
+    most.max(before + DOT) <= 2
+        && name.len() <= 63
+        && name.get(last).is_some_and(u8::is_ascii_alphabetic)
+}
+
+const DOT: u8 = 2;
+const BAD: u8 = 9;
+
+/// For [`is_usual_name`]: 0 for what may stand anywhere in a label, 1 for a hyphen.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static WEIGHTS: [u8; 256] = {
+    let mut weights = [BAD; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        weights[byte as usize] = match byte {
+            b'.' => DOT,
+            b'-' => 1,
+            _ if byte.is_ascii_alphanumeric() || byte == b'_' => 0,
+            _ => BAD,
+        };
+        byte += 1;
+    }
+    weights
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All short texts of a few bytes: what is taken at once is what the closer look would take.
+    #[test]
+    fn a_usual_name_is_one_by_the_closer_look_too() {
+        let bytes = b"a-._0xZ%";
+        let mut texts = vec![vec![]];
+        for _ in 0..5 {
+            texts = texts
+                .iter()
+                .flat_map(|text: &Vec<u8>| {
+                    let more = bytes.iter().map(|byte| [&text[..], &[*byte]].concat());
+                    more.chain([text.clone()]).collect::<Vec<_>>()
+                })
+                .collect();
+        }
+        for text in texts {
+            let labels = || text.split(|byte| *byte == b'.');
+            let sound = |label: &[u8]| {
+                let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+                !label.is_empty()
+                    && label.iter().all(fits)
+                    && !label.starts_with(b"-")
+                    && !label.ends_with(b"-")
+            };
+            let last = labels().next_back().unwrap();
+            let expected = labels().all(sound) && last[0].is_ascii_alphabetic();
+            assert_eq!(is_usual_name(&text), expected, "{}", text.escape_ascii());
+        }
+    }
 
     #[test]
     fn one_form_or_an_error() {
