@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 mod compare;
 mod host;
@@ -101,7 +101,7 @@ impl SipUri<'_> {
                 _ => Ok(()),
             })?;
         }
-        let (_, rest) = text.split_once(':').ok_or(UriError::NoScheme)?;
+        let (_, rest) = split_once(text, ':').ok_or(UriError::NoScheme)?;
         // Neither host, parameters nor headers may hold an `@`: the only one ends the userinfo.
         let (userinfo, rest) = split_before(rest, '@');
         let (rest, headers) = split_after(rest, '?');
@@ -207,7 +207,7 @@ fn split_port(hostport: &str) -> Result<(&str, Option<u16>), UriError> {
             return Err(UriError::Brackets);
         }
         (host, port)
-    } else if hostport.contains(['[', ']']) {
+    } else if memchr2(b'[', b']', hostport.as_bytes()).is_some() {
         return Err(UriError::Brackets);
     } else {
         split_after(hostport, ':')

@@ -17,14 +17,13 @@ impl Host {
     /// Anything else; also a name whose last label is a number (`0x7f` is one) unless all of it is
     /// an IPv4 address in the usual form.
     pub fn parse(text: &str) -> Result<Host, HostError> {
-        let mut host = ArrayString::new();
+        let mut host = Host(ArrayString::new());
         let written = match read_host(text)? {
-            HostKind::Name(name) => host.write_str(name),
-            HostKind::Ipv6(address) => write!(host, "[{address}]"),
+            HostKind::Name(name) => host.0.try_push_str(name).is_ok(),
+            HostKind::Ipv6(address) => write!(host.0, "[{address}]").is_ok(),
         };
-        written.map_err(|_| HostError::TooLong)?;
-        host.make_ascii_lowercase();
-        Ok(Host(host))
+        host.0.make_ascii_lowercase();
+        if written { Ok(host) } else { Err(HostError::TooLong) }
     }
 
     /// The canonical text, at most 253 bytes.
@@ -121,7 +120,7 @@ fn is_usual_name(name: &[u8]) -> bool {
     let (mut before, mut most, mut last) = (DOT, 0, 0);
     for (at, byte) in name.iter().enumerate() {
         let weight = WEIGHTS.get(usize::from(*byte)).copied().unwrap_or(BAD);
-        most = most.max(before + weight);
+        most = most.max(before.wrapping_add(weight));
         if weight == DOT {
             last = at + 1;
         }
