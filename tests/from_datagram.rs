@@ -21,7 +21,9 @@ fn read(bytes: &[u8]) -> Result<Invite<'_>, InviteError> {
 }
 
 /// All that a decision asks of the message: Request-URI, credentials, transaction, body.
-fn facts(bytes: &[u8]) -> Result<(String, Vec<(bool, String)>, [String; 5], Vec<u8>), InviteError> {
+type Facts = (String, Vec<(bool, String)>, [String; 5], Vec<u8>);
+
+fn facts(bytes: &[u8]) -> Result<Facts, InviteError> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let invite = read(bytes)?;
     let it = *invite.transaction().unwrap();

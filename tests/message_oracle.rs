@@ -238,7 +238,7 @@ fn every_piece_at_every_place() {
 
 #[test]
 fn a_cr_missing_in_one_place_and_a_control_character_too_many_in_another() {
-    for base in BASES {
+    for base in [FOLDED, SHORT] {
         for cr in base.match_indices('\r').map(|(at, _)| at) {
             for at in 0..base.len() {
                 let mut bytes = base.as_bytes().to_vec();
