@@ -2,10 +2,13 @@
 //! lists elsewhere got wrong (/0 as a shift by the full width, one family read as the other).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use proptest::prelude::*;
 use sip_authz::acl::{Prefix, PrefixError, PrefixTable};
+use sip_authz::testing::fuzz_prefix_table;
 
 #[test]
 fn the_whole_internet_is_one_family() {
@@ -168,6 +171,16 @@ fn a_hundred_thousand_prefixes_are_all_there() {
     }
 }
 
+#[test]
+fn the_seeds_of_the_fuzz_target_agree() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/prefix_table");
+    let seeds: Vec<_> = fs::read_dir(folder).unwrap().collect();
+    assert!(seeds.len() >= 10);
+    for seed in seeds {
+        fuzz_prefix_table(&fs::read(seed.unwrap().path()).unwrap());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -205,6 +218,25 @@ proptest! {
     #[test]
     fn display_is_read_back(prefix in any_prefix()) {
         prop_assert_eq!(prefix.to_string().parse(), Ok(prefix));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Lists long enough for every form of the table; crowded ones nest, touch and repeat.
+    #[test]
+    fn long_lists_agree_with_a_linear_scan(bytes in prop::collection::vec(any::<u8>(), 0..18 * 120),
+        crowd in 0..4_usize)
+    {
+        let mut bytes = bytes;
+        for entry in bytes.chunks_mut(18) {
+            // the leading octets of the address
+            for (octet, same) in entry.iter_mut().skip(2).zip([10, 0, 7]).take(crowd) {
+                *octet = same;
+            }
+        }
+        fuzz_prefix_table(&bytes);
     }
 }
 

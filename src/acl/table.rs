@@ -1,11 +1,17 @@
 //! Many prefixes compiled into one immutable table that finds the longest match for an address.
 //! Each family has a table of its own, so an address never meets a prefix of the other.
 
-use std::cmp::Reverse;
+mod address;
+mod cuts;
+mod index;
+mod intervals;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use super::prefix::{Bounds, Prefix};
+use cuts::Range;
+use intervals::Intervals;
 
 /// A set of prefixes, built once, that answers whether an address falls under any and which is
 /// the most specific.
@@ -31,11 +37,12 @@ pub struct PrefixTable {
 
 impl PrefixTable {
     /// Compiles the prefixes, which are numbered from 0 in the order given; they may nest, repeat
-    /// and mix families. Takes time in O(n log n).
+    /// and mix families. Takes time in O(n log n) and, from 1,000 prefixes up, at most 24 bytes
+    /// for each of IPv4 and 48 for each of IPv6.
     ///
     /// # Errors
     ///
-    /// If there are more than `u32::MAX` prefixes; none is ever dropped.
+    /// If there are 2<sup>29</sup> prefixes or more; none is ever dropped.
     pub fn build(entries: impl IntoIterator<Item = Prefix>) -> Result<Self, TooManyPrefixes> {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (index, prefix) in entries.into_iter().enumerate() {
@@ -86,9 +93,19 @@ impl PrefixTable {
 
     #[inline]
     fn owner(&self, addr: IpAddr) -> Option<u32> {
-        match addr.to_canonical() {
+        match addr {
             IpAddr::V4(v4) => self.v4.owner(v4.to_bits()),
-            IpAddr::V6(v6) => self.v6.owner(v6.to_bits()),
+            IpAddr::V6(v6) => self.owner_v6(v6.to_bits()),
+        }
+    }
+
+    /// Apart, as one function for both families would set up for the wider numbers also where the
+    /// address is IPv4.
+    #[inline(never)]
+    fn owner_v6(&self, bits: u128) -> Option<u32> {
+        match u32::try_from(bits ^ MAPPED) {
+            Ok(v4) => self.v4.owner(v4),
+            Err(_) => self.v6.owner(bits),
         }
     }
 }
@@ -105,125 +122,24 @@ impl fmt::Debug for PrefixTable {
 
 /// More prefixes than a [`PrefixTable`] can number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a prefix table holds at most {} prefixes", u32::MAX)]
+#[error("a prefix table holds at most {MAX_PREFIXES} prefixes")]
 #[non_exhaustive]
 pub struct TooManyPrefixes;
 
-/// The owner of an interval that no prefix covers.
-const NOBODY: u32 = u32::MAX;
+/// An IPv4-mapped address is this and, in the last 32 bits, the IPv4 address.
+const MAPPED: u128 = 0xffff << 32;
+
+/// Each makes two cuts at most, and the index numbers them with 30 bits.
+const MAX_PREFIXES: u32 = (1 << 29) - 1;
 
 fn number(index: usize) -> Result<u32, TooManyPrefixes> {
-    u32::try_from(index).ok().filter(|&owner| owner != NOBODY).ok_or(TooManyPrefixes)
-}
-
-/// An address as a number.
-trait Address: Copy + Ord {
-    /// The address after this one, unless this is the last.
-    fn next(self) -> Option<Self>;
-}
-
-impl Address for u32 {
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-impl Address for u128 {
-    fn next(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-/// A prefix by its first and last address, with its number.
-#[derive(Clone, Copy)]
-struct Range<A> {
-    first: A,
-    last: A,
-    owner: u32,
-}
-
-/// The address space of one family, cut where the most specific prefix changes.
-///
-/// `starts` ascends strictly; `owners` has for each start the prefix that owns the addresses from
-/// there up to the next start. Before the first start there is nobody.
-#[derive(Clone)]
-struct Intervals<A> {
-    starts: Box<[A]>,
-    owners: Box<[u32]>,
-}
-
-impl<A: Address> Intervals<A> {
-    fn build(mut ranges: Vec<Range<A>>) -> Self {
-        // A prefix comes before those nested in it, and of equal ones the first given stays.
-        ranges.sort_unstable_by_key(|range| (range.first, Reverse(range.last), range.owner));
-        ranges.dedup_by_key(|range| (range.first, range.last));
-
-        let mut cuts = Cuts { starts: Vec::new(), owners: Vec::new() };
-        // The prefixes around the current address, the most specific on top. Prefixes nest or are
-        // disjoint, so they end in the reverse of the order in which they began.
-        let mut open: Vec<Range<A>> = Vec::new();
-        for range in ranges {
-            while let Some(ended) = open.pop_if(|outer| outer.last < range.first) {
-                cuts.end(ended, &open);
-            }
-            cuts.cut(range.first, range.owner);
-            open.push(range);
-        }
-        while let Some(ended) = open.pop() {
-            cuts.end(ended, &open);
-        }
-        Self { starts: cuts.starts.into(), owners: cuts.owners.into() }
-    }
-
-    #[inline]
-    fn owner(&self, addr: A) -> Option<u32> {
-        let begun = self.starts.partition_point(|&start| start <= addr);
-        let owner = *self.owners.get(begun.checked_sub(1)?)?;
-        (owner != NOBODY).then_some(owner)
-    }
-
-    fn heap_bytes(&self) -> usize {
-        size_of_val(&*self.starts).saturating_add(size_of_val(&*self.owners))
-    }
-}
-
-// Derived, it would ask for `A: Default`.
-impl<A> Default for Intervals<A> {
-    fn default() -> Self {
-        Self { starts: Box::default(), owners: Box::default() }
-    }
-}
-
-/// The intervals so far, while a table is built.
-struct Cuts<A> {
-    starts: Vec<A>,
-    owners: Vec<u32>,
-}
-
-impl<A: Address> Cuts<A> {
-    /// From `start` on the owner is `owner`. Starts never descend; of two cuts at one address the
-    /// later holds, and a cut that changes nothing is left out.
-    fn cut(&mut self, start: A, owner: u32) {
-        if self.starts.last() == Some(&start) {
-            self.starts.pop();
-            self.owners.pop();
-        }
-        if self.owners.last().copied().unwrap_or(NOBODY) != owner {
-            self.starts.push(start);
-            self.owners.push(owner);
-        }
-    }
-
-    /// After `ended` the innermost of the prefixes still open owns the addresses again.
-    fn end(&mut self, ended: Range<A>, open: &[Range<A>]) {
-        if let Some(after) = ended.last.next() {
-            self.cut(after, open.last().map_or(NOBODY, |outer| outer.owner));
-        }
-    }
+    u32::try_from(index).ok().filter(|&owner| owner < MAX_PREFIXES).ok_or(TooManyPrefixes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     fn table(prefixes: &[&str]) -> PrefixTable {
@@ -232,21 +148,6 @@ mod tests {
 
     fn longest(table: &PrefixTable, addr: &str) -> Option<usize> {
         table.longest(addr.parse().unwrap())
-    }
-
-    fn cuts_v4(prefixes: &[&str]) -> Vec<(String, u32)> {
-        let intervals = table(prefixes).v4;
-        assert_eq!(intervals.starts.len(), intervals.owners.len());
-        intervals
-            .starts
-            .iter()
-            .zip(&intervals.owners)
-            .map(|(&start, &owner)| (std::net::Ipv4Addr::from_bits(start).to_string(), owner))
-            .collect()
-    }
-
-    fn cuts(expected: &[(&str, u32)]) -> Vec<(String, u32)> {
-        expected.iter().map(|&(start, owner)| (start.to_owned(), owner)).collect()
     }
 
     #[test]
@@ -261,33 +162,6 @@ mod tests {
     }
 
     #[test]
-    fn cuts_only_where_the_owner_changes() {
-        assert_eq!(cuts_v4(&["0.0.0.0/0"]), cuts(&[("0.0.0.0", 0)]));
-        assert_eq!(cuts_v4(&["255.255.255.255"]), cuts(&[("255.255.255.255", 0)]));
-        assert_eq!(cuts_v4(&["0.0.0.0"]), cuts(&[("0.0.0.0", 0), ("0.0.0.1", NOBODY)]));
-        // Neighbours leave no gap between them, in whatever order they come.
-        assert_eq!(
-            cuts_v4(&["10.0.0.2/31", "10.0.0.0/31"]),
-            cuts(&[("10.0.0.0", 1), ("10.0.0.2", 0), ("10.0.0.4", NOBODY)]),
-        );
-        // A prefix hidden whole by longer ones owns nothing.
-        assert_eq!(
-            cuts_v4(&["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"]),
-            cuts(&[("0.0.0.0", 1), ("128.0.0.0", 2)]),
-        );
-        // Three that end at the same address.
-        assert_eq!(
-            cuts_v4(&["10.0.0.0/24", "10.0.0.128/25", "10.0.0.255"]),
-            cuts(&[("10.0.0.0", 0), ("10.0.0.128", 1), ("10.0.0.255", 2), ("10.0.1.0", NOBODY)]),
-        );
-        // Three that begin at the same address.
-        assert_eq!(
-            cuts_v4(&["10.0.0.0", "10.0.0.0/24", "10.0.0.0/25"]),
-            cuts(&[("10.0.0.0", 0), ("10.0.0.1", 2), ("10.0.0.128", 1), ("10.0.1.0", NOBODY)]),
-        );
-    }
-
-    #[test]
     fn of_equal_prefixes_the_first_given_owns() {
         let table = table(&["10.0.0.0/8", "192.0.2.0/24", "10.0.0.0/8", "::ffff:192.0.2.0/120"]);
         assert_eq!(table.len(), 4);
@@ -296,38 +170,43 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_that_changes_nothing_is_left_out() {
-        let mut cuts = Cuts { starts: Vec::new(), owners: Vec::new() };
-        for (start, owner) in [(1_u32, NOBODY), (2, 7), (3, 7), (4, 8), (4, 7), (5, NOBODY)] {
-            cuts.cut(start, owner);
-        }
-        assert_eq!((cuts.starts, cuts.owners), (vec![2, 5], vec![7, NOBODY]));
-    }
-
-    #[test]
-    fn the_last_number_is_one_below_nobody() {
+    fn the_last_number_is_one_below_the_limit() {
         assert_eq!(number(0), Ok(0));
-        let limit = usize::try_from(NOBODY).unwrap();
-        assert_eq!(number(limit - 1), Ok(NOBODY - 1));
+        let limit = usize::try_from(MAX_PREFIXES).unwrap();
+        assert_eq!(number(limit - 1), Ok(MAX_PREFIXES - 1));
         assert_eq!(number(limit), Err(TooManyPrefixes));
         assert_eq!(number(usize::MAX), Err(TooManyPrefixes));
-        assert_eq!(TooManyPrefixes.to_string(), "a prefix table holds at most 4294967295 prefixes");
+        assert_eq!(TooManyPrefixes.to_string(), "a prefix table holds at most 536870911 prefixes");
     }
 
     #[test]
     fn memory_stays_within_the_budget() {
-        // Every second address, so that no two intervals touch: the most cuts there can be.
-        let v4 = (0..1000_u32).map(|i| IpAddr::from(std::net::Ipv4Addr::from_bits(i * 2 + 1)));
-        let v6 = (0..1000_u128).map(|i| IpAddr::from(std::net::Ipv6Addr::from_bits(i * 2 + 1)));
-        assert_eq!(PrefixTable::build(v4.map(Prefix::from)).unwrap().heap_bytes(), 16 * 1000);
-        assert_eq!(PrefixTable::build(v6.map(Prefix::from)).unwrap().heap_bytes(), 40 * 1000);
+        // no two prefixes touch, the most cuts there can be: evenly spread, in a few networks, or
+        // ever further apart
+        let spreads: [fn(u32) -> u32; 3] =
+            [|i| i.wrapping_mul(4_294_000), |i| (i % 7) << 24 | i * 2, |i| (i * i) << 1];
+        for spread in spreads {
+            for size in [1_000, 1_024, 1_500, 10_000] {
+                let v4 = (0..size).map(|i| Ipv4Addr::from_bits(spread(i) | 1).into());
+                let v6 =
+                    (0..size).map(|i| Ipv6Addr::from_bits(u128::from(spread(i)) << 70 | 1).into());
+                let bytes = |addrs: &mut dyn Iterator<Item = IpAddr>| {
+                    PrefixTable::build(addrs.map(Prefix::from)).unwrap().heap_bytes()
+                };
+                let (v4, v6) = (bytes(&mut { v4 }), bytes(&mut { v6 }));
+                let size = usize::try_from(size).unwrap();
+                assert!(v4 <= 24 * size && v6 <= 48 * size, "{v4} and {v6} for {size}");
+            }
+        }
+        // a list of one
+        assert_eq!(table(&["192.0.2.1"]).heap_bytes(), 60);
     }
 
     #[test]
     fn debug_shows_no_address() {
         assert_eq!(
             format!("{:?}", table(&["10.0.0.0/8"])),
-            "PrefixTable { len: 1, heap_bytes: 16, .. }",
+            "PrefixTable { len: 1, heap_bytes: 60, .. }",
         );
     }
 }

@@ -1,0 +1,9 @@
+//! Any bytes as a list of prefixes: the table beside a scan of the list.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sip_authz::testing::fuzz_prefix_table;
+
+fuzz_target!(|bytes: &[u8]| {
+    fuzz_prefix_table(bytes);
+});

@@ -1,0 +1,138 @@
+//! The table of one family.
+
+use std::hint::select_unpredictable;
+
+use super::address::Address;
+use super::cuts::{Cut, NOBODY, Range, cut};
+use super::index::{Index, Place, WINDOW};
+
+/// The cuts, and where to look among them.
+#[derive(Clone)]
+pub(super) struct Intervals<A: Address> {
+    index: Index<A>,
+    /// The last is repeated, so that every window is whole.
+    cuts: Box<[Cut<A>]>,
+}
+
+impl<A: Address> Intervals<A> {
+    pub(super) fn build(ranges: Vec<Range<A>>) -> Self {
+        let mut cuts = cut(ranges);
+        let index = Index::build(&cuts);
+        if let Some(&last) = cuts.last() {
+            cuts.resize(cuts.len() + WINDOW - 1, last);
+        }
+        Self { index, cuts: cuts.into() }
+    }
+
+    #[inline]
+    pub(super) fn owner(&self, addr: A) -> Option<u32> {
+        let owner = match self.index.place(addr)? {
+            Place::Window(from) => {
+                let window = self.cuts.get(from..from.wrapping_add(WINDOW))?;
+                let [before, cuts @ ..] = window.first_chunk::<WINDOW>()?;
+                cuts.iter().fold(before.owner, |owner, cut| {
+                    select_unpredictable(cut.start() <= addr, cut.owner, owner)
+                })
+            }
+            Place::Run { from, len } => {
+                let run = self.cuts.get(from..)?.get(..len)?;
+                let begun = run.partition_point(|cut| cut.start() <= addr);
+                run.get(begun.checked_sub(1)?)?.owner
+            }
+        };
+        (owner != NOBODY).then_some(owner)
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.index.heap_bytes().saturating_add(size_of_val(&*self.cuts))
+    }
+}
+
+// Derived, it would ask for `A: Default`.
+impl<A: Address> Default for Intervals<A> {
+    fn default() -> Self {
+        Self { index: Index::default(), cuts: Box::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The ways in which places are found.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    enum Form {
+        Window,
+        Run,
+    }
+
+    /// Compares with a linear scan, around every cut. Returns the forms that were met.
+    fn check<A: Address>(ranges: Vec<Range<A>>, before: impl Fn(A) -> Option<A>) -> BTreeSet<Form> {
+        let cuts = cut(ranges.clone());
+        let table = Intervals::build(ranges);
+        let around = cuts.iter().flat_map(|cut| {
+            let start = cut.start();
+            [before(start), Some(start), start.next()].into_iter().flatten()
+        });
+        let mut forms = BTreeSet::new();
+        for addr in around {
+            let last = cuts.iter().take_while(|cut| cut.start() <= addr).last().unwrap();
+            let owner = (last.owner != NOBODY).then_some(last.owner);
+            assert_eq!(table.owner(addr), owner, "{addr:?} of {}", cuts.len());
+            forms.insert(match table.index.place(addr).unwrap() {
+                Place::Window(_) => Form::Window,
+                Place::Run { .. } => Form::Run,
+            });
+        }
+        forms
+    }
+
+    /// One address each.
+    fn hosts<A: Address>(starts: impl Iterator<Item = A>) -> Vec<Range<A>> {
+        starts.zip(0..).map(|(first, owner)| Range { first, last: first, owner }).collect()
+    }
+
+    #[test]
+    fn nothing_has_no_place() {
+        let none = Intervals::<u32>::build(Vec::new());
+        assert_eq!((none.index.place(0), none.owner(u32::MAX)), (None, None));
+    }
+
+    #[test]
+    fn every_size_around_the_seams() {
+        for size in (1..14_u32).chain([31, 32, 33, 64, 65, 139]) {
+            for step in [1, 2, 3, 0x100, 0x0101_0101] {
+                let v4 = hosts((0..size).map(|i| i.wrapping_mul(step)));
+                check(v4, |addr| addr.checked_sub(1));
+                // in the low half, across the middle, in the high half
+                for shift in [0, 60, 96] {
+                    let v6 = (0..size).map(|i| u128::from(i.wrapping_mul(step)) << shift);
+                    check(hosts(v6), |addr| addr.checked_sub(1));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn crowds_far_apart_take_windows_only() {
+        let crowds = (0..600_u32).map(|i| (i % 5) << 29 | i * 4);
+        let forms = check(hosts(crowds), |addr| addr.checked_sub(1));
+        assert_eq!(forms, [Form::Window].into());
+    }
+
+    #[test]
+    fn deep_nests_end_in_runs() {
+        let nest = |root: u128| {
+            (0..=120).map(move |len: u32| Range {
+                first: root,
+                last: root | u128::MAX.unbounded_shr(len + 8),
+                owner: len,
+            })
+        };
+        let nests = (0..12_u128).flat_map(|i| nest(i << 120)).collect();
+        let forms = check(nests, |addr| addr.checked_sub(1));
+        assert_eq!(forms, [Form::Window, Form::Run].into());
+    }
+}
