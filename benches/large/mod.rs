@@ -1,0 +1,225 @@
+//! A snapshot of any size, built commit by commit, and single changes to it.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::time::{Duration, Instant};
+
+use sip_authz::model::{
+    Account, AccountStatus, Commit, Credential, CredentialList, Domain, Ha1Set,
+    IpAccessControlList, IpAddress, Mapping, Password, Record, UserName,
+};
+use sip_authz::{
+    AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, DomainSid, Invite,
+    IpAccessControlListSid, IpAddressSid, Snapshot, Transport,
+};
+
+/// Domains of an account, which share one access list.
+const DOMAINS_OF_ACCOUNT: usize = 100;
+/// Addresses of an access list.
+const ADDRESSES: usize = 16;
+/// Writes of a commit while it is built.
+const CHUNK: usize = 10_000;
+const REALM: &str = "sip.example.com";
+
+/// A well mixed number for each `n`.
+pub fn mix(n: usize) -> u64 {
+    let mut z = (n as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn sid_bytes(kind: usize, n: usize) -> [u8; 16] {
+    let (a, b) = (mix(n), mix(n ^ (kind << 56)));
+    std::array::from_fn(|i| if i < 8 { a.to_le_bytes()[i] } else { b.to_le_bytes()[i - 8] })
+}
+
+pub fn account(n: usize) -> AccountSid {
+    AccountSid::from_bytes(sid_bytes(1, n))
+}
+
+pub fn domain(n: usize) -> DomainSid {
+    DomainSid::from_bytes(sid_bytes(2, n))
+}
+
+pub fn access_list(n: usize) -> IpAccessControlListSid {
+    IpAccessControlListSid::from_bytes(sid_bytes(3, n))
+}
+
+pub fn credential_list(n: usize) -> CredentialListSid {
+    CredentialListSid::from_bytes(sid_bytes(4, n))
+}
+
+pub fn host(n: usize) -> String {
+    format!("c{n:07}.sip.example.com")
+}
+
+/// Twelve characters.
+pub fn username(n: usize) -> String {
+    format!("user{n:08}")
+}
+
+pub struct Large {
+    pub domains: usize,
+    pub credentials: usize,
+    accounts: usize,
+    lists: usize,
+    pub snapshot: Snapshot,
+    ha1: Ha1Set,
+}
+
+impl Large {
+    /// The accounts and their lists, an access list with its addresses for each.
+    pub fn new(domains: usize, credentials: usize) -> Self {
+        let accounts = domains.div_ceil(DOMAINS_OF_ACCOUNT);
+        // as many users in a list as the documented service allows, or fewer
+        let lists = accounts.max(credentials.div_ceil(1_000));
+        let (name, realm) = ("somebody".parse().unwrap(), REALM.parse().unwrap());
+        let password = Password::new("correct horse".to_owned());
+        let ha1 = Ha1Set::from_password(&name, &realm, password).unwrap();
+        let snapshot = Snapshot::empty();
+        let mut large = Self { domains, credentials, accounts, lists, snapshot, ha1 };
+        large.put_all((0..accounts).map(|n| Account::new(account(n)).into()));
+        large.put_all(
+            (0..accounts).map(|n| IpAccessControlList::new(access_list(n), account(n)).into()),
+        );
+        large.put_all((0..accounts * ADDRESSES).map(|n| {
+            let (list, entry) = (n / ADDRESSES, n % ADDRESSES);
+            let prefix = format!("192.0.2.{}", 2 * entry).parse().unwrap();
+            let sid = IpAddressSid::from_bytes(sid_bytes(5, n));
+            IpAddress::new(sid, access_list(list), prefix).into()
+        }));
+        large.put_all((0..lists).map(|n| {
+            let owner = account(n % accounts);
+            CredentialList::new(credential_list(n), owner, realm.clone()).into()
+        }));
+        large
+    }
+
+    /// The domains: each has the access list of its account, and every other one a credential list.
+    pub fn add_domains(&mut self) {
+        let all = self.domains;
+        self.put_all((0..all).flat_map(|n| {
+            let owner = n / DOMAINS_OF_ACCOUNT;
+            let target = domain(n).into();
+            let name = host(n).parse().unwrap();
+            let access = Mapping::IpAccessControlList(target, access_list(owner));
+            let calls = Mapping::CredentialList(target, credential_list(owner));
+            let domain = Domain::new(domain(n), account(owner), name).into();
+            [Some(domain), Some(access.into()), (n % 2 == 1).then(|| calls.into())]
+                .into_iter()
+                .flatten()
+        }));
+    }
+
+    pub fn credential(&self, n: usize) -> Credential {
+        let name: UserName = username(n).parse().unwrap();
+        let list = credential_list(n % self.lists);
+        let sid = CredentialSid::from_bytes(sid_bytes(6, n));
+        Credential::new(sid, list, name, self.ha1.clone())
+    }
+
+    pub fn add_credentials(&mut self) {
+        let mut from = 0;
+        while from < self.credentials {
+            let to = (from + CHUNK).min(self.credentials);
+            let mut commit = Commit::new();
+            for n in from..to {
+                commit.put(self.credential(n).into());
+            }
+            self.snapshot = self.snapshot.apply(&commit).unwrap();
+            from = to;
+        }
+    }
+
+    fn put_all(&mut self, records: impl Iterator<Item = Record>) {
+        let mut records = records.peekable();
+        while records.peek().is_some() {
+            let mut commit = Commit::new();
+            for record in records.by_ref().take(CHUNK) {
+                commit.put(record);
+            }
+            self.snapshot = self.snapshot.apply(&commit).unwrap();
+        }
+    }
+
+    pub fn whole(domains: usize, credentials: usize) -> Self {
+        let mut large = Self::new(domains, credentials);
+        large.add_domains();
+        large.add_credentials();
+        large
+    }
+
+    pub fn authorizer(&self) -> (Authorizer, Instant) {
+        let now = Instant::now();
+        let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+        (Authorizer::from_seed(self.snapshot.clone(), capacity, &[7; 32], now), now)
+    }
+
+    /// The `round`th change of a kind: at first something is made somewhere at random, in the next
+    /// round it is undone.
+    pub fn change(&self, kind: &str, round: usize) -> Commit {
+        let (pick, undo) = (mix(round / 2), round % 2 == 1);
+        let n = usize::try_from(pick).unwrap() % self.domains;
+        let owner = n / DOMAINS_OF_ACCOUNT;
+        let target = domain(n).into();
+        let mut commit = Commit::new();
+        let mut toggle = |record: Record, present: bool| {
+            if present {
+                commit.put(record)
+            } else {
+                commit.delete(record.key())
+            };
+        };
+        match kind {
+            // mapped from the start, so here the undoing is the making
+            "map" => {
+                toggle(Mapping::IpAccessControlList(target, access_list(owner)).into(), undo);
+            }
+            "address" => {
+                let sid = IpAddressSid::from_bytes(sid_bytes(7, n));
+                let prefix = "198.51.100.0/24".parse().unwrap();
+                toggle(IpAddress::new(sid, access_list(owner), prefix).into(), !undo);
+            }
+            "credential" => toggle(self.credential(self.credentials + n).into(), !undo),
+            "rename" => {
+                let name = if undo { host(n) } else { format!("new-{}", host(n)) };
+                let name = name.parse().unwrap();
+                commit.put(Domain::new(domain(n), account(owner), name).into());
+            }
+            _ => {
+                let status = if undo { AccountStatus::Active } else { AccountStatus::Suspended };
+                commit.put(Account { status, ..Account::new(account(owner)) }.into());
+            }
+        }
+        commit
+    }
+}
+
+pub const KINDS: [&str; 5] = ["map", "address", "credential", "rename", "suspend"];
+
+/// How long each of `rounds` changes took to be in force, sorted.
+pub fn publish(large: &Large, authorizer: &Authorizer, kind: &str, rounds: usize) -> Vec<Duration> {
+    let mut times: Vec<_> = (0..rounds)
+        .map(|round| {
+            let commit = large.change(kind, round);
+            let began = Instant::now();
+            let applied = authorizer.apply(&commit);
+            let took = began.elapsed();
+            applied.unwrap();
+            took
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+pub fn invite(request_uri: &str) -> Invite<'_> {
+    Invite::new(request_uri, "192.0.2.8:5060".parse().unwrap(), Transport::Udp)
+}
