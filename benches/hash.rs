@@ -61,58 +61,37 @@ impl Request {
         text == *black_box(self.response.as_bytes())
     }
 
-    fn write_a2(&self, buffer: &mut Buffer) {
-        buffer.len = 0;
-        buffer.push(b"INVITE:");
-        buffer.push(self.uri.as_bytes());
+    fn write_a2<const B: usize>(&self, message: &mut Message<B>) {
+        let fits = message.push(b"INVITE:") && message.push(self.uri.as_bytes());
+        assert!(fits);
     }
 
     /// All of the response's message but H(A2).
-    fn write_head(&self, buffer: &mut Buffer) {
-        buffer.len = 0;
-        buffer.push(&self.ha1);
+    fn write_head<const B: usize>(&self, message: &mut Message<B>) {
+        let mut fits = message.push(&self.ha1);
         for part in [&self.nonce, &self.nc, self.cnonce, "auth"] {
-            buffer.push(b":");
-            buffer.push(part.as_bytes());
+            fits &= message.push(b":") && message.push(part.as_bytes());
         }
-        buffer.push(b":");
+        assert!(fits && message.push(b":"));
     }
 
-    fn ours(&self, a2: &mut Buffer, response: &mut Buffer) -> bool {
+    fn ours(&self, a2: &mut Message<3>, response: &mut Message<3>) -> bool {
         self.write_a2(a2);
         self.write_head(response);
-        let (first, _) = response.bytes.split_first_chunk::<64>().unwrap();
+        let (first, _) = response.text().split_first_chunk::<64>().unwrap();
         let (ha2, state) = md5_beside(a2.text(), first);
-        response.push(&hex16(&ha2));
-        let hash = state.finish(&response.text()[64..], response.len);
+        assert!(response.push(&hex16(&ha2)));
+        let hash = state.finish(&response.text()[64..], response.text().len());
+        a2.wipe();
+        response.wipe();
         same_hex(&hex16(&hash), black_box(self.response.as_bytes()))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Buffer {
-    bytes: [u8; 192],
-    len: usize,
-}
-
-impl Buffer {
-    const EMPTY: Self = Self { bytes: [0; 192], len: 0 };
-
-    #[inline(always)]
-    fn push(&mut self, text: &[u8]) {
-        self.bytes[self.len..self.len + text.len()].copy_from_slice(text);
-        self.len += text.len();
-    }
-
-    fn text(&self) -> &[u8] {
-        &self.bytes[..self.len]
     }
 }
 
 /// What a batch works in, kept from one to the next.
 struct Batch {
-    a2: [Buffer; MANY],
-    responses: [Buffer; MANY],
+    a2: [Message<2>; MANY],
+    responses: [Message<3>; MANY],
 }
 
 impl Batch {
@@ -123,11 +102,11 @@ impl Batch {
             request.write_a2(a2);
             request.write_head(response);
         }
-        md5_many_with(width, &self.a2.each_ref().map(Buffer::text), &mut hashes);
+        md5_messages_with(width, &mut self.a2, &mut hashes);
         for (response, ha2) in self.responses.iter_mut().zip(&hashes) {
-            response.push(&hex16(ha2));
+            assert!(response.push(&hex16(ha2)));
         }
-        md5_many_with(width, &self.responses.each_ref().map(Buffer::text), &mut hashes);
+        md5_messages_with(width, &mut self.responses, &mut hashes);
         let right = requests.iter().zip(&hashes).filter(|(request, hash)| {
             same_hex(&hex16(hash), black_box(request.response.as_bytes()))
         });
@@ -189,14 +168,16 @@ fn rows() -> Vec<Row> {
         rows.push(row(format!("verify/{label}/bare"), move || {
             assert!(own.iter_mut().all(Request::bare));
         }));
-        let (own, mut a2, mut response) = (requests(), Buffer::EMPTY, Buffer::EMPTY);
+        let (own, mut a2, mut response) = (requests(), Message::EMPTY, Message::EMPTY);
         rows.push(row(format!("verify/{label}/ours"), move || {
             assert!(own.iter().all(|it| it.ours(&mut a2, &mut response)));
         }));
         for width in Width::available() {
             let own = requests();
-            let mut batch =
-                Box::new(Batch { a2: [Buffer::EMPTY; MANY], responses: [Buffer::EMPTY; MANY] });
+            let mut batch = Box::new(Batch {
+                a2: std::array::from_fn(|_| Message::EMPTY),
+                responses: std::array::from_fn(|_| Message::EMPTY),
+            });
             rows.push(row(format!("verify/{label}/{}", width.name()), move || {
                 assert_eq!(batch.verify(width, &own), MANY);
             }));

@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:-30}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- digest_header prefix_table request store_record commits
+[ $# -gt 0 ] || set -- digest_header prefix_table request store_record commits lanes
 dir=${FUZZ_DIR:-${TMPDIR:-/tmp}/sip-authz-fuzz}
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked

@@ -2,6 +2,7 @@
 //! Not part of the public interface; it may change in any release.
 
 mod commits;
+mod lanes;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,12 +19,14 @@ pub use commits::fuzz_commits;
 
 use arrayvec::ArrayVec;
 
+pub use lanes::fuzz_lanes;
+
 /// The hashing of one message and of many, by each set of instructions that the machine has.
 pub mod hash {
     pub use crate::digest::hash::{
-        Md5State, Sha256Midstate, Width, hex16, hex32, md5, md5_beside, md5_many, md5_many_with,
-        md5_pair, same_hex, sha256, sha256_many, sha256_many_from, sha256_many_from_with,
-        sha256_many_with, sha512_256,
+        Md5State, Message, Sha256Midstate, Width, hex16, hex32, md5, md5_beside, md5_many,
+        md5_many_with, md5_messages, md5_messages_with, md5_pair, same_hex, sha256, sha256_many,
+        sha256_many_from, sha256_many_from_with, sha256_many_with, sha512_256,
     };
 }
 

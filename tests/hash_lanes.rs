@@ -42,6 +42,23 @@ fn compare(messages: &[Vec<u8>]) {
         md5_many_with(width, &messages, &mut out);
         assert_eq!(out, md5s, "MD5, {}", width.name());
 
+        // what fits in five blocks, written in place
+        let mut written: Vec<Message<5>> = vec![Message::EMPTY; messages.len()];
+        for (written, text) in written.iter_mut().zip(&messages) {
+            let (start, end) = text.split_at(text.len() / 3);
+            let fits = written.push(start) && written.push(end);
+            assert_eq!(fits, text.len() + 9 <= 5 * 64);
+            assert_eq!(written.text(), if fits { text } else { written.text() });
+        }
+        let expected: Vec<[u8; 16]> =
+            written.iter().map(|it| Md5::digest(it.text()).into()).collect();
+        md5_messages_with(width, &mut written, &mut out);
+        assert_eq!(out, expected, "MD5 of messages, {}", width.name());
+        assert!(written.iter().all(|it| it.text().is_empty()));
+        // nothing of them is left to be hashed
+        md5_messages_with(width, &mut written, &mut out);
+        assert!(out.iter().all(|it| *it == *Md5::digest(b"")));
+
         let mut out = vec![[0; 32]; messages.len()];
         sha256_many_with(width, &messages, &mut out);
         assert_eq!(out, sha256s, "SHA-256, {}", width.name());
@@ -59,7 +76,7 @@ fn compare(messages: &[Vec<u8>]) {
 
 #[test]
 fn one_message_of_every_length() {
-    for len in 0..600 {
+    for len in 0..300 {
         let message = text(len, len);
         assert_eq!(md5(&message), *Md5::digest(&message), "MD5 of {len}");
         assert_eq!(sha256(&message), *Sha256::digest(&message), "SHA-256 of {len}");
@@ -89,7 +106,7 @@ fn rfc_1321_and_fips_180_4_vectors() {
 
 #[test]
 fn two_messages_of_all_pairs_of_lengths() {
-    for a in (0..200).map(|len| text(1, len)) {
+    for a in (0..140).map(|len| text(1, len)) {
         let first: [u8; 64] = text(a.len(), 64).try_into().unwrap();
         for len in [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 300] {
             let b = text(2, len);
@@ -110,7 +127,7 @@ fn two_messages_of_all_pairs_of_lengths() {
 
 #[test]
 fn every_number_of_equal_and_of_unequal_messages() {
-    for count in 0..140 {
+    for count in (0..20).chain([23, 24, 25, 31, 32, 33, 34, 48, 63, 64, 65, 70, 129]) {
         compare(&(0..count).map(|at| text(at, 47)).collect::<Vec<_>>());
         compare(&(0..count).map(|at| text(at, 115)).collect::<Vec<_>>());
         compare(&(0..count).map(|at| text(at, at * 37 % 300)).collect::<Vec<_>>());
@@ -171,7 +188,7 @@ fn this_machine_has_more_than_one_width() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
     fn any_messages(messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..70)) {

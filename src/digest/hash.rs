@@ -7,7 +7,9 @@
 mod dispatch;
 mod lanes;
 mod md5;
+mod message;
 mod sha;
+mod transpose;
 
 use subtle::ConstantTimeEq;
 
@@ -16,6 +18,7 @@ pub use lanes::{
     md5_many, md5_many_with, sha256_many, sha256_many_from, sha256_many_from_with, sha256_many_with,
 };
 pub use md5::{Md5State, md5, md5_beside, md5_pair};
+pub use message::{Message, md5_messages, md5_messages_with};
 pub use sha::{Sha256Midstate, sha256, sha512_256};
 
 /// A message cut into blocks of 64 bytes, padded with a one bit, zeros and the length in bits. Whole
@@ -44,6 +47,19 @@ impl<'a> Blocks<'a> {
 
     fn is_empty(&self) -> bool {
         self.ahead == Ahead::Nothing
+    }
+
+    /// The next block, whole blocks copied too.
+    #[inline(always)]
+    fn write(&mut self, buffer: &mut [u8; 64]) {
+        if self.ahead == Ahead::Message
+            && let Some((block, rest)) = self.rest.split_first_chunk()
+        {
+            self.rest = rest;
+            *buffer = *block;
+        } else {
+            self.next(buffer);
+        }
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use super::lanes::{Job, Queue};
+use super::message::{self, Message};
 use super::{md5, sha};
 
 /// A set of instructions that this machine has. There is no other way to one than
@@ -94,6 +95,14 @@ kernels! {
     sha256_avx512_2: 8 words, 2 of 16, "avx512f", sha::compress_lanes::<2, 16>;
 }
 
+/// Four words in four lanes, turned about.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn square(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
+    // SAFETY: every x86-64 has SSE2.
+    unsafe { super::transpose::square_sse2(lanes) }
+}
+
 /// Three vectors of the kind that needs no asking.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(never)]
@@ -108,16 +117,15 @@ impl Width {
         queue: &mut Queue<'a, 4, impl ExactSizeIterator<Item = Job<'a, 4>>>,
         mut done: impl FnMut(usize, &[u32; 4]),
     ) {
-        let (word, k) = (u32::from_le_bytes, md5::constants());
+        let k = md5::constants();
         loop {
             match (self.0, queue.len()) {
                 (_, 0) => return,
                 (_, 1) => queue.run_one(md5::compress, &mut done),
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx512, 33..) => {
-                    queue.run::<4, 16>(
+                    queue.run::<4, 16, false>(
                         32,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX-512F on a machine without.
                             unsafe { md5_avx512_4(s, w, k) }
@@ -127,9 +135,8 @@ impl Width {
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx512, 17..) => {
-                    queue.run::<2, 16>(
+                    queue.run::<2, 16, false>(
                         16,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX-512F on a machine without.
                             unsafe { md5_avx512_2(s, w, k) }
@@ -139,9 +146,8 @@ impl Width {
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx512, 4..) => {
-                    queue.run::<1, 16>(
+                    queue.run::<1, 16, false>(
                         3,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX-512F on a machine without.
                             unsafe { md5_avx512_1(s, w, k) }
@@ -151,9 +157,8 @@ impl Width {
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx2, 17..) => {
-                    queue.run::<3, 8>(
+                    queue.run::<3, 8, false>(
                         16,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX2 on a machine without.
                             unsafe { md5_avx2_3(s, w, k) }
@@ -163,9 +168,8 @@ impl Width {
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx2, 5..) => {
-                    queue.run::<2, 8>(
+                    queue.run::<2, 8, false>(
                         4,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX2 on a machine without.
                             unsafe { md5_avx2_2(s, w, k) }
@@ -175,10 +179,64 @@ impl Width {
                 }
                 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
                 (Instructions::Base, 6..) => {
-                    queue.run::<3, 4>(5, word, |s, w| md5_base_3(s, w, k), &mut done);
+                    queue.run::<3, 4, false>(5, |s, w| md5_base_3(s, w, k), &mut done);
                 }
-                _ => queue.run::<2, 1>(1, word, |s, w| md5::compress_two(s, w, k), &mut done),
+                _ => queue.run::<2, 1, false>(1, |s, w| md5::compress_two(s, w, k), &mut done),
             }
+        }
+    }
+
+    /// How many of `waiting` messages to hash at once.
+    pub(super) fn md5_lanes(self, waiting: usize) -> usize {
+        match (self.0, waiting) {
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, 4..) => 64,
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx2, 5..) => 24,
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            (Instructions::Base, 6..) => 12,
+            _ => 2,
+        }
+    }
+
+    /// Hashes at most as many padded messages as [`Self::md5_lanes`] says.
+    pub(super) fn md5_messages<const B: usize>(
+        self,
+        messages: &[Message<B>],
+        out: &mut [[u8; 16]],
+    ) {
+        let k = md5::constants();
+        match (self.0, messages.len()) {
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, 33..) => message::run::<4, 16, B>(messages, out, |s, w| {
+                // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                unsafe { md5_avx512_4(s, w, k) }
+            }),
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, 17..) => message::run::<2, 16, B>(messages, out, |s, w| {
+                // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                unsafe { md5_avx512_2(s, w, k) }
+            }),
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, 3..) => message::run::<1, 16, B>(messages, out, |s, w| {
+                // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                unsafe { md5_avx512_1(s, w, k) }
+            }),
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx2, 17..) => message::run::<3, 8, B>(messages, out, |s, w| {
+                // SAFETY: there is no `Width` of AVX2 on a machine without.
+                unsafe { md5_avx2_3(s, w, k) }
+            }),
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx2, 3..) => message::run::<2, 8, B>(messages, out, |s, w| {
+                // SAFETY: there is no `Width` of AVX2 on a machine without.
+                unsafe { md5_avx2_2(s, w, k) }
+            }),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            (Instructions::Base, 3..) => {
+                message::run::<3, 4, B>(messages, out, |s, w| md5_base_3(s, w, k));
+            }
+            _ => message::run::<2, 1, B>(messages, out, |s, w| md5::compress_two(s, w, k)),
         }
     }
 
@@ -189,15 +247,14 @@ impl Width {
         queue: &mut Queue<'a, 8, impl ExactSizeIterator<Item = Job<'a, 8>>>,
         mut done: impl FnMut(usize, &[u32; 8]),
     ) {
-        let (word, k) = (u32::from_be_bytes, sha::constants());
+        let k = sha::constants();
         loop {
             match (self.0, queue.len()) {
                 (_, 0) => return,
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx512, 17..) => {
-                    queue.run::<2, 16>(
+                    queue.run::<2, 16, true>(
                         16,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX-512F on a machine without.
                             unsafe { sha256_avx512_2(s, w, k) }
@@ -207,9 +264,8 @@ impl Width {
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx512, 8..) => {
-                    queue.run::<1, 16>(
+                    queue.run::<1, 16, true>(
                         7,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX-512F on a machine without.
                             unsafe { sha256_avx512_1(s, w, k) }
@@ -219,9 +275,8 @@ impl Width {
                 }
                 #[cfg(target_arch = "x86_64")]
                 (Instructions::Avx2, 4..) => {
-                    queue.run::<1, 8>(
+                    queue.run::<1, 8, true>(
                         3,
-                        word,
                         |s, w| {
                             // SAFETY: there is no `Width` of AVX2 on a machine without.
                             unsafe { sha256_avx2_1(s, w, k) }

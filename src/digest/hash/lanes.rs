@@ -2,12 +2,13 @@
 //! next one; once none is left and few lanes still work, the rest goes on in fewer lanes.
 //!
 //! Messages may hold HA1. Their words lie here once more, transposed, and that copy is wiped once a
-//! call, as is the buffer of last blocks. States, and what the compiler puts from registers on the
+//! call, as are the blocks it is made from. States, and what the compiler puts from registers on the
 //! stack, are not: they are of blocks that were hashed already, and the next call writes over them.
 
 use arrayvec::ArrayVec;
 use zeroize::optimization_barrier;
 
+use super::transpose::transpose;
 use super::{Blocks, Sha256Midstate, Width, md5, sha};
 
 /// The most lanes there are of anything.
@@ -56,41 +57,40 @@ impl<'a, const S: usize, I: ExactSizeIterator<Item = Job<'a, S>>> Queue<'a, S, I
     }
 
     /// Hashes in `G` groups of `N` lanes until nothing waits and no more than `few` lanes work; what those have is
-    /// put back. `word` makes a word of its bytes.
+    /// put back. `BIG` tells that words are
+    /// big-endian.
     #[inline(always)]
-    pub(super) fn run<const G: usize, const N: usize>(
+    pub(super) fn run<const G: usize, const N: usize, const BIG: bool>(
         &mut self,
         few: usize,
-        word: fn([u8; 4]) -> u32,
         compress: impl Fn(&mut [[[u32; N]; G]; S], &[[[u32; N]; G]; 16]),
         mut done: impl FnMut(usize, &[u32; S]),
     ) {
         let mut lanes = [const { [const { None::<Job<'a, S>> }; N] }; G];
         let lanes = lanes.as_flattened_mut();
-        let (mut state, mut words, mut buffer) = ([[[0; N]; G]; S], [[[0; N]; G]; 16], [0; 64]);
+        let (mut state, mut words) = ([[[0; N]; G]; S], [[[0; N]; G]; 16]);
+        let mut blocks = [[[0; 64]; N]; G];
         loop {
             let mut working = 0;
-            for (at, lane) in lanes.iter_mut().enumerate() {
+            let buffers = blocks.as_flattened_mut();
+            for (at, (lane, buffer)) in lanes.iter_mut().zip(buffers).enumerate() {
                 if lane.is_none()
                     && let Some(job) = self.next()
                 {
                     write_column(&mut state, at, job.state);
                     *lane = Some(job);
                 }
-                let Some(block) = lane.as_mut().and_then(|job| job.blocks.next(&mut buffer)) else {
-                    continue;
-                };
-                let (bytes, _) = block.as_chunks::<4>();
-                for (row, bytes) in words.iter_mut().zip(bytes) {
-                    if let Some(place) = row.as_flattened_mut().get_mut(at) {
-                        *place = word(*bytes);
-                    }
+                if let Some(job) = lane {
+                    job.blocks.write(buffer);
+                    working += 1;
                 }
-                working += 1;
             }
             if working == 0 {
                 break;
             }
+            let flat = blocks.as_flattened();
+            let block = |lane: usize| flat.get(lane).unwrap_or(&[0; 64]);
+            transpose::<G, N, BIG>(block, &mut words);
             compress(&mut state, &words);
             for (at, lane) in lanes.iter_mut().enumerate() {
                 if let Some(job) = lane
@@ -113,8 +113,8 @@ impl<'a, const S: usize, I: ExactSizeIterator<Item = Job<'a, S>>> Queue<'a, S, I
         }
         words = [[[0; N]; G]; 16];
         optimization_barrier(&words);
-        buffer = [0; 64];
-        optimization_barrier(&buffer);
+        blocks = [[[0; 64]; N]; G];
+        optimization_barrier(&blocks);
     }
 }
 
