@@ -52,6 +52,18 @@ impl Width {
         Self::available().last().unwrap_or(Self(Instructions::Scalar))
     }
 
+    /// The best for SHA-256. Eight lanes of AVX2 are no faster than the instructions that a processor
+    /// has for SHA-256; the sha2 crate uses those, one message after the other.
+    #[must_use]
+    pub fn for_sha256() -> Self {
+        let widest = Self::widest();
+        #[cfg(target_arch = "x86_64")]
+        if widest.0 == Instructions::Avx2 && is_x86_feature_detected!("sha") {
+            return Self(Instructions::Scalar);
+        }
+        widest
+    }
+
     /// What the instructions are called.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -240,8 +252,7 @@ impl Width {
         }
     }
 
-    /// Hashes all that waits. Eight lanes of AVX2 are slower than the processor's instructions for
-    /// SHA-256, if it has them; the sha2 crate uses those.
+    /// Hashes all that waits.
     pub(super) fn sha256<'a>(
         self,
         queue: &mut Queue<'a, 8, impl ExactSizeIterator<Item = Job<'a, 8>>>,

@@ -162,7 +162,7 @@ pub fn md5_many_with(width: Width, messages: &[&[u8]], out: &mut [[u8; 16]]) {
 /// SHA-256 of every message, in the order of `messages`. Where there are more messages than places
 /// in `out`, the last ones are left out.
 pub fn sha256_many(messages: &[&[u8]], out: &mut [[u8; 32]]) {
-    sha256_many_with(Width::widest(), messages, out);
+    sha256_many_with(Width::for_sha256(), messages, out);
 }
 
 /// The same by these instructions.
@@ -177,7 +177,7 @@ pub fn sha256_many_with(width: Width, messages: &[&[u8]], out: &mut [[u8; 32]]) 
 
 /// SHA-256 of every message that goes on with a tail after the block of a midstate.
 pub fn sha256_many_from(messages: &[(Sha256Midstate, &[u8])], out: &mut [[u8; 32]]) {
-    sha256_many_from_with(Width::widest(), messages, out);
+    sha256_many_from_with(Width::for_sha256(), messages, out);
 }
 
 /// The same by these instructions.
