@@ -7,6 +7,9 @@ pub mod encoding;
 mod head;
 mod index;
 mod memory;
+mod recent;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +19,10 @@ pub use encoding::EncodingError;
 pub use head::{Head, Sum};
 pub(crate) use index::references;
 pub use index::{Collection, ListKey, Lookup, collections, lookup};
-pub use memory::{MemoryFeed, MemoryStore};
+pub use memory::MemoryStore;
+pub use recent::LocalFeed;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 
 use crate::model::{Commit, Key, Record};
 

@@ -1,19 +1,13 @@
 //! A store that keeps records in memory, for as long as the process lives.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use event_listener::Event;
-
 use super::index::{Collection, Lookup, collections, lookup};
-use super::{Feed, Head, Loaded, Numbered, Outcome, Store, StoreError, Sum};
+use super::recent::{LocalFeed, Recent};
+use super::{Head, Loaded, Numbered, Outcome, Store, StoreError, Sum};
 use crate::model::{Commit, Key, Record, Write};
-
-/// How many commits are kept for feeds that lag behind, and how many writes in all of them; the last
-/// commit is kept however many it has.
-const KEPT: usize = 4_096;
-const KEPT_WRITES: usize = 65_536;
 
 /// A store in memory. Clones are the same store.
 #[derive(Clone, Default)]
@@ -24,8 +18,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Inner {
     contents: Mutex<Contents>,
-    /// Wakes the feeds that wait for a commit.
-    committed: Event,
+    recent: Arc<Recent>,
 }
 
 #[derive(Default)]
@@ -35,10 +28,6 @@ struct Contents {
     members: BTreeSet<(Collection, Key)>,
     counts: BTreeMap<Collection, usize>,
     names: BTreeMap<Lookup, Key>,
-    /// The newest commits, oldest first; the last one has the head's number.
-    recent: VecDeque<Numbered>,
-    /// How many writes these have.
-    recent_writes: usize,
 }
 
 impl MemoryStore {
@@ -55,7 +44,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    type Feed = MemoryFeed;
+    type Feed = LocalFeed;
 
     async fn head(&self) -> Result<Head, StoreError> {
         Ok(self.contents().head)
@@ -95,16 +84,13 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
-        let number = {
-            let mut contents = self.contents();
-            if contents.head.number != head {
-                return Ok(Outcome::Conflict);
-            }
-            contents.write(commit)?;
-            contents.head.number
-        };
-        self.inner.committed.notify(usize::MAX);
-        Ok(Outcome::Committed(number))
+        let mut contents = self.contents();
+        if contents.head.number != head {
+            return Ok(Outcome::Conflict);
+        }
+        // handed on under the lock, so that commits are handed on in their order
+        self.inner.recent.push(contents.write(commit)?);
+        Ok(Outcome::Committed(contents.head.number))
     }
 
     async fn load(&self) -> Result<Loaded, StoreError> {
@@ -115,14 +101,14 @@ impl Store for MemoryStore {
         Loaded::new(head, records)
     }
 
-    async fn follow(&self, from: u64) -> Result<MemoryFeed, StoreError> {
-        Ok(MemoryFeed { store: self.clone(), applied: from })
+    async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
+        Ok(LocalFeed::new(&self.inner.recent, from))
     }
 }
 
 impl Contents {
     /// On an error nothing has changed.
-    fn write(&mut self, commit: Commit) -> Result<(), StoreError> {
+    fn write(&mut self, commit: Commit) -> Result<Numbered, StoreError> {
         let mut replaced = Vec::with_capacity(commit.writes().len());
         for write in commit.writes() {
             replaced.push(self.records.get(&write.key()).map(Sum::of).transpose()?);
@@ -139,17 +125,7 @@ impl Contents {
                 self.records.insert(record.key(), record.clone());
             }
         }
-        self.recent_writes += commit.writes().len();
-        let (commit, replaced) = (Arc::new(commit), replaced.into());
-        self.recent.push_back(Numbered { head: self.head, commit, replaced });
-        while self.recent.len() > KEPT
-            || (self.recent_writes > KEPT_WRITES && self.recent.len() > 1)
-        {
-            if let Some(oldest) = self.recent.pop_front() {
-                self.recent_writes -= oldest.commit.writes().len();
-            }
-        }
-        Ok(())
+        Ok(Numbered { head: self.head, commit: Arc::new(commit), replaced: replaced.into() })
     }
 
     fn index(&mut self, record: &Record, present: bool) {
@@ -171,40 +147,6 @@ impl Contents {
             } else {
                 self.names.remove(&name);
             }
-        }
-    }
-
-    /// The commit with this number, if it is still kept.
-    fn recent(&self, number: u64) -> Option<Numbered> {
-        let behind = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
-        let place = self.recent.len().checked_sub(behind + 1)?;
-        self.recent.get(place).cloned()
-    }
-}
-
-/// The commits of a [`MemoryStore`] as they come.
-pub struct MemoryFeed {
-    store: MemoryStore,
-    applied: u64,
-}
-
-impl Feed for MemoryFeed {
-    async fn next(&mut self) -> Result<Numbered, StoreError> {
-        let number = self.applied + 1;
-        loop {
-            // listened first, so that a commit between the look and the wait is not missed
-            let committed = self.store.inner.committed.listen();
-            {
-                let contents = self.store.contents();
-                if let Some(commit) = contents.recent(number) {
-                    self.applied = number;
-                    return Ok(commit);
-                }
-                if contents.head.number >= number {
-                    return Err(StoreError(format!("commit {number} is no longer kept")));
-                }
-            }
-            committed.await;
         }
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz::store::{
-    Collection, Feed, Head, Loaded, Lookup, MemoryFeed, MemoryStore, Numbered, Outcome, Store,
+    Collection, Feed, Head, Loaded, LocalFeed, Lookup, MemoryStore, Numbered, Outcome, Store,
     StoreError,
 };
 use sip_authz::{
@@ -184,7 +184,7 @@ pub struct ScriptedFeed {
     script: Arc<Mutex<VecDeque<Entry>>>,
     lost: Commit,
     head: Head,
-    rest: MemoryFeed,
+    rest: LocalFeed,
 }
 
 impl Scripted {

@@ -1,0 +1,109 @@
+//! The newest commits of a store that lives in this process, for feeds that lag behind.
+//!
+//! Whoever follows such a store lives in the same process and has loaded from it, so commits of
+//! earlier runs are never asked for, and nothing of this is kept anywhere but in memory.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_listener::Event;
+
+use super::{Feed, Head, Numbered, StoreError};
+
+/// How many commits are kept for feeds that lag behind, and how many writes in all of them; the last
+/// commit is kept however many it has.
+const KEPT: usize = 4_096;
+const KEPT_WRITES: usize = 65_536;
+
+/// The head, and the commits that led to it.
+#[derive(Default)]
+pub(super) struct Recent {
+    kept: Mutex<Kept>,
+    /// Wakes the feeds that wait for a commit.
+    committed: Event,
+}
+
+#[derive(Default)]
+struct Kept {
+    head: Head,
+    /// Oldest first; the last one led to the head.
+    commits: VecDeque<Numbered>,
+    /// How many writes these have.
+    writes: usize,
+}
+
+impl Recent {
+    #[cfg(feature = "sqlite")]
+    pub(super) fn from(head: Head) -> Self {
+        Self { kept: Mutex::new(Kept { head, ..Kept::default() }), committed: Event::new() }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn head(&self) -> Head {
+        self.kept().head
+    }
+
+    /// Hands on a commit, which is the next one.
+    pub(super) fn push(&self, commit: Numbered) {
+        self.kept().push(commit);
+        self.committed.notify(usize::MAX);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // nothing that is done under the lock panics, so a poisoned one guards whole contents
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn push(&mut self, commit: Numbered) {
+        self.head = commit.head;
+        self.writes += commit.commit.writes().len();
+        self.commits.push_back(commit);
+        while self.commits.len() > KEPT || (self.writes > KEPT_WRITES && self.commits.len() > 1) {
+            if let Some(oldest) = self.commits.pop_front() {
+                self.writes -= oldest.commit.writes().len();
+            }
+        }
+    }
+
+    /// The commit with this number, if it is still kept.
+    fn get(&self, number: u64) -> Option<Numbered> {
+        let behind = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
+        let place = self.commits.len().checked_sub(behind + 1)?;
+        self.commits.get(place).cloned()
+    }
+}
+
+/// The commits of a store in this process as they come.
+pub struct LocalFeed {
+    recent: Arc<Recent>,
+    applied: u64,
+}
+
+impl LocalFeed {
+    pub(super) fn new(recent: &Arc<Recent>, from: u64) -> Self {
+        Self { recent: Arc::clone(recent), applied: from }
+    }
+}
+
+impl Feed for LocalFeed {
+    async fn next(&mut self) -> Result<Numbered, StoreError> {
+        let number = self.applied.saturating_add(1);
+        loop {
+            // listened first, so that a commit between the look and the wait is not missed
+            let committed = self.recent.committed.listen();
+            {
+                let kept = self.recent.kept();
+                if let Some(commit) = kept.get(number) {
+                    self.applied = number;
+                    return Ok(commit);
+                }
+                if kept.head.number >= number {
+                    return Err(StoreError(format!("commit {number} is no longer kept")));
+                }
+            }
+            committed.await;
+        }
+    }
+}

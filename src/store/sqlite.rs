@@ -1,0 +1,131 @@
+//! A store in one SQLite file, for one machine: nothing that was answered is lost.
+//!
+//! The file is `sip-authz.db` in a folder that one program serves at a time. It has a write-ahead
+//! log, and each commit is one transaction that is on the disk before it is answered
+//! (`synchronous=FULL`). The database has a thread of its own; futures wait for its answers by way of
+//! wakers, so no async runtime is named here. A full load reads on a second connection, while
+//! commits go on.
+//!
+//! Operators can look at it with the `sqlite3` shell: there is a view for each kind of record, which
+//! shows no hash. The hashes themselves stand in the table `records`; whoever can read the file has
+//! them. Nothing may be written by hand: the next load finds that the sum is wrong.
+//!
+//! What a full load finds wrong (a record, the count, the sum, or the tables beside the records), it
+//! refuses as a whole. It cannot find a log (`sip-authz.db-wal`) that was cut or damaged behind a
+//! whole commit: SQLite then goes back to that commit.
+
+mod backup;
+mod database;
+mod folder;
+mod index;
+mod schema;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use backup::backup;
+
+use super::recent::{LocalFeed, Recent};
+use super::{Collection, Head, Loaded, Lookup, Outcome, Store, StoreError};
+use crate::model::{Commit, Key, Record};
+use database::Database;
+use worker::{Worker, aside};
+
+/// A store in an SQLite file. Clones are the same store; the folder is free once all are dropped.
+#[derive(Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    worker: Worker,
+    recent: Arc<Recent>,
+    file: PathBuf,
+    /// How many records the load that is under way has read.
+    read: Arc<AtomicU64>,
+}
+
+impl SqliteStore {
+    /// Opens the store in `folder`, which is made if there is none, for its owner alone. Blocks
+    /// while the file is looked at, which takes no longer for a large one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if another program serves the folder, if it cannot be written, or if its file
+    /// is another program's, damaged, or of a newer release. The file is then as it was.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let database = Database::open(folder.as_ref())?;
+        let recent = Arc::new(Recent::from(database.head()));
+        let (file, read) = (folder::file(folder.as_ref()), Arc::default());
+        let worker = Worker::start(database)?;
+        Ok(Self { inner: Arc::new(Inner { worker, recent, file, read }) })
+    }
+
+    /// How many records the last load has read so far, which takes long where there are many. The
+    /// head tells how many there are.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.inner.read.load(Ordering::Relaxed)
+    }
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError(error.to_string())
+}
+
+impl Store for SqliteStore {
+    type Feed = LocalFeed;
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.inner.recent.head())
+    }
+
+    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
+        self.inner.worker.ask(move |database| database.get(key)).await
+    }
+
+    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
+        self.inner.worker.ask(move |database| database.find(&lookup)).await
+    }
+
+    async fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.inner.worker.ask(move |database| database.range(collection, after, limit)).await
+    }
+
+    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
+        self.inner.worker.ask(move |database| database.count(collection)).await
+    }
+
+    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+        let recent = Arc::clone(&self.inner.recent);
+        let written = self.inner.worker.ask(move |database| {
+            let written = database.commit(head, commit)?;
+            // handed on by the thread that has the order
+            Ok(written.map(|numbered| {
+                let number = numbered.head.number;
+                recent.push(numbered);
+                number
+            }))
+        });
+        Ok(match written.await? {
+            Some(number) => Outcome::Committed(number),
+            None => Outcome::Conflict,
+        })
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        let (file, read) = (self.inner.file.clone(), Arc::clone(&self.inner.read));
+        aside(move || database::load(&file, &read)).await
+    }
+
+    async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
+        Ok(LocalFeed::new(&self.inner.recent, from))
+    }
+}

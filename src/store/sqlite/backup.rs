@@ -1,0 +1,109 @@
+//! A copy of the file as of one moment, made while a program serves it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use super::database::{load_from, named, open_to_read, read_head};
+use super::{failed, folder};
+use crate::store::{Head, StoreError};
+
+/// How many pages are copied between two words on progress.
+const PAGES: i32 = 1_000;
+
+/// Writes a copy of the store in `from`, as of one moment, to the new file `to`. Whoever serves the
+/// folder goes on meanwhile. The copy is read and its sum checked before it gets its name; to go
+/// back to it, make it the only file in a folder, under the name `sip-authz.db`.
+///
+/// `progress` is told how much of the work is done and how much there is. Blocks until it is done.
+///
+/// # Errors
+///
+/// [`StoreError`], also if there is such a file; nothing is left behind then.
+pub fn backup(
+    from: &Path,
+    to: &Path,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Head, StoreError> {
+    let source = folder::file(from);
+    if to.symlink_metadata().is_ok() {
+        return Err(named(to, StoreError("is there already".to_owned())));
+    }
+    if !source.is_file() {
+        return Err(named(&source, StoreError("there is no such file".to_owned())));
+    }
+    let part = Part::make(to).map_err(|error| named(to, StoreError(error.to_string())))?;
+    let reader = open_to_read(&source).map_err(|error| named(&source, error))?;
+    copy(&reader, &part.0, &mut progress).map_err(|error| named(&source, error))?;
+    drop(reader);
+    let head = check(&part.0).map_err(|error| named(&source, error))?;
+    part.finish(to).map_err(|error| named(to, StoreError(error.to_string())))?;
+    Ok(head)
+}
+
+fn copy(
+    reader: &Connection,
+    to: &Path,
+    progress: &mut impl FnMut(usize, usize),
+) -> Result<(), StoreError> {
+    // with this the reader has its moment: it is not begun again when others write
+    read_head(reader)?;
+    let mut copy = Connection::open(to).map_err(failed)?;
+    copy.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
+    {
+        let backup = Backup::new(reader, &mut copy).map_err(failed)?;
+        loop {
+            let step = backup.step(PAGES).map_err(failed)?;
+            let at = backup.progress();
+            let total = usize::try_from(at.pagecount).unwrap_or_default();
+            let left = usize::try_from(at.remaining).unwrap_or_default();
+            progress(total.saturating_sub(left), total);
+            match step {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => return Err(StoreError("is locked by another program".to_owned())),
+            }
+        }
+    }
+    // one file, without a log beside it
+    copy.pragma_update(None, "journal_mode", "DELETE").map_err(failed)
+}
+
+fn check(path: &Path) -> Result<Head, StoreError> {
+    let connection = open_to_read(path)?;
+    Ok(load_from(&connection, &AtomicU64::new(0))?.head)
+}
+
+/// A file that is removed unless it is finished.
+struct Part(PathBuf);
+
+impl Part {
+    fn make(beside: &Path) -> io::Result<Self> {
+        let mut name = beside.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+        name.push(format!(".part-{}", std::process::id()));
+        let path = beside.with_file_name(name);
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        folder::private(&mut options);
+        options.open(&path)?;
+        Ok(Self(path))
+    }
+
+    fn finish(&self, name: &Path) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()?;
+        // unlike a rename, this does not take the place of a file that came in between
+        fs::hard_link(&self.0, name)?;
+        let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder::sync(folder.unwrap_or(Path::new(".")))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

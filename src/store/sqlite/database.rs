@@ -1,0 +1,395 @@
+//! The file: opened, read and written by the one thread that has it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
+};
+
+use super::index::{self, Sums};
+use super::{failed, folder, schema};
+use crate::model::{Commit, Key, Record, Write};
+use crate::store::{
+    Collection, Head, Loaded, Lookup, Numbered, StoreError, Sum, collections, encoding, lookup,
+};
+
+/// How long another program that looks at the file, or copies it, is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The log is cut back to this after a large commit, in bytes.
+const LOG_KEPT: i64 = 64 << 20;
+
+pub(super) struct Database {
+    connection: Connection,
+    path: PathBuf,
+    head: Head,
+    /// Why nothing more is written.
+    broken: Option<String>,
+    /// Closed last: the folder is another program's from then on.
+    _lock: File,
+}
+
+impl Database {
+    /// Takes the folder and opens its file, of this version from then on.
+    pub(super) fn open(at: &Path) -> Result<Self, StoreError> {
+        let lock = folder::take(at)?;
+        let path = folder::file(at);
+        let (connection, head) = prepare(&path).map_err(|error| named(&path, error))?;
+        Ok(Self { connection, path, head, broken: None, _lock: lock })
+    }
+
+    /// The error, with the file that it is about.
+    pub(super) fn named(&self, error: StoreError) -> StoreError {
+        named(&self.path, error)
+    }
+
+    pub(super) fn head(&self) -> Head {
+        self.head
+    }
+
+    pub(super) fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT value FROM records WHERE key = ?1")
+            .map_err(failed)?;
+        let mut rows = query.query([encoding::key(key)]).map_err(failed)?;
+        match rows.next().map_err(failed)? {
+            Some(row) => Ok(Some(encoding::decode(key, bytes(row, 0)?)?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn find(&self, wanted: &Lookup) -> Result<Option<Record>, StoreError> {
+        let query = self.connection.prepare_cached("SELECT key FROM names WHERE name = ?1");
+        let mut query = query.map_err(failed)?;
+        let name = index::name(wanted);
+        let key: Option<String> =
+            query.query_row([&name], |row| row.get(0)).optional().map_err(failed)?;
+        let Some(key) = key else { return Ok(None) };
+        match self.get(encoding::decode_key(&key)?)? {
+            Some(record) if lookup(&record).as_ref() == Some(wanted) => Ok(Some(record)),
+            _ => Err(StoreError(format!("damaged: a name leads to `{key}`, which has another"))),
+        }
+    }
+
+    pub(super) fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let query = "SELECT m.key, r.value FROM members m LEFT JOIN records r ON r.key = m.key \
+                     WHERE m.collection = ?1 AND m.key > ?2 ORDER BY m.key LIMIT ?3";
+        let mut query = self.connection.prepare_cached(query).map_err(failed)?;
+        let after = after.map(encoding::key).unwrap_or_default();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let named = index::collection(collection);
+        let mut rows = query.query(params![named, after, limit]).map_err(failed)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let key = encoding::decode_key(text(row, 0)?)?;
+            let record = encoding::decode(key, bytes(row, 1)?)?;
+            if !collections(&record).contains(&collection) {
+                return Err(StoreError(format!("damaged: {key} is not in the list that names it")));
+            }
+            found.push(record);
+        }
+        Ok(found)
+    }
+
+    pub(super) fn count(&self, collection: Collection) -> Result<usize, StoreError> {
+        let query = "SELECT members FROM counts WHERE collection = ?1";
+        let mut query = self.connection.prepare_cached(query).map_err(failed)?;
+        let named = index::collection(collection);
+        let count = query.query_row([named], |row| row.get(0)).optional().map_err(failed)?;
+        Ok(count.unwrap_or_default())
+    }
+
+    /// Writes a commit if the head has this number; none if it has not.
+    pub(super) fn commit(
+        &mut self,
+        number: u64,
+        commit: Commit,
+    ) -> Result<Option<Numbered>, StoreError> {
+        if let Some(why) = &self.broken {
+            return Err(StoreError(why.clone()));
+        }
+        if self.head.number != number {
+            return Ok(None);
+        }
+        match self.write(&commit) {
+            Ok((head, replaced)) => {
+                self.head = head;
+                let (commit, replaced) = (Arc::new(commit), replaced.into());
+                Ok(Some(Numbered { head, commit, replaced }))
+            }
+            Err(Failed { error, doubtful }) => {
+                // what was written before is no longer certain, or cannot be got rid of; a new
+                // start reads what there is
+                if doubtful || !self.connection.is_autocommit() {
+                    let why =
+                        format!("nothing is written until the program starts again: {}", error.0);
+                    self.broken = Some(why);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// On an error nothing has changed.
+    fn write(&mut self, commit: &Commit) -> Result<(Head, Vec<Option<Sum>>), Failed> {
+        let behavior = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
+        if read_head(&transaction)? != self.head {
+            let why = "another program has written to the file";
+            return Err(Failed { error: StoreError(why.to_owned()), doubtful: true });
+        }
+        let (head, replaced) = write(&transaction, self.head, commit)?;
+        transaction
+            .commit()
+            .map_err(|error| Failed { doubtful: is_sync(&error), error: failed(error) })?;
+        Ok((head, replaced))
+    }
+}
+
+/// An error that says which file it is about.
+pub(super) fn named(path: &Path, error: StoreError) -> StoreError {
+    StoreError(format!("`{}`: {}", path.display(), error.0))
+}
+
+/// Why a commit was not written.
+struct Failed {
+    error: StoreError,
+    /// Whether the file may no longer be what it seems.
+    doubtful: bool,
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self { error, doubtful: false }
+    }
+}
+
+/// A sync that failed once may succeed the next time though what was to be written is lost.
+fn is_sync(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC))
+}
+
+fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    if connection.is_readonly("main").map_err(failed)? {
+        return Err(StoreError("cannot be written".to_owned()));
+    }
+    // what is refused is left as it is, its log too
+    let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(leave, true).map_err(failed)?;
+    schema::check(&connection)?;
+
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+        .map_err(failed)?;
+    if mode != "wal" {
+        return Err(StoreError("the file system cannot keep a write-ahead log".to_owned()));
+    }
+    for (name, value) in [
+        ("synchronous", "FULL"),
+        ("cell_size_check", "ON"),
+        ("trusted_schema", "OFF"),
+        // hashes of passwords that are no longer good do not stay in the file
+        ("secure_delete", "FAST"),
+    ] {
+        connection.pragma_update(None, name, value).map_err(failed)?;
+    }
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT).map_err(failed)?;
+    schema::migrate(&mut connection)?;
+    let head = read_head(&connection)?;
+    connection.set_db_config(leave, false).map_err(failed)?;
+    Ok((connection, head))
+}
+
+/// Where the file stands; of a connection that only reads, too.
+pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
+    let query = "SELECT number, records, sum FROM head";
+    let mut query = connection.prepare_cached(query).map_err(failed)?;
+    let head = query.query_row([], |row| {
+        Ok(Head { number: row.get(0)?, records: row.get(1)?, sum: Sum::from_bytes(row.get(2)?) })
+    });
+    head.map_err(failed)
+}
+
+/// Opens a file to read it, beside whoever writes to it, as of one moment.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    schema::check(&connection)?;
+    if schema::pragma(&connection, "application_id")? != schema::APPLICATION_ID {
+        return Err(StoreError("is not a store of sip-authz".to_owned()));
+    }
+    connection.execute_batch("PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
+    Ok(connection)
+}
+
+/// Reads the file on a connection of its own, while commits go on.
+pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<Loaded, StoreError> {
+    let loaded = open_to_read(path).and_then(|connection| load_from(&connection, read));
+    loaded.map_err(|error| named(path, error))
+}
+
+pub(super) fn load_from(connection: &Connection, read: &AtomicU64) -> Result<Loaded, StoreError> {
+    let head = read_head(connection)?;
+    let mut records = Vec::new();
+    records
+        .try_reserve(usize::try_from(head.records).unwrap_or(usize::MAX).min(1 << 24))
+        .map_err(|error| StoreError(error.to_string()))?;
+    let (mut sum, mut due, mut there) = (Sum::ZERO, Sums::default(), Sums::default());
+    each(connection, "SELECT key, value FROM records ORDER BY key", |row| {
+        let (text, value) = (text(row, 0)?, bytes(row, 1)?);
+        let key = encoding::decode_key(text)?;
+        let record = encoding::decode(key, value)?;
+        sum = sum.plus(Sum::of_encoded(text, value));
+        due.add(key, &record);
+        records.push(record);
+        read.store(records.len() as u64, Ordering::Relaxed);
+        Ok(())
+    })?;
+    head.check(records.len() as u64, sum)?;
+    let mut counts = HashMap::<String, i64>::new();
+    let mut counting = (String::new(), 0);
+    each(connection, "SELECT collection, key FROM members ORDER BY collection, key", |row| {
+        let collection = text(row, 0)?;
+        if counting.0 != collection {
+            let (name, count) = std::mem::replace(&mut counting, (collection.to_owned(), 0));
+            counts.insert(name, count);
+        }
+        counting.1 += 1;
+        there.member(collection, text(row, 1)?);
+        Ok(())
+    })?;
+    counts.insert(counting.0, counting.1);
+    counts.remove("");
+    each(connection, "SELECT name, key FROM names", |row| {
+        there.name(text(row, 0)?, text(row, 1)?);
+        Ok(())
+    })?;
+    let mut agree = there == due;
+    each(connection, "SELECT collection, members FROM counts", |row| {
+        let count: i64 = row.get(1).map_err(failed)?;
+        agree &= counts.remove(text(row, 0)?) == Some(count);
+        Ok(())
+    })?;
+    if !agree || !counts.is_empty() {
+        return Err(StoreError("damaged: what records are found by is not as they say".to_owned()));
+    }
+    Ok(Loaded { head, records })
+}
+
+/// Calls `visit` with each row that a query gives.
+fn each(
+    connection: &Connection,
+    query: &str,
+    mut visit: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut query = connection.prepare(query).map_err(failed)?;
+    let mut rows = query.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        visit(row)?;
+    }
+    Ok(())
+}
+
+/// Takes away what is replaced or deleted, then puts in what is new: so names may pass from one
+/// record to another whichever stands first.
+fn write(
+    transaction: &Transaction<'_>,
+    mut head: Head,
+    commit: &Commit,
+) -> Result<(Head, Vec<Option<Sum>>), StoreError> {
+    let prepare = |text: &str| transaction.prepare_cached(text).map_err(failed);
+    let mut old = prepare("SELECT value FROM records WHERE key = ?1")?;
+    let mut leave = prepare("DELETE FROM members WHERE collection = ?1 AND key = ?2")?;
+    let mut unname = prepare("DELETE FROM names WHERE name = ?1")?;
+    let mut delete = prepare("DELETE FROM records WHERE key = ?1")?;
+    let mut counts = HashMap::<String, i64>::new();
+    let mut replaced = Vec::with_capacity(commit.writes().len());
+    for written in commit.writes() {
+        let text = encoding::key(written.key());
+        let mut rows = old.query([&text]).map_err(failed)?;
+        let Some(row) = rows.next().map_err(failed)? else {
+            replaced.push(None);
+            continue;
+        };
+        let value = bytes(row, 0)?;
+        let record = encoding::decode(written.key(), value)?;
+        replaced.push(Some(Sum::of_encoded(&text, value)));
+        for of in collections(&record) {
+            let of = index::collection(of);
+            leave.execute([&of, &text]).map_err(failed)?;
+            *counts.entry(of).or_default() -= 1;
+        }
+        if let Some(of) = lookup(&record) {
+            unname.execute([index::name(&of)]).map_err(failed)?;
+        }
+        drop(rows);
+        if matches!(written, Write::Delete(_)) {
+            delete.execute([&text]).map_err(failed)?;
+        }
+    }
+
+    let mut put = prepare("INSERT OR REPLACE INTO records VALUES (?1, ?2)")?;
+    let mut join = prepare("INSERT INTO members VALUES (?1, ?2)")?;
+    let mut call = prepare("INSERT OR REPLACE INTO names VALUES (?1, ?2)")?;
+    for (written, replaced) in commit.writes().iter().zip(&replaced) {
+        let Write::Put(record) = written else {
+            head = head.with(*replaced, None)?;
+            continue;
+        };
+        let (text, value) = (encoding::key(record.key()), encoding::encode(record)?);
+        head = head.with(*replaced, Some(Sum::of_encoded(&text, value.as_bytes())))?;
+        put.execute([text.as_str(), value.as_text()]).map_err(failed)?;
+        for of in collections(record) {
+            let of = index::collection(of);
+            join.execute([&of, &text]).map_err(failed)?;
+            *counts.entry(of).or_default() += 1;
+        }
+        if let Some(of) = lookup(record) {
+            call.execute([&index::name(&of), &text]).map_err(failed)?;
+        }
+    }
+
+    let mut count = prepare(
+        "INSERT INTO counts VALUES (?1, ?2) \
+         ON CONFLICT DO UPDATE SET members = members + excluded.members",
+    )?;
+    let mut forget = prepare("DELETE FROM counts WHERE collection = ?1 AND members = 0")?;
+    for (of, more) in counts.iter().filter(|(_, more)| **more != 0) {
+        count.execute(params![of, more]).map_err(failed)?;
+        if *more < 0 {
+            forget.execute([of]).map_err(failed)?;
+        }
+    }
+    head.number = head.number.saturating_add(1);
+    let mut stand = prepare("UPDATE head SET number = ?1, records = ?2, sum = ?3")?;
+    let stood = stand.execute(params![head.number, head.records, head.sum.as_bytes()]);
+    stood.map_err(failed)?;
+    Ok((head, replaced))
+}
+
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+    let value = row.get_ref(column).map_err(failed)?;
+    value.as_str().map_err(|_| StoreError("damaged: not text where text must be".to_owned()))
+}
+
+fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
+    let value = row.get_ref(column).map_err(failed)?;
+    value.as_bytes().map_err(|_| StoreError("damaged: a record is missing".to_owned()))
+}

@@ -1,0 +1,116 @@
+//! The folder: made for its owner alone, and served by one program at a time.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::schema;
+use crate::store::StoreError;
+
+/// The database in the folder.
+const FILE: &str = "sip-authz.db";
+/// What is locked for as long as a program serves the folder. It stays there, with the number of the
+/// last process that had it.
+const LOCK: &str = "lock";
+
+/// Where the database of a folder is.
+pub(super) fn file(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+/// Makes the folder if there is none, takes it for this process, and makes the file if there is
+/// none. The folder is this process's for as long as what is returned lives.
+pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
+    let failed = |what: &'static str| {
+        move |error: io::Error| StoreError(format!("`{}`: {what}: {error}", folder.display()))
+    };
+    if !folder.is_dir() {
+        make(folder).map_err(failed("cannot make the folder"))?;
+    }
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    private(&mut options);
+    let mut lock = options.open(folder.join(LOCK)).map_err(failed("cannot write in the folder"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = lock.read_to_string(&mut pid);
+            let (folder, pid) = (folder.display(), pid.trim());
+            return Err(StoreError(format!("`{folder}` is in use by process {pid}")));
+        }
+        Err(TryLockError::Error(error)) => return Err(failed("cannot lock the folder")(error)),
+    }
+    let noted = lock.set_len(0).and_then(|()| lock.rewind());
+    let noted = noted.and_then(|()| writeln!(lock, "{}", std::process::id()));
+    noted.map_err(failed("cannot write in the folder"))?;
+
+    // by way of the lock nobody else makes or opens it now
+    if file(folder).exists() {
+        check(&file(folder))?;
+    } else {
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        private(&mut options);
+        let made = options.open(file(folder)).and_then(|file| file.sync_all());
+        made.map_err(failed("cannot write in the folder"))?;
+        sync(folder).map_err(failed("cannot write in the folder"))?;
+    }
+    Ok(lock)
+}
+
+/// Whether the header says that the file can be opened, looked at before SQLite may change anything.
+fn check(path: &Path) -> Result<(), StoreError> {
+    let failed =
+        |error: &dyn std::fmt::Display| StoreError(format!("`{}`: {error}", path.display()));
+    let mut header = Vec::new();
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    file.take(100).read_to_end(&mut header).map_err(|error| failed(&error))?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    let number = |at: usize| {
+        let bytes = header.get(at..at + 4)?;
+        Some(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))
+    };
+    match (header.starts_with(b"SQLite format 3\0"), number(68), number(60)) {
+        (true, Some(application_id), Some(version)) => {
+            let checked = schema::check_header(application_id, version);
+            checked.map_err(|why| StoreError(format!("`{}` {why}", path.display())))
+        }
+        _ => Err(failed(&"not an SQLite database, or a damaged one")),
+    }
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(folder)?;
+    match folder.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync(Path::new(".")),
+        Some(parent) => sync(parent),
+        None => Ok(()),
+    }
+}
+
+/// Only the owner is to read what is made.
+pub(super) fn private(options: &mut fs::OpenOptions) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = options;
+}
+
+/// Makes sure that the names in a folder outlive a power cut.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    // elsewhere a folder cannot be opened
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}

@@ -1,0 +1,72 @@
+//! What stands in the tables beside the records, and how it is made sure of when all is read.
+
+use std::hash::Hasher as _;
+
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use crate::model::{Key, Record};
+use crate::store::{Collection, ListKey, Lookup, collections, encoding, lookup};
+
+/// A collection as the tables name it.
+pub(super) fn collection(of: Collection) -> String {
+    match of {
+        Collection::Accounts => "accounts".to_owned(),
+        Collection::Domains(account) => format!("domains/{account}"),
+        Collection::Trunks(account) => format!("trunks/{account}"),
+        Collection::IpAccessControlLists(account) => format!("access-lists/{account}"),
+        Collection::CredentialLists(account) => format!("credential-lists/{account}"),
+        Collection::Roles(account, service) => format!("roles/{account}/{service}"),
+        Collection::AccountRoles(account) => format!("account-roles/{account}"),
+        Collection::IpAddresses(list) => format!("addresses/{list}"),
+        Collection::Credentials(list) => format!("credentials/{list}"),
+        Collection::Mappings(target) => format!("mappings/{target}"),
+        Collection::MappingsOf(ListKey::IpAccessControlList(list)) => format!("mappings-of/{list}"),
+        Collection::MappingsOf(ListKey::CredentialList(list)) => format!("mappings-of/{list}"),
+        Collection::CarriersOf(role) => format!("carriers-of/{role}"),
+    }
+}
+
+/// A unique name as the tables name it.
+pub(super) fn name(of: &Lookup) -> String {
+    match of {
+        Lookup::Name(host) => format!("host/{host}"),
+        Lookup::User(list, user) => format!("user/{list}/{user}"),
+    }
+}
+
+/// Sums over what stands in the tables beside the records, whatever the order. They find damage:
+/// nobody can make use of it who could not write to the file anyway.
+#[derive(Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    members: u128,
+    names: u128,
+}
+
+impl Sums {
+    /// Adds all that is to stand there for a record.
+    pub(super) fn add(&mut self, key: Key, record: &Record) {
+        let key = encoding::key(key);
+        for of in collections(record) {
+            self.member(&collection(of), &key);
+        }
+        if let Some(of) = lookup(record) {
+            self.name(&name(&of), &key);
+        }
+    }
+
+    pub(super) fn member(&mut self, collection: &str, key: &str) {
+        self.members = self.members.wrapping_add(hash(collection, key));
+    }
+
+    pub(super) fn name(&mut self, name: &str, key: &str) {
+        self.names = self.names.wrapping_add(hash(name, key));
+    }
+}
+
+fn hash(one: &str, two: &str) -> u128 {
+    let mut hash = SipHasher13::new();
+    hash.write(&(one.len() as u64).to_le_bytes());
+    hash.write(one.as_bytes());
+    hash.write(two.as_bytes());
+    hash.finish128().as_u128()
+}

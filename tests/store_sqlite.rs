@@ -1,0 +1,390 @@
+//! The store in an SQLite file does what every store must, keeps it, and refuses what is not right.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/commits.rs"]
+mod commits;
+#[path = "support/folder.rs"]
+mod folder;
+#[path = "support/full_records.rs"]
+mod full_records;
+#[path = "support/store_conformance.rs"]
+mod store_conformance;
+
+use std::fs;
+use std::path::Path;
+
+use commits::Plain;
+use folder::Folder;
+use full_records::full_records;
+use rusqlite::Connection;
+use sip_authz::AccountSid;
+use sip_authz::model::{Account, Commit, Record};
+use sip_authz::store::sqlite::backup;
+use sip_authz::store::{
+    Loaded, Lookup, Outcome, SqliteStore, Store, StoreError, collections, lookup,
+};
+use store_conformance::conforms;
+
+/// A store in a folder that lasts as long as the process.
+fn open_new() -> SqliteStore {
+    static FOLDERS: std::sync::Mutex<Vec<Folder>> = std::sync::Mutex::new(Vec::new());
+    let folder = Folder::new();
+    let store = SqliteStore::open(&*folder).unwrap();
+    FOLDERS.lock().unwrap().push(folder);
+    store
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn it_conforms_on_several_threads() {
+    conforms(async || open_new()).await;
+}
+
+#[tokio::test]
+async fn it_conforms_on_one_thread() {
+    conforms(async || open_new()).await;
+}
+
+fn full_commit() -> Commit {
+    let mut commit = Commit::new();
+    for record in full_records() {
+        commit.put(record);
+    }
+    commit
+}
+
+fn file(folder: &Path) -> std::path::PathBuf {
+    folder.join("sip-authz.db")
+}
+
+fn error(opened: Result<SqliteStore, StoreError>) -> String {
+    opened.err().expect("refused").0
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_new_start() {
+    let folder = Folder::new();
+    let mut plain = Plain::default();
+    for round in 0..4 {
+        let store = SqliteStore::open(&*folder).unwrap();
+        let Loaded { head, records } = store.load().await.unwrap();
+        assert_eq!((head.number, store.read()), (plain.number, records.len() as u64));
+        assert!(records.iter().eq(plain.records.values()), "round {round}");
+        assert_eq!(store.head().await.unwrap(), head);
+        for _ in 0..60 {
+            let number = plain.number;
+            let outcome = store.commit(number, plain.next()).await.unwrap();
+            assert_eq!(outcome, Outcome::Committed(number + 1));
+            plain.advance();
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_program_serves_a_folder() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(&*folder).unwrap();
+    let expected = format!("`{}` is in use by process {}", folder.display(), std::process::id());
+    assert_eq!(error(SqliteStore::open(&*folder)), expected);
+    let clone = store.clone();
+    drop(store);
+    assert_eq!(error(SqliteStore::open(&*folder)), expected);
+    // a commit that nobody waits for any more is ended before the folder is free
+    let mut commit = Commit::new();
+    commit.put(Account::new(AccountSid::from_bytes([1; 16])).into());
+    {
+        let mut commit = std::pin::pin!(clone.commit(0, commit));
+        let poll = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(commit.as_mut().poll(context).is_ready())
+        });
+        let _ = poll.await;
+    }
+    drop(clone);
+    let store = SqliteStore::open(&*folder).unwrap();
+    assert_eq!(store.head().await.unwrap().number, 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_the_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let outer = Folder::new();
+    let folder = outer.join("new/data");
+    let store = SqliteStore::open(&folder).unwrap();
+    assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let mut files = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        files += 1;
+    }
+    assert_eq!(files, 4, "the file, its log, the log's index, the lock");
+    backup(&folder, &outer.join("copy"), |_, _| ()).unwrap();
+    assert_eq!(mode(&outer.join("copy")), 0o600);
+}
+
+/// Every view shows its records, and no view a hash.
+#[tokio::test]
+async fn operators_can_look_at_it() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(&*folder).unwrap();
+    assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+    // beside the running store
+    let shell = Connection::open(file(&folder)).unwrap();
+    let mut names = shell.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'").unwrap();
+    let names = names.query_map([], |row| row.get(0)).unwrap();
+    let views: Vec<String> = names.map(Result::unwrap).collect();
+    assert_eq!(views.len(), 10);
+    let mut rows_of_all = 0;
+    for view in &views {
+        let mut query = shell.prepare(&format!("SELECT * FROM {view}")).unwrap();
+        let columns = query.column_count();
+        let mut rows = query.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            rows_of_all += 1;
+            for column in 0..columns {
+                if let Ok(text) = row.get::<_, String>(column) {
+                    let hash = [32, 64].contains(&text.len())
+                        && text.bytes().all(|b| b.is_ascii_hexdigit());
+                    assert!(!hash, "{view}: {text}");
+                }
+            }
+        }
+    }
+    assert_eq!(rows_of_all, full_records().len());
+    let one = |query: &str| shell.query_row(query, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(one("SELECT name FROM domains WHERE secure = 0"), "sip.example.com");
+    assert_eq!(one("SELECT username FROM credentials WHERE disabled = 1"), "al\\ice");
+    let list = "CL01010101010101010101010101010101";
+    assert_eq!(one("SELECT list FROM mappings WHERE kind = 'registrations'"), list);
+    assert_eq!(
+        one("SELECT target FROM mappings WHERE kind = 'addresses'"),
+        format!("SD{}", "01".repeat(16))
+    );
+    assert_eq!(one("SELECT created FROM roles WHERE kind = 'deployment'"), "2023-11-14 22:13:20");
+    assert_eq!(one("SELECT prefix FROM ip_addresses WHERE prefix LIKE '2001%'"), "2001:db8::/33");
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_release_is_left_as_it_is() {
+    let folder = Folder::new();
+    {
+        let store = SqliteStore::open(&*folder).unwrap();
+        assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+    }
+    let set = |name: &str, value: i64| {
+        let connection = Connection::open(file(&folder)).unwrap();
+        connection.pragma_update(None, name, value).unwrap();
+    };
+    set("user_version", 2);
+    let before = fs::read(file(&folder)).unwrap();
+    let newer = error(SqliteStore::open(&*folder));
+    let message = "was written by a newer release (version 2 of the schema, this one knows 1)";
+    assert!(newer.contains(message), "{newer}");
+    let copied = backup(&folder, &folder.join("copy"), |_, _| ()).unwrap_err();
+    assert!(copied.0.contains(message), "{copied}");
+    assert!(!folder.join("copy").exists());
+    assert!(fs::read(file(&folder)).unwrap() == before, "the file was changed");
+    set("user_version", 1);
+    assert_eq!(SqliteStore::open(&*folder).unwrap().head().await.unwrap().number, 1);
+}
+
+#[tokio::test]
+async fn other_files_are_left_as_they_are() {
+    for make in [
+        |path: &Path| fs::write(path, "these are not the records").unwrap(),
+        |path: &Path| fs::write(path, vec![0; 8_192]).unwrap(),
+        |path: &Path| Connection::open(path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap(),
+        |path: &Path| {
+            let other = Connection::open(path).unwrap();
+            other.execute_batch("CREATE TABLE t (x); PRAGMA application_id = 7").unwrap();
+        },
+    ] {
+        let folder = Folder::new();
+        make(&file(&folder));
+        let before = fs::read(file(&folder)).unwrap();
+        let message = error(SqliteStore::open(&*folder));
+        assert!(message.contains("sip-authz.db`"), "{message}");
+        assert!(fs::read(file(&folder)).unwrap() == before, "{message}");
+    }
+    // what an earlier start left before it came to make the tables is gone on with
+    let folder = Folder::new();
+    fs::write(file(&folder), "").unwrap();
+    assert_eq!(SqliteStore::open(&*folder).unwrap().head().await.unwrap().number, 0);
+}
+
+#[tokio::test]
+async fn what_was_changed_by_hand_is_not_loaded() {
+    let folder = Folder::new();
+    for change in [
+        "UPDATE records SET value = json_set(value, '$.disabled', json('false')) WHERE key = (SELECT key FROM records WHERE key > '5/' LIMIT 1)",
+        "DELETE FROM records WHERE key LIKE '8/%'",
+        "INSERT INTO records VALUES ('1/AC77777777777777777777777777777777', '{\"v\":1,\"status\":\"active\"}')",
+        "UPDATE head SET sum = zeroblob(32)",
+        "UPDATE head SET records = records + 1",
+        "DELETE FROM members WHERE collection = 'accounts'",
+        "DELETE FROM names WHERE name = 'host/sip.example.com'",
+        "UPDATE names SET name = 'host/other.example.com' WHERE name = 'host/sip.example.com'",
+        "UPDATE counts SET members = members - 1 WHERE collection = 'accounts'",
+        "DELETE FROM counts",
+    ] {
+        let _ = fs::remove_file(file(&folder));
+        let store = SqliteStore::open(&*folder).unwrap();
+        assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+        let shell = Connection::open(file(&folder)).unwrap();
+        assert!(shell.execute(change, []).unwrap() > 0, "{change}");
+        let error = store.load().await.unwrap_err();
+        println!("{error}");
+        // and what is written on top of another head is not written
+        let mut more = Commit::new();
+        more.put(Account::new(AccountSid::from_bytes([9; 16])).into());
+        if change.contains("head") {
+            for _ in 0..2 {
+                let error = store.commit(1, more.clone()).await.unwrap_err();
+                assert!(error.0.contains("another program has written"), "{error}");
+            }
+        }
+    }
+}
+
+/// All that can be asked of a store, with what it loads.
+async fn all_answers(store: &SqliteStore, records: &[Record]) -> Result<Loaded, StoreError> {
+    let loaded = store.load().await?;
+    for record in records {
+        assert!(store.get(record.key()).await?.as_ref() == Some(record));
+        if let Some(name) = lookup(record) {
+            assert!(store.find(name).await?.as_ref() == Some(record));
+        }
+        for collection in collections(record) {
+            let rows = store.range(collection, None, usize::MAX).await?;
+            let due = records.iter().filter(|record| collections(record).contains(&collection));
+            assert!(rows.iter().eq(due), "{collection:?}");
+            assert_eq!(store.count(collection).await?, rows.len());
+        }
+    }
+    let nobody = Lookup::Name("nobody.example".parse().unwrap());
+    assert!(store.find(nobody).await?.is_none());
+    Ok(loaded)
+}
+
+/// Bits turned and bytes cleared all over the file: what can be opened and loaded is what was there.
+#[tokio::test]
+async fn a_damaged_file_is_refused_or_as_it_was() {
+    let folder = Folder::new();
+    let mut records = full_records();
+    let plain = Plain::at(25);
+    records.retain(|record| !plain.records.contains_key(&record.key()));
+    {
+        let store = SqliteStore::open(&*folder).unwrap();
+        let mut commit = Commit::new();
+        records.extend(plain.records.into_values());
+        records.sort_by_key(Record::key);
+        for record in &records {
+            commit.put(record.clone());
+        }
+        assert_eq!(store.commit(0, commit).await.unwrap(), Outcome::Committed(1));
+    }
+    assert!(!folder.join("sip-authz.db-wal").exists(), "all is in the file");
+    let whole = fs::read(file(&folder)).unwrap();
+    let rounds = if cfg!(debug_assertions) { 400 } else { 6_000 };
+    let (mut refused, mut same, mut random) = (0, 0, 1_u64);
+    for round in 0..rounds {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        let mut place = usize::try_from(random >> 20).unwrap() % whole.len();
+        if round % 4 == 0 {
+            // the beginning of a page, where its structure stands
+            place = place / 4_096 * 4_096 + place % 64;
+        }
+        let mut damaged = whole.clone();
+        match round % 3 {
+            0 => damaged[place] ^= 1 << (random >> 60 & 7),
+            1 => damaged[place] = 0,
+            _ => {
+                let end = whole.len().min(place + 16);
+                damaged[place..end].fill(0xff);
+            }
+        }
+        for name in ["sip-authz.db-wal", "sip-authz.db-shm"] {
+            let _ = fs::remove_file(folder.join(name));
+        }
+        fs::write(file(&folder), &damaged).unwrap();
+        let opened = SqliteStore::open(&*folder);
+        let answers = match &opened {
+            Ok(store) => all_answers(store, &records).await,
+            Err(error) => Err(error.clone()),
+        };
+        match answers {
+            Ok(loaded) => {
+                assert!(loaded.records == records, "round {round}, byte {place}");
+                same += 1;
+            }
+            Err(error) => {
+                assert!(error.0.contains("sip-authz.db`"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    println!("of {rounds} damaged files {refused} were refused, {same} were as before");
+    assert!(refused > rounds / 4 && same > 0);
+}
+
+#[tokio::test]
+async fn a_backup_is_of_one_moment() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(&*folder).unwrap();
+    let mut plain = Plain::default();
+    for _ in 0..100 {
+        assert_eq!(
+            store.commit(plain.number, plain.next()).await.unwrap(),
+            Outcome::Committed(plain.number + 1)
+        );
+        plain.advance();
+    }
+    // commits go on while it is made
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (store, stop) = (store.clone(), std::sync::Arc::clone(&stop));
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let outcome = store.commit(plain.number, plain.next()).await.unwrap();
+                    assert_eq!(outcome, Outcome::Committed(plain.number + 1));
+                    plain.advance();
+                }
+                plain.number
+            })
+        }
+    });
+    let mut heads = Vec::new();
+    for nth in 0..5 {
+        let copy = folder.join(format!("copy-{nth}"));
+        let mut steps = 0;
+        let head = backup(&folder, &copy, |done, of| {
+            assert!(done <= of && of > 0);
+            steps += 1;
+        });
+        heads.push(head.unwrap());
+        assert!(steps > 0);
+        // what is there is not overwritten
+        let again = backup(&folder, &copy, |_, _| ()).unwrap_err();
+        assert!(again.0.ends_with("copy-0`: is there already") || nth > 0, "{again}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let last = writer.join().unwrap();
+    drop(store);
+    for (nth, head) in heads.into_iter().enumerate() {
+        let restored = folder.join(format!("restored-{nth}"));
+        fs::create_dir(&restored).unwrap();
+        fs::copy(folder.join(format!("copy-{nth}")), file(&restored)).unwrap();
+        let loaded = SqliteStore::open(&restored).unwrap().load().await.unwrap();
+        assert_eq!(loaded.head, head);
+        assert!((100..=last).contains(&head.number));
+        assert!(loaded.records.iter().eq(Plain::at(head.number).records.values()));
+    }
+    // nothing else is left: five copies, five folders, the file and the lock
+    assert_eq!(fs::read_dir(&*folder).unwrap().count(), 12);
+    let missing = backup(&folder.join("no"), &folder.join("c"), |_, _| ()).unwrap_err();
+    assert!(missing.0.ends_with("no/sip-authz.db`: there is no such file"), "{missing}");
+}
