@@ -71,6 +71,7 @@
 //! | `rsip` (default) | [`Invite::from_rsip`] |
 //! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes and choices; never for secrets |
 //! | `store` | `store::Store`, a store in memory, and `Follower`, which keeps an authorizer at a store's head |
+//! | `sqlite` | `store::SqliteStore`: the store in a file, for one machine |
 //! | `directory` | `directory::Directory`, the commands on resources and their rules |
 //! | `rest` | `rest::router`, the HTTP surface that manages them |
 //! | `cli` | the program `sip-authz` |

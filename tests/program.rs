@@ -7,6 +7,8 @@ mod api;
 mod check;
 #[path = "program/config.rs"]
 mod config;
+#[path = "program/data.rs"]
+mod data;
 #[path = "program/http.rs"]
 mod http;
 #[path = "program/import.rs"]

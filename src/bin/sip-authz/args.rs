@@ -43,6 +43,14 @@ pub(crate) enum Command {
     /// Write all records of a running program as JSON.
     #[command(after_help = ADMIN_HELP)]
     Export(ExportArgs),
+    /// Copy what `serve --data` keeps to a new file, as of one moment, while it goes on.
+    ///
+    /// The copy is checked before the file appears; only its owner can read it, and hashes of
+    /// passwords are in it. To go back to it, stop the program, and make the file the only one in a
+    /// folder, under the name sip-authz.db.
+    ///
+    /// Exit code: 0 done, 1 failed, nothing is left behind then.
+    Backup(BackupArgs),
 }
 
 const ADMIN_HELP: &str = "\
@@ -53,8 +61,9 @@ Exit code: 0 done, 1 the program refused or cannot be reached, 2 wrong command l
 
 const SERVE_HELP: &str = "\
 What is served can be read and changed over HTTP (--api) while it runs. With --config the file is \
-the truth: what would change it is answered 409. Without --config nothing is kept: what is stored is \
-gone when the program ends.
+the truth: what would change it is answered 409. With --data DIR what \
+is stored is kept in that folder: a change that was answered is on the disk. Without both nothing \
+is kept: it is gone when the program ends.
 
 Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the user `admin`, who makes accounts; without it \
 there is no such user.
@@ -113,6 +122,11 @@ pub(crate) struct ServeArgs {
     /// Serve what this TOML file says
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub(crate) config: Option<PathBuf>,
+
+    /// Keep what is served in this folder, which is made if there is none and which one program
+    /// serves at a time
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["demo", "config"])]
+    pub(crate) data: Option<PathBuf>,
 
     /// What an accepted INVITE is answered with: `ok` (200, all media declined; the default with
     /// --demo) or `redirect:<sip-uri>` (302 with this Contact)
@@ -271,6 +285,17 @@ pub(crate) struct ExportArgs {
     /// Write the hashes of passwords and auth tokens too; only you can read the file then
     #[arg(long)]
     pub(crate) with_secrets: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackupArgs {
+    /// The folder that `serve --data` keeps everything in
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+
+    /// The file to write, which must not be there
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 /// Where HTTP is answered.

@@ -5,6 +5,7 @@
 mod account;
 mod api;
 mod args;
+mod backup;
 mod check;
 mod client;
 mod config;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Account(args) => account::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Backup(args) => backup::run(&args),
     };
     ended.unwrap_or_else(|failure| {
         complain(&failure);

@@ -1,20 +1,34 @@
-//! What is served at present: a store in memory, the authorizer that follows it, and the HTTP
-//! surface over it.
+//! What is served at present: a store in memory or in a folder, the authorizer that follows it, and
+//! the HTTP surface over it.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::rest::{self, RestOptions};
-use sip_authz::store::{Head, MemoryStore, Outcome, Store as _};
+use sip_authz::store::{Head, MemoryStore, Outcome, SqliteStore, Store};
 use sip_authz::{Authorizer, Follower, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use crate::failure::Failure;
+use crate::progress::Progress;
+
+/// How often it is looked how far the loading of a folder has come.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Where records come from, and where changes go.
+pub(crate) enum Source {
+    /// These, kept in memory.
+    Records(Commit),
+    /// What a folder keeps.
+    Folder(PathBuf),
+}
 
 /// Records, and all that depends on them.
 pub(crate) struct Resources {
@@ -31,13 +45,27 @@ pub(crate) struct Resources {
 pub(crate) type Stopped = UnboundedReceiver<String>;
 
 impl Resources {
-    /// Serves the records of `commit`. To be called within the runtime.
+    /// Serves what `source` has. To be called within the runtime.
     pub(crate) async fn start(
-        commit: Commit,
+        source: Source,
         settings: Settings,
         options: RestOptions,
     ) -> Result<(Self, Stopped), Failure> {
-        let (store, snapshot, head) = open(commit, settings.vocabulary).await?;
+        match source {
+            Source::Records(commit) => {
+                Self::on(open(commit, settings.vocabulary).await?, settings, options)
+            }
+            Source::Folder(folder) => {
+                Self::on(open_folder(&folder, settings.vocabulary).await?, settings, options)
+            }
+        }
+    }
+
+    fn on<S: Store + Clone>(
+        (store, snapshot, head): (S, Snapshot, Head),
+        settings: Settings,
+        options: RestOptions,
+    ) -> Result<(Self, Stopped), Failure> {
         let failed = |error: sip_authz::SeedError| Failure::Runtime(error.to_string());
         let authorizer = Arc::new(Authorizer::new(snapshot).map_err(failed)?);
         let (stopped, receiver) = unbounded_channel();
@@ -58,7 +86,7 @@ impl Resources {
     }
 
     /// Has the authorizer follow `store`, which its snapshot was loaded from.
-    fn attach(&self, store: MemoryStore, head: Head) {
+    fn attach<S: Store + Clone>(&self, store: S, head: Head) {
         let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer), head);
         let applied = follower.applied();
         let task = tokio::spawn(follower.run());
@@ -108,4 +136,29 @@ async fn open(
         })
     });
     opened.await.map_err(|error| failed(&error))?
+}
+
+/// The store in a folder, and what it comes to.
+async fn open_folder(
+    folder: &Path,
+    vocabulary: &'static Vocabulary,
+) -> Result<(SqliteStore, Snapshot, Head), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+    let store = SqliteStore::open(folder).map_err(|error| Failure::Setup(error.0))?;
+    let total = store.head().await.map_err(|error| failed(&error))?.records;
+    let loading = tokio::task::spawn_blocking({
+        let store = store.clone();
+        move || Handle::current().block_on(Follower::load(&store, vocabulary))
+    });
+    let count = |records: u64| usize::try_from(records).unwrap_or(usize::MAX);
+    let mut progress = Progress::begin("reading records", count(total));
+    tokio::pin!(loading);
+    let loaded = loop {
+        match tokio::time::timeout(LOOK, &mut loading).await {
+            Ok(loaded) => break loaded.map_err(|error| failed(&error))?,
+            Err(_) => progress.at(count(store.read())),
+        }
+    };
+    let (snapshot, head) = loaded.map_err(|error| Failure::Setup(error.to_string()))?;
+    Ok((store, snapshot, head))
 }

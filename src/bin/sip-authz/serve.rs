@@ -18,7 +18,7 @@ use crate::demo::{self, Demo};
 use crate::edge::Edge;
 use crate::failure::{Failure, complain, say};
 use crate::log::DecisionLog;
-use crate::resources::{Resources, Stopped};
+use crate::resources::{Resources, Source, Stopped};
 use crate::respond::TagKey;
 use crate::signals::{Signal, Signals};
 use crate::sockets::{self, SipSockets};
@@ -28,14 +28,15 @@ use crate::{api, client, tcp};
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let api = check_api(args)?;
     let demo = args.demo.then(Demo::new).transpose()?;
-    let commit = match (&demo, &args.config) {
-        (Some(demo), _) => demo.commit()?,
-        (None, Some(path)) => {
+    let source = match (&demo, &args.config, &args.data) {
+        (Some(demo), _, _) => Source::Records(demo.commit()?),
+        (None, Some(path), _) => {
             let config = Config::load(path).map_err(|error| Failure::Setup(error.to_string()))?;
             config.warn();
-            config.commit
+            Source::Records(config.commit)
         }
-        (None, None) => Commit::new(),
+        (None, None, Some(folder)) => Source::Folder(folder.clone()),
+        (None, None, None) => Source::Records(Commit::new()),
     };
     let (settings, options) = (settings(args)?, options(args)?);
     let admin = options.admin.is_some();
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
         let signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
-        let (resources, stopped) = Resources::start(commit, settings, options).await?;
+        let (resources, stopped) = Resources::start(source, settings, options).await?;
         let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
         let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
         let log = args.log.map(|_| DecisionLog { names: args.log_names });
@@ -84,10 +85,13 @@ fn udp_workers(args: &ServeArgs) -> usize {
 /// Where HTTP is answered, if that is safe enough.
 fn check_api(args: &ServeArgs) -> Result<Option<SocketAddr>, Failure> {
     match args.api {
-        Api::Off if !args.demo && args.config.is_none() => Err(Failure::Setup(
-            "--api off leaves nothing to serve: without --demo and --config everything comes by it"
-                .to_owned(),
-        )),
+        Api::Off if !args.demo && args.config.is_none() && args.data.is_none() => {
+            Err(Failure::Setup(
+                "--api off leaves nothing to serve: without --demo, --config and --data everything \
+                 comes by it"
+                    .to_owned(),
+            ))
+        }
         Api::Off => Ok(None),
         Api::At(address) if !address.ip().to_canonical().is_loopback() && !args.insecure_api => {
             Err(Failure::Setup(format!(
@@ -141,8 +145,14 @@ fn tell(args: &ServeArgs, demo: Option<&Demo>, listening: Listening, admin: bool
             path.display()
         )),
         (None, None) => {
-            say("serving what comes by HTTP; nothing is kept: it is gone when the program ends");
-            if !admin {
+            match &args.data {
+                Some(folder) => say(format_args!("serving what {} keeps", folder.display())),
+                None => say(
+                    "serving what comes by HTTP; nothing is kept: it is gone when the program ends \
+                     (--data keeps it)",
+                ),
+            }
+            if !admin && api.is_some() {
                 let token = client::ADMIN_TOKEN;
                 complain(format_args!("warning: {token} is not set, so nobody can make accounts"));
             }

@@ -1,0 +1,120 @@
+//! Loads on the store in an SQLite file, measured.
+//!
+//! - `sqlite_load write DIR COMMITS`: makes commits and writes a line for each once it is answered.
+//! - `sqlite_load commits DIR COMMITS`: how many commits of one record are answered in a second.
+//! - `sqlite_load make DIR COUNT`: a store with COUNT domains and COUNT credentials.
+//! - `sqlite_load cold DIR`: from the file to a snapshot that decides, timed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use sip_authz::digest::HashFunction;
+use sip_authz::model::{
+    Account, Commit, Credential, CredentialList, Domain, Ha1Set, Mapping, Vocabulary,
+};
+use sip_authz::store::{Outcome, SqliteStore, Store as _};
+use sip_authz::{
+    AccountSid, Authorizer, CredentialListSid, CredentialSid, DomainSid, Follower, Invite,
+    Transport,
+};
+
+/// How many domains and as many credentials are written at once.
+const BATCH: u32 = 10_000;
+/// How many credentials a list has.
+const LIST: u32 = 1_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["write", folder, commits] => write(folder, commits.parse().unwrap(), true).await,
+        ["commits", folder, commits] => write(folder, commits.parse().unwrap(), false).await,
+        ["make", folder, count] => make(folder, count.parse().unwrap()).await,
+        ["cold", folder] => cold(folder).await,
+        _ => eprintln!("sqlite_load write|commits DIR COMMITS, make DIR COUNT, or cold DIR"),
+    }
+}
+
+fn sid(kind: u8, n: u32) -> [u8; 16] {
+    // spread, as those of many owners are
+    let mut bytes = [kind; 16];
+    bytes[..8].copy_from_slice(&u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    bytes
+}
+
+async fn write(folder: &str, commits: u32, tell: bool) {
+    let store = SqliteStore::open(folder).unwrap();
+    let head = store.head().await.unwrap().number;
+    let started = Instant::now();
+    for n in 0..commits {
+        let mut commit = Commit::new();
+        commit.put(Account::new(AccountSid::from_bytes(sid(0, n))).into());
+        let number = head + u64::from(n);
+        assert_eq!(store.commit(number, commit).await.unwrap(), Outcome::Committed(number + 1));
+        if tell {
+            let mut out = std::io::stdout().lock();
+            out.write_all(format!("{}\n", number + 1).as_bytes()).unwrap();
+            out.flush().unwrap();
+        }
+    }
+    if !tell {
+        let rate = f64::from(commits) / started.elapsed().as_secs_f64();
+        println!("{commits} commits, one after the other: {rate:.0} a second");
+    }
+}
+
+async fn make(folder: &str, count: u32) {
+    let store = SqliteStore::open(folder).unwrap();
+    assert_eq!(store.head().await.unwrap().number, 0, "not empty");
+    let account = AccountSid::from_bytes([1; 16]);
+    let started = Instant::now();
+    for (number, first) in (0..count).step_by(BATCH as usize).enumerate() {
+        let mut commit = Commit::new();
+        if first == 0 {
+            commit.put(Account::new(account).into());
+        }
+        for n in first..count.min(first + BATCH) {
+            let domain = DomainSid::from_bytes(sid(2, n));
+            let name = format!("d{n}.sip.example.com").parse().unwrap();
+            commit.put(Domain::new(domain, account, name).into());
+            let list = CredentialListSid::from_bytes(sid(3, n / LIST));
+            if n % LIST == 0 {
+                let realm = "sip.example.com".parse().unwrap();
+                commit.put(CredentialList::new(list, account, realm).into());
+                commit.put(Mapping::CredentialList(domain.into(), list).into());
+            }
+            let (user, realm) = (format!("user{n}").parse().unwrap(), "sip.example.com".parse());
+            let md5 = format!("{n:032x}");
+            let sha256 = format!("{n:064x}");
+            let hashes =
+                [(HashFunction::Md5, md5.as_str()), (HashFunction::Sha256, sha256.as_str())];
+            let ha1 = Ha1Set::from_hex(&user, &realm.unwrap(), hashes).unwrap();
+            let credential = CredentialSid::from_bytes(sid(4, n));
+            commit.put(Credential::new(credential, list, user, ha1).into());
+        }
+        let number = number as u64;
+        assert_eq!(store.commit(number, commit).await.unwrap(), Outcome::Committed(number + 1));
+    }
+    let records = store.head().await.unwrap().records;
+    println!("{records} records were written in {:.1} s", started.elapsed().as_secs_f64());
+}
+
+async fn cold(folder: &str) {
+    let started = Instant::now();
+    let since = || started.elapsed().as_secs_f64();
+    let store = SqliteStore::open(folder).unwrap();
+    println!("{:6.2} s opened", since());
+    let loading = tokio::spawn({
+        let store = store.clone();
+        async move { Follower::load(&store, Vocabulary::documented()).await }
+    });
+    let (snapshot, head) = loading.await.unwrap().unwrap();
+    println!("{:6.2} s snapshot of {} records", since(), head.records);
+    let authorizer = Authorizer::new(snapshot).unwrap();
+    let invite = |uri| Invite::new(uri, "192.0.2.7:5060".parse().unwrap(), Transport::Udp);
+    let decision = authorizer.authorize_now(&invite("sip:1@d0.sip.example.com"));
+    assert_eq!(decision.status(), 407);
+    println!("{:6.2} s first INVITE answered", since());
+}

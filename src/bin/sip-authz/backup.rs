@@ -1,0 +1,21 @@
+//! `sip-authz backup`: a copy of what a folder keeps, made beside the program that serves it.
+
+use std::process::ExitCode;
+
+use sip_authz::store::sqlite;
+
+use crate::args::BackupArgs;
+use crate::failure::{Failure, say};
+use crate::progress::Progress;
+
+pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
+    let mut progress = None;
+    let copied = sqlite::backup(&args.data, &args.file, |done, of| {
+        progress.get_or_insert_with(|| Progress::begin("copying", of)).at(done);
+    });
+    drop(progress);
+    let head = copied.map_err(|error| Failure::Runtime(error.0))?;
+    let (file, number, records) = (args.file.display(), head.number, head.records);
+    say(format_args!("{file}: {records} records, as of commit {number}"));
+    Ok(ExitCode::SUCCESS)
+}

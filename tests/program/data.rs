@@ -1,0 +1,96 @@
+//! What `serve --data` keeps, and copies of it.
+
+use crate::support::{Server, file, outcome, run};
+
+fn folder() -> String {
+    let path = file("beside", "").with_file_name("data");
+    path.to_str().unwrap().to_owned()
+}
+
+fn create(server: &Server, name: &str) -> String {
+    let api = format!("http://{}", server.api);
+    let (code, printed, error) = outcome(&run(&["account", "--api", &api, "create", name]));
+    assert_eq!(code, Some(0), "{error}");
+    printed
+}
+
+fn list(server: &Server) -> String {
+    outcome(&run(&["account", "--api", &format!("http://{}", server.api), "list"])).1
+}
+
+#[test]
+fn what_was_answered_outlives_the_program() {
+    let folder = folder();
+    let serve = || Server::start(&["--data", &folder, "--on-accept", "ok"]);
+    let server = serve();
+    server.stdout.wait_for(&format!("serving what {folder} keeps"));
+    create(&server, "first");
+    // killed, so that nothing is left to be written on the way out
+    server.signal("KILL");
+    drop(server);
+    let server = serve();
+    assert!(list(&server).contains("first"));
+    create(&server, "second");
+    server.end("TERM");
+    let server = serve();
+    let both = list(&server);
+    assert!(both.contains("first") && both.contains("second"), "{both}");
+}
+
+#[test]
+fn two_programs_do_not_serve_one_folder() {
+    let folder = folder();
+    let server = Server::start(&["--data", &folder, "--on-accept", "ok"]);
+    let arguments = ["--sip", "127.0.0.1:0", "--api", "127.0.0.1:0", "--on-accept", "ok"];
+    let second = run(&[&["serve", "--data", &folder][..], &arguments].concat());
+    let (code, _, error) = outcome(&second);
+    assert_eq!(code, Some(2));
+    let expected = format!("sip-authz: `{folder}` is in use by process ");
+    assert!(error.starts_with(&expected) && error.lines().count() == 1, "{error}");
+    drop(server);
+    for other in [["--demo", ""], ["--config", "edge.toml"]] {
+        let other = other.into_iter().filter(|word| !word.is_empty());
+        let words: Vec<_> = ["serve", "--data", &folder].into_iter().chain(other).collect();
+        assert_eq!(outcome(&run(&words)).0, Some(2));
+    }
+}
+
+#[test]
+fn a_backup_is_made_beside_the_running_program() {
+    let folder = folder();
+    let server = Server::start(&["--data", &folder, "--on-accept", "ok"]);
+    create(&server, "copied");
+    let copy = file("unused", "").with_file_name("sip-authz.db");
+    let copy = copy.to_str().unwrap();
+    let (code, printed, error) = outcome(&run(&["backup", "--data", &folder, copy]));
+    assert_eq!((code, &*error), (Some(0), ""));
+    assert_eq!(printed, format!("{copy}: 1 records, as of commit 1\n"));
+    create(&server, "later");
+    let (code, _, error) = outcome(&run(&["backup", "--data", &folder, copy]));
+    assert_eq!((code, error), (Some(1), format!("sip-authz: `{copy}`: is there already\n")));
+    server.end("INT");
+    // the folder of the copy is one that can be served
+    std::fs::remove_file(copy.replace("sip-authz.db", "unused")).unwrap();
+    let restored = copy.trim_end_matches("/sip-authz.db");
+    let server = Server::start(&["--data", restored, "--on-accept", "ok"]);
+    let accounts = list(&server);
+    assert!(accounts.contains("copied") && !accounts.contains("later"), "{accounts}");
+}
+
+#[test]
+fn without_a_folder_it_says_that_nothing_is_kept() {
+    let server = Server::start(&["--on-accept", "ok"]);
+    server.stdout.wait_for("serving what comes by HTTP; nothing is kept");
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_one_clear_line() {
+    let beside = file("sip-authz.db", "this is no database, though it has the name of one");
+    let folder = beside.parent().unwrap().to_str().unwrap();
+    let arguments = ["--sip", "127.0.0.1:0", "--api", "127.0.0.1:0", "--on-accept", "ok"];
+    let refused = run(&[&["serve", "--data", folder][..], &arguments].concat());
+    let (code, _, error) = outcome(&refused);
+    let path = beside.display();
+    let expected = format!("sip-authz: `{path}`: not an SQLite database, or a damaged one\n");
+    assert_eq!((code, error), (Some(2), expected));
+}

@@ -1,0 +1,274 @@
+//! What can happen to a program that keeps records in a folder: it is killed, the disk is full, the
+//! folder cannot be written. Not run by the usual harness, since the program that it happens to is
+//! this one, started again with other arguments.
+//!
+//! `SIP_AUTHZ_KILLS` is how often it is killed (default: 10, with optimisations 200).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/commits.rs"]
+mod commits;
+#[path = "support/folder.rs"]
+mod folder;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use commits::Plain;
+use folder::Folder;
+use sip_authz::store::{Loaded, Outcome, SqliteStore, Store as _, StoreError};
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--child", "write", folder] => write(Path::new(folder)),
+        ["--child", "fill", folder] => fill(Path::new(folder)),
+        ["--child", "open", folder] => open(Path::new(folder)),
+        _ => {
+            killed_at_random();
+            a_full_disk("a limit on the size of files", limited_folder);
+            a_full_disk("a small file system", small_file_system);
+            a_folder_that_cannot_be_written();
+        }
+    }
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// This program again, in the part that something happens to.
+fn child(part: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--child", part]).arg(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Makes commits, one after the other, and tells each once it is answered.
+fn write(folder: &Path) {
+    let store = SqliteStore::open(folder).unwrap();
+    wait(async {
+        let head = store.head().await.unwrap();
+        let mut plain = Plain::at(head.number);
+        println!("begun {}", head.number);
+        loop {
+            let outcome = store.commit(plain.number, plain.next()).await.unwrap();
+            assert_eq!(outcome, Outcome::Committed(plain.number + 1));
+            plain.advance();
+            println!("{}", plain.number);
+        }
+    });
+}
+
+/// After each kill every answered commit is there, and what is there is what the commits up to the
+/// head come to: none is there in part. The load checks count and sum.
+fn killed_at_random() {
+    let rounds = std::env::var("SIP_AUTHZ_KILLS").ok().and_then(|text| text.parse().ok());
+    let rounds = rounds.unwrap_or(if cfg!(debug_assertions) { 10 } else { 200 });
+    let folder = Folder::new();
+    let mut plain = Plain::default();
+    let (mut answered_in_all, mut behind, mut random) = (0, 0, 7_u64);
+    let mut with_log = 0;
+    for round in 0..rounds {
+        let mut running = child("write", &folder).spawn().unwrap();
+        let mut lines = BufReader::new(running.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        assert_eq!(first, format!("begun {}", plain.number), "round {round}");
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        std::thread::sleep(Duration::from_micros(random >> 33 & 0x3_ffff));
+        running.kill().unwrap();
+        running.wait().unwrap();
+        let answered = lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).last();
+        let answered = answered.unwrap_or(plain.number);
+        with_log += u32::from(folder.join("sip-authz.db-wal").exists());
+        let store = SqliteStore::open(&*folder).unwrap();
+        let Loaded { head, records } = wait(store.load()).unwrap();
+        let one_more = head.number == answered + 1;
+        assert!(head.number == answered || one_more, "{answered} answered, {} there", head.number);
+        behind += u32::from(one_more);
+        answered_in_all += answered - plain.number;
+        while plain.number < head.number {
+            plain.advance();
+        }
+        assert!(records.iter().eq(plain.records.values()), "round {round}");
+    }
+    println!(
+        "killed {rounds} times in {answered_in_all} answered commits, {behind} times between a \
+         commit and its answer, {with_log} times with a log left: nothing lost, nothing in part"
+    );
+    assert_eq!(with_log, rounds, "a kill leaves a log to be read");
+}
+
+/// Commits until the disk is full; then nothing has changed, reads go on, and once there is room so
+/// do commits.
+fn fill(folder: &Path) {
+    let store = SqliteStore::open(folder).unwrap();
+    wait(async {
+        let mut plain = Plain::default();
+        let mut failures = 0;
+        let started = Instant::now();
+        while failures < 3 {
+            assert!(started.elapsed() < Duration::from_secs(120), "the disk is never full");
+            match store.commit(plain.number, plain.next()).await {
+                Ok(outcome) => {
+                    assert_eq!(outcome, Outcome::Committed(plain.number + 1));
+                    plain.advance();
+                }
+                Err(StoreError(error)) => {
+                    println!("{error}");
+                    failures += 1;
+                    let Loaded { head, records } = store.load().await.unwrap();
+                    assert_eq!((head.number, store.head().await.unwrap()), (plain.number, head));
+                    assert!(records.iter().eq(plain.records.values()));
+                    let some = plain.records.keys().next().copied().unwrap();
+                    assert_eq!(store.get(some).await.unwrap().as_ref(), plain.records.get(&some));
+                }
+            }
+        }
+        let ballast = folder.with_file_name("ballast");
+        if ballast.exists() {
+            fs::remove_file(ballast).unwrap();
+            for _ in 0..20 {
+                let outcome = store.commit(plain.number, plain.next()).await.unwrap();
+                assert_eq!(outcome, Outcome::Committed(plain.number + 1));
+                plain.advance();
+            }
+            println!("went on");
+        }
+        println!("{}", plain.number);
+    });
+}
+
+struct Full {
+    command: Command,
+    folder: std::path::PathBuf,
+    /// Ends what was set up for it.
+    end: Box<dyn FnOnce()>,
+}
+
+/// Files may not grow beyond a mebibyte.
+fn limited_folder(outer: &Path) -> Option<Full> {
+    let (inner, folder) = (child("fill", &outer.join("data")), outer.join("data"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Some(Full { command, folder, end: Box::new(|| ()) })
+}
+
+/// Needs the right to mount.
+fn small_file_system(outer: &Path) -> Option<Full> {
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8m", "none"])
+        .arg(outer)
+        .stderr(Stdio::null())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return None;
+    }
+    fs::write(outer.join("ballast"), vec![1; 4 << 20]).unwrap();
+    let at = outer.to_owned();
+    let end = Box::new(move || {
+        assert!(Command::new("umount").arg(at).status().unwrap().success());
+    });
+    let folder = outer.join("data");
+    Some(Full { command: child("fill", &folder), folder, end })
+}
+
+fn a_full_disk(how: &str, make: fn(&Path) -> Option<Full>) {
+    let outer = Folder::new();
+    let Some(Full { mut command, folder, end }) = make(&outer) else {
+        println!("{how}: cannot be made here");
+        return;
+    };
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{how}: {text}{error}");
+    let mut lines = text.lines();
+    for _ in 0..3 {
+        let line = lines.next().unwrap();
+        let known = ["database or disk is full", "disk I/O error"];
+        assert!(known.iter().any(|known| line.contains(known)), "{line}");
+        assert!(line.contains("sip-authz.db`"), "{line}");
+    }
+    let number = lines.next_back().unwrap().parse().unwrap();
+    let store = SqliteStore::open(&folder).unwrap();
+    let Loaded { head, records } = wait(store.load()).unwrap();
+    assert_eq!(head.number, number);
+    assert!(records.iter().eq(Plain::at(number).records.values()));
+    // with room, it goes on
+    let plain = Plain::at(number);
+    assert_eq!(wait(store.commit(number, plain.next())).unwrap(), Outcome::Committed(number + 1));
+    drop(store);
+    end();
+    let first = text.lines().next().unwrap_or_default();
+    let went_on = if text.contains("went on") { ", then with room it went on" } else { "" };
+    println!("{how}: full after {number} commits (`{first}`){went_on}");
+}
+
+/// Opens the store, or tells why not.
+fn open(folder: &Path) {
+    match SqliteStore::open(folder) {
+        Ok(_) => println!("opened"),
+        Err(StoreError(error)) => println!("{error}"),
+    }
+}
+
+/// As somebody whom modes hold back, which root is not.
+fn a_folder_that_cannot_be_written() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+    const NOBODY: u32 = 65_534;
+    let is_root = {
+        let mut id = Command::new("id").arg("-u").stdout(Stdio::piped()).spawn().unwrap();
+        let mut text = String::new();
+        id.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        id.wait().unwrap();
+        text.trim() == "0"
+    };
+    // where everybody may look
+    let outer = std::env::temp_dir().join(format!("sip-authz-read-only-{}", std::process::id()));
+    let folder = outer.join("data");
+    {
+        let store = SqliteStore::open(&folder).unwrap();
+        let plain = Plain::default();
+        assert_eq!(wait(store.commit(0, plain.next())).unwrap(), Outcome::Committed(1));
+    }
+    let program = outer.join("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(&outer, 0o755);
+    mode(&program, 0o755);
+    let file = folder.join("sip-authz.db");
+    let before = fs::read(&file).unwrap();
+    let opened = || {
+        let mut command = Command::new(&program);
+        command.args(["--child", "open"]).arg(&folder).current_dir(&outer);
+        if is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    // neither folder nor files; then the folder, but not the file
+    mode(&folder, 0o555);
+    mode(&file, 0o444);
+    mode(&folder.join("lock"), 0o444);
+    let refused = opened();
+    let expected = format!("`{}`: cannot write in the folder: Permission denied", folder.display());
+    assert!(refused.starts_with(&expected), "{refused}");
+    mode(&folder, 0o777);
+    mode(&folder.join("lock"), 0o666);
+    let refused = opened();
+    let expected = format!("`{}`: cannot be written", file.display());
+    assert!(refused.starts_with(&expected), "{refused}");
+    assert!(fs::read(&file).unwrap() == before, "the file was changed");
+    mode(&file, 0o666);
+    assert_eq!(opened(), "opened\n");
+    fs::remove_dir_all(&outer).unwrap();
+    println!("a folder that cannot be written: refused, and left as it was");
+}
