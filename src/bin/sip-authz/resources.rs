@@ -148,17 +148,19 @@ async fn open_folder(
     let total = store.head().await.map_err(|error| failed(&error))?.records;
     let loading = tokio::task::spawn_blocking({
         let store = store.clone();
-        move || Handle::current().block_on(Follower::load(&store, vocabulary))
+        move || {
+            let loaded = Handle::current().block_on(Follower::load(&store, vocabulary));
+            loaded.map_err(|error| Failure::Setup(error.to_string()))
+        }
     });
     let count = |records: u64| usize::try_from(records).unwrap_or(usize::MAX);
     let mut progress = Progress::begin("reading records", count(total));
     tokio::pin!(loading);
-    let loaded = loop {
+    let (snapshot, head) = loop {
         match tokio::time::timeout(LOOK, &mut loading).await {
-            Ok(loaded) => break loaded.map_err(|error| failed(&error))?,
+            Ok(loaded) => break loaded.map_err(|error| failed(&error))??,
             Err(_) => progress.at(count(store.read())),
         }
     };
-    let (snapshot, head) = loaded.map_err(|error| Failure::Setup(error.to_string()))?;
     Ok((store, snapshot, head))
 }
