@@ -1,9 +1,9 @@
-//! The hot path, top to bottom: one snapshot, one INVITE, one decision.
-//!
-//! Nothing here opens a socket, waits, or panics; accept and reject allocate nothing. The steps are
-//! those of the list in the crate's documentation, in its order.
+//! What decides: the snapshot in force and what must outlive it. The steps of a decision are in
+//! `decide`, those of judging digest credentials in `judge`, and `batch` takes many at once.
 
+mod batch;
 mod clock;
+mod decide;
 mod explain;
 mod judge;
 
@@ -15,14 +15,13 @@ use sha2::{Digest, Sha256};
 
 use self::clock::Clock;
 pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
+use self::decide::Deciding;
 use self::explain::{NoTrace, Steps, Trace};
-use self::judge::{Judge, Verdict};
-use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
-use crate::digest::{Binding, ChallengeText, GuessLimiter, NonceIssuer, RepeatTable, ReplayTable};
+use crate::decision::{Decision, Reason, Reject};
+use crate::digest::{GuessLimiter, NonceIssuer, RepeatTable, ReplayTable};
 use crate::invite::Invite;
-use crate::model::{AccountStatus, Commit, Policy, WrongAnswer};
-use crate::snapshot::{ApplyError, Snapshot, SnapshotCell, TargetEntry};
-use crate::uri::{Host, Scheme, SipUri, UriError};
+use crate::model::Commit;
+use crate::snapshot::{ApplyError, Snapshot, SnapshotCell};
 
 /// Decides INVITEs against the snapshot in force. One for each process, shared by all threads.
 ///
@@ -139,15 +138,19 @@ impl Authorizer {
     pub fn authorize(&self, invite: &Invite<'_>, now: Instant) -> Decision {
         let now_ms = self.clock.advance(now);
         let Some(snapshot) = self.snapshot.load(now_ms) else { return STALE };
-        self.decide(&snapshot, invite, now_ms, &mut NoTrace)
+        self.deciding(&snapshot, now_ms).decide(invite, &mut NoTrace)
     }
 
     /// Decides several INVITEs at the time `now`, each as [`Self::authorize`] would one after the
     /// other: `out` then holds one decision for each, in their order, and nothing else. A caller
     /// that keeps `out` from batch to batch keeps its memory.
     pub fn authorize_batch(&self, invites: &[Invite<'_>], now: Instant, out: &mut Vec<Decision>) {
+        let now_ms = self.clock.advance(now);
         out.clear();
-        out.extend(invites.iter().map(|invite| self.authorize(invite, now)));
+        match self.snapshot.load(now_ms) {
+            Some(snapshot) => self.deciding(&snapshot, now_ms).decide_batch(invites, out),
+            None => out.extend(invites.iter().map(|_| STALE)),
+        }
     }
 
     /// As [`Self::authorize`], at the present time.
@@ -162,7 +165,7 @@ impl Authorizer {
         let now_ms = self.clock.read(now);
         let mut steps = Steps::default();
         let decision = match self.snapshot.load(now_ms) {
-            Some(snapshot) => self.decide(&snapshot, invite, now_ms, &mut steps),
+            Some(snapshot) => self.deciding(&snapshot, now_ms).decide(invite, &mut steps),
             None => {
                 steps.step(|| Step::Stale);
                 STALE
@@ -184,6 +187,10 @@ impl Authorizer {
     #[must_use]
     pub fn is_stale(&self, now: Instant) -> bool {
         self.snapshot.load(self.clock.read(now)).is_none()
+    }
+
+    fn deciding<'a>(&'a self, snapshot: &'a Snapshot, now_ms: u64) -> Deciding<'a> {
+        Deciding { state: &self.state, snapshot, now_ms }
     }
 
     /// The snapshot in force.
@@ -219,141 +226,4 @@ impl Authorizer {
     pub fn remembered_nonces(&self) -> (usize, usize) {
         (self.state.replay.len(), self.state.replay.capacity())
     }
-
-    fn decide<T: Trace>(
-        &self,
-        snapshot: &Snapshot,
-        invite: &Invite<'_>,
-        now_ms: u64,
-        trace: &mut T,
-    ) -> Decision {
-        let unnamed = |reason| Decision::Reject(Reject { target: None, reason });
-
-        let uri = match SipUri::parse(invite.request_uri()) {
-            Ok(uri) => uri,
-            Err(UriError::UnsupportedScheme) => return unnamed(Reason::UnsupportedScheme),
-            Err(_) => return unnamed(Reason::BadRequestUri),
-        };
-        let Ok(host) = Host::parse(uri.host) else { return unnamed(Reason::BadRequestUri) };
-        let Some(entry) = snapshot.named_entry(host.as_str()) else {
-            trace.step(|| Step::UnknownHost { host: host.as_str().to_owned() });
-            return unnamed(Reason::UnknownHost);
-        };
-        let reject = |reason| Decision::Reject(Reject { target: Some(entry.target), reason });
-
-        // an account that owns something is never gone; were it, nobody would answer for the call
-        let Some(account) = snapshot.account_entry(entry.account) else {
-            return reject(Reason::AccountInactive);
-        };
-        trace.step(|| Step::Named {
-            host: host.as_str().to_owned(),
-            target: entry.target,
-            account: account.sid,
-        });
-        trace.step(|| Step::Account { account: account.sid, status: Some(account.status) });
-        if account.status != AccountStatus::Active {
-            return reject(Reason::AccountInactive);
-        }
-        let needs_tls = entry.secure || uri.scheme == Scheme::Sips;
-        if needs_tls {
-            trace.step(|| Step::NeedsTls { transport: invite.transport() });
-        }
-        if needs_tls && !invite.transport().is_secure() {
-            return reject(Reason::NotSecure);
-        }
-        if entry.access_lists.is_empty() && entry.credential_lists.is_empty() {
-            trace.step(|| Step::NothingMapped);
-            return reject(Reason::NothingMapped);
-        }
-
-        let mut accept = Accept {
-            account: account.sid,
-            target: entry.target,
-            address: None,
-            credential: None,
-            permissions: snapshot.permissions([None, None]),
-            repeat: false,
-        };
-        if !entry.access_lists.is_empty() {
-            accept.address = match_address(snapshot, entry, invite, trace);
-            if accept.address.is_none() {
-                return reject(Reason::AddressNotListed);
-            }
-        }
-        if entry.credential_lists.is_empty() {
-            return Decision::Accept(accept);
-        }
-
-        // a target with a credential list always has a realm; without one nobody could answer
-        let Some(realm) = &entry.realm else { return reject(Reason::NothingMapped) };
-        let policy = entry.policy.as_deref().unwrap_or(&Policy::DEFAULT);
-        let binding = Binding {
-            host: host.as_str(),
-            realm: realm.as_str(),
-            offer: TargetEntry::offer_code(policy),
-            source: policy.bind_source.then(|| invite.source().ip().to_canonical()),
-        };
-        let judge = Judge {
-            state: &self.state,
-            snapshot,
-            entry,
-            policy,
-            realm,
-            binding: &binding,
-            request_uri: &uri,
-            invite,
-            now_ms,
-        };
-        let challenge = |stale| {
-            let nonce = self.state.nonces.issue(now_ms, &binding);
-            let text = ChallengeText {
-                realm: realm.as_str(),
-                nonce: &nonce,
-                qop: policy.qop.name(),
-                stale,
-                userhash: policy.userhash,
-            };
-            Decision::Challenge(Challenge {
-                target: entry.target,
-                kind: policy.challenge,
-                values: policy.algorithms.iter().map(|offered| text.value(offered)).collect(),
-                stale,
-            })
-        };
-        match judge.judge(trace) {
-            Verdict::Proved(proved) => {
-                accept.credential = Some(proved.into_match());
-                accept.permissions = snapshot.permissions(proved.roles());
-                accept.repeat = proved.is_repeat();
-                Decision::Accept(accept)
-            }
-            Verdict::NoCredentials => challenge(false),
-            Verdict::Stale => challenge(true),
-            Verdict::Wrong(reason) => match policy.wrong_answer {
-                WrongAnswer::Reject => reject(reason),
-                WrongAnswer::Challenge => challenge(false),
-            },
-            Verdict::Refused(reason) => reject(reason),
-        }
-    }
-}
-
-/// The entry that admits the source, in the first mapped list that has one.
-fn match_address<T: Trace>(
-    snapshot: &Snapshot,
-    entry: &TargetEntry,
-    invite: &Invite<'_>,
-    trace: &mut T,
-) -> Option<AddressMatch> {
-    let source = invite.source().ip();
-    entry.access_lists.iter().find_map(|list| {
-        let list = snapshot.access_list_entry(*list)?;
-        let found = list.admits(source);
-        trace.step(|| Step::AccessList {
-            list: list.sid,
-            source,
-            entry: found.and_then(|sid| Some((sid, list.prefix(sid)?))),
-        });
-        found.map(|address| AddressMatch { list: list.sid, address })
-    })
 }

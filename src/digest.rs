@@ -4,11 +4,14 @@
 //! and the bounded memory of what was used and guessed. Which answer follows is decided elsewhere.
 
 mod algorithm;
+mod base64url;
 mod buckets;
 mod challenge;
 mod credentials;
+mod framed;
 mod guess;
 pub(crate) mod hash;
+mod many;
 mod nonce;
 mod repeat;
 mod replay;
@@ -22,7 +25,8 @@ pub use credentials::{
 };
 pub use guess::GuessRate;
 pub(crate) use guess::{GuessKey, GuessLimiter};
+pub(crate) use many::{MOST, Question, right_responses};
 pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
 pub(crate) use repeat::{Insertion, RepeatTable};
 pub(crate) use replay::{Admission, ReplayTable};
-pub(crate) use response::{Ha2, decoy, userhash};
+pub(crate) use response::{ExpectedResponse, decoy, userhash};

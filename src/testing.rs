@@ -33,7 +33,7 @@ pub mod hash {
 use crate::acl::{Prefix, PrefixError, PrefixTable};
 use crate::authorizer::{Authorizer, Capacity};
 use crate::decision::Decision;
-use crate::digest::{GuessRate, Ha2, MAX_USERNAME};
+use crate::digest::{ExpectedResponse, GuessRate, MAX_USERNAME};
 use crate::invite::{Invite, Transport};
 use crate::model::{
     Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
@@ -439,7 +439,7 @@ fn fuzz_snapshot() -> Snapshot {
 /// body. The vectors of the RFCs are of GET, which no INVITE can stand for.
 #[must_use]
 pub fn verify(credentials: &Credentials<'_>, ha1: &[u8], method: &str, body: &[u8]) -> bool {
-    Ha2::with_method(credentials, method.as_bytes(), body).verify(ha1)
+    ExpectedResponse::with_method(credentials, method.as_bytes(), body).equals(ha1)
 }
 
 #[cfg(test)]

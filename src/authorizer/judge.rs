@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering;
 use arrayvec::{ArrayString, ArrayVec};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use subtle::{Choice, ConditionallySelectable};
+use zeroize::Zeroize;
 
 use super::State;
 use super::explain::{HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
-    Admission, Algorithm, Binding, Credentials, Freshness, GuessKey, GuessRate, Ha2, Insertion,
-    Nonce, Parsed, Username, decoy, parse,
+    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, GuessKey, GuessRate,
+    Insertion, Nonce, Parsed, Username, decoy, parse,
 };
-use crate::invite::Invite;
+use crate::invite::{CredentialsField, Invite};
 use crate::model::{Policy, Realm, Target, UriCheck};
 use crate::sid::CredentialListSid;
 use crate::snapshot::{
@@ -27,15 +28,15 @@ use crate::uri::{Host, SipUri, name_addr};
 const MAX_HEADERS: usize = 8;
 
 /// One INVITE at a target that has credential lists, and all that it is judged by.
-pub(super) struct Judge<'s, 'i> {
+pub(super) struct Judge<'s, 'r, 'i> {
     pub(super) state: &'s State,
     pub(super) snapshot: &'s Snapshot,
     pub(super) entry: &'s TargetEntry,
     pub(super) policy: &'s Policy,
     pub(super) realm: &'s Realm,
-    pub(super) binding: &'s Binding<'s>,
-    pub(super) request_uri: &'s SipUri<'s>,
-    pub(super) invite: &'s Invite<'i>,
+    pub(super) binding: Binding<'r>,
+    pub(super) request_uri: &'r SipUri<'r>,
+    pub(super) invite: &'r Invite<'i>,
     pub(super) now_ms: u64,
 }
 
@@ -85,12 +86,6 @@ impl Proved<'_> {
     }
 }
 
-/// A header for our realm that can be judged.
-struct Candidate<'i> {
-    header: UsedHeader,
-    credentials: Credentials<'i>,
-}
-
 /// A user whose digest was right.
 struct Verified<'s> {
     list: CredentialListSid,
@@ -112,70 +107,159 @@ fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> ArrayVec<u8, 32> {
     pairs.map(|(decoy, stored)| u8::conditional_select(decoy, stored, counts)).collect()
 }
 
-impl<'s, 'i> Judge<'s, 'i> {
-    pub(super) fn judge<T: Trace>(&self, trace: &mut T) -> Verdict<'s> {
-        let candidates = match self.candidates(trace) {
-            Ok(candidates) => candidates,
+/// What was worked out for an INVITE with one credentials header before its turn, together with
+/// that of others. It holds nothing that the [`Judge`] would not find by itself.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead<'x, 's, 'i> {
+    /// The header.
+    pub(super) parsed: &'x Parsed<'i>,
+    /// What the first mapped list says to it.
+    pub(super) checked: Option<Checked<'s>>,
+}
+
+/// What one mapped list says to a header.
+#[derive(Clone, Copy)]
+pub(super) struct Checked<'s> {
+    /// The user of the claimed name, enabled or not.
+    pub(super) found: Option<&'s CredentialEntry>,
+    /// Whether the response is that of this user, and the user counts.
+    pub(super) right: bool,
+}
+
+/// The user of one list that a response is compared with.
+pub(super) struct Claim<'s> {
+    found: Option<&'s CredentialEntry>,
+    counts: Choice,
+    /// The stored hash if the user counts, else one that nobody has.
+    ha1: ArrayVec<u8, 32>,
+}
+
+impl<'s> Claim<'s> {
+    pub(super) fn ha1(&self) -> &[u8] {
+        &self.ha1
+    }
+
+    /// What becomes of it once the response that the hash makes was compared.
+    pub(super) fn checked(&self, equal: bool) -> Checked<'s> {
+        Checked { found: self.found, right: bool::from(self.counts) && equal }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.ha1.as_mut_slice().zeroize();
+    }
+}
+
+impl<'s, 'i> Judge<'s, '_, 'i> {
+    pub(super) fn judge<T: Trace>(
+        &self,
+        ahead: Option<Ahead<'_, 's, 'i>>,
+        trace: &mut T,
+    ) -> Verdict<'s> {
+        let verdict = match self.invite.credentials() {
+            _ if self.invite.has_too_many_credentials() => Err(Reason::TooManyCredentials),
+            [] => Ok(Verdict::NoCredentials),
+            [(field, value)] => {
+                let header = UsedHeader { field: *field, index: 0 };
+                match ahead {
+                    Some(Ahead { parsed, checked }) => {
+                        self.judge_only(header, parsed, checked, trace)
+                    }
+                    None => {
+                        self.judge_only(header, &parse(value, self.realm.as_str()), None, trace)
+                    }
+                }
+            }
+            several => self.judge_several(several, trace),
+        };
+        match verdict {
+            Ok(Verdict::Proved(proved)) => self.check_from(proved, trace),
+            Ok(verdict) => verdict,
             Err(reason) => {
                 // counted by source only: nobody was looked up yet
                 if T::COMMITS {
                     let key = self.state.guesses.source_key(self.invite.source().ip());
                     self.state.guesses.record(key, self.policy.guesses.source, self.now_ms);
                 }
-                return Verdict::Refused(reason);
+                Verdict::Refused(reason)
             }
-        };
+        }
+    }
+
+    /// The verdict on an INVITE with one credentials header.
+    fn judge_only<T: Trace>(
+        &self,
+        header: UsedHeader,
+        parsed: &Parsed<'i>,
+        checked: Option<Checked<'s>>,
+        trace: &mut T,
+    ) -> Result<Verdict<'s>, Reason> {
+        Ok(match self.candidate(header, parsed, trace)? {
+            Some(credentials) => self.judge_one(header, credentials, checked, trace),
+            None => Verdict::NoCredentials,
+        })
+    }
+
+    /// The best of the verdicts on several headers. All are read before one is judged, so what is
+    /// refused tells nothing about users.
+    fn judge_several<T: Trace>(
+        &self,
+        headers: &[(CredentialsField, &'i [u8])],
+        trace: &mut T,
+    ) -> Result<Verdict<'s>, Reason> {
+        let mut candidates = ArrayVec::<_, MAX_HEADERS>::new();
+        for (index, (field, value)) in headers.iter().enumerate() {
+            let header = UsedHeader { field: *field, index };
+            let parsed = parse(value, self.realm.as_str());
+            if let Some(credentials) = self.candidate(header, &parsed, trace)? {
+                let candidate = (header, credentials.clone());
+                candidates.try_push(candidate).map_err(|_| Reason::TooManyCredentials)?;
+            }
+        }
         let mut best = Verdict::NoCredentials;
-        for candidate in &candidates {
-            let verdict = self.judge_one(candidate, trace);
+        for (header, credentials) in &candidates {
+            let verdict = self.judge_one(*header, credentials, None, trace);
             match (&verdict, &best) {
-                (Verdict::Proved(proved), _) => return self.check_from(*proved, trace),
+                (Verdict::Proved(_), _) => return Ok(verdict),
                 (Verdict::Stale, _) | (_, Verdict::NoCredentials) => best = verdict,
                 _ => {}
             }
         }
-        best
+        Ok(best)
     }
 
-    /// All headers for our realm, or why they cannot be judged. No user is looked up here, so what
-    /// is refused tells nothing about users.
-    fn candidates<T: Trace>(
+    /// The credentials of a header that is for our realm, or why they cannot be judged. No user is
+    /// looked up here.
+    fn candidate<'c, T: Trace>(
         &self,
+        header: UsedHeader,
+        parsed: &'c Parsed<'i>,
         trace: &mut T,
-    ) -> Result<ArrayVec<Candidate<'i>, MAX_HEADERS>, Reason> {
-        let mut candidates = ArrayVec::new();
-        if self.invite.has_too_many_credentials() {
-            return Err(Reason::TooManyCredentials);
-        }
-        for (index, (field, value)) in self.invite.credentials().iter().enumerate() {
-            let header = UsedHeader { field: *field, index };
-            let credentials = match parse(value, self.realm.as_str()) {
-                Parsed::Ignored => {
-                    trace.step(|| Step::Header(header, HeaderStep::OtherRealm));
-                    continue;
-                }
-                Parsed::Empty => {
-                    trace.step(|| Step::Header(header, HeaderStep::Empty));
-                    continue;
-                }
-                Parsed::Malformed(kind) => {
-                    trace.step(|| Step::Header(header, HeaderStep::Malformed(kind)));
-                    return Err(Reason::MalformedCredentials(kind));
-                }
-                Parsed::Credentials(credentials) => credentials,
-            };
-            trace.step(|| Step::Header(header, HeaderStep::read(&credentials)));
-            if credentials.qop.is_none() && !self.admits_without_qop(&credentials) {
-                return Err(Reason::QopMissing);
+    ) -> Result<Option<&'c Credentials<'i>>, Reason> {
+        let credentials = match parsed {
+            Parsed::Ignored => {
+                trace.step(|| Step::Header(header, HeaderStep::OtherRealm));
+                return Ok(None);
             }
-            if !self.uri_matches(credentials.uri) {
-                return Err(Reason::UriMismatch);
+            Parsed::Empty => {
+                trace.step(|| Step::Header(header, HeaderStep::Empty));
+                return Ok(None);
             }
-            candidates
-                .try_push(Candidate { header, credentials })
-                .map_err(|_| Reason::TooManyCredentials)?;
+            Parsed::Malformed(kind) => {
+                trace.step(|| Step::Header(header, HeaderStep::Malformed(*kind)));
+                return Err(Reason::MalformedCredentials(*kind));
+            }
+            Parsed::Credentials(credentials) => credentials,
+        };
+        trace.step(|| Step::Header(header, HeaderStep::read(credentials)));
+        if credentials.qop.is_none() && !self.admits_without_qop(credentials) {
+            return Err(Reason::QopMissing);
         }
-        Ok(candidates)
+        if !self.uri_matches(credentials.uri) {
+            return Err(Reason::UriMismatch);
+        }
+        Ok(Some(credentials))
     }
 
     fn admits_without_qop(&self, credentials: &Credentials<'_>) -> bool {
@@ -199,15 +283,20 @@ impl<'s, 'i> Judge<'s, 'i> {
         }
     }
 
-    fn judge_one<T: Trace>(&self, candidate: &Candidate<'i>, trace: &mut T) -> Verdict<'s> {
-        let Candidate { header, credentials } = candidate;
+    fn judge_one<T: Trace>(
+        &self,
+        header: UsedHeader,
+        credentials: &Credentials<'i>,
+        checked: Option<Checked<'s>>,
+        trace: &mut T,
+    ) -> Verdict<'s> {
         let freshness = self.state.nonces.open(
             credentials.nonce,
             self.now_ms,
             self.policy.nonce_lifetime,
-            self.binding,
+            &self.binding,
         );
-        trace.step(|| Step::Header(*header, HeaderStep::Nonce(freshness.into())));
+        trace.step(|| Step::Header(header, HeaderStep::Nonce(freshness.into())));
         if T::COMMITS && freshness == Freshness::Foreign {
             self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
         }
@@ -215,24 +304,30 @@ impl<'s, 'i> Judge<'s, 'i> {
         let budget = self.budget(freshness, &credentials.username);
 
         // a copy of what was accepted is no guess, and must not be held up by others' guesses
-        let repeats = fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
-        if !repeats && self.is_over(&budget) {
-            trace.step(|| Step::Header(*header, HeaderStep::TooManyGuesses));
+        let repeats = || fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
+        if self.is_over(&budget) && !repeats() {
+            trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
             return match freshness {
                 Freshness::Live(_) => Verdict::Wrong(Reason::TooManyGuesses),
                 _ => Verdict::Stale,
             };
         }
-        let Some(verified) = self.verify(*header, credentials, trace) else {
+        let Some(verified) = self.verify(header, credentials, checked, trace) else {
             self.count_wrong::<T>(&budget, fingerprint);
             return Verdict::Wrong(Reason::WrongCredentials);
         };
-        let verdict = self.admit::<T>(*header, credentials, freshness, fingerprint, &verified);
+        let verdict = self.admit::<T>(header, credentials, freshness, fingerprint, &verified);
         trace.step(|| {
             let fresh = matches!(verdict, Verdict::Proved(_));
-            Step::Header(*header, HeaderStep::Admitted { fresh })
+            Step::Header(header, HeaderStep::Admitted { fresh })
         });
         verdict
+    }
+
+    /// Whether the target offers what the response was made with.
+    pub(super) fn is_offered(&self, credentials: &Credentials<'_>) -> bool {
+        self.policy.algorithms.contains(credentials.algorithm)
+            && credentials.qop.is_none_or(|fields| self.policy.qop.contains(fields.qop))
     }
 
     /// Looks the user up in each mapped list and verifies the response. Each list costs the same,
@@ -241,29 +336,25 @@ impl<'s, 'i> Judge<'s, 'i> {
         &self,
         header: UsedHeader,
         credentials: &Credentials<'_>,
+        checked: Option<Checked<'s>>,
         trace: &mut T,
     ) -> Option<Verified<'s>> {
-        let algorithm = credentials.algorithm;
-        let offered = self.policy.algorithms.contains(algorithm)
-            && credentials.qop.is_none_or(|fields| self.policy.qop.contains(fields.qop));
-        if !offered {
+        if !self.is_offered(credentials) {
             trace.step(|| Step::Header(header, HeaderStep::NotOffered));
             return None;
         }
-        let ha2 = Ha2::new(credentials, self.invite.body());
-        for mapped in self.entry.credential_lists.iter() {
+        let mut response = None;
+        for (number, mapped) in self.entry.credential_lists.iter().enumerate() {
             // a list that is mapped is there
             let Some(list) = self.snapshot.credential_list_entry(mapped.list) else { continue };
-            let LookUp { found, at_hand } = self.look_up(mapped, credentials);
-            let stored = at_hand.and_then(|entry| entry.ha1.get(algorithm.hash_function()));
-            let yes = |condition: bool| Choice::from(u8::from(condition));
-            let enabled = at_hand.is_some_and(|entry| !entry.disabled);
-            let counts = yes(found.is_some()) & yes(enabled) & yes(stored.is_some());
-            let decoy = decoy(algorithm, &self.state.decoy);
-            let right = ha2.verify(&choose(counts, stored.unwrap_or(decoy), decoy));
-            let right = bool::from(counts) && right;
+            let Checked { found, right } = checked.filter(|_| number == 0).unwrap_or_else(|| {
+                let response = response
+                    .get_or_insert_with(|| ExpectedResponse::new(credentials, self.invite.body()));
+                let claim = self.claim(mapped, credentials);
+                claim.checked(response.equals(claim.ha1()))
+            });
             trace.step(|| {
-                let step = HeaderStep::list(list.sid, found, algorithm, right);
+                let step = HeaderStep::list(list.sid, found, credentials.algorithm, right);
                 Step::Header(header, step)
             });
             if let (Some(credential), true) = (found, right) {
@@ -271,6 +362,18 @@ impl<'s, 'i> Judge<'s, 'i> {
             }
         }
         None
+    }
+
+    /// The user of a mapped list that the header names, or a decoy.
+    pub(super) fn claim(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> Claim<'s> {
+        let algorithm = credentials.algorithm;
+        let LookUp { found, at_hand } = self.look_up(mapped, credentials);
+        let stored = at_hand.and_then(|entry| entry.ha1.get(algorithm.hash_function()));
+        let yes = |condition: bool| Choice::from(u8::from(condition));
+        let enabled = at_hand.is_some_and(|entry| !entry.disabled);
+        let counts = yes(found.is_some()) & yes(enabled) & yes(stored.is_some());
+        let decoy = decoy(algorithm, &self.state.decoy);
+        Claim { found, counts, ha1: choose(counts, stored.unwrap_or(decoy), decoy) }
     }
 
     fn look_up(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> LookUp<'s> {

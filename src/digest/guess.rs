@@ -1,14 +1,15 @@
 //! How many wrong digests a source or a claimed name may still send, in fixed memory.
 //! Each key has a token bucket, kept as one time by the generic cell rate algorithm.
 
-use std::hash::Hasher;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::SipHasher24;
 use zeroize::Zeroizing;
 
 use super::buckets::{Buckets, Entry, Ways};
+use super::credentials::MAX_USERNAME;
+use super::framed::Framed;
 
 /// How many wrong attempts are let pass: a token bucket, full at first, of which each takes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,19 +109,19 @@ impl GuessLimiter {
     /// Kind, the scope's length and a source of fixed length go in before the text, and the name is
     /// the rest, so that no two different inputs run together to the same bytes.
     fn key(&self, domain: Domain, scope: &[u8], name: &[u8], ip: Option<IpAddr>) -> GuessKey {
-        let mut hasher = SipHasher24::new_with_key(&self.key);
-        hasher.write_u8(domain as u8);
-        hasher.write_usize(scope.len());
         let (family, network) = match ip.map(|ip| ip.to_canonical()) {
             None => (0, 0),
-            Some(IpAddr::V4(v4)) => (4, u128::from(v4.to_bits())),
-            Some(IpAddr::V6(v6)) => (6, v6.to_bits() >> 64),
+            Some(IpAddr::V4(v4)) => (4, u64::from(v4.to_bits())),
+            // the upper half, which is the /64
+            Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
         };
-        hasher.write_u8(family);
-        hasher.write_u128(network);
-        hasher.write(scope);
-        hasher.write(name);
-        GuessKey(hasher.finish128().as_u128())
+        // scopes are SIDs of 16 bytes and names have at most 64
+        let mut text = Framed::<{ 2 + 8 + 8 + 32 + MAX_USERNAME }>::default();
+        text.fixed(&[domain as u8, family]);
+        text.fixed(&network.to_le_bytes());
+        text.part(scope);
+        text.fixed(name);
+        GuessKey(SipHasher24::new_with_key(&self.key).hash(text.as_bytes()).as_u128())
     }
 }
 

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayString;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use siphasher::sip::SipHasher24;
-use std::hash::Hasher;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use super::base64url;
+use super::framed::Framed;
 
 /// The length of a nonce in characters: 16 bytes in base64url without padding.
 pub(crate) const NONCE_LEN: usize = 22;
@@ -78,11 +78,7 @@ impl NonceIssuer {
         let stamp = (seconds(now_ms) << COUNTER_BITS) | number;
         let tag = self.tag(stamp, binding);
         let bytes = (u128::from(stamp) << 64 | u128::from(tag)).to_be_bytes();
-        let mut text = [0; NONCE_LEN];
-        // 16 bytes are always 22 characters, and those are always ASCII
-        let encoded = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text).unwrap_or_default();
-        debug_assert_eq!(encoded, NONCE_LEN);
-        std::str::from_utf8(&text).ok().and_then(|t| ArrayString::from(t).ok()).unwrap_or_default()
+        base64url::encode(&bytes)
     }
 
     /// What a nonce from a header is worth now. Exactly 22 characters of base64url whose unused
@@ -94,17 +90,12 @@ impl NonceIssuer {
         lifetime_seconds: u32,
         binding: &Binding<'_>,
     ) -> Freshness {
-        let mut bytes = [0; 16];
-        if text.len() != NONCE_LEN
-            || !matches!(URL_SAFE_NO_PAD.decode_slice(text, &mut bytes), Ok(16))
-        {
-            return Freshness::Foreign;
-        }
+        let Some(bytes) = base64url::decode(text) else { return Freshness::Foreign };
         let [s @ .., _, _, _, _, _, _, _, _] = bytes;
         let [_, _, _, _, _, _, _, _, t @ ..] = bytes;
         let nonce = Nonce { stamp: u64::from_be_bytes(s), tag: u64::from_be_bytes(t) };
         let expected = self.tag(nonce.stamp, binding);
-        if !bool::from(expected.to_be_bytes().ct_eq(&nonce.tag.to_be_bytes())) {
+        if !bool::from(expected.ct_eq(&nonce.tag)) {
             return Freshness::Foreign;
         }
         let issued = nonce.stamp >> COUNTER_BITS;
@@ -120,25 +111,14 @@ impl NonceIssuer {
 
     /// The MAC. Every part is framed by its length, so no two bindings are written alike.
     fn tag(&self, stamp: u64, binding: &Binding<'_>) -> u64 {
-        let mut mac = SipHasher24::new_with_key(&self.key);
-        mac.write_u64(stamp);
-        mac.write_u32(binding.offer);
-        match binding.source {
-            None => mac.write_u8(0),
-            Some(IpAddr::V4(address)) => {
-                mac.write_u8(4);
-                mac.write(&address.octets());
-            }
-            Some(IpAddr::V6(address)) => {
-                mac.write_u8(6);
-                mac.write(&address.octets());
-            }
-        }
-        for part in [binding.realm, binding.host] {
-            mac.write_usize(part.len());
-            mac.write(part.as_bytes());
-        }
-        mac.finish()
+        // host names and realms are no longer than 253 and 255 bytes
+        let mut text = Framed::<608>::default();
+        text.fixed(&stamp.to_le_bytes());
+        text.fixed(&binding.offer.to_le_bytes());
+        text.address(binding.source);
+        text.part(binding.realm.as_bytes());
+        text.part(binding.host.as_bytes());
+        SipHasher24::new_with_key(&self.key).hash(text.as_bytes())
     }
 }
 

@@ -1,77 +1,187 @@
 //! Computing the response that right credentials have, and comparing it in constant time
 //! (RFC 7616 §3.4.1 to §3.4.3).
 
-use arrayvec::ArrayString;
-use md5::Md5;
-use sha2::{Digest, Sha256, Sha512_256};
-use subtle::ConstantTimeEq;
+use arrayvec::{ArrayString, ArrayVec};
+use zeroize::Zeroize;
 
 use super::credentials::Credentials;
+use super::hash::{hex16, hex32, md5, md5_beside, same_hex, sha256, sha512_256};
 use super::{Algorithm, HashFunction, Qop};
 
-/// The longest output of a hash function, in hexadecimal.
-const MAX_HEX: usize = 64;
+/// A hash in lower-case hexadecimal.
+type Hex = ArrayVec<u8, 64>;
 
-/// What a response is made of besides the user: the header's own values and H(A2), computed once
-/// however many lists are tried.
-pub(crate) struct Ha2<'c, 'a> {
-    credentials: &'c Credentials<'a>,
-    ha2: Hex,
+/// Long enough for the second part of every response: a method of 16 bytes, the longest digest-uri,
+/// a hash, and two colons.
+const MAX_A2: usize = 16 + 1024 + 64 + 2;
+/// Long enough for every response: two hashes, the longest nonce and cnonce, a count, `auth-int`,
+/// and five colons.
+const MAX_RESPONSE: usize = 2 * 64 + 2 * 256 + 8 + 8 + 5;
+
+/// What is hashed, put together in a fixed buffer.
+pub(super) struct Text<const N: usize> {
+    bytes: ArrayVec<u8, N>,
+    /// A part did not fit, so what is here means nothing.
+    is_cut: bool,
 }
 
-impl<'c, 'a> Ha2<'c, 'a> {
-    /// H(A2) of an INVITE with this header and body. The body counts with `qop=auth-int` only.
+impl<const N: usize> Text<N> {
+    pub(super) fn new() -> Self {
+        Self { bytes: ArrayVec::new(), is_cut: false }
+    }
+
+    #[inline]
+    fn push(&mut self, part: &[u8]) {
+        self.is_cut |= self.bytes.try_extend_from_slice(part).is_err();
+    }
+
+    /// The parts with a colon between each two.
+    #[inline]
+    fn join(&mut self, parts: &[&[u8]]) {
+        for (number, part) in parts.iter().enumerate() {
+            if number > 0 {
+                self.push(b":");
+            }
+            self.push(part);
+        }
+    }
+
+    /// How many bytes still fit; none once something did not.
+    pub(super) fn spare(&self) -> usize {
+        if self.is_cut { 0 } else { self.bytes.remaining_capacity() }
+    }
+
+    /// All that was put in; none if something did not fit.
+    #[inline]
+    pub(super) fn whole(&self) -> Option<&[u8]> {
+        (!self.is_cut).then_some(&self.bytes)
+    }
+}
+
+/// Nothing here is secret but H(A1), with which a response begins, and what is made of it alone.
+impl<const N: usize> Drop for Text<N> {
+    fn drop(&mut self) {
+        if let Some(ha1) = self.bytes.first_chunk_mut::<64>() {
+            ha1.zeroize();
+        }
+    }
+}
+
+/// A2 (RFC 7616 §3.4.3). The body counts with `qop=auth-int` only.
+#[inline]
+pub(super) fn a2<const N: usize>(
+    credentials: &Credentials<'_>,
+    method: &[u8],
+    body: &[u8],
+) -> Text<N> {
+    let mut text = Text::new();
+    match credentials.qop {
+        Some(fields) if fields.qop == Qop::AuthInt => {
+            let body = hex_of(credentials.algorithm.hash_function(), body);
+            text.join(&[method, credentials.uri, &body]);
+        }
+        _ => text.join(&[method, credentials.uri]),
+    }
+    text
+}
+
+/// What the response is the hash of, without H(A2) at its end (RFC 7616 §3.4.1).
+#[inline]
+pub(super) fn unfinished<const N: usize>(credentials: &Credentials<'_>, ha1: &[u8]) -> Text<N> {
+    let Credentials { nonce, qop, .. } = credentials;
+    let mut text = Text::new();
+    match qop {
+        Some(fields) => {
+            let qop = fields.qop.name().as_bytes();
+            text.join(&[ha1, nonce, fields.nc_text, fields.cnonce, qop, b""]);
+        }
+        None => text.join(&[ha1, nonce, b""]),
+    }
+    text
+}
+
+/// Puts H(A2) at the end.
+#[inline]
+pub(super) fn finish<const N: usize>(text: &mut Text<N>, ha2: &[u8]) {
+    text.push(ha2);
+}
+
+/// H(A1) in hexadecimal, as it goes into the response: of a `-sess` algorithm it takes in nonce and
+/// cnonce (RFC 7616 §3.4.2).
+fn ha1_in_response(credentials: &Credentials<'_>, ha1: &[u8]) -> Hex {
+    let plain = hex(ha1);
+    let Credentials { algorithm, nonce, qop, .. } = credentials;
+    if !algorithm.is_session() {
+        return plain;
+    }
+    let cnonce = qop.map_or(&[][..], |fields| fields.cnonce);
+    let mut text = Text::<MAX_RESPONSE>::new();
+    text.join(&[&plain, nonce, cnonce]);
+    text.whole().map(|text| hex_of(algorithm.hash_function(), text)).unwrap_or_default()
+}
+
+/// The response that a header should have. H(A2) is computed once, however many users of one name
+/// it is compared for.
+pub(crate) struct ExpectedResponse<'c, 'a> {
+    credentials: &'c Credentials<'a>,
+    a2: Text<MAX_A2>,
+    ha2: Option<Hex>,
+}
+
+impl<'c, 'a> ExpectedResponse<'c, 'a> {
+    /// That of an INVITE with this header and body.
     pub(crate) fn new(credentials: &'c Credentials<'a>, body: &[u8]) -> Self {
         Self::with_method(credentials, b"INVITE", body)
     }
 
-    /// The same of another request.
+    /// That of another request. A method of more than 16 bytes has none.
     pub(crate) fn with_method(
         credentials: &'c Credentials<'a>,
         method: &[u8],
         body: &[u8],
     ) -> Self {
-        let ha2 = match credentials.algorithm.hash_function() {
-            HashFunction::Md5 => ha2::<Md5>(credentials, method, body),
-            HashFunction::Sha256 => ha2::<Sha256>(credentials, method, body),
-            HashFunction::Sha512_256 => ha2::<Sha512_256>(credentials, method, body),
-        };
-        Self { credentials, ha2 }
+        Self { credentials, a2: a2(credentials, method, body), ha2: None }
     }
 
     /// Whether the header's response is the one that `ha1` makes. The time depends on lengths and
     /// the algorithm, never on a value. Hexadecimal is taken in either case.
-    pub(crate) fn verify(&self, ha1: &[u8]) -> bool {
-        let expected = match self.credentials.algorithm.hash_function() {
-            HashFunction::Md5 => self.response::<Md5>(ha1),
-            HashFunction::Sha256 => self.response::<Sha256>(ha1),
-            HashFunction::Sha512_256 => self.response::<Sha512_256>(ha1),
-        };
-        let mut sent = [0; MAX_HEX];
-        let Some(sent) = sent.get_mut(..self.credentials.response.len()) else { return false };
-        sent.copy_from_slice(self.credentials.response);
-        sent.make_ascii_lowercase();
-        sent.ct_eq(expected.as_bytes()).into()
+    pub(crate) fn equals(&mut self, ha1: &[u8]) -> bool {
+        let function = self.credentials.algorithm.hash_function();
+        if ha1.len() != function.output_len() {
+            return false;
+        }
+        let mut ha1 = ha1_in_response(self.credentials, ha1);
+        let mut text = unfinished::<MAX_RESPONSE>(self.credentials, &ha1);
+        ha1.as_mut_slice().zeroize();
+        let Some(a2) = self.a2.whole() else { return false };
+        match (&self.ha2, text.bytes.first_chunk::<64>()) {
+            // the two do not depend on each other, so they are hashed side by side
+            (None, Some(first)) if function == HashFunction::Md5 => {
+                let (ha2, begun) = md5_beside(a2, first);
+                let ha2 = hex16(&ha2);
+                finish(&mut text, &ha2);
+                self.ha2 = Some(ha2.into_iter().collect());
+                let Some(message) = text.whole() else { return false };
+                let tail = message.get(64..).unwrap_or_default();
+                equal(&hex16(&begun.finish(tail, message.len())), self.credentials.response)
+            }
+            (known, _) => {
+                let ha2 = known.clone().unwrap_or_else(|| hex_of(function, a2));
+                finish(&mut text, &ha2);
+                self.ha2 = Some(ha2);
+                let Some(message) = text.whole() else { return false };
+                equal(&hex_of(function, message), self.credentials.response)
+            }
+        }
     }
+}
 
-    fn response<D: Digest>(&self, ha1: &[u8]) -> Hex {
-        let Credentials { nonce, algorithm, qop, .. } = self.credentials;
-        let mut ha1 = Hex::of(ha1);
-        if algorithm.is_session() {
-            let cnonce = qop.map_or(&[][..], |fields| fields.cnonce);
-            ha1 = joined::<D>(&[ha1.as_bytes(), nonce, cnonce]);
-        }
-        match qop {
-            Some(fields) => joined::<D>(&[
-                ha1.as_bytes(),
-                nonce,
-                fields.nc_text,
-                fields.cnonce,
-                fields.qop.name().as_bytes(),
-                self.ha2.as_bytes(),
-            ]),
-            None => joined::<D>(&[ha1.as_bytes(), nonce, self.ha2.as_bytes()]),
-        }
+/// Whether a response is the expected one, in hexadecimal of either case. The time depends on the
+/// lengths alone.
+pub(super) fn equal(expected: &[u8], response: &[u8]) -> bool {
+    match expected.len() {
+        32 => expected.as_array::<32>().is_some_and(|expected| same_hex(expected, response)),
+        _ => expected.as_array::<64>().is_some_and(|expected| same_hex(expected, response)),
     }
 }
 
@@ -84,57 +194,33 @@ pub(crate) fn decoy(algorithm: Algorithm, random: &[u8; 32]) -> &[u8] {
 
 /// H(username:realm), as `userhash=true` sends it (RFC 7616 §3.4.4), in lower-case hexadecimal.
 pub(crate) fn userhash(function: HashFunction, username: &str, realm: &str) -> ArrayString<64> {
-    let parts = [username.as_bytes(), realm.as_bytes()];
-    let hash = match function {
-        HashFunction::Md5 => joined::<Md5>(&parts),
-        HashFunction::Sha256 => joined::<Sha256>(&parts),
-        HashFunction::Sha512_256 => joined::<Sha512_256>(&parts),
-    };
+    // a name has at most 64 bytes and a realm 255
+    let mut text = Text::<320>::new();
+    text.join(&[username.as_bytes(), realm.as_bytes()]);
+    let hash = text.whole().map(|text| hex_of(function, text)).unwrap_or_default();
     // hexadecimal of at most 64 digits always fits
-    std::str::from_utf8(hash.as_bytes())
+    std::str::from_utf8(&hash)
         .ok()
         .and_then(|text| ArrayString::from(text).ok())
         .unwrap_or_default()
 }
 
-fn ha2<D: Digest>(credentials: &Credentials<'_>, method: &[u8], body: &[u8]) -> Hex {
-    match credentials.qop {
-        Some(fields) if fields.qop == Qop::AuthInt => {
-            let body = Hex::of(&D::digest(body));
-            joined::<D>(&[method, credentials.uri, body.as_bytes()])
-        }
-        _ => joined::<D>(&[method, credentials.uri]),
+fn hex_of(function: HashFunction, message: &[u8]) -> Hex {
+    match function {
+        HashFunction::Md5 => hex(&md5(message)),
+        HashFunction::Sha256 => hex(&sha256(message)),
+        HashFunction::Sha512_256 => hex(&sha512_256(message)),
     }
 }
 
-/// The hash of the parts with a colon between each two, in hexadecimal.
-fn joined<D: Digest>(parts: &[&[u8]]) -> Hex {
-    let mut hash = D::new();
-    for (number, part) in parts.iter().enumerate() {
-        if number > 0 {
-            hash.update(b":");
-        }
-        hash.update(part);
-    }
-    Hex::of(&hash.finalize())
-}
-
-/// A hash in lower-case hexadecimal.
-struct Hex {
-    digits: [u8; MAX_HEX],
-    len: usize,
-}
-
-impl Hex {
-    fn of(bytes: &[u8]) -> Self {
-        let mut digits = [0; MAX_HEX];
-        let len = bytes.len() * 2;
-        // no hash is longer; an impossible one becomes an empty text, which equals no response
-        let fits = digits.get_mut(..len).is_some_and(|d| hex::encode_to_slice(bytes, d).is_ok());
-        Self { digits, len: if fits { len } else { 0 } }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.digits.get(..self.len).unwrap_or_default()
-    }
+/// Nothing for what is no hash; it equals no response.
+fn hex(hash: &[u8]) -> Hex {
+    let mut text = Hex::new();
+    let written = match (hash.as_array::<16>(), hash.as_array::<32>()) {
+        (Some(hash), _) => text.try_extend_from_slice(&hex16(hash)),
+        (_, Some(hash)) => text.try_extend_from_slice(&hex32(hash)),
+        _ => Ok(()),
+    };
+    debug_assert!(written.is_ok(), "64 digits fit");
+    text
 }

@@ -1,0 +1,221 @@
+//! The hot path, top to bottom: one snapshot, one INVITE, one decision.
+//!
+//! Nothing here opens a socket, waits, or panics; accept and reject allocate nothing. The steps are
+//! those of the list in the crate's documentation, in its order.
+
+use super::State;
+use super::explain::{Step, Trace};
+use super::judge::{Ahead, Judge, Verdict};
+use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
+use crate::digest::{Binding, ChallengeText};
+use crate::invite::Invite;
+use crate::model::{AccountStatus, Policy, Realm, Target, WrongAnswer};
+use crate::sid::AccountSid;
+use crate::snapshot::{Snapshot, TargetEntry};
+use crate::uri::{Host, Scheme, SipUri, UriError};
+
+/// What a decision is made with: all of it is fixed when the decision begins.
+#[derive(Clone, Copy)]
+pub(super) struct Deciding<'s> {
+    pub(super) state: &'s State,
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) now_ms: u64,
+}
+
+/// The Request-URI, read.
+pub(super) struct Asked<'i> {
+    uri: SipUri<'i>,
+    host: Host,
+}
+
+/// A target that admits the source, with credential lists that are still to be satisfied.
+pub(super) struct Gate<'s> {
+    pub(super) entry: &'s TargetEntry,
+    pub(super) realm: &'s Realm,
+    policy: &'s Policy,
+    address: Option<AddressMatch>,
+    account: AccountSid,
+}
+
+pub(super) fn reject(target: Option<&TargetEntry>, reason: Reason) -> Decision {
+    Decision::Reject(Reject { target: target.map(|entry| entry.target), reason })
+}
+
+impl<'i> Asked<'i> {
+    pub(super) fn of(invite: &'i Invite<'_>) -> Result<Self, Reason> {
+        let uri = SipUri::parse(invite.request_uri()).map_err(|error| match error {
+            UriError::UnsupportedScheme => Reason::UnsupportedScheme,
+            _ => Reason::BadRequestUri,
+        })?;
+        let host = Host::parse(uri.host).map_err(|_| Reason::BadRequestUri)?;
+        Ok(Self { uri, host })
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.host.as_str()
+    }
+}
+
+impl<'s> Deciding<'s> {
+    pub(super) fn decide<T: Trace>(&self, invite: &Invite<'_>, trace: &mut T) -> Decision {
+        let asked = match Asked::of(invite) {
+            Ok(asked) => asked,
+            Err(reason) => return reject(None, reason),
+        };
+        let entry = self.snapshot.named_entry(asked.host());
+        match self.gate(&asked, entry, invite, trace) {
+            Ok(gate) => self.pass(&asked, &gate, invite, None, trace),
+            Err(decision) => decision,
+        }
+    }
+
+    /// All that is decided before credentials are looked at; uses up and counts nothing.
+    pub(super) fn gate<T: Trace>(
+        &self,
+        asked: &Asked<'_>,
+        entry: Option<&'s TargetEntry>,
+        invite: &Invite<'_>,
+        trace: &mut T,
+    ) -> Result<Gate<'s>, Decision> {
+        let Some(entry) = entry else {
+            trace.step(|| Step::UnknownHost { host: asked.host().to_owned() });
+            return Err(reject(None, Reason::UnknownHost));
+        };
+        let refuse = |reason| Err(reject(Some(entry), reason));
+
+        // an account that owns something is never gone; were it, nobody would answer for the call
+        let Some(account) = self.snapshot.account_entry(entry.account) else {
+            return refuse(Reason::AccountInactive);
+        };
+        trace.step(|| Step::Named {
+            host: asked.host().to_owned(),
+            target: entry.target,
+            account: account.sid,
+        });
+        trace.step(|| Step::Account { account: account.sid, status: Some(account.status) });
+        if account.status != AccountStatus::Active {
+            return refuse(Reason::AccountInactive);
+        }
+        let needs_tls = entry.secure || asked.uri.scheme == Scheme::Sips;
+        if needs_tls {
+            trace.step(|| Step::NeedsTls { transport: invite.transport() });
+        }
+        if needs_tls && !invite.transport().is_secure() {
+            return refuse(Reason::NotSecure);
+        }
+        if entry.access_lists.is_empty() && entry.credential_lists.is_empty() {
+            trace.step(|| Step::NothingMapped);
+            return refuse(Reason::NothingMapped);
+        }
+        let address = self.match_address(entry, invite, trace);
+        if address.is_none() && !entry.access_lists.is_empty() {
+            return refuse(Reason::AddressNotListed);
+        }
+        if entry.credential_lists.is_empty() {
+            return Err(Decision::Accept(self.accept(account.sid, entry.target, address)));
+        }
+        // a target with a credential list always has a realm; without one nobody could answer
+        let Some(realm) = &entry.realm else { return refuse(Reason::NothingMapped) };
+        let policy = entry.policy.as_deref().unwrap_or(&Policy::DEFAULT);
+        Ok(Gate { entry, realm, policy, address, account: account.sid })
+    }
+
+    /// The judge of an INVITE's credentials.
+    pub(super) fn judge<'r, 'i>(
+        &self,
+        asked: &'r Asked<'_>,
+        gate: &Gate<'s>,
+        invite: &'r Invite<'i>,
+    ) -> Judge<'s, 'r, 'i>
+    where
+        's: 'r,
+    {
+        let Gate { entry, realm, policy, .. } = *gate;
+        let binding = Binding {
+            host: asked.host(),
+            realm: realm.as_str(),
+            offer: TargetEntry::offer_code(policy),
+            source: policy.bind_source.then(|| invite.source().ip().to_canonical()),
+        };
+        let Self { state, snapshot, now_ms } = *self;
+        let request_uri = &asked.uri;
+        Judge { state, snapshot, entry, policy, realm, binding, request_uri, invite, now_ms }
+    }
+
+    /// The decision where credentials count.
+    pub(super) fn pass<'i, T: Trace>(
+        &self,
+        asked: &Asked<'_>,
+        gate: &Gate<'s>,
+        invite: &Invite<'i>,
+        ahead: Option<Ahead<'_, 's, 'i>>,
+        trace: &mut T,
+    ) -> Decision {
+        let judge = self.judge(asked, gate, invite);
+        match judge.judge(ahead, trace) {
+            Verdict::Proved(proved) => Decision::Accept(Accept {
+                credential: Some(proved.into_match()),
+                permissions: self.snapshot.permissions(proved.roles()),
+                repeat: proved.is_repeat(),
+                ..self.accept(gate.account, gate.entry.target, gate.address)
+            }),
+            Verdict::NoCredentials => self.challenge(gate, &judge.binding, false),
+            Verdict::Stale => self.challenge(gate, &judge.binding, true),
+            Verdict::Wrong(reason) => match gate.policy.wrong_answer {
+                WrongAnswer::Reject => reject(Some(gate.entry), reason),
+                WrongAnswer::Challenge => self.challenge(gate, &judge.binding, false),
+            },
+            Verdict::Refused(reason) => reject(Some(gate.entry), reason),
+        }
+    }
+
+    /// The accept of a source by its address alone.
+    fn accept(&self, account: AccountSid, target: Target, address: Option<AddressMatch>) -> Accept {
+        Accept {
+            account,
+            target,
+            address,
+            credential: None,
+            permissions: self.snapshot.permissions([None, None]),
+            repeat: false,
+        }
+    }
+
+    fn challenge(&self, gate: &Gate<'_>, binding: &Binding<'_>, stale: bool) -> Decision {
+        let Gate { entry, realm, policy, .. } = gate;
+        let nonce = self.state.nonces.issue(self.now_ms, binding);
+        let text = ChallengeText {
+            realm: realm.as_str(),
+            nonce: &nonce,
+            qop: policy.qop.name(),
+            stale,
+            userhash: policy.userhash,
+        };
+        Decision::Challenge(Challenge {
+            target: entry.target,
+            kind: policy.challenge,
+            values: policy.algorithms.iter().map(|offered| text.value(offered)).collect(),
+            stale,
+        })
+    }
+
+    /// The entry that admits the source, in the first mapped list that has one.
+    fn match_address<T: Trace>(
+        &self,
+        entry: &TargetEntry,
+        invite: &Invite<'_>,
+        trace: &mut T,
+    ) -> Option<AddressMatch> {
+        let source = invite.source().ip();
+        entry.access_lists.iter().find_map(|list| {
+            let list = self.snapshot.access_list_entry(*list)?;
+            let found = list.admits(source);
+            trace.step(|| Step::AccessList {
+                list: list.sid,
+                source,
+                entry: found.and_then(|sid| Some((sid, list.prefix(sid)?))),
+            });
+            found.map(|address| AddressMatch { list: list.sid, address })
+        })
+    }
+}
