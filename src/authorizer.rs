@@ -14,11 +14,11 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use self::clock::Clock;
-pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
 use self::decide::Deciding;
+pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
 use self::explain::{NoTrace, Steps, Trace};
 use crate::decision::{Decision, Reason, Reject};
-use crate::digest::{GuessLimiter, NonceIssuer, RepeatTable, ReplayTable};
+use crate::digest::{Fingerprints, GuessLimiter, NonceIssuer, RepeatTable, ReplayTable};
 use crate::invite::Invite;
 use crate::model::Commit;
 use crate::snapshot::{ApplyError, Snapshot, SnapshotCell};
@@ -44,8 +44,7 @@ pub(crate) struct State {
     /// Requests refused over UDP for a wrong digest, so that a retransmission counts once.
     pub(crate) refused: RepeatTable,
     pub(crate) guesses: GuessLimiter,
-    /// The key of request fingerprints.
-    pub(crate) fingerprint_key: [u8; 16],
+    pub(crate) fingerprints: Fingerprints,
     /// Stands in for the hash of a user that cannot be verified.
     pub(crate) decoy: [u8; 32],
     pub(crate) counters: Counters,
@@ -126,7 +125,7 @@ impl Authorizer {
                 accepted: RepeatTable::new(capacity.repeats),
                 refused: RepeatTable::new(capacity.repeats),
                 guesses: GuessLimiter::new(capacity.guesses, &short_key("guess")),
-                fingerprint_key: short_key("fingerprint"),
+                fingerprints: Fingerprints::new(&key("fingerprint")),
                 decoy: key("decoy"),
                 counters: Counters::default(),
             },

@@ -8,6 +8,7 @@ mod base64url;
 mod buckets;
 mod challenge;
 mod credentials;
+mod fingerprint;
 mod framed;
 mod guess;
 pub(crate) mod hash;
@@ -23,6 +24,7 @@ pub(crate) use challenge::ChallengeText;
 pub use credentials::{
     Credentials, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields, Username, parse,
 };
+pub(crate) use fingerprint::Fingerprints;
 pub use guess::GuessRate;
 pub(crate) use guess::{GuessKey, GuessLimiter};
 pub(crate) use many::{MOST, Question, right_responses};

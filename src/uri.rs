@@ -10,8 +10,8 @@ mod host;
 mod name_addr;
 
 use compare::{Pair, read_pairs, same_headers, same_params, same_text, units};
-use host::read_host;
 pub use host::{Host, HostError};
+use host::{HostKind, read_host};
 pub use name_addr::{NameAddr, name_addr};
 
 /// Longest URI that is read, in bytes.
@@ -84,44 +84,17 @@ impl SipUri<'_> {
     /// # Errors
     /// The text is no SIP or SIPS URI, or not a well-formed one.
     pub fn parse(text: &str) -> Result<SipUri<'_>, UriError> {
-        let scheme = Scheme::of(text).ok_or(UriError::NoScheme)?;
-        if !matches!(scheme, Scheme::Sip | Scheme::Sips) {
-            return Err(UriError::UnsupportedScheme);
-        }
-        if text.len() > MAX_URI {
-            return Err(UriError::TooLong);
-        }
-        // no early end: this way it is vectorised; which is the first is rarely asked
-        let odd = |byte: u8| (byte <= b' ') | (byte == 0x7f) | (byte == b'\\');
-        if text.bytes().fold(false, |any, byte| any | odd(byte)) {
-            text.bytes().try_for_each(|byte| match byte {
-                b'\\' => Err(UriError::Backslash),
-                b' ' => Err(UriError::Space),
-                _ if byte.is_ascii_control() => Err(UriError::Control),
-                _ => Ok(()),
-            })?;
-        }
-        let (_, rest) = split_once(text, ':').ok_or(UriError::NoScheme)?;
-        // Neither host, parameters nor headers may hold an `@`: the only one ends the userinfo.
-        let (userinfo, rest) = split_before(rest, '@');
-        let (rest, headers) = split_after(rest, '?');
-        let (hostport, params) = split_after(rest, ';');
-        let (host, port) = split_port(hostport)?;
-        let (user, password) = match userinfo.map(|info| split_after(info, ':')) {
-            Some((user, password)) => (Some(user), password),
-            None => (None, None),
-        };
-        if user == Some("") {
-            return Err(UriError::EmptyUser);
-        }
-        check(user.unwrap_or_default(), b"&=+$,;?/#")?;
-        check(password.unwrap_or_default(), b"&=+$,")?;
-        match read_host(host) {
-            Err(HostError::Empty) => return Err(UriError::EmptyHost),
-            read => read.map_err(UriError::Host)?,
-        };
-        let (params, headers) = (check_params(params)?, check_headers(headers)?);
-        Ok(SipUri { scheme, user, password, host, port, params, headers })
+        read(text).map(|(uri, _)| uri)
+    }
+
+    /// As [`Self::parse`], with the host in the form that hosts are compared in. `host` is written
+    /// where it was not sent so.
+    pub(crate) fn parse_with_host<'t>(
+        text: &'t str,
+        host: &'t mut Host,
+    ) -> Result<(SipUri<'t>, &'t str), UriError> {
+        let (uri, kind) = read(text)?;
+        Ok((uri, host.written(&kind).map_err(UriError::Host)?))
     }
 
     /// Whether both are the same by RFC 3261 §19.1.4. Not transitive, as the RFC has it: parameters
@@ -196,6 +169,48 @@ pub enum UriError {
     #[error("bad uri header")] Header,
     /// More than [`MAX_PARAMS`] parameters or headers.
     #[error("too many uri-parameters or headers")] TooMany,
+}
+
+/// Reads a URI, and its host by the way.
+fn read(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
+    let scheme = Scheme::of(text).ok_or(UriError::NoScheme)?;
+    if !matches!(scheme, Scheme::Sip | Scheme::Sips) {
+        return Err(UriError::UnsupportedScheme);
+    }
+    if text.len() > MAX_URI {
+        return Err(UriError::TooLong);
+    }
+    // no early end: this way it is vectorised; which is the first is rarely asked
+    let odd = |byte: u8| (byte <= b' ') | (byte == 0x7f) | (byte == b'\\');
+    if text.bytes().fold(false, |any, byte| any | odd(byte)) {
+        text.bytes().try_for_each(|byte| match byte {
+            b'\\' => Err(UriError::Backslash),
+            b' ' => Err(UriError::Space),
+            _ if byte.is_ascii_control() => Err(UriError::Control),
+            _ => Ok(()),
+        })?;
+    }
+    let (_, rest) = split_once(text, ':').ok_or(UriError::NoScheme)?;
+    // Neither host, parameters nor headers may hold an `@`: the only one ends the userinfo.
+    let (userinfo, rest) = split_before(rest, '@');
+    let (rest, headers) = split_after(rest, '?');
+    let (hostport, params) = split_after(rest, ';');
+    let (host, port) = split_port(hostport)?;
+    let (user, password) = match userinfo.map(|info| split_after(info, ':')) {
+        Some((user, password)) => (Some(user), password),
+        None => (None, None),
+    };
+    if user == Some("") {
+        return Err(UriError::EmptyUser);
+    }
+    check(user.unwrap_or_default(), b"&=+$,;?/#")?;
+    check(password.unwrap_or_default(), b"&=+$,")?;
+    let kind = match read_host(host) {
+        Err(HostError::Empty) => return Err(UriError::EmptyHost),
+        read => read.map_err(UriError::Host)?,
+    };
+    let (params, headers) = (check_params(params)?, check_headers(headers)?);
+    Ok((SipUri { scheme, user, password, host, port, params, headers }, kind))
 }
 
 fn split_port(hostport: &str) -> Result<(&str, Option<u16>), UriError> {

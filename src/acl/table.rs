@@ -184,7 +184,7 @@ mod tests {
         // no two prefixes touch, the most cuts there can be: evenly spread, in a few networks, or
         // ever further apart
         let spreads: [fn(u32) -> u32; 3] =
-            [|i| i.wrapping_mul(4_294_000), |i| (i % 7) << 24 | i * 2, |i| (i * i) << 1];
+            [|i| i.wrapping_mul(4_294_000), |i| ((i % 7) << 24) | (i * 2), |i| (i * i) << 1];
         for spread in spreads {
             for size in [1_000, 1_024, 1_500, 10_000] {
                 let v4 = (0..size).map(|i| Ipv4Addr::from_bits(spread(i) | 1).into());

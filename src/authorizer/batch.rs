@@ -4,87 +4,146 @@
 //! Only what has no effect and depends on nothing that a decision changes is done ahead: reading
 //! headers, looking up, hashing. So each decision is the one that it would be alone.
 
+use std::hint::black_box;
+use std::ops::ControlFlow;
+
 use arrayvec::ArrayVec;
 
-use super::decide::{Asked, Deciding, reject};
+use super::decide::{Asked, Deciding, Gate, reject};
 use super::explain::NoTrace;
-use super::judge::{Ahead, Checked};
-use crate::decision::Decision;
-use crate::digest::{MOST, Parsed, Question, parse, right_responses};
+use super::judge::{Ahead, Checked, Claim};
+use crate::decision::{Decision, Reason};
+use crate::digest::{Credentials, MOST, Parsed, Question, Username, parse, right_responses};
 use crate::invite::Invite;
+use crate::snapshot::TargetEntry;
+use crate::uri::Host;
 
-impl Deciding<'_> {
+/// As many as are hashed side by side.
+type Each<T> = ArrayVec<T, MOST>;
+
+impl<'s> Deciding<'s> {
     pub(super) fn decide_batch(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
         out.reserve(invites.len());
         for invites in invites.chunks(MOST) {
-            self.decide_chunk(invites, out);
+            match invites {
+                [invite] => out.push(self.decide(invite, &mut NoTrace)),
+                _ => self.decide_chunk(invites, out),
+            }
         }
     }
 
     fn decide_chunk(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
-        if let [invite] = invites {
-            out.push(self.decide(invite, &mut NoTrace));
+        let mut hosts: [Host; MOST] = std::array::from_fn(|_| Host::empty());
+        let asked: Each<_> =
+            invites.iter().zip(&mut hosts).map(|(invite, host)| Asked::of(invite, host)).collect();
+        let entries = self.look_up_hosts(&asked);
+
+        // the decisions of those that get no further stand in their places at once; the others' are
+        // refusals until they are decided
+        let first = out.len();
+        let mut gates = Each::<Option<(&Asked<'_>, Gate<'_>)>>::new();
+        for ((asked, entry), invite) in asked.iter().zip(entries).zip(invites) {
+            let (gate, decision) = match asked {
+                Ok(asked) => match self.gate(asked, entry, invite, &mut NoTrace) {
+                    ControlFlow::Continue(gate) => {
+                        (Some((asked, gate)), reject(entry, Reason::WrongCredentials))
+                    }
+                    ControlFlow::Break(decision) => (None, decision),
+                },
+                Err(reason) => (None, reject(None, *reason)),
+            };
+            gates.push(gate);
+            out.push(decision);
+        }
+        if gates.iter().all(Option::is_none) {
             return;
         }
-        let asked: ArrayVec<_, MOST> = invites.iter().map(Asked::of).collect();
-        let entries: ArrayVec<_, MOST> = asked
-            .iter()
-            .map(|asked| self.snapshot.named_entry(asked.as_ref().ok()?.host()))
-            .collect();
-        let gates: ArrayVec<_, MOST> = asked
-            .iter()
-            .zip(&entries)
-            .zip(invites)
-            .map(|((asked, entry), invite)| match asked {
-                Ok(asked) => self.gate(asked, *entry, invite, &mut NoTrace).map(|gate| (asked, gate)),
-                Err(reason) => Err(reject(None, *reason)),
-            })
-            .collect();
-        let parsed: ArrayVec<Option<Parsed<'_>>, MOST> = gates
+        let parsed: Each<Option<Parsed<'_>>> = gates
             .iter()
             .zip(invites)
             .map(|(gate, invite)| match (gate, invite.credentials()) {
-                (Ok((_, gate)), [(_, value)]) => Some(parse(value, gate.realm.as_str())),
+                (Some((_, gate)), [(_, value)]) => Some(parse(value, gate.realm.as_str())),
                 _ => None,
             })
             .collect();
+        let checked = self.check_ahead(invites, &gates, &parsed);
+
+        let places = out.iter_mut().skip(first);
+        let ahead = parsed.iter().zip(checked);
+        for (((invite, gate), ahead), place) in invites.iter().zip(&gates).zip(ahead).zip(places) {
+            if let Some((asked, gate)) = gate {
+                let (parsed, checked) = ahead;
+                let ahead = parsed.as_ref().map(|parsed| Ahead { parsed, checked });
+                *place = self.pass(asked, gate, invite, ahead, &mut NoTrace);
+            }
+        }
+    }
+
+    /// What the hosts name. Each step reads for all of them before the next one needs what it has
+    /// read, so that they wait for memory together.
+    fn look_up_hosts(&self, asked: &[Result<Asked<'_>, Reason>]) -> Each<Option<&'s TargetEntry>> {
+        let targets = self.snapshot.targets();
+        let hosts = || asked.iter().map(|asked| asked.as_ref().ok().map(|asked| asked.host));
+        let keys: Each<_> = hosts().map(|host| host.map(|host| targets.key(host))).collect();
+        let slots: Each<_> =
+            keys.iter().map(|key| key.and_then(|key| targets.read_ahead(key))).collect();
+        black_box(slots.iter().flatten().fold(false, |any, slot| any ^ targets.touch(*slot)));
+        keys.iter().zip(hosts()).map(|(key, host)| targets.named((*key)?, host?)).collect()
+    }
+
+    /// What the first mapped list says to each header that was read, where it is of the usual kind.
+    fn check_ahead(
+        &self,
+        invites: &[Invite<'_>],
+        gates: &[Option<(&Asked<'_>, Gate<'s>)>],
+        parsed: &[Option<Parsed<'_>>],
+    ) -> Each<Option<Checked<'s>>> {
+        let usual = |parsed: &'_ Option<Parsed<'_>>| -> bool {
+            matches!(parsed, Some(Parsed::Credentials(it)) if Question::is_usual(it))
+        };
+        // the users that are named, read ahead as the hosts are
+        let users = self.snapshot.users();
+        let slots: Each<_> = parsed
+            .iter()
+            .zip(gates)
+            .filter(|(parsed, _)| usual(parsed))
+            .filter_map(|(parsed, gate)| match (parsed, gate) {
+                (Some(Parsed::Credentials(credentials)), Some((_, gate))) => {
+                    let list = gate.entry.credential_lists.first()?.list;
+                    let Username::Plain(name) = &credentials.username else { return None };
+                    users.read_ahead(users.key(list, name))
+                }
+                _ => None,
+            })
+            .collect();
+        black_box(slots.iter().fold(false, |any, slot| any ^ users.touch(*slot)));
 
         // whoever has to be compared with, and for which INVITE
-        let mut claims = ArrayVec::<_, MOST>::new();
-        for (number, (parsed, gate)) in parsed.iter().zip(&gates).enumerate() {
-            let (Some(Parsed::Credentials(credentials)), Ok((asked, gate))) = (parsed, gate) else {
+        let mut claims = Each::<(usize, &Credentials<'_>, Claim<'s>)>::new();
+        for (number, ((parsed, gate), invite)) in parsed.iter().zip(gates).zip(invites).enumerate()
+        {
+            let (Some(Parsed::Credentials(credentials)), Some((asked, gate))) = (parsed, gate)
+            else {
                 continue;
             };
-            let Some(invite) = invites.get(number) else { continue };
             let judge = self.judge(asked, gate, invite);
-            if let Some(first) = gate.entry.credential_lists.first()
+            if let Some(mapped) = gate.entry.credential_lists.first()
                 && Question::is_usual(credentials)
                 && judge.is_offered(credentials)
             {
-                claims.push((number, credentials, judge.claim(first, credentials)));
+                claims.push((number, credentials, judge.claim(mapped, credentials)));
             }
         }
-        let questions: ArrayVec<_, MOST> = claims
+        let questions: Each<_> = claims
             .iter()
             .map(|(_, credentials, claim)| Question { credentials, ha1: claim.ha1() })
             .collect();
-        let mut checked: ArrayVec<Option<Checked<'_>>, MOST> =
-            invites.iter().map(|_| None).collect();
+        let mut checked: Each<_> = invites.iter().map(|_| None).collect();
         for ((number, _, claim), right) in claims.iter().zip(right_responses(&questions)) {
-            if let (Some(checked), Some(right)) = (checked.get_mut(*number), right) {
-                *checked = Some(claim.checked(right));
+            if let (Some(place), Some(right)) = (checked.get_mut(*number), right) {
+                *place = Some(claim.checked(right));
             }
         }
-
-        let ahead = parsed.iter().zip(checked);
-        for ((invite, gate), (parsed, checked)) in invites.iter().zip(gates).zip(ahead) {
-            out.push(match gate {
-                Ok((asked, gate)) => {
-                    let ahead = parsed.as_ref().map(|parsed| Ahead { parsed, checked });
-                    self.pass(asked, &gate, invite, ahead, &mut NoTrace)
-                }
-                Err(decision) => decision,
-            });
-        }
+        checked
     }
 }

@@ -3,6 +3,8 @@
 //! Nothing here opens a socket, waits, or panics; accept and reject allocate nothing. The steps are
 //! those of the list in the crate's documentation, in its order.
 
+use std::ops::ControlFlow;
+
 use super::State;
 use super::explain::{Step, Trace};
 use super::judge::{Ahead, Judge, Verdict};
@@ -25,7 +27,8 @@ pub(super) struct Deciding<'s> {
 /// The Request-URI, read.
 pub(super) struct Asked<'i> {
     uri: SipUri<'i>,
-    host: Host,
+    /// In the form hosts are compared in.
+    pub(super) host: &'i str,
 }
 
 /// A target that admits the source, with credential lists that are still to be satisfied.
@@ -42,53 +45,51 @@ pub(super) fn reject(target: Option<&TargetEntry>, reason: Reason) -> Decision {
 }
 
 impl<'i> Asked<'i> {
-    pub(super) fn of(invite: &'i Invite<'_>) -> Result<Self, Reason> {
-        let uri = SipUri::parse(invite.request_uri()).map_err(|error| match error {
-            UriError::UnsupportedScheme => Reason::UnsupportedScheme,
-            _ => Reason::BadRequestUri,
-        })?;
-        let host = Host::parse(uri.host).map_err(|_| Reason::BadRequestUri)?;
-        Ok(Self { uri, host })
-    }
-
-    pub(super) fn host(&self) -> &str {
-        self.host.as_str()
+    /// `host` is a place to write in, where the host was not sent in the form it is compared in.
+    pub(super) fn of(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, Reason> {
+        match SipUri::parse_with_host(invite.request_uri(), host) {
+            Ok((uri, host)) => Ok(Self { uri, host }),
+            Err(UriError::UnsupportedScheme) => Err(Reason::UnsupportedScheme),
+            Err(_) => Err(Reason::BadRequestUri),
+        }
     }
 }
 
 impl<'s> Deciding<'s> {
     pub(super) fn decide<T: Trace>(&self, invite: &Invite<'_>, trace: &mut T) -> Decision {
-        let asked = match Asked::of(invite) {
+        let mut host = Host::empty();
+        let asked = match Asked::of(invite, &mut host) {
             Ok(asked) => asked,
             Err(reason) => return reject(None, reason),
         };
-        let entry = self.snapshot.named_entry(asked.host());
+        let entry = self.snapshot.named_entry(asked.host);
         match self.gate(&asked, entry, invite, trace) {
-            Ok(gate) => self.pass(&asked, &gate, invite, None, trace),
-            Err(decision) => decision,
+            ControlFlow::Continue(gate) => self.pass(&asked, &gate, invite, None, trace),
+            ControlFlow::Break(decision) => decision,
         }
     }
 
-    /// All that is decided before credentials are looked at; uses up and counts nothing.
+    /// All that is decided before credentials are looked at: a decision, or the gate to what needs
+    /// them. Uses up and counts nothing.
     pub(super) fn gate<T: Trace>(
         &self,
         asked: &Asked<'_>,
         entry: Option<&'s TargetEntry>,
         invite: &Invite<'_>,
         trace: &mut T,
-    ) -> Result<Gate<'s>, Decision> {
+    ) -> ControlFlow<Decision, Gate<'s>> {
         let Some(entry) = entry else {
-            trace.step(|| Step::UnknownHost { host: asked.host().to_owned() });
-            return Err(reject(None, Reason::UnknownHost));
+            trace.step(|| Step::UnknownHost { host: asked.host.to_owned() });
+            return ControlFlow::Break(reject(None, Reason::UnknownHost));
         };
-        let refuse = |reason| Err(reject(Some(entry), reason));
+        let refuse = |reason| ControlFlow::Break(reject(Some(entry), reason));
 
         // an account that owns something is never gone; were it, nobody would answer for the call
         let Some(account) = self.snapshot.account_entry(entry.account) else {
             return refuse(Reason::AccountInactive);
         };
         trace.step(|| Step::Named {
-            host: asked.host().to_owned(),
+            host: asked.host.to_owned(),
             target: entry.target,
             account: account.sid,
         });
@@ -112,12 +113,16 @@ impl<'s> Deciding<'s> {
             return refuse(Reason::AddressNotListed);
         }
         if entry.credential_lists.is_empty() {
-            return Err(Decision::Accept(self.accept(account.sid, entry.target, address)));
+            return ControlFlow::Break(Decision::Accept(self.accept(
+                account.sid,
+                entry.target,
+                address,
+            )));
         }
         // a target with a credential list always has a realm; without one nobody could answer
         let Some(realm) = &entry.realm else { return refuse(Reason::NothingMapped) };
         let policy = entry.policy.as_deref().unwrap_or(&Policy::DEFAULT);
-        Ok(Gate { entry, realm, policy, address, account: account.sid })
+        ControlFlow::Continue(Gate { entry, realm, policy, address, account: account.sid })
     }
 
     /// The judge of an INVITE's credentials.
@@ -132,7 +137,7 @@ impl<'s> Deciding<'s> {
     {
         let Gate { entry, realm, policy, .. } = *gate;
         let binding = Binding {
-            host: asked.host(),
+            host: asked.host,
             realm: realm.as_str(),
             offer: TargetEntry::offer_code(policy),
             source: policy.bind_source.then(|| invite.source().ip().to_canonical()),

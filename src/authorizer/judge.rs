@@ -1,12 +1,9 @@
 //! Judging the credentials headers of an INVITE: each alone, the best outcome wins.
 
-use std::hash::Hasher;
 use std::sync::atomic::Ordering;
 
 use arrayvec::{ArrayString, ArrayVec};
-use siphasher::sip128::{Hasher128, SipHasher13};
 use subtle::{Choice, ConditionallySelectable};
-use zeroize::Zeroize;
 
 use super::State;
 use super::explain::{HeaderStep, Step, Trace};
@@ -101,10 +98,25 @@ struct Budget {
 }
 
 /// The stored hash if it counts, else the decoy: without a branch, and not before both have come from
-/// memory, so that the time is that of a hash that counts.
-fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> ArrayVec<u8, 32> {
-    let pairs = decoy.iter().zip(stored).take(32);
-    pairs.map(|(decoy, stored)| u8::conditional_select(decoy, stored, counts)).collect()
+/// memory, so that the time is that of a hash that counts. Both are 16 or both 32 bytes long.
+fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> [u8; 32] {
+    let (stored, decoy) = (words(stored), words(decoy));
+    let mut chosen = [0; 32];
+    let (places, _) = chosen.as_chunks_mut();
+    for (place, (stored, decoy)) in places.iter_mut().zip(stored.iter().zip(&decoy)) {
+        *place = u64::conditional_select(decoy, stored, counts).to_ne_bytes();
+    }
+    chosen
+}
+
+/// A hash as words, with zeros after a short one.
+fn words(hash: &[u8]) -> [u64; 4] {
+    let (chunks, _) = hash.as_chunks();
+    let mut words = [0; 4];
+    for (word, chunk) in words.iter_mut().zip(chunks) {
+        *word = u64::from_ne_bytes(*chunk);
+    }
+    words
 }
 
 /// What was worked out for an INVITE with one credentials header before its turn, together with
@@ -131,12 +143,13 @@ pub(super) struct Claim<'s> {
     found: Option<&'s CredentialEntry>,
     counts: Choice,
     /// The stored hash if the user counts, else one that nobody has.
-    ha1: ArrayVec<u8, 32>,
+    ha1: [u8; 32],
+    len: usize,
 }
 
 impl<'s> Claim<'s> {
     pub(super) fn ha1(&self) -> &[u8] {
-        &self.ha1
+        self.ha1.get(..self.len).unwrap_or_default()
     }
 
     /// What becomes of it once the response that the hash makes was compared.
@@ -147,7 +160,8 @@ impl<'s> Claim<'s> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.ha1.as_mut_slice().zeroize();
+        self.ha1 = [0; 32];
+        zeroize::optimization_barrier(&self.ha1);
     }
 }
 
@@ -373,7 +387,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let enabled = at_hand.is_some_and(|entry| !entry.disabled);
         let counts = yes(found.is_some()) & yes(enabled) & yes(stored.is_some());
         let decoy = decoy(algorithm, &self.state.decoy);
-        Claim { found, counts, ha1: choose(counts, stored.unwrap_or(decoy), decoy) }
+        let ha1 = choose(counts, stored.unwrap_or(decoy), decoy);
+        Claim { found, counts, ha1, len: decoy.len() }
     }
 
     fn look_up(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> LookUp<'s> {
@@ -509,15 +524,15 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if !self.invite.transport().retransmits() {
             return None;
         }
-        let mut hash = SipHasher13::new_with_key(&self.state.fingerprint_key);
         let source = self.invite.source();
-        match source.ip().to_canonical() {
-            std::net::IpAddr::V4(address) => hash.write(&address.octets()),
-            std::net::IpAddr::V6(address) => hash.write(&address.octets()),
-        }
-        hash.write_u16(source.port());
+        let address = match source.ip() {
+            std::net::IpAddr::V4(address) => address.to_ipv6_mapped(),
+            std::net::IpAddr::V6(address) => address,
+        };
         let nc = credentials.qop.map_or(&[][..], |fields| fields.nc_text);
-        for part in [
+        Some(self.state.fingerprints.of(&[
+            &address.octets(),
+            &source.port().to_le_bytes(),
             credentials.nonce,
             nc,
             credentials.response,
@@ -528,10 +543,6 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             transaction.cseq,
             transaction.via,
             self.invite.body(),
-        ] {
-            hash.write_usize(part.len());
-            hash.write(part);
-        }
-        Some(hash.finish128().as_u128())
+        ]))
     }
 }

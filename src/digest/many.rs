@@ -32,8 +32,8 @@ impl Question<'_, '_> {
 pub(crate) fn right_responses(questions: &[Question<'_, '_>]) -> ArrayVec<Option<bool>, MOST> {
     let mut answers = ArrayVec::new();
     answers.extend(questions.iter().take(MOST).map(|_| None));
-    of_function(Algorithm::Md5, questions, &mut answers, md5_many, |hash| hex16(hash));
-    of_function(Algorithm::Sha256, questions, &mut answers, sha256_many, |hash| hex32(hash));
+    of_function(Algorithm::Md5, questions, &mut answers, md5_many, hex16);
+    of_function(Algorithm::Sha256, questions, &mut answers, sha256_many, hex32);
     answers
 }
 
@@ -53,16 +53,24 @@ fn of_function<const N: usize, const H: usize>(
             continue;
         }
         let Ok(ha1) = <&[u8; N]>::try_from(*ha1) else { continue };
+        // filled where they stand, as moving them costs more than filling them
+        let at = chosen.len();
+        firsts.truncate(at);
+        seconds.truncate(at);
+        firsts.push(Text::new());
+        seconds.push(Text::new());
+        let (Some(first), Some(second)) = (firsts.last_mut(), seconds.last_mut()) else { continue };
+        a2(first, credentials, b"INVITE", b"");
         let mut digits = hex(ha1);
-        let (first, second) = (a2(credentials, b"INVITE", b""), unfinished(credentials, &digits));
+        unfinished(second, credentials, &digits);
         zeroize::Zeroize::zeroize(digits.as_mut_slice());
         if first.whole().is_none() || second.spare() < H {
             continue;
         }
-        firsts.push(first);
-        seconds.push(second);
         chosen.push((answer, credentials.response));
     }
+    firsts.truncate(chosen.len());
+    seconds.truncate(chosen.len());
     let mut hashes = [[0; N]; MOST];
     let Some(hashes) = hashes.get_mut(..chosen.len()) else { return };
     hash_many(&wholes(&firsts), hashes);

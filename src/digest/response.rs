@@ -58,23 +58,29 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// Nothing here is secret but H(A1), with which a response begins, and what is made of it alone.
+/// Nothing here is secret but H(A1), with which a response begins.
 impl<const N: usize> Drop for Text<N> {
     fn drop(&mut self) {
         if let Some(ha1) = self.bytes.first_chunk_mut::<64>() {
-            ha1.zeroize();
+            wipe(ha1);
         }
     }
+}
+
+/// Zeros in place of a secret, by words: `zeroize` writes byte by byte.
+fn wipe(bytes: &mut [u8; 64]) {
+    *bytes = [0; 64];
+    zeroize::optimization_barrier(bytes);
 }
 
 /// A2 (RFC 7616 §3.4.3). The body counts with `qop=auth-int` only.
 #[inline]
 pub(super) fn a2<const N: usize>(
+    text: &mut Text<N>,
     credentials: &Credentials<'_>,
     method: &[u8],
     body: &[u8],
-) -> Text<N> {
-    let mut text = Text::new();
+) {
     match credentials.qop {
         Some(fields) if fields.qop == Qop::AuthInt => {
             let body = hex_of(credentials.algorithm.hash_function(), body);
@@ -82,14 +88,16 @@ pub(super) fn a2<const N: usize>(
         }
         _ => text.join(&[method, credentials.uri]),
     }
-    text
 }
 
 /// What the response is the hash of, without H(A2) at its end (RFC 7616 §3.4.1).
 #[inline]
-pub(super) fn unfinished<const N: usize>(credentials: &Credentials<'_>, ha1: &[u8]) -> Text<N> {
+pub(super) fn unfinished<const N: usize>(
+    text: &mut Text<N>,
+    credentials: &Credentials<'_>,
+    ha1: &[u8],
+) {
     let Credentials { nonce, qop, .. } = credentials;
-    let mut text = Text::new();
     match qop {
         Some(fields) => {
             let qop = fields.qop.name().as_bytes();
@@ -97,7 +105,6 @@ pub(super) fn unfinished<const N: usize>(credentials: &Credentials<'_>, ha1: &[u
         }
         None => text.join(&[ha1, nonce, b""]),
     }
-    text
 }
 
 /// Puts H(A2) at the end.
@@ -124,23 +131,24 @@ fn ha1_in_response(credentials: &Credentials<'_>, ha1: &[u8]) -> Hex {
 /// it is compared for.
 pub(crate) struct ExpectedResponse<'c, 'a> {
     credentials: &'c Credentials<'a>,
-    a2: Text<MAX_A2>,
+    method: &'c [u8],
+    body: &'c [u8],
     ha2: Option<Hex>,
 }
 
 impl<'c, 'a> ExpectedResponse<'c, 'a> {
     /// That of an INVITE with this header and body.
-    pub(crate) fn new(credentials: &'c Credentials<'a>, body: &[u8]) -> Self {
+    pub(crate) fn new(credentials: &'c Credentials<'a>, body: &'c [u8]) -> Self {
         Self::with_method(credentials, b"INVITE", body)
     }
 
     /// That of another request. A method of more than 16 bytes has none.
     pub(crate) fn with_method(
         credentials: &'c Credentials<'a>,
-        method: &[u8],
-        body: &[u8],
+        method: &'c [u8],
+        body: &'c [u8],
     ) -> Self {
-        Self { credentials, a2: a2(credentials, method, body), ha2: None }
+        Self { credentials, method, body, ha2: None }
     }
 
     /// Whether the header's response is the one that `ha1` makes. The time depends on lengths and
@@ -151,27 +159,39 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
             return false;
         }
         let mut ha1 = ha1_in_response(self.credentials, ha1);
-        let mut text = unfinished::<MAX_RESPONSE>(self.credentials, &ha1);
+        let mut text = Text::<MAX_RESPONSE>::new();
+        unfinished(&mut text, self.credentials, &ha1);
         ha1.as_mut_slice().zeroize();
-        let Some(a2) = self.a2.whole() else { return false };
-        match (&self.ha2, text.bytes.first_chunk::<64>()) {
-            // the two do not depend on each other, so they are hashed side by side
-            (None, Some(first)) if function == HashFunction::Md5 => {
-                let (ha2, begun) = md5_beside(a2, first);
-                let ha2 = hex16(&ha2);
-                finish(&mut text, &ha2);
-                self.ha2 = Some(ha2.into_iter().collect());
-                let Some(message) = text.whole() else { return false };
-                let tail = message.get(64..).unwrap_or_default();
-                equal(&hex16(&begun.finish(tail, message.len())), self.credentials.response)
+        let begun = match &self.ha2 {
+            Some(ha2) => {
+                finish(&mut text, ha2);
+                None
             }
-            (known, _) => {
-                let ha2 = known.clone().unwrap_or_else(|| hex_of(function, a2));
+            None => {
+                let mut second = Text::<MAX_A2>::new();
+                a2(&mut second, self.credentials, self.method, self.body);
+                let Some(second) = second.whole() else { return false };
+                // the two do not depend on each other, so they are hashed side by side
+                let (ha2, begun) = match text.bytes.first_chunk() {
+                    Some(first) if function == HashFunction::Md5 => {
+                        let (ha2, begun) = md5_beside(second, first);
+                        (hex(&ha2), Some(begun))
+                    }
+                    _ => (hex_of(function, second), None),
+                };
                 finish(&mut text, &ha2);
                 self.ha2 = Some(ha2);
-                let Some(message) = text.whole() else { return false };
-                equal(&hex_of(function, message), self.credentials.response)
+                begun
             }
+        };
+        let Some(message) = text.whole() else { return false };
+        let sent = self.credentials.response;
+        match begun {
+            Some(begun) => {
+                let tail = message.get(64..).unwrap_or_default();
+                equal(&hex16(&begun.finish(tail, message.len())), sent)
+            }
+            None => equal(&hex_of(function, message), sent),
         }
     }
 }

@@ -219,7 +219,8 @@ mod tests {
         let longest = index.pages.values().map(|page| page.len()).max().unwrap();
         assert!(longest < 4 * FULL, "{longest} cells in one page");
         let far = |page: &[Cell]| {
-            let guess = |cell: Cell| (u64::from(hash_of(cell)) * page.len() as u64 >> 32) as usize;
+            let guess =
+                |cell: Cell| ((u64::from(hash_of(cell)) * page.len() as u64) >> 32) as usize;
             page.iter().enumerate().map(|(at, cell)| at.abs_diff(guess(*cell))).max()
         };
         let far = index.pages.values().filter_map(|page| far(page)).max().unwrap();

@@ -17,13 +17,40 @@ impl Host {
     /// Anything else; also a name whose last label is a number (`0x7f` is one) unless all of it is
     /// an IPv4 address in the usual form.
     pub fn parse(text: &str) -> Result<Host, HostError> {
-        let mut host = Host(ArrayString::new());
-        let written = match read_host(text)? {
-            HostKind::Name(name) => host.0.try_push_str(name).is_ok(),
-            HostKind::Ipv6(address) => write!(host.0, "[{address}]").is_ok(),
+        let mut host = Host::empty();
+        host.write(&read_host(text)?)?;
+        Ok(host)
+    }
+
+    /// No host yet: what [`Self::written`] writes into where it has to.
+    pub(crate) fn empty() -> Host {
+        Host(ArrayString::new())
+    }
+
+    fn write(&mut self, host: &HostKind<'_>) -> Result<(), HostError> {
+        self.0.clear();
+        let written = match host {
+            HostKind::Name(name) => self.0.try_push_str(name).is_ok(),
+            HostKind::Ipv6(address) => write!(self.0, "[{address}]").is_ok(),
         };
-        host.0.make_ascii_lowercase();
-        if written { Ok(host) } else { Err(HostError::TooLong) }
+        self.0.make_ascii_lowercase();
+        if written { Ok(()) } else { Err(HostError::TooLong) }
+    }
+
+    /// The canonical text of what was read: as sent where it was sent so, as most are, else written
+    /// into `self`.
+    pub(super) fn written<'t>(&'t mut self, host: &HostKind<'t>) -> Result<&'t str, HostError> {
+        match host {
+            HostKind::Name(name)
+                if !name.bytes().fold(false, |any, b| any | b.is_ascii_uppercase()) =>
+            {
+                Ok(name)
+            }
+            host => {
+                self.write(host)?;
+                Ok(&self.0)
+            }
+        }
     }
 
     /// The canonical text, at most 253 bytes.

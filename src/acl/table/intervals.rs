@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn crowds_far_apart_take_windows_only() {
-        let crowds = (0..600_u32).map(|i| (i % 5) << 29 | i * 4);
+        let crowds = (0..600_u32).map(|i| ((i % 5) << 29) | (i * 4));
         let forms = check(hosts(crowds), |addr| addr.checked_sub(1));
         assert_eq!(forms, [Form::Window].into());
     }
