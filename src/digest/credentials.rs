@@ -282,6 +282,8 @@ pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
 #[derive(Default)]
 struct Fields<'a> {
     values: [Option<Value<'a>>; Parameter::Other as usize + 1],
+    /// A bit for each parameter that came, but for the other ones, which may come again.
+    seen: u16,
     is_ours: bool,
     fault: Option<MalformedCredentials>,
 }
@@ -291,9 +293,27 @@ impl<'a> Fields<'a> {
         self.fault.get_or_insert(fault);
     }
 
+    #[inline]
     fn add(&mut self, parameter: Parameter, value: Value<'a>, realm: &str) {
-        let before = self.values.get_mut(parameter as usize).and_then(|seen| seen.replace(value));
-        if before.is_some() && parameter != Parameter::Other {
+        let bit = 1 << (parameter as u16) & !(1 << (Parameter::Other as u16));
+        let again = self.seen & bit != 0;
+        self.seen |= bit;
+        if again || value.escaped || value.raw.len() > SHORT {
+            self.look_closer(parameter, value, again);
+        }
+        if let Some(place) = self.values.get_mut(parameter as usize) {
+            *place = Some(value);
+        }
+        // A second realm too: which of two is meant is in doubt, so ours among them is enough.
+        if parameter == Parameter::Realm {
+            self.is_ours |= value.unescapes_to(realm);
+        }
+    }
+
+    /// The faults of a value that is not as nearly all are.
+    #[cold]
+    fn look_closer(&mut self, parameter: Parameter, value: Value<'a>, again: bool) {
+        if again {
             self.fail(MalformedCredentials::Duplicate(parameter));
         }
         if value.raw.len() > parameter.max_len() {
@@ -301,10 +321,6 @@ impl<'a> Fields<'a> {
         }
         if value.escaped && parameter.is_taken_as_sent() {
             self.fail(MalformedCredentials::Backslash(parameter));
-        }
-        // A second realm too: which of two is meant is in doubt, so ours among them is enough.
-        if parameter == Parameter::Realm {
-            self.is_ours |= value.unescapes_to(realm);
         }
     }
 
@@ -424,14 +440,22 @@ fn decoded_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
     checked_name(&name, Parameter::UsernameExt)
 }
 
+/// No value of this length is too long for its parameter.
+const SHORT: usize = 128;
+
 fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCredentials> {
     if name.len() > MAX_USERNAME {
         return Err(MalformedCredentials::TooLong(parameter));
     }
-    let is_usual = name.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    if name.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        // one byte is one character: cheaper than to have UTF-8 checked
+        let mut usual = Name::new();
+        name.iter().for_each(|byte| usual.push(char::from(*byte)));
+        return Ok(usual);
+    }
     let text = str::from_utf8(name)
         .ok()
-        .filter(|text| is_usual || !text.contains(char::is_control))
+        .filter(|text| !text.contains(char::is_control))
         .ok_or(MalformedCredentials::BadUsername)?;
     ArrayString::from(text).map_err(|_| MalformedCredentials::TooLong(parameter))
 }

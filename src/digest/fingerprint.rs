@@ -7,8 +7,10 @@ use sha2::{Digest, Sha256};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use zeroize::Zeroizing;
 
-/// How many pairs of words are summed up before the sums are hashed: 1,024 bytes.
+/// How many pairs of words are summed up before the sums are hashed.
 const PAIRS: usize = 64;
+/// The same in bytes.
+const ROUND: usize = 16 * PAIRS;
 
 /// Makes fingerprints under one key.
 ///
@@ -16,8 +18,9 @@ const PAIRS: usize = 64;
 /// added to either; the products are added up. That is NH of UMAC (RFC 4418 §5.2) in words of 64
 /// bits: two different texts of one length have one sum with a probability of at most 2^-64 over
 /// the choice of the key. It is done twice with keys that overlap but for a pair, for 2^-128.
-/// SipHash-2-4 then takes the sums and the length of each part. Nobody ever sees a fingerprint, so
-/// nothing can be learnt about the key but by a collision.
+/// The length of each part is put before the texts, and SipHash-2-4 takes the sums of each round and
+/// the length of the whole. Nobody ever sees a fingerprint, so nothing can be learnt about the key
+/// but by a collision.
 pub(crate) struct Fingerprints {
     pairs: Box<Zeroizing<[[u64; 2]; PAIRS + 1]>>,
     outer: Zeroizing<[u8; 16]>,
@@ -47,48 +50,85 @@ impl Fingerprints {
         Self { pairs: Box::new(Zeroizing::new(pairs)), outer }
     }
 
-    /// The fingerprint of parts in a row. Rows that differ in a part, or in where one ends and the
-    /// next begins, have different ones.
-    pub(crate) fn of(&self, parts: &[&[u8]]) -> u128 {
-        let mut outer = SipHasher24::new_with_key(&self.outer);
-        let mut sums = [0_u128; 2];
-        let mut keys = self.pairs.windows(2);
+    /// The fingerprint of parts in a row. Rows of as many parts that differ in a part, or in where
+    /// one ends and the next begins, have different ones.
+    pub(crate) fn of<const N: usize>(&self, parts: &[&[u8]; N]) -> u128 {
+        let outer = SipHasher24::new_with_key(&self.outer);
+        let mut text = Text { pairs: &self.pairs, round: [0; ROUND], len: 0, total: 0, outer };
+        // the lengths come first, so that nothing has to stand between the parts; no message is
+        // longer than 32 bits can tell
         for part in parts {
-            outer.write(&part.len().to_le_bytes());
-            let (chunks, rest) = part.as_chunks::<16>();
-            let mut last = [0; 16];
-            // the length tells these zeros from any that were sent
-            last.iter_mut().zip(rest).for_each(|(byte, sent)| *byte = *sent);
-            for chunk in chunks.iter().chain((!rest.is_empty()).then_some(&last)) {
-                let key = match keys.next() {
-                    Some(key) => key,
-                    None => {
-                        flush(&mut outer, &mut sums);
-                        keys = self.pairs.windows(2);
-                        keys.next().unwrap_or_default()
-                    }
-                };
-                let [low @ .., _, _, _, _, _, _, _, _] = *chunk;
-                let [_, _, _, _, _, _, _, _, high @ ..] = *chunk;
-                add(&mut sums, key, u64::from_le_bytes(low), u64::from_le_bytes(high));
+            text.push(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        }
+        for part in parts {
+            text.push(part);
+        }
+        text.finish()
+    }
+}
+
+/// A text that is summed up a round at a time.
+struct Text<'k> {
+    pairs: &'k [[u64; 2]; PAIRS + 1],
+    round: [u8; ROUND],
+    /// How much of `round` is filled; never all of it.
+    len: usize,
+    total: usize,
+    outer: SipHasher24,
+}
+
+impl Text<'_> {
+    #[inline]
+    fn push(&mut self, mut part: &[u8]) {
+        self.total = self.total.wrapping_add(part.len());
+        loop {
+            let Some(room) = self.round.get_mut(self.len..) else { return };
+            if part.len() < room.len() {
+                if let Some(place) = room.get_mut(..part.len()) {
+                    place.copy_from_slice(part);
+                }
+                self.len += part.len();
+                return;
+            }
+            let Some((now, later)) = part.split_at_checked(room.len()) else { return };
+            room.copy_from_slice(now);
+            self.sum_up(ROUND);
+            self.len = 0;
+            part = later;
+        }
+    }
+
+    /// Sums up the first `len` bytes of the round, a number of whole pairs, and hashes the sums.
+    #[inline]
+    fn sum_up(&mut self, len: usize) {
+        let (chunks, _) = self.round.as_chunks::<16>();
+        let (mut first, mut second) = (0_u128, 0_u128);
+        for (chunk, keys) in chunks.iter().take(len / 16).zip(self.pairs.windows(2)) {
+            let [low @ .., _, _, _, _, _, _, _, _] = *chunk;
+            let [_, _, _, _, _, _, _, _, high @ ..] = *chunk;
+            let (low, high) = (u64::from_le_bytes(low), u64::from_le_bytes(high));
+            let product = |[a, b]: [u64; 2]| {
+                u128::from(low.wrapping_add(a)) * u128::from(high.wrapping_add(b))
+            };
+            if let [one, other] = *keys {
+                first = first.wrapping_add(product(one));
+                second = second.wrapping_add(product(other));
             }
         }
-        flush(&mut outer, &mut sums);
-        outer.finish128().as_u128()
+        self.outer.write(&first.to_le_bytes());
+        self.outer.write(&second.to_le_bytes());
     }
-}
 
-#[inline(always)]
-fn add(sums: &mut [u128; 2], key: &[[u64; 2]], low: u64, high: u64) {
-    for (sum, [a, b]) in sums.iter_mut().zip(key) {
-        let product = u128::from(low.wrapping_add(*a)) * u128::from(high.wrapping_add(*b));
-        *sum = sum.wrapping_add(product);
-    }
-}
-
-fn flush(outer: &mut SipHasher24, sums: &mut [u128; 2]) {
-    for sum in sums {
-        outer.write(&std::mem::take(sum).to_le_bytes());
+    fn finish(mut self) -> u128 {
+        let end = self.len.next_multiple_of(16);
+        // an earlier round may have left something there
+        if let Some(rest) = self.round.get_mut(self.len..end) {
+            rest.fill(0);
+        }
+        self.sum_up(end);
+        // only texts of one length are told apart by their sums
+        self.outer.write(&(self.total as u64).to_le_bytes());
+        self.outer.finish128().as_u128()
     }
 }
 
@@ -105,31 +145,27 @@ mod tests {
 
     /// The same, plainly: one text of whole pairs, cut where the key ends.
     fn oracle(prints: &Fingerprints, parts: &[&[u8]]) -> u128 {
+        let lengths = parts.iter().flat_map(|part| (part.len() as u32).to_le_bytes());
+        let mut text: Vec<u8> = lengths.chain(parts.concat()).collect();
+        let total = text.len() as u64;
+        text.resize(text.len().next_multiple_of(16), 0);
         let mut outer = SipHasher24::new_with_key(&prints.outer);
-        let (mut seen, mut sums) = (0, [0_u128; 2]);
-        for part in parts {
-            outer.write(&(part.len() as u64).to_le_bytes());
-            let mut text = part.to_vec();
-            text.resize(part.len().next_multiple_of(16), 0);
-            for pair in text.chunks(16) {
-                if seen == PAIRS {
-                    for sum in sums {
-                        outer.write(&sum.to_le_bytes());
-                    }
-                    (seen, sums) = (0, [0; 2]);
-                }
-                let word = |at: usize| u64::from_le_bytes(pair[at..at + 8].try_into().unwrap());
-                for (pass, sum) in sums.iter_mut().enumerate() {
-                    let [a, b] = prints.pairs[seen + pass];
-                    let (left, right) = (word(0).wrapping_add(a), word(8).wrapping_add(b));
-                    *sum = sum.wrapping_add(u128::from(left) * u128::from(right));
-                }
-                seen += 1;
+        // a last round that is empty has sums too
+        let empty = [&text[text.len()..]];
+        let rounds =
+            text.chunks(ROUND).chain(empty.into_iter().filter(|_| total % ROUND as u64 == 0));
+        for round in rounds {
+            for pass in 0..2 {
+                let products = round.chunks(16).enumerate().map(|(at, pair)| {
+                    let word = |at: usize| u64::from_le_bytes(pair[at..at + 8].try_into().unwrap());
+                    let [a, b] = prints.pairs[at + pass];
+                    u128::from(word(0).wrapping_add(a)) * u128::from(word(8).wrapping_add(b))
+                });
+                let sum = products.fold(0_u128, u128::wrapping_add);
+                outer.write(&sum.to_le_bytes());
             }
         }
-        for sum in sums {
-            outer.write(&sum.to_le_bytes());
-        }
+        outer.write(&total.to_le_bytes());
         outer.finish128().as_u128()
     }
 
@@ -161,8 +197,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_plain_form(parts in vec(vec(any::<u8>(), 0..700), 0..8)) {
-            let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
+        fn agrees_with_the_plain_form(parts: [Vec<u8>; 6], long in vec(any::<u8>(), 0..3_000)) {
+            let [a, b, c, d, e, f] = &parts;
+            let parts: [&[u8]; 7] = [a, b, c, &long, d, e, f];
             let prints = fingerprints();
             prop_assert_eq!(prints.of(&parts), oracle(&prints, &parts));
         }

@@ -141,7 +141,8 @@ pub(super) fn read_host(text: &str) -> Result<HostKind<'_>, HostError> {
 
 /// Whether this is certainly a name, as nearly all are. Labels start and end with what is no hyphen,
 /// the last with a letter, so that it is no number; none is too long, since the whole is not.
-fn is_usual_name(name: &[u8]) -> bool {
+#[inline]
+pub(super) fn is_usual_name(name: &[u8]) -> bool {
     // Of two neighbours one at most is no letter or digit, or both are hyphens: as weights, whatever
     // else stands beside each other adds up to more than two. The ends count as dots.
     let (mut before, mut most, mut last) = (DOT, 0, 0);

@@ -86,6 +86,29 @@ const USERNAME: u64 = word(b"username");
 const RESPONSE: u64 = word(b"response");
 const ALGORITH: u64 = word(b"algorith");
 
+/// Where the next quote is. Values are short: looking at a few words costs less than a call of what
+/// is made for long texts.
+#[inline]
+fn quote(text: &[u8]) -> Option<usize> {
+    let (words, _) = text.as_chunks();
+    for (number, word) in words.iter().take(6).enumerate() {
+        let marks = marks(u64::from_le_bytes(*word), b'"');
+        if marks != 0 {
+            return Some(number * 8 + usize::try_from(marks.trailing_zeros() / 8).ok()?);
+        }
+    }
+    let looked_at = words.len().min(6) * 8;
+    Some(looked_at + memchr(b'"', text.get(looked_at..)?)?)
+}
+
+/// A bit in each byte of a word that is `byte`; those above the lowest may be wrong.
+#[inline]
+const fn marks(word: u64, byte: u8) -> u64 {
+    let zero_where_found = word ^ all(byte);
+    // borrows can only set others above the lowest
+    zero_where_found.wrapping_sub(all(1)) & !zero_where_found & all(0x80)
+}
+
 /// Every byte of a word.
 const fn all(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
@@ -153,9 +176,7 @@ impl<'a> Reader<'a> {
     fn usual_name(&mut self) -> Option<Parameter> {
         let (start, behind) = self.rest.split_first_chunk()?;
         let bytes = u64::from_le_bytes(*start);
-        let zero_where_found = bytes ^ all(b'=');
-        // the lowest mark is right; borrows can only set others above it
-        let marks = zero_where_found.wrapping_sub(all(1)) & !zero_where_found & all(0x80);
+        let marks = marks(bytes, b'=');
         let below = (marks ^ marks.wrapping_sub(1)) >> 8;
         // some bytes that are no letters change too, but none of them into a letter
         let lower = bytes | ((bytes & all(0x40)) >> 1);
@@ -197,7 +218,7 @@ impl<'a> Reader<'a> {
     /// The rest of a quoted string, whose opening quote is read.
     fn quoted(&mut self) -> Option<Value<'a>> {
         if self.plain {
-            let (raw, rest) = self.rest.split_at_checked(memchr(b'"', self.rest)?)?;
+            let (raw, rest) = self.rest.split_at_checked(quote(self.rest)?)?;
             self.rest = rest.get(1..)?;
             return Some(Value { raw, quoted: true, escaped: false });
         }
