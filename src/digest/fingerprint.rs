@@ -145,15 +145,17 @@ mod tests {
 
     /// The same, plainly: one text of whole pairs, cut where the key ends.
     fn oracle(prints: &Fingerprints, parts: &[&[u8]]) -> u128 {
-        let lengths = parts.iter().flat_map(|part| (part.len() as u32).to_le_bytes());
+        let lengths =
+            parts.iter().flat_map(|part| u32::try_from(part.len()).unwrap().to_le_bytes());
         let mut text: Vec<u8> = lengths.chain(parts.concat()).collect();
         let total = text.len() as u64;
         text.resize(text.len().next_multiple_of(16), 0);
         let mut outer = SipHasher24::new_with_key(&prints.outer);
         // a last round that is empty has sums too
         let empty = [&text[text.len()..]];
-        let rounds =
-            text.chunks(ROUND).chain(empty.into_iter().filter(|_| total % ROUND as u64 == 0));
+        let rounds = text
+            .chunks(ROUND)
+            .chain(empty.into_iter().filter(|_| total.is_multiple_of(ROUND as u64)));
         for round in rounds {
             for pass in 0..2 {
                 let products = round.chunks(16).enumerate().map(|(at, pair)| {
