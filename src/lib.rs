@@ -84,6 +84,7 @@ pub mod digest;
 pub mod directory;
 #[cfg(feature = "store")]
 mod follower;
+pub mod guide;
 mod invite;
 pub mod message;
 pub mod model;

@@ -1,0 +1,145 @@
+//! What the guide answers, held.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use sip_authz::Reason;
+use sip_authz::model::{Credential, IpAccessControlList, IpAddress, Key, Mapping};
+use support::*;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn refused(world: &World, request: &Request, source: &str) -> Reason {
+    rejected(world.send(request, source))
+}
+
+#[test]
+fn a_store_that_is_away_changes_nothing_until_the_deadline() {
+    let mut world = World::new();
+    let request = Request::to(ACL_HOST);
+    world.sleep(HOUR);
+    accepted(world.send(&request, INSIDE));
+
+    world.authorizer.refuse_from(Some(world.start + world.now + Duration::from_secs(30)));
+    world.sleep(Duration::from_secs(29));
+    accepted(world.send(&request, INSIDE));
+    world.sleep(HOUR);
+    assert_eq!(refused(&world, &request, INSIDE), Reason::SnapshotStale);
+    assert_eq!(Reason::SnapshotStale.status(), 503);
+
+    world.authorizer.refuse_from(Some(world.start + world.now + HOUR));
+    accepted(world.send(&request, INSIDE));
+}
+
+#[test]
+fn a_clock_that_jumps_costs_a_challenge_and_lets_nobody_in() {
+    let mut world = World::new().over(sip_authz::Transport::Tcp);
+    let request = Request::to(HOST);
+    let used = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+    let unused = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+    accepted(world.send(&used, OUTSIDE));
+
+    world.sleep(HOUR);
+    assert!(challenged(world.send(&unused, OUTSIDE)), "too old: once more, without a prompt");
+    world.now = Duration::ZERO;
+    assert!(challenged(world.send(&used, OUTSIDE)), "back at the start, and still used");
+    assert!(challenged(world.send(&unused, OUTSIDE)), "what has expired stays so");
+    let again = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+    accepted(world.send(&again, OUTSIDE));
+}
+
+#[test]
+fn a_list_that_is_emptied_admits_nobody() {
+    let world = World::new();
+    for prefix in ["192.0.2.0/24", "2001:db8::/32"] {
+        world.delete(Key::IpAddress(address(prefix)));
+    }
+    let from_office = Request::to(ACL_HOST);
+    assert_eq!(refused(&world, &from_office, INSIDE), Reason::AddressNotListed);
+
+    let request = Request::to(HOST);
+    for name in ["alice", "carol"] {
+        world.delete(Key::Credential(credential(LIST, name)));
+    }
+    let answered = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+    assert_eq!(refused(&world, &answered, OUTSIDE), Reason::WrongCredentials);
+
+    // the last mapping goes
+    let mapping = Mapping::IpAccessControlList(domain(ACL_HOST).into(), acl(ACL));
+    world.delete(Key::Mapping(mapping));
+    assert_eq!(refused(&world, &from_office, INSIDE), Reason::NothingMapped);
+}
+
+#[test]
+fn of_one_kind_one_list_is_enough_and_of_two_kinds_both_must_admit() {
+    let world = World::new();
+    // a second access list that has the other addresses
+    world.apply(|commit| {
+        let second = acl("homes");
+        commit.put(IpAccessControlList::new(second, account()).into());
+        let prefix = "198.51.100.0/24";
+        commit.put(IpAddress::new(address(prefix), second, prefix.parse().unwrap()).into());
+        commit.put(Mapping::IpAccessControlList(domain(ACL_HOST).into(), second).into());
+    });
+    for source in [INSIDE, OUTSIDE] {
+        accepted(world.send(&Request::to(ACL_HOST), source));
+    }
+
+    // a second credential list in which alice has another password, then is disabled
+    world.apply(|commit| {
+        commit.put(user(OTHER_LIST, "alice", "another-Password-8").into());
+        let mapping = Mapping::CredentialList(domain(HOST).into(), list(OTHER_LIST));
+        commit.put(mapping.into());
+    });
+    let request = Request::to(HOST);
+    for password in [PASSWORD, "another-Password-8"] {
+        let answered = world.answered(&request, OUTSIDE, "alice", password);
+        accepted(world.send(&answered, OUTSIDE));
+    }
+    world.put(Credential { disabled: true, ..user(OTHER_LIST, "alice", PASSWORD) }.into());
+    let answered = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+    accepted(world.send(&answered, OUTSIDE));
+    let answered = world.answered(&request, OUTSIDE, "alice", "another-Password-8");
+    assert_eq!(refused(&world, &answered, OUTSIDE), Reason::WrongCredentials);
+
+    // both kinds: the right password from outside is not enough
+    let both = Request::to(BOTH_HOST);
+    assert_eq!(refused(&world, &both, OUTSIDE), Reason::AddressNotListed);
+    let answered = world.answered(&both, INSIDE, "alice", PASSWORD);
+    accepted(world.send(&answered, INSIDE));
+    let answered = world.answered(&both, INSIDE, "alice", "wrong");
+    assert_eq!(refused(&world, &answered, INSIDE), Reason::WrongCredentials);
+}
+
+/// Each test that the guide names is there, and each reason is in its table.
+#[test]
+fn the_guide_names_what_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let questions = fs::read_to_string(root.join("docs/guide/questions.md")).unwrap();
+    let mut named = 0;
+    for part in questions.split("(`tests/").skip(1) {
+        let (file, rest) = part.split_once('`').unwrap();
+        let source = fs::read_to_string(root.join("tests").join(file)).unwrap();
+        if let Some(test) = rest.strip_prefix(": `") {
+            let (test, _) = test.split_once('`').unwrap();
+            assert!(source.contains(&format!("fn {test}()")), "{file}: {test}");
+            named += 1;
+        }
+    }
+    assert_eq!(named, 5);
+
+    let table = fs::read_to_string(root.join("docs/guide/rejections.md")).unwrap();
+    let source = fs::read_to_string(root.join("src/decision.rs")).unwrap();
+    let (_, texts) = source.split_once("pub fn as_str(self)").unwrap();
+    let (texts, _) = texts.split_once("\n    }\n").unwrap();
+    let reasons: Vec<_> =
+        texts.split("=> \"").skip(1).map(|t| t.split('"').next().unwrap()).collect();
+    assert_eq!(reasons.len(), 15, "{reasons:?}");
+    for reason in reasons {
+        assert!(table.contains(&format!("| `{reason}` |")), "{reason}");
+    }
+}
