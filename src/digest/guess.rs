@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use siphasher::sip128::SipHasher24;
+use siphasher::sip128::SipHasher13;
 use zeroize::Zeroizing;
 
 use super::buckets::{Buckets, Entry, Ways};
@@ -121,7 +121,7 @@ impl GuessLimiter {
         text.fixed(&network.to_le_bytes());
         text.part(scope);
         text.fixed(name);
-        GuessKey(SipHasher24::new_with_key(&self.key).hash(text.as_bytes()).as_u128())
+        GuessKey(SipHasher13::new_with_key(&self.key).hash(text.as_bytes()).as_u128())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which nonces and nonce counts were used already (RFC 7616 §3.4.5 and §5.5), in fixed memory.
 //! What had to be forgotten can no longer pass; a nonce newer than all that always can.
 
-use siphasher::sip::SipHasher24;
+use siphasher::sip::SipHasher13;
 use zeroize::Zeroizing;
 
 use super::buckets::{Buckets, Entry, Ways};
@@ -89,7 +89,7 @@ impl ReplayTable {
 
     fn bucket(&self, stamp: u64, tag: u64) -> MutexGuard<'_, Bucket> {
         let name = u128::from(stamp) << 64 | u128::from(tag);
-        let hash = SipHasher24::new_with_key(&self.key).hash(&name.to_le_bytes());
+        let hash = SipHasher13::new_with_key(&self.key).hash(&name.to_le_bytes());
         self.buckets.lock(hash.into())
     }
 }

@@ -135,6 +135,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Moves to the next list element that is not empty; false at the end.
+    #[inline]
     pub(super) fn next_element(&mut self) -> bool {
         // as nearly all are written
         if let Some(rest) = self.rest.strip_prefix(b", ")
@@ -151,6 +152,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether nothing more stands in this list element.
+    #[inline]
     pub(super) fn element_ends(&mut self) -> bool {
         if let [] | [b',', ..] = self.rest {
             return true;
@@ -160,6 +162,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `name = value`.
+    #[inline]
     pub(super) fn parameter(&mut self) -> Option<(Parameter, Value<'a>)> {
         let name = self.usual_name().or_else(|| self.any_name())?;
         self.skip_white_space();
@@ -216,12 +219,18 @@ impl<'a> Reader<'a> {
     }
 
     /// The rest of a quoted string, whose opening quote is read.
+    #[inline]
     fn quoted(&mut self) -> Option<Value<'a>> {
-        if self.plain {
-            let (raw, rest) = self.rest.split_at_checked(quote(self.rest)?)?;
-            self.rest = rest.get(1..)?;
-            return Some(Value { raw, quoted: true, escaped: false });
+        if !self.plain {
+            return self.quoted_by_bytes();
         }
+        let (raw, rest) = self.rest.split_at_checked(quote(self.rest)?)?;
+        self.rest = rest.get(1..)?;
+        Some(Value { raw, quoted: true, escaped: false })
+    }
+
+    #[cold]
+    fn quoted_by_bytes(&mut self) -> Option<Value<'a>> {
         let mut escaped = false;
         let mut bytes = self.rest.iter().enumerate();
         loop {
@@ -240,6 +249,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn token(&mut self) -> &'a [u8] {
         let len = self.rest.iter().take_while(|&&byte| is(byte, TOKEN)).count();
         let (token, rest) = self.rest.split_at_checked(len).unwrap_or((self.rest, &[]));
