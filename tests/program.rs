@@ -19,6 +19,9 @@ mod lifecycle;
 mod support;
 #[path = "program/tcp.rs"]
 mod tcp;
+#[cfg(feature = "tls")]
+#[path = "program/tls.rs"]
+mod tls;
 #[path = "program/torture.rs"]
 mod torture;
 #[path = "support/torture.rs"]

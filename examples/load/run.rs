@@ -43,9 +43,9 @@ struct Args {
     /// What is not measured at the beginning
     #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
-    /// The server's process, whose processor time is told
-    #[arg(long)]
-    pid: Option<u32>,
+    /// The server's processes, whose processor time is told
+    #[arg(long, value_delimiter = ',')]
+    pid: Vec<u32>,
     /// How many seconds go by between lines on the way; 0 for none
     #[arg(long, default_value_t = 0.0)]
     every: f64,
@@ -132,12 +132,9 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     }
     drive(&mut kinds, args.warm_up, 0.0)?;
     kinds.iter_mut().for_each(|callers| callers.count = Count::default());
-    let used = args.pid.map(processor_time).transpose()?;
+    let used = processor_time(&args.pid)?;
     let elapsed = drive(&mut kinds, args.seconds, args.every)?.as_secs_f64();
-    let used = match (used, args.pid) {
-        (Some(before), Some(pid)) => Some(processor_time(pid)? - before),
-        _ => None,
-    };
+    let used = processor_time(&args.pid)? - used;
     let mut all = 0;
     for Callers { name, count, .. } in &kinds {
         let answers = count.answers();
@@ -146,7 +143,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         println!("{name}answers {count}");
         println!("{name}lost {}", count.lost);
     }
-    if let Some(used) = used {
+    if !args.pid.is_empty() {
         println!("server us/request {:.3}", used * 1e6 / all as f64);
         println!("server processor % {:.0}", used * 100.0 / elapsed);
     }
@@ -208,12 +205,17 @@ fn drive(kinds: &mut [Callers], seconds: f64, every: f64) -> Result<Duration, Bo
     }
 }
 
-/// What a process has used of the processor, in seconds (proc(5), `stat`).
-fn processor_time(pid: u32) -> Result<f64, Box<dyn Error>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // the name in the second field may hold spaces
-    let (_, rest) = stat.rsplit_once(')').ok_or("no stat of the process")?;
-    let ticks = rest.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+/// What processes have used of the processor, in seconds (proc(5), `stat`).
+fn processor_time(pids: &[u32]) -> Result<f64, Box<dyn Error>> {
+    let mut ticks = 0.0;
+    for pid in pids {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // the name in the second field may hold spaces
+        let (_, rest) = stat.rsplit_once(')').ok_or("no stat of the process")?;
+        for field in rest.split_whitespace().skip(11).take(2) {
+            ticks += field.parse::<f64>()?;
+        }
+    }
     // the unit of these fields is a hundredth of a second on every Linux that is in use
-    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
+    Ok(ticks / 100.0)
 }

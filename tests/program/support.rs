@@ -77,8 +77,14 @@ impl Server {
 
     /// Starts it with this admin token.
     pub(crate) fn start_as(token: &str, args: &[&str]) -> Self {
+        Self::start_at(Some("127.0.0.1:0"), token, args)
+    }
+
+    /// Starts it with this admin token. Where HTTP is answered is said here or in `args`.
+    pub(crate) fn start_at(api: Option<&str>, token: &str, args: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM)
-            .args(["serve", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+            .args(["serve", "--sip", "127.0.0.1:0"])
+            .args(api.map(|api| ["--api", api]).into_iter().flatten())
             .args(args)
             .env("SIP_AUTHZ_ADMIN_TOKEN", token)
             .stdin(Stdio::null())
@@ -90,7 +96,7 @@ impl Server {
         let stderr = Lines::of(child.stderr.take().unwrap());
         let line = stdout.wait_for("listening for SIP on ");
         let address = line.split(' ').nth(4).unwrap().parse().unwrap();
-        let line = stdout.wait_for("listening for HTTP on http://");
+        let line = stdout.wait_for("listening for HTTP on http");
         let api = line.rsplit('/').next().unwrap().parse().unwrap();
         Self { child, address, api, stdout, stderr }
     }
@@ -121,7 +127,7 @@ impl Drop for Server {
 pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    pub(crate) fn of(pipe: impl Read + Send + 'static) -> Self {
         let lines = Self(Arc::default());
         let writer = lines.clone();
         std::thread::spawn(move || {
@@ -141,6 +147,21 @@ impl Lines {
                 return line;
             }
             assert!(start.elapsed() < PATIENCE, "no `{part}` in {:?}", self.0.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The lines from a place on to the first that fits, once that has come.
+    #[cfg(feature = "tls")]
+    pub(crate) fn wait_from(&self, start: usize, fits: impl Fn(&str) -> bool) -> Vec<String> {
+        let begun = Instant::now();
+        loop {
+            let lines = self.all();
+            let new = lines.get(start..).unwrap_or_default();
+            if let Some(end) = new.iter().position(|line| fits(line)) {
+                return new[..=end].to_vec();
+            }
+            assert!(begun.elapsed() < PATIENCE, "only {new:?}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -1,4 +1,4 @@
-//! The HTTP server that carries the resources: HTTP/1.1 without TLS, bounded in connections, in the
+//! The HTTP server that carries the resources: HTTP/1.1, in clear or over TLS, bounded in connections, in the
 //! size of heads and in time.
 
 use std::convert::Infallible;
@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+
+use crate::secure::Security;
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 512;
@@ -33,7 +36,11 @@ const REQUEST_TIME: Duration = Duration::from_secs(600);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers with whatever router is current, for ever.
-pub(crate) async fn serve(listener: TcpListener, current: Arc<ArcSwap<Router>>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    current: Arc<ArcSwap<Router>>,
+    security: Security,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // the semaphore is never closed
@@ -50,19 +57,47 @@ pub(crate) async fn serve(listener: TcpListener, current: Arc<ArcSwap<Router>>) 
         // a client that never reads does not hold its place for ever
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIME));
-        let current = Arc::clone(&current);
+        let (current, security) = (Arc::clone(&current), security.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(current.load_full(), request));
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIME)
-                .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(stream), service);
-            // a client that goes away or speaks no HTTP is its own affair
-            let _ = served.await;
+            match security {
+                Security::None => connection(stream, current, false).await,
+                #[cfg(feature = "tls")]
+                Security::Tls(identity) => {
+                    if let Ok(stream) = identity.accept(stream).await {
+                        connection(stream, current, true).await;
+                    }
+                }
+            }
             drop(place);
         });
     }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    current: Arc<ArcSwap<Router>>,
+    over_tls: bool,
+) {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        if over_tls && let Some(uri) = with_https(&request) {
+            *request.uri_mut() = uri;
+        }
+        answer(current.load_full(), request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // a client that goes away or speaks no HTTP is its own affair
+    let _ = served.await;
+}
+
+/// The URI with its scheme and the host that the client named, for links in answers to begin with.
+fn with_https(request: &hyper::Request<Incoming>) -> Option<Uri> {
+    let host = request.headers().get(header::HOST)?;
+    let path = request.uri().path_and_query()?.clone();
+    Uri::builder().scheme("https").authority(host.as_bytes()).path_and_query(path).build().ok()
 }
 
 async fn answer(

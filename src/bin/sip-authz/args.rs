@@ -68,8 +68,8 @@ is kept: it is gone when the program ends.
 Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the user `admin`, who makes accounts; without it \
 there is no such user.
 
-Signals: Ctrl-C and SIGTERM end it with a line of totals; SIGHUP reads --config again, and a file \
-that cannot be used leaves the old state in force.
+Signals: Ctrl-C and SIGTERM end it with a line of totals; SIGHUP reads --config and certificates \
+again, and what cannot be used leaves the old state in force.
 
 Exit code: 0 ended by a signal, 1 failed while running, 2 wrong command line or configuration, or \
 the address is in use.
@@ -86,7 +86,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub(crate) udp_workers: Option<u16>,
 
-    /// Where to answer HTTP, which is not encrypted; `off` for nowhere
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
+    /// Where to answer HTTP, in clear unless it has a certificate; `off` for nowhere
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = api)]
     pub(crate) api: Api,
 
@@ -140,6 +144,31 @@ pub(crate) struct ServeArgs {
     /// Write addresses and names of users in these lines too
     #[arg(long, requires = "log")]
     pub(crate) log_names: bool,
+}
+
+/// SIP and HTTP over TLS.
+#[cfg(feature = "tls")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct TlsArgs {
+    /// Where to listen for SIP over TLS, besides --sip
+    #[arg(long, value_name = "ADDR", requires = "tls_cert")]
+    pub(crate) sips: Option<SocketAddr>,
+
+    /// The certificate for SIP over TLS, with those that it leads to, in PEM; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires_all = ["sips", "tls_key"])]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// The certificate for HTTP, which is then answered over TLS alone; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires = "api_key", conflicts_with = "demo")]
+    pub(crate) api_cert: Option<PathBuf>,
+
+    /// The key of that certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "api_cert")]
+    pub(crate) api_key: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -214,6 +243,11 @@ pub(crate) struct ServerArgs {
     /// Speak to a program on another machine, though the admin token travels in clear
     #[arg(long, global = true)]
     pub(crate) insecure_api: bool,
+
+    /// Trust certificates that lead to those in this file (PEM), and no others, with an https URL
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

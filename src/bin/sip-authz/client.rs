@@ -1,4 +1,4 @@
-//! How commands speak to a running `sip-authz serve`: HTTP without TLS, as the user `admin`.
+//! How commands speak to a running `sip-authz serve`: HTTP, as the user `admin`.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -64,10 +64,10 @@ impl Client {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIME))
-            .user_agent(concat!("sip-authz/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
-        Ok(Self { agent, base, authorization })
+            .user_agent(concat!("sip-authz/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "tls")]
+        let agent = agent.tls_config(trusted(args)?);
+        Ok(Self { agent: agent.build().into(), base, authorization })
     }
 
     /// Asks for a resource.
@@ -156,7 +156,8 @@ fn check_base(base: &str, insecure: bool) -> Result<(), &'static str> {
     let uri: Uri = base.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080")?;
     match uri.scheme_str() {
         Some("http") => {}
-        Some("https") => return Err("https is not spoken here; use a URL with http"),
+        Some("https") if cfg!(feature = "tls") => {}
+        Some("https") => return Err("https is not spoken by this build; use a URL with http"),
         _ => return Err("not a URL such as http://127.0.0.1:8080"),
     }
     if uri.query().is_some() || uri.authority().is_some_and(|part| part.as_str().contains('@')) {
@@ -165,10 +166,30 @@ fn check_base(base: &str, insecure: bool) -> Result<(), &'static str> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let loopback = host == "localhost"
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
-    if loopback || insecure {
+    if loopback || insecure || uri.scheme_str() == Some("https") {
         return Ok(());
     }
     Err("the admin token would travel in clear to another machine; --insecure-api says that it may")
+}
+
+/// The certificates that are trusted: those of the file, or else the public ones.
+#[cfg(feature = "tls")]
+fn trusted(args: &ServerArgs) -> Result<ureq::tls::TlsConfig, Failure> {
+    use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+    let Some(path) = &args.ca else { return Ok(TlsConfig::default()) };
+    let wrong =
+        |why: &dyn std::fmt::Display| Failure::Setup(format!("--ca {}: {why}", path.display()));
+    let text = std::fs::read(path).map_err(|error| wrong(&error))?;
+    let mut roots = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(&error))? {
+            roots.push(certificate);
+        }
+    }
+    if roots.is_empty() {
+        return Err(wrong(&"there is no certificate in it"));
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::Specific(roots.into())).build())
 }
 
 fn why(error: &ureq::Error) -> String {
@@ -196,9 +217,10 @@ mod tests {
             assert_eq!(check_base(base, true), Ok(()), "{base}");
         }
         for base in
-            ["", "127.0.0.1:8080", "https://localhost", "http://a@localhost", "http://localhost?a"]
+            ["", "127.0.0.1:8080", "ftp://localhost", "http://a@localhost", "http://localhost?a"]
         {
             assert!(check_base(base, true).is_err(), "{base}");
         }
+        assert_eq!(check_base("https://api.example", false).is_ok(), cfg!(feature = "tls"));
     }
 }

@@ -191,13 +191,13 @@ fn io_text(error: &std::io::Error) -> String {
 }
 
 #[cfg(unix)]
-fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
+pub(crate) fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     metadata.is_file() && metadata.permissions().mode() & 0o004 != 0
 }
 
 #[cfg(not(unix))]
-fn is_readable_by_others(_: &std::fs::Metadata) -> bool {
+pub(crate) fn is_readable_by_others(_: &std::fs::Metadata) -> bool {
     false
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use sip_authz::message::{Defect, Header, Message, StartLine};
-use sip_authz::uri::SipUri;
+use sip_authz::uri::{Scheme, SipUri};
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
 use crate::args::OnAccept;
@@ -308,7 +308,7 @@ impl Edge {
                     }
                 };
                 let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
-                with_contact(response, uri.and_then(|uri| uri.user), local, hop.transport)
+                with_contact(response, uri, local, hop.transport)
                     .end_with(sdp::CONTENT_TYPE, description.as_bytes());
                 Outcome::Accepted
             }
@@ -321,13 +321,19 @@ const ERROR_HEADER: &str = "X-Authz-Error";
 
 fn with_contact<'o>(
     response: Response<'o>,
-    user: Option<&str>,
+    uri: Option<SipUri<'_>>,
     local: SocketAddr,
     transport: Transport,
 ) -> Response<'o> {
-    let (user, at) = user.map_or(("", ""), |user| (user, "@"));
-    let transport = if transport == Transport::Udp { "" } else { ";transport=tcp" };
-    response.header("Contact", format_args!("<sip:{user}{at}{local}{transport}>"))
+    let (user, at) = uri.and_then(|uri| uri.user).map_or(("", ""), |user| (user, "@"));
+    // what was called by sips: is reached by sips: (RFC 3261 §12.1.1)
+    let (scheme, transport) = match transport {
+        Transport::Udp => ("sip", ""),
+        _ if uri.is_some_and(|uri| uri.scheme == Scheme::Sips) => ("sips", ""),
+        Transport::Tcp => ("sip", ";transport=tcp"),
+        _ => ("sip", ";transport=tls"),
+    };
+    response.header("Contact", format_args!("<{scheme}:{user}{at}{local}{transport}>"))
 }
 
 #[cfg(test)]

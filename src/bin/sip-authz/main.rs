@@ -20,10 +20,13 @@ mod resources;
 mod respond;
 mod route;
 mod sdp;
+mod secure;
 mod serve;
 mod signals;
 mod sockets;
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 mod totals;
 mod udp;
 mod via;

@@ -20,13 +20,15 @@ use crate::failure::{Failure, complain, say};
 use crate::log::DecisionLog;
 use crate::resources::{Resources, Source, Stopped};
 use crate::respond::TagKey;
+use crate::secure::{Secured, Security};
 use crate::signals::{Signal, Signals};
 use crate::sockets::{self, SipSockets};
 use crate::udp::Workers;
 use crate::{api, client, tcp};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
-    let api = check_api(args)?;
+    let secured = Secured::load(args)?;
+    let api = check_api(args, &secured)?;
     let demo = args.demo.then(Demo::new).transpose()?;
     let source = match (&demo, &args.config, &args.data) {
         (Some(demo), _, _) => Source::Records(demo.commit()?),
@@ -52,20 +54,31 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         let edge = Arc::new(Edge::new(authorizer, tags, on_accept, log));
         let sip = SipSockets::open(args.sip, udp_workers(args))?;
         let http = api.map(|address| sockets::listen(address, "api")).transpose()?;
-        let listening = Listening { sip: sip.address, api: http.as_ref().map(|(_, local)| *local) };
+        let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
+        let sips = sips.transpose()?;
+        let listening = Listening {
+            sip: sip.address,
+            sips: sips.as_ref().map(|(_, local)| *local),
+            api: http.as_ref().map(|(_, local)| *local),
+        };
+        tell(args, demo.as_ref(), listening, &secured, admin);
         let failed = |error: std::io::Error| Failure::Runtime(error.to_string());
         if let Some((listener, _)) = http {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
-            tokio::spawn(api::serve(listener, Arc::clone(&resources.router)));
+            let router = Arc::clone(&resources.router);
+            tokio::spawn(api::serve(listener, router, secured.api.clone()));
         }
         let within = streams.enter();
         let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
-        streams.spawn(tcp::serve(Arc::clone(&edge), listener));
+        streams.spawn(tcp::serve(Arc::clone(&edge), listener, Security::None));
+        if let (Some((listener, _)), Some((_, security))) = (sips, &secured.sips) {
+            let listener = TcpListener::from_std(listener).map_err(failed)?;
+            streams.spawn(tcp::serve(Arc::clone(&edge), listener, security.clone()));
+        }
         drop(within);
         let (broken, threads) = unbounded_channel();
         let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
-        tell(args, demo.as_ref(), listening, admin);
-        let ended = until_the_end(args, &resources, signals, stopped, threads).await;
+        let ended = until_the_end(args, &resources, &secured, signals, stopped, threads).await;
         workers.end();
         ended.map(|()| edge)
     });
@@ -82,8 +95,12 @@ fn udp_workers(args: &ServeArgs) -> usize {
     args.udp_workers.map_or_else(cores, usize::from)
 }
 
+/// The best advice to whoever would have HTTP in clear reached by others.
+const TLS_HINT: &str =
+    if cfg!(feature = "tls") { "give it --api-cert and --api-key, " } else { "" };
+
 /// Where HTTP is answered, if that is safe enough.
-fn check_api(args: &ServeArgs) -> Result<Option<SocketAddr>, Failure> {
+fn check_api(args: &ServeArgs, secured: &Secured) -> Result<Option<SocketAddr>, Failure> {
     match args.api {
         Api::Off if !args.demo && args.config.is_none() && args.data.is_none() => {
             Err(Failure::Setup(
@@ -93,11 +110,15 @@ fn check_api(args: &ServeArgs) -> Result<Option<SocketAddr>, Failure> {
             ))
         }
         Api::Off => Ok(None),
-        Api::At(address) if !address.ip().to_canonical().is_loopback() && !args.insecure_api => {
+        Api::At(address)
+            if !address.ip().to_canonical().is_loopback()
+                && secured.api.is_none()
+                && !args.insecure_api =>
+        {
             Err(Failure::Setup(format!(
                 "--api {address}: others can reach this address, and HTTP carries tokens and \
-                 passwords in clear; put a proxy with TLS before a loopback address (and \
-                 name it with --public-url), or say --insecure-api"
+                 passwords in clear; {TLS_HINT}put a proxy with TLS before a loopback address \
+                 (and name it with --public-url), or say --insecure-api"
             )))
         }
         Api::At(address) => Ok(Some(address)),
@@ -132,11 +153,21 @@ fn options(args: &ServeArgs) -> Result<RestOptions, Failure> {
 }
 
 /// Tells what is served, and where.
-fn tell(args: &ServeArgs, demo: Option<&Demo>, listening: Listening, admin: bool) {
-    let Listening { sip, api } = listening;
+fn tell(
+    args: &ServeArgs,
+    demo: Option<&Demo>,
+    listening: Listening,
+    secured: &Secured,
+    admin: bool,
+) {
+    let Listening { sip, sips, api } = listening;
     say(format_args!("listening for SIP on {sip} (udp and tcp)"));
+    if let Some(sips) = sips {
+        say(format_args!("listening for SIP on {sips} (tls)"));
+    }
     if let Some(api) = api {
-        say(format_args!("listening for HTTP on http://{api}"));
+        let scheme = if secured.api.is_none() { "http" } else { "https" };
+        say(format_args!("listening for HTTP on {scheme}://{api}"));
     }
     match (demo, &args.config) {
         (Some(demo), _) => demo.print(sip, api),
@@ -164,6 +195,7 @@ fn tell(args: &ServeArgs, demo: Option<&Demo>, listening: Listening, admin: bool
 async fn until_the_end(
     args: &ServeArgs,
     resources: &Resources,
+    secured: &Secured,
     mut signals: Signals,
     mut stopped: Stopped,
     mut threads: UnboundedReceiver<String>,
@@ -177,10 +209,14 @@ async fn until_the_end(
             }
             Some(why) = threads.recv() => return Err(Failure::Runtime(why)),
         };
-        match (signal, &args.config) {
-            (Signal::End, _) => return Ok(()),
-            (Signal::Reload, Some(path)) => reload(path, resources).await,
-            (Signal::Reload, None) => complain("SIGHUP: there is no --config to read again"),
+        if signal == Signal::End {
+            return Ok(());
+        }
+        let certificates = secured.reload();
+        match &args.config {
+            Some(path) => reload(path, resources).await,
+            None if certificates => {}
+            None => complain("SIGHUP: there is no --config to read again"),
         }
     }
 }
@@ -206,6 +242,7 @@ async fn reload(path: &std::path::Path, resources: &Resources) {
 #[derive(Clone, Copy)]
 struct Listening {
     sip: SocketAddr,
+    sips: Option<SocketAddr>,
     api: Option<SocketAddr>,
 }
 

@@ -1,19 +1,22 @@
-//! SIP over TCP (RFC 3261 §18, RFC 5626 §3.5.1): connections bounded in number, size and time.
+//! SIP over TCP and TLS (RFC 3261 §18, RFC 5626 §3.5.1): connections bounded in number, size and
+//! time.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sip_authz::Transport;
 use sip_authz::message::{Frame, MAX_HEAD, frame, skip_keepalive};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::edge::{Edge, Hop};
+use crate::secure::Security;
 
-/// Connections at one time; further ones are closed at once.
+/// Connections of a listener at one time; further ones are closed at once.
 const MAX_CONNECTIONS: usize = 1_024;
 /// How long a connection may be without a message.
 const IDLE: Duration = Duration::from_secs(300);
@@ -23,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(32);
 const CHUNK: usize = 8_192;
 
 /// Accepts connections for ever, each with a task of its own.
-pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
+pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Security) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok((stream, source)) = listener.accept().await else {
@@ -35,9 +38,9 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
             edge.totals.count_connection_closed();
             continue;
         };
-        let edge = Arc::clone(&edge);
+        let (edge, security) = (Arc::clone(&edge), security.clone());
         tokio::spawn(async move {
-            if connection(&edge, stream, source).await.is_err() {
+            if begin(&edge, stream, source, &security).await.is_err() {
                 edge.totals.count_connection_closed();
             }
             drop(place);
@@ -48,11 +51,31 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener) {
 /// Why a connection was closed from this side, or broke. No one asks which.
 struct Broken;
 
-async fn connection(edge: &Edge, mut stream: TcpStream, source: SocketAddr) -> Result<(), Broken> {
+async fn begin(
+    edge: &Edge,
+    stream: TcpStream,
+    source: SocketAddr,
+    security: &Security,
+) -> Result<(), Broken> {
     let local = stream.local_addr().map_err(|_| Broken)?;
     // answers are written whole, so there is nothing to collect
     let _ = stream.set_nodelay(true);
-    let hop = Hop { source, local, transport: Transport::Tcp };
+    let hop = |transport| Hop { source, local, transport };
+    match security {
+        Security::None => connection(edge, stream, hop(Transport::Tcp)).await,
+        #[cfg(feature = "tls")]
+        Security::Tls(identity) => {
+            let stream = identity.accept(stream).await.map_err(|_| Broken)?;
+            connection(edge, stream, hop(Transport::Tls)).await
+        }
+    }
+}
+
+async fn connection(
+    edge: &Edge,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    hop: Hop,
+) -> Result<(), Broken> {
     let mut input = Input::default();
     let mut answers = Vec::new();
     let mut since = Instant::now();
@@ -63,6 +86,8 @@ async fn connection(edge: &Edge, mut stream: TcpStream, source: SocketAddr) -> R
         match timeout_at(deadline, stream.read_buf(&mut input.bytes)).await {
             Ok(Ok(0)) => return if idle { Ok(()) } else { Err(Broken) },
             Ok(Ok(_)) => {}
+            // many clients end TLS by ending TCP
+            Ok(Err(error)) if idle && error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             Ok(Err(_)) => return Err(Broken),
             Err(_) => return if idle { Ok(()) } else { Err(Broken) },
         }
@@ -73,8 +98,11 @@ async fn connection(edge: &Edge, mut stream: TcpStream, source: SocketAddr) -> R
             since = Instant::now();
         }
         if !answers.is_empty() {
-            let write = timeout_at(since + PATIENCE, stream.write_all(&answers)).await;
-            write.map_err(|_| Broken)?.map_err(|_| Broken)?;
+            let write = async {
+                stream.write_all(&answers).await?;
+                stream.flush().await
+            };
+            timeout_at(since + PATIENCE, write).await.map_err(|_| Broken)?.map_err(|_| Broken)?;
             answers.clear();
             answers.shrink_to(MAX_HEAD);
         }

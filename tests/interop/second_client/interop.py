@@ -2,7 +2,7 @@
 what was expected and with what the program counted: interop.py BINARY DIRECTORY.
 
 Each client runs as a process of its own, against a fresh program: pjsua_calls.py or sippy_calls.py
-JOB RESULT. JOB is JSON with the port of the program, the seconds that a call may take, and the
+JOB RESULT. JOB is JSON with the port of the program, that for TLS or null, the seconds that a call may take, and the
 calls to make one after the other. RESULT has for each call an error or null, whether it was
 connected, and the SIP messages in order as the client logged them. After an error no more calls are
 made.
@@ -81,6 +81,8 @@ OFFERS = [
         challenge=401,
     ),
     Offer("SHA-256 by TCP", 'algorithms = ["SHA-256"]', SHA256, None, transport="tcp"),
+    # only if the program was built with it; sippy has no TLS either
+    Offer("SHA-256 by TLS", 'algorithms = ["SHA-256"]', SHA256, None, transport="tls"),
     Offer(
         "SHA-256 by UDP, then TCP",
         'algorithms = ["SHA-256"]',
@@ -98,12 +100,31 @@ def configuration():
     lines.append("]")
     for offer in OFFERS:
         lines += ["[[domains]]", f'name = "{offer.domain}"', 'credential_lists = ["callers"]']
+        lines += ["secure = true"] * (offer.transport == "tls")
         lines += ["[domains.policy]", offer.policy]
     return "\n".join(lines) + "\n"
 
 
 class Failed(Exception):
     """It could not be tried."""
+
+
+def has_tls(binary):
+    """Whether the program was built with the feature."""
+    said = subprocess.run([binary, "serve", "--help"], capture_output=True, text=True, check=False)
+    return "--sips" in said.stdout
+
+
+def certificate(directory):
+    """The options for a certificate that nobody vouches for, which PJSIP takes unless told not to."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    subprocess.run(
+        ["openssl", *made, "-out", str(certificate), "-keyout", str(key)],
+        check=True,
+        capture_output=True,
+    )
+    return ["--tls-cert", str(certificate), "--tls-key", str(key)]
 
 
 class Server:
@@ -118,6 +139,10 @@ class Server:
             *(binary, "serve", "--sip", "127.0.0.1:0", "--api", "off", "--config", str(config)),
             *("--on-accept", "ok", "--log", "decisions"),
         ]
+        self.secure_port = None
+        self.secure = has_tls(binary)
+        if self.secure:
+            self.command += ["--sips", "127.0.0.1:0", *certificate(directory)]
 
     def __enter__(self):
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
@@ -145,8 +170,15 @@ class Server:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             out = self.out.read_text(errors="replace")
-            if found := re.search(r"^listening for SIP on 127\.0\.0\.1:(\d+) ", out, re.M):
-                return int(found[1])
+            found = dict(
+                (way, int(port))
+                for port, way in re.findall(
+                    r"^listening for SIP on 127\.0\.0\.1:(\d+) \((udp|tls)", out, re.M
+                )
+            )
+            if "udp" in found and ("tls" in found or not self.secure):
+                self.secure_port = found.get("tls")
+                return found["udp"]
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
@@ -240,9 +272,10 @@ class Call:
         return text
 
 
-def run_client(script, port, calls, directory):
+def run_client(script, server, calls, directory):
     job, result, log = directory / "job", directory / "result", directory / "client.log"
-    job.write_text(json.dumps({"port": port, "seconds": SECONDS_A_CALL, "calls": calls}))
+    ports = {"port": server.port, "secure_port": server.secure_port}
+    job.write_text(json.dumps({**ports, "seconds": SECONDS_A_CALL, "calls": calls}))
     command = [sys.executable, str(HERE / script), str(job), str(result)]
     with open(log, "wb") as output:
         client = subprocess.Popen(
@@ -346,6 +379,7 @@ def main(binary, directory):
             (offer, password)
             for offer in OFFERS
             if client != "sippy" or offer.transport == "udp"
+            if offer.transport != "tls" or has_tls(binary)
             for password in (PASSWORD, "not-" + PASSWORD)
             # who cannot answer needs to be told so only once
             if password == PASSWORD or getattr(offer, client.lower())
@@ -360,7 +394,7 @@ def main(binary, directory):
             for offer, password in offers
         ]
         with Server(binary, own) as server:
-            calls = run_client(script, server.port, calls, own)
+            calls = run_client(script, server, calls, own)
             differences += check_calls(client, offers, calls)
             differences += check_totals(client, server.end(), calls)
         if differences:

@@ -60,6 +60,8 @@ def main(job_file, result_file):
     transport.publicAddress = "127.0.0.1"
     endpoint.transportCreate(pj.PJSIP_TRANSPORT_UDP, transport)
     endpoint.transportCreate(pj.PJSIP_TRANSPORT_TCP, transport)
+    if job["secure_port"] is not None:
+        endpoint.transportCreate(pj.PJSIP_TRANSPORT_TLS, transport)
     endpoint.libStart()
     endpoint.audDevManager().setNullDev()
     # one codec is enough, and keeps the messages short
@@ -86,8 +88,10 @@ def make_call(endpoint, job, wanted, wire):
     account_config.regConfig.registerOnAdd = False
     credentials = pj.AuthCredInfo("digest", "*", user, 0, wanted["password"])
     account_config.sipConfig.authCreds.append(credentials)
-    transport = ";transport=tcp" if wanted["transport"] == "tcp" else ""
-    account_config.sipConfig.proxies.append(f"sip:127.0.0.1:{job['port']}{transport};lr")
+    way = wanted["transport"]
+    transport = f";transport={way}" if way in ("tcp", "tls") else ""
+    port = job["secure_port" if way == "tls" else "port"]
+    account_config.sipConfig.proxies.append(f"sip:127.0.0.1:{port}{transport};lr")
     account_config.mediaConfig.transportConfig.boundAddress = "127.0.0.1"
     account = pj.Account()
     account.create(account_config)

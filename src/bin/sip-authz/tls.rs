@@ -1,0 +1,74 @@
+//! Certificates and keys, and the TLS that is spoken with them (feature `tls`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::config::is_readable_by_others;
+use crate::failure::complain;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// The certificate and key of a listener. Connections that are open keep what they began with.
+pub(crate) struct Identity {
+    certificate: PathBuf,
+    key: PathBuf,
+    current: ArcSwap<ServerConfig>,
+}
+
+impl Identity {
+    /// Reads two files in PEM: the certificate with those that it leads to, and its key.
+    pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Self, String> {
+        let current = ArcSwap::from_pointee(read(certificate, key)?);
+        Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), current })
+    }
+
+    /// Reads the files again. If they cannot be used, the old ones stay.
+    pub(crate) fn reload(&self) {
+        let name = self.certificate.display();
+        match read(&self.certificate, &self.key) {
+            Ok(config) => {
+                self.current.store(Arc::new(config));
+                complain(format_args!("{name} was read again and is in force"));
+            }
+            Err(why) => complain(format_args!("{why}; the old certificate stays in force")),
+        }
+    }
+
+    /// Begins TLS on a connection.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let accepted = TlsAcceptor::from(self.current.load_full()).accept(stream);
+        tokio::time::timeout(HANDSHAKE_TIME, accepted).await?
+    }
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {
+    let wrong = |path: &Path, why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(certificate, &error))?;
+    if chain.is_empty() {
+        return Err(wrong(certificate, &"there is no certificate in it"));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
+    if std::fs::metadata(key).is_ok_and(|metadata| is_readable_by_others(&metadata)) {
+        complain(format_args!("warning: {} is a key, and everyone may read it", key.display()));
+    }
+    // named, since another crate may bring a second one, and then there is no default
+    let provider = Arc::new(ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, secret))
+        .map_err(|error| wrong(certificate, &error))
+}

@@ -1,0 +1,294 @@
+//! SIP and HTTP over TLS, spoken by OpenSSL's and curl's clients.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use crate::support::{
+    ADMIN_TOKEN, Caller, Lines, Request, Server, file, header, outcome, run, status,
+};
+
+const CONFIG: &str = r#"
+realm = "example"
+[[ip_access_control_lists]]
+name = "inside"
+addresses = ["127.0.0.1"]
+[[credential_lists]]
+name = "staff"
+credentials = [{ username = "alice", password = "correct horse" }]
+[[domains]]
+name = "secure.example"
+secure = true
+ip_access_control_lists = ["inside"]
+[[domains]]
+name = "by-password.example"
+secure = true
+credential_lists = ["staff"]
+"#;
+
+/// Certificates of an authority made for one test.
+struct Authority(PathBuf);
+
+impl Authority {
+    fn new() -> Self {
+        let folder = file("edge.toml", CONFIG).parent().unwrap().to_owned();
+        let authority = Self(folder);
+        authority.make("ca", &["-subj", "/CN=the authority"]);
+        authority
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A certificate `edge.pem` and its key `edge.key` for this machine.
+    fn issue(&self, subject: &str) {
+        let (ca, key) = (self.path("ca.pem"), self.path("ca.key"));
+        let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+        let signed = ["-CA", &ca, "-CAkey", &key, "-addext", names];
+        let leaf = ["-addext", "basicConstraints=critical,CA:FALSE", "-subj", subject];
+        self.make("edge", &[&signed[..], &leaf].concat());
+    }
+
+    fn make(&self, name: &str, args: &[&str]) {
+        let (pem, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+            .args(["-nodes", "-days", "2", "-out", &pem, "-keyout", &key])
+            .args(args)
+            .output()
+            .expect("openssl");
+        assert!(made.status.success(), "{made:?}");
+    }
+
+    /// A server with SIP over TLS, and where it listens for that.
+    fn serve(&self, more: &[&str]) -> (Server, SocketAddr) {
+        let (config, pem, key) =
+            (self.path("edge.toml"), self.path("edge.pem"), self.path("edge.key"));
+        let args = ["--config", &config, "--on-accept", "ok", "--sips", "127.0.0.1:0"];
+        let identity = ["--tls-cert", &pem, "--tls-key", &key];
+        let server = Server::start(&[&args[..], &identity, more].concat());
+        let line = server.stdout.wait_for("(tls)");
+        let address = line.split(' ').nth(4).unwrap().parse().unwrap();
+        (server, address)
+    }
+}
+
+/// A connection made by `openssl s_client`, which checks the certificate.
+struct Connection {
+    child: Child,
+    input: ChildStdin,
+    output: Lines,
+    lines: usize,
+}
+
+impl Connection {
+    fn new(authority: &Authority, server: SocketAddr) -> Self {
+        let ca = authority.path("ca.pem");
+        let mut child = Command::new("openssl")
+            .args(["s_client", "-connect", &server.to_string(), "-CAfile", &ca])
+            .args(["-verify_return_error", "-verify_ip", "127.0.0.1", "-quiet"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl");
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, input, output: Lines::of(output), lines: 0 }
+    }
+
+    fn ask(&mut self, request: &Request) -> String {
+        self.input.write_all(request.text().as_bytes()).unwrap();
+        self.input.flush().unwrap();
+        // up to the next blank line
+        let head = self.output.wait_from(self.lines, |line| line.is_empty());
+        self.lines += head.len();
+        let answer = head.join("\r\n");
+        // the lines of a description follow as they come
+        let length: usize = header(&answer, "Content-Length").unwrap().parse().unwrap();
+        let mut read = 0;
+        while read < length {
+            let body = self.output.wait_from(self.lines, |_| true);
+            self.lines += 1;
+            read += body.concat().len() + 2;
+        }
+        answer
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn domains_that_must_be_secure_are_reached() {
+    let authority = Authority::new();
+    authority.issue("/CN=edge");
+    let (server, address) = authority.serve(&[]);
+    let caller = Caller::new(&server);
+    let via = format!("SIP/2.0/TLS {address};branch=z9hG4bK-tls");
+    let request = |uri: &str| Request::invite(uri).via(&via);
+    assert_eq!(status(&caller.ask(&Request::invite("sip:1@secure.example").text())), 488);
+
+    let mut connection = Connection::new(&authority, address);
+    let answer = connection.ask(&request("sip:1@secure.example"));
+    assert_eq!(status(&answer), 200, "{answer}");
+    let contact = format!("<sip:1@{address};transport=tls>");
+    assert_eq!(header(&answer, "Contact"), Some(contact));
+    // what was called by sips: is reached by sips:
+    let answer = connection.ask(&request("sips:1@secure.example"));
+    assert_eq!(header(&answer, "Contact"), Some(format!("<sips:1@{address}>")), "{answer}");
+
+    let invite = request("sip:1@by-password.example");
+    for (password, expected) in [("correct horse", 200), ("wrong", 403)] {
+        let challenge = connection.ask(&invite);
+        assert_eq!(status(&challenge), 407, "{challenge}");
+        let answer = connection.ask(&invite.authorized(&challenge, "alice", password));
+        assert_eq!(status(&answer), expected, "{answer}");
+    }
+}
+
+#[test]
+fn what_is_no_tls_gets_nothing_and_harms_nobody() {
+    let authority = Authority::new();
+    authority.issue("/CN=edge");
+    let (server, address) = authority.serve(&[]);
+    let mut plain = TcpStream::connect(address).unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    plain.write_all(Request::new("OPTIONS", "sip:a").text().as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    // an alert of TLS at most
+    assert!(!answer.starts_with(b"SIP"), "{answer:?}");
+    let mut connection = Connection::new(&authority, address);
+    assert_eq!(status(&connection.ask(&Request::new("OPTIONS", "sip:a"))), 200);
+    drop(connection);
+    let totals = server.end("TERM");
+    assert!(
+        totals.contains("received 1, ") && totals.ends_with("connections closed 1"),
+        "{totals}"
+    );
+}
+
+#[test]
+fn sighup_reads_the_certificates_again_and_bad_ones_change_nothing() {
+    let authority = Authority::new();
+    authority.issue("/CN=first");
+    let (server, address) = authority.serve(&[]);
+    let subject = || {
+        let shown = Command::new("openssl")
+            .args(["s_client", "-connect", &address.to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let line = shown.lines().find(|line| line.starts_with("subject="));
+        line.unwrap_or_else(|| panic!("{shown}")).replace([' '], "")
+    };
+    let mut connection = Connection::new(&authority, address);
+    let mut asks = || status(&connection.ask(&Request::new("OPTIONS", "sip:a")));
+    assert_eq!((subject(), asks()), ("subject=CN=first".to_owned(), 200));
+
+    authority.issue("/CN=second");
+    let pem = authority.path("edge.pem");
+    server.signal("HUP");
+    server.stderr.wait_for(&format!("sip-authz: {pem} was read again and is in force"));
+    // the connection that was open stays
+    assert_eq!((subject(), asks()), ("subject=CN=second".to_owned(), 200));
+
+    let key = Path::new(&authority.path("edge.key")).to_owned();
+    let good = std::fs::read(&key).unwrap();
+    for (content, part) in [
+        (&b"no key"[..], "edge.key: "),
+        (&std::fs::read(authority.path("ca.key")).unwrap(), "edge.pem: "),
+    ] {
+        std::fs::write(&key, content).unwrap();
+        server.signal("HUP");
+        let line = server.stderr.wait_for(part);
+        assert!(line.ends_with("; the old certificate stays in force"), "{line}");
+        assert_eq!((subject(), asks()), ("subject=CN=second".to_owned(), 200));
+    }
+    std::fs::write(&key, good).unwrap();
+}
+
+#[test]
+fn http_over_tls() {
+    let authority = Authority::new();
+    authority.issue("/CN=edge");
+    let (pem, key, ca) =
+        (authority.path("edge.pem"), authority.path("edge.key"), authority.path("ca.pem"));
+    // with a certificate others may reach it
+    let args = ["--api-cert", &pem, "--api-key", &key, "--on-accept", "ok", "--api", "0.0.0.0:0"];
+    let server = Server::start_at(None, ADMIN_TOKEN, &args);
+    let port = server.api.port();
+    let url = format!("https://localhost:{port}/2010-04-01/Accounts.json?PageSize=1");
+    let user = format!("admin:{ADMIN_TOKEN}");
+    let curl = |args: &[&str]| {
+        let made = Command::new("curl").args(["-sS", "-u", &user]).args(args).output();
+        let made = made.expect("curl");
+        (made.status.success(), String::from_utf8(made.stdout).unwrap())
+    };
+    let api = format!("https://127.0.0.1:{port}");
+    let command = |more: &[&str]| {
+        let args = ["account", "create", "one", "--api", &api];
+        outcome(&run(&[&args[..], more].concat()))
+    };
+    for _ in 0..2 {
+        let (code, _, stderr) = command(&["--ca", &ca]);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    }
+    let (code, _, stderr) = command(&[]);
+    assert!(code == Some(1) && stderr.contains("certificate"), "{stderr}");
+    let (code, _, stderr) = command(&["--ca", &authority.path("edge.key")]);
+    assert!(code == Some(2) && stderr.contains("there is no certificate in it"), "{stderr}");
+
+    let (done, listing) = curl(&["--cacert", &ca, &url]);
+    assert!(done && listing.contains("\"accounts\""), "{listing}");
+    // links that are not relative begin with what was asked
+    let (done, page) =
+        curl(&["--cacert", &ca, &format!("https://localhost:{port}/v1/Trunks?PageSize=1")]);
+    let base = format!("\"url\":\"https://localhost:{port}/v1/Trunks?");
+    assert!(done && page.replace(": ", ":").contains(&base), "{page}");
+    let (done, _) = curl(&[&url]);
+    assert!(!done, "a certificate that nobody vouches for");
+    let (done, _) = curl(&[&url.replace("https", "http")]);
+    assert!(!done, "in clear");
+}
+
+#[test]
+fn certificates_that_cannot_be_used() {
+    let authority = Authority::new();
+    authority.issue("/CN=edge");
+    let (pem, key) = (authority.path("edge.pem"), authority.path("edge.key"));
+    let (other, missing) = (authority.path("ca.key"), authority.path("missing"));
+    let serve = |args: &[&str]| {
+        let all = ["serve", "--demo", "--sip", "127.0.0.1:0", "--api", "off"];
+        outcome(&run(&[&all[..], args].concat()))
+    };
+    for (certificate, key, part) in [
+        (&missing, &key, "missing: "),
+        (&pem, &missing, "missing: "),
+        (&key, &key, "there is no certificate in it"),
+        (&pem, &pem, "edge.pem: "),
+        (&pem, &other, "edge.pem: "),
+    ] {
+        let (code, stdout, stderr) =
+            serve(&["--sips", "127.0.0.1:0", "--tls-cert", certificate, "--tls-key", key]);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{part}: {stderr}");
+        assert!(stderr.starts_with("sip-authz: ") && stderr.contains(part), "{part}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+    for args in [
+        &["--sips", "127.0.0.1:0"][..],
+        &["--tls-cert", &pem, "--tls-key", &key],
+        &["--sips", "127.0.0.1:0", "--tls-cert", &pem],
+        &["--api-cert", &pem],
+    ] {
+        assert_eq!(serve(args).0, Some(2), "{args:?}");
+    }
+}
