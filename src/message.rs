@@ -27,6 +27,10 @@ pub struct Message<'a> {
     from_credentials: &'a [u8],
     /// How many credentials headers there are; at most [`MAX_FIELDS`].
     credentials: usize,
+    /// From the first Via on.
+    from_vias: &'a [u8],
+    /// How many of them there are.
+    vias: usize,
     body: &'a [u8],
     defect: Option<Defect>,
 }
@@ -124,6 +128,13 @@ impl<'a> Message<'a> {
         Fields { rest: self.from_credentials }.filter(is_one).take(self.credentials)
     }
 
+    /// The values of the Via fields, in the order they came.
+    pub fn vias(&self) -> impl Iterator<Item = &'a [u8]> {
+        let fields = Fields { rest: self.from_vias };
+        let vias = fields.filter(|field| field.header == Header::Via).take(self.vias);
+        vias.map(|field| field.value)
+    }
+
     /// The body: what Content-Length says of the bytes after the blank line, or all of them if
     /// there is no such field (RFC 3261 §18.3) or its value is not usable.
     #[must_use]
@@ -145,6 +156,8 @@ impl<'a> Message<'a> {
             first: [None; NAMES.len()],
             from_credentials: &[],
             credentials: 0,
+            from_vias: &[],
+            vias: 0,
             body: &[],
             defect,
         }
@@ -172,6 +185,11 @@ impl<'a> Message<'a> {
                 self.from_credentials = from;
             }
             self.credentials += 1;
+        } else if header == Header::Via {
+            if self.vias == 0 {
+                self.from_vias = from;
+            }
+            self.vias += 1;
         }
     }
 

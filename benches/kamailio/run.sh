@@ -3,7 +3,7 @@
 # load from another core, and prints both figures and their ratio. Fails if ours answers fewer than
 # MIN_RATIO times as many requests with digests.
 #
-#   benches/kamailio/run.sh [seconds of each measurement, default 3] [rounds, default 3]
+#   [FEATURES=cli] benches/kamailio/run.sh [seconds of each measurement, default 3] [rounds, default 3]
 #
 # Installs Kamailio from Debian's packages if it is not there. Needs two cores and taskset.
 set -euo pipefail
@@ -17,7 +17,7 @@ if ! command -v kamailio >/dev/null; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kamailio >/dev/null
 fi
 target=${CARGO_TARGET_DIR:-target}/release
-cargo build --locked --release --features cli --bin sip-authz --example load
+cargo build --locked --release --features "${FEATURES:-cli}" --bin sip-authz --example load
 
 work=$(mktemp -d)
 servers=()

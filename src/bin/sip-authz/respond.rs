@@ -64,12 +64,13 @@ impl<'a> Echo<'a> {
     /// be echoed cannot stand in a header.
     pub(crate) fn of(message: Message<'a>, source: SocketAddr, key: &'a TagKey) -> Option<Self> {
         let via = TopVia::read(message.first(Header::Via)?)?;
-        let echoed = |header| {
-            use Header::{CSeq, CallId, From, To, Via};
-            matches!(header, Via | From | To | CallId | CSeq)
-        };
-        if message.fields().any(|field| echoed(field.header) && !is_echoable(field.value)) {
-            return None;
+        // a message without a defect has no control characters outside of its folds
+        if message.defect().is_some() {
+            let single = [Header::From, Header::To, Header::CallId, Header::CSeq];
+            let mut echoed = single.into_iter().filter_map(|header| message.first(header));
+            if !echoed.all(is_echoable) || !message.vias().all(is_echoable) {
+                return None;
+            }
         }
         let to = match message.first(Header::To).and_then(name_addr) {
             None => ToTag::Unreadable,
@@ -95,18 +96,19 @@ impl<'a> Echo<'a> {
         phrase: &str,
         out: &'o mut Vec<u8>,
     ) -> Response<'o> {
-        // writing to a Vec does not fail
-        let _ = write!(out, "SIP/2.0 {status} ");
-        out.extend_from_slice(phrase.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        let mut vias = self.message.fields().filter(|field| field.header == Header::Via);
-        if vias.next().is_some() {
-            out.extend_from_slice(b"Via: ");
-            self.via.write(self.source, out);
-            out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(b"SIP/2.0 ");
+        put_number(status, out);
+        for part in [" ", phrase, "\r\n"] {
+            out.extend_from_slice(part.as_bytes());
         }
-        for via in vias {
-            put_field("Via", via.value, out);
+        for (at, via) in self.message.vias().enumerate() {
+            if at == 0 {
+                out.extend_from_slice(b"Via: ");
+                self.via.write(self.source, out);
+                out.extend_from_slice(b"\r\n");
+            } else {
+                put_field("Via", via, out);
+            }
         }
         // a request that lacks one of these is answered without it
         if let Some(from) = self.message.first(Header::From) {
@@ -216,6 +218,27 @@ fn put_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Writes a number in decimal.
+pub(crate) fn put_number(number: u16, out: &mut Vec<u8>) {
+    let digit = |unit: u16| u8::try_from(number / unit % 10).map_or(b'0', |digit| b'0' + digit);
+    let units = [10_000, 1_000, 100, 10, 1].into_iter();
+    out.extend(units.skip_while(|unit| *unit > 1 && number < *unit).map(digit));
+}
+
 fn mentions_tag(to: &[u8]) -> bool {
     to.windows(4).any(|part| part.eq_ignore_ascii_case(b"tag="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_others_write_them() {
+        for number in 0..=u16::MAX {
+            let mut out = Vec::new();
+            put_number(number, &mut out);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::respond::{is_echoable, put_unfolded};
+use crate::respond::{is_echoable, put_number, put_unfolded};
 
 /// The first value of a Via field, apart from what follows it in the same field.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,8 @@ impl<'a> TopVia<'a> {
             let _ = write!(out, ";received={ip}");
         }
         if wants_port {
-            let _ = write!(out, ";rport={}", source.port());
+            out.extend_from_slice(b";rport=");
+            put_number(source.port(), out);
         }
         put_unfolded(self.rest, out);
     }
