@@ -24,7 +24,7 @@ pub(crate) enum Command {
     /// header where the reason has a code), or accepted, which is answered as --on-accept says. It
     /// is a stateless user agent server: no call and no media goes through it.
     #[command(after_help = SERVE_HELP)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Decide one INVITE from a file and explain each step.
     ///
     /// Exit code: 0 accepted, 1 challenged or rejected, 2 neither, because something is wrong with
