@@ -24,16 +24,16 @@ pub use lanes::fuzz_lanes;
 /// The hashing of one message and of many, by each set of instructions that the machine has.
 pub mod hash {
     pub use crate::digest::hash::{
-        Md5State, Message, Sha256Midstate, Width, hex16, hex32, md5, md5_beside, md5_many,
-        md5_many_with, md5_messages, md5_messages_with, md5_pair, same_hex, sha256, sha256_many,
-        sha256_many_from, sha256_many_from_with, sha256_many_with, sha512_256,
+        HeldWidth, Md5State, Message, Sha256Midstate, Width, hex16, hex32, hold_width, md5,
+        md5_beside, md5_many, md5_many_with, md5_messages, md5_messages_with, md5_pair, same_hex,
+        sha256, sha256_many, sha256_many_from, sha256_many_from_with, sha256_many_with, sha512_256,
     };
 }
 
 use crate::acl::{Prefix, PrefixError, PrefixTable};
 use crate::authorizer::{Authorizer, Capacity};
 use crate::decision::Decision;
-use crate::digest::{ExpectedResponse, GuessRate, MAX_USERNAME};
+use crate::digest::{ExpectedResponse, GuessRate, MAX_USERNAME, MOST, Question, right_responses};
 use crate::invite::{Invite, Transport};
 use crate::model::{
     Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
@@ -440,6 +440,21 @@ fn fuzz_snapshot() -> Snapshot {
 #[must_use]
 pub fn verify(credentials: &Credentials<'_>, ha1: &[u8], method: &str, body: &[u8]) -> bool {
     ExpectedResponse::with_method(credentials, method.as_bytes(), body).equals(ha1)
+}
+
+/// How many of the headers have the response that the H(A1) beside them makes of an INVITE, compared
+/// side by side as in a batch; for benches.
+#[must_use]
+pub fn count_right(headers: &[(Credentials<'_>, impl AsRef<[u8]>)]) -> usize {
+    let mut right = 0;
+    for headers in headers.chunks(MOST) {
+        let mut questions = ArrayVec::<_, MOST>::new();
+        for (credentials, ha1) in headers {
+            questions.push(Question { credentials, ha1: ha1.as_ref() });
+        }
+        right += right_responses(&questions).iter().filter(|it| **it == Some(true)).count();
+    }
+    right
 }
 
 #[cfg(test)]

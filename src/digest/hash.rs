@@ -13,7 +13,7 @@ mod transpose;
 
 use subtle::ConstantTimeEq;
 
-pub use dispatch::Width;
+pub use dispatch::{HeldWidth, Width, hold_width};
 pub use lanes::{
     md5_many, md5_many_with, sha256_many, sha256_many_from, sha256_many_from_with, sha256_many_with,
 };

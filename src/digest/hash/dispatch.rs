@@ -6,6 +6,8 @@
 //! beside one another without the compiler moving too much in and out of registers.
 #![allow(unsafe_code)]
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use super::lanes::{Job, Queue};
 use super::message::{self, Message};
 use super::{md5, sha};
@@ -15,7 +17,7 @@ use super::{md5, sha};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width(Instructions);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Instructions {
     /// One message after the other.
     Scalar,
@@ -45,11 +47,13 @@ impl Width {
         .map(Self)
     }
 
-    /// The widest. What the processor has is asked once and remembered by the standard library; from
-    /// then on this reads one word.
+    /// The widest, or what [`hold_width`] holds it at. What the processor has is asked once and
+    /// remembered by the standard library; from then on this reads two words.
     #[must_use]
     pub fn widest() -> Self {
-        Self::available().last().unwrap_or(Self(Instructions::Scalar))
+        let held = HELD.load(Ordering::Relaxed);
+        let widths = Self::available().filter(|width| width.0 as u8 <= held);
+        widths.last().unwrap_or(Self(Instructions::Scalar))
     }
 
     /// The best for SHA-256. Eight lanes of AVX2 are no faster than the instructions that a processor
@@ -78,6 +82,27 @@ impl Width {
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 => "avx512f",
         }
+    }
+}
+
+/// What [`Width::widest`] does not go beyond.
+static HELD: AtomicU8 = AtomicU8::new(u8::MAX);
+
+/// Until it is dropped, no wider instructions are chosen than those it was made of.
+#[must_use]
+#[derive(Debug)]
+pub struct HeldWidth(());
+
+/// Holds the choice of [`Width::widest`] in the whole process, so that a bench can measure what a
+/// machine with less would do.
+pub fn hold_width(width: Width) -> HeldWidth {
+    HELD.store(width.0 as u8, Ordering::Relaxed);
+    HeldWidth(())
+}
+
+impl Drop for HeldWidth {
+    fn drop(&mut self) {
+        HELD.store(u8::MAX, Ordering::Relaxed);
     }
 }
 

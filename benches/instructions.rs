@@ -1,0 +1,168 @@
+//! How many instructions the usual decisions take, counted by callgrind, with a limit for each in
+//! `benches/instructions.txt`: `cargo bench --bench instructions`. Exits with 1 when one is passed.
+//!
+//! Needs valgrind. The counts are the same on a busy machine and on a quiet one. Callgrind shows a
+//! program AVX2, and neither AVX-512 nor SHA-NI, so these are the scalar and the AVX2 path; what is
+//! faster with those is told by `--bench targets`.
+//!
+//! With `-- --set` the limits become what is counted now and a twentieth more.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::cast_possible_truncation)]
+
+mod callgrind;
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use sip_authz::{Decision, Invite, Transport};
+use support::{BATCH, Client, Kind, LISTED, Packet, World, by_credential, rejected, same};
+
+const LIMITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
+/// How many are decided at once, each as one.
+const MANY: usize = 32;
+
+/// What is counted: one decision, a batch of them, or the reading of a datagram.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Decision,
+    Batch,
+    Datagram,
+}
+
+type Row = (&'static str, What, Kind, Transport, &'static str, fn(&Decision) -> bool);
+
+const PASSWORD: &str = "secret of";
+const ROWS: [Row; 10] = {
+    use Transport::{Tcp, Udp};
+    use What::{Batch, Datagram, Decision as One};
+    [
+        ("authorize-md5-tcp", One, Kind::Md5, Tcp, PASSWORD, proved),
+        ("authorize-md5-udp", One, Kind::Md5, Udp, PASSWORD, proved),
+        ("authorize-sha256-udp", One, Kind::Sha256, Udp, PASSWORD, proved),
+        ("authorize-address", One, Kind::Address, Udp, "", Decision::is_accept),
+        ("challenge", One, Kind::Md5, Udp, "", challenged),
+        ("wrong-password", One, Kind::Md5, Udp, "not that of", wrong),
+        ("datagram", Datagram, Kind::Md5, Udp, PASSWORD, proved),
+        ("batch-32-md5", Batch, Kind::Md5, Udp, PASSWORD, proved),
+        ("batch-32-sha256", Batch, Kind::Sha256, Udp, PASSWORD, proved),
+        ("batch-32-address", Batch, Kind::Address, Udp, "", Decision::is_accept),
+    ]
+};
+
+fn proved(decision: &Decision) -> bool {
+    by_credential(decision, false)
+}
+
+fn challenged(decision: &Decision) -> bool {
+    matches!(decision, Decision::Challenge(_))
+}
+
+fn wrong(decision: &Decision) -> bool {
+    rejected(decision, sip_authz::Reason::WrongCredentials)
+}
+
+#[inline(never)]
+fn counted_decision(world: &World, invite: &Invite<'_>) -> Decision {
+    black_box(world).authorizer.authorize(black_box(invite), world.now)
+}
+
+#[inline(never)]
+fn counted_batch(world: &World, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
+    black_box(world).authorizer.authorize_batch(black_box(invites), world.now, out);
+}
+
+#[inline(never)]
+fn counted_datagram(packet: &Packet) -> Invite<'_> {
+    black_box(packet).invite()
+}
+
+/// What this program does under callgrind: one thing that is counted, after others that made what is
+/// made once.
+fn probe(name: &str) {
+    let (_, what, kind, transport, password, expected) =
+        *ROWS.iter().find(|row| row.0 == name).unwrap();
+    let world = World::new();
+    let [before, packets] = if password.is_empty() {
+        let mut next = same(kind, "", LISTED, transport);
+        [next(), next()]
+    } else {
+        let mut client = Client { password, ..Client::new(&world, kind, transport) };
+        [client.batch(), client.batch()]
+    };
+    let mut out = Vec::with_capacity(BATCH);
+    let invites: Vec<_> = before.iter().map(Packet::invite).collect();
+    let (first, second) = invites.split_at(MANY);
+    assert!(first.iter().all(|invite| expected(&world.authorizer.authorize(invite, world.now))));
+    world.authorizer.authorize_batch(second, world.now, &mut out);
+    assert!(out.iter().all(expected));
+
+    let invites: Vec<_> = packets.iter().take(MANY).map(Packet::invite).collect();
+    match what {
+        What::Decision => assert!(expected(&counted_decision(&world, &invites[0]))),
+        What::Batch => {
+            counted_batch(&world, &invites, &mut out);
+            assert!(out.iter().all(expected) && out.len() == MANY);
+        }
+        What::Datagram => {
+            let invite = counted_datagram(&packets[0]);
+            assert!(expected(&world.authorizer.authorize(&invite, world.now)));
+        }
+    }
+}
+
+fn limits() -> BTreeMap<String, f64> {
+    let text = fs::read_to_string(LIMITS).unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let limit = |line: &str| {
+        let (name, limit) = line.split_once(' ')?;
+        Some((name.to_owned(), limit.trim().parse().ok()?))
+    };
+    lines.filter_map(limit).collect()
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    if let [first, name] = &arguments[..]
+        && first == "--probe"
+    {
+        probe(name);
+        return ExitCode::SUCCESS;
+    }
+    if !has("--bench") {
+        // not by `cargo bench`: to see that it works
+        ROWS.iter().for_each(|row| probe(row.0));
+        return ExitCode::SUCCESS;
+    }
+    let (limits, mut set, mut passed) = (limits(), String::new(), false);
+    println!("{:<22} {:>8} {:>8}", "", "counted", "limit");
+    for (name, what, ..) in ROWS {
+        let (function, pieces) = match what {
+            What::Decision => ("counted_decision", 1),
+            What::Batch => ("counted_batch", MANY),
+            What::Datagram => ("counted_datagram", 1),
+        };
+        let counted = match callgrind::count(function, &["--probe", name]) {
+            Ok(count) => (count / pieces as f64).round(),
+            Err(why) => {
+                eprintln!("{name}: {why}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let limit = limits.get(name).copied().unwrap_or_default();
+        passed |= counted > limit;
+        let verdict = if counted > limit { "MISS" } else { "ok" };
+        println!("{name:<22} {counted:>8} {limit:>8} {verdict}");
+        set += &format!("{name:<22} {:>6}\n", (counted * 1.05).ceil());
+    }
+    if has("--set") {
+        let head = "# The most instructions of each row of benches/instructions.rs; of a batch, for \
+            each\n# INVITE. Set by `cargo bench --bench instructions -- --set`.\n";
+        fs::write(LIMITS, head.to_owned() + &set).unwrap();
+        return ExitCode::SUCCESS;
+    }
+    if passed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

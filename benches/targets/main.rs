@@ -1,0 +1,76 @@
+//! Every target of speed, memory and allocation, measured in one run: `cargo bench --bench targets`.
+//!
+//! Prints a line for each: name, what was measured, target, `ok` or `MISS`, and how it came about.
+//! Ratios are taken against a primitive that is measured in turn with the thing itself, so they hold
+//! on other machines and on busy ones; times that depend on memory are put beside a cache miss that
+//! is measured in the same run.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation
+)]
+
+mod address;
+#[path = "../callgrind/mod.rs"]
+mod callgrind;
+mod digest;
+#[path = "../large/mod.rs"]
+mod large;
+#[path = "../lists/mod.rs"]
+mod lists;
+mod prefix;
+mod probes;
+mod report;
+mod size;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use report::{Options, Report};
+
+const HELP: &str = "\
+Measures every target, and prints `name measured target ok|MISS` for each.
+
+Usage: cargo bench --bench targets -- [OPTIONS] [PART OF A NAME]...
+
+Options:
+  --check      exit with 1 if a target is missed
+  --full       publish with 10,000,000 credentials in force instead of 1,000,000 (4 GB, some minutes)
+  --only NAME  the target of this name alone; may be given several times
+  --list       the names, without measuring
+  --help       this text
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, name] = &arguments[..]
+        && first == "--probe"
+    {
+        return probes::run(name);
+    }
+    let options = match Options::read(arguments) {
+        Ok(options) => options,
+        Err(unknown) => {
+            eprintln!("{unknown} is not known here\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    if options.help {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let report = &mut Report::new(options);
+    digest::measure(report);
+    prefix::measure(report);
+    probes::measure(report);
+    size::measure(report);
+    if report.wants(&["kamailio"]) {
+        report.absent("kamailio", "requests a second beside it: benches/kamailio/run.sh");
+    }
+    report.finish()
+}
