@@ -15,10 +15,9 @@
 mod large;
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use large::{KINDS, Large, host, invite, mix, publish, username};
+use large::{KINDS, Large, host, invite, mix, publish, publish_while_read, show, username};
 use sip_authz::Authorizer;
 use sip_authz::testing::{count_named, count_named_at_once, count_users, count_users_at_once};
 
@@ -41,11 +40,6 @@ fn measured(what: &str, count: usize, build: impl FnOnce()) {
         counted as f64 / each,
         took.as_secs_f64()
     );
-}
-
-fn show(what: &str, times: &[Duration]) {
-    let at = |part: usize| times[(times.len() - 1) * part / 1_000].as_nanos() as f64 / 1e3;
-    println!("{what:<22} {:>9.1} {:>9.1} {:>9.1}", at(500), at(990), at(1_000));
 }
 
 /// Nanoseconds for each of `count`, the best of five.
@@ -106,29 +100,11 @@ fn changes(large: &Large, authorizer: &Authorizer, now: Instant) {
         publish(large, authorizer, kind, 200);
         show(kind, &publish(large, authorizer, kind, rounds));
     }
-    let done = AtomicBool::new(false);
     println!("while two threads decide");
-    let uris: Vec<String> = (0..4_096).map(|n| format!("sip:200@{}", host(n * 2))).collect();
-    let mut reads: Vec<Duration> = std::thread::scope(|scope| {
-        let reader = || {
-            let mut times = Vec::new();
-            while !done.load(Ordering::Relaxed) {
-                for uri in &uris {
-                    let began = Instant::now();
-                    _ = black_box(authorizer.authorize(&invite(uri), now));
-                    times.push(began.elapsed());
-                }
-            }
-            times
-        };
-        let readers = [scope.spawn(reader), scope.spawn(reader)];
-        for kind in KINDS {
-            show(kind, &publish(large, authorizer, kind, rounds));
-        }
-        done.store(true, Ordering::Relaxed);
-        readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
-    });
-    reads.sort_unstable();
+    let (changes, reads) = publish_while_read(large, authorizer, now, rounds);
+    for (kind, times) in changes {
+        show(kind, &times);
+    }
     show("and one decision", &reads);
 }
 

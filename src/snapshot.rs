@@ -8,6 +8,7 @@
 //! each other by slot: a decision hashes the host and the user name, and everything between is a few
 //! steps by number. A list that thousands of domains use is there once.
 
+mod access;
 mod array;
 mod builder;
 mod cell;
@@ -19,13 +20,12 @@ mod table;
 mod targets;
 mod users;
 
-use std::sync::Arc;
-
+pub(crate) use access::AccessList;
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use draft::Draft;
 use entry::AddressEntry;
-pub(crate) use entry::{AccessList, AccountEntry, MappedList, RoleEntry, TargetEntry};
+pub(crate) use entry::{AccountEntry, MappedList, RoleEntry, TargetEntry};
 pub(crate) use table::Slot;
 use table::Table;
 pub(crate) use targets::Targets;
@@ -82,7 +82,7 @@ pub struct Snapshot {
     vocabulary: &'static Vocabulary,
     accounts: Table<AccountEntry>,
     targets: Targets,
-    access_lists: Table<Arc<AccessList>>,
+    access_lists: Table<AccessList>,
     addresses: Table<AddressEntry>,
     users: Users,
     roles: Table<RoleEntry>,
@@ -202,8 +202,8 @@ impl Snapshot {
     }
 
     #[inline]
-    pub(crate) fn access_list_entry(&self, slot: Slot<Arc<AccessList>>) -> Option<&AccessList> {
-        self.access_lists.at(slot).map(|list| &**list)
+    pub(crate) fn access_list_entry(&self, slot: Slot<AccessList>) -> Option<&AccessList> {
+        self.access_lists.at(slot)
     }
 
     #[inline]

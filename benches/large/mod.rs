@@ -5,9 +5,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss
 )]
 
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sip_authz::model::{
@@ -218,6 +221,47 @@ pub fn publish(large: &Large, authorizer: &Authorizer, kind: &str, rounds: usize
         .collect();
     times.sort_unstable();
     times
+}
+
+/// The same for every kind while two threads decide, and how long one decision took then.
+pub fn publish_while_read(
+    large: &Large,
+    authorizer: &Authorizer,
+    now: Instant,
+    rounds: usize,
+) -> (Vec<(&'static str, Vec<Duration>)>, Vec<Duration>) {
+    let uris: Vec<String> =
+        (0..4_096).map(|n| format!("sip:200@{}", host(n * 2 % large.domains))).collect();
+    let done = AtomicBool::new(false);
+    let reader = || {
+        let mut times = Vec::new();
+        while !done.load(Ordering::Relaxed) {
+            for uri in &uris {
+                let began = Instant::now();
+                _ = black_box(authorizer.authorize(&invite(uri), now));
+                times.push(began.elapsed());
+            }
+        }
+        times
+    };
+    std::thread::scope(|scope| {
+        let readers = [scope.spawn(reader), scope.spawn(reader)];
+        let changes = KINDS
+            .map(|kind| (kind, publish(large, authorizer, kind, rounds)))
+            .into_iter()
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        let mut reads: Vec<_> =
+            readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect();
+        reads.sort_unstable();
+        (changes, reads)
+    })
+}
+
+/// Prints the median, the 99th percentile and the worst of sorted times, in microseconds.
+pub fn show(what: &str, times: &[Duration]) {
+    let at = |part: usize| times[(times.len() - 1) * part / 1_000].as_nanos() as f64 / 1e3;
+    println!("{what:<22} {:>9.1} {:>9.1} {:>9.1}", at(500), at(990), at(1_000));
 }
 
 pub fn invite(request_uri: &str) -> Invite<'_> {

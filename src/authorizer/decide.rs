@@ -215,12 +215,8 @@ impl<'s> Deciding<'s> {
         entry.access_lists.iter().find_map(|list| {
             let list = self.snapshot.access_list_entry(*list)?;
             let found = list.admits(source);
-            trace.step(|| Step::AccessList {
-                list: list.sid,
-                source,
-                entry: found.and_then(|sid| Some((sid, list.prefix(sid)?))),
-            });
-            found.map(|address| AddressMatch { list: list.sid, address })
+            trace.step(|| Step::AccessList { list: list.sid, source, entry: found });
+            found.map(|(address, _)| AddressMatch { list: list.sid, address })
         })
     }
 }

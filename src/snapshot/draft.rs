@@ -1,9 +1,10 @@
 //! Applying a commit: the next snapshot while it is being made.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::entry::{AccessList, AccountEntry, AddressEntry, MappedList, RoleEntry, TargetEntry};
+use super::access::{AccessList, Changes};
+use super::entry::{AccountEntry, AddressEntry, MappedList, RoleEntry, TargetEntry};
 use super::table::Slot;
 use super::users::CredentialList;
 use super::{ApplyError, Snapshot};
@@ -17,14 +18,14 @@ use crate::sid::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSi
 /// end.
 pub(super) struct Draft {
     snapshot: Snapshot,
-    /// The access lists whose tables are out of date.
-    changed: BTreeSet<IpAccessControlListSid>,
+    /// By access list, how its compiled form is out of date.
+    changed: BTreeMap<IpAccessControlListSid, Changes>,
 }
 
 impl Draft {
     /// What is made of `snapshot`, which stays as it is for whoever else holds it.
     pub(super) fn of(snapshot: Snapshot) -> Self {
-        Self { snapshot, changed: BTreeSet::new() }
+        Self { snapshot, changed: BTreeMap::new() }
     }
 
     /// Makes all writes, or ends at the first that would break a rule; then the draft is of no use.
@@ -81,7 +82,7 @@ impl Draft {
             }
             Record::IpAccessControlList(list) => {
                 if tables.access_lists.slot(&list.sid).is_none() {
-                    tables.access_lists.put(Arc::new(AccessList::new(list.sid, list.account)));
+                    tables.access_lists.put(AccessList::new(list.sid, list.account));
                     self.own(list.account, 1);
                 }
             }
@@ -94,9 +95,16 @@ impl Draft {
             }
             Record::IpAddress(address) => {
                 if let Some(list) = tables.access_lists.slot(&address.list) {
-                    tables.addresses.put(AddressEntry { sid: address.sid, list });
-                    self.change_access_list(list, |list| list.put(address.sid, address.prefix));
-                    self.changed.insert(address.list);
+                    let (sid, prefix) = (address.sid, address.prefix);
+                    let previous = tables.addresses.get(&sid).map(|previous| previous.prefix);
+                    tables.addresses.put(AddressEntry { sid, list, prefix });
+                    let changes = self.changed.entry(address.list).or_default();
+                    match previous {
+                        // an address stays in its list
+                        Some(previous) => _ = changes.insert((previous, sid), false),
+                        None => _ = tables.access_lists.change(list, |list| list.len += 1),
+                    }
+                    changes.insert((prefix, sid), true);
                 }
             }
             Record::Credential(credential) => {
@@ -155,11 +163,14 @@ impl Draft {
                 }
             }
             Key::IpAddress(sid) => {
-                if let Some(address) = tables.addresses.remove(&sid)
-                    && let Some(list) = tables.access_list_entry(address.list).map(|list| list.sid)
-                {
-                    self.change_access_list(address.list, |list| list.remove(sid));
-                    self.changed.insert(list);
+                if let Some(AddressEntry { list, prefix, .. }) = tables.addresses.remove(&sid) {
+                    let list = tables.access_lists.change(list, |list| {
+                        list.len = list.len.saturating_sub(1);
+                        list.sid
+                    });
+                    if let Some(list) = list {
+                        self.changed.entry(list).or_default().insert((prefix, sid), false);
+                    }
                 }
             }
             Key::Credential(sid) => {
@@ -237,7 +248,7 @@ impl Draft {
         let sid = |slot: &_| tables.access_lists.at(*slot).map(|list| list.sid);
         let Some(lists) = with_member(&entry.access_lists, slot, mapped, sid) else { return };
         tables.targets.change(target, |entry| entry.access_lists = lists.into());
-        self.change_access_list(slot, |list| count(&mut list.mappings, mapped));
+        tables.access_lists.change(slot, |list| count(&mut list.mappings, mapped));
     }
 
     fn map_credential_list(
@@ -304,14 +315,6 @@ impl Draft {
         }
     }
 
-    fn change_access_list(
-        &mut self,
-        slot: Slot<Arc<AccessList>>,
-        change: impl FnOnce(&mut AccessList),
-    ) {
-        self.snapshot.access_lists.change(slot, |list| change(Arc::make_mut(list)));
-    }
-
     fn own(&mut self, account: AccountSid, by: isize) {
         if let Some(slot) = self.snapshot.accounts.slot(&account) {
             self.own_at(slot, by);
@@ -326,11 +329,10 @@ impl Draft {
 
     /// Compiles what changed.
     pub(super) fn finish(mut self) -> Result<Snapshot, ApplyError> {
-        for sid in std::mem::take(&mut self.changed) {
+        for (sid, changes) in std::mem::take(&mut self.changed) {
             let Some(slot) = self.snapshot.access_lists.slot(&sid) else { continue };
-            let mut outcome = Ok(());
-            self.change_access_list(slot, |list| outcome = list.rebuild());
-            outcome.map_err(|error| ApplyError::TooManyPrefixes(sid, error))?;
+            let outcome = self.snapshot.access_lists.change(slot, |list| list.compile(changes));
+            outcome.transpose().map_err(|error| ApplyError::TooManyPrefixes(sid, error))?;
         }
         Ok(self.snapshot)
     }

@@ -1,18 +1,18 @@
 //! What a snapshot keeps of each record: all that a decision needs and nothing for people.
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use super::access::AccessList;
 use super::table::{Entry, Slot};
 use super::users::CredentialList;
-use crate::acl::{Prefix, PrefixTable, TooManyPrefixes};
+use crate::acl::Prefix;
 use crate::model::{
     AccountStatus, DomainName, PermissionSet, Policy, QopOffer, Realm, RoleKind, Target,
 };
-use crate::sid::{AccountSid, IpAccessControlListSid, IpAddressSid, RoleSid, ServiceSid};
+use crate::sid::{AccountSid, IpAddressSid, RoleSid, ServiceSid};
 
 #[derive(Clone, Copy)]
 pub(crate) struct AccountEntry {
@@ -102,7 +102,7 @@ pub(crate) struct TargetEntry {
     /// `None`: the default policy.
     pub(crate) policy: Option<Arc<Policy>>,
     /// Mapped for calls, in the order of the SIDs.
-    pub(crate) access_lists: Few<Slot<Arc<AccessList>>, 4>,
+    pub(crate) access_lists: Few<Slot<AccessList>, 4>,
     pub(crate) credential_lists: Few<MappedList, 2>,
     /// Mapped for registrations, which are not decided here.
     pub(crate) registrations: Few<Slot<CredentialList>, 4>,
@@ -154,34 +154,12 @@ impl TargetEntry {
     }
 }
 
-/// An IP access control list. An entry's number in the table is its place in `entries`.
-#[derive(Clone)]
-pub(crate) struct AccessList {
-    pub(crate) sid: IpAccessControlListSid,
-    pub(crate) account: AccountSid,
-    pub(crate) mappings: usize,
-    /// In the order of the SIDs, so that equal contents make equal tables.
-    entries: Vec<(IpAddressSid, Prefix)>,
-    /// Entries put, and taken out, since `entries` and `table` were made.
-    changes: BTreeMap<IpAddressSid, Option<Prefix>>,
-    /// How many entries there are, changes counted.
-    len: usize,
-    table: PrefixTable,
-}
-
-impl Entry for Arc<AccessList> {
-    type Key = IpAccessControlListSid;
-
-    fn key(&self) -> IpAccessControlListSid {
-        self.sid
-    }
-}
-
-/// The list that an address is in.
+/// The list that an address is in, and where in it.
 #[derive(Clone, Copy)]
 pub(crate) struct AddressEntry {
     pub(crate) sid: IpAddressSid,
-    pub(crate) list: Slot<Arc<AccessList>>,
+    pub(crate) list: Slot<AccessList>,
+    pub(crate) prefix: Prefix,
 }
 
 impl Entry for AddressEntry {
@@ -189,66 +167,6 @@ impl Entry for AddressEntry {
 
     fn key(&self) -> IpAddressSid {
         self.sid
-    }
-}
-
-impl AccessList {
-    pub(crate) fn new(sid: IpAccessControlListSid, account: AccountSid) -> Self {
-        Self {
-            sid,
-            account,
-            mappings: 0,
-            entries: Vec::new(),
-            changes: BTreeMap::new(),
-            len: 0,
-            table: PrefixTable::default(),
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The most specific entry that admits `source`.
-    pub(crate) fn admits(&self, source: std::net::IpAddr) -> Option<IpAddressSid> {
-        let number = self.table.longest(source)?;
-        self.entries.get(number).map(|(sid, _)| *sid)
-    }
-
-    pub(crate) fn prefix(&self, sid: IpAddressSid) -> Option<Prefix> {
-        let at = self.entries.binary_search_by_key(&sid, |(sid, _)| *sid).ok()?;
-        self.entries.get(at).map(|(_, prefix)| *prefix)
-    }
-
-    /// Puts an entry, which counts once [`Self::rebuild`] has been called.
-    pub(crate) fn put(&mut self, sid: IpAddressSid, prefix: Prefix) {
-        self.change(sid, Some(prefix));
-    }
-
-    /// Takes an entry out, which counts once [`Self::rebuild`] has been called.
-    pub(crate) fn remove(&mut self, sid: IpAddressSid) {
-        self.change(sid, None);
-    }
-
-    fn change(&mut self, sid: IpAddressSid, entry: Option<Prefix>) {
-        let was = match self.changes.get(&sid) {
-            Some(change) => change.is_some(),
-            None => self.entries.binary_search_by_key(&sid, |(sid, _)| *sid).is_ok(),
-        };
-        self.len = (self.len + usize::from(entry.is_some())).saturating_sub(usize::from(was));
-        self.changes.insert(sid, entry);
-    }
-
-    /// Brings entries and table up to date: all changes at once, as one by one they would move the
-    /// rest of a long list each time.
-    pub(crate) fn rebuild(&mut self) -> Result<(), TooManyPrefixes> {
-        let changes = std::mem::take(&mut self.changes);
-        self.entries.retain(|(sid, _)| !changes.contains_key(sid));
-        self.entries.extend(changes.into_iter().filter_map(|(sid, entry)| Some((sid, entry?))));
-        // two sorted runs, which a stable sort merges
-        self.entries.sort_by_key(|(sid, _)| *sid);
-        self.table = PrefixTable::build(self.entries.iter().map(|(_, prefix)| *prefix))?;
-        Ok(())
     }
 }
 

@@ -1,8 +1,6 @@
 //! All that a snapshot holds, in words and by SID, so that two can be compared that hold the same in
 //! other slots. For tests and fuzzing; walks everything.
 
-use std::sync::Arc;
-
 use super::Snapshot;
 use crate::digest::{HashFunction, userhash};
 
@@ -26,9 +24,11 @@ impl Snapshot {
             facts.push(format!("{sid} of {account}: {}, {} mappings", list.len(), list.mappings));
         }
         for address in self.addresses.values() {
-            let list = self.access_lists.at(address.list).map(Arc::as_ref);
-            let prefix = list.and_then(|list| list.prefix(address.sid));
-            facts.push(format!("{} in {:?}: {prefix:?}", address.sid, list.map(|list| list.sid)));
+            let (sid, prefix) = (address.sid, address.prefix);
+            let list = self.access_lists.at(address.list);
+            let is_compiled = list.is_some_and(|list| list.has(sid, prefix));
+            let list = list.map(|list| list.sid);
+            facts.push(format!("{sid} in {list:?}: {prefix}, compiled {is_compiled}"));
         }
         self.user_facts(&mut facts);
         self.target_facts(&mut facts);
