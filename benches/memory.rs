@@ -28,14 +28,22 @@ fn resident() -> f64 {
     pages.unwrap_or_default() * 4096.0
 }
 
+/// Seconds of processor time of this process.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // after the name, which may hold anything: state, ten numbers, then user and system in 1/100 s
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 /// Does `build` and tells what it took: in memory by both counts, for each of `count`, and in time.
 fn measured(what: &str, count: usize, build: impl FnOnce()) {
-    let (before, began) = (resident(), Instant::now());
+    let (before, began, busy) = (resident(), Instant::now(), processor());
     let counted = allocation_counter::measure(build).bytes_current;
-    let (took, resident) = (began.elapsed(), resident() - before);
+    let (took, busy, resident) = (began.elapsed(), processor() - busy, resident() - before);
     let each = count.max(1) as f64;
     println!(
-        "{what:<22} {count:>10} {:>8.1} {:>8.1} {:>9.2}",
+        "{what:<22} {count:>10} {:>8.1} {:>8.1} {:>9.2} {busy:>9.2}",
         resident / each,
         counted as f64 / each,
         took.as_secs_f64()
@@ -115,8 +123,8 @@ fn main() {
     let domains = sizes.first().copied().unwrap_or(if small { 2_000 } else { 50_000 });
     let credentials = sizes.get(1).copied().unwrap_or(domains * 10);
     println!(
-        "{:<22} {:>10} {:>8} {:>8} {:>9}",
-        "bytes for each", "count", "resident", "counted", "built, s"
+        "{:<22} {:>10} {:>8} {:>8} {:>9} {:>9}",
+        "bytes for each", "count", "resident", "counted", "built, s", "busy, s"
     );
     let mut large = None;
     measured("account with its lists", domains.div_ceil(100), || {
