@@ -18,6 +18,9 @@ use crate::invite::Invite;
 use crate::snapshot::TargetEntry;
 use crate::uri::Host;
 
+/// Fewer than these are decided one by one: what is done ahead costs something too.
+const FEWEST: usize = 8;
+
 /// As many as are hashed side by side.
 type Each<T> = ArrayVec<T, MOST>;
 
@@ -25,9 +28,10 @@ impl<'s> Deciding<'s> {
     pub(super) fn decide_batch(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
         out.reserve(invites.len());
         for invites in invites.chunks(MOST) {
-            match invites {
-                [invite] => out.push(self.decide(invite, &mut NoTrace)),
-                _ => self.decide_chunk(invites, out),
+            if invites.len() < FEWEST {
+                out.extend(invites.iter().map(|invite| self.decide(invite, &mut NoTrace)));
+            } else {
+                self.decide_chunk(invites, out);
             }
         }
     }
