@@ -7,6 +7,7 @@
 
 mod accounts;
 mod check;
+mod confirm;
 mod credentials;
 mod error;
 mod limits;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use async_lock::{Mutex, MutexGuard};
 
 pub use accounts::NewAccount;
+pub use confirm::Confirmation;
 pub use credentials::{CredentialChange, Secret};
 pub use error::{DirectoryError, Kind};
 pub use limits::Limits;

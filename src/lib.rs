@@ -72,6 +72,7 @@
 //! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes and choices; never for secrets |
 //! | `store` | `store::Store`, a store in memory, and `Follower`, which keeps an authorizer at a store's head |
 //! | `sqlite` | `store::SqliteStore`: the store in a file, for one machine |
+//! | `etcd` | `store::EtcdStore`, which the edges of a fleet follow; to build it, `protoc` is needed |
 //! | `directory` | `directory::Directory`, the commands on resources and their rules |
 //! | `rest` | `rest::router`, the HTTP surface that manages them |
 //! | `cli` | the program `sip-authz` |
@@ -105,7 +106,9 @@ pub use decision::{
     Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, UsedHeader,
 };
 #[cfg(feature = "store")]
-pub use follower::{Applied, Follower, FollowerError};
+pub use follower::{
+    Applied, Confirmed, Follower, FollowerError, FollowerEvent, Lease, LeaseEvent, Timer,
+};
 pub use invite::{CredentialsField, Invite, InviteError, Transaction, Transport};
 pub use sid::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,

@@ -10,6 +10,9 @@
 //!   (`/v1`, `/v2`) are the accounts' own: there it is answered 403.
 //! - A body is `application/x-www-form-urlencoded`; another type is answered 415, a longer one than
 //!   [`RestOptions::max_body`] 413, with nothing read. Parameters that are not known are ignored.
+//! - `?Wait=applied` at a change has the answer wait until every edge that reports to the store goes by
+//!   it or has stopped deciding, for `WaitSeconds` (30, at most 300); else it is 202, with the names of
+//!   the edges that have not said so.
 //! - The bounds on headers, on time and on connections are the server's.
 
 mod api2010;
@@ -31,6 +34,7 @@ mod policy;
 mod roles;
 mod routes;
 mod trunking;
+mod wait;
 
 use std::sync::Arc;
 

@@ -126,6 +126,12 @@ impl Snapshot {
         }
     }
 
+    /// The permissions that its roles can have.
+    #[must_use]
+    pub fn vocabulary(&self) -> &'static Vocabulary {
+        self.vocabulary
+    }
+
     /// Collects the records of a first snapshot.
     #[must_use]
     pub fn builder() -> SnapshotBuilder {

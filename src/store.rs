@@ -4,6 +4,8 @@
 //! has checked it at. Which commits are made is the directory's affair.
 
 pub mod encoding;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod head;
 mod index;
 mod memory;
@@ -16,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use encoding::EncodingError;
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdFeed, EtcdOptions, EtcdStore};
 pub use head::{Head, Sum};
 pub(crate) use index::references;
 pub use index::{Collection, ListKey, Lookup, collections, lookup};
@@ -87,6 +91,17 @@ impl Loaded {
     }
 }
 
+/// What an edge says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Its name, which no other edge has.
+    pub name: String,
+    /// The number of the last commit that it decides by.
+    pub applied: u64,
+    /// How long after a report it decides on without another, at most. Without one it always does.
+    pub lease: Option<Duration>,
+}
+
 /// A place where records are kept. Futures may be dropped at any time: a commit then has taken
 /// effect whole or not at all.
 pub trait Store: Send + Sync + 'static {
@@ -131,6 +146,25 @@ pub trait Store: Send + Sync + 'static {
 
     /// The commits after number `from`, in order, as they come.
     fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
+
+    /// Writes down what an edge says of itself, and returns the number of the head as of that write:
+    /// whatever was committed before is counted in it, and whoever commits later finds the report. A
+    /// store that serves one process keeps no reports.
+    fn report(&self, edge: Edge) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        let _ = edge;
+        async { Ok(self.head().await?.number) }
+    }
+
+    /// What edges have said of themselves last.
+    fn edges(&self) -> impl Future<Output = Result<Vec<Edge>, StoreError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// Forgets an edge that is gone for good. One that is not tells of itself again.
+    fn forget(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = name;
+        std::future::ready(Ok(()))
+    }
 
     /// Waits before a commit is tried again. A store that is shared between processes waits on its
     /// own runtime's clock; one that is not has no conflict to wait for.

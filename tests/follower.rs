@@ -6,8 +6,8 @@
 mod site;
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sip_authz::directory::{CredentialChange, Directory, DirectoryError, Secret};
@@ -16,7 +16,10 @@ use sip_authz::model::{
     Account, AccountStatus, Commit, Domain, Key, Mapping, Password, Record, Vocabulary,
 };
 use sip_authz::store::{Head, MemoryStore, Outcome, Store, StoreError};
-use sip_authz::{AccountSid, ApplyError, Authorizer, DomainSid, Follower, FollowerError, Snapshot};
+use sip_authz::{
+    AccountSid, ApplyError, Authorizer, DomainSid, Follower, FollowerError, FollowerEvent,
+    Snapshot, Timer,
+};
 use site::{Probe, Scripted, Site, authorizer, settings};
 use support::{HOST, INSIDE, PASSWORD};
 
@@ -293,6 +296,118 @@ async fn a_follower_that_lags_too_far_behind_loads_afresh() {
     within(applied.wait(number)).await;
     assert_eq!(authorizer.snapshot().number(), 5_003);
     running.abort();
+}
+
+/// Time that passes as fast as it is waited for, and what was waited.
+#[derive(Clone, Default)]
+struct Impatient(Arc<Mutex<Vec<Duration>>>);
+
+impl Timer for Impatient {
+    async fn sleep(&self, time: Duration) {
+        self.0.lock().unwrap().push(time);
+        tokio::task::yield_now().await;
+    }
+
+    fn random(&self) -> u32 {
+        u32::MAX
+    }
+}
+
+/// A site whose follower goes on whatever comes, here first this script, with the events that it
+/// tells.
+async fn kept(
+    script: impl IntoIterator<Item = Result<(u64, Commit), StoreError>>,
+) -> (Site<Scripted>, Impatient, Arc<Mutex<Vec<FollowerEvent>>>) {
+    let mut site = scripted([]).await;
+    site.follower.abort();
+    let _ = (&mut site.follower).await;
+    let mut store = Scripted::new(script);
+    store.inner = site.directory.store().inner.clone();
+    let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
+    site.authorizer.replace(snapshot);
+    let follower = Follower::new(store, Arc::clone(&site.authorizer), head);
+    site.applied = follower.applied();
+    let (timer, events) = (Impatient::default(), Arc::new(Mutex::new(Vec::new())));
+    let told = Arc::clone(&events);
+    let keeping = follower.keep(timer.clone(), move |event| told.lock().unwrap().push(event));
+    site.follower = tokio::spawn(async move { match keeping.await {} });
+    (site, timer, events)
+}
+
+/// Whatever a feed gives, a follower that keeps at it comes to the store's head and nowhere else.
+#[tokio::test]
+async fn a_follower_that_is_kept_comes_back_from_everything() {
+    let lost = || Err(StoreError("connection lost".to_owned()));
+    let third = || Ok((3, second(2, "third.example.com")));
+    let scripts: [Vec<Result<(u64, Commit), StoreError>>; 7] = [
+        vec![],
+        vec![lost()],
+        vec![lost(), lost(), lost(), lost()],
+        vec![third(), lost(), third()],
+        vec![Ok((4, second(2, "second.example.com")))],
+        vec![Ok((1, second(2, "second.example.com"))), lost()],
+        vec![Ok((3, second(2, HOST)))],
+    ];
+    for (n, script) in scripts.into_iter().enumerate() {
+        let quiet = script.is_empty();
+        let (site, timer, events) = kept(script).await;
+        let store = site.directory.store().inner.clone();
+        let mut number = 0;
+        for n in 5..8 {
+            let host = format!("{n}.example.com");
+            number =
+                put(&store, [Domain::new(domain(n), account(1), host.parse().unwrap()).into()])
+                    .await;
+        }
+        assert!(within(site.applied.wait(number)).await, "script {n}");
+        let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
+        assert_eq!((site.authorizer.snapshot().number(), site.applied.number()), (number, number));
+        assert_eq!(head.number, number);
+        let hosts = [HOST, "second.example.com", "third.example.com", "7.example.com"];
+        assert_eq!(
+            site::behaviour(&site.authorizer.snapshot(), &hosts, &[INSIDE], &[("alice", PASSWORD)]),
+            site::behaviour(&snapshot, &hosts, &[INSIDE], &[("alice", PASSWORD)]),
+        );
+        let events = events.lock().unwrap();
+        assert_eq!(events.is_empty(), quiet, "script {n}: {events:?}");
+        let waited = timer.0.lock().unwrap();
+        assert!(waited.iter().all(|time| *time <= Duration::from_secs(10)));
+    }
+}
+
+#[tokio::test]
+async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded() {
+    let (site, timer, events) = kept([]).await;
+    // what somebody wrote past the rules
+    let broken = Domain::new(domain(2), account(7), "second.example.com".parse().unwrap());
+    let inner = site.directory.store().inner.clone();
+    put(&inner, [broken.into()]).await;
+    // nobody waits for what cannot be applied
+    assert!(!within(site.applied.wait(3)).await);
+    while timer.0.lock().unwrap().len() < 12 {
+        tokio::task::yield_now().await;
+    }
+    let waited: Vec<_> = timer.0.lock().unwrap().iter().take(12).map(Duration::as_millis).collect();
+    let doubled = [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 10_000, 10_000];
+    assert_eq!(waited, doubled);
+    assert_eq!(site.authorizer.snapshot().number(), 2);
+    // it is mended, and all is well
+    let mut mended = Commit::new();
+    mended.delete(Key::Target(domain(2).into()));
+    assert_eq!(inner.commit(3, mended).await.unwrap(), Outcome::Committed(4));
+    assert!(
+        within(async {
+            while site.applied.number() < 4 {
+                tokio::task::yield_now().await;
+            }
+            site.applied.wait(4).await
+        })
+        .await
+    );
+    let events = events.lock().unwrap();
+    assert!(matches!(events.first(), Some(FollowerEvent::Behind(FollowerError::Apply { .. }))));
+    assert!(events.contains(&FollowerEvent::Loaded(4)), "{events:?}");
+    assert_eq!(events.last(), Some(&FollowerEvent::Following(4)));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use super::error::{Json, Refusal};
 use super::form::Param;
 use super::openapi::Document;
 use super::page::{PARAMS, Rows};
+use super::wait::Wait;
 use crate::directory::Kind;
 use crate::store::Store;
 
@@ -211,8 +212,12 @@ impl<S: Store> At<'_, S> {
 
     fn route(self, operation: Operation, handler: impl Handler<S, Response>) -> Self {
         let endpoint = async move |State(api): State<Arc<Api<S>>>, request: Request| {
+            let writes = !matches!(operation.verb, Verb::Fetch | Verb::List(_));
+            let query = request.uri().query().filter(|_| writes).unwrap_or_default().to_owned();
             let call = Call::read(&api, &operation, request).await?;
-            handler.answer(call).await
+            let wait = Wait::read(&query)?;
+            let answer = handler.answer(call).await?;
+            wait.then(&api.directory, answer).await
         };
         // a place is a whole segment for the router; the suffix is taken off in `Call`
         let path = match self.path.strip_suffix("}.json") {

@@ -132,6 +132,15 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["demo", "config"])]
     pub(crate) data: Option<PathBuf>,
 
+    /// Serve what the etcd at these URLs holds, as all others that name it do; separated by commas
+    #[cfg(feature = "etcd")]
+    #[arg(long, value_name = "URL,…", value_delimiter = ',', conflicts_with_all = ["demo", "config", "data"])]
+    pub(crate) etcd: Vec<String>,
+
+    #[cfg(feature = "etcd")]
+    #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+
     /// What an accepted INVITE is answered with: `ok` (200, all media declined; the default with
     /// --demo) or `redirect:<sip-uri>` (302 with this Contact)
     #[arg(long, value_name = "ANSWER", required_unless_present = "demo", value_parser = on_accept)]
@@ -169,6 +178,63 @@ pub(crate) struct TlsArgs {
     /// The key of that certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "api_cert")]
     pub(crate) api_key: Option<PathBuf>,
+}
+
+/// An edge of a fleet.
+#[cfg(feature = "etcd")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct FleetArgs {
+    /// What all keys in etcd begin with
+    #[arg(long, value_name = "PREFIX", default_value = "sip-authz/", requires = "etcd")]
+    pub(crate) etcd_prefix: String,
+
+    /// Trust etcd nodes with a certificate of this authority, a PEM file
+    #[arg(long, value_name = "FILE", requires = "etcd")]
+    pub(crate) etcd_ca: Option<PathBuf>,
+
+    /// Show etcd this certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "etcd_key")]
+    pub(crate) etcd_cert: Option<PathBuf>,
+
+    /// The key of --etcd-cert, a PEM file
+    #[arg(long, value_name = "FILE", requires = "etcd_cert")]
+    pub(crate) etcd_key: Option<PathBuf>,
+
+    /// Log in to etcd as this user, with the password in SIP_AUTHZ_ETCD_PASSWORD
+    #[arg(long, value_name = "NAME", requires = "etcd")]
+    pub(crate) etcd_user: Option<String>,
+
+    /// What this edge is called, unlike all others [default: the machine's name and the SIP port]
+    #[arg(long, value_name = "NAME", requires = "etcd")]
+    pub(crate) edge_name: Option<String>,
+
+    /// How long to decide on when etcd cannot be reached, such as 30s or 5m, from 2s up; then
+    /// everything is refused with 503. A change that waits for all edges waits no longer than this
+    /// for one that is away; with `unlimited` it is not confirmed without the edge
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "unlimited",
+        requires = "etcd",
+        value_parser = stale_for
+    )]
+    pub(crate) stale_for: StaleFor,
+}
+
+/// How long an edge decides without a word from the store.
+#[cfg(feature = "etcd")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StaleFor(pub(crate) Option<std::time::Duration>);
+
+impl ServeArgs {
+    /// The store that outlives the program, for people, if one is named.
+    pub(crate) fn store(&self) -> Option<String> {
+        #[cfg(feature = "etcd")]
+        if !self.etcd.is_empty() {
+            return Some(format!("what etcd at {} holds", self.etcd.join(", ")));
+        }
+        self.data.as_ref().map(|folder| format!("what {} keeps", folder.display()))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -382,6 +448,28 @@ fn api(text: &str) -> Result<Api, String> {
     }
 }
 
+#[cfg(feature = "etcd")]
+fn stale_for(text: &str) -> Result<StaleFor, String> {
+    use std::time::Duration;
+    if text == "unlimited" {
+        return Ok(StaleFor(None));
+    }
+    let wrong = || "neither `unlimited` nor a time such as 30s, 5m or 1h".to_owned();
+    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(unit);
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    let time = match unit {
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_mins(1),
+        "h" => Duration::from_hours(1),
+        _ => return Err(wrong()),
+    };
+    match time.saturating_mul(number) {
+        time if time < Duration::from_secs(2) => Err("less than 2s".to_owned()),
+        time => Ok(StaleFor(Some(time))),
+    }
+}
+
 /// What browsers send as an origin: scheme and authority, nothing behind.
 fn origin(text: &str) -> Result<String, String> {
     let authority = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
@@ -433,6 +521,20 @@ mod tests {
         assert!(origin("https://a.example:8443").is_ok() && origin("http://[::1]").is_ok());
         for text in ["*", "https://", "https://a.example/", "a.example", "https://A.example"] {
             assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[cfg(feature = "etcd")]
+    #[test]
+    fn times_without_a_word_from_the_store() {
+        let seconds = |n| Ok(StaleFor(Some(std::time::Duration::from_secs(n))));
+        assert_eq!(stale_for("unlimited"), Ok(StaleFor(None)));
+        assert_eq!(
+            [stale_for("2s"), stale_for("5m"), stale_for("1h")],
+            [2, 300, 3_600].map(seconds)
+        );
+        for text in ["", "30", "s", "1s", "0h", "5 m", "-5s", "1d", "99999999999s"] {
+            assert!(stale_for(text).is_err(), "{text}");
         }
     }
 

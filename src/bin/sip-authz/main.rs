@@ -13,6 +13,9 @@ mod demo;
 mod edge;
 mod export;
 mod failure;
+#[cfg(feature = "etcd")]
+mod fleet;
+mod follow;
 mod import;
 mod log;
 mod progress;

@@ -1,5 +1,4 @@
-//! What is served at present: a store in memory or in a folder, the authorizer that follows it, and
-//! the HTTP surface over it.
+//! What is served at present: a store, the authorizer that follows it, and the HTTP surface over it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +10,12 @@ use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::rest::{self, RestOptions};
 use sip_authz::store::{Head, MemoryStore, Outcome, SqliteStore, Store};
-use sip_authz::{Authorizer, Follower, Snapshot};
+use sip_authz::{Applied, Authorizer, Follower, Snapshot};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 
 use crate::failure::Failure;
+use crate::follow;
 use crate::progress::Progress;
 
 /// How often it is looked how far the loading of a folder has come.
@@ -37,12 +36,9 @@ pub(crate) struct Resources {
     pub(crate) router: Arc<ArcSwap<Router>>,
     settings: Settings,
     options: RestOptions,
-    follower: Mutex<Option<AbortHandle>>,
-    stopped: UnboundedSender<String>,
+    /// Ends the follower of the present store when it is dropped.
+    follower: Mutex<Option<oneshot::Sender<()>>>,
 }
-
-/// Tells why the authorizer no longer follows the store, should that happen.
-pub(crate) type Stopped = UnboundedReceiver<String>;
 
 impl Resources {
     /// Serves what `source` has. To be called within the runtime.
@@ -50,30 +46,50 @@ impl Resources {
         source: Source,
         settings: Settings,
         options: RestOptions,
-    ) -> Result<(Self, Stopped), Failure> {
-        match source {
+    ) -> Result<Self, Failure> {
+        let (resources, _) = match source {
             Source::Records(commit) => {
                 Self::on(open(commit, settings.vocabulary).await?, settings, options)
             }
             Source::Folder(folder) => {
                 Self::on(open_folder(&folder, settings.vocabulary).await?, settings, options)
             }
-        }
+        }?;
+        Ok(resources)
+    }
+
+    /// Serves the records of a store that others write too.
+    #[cfg(feature = "etcd")]
+    pub(crate) async fn of_store<S: Store + Clone>(
+        store: S,
+        settings: Settings,
+        options: RestOptions,
+    ) -> Result<(Self, Applied), Failure> {
+        let vocabulary = settings.vocabulary;
+        let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+        // many records take their time, which no call should wait for
+        let loading = tokio::task::spawn_blocking(move || {
+            Handle::current().block_on(async move {
+                let loaded = Follower::load(&store, vocabulary).await;
+                let (snapshot, head) = loaded.map_err(|error| failed(&error))?;
+                Ok((store, snapshot, head))
+            })
+        });
+        Self::on(loading.await.map_err(|error| failed(&error))??, settings, options)
     }
 
     fn on<S: Store + Clone>(
         (store, snapshot, head): (S, Snapshot, Head),
         settings: Settings,
         options: RestOptions,
-    ) -> Result<(Self, Stopped), Failure> {
+    ) -> Result<(Self, Applied), Failure> {
         let failed = |error: sip_authz::SeedError| Failure::Runtime(error.to_string());
         let authorizer = Arc::new(Authorizer::new(snapshot).map_err(failed)?);
-        let (stopped, receiver) = unbounded_channel();
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let follower = Mutex::new(None);
-        let resources = Self { authorizer, router, settings, options, follower, stopped };
-        resources.attach(store, head);
-        Ok((resources, receiver))
+        let resources = Self { authorizer, router, settings, options, follower };
+        let applied = resources.attach(store, head);
+        Ok((resources, applied))
     }
 
     /// Puts the records of `commit` in the place of all that there are, for calls and for HTTP.
@@ -86,31 +102,29 @@ impl Resources {
     }
 
     /// Has the authorizer follow `store`, which its snapshot was loaded from.
-    fn attach<S: Store + Clone>(&self, store: S, head: Head) {
+    fn attach<S: Store + Clone>(&self, store: S, head: Head) -> Applied {
         let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer), head);
         let applied = follower.applied();
-        let task = tokio::spawn(follower.run());
-        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
-        let stopped = self.stopped.clone();
-        tokio::spawn(async move {
-            let why = match task.await {
-                Ok(Err(error)) => error.to_string(),
-                Err(error) if error.is_cancelled() => return,
-                Err(error) => error.to_string(),
-            };
-            // nobody listens when the program ends
-            let _ = stopped.send(why);
+        let (stop, stopped) = oneshot::channel();
+        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
+        // a thread of its own: a fresh load of many records would hold up calls
+        tokio::task::spawn_blocking(move || {
+            Handle::current().block_on(async move {
+                let mut log = follow::Log::default();
+                tokio::select! {
+                    never = follower.keep(follow::Tokio, |event| log.tell(&event)) => match never {},
+                    _ = stopped => {}
+                }
+            });
         });
-        let directory = Directory::new(store, self.settings.clone(), Some(applied));
+        let directory = Directory::new(store, self.settings.clone(), Some(applied.clone()));
         let router = rest::router(Arc::new(directory), self.options.clone());
         self.router.store(Arc::new(router));
+        applied
     }
 
     fn detach(&self) {
-        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(follower) = follower {
-            follower.abort();
-        }
+        drop(self.follower.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

@@ -17,8 +17,10 @@ use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::edge::Edge;
 use crate::failure::{Failure, complain, say};
+#[cfg(feature = "etcd")]
+use crate::fleet;
 use crate::log::DecisionLog;
-use crate::resources::{Resources, Source, Stopped};
+use crate::resources::{Resources, Source};
 use crate::respond::TagKey;
 use crate::secure::{Secured, Security};
 use crate::signals::{Signal, Signals};
@@ -46,7 +48,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
         let signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
-        let (resources, stopped) = Resources::start(source, settings, options).await?;
+        let resources = start(args, source, settings, options).await?;
         let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
         let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
         let log = args.log.map(|_| DecisionLog { names: args.log_names });
@@ -78,7 +80,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         drop(within);
         let (broken, threads) = unbounded_channel();
         let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
-        let ended = until_the_end(args, &resources, &secured, signals, stopped, threads).await;
+        let ended = until_the_end(args, &resources, &secured, signals, threads).await;
         workers.end();
         ended.map(|()| edge)
     });
@@ -87,6 +89,21 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     runtime.shutdown_background();
     say(&served?.totals);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is served: the store that the command line names, or else `source`.
+async fn start(
+    args: &ServeArgs,
+    source: Source,
+    settings: Settings,
+    options: RestOptions,
+) -> Result<Resources, Failure> {
+    #[cfg(feature = "etcd")]
+    if !args.etcd.is_empty() {
+        return fleet::start(&args.etcd, &args.fleet, args.sip, settings, options).await;
+    }
+    let _ = args;
+    Resources::start(source, settings, options).await
 }
 
 /// How many threads answer datagrams.
@@ -102,9 +119,9 @@ const TLS_HINT: &str =
 /// Where HTTP is answered, if that is safe enough.
 fn check_api(args: &ServeArgs, secured: &Secured) -> Result<Option<SocketAddr>, Failure> {
     match args.api {
-        Api::Off if !args.demo && args.config.is_none() && args.data.is_none() => {
+        Api::Off if !args.demo && args.config.is_none() && args.store().is_none() => {
             Err(Failure::Setup(
-                "--api off leaves nothing to serve: without --demo, --config and --data everything \
+                "--api off leaves nothing to serve: without --demo, --config and a store everything \
                  comes by it"
                     .to_owned(),
             ))
@@ -176,8 +193,8 @@ fn tell(
             path.display()
         )),
         (None, None) => {
-            match &args.data {
-                Some(folder) => say(format_args!("serving what {} keeps", folder.display())),
+            match args.store() {
+                Some(store) => say(format_args!("serving {store}")),
                 None => say(
                     "serving what comes by HTTP; nothing is kept: it is gone when the program ends \
                      (--data keeps it)",
@@ -197,16 +214,11 @@ async fn until_the_end(
     resources: &Resources,
     secured: &Secured,
     mut signals: Signals,
-    mut stopped: Stopped,
     mut threads: UnboundedReceiver<String>,
 ) -> Result<(), Failure> {
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
-            Some(why) = stopped.recv() => {
-                let why = format!("decisions no longer follow what is stored: {why}");
-                return Err(Failure::Runtime(why));
-            }
             Some(why) = threads.recv() => return Err(Failure::Runtime(why)),
         };
         if signal == Signal::End {

@@ -1,0 +1,101 @@
+//! `serve --etcd`: one edge of a fleet.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sip_authz::directory::Settings;
+use sip_authz::rest::RestOptions;
+use sip_authz::store::{EtcdOptions, EtcdStore};
+use sip_authz::{Lease, LeaseEvent};
+
+use crate::args::{FleetArgs, StaleFor};
+use crate::failure::{Failure, complain, say};
+use crate::follow;
+use crate::resources::Resources;
+
+/// Where the password of `--etcd-user` is.
+const PASSWORD: &str = "SIP_AUTHZ_ETCD_PASSWORD";
+/// How often an edge that cannot report complains about it.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// Loads what the etcd at `urls` holds, and follows it.
+pub(crate) async fn start(
+    urls: &[String],
+    args: &FleetArgs,
+    sip: SocketAddr,
+    settings: Settings,
+    options: RestOptions,
+) -> Result<Resources, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Setup(error.to_string());
+    let store = EtcdStore::new(&etcd_options(urls, args)?).map_err(|error| wrong(&error))?;
+    let name = args.edge_name.clone().unwrap_or_else(|| format!("{}:{}", machine(), sip.port()));
+    if name.is_empty() || name.chars().any(|c| c.is_control() || c == '/') {
+        return Err(wrong(&format_args!("--edge-name `{name}`: a name without slashes is needed")));
+    }
+    let begun = Instant::now();
+    let (resources, applied) = Resources::of_store(store.clone(), settings, options).await?;
+    let head = applied.head();
+    let took = begun.elapsed();
+    say(format_args!("{} records of commit {} loaded in {took:.1?}", head.records, head.number));
+    let StaleFor(length) = args.stale_for;
+    let authorizer = Arc::clone(&resources.authorizer);
+    let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
+    let confirmed = lease.confirmed();
+    let mut complained: Option<Instant> = None;
+    tokio::spawn(lease.run(follow::Tokio, move |event| match event {
+        LeaseEvent::Unreported(error) => {
+            if complained.is_none_or(|last| last.elapsed() >= AGAIN) {
+                complained = Some(Instant::now());
+                let age = confirmed.age(Instant::now()).as_secs();
+                let then = match length {
+                    Some(length) => format!("calls are refused from {} s on", length.as_secs()),
+                    None => "calls are decided by it all the same".to_owned(),
+                };
+                complain(format_args!(
+                    "warning: etcd has not confirmed the present state for {age} s: {error}; {then}"
+                ));
+            }
+        }
+        LeaseEvent::Reported => {
+            complained = None;
+            complain("etcd can be told again how far this edge has come");
+        }
+    }));
+    Ok(resources)
+}
+
+fn etcd_options(urls: &[String], args: &FleetArgs) -> Result<EtcdOptions, Failure> {
+    let read = |path: &Path| {
+        let failed = |error| Failure::Setup(format!("{}: {error}", path.display()));
+        std::fs::read(path).map_err(failed)
+    };
+    // edges begin at different nodes
+    let mut random = [0; 2];
+    let _ = getrandom::fill(&mut random);
+    let first = usize::from(u16::from_le_bytes(random));
+    let mut options = EtcdOptions::new(urls)
+        .with_root(&args.etcd_prefix)
+        .with_first_node(first % urls.len().max(1));
+    if let Some(ca) = &args.etcd_ca {
+        options = options.with_ca(read(ca)?);
+    }
+    if let (Some(certificate), Some(key)) = (&args.etcd_cert, &args.etcd_key) {
+        options = options.with_identity(read(certificate)?, read(key)?);
+    }
+    if let Some(user) = &args.etcd_user {
+        let password = std::env::var(PASSWORD);
+        let password =
+            password.map_err(|_| Failure::Setup(format!("--etcd-user needs {PASSWORD}")))?;
+        options = options.with_user(user, password);
+    }
+    Ok(options)
+}
+
+/// The name of this machine.
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    name.trim().to_owned()
+}

@@ -1,0 +1,272 @@
+//! A store in etcd (3.4 or later), which the edges of a fleet follow.
+//!
+//! Records are packed into pages, so that ten million of them fit what the engine is made for. Each
+//! commit is one transaction on condition that the head is unchanged; its writer draws a name for it,
+//! and so finds out what became of it when the answer gets lost. All futures need a tokio runtime.
+
+mod commit;
+mod edges;
+mod feed;
+mod layout;
+mod link;
+mod load;
+mod members;
+mod options;
+mod page;
+mod payload;
+mod work;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use self::layout::{Layout, collection_of, name_of};
+use self::link::Link;
+use self::members::Members;
+pub use self::options::EtcdOptions;
+use super::{
+    Collection, Edge, Head, Loaded, Lookup, Outcome, Store, StoreError, collections, encoding,
+    lookup,
+};
+use crate::model::{Commit, Key, Record};
+
+pub use self::feed::EtcdFeed;
+
+/// How many heads' revisions are remembered.
+const REMEMBERED: usize = 64;
+/// How often what was left behind is looked for.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// A store in etcd. Clones are the same store.
+#[derive(Clone)]
+pub struct EtcdStore {
+    etcd: Arc<Etcd>,
+}
+
+struct Etcd {
+    link: Arc<Link>,
+    layout: Layout,
+    orphans_after: Duration,
+    seen: Mutex<Seen>,
+}
+
+/// What was seen of the store, to spare asking for it.
+#[derive(Default)]
+struct Seen {
+    /// The revisions that heads were written at, by number.
+    revisions: BTreeMap<u64, i64>,
+    /// Staged commits that are no part of the head, and since when they have been seen.
+    staged: HashMap<String, Instant>,
+    swept: Option<Instant>,
+}
+
+impl EtcdStore {
+    /// The store in the etcd that `options` tell of. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if no node is named.
+    pub fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
+        let etcd = Etcd {
+            link: Arc::new(Link::new(options)?),
+            layout: Layout::new(&options.root),
+            orphans_after: options.orphans_after,
+            seen: Mutex::default(),
+        };
+        Ok(Self { etcd: Arc::new(etcd) })
+    }
+
+    /// Deletes parts of large commits that were staged and left behind by writers that are gone. It
+    /// is also done by the way, with commits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be asked.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        self.etcd.sweep().await
+    }
+}
+
+impl Etcd {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        // nothing that is done under the lock panics
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, number: u64, revision: i64) {
+        let mut seen = self.seen();
+        // the first revision is kept: folding rewrites the head
+        seen.revisions.entry(number).or_insert(revision);
+        while seen.revisions.len() > REMEMBERED {
+            seen.revisions.pop_first();
+        }
+    }
+
+    fn revision_of(&self, number: u64) -> Option<i64> {
+        self.seen().revisions.get(&number).copied()
+    }
+
+    fn sweep_is_due(&self) -> bool {
+        let mut seen = self.seen();
+        let due = seen.swept.is_none_or(|last| last.elapsed() >= SWEEP_EVERY);
+        if due {
+            seen.swept = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Those of the staged commits `found` that have been there for long.
+    fn left_behind(&self, found: HashMap<String, Instant>) -> Vec<String> {
+        let mut seen = self.seen();
+        seen.staged.retain(|id, _| found.contains_key(id));
+        let mut left = Vec::new();
+        for (id, now) in found {
+            let since = *seen.staged.entry(id.clone()).or_insert(now);
+            if since.elapsed() >= self.orphans_after {
+                left.push(id);
+            }
+        }
+        left
+    }
+
+    /// The records with these keys, as of one revision; those that there are, in this order.
+    async fn records(&self, keys: &[String], revision: i64) -> Result<Vec<Record>, StoreError> {
+        let mut pages: Vec<_> = keys.iter().map(|key| self.layout.record(key)).collect();
+        pages.sort_unstable();
+        pages.dedup();
+        let read = self.link.read(&pages, Some(revision)).await?;
+        let mut wanted: HashMap<&str, Option<Record>> =
+            keys.iter().map(|key| (key.as_str(), None)).collect();
+        for value in read.values.into_iter().flatten() {
+            page::each(Some(value.value()), |key, value| {
+                let key = str::from_utf8(key).map_err(|_| page::unreadable())?;
+                if let Some(found) = wanted.get_mut(key) {
+                    *found = Some(encoding::decode(encoding::decode_key(key)?, value)?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(keys.iter().filter_map(|key| wanted.remove(key.as_str()).flatten()).collect())
+    }
+
+    async fn members(&self, collection: &str, revision: i64) -> Result<Members, StoreError> {
+        let key = self.layout.collection(collection);
+        let read = self.link.read(&[key], Some(revision)).await?;
+        let value = read.values.first().and_then(Option::as_ref);
+        let page = page::decode(value.map(etcd_client::KeyValue::value))?;
+        Members::decode(page.get(collection.as_bytes()))
+    }
+
+    async fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        let (_, revision) = self.settled().await?;
+        let name = collection_of(collection);
+        let after = after.map(encoding::key).unwrap_or_default();
+        let members = self.members(&name, revision).await?;
+        let mut found = Vec::new();
+        match &members {
+            Members::Few(keys) => {
+                found.extend(keys.iter().filter(|key| **key > after).take(limit).cloned());
+            }
+            Members::Many(_, first) => {
+                let begin = members.page_of(&after).unwrap_or_default();
+                for first in first.range::<str, _>((Bound::Included(begin), Bound::Unbounded)) {
+                    if found.len() >= limit {
+                        break;
+                    }
+                    let key = [self.layout.members(&name).as_slice(), first.as_bytes()].concat();
+                    let read = self.link.read(&[key], Some(revision)).await?;
+                    let value = read.values.first().and_then(Option::as_ref);
+                    let page = members::listed(value.map(etcd_client::KeyValue::value))?;
+                    let rest = limit - found.len();
+                    found.extend(page.into_iter().filter(|key| *key > after).take(rest));
+                }
+            }
+        }
+        let records = self.records(&found, revision).await?;
+        let inside = records.iter().all(|record| collections(record).contains(&collection));
+        if records.len() == found.len() && inside {
+            Ok(records)
+        } else {
+            Err(StoreError("a collection in etcd lists records that are not in it".to_owned()))
+        }
+    }
+
+    async fn find(&self, wanted: &Lookup) -> Result<Option<Record>, StoreError> {
+        let (_, revision) = self.settled().await?;
+        let name = name_of(wanted);
+        let read = self.link.read(&[self.layout.name(&name)], Some(revision)).await?;
+        let value = read.values.first().and_then(Option::as_ref);
+        let page = page::decode(value.map(etcd_client::KeyValue::value))?;
+        let Some(key) = page.get(&name) else { return Ok(None) };
+        let key = str::from_utf8(key).map_err(|_| page::unreadable())?.to_owned();
+        let records = self.records(&[key], revision).await?;
+        // names are found by their hashes
+        Ok(records.into_iter().find(|record| lookup(record).as_ref() == Some(wanted)))
+    }
+}
+
+impl Store for EtcdStore {
+    type Feed = EtcdFeed;
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.etcd.state().await?.0.head)
+    }
+
+    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
+        let (_, revision) = self.etcd.settled().await?;
+        Ok(self.etcd.records(&[encoding::key(key)], revision).await?.pop())
+    }
+
+    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
+        self.etcd.find(&lookup).await
+    }
+
+    async fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.etcd.range(collection, after, limit).await
+    }
+
+    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
+        let (_, revision) = self.etcd.settled().await?;
+        let members = self.etcd.members(&collection_of(collection), revision).await?;
+        usize::try_from(members.count()).map_err(|error| StoreError(error.to_string()))
+    }
+
+    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+        self.etcd.commit(head, commit).await
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.etcd.load().await
+    }
+
+    async fn follow(&self, from: u64) -> Result<EtcdFeed, StoreError> {
+        EtcdFeed::new(Arc::clone(&self.etcd), from).await
+    }
+
+    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
+        self.etcd.report(edge).await
+    }
+
+    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
+        self.etcd.edges().await
+    }
+
+    async fn forget(&self, name: &str) -> Result<(), StoreError> {
+        self.etcd.forget(name).await
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}

@@ -1,0 +1,332 @@
+//! Commits: one transaction on condition that the head is unchanged. One that is too large is first
+//! staged in parts that nobody reads, made visible whole by the head, and then folded into the pages
+//! piece by piece, by whoever comes next should its writer be gone.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use etcd_client::{
+    Compare, CompareOp, DeleteOptions, EventType, GetOptions, Txn, TxnOp, TxnOpResponse,
+    WatchOptions,
+};
+
+use super::layout::State;
+use super::link::failed;
+use super::payload::{self, Entry};
+use super::work::{self, BYTES, OPERATIONS, Progress, Work};
+use super::{Etcd, StoreError};
+use crate::model::Commit;
+use crate::store::{Head, Outcome, Sum};
+
+/// Changes of pages beyond which a commit is staged without trying for less.
+const LARGE: usize = 600;
+/// Bytes of a staged part.
+const PART: usize = 1 << 20;
+
+/// What became of a conditional write.
+enum Written {
+    Done,
+    /// The head was another.
+    Refused(Option<State>),
+}
+
+impl Etcd {
+    /// The head, and the revision it was read at.
+    pub(super) async fn state(&self) -> Result<(State, i64), StoreError> {
+        let read = self.link.read(&[self.layout.head()], None).await?;
+        let state = match read.values.first().and_then(Option::as_ref) {
+            Some(value) => State::decode(value.value(), value.mod_revision())?,
+            None => State::first(),
+        };
+        self.remember(state.head.number, state.revision);
+        Ok((state, read.revision))
+    }
+
+    /// The head when nothing waits to be folded in, and the revision it was read at.
+    pub(super) async fn settled(&self) -> Result<(State, i64), StoreError> {
+        loop {
+            let (state, revision) = self.state().await?;
+            if state.parts == 0 {
+                return Ok((state, revision));
+            }
+            self.fold(&state).await?;
+        }
+    }
+
+    pub(super) async fn commit(&self, number: u64, commit: Commit) -> Result<Outcome, StoreError> {
+        let (state, revision) = self.settled().await?;
+        if state.head.number != number {
+            return Ok(Outcome::Conflict);
+        }
+        if self.sweep_is_due() {
+            self.sweep().await?;
+        }
+        let mut entries = Vec::with_capacity(commit.writes().len());
+        for write in commit.writes() {
+            entries.push(Entry::of(write)?);
+        }
+        drop(commit);
+        let old = work::old_values(&self.link, &self.layout, &entries, revision).await?;
+        let mut head = Head { number: number.saturating_add(1), ..state.head };
+        for entry in &mut entries {
+            let value = old.get(&entry.text);
+            entry.replaced = value.map(|value| Sum::of_encoded(&entry.text, value));
+            head = head.with(entry.replaced, entry.sum())?;
+        }
+        let id = new_id()?;
+        let mut parts = payload::parts(&entries, PART)?;
+        let next = State { head, id, parts: 0, revision: 0 };
+        // what one transaction can hold
+        if parts.len() == 1 && entries.len() <= LARGE {
+            let work = Work::of(&self.layout, entries, &old)?;
+            let payload = parts.pop().unwrap_or_default();
+            if work.len() <= LARGE {
+                let (mut operations, bytes) =
+                    work.whole(&self.link, &self.layout, revision).await?;
+                if operations.len() <= OPERATIONS && bytes + payload.len() <= BYTES {
+                    operations.extend(self.announce(&next, &payload)?);
+                    return self.write_head(&state, &next, vec![], operations).await;
+                }
+            }
+            parts.push(payload);
+        }
+        self.commit_staged(&state, next, parts).await
+    }
+
+    /// The writes that put `next` in the head's place and tell of it.
+    fn announce(&self, next: &State, payload: &[u8]) -> Result<[TxnOp; 2], StoreError> {
+        let head = next.encode()?;
+        let log = [head.as_slice(), b"\n", payload].concat();
+        let (at_head, at_log) = (self.layout.head(), self.layout.log());
+        Ok([TxnOp::put(at_head, head, None), TxnOp::put(at_log, log, None)])
+    }
+
+    async fn commit_staged(
+        &self,
+        state: &State,
+        mut next: State,
+        parts: Vec<Vec<u8>>,
+    ) -> Result<Outcome, StoreError> {
+        self.sweep().await?;
+        // the mark is made first and goes with the parts: none is staged, and none counts, without
+        let mark = self.layout.staged(&next.id);
+        let marked = Compare::version(mark.clone(), CompareOp::Greater, 0);
+        self.link.write(Txn::new().and_then(vec![TxnOp::put(mark.clone(), "", None)])).await?;
+        next.parts = parts.len();
+        for (n, part) in parts.into_iter().enumerate() {
+            let put = TxnOp::put(self.layout.part(&next.id, n), part, None);
+            let txn = Txn::new().when(vec![marked.clone()]).and_then(vec![put]);
+            if !self.link.write(txn).await?.succeeded() {
+                return Err(StoreError("a staged commit was taken for left behind".to_owned()));
+            }
+        }
+        let operations = self.announce(&next, &[])?.to_vec();
+        let outcome = self.write_head(state, &next, vec![marked], operations).await?;
+        if outcome == Outcome::Conflict {
+            let all = DeleteOptions::new().with_prefix();
+            let delete = TxnOp::delete(mark, Some(all));
+            self.link.write(Txn::new().and_then(vec![delete])).await?;
+        } else {
+            // it has taken effect; should this fail, whoever comes next goes on with it
+            let _ = self.settled().await;
+        }
+        Ok(outcome)
+    }
+
+    /// Writes on condition that the head is still that of `state`, and finds out what became of it
+    /// though answers get lost.
+    async fn write_head(
+        &self,
+        state: &State,
+        next: &State,
+        mut conditions: Vec<Compare>,
+        operations: Vec<TxnOp>,
+    ) -> Result<Outcome, StoreError> {
+        let unstaged = !conditions.is_empty();
+        conditions.push(self.head_is(state));
+        match self.conditional(conditions, operations).await? {
+            Written::Done => Ok(Outcome::Committed(next.head.number)),
+            // an earlier try took effect, and only its answer was lost
+            Written::Refused(Some(now)) if now.id == next.id => {
+                Ok(Outcome::Committed(next.head.number))
+            }
+            Written::Refused(now) => {
+                let now = now.unwrap_or_else(State::first);
+                if now.head.number > next.head.number {
+                    // others have followed by now; on whom?
+                    let first = self.committed_after(state.revision).await?;
+                    if first.id == next.id {
+                        return Ok(Outcome::Committed(next.head.number));
+                    }
+                } else if now.head.number < next.head.number && unstaged {
+                    let swept = "a staged commit was taken for left behind";
+                    return Err(StoreError(swept.to_owned()));
+                }
+                Ok(Outcome::Conflict)
+            }
+        }
+    }
+
+    fn head_is(&self, state: &State) -> Compare {
+        Compare::mod_revision(self.layout.head(), CompareOp::Equal, state.revision)
+    }
+
+    async fn conditional(
+        &self,
+        conditions: Vec<Compare>,
+        operations: Vec<TxnOp>,
+    ) -> Result<Written, StoreError> {
+        let head = TxnOp::get(self.layout.head(), None);
+        let txn = Txn::new().when(conditions).and_then(operations).or_else(vec![head]);
+        let answer = self.link.write(txn).await?;
+        if answer.succeeded() {
+            return Ok(Written::Done);
+        }
+        match answer.op_responses().first() {
+            Some(TxnOpResponse::Get(got)) => match got.kvs().first() {
+                Some(value) => {
+                    let state = State::decode(value.value(), value.mod_revision())?;
+                    Ok(Written::Refused(Some(state)))
+                }
+                None => Ok(Written::Refused(None)),
+            },
+            _ => Err(StoreError("etcd did not answer what it was asked".to_owned())),
+        }
+    }
+
+    /// The first commit after a revision.
+    async fn committed_after(&self, revision: i64) -> Result<State, StoreError> {
+        let looking = async {
+            let mut client = self.link.client(self.link.preferred()).await?.watch_client();
+            let from = WatchOptions::new().with_start_revision(revision + 1);
+            let watching = client.watch(self.layout.log(), Some(from)).await;
+            let mut stream = watching.map_err(|error| failed(&error))?;
+            while let Some(answer) = stream.message().await.map_err(|error| failed(&error))? {
+                let first = answer.events().first();
+                if let Some(value) = first.filter(|event| event.event_type() == EventType::Put)
+                    && let Some(value) = value.kv()
+                {
+                    return super::feed::announced(value.value()).map(|(state, _)| state);
+                }
+                if answer.canceled() {
+                    break;
+                }
+            }
+            Err(StoreError("what became of a commit cannot be found out".to_owned()))
+        };
+        let looked = tokio::time::timeout(self.link.give_up_after(), looking).await;
+        looked.unwrap_or_else(|_| {
+            Err(StoreError("what became of a commit was not found out in time".to_owned()))
+        })
+    }
+
+    /// The entries of the commit that is staged under a head.
+    pub(super) async fn staged(
+        &self,
+        state: &State,
+        revision: i64,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = Vec::new();
+        for n in 0..state.parts {
+            let key = self.layout.part(&state.id, n);
+            let read = self.link.read(&[key], Some(revision)).await?;
+            let part = read.values.into_iter().next().flatten();
+            let part = part.ok_or_else(|| StoreError("a staged part is missing".to_owned()))?;
+            entries.extend(payload::entries(part.value())?);
+        }
+        Ok(entries)
+    }
+
+    /// Folds the commit that is staged under `state` into the pages. Several may do so at once: each
+    /// piece counts once.
+    async fn fold(&self, state: &State) -> Result<(), StoreError> {
+        let (at_head, at_fold) = (self.layout.head(), self.layout.fold());
+        let mut work: Option<Work> = None;
+        loop {
+            let read = self.link.read(&[at_head.clone(), at_fold.clone()], None).await?;
+            let [head, fold] = read.values.as_slice() else { return Ok(()) };
+            if head.as_ref().is_none_or(|head| head.mod_revision() != state.revision) {
+                // another has finished it
+                return Ok(());
+            }
+            let revision = read.revision;
+            let progress = fold.as_ref().and_then(|fold| progress(fold.value(), &state.id));
+            let progress = progress.unwrap_or(Progress::START);
+            let work = match &work {
+                Some(work) => work,
+                None => {
+                    let entries = self.staged(state, state.revision).await?;
+                    work.insert(if progress.records {
+                        Work::records_of(&self.layout, entries)
+                    } else {
+                        let old =
+                            work::old_values(&self.link, &self.layout, &entries, revision).await?;
+                        Work::of(&self.layout, entries, &old)?
+                    })
+                }
+            };
+            let fold_revision = fold.as_ref().map_or(0, etcd_client::KeyValue::mod_revision);
+            let unchanged = Compare::mod_revision(at_fold.clone(), CompareOp::Equal, fold_revision);
+            let conditions = vec![self.head_is(state), unchanged];
+            let piece = work.piece(&self.link, &self.layout, progress, revision).await?;
+            let operations = match piece {
+                Some(mut piece) => {
+                    let Progress { records, done } = piece.next;
+                    let text = format!("{} {} {done}", state.id, u8::from(records));
+                    piece.operations.push(TxnOp::put(at_fold.clone(), text, None));
+                    piece.operations
+                }
+                None => {
+                    let folded = State { parts: 0, ..state.clone() }.encode()?;
+                    let all = DeleteOptions::new().with_prefix();
+                    vec![
+                        TxnOp::put(at_head.clone(), folded, None),
+                        TxnOp::delete(at_fold.clone(), None),
+                        TxnOp::delete(self.layout.staged(&state.id), Some(all)),
+                    ]
+                }
+            };
+            // refused or not: what is next is read again
+            self.conditional(conditions, operations).await?;
+        }
+    }
+
+    /// Deletes what was staged and left behind.
+    pub(super) async fn sweep(&self) -> Result<(), StoreError> {
+        let options = GetOptions::new().with_prefix().with_keys_only();
+        let prefix = self.layout.all_staged();
+        let found = self.link.get(prefix.clone(), options).await?;
+        let mut ids = HashMap::new();
+        for value in found.kvs() {
+            let rest = value.key().strip_prefix(prefix.as_slice()).unwrap_or_default();
+            let id = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+            ids.insert(String::from_utf8_lossy(id).into_owned(), Instant::now());
+        }
+        let left = self.left_behind(ids);
+        for id in left {
+            let (state, _) = self.state().await?;
+            if state.parts > 0 && state.id == id {
+                continue;
+            }
+            let all = DeleteOptions::new().with_prefix();
+            let delete = TxnOp::delete(self.layout.staged(&id), Some(all));
+            self.conditional(vec![self.head_is(&state)], vec![delete]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// How far a commit has been folded in.
+fn progress(bytes: &[u8], id: &str) -> Option<Progress> {
+    let mut words = str::from_utf8(bytes).ok()?.split(' ');
+    let (of, records, done) = (words.next()?, words.next()?, words.next()?);
+    let done = done.parse().ok()?;
+    (of == id).then_some(Progress { records: records == "1", done })
+}
+
+/// What names a commit: 128 random bits.
+fn new_id() -> Result<String, StoreError> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).map_err(|error| StoreError(error.to_string()))?;
+    Ok(hex::encode(random))
+}

@@ -1,0 +1,200 @@
+//! Under which keys of the engine everything stands.
+//!
+//! | key | value |
+//! |---|---|
+//! | `head` | [`State`]: number, count and sum, and the commit that is being folded in, if any |
+//! | `log` | the last commit whole, or where its parts are staged; what edges watch |
+//! | `r/00000` to `r/1ffff` | pages of records, by a hash of their keys |
+//! | `n/0000` to `n/3fff` | pages of names: which record each leads to, by a hash of the name |
+//! | `m/0000` to `m/3fff` | pages of collections, by a hash of the collection: its members, while few |
+//! | `b/COLLECTION/KEY` | a page of the members of a collection with many, from this key on |
+//! | `stage/ID/0000` … | the parts of a commit that is too large for one transaction |
+//! | `fold` | how far the staged commit has been folded in |
+//! | `edge/NAME` | what an edge says of itself |
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Collection, Lookup, StoreError};
+use crate::model::Target;
+use crate::store::{Head, ListKey, Sum};
+
+/// Pages of records. At ten million records each holds 76, some 24 kB, which is what the change of one
+/// record rewrites.
+const RECORD_PAGES: u32 = 1 << 17;
+/// Pages of names, and of collections.
+const NAME_PAGES: u32 = 1 << 14;
+
+/// The keys of one store.
+pub(super) struct Layout {
+    root: String,
+}
+
+impl Layout {
+    pub(super) fn new(root: &str) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    fn key(&self, rest: std::fmt::Arguments<'_>) -> Vec<u8> {
+        format!("{}{rest}", self.root).into_bytes()
+    }
+
+    pub(super) fn head(&self) -> Vec<u8> {
+        self.key(format_args!("head"))
+    }
+
+    pub(super) fn log(&self) -> Vec<u8> {
+        self.key(format_args!("log"))
+    }
+
+    pub(super) fn fold(&self) -> Vec<u8> {
+        self.key(format_args!("fold"))
+    }
+
+    pub(super) fn record(&self, key: &str) -> Vec<u8> {
+        self.key(format_args!("r/{:05x}", place(key.as_bytes(), RECORD_PAGES)))
+    }
+
+    /// Ranges of keys that hold all records between them.
+    pub(super) fn record_ranges(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        const RANGES: u32 = 256;
+        let bound = |n: u32| match n {
+            RANGES => self.key(format_args!("r0")),
+            n => self.key(format_args!("r/{:05x}", n * (RECORD_PAGES / RANGES))),
+        };
+        (0..RANGES).map(move |n| (bound(n), bound(n + 1)))
+    }
+
+    pub(super) fn name(&self, name: &[u8]) -> Vec<u8> {
+        self.key(format_args!("n/{:04x}", place(name, NAME_PAGES)))
+    }
+
+    pub(super) fn collection(&self, collection: &str) -> Vec<u8> {
+        self.key(format_args!("m/{:04x}", place(collection.as_bytes(), NAME_PAGES)))
+    }
+
+    /// The prefix of the pages of a large collection.
+    pub(super) fn members(&self, collection: &str) -> Vec<u8> {
+        self.key(format_args!("b/{collection}/"))
+    }
+
+    /// Whether a key is that of a page of members.
+    pub(super) fn is_members(&self, key: &[u8]) -> bool {
+        let rest = key.strip_prefix(self.root.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"b/"))
+    }
+
+    pub(super) fn staged(&self, id: &str) -> Vec<u8> {
+        self.key(format_args!("stage/{id}/"))
+    }
+
+    pub(super) fn part(&self, id: &str, part: usize) -> Vec<u8> {
+        self.key(format_args!("stage/{id}/{part:06}"))
+    }
+
+    pub(super) fn all_staged(&self) -> Vec<u8> {
+        self.key(format_args!("stage/"))
+    }
+
+    pub(super) fn edge(&self, name: &str) -> Vec<u8> {
+        self.key(format_args!("edge/{name}"))
+    }
+
+    pub(super) fn all_edges(&self) -> Vec<u8> {
+        self.key(format_args!("edge/"))
+    }
+}
+
+fn place(key: &[u8], pages: u32) -> u32 {
+    let hash = blake3::hash(key);
+    let first = hash.as_bytes().iter().take(4);
+    first.fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) % pages
+}
+
+/// A name as names are found: a hash of it, so that pages hold no long names. What it leads to is
+/// compared with what was asked.
+pub(super) fn name_of(lookup: &Lookup) -> Vec<u8> {
+    let text = match lookup {
+        Lookup::Name(name) => format!("n/{name}"),
+        Lookup::User(list, user) => format!("u/{list}/{user}"),
+    };
+    let hash = blake3::hash(text.as_bytes());
+    hash.as_bytes().iter().copied().take(16).collect()
+}
+
+/// A collection, written down.
+pub(super) fn collection_of(collection: Collection) -> String {
+    let target = |target: Target| target.to_string();
+    match collection {
+        Collection::Accounts => "1".to_owned(),
+        Collection::Domains(account) => format!("2{account}"),
+        Collection::Trunks(account) => format!("3{account}"),
+        Collection::IpAccessControlLists(account) => format!("4{account}"),
+        Collection::CredentialLists(account) => format!("5{account}"),
+        Collection::Roles(account, service) => format!("6{account}{service}"),
+        Collection::AccountRoles(account) => format!("7{account}"),
+        Collection::IpAddresses(list) => format!("8{list}"),
+        Collection::Credentials(list) => format!("9{list}"),
+        Collection::Mappings(to) => format!("a{}", target(to)),
+        Collection::MappingsOf(ListKey::IpAccessControlList(list)) => format!("b{list}"),
+        Collection::MappingsOf(ListKey::CredentialList(list)) => format!("c{list}"),
+        Collection::CarriersOf(role) => format!("d{role}"),
+    }
+}
+
+/// What the head key holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) head: Head,
+    /// Which commit made it. Drawn by the writer, who finds out by it whether a commit whose answer
+    /// got lost took effect.
+    pub(super) id: String,
+    /// The parts of the last commit that are staged, while it is not folded in yet.
+    pub(super) parts: usize,
+    /// The revision that wrote it; 0 before the first commit.
+    pub(super) revision: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    v: u32,
+    number: u64,
+    records: u64,
+    sum: String,
+    id: String,
+    #[serde(default)]
+    parts: usize,
+}
+
+impl State {
+    pub(super) fn first() -> Self {
+        Self { head: Head::default(), id: String::new(), parts: 0, revision: 0 }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        let mut sum = String::with_capacity(64);
+        for byte in self.head.sum.as_bytes() {
+            // writing to a String does not fail
+            let _ = write!(sum, "{byte:02x}");
+        }
+        let Head { number, records, .. } = self.head;
+        let written =
+            Written { v: 1, number, records, sum, id: self.id.clone(), parts: self.parts };
+        serde_json::to_vec(&written).map_err(|error| StoreError(error.to_string()))
+    }
+
+    pub(super) fn decode(bytes: &[u8], revision: i64) -> Result<Self, StoreError> {
+        let wrong = |why: &dyn std::fmt::Display| StoreError(format!("the head in etcd: {why}"));
+        let written: Written = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
+        if written.v != 1 {
+            return Err(wrong(&format_args!("unknown version {}", written.v)));
+        }
+        let mut sum = [0; 32];
+        hex::decode_to_slice(&written.sum, &mut sum).map_err(|error| wrong(&error))?;
+        let (number, records) = (written.number, written.records);
+        let head = Head { number, records, sum: Sum::from_bytes(sum) };
+        Ok(Self { head, id: written.id, parts: written.parts, revision })
+    }
+}

@@ -1,0 +1,207 @@
+//! Calls to the nodes of the engine: one node is asked until it fails, then the next.
+//!
+//! Every call that passes here may be made twice, since an answer can get lost: what writes does so
+//! on a condition that holds once, or writes the same again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_lock::OnceCell;
+use etcd_client::{
+    Client, ConnectOptions, Error, GetOptions, GetResponse, KeyValue, KvClient, Txn, TxnOp,
+    TxnOpResponse, TxnResponse,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::StoreError;
+use super::options::{BeforeWrite, EtcdOptions};
+
+/// How long one node is given for one answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest wait before all nodes are asked again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+/// Read operations in one transaction; the engine takes 128.
+const READS: usize = 100;
+
+pub(super) struct Link {
+    nodes: Vec<Node>,
+    connect: ConnectOptions,
+    /// The place of the node that answered last.
+    preferred: AtomicUsize,
+    give_up_after: Duration,
+    before_write: Option<BeforeWrite>,
+}
+
+struct Node {
+    url: String,
+    client: OnceCell<Client>,
+}
+
+/// Several values as of one revision.
+pub(super) struct Read {
+    pub(super) revision: i64,
+    /// In the order they were asked for.
+    pub(super) values: Vec<Option<KeyValue>>,
+}
+
+impl Link {
+    pub(super) fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
+        if options.endpoints.is_empty() {
+            return Err(StoreError("no etcd node is named".to_owned()));
+        }
+        let node = |url: &String| Node { url: url.clone(), client: OnceCell::new() };
+        Ok(Self {
+            nodes: options.endpoints.iter().map(node).collect(),
+            connect: options.connect(),
+            preferred: AtomicUsize::new(options.first_node % options.endpoints.len()),
+            give_up_after: options.give_up_after,
+            before_write: options.before_write.clone(),
+        })
+    }
+
+    pub(super) fn give_up_after(&self) -> Duration {
+        self.give_up_after
+    }
+
+    /// The place of the node to ask first.
+    pub(super) fn preferred(&self) -> usize {
+        self.preferred.load(Ordering::Relaxed)
+    }
+
+    /// A client of the node at this place, counted round.
+    pub(super) async fn client(&self, place: usize) -> Result<Client, StoreError> {
+        let node = self.nodes.get(place % self.nodes.len());
+        let node = node.ok_or_else(|| StoreError("no etcd node is named".to_owned()))?;
+        let connecting = async || {
+            let connected = Client::connect([&node.url], Some(self.connect.clone()));
+            match timeout(PATIENCE, connected).await {
+                Ok(connected) => connected.map_err(|error| failed(&error)),
+                Err(_) => Err(StoreError(format!("etcd at {} does not answer", node.url))),
+            }
+        };
+        node.client.get_or_try_init(connecting).await.cloned()
+    }
+
+    /// Asks one node after the other until one answers or it takes too long.
+    async fn call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let deadline = Instant::now() + self.give_up_after;
+        let mut pause = Duration::from_millis(20);
+        let mut tried = 0;
+        loop {
+            let place = self.preferred();
+            let error = match self.client(place).await {
+                Err(error) => error,
+                Ok(client) => {
+                    let kv = client.kv_client().max_decoding_message_size(usize::MAX);
+                    match timeout(PATIENCE, ask(kv)).await {
+                        Ok(Ok(answer)) => return Ok(answer),
+                        Ok(Err(error)) if is_final(&error) => return Err(failed(&error)),
+                        Ok(Err(error)) => failed(&error),
+                        Err(_) => StoreError("etcd does not answer".to_owned()),
+                    }
+                }
+            };
+            // whoever was first moves on; the others find another node preferred already
+            let next = (place + 1) % self.nodes.len();
+            let _ =
+                self.preferred.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
+            if Instant::now() >= deadline {
+                return Err(error);
+            }
+            tried += 1;
+            if tried % self.nodes.len() == 0 {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// A transaction that writes.
+    pub(super) async fn write(&self, txn: Txn) -> Result<TxnResponse, StoreError> {
+        if let Some(before_write) = &self.before_write
+            && !before_write()
+        {
+            // as if the process had been killed here
+            std::future::pending::<()>().await;
+        }
+        self.call(|mut kv| {
+            let txn = txn.clone();
+            async move { kv.txn(txn).await }
+        })
+        .await
+    }
+
+    /// A range.
+    pub(super) async fn get(
+        &self,
+        key: Vec<u8>,
+        options: GetOptions,
+    ) -> Result<GetResponse, StoreError> {
+        self.call(|mut kv| {
+            let (key, options) = (key.clone(), options.clone());
+            async move { kv.get(key, Some(options)).await }
+        })
+        .await
+    }
+
+    /// These keys' values, all as of one revision: the given one, or the newest.
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        keys: &[Vec<u8>],
+        revision: Option<i64>,
+    ) -> Result<Read, StoreError> {
+        let mut read = Read { revision: revision.unwrap_or(0), values: Vec::new() };
+        for some in keys.chunks(READS) {
+            let answer = self
+                .call(|mut kv| {
+                    let options = match read.revision {
+                        0 => GetOptions::new(),
+                        revision => GetOptions::new().with_revision(revision),
+                    };
+                    let get = |key: &Vec<u8>| TxnOp::get(key.clone(), Some(options.clone()));
+                    let txn = Txn::new().and_then(some.iter().map(get).collect::<Vec<_>>());
+                    async move { kv.txn(txn).await }
+                })
+                .await?;
+            if read.revision == 0 {
+                read.revision = answer.header().map_or(0, |header| header.revision());
+            }
+            for answer in answer.op_responses() {
+                let TxnOpResponse::Get(mut answer) = answer else {
+                    return Err(StoreError("etcd did not answer what it was asked".to_owned()));
+                };
+                read.values.push(answer.take_kvs().into_iter().next());
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// Whether asking again, here or elsewhere, would only bring the same answer.
+fn is_final(error: &Error) -> bool {
+    match error {
+        // invalid argument, not found, permission denied, resource exhausted, failed precondition,
+        // out of range (compacted), unimplemented, unauthenticated
+        Error::GRpcStatus(status) => {
+            let out_of_range = i32::from(status.code()) == 11;
+            // a node that has just come back may not know the revision yet
+            let future = out_of_range && status.message().contains("future");
+            [3, 5, 7, 8, 9, 11, 12, 16].contains(&i32::from(status.code())) && !future
+        }
+        Error::InvalidArgs(_) | Error::InvalidUri(_) => true,
+        _ => false,
+    }
+}
+
+/// What went wrong, without what was sent.
+pub(super) fn failed(error: &Error) -> StoreError {
+    match error {
+        Error::GRpcStatus(status) => StoreError(format!("etcd: {}", status.message())),
+        other => StoreError(format!("etcd: {other}")),
+    }
+}

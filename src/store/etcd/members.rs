@@ -1,0 +1,231 @@
+//! Which records a collection has: in the collection's page while they are few, else in pages of
+//! their own, each from one key on, with the first keys of these in the collection's page.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use super::StoreError;
+use super::page::{self, Page, take, unreadable};
+
+/// The most members that stand in the collection's page.
+const FEW: usize = 256;
+/// A page of members with more than this is divided into pages of half of it.
+const LARGE: usize = 2_048;
+
+/// What a collection's page says of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Members {
+    /// All of them.
+    Few(BTreeSet<String>),
+    /// How many there are, and the first keys of their pages, of which the first is empty.
+    Many(u64, BTreeSet<String>),
+}
+
+impl Members {
+    pub(super) fn none() -> Self {
+        Self::Few(BTreeSet::new())
+    }
+
+    pub(super) fn decode(bytes: Option<&Vec<u8>>) -> Result<Self, StoreError> {
+        let Some((kind, mut rest)) = bytes.and_then(|bytes| bytes.split_first()) else {
+            return Ok(Self::none());
+        };
+        let mut count = 0;
+        if *kind == 1 {
+            let (first, behind) = rest.split_first_chunk::<8>().ok_or_else(unreadable)?;
+            (count, rest) = (u64::from_be_bytes(*first), behind);
+        }
+        let mut keys = BTreeSet::new();
+        while !rest.is_empty() {
+            let key;
+            (key, rest) = take::<2>(rest)?;
+            keys.insert(str::from_utf8(key).map_err(|_| unreadable())?.to_owned());
+        }
+        match kind {
+            0 => Ok(Self::Few(keys)),
+            1 => Ok(Self::Many(count, keys)),
+            _ => Err(unreadable()),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        let (mut bytes, keys) = match self {
+            Self::Few(keys) => (vec![0], keys),
+            Self::Many(count, keys) => ([&[1], count.to_be_bytes().as_slice()].concat(), keys),
+        };
+        for key in keys {
+            let length = u16::try_from(key.len()).map_err(|_| unreadable())?;
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(key.as_bytes());
+        }
+        Ok(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Few(keys) if keys.is_empty())
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        match self {
+            Self::Few(keys) => keys.len() as u64,
+            Self::Many(count, _) => *count,
+        }
+    }
+
+    /// The page that has, or would have, this member: its first key.
+    pub(super) fn page_of(&self, member: &str) -> Option<&str> {
+        match self {
+            Self::Few(_) => None,
+            Self::Many(_, first) => first
+                .range::<str, _>((Bound::Unbounded, Bound::Included(member)))
+                .next_back()
+                .map(String::as_str),
+        }
+    }
+}
+
+/// A change of a collection's page of members: its first key, and what it then holds; nothing where
+/// it goes.
+pub(super) type Changed = (String, Option<Page>);
+
+/// Moves members that have become too many into pages of their own.
+pub(super) fn grow(members: &mut Members) -> Vec<Changed> {
+    let Members::Few(keys) = members else { return Vec::new() };
+    if keys.len() <= FEW {
+        return Vec::new();
+    }
+    let count = keys.len() as u64;
+    let page: Page = keys.iter().map(|key| (key.clone().into_bytes(), Vec::new())).collect();
+    let mut first = BTreeSet::from([String::new()]);
+    let changed = divide(String::new(), page, &mut first);
+    *members = Members::Many(count, first);
+    changed
+}
+
+/// Adds members to a page, or takes them away, and divides it if it has become large.
+pub(super) fn change(
+    members: &mut Members,
+    name: String,
+    mut page: Page,
+    changes: &[(&str, bool)],
+) -> Vec<Changed> {
+    let Members::Many(count, first) = members else { return Vec::new() };
+    for (member, added) in changes {
+        let member = member.as_bytes();
+        if *added {
+            *count += u64::from(page.insert(member.to_vec(), Vec::new()).is_none());
+        } else {
+            *count = count.saturating_sub(u64::from(page.remove(member).is_some()));
+        }
+    }
+    // the first page stays, so that each member has a page
+    if page.is_empty() && !name.is_empty() {
+        first.remove(&name);
+        return vec![(name, None)];
+    }
+    divide(name, page, first)
+}
+
+fn divide(name: String, page: Page, first: &mut BTreeSet<String>) -> Vec<Changed> {
+    if page.len() <= LARGE {
+        return vec![(name, Some(page))];
+    }
+    let mut pages: Vec<Changed> = Vec::new();
+    for (member, nothing) in page {
+        match pages.last_mut() {
+            Some((_, Some(page))) if page.len() < LARGE / 2 => {
+                page.insert(member, nothing);
+            }
+            _ => {
+                // the first of them keeps the name
+                let from = String::from_utf8_lossy(&member).into_owned();
+                let from = if pages.is_empty() { name.clone() } else { from };
+                first.insert(from.clone());
+                pages.push((from, Some(Page::from([(member, nothing)]))));
+            }
+        }
+    }
+    pages
+}
+
+/// The members in a page of members.
+pub(super) fn listed(bytes: Option<&[u8]>) -> Result<Vec<String>, StoreError> {
+    let mut all = Vec::new();
+    page::each(bytes, |member, _| {
+        all.push(str::from_utf8(member).map_err(|_| unreadable())?.to_owned());
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Adds and removes at random, against a set.
+    #[test]
+    fn members_are_those_of_a_set() {
+        let mut members = Members::none();
+        let mut pages = BTreeMap::<String, Page>::new();
+        let mut oracle = BTreeSet::new();
+        let mut random = 1_u64;
+        let mut most = 0;
+        for round in 0..60 {
+            let mut changes = Vec::new();
+            for _ in 0..400 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let member = format!("{:05}", (random >> 33) % 30_000);
+                changes.push((member, round < 30 || random >> 63 > 0 && round < 40));
+            }
+            changes.sort();
+            changes.dedup_by(|one, two| one.0 == two.0);
+            if round > 50 {
+                changes =
+                    oracle.iter().take(2_000).map(|key: &String| (key.clone(), false)).collect();
+            }
+            let mut by_page = BTreeMap::<String, Vec<(&str, bool)>>::new();
+            for (member, added) in &changes {
+                if *added {
+                    oracle.insert(member.clone())
+                } else {
+                    oracle.remove(member)
+                };
+                let page = members_page(&members, member);
+                match (&mut members, page) {
+                    (Members::Few(keys), _) if *added => drop(keys.insert(member.clone())),
+                    (Members::Few(keys), _) => drop(keys.remove(member)),
+                    (_, page) => by_page.entry(page.unwrap()).or_default().push((member, *added)),
+                }
+            }
+            let mut changed = grow(&mut members);
+            for (name, changes) in by_page {
+                let page = pages[&name].clone();
+                changed.extend(change(&mut members, name, page, &changes));
+            }
+            for (name, page) in changed {
+                match page {
+                    Some(page) => drop(pages.insert(name, page)),
+                    None => drop(pages.remove(&name)),
+                }
+            }
+            let again = Members::decode(Some(&members.encode().unwrap())).unwrap();
+            assert_eq!(again, members);
+            assert_eq!(members.count(), oracle.len() as u64);
+            if let Members::Many(_, first) = &members {
+                assert!(first.iter().eq(pages.keys()));
+                let all: Vec<_> = pages.values().flat_map(|page| page.keys().cloned()).collect();
+                assert!(all.iter().map(Vec::as_slice).eq(oracle.iter().map(String::as_bytes)));
+                assert!(pages.values().all(|page| page.len() <= LARGE));
+            }
+            most = most.max(pages.len());
+        }
+        assert!(most > 4, "only {most} pages");
+        assert!(oracle.is_empty() && pages.len() == 1);
+    }
+
+    fn members_page(members: &Members, member: &str) -> Option<String> {
+        members.page_of(member).map(str::to_owned)
+    }
+}

@@ -1,0 +1,311 @@
+//! What a commit changes in the pages, as a list that can be worked off in pieces.
+//!
+//! Collections and names come first, since what they change follows from the old records; the pages
+//! of records come last. So whoever goes on after another can make the same list again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use etcd_client::TxnOp;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use super::StoreError;
+use super::layout::{Layout, collection_of, name_of};
+use super::link::Link;
+use super::members::{self, Members};
+use super::page::{self, Page};
+use super::payload::Entry;
+use crate::store::{collections, encoding, lookup};
+
+/// Operations in one transaction; the engine takes 128, and some are for the head.
+pub(super) const OPERATIONS: usize = 110;
+/// Bytes in one transaction; the engine takes 1.5 MiB.
+pub(super) const BYTES: usize = 1 << 20;
+/// Pages that one piece touches at most, and changes that it has.
+const PAGES: usize = 100;
+const CHANGES: usize = 8_000;
+/// Reads under way at once.
+const READERS: usize = 8;
+
+/// One change, with the key of the page that it is made in.
+enum Change {
+    Member { collection: String, member: String, added: bool },
+    Name { name: Vec<u8>, record: String, put: bool },
+    Record { text: String, value: Option<Zeroizing<Vec<u8>>> },
+}
+
+/// Where the work stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Progress {
+    /// Whether collections and names are done.
+    pub(super) records: bool,
+    /// How many changes of the present part are done.
+    pub(super) done: usize,
+}
+
+impl Progress {
+    pub(super) const START: Self = Self { records: false, done: 0 };
+}
+
+/// All changes of a commit.
+pub(super) struct Work {
+    /// Changes of collections and names, in the order of their pages.
+    index: Vec<(Vec<u8>, Change)>,
+    /// Changes of records, in the order of their pages.
+    records: Vec<(Vec<u8>, Change)>,
+}
+
+/// A piece of the work.
+pub(super) struct Piece {
+    pub(super) operations: Vec<TxnOp>,
+    pub(super) next: Progress,
+}
+
+/// The old values of these records, as of a revision.
+pub(super) async fn old_values(
+    link: &Arc<Link>,
+    layout: &Layout,
+    entries: &[Entry],
+    revision: i64,
+) -> Result<HashMap<String, Vec<u8>>, StoreError> {
+    let mut pages = BTreeMap::<Vec<u8>, BTreeSet<&str>>::new();
+    for entry in entries {
+        pages.entry(layout.record(&entry.text)).or_default().insert(&entry.text);
+    }
+    let keys: Vec<Vec<u8>> = pages.keys().cloned().collect();
+    let mut waiting: Vec<_> = keys.chunks(100).map(<[_]>::to_vec).collect();
+    let mut reading = JoinSet::new();
+    let mut found = HashMap::new();
+    loop {
+        while reading.len() < READERS
+            && let Some(keys) = waiting.pop()
+        {
+            let link = Arc::clone(link);
+            reading.spawn(async move {
+                let read = link.read(&keys, Some(revision)).await;
+                read.map(|read| (keys, read.values))
+            });
+        }
+        let Some(read) = reading.join_next().await else { return Ok(found) };
+        let (keys, values) = read.map_err(|error| StoreError(error.to_string()))??;
+        for (key, value) in keys.iter().zip(values) {
+            let Some(wanted) = pages.get(key) else { continue };
+            page::each(value.as_ref().map(|value| value.value()), |key, value| {
+                if let Ok(key) = str::from_utf8(key)
+                    && wanted.contains(key)
+                {
+                    found.insert(key.to_owned(), value.to_vec());
+                }
+                Ok(())
+            })?;
+        }
+    }
+}
+
+impl Work {
+    /// The changes that `entries` come to where the records had these values before.
+    pub(super) fn of(
+        layout: &Layout,
+        entries: Vec<Entry>,
+        old: &HashMap<String, Vec<u8>>,
+    ) -> Result<Self, StoreError> {
+        let mut membership = BTreeMap::<(String, String), bool>::new();
+        let mut names = BTreeMap::<Vec<u8>, (String, bool)>::new();
+        let mut put_names = Vec::new();
+        for entry in &entries {
+            if let Some(value) = old.get(&entry.text) {
+                let record = encoding::decode(entry.key, value)?;
+                for collection in collections(&record) {
+                    membership.insert((collection_of(collection), entry.text.clone()), false);
+                }
+                if let Some(name) = lookup(&record) {
+                    names.insert(name_of(&name), (entry.text.clone(), false));
+                }
+            }
+            if let Some(record) = entry.record()? {
+                for collection in collections(&record) {
+                    membership.insert((collection_of(collection), entry.text.clone()), true);
+                }
+                put_names.extend(lookup(&record).map(|name| (name_of(&name), entry.text.clone())));
+            }
+        }
+        // a name passes on whichever of the writes comes first
+        names.extend(put_names.into_iter().map(|(name, record)| (name, (record, true))));
+        let mut index = Vec::with_capacity(membership.len() + names.len());
+        for ((collection, member), added) in membership {
+            let page = layout.collection(&collection);
+            index.push((page, Change::Member { collection, member, added }));
+        }
+        for (name, (record, put)) in names {
+            index.push((layout.name(&name), Change::Name { name, record, put }));
+        }
+        Ok(Self { index: sorted(index), records: records(layout, entries) })
+    }
+
+    /// The changes of records alone, when the others are done.
+    pub(super) fn records_of(layout: &Layout, entries: Vec<Entry>) -> Self {
+        Self { index: Vec::new(), records: records(layout, entries) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len() + self.records.len()
+    }
+
+    /// The changes after `at`; none when all is done.
+    pub(super) async fn piece(
+        &self,
+        link: &Arc<Link>,
+        layout: &Layout,
+        at: Progress,
+        revision: i64,
+    ) -> Result<Option<Piece>, StoreError> {
+        let part = if at.records { &self.records } else { &self.index };
+        let rest = part.get(at.done..).unwrap_or_default();
+        if rest.is_empty() {
+            let next = Progress { records: true, done: 0 };
+            let step = (!at.records).then_some(next);
+            return Ok(step.map(|next| Piece { operations: Vec::new(), next }));
+        }
+        let mut pages = 0;
+        let mut last: Option<&Vec<u8>> = None;
+        let fitting = rest.iter().take(CHANGES).take_while(|(page, _)| {
+            pages += usize::from(last != Some(page));
+            last = Some(page);
+            pages <= PAGES
+        });
+        let mut many = fitting.count();
+        loop {
+            let some = rest.get(..many).unwrap_or_default();
+            let (operations, bytes) = apply(link, layout, some, revision).await?;
+            if (operations.len() <= OPERATIONS && bytes <= BYTES) || many <= 1 {
+                let next = Progress { done: at.done + many, ..at };
+                return Ok(Some(Piece { operations, next }));
+            }
+            many /= 2;
+        }
+    }
+
+    /// All changes at once.
+    pub(super) async fn whole(
+        &self,
+        link: &Arc<Link>,
+        layout: &Layout,
+        revision: i64,
+    ) -> Result<(Vec<TxnOp>, usize), StoreError> {
+        let (mut operations, bytes) = apply(link, layout, &self.index, revision).await?;
+        let (more, more_bytes) = apply(link, layout, &self.records, revision).await?;
+        operations.extend(more);
+        Ok((operations, bytes + more_bytes))
+    }
+}
+
+fn records(layout: &Layout, entries: Vec<Entry>) -> Vec<(Vec<u8>, Change)> {
+    let change =
+        |Entry { text, value, .. }: Entry| (layout.record(&text), Change::Record { text, value });
+    sorted(entries.into_iter().map(change).collect())
+}
+
+/// In the order of the pages; changes of one page stay in theirs.
+fn sorted(mut changes: Vec<(Vec<u8>, Change)>) -> Vec<(Vec<u8>, Change)> {
+    changes.sort_by(|one, two| one.0.cmp(&two.0));
+    changes
+}
+
+/// The writes that these changes come to, and how many bytes they have.
+async fn apply(
+    link: &Arc<Link>,
+    layout: &Layout,
+    changes: &[(Vec<u8>, Change)],
+    revision: i64,
+) -> Result<(Vec<TxnOp>, usize), StoreError> {
+    let mut keys: Vec<_> = changes.iter().map(|(page, _)| page.clone()).collect();
+    keys.dedup();
+    let read = link.read(&keys, Some(revision)).await?;
+    let mut writes = BTreeMap::<Vec<u8>, Option<Page>>::new();
+    let mut large = BTreeMap::<Vec<u8>, Vec<(&str, bool)>>::new();
+    let mut collections = BTreeMap::<&str, (Vec<u8>, Members, Vec<(&str, bool)>)>::new();
+    for (key, value) in keys.into_iter().zip(&read.values) {
+        let page = page::decode(value.as_ref().map(etcd_client::KeyValue::value))?;
+        writes.insert(key, Some(page));
+    }
+    for (key, change) in changes {
+        let Some(Some(page)) = writes.get_mut(key) else { continue };
+        match change {
+            Change::Record { text, value: Some(value) } => {
+                page.insert(text.clone().into_bytes(), value.to_vec());
+            }
+            Change::Record { text, value: None } => {
+                page.remove(text.as_bytes());
+            }
+            Change::Name { name, record, put: true } => {
+                page.insert(name.clone(), record.clone().into_bytes());
+            }
+            Change::Name { name, record, put: false } => {
+                // it may lead to another record by now
+                if page.get(name).is_some_and(|found| found == record.as_bytes()) {
+                    page.remove(name);
+                }
+            }
+            Change::Member { collection, member, added } => {
+                let entry = match collections.entry(collection) {
+                    std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                    std::collections::btree_map::Entry::Vacant(entry) => {
+                        let members = Members::decode(page.get(collection.as_bytes()))?;
+                        entry.insert((key.clone(), members, Vec::new()))
+                    }
+                };
+                match &mut entry.1 {
+                    Members::Few(keys) if *added => drop(keys.insert(member.clone())),
+                    Members::Few(keys) => drop(keys.remove(member)),
+                    Members::Many(..) => entry.2.push((member, *added)),
+                }
+            }
+        }
+    }
+    for (collection, (key, mut members, changes)) in collections {
+        let prefix = layout.members(collection);
+        let at = |first: &str| [prefix.as_slice(), first.as_bytes()].concat();
+        for (first, page) in members::grow(&mut members) {
+            writes.insert(at(&first), page);
+        }
+        large.clear();
+        for (member, added) in changes {
+            let first = members.page_of(member).unwrap_or_default();
+            large.entry(first.as_bytes().to_vec()).or_default().push((member, added));
+        }
+        let firsts: Vec<_> = large.keys().cloned().collect();
+        let keys: Vec<_> =
+            firsts.iter().map(|first| [prefix.as_slice(), first.as_slice()].concat()).collect();
+        let read = link.read(&keys, Some(revision)).await?;
+        for ((first, changes), value) in large.iter().zip(&read.values) {
+            let page = page::decode(value.as_ref().map(etcd_client::KeyValue::value))?;
+            let first = String::from_utf8_lossy(first).into_owned();
+            for (first, page) in members::change(&mut members, first, page, changes) {
+                writes.insert(at(&first), page);
+            }
+        }
+        if let Some(Some(page)) = writes.get_mut(&key) {
+            if members.is_empty() {
+                page.remove(collection.as_bytes());
+            } else {
+                page.insert(collection.as_bytes().to_vec(), members.encode()?);
+            }
+        }
+    }
+    let mut operations = Vec::with_capacity(writes.len());
+    let mut bytes = 0;
+    for (key, page) in writes {
+        bytes += key.len() + 32;
+        operations.push(match page {
+            // an empty page of members stays: a collection with many has at least one
+            Some(page) if !page.is_empty() || layout.is_members(&key) => {
+                let value = page::encode(&page)?;
+                bytes += value.len();
+                TxnOp::put(key, value, None)
+            }
+            _ => TxnOp::delete(key, None),
+        });
+    }
+    Ok((operations, bytes))
+}

@@ -1,0 +1,338 @@
+//! Edges that follow an etcd of three nodes while nodes are killed, frozen and restarted under them.
+//! Afterwards every edge is at the same number and sum, no commit is missing or was applied twice, and
+//! nothing that was answered is lost. Needs etcd (Debian: etcd-server, etcd-client).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/etcd_cluster.rs"]
+mod etcd_cluster;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use etcd_cluster::Cluster;
+use sip_authz::model::{Account, Commit, Key, Vocabulary};
+use sip_authz::store::{EtcdOptions, EtcdStore, Feed, Outcome, Store};
+use sip_authz::{AccountSid, Applied, Authorizer, Capacity, Follower, FollowerEvent, Timer};
+use tokio::task::JoinHandle;
+
+/// One cluster at a time: elections on a busy machine are slow.
+static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+const EDGES: usize = 6;
+const WRITERS: u64 = 3;
+
+struct Clock;
+
+impl Timer for Clock {
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+async fn keep(follower: Follower<EtcdStore>, events: Arc<Mutex<Vec<FollowerEvent>>>) {
+    match follower.keep(Clock, move |event| events.lock().unwrap().push(event)).await {}
+}
+
+struct Edge {
+    store: EtcdStore,
+    authorizer: Arc<Authorizer>,
+    applied: Applied,
+    events: Arc<Mutex<Vec<FollowerEvent>>>,
+    task: JoinHandle<()>,
+}
+
+impl Edge {
+    async fn start(options: &EtcdOptions) -> Self {
+        let store = EtcdStore::new(options).unwrap();
+        let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
+        let capacity = Capacity { nonces: 8_192, repeats: 64, guesses: 1_024 };
+        let authorizer =
+            Arc::new(Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now()));
+        let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
+        let (applied, events) = (follower.applied(), Arc::default());
+        let task = tokio::spawn(keep(follower, Arc::clone(&events)));
+        Self { store, authorizer, applied, events, task }
+    }
+
+    /// Stops following; what is decided by stays.
+    async fn stop(&mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
+    /// Follows again from where it stopped.
+    fn go_on(&mut self) {
+        let (store, authorizer) = (self.store.clone(), Arc::clone(&self.authorizer));
+        let follower = Follower::new(store, authorizer, self.applied.head());
+        self.applied = follower.applied();
+        self.task = tokio::spawn(keep(follower, Arc::clone(&self.events)));
+    }
+
+    fn loads(&self) -> usize {
+        let events = self.events.lock().unwrap();
+        events.iter().filter(|event| matches!(event, FollowerEvent::Loaded(_))).count()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What writers were told.
+#[derive(Default)]
+struct Told {
+    /// The number and key of each answered commit, and when.
+    answered: Vec<(u64, Key, Instant)>,
+    /// Commits that were answered with an error: they may have taken effect.
+    unknown: Vec<Key>,
+}
+
+/// An etcd, edges that follow it, and writers that never rest.
+struct Fleet {
+    cluster: Cluster,
+    edges: Vec<Edge>,
+    told: Arc<Mutex<Told>>,
+    stop: Arc<AtomicBool>,
+    writers: Vec<JoinHandle<()>>,
+    /// Every commit that a feed gave from the first on, by number.
+    history: Arc<Mutex<BTreeMap<u64, Vec<Key>>>>,
+    historian: JoinHandle<()>,
+}
+
+fn options(cluster: &Cluster, first: usize) -> EtcdOptions {
+    EtcdOptions::new(cluster.urls()).with_first_node(first)
+}
+
+fn account(writer: u64, n: u64) -> AccountSid {
+    AccountSid::from_name(&[&writer.to_string(), &n.to_string()])
+}
+
+async fn write(store: EtcdStore, writer: u64, told: Arc<Mutex<Told>>, stop: Arc<AtomicBool>) {
+    let mut n = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(head) = store.head().await else { continue };
+        let record = Account::new(account(writer, n));
+        let key = Key::Account(record.sid);
+        let mut commit = Commit::new();
+        commit.put(record.into());
+        match store.commit(head.number, commit).await {
+            Ok(Outcome::Committed(number)) => {
+                told.lock().unwrap().answered.push((number, key, Instant::now()));
+                n += 1;
+            }
+            Ok(Outcome::Conflict) => {}
+            Err(error) => {
+                println!("writer {writer}: {error}");
+                told.lock().unwrap().unknown.push(key);
+                n += 1;
+            }
+        }
+        // leaves the machine some time for elections
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn tell(store: EtcdStore, history: Arc<Mutex<BTreeMap<u64, Vec<Key>>>>) {
+    let mut from = 0;
+    loop {
+        if let Ok(mut feed) = store.follow(from).await {
+            while let Ok(next) = feed.next().await {
+                from = next.head.number;
+                let keys = next.commit.writes().iter().map(sip_authz::model::Write::key).collect();
+                assert!(history.lock().unwrap().insert(from, keys).is_none(), "{from} came twice");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let cluster = Cluster::start(3);
+        let mut edges = Vec::new();
+        for n in 0..EDGES {
+            edges.push(Edge::start(&options(&cluster, n)).await);
+        }
+        let (told, stop, history) = (Arc::default(), Arc::default(), Arc::default());
+        let writers = (0..WRITERS)
+            .map(|n| {
+                let first = usize::try_from(n).unwrap();
+                let store = EtcdStore::new(&options(&cluster, first)).unwrap();
+                tokio::spawn(write(store, n, Arc::clone(&told), Arc::clone(&stop)))
+            })
+            .collect();
+        let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
+        let historian = tokio::spawn(tell(store, Arc::clone(&history)));
+        let fleet = Self { cluster, edges, told, stop, writers, history, historian };
+        fleet.rest(1).await;
+        fleet
+    }
+
+    async fn rest(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    /// Stops the writers, waits for all to come to the head, and compares.
+    async fn ends_well(mut self, what: &str) -> Vec<Edge> {
+        // some commits after the last fault
+        self.rest(2).await;
+        self.stop.store(true, Ordering::Relaxed);
+        for writer in self.writers.drain(..) {
+            writer.await.unwrap();
+        }
+        let store = EtcdStore::new(&options(&self.cluster, 0)).unwrap();
+        let loaded = store.load().await.unwrap();
+        let head = loaded.head;
+        for n in 1..3 {
+            let other = EtcdStore::new(&options(&self.cluster, n)).unwrap();
+            assert_eq!(other.load().await.unwrap(), loaded, "node {n}");
+        }
+        for (n, edge) in self.edges.iter().enumerate() {
+            let waiting =
+                tokio::time::timeout(Duration::from_secs(40), edge.applied.wait(head.number));
+            assert!(waiting.await.is_ok_and(|applied| applied), "edge {n} is behind");
+            assert_eq!(edge.applied.head(), head, "edge {n}");
+            assert_eq!(edge.authorizer.snapshot().number(), head.number);
+        }
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while self.history.lock().unwrap().len() < usize::try_from(head.number).unwrap() {
+            assert!(Instant::now() < deadline, "the history ends early");
+            self.rest(1).await;
+        }
+        self.historian.abort();
+        let told = self.told.lock().unwrap();
+        let history = self.history.lock().unwrap();
+        assert!(history.keys().copied().eq(1..=head.number), "no number is missing");
+        // what was answered stands under the number that was told, once
+        for (number, key, _) in &told.answered {
+            assert_eq!(history[number], [*key]);
+        }
+        let mut keys: Vec<_> = history.values().flatten().copied().collect();
+        keys.sort_unstable();
+        let all = keys.len();
+        keys.dedup();
+        assert_eq!(keys.len(), all, "a commit was applied twice");
+        let effective = told.unknown.iter().filter(|key| keys.binary_search(key).is_ok()).count();
+        assert_eq!(told.answered.len() + effective, all, "commits that nobody made");
+        assert!(loaded.records.iter().map(|record| record.key()).eq(keys));
+        let mut times: Vec<_> = told.answered.iter().map(|(_, _, at)| *at).collect();
+        times.sort_unstable();
+        let stall = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        println!(
+            "{what}: {} commits, {} of unknown outcome ({effective} took effect); the longest time \
+             without a commit was {} ms; edges loaded afresh {} times",
+            told.answered.len(),
+            told.unknown.len(),
+            stall.as_millis(),
+            self.edges.iter().map(Edge::loads).sum::<usize>(),
+        );
+        drop((told, history));
+        std::mem::take(&mut self.edges)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_leader_is_killed() {
+    let _one = ONE.lock().await;
+    let fleet = Fleet::start().await;
+    let leader = fleet.cluster.leader();
+    fleet.cluster.kill(leader);
+    fleet.rest(5).await;
+    fleet.cluster.restart(leader);
+    fleet.rest(2).await;
+    fleet.ends_well("leader killed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_node_is_killed_in_turn() {
+    let _one = ONE.lock().await;
+    let fleet = Fleet::start().await;
+    for n in 0..3 {
+        fleet.cluster.kill(n);
+        fleet.rest(3).await;
+        fleet.cluster.restart(n);
+        fleet.cluster.leader();
+        fleet.rest(3).await;
+    }
+    fleet.ends_well("each node killed in turn").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn all_nodes_are_killed_and_come_back() {
+    let _one = ONE.lock().await;
+    let fleet = Fleet::start().await;
+    for n in 0..3 {
+        fleet.cluster.kill(n);
+    }
+    fleet.rest(3).await;
+    for n in 0..3 {
+        fleet.cluster.restart(n);
+    }
+    fleet.rest(4).await;
+    fleet.ends_well("all nodes killed, 3 s").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_leader_is_cut_off_and_comes_back() {
+    let _one = ONE.lock().await;
+    let fleet = Fleet::start().await;
+    let leader = fleet.cluster.leader();
+    fleet.cluster.freeze(leader);
+    fleet.rest(8).await;
+    fleet.cluster.thaw(leader);
+    fleet.rest(2).await;
+    fleet.ends_well("leader cut off for 8 s").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn history_is_compacted_under_an_edge_that_lags() {
+    let _one = ONE.lock().await;
+    let mut fleet = Fleet::start().await;
+    // an edge that stands still while history goes on and is cut off behind it
+    let mut lagging = Edge::start(&options(&fleet.cluster, 0)).await;
+    lagging.stop().await;
+    let before = lagging.applied.head();
+    fleet.rest(2).await;
+    let url = fleet.cluster.urls()[0].clone();
+    let status = fleet.cluster.ctl(&["--endpoints", &url, "endpoint", "status", "-w", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status.unwrap()).unwrap();
+    let revision = status[0]["Status"]["header"]["revision"].to_string();
+    fleet.cluster.ctl(&["--endpoints", &url, "compact", &revision]).unwrap();
+    assert_eq!(lagging.applied.head(), before);
+    lagging.go_on();
+    fleet.rest(3).await;
+    fleet.edges.push(lagging);
+    let edges = fleet.ends_well("compacted under an edge that lags").await;
+    assert!(edges.last().unwrap().loads() > 0, "it had to load afresh");
+    assert!(edges.iter().rev().skip(1).all(|edge| edge.loads() == 0), "the others had not");
+}
+
+/// A feed that nobody reads while thousands of commits come holds up nobody and misses nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_watcher_is_slow() {
+    let _one = ONE.lock().await;
+    let cluster = Cluster::start(3);
+    let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
+    let mut slow = EtcdStore::new(&options(&cluster, 1)).unwrap().follow(0).await.unwrap();
+    let began = Instant::now();
+    for head in 0..2_000 {
+        let mut account = Account::new(account(0, head));
+        account.friendly_name = "x".repeat(2_000);
+        let mut commit = Commit::new();
+        commit.put(account.into());
+        assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
+    }
+    println!("2,000 commits one after the other in {:?}", began.elapsed());
+    let mut at = sip_authz::store::Head::default();
+    while at.number < 2_000 {
+        let next =
+            tokio::time::timeout(Duration::from_secs(20), slow.next()).await.unwrap().unwrap();
+        next.check(at).unwrap();
+        at = next.head;
+    }
+    assert_eq!(at, store.head().await.unwrap());
+}

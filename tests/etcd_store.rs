@@ -1,0 +1,257 @@
+//! The store in etcd does what every store must; commits too large for one transaction are whole or
+//! not at all wherever their writer is killed. Needs etcd (Debian: etcd-server, etcd-client).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/etcd_cluster.rs"]
+mod etcd_cluster;
+#[path = "support/full_records.rs"]
+mod full_records;
+#[path = "support/store_conformance.rs"]
+mod store_conformance;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use etcd_cluster::Cluster;
+use sip_authz::digest::HashFunction;
+use sip_authz::model::{
+    Account, Commit, Credential, CredentialList, Ha1Set, Key, Realm, Record, UserName,
+};
+use sip_authz::store::{
+    Collection, EtcdOptions, EtcdStore, Feed, Head, Loaded, Lookup, Outcome, Store,
+};
+use sip_authz::{AccountSid, CredentialListSid, CredentialSid};
+use store_conformance::conforms;
+use tokio::sync::Notify;
+
+static ROOTS: AtomicU64 = AtomicU64::new(0);
+
+fn options(cluster: &Cluster) -> EtcdOptions {
+    let root = format!("t{}/", ROOTS.fetch_add(1, Ordering::Relaxed));
+    EtcdOptions::new(cluster.urls()).with_root(root)
+}
+
+fn store(options: &EtcdOptions) -> EtcdStore {
+    EtcdStore::new(options).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn it_conforms() {
+    let cluster = Cluster::start(3);
+    conforms(async || store(&options(&cluster))).await;
+}
+
+fn list() -> CredentialListSid {
+    CredentialListSid::from_name(&["users"])
+}
+
+fn realm() -> Realm {
+    "example.com".parse().unwrap()
+}
+
+fn owner() -> Vec<Record> {
+    let account = AccountSid::from_name(&["a"]);
+    vec![Account::new(account).into(), CredentialList::new(list(), account, realm()).into()]
+}
+
+fn user(n: usize, generation: u32) -> Record {
+    let name: UserName = format!("user{n}").parse().unwrap();
+    let hash = format!("{generation:08x}{n:024x}");
+    let ha1 = Ha1Set::from_hex(&name, &realm(), [(HashFunction::Md5, hash.as_str())]).unwrap();
+    let sid = CredentialSid::from_name(&["a", &n.to_string()]);
+    Credential::new(sid, list(), name, ha1).into()
+}
+
+/// Users, and the owner of their list.
+fn import(users: usize, generation: u32) -> Commit {
+    let mut commit = Commit::new();
+    for record in owner().into_iter().chain((0..users).map(|n| user(n, generation))) {
+        commit.put(record);
+    }
+    commit
+}
+
+/// What an import leaves, by one load: its records, in order.
+fn after(commit: &Commit) -> Vec<Record> {
+    let mut records: Vec<_> = commit
+        .writes()
+        .iter()
+        .map(|write| match write {
+            sip_authz::model::Write::Put(record) => record.clone(),
+            sip_authz::model::Write::Delete(_) => panic!("imports delete nothing"),
+        })
+        .collect();
+    records.sort_unstable_by_key(Record::key);
+    records
+}
+
+/// Commits with a store that is stopped before write number `allowed`, counted from 0. Says whether
+/// it got so far as to be stopped.
+async fn stopped_at(options: &EtcdOptions, allowed: i64, head: u64, commit: Commit) -> bool {
+    let (left, stopped) = (Arc::new(AtomicI64::new(allowed)), Arc::new(Notify::new()));
+    let told = Arc::clone(&stopped);
+    let stopping = options.clone().with_stop(move || {
+        let go_on = left.fetch_sub(1, Ordering::Relaxed) > 0;
+        if !go_on {
+            told.notify_one();
+        }
+        go_on
+    });
+    let store = store(&stopping);
+    tokio::select! {
+        outcome = store.commit(head, commit) => {
+            assert_eq!(outcome.unwrap(), Outcome::Committed(head + 1));
+            false
+        }
+        () = stopped.notified() => true,
+    }
+}
+
+async fn staged_keys(cluster: &Cluster, options: &EtcdOptions) -> usize {
+    let root = format!("{options:?}");
+    let root = root.split("root: \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let found = cluster.ctl(&[
+        "--endpoints",
+        &cluster.urls()[0],
+        "get",
+        "--prefix",
+        "--keys-only",
+        &format!("{root}stage/"),
+    ]);
+    found.unwrap().lines().filter(|line| !line.is_empty()).count()
+}
+
+/// A store after a writer was killed: old or new, whole, by every way of reading; and it goes on.
+async fn is_whole(store: &EtcdStore, old: &Loaded, new: &[Record], sample: usize) -> bool {
+    let loaded = store.load().await.unwrap();
+    let took_effect = loaded.head.number > old.head.number;
+    if took_effect {
+        assert_eq!(loaded.head.number, old.head.number + 1);
+        assert!(loaded.records == new, "the new records whole");
+    } else {
+        assert!(loaded == *old, "the old records whole");
+    }
+    let expected = &loaded.records;
+    let of_list = Collection::Credentials(list());
+    let users: Vec<_> =
+        expected.iter().filter(|r| matches!(r, Record::Credential(_))).cloned().collect();
+    assert_eq!(store.count(of_list).await.unwrap(), users.len());
+    assert_eq!(store.range(of_list, None, sample).await.unwrap(), users[..users.len().min(sample)]);
+    for record in users.iter().step_by((users.len() / 10).max(1)) {
+        let Record::Credential(user) = record else { unreachable!() };
+        assert_eq!(store.get(record.key()).await.unwrap().as_ref(), Some(record));
+        let lookup = Lookup::User(user.list, user.username.clone());
+        assert_eq!(store.find(lookup).await.unwrap().as_ref(), Some(record));
+    }
+    took_effect
+}
+
+/// A writer is killed before each of its writes in turn; all others read the old or the new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_large_commit_is_whole_wherever_its_writer_is_killed() {
+    let cluster = Cluster::start(1);
+    let (old, new) = (import(700, 1), import(1_500, 2));
+    let (mut took_effect, mut had_not) = (0, 0);
+    for allowed in 0.. {
+        let options = options(&cluster).with_orphans_after(Duration::ZERO);
+        let first = store(&options);
+        assert_eq!(first.commit(0, old.clone()).await.unwrap(), Outcome::Committed(1));
+        let before = first.load().await.unwrap();
+        assert!(before.records == after(&old));
+        let mut feed = store(&options).follow(1).await.unwrap();
+        let killed = stopped_at(&options, allowed, 1, new.clone()).await;
+        let next = store(&options);
+        if is_whole(&next, &before, &after(&new), 100).await {
+            took_effect += 1;
+        } else {
+            had_not += 1;
+        }
+        // whoever comes next goes on from there, and leaves nothing behind
+        let head = next.head().await.unwrap();
+        let mut commit = Commit::new();
+        commit.delete(user(3, 0).key());
+        let number = head.number + 1;
+        assert_eq!(next.commit(head.number, commit).await.unwrap(), Outcome::Committed(number));
+        next.sweep().await.unwrap();
+        next.sweep().await.unwrap();
+        assert_eq!(staged_keys(&cluster, &options).await, 0);
+        // an edge sees each commit once, whole
+        let mut at = before.head;
+        while at.number < number {
+            let came = feed.next().await.unwrap();
+            came.check(at).unwrap();
+            at = came.head;
+        }
+        assert_eq!(at, next.load().await.unwrap().head);
+        if !killed {
+            println!("{allowed} steps: {had_not} times the old records, {took_effect} the new");
+            break;
+        }
+    }
+    assert!(had_not >= 3 && took_effect >= 10, "{had_not} and {took_effect}");
+}
+
+/// As above, with 100,000 records, at a few steps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_import_of_100_000_records_is_whole_wherever_it_is_killed() {
+    let cluster = Cluster::start(1);
+    let new = import(100_000, 2);
+    let expected = after(&new);
+    let nothing = Loaded { head: Head::default(), records: Vec::new() };
+    let began = Instant::now();
+    // while it is staged, just before and after it takes effect, and while it is folded in
+    for (allowed, visible) in [(0, false), (1, false), (12, false), (40, true), (700, true)] {
+        let options = options(&cluster).with_orphans_after(Duration::ZERO);
+        assert!(stopped_at(&options, allowed, 0, new.clone()).await, "it has more writes");
+        let next = store(&options);
+        let took_effect = is_whole(&next, &nothing, &expected, 1_000).await;
+        assert_eq!(took_effect, visible, "killed before write {allowed}");
+        next.sweep().await.unwrap();
+        next.sweep().await.unwrap();
+        assert_eq!(staged_keys(&cluster, &options).await, 0);
+    }
+    println!("five imports of 100,000 in {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_still_staged_is_not_swept_at_once() {
+    let cluster = Cluster::start(1);
+    let options = options(&cluster);
+    assert!(stopped_at(&options, 3, 0, import(20_000, 1)).await);
+    let other = store(&options);
+    other.sweep().await.unwrap();
+    assert!(staged_keys(&cluster, &options).await > 0);
+    // and one that was swept too early is not committed in part
+    let hasty = store(&options.clone().with_orphans_after(Duration::ZERO));
+    hasty.sweep().await.unwrap();
+    assert_eq!(staged_keys(&cluster, &options).await, 0);
+}
+
+/// A list that grows and shrinks page by page, read in every way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn long_lists_are_read_in_order() {
+    let cluster = Cluster::start(1);
+    let store = store(&options(&cluster));
+    let _ = store.commit(0, import(10_000, 1)).await.unwrap();
+    let of_list = Collection::Credentials(list());
+    for head in 1..6_u64 {
+        let mut commit = Commit::new();
+        for n in (0..10_000).skip(usize::try_from(head).unwrap()).step_by(6) {
+            commit.delete(user(n, 0).key());
+        }
+        assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
+        let mut keys: Vec<Key> = Vec::new();
+        loop {
+            let page = store.range(of_list, keys.last().copied(), 777).await.unwrap();
+            keys.extend(page.iter().map(Record::key));
+            if page.len() < 777 {
+                break;
+            }
+        }
+        assert!(keys.is_sorted());
+        assert_eq!(store.count(of_list).await.unwrap(), keys.len());
+        let loaded = store.load().await.unwrap();
+        assert_eq!(loaded.records.len(), keys.len() + 2);
+    }
+}

@@ -1,0 +1,566 @@
+//! A fleet under virtual time: edges that follow one store through delays, lost and repeated messages,
+//! cuts, pauses and restarts, and writers who take access away. Each seed is another story:
+//! `SIM_SEED=n` tells one again, `SIM_SEEDS=n` tells so many.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+#[path = "support/virtual_time.rs"]
+mod virtual_time;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use sip_authz::directory::{Confirmation, Directory, Settings};
+use sip_authz::model::{
+    Account, AccountStatus, Commit, Credential, CredentialList, Domain, Ha1Set, Key, Mapping,
+    Password, Record, Vocabulary, Write,
+};
+use sip_authz::store::{
+    Collection, Edge, Feed, Head, Loaded, LocalFeed, Lookup, MemoryStore, Numbered, Outcome, Store,
+    StoreError,
+};
+use sip_authz::{
+    AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, Decision, DomainSid,
+    Follower, Invite, Lease, Timer, Transport,
+};
+use support::{Header, PASSWORD, REALM, Request};
+use virtual_time::{Owner, Virtual};
+
+/// Edges: all but the last have a lease.
+const EDGES: usize = 4;
+const WRITERS: usize = 2;
+const LEASE: Duration = Duration::from_secs(2);
+/// Callers, each with a domain and a list of one.
+const CALLERS: usize = 3;
+/// How long there are faults, and how long there are none afterwards.
+const TROUBLE: Duration = Duration::from_secs(40);
+const CALM: Duration = Duration::from_secs(60);
+
+/// What a seed came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    commits: u64,
+    decisions: u64,
+    accepted: u64,
+    stale: u64,
+    confirmed: u64,
+    unconfirmed: u64,
+    pauses: u64,
+    cuts: u64,
+    restarts: u64,
+}
+
+/// All that there is, seen from above.
+struct World {
+    time: Virtual,
+    inner: MemoryStore,
+    edges: Mutex<BTreeMap<String, Edge>>,
+    /// Whether a client of the store is cut off from it.
+    cut: Mutex<BTreeSet<Owner>>,
+    faults: Mutex<bool>,
+    /// Whether each account is active and its list mapped, after the last commit.
+    states: Mutex<[(bool, bool); CALLERS]>,
+    /// Which callers may call, after each commit.
+    truth: Mutex<Vec<[bool; CALLERS]>>,
+    authorizers: Mutex<BTreeMap<Owner, Arc<Authorizer>>>,
+    /// The newest revocation that was confirmed everywhere.
+    fenced: Mutex<u64>,
+    /// Every nonce and count that was accepted, wherever.
+    accepted: Mutex<BTreeSet<String>>,
+    tally: Mutex<Tally>,
+}
+
+fn account(n: usize) -> AccountSid {
+    AccountSid::from_name(&[&n.to_string()])
+}
+
+fn domain(n: usize) -> DomainSid {
+    DomainSid::from_name(&[&n.to_string()])
+}
+
+fn host(n: usize) -> String {
+    format!("d{n}.example.com")
+}
+
+fn mapping(n: usize) -> Mapping {
+    let list = CredentialListSid::from_name(&[&n.to_string()]);
+    Mapping::CredentialList(domain(n).into(), list)
+}
+
+/// The records that all begins with, with nothing mapped.
+fn first_records() -> Commit {
+    let mut commit = Commit::new();
+    for n in 0..CALLERS {
+        let list = CredentialListSid::from_name(&[&n.to_string()]);
+        let (name, realm) = ("alice".parse().unwrap(), REALM.parse().unwrap());
+        let ha1 = Ha1Set::from_password(&name, &realm, Password::new(PASSWORD.to_owned())).unwrap();
+        let sid = CredentialSid::from_name(&[&n.to_string()]);
+        commit.put(Account::new(account(n)).into());
+        commit.put(Domain::new(domain(n), account(n), host(n).parse().unwrap()).into());
+        commit.put(CredentialList::new(list, account(n), realm).into());
+        commit.put(Credential::new(sid, list, name, ha1).into());
+    }
+    commit
+}
+
+/// What a commit makes of who may call. A caller may while the account is active and the list mapped.
+fn after(mut state: [(bool, bool); CALLERS], commit: &Commit) -> [(bool, bool); CALLERS] {
+    for write in commit.writes() {
+        for (n, (active, mapped)) in state.iter_mut().enumerate() {
+            match write {
+                Write::Put(Record::Account(it)) if it.sid == account(n) => {
+                    *active = it.status == AccountStatus::Active;
+                }
+                Write::Put(Record::Mapping(it)) if it.mapping == mapping(n) => *mapped = true,
+                Write::Delete(Key::Mapping(it)) if *it == mapping(n) => *mapped = false,
+                _ => {}
+            }
+        }
+    }
+    state
+}
+
+/// The store as one process reaches it.
+#[derive(Clone)]
+struct Link {
+    world: Arc<World>,
+    client: Owner,
+}
+
+struct LinkFeed {
+    link: Link,
+    inner: LocalFeed,
+    last: Option<Numbered>,
+}
+
+impl Link {
+    fn faults(&self) -> bool {
+        *self.world.faults.lock().unwrap()
+    }
+
+    fn is_cut(&self) -> bool {
+        self.world.cut.lock().unwrap().contains(&self.client)
+    }
+
+    /// A message on its way.
+    async fn travel(&self) -> Result<(), StoreError> {
+        let time = &self.world.time;
+        let slow = self.faults() && time.chance(5);
+        time.ms(1 + time.below(if slow { 700 } else { 5 })).await;
+        if self.is_cut() || (self.faults() && time.chance(2)) {
+            time.ms(200).await;
+            return Err(StoreError("nothing comes back".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Asks the store. What was asked may be done though no answer comes, and later than it is waited
+    /// for.
+    async fn ask<T>(
+        &self,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.travel().await?;
+        let answer = asked.await;
+        self.travel().await?;
+        answer
+    }
+}
+
+impl Store for Link {
+    type Feed = LinkFeed;
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.ask(self.world.inner.head()).await
+    }
+
+    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
+        self.ask(self.world.inner.get(key)).await
+    }
+
+    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
+        self.ask(self.world.inner.find(lookup)).await
+    }
+
+    async fn range(
+        &self,
+        collection: Collection,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.ask(self.world.inner.range(collection, after, limit)).await
+    }
+
+    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
+        self.ask(self.world.inner.count(collection)).await
+    }
+
+    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+        self.ask(async {
+            let outcome = self.world.inner.commit(head, commit.clone()).await?;
+            if let Outcome::Committed(number) = outcome {
+                let mut truth = self.world.truth.lock().unwrap();
+                assert_eq!(usize::try_from(number).unwrap(), truth.len());
+                self.world.tally.lock().unwrap().commits += 1;
+                let state = self.world.state_after(&commit);
+                truth.push(state);
+            }
+            Ok(outcome)
+        })
+        .await
+    }
+
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.ask(self.world.inner.load()).await
+    }
+
+    async fn follow(&self, from: u64) -> Result<LinkFeed, StoreError> {
+        let inner = self.ask(self.world.inner.follow(from)).await?;
+        Ok(LinkFeed { link: self.clone(), inner, last: None })
+    }
+
+    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
+        self.ask(async {
+            let head = self.world.inner.head().await?;
+            self.world.edges.lock().unwrap().insert(edge.name.clone(), edge);
+            Ok(head.number)
+        })
+        .await
+    }
+
+    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
+        let edges = async { Ok(self.world.edges.lock().unwrap().values().cloned().collect()) };
+        self.ask(edges).await
+    }
+
+    async fn pause(&self, time: Duration) {
+        self.world.time.sleep(time).await;
+    }
+}
+
+impl Feed for LinkFeed {
+    async fn next(&mut self) -> Result<Numbered, StoreError> {
+        let Link { world, .. } = &self.link;
+        loop {
+            self.link.travel().await?;
+            if self.link.faults() && world.time.chance(3) {
+                // once more what came last
+                if let Some(last) = self.last.clone() {
+                    return Ok(last);
+                }
+            }
+            let mut waiting = std::pin::pin!(world.time.ms(500));
+            let mut coming = std::pin::pin!(self.inner.next());
+            let came = std::future::poll_fn(|context| {
+                if let std::task::Poll::Ready(came) = coming.as_mut().poll(context) {
+                    return std::task::Poll::Ready(Some(came));
+                }
+                waiting.as_mut().poll(context).map(|()| None)
+            })
+            .await;
+            let Some(came) = came else { continue };
+            let came = came?;
+            if self.link.faults() && world.time.chance(3) {
+                // lost on the way
+                continue;
+            }
+            self.last = Some(came.clone());
+            return Ok(came);
+        }
+    }
+}
+
+/// The clock of an edge, which runs a little faster or slower than the others.
+struct Clock {
+    time: Virtual,
+    percent: u32,
+}
+
+impl Clock {
+    fn of(world: &World, edge: Owner) -> Self {
+        let percent = 98 + u32::try_from(edge).unwrap() % 5;
+        Self { time: world.time.clone(), percent }
+    }
+}
+
+impl Timer for Clock {
+    fn now(&self) -> Instant {
+        self.time.start() + self.time.elapsed() * self.percent / 100
+    }
+
+    async fn sleep(&self, time: Duration) {
+        // never shorter than asked for by this clock
+        self.time.sleep(time * 100 / self.percent + Duration::from_micros(1)).await;
+    }
+
+    fn random(&self) -> u32 {
+        self.time.random()
+    }
+}
+
+impl World {
+    fn state_after(&self, commit: &Commit) -> [bool; CALLERS] {
+        let mut state = self.states.lock().unwrap();
+        *state = after(*state, commit);
+        state.map(|(active, mapped)| active && mapped)
+    }
+}
+
+/// Starts an edge: it loads, follows and reports, and is called.
+fn start_edge(world: &Arc<World>, edge: Owner, generation: u8) {
+    let started = Arc::clone(world);
+    world.time.spawn(edge, async move {
+        let world = started;
+        let link = Link { world: Arc::clone(&world), client: edge };
+        let (snapshot, head) = loop {
+            if let Ok(loaded) = Follower::load(&link, Vocabulary::documented()).await {
+                break loaded;
+            }
+            world.time.ms(100).await;
+        };
+        let clock = Clock::of(&world, edge);
+        let capacity = Capacity { nonces: 64 * 64, repeats: 64, guesses: 64 };
+        let seed = [u8::try_from(edge).unwrap() * 40 + generation; 32];
+        let authorizer = Arc::new(Authorizer::from_seed(snapshot, capacity, &seed, clock.now()));
+        let follower = Follower::new(link.clone(), Arc::clone(&authorizer), head);
+        let lease = (edge + 1 < EDGES).then_some(LEASE);
+        let name = format!("edge {edge}");
+        let applied = follower.applied();
+        let tied = Lease::new(link, Arc::clone(&authorizer), applied, name, lease, &clock);
+        world.authorizers.lock().unwrap().insert(edge, Arc::clone(&authorizer));
+        let time = world.time.clone();
+        let of = Arc::clone(&world);
+        time.spawn(edge, async move { match follower.keep(Clock::of(&of, edge), |_| ()).await {} });
+        let of = Arc::clone(&world);
+        time.spawn(edge, async move { match tied.run(Clock::of(&of, edge), |_| ()).await {} });
+        let mut call = 0;
+        loop {
+            time.ms(20 + time.below(600)).await;
+            call += 1;
+            called(&world, edge, &authorizer, (generation, call));
+        }
+    });
+}
+
+/// One call at an edge, and what must hold of it.
+fn called(world: &World, edge: Owner, authorizer: &Authorizer, call: (u8, u32)) {
+    let caller = world.time.below(u32::try_from(CALLERS).unwrap()) as usize;
+    let clock = Clock::of(world, edge);
+    let decide = |authorizer: &Authorizer, request: &Request, now| {
+        let bytes = request.bytes();
+        let source = "192.0.2.7:5060".parse().unwrap();
+        let invite = Invite::from_datagram(&bytes, source, Transport::Tcp).unwrap();
+        authorizer.authorize(&invite, now)
+    };
+    let request =
+        Request { call_id: format!("{edge}-{}-{}", call.0, call.1), ..Request::to(&host(caller)) };
+    let number = authorizer.snapshot().number();
+    let truth = world.truth.lock().unwrap();
+    // a prefix of the commits: the state after exactly so many
+    let allowed = truth[usize::try_from(number).unwrap()][caller];
+    drop(truth);
+    let mut tally = world.tally.lock().unwrap();
+    tally.decisions += 1;
+    let challenge = match decide(authorizer, &request, clock.now()) {
+        Decision::Challenge(challenge) => challenge,
+        Decision::Reject(reject) if reject.reason.as_str() == "snapshot-stale" => {
+            tally.stale += 1;
+            return;
+        }
+        Decision::Reject(_) => return assert!(!allowed, "edge {edge} at {number}: {caller}"),
+        Decision::Accept(_) => panic!("an accept without credentials"),
+    };
+    assert!(allowed, "edge {edge} at {number} challenges {caller}");
+    let header = Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
+    let answer = request.next().with(&header.text());
+    let Decision::Accept(_) = decide(authorizer, &answer, clock.now()) else {
+        panic!("a right answer is refused by edge {edge} at {number}");
+    };
+    tally.accepted += 1;
+    // whatever was revoked and confirmed everywhere is in force here
+    let fenced = *world.fenced.lock().unwrap();
+    assert!(number >= fenced, "edge {edge} decides by {number}, after {fenced} was confirmed");
+    let nonce = header.inner.nonce.clone();
+    assert!(world.accepted.lock().unwrap().insert(nonce), "a nonce was accepted twice");
+    // what was captured is sent again, to all
+    for (other, authorizer) in world.authorizers.lock().unwrap().iter() {
+        let captured = Request { branch: format!("z9hG4bKc{other}"), ..answer.clone() };
+        let again = decide(authorizer, &captured, Clock::of(world, *other).now());
+        assert!(!again.is_accept(), "a captured request is accepted by edge {other}");
+    }
+}
+
+/// Lets callers in and out, and now and then waits until all edges know that one is out.
+async fn write(world: Arc<World>, writer: Owner) {
+    let link = Link { world: Arc::clone(&world), client: writer };
+    let settings = Settings::new(REALM.parse().unwrap());
+    let directory = Directory::new(link.clone(), settings, None);
+    let time = world.time.clone();
+    loop {
+        time.ms(20 + time.below(800)).await;
+        let Ok(head) = link.head().await else { continue };
+        let n = time.below(u32::try_from(CALLERS).unwrap()) as usize;
+        let (account, map) = (account(n), mapping(n));
+        let mut commit = Commit::new();
+        let found = (link.get(Key::Account(account)).await, link.get(Key::Mapping(map)).await);
+        let (Ok(Some(Record::Account(account))), Ok(mapped)) = found else { continue };
+        let mut revokes = true;
+        match (mapped, account.status) {
+            (None, _) => {
+                commit.put(map.into());
+                revokes = false;
+            }
+            (Some(_), AccountStatus::Active) if time.chance(50) => {
+                commit.put(Account { status: AccountStatus::Suspended, ..account }.into());
+            }
+            (Some(_), AccountStatus::Active) => {
+                commit.delete(Key::Mapping(map));
+            }
+            _ => {
+                commit.put(Account { status: AccountStatus::Active, ..account }.into());
+                revokes = false;
+            }
+        }
+        let Ok(Outcome::Committed(number)) = link.commit(head.number, commit).await else {
+            continue;
+        };
+        if revokes && time.chance(60) {
+            let limit = Duration::from_secs(u64::from(1 + time.below(9)));
+            match directory.confirm(limit).await {
+                Ok(Confirmation::Everywhere) => {
+                    let mut fenced = world.fenced.lock().unwrap();
+                    *fenced = number.max(*fenced);
+                    world.tally.lock().unwrap().confirmed += 1;
+                }
+                Ok(Confirmation::NotBy(names)) => {
+                    assert!(!names.is_empty());
+                    world.tally.lock().unwrap().unconfirmed += 1;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Cuts, pauses and restarts, until there has been enough of it.
+async fn trouble(world: Arc<World>) {
+    let time = world.time.clone();
+    let mut generation = 1;
+    while time.elapsed() < TROUBLE {
+        time.ms(100 + time.below(2_000)).await;
+        let client = time.below(u32::try_from(EDGES + WRITERS).unwrap()) as usize;
+        let many = Duration::from_millis(u64::from(100 + time.below(6_000)));
+        match time.below(4) {
+            0 | 1 => {
+                world.tally.lock().unwrap().cuts += 1;
+                world.cut.lock().unwrap().insert(client);
+                let (of, time) = (Arc::clone(&world), time.clone());
+                world.time.spawn(usize::MAX, async move {
+                    time.sleep(many).await;
+                    of.cut.lock().unwrap().remove(&client);
+                });
+            }
+            2 => {
+                world.tally.lock().unwrap().pauses += 1;
+                time.pause(client, many);
+            }
+            _ if client < EDGES => {
+                world.tally.lock().unwrap().restarts += 1;
+                time.end(client);
+                world.authorizers.lock().unwrap().remove(&client);
+                start_edge(&world, client, generation);
+                generation += 1;
+            }
+            _ => {}
+        }
+    }
+    world.cut.lock().unwrap().clear();
+    *world.faults.lock().unwrap() = false;
+    for writer in 0..WRITERS {
+        time.end(EDGES + writer);
+    }
+}
+
+fn tell(seed: u64) -> Tally {
+    let time = Virtual::new(seed);
+    let world = Arc::new(World {
+        time: time.clone(),
+        inner: MemoryStore::new(),
+        edges: Mutex::default(),
+        cut: Mutex::default(),
+        faults: Mutex::new(true),
+        states: Mutex::new([(true, false); CALLERS]),
+        truth: Mutex::new(vec![[false; CALLERS]]),
+        authorizers: Mutex::default(),
+        fenced: Mutex::default(),
+        accepted: Mutex::default(),
+        tally: Mutex::default(),
+    });
+    let begun = Arc::clone(&world);
+    time.spawn(usize::MAX, async move {
+        let world = begun;
+        let first = first_records();
+        assert_eq!(world.inner.commit(0, first).await.unwrap(), Outcome::Committed(1));
+        world.truth.lock().unwrap().push([false; CALLERS]);
+        for edge in 0..EDGES {
+            start_edge(&world, edge, 0);
+        }
+        for writer in 0..WRITERS {
+            world.time.spawn(EDGES + writer, write(Arc::clone(&world), EDGES + writer));
+        }
+        world.time.spawn(usize::MAX, trouble(Arc::clone(&world)));
+    });
+    time.run(TROUBLE + CALM);
+    // all are well and agree
+    let last = u64::try_from(world.truth.lock().unwrap().len()).unwrap() - 1;
+    let authorizers = world.authorizers.lock().unwrap();
+    assert_eq!(authorizers.len(), EDGES);
+    for (edge, authorizer) in authorizers.iter() {
+        assert_eq!(authorizer.snapshot().number(), last, "edge {edge}");
+        let now = Clock::of(&world, *edge).now();
+        assert!(!authorizer.is_stale(now), "edge {edge} still refuses");
+    }
+    std::mem::take(&mut world.tally.lock().unwrap())
+}
+
+#[test]
+fn fleets_keep_their_promises() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    if let Some(seed) = number("SIM_SEED") {
+        println!("seed {seed}: {:?}", tell(seed));
+        return;
+    }
+    let seeds = number("SIM_SEEDS").unwrap_or(if cfg!(debug_assertions) { 10 } else { 1_000 });
+    let began = Instant::now();
+    let mut all = Tally::default();
+    for seed in 0..seeds {
+        let told = std::panic::catch_unwind(|| tell(seed));
+        let told = told.unwrap_or_else(|_| panic!("SIM_SEED={seed} tells how"));
+        all.commits += told.commits;
+        all.decisions += told.decisions;
+        all.accepted += told.accepted;
+        all.stale += told.stale;
+        all.confirmed += told.confirmed;
+        all.unconfirmed += told.unconfirmed;
+        all.pauses += told.pauses;
+        all.cuts += told.cuts;
+        all.restarts += told.restarts;
+    }
+    println!("{seeds} seeds in {:?}: {all:?}", began.elapsed());
+    for (what, count) in [
+        ("accepts", all.accepted),
+        ("refusals", all.stale),
+        ("confirmations", all.confirmed),
+        ("timeouts", all.unconfirmed),
+    ] {
+        assert!(count >= seeds / 5, "{count} {what} show little");
+    }
+}
+
+/// The same seed tells the same story.
+#[test]
+fn stories_can_be_told_again() {
+    assert_eq!(tell(7), tell(7));
+    assert_ne!(tell(7), tell(8));
+}

@@ -1,0 +1,184 @@
+//! An etcd of several nodes on loopback, each with a folder of its own, started and stopped by the
+//! test. Nodes are killed and removed when it is dropped.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing)]
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Where the nodes' folders are made: a disk in memory would hide what syncs cost.
+fn scratch() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+}
+
+pub struct Cluster {
+    nodes: Vec<Node>,
+    folder: PathBuf,
+}
+
+struct Node {
+    arguments: Vec<String>,
+    client: u16,
+    child: Mutex<Option<Child>>,
+}
+
+/// Ports that nobody listens on.
+fn free_ports(count: usize) -> Vec<u16> {
+    let bound: Vec<_> = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
+    bound.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+impl Cluster {
+    /// Starts so many nodes and waits until they have a leader.
+    pub fn start(count: usize) -> Self {
+        Self::start_with(count, &[])
+    }
+
+    /// As [`Self::start`], with more arguments for each node.
+    pub fn start_with(count: usize, more: &[&str]) -> Self {
+        let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).status();
+        assert!(found.is_ok(), "these tests need etcd (Debian: etcd-server)");
+        let name = format!("etcd-{}-{:x}", std::process::id(), unique());
+        let folder = scratch().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let ports = free_ports(count * 2);
+        let (clients, peers) = ports.split_at(count);
+        let url = |port: &u16| format!("http://127.0.0.1:{port}");
+        let members: Vec<_> =
+            peers.iter().enumerate().map(|(n, port)| format!("n{n}={}", url(port))).collect();
+        let nodes = (0..count)
+            .map(|n| {
+                let (client, peer) = (url(&clients[n]), url(&peers[n]));
+                let data = folder.join(format!("n{n}")).display().to_string();
+                let arguments = [
+                    ["--name", &format!("n{n}")],
+                    ["--data-dir", &data],
+                    ["--listen-client-urls", &client],
+                    ["--advertise-client-urls", &client],
+                    ["--listen-peer-urls", &peer],
+                    ["--initial-advertise-peer-urls", &peer],
+                    ["--initial-cluster", &members.join(",")],
+                    ["--initial-cluster-state", "new"],
+                    ["--initial-cluster-token", &folder.display().to_string()],
+                    ["--log-level", "error"],
+                    ["--logger", "zap"],
+                ];
+                let mut arguments: Vec<_> =
+                    arguments.concat().iter().map(|s| (*s).to_owned()).collect();
+                arguments.extend(more.iter().map(|s| (*s).to_owned()));
+                Node { arguments, client: clients[n], child: Mutex::new(None) }
+            })
+            .collect();
+        let cluster = Self { nodes, folder };
+        for n in 0..count {
+            cluster.restart(n);
+        }
+        cluster.leader();
+        cluster
+    }
+
+    /// The URLs of the nodes, for clients.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("http://127.0.0.1:{}", node.client)).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Starts a node that is not running, with what its folder holds.
+    pub fn restart(&self, n: usize) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(format!("n{n}.log")))
+            .unwrap();
+        let child = Command::new("etcd")
+            .args(&self.nodes[n].arguments)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let before = self.nodes[n].child.lock().unwrap().replace(child);
+        assert!(before.is_none(), "node {n} was running");
+    }
+
+    /// Ends a node without a warning.
+    pub fn kill(&self, n: usize) {
+        let mut child = self.nodes[n].child.lock().unwrap().take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Stops a node where it is: to others it looks cut off.
+    pub fn freeze(&self, n: usize) {
+        self.signal(n, "-STOP");
+    }
+
+    /// Lets a frozen node go on.
+    pub fn thaw(&self, n: usize) {
+        self.signal(n, "-CONT");
+    }
+
+    fn signal(&self, n: usize, signal: &str) {
+        let child = self.nodes[n].child.lock().unwrap();
+        let id = child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// The place of the leader, once there is one that a majority of the nodes follows.
+    pub fn leader(&self) -> usize {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            // a write needs a leader and a majority
+            for (n, url) in self.urls().iter().enumerate() {
+                if let Some(true) = self.leads(n, url) {
+                    return n;
+                }
+            }
+            assert!(Instant::now() < deadline, "no leader");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn leads(&self, n: usize, url: &str) -> Option<bool> {
+        self.nodes[n].child.lock().unwrap().as_ref()?;
+        let status = self.ctl(&["--endpoints", url, "endpoint", "status", "-w", "json"])?;
+        let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+        let status = status.get(0)?.get("Status")?;
+        Some(status.get("leader")? == status.get("header")?.get("member_id")?)
+    }
+
+    /// What `etcdctl` prints, if it succeeds within two seconds.
+    pub fn ctl(&self, arguments: &[&str]) -> Option<String> {
+        let output = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .args(["--command-timeout=2s", "--dial-timeout=1s"])
+            .args(arguments)
+            .stderr(Stdio::null())
+            .output()
+            .expect("etcdctl (Debian: etcd-client)");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            if let Some(mut child) = node.child.lock().unwrap().take() {
+                // SIGKILL ends a stopped process too
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn unique() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_nanos() % 0xffff_ffff).unwrap()
+}
