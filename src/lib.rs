@@ -71,6 +71,7 @@
 //! | `rsip` (default) | [`Invite::from_rsip`] |
 //! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes and choices; never for secrets |
 //! | `store` | `store::Store`, a store in memory, and `Follower`, which keeps an authorizer at a store's head |
+//! | `store-conformance` | `store::conformance`: what every store must do, as a test for whoever writes one |
 //! | `sqlite` | `store::SqliteStore`: the store in a file, for one machine |
 //! | `etcd` | `store::EtcdStore`, which the edges of a fleet follow; to build it, `protoc` is needed |
 //! | `directory` | `directory::Directory`, the commands on resources and their rules |

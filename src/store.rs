@@ -3,6 +3,8 @@
 //! A store knows no rule but the condition of a commit: that the head is still the one the caller
 //! has checked it at. Which commits are made is the directory's affair.
 
+#[cfg(feature = "store-conformance")]
+pub mod conformance;
 pub mod encoding;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -104,6 +106,8 @@ pub struct Edge {
 
 /// A place where records are kept. Futures may be dropped at any time: a commit then has taken
 /// effect whole or not at all.
+///
+/// With the feature `store-conformance`, `conformance::conforms` tries whether a store does what it must.
 pub trait Store: Send + Sync + 'static {
     /// What [`Self::follow`] gives.
     type Feed: Feed;

@@ -1,6 +1,7 @@
 //! What `serve --data` keeps, and copies of it.
 
-use crate::support::{Server, file, outcome, run};
+use crate::http::Http;
+use crate::support::{Caller, Request, Server, file, outcome, run, status};
 
 fn folder() -> String {
     let path = file("beside", "").with_file_name("data");
@@ -93,4 +94,30 @@ fn a_folder_that_cannot_be_used_is_one_clear_line() {
     let path = beside.display();
     let expected = format!("sip-authz: `{path}`: not an SQLite database, or a damaged one\n");
     assert_eq!((code, error), (Some(2), expected));
+}
+
+#[test]
+fn a_full_disk_is_a_503_and_nothing_has_changed() {
+    const ACCOUNTS: &str = "/2010-04-01/Accounts.json";
+    let folder = folder();
+    let serve = ["--data", &folder, "--on-accept", "ok"];
+    let server = Server::start_with_little_room(&serve);
+    let http = Http::admin(&server);
+    let account = |http: &Http| http.post(ACCOUNTS, &[("FriendlyName", "a")]);
+    let kept = |http: &Http| http.get("/admin/export").1["accounts"].as_array().unwrap().len();
+    let made = (0..10_000).take_while(|_| account(&http).0 == 201).count();
+    assert!((10..10_000).contains(&made), "{made} accounts were made");
+    for _ in 0..3 {
+        let (status, body) = account(&http);
+        assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
+        assert_eq!(kept(&http), made);
+    }
+    // calls are decided all the while
+    let caller = Caller::new(&server);
+    assert_eq!(status(&caller.ask(&Request::invite("sip:1@nobody.example").text())), 404);
+    server.end("TERM");
+    let server = Server::start(&serve);
+    let http = Http::admin(&server);
+    assert_eq!(kept(&http), made);
+    assert_eq!(account(&http).0, 201);
 }

@@ -82,7 +82,18 @@ impl Server {
 
     /// Starts it with this admin token. Where HTTP is answered is said here or in `args`.
     pub(crate) fn start_at(api: Option<&str>, token: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(PROGRAM)
+        Self::start_by(Command::new(PROGRAM), api, token, args)
+    }
+
+    /// Starts it where no file may grow beyond a mebibyte, as if the disk were full then.
+    pub(crate) fn start_with_little_room(args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"", PROGRAM]);
+        Self::start_by(command, Some("127.0.0.1:0"), ADMIN_TOKEN, args)
+    }
+
+    fn start_by(mut command: Command, api: Option<&str>, token: &str, args: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--sip", "127.0.0.1:0"])
             .args(api.map(|api| ["--api", api]).into_iter().flatten())
             .args(args)
