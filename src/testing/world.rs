@@ -1,0 +1,140 @@
+//! What the fuzz targets ask: a snapshot with a domain or trunk for each way a decision can go.
+
+use std::num::NonZeroU32;
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use crate::authorizer::{Authorizer, Capacity};
+use crate::digest::{Algorithm, GuessRate};
+use crate::model::{
+    Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
+    Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer, Trunk, UriCheck,
+};
+use crate::sid::{
+    AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
+    TrunkSid,
+};
+use crate::snapshot::Snapshot;
+
+/// The realm that fuzz targets ask with.
+pub const FUZZ_REALM: &str = "example.com";
+
+/// The authorizer that the fuzz targets ask, and the time it asks for. Its nonces are the same in
+/// every process, so that seeds can hold live ones.
+pub fn fuzz_authorizer() -> (Authorizer, Instant) {
+    static SNAPSHOT: OnceLock<(Snapshot, Instant)> = OnceLock::new();
+    let (snapshot, now) = SNAPSHOT.get_or_init(|| (fuzz_snapshot(), Instant::now()));
+    let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+    (Authorizer::from_seed(snapshot.clone(), capacity, &[7; 32], *now), *now)
+}
+
+/// SIDs by name.
+pub(super) mod sids {
+    use super::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid, TrunkSid};
+
+    pub(in crate::testing) fn account(name: &str) -> AccountSid {
+        AccountSid::from_name(&[name])
+    }
+
+    pub(in crate::testing) fn domain(name: &str) -> DomainSid {
+        DomainSid::from_name(&[name])
+    }
+
+    pub(in crate::testing) fn trunk(name: &str) -> TrunkSid {
+        TrunkSid::from_name(&[name])
+    }
+
+    pub(in crate::testing) fn access_list(name: &str) -> IpAccessControlListSid {
+        IpAccessControlListSid::from_name(&[name])
+    }
+
+    pub(in crate::testing) fn credential_list(name: &str) -> CredentialListSid {
+        CredentialListSid::from_name(&[name])
+    }
+}
+
+/// A domain or trunk for each way a decision can go. Whatever cannot be built is left out; a test
+/// counts them.
+pub(super) fn fuzz_snapshot() -> Snapshot {
+    let (open, shut) = (sids::account("open"), sids::account("shut"));
+    let mut builder = Snapshot::builder()
+        .account(Account::new(open))
+        .account(Account { status: AccountStatus::Suspended, ..Account::new(shut) })
+        .ip_access_control_list(IpAccessControlList::new(sids::access_list("office"), open))
+        .ip_access_control_list(IpAccessControlList::new(sids::access_list("far"), open));
+    for (list, text) in
+        [("office", "192.0.2.0/24"), ("office", "2001:db8::/32"), ("far", "203.0.113.9")]
+    {
+        if let Ok(prefix) = text.parse() {
+            let sid = IpAddressSid::from_name(&[text]);
+            builder = builder.ip_address(IpAddress::new(sid, sids::access_list(list), prefix));
+        }
+    }
+    const DOMAINS: [&str; 10] =
+        ["addr", "far", "secret", "plain", "both", "known", "strict", "tls", "none", "shut"];
+    for name in DOMAINS {
+        if let Ok(host) = format!("{name}.example.com").parse() {
+            let account = if name == "shut" { shut } else { open };
+            let secure = name == "tls";
+            let domain = Domain { secure, ..Domain::new(sids::domain(name), account, host) };
+            builder = builder.domain(domain);
+        }
+    }
+    let name = "trunk.example.com".parse().ok();
+    builder = builder.trunk(Trunk::new(sids::trunk("trunk"), open, name));
+
+    for list in ["hidden", "known"] {
+        let sid = sids::credential_list(list);
+        let Ok(realm) = FUZZ_REALM.parse() else { continue };
+        for user in ["alice", r"corp\bob", "carol"] {
+            let Ok(username) = user.parse() else { continue };
+            let password = Password::new(format!("the {list} one"));
+            let Ok(ha1) = Ha1Set::from_password(&username, &realm, password) else { continue };
+            let credential = CredentialSid::from_name(&[list, user]);
+            let credential = Credential::new(credential, sid, username, ha1);
+            builder = builder.credential(Credential { disabled: user == "carol", ..credential });
+        }
+        builder = builder.credential_list(CredentialList::new(sid, open, realm));
+    }
+
+    let listed = |target, list| Mapping::IpAccessControlList(target, sids::access_list(list));
+    let asked = |name, list| {
+        Mapping::CredentialList(sids::domain(name).into(), sids::credential_list(list))
+    };
+    for mapping in [
+        listed(sids::domain("addr").into(), "office"),
+        listed(sids::domain("both").into(), "office"),
+        listed(sids::domain("far").into(), "far"),
+        listed(sids::trunk("trunk").into(), "office"),
+        asked("secret", "hidden"),
+        asked("plain", "hidden"),
+        asked("both", "hidden"),
+        asked("strict", "known"),
+        asked("tls", "hidden"),
+        asked("known", "known"),
+    ] {
+        builder = builder.mapping(mapping);
+    }
+
+    let once = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::MIN };
+    let wide = Policy {
+        algorithms: AlgorithmOffer::new(Algorithm::ALL).unwrap_or(AlgorithmOffer::MD5_FIRST),
+        qop: QopOffer::Both,
+        allow_rfc2069: true,
+        userhash: true,
+        guesses: GuessPolicy { name: Some(GuessPolicy::DEFAULT.pair), ..GuessPolicy::DEFAULT },
+        ..Policy::DEFAULT
+    };
+    let strict = Policy {
+        uri_check: UriCheck::Equivalent,
+        from_must_match: true,
+        guesses: GuessPolicy { source: once, pair: once, name: None },
+        ..wide.clone()
+    };
+    builder
+        .policy(sids::domain("secret"), Policy { uri_check: UriCheck::SameHost, ..wide.clone() })
+        .policy(sids::domain("known"), wide)
+        .policy(sids::domain("strict"), strict)
+        .build()
+        .unwrap_or_default()
+}
