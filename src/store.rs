@@ -23,6 +23,7 @@ pub use encoding::EncodingError;
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdFeed, EtcdOptions, EtcdStore};
 pub use head::{Head, Sum};
+#[cfg(feature = "directory")]
 pub(crate) use index::references;
 pub use index::{Collection, ListKey, Lookup, collections, lookup};
 pub use memory::MemoryStore;

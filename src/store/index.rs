@@ -101,6 +101,7 @@ pub fn lookup(record: &Record) -> Option<Lookup> {
 }
 
 /// The keys of what a record refers to.
+#[cfg(feature = "directory")]
 pub(crate) fn references(record: &Record) -> ArrayVec<Key, 3> {
     let mut all = ArrayVec::new();
     match record {
