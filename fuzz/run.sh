@@ -1,14 +1,16 @@
 #!/bin/sh
-# Runs each fuzz target for SECONDS (default 30) with the nightly toolchain; what it finds is left
-# in fuzz/artifacts/. The build and the corpus grown from the seeds stay outside the tree, in
-# FUZZ_DIR (default: sip-authz-fuzz in the folder for temporary files).
+# Runs every fuzz target, or those named, for SECONDS each (default 30) with the nightly toolchain.
+# The first crash, leak or timeout ends it; the input is then in fuzz/artifacts/. The build and the
+# corpus grown from the seeds stay outside the tree, in FUZZ_DIR (default: sip-authz-fuzz in the
+# folder for temporary files).
 #
 # Usage: fuzz/run.sh [SECONDS] [TARGET]...
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:-30}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- digest_header prefix_table request store_record commits lanes
+# shellcheck disable=SC2046
+[ $# -gt 0 ] || set -- $(sed -n 's/^path = "fuzz_targets\/\(.*\)\.rs"$/\1/p' Cargo.toml)
 dir=${FUZZ_DIR:-${TMPDIR:-/tmp}/sip-authz-fuzz}
 
 command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
@@ -16,14 +18,15 @@ for target; do
     mkdir -p "$dir/corpus/$target"
     # what is read as a message begins with the RFCs' torture messages too
     case $target in
-        request | from_datagram) torture="../tests/torture/rfc4475 ../tests/torture/rfc5118" ;;
-        *) torture= ;;
+        request) more="../tests/torture/rfc4475 ../tests/torture/rfc5118" ;;
+        from_datagram) more="../tests/torture/rfc4475 ../tests/torture/rfc5118 seeds/request" ;;
+        *) more= ;;
     esac
     dict="dictionaries/$target.dict"
     [ -f "$dict" ] || dict=
     # shellcheck disable=SC2086
     cargo +nightly fuzz run --target-dir "$dir/target" "$target" \
-        "$dir/corpus/$target" "seeds/$target" $torture -- \
+        "$dir/corpus/$target" "seeds/$target" $more -- \
         -max_total_time="$seconds" -max_len=4096 -timeout=10 -print_final_stats=1 \
         ${dict:+-dict="$dict"}
 done

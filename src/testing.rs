@@ -1,8 +1,11 @@
 //! What fuzz targets and tests share: the bodies of the targets, and names that only they need.
 //! Not part of the public interface; it may change in any release.
 
+mod batch;
 mod commits;
 mod digest_header;
+#[cfg(feature = "rsip")]
+mod from_datagram;
 mod lanes;
 mod prefix_table;
 mod request;
@@ -14,15 +17,18 @@ use std::hint::black_box;
 
 use arrayvec::ArrayVec;
 
-use crate::digest::{ExpectedResponse, MOST, Question, right_responses};
 pub use crate::digest::{
     Algorithm, Credentials, MalformedCredentials, Parsed, Qop, QopFields, Username,
     parse as parse_credentials,
 };
+use crate::digest::{ExpectedResponse, MOST, Question, right_responses};
 use crate::snapshot::Snapshot;
 
+pub use batch::fuzz_batch;
 pub use commits::fuzz_commits;
 pub use digest_header::fuzz_digest_header;
+#[cfg(feature = "rsip")]
+pub use from_datagram::fuzz_from_datagram;
 pub use lanes::fuzz_lanes;
 pub use prefix_table::fuzz_prefix_table;
 pub use request::fuzz_request;
@@ -124,7 +130,7 @@ mod tests {
     use crate::decision::Decision;
     use crate::testing::world::fuzz_snapshot;
 
-    fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
         let read = |entry: fs::DirEntry| {
             (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
@@ -133,7 +139,7 @@ mod tests {
     }
 
     /// `none`, `accept`, `challenge`, `stale` or the reason of the rejection.
-    fn name_of(decision: Option<&Decision>) -> &'static str {
+    pub(super) fn name_of(decision: Option<&Decision>) -> &'static str {
         match decision {
             None => "none",
             Some(Decision::Accept(_)) => "accept",

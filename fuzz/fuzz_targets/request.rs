@@ -1,4 +1,4 @@
-//! Any bytes as a datagram: read, decided, and compared with what rsip reads in them.
+//! Any bytes as a datagram: read, decided, and the decision checked.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -3,7 +3,9 @@
 
 use arrayvec::ArrayVec;
 
-use crate::model::{DomainName, Key, Mapping, Record, Target, UserName};
+#[cfg(feature = "directory")]
+use crate::model::Key;
+use crate::model::{DomainName, Mapping, Record, Target, UserName};
 use crate::sid::{AccountSid, CredentialListSid, IpAccessControlListSid, RoleSid, ServiceSid};
 
 /// A list of either kind.
