@@ -5,7 +5,8 @@
 //! program AVX2, and neither AVX-512 nor SHA-NI, so these are the scalar and the AVX2 path; what is
 //! faster with those is told by `--bench targets`.
 //!
-//! With `-- --set` the limits become what is counted now and a twentieth more.
+//! With `-- --set` the limits become what is counted now and a tenth more: tables hash under random
+//! keys, and counts vary with them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
@@ -156,7 +157,7 @@ fn main() -> ExitCode {
         passed |= counted > limit;
         let verdict = if counted > limit { "MISS" } else { "ok" };
         println!("{name:<22} {counted:>8} {limit:>8} {verdict}");
-        set += &format!("{name:<22} {:>6}\n", (counted * 1.05).ceil());
+        set += &format!("{name:<22} {:>6}\n", (counted * 1.10).ceil());
     }
     if has("--set") {
         let head = "# The most instructions of each row of benches/instructions.rs; of a batch, for \
