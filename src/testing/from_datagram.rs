@@ -35,7 +35,7 @@ const HOSTS: [&str; 12] = [
     "[2001:db8::10]",
 ];
 
-/// Decides `bytes` by a snapshot that accepts every call to [`HOSTS`], after it has compared what
+/// Decides `bytes` by a snapshot that accepts every call to `HOSTS`, after it has compared what
 /// [`Invite::from_datagram`] reads in them with what rsip 0.4 does. None if they are no INVITE.
 ///
 /// Where both take them, they must find the same: the method, the Request-URI, every header field in
