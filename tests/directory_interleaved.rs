@@ -161,7 +161,7 @@ impl World {
                 Write::Put(record) => Some(record.key()),
                 Write::Delete(_) => None,
             });
-            state.apply(op, self.account, made, number);
+            assert!(state.apply(op, self.account, made, number), "{op:?} made {made:?}");
             states.push(state);
         }
         assert_eq!(states.last().unwrap(), &Oracle::of(&last.records), "{context}");

@@ -229,8 +229,7 @@ fn unattended<'e>(
         let mut expected = previous.clone();
         // only what kept the rules can be applied to them
         during[0] < number && previous.faults(op, *account, &LIMITS).is_empty() && {
-            expected.apply(op, *account, made, number);
-            expected == *state
+            expected.apply(op, *account, made, number) && expected == *state
         }
     };
     let nth = dropped.iter().position(|event| led(event))?;
@@ -276,7 +275,7 @@ async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<O
                 let faults = previous.faults(op, *account, &LIMITS);
                 assert!(faults.is_empty(), "commit {number}: {op:?} in spite of {faults:?}");
                 let mut expected = previous.clone();
-                expected.apply(op, *account, made, number);
+                assert!(expected.apply(op, *account, made, number), "{op:?} made {made:?}");
                 assert_eq!(state, expected, "commit {number}: {op:?}");
                 tally.ops.extend(format!("{op:?}").split(['(', ' ']).next().map(str::to_owned));
             }

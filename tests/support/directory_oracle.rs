@@ -416,8 +416,10 @@ impl Oracle {
         faults
     }
 
-    /// Does `op`, whose commit had this number and put a record under `made`, if it put any.
-    pub fn apply(&mut self, op: &Op, account: AccountSid, made: Option<Key>, number: u64) {
+    /// Does `op`, whose commit had this number and put a record under `made`, if it put any. False
+    /// when `op` makes records of another kind, so that the commit was not its.
+    #[must_use]
+    pub fn apply(&mut self, op: &Op, account: AccountSid, made: Option<Key>, number: u64) -> bool {
         let text = |name: &str| name.to_owned();
         match (op.clone(), made) {
             (Op::SetStatus(status), _) => drop(self.accounts.insert(account, status)),
@@ -477,8 +479,9 @@ impl Oracle {
                 self.roles.get_mut(&sid).unwrap().2 = vec![text(permission)];
             }
             (Op::DeleteRole(sid), _) => drop(self.roles.remove(&sid)),
-            (op, made) => panic!("{op:?} made {made:?}"),
+            _ => return false,
         }
+        true
     }
 }
 
