@@ -25,6 +25,7 @@ mod cors;
 mod dates;
 mod error;
 mod form;
+pub(crate) mod fuzz;
 mod health;
 mod links;
 mod mapped;

@@ -22,6 +22,8 @@ pub use crate::digest::{
     parse as parse_credentials,
 };
 use crate::digest::{ExpectedResponse, MOST, Question, right_responses};
+#[cfg(feature = "rest")]
+pub use crate::rest::fuzz::{fuzz_rest_form, fuzz_rest_params};
 use crate::snapshot::Snapshot;
 
 pub use batch::fuzz_batch;
@@ -197,6 +199,15 @@ mod tests {
                 };
                 assert_eq!(file.split_once('.').map(|(name, _)| name), Some(&*name), "{file}");
             });
+        }
+    }
+
+    #[cfg(feature = "rest")]
+    #[test]
+    fn seeds_of_forms_are_read_as_their_names_begin() {
+        for (file, bytes) in seeds("rest_form") {
+            let name = if fuzz_rest_form(&bytes).is_some() { "read" } else { "refused" };
+            assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");
         }
     }
 }

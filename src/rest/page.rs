@@ -274,6 +274,20 @@ fn unseal(token: &str, key: [u8; 16]) -> Option<From> {
     Some(if *direction == 0 { From::Behind(place) } else { From::Before(place) })
 }
 
+/// For the fuzz target: a query that is taken asks for a page of a size within the bounds, the link
+/// to that page asks for the same one, and a token serves under its own key alone.
+pub(super) fn check_query(query: &str) {
+    const KEY: [u8; 16] = [7; 16];
+    let read = |query: &str, key| Wanted::read(Kind::Domain, 1_000, query, key).ok();
+    let Some(wanted) = read(query, KEY) else { return };
+    assert!((1..=1_000).contains(&wanted.size));
+    let link = wanted.query(wanted.number, wanted.from);
+    let again = link.strip_prefix('?').and_then(|query| read(query, KEY));
+    let place = |wanted: &Wanted| (wanted.size, wanted.number, seal(wanted.from, KEY));
+    assert_eq!(again.as_ref().map(place), Some(place(&wanted)), "{link}");
+    assert!(matches!(wanted.from, From::Start) || read(query, [8; 16]).is_none());
+}
+
 fn mac(bytes: &[u8], key: [u8; 16]) -> [u8; 16] {
     let mut hasher = SipHasher24::new_with_key(&key);
     hasher.write(bytes);
@@ -296,5 +310,14 @@ mod tests {
             assert!(unseal(&altered, [1; 16]).is_none(), "{at}");
             assert!(unseal(&token[..at], [1; 16]).is_none(), "{at}");
         }
+    }
+
+    #[test]
+    fn a_seed_of_the_fuzzer_has_a_live_token() {
+        let token = seal(From::Behind((7, [9; 16])), [7; 16]);
+        let seed = include_str!("../../fuzz/seeds/rest_form/refused.live-token");
+        assert_eq!(seed, format!("PageSize=3&PageToken={token}&Page=2"));
+        assert!(Wanted::read(Kind::Domain, 10, seed, [7; 16]).is_ok());
+        check_query(seed);
     }
 }
