@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use sip_authz::message::{Defect, Header, Message, StartLine};
-use sip_authz::uri::{Scheme, SipUri};
+use sip_authz::uri::{Scheme, SipUri, UriError};
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
 use crate::args::OnAccept;
@@ -193,6 +193,9 @@ impl Edge {
                 return Err(Outcome::Answered(505));
             }
             Some(defect) => return Err(bad_request(&echo, &defect)),
+            None if !echo.is_via_whole() => {
+                return Err(bad_request(&echo, &"malformed header 'Via'"));
+            }
             None if echo.to_tag() == ToTag::Unreadable => {
                 return Err(bad_request(&echo, &"malformed header 'To'"));
             }
@@ -203,15 +206,23 @@ impl Edge {
                 Ok(invite) => Ok((Pending { echo, uri, hop }, invite)),
                 Err(error) => Err(bad_request(&echo, &error)),
             },
-            "BYE" => {
-                echo.respond(200, "OK", out).end();
-                Err(Outcome::Answered(200))
-            }
-            "OPTIONS" => {
-                let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
-                response.text("Accept", sdp::CONTENT_TYPE).end();
-                Err(Outcome::Answered(200))
-            }
+            "BYE" | "OPTIONS" => match SipUri::parse(uri) {
+                Err(UriError::UnsupportedScheme) => {
+                    echo.respond(416, "Unsupported URI Scheme", out).end();
+                    Err(Outcome::Answered(416))
+                }
+                Err(error) => Err(bad_request(&echo, &error)),
+                Ok(_) if message.first(Header::Require).is_some() => Err(bad_extension(&echo, out)),
+                Ok(_) => {
+                    let mut response = echo.respond(200, "OK", out);
+                    if method == "OPTIONS" {
+                        response = response.text("Allow", ALLOW);
+                        response = response.text("Accept", sdp::CONTENT_TYPE);
+                    }
+                    response.end();
+                    Err(Outcome::Answered(200))
+                }
+            },
             _ => {
                 echo.respond(405, "Method Not Allowed", out).text("Allow", ALLOW).end();
                 Err(Outcome::Answered(405))
@@ -284,13 +295,7 @@ impl Edge {
             }
             OnAccept::Ok => {
                 if message.first(Header::Require).is_some() {
-                    // no extension is supported (RFC 3261 §8.2.2.3)
-                    let mut response = echo.respond(420, "Bad Extension", out);
-                    for field in message.fields().filter(|f| f.header == Header::Require) {
-                        response = response.echo("Unsupported", field.value);
-                    }
-                    response.end();
-                    return Outcome::Answered(420);
+                    return bad_extension(echo, out);
                 }
                 let local = routes.local_address(*hop);
                 let description = match message.first(Header::ContentType).unwrap_or_default() {
@@ -318,6 +323,16 @@ impl Edge {
 
 /// The header that gives a refusal's code and reason.
 const ERROR_HEADER: &str = "X-Authz-Error";
+
+/// No extension is supported (RFC 3261 §8.2.2.3).
+fn bad_extension(echo: &Echo<'_>, out: &mut Vec<u8>) -> Outcome {
+    let mut response = echo.respond(420, "Bad Extension", out);
+    for field in echo.message().fields().filter(|field| field.header == Header::Require) {
+        response = response.echo("Unsupported", field.value);
+    }
+    response.end();
+    Outcome::Answered(420)
+}
 
 fn with_contact<'o>(
     response: Response<'o>,

@@ -85,6 +85,11 @@ impl<'a> Echo<'a> {
         &self.message
     }
 
+    /// Whether the topmost Via field is well-formed beyond what a response needs of it.
+    pub(crate) fn is_via_whole(&self) -> bool {
+        self.via.is_whole()
+    }
+
     pub(crate) fn to_tag(&self) -> ToTag {
         self.to
     }

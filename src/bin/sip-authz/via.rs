@@ -36,6 +36,11 @@ impl<'a> TopVia<'a> {
         transport.iter().all(is_token_byte).then_some(Self { head, host, params, rest })
     }
 
+    /// Whether no parameter and no further value of the field is empty (RFC 4475 §3.1.2.1).
+    pub(crate) fn is_whole(&self) -> bool {
+        has_no_empty_part(self.params, b';') && has_no_empty_part(self.rest, b',')
+    }
+
     /// Writes the value back. Another address in sent-by gets a `received`, and `rport` the port.
     pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
         let ip = source.ip().to_canonical();
@@ -100,6 +105,19 @@ fn host_of(sent_by: &[u8]) -> Option<&[u8]> {
     (port && !host.is_empty() && host.iter().all(sound)).then_some(host)
 }
 
+/// Of parts that each come after a `mark`.
+fn has_no_empty_part(mut text: &[u8], mark: u8) -> bool {
+    while let [_, part @ ..] = text {
+        let end = find_unquoted(part, mark).unwrap_or(part.len());
+        let (part, after) = part.split_at_checked(end).unwrap_or((part, &[]));
+        if part.trim_ascii().is_empty() {
+            return false;
+        }
+        text = after;
+    }
+    true
+}
+
 /// The place of the first `mark` outside quoted strings, or the end. None if a quote is not closed.
 fn find_unquoted(text: &[u8], mark: u8) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
@@ -161,6 +179,22 @@ mod tests {
             let mut out = Vec::new();
             TopVia::read(value.as_bytes()).unwrap().write(source.parse().unwrap(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn empty_parts_are_seen() {
+        for (value, expected) in [
+            ("SIP/2.0/UDP h", true),
+            ("SIP/2.0/UDP h;branch=x ; rport", true),
+            ("SIP/2.0/UDP h;x=\";;,,\",SIP/2.0/UDP b;y, SIP/2.0/UDP c", true),
+            ("SIP/2.0/UDP h;", false),
+            ("SIP/2.0/UDP h; ;branch=x", false),
+            ("SIP/2.0/UDP 192.0.2.15;;,;,,", false),
+            ("SIP/2.0/UDP h;branch=x,", false),
+            ("SIP/2.0/UDP h;branch=x,\r\n ,SIP/2.0/UDP b", false),
+        ] {
+            assert_eq!(TopVia::read(value.as_bytes()).unwrap().is_whole(), expected, "{value}");
         }
     }
 
