@@ -47,7 +47,7 @@ fn the_demo_prints_what_it_serves_and_commands_that_do_what_they_say() {
     assert_eq!(
         server.end("INT"),
         "totals: received 6, accepted 2, challenged 2, rejected 2 (address-not-listed 1, \
-         wrong-credentials 1), otherwise answered 0, ignored 0, dropped 0, not sent 0, \
+         wrong-credentials 1), otherwise answered 0, ignored 0, dropped 0, not sent 0, shed 0, \
          connections closed 0"
     );
 }

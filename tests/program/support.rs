@@ -163,7 +163,7 @@ impl Lines {
     }
 
     /// The lines from a place on to the first that fits, once that has come.
-    #[cfg(feature = "tls")]
+    #[cfg(any(feature = "tls", target_os = "linux"))]
     pub(crate) fn wait_from(&self, start: usize, fits: impl Fn(&str) -> bool) -> Vec<String> {
         let begun = Instant::now();
         loop {

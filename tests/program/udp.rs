@@ -332,3 +332,40 @@ fn a_crowd_is_answered_by_all_threads_and_each_gets_its_own() {
         assert!(totals.starts_with("totals: received 400, accepted 13"), "{totals}");
     }
 }
+
+/// Far more than can be answered at once waits at the socket, and last of all what an established
+/// caller sent.
+#[cfg(target_os = "linux")]
+#[test]
+fn who_was_accepted_before_goes_before_a_flood() {
+    let path = file("edge.toml", CONFIG);
+    let args = ["--config", path.to_str().unwrap(), "--on-accept", "ok", "--udp-workers", "1"];
+    let server = Server::start(&[&args[..], &["--log", "decisions"]].concat());
+    let invite = |nth: usize| {
+        let request = Request::invite("sip:1@by-address.example");
+        request.call_id(&format!("call-{nth}")).text()
+    };
+    let caller = Caller::new(&server);
+    assert_eq!(status(&caller.ask(&invite(0))), 200);
+    server.stderr.wait_for("accept");
+
+    server.signal("STOP");
+    let flood = Caller::from("127.0.0.2", &server);
+    for nth in 1..=150 {
+        flood.send(invite(nth).as_bytes());
+    }
+    caller.send(invite(0).as_bytes());
+    caller.send(invite(151).as_bytes());
+    server.signal("CONT");
+    assert_eq!(status(&caller.receive().unwrap()), 200);
+    assert_eq!(status(&caller.receive().unwrap()), 200);
+    for _ in 1..=150 {
+        assert_eq!(status(&flood.receive().unwrap()), 403);
+    }
+    let log = server.stderr.wait_from(1, |line| line.starts_with("reject"));
+    let accepted = |line: &String| line.starts_with("accept");
+    assert!(log.len() == 3 && log[..2].iter().all(accepted), "{log:?}");
+    let totals = server.end("TERM");
+    assert!(totals.contains("received 153, accepted 3, "), "{totals}");
+    assert!(totals.contains(", shed 0, "), "{totals}");
+}

@@ -48,6 +48,8 @@ pub(crate) struct Desk {
     bytes: Vec<u8>,
     /// Where each answer ends, and where it goes.
     answers: Vec<(usize, SocketAddr)>,
+    /// Where the requests that were accepted came from.
+    accepted: Vec<SocketAddr>,
     decisions: Vec<Decision>,
     tally: Tally,
     log: String,
@@ -63,6 +65,11 @@ impl Desk {
             start = *end;
             (bytes, *to)
         })
+    }
+
+    /// Where the requests of the last batch that were accepted came from.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = SocketAddr> {
+        self.accepted.iter().copied()
     }
 
     fn address_answer(&mut self, to: SocketAddr) {
@@ -121,6 +128,7 @@ impl Edge {
     ) {
         desk.bytes.clear();
         desk.answers.clear();
+        desk.accepted.clear();
         let mut pending = ArrayVec::<_, BATCH>::new();
         let mut invites = ArrayVec::<_, BATCH>::new();
         for (bytes, hop) in messages.take(BATCH) {
@@ -145,6 +153,9 @@ impl Edge {
             }
             let outcome = self.conclude(asked, decision, stale, &mut desk.routes, &mut desk.bytes);
             desk.tally.count(outcome);
+            if outcome == Outcome::Accepted {
+                desk.accepted.push(asked.hop.source);
+            }
             desk.address_answer(asked.hop.source);
         }
         decisions.clear();

@@ -27,6 +27,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Totals {
     outcomes: [AtomicU64; SLOTS],
     unsent: AtomicU64,
+    shed: AtomicU64,
     turned_away: AtomicU64,
 }
 
@@ -113,6 +114,11 @@ impl Totals {
         add(&self.unsent, 1);
     }
 
+    /// Counts a datagram that was taken and thrown away, since too many waited.
+    pub(crate) fn count_shed(&self) {
+        add(&self.shed, 1);
+    }
+
     /// Counts a connection that was refused, or closed for what came over it.
     pub(crate) fn count_connection_closed(&self) {
         add(&self.turned_away, 1);
@@ -129,7 +135,7 @@ impl fmt::Display for Totals {
         write!(
             f,
             "totals: received {}, accepted {}, challenged {}, rejected {rejected}",
-            self.outcomes.iter().map(get).sum::<u64>(),
+            self.outcomes.iter().chain([&self.shed]).map(get).sum::<u64>(),
             self.outcome(ACCEPTED),
             self.outcome(CHALLENGED),
         )?;
@@ -138,12 +144,13 @@ impl fmt::Display for Totals {
         }
         write!(
             f,
-            "{}, otherwise answered {}, ignored {}, dropped {}, not sent {}, connections closed {}",
+            "{}, otherwise answered {}, ignored {}, dropped {}, not sent {}, shed {}, connections closed {}",
             if rejected > 0 { ")" } else { "" },
             self.outcome(ANSWERED),
             self.outcome(IGNORED),
             self.outcome(DROPPED),
             get(&self.unsent),
+            get(&self.shed),
             get(&self.turned_away),
         )
     }
@@ -180,7 +187,7 @@ mod tests {
             totals.to_string(),
             "totals: received 5, accepted 1, challenged 0, rejected 3 (unknown-host 2, \
              too-many-credentials 1), otherwise answered 0, ignored 0, dropped 1, not sent 0, \
-             connections closed 0"
+             shed 0, connections closed 0"
         );
     }
 }

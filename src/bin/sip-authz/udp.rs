@@ -1,6 +1,8 @@
 //! SIP over UDP: datagrams in, at most one datagram back for each to where it came from. Each core
 //! has a thread and, where the system spreads datagrams over sockets, a socket; what has come
-//! meanwhile is taken, decided and answered at once.
+//! meanwhile is taken, decided and answered at once. When more comes than can be answered, all of it
+//! is still taken: callers that were accepted lately are answered, and what is left of the time is
+//! for the others, in order, as many of them as can wait.
 
 #[cfg(target_os = "linux")]
 #[path = "udp/many.rs"]
@@ -8,6 +10,7 @@ mod exchange;
 #[cfg(not(target_os = "linux"))]
 #[path = "udp/one.rs"]
 mod exchange;
+mod waiting;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -16,11 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
 use sip_authz::Transport;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::edge::{Desk, Edge, Hop};
+use crate::edge::{BATCH, Desk, Edge, Hop};
 use exchange::{Inbox, Outbox};
+use waiting::{Accepted, Waiting};
 
 /// The largest datagram there is.
 const MAX_DATAGRAM: usize = 65_535;
@@ -30,6 +35,11 @@ const WAIT: Duration = Duration::from_millis(100);
 const SEND_WAIT: Duration = Duration::from_secs(1);
 /// What is waited after an error of the socket.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How often datagrams are taken before some of those that wait are answered, as more keep coming.
+const MOST_TAKES: usize = 16;
+/// How many of those that wait are answered before more are taken, which must not find the socket's
+/// buffer full.
+const AT_ONCE: usize = 32;
 
 /// The threads that answer datagrams.
 pub(crate) struct Workers {
@@ -89,28 +99,73 @@ impl Drop for Alarm {
 }
 
 fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
-    let (mut inbox, mut outbox) = (Inbox::new(), Outbox::new());
-    let mut desk = Desk::default();
-    while !end.load(Ordering::Relaxed) {
-        match inbox.receive(socket) {
+    let mut inbox = Inbox::new();
+    let mut answerer = Answerer::new(edge, socket, local);
+    let mut waiting = Waiting::default();
+    let mut takes = 0;
+    // what was taken is answered
+    while !end.load(Ordering::Relaxed) || !waiting.is_empty() {
+        match inbox.receive(socket, waiting.is_empty()) {
             Ok(()) => {}
             Err(error)
                 if matches!(
                     error.kind(),
                     ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                ) =>
-            {
-                continue;
-            }
+                ) => {}
             Err(_) => {
                 // such as an ICMP error for an earlier answer: nothing to do with the next datagram
                 std::thread::sleep(PAUSE);
-                continue;
             }
         }
-        let hop = |source| Hop { source, local, transport: Transport::Udp };
-        let messages = inbox.datagrams().map(|(bytes, source)| (bytes, hop(source)));
-        edge.answer_batch(messages, Instant::now(), &mut desk);
-        outbox.send(socket, &desk, || edge.totals.count_unsent());
+        if waiting.is_empty() && !inbox.is_full() {
+            answerer.answer(inbox.datagrams());
+            continue;
+        }
+        // more may have come by now than can be answered
+        let now = Instant::now();
+        let is_known = |source| answerer.accepted.has(source, now);
+        let mut known = ArrayVec::<_, BATCH>::new();
+        for (bytes, source) in inbox.datagrams() {
+            if is_known(source) {
+                let _ = known.try_push((bytes, source));
+            } else if !waiting.push(bytes, source) {
+                edge.totals.count_shed();
+            }
+        }
+        answerer.answer(known.into_iter());
+        takes += 1;
+        if !inbox.is_full() || takes >= MOST_TAKES {
+            takes = 0;
+            answerer.answer(waiting.first(AT_ONCE));
+            waiting.remove(AT_ONCE);
+        }
+    }
+}
+
+/// Where datagrams are answered.
+struct Answerer<'e> {
+    edge: &'e Edge,
+    socket: &'e UdpSocket,
+    local: SocketAddr,
+    desk: Desk,
+    outbox: Outbox,
+    accepted: Accepted,
+}
+
+impl<'e> Answerer<'e> {
+    fn new(edge: &'e Edge, socket: &'e UdpSocket, local: SocketAddr) -> Self {
+        let accepted = Accepted::new(Instant::now());
+        Self { edge, socket, local, desk: Desk::default(), outbox: Outbox::new(), accepted }
+    }
+
+    fn answer<'a>(&mut self, datagrams: impl Iterator<Item = (&'a [u8], SocketAddr)>) {
+        let now = Instant::now();
+        let hop = |source| Hop { source, local: self.local, transport: Transport::Udp };
+        let messages = datagrams.map(|(bytes, source)| (bytes, hop(source)));
+        self.edge.answer_batch(messages, now, &mut self.desk);
+        self.outbox.send(self.socket, &self.desk, || self.edge.totals.count_unsent());
+        for source in self.desk.accepted() {
+            self.accepted.remember(source, now);
+        }
     }
 }

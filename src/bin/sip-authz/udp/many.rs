@@ -31,8 +31,8 @@ impl Inbox {
         }
     }
 
-    /// Waits for a datagram, and takes all that have come by then and fit.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> std::io::Result<()> {
+    /// Takes all datagrams that have come and fit, and waits for the first if it is to.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, wait: bool) -> std::io::Result<()> {
         self.received.clear();
         let mut buffers = self.bytes.chunks_exact_mut(STRIDE).filter_map(<[u8]>::first_chunk_mut);
         let mut slices: [_; BATCH] = std::array::from_fn(|_| {
@@ -42,7 +42,8 @@ impl Inbox {
             };
             [IoSliceMut::new(buffer)]
         });
-        let (socket, flags) = (socket.as_raw_fd(), MsgFlags::MSG_WAITFORONE);
+        let flags = if wait { MsgFlags::MSG_WAITFORONE } else { MsgFlags::MSG_DONTWAIT };
+        let socket = socket.as_raw_fd();
         let received = recvmmsg(socket, &mut self.headers, slices.iter_mut(), flags, None)?;
         for message in received {
             // without an address it cannot be answered; one of length 0 is never answered
@@ -53,6 +54,11 @@ impl Inbox {
             let _ = self.received.try_push((length, source));
         }
         Ok(())
+    }
+
+    /// Whether there may be more than was received last.
+    pub(super) fn is_full(&self) -> bool {
+        self.received.is_full()
     }
 
     /// What was received last.

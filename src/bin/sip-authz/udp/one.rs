@@ -17,10 +17,15 @@ impl Inbox {
     }
 
     /// Waits for a datagram.
-    pub(super) fn receive(&mut self, socket: &UdpSocket) -> std::io::Result<()> {
+    pub(super) fn receive(&mut self, socket: &UdpSocket, _: bool) -> std::io::Result<()> {
         self.received = None;
         self.received = Some(socket.recv_from(&mut self.bytes)?);
         Ok(())
+    }
+
+    /// Never: what comes meanwhile waits at the socket, and nobody goes first.
+    pub(super) fn is_full(&self) -> bool {
+        false
     }
 
     /// What was received last.
