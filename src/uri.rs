@@ -97,6 +97,20 @@ impl SipUri<'_> {
         Ok((uri, host.written(&kind).map_err(UriError::Host)?))
     }
 
+    /// `sip:user@` and all that follows for the host. It is a well-formed URI if that is a host, which
+    /// was not looked at: for those who know it once they have found it among hosts.
+    #[inline]
+    pub(crate) fn at_sight(text: &str) -> Option<SipUri<'_>> {
+        let rest = text.strip_prefix("sip:").filter(|_| text.len() <= MAX_URI)?;
+        let plain = |byte: u8| {
+            byte == b'+' || UNRESERVED.get(usize::from(byte)).is_some_and(|unreserved| *unreserved)
+        };
+        let end = rest.bytes().position(|byte| !plain(byte)).filter(|end| *end > 0)?;
+        let (user, host) = (rest.get(..end)?, rest.get(end..)?.strip_prefix('@')?);
+        let (scheme, user) = (Scheme::Sip, Some(user));
+        Some(SipUri { scheme, user, password: None, host, port: None, params: "", headers: "" })
+    }
+
     /// Whether both are the same by RFC 3261 §19.1.4. Not transitive, as the RFC has it: parameters
     /// that only one has are ignored, but for user, ttl, method, maddr and transport. Values of
     /// headers are compared with case, so that no two different ones are ever taken as the same.
@@ -179,18 +193,8 @@ fn read(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
 /// `sip:user@host` with nothing odd in it, as most Request-URIs are; none for anything else.
 #[inline]
 fn usual(text: &str) -> Option<(SipUri<'_>, HostKind<'_>)> {
-    let rest = text.strip_prefix("sip:").filter(|_| text.len() <= MAX_URI)?;
-    let plain = |byte: u8| {
-        byte == b'+' || UNRESERVED.get(usize::from(byte)).is_some_and(|unreserved| *unreserved)
-    };
-    let end = rest.bytes().position(|byte| !plain(byte))?;
-    let (user, host) = (rest.get(..end)?, rest.get(end..)?.strip_prefix('@')?);
-    (!user.is_empty() && is_usual_name(host.as_bytes())).then(|| {
-        let (scheme, user) = (Scheme::Sip, Some(user));
-        let uri =
-            SipUri { scheme, user, password: None, host, port: None, params: "", headers: "" };
-        (uri, HostKind::Name(host))
-    })
+    let uri = SipUri::at_sight(text).filter(|uri| is_usual_name(uri.host.as_bytes()))?;
+    Some((uri, HostKind::Name(uri.host)))
 }
 
 fn read_any(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {

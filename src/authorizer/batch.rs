@@ -38,9 +38,30 @@ impl<'s> Deciding<'s> {
 
     fn decide_chunk(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
         let mut hosts: [Host; MOST] = std::array::from_fn(|_| Host::empty());
-        let asked: Each<_> =
-            invites.iter().zip(&mut hosts).map(|(invite, host)| Asked::of(invite, host)).collect();
-        let entries = self.look_up_hosts(&asked);
+        let mut hosts = hosts.iter_mut();
+        // each takes a place at most, as the one that took it is not read again
+        let mut read = |invite| match hosts.next() {
+            Some(host) => Asked::of(invite, host),
+            None => Err(Reason::BadRequestUri),
+        };
+        let sights: Each<_> = invites.iter().map(Asked::at_sight).collect();
+        let mut asked: Each<_> = sights
+            .iter()
+            .copied()
+            .zip(invites)
+            .map(|(sight, invite)| sight.map_or_else(|| read(invite), Ok))
+            .collect();
+        let mut entries = self.look_up_hosts(&asked);
+        // what names nothing at first sight is read closely
+        for (((asked, entry), sight), invite) in
+            asked.iter_mut().zip(&mut entries).zip(sights).zip(invites)
+        {
+            if sight.is_some() && entry.is_none() {
+                *asked = read(invite);
+                *entry =
+                    asked.as_ref().ok().and_then(|asked| self.snapshot.named_entry(asked.host));
+            }
+        }
 
         // the decisions of those that get no further stand in their places at once; the others' are
         // refusals until they are decided

@@ -25,6 +25,7 @@ pub(super) struct Deciding<'s> {
 }
 
 /// The Request-URI, read.
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'i> {
     uri: SipUri<'i>,
     /// In the form hosts are compared in.
@@ -45,6 +46,13 @@ pub(super) fn reject(target: Option<&TargetEntry>, reason: Reason) -> Decision {
 }
 
 impl<'i> Asked<'i> {
+    /// A Request-URI as most are, whose host is one if it is found to name something: what names a
+    /// target is a host in the form that hosts are compared in.
+    #[inline]
+    pub(super) fn at_sight(invite: &'i Invite<'_>) -> Option<Self> {
+        SipUri::at_sight(invite.request_uri()).map(|uri| Self { uri, host: uri.host })
+    }
+
     /// `host` is a place to write in, where the host was not sent in the form it is compared in.
     pub(super) fn of(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, Reason> {
         match SipUri::parse_with_host(invite.request_uri(), host) {
@@ -57,14 +65,30 @@ impl<'i> Asked<'i> {
 
 impl<'s> Deciding<'s> {
     pub(super) fn decide<T: Trace>(&self, invite: &Invite<'_>, trace: &mut T) -> Decision {
+        if let Some(asked) = Asked::at_sight(invite)
+            && let entry @ Some(_) = self.snapshot.named_entry(asked.host)
+        {
+            return self.decide_asked(&asked, entry, invite, trace);
+        }
         let mut host = Host::empty();
-        let asked = match Asked::of(invite, &mut host) {
-            Ok(asked) => asked,
-            Err(reason) => return reject(None, reason),
-        };
-        let entry = self.snapshot.named_entry(asked.host);
-        match self.gate(&asked, entry, invite, trace) {
-            ControlFlow::Continue(gate) => self.pass(&asked, &gate, invite, None, trace),
+        match Asked::of(invite, &mut host) {
+            Ok(asked) => {
+                let entry = self.snapshot.named_entry(asked.host);
+                self.decide_asked(&asked, entry, invite, trace)
+            }
+            Err(reason) => reject(None, reason),
+        }
+    }
+
+    fn decide_asked<T: Trace>(
+        &self,
+        asked: &Asked<'_>,
+        entry: Option<&'s TargetEntry>,
+        invite: &Invite<'_>,
+        trace: &mut T,
+    ) -> Decision {
+        match self.gate(asked, entry, invite, trace) {
+            ControlFlow::Continue(gate) => self.pass(asked, &gate, invite, None, trace),
             ControlFlow::Break(decision) => decision,
         }
     }

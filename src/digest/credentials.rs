@@ -8,6 +8,7 @@ use arrayvec::{ArrayString, ArrayVec};
 use crate::digest::algorithm::{Algorithm, Qop};
 
 mod reader;
+mod usual;
 
 use reader::{Reader, Value};
 
@@ -260,6 +261,12 @@ impl fmt::Display for MalformedCredentials {
 ///
 /// Time is linear in the length of `value`.
 pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
+    usual::usual(value, realm).map_or_else(|| parse_any(value, realm), Parsed::Credentials)
+}
+
+/// The same by the whole grammar.
+#[cold]
+fn parse_any<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
     let mut reader = Reader::new(value);
     let mut fields = Fields::default();
     if !reader.digest_scheme() {
@@ -293,13 +300,17 @@ impl<'a> Fields<'a> {
         self.fault.get_or_insert(fault);
     }
 
-    #[inline]
     fn add(&mut self, parameter: Parameter, value: Value<'a>, realm: &str) {
         let bit = 1 << (parameter as u16) & !(1 << (Parameter::Other as u16));
-        let again = self.seen & bit != 0;
+        if self.seen & bit != 0 {
+            self.fail(MalformedCredentials::Duplicate(parameter));
+        }
         self.seen |= bit;
-        if again || value.escaped || value.raw.len() > SHORT {
-            self.look_closer(parameter, value, again);
+        if value.raw.len() > parameter.max_len() {
+            self.fail(MalformedCredentials::TooLong(parameter));
+        }
+        if value.escaped && parameter.is_taken_as_sent() {
+            self.fail(MalformedCredentials::Backslash(parameter));
         }
         if let Some(place) = self.values.get_mut(parameter as usize) {
             *place = Some(value);
@@ -307,20 +318,6 @@ impl<'a> Fields<'a> {
         // A second realm too: which of two is meant is in doubt, so ours among them is enough.
         if parameter == Parameter::Realm {
             self.is_ours |= value.unescapes_to(realm);
-        }
-    }
-
-    /// The faults of a value that is not as nearly all are.
-    #[cold]
-    fn look_closer(&mut self, parameter: Parameter, value: Value<'a>, again: bool) {
-        if again {
-            self.fail(MalformedCredentials::Duplicate(parameter));
-        }
-        if value.raw.len() > parameter.max_len() {
-            self.fail(MalformedCredentials::TooLong(parameter));
-        }
-        if value.escaped && parameter.is_taken_as_sent() {
-            self.fail(MalformedCredentials::Backslash(parameter));
         }
     }
 
@@ -440,18 +437,9 @@ fn decoded_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
     checked_name(&name, Parameter::UsernameExt)
 }
 
-/// No value of this length is too long for its parameter.
-const SHORT: usize = 128;
-
 fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCredentials> {
     if name.len() > MAX_USERNAME {
         return Err(MalformedCredentials::TooLong(parameter));
-    }
-    if name.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        // one byte is one character: cheaper than to have UTF-8 checked
-        let mut usual = Name::new();
-        name.iter().for_each(|byte| usual.push(char::from(*byte)));
-        return Ok(usual);
     }
     let text = str::from_utf8(name)
         .ok()
@@ -462,7 +450,8 @@ fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCred
 
 /// `nc`: exactly eight hex digits, and not zero (RFC 7616 §3.4).
 fn nonce_count(text: &[u8]) -> Option<u32> {
-    (text.len() == 8).then(|| hex(text)).flatten().filter(|&count| count != 0)
+    let digits: &[u8; 8] = text.try_into().ok()?;
+    hex(digits).filter(|&count| count != 0)
 }
 
 /// The number that at most eight hex digits stand for.

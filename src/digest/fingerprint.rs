@@ -57,9 +57,8 @@ impl Fingerprints {
         let mut text = Text { pairs: &self.pairs, round: [0; ROUND], len: 0, total: 0, outer };
         // the lengths come first, so that nothing has to stand between the parts; no message is
         // longer than 32 bits can tell
-        for part in parts {
-            text.push(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-        }
+        let lengths = parts.map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        text.push(lengths.as_flattened());
         for part in parts {
             text.push(part);
         }
@@ -101,22 +100,24 @@ impl Text<'_> {
     /// Sums up the first `len` bytes of the round, a number of whole pairs, and hashes the sums.
     #[inline]
     fn sum_up(&mut self, len: usize) {
-        let (chunks, _) = self.round.as_chunks::<16>();
+        let (chunks, _) = self.round.get(..len).unwrap_or_default().as_chunks::<16>();
         let (mut first, mut second) = (0_u128, 0_u128);
-        for (chunk, keys) in chunks.iter().take(len / 16).zip(self.pairs.windows(2)) {
+        for (chunk, [one, other]) in chunks.iter().zip(self.pairs.array_windows()) {
             let [low @ .., _, _, _, _, _, _, _, _] = *chunk;
             let [_, _, _, _, _, _, _, _, high @ ..] = *chunk;
             let (low, high) = (u64::from_le_bytes(low), u64::from_le_bytes(high));
-            let product = |[a, b]: [u64; 2]| {
-                u128::from(low.wrapping_add(a)) * u128::from(high.wrapping_add(b))
+            let product = |[a, b]: &[u64; 2]| {
+                u128::from(low.wrapping_add(*a)) * u128::from(high.wrapping_add(*b))
             };
-            if let [one, other] = *keys {
-                first = first.wrapping_add(product(one));
-                second = second.wrapping_add(product(other));
-            }
+            first = first.wrapping_add(product(one));
+            second = second.wrapping_add(product(other));
         }
-        self.outer.write(&first.to_le_bytes());
-        self.outer.write(&second.to_le_bytes());
+        let mut sums = [0; 32];
+        let (halves, _) = sums.as_chunks_mut();
+        for (half, sum) in halves.iter_mut().zip([first, second]) {
+            *half = sum.to_le_bytes();
+        }
+        self.outer.write(&sums);
     }
 
     fn finish(mut self) -> u128 {

@@ -5,43 +5,36 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
-/// Parts in a row, written so that no two different rows are alike: each part is of fixed length or
-/// comes after its length.
+/// Parts in a row. Whoever puts them in sees to it that no two different rows are alike: each part is
+/// of fixed length or comes after its length.
 #[derive(Default)]
 pub(super) struct Framed<const N: usize>(ArrayVec<u8, N>);
 
 impl<const N: usize> Framed<N> {
-    /// A part that is always of this length.
-    #[inline]
-    pub(super) fn fixed(&mut self, part: &[u8]) {
+    /// Another part.
+    #[inline(always)]
+    pub(super) fn push(&mut self, part: &[u8]) {
         let fits = self.0.try_extend_from_slice(part).is_ok();
         debug_assert!(fits, "every part has its bound, and N is the sum of them");
     }
 
-    /// A part of any length.
-    #[inline]
-    pub(super) fn part(&mut self, part: &[u8]) {
-        self.fixed(&part.len().to_le_bytes());
-        self.fixed(part);
-    }
-
     /// An address of either family, or none.
-    #[inline]
+    #[inline(always)]
     pub(super) fn address(&mut self, address: Option<IpAddr>) {
         match address {
-            None => self.fixed(&[0]),
+            None => self.push(&[0]),
             Some(IpAddr::V4(address)) => {
-                self.fixed(&[4]);
-                self.fixed(&address.octets());
+                self.push(&[4]);
+                self.push(&address.octets());
             }
             Some(IpAddr::V6(address)) => {
-                self.fixed(&[6]);
-                self.fixed(&address.octets());
+                self.push(&[6]);
+                self.push(&address.octets());
             }
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -116,11 +116,12 @@ impl GuessLimiter {
             Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
         };
         // scopes are SIDs of 16 bytes and names have at most 64
-        let mut text = Framed::<{ 2 + 8 + 8 + 32 + MAX_USERNAME }>::default();
-        text.fixed(&[domain as u8, family]);
-        text.fixed(&network.to_le_bytes());
-        text.part(scope);
-        text.fixed(name);
+        let mut text = Framed::<{ 3 + 8 + 32 + MAX_USERNAME }>::default();
+        let scope_len = u8::try_from(scope.len()).unwrap_or(u8::MAX);
+        text.push(&[domain as u8, family, scope_len]);
+        text.push(&network.to_le_bytes());
+        text.push(scope);
+        text.push(name);
         GuessKey(SipHasher13::new_with_key(&self.key).hash(text.as_bytes()).as_u128())
     }
 }

@@ -124,10 +124,8 @@ fn write_hex(hash: &[u8], text: &mut [u8]) {
 /// Whether `sent` is `expected`, which is lower-case hexadecimal, in either case. The time depends
 /// on lengths alone. `N` is 32 or 64.
 pub fn same_hex<const N: usize>(expected: &[u8; N], sent: &[u8]) -> bool {
+    let Some(sent) = sent.as_array::<N>() else { return false };
     let mut lower = [0; N];
-    if sent.len() != N {
-        return false;
-    }
     for (lower, sent) in lower.iter_mut().zip(sent) {
         *lower = sent.to_ascii_lowercase();
     }

@@ -1,0 +1,174 @@
+//! A credentials header as nearly all clients write it, read at once. What is written in another way
+//! is left to the whole grammar; that both read the same is tested.
+
+use arrayvec::ArrayString;
+use memchr::memchr;
+
+use super::reader::is_token;
+use super::{Credentials, MAX_USERNAME, QopFields, Username, nonce_count};
+use crate::digest::{Algorithm, Qop};
+
+/// No value of this length is too long for its parameter, but for a username.
+const SHORT: usize = 128;
+
+/// The values that were read, empty where there is none yet.
+#[derive(Default)]
+struct Values<'a> {
+    username: &'a [u8],
+    realm: &'a [u8],
+    nonce: &'a [u8],
+    uri: &'a [u8],
+    response: &'a [u8],
+    algorithm: &'a [u8],
+    qop: &'a [u8],
+    nc: &'a [u8],
+    cnonce: &'a [u8],
+    opaque: &'a [u8],
+}
+
+/// The credentials of a header for `realm` in which each parameter comes once, with a usual name,
+/// nothing around its `=`, a comma or a comma and a space behind it, and a value that is neither
+/// empty nor long and holds no backslash. None for any other header, right or wrong.
+pub(super) fn usual<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>> {
+    let mut rest = value.strip_prefix(b"Digest ").filter(|_| is_plain(value))?;
+    let mut values = Values::default();
+    loop {
+        let (name, behind) = name(rest)?;
+        let place = match name {
+            USERNAME => &mut values.username,
+            REALM => &mut values.realm,
+            NONCE => &mut values.nonce,
+            URI => &mut values.uri,
+            RESPONSE => &mut values.response,
+            ALGORITHM => &mut values.algorithm,
+            QOP => &mut values.qop,
+            NC => &mut values.nc,
+            CNONCE => &mut values.cnonce,
+            OPAQUE => &mut values.opaque,
+            _ => return None,
+        };
+        let (value, behind) = match behind {
+            [b'"', text @ ..] => {
+                let (value, behind) = text.split_at_checked(quote(text)?)?;
+                (value, behind.get(1..)?)
+            }
+            text => text.split_at_checked(text.iter().take_while(|b| is_token(**b)).count())?,
+        };
+        if !place.is_empty() || value.is_empty() || value.len() > SHORT {
+            return None;
+        }
+        *place = value;
+        rest = match behind {
+            [] => return values.credentials(realm),
+            [b',', b' ', next @ ..] | [b',', next @ ..] => next,
+            _ => return None,
+        };
+    }
+}
+
+impl<'a> Values<'a> {
+    fn credentials(&self, realm: &str) -> Option<Credentials<'a>> {
+        let Self { nonce, uri, response, cnonce, nc: nc_text, .. } = *self;
+        let complete = [nonce, uri, response, cnonce].iter().all(|value| !value.is_empty());
+        if !complete || self.username.is_empty() || self.username.len() > MAX_USERNAME {
+            return None;
+        }
+        if self.realm != realm.as_bytes() {
+            return None;
+        }
+        // control characters beyond ASCII need a closer look
+        let name = str::from_utf8(self.username).ok().filter(|name| name.is_ascii())?;
+        let username = Username::Plain(ArrayString::from(name).ok()?);
+        let algorithm = match self.algorithm {
+            b"" | b"MD5" => Algorithm::Md5,
+            name => Algorithm::from_name(name)?,
+        };
+        let (qop, nc) = (Qop::from_name(self.qop)?, nonce_count(nc_text)?);
+        let qop = Some(QopFields { qop, cnonce, nc, nc_text });
+        Some(Credentials { username, nonce, uri, response, algorithm, qop })
+    }
+}
+
+/// A name as a word in lower case, its first byte the lowest. Nine letters do not fit; of the one name
+/// that has them the last is left out.
+const fn word(name: &[u8]) -> u64 {
+    let (mut word, mut rest) = (0, name);
+    while let [before @ .., byte] = rest {
+        word = word << 8 | *byte as u64;
+        rest = before;
+    }
+    word
+}
+const NC: u64 = word(b"nc");
+const URI: u64 = word(b"uri");
+const QOP: u64 = word(b"qop");
+const REALM: u64 = word(b"realm");
+const NONCE: u64 = word(b"nonce");
+const CNONCE: u64 = word(b"cnonce");
+const OPAQUE: u64 = word(b"opaque");
+const USERNAME: u64 = word(b"username");
+const RESPONSE: u64 = word(b"response");
+const ALGORITHM: u64 = word(b"algorith");
+
+/// The word of the name that `text` begins with, and what comes after the `=` directly behind it.
+/// There is no NUL in `text`, so the end of a short name is that of its word.
+#[inline(always)]
+fn name(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (start, behind) = text.split_first_chunk()?;
+    let bytes = u64::from_le_bytes(*start);
+    let marks = marks(bytes, b'=');
+    // some bytes that are no letters change too, but none of them into a letter
+    let lower = bytes | ((bytes & all(0x40)) >> 1);
+    if marks != 0 {
+        let below = (marks ^ marks.wrapping_sub(1)) >> 8;
+        let len = usize::try_from(marks.trailing_zeros() / 8).ok()?;
+        return Some((lower & below, text.get(len + 1..)?));
+    }
+    match (lower, behind) {
+        (USERNAME | RESPONSE, [b'=', rest @ ..]) => Some((lower, rest)),
+        (ALGORITHM, [b'm' | b'M', b'=', rest @ ..]) => Some((lower, rest)),
+        _ => None,
+    }
+}
+
+/// Where the next quote is. Values are short: looking at a few words costs less than a call of what
+/// is made for long texts.
+#[inline(always)]
+fn quote(text: &[u8]) -> Option<usize> {
+    let (words, _) = text.as_chunks();
+    for (number, word) in words.iter().take(6).enumerate() {
+        let marks = marks(u64::from_le_bytes(*word), b'"');
+        if marks != 0 {
+            return Some(number * 8 + usize::try_from(marks.trailing_zeros() / 8).ok()?);
+        }
+    }
+    let looked_at = words.len().min(6) * 8;
+    Some(looked_at + memchr(b'"', text.get(looked_at..)?)?)
+}
+
+/// A bit in each byte of a word that is `byte`; those above the lowest may be wrong.
+#[inline(always)]
+const fn marks(word: u64, byte: u8) -> u64 {
+    let zero_where_found = word ^ all(byte);
+    // borrows can only set others above the lowest
+    zero_where_found.wrapping_sub(all(1)) & !zero_where_found & all(0x80)
+}
+
+/// Every byte of a word.
+const fn all(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// Whether there is neither a control character nor a backslash. By chunks: this way it is
+/// vectorised.
+#[inline(always)]
+fn is_plain(text: &[u8]) -> bool {
+    let odd = |byte: u8| u8::from((byte < b' ') | (byte == 0x7f) | (byte == b'\\'));
+    let any = |chunk: &[u8; 64]| chunk.iter().fold(0, |any, byte| any | odd(*byte)) != 0;
+    let (chunks, rest) = text.as_chunks();
+    let mut last = [b' '; 64];
+    if let Some(start) = last.get_mut(..rest.len()) {
+        start.copy_from_slice(rest);
+    }
+    !(chunks.iter().any(any) || any(&last))
+}
