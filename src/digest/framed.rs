@@ -18,6 +18,13 @@ impl<const N: usize> Framed<N> {
         debug_assert!(fits, "every part has its bound, and N is the sum of them");
     }
 
+    /// A part of any length, after its length.
+    #[inline(always)]
+    pub(super) fn part(&mut self, part: &[u8]) {
+        self.push(&part.len().to_le_bytes());
+        self.push(part);
+    }
+
     /// An address of either family, or none.
     #[inline(always)]
     pub(super) fn address(&mut self, address: Option<IpAddr>) {

@@ -3,16 +3,15 @@
 use arrayvec::ArrayVec;
 
 use super::credentials::Credentials;
-use super::hash::{hex16, hex32, md5_many, sha256_many};
-use super::response::{Text, a2, equal, finish, unfinished};
+use super::hash::{Message, hex16, hex32, md5_messages, sha256_many};
+use super::response::{a2, equal, unfinished};
 use super::{Algorithm, Qop};
 
 /// How many are hashed at once.
 pub(crate) const MOST: usize = 32;
 
-/// Longer texts than these are rare and are left to be hashed one at a time.
-const A2: usize = 192;
-const RESPONSE: usize = 256;
+/// Texts of more than four blocks are rare and are left to be hashed one at a time.
+type Text = Message<4>;
 
 /// Whether a header's response is the one that an H(A1) makes.
 pub(crate) struct Question<'q, 'a> {
@@ -32,57 +31,68 @@ impl Question<'_, '_> {
 pub(crate) fn right_responses(questions: &[Question<'_, '_>]) -> ArrayVec<Option<bool>, MOST> {
     let mut answers = ArrayVec::new();
     answers.extend(questions.iter().take(MOST).map(|_| None));
-    of_function(Algorithm::Md5, questions, &mut answers, md5_many, hex16);
-    of_function(Algorithm::Sha256, questions, &mut answers, sha256_many, hex32);
+    of_function(Algorithm::Md5, questions, &mut answers, md5_messages, hex16);
+    of_function(Algorithm::Sha256, questions, &mut answers, sha256_messages, hex32);
     answers
 }
 
+fn sha256_messages(messages: &mut [Text], out: &mut [[u8; 32]]) {
+    let texts: ArrayVec<_, MOST> = messages.iter().take(MOST).map(|text| text.text()).collect();
+    sha256_many(&texts, out);
+    drop(texts);
+    messages.iter_mut().for_each(Message::wipe);
+}
+
+/// `hash_many` leaves the messages empty, with zeros where HA1 was.
 fn of_function<const N: usize, const H: usize>(
     algorithm: Algorithm,
     questions: &[Question<'_, '_>],
     answers: &mut [Option<bool>],
-    hash_many: impl Fn(&[&[u8]], &mut [[u8; N]]),
+    hash_many: impl Fn(&mut [Text], &mut [[u8; N]]),
     hex: impl Fn(&[u8; N]) -> [u8; H],
 ) {
     let mut chosen = ArrayVec::<_, MOST>::new();
-    let mut firsts = ArrayVec::<Text<A2>, MOST>::new();
-    let mut seconds = ArrayVec::<Text<RESPONSE>, MOST>::new();
+    let mut firsts = ArrayVec::<Text, MOST>::new();
+    let mut seconds = ArrayVec::<Text, MOST>::new();
     for (question, answer) in questions.iter().zip(answers) {
         let Question { credentials, ha1 } = question;
         if credentials.algorithm != algorithm || !Question::is_usual(credentials) {
             continue;
         }
         let Ok(ha1) = <&[u8; N]>::try_from(*ha1) else { continue };
-        // filled where they stand, as moving them costs more than filling them
+        // written where they stand, as moving them costs more than writing them
         let at = chosen.len();
+        seconds.iter_mut().skip(at).for_each(Message::wipe);
         firsts.truncate(at);
         seconds.truncate(at);
-        firsts.push(Text::new());
-        seconds.push(Text::new());
+        firsts.push(Message::EMPTY);
+        seconds.push(Message::EMPTY);
         let (Some(first), Some(second)) = (firsts.last_mut(), seconds.last_mut()) else { continue };
-        a2(first, credentials, b"INVITE", b"");
+        let mut fits = true;
+        a2(credentials, b"INVITE", b"", |part| fits &= first.push(part));
         let mut digits = hex(ha1);
-        unfinished(second, credentials, &digits);
+        unfinished(credentials, &digits, |part| fits &= second.push(part));
         zeroize::Zeroize::zeroize(digits.as_mut_slice());
-        if first.whole().is_none() || second.spare() < H {
-            continue;
+        if fits && second.spare() >= H {
+            chosen.push((answer, credentials.response));
         }
-        chosen.push((answer, credentials.response));
     }
-    firsts.truncate(chosen.len());
-    seconds.truncate(chosen.len());
+    let count = chosen.len();
     let mut hashes = [[0; N]; MOST];
-    let Some(hashes) = hashes.get_mut(..chosen.len()) else { return };
-    hash_many(&wholes(&firsts), hashes);
-    for (second, ha2) in seconds.iter_mut().zip(&*hashes) {
-        finish(second, &hex(ha2));
+    let (Some(hashes), Some(firsts), Some(texts)) =
+        (hashes.get_mut(..count), firsts.get_mut(..count), seconds.get_mut(..count))
+    else {
+        return;
+    };
+    hash_many(firsts, hashes);
+    for (text, ha2) in texts.iter_mut().zip(&*hashes) {
+        // there is room for it
+        debug_assert!(text.spare() >= H);
+        let _ = text.push(&hex(ha2));
     }
-    hash_many(&wholes(&seconds), hashes);
+    hash_many(texts, hashes);
     for ((answer, response), hash) in chosen.into_iter().zip(&*hashes) {
         *answer = Some(equal(&hex(hash), response));
     }
-}
-
-fn wholes<const N: usize>(texts: &[Text<N>]) -> ArrayVec<&[u8], MOST> {
-    texts.iter().map(|text| text.whole().unwrap_or_default()).collect()
+    seconds.iter_mut().skip(count).for_each(Message::wipe);
 }

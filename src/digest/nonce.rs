@@ -109,20 +109,15 @@ impl NonceIssuer {
         Freshness::Live(nonce)
     }
 
-    /// The MAC. What has a length of its own comes after the lengths, so no two bindings are written
-    /// alike.
+    /// The MAC. Every part is framed by its length, so no two bindings are written alike.
     fn tag(&self, stamp: u64, binding: &Binding<'_>) -> u64 {
-        let Binding { host, realm, offer, source } = *binding;
         // host names and realms are no longer than 253 and 255 bytes
-        let mut text = Framed::<544>::default();
-        let len = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes();
+        let mut text = Framed::<608>::default();
         text.push(&stamp.to_le_bytes());
-        text.push(&offer.to_le_bytes());
-        text.push(&len(realm));
-        text.push(&len(host));
-        text.address(source);
-        text.push(realm.as_bytes());
-        text.push(host.as_bytes());
+        text.push(&binding.offer.to_le_bytes());
+        text.address(binding.source);
+        text.part(binding.realm.as_bytes());
+        text.part(binding.host.as_bytes());
         SipHasher24::new_with_key(&self.key).hash(text.as_bytes())
     }
 }

@@ -19,14 +19,14 @@ const MAX_A2: usize = 16 + 1024 + 64 + 2;
 const MAX_RESPONSE: usize = 2 * 64 + 2 * 256 + 8 + 8 + 5;
 
 /// What is hashed, put together in a fixed buffer.
-pub(super) struct Text<const N: usize> {
+struct Text<const N: usize> {
     bytes: ArrayVec<u8, N>,
     /// A part did not fit, so what is here means nothing.
     is_cut: bool,
 }
 
 impl<const N: usize> Text<N> {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self { bytes: ArrayVec::new(), is_cut: false }
     }
 
@@ -38,22 +38,12 @@ impl<const N: usize> Text<N> {
     /// The parts with a colon between each two.
     #[inline]
     fn join(&mut self, parts: &[&[u8]]) {
-        for (number, part) in parts.iter().enumerate() {
-            if number > 0 {
-                self.push(b":");
-            }
-            self.push(part);
-        }
-    }
-
-    /// How many bytes still fit; none once something did not.
-    pub(super) fn spare(&self) -> usize {
-        if self.is_cut { 0 } else { self.bytes.remaining_capacity() }
+        join(parts, &mut |part| self.push(part));
     }
 
     /// All that was put in; none if something did not fit.
     #[inline]
-    pub(super) fn whole(&self) -> Option<&[u8]> {
+    fn whole(&self) -> Option<&[u8]> {
         (!self.is_cut).then_some(&self.bytes)
     }
 }
@@ -73,44 +63,43 @@ fn wipe(bytes: &mut [u8; 64]) {
     zeroize::optimization_barrier(bytes);
 }
 
-/// A2 (RFC 7616 §3.4.3). The body counts with `qop=auth-int` only.
-#[inline]
-pub(super) fn a2<const N: usize>(
-    text: &mut Text<N>,
-    credentials: &Credentials<'_>,
-    method: &[u8],
-    body: &[u8],
-) {
-    match credentials.qop {
-        Some(fields) if fields.qop == Qop::AuthInt => {
-            let body = hex_of(credentials.algorithm.hash_function(), body);
-            text.join(&[method, credentials.uri, &body]);
+/// Writes the parts with a colon between each two.
+#[inline(always)]
+fn join(parts: &[&[u8]], write: &mut impl FnMut(&[u8])) {
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 {
+            write(b":");
         }
-        _ => text.join(&[method, credentials.uri]),
+        write(part);
     }
 }
 
-/// What the response is the hash of, without H(A2) at its end (RFC 7616 §3.4.1).
-#[inline]
-pub(super) fn unfinished<const N: usize>(
-    text: &mut Text<N>,
+/// Writes A2 (RFC 7616 §3.4.3). The body counts with `qop=auth-int` only.
+#[inline(always)]
+pub(super) fn a2(
     credentials: &Credentials<'_>,
-    ha1: &[u8],
+    method: &[u8],
+    body: &[u8],
+    mut write: impl FnMut(&[u8]),
 ) {
+    join(&[method, credentials.uri], &mut write);
+    if credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt) {
+        let body = hex_of(credentials.algorithm.hash_function(), body);
+        join(&[b"", &body], &mut write);
+    }
+}
+
+/// Writes what the response is the hash of, without H(A2) at its end (RFC 7616 §3.4.1).
+#[inline(always)]
+pub(super) fn unfinished(credentials: &Credentials<'_>, ha1: &[u8], mut write: impl FnMut(&[u8])) {
     let Credentials { nonce, qop, .. } = credentials;
     match qop {
         Some(fields) => {
             let qop = fields.qop.name().as_bytes();
-            text.join(&[ha1, nonce, fields.nc_text, fields.cnonce, qop, b""]);
+            join(&[ha1, nonce, fields.nc_text, fields.cnonce, qop, b""], &mut write);
         }
-        None => text.join(&[ha1, nonce, b""]),
+        None => join(&[ha1, nonce, b""], &mut write),
     }
-}
-
-/// Puts H(A2) at the end.
-#[inline]
-pub(super) fn finish<const N: usize>(text: &mut Text<N>, ha2: &[u8]) {
-    text.push(ha2);
 }
 
 /// H(A1) in hexadecimal, as it goes into the response: of a `-sess` algorithm it takes in nonce and
@@ -160,16 +149,16 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
         }
         let mut ha1 = ha1_in_response(self.credentials, ha1);
         let mut text = Text::<MAX_RESPONSE>::new();
-        unfinished(&mut text, self.credentials, &ha1);
+        unfinished(self.credentials, &ha1, |part| text.push(part));
         ha1.as_mut_slice().zeroize();
         let begun = match &self.ha2 {
             Some(ha2) => {
-                finish(&mut text, ha2);
+                text.push(ha2);
                 None
             }
             None => {
                 let mut second = Text::<MAX_A2>::new();
-                a2(&mut second, self.credentials, self.method, self.body);
+                a2(self.credentials, self.method, self.body, |part| second.push(part));
                 let Some(second) = second.whole() else { return false };
                 // the two do not depend on each other, so they are hashed side by side
                 let (ha2, begun) = match text.bytes.first_chunk() {
@@ -179,7 +168,7 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
                     }
                     _ => (hex_of(function, second), None),
                 };
-                finish(&mut text, &ha2);
+                text.push(&ha2);
                 self.ha2 = Some(ha2);
                 begun
             }

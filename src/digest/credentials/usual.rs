@@ -172,3 +172,54 @@ fn is_plain(text: &[u8]) -> bool {
     }
     !(chunks.iter().any(any) || any(&last))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Parsed, parse_any};
+    use super::*;
+
+    const HEADER: &str = concat!(
+        r#"Digest username="bob", realm="a", nonce="n0nce",uri="sip:100@sip.example", "#,
+        r#"RESPONSE="0123456789abcdef0123456789abcdef",Algorithm=MD5,qop=auth, nc=0000000A,"#,
+        r#"cnonce="c",opaque="o""#,
+    );
+
+    fn fields<'a>(it: &Credentials<'a>) -> impl Eq + std::fmt::Debug + use<'a> {
+        let name = match it.username {
+            Username::Plain(name) => (name, false),
+            Username::Hash(name) => (name, true),
+        };
+        let qop = it.qop.map(|it| (it.qop, it.cnonce, it.nc, it.nc_text));
+        (name, it.nonce, it.uri, it.response, it.algorithm, qop)
+    }
+
+    /// Each byte of a header replaced by each byte there is, left out, and put twice: what is read at
+    /// once is what the whole grammar reads.
+    #[test]
+    fn what_is_read_at_once_is_read_so_by_the_whole_grammar() {
+        let mut read = 0;
+        let mut check = |header: &[u8]| {
+            let Some(credentials) = usual(header, "a") else { return };
+            read += 1;
+            let Parsed::Credentials(others) = parse_any(header, "a") else {
+                panic!("{}", header.escape_ascii());
+            };
+            assert_eq!(fields(&credentials), fields(&others), "{}", header.escape_ascii());
+        };
+        for at in 0..HEADER.len() {
+            let (before, rest) = HEADER.as_bytes().split_at(at);
+            for byte in 0..=u8::MAX {
+                check(&[before, &[byte], &rest[1..]].concat());
+                check(&[before, &[byte], rest].concat());
+            }
+            check(&[before, &rest[1..]].concat());
+            check(before);
+        }
+        for parameter in HEADER.split(',') {
+            check(format!("{HEADER},{parameter}").as_bytes());
+            check(HEADER.replace(parameter, "").as_bytes());
+        }
+        assert!(read > 10_000, "{read}");
+        assert!(usual(HEADER.as_bytes(), "a").is_some() && usual(HEADER.as_bytes(), "b").is_none());
+    }
+}

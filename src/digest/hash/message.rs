@@ -37,6 +37,12 @@ impl<const B: usize> Message<B> {
         true
     }
 
+    /// How many bytes still fit.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        (B * 64).saturating_sub(self.len + 9)
+    }
+
     /// What was written.
     #[must_use]
     pub fn text(&self) -> &[u8] {
