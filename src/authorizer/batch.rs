@@ -12,10 +12,10 @@ use arrayvec::ArrayVec;
 use super::decide::{Asked, Deciding, Gate, reject};
 use super::explain::NoTrace;
 use super::judge::{Ahead, Checked, Claim};
-use crate::decision::{Decision, Reason};
+use crate::decision::{AddressMatch, Decision, Reason};
 use crate::digest::{Credentials, MOST, Parsed, Question, Username, parse, right_responses};
 use crate::invite::Invite;
-use crate::snapshot::TargetEntry;
+use crate::snapshot::{AccessList, TargetEntry};
 use crate::uri::Host;
 
 /// Fewer than these are decided one by one: what is done ahead costs something too.
@@ -44,32 +44,32 @@ impl<'s> Deciding<'s> {
             Some(host) => Asked::of(invite, host),
             None => Err(Reason::BadRequestUri),
         };
-        let sights: Each<_> = invites.iter().map(Asked::at_sight).collect();
-        let mut asked: Each<_> = sights
-            .iter()
-            .copied()
-            .zip(invites)
-            .map(|(sight, invite)| sight.map_or_else(|| read(invite), Ok))
-            .collect();
+        let mut asked = Each::new();
+        for invite in invites {
+            asked.push(Asked::at_sight(invite).map_or_else(|| read(invite), Ok));
+        }
         let mut entries = self.look_up_hosts(&asked);
         // what names nothing at first sight is read closely
-        for (((asked, entry), sight), invite) in
-            asked.iter_mut().zip(&mut entries).zip(sights).zip(invites)
-        {
-            if sight.is_some() && entry.is_none() {
+        for ((asked, entry), invite) in asked.iter_mut().zip(&mut entries).zip(invites) {
+            if entry.is_none() && asked.as_ref().is_ok_and(|asked| asked.at_sight) {
                 *asked = read(invite);
-                *entry =
-                    asked.as_ref().ok().and_then(|asked| self.snapshot.named_entry(asked.host));
+                *entry = asked.as_ref().ok().and_then(|it| self.snapshot.named_entry(it.host));
             }
         }
+        let addresses = self.match_first_lists(&entries, invites);
 
         // the decisions of those that get no further stand in their places at once; the others' are
         // refusals until they are decided
         let first = out.len();
         let mut gates = Each::<Option<(&Asked<'_>, Gate<'_>)>>::new();
-        for ((asked, entry), invite) in asked.iter().zip(entries).zip(invites) {
+        let places = asked.iter().zip(entries).zip(addresses).zip(invites);
+        for (((asked, entry), first), invite) in places {
+            let address = |entry: &TargetEntry, trace: &mut NoTrace| {
+                let others = || self.match_address(entry, invite, trace);
+                first.or_else(|| (entry.access_lists.len() > 1).then(others).flatten())
+            };
             let (gate, decision) = match asked {
-                Ok(asked) => match self.gate(asked, entry, invite, &mut NoTrace) {
+                Ok(asked) => match self.gate(asked, entry, invite, address, &mut NoTrace) {
                     ControlFlow::Continue(gate) => {
                         (Some((asked, gate)), reject(entry, Reason::WrongCredentials))
                     }
@@ -114,6 +114,30 @@ impl<'s> Deciding<'s> {
             keys.iter().map(|key| key.and_then(|key| targets.read_ahead(key))).collect();
         black_box(slots.iter().flatten().fold(false, |any, slot| any ^ targets.touch(*slot)));
         keys.iter().zip(hosts()).map(|(key, host)| targets.named((*key)?, host?)).collect()
+    }
+
+    /// The entry of the first mapped access list that admits each source, looked up as the hosts are.
+    fn match_first_lists(
+        &self,
+        entries: &[Option<&'s TargetEntry>],
+        invites: &[Invite<'_>],
+    ) -> Each<Option<AddressMatch>> {
+        let lists: Each<_> = entries
+            .iter()
+            .map(|entry| {
+                self.snapshot.access_list_entry(entry.as_ref()?.access_lists.first().copied()?)
+            })
+            .collect();
+        let numbers: Each<_> = lists
+            .iter()
+            .zip(invites)
+            .map(|(list, invite)| list.as_ref()?.number(invite.source().ip()))
+            .collect();
+        let entry = |(list, number): (&Option<&AccessList>, &Option<usize>)| {
+            let (list, (address, _)) = (list.as_ref()?, list.as_ref()?.entry((*number)?)?);
+            Some(AddressMatch { list: list.sid, address })
+        };
+        lists.iter().zip(&numbers).map(entry).collect()
     }
 
     /// What the first mapped list says to each header that was read, where it is of the usual kind.

@@ -30,6 +30,8 @@ pub(super) struct Asked<'i> {
     uri: SipUri<'i>,
     /// In the form hosts are compared in.
     pub(super) host: &'i str,
+    /// Not so if it names nothing: it has not been looked at.
+    pub(super) at_sight: bool,
 }
 
 /// A target that admits the source, with credential lists that are still to be satisfied.
@@ -50,13 +52,17 @@ impl<'i> Asked<'i> {
     /// target is a host in the form that hosts are compared in.
     #[inline]
     pub(super) fn at_sight(invite: &'i Invite<'_>) -> Option<Self> {
-        SipUri::at_sight(invite.request_uri()).map(|uri| Self { uri, host: uri.host })
+        SipUri::at_sight(invite.request_uri()).map(|uri| Self {
+            uri,
+            host: uri.host,
+            at_sight: true,
+        })
     }
 
     /// `host` is a place to write in, where the host was not sent in the form it is compared in.
     pub(super) fn of(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, Reason> {
         match SipUri::parse_with_host(invite.request_uri(), host) {
-            Ok((uri, host)) => Ok(Self { uri, host }),
+            Ok((uri, host)) => Ok(Self { uri, host, at_sight: false }),
             Err(UriError::UnsupportedScheme) => Err(Reason::UnsupportedScheme),
             Err(_) => Err(Reason::BadRequestUri),
         }
@@ -87,19 +93,22 @@ impl<'s> Deciding<'s> {
         invite: &Invite<'_>,
         trace: &mut T,
     ) -> Decision {
-        match self.gate(asked, entry, invite, trace) {
+        let address = |entry: &_, trace: &mut T| self.match_address(entry, invite, trace);
+        match self.gate(asked, entry, invite, address, trace) {
             ControlFlow::Continue(gate) => self.pass(asked, &gate, invite, None, trace),
             ControlFlow::Break(decision) => decision,
         }
     }
 
     /// All that is decided before credentials are looked at: a decision, or the gate to what needs
-    /// them. Uses up and counts nothing.
+    /// them. Uses up and counts nothing. `address` is asked which entry of the access lists admits the
+    /// source.
     pub(super) fn gate<T: Trace>(
         &self,
         asked: &Asked<'_>,
         entry: Option<&'s TargetEntry>,
         invite: &Invite<'_>,
+        address: impl FnOnce(&TargetEntry, &mut T) -> Option<AddressMatch>,
         trace: &mut T,
     ) -> ControlFlow<Decision, Gate<'s>> {
         let Some(entry) = entry else {
@@ -132,7 +141,7 @@ impl<'s> Deciding<'s> {
             trace.step(|| Step::NothingMapped);
             return refuse(Reason::NothingMapped);
         }
-        let address = self.match_address(entry, invite, trace);
+        let address = address(entry, trace);
         if address.is_none() && !entry.access_lists.is_empty() {
             return refuse(Reason::AddressNotListed);
         }
@@ -229,7 +238,7 @@ impl<'s> Deciding<'s> {
     }
 
     /// The entry that admits the source, in the first mapped list that has one.
-    fn match_address<T: Trace>(
+    pub(super) fn match_address<T: Trace>(
         &self,
         entry: &TargetEntry,
         invite: &Invite<'_>,

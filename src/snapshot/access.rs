@@ -54,7 +54,18 @@ impl AccessList {
     /// The most specific entry that admits `source`.
     #[inline]
     pub(crate) fn admits(&self, source: IpAddr) -> Option<(IpAddressSid, Prefix)> {
-        let number = self.compiled.table.longest(source)?;
+        self.entry(self.number(source)?)
+    }
+
+    /// The number of the most specific entry that admits `source`.
+    #[inline]
+    pub(crate) fn number(&self, source: IpAddr) -> Option<usize> {
+        self.compiled.table.longest(source)
+    }
+
+    /// The entry of this number.
+    #[inline]
+    pub(crate) fn entry(&self, number: usize) -> Option<(IpAddressSid, Prefix)> {
         self.compiled.members.get(number).map(|(prefix, sid)| (*sid, *prefix))
     }
 
