@@ -26,6 +26,10 @@ type Each<T> = ArrayVec<T, MOST>;
 
 impl<'s> Deciding<'s> {
     pub(super) fn decide_batch(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
+        if invites.len() < FEWEST {
+            out.extend(invites.iter().map(|invite| self.decide(invite, &mut NoTrace)));
+            return;
+        }
         out.reserve(invites.len());
         for invites in invites.chunks(MOST) {
             if invites.len() < FEWEST {
@@ -150,6 +154,10 @@ impl<'s> Deciding<'s> {
         let usual = |parsed: &'_ Option<Parsed<'_>>| -> bool {
             matches!(parsed, Some(Parsed::Credentials(it)) if Question::is_usual(it))
         };
+        let mut checked: Each<_> = invites.iter().map(|_| None).collect();
+        if !parsed.iter().any(usual) {
+            return checked;
+        }
         // the users that are named, read ahead as the hosts are
         let users = self.snapshot.users();
         let slots: Each<_> = parsed
@@ -187,7 +195,6 @@ impl<'s> Deciding<'s> {
             .iter()
             .map(|(_, credentials, claim)| Question { credentials, ha1: claim.ha1() })
             .collect();
-        let mut checked: Each<_> = invites.iter().map(|_| None).collect();
         for ((number, _, claim), right) in claims.iter().zip(right_responses(&questions)) {
             if let (Some(place), Some(right)) = (checked.get_mut(*number), right) {
                 *place = Some(claim.checked(right));
