@@ -403,7 +403,7 @@ static CLASSES: [u8; 256] = {
 };
 
 /// The value of one or more digits and nothing else; the largest u64 if it is larger.
-fn number(digits: &[u8]) -> Option<u64> {
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let value = |digit: &u8| u64::from(digit & 15);
     // so many digits are always within a u64

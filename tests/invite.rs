@@ -4,6 +4,7 @@
 
 mod support;
 
+use sip_authz::message::Defect;
 use sip_authz::{CredentialsField, Decision, Invite, InviteError, Transport};
 use support::*;
 
@@ -47,6 +48,27 @@ fn both_ways_give_the_same_facts() {
 }
 
 #[test]
+fn compact_names_are_the_long_ones() {
+    let request = Request { body: b"v=0\r\n".to_vec(), ..Request::to(HOST) };
+    let mut text = String::from_utf8(request.bytes()).unwrap();
+    for (long, compact) in
+        [("Via", "v"), ("From", "F"), ("To", "t"), ("Call-ID", "I"), ("Content-Length", "l")]
+    {
+        text = text.replace(&format!("\r\n{long}:"), &format!("\r\n{compact}:"));
+    }
+    assert!(!text.contains("Call-ID") && !text.contains("Content-Length"));
+    both(&[text.as_bytes(), b"more"].concat(), |invite, way| {
+        let invite = invite.unwrap();
+        let transaction = invite.transaction().unwrap();
+        assert_eq!(transaction.from, request.from.as_bytes(), "{way}");
+        assert_eq!(transaction.to, request.to.as_bytes(), "{way}");
+        assert_eq!(transaction.call_id, request.call_id.as_bytes(), "{way}");
+        assert!(transaction.via.starts_with(b"SIP/2.0/UDP"), "{way}");
+        assert_eq!(invite.body(), b"v=0\r\n", "{way}");
+    });
+}
+
+#[test]
 fn what_is_no_whole_invite_is_refused() {
     let invite = String::from_utf8(Request::to(HOST).bytes()).unwrap();
     both(invite.replace("INVITE", "OPTIONS").as_bytes(), |result, way| {
@@ -68,10 +90,22 @@ fn what_is_no_whole_invite_is_refused() {
         ("Call-ID", "Call-ID: other\r\n"),
         ("CSeq", "CSeq: 314159 INVITE\r\n"),
         ("Content-Length", "Content-Length: 0\r\n"),
+        ("From", "f: <sip:other@example.com>;tag=2\r\n"),
+        ("To", "T: <sip:other@example.com>\r\n"),
+        ("Call-ID", "i: other\r\n"),
+        ("Content-Length", "l: 0\r\n"),
+        ("Content-Length", "L: 1\r\n"),
     ] {
         let twice = invite.replace("Max-Forwards", &format!("{twice}Max-Forwards"));
         both(twice.as_bytes(), |result, way| {
             assert!(matches!(result, Err(InviteError::Defect(_))), "{name}, {way}");
+        });
+    }
+    for length in ["+0", "-0", "0x0", "0 0", "0,0", ""] {
+        let wrong = invite.replace("Content-Length: 0", &format!("Content-Length: {length}"));
+        both(wrong.as_bytes(), |result, way| {
+            let expected = InviteError::Defect(Defect::ContentLength);
+            assert_eq!(result.unwrap_err(), expected, "`{length}`, {way}");
         });
     }
     let short = invite.replace("Content-Length: 0", "Content-Length: 1");

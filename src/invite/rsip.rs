@@ -9,7 +9,7 @@ use rsip::prelude::UntypedHeader;
 use rsip::{Header, Method, Request};
 
 use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
-use crate::message::{Defect, Header as Field};
+use crate::message::{Defect, Header as Field, number, trim};
 
 impl<'a> Invite<'a> {
     /// Takes the facts from `request`, which came from `source` over `transport`.
@@ -20,8 +20,9 @@ impl<'a> Invite<'a> {
     /// # Errors
     ///
     /// [`InviteError::NotInvite`] for another method, [`InviteError::Missing`] if From, To, Call-ID,
-    /// `CSeq` or Via is not there, [`InviteError::Defect`] if one of them but Via is there twice, or
-    /// the body is shorter than Content-Length says.
+    /// `CSeq` or Via is not there, [`InviteError::Defect`] if one of them but Via, or Content-Length, is
+    /// there twice by its long name or its compact one, Content-Length is not digits only, or the body
+    /// is shorter than it says.
     pub fn from_rsip(
         request: &'a Request,
         source: SocketAddr,
@@ -34,24 +35,35 @@ impl<'a> Invite<'a> {
         let (mut from, mut to, mut call_id, mut cseq) = (None, None, None, None);
         let (mut via, mut length) = (None, None);
         for header in request.headers.iter() {
-            match header {
-                Header::Authorization(header) => {
-                    let value = header.value().as_bytes();
+            let (field, value) = match header {
+                Header::Authorization(header) => (Field::Authorization, header.value()),
+                Header::ProxyAuthorization(header) => (Field::ProxyAuthorization, header.value()),
+                Header::From(header) => (Field::From, header.value()),
+                Header::To(header) => (Field::To, header.value()),
+                Header::CallId(header) => (Field::CallId, header.value()),
+                Header::CSeq(header) => (Field::CSeq, header.value()),
+                Header::ContentLength(header) => (Field::ContentLength, header.value()),
+                Header::Via(header) => (Field::Via, header.value()),
+                // compact names, which are new to rsip
+                Header::Other(name, value) => (Field::of(trim(name.as_bytes())), value.as_str()),
+                _ => continue,
+            };
+            match field {
+                Field::Authorization => {
+                    let value = value.as_bytes();
                     invite = invite.with_credentials(CredentialsField::Authorization, value);
                 }
-                Header::ProxyAuthorization(header) => {
-                    let value = header.value().as_bytes();
+                Field::ProxyAuthorization => {
+                    let value = value.as_bytes();
                     invite = invite.with_credentials(CredentialsField::ProxyAuthorization, value);
                 }
-                Header::From(header) => once(&mut from, Field::From, header.value())?,
-                Header::To(header) => once(&mut to, Field::To, header.value())?,
-                Header::CallId(header) => once(&mut call_id, Field::CallId, header.value())?,
-                Header::CSeq(header) => once(&mut cseq, Field::CSeq, header.value())?,
-                Header::ContentLength(header) => {
-                    once(&mut length, Field::ContentLength, header.value())?;
-                }
+                Field::From => once(&mut from, field, value)?,
+                Field::To => once(&mut to, field, value)?,
+                Field::CallId => once(&mut call_id, field, value)?,
+                Field::CSeq => once(&mut cseq, field, value)?,
+                Field::ContentLength => once(&mut length, field, value)?,
                 // the topmost counts
-                Header::Via(header) if via.is_none() => via = Some(header.value()),
+                Field::Via if via.is_none() => via = Some(value),
                 _ => {}
             }
         }
@@ -79,6 +91,8 @@ fn once<'a>(place: &mut Option<&'a str>, field: Field, value: &'a str) -> Result
 /// The bytes of the body that Content-Length counts, if they are all there (RFC 3261 §18.3).
 fn body<'a>(request: &'a Request, length: Option<&str>) -> Result<&'a [u8], InviteError> {
     let Some(length) = length else { return Ok(&request.body) };
-    let length = length.trim().parse().map_err(|_| InviteError::Defect(Defect::ContentLength))?;
+    let length = number(trim(length.as_bytes()));
+    let length = length.ok_or(InviteError::Defect(Defect::ContentLength))?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
     request.body.get(..length).ok_or(InviteError::Defect(Defect::BodyTooShort))
 }

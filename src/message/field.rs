@@ -93,7 +93,7 @@ fn any_name(raw: &[u8]) -> Option<(Header, usize)> {
 
 impl Header {
     /// The header of a name in any case, long or compact.
-    pub(super) fn of(name: &[u8]) -> Header {
+    pub(crate) fn of(name: &[u8]) -> Header {
         let mut text = [0; 16];
         match text.get_mut(..name.len()) {
             Some(start) => start.copy_from_slice(name),
