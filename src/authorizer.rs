@@ -3,18 +3,25 @@
 
 mod batch;
 mod clock;
+mod counters;
 mod decide;
+#[cfg(feature = "tracing")]
+mod events;
 mod explain;
 mod judge;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
 use self::clock::Clock;
+use self::counters::Counters;
+pub use self::counters::Counts;
 use self::decide::Deciding;
+#[cfg(feature = "tracing")]
+pub use self::events::EventOptions;
 pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
 use self::explain::{NoTrace, Steps, Trace};
 use crate::decision::{Decision, Reason, Reject};
@@ -33,6 +40,8 @@ pub struct Authorizer {
     snapshot: SnapshotCell,
     clock: Clock,
     state: State,
+    #[cfg(feature = "tracing")]
+    events: events::Events,
 }
 
 /// What must outlive a snapshot.
@@ -48,12 +57,6 @@ pub(crate) struct State {
     /// Stands in for the hash of a user that cannot be verified.
     pub(crate) decoy: [u8; 32],
     pub(crate) counters: Counters,
-}
-
-/// What the [`Authorizer`] counts on its way, for metrics.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) foreign_nonces: AtomicU64,
 }
 
 /// How much an [`Authorizer`] remembers. All memory is taken when it is made.
@@ -129,27 +132,58 @@ impl Authorizer {
                 decoy: key("decoy"),
                 counters: Counters::default(),
             },
+            #[cfg(feature = "tracing")]
+            events: events::Events::default(),
         }
     }
 
     /// Decides one INVITE at the time `now`, which is the caller's: a time earlier than one already
     /// seen counts as that one, so a clock that steps back brings no used nonce to life.
     pub fn authorize(&self, invite: &Invite<'_>, now: Instant) -> Decision {
+        #[cfg(feature = "tracing")]
+        let _span = tracing::debug_span!("authorize", invites = 1).entered();
         let now_ms = self.clock.advance(now);
-        let Some(snapshot) = self.snapshot.load(now_ms) else { return STALE };
-        self.deciding(&snapshot, now_ms).decide(invite, &mut NoTrace)
+        let snapshot = self.snapshot.load(now_ms);
+        let decision = match &snapshot {
+            Some(snapshot) => self.deciding(snapshot, now_ms).decide(invite, &mut NoTrace),
+            None => STALE,
+        };
+        self.state.counters.count(&decision);
+        #[cfg(feature = "tracing")]
+        self.events.tell(
+            std::slice::from_ref(invite),
+            std::slice::from_ref(&decision),
+            snapshot.map(|snapshot| snapshot.number()),
+        );
+        decision
     }
 
     /// Decides several INVITEs at the time `now`, each as [`Self::authorize`] would one after the
     /// other: `out` then holds one decision for each, in their order, and nothing else. A caller
     /// that keeps `out` from batch to batch keeps its memory.
-    pub fn authorize_batch(&self, invites: &[Invite<'_>], now: Instant, out: &mut Vec<Decision>) {
+    ///
+    /// Returns the number of the snapshot that they were decided by, for who keeps a record of
+    /// decisions; none if [`Self::refuse_from`] refused them all.
+    pub fn authorize_batch(
+        &self,
+        invites: &[Invite<'_>],
+        now: Instant,
+        out: &mut Vec<Decision>,
+    ) -> Option<u64> {
+        #[cfg(feature = "tracing")]
+        let _span = tracing::debug_span!("authorize", invites = invites.len()).entered();
         let now_ms = self.clock.advance(now);
         out.clear();
-        match self.snapshot.load(now_ms) {
-            Some(snapshot) => self.deciding(&snapshot, now_ms).decide_batch(invites, out),
+        let snapshot = self.snapshot.load(now_ms);
+        match &snapshot {
+            Some(snapshot) => self.deciding(snapshot, now_ms).decide_batch(invites, out),
             None => out.extend(invites.iter().map(|_| STALE)),
         }
+        self.state.counters.count_all(out);
+        let number = snapshot.map(|snapshot| snapshot.number());
+        #[cfg(feature = "tracing")]
+        self.events.tell(invites, out, number);
+        number
     }
 
     /// As [`Self::authorize`], at the present time.
@@ -211,6 +245,40 @@ impl Authorizer {
     /// [`ApplyError`]; the old snapshot then stays in force.
     pub fn apply(&self, commit: &Commit) -> Result<Arc<Snapshot>, ApplyError> {
         self.snapshot.update(|snapshot| snapshot.apply(commit))
+    }
+
+    /// The deadline of [`Self::refuse_from`], to the millisecond.
+    #[must_use]
+    pub fn refuses_from(&self) -> Option<Instant> {
+        let deadline_ms = self.snapshot.deadline();
+        (deadline_ms < u64::MAX).then(|| self.clock.when(deadline_ms)).flatten()
+    }
+
+    /// Which decisions subscribers of the crate `tracing` are told of, as events of the target
+    /// `sip_authz::decision` and the level INFO, and what of them. At the beginning each, without
+    /// addresses and names of users. Each call of `authorize` is a span of the level DEBUG.
+    #[cfg(feature = "tracing")]
+    pub fn set_events(&self, options: EventOptions) {
+        self.events.set(options);
+    }
+
+    /// For how long the snapshot in force has been there, by the system's clock.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn snapshot_age(&self) -> std::time::Duration {
+        self.snapshot.age()
+    }
+
+    /// How many INVITEs were decided, and how. [`Self::explain`] counts nothing.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.state.counters.counts()
+    }
+
+    /// How many credentials were refused without a look, because too many wrong ones had come before.
+    #[must_use]
+    pub fn guesses_refused(&self) -> u64 {
+        self.state.counters.guesses_refused.load(Ordering::Relaxed)
     }
 
     /// How many credentials came with a nonce that this authorizer did not issue for their source

@@ -3,10 +3,13 @@
 //! A decision owns all it says and borrows neither the INVITE nor the snapshot. A refusal is a value
 //! with a reason, not an error.
 
+mod sampling;
+
 use std::fmt;
 
 use arrayvec::ArrayString;
 
+pub use self::sampling::{Sampling, SamplingError};
 use crate::digest::{MAX_USERNAME, MalformedCredentials};
 use crate::invite::CredentialsField;
 use crate::model::{ChallengeKind, PermissionSet, Target};
@@ -40,6 +43,39 @@ impl Decision {
             Self::Accept(_) => 200,
             Self::Challenge(challenge) => challenge.status(),
             Self::Reject(reject) => reject.reason.status(),
+        }
+    }
+
+    /// `accept`, `challenge` or `reject`: a stable text for logs and metrics.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Accept(_) => "accept",
+            Self::Challenge(_) => "challenge",
+            Self::Reject(_) => "reject",
+        }
+    }
+
+    /// What kind of this outcome it is: of an accept `passed` or `repeat`, of a challenge `asked` or
+    /// `stale`, of a refusal [`Reason::as_str`]. A stable text for logs and metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Accept(accept) if accept.repeat => "repeat",
+            Self::Accept(_) => "passed",
+            Self::Challenge(challenge) if challenge.stale => "stale",
+            Self::Challenge(_) => "asked",
+            Self::Reject(reject) => reject.reason.as_str(),
+        }
+    }
+
+    /// The domain or trunk, if the Request-URI named one.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::Accept(accept) => Some(accept.target),
+            Self::Challenge(challenge) => Some(challenge.target),
+            Self::Reject(reject) => reject.target,
         }
     }
 }

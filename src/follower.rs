@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::applied::Applied;
+pub use self::applied::{Applied, FollowerState};
 pub use self::lease::{Confirmed, Lease, LeaseEvent};
 pub use self::timer::Timer;
 use self::timer::first;
@@ -144,6 +144,7 @@ impl<S: Store> Follower<S> {
         loop {
             let error = self.follow(&timer, &mut tell).await;
             self.failures = self.failures.saturating_add(1);
+            self.applied.set_failed(&error);
             self.applied.set_stuck(self.hopeless);
             tell(FollowerEvent::Behind(error));
             timer.sleep(self.pause(timer.random())).await;
@@ -181,6 +182,7 @@ impl<S: Store> Follower<S> {
     ) -> Result<S::Feed, FollowerError> {
         if self.failures > 0 && !self.doubt {
             let head = self.store.head().await?;
+            self.applied.see(head.number);
             // the store was set back, or is another one
             self.doubt = head.number < self.head.number
                 || (head.number == self.head.number && head != self.head);
@@ -190,6 +192,7 @@ impl<S: Store> Follower<S> {
             self.authorizer.replace(snapshot);
             self.head = head;
             self.doubt = false;
+            self.applied.see(head.number);
             self.applied.set(head);
             tell(FollowerEvent::Loaded(head.number));
         }
@@ -223,6 +226,7 @@ impl<S: Store> Follower<S> {
 
     fn recovered(&mut self, tell: &mut (impl FnMut(FollowerEvent) + Send)) {
         self.failures = 0;
+        self.applied.set_recovered();
         self.applied.set_stuck(false);
         tell(FollowerEvent::Following(self.head.number));
     }
@@ -240,6 +244,7 @@ impl<S: Store> Follower<S> {
                 return Ok(next?);
             }
             let got = self.store.head().await?.number;
+            self.applied.see(got);
             if got != self.head.number {
                 let expected = self.head.number.saturating_add(1);
                 let next = first(coming.as_mut(), timer.sleep(ON_ITS_WAY)).await;
@@ -259,6 +264,8 @@ impl<S: Store> Follower<S> {
 
     async fn apply(&mut self, next: Numbered) -> Result<(), FollowerError> {
         let (expected, number) = (self.head.number.saturating_add(1), next.head.number);
+        // there may be more by now, which was seen already
+        self.applied.see(self.applied.seen().max(number));
         if number != expected {
             return Err(FollowerError::Gap { expected, got: number });
         }

@@ -5,6 +5,7 @@
 //! - [`rejections`]: how to read a refusal
 //! - [`questions`]: what happens when a store is away, a clock jumps, a list is emptied, two lists
 //!   disagree
+//! - [`operating`]: what to watch, alerts worth having, the decision log
 //! - [`threats`]: what is defended and what is not
 //! - [`tests`]: how all this is tested
 
@@ -19,6 +20,9 @@ pub mod rejections {}
 
 #[doc = include_str!("../docs/guide/questions.md")]
 pub mod questions {}
+
+#[doc = include_str!("../docs/guide/operating.md")]
+pub mod operating {}
 
 #[doc = include_str!("../docs/guide/threats.md")]
 pub mod threats {}

@@ -31,6 +31,18 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Its name in lower case, a stable text for logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
     /// Whether the hop is encrypted.
     #[must_use]
     pub const fn is_secure(self) -> bool {

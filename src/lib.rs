@@ -76,6 +76,8 @@
 //! | `etcd` | `store::EtcdStore`, which the edges of a fleet follow; to build it, `protoc` is needed |
 //! | `directory` | `directory::Directory`, the commands on resources and their rules |
 //! | `rest` | `rest::router`, the HTTP surface that manages them |
+//! | `metrics` | `metrics::record`: the figures of an authorizer for a recorder of the crate `metrics` |
+//! | `tracing` | a span for each call and an event for each decision, for subscribers of the crate `tracing` |
 //! | `cli` | the program `sip-authz` |
 
 pub mod acl;
@@ -89,6 +91,8 @@ mod follower;
 pub mod guide;
 mod invite;
 pub mod message;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod model;
 #[cfg(feature = "rest")]
 pub mod rest;
@@ -100,15 +104,19 @@ pub mod store;
 pub mod testing;
 pub mod uri;
 
+#[cfg(feature = "tracing")]
+pub use authorizer::EventOptions;
 pub use authorizer::{
-    Authorizer, Capacity, Explanation, HeaderStep, NonceState, SeedError, Step, UserOutcome,
+    Authorizer, Capacity, Counts, Explanation, HeaderStep, NonceState, SeedError, Step, UserOutcome,
 };
 pub use decision::{
-    Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, UsedHeader,
+    Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, Sampling,
+    SamplingError, UsedHeader,
 };
 #[cfg(feature = "store")]
 pub use follower::{
-    Applied, Confirmed, Follower, FollowerError, FollowerEvent, Lease, LeaseEvent, Timer,
+    Applied, Confirmed, Follower, FollowerError, FollowerEvent, FollowerState, Lease, LeaseEvent,
+    Timer,
 };
 pub use invite::{CredentialsField, Invite, InviteError, Transaction, Transport};
 pub use sid::{

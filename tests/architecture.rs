@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Every module of the library and what it may name, from the bottom up. Above them all stand the
 /// root, `testing`, which names what the root exports, and `guide`, which is text only.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("sid", &[]),
     ("message", &[]),
     ("uri", &["message"]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("authorizer", &["sid", "uri", "acl", "digest", "model", "invite", "decision", "snapshot"]),
     ("store", &["sid", "acl", "digest", "model"]),
     ("follower", &["model", "snapshot", "authorizer", "store"]),
+    ("metrics", &["authorizer", "follower"]),
     ("directory", &["sid", "acl", "digest", "model", "snapshot", "store", "follower"]),
     ("rest", &["sid", "acl", "digest", "model", "store", "directory"]),
 ];

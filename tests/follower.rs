@@ -18,7 +18,7 @@ use sip_authz::model::{
 use sip_authz::store::{Head, MemoryStore, Outcome, Store, StoreError};
 use sip_authz::{
     AccountSid, ApplyError, Authorizer, DomainSid, Follower, FollowerError, FollowerEvent,
-    Snapshot, Timer,
+    FollowerState, Snapshot, Timer,
 };
 use site::{Probe, Scripted, Site, authorizer, settings};
 use support::{HOST, INSIDE, PASSWORD};
@@ -328,8 +328,21 @@ async fn kept(
     let follower = Follower::new(store, Arc::clone(&site.authorizer), head);
     site.applied = follower.applied();
     let (timer, events) = (Impatient::default(), Arc::new(Mutex::new(Vec::new())));
-    let told = Arc::clone(&events);
-    let keeping = follower.keep(timer.clone(), move |event| told.lock().unwrap().push(event));
+    let (told, applied) = (Arc::clone(&events), site.applied.clone());
+    let keeping = follower.keep(timer.clone(), move |event| {
+        let state = applied.state();
+        assert!(
+            match &event {
+                FollowerEvent::Behind(FollowerError::Store(_)) => state == FollowerState::Away,
+                FollowerEvent::Behind(_) =>
+                    matches!(state, FollowerState::Behind | FollowerState::Stuck),
+                FollowerEvent::Loaded(number) => applied.seen() >= *number,
+                FollowerEvent::Following(_) => state == FollowerState::Following,
+            },
+            "{state:?} after {event:?}"
+        );
+        told.lock().unwrap().push(event);
+    });
     site.follower = tokio::spawn(async move { match keeping.await {} });
     (site, timer, events)
 }
@@ -362,7 +375,7 @@ async fn a_follower_that_is_kept_comes_back_from_everything() {
         assert!(within(site.applied.wait(number)).await, "script {n}");
         let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
         assert_eq!((site.authorizer.snapshot().number(), site.applied.number()), (number, number));
-        assert_eq!(head.number, number);
+        assert_eq!((head.number, site.applied.seen()), (number, number));
         let hosts = [HOST, "second.example.com", "third.example.com", "7.example.com"];
         assert_eq!(
             site::behaviour(&site.authorizer.snapshot(), &hosts, &[INSIDE], &[("alice", PASSWORD)]),
@@ -377,7 +390,7 @@ async fn a_follower_that_is_kept_comes_back_from_everything() {
 
 #[tokio::test]
 async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded() {
-    let (site, timer, events) = kept([]).await;
+    let (mut site, timer, events) = kept([]).await;
     // what somebody wrote past the rules
     let broken = Domain::new(domain(2), account(7), "second.example.com".parse().unwrap());
     let inner = site.directory.store().inner.clone();
@@ -390,6 +403,7 @@ async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded(
     let waited: Vec<_> = timer.0.lock().unwrap().iter().take(12).map(Duration::as_millis).collect();
     let doubled = [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000, 10_000, 10_000];
     assert_eq!(waited, doubled);
+    assert_eq!((site.applied.state(), site.applied.seen()), (FollowerState::Stuck, 3));
     assert_eq!(site.authorizer.snapshot().number(), 2);
     // it is mended, and all is well
     let mut mended = Commit::new();
@@ -404,10 +418,14 @@ async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded(
         })
         .await
     );
-    let events = events.lock().unwrap();
+    let events = std::mem::take(&mut *events.lock().unwrap());
     assert!(matches!(events.first(), Some(FollowerEvent::Behind(FollowerError::Apply { .. }))));
     assert!(events.contains(&FollowerEvent::Loaded(4)), "{events:?}");
     assert_eq!(events.last(), Some(&FollowerEvent::Following(4)));
+    assert_eq!((site.applied.state(), site.applied.seen()), (FollowerState::Following, 4));
+    site.follower.abort();
+    assert!((&mut site.follower).await.is_err_and(|error| error.is_cancelled()));
+    assert_eq!(site.applied.state(), FollowerState::Ended);
 }
 
 #[tokio::test]

@@ -9,12 +9,17 @@ mod check;
 mod config;
 #[path = "program/data.rs"]
 mod data;
+#[cfg(unix)]
+#[path = "program/decision_log.rs"]
+mod decision_log;
 #[path = "program/http.rs"]
 mod http;
 #[path = "program/import.rs"]
 mod import;
 #[path = "program/lifecycle.rs"]
 mod lifecycle;
+#[path = "program/metrics.rs"]
+mod metrics;
 #[path = "program/support.rs"]
 mod support;
 #[path = "program/tcp.rs"]

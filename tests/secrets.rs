@@ -322,6 +322,84 @@ fn an_explanation_names_users_and_sources_and_no_secret() {
     }
 }
 
+/// Everything that a subscriber of the crate `tracing` is told, spans and fields and all.
+#[cfg(feature = "tracing")]
+fn told(decide: impl FnOnce()) -> String {
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Bytes(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Bytes {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let bytes = Bytes::default();
+    let writer = bytes.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+        .with_ansi(false)
+        .with_writer(move || writer.clone());
+    tracing::subscriber::with_default(subscriber.finish(), decide);
+    String::from_utf8(bytes.0.lock().unwrap().clone()).unwrap()
+}
+
+#[cfg(feature = "tracing")]
+#[test]
+fn events_name_nobody_unless_asked_and_no_secret_ever() {
+    use sip_authz::EventOptions;
+
+    for names in [false, true] {
+        let world = world(Policy::default());
+        world.authorizer.set_events(EventOptions { names, ..EventOptions::default() });
+        for (host, password, outcome) in [
+            (HOST, SECRET, "accept"),
+            (BOTH_HOST, SECRET, "accept"),
+            (HOST, "wrong", "reject"),
+            ("nowhere.example.com", SECRET, "reject"),
+        ] {
+            let (request, response) = if host.starts_with("nowhere") {
+                (Request { uri: format!("sip:{NUMBER}@{host}"), ..call(HOST) }, String::new())
+            } else {
+                answered(&world, host, password)
+            };
+            let text = told(|| {
+                let _ = world.send(&call(HOST), SOURCE);
+                let _ = world.send(&request, SOURCE);
+            });
+            assert!(text.contains(&format!("outcome=\"{outcome}\"")), "{text}");
+            let mut needles = secrets(&[]);
+            if !response.is_empty() {
+                needles.push(Needle::text("response", &response));
+            }
+            if names {
+                // what was asked for, and of accepts alone the user
+                assert!(text.contains(SOURCE), "{text}");
+                assert_eq!(text.contains(USER), outcome == "accept", "{text}");
+                needles.push(Needle::text("number", NUMBER));
+            } else {
+                needles.extend(persons());
+            }
+            assert_hides(&needles, "events", &text);
+        }
+    }
+}
+
+#[test]
+fn counts_hold_texts_of_this_crate_alone() {
+    let world = world(Policy::default());
+    let (request, response) = answered(&world, BOTH_HOST, SECRET);
+    let _ = world.send(&request, SOURCE);
+    let counts = world.authorizer.counts();
+    assert!(counts.total() > 1);
+    let needles = [secrets(&[response]), persons()].concat_all();
+    assert_debug_hides(&needles, "Counts", &counts);
+}
+
 /// Lists of needles in one.
 trait ConcatAll {
     fn concat_all(self) -> Vec<Needle>;

@@ -40,6 +40,8 @@ pub(crate) struct Lane {
     number: u32,
     window: usize,
     under_way: usize,
+    /// Nothing more is sent.
+    done: bool,
     last_answer: Instant,
     requests: Vec<Vec<u8>>,
     answers: Vec<u8>,
@@ -70,12 +72,19 @@ impl Lane {
             number: 0,
             window: window.min(BATCH),
             under_way: 0,
+            done: false,
             last_answer: Instant::now(),
             requests: vec![Vec::new(); BATCH],
             answers: vec![0; BATCH * ROOM],
             in_headers: MultiHeaders::preallocate(BATCH, None),
             out_headers: MultiHeaders::preallocate(BATCH, None),
         })
+    }
+
+    /// Sends nothing more. False while answers are still waited for.
+    pub(crate) fn finish(&mut self) -> bool {
+        self.done = true;
+        self.under_way == 0
     }
 
     /// Takes the answers that have come, gives up what is lost, and fills the window again. False
@@ -137,6 +146,9 @@ impl Lane {
     }
 
     fn send(&mut self, now: Instant) -> io::Result<()> {
+        if self.done {
+            return Ok(());
+        }
         if self.proof == Proof::Counted && now.duration_since(self.credentials_since) > NONCE_USE {
             self.credentials = None;
             self.credentials_since = now;

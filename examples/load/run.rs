@@ -46,6 +46,10 @@ struct Args {
     /// The server's processes, whose processor time is told
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
+    /// Wait at the end for what is still under way, and count it: the server then has the same counts,
+    /// but for what was lost (with --warm-up 0)
+    #[arg(long)]
+    drain: bool,
     /// How many seconds go by between lines on the way; 0 for none
     #[arg(long, default_value_t = 0.0)]
     every: f64,
@@ -135,6 +139,9 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let used = processor_time(&args.pid)?;
     let elapsed = drive(&mut kinds, args.seconds, args.every)?.as_secs_f64();
     let used = processor_time(&args.pid)? - used;
+    if args.drain {
+        drain(&mut kinds)?;
+    }
     let mut all = 0;
     for Callers { name, count, .. } in &kinds {
         let answers = count.answers();
@@ -203,6 +210,20 @@ fn drive(kinds: &mut [Callers], seconds: f64, every: f64) -> Result<Duration, Bo
             }
         }
     }
+}
+
+/// Takes the last answers.
+fn drain(kinds: &mut [Callers]) -> Result<(), Box<dyn Error>> {
+    for Callers { lanes, count, .. } in kinds {
+        for lane in lanes {
+            // what does not come is given up in time
+            while !lane.finish() {
+                lane.turn(Instant::now(), count)?;
+                std::thread::yield_now();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What processes have used of the processor, in seconds (proc(5), `stat`).

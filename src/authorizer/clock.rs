@@ -1,7 +1,7 @@
 //! Time as the authorizer sees it: milliseconds since it was made, never stepping back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) struct Clock {
     start: Instant,
@@ -35,6 +35,11 @@ impl Clock {
         self.since_start(at)
     }
 
+    /// The time that is `ms` by this clock, if there is such a time.
+    pub(super) fn when(&self, ms: u64) -> Option<Instant> {
+        self.start.checked_add(Duration::from_millis(ms))
+    }
+
     fn since_start(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.start).as_millis();
         u64::try_from(elapsed).unwrap_or(u64::MAX)
@@ -43,8 +48,6 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -324,6 +324,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let repeats = || fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
         if self.is_over(&budget) && !repeats() {
             trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
+            if T::COMMITS {
+                self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
+            }
             return match freshness {
                 Freshness::Live(_) => Verdict::Wrong(Reason::TooManyGuesses),
                 _ => Verdict::Stale,

@@ -15,6 +15,33 @@ pub(crate) struct SnapshotCell {
     deadline_ms: AtomicU64,
     /// Held while a new snapshot is made from the present one, so that no change is lost.
     writer: Mutex<()>,
+    #[cfg(feature = "metrics")]
+    changed: Changed,
+}
+
+/// When the snapshot in force was put there, by the system's clock: for metrics alone.
+#[cfg(feature = "metrics")]
+struct Changed {
+    start: std::time::Instant,
+    /// Milliseconds after `start`.
+    last_ms: AtomicU64,
+}
+
+#[cfg(feature = "metrics")]
+impl Changed {
+    fn now() -> Self {
+        Self { start: std::time::Instant::now(), last_ms: AtomicU64::new(0) }
+    }
+
+    fn set(&self) {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> std::time::Duration {
+        let last = std::time::Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        self.start.elapsed().saturating_sub(last)
+    }
 }
 
 impl SnapshotCell {
@@ -23,6 +50,8 @@ impl SnapshotCell {
             current: ArcSwap::from_pointee(snapshot),
             deadline_ms: AtomicU64::new(u64::MAX),
             writer: Mutex::new(()),
+            #[cfg(feature = "metrics")]
+            changed: Changed::now(),
         }
     }
 
@@ -39,6 +68,11 @@ impl SnapshotCell {
         self.deadline_ms.store(deadline_ms, Ordering::Release);
     }
 
+    /// What was set last by [`Self::set_deadline`].
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline_ms.load(Ordering::Acquire)
+    }
+
     /// The snapshot in force, to keep.
     pub(crate) fn load_full(&self) -> Arc<Snapshot> {
         self.current.load_full()
@@ -53,7 +87,15 @@ impl SnapshotCell {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let next = Arc::new(change(&self.current.load())?);
         self.current.store(Arc::clone(&next));
+        #[cfg(feature = "metrics")]
+        self.changed.set();
         Ok(next)
+    }
+
+    /// For how long the snapshot in force has been there.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn age(&self) -> std::time::Duration {
+        self.changed.age()
     }
 }
 

@@ -89,7 +89,7 @@ fn command_lines_that_are_wrong() {
         (&["serve", "--demo", "--on-accept", "no"], "neither `ok` nor `redirect:<sip-uri>`"),
         (&["serve", "--demo", "--udp-workers", "0"], "0 is not in 1..=1024"),
         (&["serve", "--demo", "--sip", "here"], "invalid socket address"),
-        (&["serve", "--demo", "--log-names"], "--log <WHAT>"),
+        (&["serve", "--demo", "--log-names"], "--log <WHICH>"),
         (&["check", "--config", "x", "f"], "--source <IP>"),
         (&[], "Usage: sip-authz <COMMAND>"),
     ] {
@@ -198,6 +198,10 @@ fn decisions_are_logged_only_when_asked_for_and_names_too() {
     for secret in ["alice", "127.0.0.1", password.as_str(), "nowhere", "caller"] {
         assert!(!all.contains(secret), "{secret} in {all}");
     }
+    let (lines, _) = log(&["--log", "refused"]);
+    assert_eq!(lines, ["reject target=- status=404 reason=unknown-host transport=udp"]);
+    let (lines, _) = log(&["--log", "1/2"]);
+    assert!(lines.len() == 2 && lines[0].starts_with("challenge "), "{lines:?}");
     let (lines, password) = log(&["--log", "decisions", "--log-names"]);
     let all = lines.join("\n");
     assert!(all.contains("username=\"alice\"") && all.contains("source=127.0.0.1:"), "{all}");

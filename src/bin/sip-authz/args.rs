@@ -1,12 +1,15 @@
 //! The command line.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use sip_authz::model::{DomainName, Realm};
 use sip_authz::uri::SipUri;
-use sip_authz::{AccountSid, Transport};
+use sip_authz::{AccountSid, Sampling, SamplingError, Transport};
+
+use crate::audit::Place;
 
 /// Decides whether SIP INVITEs may pass, by address lists and digest credentials.
 #[derive(Debug, Parser)]
@@ -69,7 +72,7 @@ Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the user `admin`, who makes a
 there is no such user.
 
 Signals: Ctrl-C and SIGTERM end it with a line of totals; SIGHUP reads --config and certificates \
-again, and what cannot be used leaves the old state in force.
+again, and what cannot be used leaves the old state in force. It opens --decision-log anew too.
 
 Exit code: 0 ended by a signal, 1 failed while running, 2 wrong command line or configuration, or \
 the address is in use.
@@ -146,13 +149,32 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ANSWER", required_unless_present = "demo", value_parser = on_accept)]
     pub(crate) on_accept: Option<OnAccept>,
 
-    /// Write a line to stderr for each decision, without addresses and names of users
-    #[arg(long, value_name = "WHAT")]
-    pub(crate) log: Option<Log>,
+    /// Write a line to stderr for decisions, without addresses and names of users: for each
+    /// (`decisions`), for refusals (`refused`), for one of N (`1/N`), or for none (`none`)
+    #[arg(long, value_name = "WHICH", value_parser = log)]
+    pub(crate) log: Option<Sampling>,
 
     /// Write addresses and names of users in these lines too
     #[arg(long, requires = "log")]
     pub(crate) log_names: bool,
+
+    /// Answer `GET /metrics` for Prometheus, to whoever asks: at this address, or at
+    /// 127.0.0.1:9464 if none is given
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:9464")]
+    pub(crate) metrics: Option<SocketAddr>,
+
+    /// Append each decision as a line of JSON to this file, which SIGHUP opens anew; `-` is stdout
+    #[arg(long, value_name = "FILE", value_parser = place)]
+    pub(crate) decision_log: Option<Place>,
+
+    /// Write addresses and names of users in the decision log too
+    #[arg(long, requires = "decision_log")]
+    pub(crate) decision_log_names: bool,
+
+    /// How many decisions may wait to be written; beyond that they are lost, and counted
+    #[arg(long, value_name = "N", default_value_t = 32_768, requires = "decision_log")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) decision_log_queue: u32,
 }
 
 /// SIP and HTTP over TLS.
@@ -415,12 +437,6 @@ pub(crate) enum OnAccept {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Log {
-    /// One line for each INVITE that is decided
-    Decisions,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TransportName {
     Udp,
     Tcp,
@@ -468,6 +484,14 @@ fn stale_for(text: &str) -> Result<StaleFor, String> {
         time if time < Duration::from_secs(2) => Err("less than 2s".to_owned()),
         time => Ok(StaleFor(Some(time))),
     }
+}
+
+fn log(text: &str) -> Result<Sampling, SamplingError> {
+    if text == "decisions" { Ok(Sampling::All) } else { text.parse() }
+}
+
+fn place(text: &str) -> Result<Place, Infallible> {
+    Ok(if text == "-" { Place::Stdout } else { Place::File(text.into()) })
 }
 
 /// What browsers send as an origin: scheme and authority, nothing behind.

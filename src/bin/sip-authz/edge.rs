@@ -2,6 +2,7 @@
 //! any. No sockets here; whatever the bytes are, the worst that happens is no answer.
 
 use std::net::SocketAddr;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,11 +12,11 @@ use sip_authz::uri::{Scheme, SipUri, UriError};
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
 use crate::args::OnAccept;
-use crate::log::DecisionLog;
 use crate::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::route::Routes;
 use crate::sdp;
 use crate::totals::{Outcome, Tally, Totals};
+use crate::watch::Watch;
 
 /// The methods that something is done about (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
@@ -29,7 +30,7 @@ pub(crate) struct Edge {
     pub(crate) totals: Totals,
     on_accept: OnAccept,
     tags: TagKey,
-    log: Option<DecisionLog>,
+    pub(crate) watch: Watch,
 }
 
 /// The last hop of a message, as the socket tells it.
@@ -52,7 +53,6 @@ pub(crate) struct Desk {
     accepted: Vec<SocketAddr>,
     decisions: Vec<Decision>,
     tally: Tally,
-    log: String,
     routes: Routes,
 }
 
@@ -91,9 +91,9 @@ impl Edge {
         authorizer: Arc<Authorizer>,
         tags: TagKey,
         on_accept: OnAccept,
-        log: Option<DecisionLog>,
+        watch: Watch,
     ) -> Self {
-        Self { authorizer, totals: Totals::default(), on_accept, tags, log }
+        Self { authorizer, totals: Totals::default(), on_accept, tags, watch }
     }
 
     /// Appends the answer to one whole message to `out`, or nothing, and counts the message.
@@ -106,12 +106,14 @@ impl Edge {
     ) -> Outcome {
         let outcome = match self.read(bytes, hop, out) {
             Ok((pending, invite)) => {
-                let decision = self.authorizer.authorize(&invite, now);
-                if let Some(log) = self.log {
-                    DecisionLog::write(&log.line(&decision, hop.source, hop.transport));
-                }
-                let stale = self.is_stale();
-                self.conclude(&pending, &decision, stale, &mut Routes::default(), out)
+                let mut decisions = Vec::with_capacity(1);
+                let (asked, invites) = (from_ref(&pending), from_ref(&invite));
+                self.decide(asked, invites, now, &mut decisions);
+                let concluded = decisions
+                    .first()
+                    .map(|decision| self.conclude(&pending, decision, &mut Routes::default(), out));
+                // there is one decision for each INVITE
+                concluded.unwrap_or(Outcome::Dropped)
             }
             Err(outcome) => outcome,
         };
@@ -144,14 +146,9 @@ impl Edge {
             }
         }
         let mut decisions = std::mem::take(&mut desk.decisions);
-        self.authorizer.authorize_batch(&invites, now, &mut decisions);
-        let stale = !invites.is_empty() && self.is_stale();
+        self.decide(&pending, &invites, now, &mut decisions);
         for (asked, decision) in pending.iter().zip(&decisions) {
-            if let Some(log) = self.log {
-                let Hop { source, transport, .. } = asked.hop;
-                desk.log.push_str(&log.line(decision, source, transport));
-            }
-            let outcome = self.conclude(asked, decision, stale, &mut desk.routes, &mut desk.bytes);
+            let outcome = self.conclude(asked, decision, &mut desk.routes, &mut desk.bytes);
             desk.tally.count(outcome);
             if outcome == Outcome::Accepted {
                 desk.accepted.push(asked.hop.source);
@@ -160,17 +157,32 @@ impl Edge {
         }
         decisions.clear();
         desk.decisions = decisions;
-        if !desk.log.is_empty() {
-            DecisionLog::write(&desk.log);
-            desk.log.clear();
-        }
         self.totals.add(&mut desk.tally);
     }
 
-    /// Whether decisions that were just made are no longer good: the thread may have been held up
-    /// since the time of the messages.
-    fn is_stale(&self) -> bool {
-        self.authorizer.is_stale(Instant::now())
+    /// Decides INVITEs, and tells whoever watches. An accept that is no longer good, because the
+    /// thread was held up since the time of the messages, becomes a refusal.
+    fn decide(
+        &self,
+        pending: &[Pending<'_>],
+        invites: &[Invite<'_>],
+        now: Instant,
+        decisions: &mut Vec<Decision>,
+    ) {
+        if invites.is_empty() {
+            return decisions.clear();
+        }
+        let snapshot = self.authorizer.authorize_batch(invites, now, decisions);
+        let decided = Instant::now();
+        if self.authorizer.is_stale(decided) {
+            for decision in decisions.iter_mut().filter(|decision| decision.is_accept()) {
+                let (target, reason) = (decision.target(), Reason::SnapshotStale);
+                *decision = Decision::Reject(Reject { target, reason });
+            }
+        }
+        let took = decided.saturating_duration_since(now);
+        let hops = pending.iter().map(|asked| asked.hop);
+        self.watch.tell(snapshot, took, hops.zip(&*decisions));
     }
 
     /// An INVITE to be decided, or what became of anything else, which is answered by then.
@@ -241,22 +253,16 @@ impl Edge {
         }
     }
 
-    /// Answers an INVITE as it was decided, unless decisions have become `stale` meanwhile.
+    /// Answers an INVITE as it was decided.
     fn conclude(
         &self,
         pending: &Pending<'_>,
         decision: &Decision,
-        stale: bool,
         routes: &mut Routes,
         out: &mut Vec<u8>,
     ) -> Outcome {
         let echo = &pending.echo;
         match decision {
-            Decision::Accept(_) if stale => {
-                let reason = Reason::SnapshotStale;
-                echo.respond(reason.status(), reason.phrase(), out).end();
-                Outcome::Rejected(reason)
-            }
             Decision::Accept(_) => self.accepted(pending, routes, out),
             Decision::Challenge(challenge) => {
                 let mut response = echo.respond(challenge.status(), challenge.phrase(), out);
@@ -370,7 +376,7 @@ mod tests {
 
     fn edge() -> Edge {
         let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
-        Edge::new(authorizer, TagKey::random().unwrap(), OnAccept::Ok, None)
+        Edge::new(authorizer, TagKey::random().unwrap(), OnAccept::Ok, Watch::default())
     }
 
     fn hop(source: &str, local: &str) -> Hop {

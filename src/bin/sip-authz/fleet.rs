@@ -35,7 +35,7 @@ pub(crate) async fn start(
         return Err(wrong(&format_args!("--edge-name `{name}`: a name without slashes is needed")));
     }
     let begun = Instant::now();
-    let (resources, applied) = Resources::of_store(store.clone(), settings, options).await?;
+    let (mut resources, applied) = Resources::of_store(store.clone(), settings, options).await?;
     let head = applied.head();
     let took = begun.elapsed();
     say(format_args!("{} records of commit {} loaded in {took:.1?}", head.records, head.number));
@@ -43,6 +43,7 @@ pub(crate) async fn start(
     let authorizer = Arc::clone(&resources.authorizer);
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
     let confirmed = lease.confirmed();
+    resources.lease = Some((confirmed.clone(), length));
     let mut complained: Option<Instant> = None;
     tokio::spawn(lease.run(follow::Tokio, move |event| match event {
         LeaseEvent::Unreported(error) => {

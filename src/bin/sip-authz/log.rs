@@ -3,28 +3,39 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use sip_authz::{Decision, Transport};
+use sip_authz::{Decision, Sampling};
+
+use crate::edge::Hop;
 
 /// Writes decisions to stderr.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct DecisionLog {
+    sampling: Sampling,
     /// Whether addresses and names of users are written.
-    pub(crate) names: bool,
+    names: bool,
+    decided: AtomicU64,
 }
 
 impl DecisionLog {
-    /// Writes one line, or several.
-    pub(crate) fn write(lines: &str) {
-        let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+    pub(crate) fn new(sampling: Sampling, names: bool) -> Self {
+        Self { sampling, names, decided: AtomicU64::new(0) }
     }
 
-    pub(crate) fn line(
-        self,
-        decision: &Decision,
-        source: SocketAddr,
-        transport: Transport,
-    ) -> String {
+    /// Writes the lines of those that are taken, by one call of the system.
+    pub(crate) fn write<'d>(&self, decisions: impl ExactSizeIterator<Item = (Hop, &'d Decision)>) {
+        let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
+        let taken = decisions
+            .zip(first..)
+            .filter(|((_, decision), place)| self.sampling.takes(decision, *place));
+        let lines: String = taken.map(|((hop, decision), _)| self.line(decision, hop)).collect();
+        if !lines.is_empty() {
+            let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+        }
+    }
+
+    fn line(&self, decision: &Decision, Hop { source, transport, .. }: Hop) -> String {
         let mut line = match decision {
             Decision::Accept(accept) => format!("accept target={}", accept.target),
             Decision::Challenge(challenge) => {
@@ -42,7 +53,7 @@ impl DecisionLog {
             }
         };
         // writing to a String does not fail
-        let _ = write!(line, " transport={}", format!("{transport:?}").to_ascii_lowercase());
+        let _ = write!(line, " transport={}", transport.as_str());
         if let Decision::Accept(accept) = decision {
             if let Some(address) = accept.address {
                 let _ = write!(line, " list={} entry={}", address.list, address.address);

@@ -5,6 +5,7 @@
 mod account;
 mod api;
 mod args;
+mod audit;
 mod backup;
 mod check;
 mod client;
@@ -18,6 +19,7 @@ mod fleet;
 mod follow;
 mod import;
 mod log;
+mod metrics;
 mod progress;
 mod resources;
 mod respond;
@@ -33,6 +35,7 @@ mod tls;
 mod totals;
 mod udp;
 mod via;
+mod watch;
 
 use std::process::ExitCode;
 

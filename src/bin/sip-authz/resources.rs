@@ -10,7 +10,7 @@ use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::rest::{self, RestOptions};
 use sip_authz::store::{Head, MemoryStore, Outcome, SqliteStore, Store};
-use sip_authz::{Applied, Authorizer, Follower, Snapshot};
+use sip_authz::{Applied, Authorizer, Confirmed, Follower, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -34,11 +34,18 @@ pub(crate) struct Resources {
     pub(crate) authorizer: Arc<Authorizer>,
     /// What answers HTTP. It is replaced with the store.
     pub(crate) router: Arc<ArcSwap<Router>>,
+    /// How far the authorizer has come with the present store.
+    pub(crate) following: Following,
+    /// Of an edge that reports to its store.
+    pub(crate) lease: Option<(Confirmed, Option<Duration>)>,
     settings: Settings,
     options: RestOptions,
     /// Ends the follower of the present store when it is dropped.
     follower: Mutex<Option<oneshot::Sender<()>>>,
 }
+
+/// How far the authorizer has come with whatever store is present.
+pub(crate) type Following = Arc<Mutex<Option<Applied>>>;
 
 impl Resources {
     /// Serves what `source` has. To be called within the runtime.
@@ -87,7 +94,9 @@ impl Resources {
         let authorizer = Arc::new(Authorizer::new(snapshot).map_err(failed)?);
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let follower = Mutex::new(None);
-        let resources = Self { authorizer, router, settings, options, follower };
+        let following = Following::default();
+        let resources =
+            Self { authorizer, router, following, lease: None, settings, options, follower };
         let applied = resources.attach(store, head);
         Ok((resources, applied))
     }
@@ -105,6 +114,7 @@ impl Resources {
     fn attach<S: Store + Clone>(&self, store: S, head: Head) -> Applied {
         let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer), head);
         let applied = follower.applied();
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied.clone());
         let (stop, stopped) = oneshot::channel();
         *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
         // a thread of its own: a fresh load of many records would hold up calls

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use sip_authz::directory::Settings;
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::rest::{AdminToken, RestOptions};
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::args::{Api, OnAccept, ServeArgs};
+use crate::audit::Audit;
 use crate::config::{self, Config};
 use crate::demo::{self, Demo};
 use crate::edge::Edge;
@@ -20,12 +22,14 @@ use crate::failure::{Failure, complain, say};
 #[cfg(feature = "etcd")]
 use crate::fleet;
 use crate::log::DecisionLog;
+use crate::metrics::Scraped;
 use crate::resources::{Resources, Source};
 use crate::respond::TagKey;
 use crate::secure::{Secured, Security};
 use crate::signals::{Signal, Signals};
 use crate::sockets::{self, SipSockets};
 use crate::udp::Workers;
+use crate::watch::Watch;
 use crate::{api, client, tcp};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
@@ -51,17 +55,19 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         let resources = start(args, source, settings, options).await?;
         let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
         let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
-        let log = args.log.map(|_| DecisionLog { names: args.log_names });
         let authorizer = Arc::clone(&resources.authorizer);
-        let edge = Arc::new(Edge::new(authorizer, tags, on_accept, log));
+        let edge = Arc::new(Edge::new(authorizer, tags, on_accept, watch(args)?));
         let sip = SipSockets::open(args.sip, udp_workers(args))?;
         let http = api.map(|address| sockets::listen(address, "api")).transpose()?;
         let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
         let sips = sips.transpose()?;
+        let scrapes =
+            args.metrics.map(|address| sockets::listen(address, "metrics")).transpose()?;
         let listening = Listening {
             sip: sip.address,
             sips: sips.as_ref().map(|(_, local)| *local),
             api: http.as_ref().map(|(_, local)| *local),
+            metrics: scrapes.as_ref().map(|(_, local)| *local),
         };
         tell(args, demo.as_ref(), listening, &secured, admin);
         let failed = |error: std::io::Error| Failure::Runtime(error.to_string());
@@ -69,6 +75,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
             let router = Arc::clone(&resources.router);
             tokio::spawn(api::serve(listener, router, secured.api.clone()));
+        }
+        if let Some((listener, _)) = scrapes {
+            let listener = TcpListener::from_std(listener).map_err(failed)?;
+            let router = Scraped::new(Arc::clone(&edge), &resources).router();
+            let router = Arc::new(ArcSwap::from_pointee(router));
+            tokio::spawn(api::serve(listener, router, Security::None));
         }
         let within = streams.enter();
         let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
@@ -80,13 +92,18 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         drop(within);
         let (broken, threads) = unbounded_channel();
         let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
-        let ended = until_the_end(args, &resources, &secured, signals, threads).await;
+        let ended = until_the_end(args, &resources, &secured, &edge, signals, threads).await;
         workers.end();
         ended.map(|()| edge)
     });
     // connections end with the process
     streams.shutdown_background();
     runtime.shutdown_background();
+    if let Ok(edge) = &served
+        && let Some(audit) = &edge.watch.audit
+    {
+        audit.end();
+    }
     say(&served?.totals);
     Ok(ExitCode::SUCCESS)
 }
@@ -104,6 +121,15 @@ async fn start(
     }
     let _ = args;
     Resources::start(source, settings, options).await
+}
+
+/// Who is to be told of decisions.
+fn watch(args: &ServeArgs) -> Result<Watch, Failure> {
+    let log = args.log.map(|sampling| DecisionLog::new(sampling, args.log_names));
+    let queue = usize::try_from(args.decision_log_queue).unwrap_or(usize::MAX);
+    let place = args.decision_log.clone();
+    let audit = place.map(|place| Audit::start(place, queue, args.decision_log_names));
+    Ok(Watch { log, audit: audit.transpose()?, ..Watch::default() })
 }
 
 /// How many threads answer datagrams.
@@ -177,7 +203,7 @@ fn tell(
     secured: &Secured,
     admin: bool,
 ) {
-    let Listening { sip, sips, api } = listening;
+    let Listening { sip, sips, api, metrics } = listening;
     say(format_args!("listening for SIP on {sip} (udp and tcp)"));
     if let Some(sips) = sips {
         say(format_args!("listening for SIP on {sips} (tls)"));
@@ -185,6 +211,14 @@ fn tell(
     if let Some(api) = api {
         let scheme = if secured.api.is_none() { "http" } else { "https" };
         say(format_args!("listening for HTTP on {scheme}://{api}"));
+    }
+    if let Some(metrics) = metrics {
+        say(format_args!("listening for scrapes on http://{metrics}/metrics"));
+        if !metrics.ip().to_canonical().is_loopback() {
+            complain(format_args!(
+                "warning: --metrics {metrics}: whoever reaches this address can read the figures"
+            ));
+        }
     }
     match (demo, &args.config) {
         (Some(demo), _) => demo.print(sip, api),
@@ -213,6 +247,7 @@ async fn until_the_end(
     args: &ServeArgs,
     resources: &Resources,
     secured: &Secured,
+    edge: &Edge,
     mut signals: Signals,
     mut threads: UnboundedReceiver<String>,
 ) -> Result<(), Failure> {
@@ -225,9 +260,13 @@ async fn until_the_end(
             return Ok(());
         }
         let certificates = secured.reload();
+        let audit = edge.watch.audit.as_ref();
+        if let Some(audit) = audit {
+            audit.reopen();
+        }
         match &args.config {
             Some(path) => reload(path, resources).await,
-            None if certificates => {}
+            None if certificates || audit.is_some() => {}
             None => complain("SIGHUP: there is no --config to read again"),
         }
     }
@@ -256,6 +295,7 @@ struct Listening {
     sip: SocketAddr,
     sips: Option<SocketAddr>,
     api: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
 }
 
 /// A runtime of its own for one kind of work, so that none waits for another kind.

@@ -109,6 +109,28 @@ impl Totals {
         self.outcomes.get(slot).map_or(0, get)
     }
 
+    /// What became of messages, and of how many.
+    pub(crate) fn messages(&self) -> [(&'static str, u64); 7] {
+        let rejected = self.outcomes.iter().skip(REJECTED).map(get).sum();
+        [
+            ("accepted", self.outcome(ACCEPTED)),
+            ("challenged", self.outcome(CHALLENGED)),
+            ("rejected", rejected),
+            ("answered", self.outcome(ANSWERED)),
+            ("ignored", self.outcome(IGNORED)),
+            ("dropped", self.outcome(DROPPED)),
+            ("shed", get(&self.shed)),
+        ]
+    }
+
+    pub(crate) fn unsent(&self) -> u64 {
+        get(&self.unsent)
+    }
+
+    pub(crate) fn connections_closed(&self) -> u64 {
+        get(&self.turned_away)
+    }
+
     /// Counts an answer that could not be sent.
     pub(crate) fn count_unsent(&self) {
         add(&self.unsent, 1);

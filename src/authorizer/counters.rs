@@ -1,0 +1,260 @@
+//! What an authorizer counts on its way: numbers that are added to and never waited for.
+//!
+//! Each thread adds to one of a few stripes, which lie in cache lines of their own, so that threads
+//! do not take the lines from each other. Whoever reads sums the stripes up. A batch is counted on
+//! the stack first and added at its end.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::decision::{Decision, Reason};
+
+/// More threads than these share stripes, which costs them time and no count.
+const STRIPES: usize = 16;
+
+// where each kind of decision is counted; the reasons of refusals come last
+const PASSED: usize = 0;
+const REPEAT: usize = 1;
+const ASKED: usize = 2;
+const STALE: usize = 3;
+const REJECTED: usize = 4;
+const SLOTS: usize = REJECTED + 15;
+
+/// Outcome and reason of each slot, as [`Decision::outcome`] and [`Decision::reason`] have them.
+const TEXTS: [(&str, &str); SLOTS] = [
+    ("accept", "passed"),
+    ("accept", "repeat"),
+    ("challenge", "asked"),
+    ("challenge", "stale"),
+    ("reject", "unsupported-scheme"),
+    ("reject", "bad-request-uri"),
+    ("reject", "unknown-host"),
+    ("reject", "account-inactive"),
+    ("reject", "not-secure"),
+    ("reject", "nothing-mapped"),
+    ("reject", "address-not-listed"),
+    ("reject", "wrong-credentials"),
+    ("reject", "too-many-guesses"),
+    ("reject", "from-mismatch"),
+    ("reject", "malformed-credentials"),
+    ("reject", "qop-missing"),
+    ("reject", "uri-mismatch"),
+    ("reject", "too-many-credentials"),
+    ("reject", "snapshot-stale"),
+];
+
+fn slot(decision: &Decision) -> usize {
+    match decision {
+        Decision::Accept(accept) if accept.repeat => REPEAT,
+        Decision::Accept(_) => PASSED,
+        Decision::Challenge(challenge) if challenge.stale => STALE,
+        Decision::Challenge(_) => ASKED,
+        Decision::Reject(reject) => {
+            REJECTED
+                + match reject.reason {
+                    Reason::UnsupportedScheme => 0,
+                    Reason::BadRequestUri => 1,
+                    Reason::UnknownHost => 2,
+                    Reason::AccountInactive => 3,
+                    Reason::NotSecure => 4,
+                    Reason::NothingMapped => 5,
+                    Reason::AddressNotListed => 6,
+                    Reason::WrongCredentials => 7,
+                    Reason::TooManyGuesses => 8,
+                    Reason::FromMismatch => 9,
+                    Reason::MalformedCredentials(_) => 10,
+                    Reason::QopMissing => 11,
+                    Reason::UriMismatch => 12,
+                    Reason::TooManyCredentials => 13,
+                    Reason::SnapshotStale => 14,
+                }
+        }
+    }
+}
+
+/// The counters of an authorizer.
+#[derive(Default)]
+pub(crate) struct Counters {
+    stripes: [Stripe; STRIPES],
+    /// Credentials with a nonce that is not this authorizer's.
+    pub(crate) foreign_nonces: AtomicU64,
+    /// Credentials that were not looked at, because too many were tried.
+    pub(crate) guesses_refused: AtomicU64,
+}
+
+/// Two cache lines, which processors fetch as a pair, and the rest of the slots in two more.
+#[derive(Default)]
+#[repr(align(128))]
+struct Stripe([AtomicU64; SLOTS]);
+
+impl Counters {
+    pub(super) fn count(&self, decision: &Decision) {
+        if let Some(count) = self.stripe().and_then(|stripe| stripe.0.get(slot(decision))) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a batch.
+    pub(super) fn count_all(&self, decisions: &[Decision]) {
+        let mut tally = [0_u64; SLOTS];
+        for decision in decisions {
+            if let Some(count) = tally.get_mut(slot(decision)) {
+                *count += 1;
+            }
+        }
+        let Some(stripe) = self.stripe() else { return };
+        for (total, count) in stripe.0.iter().zip(tally) {
+            if count > 0 {
+                total.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut slots = [0; SLOTS];
+        for stripe in &self.stripes {
+            for (sum, count) in slots.iter_mut().zip(&stripe.0) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        Counts { slots }
+    }
+
+    /// The stripe of this thread.
+    fn stripe(&self) -> Option<&Stripe> {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        let at = STRIPE.try_with(|stripe| {
+            if stripe.get() == usize::MAX {
+                stripe.set(THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES);
+            }
+            stripe.get()
+        });
+        self.stripes.get(at.unwrap_or(0))
+    }
+}
+
+/// How many INVITEs an [`Authorizer`](crate::Authorizer) has decided, and how. Numbers only grow
+/// from one look to the next.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Counts {
+    slots: [u64; SLOTS],
+}
+
+impl Counts {
+    /// Outcome, reason and number of each kind of decision there can be, those that never came
+    /// among them. The texts are those of [`Decision::outcome`] and [`Decision::reason`].
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        TEXTS.into_iter().zip(self.slots).map(|((outcome, reason), count)| (outcome, reason, count))
+    }
+
+    /// The number of decisions with this outcome: `accept`, `challenge` or `reject`.
+    #[must_use]
+    pub fn of(&self, outcome: &str) -> u64 {
+        self.iter().filter(|(of, ..)| *of == outcome).map(|(.., count)| count).sum()
+    }
+
+    /// The number of all decisions.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.slots.iter().sum()
+    }
+}
+
+/// Shows what there is any of.
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let some = self.iter().filter(|(.., count)| *count > 0);
+        f.debug_map()
+            .entries(some.map(|(outcome, reason, count)| ((outcome, reason), count)))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::decision::{Challenge, Reject};
+    use crate::digest::{Parsed, parse};
+    use crate::model::{ChallengeKind, Target};
+    use crate::sid::DomainSid;
+
+    fn decisions() -> Vec<Decision> {
+        let Parsed::Malformed(malformed) = parse(b"Digest realm=\"r\"", "r") else {
+            panic!("it has no nonce")
+        };
+        let target = Target::Domain(DomainSid::from_name(&["d"]));
+        let challenge = |stale| {
+            let kind = ChallengeKind::Proxy;
+            Decision::Challenge(Challenge { target, kind, values: Vec::new(), stale })
+        };
+        let reasons = [
+            Reason::UnsupportedScheme,
+            Reason::BadRequestUri,
+            Reason::UnknownHost,
+            Reason::AccountInactive,
+            Reason::NotSecure,
+            Reason::NothingMapped,
+            Reason::AddressNotListed,
+            Reason::WrongCredentials,
+            Reason::TooManyGuesses,
+            Reason::FromMismatch,
+            Reason::MalformedCredentials(malformed),
+            Reason::QopMissing,
+            Reason::UriMismatch,
+            Reason::TooManyCredentials,
+            Reason::SnapshotStale,
+        ];
+        let rejects = reasons.map(|reason| Decision::Reject(Reject { target: None, reason }));
+        [challenge(false), challenge(true)].into_iter().chain(rejects).collect()
+    }
+
+    #[test]
+    fn each_decision_is_counted_under_its_own_texts() {
+        let counters = Counters::default();
+        let decisions = decisions();
+        for (number, decision) in decisions.iter().enumerate() {
+            let before = counters.counts();
+            if number % 2 == 0 {
+                counters.count(decision);
+            } else {
+                counters.count_all(std::slice::from_ref(decision));
+            }
+            let after = counters.counts();
+            let grown: Vec<_> = after
+                .iter()
+                .zip(before.iter())
+                .filter(|(after, before)| after.2 != before.2)
+                .map(|(after, before)| (after.0, after.1, after.2 - before.2))
+                .collect();
+            assert_eq!(grown, [(decision.outcome(), decision.reason(), 1)]);
+        }
+        assert_eq!(counters.counts().total(), decisions.len() as u64);
+        assert_eq!(counters.counts().of("reject"), 15);
+        assert_eq!(TEXTS.iter().collect::<BTreeSet<_>>().len(), SLOTS);
+    }
+
+    #[test]
+    fn nothing_is_lost_between_threads() {
+        let (counters, decisions) = (Counters::default(), decisions());
+        std::thread::scope(|scope| {
+            for _ in 0..2 * STRIPES {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        counters.count_all(&decisions);
+                        decisions.iter().for_each(|decision| counters.count(decision));
+                    }
+                });
+            }
+        });
+        let counts = counters.counts();
+        let each = 2 * STRIPES as u64 * 200;
+        assert_eq!(counts.total(), each * decisions.len() as u64);
+        assert!(counts.iter().all(|(outcome, _, count)| outcome == "accept" || count == each));
+    }
+}

@@ -1,0 +1,126 @@
+//! What subscribers of the crate `tracing` are told: a span for each call and one event for each
+//! decision that is taken by the sampling.
+//!
+//! With no subscriber, or none that wants them, both cost a look at a number.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::field::{DisplayValue, display};
+
+use crate::decision::{Decision, Sampling};
+use crate::invite::Invite;
+
+/// Where the events belong.
+pub(super) const TARGET: &str = "sip_authz::decision";
+
+/// Which decisions subscribers get, and what of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventOptions {
+    /// Which decisions get an event; by default each.
+    pub sampling: Sampling,
+    /// Whether events tell source addresses and, of accepts, names of users; by default not.
+    pub names: bool,
+}
+
+/// The options in force, and how many decisions there were.
+#[derive(Default)]
+pub(super) struct Events {
+    options: AtomicU64,
+    decided: AtomicU64,
+}
+
+impl Events {
+    pub(super) fn set(&self, options: EventOptions) {
+        self.options.store(encode(options), Ordering::Relaxed);
+    }
+
+    /// Tells of decisions that were made by the snapshot of this number.
+    pub(super) fn tell(
+        &self,
+        invites: &[Invite<'_>],
+        decisions: &[Decision],
+        snapshot: Option<u64>,
+    ) {
+        if !tracing::enabled!(target: TARGET, tracing::Level::INFO) {
+            return;
+        }
+        let options = decode(self.options.load(Ordering::Relaxed));
+        let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
+        for ((invite, decision), place) in invites.iter().zip(decisions).zip(first..) {
+            if options.sampling.takes(decision, place) {
+                tell(invite, decision, snapshot, options.names);
+            }
+        }
+    }
+}
+
+fn tell(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: bool) {
+    let (address, credential) = match decision {
+        Decision::Accept(accept) => (accept.address, accept.credential.as_ref()),
+        _ => (None, None),
+    };
+    tracing::info!(
+        target: TARGET,
+        outcome = decision.outcome(),
+        reason = decision.reason(),
+        status = decision.status(),
+        snapshot,
+        transport = invite.transport().as_str(),
+        target = shown(decision.target()),
+        access_list = shown(address.map(|matched| matched.list)),
+        address = shown(address.map(|matched| matched.address)),
+        credential_list = shown(credential.map(|matched| matched.list)),
+        credential = shown(credential.map(|matched| matched.credential)),
+        source = shown(names.then(|| invite.source())),
+        username = credential.filter(|_| names).map(|matched| matched.username.as_str()),
+    );
+}
+
+fn shown<T: std::fmt::Display>(value: Option<T>) -> Option<DisplayValue<T>> {
+    value.map(display)
+}
+
+// in the low half N of 1/N, or what follows if the bit above is not set
+const ONE_IN: u64 = 1 << 32;
+const REFUSED: u64 = 1;
+const NOTHING: u64 = 2;
+const NAMES: u64 = 1 << 33;
+
+fn encode(options: EventOptions) -> u64 {
+    let sampling = match options.sampling {
+        Sampling::All => 0,
+        Sampling::Refused => REFUSED,
+        Sampling::Nothing => NOTHING,
+        Sampling::OneIn(n) => ONE_IN | u64::from(n.get()),
+    };
+    sampling | if options.names { NAMES } else { 0 }
+}
+
+fn decode(number: u64) -> EventOptions {
+    let low = u32::try_from(number & u64::from(u32::MAX)).unwrap_or(0);
+    let sampling = match (number & ONE_IN != 0, u64::from(low)) {
+        (true, _) => NonZeroU32::new(low).map_or(Sampling::Nothing, Sampling::OneIn),
+        (false, REFUSED) => Sampling::Refused,
+        (false, NOTHING) => Sampling::Nothing,
+        (false, _) => Sampling::All,
+    };
+    EventOptions { sampling, names: number & NAMES != 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_survive_their_number() {
+        let many = Sampling::OneIn(NonZeroU32::MAX);
+        for sampling in [Sampling::All, Sampling::Refused, Sampling::Nothing, many] {
+            for names in [false, true] {
+                let options = EventOptions { sampling, names };
+                assert_eq!(decode(encode(options)), options);
+            }
+        }
+        assert_eq!(decode(0), EventOptions::default());
+    }
+}

@@ -1,0 +1,263 @@
+//! `GET /metrics`: the figures of the program as text, in the form that Prometheus reads.
+//!
+//! A scrape makes a recorder of its own, has everything that counts tell it what it has, and writes
+//! that down. Nothing is kept between scrapes, and no call waits for one.
+
+use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use metrics::atomics::AtomicU64;
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, counter,
+    describe_counter, describe_gauge, gauge, with_local_recorder,
+};
+use sip_authz::{Authorizer, Confirmed};
+
+use crate::edge::Edge;
+use crate::resources::{Following, Resources};
+
+/// Version 0.0.4 of the text form, which every scraper reads.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A page serves for so long, so that no number of scrapes keeps the tables busy.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// What is scraped.
+pub(crate) struct Scraped {
+    edge: Arc<Edge>,
+    authorizer: Arc<Authorizer>,
+    following: Following,
+    lease: Option<(Confirmed, Option<Duration>)>,
+    started: SystemTime,
+    last: Mutex<Option<(Instant, String)>>,
+}
+
+impl Scraped {
+    pub(crate) fn new(edge: Arc<Edge>, resources: &Resources) -> Self {
+        Self {
+            edge,
+            authorizer: Arc::clone(&resources.authorizer),
+            following: Arc::clone(&resources.following),
+            lease: resources.lease.clone(),
+            started: SystemTime::now(),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// What answers scrapes, and nothing else.
+    pub(crate) fn router(self) -> Router {
+        let scraped = Arc::new(self);
+        let answer = move || {
+            let page = scraped.page();
+            async move { ([(CONTENT_TYPE, TEXT)], page) }
+        };
+        Router::new().route("/metrics", get(answer))
+    }
+
+    fn page(&self) -> String {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        match &*last {
+            Some((made, page)) if now.saturating_duration_since(*made) < FRESH => page.clone(),
+            _ => {
+                let page = self.make(now);
+                *last = Some((now, page.clone()));
+                page
+            }
+        }
+    }
+
+    fn make(&self, now: Instant) -> String {
+        let page = Page::default();
+        with_local_recorder(&page, || {
+            sip_authz::metrics::describe();
+            sip_authz::metrics::record(&self.authorizer, now);
+            sip_authz::metrics::record_latencies(&self.edge.watch.latencies);
+            let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(applied) = following {
+                sip_authz::metrics::record_follower(&applied);
+            }
+            if let Some((confirmed, length)) = &self.lease {
+                sip_authz::metrics::record_lease(confirmed, *length, now);
+            }
+            describe();
+            self.record();
+        });
+        page.text()
+    }
+
+    fn record(&self) {
+        let totals = &self.edge.totals;
+        for (outcome, count) in totals.messages() {
+            counter!("sip_authz_messages_total", "outcome" => outcome).absolute(count);
+        }
+        counter!("sip_authz_answers_unsent_total").absolute(totals.unsent());
+        counter!("sip_authz_connections_closed_total").absolute(totals.connections_closed());
+        if let Some(audit) = &self.edge.watch.audit {
+            counter!("sip_authz_decision_log_lines_total").absolute(audit.written());
+            counter!("sip_authz_decision_log_lost_total").absolute(audit.lost());
+        }
+        gauge!("sip_authz_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        gauge!("process_start_time_seconds").set(started.as_secs_f64());
+    }
+}
+
+fn describe() {
+    describe_counter!("sip_authz_messages_total", "Messages that came, by what became of them");
+    describe_counter!("sip_authz_answers_unsent_total", "Answers that could not be sent");
+    describe_counter!(
+        "sip_authz_connections_closed_total",
+        "Connections refused, or closed for what came over them"
+    );
+    describe_counter!(
+        "sip_authz_decision_log_lines_total",
+        "Decisions written to the decision log"
+    );
+    describe_counter!("sip_authz_decision_log_lost_total", "Decisions that the decision log lost");
+    describe_gauge!("sip_authz_build_info", "Always 1");
+    describe_gauge!("process_start_time_seconds", "When the program started, in Unix time");
+}
+
+/// What is on a page, in the order that it came in.
+#[derive(Default)]
+struct Page {
+    described: Mutex<Vec<(String, &'static str, SharedString)>>,
+    series: Mutex<Vec<Series>>,
+}
+
+struct Series {
+    name: String,
+    /// As they are written, with the braces.
+    labels: String,
+    gauge: bool,
+    value: Arc<AtomicU64>,
+}
+
+impl Series {
+    /// Whether it is of the family of this name and kind.
+    fn is_of(&self, family: &str, kind: &str) -> bool {
+        match self.name.strip_prefix(family) {
+            Some("") => true,
+            Some("_bucket" | "_count" | "_sum") => kind == "histogram",
+            _ => false,
+        }
+    }
+
+    fn write(&self, out: &mut String) {
+        let bits = self.value.load(Ordering::Relaxed);
+        let Self { name, labels, .. } = self;
+        // writing to a String does not fail
+        let _ = match self.gauge {
+            true => writeln!(out, "{name}{labels} {}", f64::from_bits(bits)),
+            false => writeln!(out, "{name}{labels} {bits}"),
+        };
+    }
+}
+
+impl Page {
+    fn describe(&self, kind: &'static str, name: &KeyName, text: SharedString) {
+        locked(&self.described).push((name.as_str().to_owned(), kind, text));
+    }
+
+    fn value(&self, key: &Key, gauge: bool) -> Arc<AtomicU64> {
+        let (name, labels) = (key.name(), written(key));
+        let mut series = locked(&self.series);
+        let known = series.iter().find(|one| one.name == name && one.labels == labels);
+        if let Some(known) = known {
+            return Arc::clone(&known.value);
+        }
+        let value = Arc::new(AtomicU64::new(0));
+        let name = name.to_owned();
+        series.push(Series { name, labels, gauge, value: Arc::clone(&value) });
+        value
+    }
+
+    /// The families that were described and have a series.
+    fn text(&self) -> String {
+        let (described, series) = (locked(&self.described), locked(&self.series));
+        let mut out = String::new();
+        for (family, kind, help) in described.iter() {
+            let mut members = series.iter().filter(|one| one.is_of(family, kind)).peekable();
+            if members.peek().is_some() {
+                let _ = writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}");
+                members.for_each(|one| one.write(&mut out));
+            }
+        }
+        out
+    }
+}
+
+impl Recorder for Page {
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.describe("counter", &name, text);
+    }
+
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.describe("gauge", &name, text);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, text: SharedString) {
+        self.describe("histogram", &name, text);
+    }
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.value(key, false))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.value(key, true))
+    }
+
+    /// Nothing here records single values.
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+/// The labels of a series as they are written.
+fn written(key: &Key) -> String {
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let labels: Vec<_> = key
+        .labels()
+        .map(|label| format!("{}=\"{}\"", label.key(), escaped(label.value())))
+        .collect();
+    if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_as_prometheus_reads_it() {
+        let page = Page::default();
+        with_local_recorder(&page, || {
+            metrics::describe_histogram!("t_seconds", "time");
+            describe_counter!("a_total", "how many");
+            describe_gauge!("unused", "never set");
+            describe_gauge!("g", "a gauge");
+            counter!("a_total", "b" => "q\"\\\n").absolute(3);
+            gauge!("g").set(0.5);
+            counter!("t_seconds_bucket", "le" => "+Inf").absolute(2);
+            counter!("t_seconds_count").absolute(2);
+            gauge!("t_seconds_sum").set(1e-6);
+            counter!("a_total", "b" => "q\"\\\n").absolute(4);
+            counter!("a_total_other").absolute(1);
+        });
+        let expected = "# HELP t_seconds time\n# TYPE t_seconds histogram\n\
+            t_seconds_bucket{le=\"+Inf\"} 2\nt_seconds_count 2\nt_seconds_sum 0.000001\n\
+            # HELP a_total how many\n# TYPE a_total counter\na_total{b=\"q\\\"\\\\\\n\"} 4\n\
+            # HELP g a gauge\n# TYPE g gauge\ng 0.5\n";
+        assert_eq!(page.text(), expected);
+    }
+}

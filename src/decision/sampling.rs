@@ -1,0 +1,87 @@
+//! Which decisions are written down, where not all are.
+
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use super::Decision;
+
+/// Which decisions a log or a subscriber gets. Written `all`, `refused`, `1/100` or `none`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sampling {
+    /// Each.
+    #[default]
+    All,
+    /// Those that reject.
+    Refused,
+    /// The first of so many, and of the next so many, whatever they are.
+    OneIn(NonZeroU32),
+    /// None.
+    Nothing,
+}
+
+/// The text is neither `all`, `refused`, `none` nor `1/N`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neither `all`, `refused`, `none` nor `1/N`")]
+pub struct SamplingError;
+
+impl Sampling {
+    /// Whether the decision is taken that has this place among all that were made, counted from 0.
+    #[must_use]
+    pub fn takes(self, decision: &Decision, place: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Refused => matches!(decision, Decision::Reject(_)),
+            Self::OneIn(n) => place.is_multiple_of(n.get().into()),
+            Self::Nothing => false,
+        }
+    }
+}
+
+impl FromStr for Sampling {
+    type Err = SamplingError;
+
+    fn from_str(text: &str) -> Result<Self, SamplingError> {
+        match text {
+            "all" => Ok(Self::All),
+            "refused" => Ok(Self::Refused),
+            "none" => Ok(Self::Nothing),
+            _ => {
+                let n = text.strip_prefix("1/").ok_or(SamplingError)?;
+                n.parse().map(Self::OneIn).map_err(|_| SamplingError)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Challenge, Reason, Reject};
+    use crate::model::{ChallengeKind, Target};
+    use crate::sid::DomainSid;
+
+    #[test]
+    fn what_is_taken() {
+        let reject = Decision::Reject(Reject { target: None, reason: Reason::UnknownHost });
+        let challenge = Decision::Challenge(Challenge {
+            target: Target::Domain(DomainSid::from_name(&["d"])),
+            kind: ChallengeKind::Proxy,
+            values: Vec::new(),
+            stale: false,
+        });
+        let taken = |text: &str| {
+            let sampling: Sampling = text.parse().unwrap();
+            let count = |decision| (0..10).filter(|at| sampling.takes(decision, *at)).count();
+            (count(&reject), count(&challenge))
+        };
+        assert_eq!(taken("all"), (10, 10));
+        assert_eq!(taken("refused"), (10, 0));
+        assert_eq!(taken("1/1"), (10, 10));
+        assert_eq!(taken("1/4"), (3, 3));
+        assert_eq!(taken("1/4294967295"), (1, 1));
+        assert_eq!(taken("none"), (0, 0));
+        for text in ["", "1/0", "1/", "1/-1", "2/3", "1/4294967296", "ALL"] {
+            assert_eq!(text.parse::<Sampling>(), Err(SamplingError), "{text}");
+        }
+    }
+}

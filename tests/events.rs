@@ -1,0 +1,116 @@
+//! What a subscriber of the crate `tracing` is told, read by one that is not our own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use sip_authz::model::{Account, Domain, IpAccessControlList, IpAddress, Mapping};
+use sip_authz::{
+    AccountSid, Authorizer, DomainSid, EventOptions, Invite, IpAccessControlListSid, IpAddressSid,
+    Snapshot, Transport,
+};
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn authorizer() -> Authorizer {
+    let account = AccountSid::from_name(&["a"]);
+    let domain = DomainSid::from_name(&["a", "d"]);
+    let list = IpAccessControlListSid::from_name(&["a", "l"]);
+    let address = IpAddressSid::from_name(&["a", "l", "1"]);
+    let snapshot = Snapshot::builder()
+        .account(Account::new(account))
+        .domain(Domain::new(domain, account, "sip.example.com".parse().unwrap()))
+        .ip_access_control_list(IpAccessControlList::new(list, account))
+        .ip_address(IpAddress::new(address, list, "192.0.2.0/24".parse().unwrap()))
+        .mapping(Mapping::IpAccessControlList(domain.into(), list))
+        .number(17)
+        .build();
+    Authorizer::new(snapshot.unwrap()).unwrap()
+}
+
+/// What is told of four decisions: three of a batch, and one alone.
+fn told(options: Option<EventOptions>, level: tracing::Level) -> Vec<String> {
+    let authorizer = authorizer();
+    if let Some(options) = options {
+        authorizer.set_events(options);
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let invite =
+        |uri: &'static str, source: &str| Invite::new(uri, source.parse().unwrap(), Transport::Tcp);
+    let inside = invite("sip:secret-callee@sip.example.com", "192.0.2.9:5060");
+    let outside = invite("sip:secret-callee@sip.example.com", "198.51.100.9:5060");
+    let nowhere = invite("sip:secret-callee@nowhere.example.com", "192.0.2.9:5060");
+    tracing::subscriber::with_default(subscriber, || {
+        let (now, mut out) = (Instant::now(), Vec::new());
+        let batch = [inside.clone(), outside, nowhere];
+        assert_eq!(authorizer.authorize_batch(&batch, now, &mut out), Some(17));
+        let _ = authorizer.authorize(&inside, now);
+        let _ = authorizer.explain(&inside, now);
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn one_event_a_decision_and_nobody_is_named() {
+    let lines = told(None, tracing::Level::DEBUG);
+    let [accept, outside, nowhere, alone] = &lines[..] else { panic!("{lines:?}") };
+    for part in [
+        "sip_authz::decision",
+        "authorize{invites=3}",
+        "outcome=\"accept\"",
+        "reason=\"passed\"",
+        "status=200",
+        "snapshot=17",
+        "transport=\"tcp\"",
+        " target=SD",
+        " access_list=AL",
+        " address=IP",
+    ] {
+        assert!(accept.contains(part), "no {part} in {accept}");
+    }
+    assert!(outside.contains("reason=\"address-not-listed\"") && outside.contains(" target=SD"));
+    assert!(nowhere.contains("reason=\"unknown-host\"") && !nowhere.contains(" target="));
+    assert!(alone.contains("authorize{invites=1}"), "{alone}");
+    let all = lines.join("\n");
+    for secret in ["192.0.2", "198.51.100", "secret-callee", "example.com"] {
+        assert!(!all.contains(secret), "{secret} in {all}");
+    }
+}
+
+#[test]
+fn options_choose_which_decisions_and_whether_they_are_named() {
+    let told = |sampling: &str, names| {
+        let options = EventOptions { sampling: sampling.parse().unwrap(), names };
+        told(Some(options), tracing::Level::INFO)
+    };
+    assert_eq!(told("all", false).len(), 4);
+    let refused = told("refused", true);
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|line| line.contains("outcome=\"reject\"")), "{refused:?}");
+    assert!(refused.first().unwrap().contains("source=198.51.100.9:5060"), "{refused:?}");
+    let some = told("1/2", false);
+    assert_eq!(some.len(), 2);
+    assert!(some.iter().any(|line| line.contains("unknown-host")), "{some:?}");
+    assert_eq!(told("none", true), [""; 0]);
+    let options = EventOptions { names: true, ..EventOptions::default() };
+    assert!(self::told(Some(options), tracing::Level::WARN).is_empty());
+}
