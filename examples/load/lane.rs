@@ -30,6 +30,17 @@ pub(crate) enum Proof {
     Fresh,
 }
 
+/// When the requests of a lane are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As many are under way as the window holds.
+    Full,
+    /// One at a time, this long after the other; how long each answer takes is told.
+    Calm(Duration),
+    /// One each so often, whether answers come or not; what is lost is not counted.
+    Flood(Duration),
+}
+
 pub(crate) struct Lane {
     socket: UdpSocket,
     template: Template,
@@ -39,6 +50,10 @@ pub(crate) struct Lane {
     credentials_since: Instant,
     number: u32,
     window: usize,
+    pace: Pace,
+    /// When the next request is due, unless the pace is full.
+    due: Instant,
+    sent: Instant,
     under_way: usize,
     /// Nothing more is sent.
     done: bool,
@@ -57,6 +72,7 @@ impl Lane {
         proof: Proof,
         password: String,
         window: usize,
+        pace: Pace,
     ) -> io::Result<Self> {
         let socket = UdpSocket::bind(from)?;
         socket.connect(server)?;
@@ -71,6 +87,9 @@ impl Lane {
             credentials_since: Instant::now(),
             number: 0,
             window: window.min(BATCH),
+            pace,
+            due: Instant::now(),
+            sent: Instant::now(),
             under_way: 0,
             done: false,
             last_answer: Instant::now(),
@@ -90,19 +109,21 @@ impl Lane {
     /// Takes the answers that have come, gives up what is lost, and fills the window again. False
     /// if nothing had come.
     pub(crate) fn turn(&mut self, now: Instant, count: &mut Count) -> io::Result<bool> {
-        let came = self.take(count)?;
+        let came = self.take(now, count)?;
         if came > 0 {
             self.last_answer = now;
         } else if self.under_way > 0 && now.duration_since(self.last_answer) > PATIENCE {
-            count.lost += self.under_way as u64;
+            if !matches!(self.pace, Pace::Flood(_)) {
+                count.lost += self.under_way as u64;
+            }
             self.under_way = 0;
             self.last_answer = now;
         }
-        self.send(now)?;
+        self.send(now, count)?;
         Ok(came > 0)
     }
 
-    fn take(&mut self, count: &mut Count) -> io::Result<usize> {
+    fn take(&mut self, now: Instant, count: &mut Count) -> io::Result<usize> {
         let mut rooms = self.answers.chunks_exact_mut(ROOM);
         let mut slices: [_; BATCH] =
             std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
@@ -129,6 +150,9 @@ impl Lane {
                 continue;
             }
             self.under_way = self.under_way.saturating_sub(1);
+            if matches!(self.pace, Pace::Calm(_)) {
+                count.times.push(now.duration_since(self.sent));
+            }
             if let Some(times) = count.statuses.get_mut(status) {
                 *times += 1;
             }
@@ -145,7 +169,7 @@ impl Lane {
         Ok(came)
     }
 
-    fn send(&mut self, now: Instant) -> io::Result<()> {
+    fn send(&mut self, now: Instant, count: &mut Count) -> io::Result<()> {
         if self.done {
             return Ok(());
         }
@@ -155,12 +179,19 @@ impl Lane {
         }
         let asks_first = self.proof != Proof::Nothing && self.credentials.is_none();
         // a challenge is for all that follow, or for one
-        let window = if asks_first || self.proof == Proof::Fresh { 1 } else { self.window };
-        let free = window.saturating_sub(self.under_way);
+        let single = matches!(self.pace, Pace::Calm(_)) || self.proof == Proof::Fresh;
+        let window = if asks_first || single { 1 } else { self.window };
+        let free = match self.pace {
+            Pace::Flood(interval) if !asks_first => self.owed(now, interval),
+            Pace::Calm(interval) if self.under_way == 0 => self.owed(now, interval).min(1),
+            Pace::Full | Pace::Flood(_) => window.saturating_sub(self.under_way),
+            Pace::Calm(_) => 0,
+        };
         // several by one call, as far as that leaves none waiting
-        if free == 0 || (free < window / 4) {
+        if free == 0 || (self.pace == Pace::Full && free < window / 4) {
             return Ok(());
         }
+        self.sent = now;
         for request in self.requests.iter_mut().take(free) {
             self.number = self.number.wrapping_add(1);
             request.clear();
@@ -171,11 +202,28 @@ impl Lane {
         let addresses = [const { None }; BATCH];
         let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
         let sent = sendmmsg(socket, &mut self.out_headers, &slices, addresses, [], flags);
-        self.under_way += match sent {
+        let sent = match sent {
             Ok(sent) => sent.count(),
             Err(nix::Error::EAGAIN | nix::Error::ECONNREFUSED) => 0,
             Err(error) => return Err(error.into()),
         };
+        count.sent += sent as u64;
+        if asks_first || !matches!(self.pace, Pace::Flood(_)) {
+            self.under_way += sent;
+        }
         Ok(())
+    }
+
+    /// How many requests are due by now. What one call cannot send is given up.
+    fn owed(&mut self, now: Instant, interval: Duration) -> usize {
+        let mut owed = 0;
+        while owed < BATCH && self.due <= now {
+            self.due += interval;
+            owed += 1;
+        }
+        if self.due <= now {
+            self.due = now;
+        }
+        owed
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 
-use crate::lane::{Lane, Proof};
+use crate::lane::{Lane, Pace, Proof};
 use crate::message::Template;
 
 /// Saturates a SIP server over UDP.
@@ -29,9 +29,17 @@ struct Args {
     /// The address that requests come from
     #[arg(long, default_value = "127.0.0.1")]
     from: IpAddr,
-    /// The address that wrong digests come from in the mode `flood`
+    /// The address that bad requests come from in the mode `flood`
     #[arg(long, default_value = "127.0.0.2")]
     flood_from: IpAddr,
+    /// How many bad requests are sent each second in the mode `flood`, whether answers come or not;
+    /// 0 for as many as are answered
+    #[arg(long, default_value_t = 0.0)]
+    flood_rate: f64,
+    /// How many right requests are sent each second in the mode `flood`, one at a time from each
+    /// socket, whose answers are timed; 0 for as many as are answered
+    #[arg(long, default_value_t = 0.0)]
+    good_rate: f64,
     /// How many sockets send
     #[arg(long, default_value_t = 4)]
     sockets: usize,
@@ -69,19 +77,23 @@ enum Mode {
     Call,
     /// INVITEs with wrong credentials for live nonces
     Wrong,
-    /// `wrong` from one address and `digest` from another, half of the sockets each
+    /// `digest` from one address and, from others, `wrong` and `challenge` in equal parts; half of
+    /// the sockets each
     Flood,
 }
 
 /// What came of the requests of one kind.
 pub(crate) struct Count {
     pub(crate) statuses: Vec<u64>,
+    pub(crate) sent: u64,
     pub(crate) lost: u64,
+    /// How long answers took, where that is told.
+    pub(crate) times: Vec<Duration>,
 }
 
 impl Default for Count {
     fn default() -> Self {
-        Self { statuses: vec![0; 700], lost: 0 }
+        Self { statuses: vec![0; 700], sent: 0, lost: 0, times: Vec::new() }
     }
 }
 
@@ -101,6 +113,10 @@ impl fmt::Display for Count {
     }
 }
 
+// the kinds of callers of the mode `flood`
+const GOOD: &str = "good ";
+const BAD: &str = "bad ";
+
 /// The sockets of one kind of callers.
 struct Callers {
     name: &'static str,
@@ -119,19 +135,26 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let half = (args.sockets / 2).max(1);
     match args.mode {
         Mode::Options | Mode::Acl | Mode::Challenge => {
-            kinds.push(callers(&args, "", args.from, Proof::Nothing, good, args.sockets)?);
+            kinds.push(callers(&args, "", Proof::Nothing, good, Pace::Full, args.sockets)?);
         }
         Mode::Digest => {
-            kinds.push(callers(&args, "", args.from, Proof::Counted, good, args.sockets)?);
+            kinds.push(callers(&args, "", Proof::Counted, good, Pace::Full, args.sockets)?);
         }
-        Mode::Call => kinds.push(callers(&args, "", args.from, Proof::Fresh, good, args.sockets)?),
+        Mode::Call => {
+            kinds.push(callers(&args, "", Proof::Fresh, good, Pace::Full, args.sockets)?);
+        }
         Mode::Wrong => {
-            kinds.push(callers(&args, "", args.from, Proof::Counted, &wrong, args.sockets)?);
+            kinds.push(callers(&args, "", Proof::Counted, &wrong, Pace::Full, args.sockets)?);
         }
         Mode::Flood => {
-            kinds.push(callers(&args, "good ", args.from, Proof::Counted, good, half)?);
             let rest = args.sockets.saturating_sub(half).max(1);
-            kinds.push(callers(&args, "bad ", args.flood_from, Proof::Counted, &wrong, rest)?);
+            let calm = pace(args.good_rate, half, Pace::Calm);
+            let flood = pace(args.flood_rate, rest, Pace::Flood);
+            kinds.push(callers(&args, GOOD, Proof::Counted, good, calm, half)?);
+            let mut bad = callers(&args, BAD, Proof::Counted, &wrong, flood, rest.div_ceil(2))?;
+            let more = callers(&args, BAD, Proof::Nothing, good, flood, rest / 2)?;
+            bad.lanes.extend(more.lanes);
+            kinds.push(bad);
         }
     }
     drive(&mut kinds, args.warm_up, 0.0)?;
@@ -143,12 +166,16 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         drain(&mut kinds)?;
     }
     let mut all = 0;
-    for Callers { name, count, .. } in &kinds {
+    for Callers { name, count, .. } in &mut kinds {
         let answers = count.answers();
         all += answers;
         println!("{name}requests/s {:.0}", answers as f64 / elapsed);
         println!("{name}answers {count}");
+        println!("{name}sent/s {:.0}", count.sent as f64 / elapsed);
         println!("{name}lost {}", count.lost);
+        if !count.times.is_empty() {
+            println!("{name}us until answered {}", quantiles(&mut count.times));
+        }
     }
     if !args.pid.is_empty() {
         println!("server us/request {:.3}", used * 1e6 / all as f64);
@@ -157,14 +184,32 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// So many requests each second from all of these sockets together.
+fn pace(rate: f64, sockets: usize, pace: impl Fn(Duration) -> Pace) -> Pace {
+    if rate > 0.0 { pace(Duration::from_secs_f64(sockets as f64 / rate)) } else { Pace::Full }
+}
+
+/// The median and beyond, in microseconds.
+fn quantiles(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let last = times.len().saturating_sub(1);
+    let quantile = |thousandths: usize| {
+        let time = times.get(last * thousandths / 1_000).copied().unwrap_or_default();
+        format!("{:.0}", time.as_secs_f64() * 1e6)
+    };
+    let (median, most) = (quantile(500), quantile(1_000));
+    format!("median {median} p99 {} p99.9 {} most {most}", quantile(990), quantile(999))
+}
+
 fn callers(
     args: &Args,
     name: &'static str,
-    from: IpAddr,
     proof: Proof,
     password: &str,
+    pace: Pace,
     sockets: usize,
 ) -> Result<Callers, Box<dyn Error>> {
+    let from = if name == BAD { args.flood_from } else { args.from };
     let is_invite = !matches!(args.mode, Mode::Options);
     let lane = |at| {
         let template = |caller| Template {
@@ -176,7 +221,7 @@ fn callers(
             body: if is_invite { BODY } else { "" },
         };
         let password = password.to_owned();
-        Lane::open((from, 0).into(), args.server, template, proof, password, args.window)
+        Lane::open((from, 0).into(), args.server, template, proof, password, args.window, pace)
     };
     let lanes = (0..sockets).map(lane).collect::<Result<_, _>>()?;
     Ok(Callers { name, lanes, count: Count::default() })
