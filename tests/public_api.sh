@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 list=docs/public-api.txt
 
-command -v cargo-public-api >/dev/null || cargo install cargo-public-api --locked --quiet
+command -v cargo-public-api >/dev/null || cargo install cargo-public-api --version 0.52.0 --locked --quiet
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
 # without what is derived, blanket or automatic
