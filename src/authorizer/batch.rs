@@ -40,6 +40,8 @@ impl<'s> Deciding<'s> {
         }
     }
 
+    /// Apart, as what it needs on the stack would be made ready for few too.
+    #[inline(never)]
     fn decide_chunk(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
         let mut hosts: [Host; MOST] = std::array::from_fn(|_| Host::empty());
         let mut hosts = hosts.iter_mut();

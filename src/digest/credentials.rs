@@ -1,5 +1,5 @@
 //! The value of a `Proxy-Authorization` or `Authorization` header (RFC 7616 §3.4, grammar of
-//! RFC 3261 §25.1), read in one pass without allocating. Any doubt about it is a refusal.
+//! RFC 3261 §25.1), read without allocating. Any doubt about it is a refusal.
 
 use std::fmt;
 
