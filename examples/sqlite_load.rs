@@ -6,23 +6,19 @@
 //! - `sqlite_load cold DIR`: from the file to a snapshot that decides, timed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../benches/support/many_records.rs"]
+mod many_records;
+
 use std::io::Write as _;
 use std::time::Instant;
 
-use sip_authz::digest::HashFunction;
-use sip_authz::model::{
-    Account, Commit, Credential, CredentialList, Domain, Ha1Set, Mapping, Vocabulary,
-};
+use many_records::sid;
+use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::store::{Outcome, SqliteStore, Store as _};
-use sip_authz::{
-    AccountSid, Authorizer, CredentialListSid, CredentialSid, DomainSid, Follower, Invite,
-    Transport,
-};
+use sip_authz::{AccountSid, Authorizer, Follower, Invite, Transport};
 
 /// How many domains and as many credentials are written at once.
 const BATCH: u32 = 10_000;
-/// How many credentials a list has.
-const LIST: u32 = 1_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -35,13 +31,6 @@ async fn main() {
         ["cold", folder] => cold(folder).await,
         _ => eprintln!("sqlite_load write|commits DIR COMMITS, make DIR COUNT, or cold DIR"),
     }
-}
-
-fn sid(kind: u8, n: u32) -> [u8; 16] {
-    // spread, as those of many owners are
-    let mut bytes = [kind; 16];
-    bytes[..8].copy_from_slice(&u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    bytes
 }
 
 async fn write(folder: &str, commits: u32, tell: bool) {
@@ -68,32 +57,9 @@ async fn write(folder: &str, commits: u32, tell: bool) {
 async fn make(folder: &str, count: u32) {
     let store = SqliteStore::open(folder).unwrap();
     assert_eq!(store.head().await.unwrap().number, 0, "not empty");
-    let account = AccountSid::from_bytes([1; 16]);
     let started = Instant::now();
     for (number, first) in (0..count).step_by(BATCH as usize).enumerate() {
-        let mut commit = Commit::new();
-        if first == 0 {
-            commit.put(Account::new(account).into());
-        }
-        for n in first..count.min(first + BATCH) {
-            let domain = DomainSid::from_bytes(sid(2, n));
-            let name = format!("d{n}.sip.example.com").parse().unwrap();
-            commit.put(Domain::new(domain, account, name).into());
-            let list = CredentialListSid::from_bytes(sid(3, n / LIST));
-            if n % LIST == 0 {
-                let realm = "sip.example.com".parse().unwrap();
-                commit.put(CredentialList::new(list, account, realm).into());
-                commit.put(Mapping::CredentialList(domain.into(), list).into());
-            }
-            let (user, realm) = (format!("user{n}").parse().unwrap(), "sip.example.com".parse());
-            let md5 = format!("{n:032x}");
-            let sha256 = format!("{n:064x}");
-            let hashes =
-                [(HashFunction::Md5, md5.as_str()), (HashFunction::Sha256, sha256.as_str())];
-            let ha1 = Ha1Set::from_hex(&user, &realm.unwrap(), hashes).unwrap();
-            let credential = CredentialSid::from_bytes(sid(4, n));
-            commit.put(Credential::new(credential, list, user, ha1).into());
-        }
+        let commit = many_records::commit(first..count.min(first + BATCH));
         let number = number as u64;
         assert_eq!(store.commit(number, commit).await.unwrap(), Outcome::Committed(number + 1));
     }

@@ -97,8 +97,7 @@ impl<S: Store> Follower<S> {
     ) -> Result<(Snapshot, Head), FollowerError> {
         let Loaded { head, records } = store.load().await?;
         let number = head.number;
-        let builder = Snapshot::builder().vocabulary(vocabulary).number(number);
-        let builder = records.into_iter().fold(builder, |builder, record| builder.record(record));
+        let builder = Snapshot::builder().vocabulary(vocabulary).number(number).records(records);
         let built = builder.build().map_err(|error| FollowerError::Apply { number, error })?;
         Ok((built, head))
     }

@@ -7,6 +7,8 @@ mod commits;
 mod folder;
 #[path = "support/full_records.rs"]
 mod full_records;
+#[path = "../benches/support/many_records.rs"]
+mod many_records;
 #[path = "support/store_conformance.rs"]
 mod store_conformance;
 
@@ -18,7 +20,7 @@ use folder::Folder;
 use full_records::full_records;
 use rusqlite::Connection;
 use sip_authz::AccountSid;
-use sip_authz::model::{Account, Commit, Record};
+use sip_authz::model::{Account, Commit, Record, Write};
 use sip_authz::store::sqlite::backup;
 use sip_authz::store::{
     Loaded, Lookup, Outcome, SqliteStore, Store, StoreError, collections, lookup,
@@ -245,6 +247,82 @@ async fn what_was_changed_by_hand_is_not_loaded() {
                 assert!(error.0.contains("another program has written"), "{error}");
             }
         }
+    }
+}
+
+/// With many records several connections read at once: as of one head though commits go on, and with
+/// an eye on the tables beside the records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_records_are_read_in_pieces() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(&*folder).unwrap();
+    let commit = many_records::commit(0..2_500);
+    let mut expected: Vec<_> = commit
+        .writes()
+        .iter()
+        .filter_map(|write| match write {
+            Write::Put(record) => Some(record.clone()),
+            Write::Delete(_) => None,
+        })
+        .collect();
+    expected.sort_unstable_by_key(Record::key);
+    assert_eq!(store.commit(0, commit).await.unwrap(), Outcome::Committed(1));
+    let loaded = store.load().await.unwrap();
+    assert!(loaded.records == expected);
+    assert_eq!(store.read(), expected.len() as u64);
+
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writing = tokio::spawn({
+        let (store, stop) = (store.clone(), std::sync::Arc::clone(&stop));
+        async move {
+            let mut number = 1;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let mut commit = Commit::new();
+                let sid = AccountSid::from_name(&[&number.to_string()]);
+                commit.put(Account::new(sid).into());
+                number += 1;
+                let outcome = store.commit(number - 1, commit).await.unwrap();
+                assert_eq!(outcome, Outcome::Committed(number));
+            }
+            number
+        }
+    });
+    let mut last = 1;
+    for _ in 0..10 {
+        let Loaded { head, records } = store.load().await.unwrap();
+        assert!(head.number >= last);
+        assert_eq!(records.len() as u64, expected.len() as u64 + head.number - 1);
+        assert!(records.is_sorted_by_key(Record::key));
+        last = head.number;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(writing.await.unwrap() > 1);
+
+    let shell = Connection::open(file(&folder)).unwrap();
+    shell.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    for (change, back) in [
+        (
+            "UPDATE names SET name = 'host/z.example' WHERE name = 'host/d7.sip.example.com'",
+            "UPDATE names SET name = 'host/d7.sip.example.com' WHERE name = 'host/z.example'",
+        ),
+        (
+            "UPDATE members SET collection = 'accountt' WHERE collection = 'accounts' AND key = '1/AC01010101010101010101010101010101'",
+            "UPDATE members SET collection = 'accounts' WHERE collection = 'accountt'",
+        ),
+        (
+            "UPDATE counts SET members = members + 1 WHERE collection = 'accounts'",
+            "UPDATE counts SET members = members - 1 WHERE collection = 'accounts'",
+        ),
+        (
+            "UPDATE records SET value = replace(value, '\"v\":1', '\"v\":2') WHERE key LIKE '3/%'",
+            "UPDATE records SET value = replace(value, '\"v\":2', '\"v\":1') WHERE key LIKE '3/%'",
+        ),
+    ] {
+        assert!(shell.execute(change, []).unwrap() > 0, "{change}");
+        let error = store.load().await.unwrap_err();
+        println!("{error}");
+        assert!(shell.execute(back, []).unwrap() > 0, "{back}");
+        store.load().await.unwrap();
     }
 }
 

@@ -62,3 +62,11 @@ impl Commit {
         self.writes.is_empty()
     }
 }
+
+/// The making or replacing of these records.
+impl From<Vec<Record>> for Commit {
+    fn from(records: Vec<Record>) -> Self {
+        // millions of them stay where they are: a write has the size of its record
+        Self { writes: records.into_iter().map(Write::Put).collect() }
+    }
+}

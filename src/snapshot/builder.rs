@@ -105,6 +105,16 @@ impl SnapshotBuilder {
         self
     }
 
+    /// Adds records of any kind.
+    #[must_use]
+    pub fn records(mut self, records: Vec<Record>) -> Self {
+        if self.commit.is_empty() {
+            self.commit = records.into();
+            return self;
+        }
+        records.into_iter().fold(self, Self::record)
+    }
+
     /// The snapshot that holds what was added.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ struct Etcd {
     layout: Layout,
     orphans_after: Duration,
     seen: Mutex<Seen>,
+    /// How many records the load that is under way has read.
+    read: AtomicU64,
 }
 
 /// What was seen of the store, to spare asking for it.
@@ -73,8 +76,27 @@ impl EtcdStore {
             layout: Layout::new(&options.root),
             orphans_after: options.orphans_after,
             seen: Mutex::default(),
+            read: AtomicU64::default(),
         };
         Ok(Self { etcd: Arc::new(etcd) })
+    }
+
+    /// Waits until the head can be read. `away` is told why it could not each time that all nodes have
+    /// been asked in vain for a while.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if a node answers, but not this one's password or the like: asking again would
+    /// not help.
+    pub async fn arrive(&self, away: impl FnMut(&StoreError)) -> Result<(), StoreError> {
+        self.etcd.link.arrive(self.etcd.layout.head(), away).await
+    }
+
+    /// How many records the last load has read so far, which takes long where there are many. The
+    /// head tells how many there are.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.etcd.read.load(Ordering::Relaxed)
     }
 
     /// Deletes parts of large commits that were staged and left behind by writers that are gone. It

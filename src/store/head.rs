@@ -64,37 +64,28 @@ impl Sum {
 
     /// This sum and `other`.
     #[must_use]
-    pub fn plus(mut self, other: Self) -> Self {
-        let mut carry = false;
-        for (byte, more) in self.0.iter_mut().zip(other.0) {
-            (*byte, carry) = add(*byte, more, carry);
-        }
-        self
+    pub fn plus(self, other: Self) -> Self {
+        self.by_digit(other, u64::overflowing_add)
     }
 
     /// This sum without `other`.
     #[must_use]
-    pub fn minus(mut self, other: Self) -> Self {
-        let mut borrow = false;
-        for (byte, less) in self.0.iter_mut().zip(other.0) {
-            (*byte, borrow) = subtract(*byte, less, borrow);
+    pub fn minus(self, other: Self) -> Self {
+        self.by_digit(other, u64::overflowing_sub)
+    }
+
+    /// Eight bytes at a time, with what each step carries on or borrows from the next.
+    fn by_digit(mut self, other: Self, step: fn(u64, u64) -> (u64, bool)) -> Self {
+        let (digits, _) = self.0.as_chunks_mut::<8>();
+        let (others, _) = other.0.as_chunks::<8>();
+        let mut carry = false;
+        for (digit, other) in digits.iter_mut().zip(others) {
+            let (next, first) = step(u64::from_le_bytes(*digit), u64::from_le_bytes(*other));
+            let (next, second) = step(next, carry.into());
+            (*digit, carry) = (next.to_le_bytes(), first || second);
         }
         self
     }
-}
-
-/// One digit of a long sum, and what is carried on.
-fn add(one: u8, two: u8, carry: bool) -> (u8, bool) {
-    let (sum, first) = one.overflowing_add(two);
-    let (sum, second) = sum.overflowing_add(carry.into());
-    (sum, first || second)
-}
-
-/// One digit of a long difference, and what is borrowed.
-fn subtract(one: u8, two: u8, borrow: bool) -> (u8, bool) {
-    let (rest, first) = one.overflowing_sub(two);
-    let (rest, second) = rest.overflowing_sub(borrow.into());
-    (rest, first || second)
 }
 
 fn begin(key: &str) -> blake3::Hasher {

@@ -3,8 +3,8 @@
 //! The file is `sip-authz.db` in a folder that one program serves at a time. It has a write-ahead
 //! log, and each commit is one transaction that is on the disk before it is answered
 //! (`synchronous=FULL`). The database has a thread of its own; futures wait for its answers by way of
-//! wakers, so no async runtime is named here. A full load reads on a second connection, while
-//! commits go on.
+//! wakers, so no async runtime is named here. A full load reads on connections of its own, a core each,
+//! while commits go on.
 //!
 //! Operators can look at it with the `sqlite3` shell: there is a view for each kind of record, which
 //! shows no hash. The hashes themselves stand in the table `records`; whoever can read the file has
@@ -18,6 +18,7 @@ mod backup;
 mod database;
 mod folder;
 mod index;
+mod load;
 mod schema;
 mod worker;
 
@@ -122,7 +123,7 @@ impl Store for SqliteStore {
 
     async fn load(&self) -> Result<Loaded, StoreError> {
         let (file, read) = (self.inner.file.clone(), Arc::clone(&self.inner.read));
-        aside(move || database::load(&file, &read)).await
+        aside(move || load::load(&file, &read).map_err(|error| database::named(&file, error))).await
     }
 
     async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {

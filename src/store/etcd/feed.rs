@@ -89,16 +89,21 @@ impl EtcdFeed {
 
     async fn connect_to(&mut self, place: usize) -> Result<(), Broken> {
         let client = self.etcd.link.client(place).await.map_err(Broken::Cut)?;
-        let mut client = client.watch_client().max_decoding_message_size(usize::MAX);
+        let mut watching = client.watch_client().max_decoding_message_size(usize::MAX);
         let options = WatchOptions::new()
             .with_start_revision(self.revision + 1)
             .with_progress_notify()
             .with_fragment();
         let late = |_| Broken::Cut(StoreError("etcd does not answer a watch".to_owned()));
-        let watch = timeout(SIGN, client.watch(self.etcd.layout.log(), Some(options))).await;
+        let watch = timeout(SIGN, watching.watch(self.etcd.layout.log(), Some(options))).await;
         let mut watch = watch.map_err(late)?.map_err(|error| Broken::Cut(failed(&error)))?;
         // the first answer tells whether it is watched
-        timeout(SIGN, self.hear(&mut watch)).await.map_err(late)??;
+        let heard = timeout(SIGN, self.hear(&mut watch)).await.map_err(late)?;
+        if let Err(Broken::Cut(_)) = heard {
+            // a node that does not know us any longer ends the watch: the next try logs in anew
+            let _ = timeout(SIGN, client.refresh_token()).await;
+        }
+        heard?;
         self.watch = Some(watch);
         Ok(())
     }

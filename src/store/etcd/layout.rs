@@ -56,14 +56,15 @@ impl Layout {
         self.key(format_args!("r/{:05x}", place(key.as_bytes(), RECORD_PAGES)))
     }
 
-    /// Ranges of keys that hold all records between them.
-    pub(super) fn record_ranges(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-        const RANGES: u32 = 256;
-        let bound = |n: u32| match n {
-            RANGES => self.key(format_args!("r0")),
-            n => self.key(format_args!("r/{:05x}", n * (RECORD_PAGES / RANGES))),
+    /// Ranges of keys that hold all records between them, about so many.
+    pub(super) fn record_ranges(&self, many: u64) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        // as many pages in each
+        let many = u32::try_from(many).unwrap_or(u32::MAX).clamp(16, 1 << 13).next_power_of_two();
+        let bound = move |n: u32| match n {
+            n if n == many => self.key(format_args!("r0")),
+            n => self.key(format_args!("r/{:05x}", n * (RECORD_PAGES / many))),
         };
-        (0..RANGES).map(move |n| (bound(n), bound(n + 1)))
+        (0..many).map(move |n| (bound(n), bound(n + 1)))
     }
 
     pub(super) fn name(&self, name: &[u8]) -> Vec<u8> {

@@ -27,7 +27,7 @@ const READS: usize = 100;
 
 pub(super) struct Link {
     nodes: Vec<Node>,
-    connect: ConnectOptions,
+    options: ConnectOptions,
     /// The place of the node that answered last.
     preferred: AtomicUsize,
     give_up_after: Duration,
@@ -37,6 +37,25 @@ pub(super) struct Link {
 struct Node {
     url: String,
     client: OnceCell<Client>,
+}
+
+/// Why a call has no answer that is of use.
+struct Failed {
+    error: StoreError,
+    /// Whether asking again, here or elsewhere, would only bring the same.
+    is_final: bool,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { is_final: is_final(&error), error: failed(&error) }
+    }
+}
+
+impl Failed {
+    fn away(why: String) -> Self {
+        Self { error: StoreError(why), is_final: false }
+    }
 }
 
 /// Several values as of one revision.
@@ -54,7 +73,7 @@ impl Link {
         let node = |url: &String| Node { url: url.clone(), client: OnceCell::new() };
         Ok(Self {
             nodes: options.endpoints.iter().map(node).collect(),
-            connect: options.connect(),
+            options: options.connect(),
             preferred: AtomicUsize::new(options.first_node % options.endpoints.len()),
             give_up_after: options.give_up_after,
             before_write: options.before_write.clone(),
@@ -72,20 +91,51 @@ impl Link {
 
     /// A client of the node at this place, counted round.
     pub(super) async fn client(&self, place: usize) -> Result<Client, StoreError> {
+        self.connect(place).await.map_err(|failed| failed.error)
+    }
+
+    async fn connect(&self, place: usize) -> Result<Client, Failed> {
         let node = self.nodes.get(place % self.nodes.len());
-        let node = node.ok_or_else(|| StoreError("no etcd node is named".to_owned()))?;
+        let node = node.ok_or_else(|| Failed::away("no etcd node is named".to_owned()))?;
         let connecting = async || {
-            let connected = Client::connect([&node.url], Some(self.connect.clone()));
+            let connected = Client::connect([&node.url], Some(self.options.clone()));
             match timeout(PATIENCE, connected).await {
-                Ok(connected) => connected.map_err(|error| failed(&error)),
-                Err(_) => Err(StoreError(format!("etcd at {} does not answer", node.url))),
+                Ok(connected) => connected.map_err(Failed::from),
+                Err(_) => Err(Failed::away(format!("etcd at {} does not answer", node.url))),
             }
         };
         node.client.get_or_try_init(connecting).await.cloned()
     }
 
-    /// Asks one node after the other until one answers or it takes too long.
+    /// Waits until this key can be read. Whenever all nodes have been asked in vain for as long as a
+    /// call may take, `away` is told why.
+    pub(super) async fn arrive(
+        &self,
+        key: Vec<u8>,
+        mut away: impl FnMut(&StoreError),
+    ) -> Result<(), StoreError> {
+        loop {
+            let asked = self.try_call(|mut kv| {
+                let key = key.clone();
+                async move { kv.get(key, None).await }
+            });
+            match asked.await {
+                Ok(_) => return Ok(()),
+                Err(Failed { error, is_final: true }) => return Err(error),
+                Err(Failed { error, .. }) => away(&error),
+            }
+        }
+    }
+
     async fn call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.try_call(ask).await.map_err(|failed| failed.error)
+    }
+
+    /// Asks one node after the other until one answers or it takes too long.
+    async fn try_call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, Failed>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -94,24 +144,26 @@ impl Link {
         let mut tried = 0;
         loop {
             let place = self.preferred();
-            let error = match self.client(place).await {
-                Err(error) => error,
+            let failed = match self.connect(place).await {
+                Err(failed) => failed,
                 Ok(client) => {
                     let kv = client.kv_client().max_decoding_message_size(usize::MAX);
                     match timeout(PATIENCE, ask(kv)).await {
                         Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(error)) if is_final(&error) => return Err(failed(&error)),
-                        Ok(Err(error)) => failed(&error),
-                        Err(_) => StoreError("etcd does not answer".to_owned()),
+                        Ok(Err(error)) => error.into(),
+                        Err(_) => Failed::away("etcd does not answer".to_owned()),
                     }
                 }
             };
+            if failed.is_final {
+                return Err(failed);
+            }
             // whoever was first moves on; the others find another node preferred already
             let next = (place + 1) % self.nodes.len();
             let _ =
                 self.preferred.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
             if Instant::now() >= deadline {
-                return Err(error);
+                return Err(failed);
             }
             tried += 1;
             if tried % self.nodes.len() == 0 {

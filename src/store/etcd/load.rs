@@ -1,7 +1,11 @@
 //! All records as of one revision, read in ranges that are disjoint and several at once.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::vec::IntoIter;
 
 use etcd_client::GetOptions;
 use tokio::task::JoinSet;
@@ -14,8 +18,10 @@ use crate::store::{Loaded, Sum, encoding};
 
 /// Ranges that are read at once.
 const READERS: usize = 8;
+/// Records of one range, about.
+const RECORDS: u64 = 2_000;
 
-/// The records of a range.
+/// The records of a range, in the order of their keys.
 #[derive(Default)]
 struct Part {
     records: Vec<Record>,
@@ -33,9 +39,11 @@ impl Etcd {
         let staged: BTreeMap<_, _> =
             staged.into_iter().map(|entry| (entry.text.clone(), entry)).collect();
         let staged = Arc::new(staged);
-        let mut ranges = self.layout.record_ranges();
+        self.read.store(0, Ordering::Relaxed);
+        let mut ranges = self.layout.record_ranges(state.head.records / RECORDS);
         let mut reading = JoinSet::new();
-        let mut whole = Part::default();
+        let mut parts = Vec::new();
+        let (mut many, mut sum) = (0, Sum::ZERO);
         loop {
             while reading.len() < READERS
                 && let Some((from, to)) = ranges.next()
@@ -45,20 +53,42 @@ impl Etcd {
             }
             let Some(part) = reading.join_next().await else { break };
             let part = part.map_err(|error| StoreError(error.to_string()))??;
-            whole.records.extend(part.records);
-            whole.sum = whole.sum.plus(part.sum);
+            many += part.records.len();
+            sum = sum.plus(part.sum);
+            self.read.store(many as u64, Ordering::Relaxed);
+            parts.push(part.records);
         }
+        let mut put = Vec::new();
         for entry in staged.values() {
             if let Some(record) = entry.record()? {
-                whole.sum = whole.sum.plus(entry.sum().unwrap_or_default());
-                whole.records.push(record);
+                sum = sum.plus(entry.sum().unwrap_or_default());
+                put.push(record);
             }
         }
-        state.head.check(whole.records.len() as u64, whole.sum)?;
-        let mut records = whole.records;
-        records.sort_unstable_by_key(Record::key);
-        Ok(Loaded { head: state.head, records })
+        many += put.len();
+        parts.push(put);
+        state.head.check(many as u64, sum)?;
+        Ok(Loaded { head: state.head, records: merged(parts, many) })
     }
+}
+
+/// All records in the order of their keys, from parts that are in it.
+fn merged(parts: Vec<Vec<Record>>, many: usize) -> Vec<Record> {
+    let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
+    let key = |part: &IntoIter<Record>| part.as_slice().first().map(Record::key);
+    let first = |(n, part): (usize, _)| Some(Reverse((key(part)?, n)));
+    let mut next: BinaryHeap<_> = parts.iter().enumerate().filter_map(first).collect();
+    let mut records = Vec::with_capacity(many);
+    while let Some(mut least) = next.peek_mut() {
+        let Reverse((_, n)) = *least;
+        let Some(part) = parts.get_mut(n) else { break };
+        records.extend(part.next());
+        match key(part) {
+            Some(key) => *least = Reverse((key, n)),
+            None => drop(PeekMut::pop(least)),
+        }
+    }
+    records
 }
 
 /// The records of a range of pages, without those that `staged` replaces.
@@ -71,17 +101,41 @@ async fn read(
 ) -> Result<Part, StoreError> {
     let options = GetOptions::new().with_range(to).with_revision(revision);
     let answer = link.get(from, options).await?;
-    let mut part = Part::default();
+    let mut found = Vec::new();
+    let mut sum = Sum::ZERO;
     for value in answer.kvs() {
-        page::each(Some(value.value()), |key, value| {
-            let text = str::from_utf8(key).map_err(|_| page::unreadable())?;
+        page::each(Some(value.value()), |text, value| {
+            let text = str::from_utf8(text).map_err(|_| page::unreadable())?;
             if staged.contains_key(text) {
                 return Ok(());
             }
-            part.sum = part.sum.plus(Sum::of_encoded(text, value));
-            part.records.push(encoding::decode(encoding::decode_key(text)?, value)?);
+            sum = sum.plus(Sum::of_encoded(text, value));
+            let key = encoding::decode_key(text)?;
+            found.push((key, encoding::decode(key, value)?));
             Ok(())
         })?;
     }
-    Ok(part)
+    found.sort_unstable_by_key(|(key, _)| *key);
+    Ok(Part { records: found.into_iter().map(|(_, record)| record).collect(), sum })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Account;
+    use crate::sid::AccountSid;
+
+    #[test]
+    fn parts_are_merged_in_the_order_of_keys() {
+        let record = |n| Record::from(Account::new(AccountSid::from_bytes([n; 16])));
+        let all: Vec<_> = (0..200).map(record).collect();
+        for many in [1, 2, 7, 300] {
+            let mut parts = vec![Vec::new(); many];
+            for (n, record) in all.iter().enumerate() {
+                parts[n * n % many].push(record.clone());
+            }
+            assert_eq!(merged(parts, all.len()), all);
+        }
+        assert_eq!(merged(Vec::new(), 0), []);
+    }
 }

@@ -119,7 +119,8 @@ impl EtcdOptions {
             options = options.with_tls(tls);
         }
         if let Some((name, password)) = &self.user {
-            options = options.with_user(name, password.as_str());
+            // a node forgets whom it has let in when it starts anew
+            options = options.with_user(name, password.as_str()).with_auto_token_refresh(true);
         }
         options
     }

@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicU64;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::database::{load_from, named, open_to_read, read_head};
+use super::database::{named, open_to_read, read_head};
+use super::load::load;
 use super::{failed, folder};
 use crate::store::{Head, StoreError};
 
@@ -40,9 +41,9 @@ pub fn backup(
     let reader = open_to_read(&source).map_err(|error| named(&source, error))?;
     copy(&reader, &part.0, &mut progress).map_err(|error| named(&source, error))?;
     drop(reader);
-    let head = check(&part.0).map_err(|error| named(&source, error))?;
+    let checked = load(&part.0, &AtomicU64::new(0)).map_err(|error| named(&source, error))?;
     part.finish(to).map_err(|error| named(to, StoreError(error.to_string())))?;
-    Ok(head)
+    Ok(checked.head)
 }
 
 fn copy(
@@ -71,11 +72,6 @@ fn copy(
     }
     // one file, without a log beside it
     copy.pragma_update(None, "journal_mode", "DELETE").map_err(failed)
-}
-
-fn check(path: &Path) -> Result<Head, StoreError> {
-    let connection = open_to_read(path)?;
-    Ok(load_from(&connection, &AtomicU64::new(0))?.head)
 }
 
 /// A file that is removed unless it is finished.

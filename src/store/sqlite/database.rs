@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -12,11 +11,11 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
 
-use super::index::{self, Sums};
+use super::index;
 use super::{failed, folder, schema};
 use crate::model::{Commit, Key, Record, Write};
 use crate::store::{
-    Collection, Head, Loaded, Lookup, Numbered, StoreError, Sum, collections, encoding, lookup,
+    Collection, Head, Lookup, Numbered, StoreError, Sum, collections, encoding, lookup,
 };
 
 /// How long another program that looks at the file, or copies it, is waited for.
@@ -239,74 +238,6 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Reads the file on a connection of its own, while commits go on.
-pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<Loaded, StoreError> {
-    let loaded = open_to_read(path).and_then(|connection| load_from(&connection, read));
-    loaded.map_err(|error| named(path, error))
-}
-
-pub(super) fn load_from(connection: &Connection, read: &AtomicU64) -> Result<Loaded, StoreError> {
-    let head = read_head(connection)?;
-    let mut records = Vec::new();
-    records
-        .try_reserve(usize::try_from(head.records).unwrap_or(usize::MAX).min(1 << 24))
-        .map_err(|error| StoreError(error.to_string()))?;
-    let (mut sum, mut due, mut there) = (Sum::ZERO, Sums::default(), Sums::default());
-    each(connection, "SELECT key, value FROM records ORDER BY key", |row| {
-        let (text, value) = (text(row, 0)?, bytes(row, 1)?);
-        let key = encoding::decode_key(text)?;
-        let record = encoding::decode(key, value)?;
-        sum = sum.plus(Sum::of_encoded(text, value));
-        due.add(key, &record);
-        records.push(record);
-        read.store(records.len() as u64, Ordering::Relaxed);
-        Ok(())
-    })?;
-    head.check(records.len() as u64, sum)?;
-    let mut counts = HashMap::<String, i64>::new();
-    let mut counting = (String::new(), 0);
-    each(connection, "SELECT collection, key FROM members ORDER BY collection, key", |row| {
-        let collection = text(row, 0)?;
-        if counting.0 != collection {
-            let (name, count) = std::mem::replace(&mut counting, (collection.to_owned(), 0));
-            counts.insert(name, count);
-        }
-        counting.1 += 1;
-        there.member(collection, text(row, 1)?);
-        Ok(())
-    })?;
-    counts.insert(counting.0, counting.1);
-    counts.remove("");
-    each(connection, "SELECT name, key FROM names", |row| {
-        there.name(text(row, 0)?, text(row, 1)?);
-        Ok(())
-    })?;
-    let mut agree = there == due;
-    each(connection, "SELECT collection, members FROM counts", |row| {
-        let count: i64 = row.get(1).map_err(failed)?;
-        agree &= counts.remove(text(row, 0)?) == Some(count);
-        Ok(())
-    })?;
-    if !agree || !counts.is_empty() {
-        return Err(StoreError("damaged: what records are found by is not as they say".to_owned()));
-    }
-    Ok(Loaded { head, records })
-}
-
-/// Calls `visit` with each row that a query gives.
-fn each(
-    connection: &Connection,
-    query: &str,
-    mut visit: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut query = connection.prepare(query).map_err(failed)?;
-    let mut rows = query.query([]).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        visit(row)?;
-    }
-    Ok(())
-}
-
 /// Takes away what is replaced or deleted, then puts in what is new: so names may pass from one
 /// record to another whichever stands first.
 fn write(
@@ -384,12 +315,12 @@ fn write(
     Ok((head, replaced))
 }
 
-fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
+pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     let value = row.get_ref(column).map_err(failed)?;
     value.as_str().map_err(|_| StoreError("damaged: not text where text must be".to_owned()))
 }
 
-fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
+pub(super) fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
     let value = row.get_ref(column).map_err(failed)?;
     value.as_bytes().map_err(|_| StoreError("damaged: a record is missing".to_owned()))
 }

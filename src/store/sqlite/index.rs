@@ -4,8 +4,8 @@ use std::hash::Hasher as _;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use crate::model::{Key, Record};
-use crate::store::{Collection, ListKey, Lookup, collections, encoding, lookup};
+use crate::model::Record;
+use crate::store::{Collection, ListKey, Lookup, collections, lookup};
 
 /// A collection as the tables name it.
 pub(super) fn collection(of: Collection) -> String {
@@ -43,15 +43,20 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Adds all that is to stand there for a record.
-    pub(super) fn add(&mut self, key: Key, record: &Record) {
-        let key = encoding::key(key);
+    /// Adds all that is to stand there for the record with this key.
+    pub(super) fn add(&mut self, key: &str, record: &Record) {
         for of in collections(record) {
-            self.member(&collection(of), &key);
+            self.member(&collection(of), key);
         }
         if let Some(of) = lookup(record) {
-            self.name(&name(&of), &key);
+            self.name(&name(&of), key);
         }
+    }
+
+    /// Adds what another has summed up.
+    pub(super) fn plus(&mut self, other: &Self) {
+        self.members = self.members.wrapping_add(other.members);
+        self.names = self.names.wrapping_add(other.names);
     }
 
     pub(super) fn member(&mut self, collection: &str, key: &str) {
