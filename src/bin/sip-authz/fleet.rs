@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use sip_authz::directory::Settings;
 use sip_authz::rest::RestOptions;
 use sip_authz::store::{EtcdOptions, EtcdStore};
-use sip_authz::{Lease, LeaseEvent};
+use sip_authz::{Applied, Lease, LeaseEvent};
 
 use crate::args::{FleetArgs, StaleFor};
-use crate::failure::{Failure, complain, say};
+use crate::failure::{Failure, complain};
 use crate::follow;
 use crate::resources::Resources;
 
 /// Where the password of `--etcd-user` is.
 const PASSWORD: &str = "SIP_AUTHZ_ETCD_PASSWORD";
-/// How often an edge that cannot report complains about it.
+/// How often an edge that cannot report, or cannot start, complains about it.
 const AGAIN: Duration = Duration::from_mins(1);
+/// How long an edge that could not load waits before it tries again.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Loads what the etcd at `urls` holds, and follows it.
 pub(crate) async fn start(
@@ -34,11 +36,7 @@ pub(crate) async fn start(
     if name.is_empty() || name.chars().any(|c| c.is_control() || c == '/') {
         return Err(wrong(&format_args!("--edge-name `{name}`: a name without slashes is needed")));
     }
-    let begun = Instant::now();
-    let (mut resources, applied) = Resources::of_store(store.clone(), settings, options).await?;
-    let head = applied.head();
-    let took = begun.elapsed();
-    say(format_args!("{} records of commit {} loaded in {took:.1?}", head.records, head.number));
+    let (mut resources, applied) = load(&store, settings, options).await?;
     let StaleFor(length) = args.stale_for;
     let authorizer = Arc::clone(&resources.authorizer);
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
@@ -65,6 +63,35 @@ pub(crate) async fn start(
         }
     }));
     Ok(resources)
+}
+
+/// Loads as soon as etcd answers. An edge that starts while etcd is away has nothing to decide by, so it
+/// waits, and listens to nobody.
+async fn load(
+    store: &EtcdStore,
+    settings: Settings,
+    options: RestOptions,
+) -> Result<(Resources, Applied), Failure> {
+    let begun = Instant::now();
+    let mut complained: Option<Instant> = None;
+    let mut waiting = |error: &dyn std::fmt::Display| {
+        if complained.is_none_or(|last| last.elapsed() >= AGAIN) {
+            complained = Some(Instant::now());
+            let since = begun.elapsed().as_secs();
+            complain(format_args!("warning: nothing is served yet, since {since} s: {error}"));
+        }
+    };
+    loop {
+        let arrived = store.arrive(|error| waiting(error)).await;
+        arrived.map_err(|error| Failure::Setup(error.to_string()))?;
+        let (settings, options) = (settings.clone(), options.clone());
+        match Resources::of_store(store.clone(), EtcdStore::read, settings, options).await {
+            Ok(loaded) => return Ok(loaded),
+            // it went away again, or history was compacted under the load
+            Err(failure) => waiting(&failure),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 fn etcd_options(urls: &[String], args: &FleetArgs) -> Result<EtcdOptions, Failure> {

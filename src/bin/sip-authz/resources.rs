@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -14,11 +14,11 @@ use sip_authz::{Applied, Authorizer, Confirmed, Follower, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 use crate::follow;
 use crate::progress::Progress;
 
-/// How often it is looked how far the loading of a folder has come.
+/// How often it is looked how far loading has come.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Where records come from, and where changes go.
@@ -65,24 +65,16 @@ impl Resources {
         Ok(resources)
     }
 
-    /// Serves the records of a store that others write too.
+    /// Serves the records of a store that others write too; `read` tells how many were read so far.
     #[cfg(feature = "etcd")]
     pub(crate) async fn of_store<S: Store + Clone>(
         store: S,
+        read: impl Fn(&S) -> u64,
         settings: Settings,
         options: RestOptions,
     ) -> Result<(Self, Applied), Failure> {
-        let vocabulary = settings.vocabulary;
-        let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
-        // many records take their time, which no call should wait for
-        let loading = tokio::task::spawn_blocking(move || {
-            Handle::current().block_on(async move {
-                let loaded = Follower::load(&store, vocabulary).await;
-                let (snapshot, head) = loaded.map_err(|error| failed(&error))?;
-                Ok((store, snapshot, head))
-            })
-        });
-        Self::on(loading.await.map_err(|error| failed(&error))??, settings, options)
+        let (snapshot, head) = load(&store, read, settings.vocabulary).await?;
+        Self::on((store, snapshot, head), settings, options)
     }
 
     fn on<S: Store + Clone>(
@@ -167,24 +159,41 @@ async fn open_folder(
     folder: &Path,
     vocabulary: &'static Vocabulary,
 ) -> Result<(SqliteStore, Snapshot, Head), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
     let store = SqliteStore::open(folder).map_err(|error| Failure::Setup(error.0))?;
+    let loaded = load(&store, SqliteStore::read, vocabulary).await;
+    let (snapshot, head) = loaded.map_err(|failure| Failure::Setup(failure.to_string()))?;
+    Ok((store, snapshot, head))
+}
+
+/// What the records of a store come to. How far it has come is shown, and how long it took.
+async fn load<S: Store + Clone>(
+    store: &S,
+    read: impl Fn(&S) -> u64,
+    vocabulary: &'static Vocabulary,
+) -> Result<(Snapshot, Head), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+    let begun = Instant::now();
     let total = store.head().await.map_err(|error| failed(&error))?.records;
+    // many records take their time, which no call should wait for
     let loading = tokio::task::spawn_blocking({
         let store = store.clone();
         move || {
             let loaded = Handle::current().block_on(Follower::load(&store, vocabulary));
-            loaded.map_err(|error| Failure::Setup(error.to_string()))
+            loaded.map_err(|error| Failure::Runtime(error.to_string()))
         }
     });
     let count = |records: u64| usize::try_from(records).unwrap_or(usize::MAX);
     let mut progress = Progress::begin("reading records", count(total));
     tokio::pin!(loading);
-    let (snapshot, head) = loop {
+    let loaded = loop {
         match tokio::time::timeout(LOOK, &mut loading).await {
-            Ok(loaded) => break loaded.map_err(|error| failed(&error))??,
-            Err(_) => progress.at(count(store.read())),
+            Ok(loaded) => break loaded.map_err(|error| failed(&error))?,
+            Err(_) => progress.at(count(read(store))),
         }
     };
-    Ok((store, snapshot, head))
+    drop(progress);
+    let (snapshot, head) = loaded?;
+    let took = begun.elapsed();
+    say(format_args!("{} records of commit {} loaded in {took:.1?}", head.records, head.number));
+    Ok((snapshot, head))
 }

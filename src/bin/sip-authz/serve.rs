@@ -51,8 +51,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     // what a tenant asks for by HTTP, however much it is, delays no call
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
-        let signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
-        let resources = start(args, source, settings, options).await?;
+        let mut signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
+        let resources = tokio::select! {
+            started = start(args, source, settings, options) => started?,
+            () = signals.end() => return Ok(None),
+        };
         let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
         let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
         let authorizer = Arc::clone(&resources.authorizer);
@@ -94,17 +97,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
         let ended = until_the_end(args, &resources, &secured, &edge, signals, threads).await;
         workers.end();
-        ended.map(|()| edge)
+        ended.map(|()| Some(edge))
     });
     // connections end with the process
     streams.shutdown_background();
     runtime.shutdown_background();
-    if let Ok(edge) = &served
-        && let Some(audit) = &edge.watch.audit
-    {
-        audit.end();
+    if let Some(edge) = served? {
+        if let Some(audit) = &edge.watch.audit {
+            audit.end();
+        }
+        say(&edge.totals);
     }
-    say(&served?.totals);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -13,6 +13,13 @@ pub(crate) use unix::Signals;
 #[cfg(not(unix))]
 pub(crate) use other::Signals;
 
+impl Signals {
+    /// Returns when one comes that ends the program.
+    pub(crate) async fn end(&mut self) {
+        while self.next().await != Signal::End {}
+    }
+}
+
 #[cfg(unix)]
 mod unix {
     use tokio::signal::unix::{self, SignalKind};
