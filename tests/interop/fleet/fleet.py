@@ -1,0 +1,344 @@
+"""Three edges on one etcd, changed by the official Python client: fleet.py BINARY DIRECTORY APART.
+
+With APART other than 0 the network is this run's own, and one edge has another one, joined by a pair of
+interfaces, which is cut. Prints a table of the steps. Ends with status 1 if a step is not as expected,
+2 if it could not be tried.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# the client and its HTTP library are to find nothing in the environment
+for name in list(os.environ):
+    if name.upper().startswith("TWILIO_") or name.lower().endswith("_proxy"):
+        del os.environ[name]
+
+from twilio.rest import Client  # noqa: E402
+
+PATIENCE = 20
+# that of the edge whose network is cut
+LEASE = 4
+DOMAINS = [f"d{n}.example.com" for n in range(6)]
+# the etcd's address, and that of the edge with a network of its own
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+ALONE = "127.0.0.1"
+
+PROBE = """
+import socket, sys
+address, domain, mark = sys.argv[1:]
+host, port = address.rsplit(":", 1)
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(2)
+    s.connect((host, int(port)))
+    own = "%s:%d" % s.getsockname()
+    s.send((
+        f"INVITE sip:100@{domain} SIP/2.0\\r\\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{mark};rport\\r\\n"
+        f"From: <sip:caller@{own}>;tag={mark}\\r\\nTo: <sip:100@{domain}>\\r\\nCall-ID: {mark}\\r\\n"
+        f"CSeq: 1 INVITE\\r\\nMax-Forwards: 70\\r\\nContact: <sip:caller@{own}>\\r\\n"
+        f"Content-Length: 0\\r\\n\\r\\n").encode())
+    print(s.recv(65536).decode().split()[1])
+"""
+
+
+class Failed(Exception):
+    """It could not be tried."""
+
+
+class Table:
+    """The steps, printed as they are made."""
+
+    def __init__(self):
+        self.steps = self.failed = 0
+
+    def step(self, step, expected, got):
+        same = expected == got
+        self.steps += 1
+        self.failed += not same
+        print(f"{step:64} {got!s:28} {'ok' if same else f'FAILED, not {expected}'}", flush=True)
+
+
+def run(*command, **more):
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                           timeout=PATIENCE, **more)
+    if ended.returncode != 0:
+        raise Failed(f"{' '.join(map(str, command))}: {ended.stderr.strip()}")
+    return ended.stdout
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind((ALONE, 0))
+        return s.getsockname()[1]
+
+
+def until(expected, ask):
+    """What is asked for as soon as it is as expected, or at last."""
+    end = time.monotonic() + PATIENCE
+    while (got := ask()) != expected and time.monotonic() < end:
+        time.sleep(0.05)
+    return got
+
+
+def certificates(folder, address):
+    """An authority, the etcd's certificate and the edges', as an operator would make them."""
+    def key(name, subject, *more):
+        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", folder / f"{name}.key", "-subj", subject, *more)
+
+    key("ca", "/CN=fleet test authority", "-x509", "-days", "2", "-out", folder / "ca.pem",
+        "-addext", "basicConstraints=critical,CA:TRUE")
+    for name, extension in [("etcd", f"subjectAltName=IP:{address},IP:{ALONE}"),
+                            ("edge", "extendedKeyUsage=clientAuth")]:
+        key(name, f"/CN={name}", "-out", folder / f"{name}.csr")
+        (folder / f"{name}.ext").write_text(extension + "\n")
+        run("openssl", "x509", "-req", "-in", folder / f"{name}.csr", "-CA", folder / "ca.pem",
+            "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", folder / f"{name}.ext", "-out", folder / f"{name}.pem")
+
+
+class Etcd:
+    """One node that asks for certificates, and for a password once it is told to."""
+
+    def __init__(self, folder, address):
+        self.folder, self.process = folder, None
+        self.url, peer = f"https://{address}:{free_port()}", f"http://{ALONE}:{free_port()}"
+        self.command = [
+            "etcd", "--name", "one", "--data-dir", folder / "etcd", "--log-level", "error",
+            "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
+            "--initial-cluster", f"one={peer}", "--client-cert-auth",
+            "--trusted-ca-file", folder / "ca.pem", "--cert-file", folder / "etcd.pem",
+            "--key-file", folder / "etcd.key", "--logger", "zap",
+        ]
+
+    def start(self):
+        with (self.folder / "etcd.log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log)
+
+    def end(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def ctl(self, *arguments):
+        run("etcdctl", "--endpoints", self.url, "--cacert", self.folder / "ca.pem",
+            "--cert", self.folder / "edge.pem", "--key", self.folder / "edge.key", *arguments,
+            env={**os.environ, "ETCDCTL_API": "3"})
+
+    def ask_for_passwords(self):
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.ctl("endpoint", "health")
+                break
+            except Failed:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+        self.ctl("user", "add", "root:root")
+        self.ctl("user", "grant-role", "root", "root")
+        self.ctl("role", "add", "edges")
+        self.ctl("role", "grant-permission", "edges", "--prefix=true", "readwrite", "sip-authz/")
+        self.ctl("user", "add", "fleet:fleet password")
+        self.ctl("user", "grant-role", "fleet", "edges")
+        self.ctl("auth", "enable")
+
+
+class Edge:
+    """The program, perhaps with a network of its own."""
+
+    def __init__(self, binary, etcd, name, token, *more, apart=False, password="fleet password"):
+        self.binary, self.name, self.prefix = binary, name, []
+        self.out, self.err = etcd.folder / f"{name}.out", etcd.folder / f"{name}.err"
+        self.sip, self.api = f"{ALONE}:{free_port()}", f"http://{ALONE}:{free_port()}"
+        self.environment = {**os.environ, "SIP_AUTHZ_ADMIN_TOKEN": token,
+                            "SIP_AUTHZ_ETCD_PASSWORD": password}
+        command = [
+            binary, "serve", "--etcd", etcd.url, "--etcd-ca", etcd.folder / "ca.pem",
+            "--etcd-cert", etcd.folder / "edge.pem", "--etcd-key", etcd.folder / "edge.key",
+            "--etcd-user", "fleet", "--edge-name", name, "--sip", self.sip,
+            "--api", self.api.removeprefix("http://"), "--on-accept", "ok", *more,
+        ]
+        if apart:
+            # it waits for its network
+            command = ["unshare", "--net", "sh", "-c", 'read -r _; exec "$@"', "sh", *command]
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err,
+                                            env=self.environment)
+        if apart:
+            self.connect()
+        self.process.stdin.close()
+
+    def connect(self):
+        pid = str(self.process.pid)
+        self.prefix = ["nsenter", "-t", pid, "-n"]
+        own = os.readlink("/proc/self/ns/net")
+        if until(True, lambda: os.readlink(f"/proc/{pid}/ns/net") != own) is not True:
+            raise Failed("no network of its own")
+        run("ip", "link", "set", "there", "netns", pid)
+        for command in [f"address add {THERE}/30 dev there", "link set there up", "link set lo up"]:
+            run(*self.prefix, "ip", *command.split())
+        self.process.stdin.write(b"\n")
+
+    def cut(self, change, *more):
+        """Has both ends send to an address of Ethernet that nobody has, or find each other again."""
+        for prefix, address, device in [([], THERE, "here"), (self.prefix, HERE, "there")]:
+            run(*prefix, "ip", "neighbour", change, address, "dev", device, *more)
+
+    def says(self, pattern, where=None):
+        """Waits until it has written this."""
+        found = until(True, lambda: bool(re.search(pattern, (where or self.out).read_text(), re.M)))
+        if not found:
+            raise Failed(f"{self.name} does not say {pattern}: {self.err.read_text().strip()}")
+        return True
+
+    def status(self, domain):
+        """What an INVITE is answered with; `none` if it is not."""
+        probe = [*self.prefix, sys.executable, "-c", PROBE, self.sip, domain, secrets.token_hex(8)]
+        ended = subprocess.run(probe, capture_output=True, text=True, timeout=PATIENCE)
+        return ended.stdout.strip() or "none"
+
+    def comes_to(self, domain, expected):
+        return until(expected, lambda: self.status(domain))
+
+    def account(self, *arguments):
+        return run(self.binary, "account", *arguments, "--api", self.api, env=self.environment)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        self.signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def connect(edge, sid, token):
+    client = Client(sid, token)
+    client.api.base_url = edge.api
+    return client
+
+
+def delete(client, domain, **query):
+    """Takes a domain away and tells how that was answered, and how long it took."""
+    sid = client.domains[domain]
+    path = f"/2010-04-01/Accounts/{client.account_sid}/SIP/Domains/{sid}.json"
+    begun = time.monotonic()
+    answer = client.request("DELETE", client.api.base_url + path, params=query)
+    took = time.monotonic() - begun
+    edges = f" {','.join(json.loads(answer.text)['edges'])}" if answer.status_code == 202 else ""
+    return f"{answer.status_code}{edges}", took
+
+
+def steps(table, folder, binary, apart, running):
+    address = HERE if apart else ALONE
+    if apart:
+        # where the edge with a network of its own will find it
+        run("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
+        run("ip", "address", "add", f"{HERE}/30", "dev", "here")
+        run("ip", "link", "set", "here", "up")
+    certificates(folder, address)
+    etcd = Etcd(folder, address)
+    running.callback(etcd.end)
+    token = secrets.token_hex(16)
+
+    def edge(name, *more, **kwargs):
+        started = Edge(binary, etcd, name, token, *more, **kwargs)
+        running.callback(started.kill)
+        return started
+
+    etcd.start()
+    etcd.ask_for_passwords()
+    etcd.end()
+    south = edge("south", "--stale-for", f"{LEASE}s", apart=apart)
+    table.step("an edge that starts without an etcd says so and waits", True,
+               south.says("nothing is served yet, since", south.err))
+    etcd.start()
+    north = edge("north")
+    west = edge("west")
+    for each in (north, west, south):
+        table.step(f"{each.name} has loaded by TLS, with a certificate and a password", True,
+                   each.says("^listening for HTTP"))
+    wrong = edge("wrong", password="guess")
+    table.step("a wrong password ends the program", 2, wrong.process.wait(PATIENCE))
+
+    sid, auth = re.search(r"(AC\w{32})\s+.*?([0-9a-f]{32})",
+                          north.account("create", "Acme"), re.DOTALL).groups()
+    client = connect(north, sid, auth)
+    client.domains = {d: client.api.account.sip.domains.create(domain_name=d).sid for d in DOMAINS}
+    for each in (north, west, south):
+        table.step(f"domains made at north: an INVITE at {each.name}", "403",
+                   each.comes_to(DOMAINS[-1], "403"))
+    table.step("and west lists them", len(DOMAINS),
+               len(connect(west, sid, auth).api.account.sip.domains.list()))
+
+    answer, took = delete(client, DOMAINS[0], Wait="applied")
+    table.step(f"deleted, and waited for all edges ({took:.2f} s)", "204", answer)
+    for each in (north, west, south):
+        table.step(f"at once, an INVITE at {each.name}", "404", each.status(DOMAINS[0]))
+
+    west.signal(signal.SIGSTOP)
+    answer, took = delete(client, DOMAINS[1], Wait="applied", WaitSeconds="2")
+    table.step(f"west, which has no lease, is stopped: it is named ({took:.2f} s)", "202 west", answer)
+    west.signal(signal.SIGCONT)
+    table.step("west goes on and catches up", "404", west.comes_to(DOMAINS[1], "404"))
+
+    if apart:
+        south.cut("replace", "lladdr", "02:00:00:00:00:01", "nud", "permanent")
+        answer, took = delete(client, DOMAINS[2], Wait="applied")
+        table.step(f"south's network is cut: its lease is waited for ({took:.2f} s)", "204", answer)
+        table.step("at once, an INVITE at south", "503", south.status(DOMAINS[2]))
+        south.cut("delete")
+        table.step("the network is back: south has caught up", "404",
+                   south.comes_to(DOMAINS[2], "404"))
+
+    etcd.end()
+    table.step("etcd is gone: an INVITE at north", "403", north.status(DOMAINS[3]))
+    table.step("south refuses once its lease is over", "503", south.comes_to(DOMAINS[3], "503"))
+    etcd.start()
+    table.step("etcd is back, and knows no session: south decides again", "403",
+               south.comes_to(DOMAINS[3], "403"))
+    answer, _ = delete(client, DOMAINS[3], Wait="applied")
+    table.step("a change that waits for all", "204", answer)
+    for each in (north, west, south):
+        table.step(f"an INVITE at {each.name}", "404", each.status(DOMAINS[3]))
+    for each in (north, west, south):
+        table.step(f"{each.name} ends on SIGTERM", 0, each.end())
+
+
+def main():
+    binary, folder, apart = sys.argv[1], Path(sys.argv[2]), sys.argv[3] != "0"
+    table, begun = Table(), time.monotonic()
+    if apart:
+        run("ip", "link", "set", "lo", "up")
+    else:
+        print("no network of one's own can be had here: none is cut")
+    try:
+        with contextlib.ExitStack() as running:
+            steps(table, folder, str(Path(binary).resolve()), apart, running)
+    except (Failed, OSError, subprocess.TimeoutExpired) as error:
+        print(f"fleet: {error}", file=sys.stderr)
+        for log in sorted(folder.glob("*.err")):
+            print(f"--- {log.name}\n{log.read_text().strip()}", file=sys.stderr)
+        sys.exit(2)
+    took = time.monotonic() - begun
+    print(f"{table.steps} steps, {table.failed} failed, in {took:.0f} s")
+    sys.exit(1 if table.failed else 0)
+
+
+# who ends this script ends what it started
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
+main()
