@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use commits::Plain;
+use commits::{LARGE_EVERY, Plain};
 use folder::Folder;
 use sip_authz::store::{Loaded, Outcome, SqliteStore, Store as _, StoreError};
 
@@ -90,11 +90,21 @@ fn killed_at_random() {
         let first = lines.next().unwrap().unwrap();
         assert_eq!(first, format!("begun {}", plain.number), "round {round}");
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
-        std::thread::sleep(Duration::from_micros(random >> 33 & 0x3_ffff));
+        let mut answered = plain.number;
+        let mut spread = 0x3_ffff;
+        if round % 2 == 1 {
+            // in every second round within a large commit, or soon after it
+            let mut numbers =
+                lines.by_ref().map_while(Result::ok).filter_map(|line| line.parse().ok());
+            let before = |number: &u64| (number + 1).is_multiple_of(LARGE_EVERY);
+            answered = numbers.find(before).unwrap();
+            spread = 0xffff;
+        }
+        std::thread::sleep(Duration::from_micros(random >> 33 & spread));
         running.kill().unwrap();
         running.wait().unwrap();
-        let answered = lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).last();
-        let answered = answered.unwrap_or(plain.number);
+        let last = lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).last();
+        let answered = last.unwrap_or(answered);
         with_log += u32::from(folder.join("sip-authz.db-wal").exists());
         in_part += u32::from(log_ends_in_part(&folder));
         let store = SqliteStore::open(&*folder).unwrap();

@@ -17,6 +17,9 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 
+/// How often a commit is a large one.
+pub const LARGE_EVERY: u64 = 97;
+
 /// What the commits so far come to.
 #[derive(Default)]
 pub struct Plain {
@@ -74,7 +77,7 @@ impl Plain {
             random ^= random << 17;
             (random >> 16) % bound
         };
-        let writes = if number.is_multiple_of(97) { 2_000 } else { 1 + below(8) };
+        let writes = if number.is_multiple_of(LARGE_EVERY) { 2_000 } else { 1 + below(8) };
         let mut commit = BTreeMap::new();
         for _ in 0..writes {
             let record = record(below(4), below(3_000), number);
