@@ -118,6 +118,14 @@ impl Cluster {
         self.signal(n, "-STOP");
     }
 
+    /// Bytes of memory that a node has in use.
+    pub fn memory(&self, n: usize) -> u64 {
+        let child = self.nodes[n].child.lock().unwrap();
+        let path = format!("/proc/{}/statm", child.as_ref().expect("it runs").id());
+        let statm = std::fs::read_to_string(path).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+    }
+
     /// Lets a frozen node go on.
     pub fn thaw(&self, n: usize) {
         self.signal(n, "-CONT");

@@ -1,0 +1,134 @@
+//! From a commit to the last of a hundred edges that go by it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sip_authz::model::Vocabulary;
+use sip_authz::store::{EtcdOptions, EtcdStore, Outcome, Store as _};
+use sip_authz::{Authorizer, Capacity, Follower, Timer};
+
+use crate::etcd_cluster::Cluster;
+use crate::{median_and_p99, one_record, options};
+
+/// Edges, in so many processes.
+const EDGES: usize = 100;
+const PROCESSES: usize = 4;
+/// Commits of a round, and how often one is made.
+const COMMITS: u32 = 200;
+const EVERY: Duration = Duration::from_millis(50);
+
+struct Clock;
+
+impl Timer for Clock {
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// All processes are on one machine and read one clock.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+/// So many edges, each with a store and a watch of its own. Tells when each commit was applied by the
+/// last of them, until its input ends.
+pub(super) fn child(count: usize, first: usize, urls: &[&str]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (told, applied) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut last = BTreeMap::<u64, (usize, f64)>::new();
+        for (number, at) in applied {
+            let (edges, latest) = last.entry(number).or_default();
+            (*edges, *latest) = (*edges + 1, f64::max(*latest, at));
+            if *edges == count {
+                println!("{number} {latest:.6}");
+                last.remove(&number);
+            }
+        }
+    });
+    runtime.block_on(async {
+        for n in first..first + count {
+            let options = EtcdOptions::new(urls.to_vec()).with_first_node(n);
+            let store = EtcdStore::new(&options).unwrap();
+            let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
+            let capacity = Capacity { nonces: 8_192, repeats: 64, guesses: 1_024 };
+            let authorizer = Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now());
+            let follower = Follower::new(store, Arc::new(authorizer), head);
+            let (applied, told) = (follower.applied(), told.clone());
+            tokio::spawn(follower.keep(Clock, |event| eprintln!("{event:?}")));
+            tokio::spawn(async move {
+                let mut number = head.number;
+                while applied.wait(number + 1).await {
+                    number += 1;
+                    told.send((number, now())).unwrap();
+                }
+            });
+        }
+        println!("ready");
+        let input = || std::io::stdin().lines().next();
+        let _ = tokio::task::spawn_blocking(input).await;
+    });
+    runtime.shutdown_background();
+}
+
+pub(super) async fn measure(rounds: u32) {
+    println!(
+        "{EDGES} edges in {PROCESSES} processes on an etcd of three nodes, a commit every {} ms:",
+        EVERY.as_millis()
+    );
+    let cluster = Cluster::start(3);
+    let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
+    let (each, mut children) = (EDGES / PROCESSES, Vec::new());
+    for n in 0..PROCESSES {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--child", &each.to_string(), &(n * each).to_string()])
+            .args(cluster.urls())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        children.push((child, lines));
+    }
+    let mut number = store.head().await.unwrap().number;
+    for round in 0..rounds {
+        let mut commits = Vec::new();
+        let mut ticks = tokio::time::interval(EVERY);
+        for n in 0..COMMITS {
+            ticks.tick().await;
+            let begun = now();
+            let commit = one_record(round, n);
+            assert_eq!(store.commit(number, commit).await.unwrap(), Outcome::Committed(number + 1));
+            number += 1;
+            commits.push((number, begun, now()));
+        }
+        let (mut begun_lags, mut lags) = (Vec::new(), Vec::new());
+        let mut last = BTreeMap::<u64, f64>::new();
+        for (_, lines) in &mut children {
+            for _ in 0..COMMITS {
+                let line = lines.next().unwrap().unwrap();
+                let (number, at) = line.split_once(' ').unwrap();
+                let latest = last.entry(number.parse().unwrap()).or_default();
+                *latest = f64::max(*latest, at.parse().unwrap());
+            }
+        }
+        for (number, begun, answered) in commits {
+            begun_lags.push((last[&number] - begun) * 1_000.0);
+            lags.push((last[&number] - answered) * 1_000.0);
+        }
+        let ((median, p99), (whole, whole_p99)) =
+            (median_and_p99(&mut lags), median_and_p99(&mut begun_lags));
+        println!(
+            "  from its answer to the last edge: median {median:.1} ms, p99 {p99:.1} ms; from its \
+             beginning: median {whole:.1} ms, p99 {whole_p99:.1} ms"
+        );
+    }
+    for (mut child, _) in children {
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        child.wait().unwrap();
+    }
+}

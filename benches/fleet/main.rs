@@ -1,0 +1,213 @@
+//! The figures of `docs/fleet.md`: what changes cost and how fast they travel. Starts an etcd of three
+//! nodes on loopback by itself (Debian: etcd-server, etcd-client).
+//!
+//! `cargo bench --features etcd,sqlite --bench fleet -- commits|lag|leader|cold` measures one of them,
+//! without a word all but `cold`; `SIP_AUTHZ_ROUNDS` is how often (3). `cold` fills an etcd of one node with
+//! a million domains and a million credentials, or as many as are named behind it: some minutes and a
+//! gigabyte or two.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::cast_possible_truncation)]
+
+#[path = "../../tests/support/etcd_cluster.rs"]
+mod etcd_cluster;
+mod lag;
+#[path = "../support/many_records.rs"]
+mod many_records;
+
+use std::time::{Duration, Instant};
+
+use etcd_cluster::Cluster;
+use sip_authz::model::{Account, Commit, Vocabulary};
+use sip_authz::store::{EtcdOptions, EtcdStore, Outcome, SqliteStore, Store};
+use sip_authz::{AccountSid, Authorizer, Follower, Invite, Transport};
+
+/// How long commits are counted.
+const COUNTED: Duration = Duration::from_secs(5);
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let rounds = std::env::var("SIP_AUTHZ_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let rounds = rounds.unwrap_or(3);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    match arguments[..] {
+        ["--child", count, first, ref urls @ ..] => {
+            lag::child(count.parse().unwrap(), first.parse().unwrap(), urls);
+        }
+        [] => runtime.block_on(async {
+            commits(rounds).await;
+            lag::measure(rounds).await;
+            leader(rounds).await;
+        }),
+        ["commits"] => runtime.block_on(commits(rounds)),
+        ["lag"] => runtime.block_on(lag::measure(rounds)),
+        ["leader"] => runtime.block_on(leader(rounds)),
+        ["cold"] => runtime.block_on(cold(1_000_000)),
+        ["cold", count] => runtime.block_on(cold(count.parse().unwrap())),
+        _ => eprintln!("fleet [commits|lag|leader|cold [COUNT]]"),
+    }
+}
+
+fn options(cluster: &Cluster, first: usize) -> EtcdOptions {
+    EtcdOptions::new(cluster.urls()).with_first_node(first)
+}
+
+fn one_record(writer: u32, n: u32) -> Commit {
+    let mut commit = Commit::new();
+    let writer = u8::try_from(writer).unwrap();
+    commit.put(Account::new(AccountSid::from_bytes(many_records::sid(100 + writer, n))).into());
+    commit
+}
+
+/// The value in the middle, and the one that at most a hundredth of the others are above.
+fn median_and_p99(values: &mut [f64]) -> (f64, f64) {
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |part: usize| values[(values.len() * part / 100).min(values.len() - 1)];
+    (at(50), at(99))
+}
+
+async fn commits(rounds: u32) {
+    println!("commits of one record a second, in {rounds} rounds of {} s:", COUNTED.as_secs());
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("fleet-{}", std::process::id()));
+    for writers in [1, 8] {
+        let mut rates = Vec::new();
+        for _ in 0..rounds {
+            let store = SqliteStore::open(&folder).unwrap();
+            rates.push(rate(vec![store; writers]).await);
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        tell("SQLite", writers, &rates);
+    }
+    for writers in [1, 8] {
+        let mut rates = Vec::new();
+        for _ in 0..rounds {
+            let cluster = Cluster::start(3);
+            let store = |n| EtcdStore::new(&options(&cluster, n)).unwrap();
+            rates.push(rate((0..writers).map(store).collect()).await);
+        }
+        tell("etcd, three nodes", writers, &rates);
+    }
+}
+
+fn tell(store: &str, writers: usize, rates: &[f64]) {
+    let rates: Vec<_> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
+    println!("  {store}, writers: {writers}: {}", rates.join(", "));
+}
+
+/// Commits that are answered in a second with as many writers as there are stores. They commit on
+/// condition that nobody came before, and try again if somebody did.
+async fn rate<S: Store>(stores: Vec<S>) -> f64 {
+    let started = Instant::now();
+    let writing: Vec<_> = stores
+        .into_iter()
+        .zip(0..)
+        .map(|(store, writer)| {
+            tokio::spawn(async move {
+                let (mut n, mut head) = (0, store.head().await.unwrap().number);
+                while started.elapsed() < COUNTED {
+                    match store.commit(head, one_record(writer, n)).await.unwrap() {
+                        Outcome::Committed(number) => (n, head) = (n + 1, number),
+                        Outcome::Conflict => head = store.head().await.unwrap().number,
+                    }
+                }
+                n
+            })
+        })
+        .collect();
+    let mut answered = 0;
+    for writer in writing {
+        answered += writer.await.unwrap();
+    }
+    f64::from(answered) / started.elapsed().as_secs_f64()
+}
+
+/// From a kill of the leader to the answer of a commit that was begun afterwards.
+async fn leader(rounds: u32) {
+    let cluster = Cluster::start(3);
+    let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
+    let (mut stalls, mut n) = (Vec::new(), 0);
+    for _ in 0..rounds * 3 {
+        let leader = cluster.leader();
+        cluster.kill(leader);
+        let killed = Instant::now();
+        loop {
+            n += 1;
+            let Ok(head) = store.head().await else { continue };
+            let outcome = store.commit(head.number, one_record(0, n)).await;
+            if let Ok(Outcome::Committed(_)) = outcome {
+                break;
+            }
+        }
+        stalls.push(killed.elapsed().as_secs_f64());
+        cluster.restart(leader);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    stalls.sort_unstable_by(f64::total_cmp);
+    let text: Vec<_> = stalls.iter().map(|stall| format!("{stall:.2}")).collect();
+    println!("leader killed, seconds to the next commit: {}", text.join(", "));
+}
+
+/// From etcd to a snapshot that decides.
+async fn cold(count: u32) {
+    const BATCH: u32 = 250_000;
+    let cluster = Cluster::start_with(
+        1,
+        &["--quota-backend-bytes=8589934592", "--auto-compaction-mode=revision"],
+    );
+    let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
+    let started = Instant::now();
+    let mut number = 0;
+    for first in (0..count).step_by(BATCH as usize) {
+        let commit = many_records::commit(first..count.min(first + BATCH));
+        let outcome = store.commit(number, commit).await.unwrap();
+        assert_eq!(outcome, Outcome::Committed(number + 1));
+        number += 1;
+        println!("  {:6.1} s: {number} commits folded in", started.elapsed().as_secs_f64());
+    }
+    let records = store.head().await.unwrap().records;
+    println!("{records} records were written in {:.0} s", started.elapsed().as_secs_f64());
+    let url = cluster.urls().remove(0);
+    let status = |when: &str| {
+        let status = cluster.ctl(&["--endpoints", &url, "endpoint", "status", "-w", "json"]);
+        let status: serde_json::Value = serde_json::from_str(&status.unwrap()).unwrap();
+        let status = &status[0]["Status"];
+        let size = status["dbSize"].as_f64().unwrap() / f64::from(1 << 20);
+        println!("the database {when}: {size:.0} MiB");
+        status["header"]["revision"].to_string()
+    };
+    let revision = status("as it was written");
+    cluster.ctl(&[
+        "--endpoints",
+        &url,
+        "--command-timeout=300s",
+        "compact",
+        "--physical",
+        &revision,
+    ]);
+    cluster.ctl(&["--endpoints", &url, "--command-timeout=300s", "defrag"]);
+    status("compacted and defragmented");
+    println!("etcd's memory: {} MiB", cluster.memory(0) >> 20);
+    for _ in 0..3 {
+        let started = Instant::now();
+        let since = || started.elapsed().as_secs_f64();
+        let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
+        let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
+        println!("{:6.2} s snapshot of {} records", since(), head.records);
+        let authorizer = Authorizer::new(snapshot).unwrap();
+        let source = "192.0.2.7:5060".parse().unwrap();
+        let invite = Invite::new("sip:1@d0.sip.example.com", source, Transport::Udp);
+        assert_eq!(authorizer.authorize_now(&invite).status(), 407);
+        println!("{:6.2} s first INVITE answered", since());
+    }
+    let mut times = Vec::new();
+    for n in 0..200 {
+        let begun = Instant::now();
+        let outcome = store.commit(number, one_record(0, n)).await.unwrap();
+        assert_eq!(outcome, Outcome::Committed(number + 1));
+        number += 1;
+        times.push(begun.elapsed().as_secs_f64() * 1_000.0);
+    }
+    let (median, p99) = median_and_p99(&mut times);
+    println!("a commit of one record then: median {median:.1} ms, p99 {p99:.1} ms");
+}
