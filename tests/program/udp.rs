@@ -349,7 +349,7 @@ fn who_was_accepted_before_goes_before_a_flood() {
     assert_eq!(status(&caller.ask(&invite(0))), 200);
     server.stderr.wait_for("accept");
 
-    server.signal("STOP");
+    server.freeze();
     let flood = Caller::from("127.0.0.2", &server);
     for nth in 1..=150 {
         flood.send(invite(nth).as_bytes());
