@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Sends `sip-authz serve`, on one core, twice as many bad requests as it can answer (half of them wrong
-# digests, half without any), and beside them right ones from callers that it has accepted before.
-# Prints what became of both and the program's memory on the way. Fails if an answer is wrong, if too
-# many of the right ones get none within a fifth of a second, or if the memory grows.
+# Sends `sip-authz serve`, on one core, twice as many bad requests as it can answer, or as many as the
+# other core can send (half of them wrong digests, half without any), and beside them right ones from
+# callers that it has accepted before. Prints what became of both and the program's memory on the way.
+# Fails if an answer is wrong, if too many of the right ones get none within a fifth of a second, or if
+# the memory grows.
 #
 #   [FEATURES=cli] benches/soak.sh [seconds, default 600]
 #
