@@ -192,12 +192,7 @@ fn bare<D: Digest>(c: &mut Criterion, name: &str, client: &mut Client) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .without_plots()
-        .sample_size(40)
-        .nresamples(10_000)
-        .warm_up_time(Duration::from_millis(400))
-        .measurement_time(Duration::from_millis(1_600));
+    config = support::settings();
     targets = authorize
 }
 criterion_main!(benches);

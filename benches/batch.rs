@@ -103,12 +103,7 @@ fn batch(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .without_plots()
-        .sample_size(40)
-        .nresamples(10_000)
-        .warm_up_time(Duration::from_millis(400))
-        .measurement_time(Duration::from_millis(1_600));
+    config = support::settings();
     targets = batch
 }
 criterion_main!(benches);

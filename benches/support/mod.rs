@@ -13,8 +13,9 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use criterion::Criterion;
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 use sip_authz::digest::{Algorithm, GuessRate};
@@ -26,6 +27,16 @@ use sip_authz::{
     AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, Decision, DomainSid,
     Invite, IpAccessControlListSid, IpAddressSid, Reason, Snapshot, Transport,
 };
+
+/// How long each row is measured, where criterion measures decisions beside bare hashing.
+pub fn settings() -> Criterion {
+    Criterion::default()
+        .without_plots()
+        .sample_size(40)
+        .nresamples(10_000)
+        .warm_up_time(Duration::from_millis(400))
+        .measurement_time(Duration::from_millis(1_600))
+}
 
 /// How many domains of each kind take turns.
 pub const DOMAINS: usize = 64;

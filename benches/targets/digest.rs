@@ -127,16 +127,9 @@ fn in_batches(
     out: &mut Vec<Decision>,
     expected: impl Fn(&Decision) -> bool,
 ) -> f64 {
-    let invites: Vec<_> = packets.iter().map(Packet::invite).collect();
-    let mut right = 0;
-    let begun = Instant::now();
-    for invites in invites.chunks(size) {
-        world.authorizer.authorize_batch(black_box(invites), world.now, out);
-        right += black_box(&*out).iter().filter(|decision| expected(decision)).count();
-    }
-    let took = begun.elapsed();
-    assert_eq!(right, invites.len());
-    ns_each(took, invites.len())
+    time_each(packets, size, out, expected, |invites, out| {
+        world.authorizer.authorize_batch(invites, world.now, out);
+    })
 }
 
 /// The same, in as many vectors, one at a time.
@@ -147,13 +140,25 @@ fn one_by_one(
     out: &mut Vec<Decision>,
     expected: impl Fn(&Decision) -> bool,
 ) -> f64 {
+    time_each(packets, size, out, expected, |invites, out| {
+        out.clear();
+        out.extend(invites.iter().map(|invite| world.authorizer.authorize(invite, world.now)));
+    })
+}
+
+/// Time for each of the requests, given to `decide` in slices of `size`.
+fn time_each(
+    packets: &[Packet],
+    size: usize,
+    out: &mut Vec<Decision>,
+    expected: impl Fn(&Decision) -> bool,
+    decide: impl Fn(&[Invite<'_>], &mut Vec<Decision>),
+) -> f64 {
     let invites: Vec<_> = packets.iter().map(Packet::invite).collect();
     let mut right = 0;
     let begun = Instant::now();
     for invites in invites.chunks(size) {
-        out.clear();
-        let decide = |invite: &Invite<'_>| world.authorizer.authorize(invite, world.now);
-        out.extend(black_box(invites).iter().map(decide));
+        decide(black_box(invites), out);
         right += black_box(&*out).iter().filter(|decision| expected(decision)).count();
     }
     let took = begun.elapsed();

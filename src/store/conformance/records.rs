@@ -1,41 +1,17 @@
 //! Records of each kind.
 
+use super::{account, domain, list, name, named, role};
 use crate::digest::{Algorithm, GuessRate, HashFunction};
 use crate::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
     Dates, Domain, DomainSettings, GuessPolicy, Ha1Set, HttpMethod, IpAccessControlList, IpAddress,
     Mapping, MappingRecord, Password, Policy, PolicyRecord, QopOffer, Record, Role, RoleKind,
-    TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck, UserName,
-    WrongAnswer,
+    TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck, WrongAnswer,
 };
 use crate::sid::{
-    AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
-    IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, TrunkSid,
+    ByocTrunkSid, CredentialSid, IpAccessControlListSid, IpAddressSid, PhoneNumberSid, ServiceSid,
+    TrunkSid,
 };
-
-fn account(n: u8) -> AccountSid {
-    AccountSid::from_bytes([n; 16])
-}
-
-fn list(n: u8) -> CredentialListSid {
-    CredentialListSid::from_bytes([n; 16])
-}
-
-fn domain(n: u8) -> DomainSid {
-    DomainSid::from_bytes([n; 16])
-}
-
-fn role(n: u8) -> RoleSid {
-    RoleSid::from_bytes([n; 16])
-}
-
-fn name(text: &str) -> UserName {
-    text.parse().unwrap()
-}
-
-fn named(n: u8, host: &str) -> Domain {
-    Domain::new(domain(n), account(1), host.parse().unwrap())
-}
 
 /// A record of each kind with nothing at its default, and others with everything there: what a store
 /// must give back as it was. They keep the rules together, with a vocabulary that has the permission
