@@ -14,6 +14,8 @@ mod data;
 mod decision_log;
 #[path = "program/http.rs"]
 mod http;
+#[path = "program/http_bounds.rs"]
+mod http_bounds;
 #[path = "program/import.rs"]
 mod import;
 #[path = "program/lifecycle.rs"]

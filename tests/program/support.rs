@@ -92,6 +92,15 @@ impl Server {
         Self::start_by(command, Some("127.0.0.1:0"), ADMIN_TOKEN, args)
     }
 
+    /// Starts it where no more files may be open unless it asks for more.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_with_files(files: u32, args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -S -n {files}; exec \"$0\" \"$@\"");
+        command.args(["-c", &limited, PROGRAM]);
+        Self::start_by(command, Some("127.0.0.1:0"), ADMIN_TOKEN, args)
+    }
+
     fn start_by(mut command: Command, api: Option<&str>, token: &str, args: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--sip", "127.0.0.1:0"])

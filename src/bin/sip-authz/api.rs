@@ -19,19 +19,11 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::args::ApiBounds;
 use crate::secure::Security;
 
-/// Connections at a time; more wait to be accepted.
-const CONNECTIONS: usize = 512;
 /// The longest head of a request in bytes.
 const MAX_HEAD: usize = 64 << 10;
-/// How long a head may take to come, also on a connection that was idle.
-const HEAD_TIME: Duration = Duration::from_secs(30);
-/// How long a client may leave what is written to it untaken.
-#[cfg(target_os = "linux")]
-const WRITE_TIME: Duration = Duration::from_secs(30);
-/// How long a request may take to come and be answered; imports are long.
-const REQUEST_TIME: Duration = Duration::from_secs(600);
 /// What is waited after a connection could not be accepted, for lack of file handles for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -40,8 +32,9 @@ pub(crate) async fn serve(
     listener: TcpListener,
     current: Arc<ArcSwap<Router>>,
     security: Security,
+    bounds: ApiBounds,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Arc::new(Semaphore::new(bounds.connections.into()));
     loop {
         // the semaphore is never closed
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
@@ -56,15 +49,15 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         // a client that never reads does not hold its place for ever
         #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIME));
+        let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(bounds.head));
         let (current, security) = (Arc::clone(&current), security.clone());
         tokio::spawn(async move {
             match security {
-                Security::None => connection(stream, current, false).await,
+                Security::None => connection(stream, current, false, bounds).await,
                 #[cfg(feature = "tls")]
                 Security::Tls(identity) => {
                     if let Ok(stream) = identity.accept(stream).await {
-                        connection(stream, current, true).await;
+                        connection(stream, current, true, bounds).await;
                     }
                 }
             }
@@ -77,17 +70,20 @@ async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     current: Arc<ArcSwap<Router>>,
     over_tls: bool,
+    bounds: ApiBounds,
 ) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         if over_tls && let Some(uri) = with_https(&request) {
             *request.uri_mut() = uri;
         }
-        answer(current.load_full(), request)
+        answer(current.load_full(), request, bounds.request)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(bounds.head)
+        // of what was read in part, and of what came whole
         .max_buf_size(MAX_HEAD)
+        .max_header_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     // a client that goes away or speaks no HTTP is its own affair
     let _ = served.await;
@@ -103,11 +99,12 @@ fn with_https(request: &hyper::Request<Incoming>) -> Option<Uri> {
 async fn answer(
     router: Arc<Router>,
     request: hyper::Request<Incoming>,
+    time: Duration,
 ) -> Result<Response, Infallible> {
     // all records at once take long to read and to write, and other requests do not wait for that
     let long = request.uri().path().starts_with("/admin/");
     let answered = TowerToHyperService::new(Router::clone(&router)).call(request);
-    let answered = tokio::time::timeout(REQUEST_TIME, answered);
+    let answered = tokio::time::timeout(time, answered);
     let answered = if long {
         let within = Handle::current();
         let answered = tokio::task::spawn_blocking(move || within.block_on(answered)).await;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod bounds;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,6 +12,8 @@ use sip_authz::uri::SipUri;
 use sip_authz::{AccountSid, Sampling, SamplingError, Transport};
 
 use crate::audit::Place;
+
+pub(crate) use bounds::ApiBounds;
 
 /// Decides whether SIP INVITEs may pass, by address lists and digest credentials.
 #[derive(Debug, Parser)]
@@ -100,6 +104,9 @@ pub(crate) struct ServeArgs {
     /// Answer HTTP on an address that others can reach, though tokens and passwords travel in clear
     #[arg(long)]
     pub(crate) insecure_api: bool,
+
+    #[command(flatten)]
+    pub(crate) api_bounds: ApiBounds,
 
     /// Where clients reach the API, such as https://api.example.com behind a proxy with TLS: its
     /// links begin with it
@@ -470,17 +477,7 @@ fn stale_for(text: &str) -> Result<StaleFor, String> {
     if text == "unlimited" {
         return Ok(StaleFor(None));
     }
-    let wrong = || "neither `unlimited` nor a time such as 30s, 5m or 1h".to_owned();
-    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(unit);
-    let number: u32 = number.parse().map_err(|_| wrong())?;
-    let time = match unit {
-        "s" => Duration::from_secs(1),
-        "m" => Duration::from_mins(1),
-        "h" => Duration::from_hours(1),
-        _ => return Err(wrong()),
-    };
-    match time.saturating_mul(number) {
+    match bounds::time(text).ok_or("neither `unlimited` nor a time such as 30s, 5m or 1h")? {
         time if time < Duration::from_secs(2) => Err("less than 2s".to_owned()),
         time => Ok(StaleFor(Some(time))),
     }

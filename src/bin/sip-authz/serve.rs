@@ -30,7 +30,7 @@ use crate::signals::{Signal, Signals};
 use crate::sockets::{self, SipSockets};
 use crate::udp::Workers;
 use crate::watch::Watch;
-use crate::{api, client, tcp};
+use crate::{api, client, files, tcp};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let secured = Secured::load(args)?;
@@ -47,6 +47,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         (None, None, None) => Source::Records(Commit::new()),
     };
     let (settings, options) = (settings(args)?, options(args)?);
+    open_files(args, &secured, api.is_some());
     let admin = options.admin.is_some();
     // what a tenant asks for by HTTP, however much it is, delays no call
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
@@ -77,13 +78,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         if let Some((listener, _)) = http {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
             let router = Arc::clone(&resources.router);
-            tokio::spawn(api::serve(listener, router, secured.api.clone()));
+            tokio::spawn(api::serve(listener, router, secured.api.clone(), args.api_bounds));
         }
         if let Some((listener, _)) = scrapes {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
             let router = Scraped::new(Arc::clone(&edge), &resources).router();
             let router = Arc::new(ArcSwap::from_pointee(router));
-            tokio::spawn(api::serve(listener, router, Security::None));
+            tokio::spawn(api::serve(listener, router, Security::None, args.api_bounds));
         }
         let within = streams.enter();
         let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
@@ -133,6 +134,20 @@ fn watch(args: &ServeArgs) -> Result<Watch, Failure> {
     let place = args.decision_log.clone();
     let audit = place.map(|place| Audit::start(place, queue, args.decision_log_names));
     Ok(Watch { log, audit: audit.transpose()?, ..Watch::default() })
+}
+
+/// Sees to it that all connections that may be open can be.
+fn open_files(args: &ServeArgs, secured: &Secured, api: bool) {
+    let sip = u64::from(1 + u16::from(secured.sips.is_some()));
+    let http = u64::from(u16::from(api) + u16::from(args.metrics.is_some()));
+    let connections =
+        sip * tcp::MAX_CONNECTIONS as u64 + http * u64::from(args.api_bounds.connections);
+    if let Err(allowed) = files::make_room(connections) {
+        complain(format_args!(
+            "warning: {allowed} files may be open, fewer than {connections} connections need: \
+             clients could keep each other and the store from opening any (ulimit -n, LimitNOFILE=)"
+        ));
+    }
 }
 
 /// How many threads answer datagrams.

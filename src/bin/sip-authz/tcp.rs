@@ -17,7 +17,7 @@ use crate::edge::{Edge, Hop};
 use crate::secure::Security;
 
 /// Connections of a listener at one time; further ones are closed at once.
-const MAX_CONNECTIONS: usize = 1_024;
+pub(crate) const MAX_CONNECTIONS: usize = 1_024;
 /// How long a connection may be without a message.
 const IDLE: Duration = Duration::from_secs(300);
 /// How long a message may take to come whole, and an answer to be taken.
