@@ -9,6 +9,9 @@ pub(super) trait Address: Copy + Ord + std::fmt::Debug + 'static {
     /// The words that it takes.
     const WORDS: usize;
 
+    /// Whether it is one word, so that a few fit the processor's registers and comparing is cheap.
+    const NARROW: bool = Self::WORDS == 1;
+
     /// The lowest.
     const ZERO: Self;
 

@@ -50,6 +50,18 @@ pub(super) enum Place {
     Run { from: usize, len: usize },
 }
 
+/// What a slot of the root leads to.
+#[derive(Clone, Copy)]
+pub(super) struct Slot(u32);
+
+impl Slot {
+    /// The window that it is, if it is one.
+    #[inline]
+    pub(super) fn window(self) -> Option<usize> {
+        (self.0 & FAR == 0).then_some(self.0 as usize)
+    }
+}
+
 /// How a node spreads addresses over its slots.
 #[derive(Clone, Copy, Debug)]
 struct Head<A> {
@@ -88,10 +100,15 @@ pub(super) struct Index<A> {
 }
 
 impl<A: Address> Index<A> {
-    /// Where the last cut at `addr` or below is. Nowhere if there are no cuts.
+    /// The slot of the root that `addr` falls into. None if there are no cuts.
     #[inline]
-    pub(super) fn place(&self, addr: A) -> Option<Place> {
-        let mut slot = *self.words.get(self.root.slot(addr))?;
+    pub(super) fn slot(&self, addr: A) -> Option<Slot> {
+        self.words.get(self.root.slot(addr)).copied().map(Slot)
+    }
+
+    /// Where the last cut at `addr` or below is, by the slot that it falls into.
+    #[inline]
+    pub(super) fn place(&self, Slot(mut slot): Slot, addr: A) -> Option<Place> {
         while slot & FAR != 0 {
             let words = self.words.get((slot & !TAGS) as usize..)?;
             if slot & RUN != 0 {

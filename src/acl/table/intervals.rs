@@ -4,7 +4,7 @@ use std::hint::select_unpredictable;
 
 use super::address::Address;
 use super::cuts::{Cut, NOBODY, Range, cut};
-use super::index::{Index, Place, WINDOW};
+use super::index::{Index, Place, Slot, WINDOW};
 
 /// The cuts, and where to look among them.
 #[derive(Clone)]
@@ -26,21 +26,49 @@ impl<A: Address> Intervals<A> {
 
     #[inline]
     pub(super) fn owner(&self, addr: A) -> Option<u32> {
-        let owner = match self.index.place(addr)? {
-            Place::Window(from) => {
-                let window = self.cuts.get(from..from.wrapping_add(WINDOW))?;
-                let [before, cuts @ ..] = window.first_chunk::<WINDOW>()?;
-                cuts.iter().fold(before.owner, |owner, cut| {
-                    select_unpredictable(cut.start() <= addr, cut.owner, owner)
-                })
-            }
+        let slot = self.index.slot(addr)?;
+        match slot.window() {
+            Some(from) => self.owner_in_window(from, addr),
+            // one address is compared in a few registers, which would be more for this
+            None if A::NARROW => self.owner_beyond_apart(slot, addr),
+            None => self.owner_beyond(slot, addr),
+        }
+    }
+
+    #[inline]
+    fn owner_in_window(&self, from: usize, addr: A) -> Option<u32> {
+        let window = self.cuts.get(from..from.wrapping_add(WINDOW))?.first_chunk::<WINDOW>()?;
+        let [before, cuts @ ..] = window;
+        let owner = if A::NARROW {
+            // where comparing is cheap, counting takes fewer instructions than choosing
+            let begun = cuts
+                .iter()
+                .fold(WINDOW - 1, |begun, cut| begun.wrapping_sub(usize::from(addr < cut.start())));
+            window.get(begun)?.owner
+        } else {
+            cuts.iter().fold(before.owner, |owner, cut| {
+                select_unpredictable(cut.start() <= addr, cut.owner, owner)
+            })
+        };
+        (owner != NOBODY).then_some(owner)
+    }
+
+    #[inline(never)]
+    fn owner_beyond_apart(&self, slot: Slot, addr: A) -> Option<u32> {
+        self.owner_beyond(slot, addr)
+    }
+
+    #[inline]
+    fn owner_beyond(&self, slot: Slot, addr: A) -> Option<u32> {
+        match self.index.place(slot, addr)? {
+            Place::Window(from) => self.owner_in_window(from, addr),
             Place::Run { from, len } => {
                 let run = self.cuts.get(from..)?.get(..len)?;
                 let begun = run.partition_point(|cut| cut.start() <= addr);
-                run.get(begun.checked_sub(1)?)?.owner
+                let owner = run.get(begun.checked_sub(1)?)?.owner;
+                (owner != NOBODY).then_some(owner)
             }
-        };
-        (owner != NOBODY).then_some(owner)
+        }
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -81,10 +109,13 @@ mod tests {
             let last = cuts.iter().take_while(|cut| cut.start() <= addr).last().unwrap();
             let owner = (last.owner != NOBODY).then_some(last.owner);
             assert_eq!(table.owner(addr), owner, "{addr:?} of {}", cuts.len());
-            forms.insert(match table.index.place(addr).unwrap() {
-                Place::Window(_) => Form::Window,
-                Place::Run { .. } => Form::Run,
-            });
+            forms.insert(
+                match table.index.slot(addr).and_then(|slot| table.index.place(slot, addr)).unwrap()
+                {
+                    Place::Window(_) => Form::Window,
+                    Place::Run { .. } => Form::Run,
+                },
+            );
         }
         forms
     }
@@ -97,7 +128,7 @@ mod tests {
     #[test]
     fn nothing_has_no_place() {
         let none = Intervals::<u32>::build(Vec::new());
-        assert_eq!((none.index.place(0), none.owner(u32::MAX)), (None, None));
+        assert_eq!((none.owner(0), none.owner(u32::MAX)), (None, None));
     }
 
     #[test]
