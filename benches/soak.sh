@@ -27,6 +27,7 @@ name = "example.com"
 credential_lists = ["users"]
 TOML
 chmod 600 "$work/edge.toml"
+: >"$work/out"
 taskset -c 0 "$target/sip-authz" serve --config "$work/edge.toml" --sip 127.0.0.1:0 \
     --udp-workers 1 --api off --on-accept redirect:sip:gw.example.net >"$work/out" 2>&1 &
 server=$!
