@@ -21,6 +21,7 @@ mod sync;
 
 pub use algorithm::{Algorithm, HashFunction, Qop};
 pub(crate) use challenge::ChallengeText;
+pub(crate) use credentials::username;
 pub use credentials::{
     Credentials, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields, Username, parse,
 };

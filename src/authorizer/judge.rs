@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use arrayvec::{ArrayString, ArrayVec};
+use arrayvec::ArrayVec;
 use subtle::{Choice, ConditionallySelectable};
 
 use super::State;
@@ -10,7 +10,7 @@ use super::explain::{HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
     Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, GuessKey, GuessRate,
-    Insertion, Nonce, Parsed, Username, decoy, parse,
+    Insertion, Nonce, Parsed, Username, decoy, parse, username,
 };
 use crate::invite::{CredentialsField, Invite};
 use crate::model::{Policy, Realm, Target, UriCheck};
@@ -68,7 +68,7 @@ impl Proved<'_> {
             list: self.list,
             credential: self.credential.sid,
             // a user name is never longer than the buffer
-            username: ArrayString::from(self.credential.username.as_str()).unwrap_or_default(),
+            username: username(self.credential.username.as_bytes()).unwrap_or_default(),
             header: self.header,
         }
     }
@@ -307,6 +307,10 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         checked: Option<Checked<'s>>,
         trace: &mut T,
     ) -> Verdict<'s> {
+        let fingerprint = self.fingerprint(credentials);
+        if let Some(fingerprint) = fingerprint {
+            self.state.accepted.prefetch(fingerprint);
+        }
         let freshness = self.state.nonces.open(
             credentials.nonce,
             self.now_ms,
@@ -317,7 +321,6 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if T::COMMITS && freshness == Freshness::Foreign {
             self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
         }
-        let fingerprint = self.fingerprint(credentials);
         let budget = self.budget(freshness, &credentials.username);
 
         // a copy of what was accepted is no guess, and must not be held up by others' guesses

@@ -5,7 +5,7 @@ use std::mem;
 
 use arrayvec::ArrayVec;
 
-use super::sync::{Mutex, MutexGuard, PoisonError};
+use super::sync::{Mutex, MutexGuard, PoisonError, prefetch};
 
 /// Entries in a bucket.
 pub(super) const WAYS: usize = 8;
@@ -88,10 +88,21 @@ impl<B> Buckets<B> {
 
     /// The bucket of a keyed hash, of which the low bits decide.
     pub(super) fn lock(&self, hash: u128) -> MutexGuard<'_, B> {
+        take(self.bucket(hash))
+    }
+
+    /// Has the bucket brought into the cache for who will lock it a little later. Tables are larger
+    /// than caches: without this most decisions would wait for memory there.
+    pub(super) fn prefetch(&self, hash: u128) {
+        prefetch(self.bucket(hash));
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u128) -> &Mutex<B> {
         // The count is a power of two and `others` lacks one of it: its length is the mask.
         let number = hash & self.others.len() as u128;
         let bucket = usize::try_from(number).ok().and_then(|number| self.others.get(number));
-        take(bucket.unwrap_or(&self.last))
+        bucket.unwrap_or(&self.last)
     }
 
     /// Every bucket in turn, locked one at a time.

@@ -18,6 +18,17 @@ pub const MAX_USERNAME: usize = 64;
 /// A claimed name, kept inline.
 type Name = ArrayString<MAX_USERNAME>;
 
+/// A name of at most [`MAX_USERNAME`] bytes, if it is text. It is checked with the zeros behind it, as
+/// that goes by words: a short text alone would be looked at byte by byte.
+#[inline]
+pub(crate) fn username(name: &[u8]) -> Option<Name> {
+    let mut padded = [0; MAX_USERNAME];
+    padded.get_mut(..name.len())?.copy_from_slice(name);
+    let mut text = Name::from_byte_string(&padded).ok()?;
+    text.truncate(name.len());
+    Some(text)
+}
+
 /// What a credentials header says to the one who asked with a given realm.
 #[derive(Debug)]
 #[must_use]
@@ -451,8 +462,30 @@ fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCred
 /// `nc`: exactly eight hex digits, and not zero (RFC 7616 §3.4).
 fn nonce_count(text: &[u8]) -> Option<u32> {
     let digits: &[u8; 8] = text.try_into().ok()?;
-    hex(digits).filter(|&count| count != 0)
+    let (mut number, mut seen) = (0, 0);
+    for digit in digits {
+        let value = DIGITS.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
+        seen |= value;
+        number = number << 4 | u32::from(value & 15);
+    }
+    (seen < 16 && number != 0).then_some(number)
 }
+
+const NO_DIGIT: u8 = 0xff;
+
+/// The value of each hex digit.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+static DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0_u8;
+    while value < 16 {
+        let digit = b"0123456789abcdef"[value as usize];
+        digits[digit as usize] = value;
+        digits[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    digits
+};
 
 /// The number that at most eight hex digits stand for.
 fn hex(digits: &[u8]) -> Option<u32> {

@@ -1,16 +1,14 @@
 //! What tells a retransmission from another request, in one keyed number. It is taken of all that the
 //! two must have in common, bodies too, so it has to be quick over a thousand bytes.
 
-use std::hash::Hasher;
+use std::slice::ArrayWindows;
 
 use sha2::{Digest, Sha256};
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::SipHasher13;
 use zeroize::Zeroizing;
 
 /// How many pairs of words are summed up before the sums are hashed.
 const PAIRS: usize = 64;
-/// The same in bytes.
-const ROUND: usize = 16 * PAIRS;
 
 /// Makes fingerprints under one key.
 ///
@@ -18,12 +16,12 @@ const ROUND: usize = 16 * PAIRS;
 /// added to either; the products are added up. That is NH of UMAC (RFC 4418 §5.2) in words of 64
 /// bits: two different texts of one length have one sum with a probability of at most 2^-64 over
 /// the choice of the key. It is done twice with keys that overlap but for a pair, for 2^-128.
-/// The length of each part is put before the texts, and SipHash-2-4 takes the sums of each round and
-/// the length of the whole. Nobody ever sees a fingerprint, so nothing can be learnt about the key
+/// The length of each part is put before the texts. SipHash-1-3 takes the sums of each round with the
+/// number of pairs until then. Nobody ever sees a fingerprint, so nothing can be learnt about the key
 /// but by a collision.
 pub(crate) struct Fingerprints {
-    pairs: Box<Zeroizing<[[u64; 2]; PAIRS + 1]>>,
-    outer: Zeroizing<[u8; 16]>,
+    keys: Box<Zeroizing<[[u64; 2]; PAIRS + 1]>>,
+    outer: Zeroizing<[u64; 2]>,
 }
 
 impl Fingerprints {
@@ -34,103 +32,116 @@ impl Fingerprints {
             let hash = Sha256::new_with_prefix(key).chain_update(number.to_le_bytes());
             Zeroizing::new(hash.finalize().into())
         };
-        let half = |block: &[u8; 32], second: bool| -> [u8; 16] {
+        let half = |block: &[u8; 32], second: bool| -> [u64; 2] {
             let (halves, _) = block.as_chunks();
-            halves.get(usize::from(second)).copied().unwrap_or_default()
+            words(halves.get(usize::from(second)).unwrap_or(&[0; 16]))
         };
-        let word = |pair: &[u8; 16], second: bool| {
-            let (words, _) = pair.as_chunks();
-            words.get(usize::from(second)).map_or(0, |word| u64::from_le_bytes(*word))
-        };
-        let pairs = std::array::from_fn(|number| {
-            let pair = half(&block(1 + number / 2), number % 2 == 1);
-            [word(&pair, false), word(&pair, true)]
-        });
+        let keys = std::array::from_fn(|number| half(&block(1 + number / 2), number % 2 == 1));
         let outer = Zeroizing::new(half(&block(0), false));
-        Self { pairs: Box::new(Zeroizing::new(pairs)), outer }
+        Self { keys: Box::new(Zeroizing::new(keys)), outer }
     }
 
     /// The fingerprint of parts in a row. Rows of as many parts that differ in a part, or in where
     /// one ends and the next begins, have different ones.
     pub(crate) fn of<const N: usize>(&self, parts: &[&[u8]; N]) -> u128 {
-        let outer = SipHasher24::new_with_key(&self.outer);
-        let mut text = Text { pairs: &self.pairs, round: [0; ROUND], len: 0, total: 0, outer };
         // the lengths come first, so that nothing has to stand between the parts; no message is
         // longer than 32 bits can tell
         let lengths = parts.map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let mut text =
+            Text { print: self, keys: self.keys.array_windows(), sums: [0; 2], rounds: 0 };
         text.push(lengths.as_flattened());
         for part in parts {
             text.push(part);
         }
-        text.finish()
+        text.end()
+    }
+
+    /// Hashes the sums of a round, which ends after so many pairs of the text. With what comes of it
+    /// the sums of the next round begin: those of different texts differ by no given number with a
+    /// higher probability than they are equal.
+    #[inline(never)]
+    fn outer(&self, sums: [u128; 2], pairs: u64) -> u128 {
+        let mut text = [0; 40];
+        let (halves, last) = text.as_chunks_mut();
+        for (half, sum) in halves.iter_mut().zip(sums) {
+            *half = sum.to_le_bytes();
+        }
+        // only texts of one length are told apart by their sums
+        last.copy_from_slice(&pairs.to_le_bytes());
+        let [low, high] = *self.outer;
+        SipHasher13::new_with_keys(low, high).hash(&text).as_u128()
     }
 }
 
 /// A text that is summed up a round at a time.
 struct Text<'k> {
-    pairs: &'k [[u64; 2]; PAIRS + 1],
-    round: [u8; ROUND],
-    /// How much of `round` is filled; never all of it.
-    len: usize,
-    total: usize,
-    outer: SipHasher24,
+    print: &'k Fingerprints,
+    /// Those of the round's pairs that are still to come.
+    keys: ArrayWindows<'k, [u64; 2], 2>,
+    sums: [u128; 2],
+    /// How many rounds there were before.
+    rounds: u64,
 }
 
 impl Text<'_> {
-    #[inline]
-    fn push(&mut self, mut part: &[u8]) {
-        self.total = self.total.wrapping_add(part.len());
-        loop {
-            let Some(room) = self.round.get_mut(self.len..) else { return };
-            if part.len() < room.len() {
-                if let Some(place) = room.get_mut(..part.len()) {
-                    place.copy_from_slice(part);
-                }
-                self.len += part.len();
-                return;
-            }
-            let Some((now, later)) = part.split_at_checked(room.len()) else { return };
-            room.copy_from_slice(now);
-            self.sum_up(ROUND);
-            self.len = 0;
-            part = later;
+    /// Adds a part, in pairs of its own.
+    #[inline(always)]
+    fn push(&mut self, part: &[u8]) {
+        let (chunks, rest) = part.as_chunks();
+        for chunk in chunks {
+            self.pair(words(chunk));
+        }
+        // Of a part that does not end with a pair, its end, whatever of it was there before: its length
+        // is known, so only one text has these words. Copying the rest would cost a call.
+        if !rest.is_empty() {
+            self.pair(part.last_chunk().map_or_else(|| short(part), words));
         }
     }
 
-    /// Sums up the first `len` bytes of the round, a number of whole pairs, and hashes the sums.
-    #[inline]
-    fn sum_up(&mut self, len: usize) {
-        let (chunks, _) = self.round.get(..len).unwrap_or_default().as_chunks::<16>();
-        let (mut first, mut second) = (0_u128, 0_u128);
-        for (chunk, [one, other]) in chunks.iter().zip(self.pairs.array_windows()) {
-            let [low @ .., _, _, _, _, _, _, _, _] = *chunk;
-            let [_, _, _, _, _, _, _, _, high @ ..] = *chunk;
-            let (low, high) = (u64::from_le_bytes(low), u64::from_le_bytes(high));
-            let product = |[a, b]: &[u64; 2]| {
-                u128::from(low.wrapping_add(*a)) * u128::from(high.wrapping_add(*b))
-            };
-            first = first.wrapping_add(product(one));
-            second = second.wrapping_add(product(other));
+    #[inline(always)]
+    fn pair(&mut self, pair: [u64; 2]) {
+        let [first, second] = self.sums;
+        let mut next = self.keys.next();
+        if next.is_none() {
+            self.rounds += 1;
+            self.sums = [self.print.outer([first, second], self.rounds * PAIRS as u64); 2];
+            self.keys = self.print.keys.array_windows();
+            next = self.keys.next();
         }
-        let mut sums = [0; 32];
-        let (halves, _) = sums.as_chunks_mut();
-        for (half, sum) in halves.iter_mut().zip([first, second]) {
-            *half = sum.to_le_bytes();
-        }
-        self.outer.write(&sums);
+        let Some([one, other]) = next else { return };
+        let [first, second] = self.sums;
+        self.sums =
+            [first.wrapping_add(product(pair, one)), second.wrapping_add(product(pair, other))];
     }
 
-    fn finish(mut self) -> u128 {
-        let end = self.len.next_multiple_of(16);
-        // an earlier round may have left something there
-        if let Some(rest) = self.round.get_mut(self.len..end) {
-            rest.fill(0);
-        }
-        self.sum_up(end);
-        // only texts of one length are told apart by their sums
-        self.outer.write(&(self.total as u64).to_le_bytes());
-        self.outer.finish128().as_u128()
+    #[inline(always)]
+    fn end(&self) -> u128 {
+        let last = PAIRS - self.keys.len();
+        self.print.outer(self.sums, self.rounds * PAIRS as u64 + last as u64)
     }
+}
+
+#[inline(always)]
+fn product([low, high]: [u64; 2], [a, b]: &[u64; 2]) -> u128 {
+    u128::from(low.wrapping_add(*a)) * u128::from(high.wrapping_add(*b))
+}
+
+fn words(pair: &[u8; 16]) -> [u64; 2] {
+    let [a @ .., _, _, _, _, _, _, _, _] = *pair;
+    let [_, _, _, _, _, _, _, _, b @ ..] = *pair;
+    [u64::from_le_bytes(a), u64::from_le_bytes(b)]
+}
+
+/// Fewer than sixteen bytes as two words that no others of their number have.
+#[inline(always)]
+fn short(text: &[u8]) -> [u64; 2] {
+    if let (Some(start), Some(end)) = (text.first_chunk(), text.last_chunk()) {
+        return [u64::from_le_bytes(*start), u64::from_le_bytes(*end)];
+    }
+    if let (Some(start), Some(end)) = (text.first_chunk(), text.last_chunk()) {
+        return [u32::from_le_bytes(*start).into(), u32::from_le_bytes(*end).into()];
+    }
+    [text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0]
 }
 
 #[cfg(test)]
@@ -146,30 +157,60 @@ mod tests {
 
     /// The same, plainly: one text of whole pairs, cut where the key ends.
     fn oracle(prints: &Fingerprints, parts: &[&[u8]]) -> u128 {
-        let lengths =
-            parts.iter().flat_map(|part| u32::try_from(part.len()).unwrap().to_le_bytes());
-        let mut text: Vec<u8> = lengths.chain(parts.concat()).collect();
-        let total = text.len() as u64;
-        text.resize(text.len().next_multiple_of(16), 0);
-        let mut outer = SipHasher24::new_with_key(&prints.outer);
-        // a last round that is empty has sums too
-        let empty = [&text[text.len()..]];
-        let rounds = text
-            .chunks(ROUND)
-            .chain(empty.into_iter().filter(|_| total.is_multiple_of(ROUND as u64)));
-        for round in rounds {
+        let lengths: Vec<u8> = parts
+            .iter()
+            .flat_map(|part| u32::try_from(part.len()).unwrap().to_le_bytes())
+            .collect();
+        let mut text = Vec::new();
+        for part in [&lengths[..]].iter().chain(parts) {
+            let (len, whole) = (part.len(), part.len() / 16 * 16);
+            text.extend_from_slice(&part[..whole]);
+            let mut end = [0; 16];
+            match len {
+                _ if len == whole => continue,
+                16.. => end.copy_from_slice(&part[len - 16..]),
+                8.. => {
+                    end[..8].copy_from_slice(&part[..8]);
+                    end[8..].copy_from_slice(&part[len - 8..]);
+                }
+                4.. => {
+                    end[..4].copy_from_slice(&part[..4]);
+                    end[8..12].copy_from_slice(&part[len - 4..]);
+                }
+                _ => part.iter().rev().zip(&mut end).for_each(|(byte, place)| *place = *byte),
+            }
+            text.extend_from_slice(&end);
+        }
+        let (mut chain, mut pairs) = (0_u128, 0_u64);
+        for round in text.chunks(16 * PAIRS) {
+            pairs += round.len() as u64 / 16;
+            let mut hashed = Vec::new();
             for pass in 0..2 {
                 let products = round.chunks(16).enumerate().map(|(at, pair)| {
                     let word = |at: usize| u64::from_le_bytes(pair[at..at + 8].try_into().unwrap());
-                    let [a, b] = prints.pairs[at + pass];
+                    let [a, b] = prints.keys[at + pass];
                     u128::from(word(0).wrapping_add(a)) * u128::from(word(8).wrapping_add(b))
                 });
-                let sum = products.fold(0_u128, u128::wrapping_add);
-                outer.write(&sum.to_le_bytes());
+                let sum = products.fold(chain, u128::wrapping_add);
+                hashed.extend(sum.to_le_bytes());
+            }
+            hashed.extend(pairs.to_le_bytes());
+            let [low, high] = *prints.outer;
+            chain = SipHasher13::new_with_keys(low, high).hash(&hashed).as_u128();
+        }
+        chain
+    }
+
+    /// All texts of two bytes, by their length.
+    #[test]
+    fn short_texts_have_words_of_their_own() {
+        let mut seen = std::collections::HashSet::new();
+        for len in 1..16_usize {
+            for number in 0..1_u32 << len {
+                let text: Vec<u8> = (0..len).map(|at| (number >> at & 1) as u8).collect();
+                assert!(seen.insert((len, short(&text))), "{text:?}");
             }
         }
-        outer.write(&total.to_le_bytes());
-        outer.finish128().as_u128()
     }
 
     #[test]
@@ -194,8 +235,8 @@ mod tests {
             assert_ne!(prints.of(&other), print);
         }
         assert_ne!(Fingerprints::new(&[7; 32]).of(&parts), print);
-        let pairs: std::collections::HashSet<_> = prints.pairs.iter().flatten().collect();
-        assert_eq!(pairs.len(), 2 * (PAIRS + 1), "every word of the key is its own");
+        let keys: std::collections::HashSet<_> = prints.keys.iter().flatten().collect();
+        assert_eq!(keys.len(), 2 * (PAIRS + 1), "every word of the key is its own");
     }
 
     proptest! {

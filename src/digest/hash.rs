@@ -13,11 +13,13 @@ mod transpose;
 
 use subtle::ConstantTimeEq;
 
+pub(crate) use dispatch::prefetch;
 pub use dispatch::{HeldWidth, Width, hold_width};
 pub use lanes::{
     md5_many, md5_many_with, sha256_many, sha256_many_from, sha256_many_from_with, sha256_many_with,
 };
 pub use md5::{Md5State, md5, md5_beside, md5_pair};
+pub(crate) use message::{Begun, sha256_message};
 pub use message::{Message, md5_messages, md5_messages_with};
 pub use sha::{Sha256Midstate, sha256, sha512_256};
 

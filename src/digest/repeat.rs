@@ -42,6 +42,11 @@ impl RepeatTable {
         Self { buckets: Buckets::new(entries) }
     }
 
+    /// Has brought into the cache what is known of `fingerprint`.
+    pub(crate) fn prefetch(&self, fingerprint: u128) {
+        self.buckets.prefetch(fingerprint);
+    }
+
     /// Whether `fingerprint` was put less than [`WINDOW_MS`] ago.
     #[must_use]
     pub(crate) fn contains(&self, fingerprint: u128, now_ms: u64) -> bool {

@@ -1,66 +1,130 @@
 //! Computing the response that right credentials have, and comparing it in constant time
 //! (RFC 7616 §3.4.1 to §3.4.3).
 
-use arrayvec::{ArrayString, ArrayVec};
-use zeroize::Zeroize;
+use arrayvec::ArrayString;
 
 use super::credentials::Credentials;
-use super::hash::{hex16, hex32, md5, md5_beside, same_hex, sha256, sha512_256};
+use super::hash::{
+    Begun, Message, hex16, hex32, md5, same_hex, sha256, sha256_message, sha512_256,
+};
 use super::{Algorithm, HashFunction, Qop};
 
-/// A hash in lower-case hexadecimal.
-type Hex = ArrayVec<u8, 64>;
+/// Blocks for the texts of nearly all headers.
+const USUAL: usize = 4;
+/// Blocks for any text: a method of 16 bytes, the longest digest-uri, a hash, two colons and the
+/// padding; or two hashes, the longest nonce and cnonce, a count, `auth-int`, and five colons.
+const ANY: usize = 18;
 
-/// Long enough for the second part of every response: a method of 16 bytes, the longest digest-uri,
-/// a hash, and two colons.
-const MAX_A2: usize = 16 + 1024 + 64 + 2;
-/// Long enough for every response: two hashes, the longest nonce and cnonce, a count, `auth-int`,
-/// and five colons.
-const MAX_RESPONSE: usize = 2 * 64 + 2 * 256 + 8 + 8 + 5;
-
-/// What is hashed, put together in a fixed buffer.
-struct Text<const N: usize> {
-    bytes: ArrayVec<u8, N>,
-    /// A part did not fit, so what is here means nothing.
-    is_cut: bool,
+/// What is hashed, put together in place. It begins with H(A1) in a response and is wiped.
+struct Text<const B: usize> {
+    message: Message<B>,
+    /// Whether every part did fit; else what is here means nothing.
+    is_whole: bool,
 }
 
-impl<const N: usize> Text<N> {
-    fn new() -> Self {
-        Self { bytes: ArrayVec::new(), is_cut: false }
-    }
+impl<const B: usize> Text<B> {
+    const EMPTY: Self = Self { message: Message::EMPTY, is_whole: true };
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, part: &[u8]) {
-        self.is_cut |= self.bytes.try_extend_from_slice(part).is_err();
-    }
-
-    /// The parts with a colon between each two.
-    #[inline]
-    fn join(&mut self, parts: &[&[u8]]) {
-        join(parts, &mut |part| self.push(part));
+        self.is_whole &= self.message.push(part);
     }
 
     /// All that was put in; none if something did not fit.
-    #[inline]
-    fn whole(&self) -> Option<&[u8]> {
-        (!self.is_cut).then_some(&self.bytes)
+    #[inline(always)]
+    fn whole(&mut self) -> Option<&mut Message<B>> {
+        self.is_whole.then_some(&mut self.message)
     }
 }
 
-/// Nothing here is secret but H(A1), with which a response begins.
-impl<const N: usize> Drop for Text<N> {
+impl<const B: usize> Drop for Text<B> {
     fn drop(&mut self) {
-        if let Some(ha1) = self.bytes.first_chunk_mut::<64>() {
-            wipe(ha1);
-        }
+        self.message.wipe();
     }
 }
 
-/// Zeros in place of a secret, by words: `zeroize` writes byte by byte.
-fn wipe(bytes: &mut [u8; 64]) {
-    *bytes = [0; 64];
-    zeroize::optimization_barrier(bytes);
+/// A hash function with hashes of `N` bytes, which are `H` digits, over texts in their places.
+trait Function<const N: usize, const H: usize> {
+    /// A hash under way.
+    type Begun: Default;
+
+    fn of(message: &[u8]) -> [u8; N];
+
+    fn hex(hash: &[u8; N]) -> [u8; H];
+
+    /// The hash of a message, and that of another begun, as far as it costs nothing to do so.
+    fn beside<const B: usize>(
+        message: &mut Message<B>,
+        other: &Message<B>,
+    ) -> ([u8; N], Self::Begun);
+
+    fn finish<const B: usize>(begun: Self::Begun, message: &mut Message<B>) -> [u8; N];
+}
+
+struct Md5;
+
+impl Function<16, 32> for Md5 {
+    type Begun = Begun;
+
+    fn of(message: &[u8]) -> [u8; 16] {
+        md5(message)
+    }
+
+    fn hex(hash: &[u8; 16]) -> [u8; 32] {
+        hex16(hash)
+    }
+
+    fn beside<const B: usize>(message: &mut Message<B>, other: &Message<B>) -> ([u8; 16], Begun) {
+        Begun::beside(message, other)
+    }
+
+    fn finish<const B: usize>(begun: Begun, message: &mut Message<B>) -> [u8; 16] {
+        begun.finish(message)
+    }
+}
+
+struct Sha256;
+
+impl Function<32, 64> for Sha256 {
+    type Begun = ();
+
+    fn of(message: &[u8]) -> [u8; 32] {
+        sha256(message)
+    }
+
+    fn hex(hash: &[u8; 32]) -> [u8; 64] {
+        hex32(hash)
+    }
+
+    fn beside<const B: usize>(message: &mut Message<B>, _: &Message<B>) -> ([u8; 32], ()) {
+        (sha256_message(message), ())
+    }
+
+    fn finish<const B: usize>((): (), message: &mut Message<B>) -> [u8; 32] {
+        sha256_message(message)
+    }
+}
+
+struct Sha512;
+
+impl Function<32, 64> for Sha512 {
+    type Begun = ();
+
+    fn of(message: &[u8]) -> [u8; 32] {
+        sha512_256(message)
+    }
+
+    fn hex(hash: &[u8; 32]) -> [u8; 64] {
+        hex32(hash)
+    }
+
+    fn beside<const B: usize>(message: &mut Message<B>, _: &Message<B>) -> ([u8; 32], ()) {
+        (sha512_256(message.text()), ())
+    }
+
+    fn finish<const B: usize>((): (), message: &mut Message<B>) -> [u8; 32] {
+        sha512_256(message.text())
+    }
 }
 
 /// Writes the parts with a colon between each two.
@@ -84,9 +148,13 @@ pub(super) fn a2(
 ) {
     join(&[method, credentials.uri], &mut write);
     if credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt) {
-        let body = hex_of(credentials.algorithm.hash_function(), body);
-        join(&[b"", &body], &mut write);
+        join(&[b"", hash_of_body(credentials.algorithm, body).as_bytes()], &mut write);
     }
+}
+
+#[inline(never)]
+fn hash_of_body(algorithm: Algorithm, body: &[u8]) -> ArrayString<64> {
+    hex_of(algorithm.hash_function(), body)
 }
 
 /// Writes what the response is the hash of, without H(A2) at its end (RFC 7616 §3.4.1).
@@ -102,18 +170,18 @@ pub(super) fn unfinished(credentials: &Credentials<'_>, ha1: &[u8], mut write: i
     }
 }
 
-/// H(A1) in hexadecimal, as it goes into the response: of a `-sess` algorithm it takes in nonce and
+/// H(A1) in hexadecimal, as it goes into the response of a `-sess` algorithm: it takes in nonce and
 /// cnonce (RFC 7616 §3.4.2).
-fn ha1_in_response(credentials: &Credentials<'_>, ha1: &[u8]) -> Hex {
-    let plain = hex(ha1);
-    let Credentials { algorithm, nonce, qop, .. } = credentials;
-    if !algorithm.is_session() {
-        return plain;
-    }
-    let cnonce = qop.map_or(&[][..], |fields| fields.cnonce);
-    let mut text = Text::<MAX_RESPONSE>::new();
-    text.join(&[&plain, nonce, cnonce]);
-    text.whole().map(|text| hex_of(algorithm.hash_function(), text)).unwrap_or_default()
+#[inline(never)]
+fn session<F: Function<N, H>, const N: usize, const H: usize>(
+    credentials: &Credentials<'_>,
+    ha1: &[u8; H],
+) -> [u8; H] {
+    let cnonce = credentials.qop.map_or(&[][..], |fields| fields.cnonce);
+    let mut text = Text::<ANY>::EMPTY;
+    join(&[ha1, credentials.nonce, cnonce], &mut |part| text.push(part));
+    // two bounded values and a hash always fit
+    F::hex(&F::of(text.message.text()))
 }
 
 /// The response that a header should have. H(A2) is computed once, however many users of one name
@@ -122,7 +190,7 @@ pub(crate) struct ExpectedResponse<'c, 'a> {
     credentials: &'c Credentials<'a>,
     method: &'c [u8],
     body: &'c [u8],
-    ha2: Option<Hex>,
+    ha2: Option<[u8; 64]>,
 }
 
 impl<'c, 'a> ExpectedResponse<'c, 'a> {
@@ -143,45 +211,62 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
     /// Whether the header's response is the one that `ha1` makes. The time depends on lengths and
     /// the algorithm, never on a value. Hexadecimal is taken in either case.
     pub(crate) fn equals(&mut self, ha1: &[u8]) -> bool {
-        let function = self.credentials.algorithm.hash_function();
-        if ha1.len() != function.output_len() {
-            return false;
+        match self.credentials.algorithm.hash_function() {
+            HashFunction::Md5 => ha1.as_array().is_some_and(|ha1| self.equals_by::<Md5, _, _>(ha1)),
+            HashFunction::Sha256 => {
+                ha1.as_array().is_some_and(|ha1| self.equals_by::<Sha256, _, _>(ha1))
+            }
+            HashFunction::Sha512_256 => {
+                ha1.as_array().is_some_and(|ha1| self.equals_by::<Sha512, _, _>(ha1))
+            }
         }
-        let mut ha1 = ha1_in_response(self.credentials, ha1);
-        let mut text = Text::<MAX_RESPONSE>::new();
-        unfinished(self.credentials, &ha1, |part| text.push(part));
-        ha1.as_mut_slice().zeroize();
-        let begun = match &self.ha2 {
-            Some(ha2) => {
-                text.push(ha2);
-                None
-            }
-            None => {
-                let mut second = Text::<MAX_A2>::new();
-                a2(self.credentials, self.method, self.body, |part| second.push(part));
-                let Some(second) = second.whole() else { return false };
-                // the two do not depend on each other, so they are hashed side by side
-                let (ha2, begun) = match text.bytes.first_chunk() {
-                    Some(first) if function == HashFunction::Md5 => {
-                        let (ha2, begun) = md5_beside(second, first);
-                        (hex(&ha2), Some(begun))
-                    }
-                    _ => (hex_of(function, second), None),
-                };
-                text.push(&ha2);
-                self.ha2 = Some(ha2);
-                begun
-            }
-        };
-        let Some(message) = text.whole() else { return false };
-        let sent = self.credentials.response;
-        match begun {
-            Some(begun) => {
-                let tail = message.get(64..).unwrap_or_default();
-                equal(&hex16(&begun.finish(tail, message.len())), sent)
-            }
-            None => equal(&hex_of(function, message), sent),
+    }
+
+    #[inline(always)]
+    fn equals_by<F: Function<N, H>, const N: usize, const H: usize>(
+        &mut self,
+        ha1: &[u8; N],
+    ) -> bool {
+        let equal = self.equals_in::<F, N, H, USUAL>(ha1);
+        equal.or_else(|| self.equals_at_length::<F, N, H>(ha1)).unwrap_or(false)
+    }
+
+    /// For texts that are longer than most.
+    #[cold]
+    fn equals_at_length<F: Function<N, H>, const N: usize, const H: usize>(
+        &mut self,
+        ha1: &[u8; N],
+    ) -> Option<bool> {
+        self.equals_in::<F, N, H, ANY>(ha1)
+    }
+
+    /// The answer, if all texts fit into `B` blocks; that depends on lengths alone.
+    #[inline(always)]
+    fn equals_in<F: Function<N, H>, const N: usize, const H: usize, const B: usize>(
+        &mut self,
+        ha1: &[u8; N],
+    ) -> Option<bool> {
+        let mut digits = F::hex(ha1);
+        if self.credentials.algorithm.is_session() {
+            digits = session::<F, N, H>(self.credentials, &digits);
         }
+        let mut text = Text::<B>::EMPTY;
+        unfinished(self.credentials, &digits, |part| text.push(part));
+        digits = [0; H];
+        zeroize::optimization_barrier(&digits);
+        let mut begun = F::Begun::default();
+        if self.ha2.is_none() {
+            let mut second = Text::<B>::EMPTY;
+            a2(self.credentials, self.method, self.body, |part| second.push(part));
+            // the two do not depend on each other, so they may be hashed side by side
+            let hash;
+            (hash, begun) = F::beside(second.whole()?, text.whole()?);
+            let ha2 = self.ha2.insert([0; 64]);
+            *ha2.first_chunk_mut()? = F::hex(&hash);
+        }
+        text.push(self.ha2.as_ref()?.first_chunk::<H>()?);
+        let hash = F::finish(begun, text.whole()?);
+        Some(equal(&F::hex(&hash), self.credentials.response))
     }
 }
 
@@ -204,32 +289,21 @@ pub(crate) fn decoy(algorithm: Algorithm, random: &[u8; 32]) -> &[u8] {
 /// H(username:realm), as `userhash=true` sends it (RFC 7616 §3.4.4), in lower-case hexadecimal.
 pub(crate) fn userhash(function: HashFunction, username: &str, realm: &str) -> ArrayString<64> {
     // a name has at most 64 bytes and a realm 255
-    let mut text = Text::<320>::new();
-    text.join(&[username.as_bytes(), realm.as_bytes()]);
-    let hash = text.whole().map(|text| hex_of(function, text)).unwrap_or_default();
-    // hexadecimal of at most 64 digits always fits
-    std::str::from_utf8(&hash)
-        .ok()
-        .and_then(|text| ArrayString::from(text).ok())
-        .unwrap_or_default()
+    let mut text = Text::<ANY>::EMPTY;
+    join(&[username.as_bytes(), realm.as_bytes()], &mut |part| text.push(part));
+    text.whole().map(|text| hex_of(function, text.text())).unwrap_or_default()
 }
 
-fn hex_of(function: HashFunction, message: &[u8]) -> Hex {
-    match function {
-        HashFunction::Md5 => hex(&md5(message)),
-        HashFunction::Sha256 => hex(&sha256(message)),
-        HashFunction::Sha512_256 => hex(&sha512_256(message)),
-    }
-}
-
-/// Nothing for what is no hash; it equals no response.
-fn hex(hash: &[u8]) -> Hex {
-    let mut text = Hex::new();
-    let written = match (hash.as_array::<16>(), hash.as_array::<32>()) {
-        (Some(hash), _) => text.try_extend_from_slice(&hex16(hash)),
-        (_, Some(hash)) => text.try_extend_from_slice(&hex32(hash)),
-        _ => Ok(()),
+/// A hash in lower-case hexadecimal.
+fn hex_of(function: HashFunction, message: &[u8]) -> ArrayString<64> {
+    let text = |digits: &[u8]| {
+        // digits are text, and 64 of them fit
+        str::from_utf8(digits).ok().and_then(|text| ArrayString::from(text).ok())
     };
-    debug_assert!(written.is_ok(), "64 digits fit");
-    text
+    match function {
+        HashFunction::Md5 => text(&Md5::hex(&md5(message))),
+        HashFunction::Sha256 => text(&Sha256::hex(&sha256(message))),
+        HashFunction::Sha512_256 => text(&Sha512::hex(&sha512_256(message))),
+    }
+    .unwrap_or_default()
 }

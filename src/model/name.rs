@@ -88,6 +88,12 @@ impl UserName {
         self.0.as_bytes() == name.as_bytes()
     }
 
+    /// The bytes of the name, as [`Self::as_str`] has them.
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// The longest user name in bytes.
     pub const MAX_LEN: usize = MAX_USERNAME;
 }

@@ -1,11 +1,10 @@
 //! A credentials header as nearly all clients write it, read at once. What is written in another way
 //! is left to the whole grammar; that both read the same is tested.
 
-use arrayvec::ArrayString;
 use memchr::memchr;
 
 use super::reader::is_token;
-use super::{Credentials, MAX_USERNAME, QopFields, Username, nonce_count};
+use super::{Credentials, MAX_USERNAME, QopFields, Username, nonce_count, username};
 use crate::digest::{Algorithm, Qop};
 
 /// No value of this length is too long for its parameter, but for a username.
@@ -77,13 +76,16 @@ impl<'a> Values<'a> {
             return None;
         }
         // control characters beyond ASCII need a closer look
-        let name = str::from_utf8(self.username).ok().filter(|name| name.is_ascii())?;
-        let username = Username::Plain(ArrayString::from(name).ok()?);
+        let username = Username::Plain(username(self.username).filter(|name| name.is_ascii())?);
         let algorithm = match self.algorithm {
             b"" | b"MD5" => Algorithm::Md5,
             name => Algorithm::from_name(name)?,
         };
-        let (qop, nc) = (Qop::from_name(self.qop)?, nonce_count(nc_text)?);
+        let qop = match self.qop {
+            b"auth" => Qop::Auth,
+            name => Qop::from_name(name)?,
+        };
+        let nc = nonce_count(nc_text)?;
         let qop = Some(QopFields { qop, cnonce, nc, nc_text });
         Some(Credentials { username, nonce, uri, response, algorithm, qop })
     }

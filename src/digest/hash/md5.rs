@@ -267,7 +267,7 @@ impl Md5State {
         self.bytes()
     }
 
-    fn bytes(&self) -> [u8; 16] {
+    pub(super) fn bytes(&self) -> [u8; 16] {
         to_bytes(&self.0)
     }
 }

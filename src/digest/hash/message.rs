@@ -1,14 +1,14 @@
-//! Messages written in place, padded and hashed without another copy: what a batch of digest
-//! verifications is made of.
+//! Messages written in place, padded and hashed without another copy: what digest verifications are
+//! made of.
 
 use zeroize::optimization_barrier;
 
 use super::transpose::transpose;
-use super::{Width, md5};
+use super::{Md5State, Width, md5, sha};
 
-/// A message of at most `B` blocks, its padding included, that MD5 is to be made of.
+/// A message of at most `B` blocks, its padding included, that a hash is to be made of.
 ///
-/// It may hold HA1. [`md5_messages`] empties it with zeros.
+/// It may hold HA1. [`md5_messages`] empties it with zeros; others leave that to their caller.
 #[derive(Clone)]
 #[repr(align(64))]
 pub struct Message<const B: usize> {
@@ -49,6 +49,11 @@ impl<const B: usize> Message<B> {
         self.blocks.as_flattened().get(..self.len).unwrap_or_default()
     }
 
+    /// The first block, once it is full.
+    fn full_block(&self) -> Option<&[u8; 64]> {
+        self.blocks.first().filter(|_| self.len >= 64)
+    }
+
     /// Empties the message with zeros.
     pub fn wipe(&mut self) {
         *self = Self::EMPTY;
@@ -59,19 +64,68 @@ impl<const B: usize> Message<B> {
         (self.len + 9).div_ceil(64)
     }
 
+    /// Pads for MD5. Nothing can be written afterwards.
     #[inline(always)]
     fn pad(&mut self) {
-        let (len, bits) = (self.len, (self.len as u64).wrapping_mul(8));
-        let end = self.block_count() * 64;
+        self.padded(u64::to_le_bytes);
+    }
+
+    /// The blocks with their padding, the length in bits written in the order of bytes of the hash
+    /// function. Nothing can be written afterwards.
+    #[inline(always)]
+    fn padded(&mut self, order: fn(u64) -> [u8; 8]) -> &[[u8; 64]] {
+        let (len, count) = (self.len, self.block_count());
         // `push` left room for both
-        let bytes = self.blocks.as_flattened_mut();
-        if let Some(first) = bytes.get_mut(len) {
+        if let Some(first) = self.blocks.as_flattened_mut().get_mut(len) {
             *first = 0x80;
         }
-        if let Some(length) = bytes.get_mut(end - 8..end) {
-            length.copy_from_slice(&bits.to_le_bytes());
+        let blocks = self.blocks.get_mut(..count).unwrap_or_default();
+        if let Some(length) = blocks.last_mut().and_then(|block| block.last_chunk_mut()) {
+            *length = order((len as u64).wrapping_mul(8));
         }
+        blocks
     }
+}
+
+/// MD5 of a message under way.
+#[derive(Clone, Default)]
+pub(crate) struct Begun {
+    state: Md5State,
+    /// How many blocks it has taken.
+    taken: usize,
+}
+
+impl Begun {
+    /// MD5 of `message`, and beside it, in the same time, MD5 of `other` begun with its first block, if
+    /// that is full. So H(A2) is made together with the part of the response that does not wait for
+    /// it: `HA1:nonce:nc:` fills a block where the nonce has 22 characters.
+    #[inline(always)]
+    pub(crate) fn beside<const B: usize>(
+        message: &mut Message<B>,
+        other: &Message<B>,
+    ) -> ([u8; 16], Self) {
+        let (mut hash, mut begun) = (Md5State::new(), Self::default());
+        let mut blocks = message.padded(u64::to_le_bytes);
+        if let (Some((first, rest)), Some(beside)) = (blocks.split_first(), other.full_block()) {
+            hash.compress_both(first, &mut begun.state, beside);
+            (blocks, begun.taken) = (rest, 1);
+        }
+        blocks.iter().for_each(|block| hash.compress(block));
+        (hash.bytes(), begun)
+    }
+
+    /// MD5 of the whole message.
+    #[inline(always)]
+    pub(crate) fn finish<const B: usize>(mut self, message: &mut Message<B>) -> [u8; 16] {
+        let blocks = message.padded(u64::to_le_bytes);
+        blocks.iter().skip(self.taken).for_each(|block| self.state.compress(block));
+        self.state.bytes()
+    }
+}
+
+/// SHA-256 of a message.
+pub(crate) fn sha256_message<const B: usize>(message: &mut Message<B>) -> [u8; 32] {
+    sha::of_blocks(message.padded(u64::to_be_bytes))
 }
 
 /// MD5 of every message, in their order; the messages are empty afterwards. Where there are more

@@ -141,6 +141,13 @@ impl Zeroize for Sha256Midstate {
     }
 }
 
+/// SHA-256 of a message that was padded.
+pub(super) fn of_blocks(blocks: &[[u8; 64]]) -> [u8; 32] {
+    let mut state = INITIAL;
+    compress256(&mut state, blocks);
+    to_bytes(&state)
+}
+
 /// SHA-256 of one message.
 pub fn sha256(message: &[u8]) -> [u8; 32] {
     finish(INITIAL, message, message.len())

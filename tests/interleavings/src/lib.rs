@@ -23,6 +23,8 @@ mod credentials {
 mod sync {
     pub(super) use shuttle::sync::{Mutex, MutexGuard};
     pub(super) use std::sync::PoisonError;
+
+    pub(super) fn prefetch<T>(_: &T) {}
 }
 
 use std::num::NonZeroU32;
