@@ -533,25 +533,22 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if !self.invite.transport().retransmits() {
             return None;
         }
-        let source = self.invite.source();
-        let address = match source.ip() {
-            std::net::IpAddr::V4(address) => address.to_ipv6_mapped(),
-            std::net::IpAddr::V6(address) => address,
-        };
-        let nc = credentials.qop.map_or(&[][..], |fields| fields.nc_text);
-        Some(self.state.fingerprints.of(&[
-            &address.octets(),
-            &source.port().to_le_bytes(),
-            credentials.nonce,
+        // none is zero
+        let nc = credentials.qop.map_or(0, |fields| fields.nc);
+        Some(self.state.fingerprints.of(
+            self.invite.source(),
             nc,
-            credentials.response,
-            self.invite.request_uri().as_bytes(),
-            transaction.from,
-            transaction.to,
-            transaction.call_id,
-            transaction.cseq,
-            transaction.via,
-            self.invite.body(),
-        ]))
+            &[
+                credentials.nonce,
+                credentials.response,
+                self.invite.request_uri().as_bytes(),
+                transaction.from,
+                transaction.to,
+                transaction.call_id,
+                transaction.cseq,
+                transaction.via,
+                self.invite.body(),
+            ],
+        ))
     }
 }

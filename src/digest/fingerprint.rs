@@ -1,6 +1,7 @@
 //! What tells a retransmission from another request, in one keyed number. It is taken of all that the
 //! two must have in common, bodies too, so it has to be quick over a thousand bytes.
 
+use std::net::{IpAddr, SocketAddr};
 use std::slice::ArrayWindows;
 
 use sha2::{Digest, Sha256};
@@ -41,14 +42,26 @@ impl Fingerprints {
         Self { keys: Box::new(Zeroizing::new(keys)), outer }
     }
 
-    /// The fingerprint of parts in a row. Rows of as many parts that differ in a part, or in where
-    /// one ends and the next begins, have different ones.
-    pub(crate) fn of<const N: usize>(&self, parts: &[&[u8]; N]) -> u128 {
+    /// The fingerprint of a source, a number and parts in a row. Rows of as many parts that differ in
+    /// a part, or in where one ends and the next begins, have different ones.
+    pub(crate) fn of<const N: usize>(
+        &self,
+        source: SocketAddr,
+        number: u32,
+        parts: &[&[u8]; N],
+    ) -> u128 {
+        let address = match source.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
         // the lengths come first, so that nothing has to stand between the parts; no message is
         // longer than 32 bits can tell
         let lengths = parts.map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let numbers = [u32::from(source.port()).to_le_bytes(), number.to_le_bytes()];
         let mut text =
             Text { print: self, keys: self.keys.array_windows(), sums: [0; 2], rounds: 0 };
+        text.pair(words(&address.octets()));
+        text.push(numbers.as_flattened());
         text.push(lengths.as_flattened());
         for part in parts {
             text.push(part);
@@ -156,13 +169,18 @@ mod tests {
     }
 
     /// The same, plainly: one text of whole pairs, cut where the key ends.
-    fn oracle(prints: &Fingerprints, parts: &[&[u8]]) -> u128 {
+    fn oracle(prints: &Fingerprints, source: SocketAddr, number: u32, parts: &[&[u8]]) -> u128 {
         let lengths: Vec<u8> = parts
             .iter()
             .flat_map(|part| u32::try_from(part.len()).unwrap().to_le_bytes())
             .collect();
+        let address = match source.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        };
+        let numbers = [u32::from(source.port()).to_le_bytes(), number.to_le_bytes()].concat();
         let mut text = Vec::new();
-        for part in [&lengths[..]].iter().chain(parts) {
+        for part in [&address[..], &numbers, &lengths].iter().chain(parts) {
             let (len, whole) = (part.len(), part.len() / 16 * 16);
             text.extend_from_slice(&part[..whole]);
             let mut end = [0; 16];
@@ -215,15 +233,20 @@ mod tests {
 
     #[test]
     fn every_bit_every_end_and_every_key_counts() {
-        let prints = fingerprints();
+        let (prints, source) = (fingerprints(), "192.0.2.1:5060".parse().unwrap());
+        let of = |parts: &[&[u8]; 4]| prints.of(source, 1, parts);
         let body = vec![b'a'; 2_500];
         let parts: [&[u8]; 4] = [b"nonce", b"", b"\0\0", &body];
-        let print = prints.of(&parts);
-        assert_eq!(print, prints.of(&parts));
+        let print = of(&parts);
+        assert_eq!(print, of(&parts));
+        assert_ne!(print, prints.of(source, 2, &parts));
+        for other in ["192.0.2.2:5060", "192.0.2.1:5061", "[::192.0.2.1]:5060"] {
+            assert_ne!(print, prints.of(other.parse().unwrap(), 1, &parts));
+        }
         for at in 0..body.len() {
             let mut changed = body.clone();
             changed[at] ^= 1 << (at % 8);
-            assert_ne!(prints.of(&[parts[0], parts[1], parts[2], &changed]), print, "{at}");
+            assert_ne!(of(&[parts[0], parts[1], parts[2], &changed]), print, "{at}");
         }
         for other in [
             [&b"nonc"[..], b"e", b"\0\0", &body],
@@ -232,20 +255,26 @@ mod tests {
             [b"nonce", b"", b"\0\0", &body[1..]],
             [b"nonce\0", b"", b"\0\0", &body],
         ] {
-            assert_ne!(prints.of(&other), print);
+            assert_ne!(of(&other), print);
         }
-        assert_ne!(Fingerprints::new(&[7; 32]).of(&parts), print);
+        assert_ne!(Fingerprints::new(&[7; 32]).of(source, 1, &parts), print);
         let keys: std::collections::HashSet<_> = prints.keys.iter().flatten().collect();
         assert_eq!(keys.len(), 2 * (PAIRS + 1), "every word of the key is its own");
     }
 
     proptest! {
         #[test]
-        fn agrees_with_the_plain_form(parts: [Vec<u8>; 6], long in vec(any::<u8>(), 0..3_000)) {
+        fn agrees_with_the_plain_form(
+            source: SocketAddr,
+            number: u32,
+            parts: [Vec<u8>; 6],
+            long in vec(any::<u8>(), 0..3_000),
+        ) {
             let [a, b, c, d, e, f] = &parts;
             let parts: [&[u8]; 7] = [a, b, c, &long, d, e, f];
             let prints = fingerprints();
-            prop_assert_eq!(prints.of(&parts), oracle(&prints, &parts));
+            let print = prints.of(source, number, &parts);
+            prop_assert_eq!(print, oracle(&prints, source, number, &parts));
         }
     }
 }

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use siphasher::sip128::SipHasher13;
-use zeroize::Zeroizing;
 
 use super::buckets::{Buckets, Entry, Ways};
 use super::credentials::MAX_USERNAME;
-use super::framed::Framed;
+use super::framed::{Framed, Key, words};
 
 /// How many wrong attempts are let pass: a token bucket, full at first, of which each takes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ pub(crate) struct GuessKey(u128);
 /// token back: counters look the fuller for it until the clock has caught up.
 pub(crate) struct GuessLimiter {
     buckets: Buckets<Ways<Counter>>,
-    key: Zeroizing<[u8; 16]>,
+    key: Key,
 }
 
 impl GuessLimiter {
@@ -63,7 +62,7 @@ impl GuessLimiter {
     /// `key` must be random and secret.
     #[must_use]
     pub(crate) fn new(entries: usize, key: &[u8; 16]) -> Self {
-        Self { buckets: Buckets::new(entries), key: Zeroizing::new(*key) }
+        Self { buckets: Buckets::new(entries), key: words(key) }
     }
 
     /// The key of a source: an IPv4 address (also as IPv4-mapped IPv6) or an IPv6 /64.
@@ -116,13 +115,17 @@ impl GuessLimiter {
             Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
         };
         // scopes are SIDs of 16 bytes and names have at most 64
-        let mut text = Framed::<{ 3 + 8 + 32 + MAX_USERNAME }>::default();
+        let mut text = Framed::<{ 8 + 8 + 32 + MAX_USERNAME }>::default();
         let scope_len = u8::try_from(scope.len()).unwrap_or(u8::MAX);
-        text.push(&[domain as u8, family, scope_len]);
-        text.push(&network.to_le_bytes());
-        text.push(scope);
+        let kind = u64::from_le_bytes([domain as u8, family, scope_len, 0, 0, 0, 0, 0]);
+        text.push([kind, network].map(u64::to_le_bytes).as_flattened());
+        match scope.as_array::<16>() {
+            Some(sid) => text.push(sid),
+            None => text.push(scope),
+        }
         text.push(name);
-        GuessKey(SipHasher13::new_with_key(&self.key).hash(text.as_bytes()).as_u128())
+        let [low, high] = *self.key;
+        GuessKey(SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128())
     }
 }
 

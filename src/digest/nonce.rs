@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrayvec::ArrayString;
 use siphasher::sip::SipHasher24;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use super::base64url;
-use super::framed::Framed;
+use super::framed::{Framed, Key, words};
 
 /// The length of a nonce in characters: 16 bytes in base64url without padding.
 pub(crate) const NONCE_LEN: usize = 22;
@@ -61,14 +60,14 @@ pub(crate) enum Freshness {
 /// and no replay state has to be shared. Times are milliseconds since the issuer was made; after
 /// eight and a half years it issues nothing that it would recognise, so every digest is refused.
 pub(crate) struct NonceIssuer {
-    key: Zeroizing<[u8; 16]>,
+    key: Key,
     counter: AtomicU64,
 }
 
 impl NonceIssuer {
     /// An issuer with this key, which must be random and used for nothing else.
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Self { key: Zeroizing::new(key), counter: AtomicU64::new(0) }
+        Self { key: words(&key), counter: AtomicU64::new(0) }
     }
 
     /// A nonce that was never issued before. Its stamp is above that of every nonce issued in an
@@ -109,16 +108,30 @@ impl NonceIssuer {
         Freshness::Live(nonce)
     }
 
-    /// The MAC. Every part is framed by its length, so no two bindings are written alike.
+    /// The MAC. What kind of source there is and the lengths of the texts come first, so no two
+    /// bindings are written alike.
     fn tag(&self, stamp: u64, binding: &Binding<'_>) -> u64 {
+        let Binding { host, realm, offer, source } = binding;
         // host names and realms are no longer than 253 and 255 bytes
-        let mut text = Framed::<608>::default();
-        text.push(&stamp.to_le_bytes());
-        text.push(&binding.offer.to_le_bytes());
-        text.address(binding.source);
-        text.part(binding.realm.as_bytes());
-        text.part(binding.host.as_bytes());
-        SipHasher24::new_with_key(&self.key).hash(text.as_bytes())
+        let mut text = Framed::<540>::default();
+        let family = match source {
+            None => 0,
+            Some(IpAddr::V4(_)) => 4,
+            Some(IpAddr::V6(_)) => 6,
+        };
+        let len = |text: &str| u8::try_from(text.len()).unwrap_or(u8::MAX);
+        let lengths = u32::from_le_bytes([family, len(realm), len(host), 0]);
+        let start = [stamp, u64::from(*offer) << 32 | u64::from(lengths)];
+        text.push(start.map(u64::to_le_bytes).as_flattened());
+        match source {
+            None => {}
+            Some(IpAddr::V4(address)) => text.push(&address.octets()),
+            Some(IpAddr::V6(address)) => text.push(&address.octets()),
+        }
+        text.push(realm.as_bytes());
+        text.push(host.as_bytes());
+        let [low, high] = *self.key;
+        SipHasher24::new_with_keys(low, high).hash(text.as_bytes())
     }
 }
 

@@ -2,9 +2,9 @@
 //! What had to be forgotten can no longer pass; a nonce newer than all that always can.
 
 use siphasher::sip::SipHasher13;
-use zeroize::Zeroizing;
 
 use super::buckets::{Buckets, Entry, Ways};
+use super::framed::{Key, words};
 use super::sync::MutexGuard;
 
 /// Whether a verified response is the first with its nonce and nonce count.
@@ -37,7 +37,7 @@ pub(crate) enum Admission {
 /// anything here. The table needs no clock, as old nonces are the first to go.
 pub(crate) struct ReplayTable {
     buckets: Buckets<Bucket>,
-    key: Zeroizing<[u8; 16]>,
+    key: Key,
 }
 
 impl ReplayTable {
@@ -47,7 +47,7 @@ impl ReplayTable {
     /// `key` must be random and secret.
     #[must_use]
     pub(crate) fn new(entries: usize, key: &[u8; 16]) -> Self {
-        Self { buckets: Buckets::new(entries), key: Zeroizing::new(*key) }
+        Self { buckets: Buckets::new(entries), key: words(key) }
     }
 
     /// Admits nonce count `nc` of a nonce, once. Only for a response whose digest has verified.
@@ -88,9 +88,13 @@ impl ReplayTable {
     }
 
     fn bucket(&self, stamp: u64, tag: u64) -> MutexGuard<'_, Bucket> {
+        self.buckets.lock(self.hash(stamp, tag))
+    }
+
+    fn hash(&self, stamp: u64, tag: u64) -> u128 {
         let name = u128::from(stamp) << 64 | u128::from(tag);
-        let hash = SipHasher13::new_with_key(&self.key).hash(&name.to_le_bytes());
-        self.buckets.lock(hash.into())
+        let [low, high] = *self.key;
+        SipHasher13::new_with_keys(low, high).hash(&name.to_le_bytes()).into()
     }
 }
 
