@@ -169,15 +169,9 @@ impl<'s> Deciding<'s> {
         's: 'r,
     {
         let Gate { entry, realm, policy, .. } = *gate;
-        let binding = Binding {
-            host: asked.host,
-            realm: realm.as_str(),
-            offer: TargetEntry::offer_code(policy),
-            source: policy.bind_source.then(|| invite.source().ip().to_canonical()),
-        };
         let Self { state, snapshot, now_ms } = *self;
-        let request_uri = &asked.uri;
-        Judge { state, snapshot, entry, policy, realm, binding, request_uri, invite, now_ms }
+        let (host, request_uri) = (asked.host, &asked.uri);
+        Judge { state, snapshot, entry, policy, realm, host, request_uri, invite, now_ms }
     }
 
     /// The decision where credentials count.
@@ -197,11 +191,11 @@ impl<'s> Deciding<'s> {
                 repeat: proved.is_repeat(),
                 ..self.accept(gate.account, gate.entry.target, gate.address)
             }),
-            Verdict::NoCredentials => self.challenge(gate, &judge.binding, false),
-            Verdict::Stale => self.challenge(gate, &judge.binding, true),
+            Verdict::NoCredentials => self.challenge(gate, &judge.binding(), false),
+            Verdict::Stale => self.challenge(gate, &judge.binding(), true),
             Verdict::Wrong(reason) => match gate.policy.wrong_answer {
                 WrongAnswer::Reject => reject(Some(gate.entry), reason),
-                WrongAnswer::Challenge => self.challenge(gate, &judge.binding, false),
+                WrongAnswer::Challenge => self.challenge(gate, &judge.binding(), false),
             },
             Verdict::Refused(reason) => reject(Some(gate.entry), reason),
         }

@@ -31,7 +31,8 @@ pub(super) struct Judge<'s, 'r, 'i> {
     pub(super) entry: &'s TargetEntry,
     pub(super) policy: &'s Policy,
     pub(super) realm: &'s Realm,
-    pub(super) binding: Binding<'r>,
+    /// What the Request-URI named, in the form hosts are compared in.
+    pub(super) host: &'r str,
     pub(super) request_uri: &'r SipUri<'r>,
     pub(super) invite: &'r Invite<'i>,
     pub(super) now_ms: u64,
@@ -290,13 +291,23 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
         let Ok(text) = std::str::from_utf8(digest_uri) else { return false };
         let Ok(uri) = SipUri::parse(text) else { return false };
-        let same_host =
-            || Host::parse(uri.host).is_ok_and(|host| host.as_str() == self.binding.host);
+        let same_host = || Host::parse(uri.host).is_ok_and(|host| host.as_str() == self.host);
         match self.policy.uri_check {
             UriCheck::Off => true,
             UriCheck::SameHost => same_host(),
             UriCheck::SameUserAndHost => same_host() && uri.same_user(self.request_uri),
             UriCheck::Equivalent => uri.equivalent(self.request_uri),
+        }
+    }
+
+    /// What a nonce of this target has to be bound to.
+    pub(super) fn binding(&self) -> Binding<'_> {
+        let source = self.invite.source().ip();
+        Binding {
+            host: self.host,
+            realm: self.realm.as_str(),
+            offer: TargetEntry::offer_code(self.policy),
+            source: self.policy.bind_source.then(|| source.to_canonical()),
         }
     }
 
@@ -315,7 +326,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             credentials.nonce,
             self.now_ms,
             self.policy.nonce_lifetime,
-            &self.binding,
+            &self.binding(),
         );
         trace.step(|| Step::Header(header, HeaderStep::Nonce(freshness.into())));
         if T::COMMITS && freshness == Freshness::Foreign {

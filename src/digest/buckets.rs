@@ -97,12 +97,17 @@ impl<B> Buckets<B> {
         prefetch(self.bucket(hash));
     }
 
+    /// The number of the bucket of a hash, below the count.
     #[inline]
-    fn bucket(&self, hash: u128) -> &Mutex<B> {
+    pub(super) fn number(&self, hash: u128) -> usize {
         // The count is a power of two and `others` lacks one of it: its length is the mask.
         let number = hash & self.others.len() as u128;
-        let bucket = usize::try_from(number).ok().and_then(|number| self.others.get(number));
-        bucket.unwrap_or(&self.last)
+        usize::try_from(number).unwrap_or_default()
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u128) -> &Mutex<B> {
+        self.others.get(self.number(hash)).unwrap_or(&self.last)
     }
 
     /// Every bucket in turn, locked one at a time.

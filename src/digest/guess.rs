@@ -3,10 +3,11 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use siphasher::sip128::SipHasher13;
 
-use super::buckets::{Buckets, Entry, Ways};
+use super::buckets::{Buckets, Entry, WAYS, Ways};
 use super::credentials::MAX_USERNAME;
 use super::framed::{Framed, Key, words};
 
@@ -52,17 +53,22 @@ pub(crate) struct GuessKey(u128);
 /// token back: counters look the fuller for it until the clock has caught up.
 pub(crate) struct GuessLimiter {
     buckets: Buckets<Ways<Counter>>,
+    /// For each bucket the latest time that one of its counters ever stood at: from then on nobody in it
+    /// owes anything, which most keys are told by without the bucket's lock.
+    latest_ms: Box<[AtomicU64]>,
     key: Key,
 }
 
 impl GuessLimiter {
     /// A limiter with `entries` counters, rounded up to a power of two of at least 512 and at most
-    /// 134,217,728. All memory is taken here, about 36 bytes for each.
+    /// 134,217,728. All memory is taken here, about 37 bytes for each.
     ///
     /// `key` must be random and secret.
     #[must_use]
     pub(crate) fn new(entries: usize, key: &[u8; 16]) -> Self {
-        Self { buckets: Buckets::new(entries), key: words(key) }
+        let buckets = Buckets::new(entries);
+        let latest_ms = (0..buckets.capacity() / WAYS).map(|_| AtomicU64::default()).collect();
+        Self { buckets, latest_ms, key: words(key) }
     }
 
     /// The key of a source: an IPv4 address (also as IPv4-mapped IPv6) or an IPv6 /64.
@@ -90,6 +96,10 @@ impl GuessLimiter {
     /// With another rate than the one recorded with, the old debt still has to run off.
     #[must_use]
     pub(crate) fn is_over(&self, key: GuessKey, rate: GuessRate, now_ms: u64) -> bool {
+        let latest_ms = self.latest_ms.get(self.buckets.number(key.0));
+        if latest_ms.is_some_and(|latest_ms| latest_ms.load(Ordering::Acquire) <= now_ms) {
+            return false;
+        }
         let debt_ms = idle_from(&self.buckets.lock(key.0), key).saturating_sub(now_ms);
         // Less than a whole token is left.
         debt_ms > full_ms(rate) - refill_ms(rate)
@@ -102,7 +112,11 @@ impl GuessLimiter {
         let after_ms = before_ms.max(now_ms).saturating_add(refill_ms(rate));
         // No debt above a burst; but what an earlier `now_ms` would cut off stays.
         let most_ms = now_ms.saturating_add(full_ms(rate)).max(before_ms);
-        bucket.put(Counter { key, idle_from_ms: after_ms.min(most_ms) });
+        let idle_from_ms = after_ms.min(most_ms);
+        bucket.put(Counter { key, idle_from_ms });
+        if let Some(latest_ms) = self.latest_ms.get(self.buckets.number(key.0)) {
+            latest_ms.fetch_max(idle_from_ms, Ordering::Release);
+        }
     }
 
     /// Kind, the scope's length and a source of fixed length go in before the text, and the name is
@@ -177,7 +191,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::digest::buckets::WAYS;
 
     /// A token bucket that is looked after each millisecond; tokens in `refill_ms` parts.
     struct Oracle {
