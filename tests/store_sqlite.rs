@@ -12,6 +12,7 @@ mod many_records;
 #[path = "support/store_conformance.rs"]
 mod store_conformance;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -20,7 +21,7 @@ use folder::Folder;
 use full_records::full_records;
 use rusqlite::Connection;
 use sip_authz::AccountSid;
-use sip_authz::model::{Account, Commit, Record, Write};
+use sip_authz::model::{Account, Commit, Key, Record, Write};
 use sip_authz::store::sqlite::backup;
 use sip_authz::store::{
     Loaded, Lookup, Outcome, SqliteStore, Store, StoreError, collections, lookup,
@@ -127,6 +128,42 @@ async fn only_the_owner_can_read_it() {
 }
 
 /// Every view shows its records, and no view a hash.
+#[tokio::test]
+async fn what_was_deleted_is_not_left_in_the_file() {
+    let folder = Folder::new();
+    let name = |n: usize| format!("account-{n:04}-{n:04}-{n:04}");
+    let account = |n: usize| {
+        let sid = AccountSid::from_name(&[&name(n)]);
+        Account { friendly_name: name(n), ..Account::new(sid) }
+    };
+    let store = SqliteStore::open(&*folder).unwrap();
+    let mut made = Commit::new();
+    for n in 0..2_000 {
+        made.put(account(n).into());
+    }
+    assert_eq!(store.commit(0, made).await.unwrap(), Outcome::Committed(1));
+    // when the store is closed, its log goes into the file
+    drop(store);
+    let names = || {
+        let bytes = fs::read(file(&folder)).unwrap();
+        let length = name(0).len();
+        let all = bytes.windows(length).filter(|part| part.starts_with(b"account-"));
+        all.map(|part| String::from_utf8(part.to_vec()).unwrap()).collect::<HashSet<_>>()
+    };
+    assert_eq!(names(), (0..2_000).map(name).collect());
+
+    // one here and there, and many that fill pages
+    let gone = |n: usize| n % 100 == 7 || (1_000..1_500).contains(&n);
+    let store = SqliteStore::open(&*folder).unwrap();
+    let mut deleted = Commit::new();
+    for n in (0..2_000).filter(|n| gone(*n)) {
+        deleted.delete(Key::Account(account(n).sid));
+    }
+    assert_eq!(store.commit(1, deleted).await.unwrap(), Outcome::Committed(2));
+    drop(store);
+    assert_eq!(names(), (0..2_000).filter(|n| !gone(*n)).map(name).collect());
+}
+
 #[tokio::test]
 async fn operators_can_look_at_it() {
     let folder = Folder::new();

@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::auth::{Caller, identify};
+use super::call::is_from_another_site;
 use super::error::{BAD_PARAMETER, Json, READ_ONLY, Refusal};
 use crate::directory::{DirectoryError, MergeError, Merged};
 use crate::store::Store;
@@ -94,6 +95,9 @@ async fn import<S: Store>(
     if api.options.read_only {
         let message = "The resources come from a file and are not changed here";
         return Err(Refusal::new(StatusCode::CONFLICT, READ_ONLY, message));
+    }
+    if is_from_another_site(request.headers(), &api.options) {
+        return Err(Refusal::forbidden("A page of another origin may not write"));
     }
     let dry_run = flag(&request, "dry_run")?;
     let content_type = request.headers().get(header::CONTENT_TYPE);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -61,7 +61,7 @@ impl<S: Store> Call<S> {
             let message = "The resources come from a file and are not changed here";
             return Err(Refusal::new(StatusCode::CONFLICT, READ_ONLY, message));
         }
-        if writes && is_from_another_site(&parts, &api.options) {
+        if writes && is_from_another_site(&parts.headers, &api.options) {
             return Err(Refusal::forbidden("A page of another origin may not write"));
         }
         let has_form = matches!(operation.verb, Verb::Create | Verb::Update);
@@ -108,15 +108,15 @@ impl<S: Store> Call<S> {
 /// Whether a browser says that the request comes from a page of an origin that may not call. Forms
 /// are sent across origins without asking, with credentials that the browser keeps; programs other
 /// than browsers send neither header.
-fn is_from_another_site(parts: &Parts, options: &RestOptions) -> bool {
-    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+pub(super) fn is_from_another_site(headers: &HeaderMap, options: &RestOptions) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     match text(header::ORIGIN) {
         Some(origin) if options.cors_origins.iter().any(|allowed| allowed == origin) => false,
         Some(origin) => {
             let authority = origin.split_once("://").map(|(_, authority)| authority);
             authority.is_none() || authority != text(header::HOST)
         }
-        None => parts.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site"),
+        None => headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site"),
     }
 }
 

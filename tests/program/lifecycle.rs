@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use crate::support::{Caller, Request, Server, file, outcome, run, set_mode, status};
+use crate::support::{Caller, Request, Server, file, header, outcome, run, set_mode, status};
 
 const ONE: &str = "[[ip_access_control_lists]]\nname = 'l'\naddresses = ['127.0.0.1']\n\
                    [[domains]]\nname = 'one.example'\nip_access_control_lists = ['l']\n";
@@ -141,6 +141,31 @@ fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
     server.stderr.wait_for(&format!("{name}: no such file; the old state stays in force"));
     assert_eq!(ask("two.example"), 200);
     server.end("TERM");
+}
+
+#[test]
+fn what_was_captured_is_of_no_use_after_a_new_start() {
+    let secret = "realm = 'r'\n[[credential_lists]]\nname = 'l'\n\
+                  credentials = [{ username = 'u', password = 'p' }]\n\
+                  [[domains]]\nname = 'one.example'\ncredential_lists = ['l']\n";
+    let invite = Request::invite("sip:1@one.example");
+    let first = Server::config(secret);
+    let caller = Caller::new(&first);
+    let challenge = caller.ask(&invite.text());
+    let used = invite.authorized(&challenge, "u", "p");
+    assert_eq!(status(&caller.ask(&used.text())), 200);
+    let unused = invite.authorized(&caller.ask(&invite.text()), "u", "p");
+    first.end("TERM");
+
+    let second = Server::config(secret);
+    let caller = Caller::new(&second);
+    for captured in [used, unused] {
+        let again = caller.ask(&captured.text());
+        assert_eq!(status(&again), 407);
+        assert!(header(&again, "Proxy-Authenticate").unwrap().contains("stale=true"), "{again}");
+    }
+    let challenge = caller.ask(&invite.text());
+    assert_eq!(status(&caller.ask(&invite.authorized(&challenge, "u", "p").text())), 200);
 }
 
 #[test]

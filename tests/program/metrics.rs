@@ -160,6 +160,18 @@ fn figures_have_an_address_of_their_own() {
     };
     assert_eq!(status(&url), 200);
     assert_eq!(status(&url.replace("/metrics", "/2010-04-01/Accounts.json")), 404);
+    // a name that somebody else has lead here is no way for a page in a browser
+    let asked_as = |host: &str| {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build().into();
+        agent.get(&url).header("host", host).call().unwrap().status().as_u16()
+    };
+    for host in ["localhost", "LOCALHOST:9464", "127.0.0.1", "[::1]:9464", "192.0.2.1:1"] {
+        assert_eq!(asked_as(host), 200, "{host}");
+    }
+    for host in ["evil.example", "evil.example:9464", "localhost.evil.example", "127.0.0.1.evil"] {
+        assert_eq!(asked_as(host), 421, "{host}");
+    }
     // tenants reach the other one
     assert!(status(&format!("http://{}/metrics", server.api)) >= 400);
 }

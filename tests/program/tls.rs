@@ -261,6 +261,45 @@ fn http_over_tls() {
 }
 
 #[test]
+fn old_versions_and_weak_ciphers_are_not_spoken() {
+    let authority = Authority::new();
+    authority.issue("/CN=edge");
+    let (server, sips) = authority.serve(&[]);
+    let (pem, key) = (authority.path("edge.pem"), authority.path("edge.key"));
+    let args = ["--api-cert", &pem, "--api-key", &key, "--api-head-timeout", "1s"];
+    let api = Server::start(&[&args[..], &["--on-accept", "ok"]].concat());
+    // whether OpenSSL and the server agree, and on what; at level 0 OpenSSL itself has no objection
+    let speaks = |address: SocketAddr, options: &[&str]| {
+        let shown = Command::new("openssl")
+            .args(["s_client", "-connect", &address.to_string()])
+            .args(options)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(text.contains("CONNECTED"), "{options:?}: {shown:?}");
+        shown.status.success() && !text.contains("Cipher is (NONE)")
+    };
+    for address in [sips, api.api] {
+        for options in [
+            &["-tls1", "-cipher", "ALL:@SECLEVEL=0"][..],
+            &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+            &["-tls1_2", "-cipher", "AES128-SHA:@SECLEVEL=0"],
+            &["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0"],
+            &["-tls1_2", "-cipher", "aNULL:eNULL:@SECLEVEL=0"],
+        ] {
+            assert!(!speaks(address, options), "{options:?}");
+        }
+        assert!(speaks(address, &["-tls1_2"]) && speaks(address, &["-tls1_3"]));
+    }
+    // who begins no handshake loses the connection
+    let mut silent = TcpStream::connect(api.api).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+    assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
+    drop(server);
+}
+
+#[test]
 fn certificates_that_cannot_be_used() {
     let authority = Authority::new();
     authority.issue("/CN=edge");

@@ -333,6 +333,28 @@ fn a_crowd_is_answered_by_all_threads_and_each_gets_its_own() {
     }
 }
 
+/// Whoever forges a source has the answers sent there.
+#[test]
+fn an_answer_is_at_most_four_times_its_request() {
+    let server = Server::config(CONFIG);
+    let caller = Caller::new(&server);
+    for (host, expected) in [
+        ("by-password.example", 407),
+        ("by-address.example", 200),
+        ("x", 404),
+        ("server.example", 401),
+    ] {
+        // as short as it can be
+        let request = format!(
+            "INVITE sip:{host} SIP/2.0\r\nv:SIP/2.0/UDP a;branch=z9hG4bK1\r\nf:<sip:a>;tag=1\r\n\
+             t:<sip:a>\r\ni:1\r\nCSeq:1 INVITE\r\nl:0\r\n\r\n"
+        );
+        let answer = caller.ask(&request);
+        assert_eq!(status(&answer), expected, "{answer}");
+        assert!(answer.len() <= 4 * request.len(), "{answer}");
+    }
+}
+
 /// Far more than can be answered at once waits at the socket, and last of all what an established
 /// caller sent.
 #[cfg(target_os = "linux")]

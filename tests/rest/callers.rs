@@ -156,4 +156,57 @@ async fn pages_of_other_origins_do_not_write() {
     }
     let trunks = site.get("/v1/Trunks").await;
     assert_eq!(trunks.json()["trunks"].as_array().unwrap().len(), 3);
+
+    // nor do they import
+    let import = |name: &'static str, value: &str, kind: &str| {
+        let request = Request::post("/admin/import")
+            .header(header::HOST, "api.example.com:8080")
+            .header(header::AUTHORIZATION, basic(&site.admin.0, &site.admin.1))
+            .header(header::CONTENT_TYPE, kind)
+            .header(name, value);
+        site.send(request.body(Body::from("{}")).unwrap())
+    };
+    let json = "application/json";
+    for (name, value, kind, status) in [
+        ("origin", "https://evil.example.com", json, 403),
+        ("sec-fetch-site", "cross-site", json, 403),
+        // a page that has its own name lead here is of the same origin, but has no credentials
+        ("origin", "http://api.example.com:8080", "text/plain", 415),
+        ("origin", "http://api.example.com:8080", json, 400),
+    ] {
+        assert_eq!(import(name, value, kind).await.status, status, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn paths_are_taken_as_they_are_written() {
+    let site = Site::new().await;
+    let full = site.full().await;
+    let (own, other) = (&site.sid, &site.stranger.0);
+    let accounts = "/2010-04-01/Accounts";
+    for path in [
+        format!("{accounts}/{other}/../{own}/SIP/Domains.json"),
+        format!("{accounts}/{other}/%2e%2e/{own}/SIP/Domains.json"),
+        format!("{accounts}/{other}%2F..%2F{own}/SIP/Domains.json"),
+        format!("{accounts}/{other}%00{own}/SIP/Domains.json"),
+        format!("{accounts}/{other};{own}/SIP/Domains.json"),
+        format!("{accounts}//{own}/SIP/Domains.json"),
+        format!("/{accounts}/{own}/SIP/Domains.json"),
+        format!("{accounts}/{own}/SIP/Domains.json/"),
+        format!("{accounts}/{own}/sip/Domains.json"),
+        format!("{accounts}/{own}/SIP/Domains%2Ejson"),
+        format!("{accounts}/{own}/SIP/Domains/{}%2F.json", full.domain),
+        format!("{accounts}/{own}/SIP/Domains/%2e%2e/Domains.json"),
+        format!("{accounts}/{}/SIP/Domains.json", own.to_lowercase()),
+        "/admin/../admin/export".to_owned(),
+        "/%61dmin/export".to_owned(),
+        "/admin//export".to_owned(),
+        "/admin/export/".to_owned(),
+        "/v1/../admin/export".to_owned(),
+    ] {
+        for login in [&site.login, &site.stranger, &site.admin] {
+            let answer = site.call_as(login, "GET", &path, "").await;
+            assert_eq!(answer.status, 404, "{path} as {}", login.0);
+        }
+    }
 }

@@ -49,6 +49,24 @@ async fn pages_stay_right_while_rows_come_and_go() {
 }
 
 #[tokio::test]
+async fn links_hold_of_host_no_more_than_name_and_port() {
+    let site = Site::new().await;
+    for (host, base) in [
+        ("api.example.com:8080", "http://api.example.com:8080/v1/Trunks?"),
+        ("user:secret@api.example.com", "http://api.example.com/v1/Trunks?"),
+        ("evil.example/path?query#", "http://localhost/v1/Trunks?"),
+        ("evil.example\" onclick=\"x", "http://localhost/v1/Trunks?"),
+    ] {
+        let request = Request::get("/v1/Trunks")
+            .header(header::HOST, host)
+            .header(header::AUTHORIZATION, basic(&site.login.0, &site.login.1));
+        let answer = site.send(request.body(Body::empty()).unwrap()).await;
+        let url = answer.json()["meta"]["url"].as_str().unwrap().to_owned();
+        assert!(url.starts_with(base), "{host}: {url}");
+    }
+}
+
+#[tokio::test]
 async fn mappings_are_paged_in_the_order_they_were_made() {
     let site = Site::new().await;
     let domain = site.make(&sip("Domains"), "DomainName=a.example.com").await;

@@ -56,7 +56,8 @@ pub(crate) async fn serve(
                 Security::None => connection(stream, current, false, bounds).await,
                 #[cfg(feature = "tls")]
                 Security::Tls(identity) => {
-                    if let Ok(stream) = identity.accept(stream).await {
+                    let time = bounds.head.min(crate::tls::HANDSHAKE_TIME);
+                    if let Ok(stream) = identity.accept(stream, time).await {
                         connection(stream, current, true, bounds).await;
                     }
                 }

@@ -144,7 +144,8 @@ pub(crate) struct ServeArgs {
 
     /// Serve what the etcd at these URLs holds, as all others that name it do; separated by commas
     #[cfg(feature = "etcd")]
-    #[arg(long, value_name = "URL,…", value_delimiter = ',', conflicts_with_all = ["demo", "config", "data"])]
+    #[arg(long, value_name = "URL,…", value_delimiter = ',', value_parser = etcd_url)]
+    #[arg(conflicts_with_all = ["demo", "config", "data"])]
     pub(crate) etcd: Vec<String>,
 
     #[cfg(feature = "etcd")]
@@ -483,6 +484,15 @@ fn stale_for(text: &str) -> Result<StaleFor, String> {
     }
 }
 
+/// A command line is no place for a password: other users of the machine can read it.
+#[cfg(feature = "etcd")]
+fn etcd_url(text: &str) -> Result<String, &'static str> {
+    if text.contains('@') {
+        return Err("a user is named with --etcd-user, and the password in the environment");
+    }
+    Ok(text.to_owned())
+}
+
 fn log(text: &str) -> Result<Sampling, SamplingError> {
     if text == "decisions" { Ok(Sampling::All) } else { text.parse() }
 }
@@ -557,6 +567,15 @@ mod tests {
         for text in ["", "30", "s", "1s", "0h", "5 m", "-5s", "1d", "99999999999s"] {
             assert!(stale_for(text).is_err(), "{text}");
         }
+    }
+
+    #[cfg(feature = "etcd")]
+    #[test]
+    fn passwords_do_not_stand_on_the_command_line() {
+        let parse = |url| Args::try_parse_from(["", "serve", "--on-accept=ok", "--etcd", url]);
+        assert!(parse("http://a:2379,http://b:2379").is_ok());
+        let error = parse("http://a:2379,http://root:secret@b:2379").unwrap_err().to_string();
+        assert!(error.contains("--etcd-user"), "{error}");
     }
 
     #[test]

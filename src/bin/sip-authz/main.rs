@@ -14,13 +14,13 @@ mod demo;
 mod edge;
 mod export;
 mod failure;
-mod files;
 #[cfg(feature = "etcd")]
 mod fleet;
 mod follow;
 mod import;
 mod log;
 mod metrics;
+mod process;
 mod progress;
 mod resources;
 mod respond;
@@ -46,6 +46,7 @@ use args::{Args, Command};
 use failure::complain;
 
 fn main() -> ExitCode {
+    process::keep_private();
     let ended = match Args::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),

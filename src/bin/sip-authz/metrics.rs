@@ -4,12 +4,16 @@
 //! that down. Nothing is kept between scrapes, and no call waits for one.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
 use axum::routing::get;
 use metrics::atomics::AtomicU64;
 use metrics::{
@@ -49,12 +53,20 @@ impl Scraped {
         }
     }
 
-    /// What answers scrapes, and nothing else.
-    pub(crate) fn router(self) -> Router {
+    /// What answers scrapes, and nothing else. Where only this machine reaches it, `local`, it has to
+    /// be asked by an address or as `localhost`: a page in a browser could otherwise read the figures
+    /// by a name of its own that leads here.
+    pub(crate) fn router(self, local: bool) -> Router {
         let scraped = Arc::new(self);
-        let answer = move || {
-            let page = scraped.page();
-            async move { ([(CONTENT_TYPE, TEXT)], page) }
+        let answer = move |headers: HeaderMap| {
+            let scraped = Arc::clone(&scraped);
+            async move {
+                if local && !is_asked_as_local(&headers) {
+                    let why = "Host: neither an address nor localhost\n";
+                    return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+                }
+                ([(CONTENT_TYPE, TEXT)], scraped.page()).into_response()
+            }
         };
         Router::new().route("/metrics", get(answer))
     }
@@ -106,6 +118,14 @@ impl Scraped {
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         gauge!("process_start_time_seconds").set(started.as_secs_f64());
     }
+}
+
+fn is_asked_as_local(headers: &HeaderMap) -> bool {
+    headers.get_all(HOST).iter().all(|host| {
+        let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+        let host = authority.host().trim_matches(['[', ']']);
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+    })
 }
 
 fn describe() {

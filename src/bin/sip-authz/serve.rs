@@ -30,7 +30,7 @@ use crate::signals::{Signal, Signals};
 use crate::sockets::{self, SipSockets};
 use crate::udp::Workers;
 use crate::watch::Watch;
-use crate::{api, client, files, tcp};
+use crate::{api, client, process, tcp};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let secured = Secured::load(args)?;
@@ -80,9 +80,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let router = Arc::clone(&resources.router);
             tokio::spawn(api::serve(listener, router, secured.api.clone(), args.api_bounds));
         }
-        if let Some((listener, _)) = scrapes {
+        if let Some((listener, address)) = scrapes {
+            let local = address.ip().to_canonical().is_loopback();
             let listener = TcpListener::from_std(listener).map_err(failed)?;
-            let router = Scraped::new(Arc::clone(&edge), &resources).router();
+            let router = Scraped::new(Arc::clone(&edge), &resources).router(local);
             let router = Arc::new(ArcSwap::from_pointee(router));
             tokio::spawn(api::serve(listener, router, Security::None, args.api_bounds));
         }
@@ -142,7 +143,7 @@ fn open_files(args: &ServeArgs, secured: &Secured, api: bool) {
     let http = u64::from(u16::from(api) + u16::from(args.metrics.is_some()));
     let connections =
         sip * tcp::MAX_CONNECTIONS as u64 + http * u64::from(args.api_bounds.connections);
-    if let Err(allowed) = files::make_room(connections) {
+    if let Err(allowed) = process::make_room(connections) {
         complain(format_args!(
             "warning: {allowed} files may be open, fewer than {connections} connections need: \
              clients could keep each other and the store from opening any (ulimit -n, LimitNOFILE=)"

@@ -18,12 +18,18 @@ use crate::secure::Security;
 
 /// Connections of a listener at one time; further ones are closed at once.
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
-/// How long a connection may be without a message.
-const IDLE: Duration = Duration::from_secs(300);
-/// How long a message may take to come whole, and an answer to be taken.
-const PATIENCE: Duration = Duration::from_secs(32);
+/// The times that a connection has.
+const TIMES: Times = Times { idle: Duration::from_secs(300), message: Duration::from_secs(32) };
 /// How much is read at a time.
 const CHUNK: usize = 8_192;
+
+#[derive(Clone, Copy)]
+struct Times {
+    /// How long a connection may be without a message.
+    idle: Duration,
+    /// How long a message may take to come whole, and an answer to be taken.
+    message: Duration,
+}
 
 /// Accepts connections for ever, each with a task of its own.
 pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Security) {
@@ -49,6 +55,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Secu
 }
 
 /// Why a connection was closed from this side, or broke. No one asks which.
+#[derive(Debug, PartialEq, Eq)]
 struct Broken;
 
 async fn begin(
@@ -62,11 +69,12 @@ async fn begin(
     let _ = stream.set_nodelay(true);
     let hop = |transport| Hop { source, local, transport };
     match security {
-        Security::None => connection(edge, stream, hop(Transport::Tcp)).await,
+        Security::None => connection(edge, stream, hop(Transport::Tcp), TIMES).await,
         #[cfg(feature = "tls")]
         Security::Tls(identity) => {
-            let stream = identity.accept(stream).await.map_err(|_| Broken)?;
-            connection(edge, stream, hop(Transport::Tls)).await
+            let stream =
+                identity.accept(stream, crate::tls::HANDSHAKE_TIME).await.map_err(|_| Broken)?;
+            connection(edge, stream, hop(Transport::Tls), TIMES).await
         }
     }
 }
@@ -75,13 +83,14 @@ async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     hop: Hop,
+    times: Times,
 ) -> Result<(), Broken> {
     let mut input = Input::default();
     let mut answers = Vec::new();
     let mut since = Instant::now();
     loop {
         let idle = input.bytes.is_empty();
-        let deadline = since + if idle { IDLE } else { PATIENCE };
+        let deadline = since + if idle { times.idle } else { times.message };
         input.bytes.reserve(CHUNK);
         match timeout_at(deadline, stream.read_buf(&mut input.bytes)).await {
             Ok(Ok(0)) => return if idle { Ok(()) } else { Err(Broken) },
@@ -102,7 +111,10 @@ async fn connection(
                 stream.write_all(&answers).await?;
                 stream.flush().await
             };
-            timeout_at(since + PATIENCE, write).await.map_err(|_| Broken)?.map_err(|_| Broken)?;
+            timeout_at(since + times.message, write)
+                .await
+                .map_err(|_| Broken)?
+                .map_err(|_| Broken)?;
             answers.clear();
             answers.shrink_to(MAX_HEAD);
         }
@@ -190,7 +202,91 @@ impl Scan {
 
 #[cfg(test)]
 mod tests {
+    use sip_authz::{Authorizer, Snapshot};
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::time::sleep;
+
     use super::*;
+    use crate::args::OnAccept;
+    use crate::respond::TagKey;
+    use crate::watch::Watch;
+
+    const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\n\
+        From: <sip:a@b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\
+        Content-Length: 0\r\n\r\n";
+
+    /// How a connection ends, and after how many milliseconds, with times that are short; the client
+    /// has room for so many bytes.
+    async fn served<F: Future>(
+        room: usize,
+        client: impl FnOnce(DuplexStream) -> F,
+    ) -> (Result<(), Broken>, u128) {
+        let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
+        let tags = TagKey::random().unwrap();
+        let edge = Edge::new(authorizer, tags, OnAccept::Ok, Watch::default());
+        let here = SocketAddr::from(([127, 0, 0, 1], 5060));
+        let hop = Hop { source: here, local: here, transport: Transport::Tcp };
+        let times = Times { idle: Duration::from_millis(300), message: Duration::from_millis(200) };
+        let (near, far) = duplex(room);
+        let start = Instant::now();
+        tokio::select! {
+            ended = connection(&edge, near, hop, times) => (ended, start.elapsed().as_millis()),
+            _ = client(far) => panic!("the client ended first"),
+        }
+    }
+
+    /// Writes the bytes one at a time, and goes on for ever.
+    async fn trickle(mut stream: DuplexStream, bytes: impl Iterator<Item = u8>) {
+        for byte in bytes {
+            let _ = stream.write_u8(byte).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+        std::future::pending().await
+    }
+
+    #[tokio::test]
+    async fn connections_end_that_are_idle_or_slow() {
+        let (ended, after) = served(64, |stream| trickle(stream, std::iter::empty())).await;
+        assert!(ended == Ok(()) && after >= 300, "{ended:?} after {after}");
+        // a message that never ends, and one that ends at once with the next begun
+        let (ended, after) =
+            served(64, |stream| trickle(stream, b"INVITE ".iter().copied().cycle())).await;
+        assert!(ended == Err(Broken) && (200..2_000).contains(&after), "{ended:?} after {after}");
+        let (ended, after) = served(8_192, async |mut stream: DuplexStream| {
+            stream.write_all(&[OPTIONS, b"O"].concat()).await.unwrap();
+            std::future::pending::<()>().await
+        })
+        .await;
+        assert!(ended == Err(Broken) && (200..2_000).contains(&after), "{ended:?} after {after}");
+    }
+
+    #[tokio::test]
+    async fn connections_end_whose_answers_nobody_takes() {
+        let (ended, after) = served(64, async |mut stream: DuplexStream| {
+            stream.write_all(&OPTIONS.repeat(9)).await.unwrap();
+            std::future::pending::<()>().await
+        })
+        .await;
+        assert!(ended == Err(Broken) && (200..2_000).contains(&after), "{ended:?} after {after}");
+    }
+
+    #[tokio::test]
+    async fn connections_stay_that_ask_now_and_then() {
+        let (ended, after) = served(8_192, async |mut stream: DuplexStream| {
+            for _ in 0..5 {
+                stream.write_all(OPTIONS).await.unwrap();
+                let mut answer = [0; 12];
+                stream.read_exact(&mut answer).await.unwrap();
+                assert_eq!(&answer, b"SIP/2.0 200 ");
+                let mut rest = [0; 8_192];
+                let _ = stream.read(&mut rest).await;
+                sleep(Duration::from_millis(150)).await;
+            }
+            std::future::pending::<()>().await
+        })
+        .await;
+        assert!(ended == Ok(()) && after >= 900, "{ended:?} after {after}");
+    }
 
     #[test]
     fn heads_are_framed_when_due_however_they_are_cut() {

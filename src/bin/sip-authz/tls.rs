@@ -17,8 +17,8 @@ use tokio_rustls::server::TlsStream;
 use crate::config::is_readable_by_others;
 use crate::failure::complain;
 
-/// How long a handshake may take.
-const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long a handshake may take at most.
+pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// The certificate and key of a listener. Connections that are open keep what they began with.
 pub(crate) struct Identity {
@@ -46,10 +46,14 @@ impl Identity {
         }
     }
 
-    /// Begins TLS on a connection.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// Begins TLS on a connection, within this time.
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        time: Duration,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let accepted = TlsAcceptor::from(self.current.load_full()).accept(stream);
-        tokio::time::timeout(HANDSHAKE_TIME, accepted).await?
+        tokio::time::timeout(time, accepted).await?
     }
 }
 

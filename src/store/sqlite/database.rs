@@ -204,7 +204,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
         ("cell_size_check", "ON"),
         ("trusted_schema", "OFF"),
         // hashes of passwords that are no longer good do not stay in the file
-        ("secure_delete", "FAST"),
+        ("secure_delete", "ON"),
     ] {
         connection.pragma_update(None, name, value).map_err(failed)?;
     }

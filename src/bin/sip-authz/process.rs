@@ -1,4 +1,4 @@
-//! How many files, so connections, the program may have open.
+//! What the program asks of the system for its own process.
 
 #[cfg(target_os = "linux")]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,9 +22,37 @@ pub(crate) fn make_room(connections: u64) -> Result<(), u64> {
     if allowed < connections.saturating_add(SPARE) { Err(allowed) } else { Ok(()) }
 }
 
+/// Has no dump of the memory made when the program crashes, and keeps the environment and the memory
+/// from other programs of its user: tokens and hashes are in them. The system's administrator can still
+/// look.
+#[cfg(target_os = "linux")]
+pub(crate) fn keep_private() {
+    // no reason not to start: what cannot be had is said in the documentation
+    let _ = nix::sys::prctl::set_dumpable(false);
+}
+
+/// Where this is the system's affair.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn keep_private() {}
+
 /// Where limits are the system's affair.
 #[cfg(not(target_os = "linux"))]
 #[allow(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
 pub(crate) fn make_room(_: u64) -> Result<(), u64> {
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_is_private_and_has_room() {
+        keep_private();
+        assert_eq!(nix::sys::prctl::get_dumpable(), Ok(false));
+        let hard = getrlimit(Resource::RLIMIT_NOFILE).unwrap().1;
+        assert_eq!(make_room(0).is_err(), hard < SPARE);
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap().0, hard.min(ENOUGH));
+        assert_eq!(make_room(u64::MAX), Err(hard.min(ENOUGH)));
+    }
 }
