@@ -130,7 +130,8 @@ mod tests {
 
     use super::*;
     use crate::decision::Decision;
-    use crate::testing::world::fuzz_snapshot;
+    use crate::model::{Commit, Policy, PolicyRecord};
+    use crate::testing::world::{fuzz_snapshot, sids};
 
     pub(super) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
@@ -155,6 +156,29 @@ mod tests {
     fn snapshot_is_whole() {
         let debug = format!("{:?}", fuzz_snapshot());
         assert_eq!(debug, "Snapshot { number: 1, targets: 11, credentials: 6, .. }");
+    }
+
+    /// What sequences of commits are judged by sees every record.
+    #[test]
+    fn facts_are_whole() {
+        let facts = fuzz_snapshot().facts();
+        let count = |parts: &[&str]| {
+            facts.iter().filter(|fact| parts.iter().all(|part| fact.contains(part))).count()
+        };
+        assert_eq!(count(&["Active owns"]) + count(&["Suspended owns"]), 2);
+        assert_eq!((count(&["compiled true"]), count(&["compiled false"])), (3, 0));
+        assert_eq!((count(&[", realm "]), count(&[", disabled "]), count(&["6 users"])), (2, 6, 1));
+        assert_eq!((count(&[" names Some("]), count(&["11 targets"])), (11, 1));
+        // users are found by hashed names while a target of their list admits those
+        let unfound = |facts: &[String]| {
+            facts.iter().filter(|fact| fact.ends_with("[None, None, None]")).count()
+        };
+        let mut commit = Commit::new();
+        for name in ["secret", "known", "strict"] {
+            commit.put(PolicyRecord::new(sids::domain(name), Policy::default()).into());
+        }
+        let without = fuzz_snapshot().apply(&commit).unwrap().facts();
+        assert_eq!((unfound(&facts), unfound(&without)), (0, 6));
     }
 
     #[test]

@@ -10,14 +10,26 @@ use digest_auth::{AlgorithmType, Qop as HeaderQop};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sip_authz::digest::{Algorithm, GuessRate};
-use sip_authz::model::{AlgorithmOffer, Domain, GuessPolicy, Mapping, Policy, QopOffer};
+use sip_authz::model::{
+    AlgorithmOffer, Domain, GuessPolicy, IpAccessControlList, IpAddress, Mapping, Policy, QopOffer,
+};
 use sip_authz::{Authorizer, Capacity, Decision, Invite, Transport};
 use support::*;
 
 /// A domain with both credential lists.
 const TWO_LISTS_HOST: &str = "two.example.com";
-const HOSTS: [&str; 7] =
-    [HOST, TWO_LISTS_HOST, BOTH_HOST, OTHER_HOST, ACL_HOST, BARE_HOST, "unknown.example.com"];
+/// A domain with two access lists: every source is in one of them.
+const TWO_PLACES_HOST: &str = "places.example.com";
+const HOSTS: [&str; 8] = [
+    HOST,
+    TWO_LISTS_HOST,
+    BOTH_HOST,
+    OTHER_HOST,
+    ACL_HOST,
+    TWO_PLACES_HOST,
+    BARE_HOST,
+    "unknown.example.com",
+];
 
 fn policies() -> [Policy; 4] {
     let rate = |burst: u32| GuessRate {
@@ -57,6 +69,15 @@ impl Twins {
                 commit.put(policy_of(TWO_LISTS_HOST, policy.clone()));
                 commit.put(Mapping::CredentialList(sid.into(), list(LIST)).into());
                 commit.put(Mapping::CredentialList(sid.into(), list(OTHER_LIST)).into());
+                let sid = domain(TWO_PLACES_HOST);
+                let record = Domain::new(sid, account(), TWO_PLACES_HOST.parse().unwrap());
+                commit.put(record.into());
+                commit.put(IpAccessControlList::new(acl("homes"), account()).into());
+                let (prefix, homes) = ("198.51.100.0/24", acl("homes"));
+                let home = IpAddress::new(address(prefix), homes, prefix.parse().unwrap());
+                commit.put(home.into());
+                commit.put(Mapping::IpAccessControlList(sid.into(), acl(ACL)).into());
+                commit.put(Mapping::IpAccessControlList(sid.into(), homes).into());
             });
         }
         let [one, many] = worlds;
@@ -100,7 +121,7 @@ struct Plan {
 
 fn plan() -> impl Strategy<Value = Plan> {
     // most go to the first domains and answer a recent challenge rightly
-    let place = (prop_oneof![4 => 0..2_usize, 2 => 2..7_usize], any::<bool>(), any::<bool>());
+    let place = (prop_oneof![4 => 0..2_usize, 2 => 2..8_usize], any::<bool>(), any::<bool>());
     let answer = (0..4_usize, prop::bool::weighted(0.7), 0..6_usize, any::<bool>(), 1..4_u32);
     let rest = (0..3_u8, 0..10_u8, 0..6_usize, 0..24_u8);
     (place, answer, rest).prop_map(|((host, inside, tcp), answer, rest)| {

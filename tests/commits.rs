@@ -110,6 +110,36 @@ fn names_are_unique_and_can_be_swapped() {
     assert!(error.contains("the user name `alice` is taken by CR"), "{error}");
 }
 
+/// Whichever was mapped first: the answer is that of the list with the lowest SID.
+#[test]
+fn the_order_in_which_lists_are_mapped_decides_nothing() {
+    let second = |name: &str| CredentialList::new(list(name), account(), REALM.parse().unwrap());
+    for names in [["one", "two", "three"], ["three", "one", "two"], ["two", "three", "one"]] {
+        let world = World::new();
+        for name in names {
+            world.apply(|commit| {
+                commit.put(second(name).into());
+                commit.put(user(name, "alice", PASSWORD).into());
+                commit.put(IpAccessControlList::new(acl(name), account()).into());
+                let sid = address(name);
+                commit.put(IpAddress::new(sid, acl(name), "192.0.2.7".parse().unwrap()).into());
+            });
+            for mapping in [
+                Mapping::CredentialList(domain(BARE_HOST).into(), list(name)),
+                Mapping::IpAccessControlList(domain(BARE_HOST).into(), acl(name)),
+            ] {
+                world.put(mapping.into());
+            }
+        }
+        let request = world.answered(&Request::to(BARE_HOST), INSIDE, "alice", PASSWORD);
+        let accept = accepted(world.send(&request, INSIDE));
+        let lowest = names.map(list).into_iter().min();
+        assert_eq!(accept.credential.map(|matched| matched.list), lowest, "{names:?}");
+        let lowest = names.map(acl).into_iter().min();
+        assert_eq!(accept.address.map(|matched| matched.list), lowest, "{names:?}");
+    }
+}
+
 #[test]
 fn what_is_fixed_stays_and_what_is_used_is_not_deleted() {
     let world = World::new();

@@ -4,9 +4,10 @@ mod support;
 
 use std::time::Duration;
 
+use sip_authz::digest::HashFunction;
 use sip_authz::model::{
-    Account, AccountStatus, Commit, CredentialList, Domain, Key, Mapping, Policy, Record, Trunk,
-    WrongAnswer,
+    Account, AccountStatus, Commit, Credential, CredentialList, Domain, Ha1Set, Key, Mapping,
+    Policy, Record, Trunk, WrongAnswer,
 };
 use sip_authz::{AddressMatch, Decision, Reason, Transport, TrunkSid};
 use support::*;
@@ -267,6 +268,64 @@ fn an_explanation_decides_alike_and_uses_nothing_up() {
     assert!(!accept.repeat);
     let explanation = world.authorizer.explain(&invite, world.start);
     assert!(matches!(explanation.decision, Decision::Accept(accept) if accept.repeat));
+}
+
+#[test]
+fn an_explanation_uses_nothing_up_where_nothing_is_sent_again() {
+    let world = World::new().over(Transport::Tcp);
+    let request = Request::to(HOST);
+    let answered = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+    let bytes = answered.bytes();
+    let source = OUTSIDE.parse().unwrap();
+    let invite = sip_authz::Invite::from_datagram(&bytes, source, Transport::Tcp).unwrap();
+    for _ in 0..2 {
+        assert!(world.authorizer.explain(&invite, world.start).decision.is_accept());
+    }
+    accepted(world.send(&answered, OUTSIDE));
+    assert!(challenged(world.authorizer.explain(&invite, world.start).decision));
+}
+
+#[test]
+fn an_explanation_tells_why_a_user_does_not_count() {
+    let world = World::new();
+    let hashes = [(HashFunction::Sha256, "0".repeat(64))];
+    let hashes = hashes.iter().map(|(function, hash)| (*function, hash.as_str()));
+    let (name, realm) = ("dave".parse().unwrap(), REALM.parse().unwrap());
+    let ha1 = Ha1Set::from_hex(&name, &realm, hashes).unwrap();
+    world.put(Credential { ha1, ..user(LIST, "dave", PASSWORD) }.into());
+    let cases = [
+        ("alice", PASSWORD, "the digest is right"),
+        ("alice", "Wrong-Horse-7", "the digest is wrong"),
+        ("carol", PASSWORD, "is disabled"),
+        ("dave", PASSWORD, "has no hash for the algorithm"),
+        ("erin", PASSWORD, "no such user"),
+    ];
+    for (name, password, expected) in cases {
+        let request = world.answered(&Request::to(HOST), OUTSIDE, name, password);
+        let (bytes, source) = (request.bytes(), OUTSIDE.parse().unwrap());
+        let invite = sip_authz::Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
+        let text = world.authorizer.explain(&invite, world.start).to_string();
+        assert!(text.contains(expected), "{name}: {expected} is not in\n{text}");
+    }
+}
+
+#[test]
+fn decisions_are_counted_by_outcome_and_reason() {
+    let world = World::new();
+    let good = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
+    for _ in 0..3 {
+        accepted(world.send(&good, OUTSIDE));
+    }
+    rejected(world.send(&Request::to("unknown.example.com"), OUTSIDE));
+    let counts = world.authorizer.counts();
+    let some: Vec<_> = counts.iter().filter(|(.., count)| *count > 0).collect();
+    let expected = [
+        ("accept", "passed", 1),
+        ("accept", "repeat", 2),
+        ("challenge", "asked", 1),
+        ("reject", "unknown-host", 1),
+    ];
+    assert_eq!(some, expected);
 }
 
 #[test]

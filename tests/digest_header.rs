@@ -114,6 +114,15 @@ fn header_for_others_counts_for_nothing() {
 }
 
 #[test]
+fn parameters_of_other_names_are_let_by() {
+    for len in 1..=12 {
+        let name = "x".repeat(len);
+        let header = format!("{HEADER},{name}=1,{name}=2");
+        assert_eq!(credentials(&header), credentials(HEADER), "{name}");
+    }
+}
+
+#[test]
 fn faults_have_their_kind() {
     let cases = [
         ("opaque=\"o\"", "opaque=\"o", "syntax"),
@@ -210,7 +219,12 @@ fn usernames_are_unescaped_and_decoded() {
     let hash = "0123456789ABCDEF".repeat(2);
     let hashed = credentials(&named(&format!("userhash=\"TRUE\",username={hash}")));
     assert_eq!((hashed.username, hashed.is_hash), (hash.to_lowercase(), true));
-    for not_hash in ["username=bob", &format!("username={}", &hash[1..]), "username*=UTF-8''b"] {
+    for not_hash in [
+        "username=bob",
+        &format!("username={}", &hash[1..]),
+        "username*=UTF-8''b",
+        &format!("username*=UTF-8''{hash}"),
+    ] {
         assert_eq!(malformed(&named(&format!("userhash=true,{not_hash}"))), "bad-userhash");
     }
 }

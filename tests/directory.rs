@@ -6,6 +6,8 @@
 mod site;
 mod support;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use sip_authz::AccountSid;
 use sip_authz::digest::HashFunction;
 use sip_authz::directory::{
@@ -184,6 +186,7 @@ async fn domains_and_trunks_come_and_go() {
         .await
         .unwrap();
     assert_eq!((domain.name.as_str(), domain.account), ("sip.example.com", owner));
+    assert_ne!(domain.sid, DomainSid::from_name(&["other"]));
     assert_eq!(domain.dates, Dates { created: seconds(), updated: seconds() });
     assert_eq!(domain.settings.voice, voice());
     assert_eq!(directory.domain(owner, domain.sid).await.unwrap(), domain);
@@ -215,14 +218,26 @@ async fn domains_and_trunks_come_and_go() {
     assert_eq!(directory.delete_domain(owner, domain.sid).await, missing(Kind::Domain));
     assert_eq!(directory.update_domain(owner, domain.sid, change).await, missing(Kind::Domain));
 
-    let trunk = directory.create_trunk(owner, |_| ()).await.unwrap();
+    // nor is it for the caller to say of a trunk
+    let claim = |trunk: &mut Trunk| {
+        trunk.account = AccountSid::from_name(&["other"]);
+        trunk.sid = TrunkSid::from_name(&["other"]);
+        trunk.dates = Dates { created: 7, updated: 7 };
+    };
+    let trunk = directory.create_trunk(owner, claim).await.unwrap();
     assert_eq!((trunk.name.clone(), trunk.account), (None, owner));
+    assert_ne!(trunk.sid, TrunkSid::from_name(&["other"]));
+    assert_eq!(trunk.dates, Dates { created: seconds(), updated: seconds() });
+    tick(1_000);
     let change = |trunk: &mut Trunk| {
         trunk.name = Some("trunk.example.com".parse().unwrap());
         trunk.settings.transfer_mode = TransferMode::SipOnly;
+        claim(trunk);
         Ok(())
     };
     let changed = directory.update_trunk(owner, trunk.sid, change).await.unwrap();
+    let dates = Dates { created: seconds() - 1, updated: seconds() };
+    assert_eq!((changed.sid, changed.account, changed.dates), (trunk.sid, owner, dates));
     assert_eq!(directory.trunk(owner, trunk.sid).await.unwrap(), changed);
     assert_eq!(site.call("trunk.example.com", INSIDE).status(), 403);
     let change = |trunk: &mut Trunk| {
@@ -244,6 +259,7 @@ async fn lists_and_what_is_in_them_come_and_go() {
     let owner = an_account(directory).await;
     let offices = an_access_list(directory, owner).await;
     let desk = an_address(directory, owner, offices.sid, "192.0.2.0/28").await.unwrap();
+    assert_eq!((&*offices.friendly_name, &*desk.friendly_name), ("offices", "desk"));
     assert_eq!(directory.ip_access_control_list(owner, offices.sid).await.unwrap(), offices);
     assert_eq!(directory.ip_address(owner, offices.sid, desk.sid).await.unwrap(), desk);
     tick(2_000);
@@ -257,6 +273,7 @@ async fn lists_and_what_is_in_them_come_and_go() {
     let change = |address: &mut IpAddress| {
         address.prefix = "2001:db8::/64".parse().unwrap();
         address.list = IpAccessControlListSid::from_name(&["other"]);
+        address.sid = IpAddressSid::from_name(&["other"]);
         Ok(())
     };
     let moved =
@@ -273,6 +290,9 @@ async fn lists_and_what_is_in_them_come_and_go() {
     assert_eq!(own.await.unwrap().realm.as_str(), "own.example");
     let alice = a_user(directory, owner, list.sid, "alice").await.unwrap();
     assert!(HashFunction::ALL.into_iter().all(|function| alice.ha1.has(function)));
+    let name = "carol".parse().unwrap();
+    let carol = directory.create_credential(owner, list.sid, name, secret(), true, None).await;
+    assert!(!alice.disabled && carol.unwrap().disabled);
     tick(3_000);
     let renamed = directory.update_credential_list(owner, list.sid, "handsets").await.unwrap();
     let dates = Dates { created: seconds() - 3, updated: seconds() };
@@ -349,6 +369,13 @@ async fn mappings_and_policies_come_and_go_and_hold_what_they_name() {
         let rows = directory.mappings(owner, trunk.into(), scope, page).await.unwrap().rows;
         assert_eq!(rows.len(), usize::from(scope != MappingScope::Registrations));
     }
+    let kinds = [
+        MappingScope::IpAccessControlLists,
+        MappingScope::CredentialLists,
+        MappingScope::Registrations,
+    ];
+    assert_eq!(directory.mapped_kinds(owner, domain.into()).await.unwrap(), kinds);
+    assert_eq!(directory.mapped_kinds(owner, trunk.into()).await.unwrap(), kinds[..2]);
     assert!(site.call_as(HOST, "alice", PASSWORD).is_accept());
 
     // nothing that is mapped is deleted, until the last mapping of it is gone
@@ -501,4 +528,13 @@ async fn what_is_anothers_is_not_there() {
     let (service, names) = (ServiceSid::from_name(&["s"]), vec!["addMember".to_owned()]);
     let made = directory.create_role(nobody, service, "x", RoleKind::Channel, names).await.err();
     assert_eq!(made, Some(no_account()));
+}
+
+#[tokio::test]
+async fn dates_are_those_of_the_system() {
+    let directory = Directory::new(MemoryStore::new(), settings(), None);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
+    let dates = directory.create_account("test").await.unwrap().account.dates;
+    assert!((before..=now()).contains(&dates.created), "{dates:?}");
 }

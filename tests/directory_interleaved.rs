@@ -10,6 +10,7 @@ mod support;
 
 use std::cell::Cell;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -287,4 +288,21 @@ async fn who_gives_up_waiting_hinders_nobody() {
     one.unwrap();
     two.unwrap();
     assert_eq!(directory.store().inner.head().await.unwrap().number, 3);
+}
+
+#[tokio::test]
+async fn a_command_is_tried_sixteen_times_after_longer_and_longer_pauses() {
+    let store = Probe::new(MemoryStore::new());
+    store.counts.contended.store(true, Ordering::Relaxed);
+    let directory = Directory::new(store.clone(), settings(), None);
+    assert!(matches!(directory.create_account("test").await, Err(DirectoryError::Busy)));
+    let [_, _, commits, conflicts] = store.counts.take();
+    assert_eq!((commits, conflicts), (0, 16));
+    let pauses = store.counts.pauses.lock().unwrap();
+    assert_eq!(pauses.len(), 15);
+    for (pause, n) in pauses.iter().zip(1_u32..) {
+        assert!(*pause <= Duration::from_millis(1 << n.min(8)), "{pauses:?}");
+    }
+    // at random: once in two million runs are all of these as short
+    assert!(pauses[5..11].iter().any(|pause| *pause > Duration::from_millis(16)), "{pauses:?}");
 }

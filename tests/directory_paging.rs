@@ -155,9 +155,12 @@ async fn mappings_come_in_the_order_they_were_made() {
         assert_eq!(rows, order.map(|list| Mapping::Registration(domain, list)));
         assert_eq!(listed(MappingScope::IpAccessControlLists, size).await, []);
     }
+    // a page that ends where the listing does is the last
+    let scope = MappingScope::CredentialLists;
+    let whole = directory.mappings(owner, domain.into(), scope, Page::first(9)).await.unwrap();
+    assert_eq!((whole.rows.len(), whole.next), (9, None));
     // one that is made again is the newest; a page goes on behind a mapping that is gone
     let target = domain.into();
-    let scope = MappingScope::CredentialLists;
     let first = directory.mappings(owner, target, scope, Page::first(3)).await.unwrap();
     for list in [order[2], order[4]] {
         directory.unmap(owner, calls(list)).await.unwrap();
@@ -334,4 +337,14 @@ async fn a_long_listing_is_linear_in_all() {
     directory.create_credential(owner, list, name, secret(), false, None).await.unwrap();
     let [reads, read, ..] = directory.store().counts.take();
     assert!(reads <= 10 && read <= 10, "{reads} reads of {read} rows");
+}
+
+#[tokio::test]
+async fn a_long_list_is_deleted_with_all_that_is_in_it() {
+    let (directory, owner) = a_directory().await;
+    let list = directory.create_credential_list(owner, "phones", None).await.unwrap().sid;
+    fill(&directory.store().inner, list, 10_000).await;
+    directory.delete_credential_list(owner, list).await.unwrap();
+    let left = directory.store().load().await.unwrap().records;
+    assert!(matches!(left[..], [sip_authz::model::Record::Account(_)]), "{} are left", left.len());
 }

@@ -171,6 +171,13 @@ fn hexadecimal_is_compared_in_either_case() {
                 assert_eq!(same_hex(&expected, &sent), same, "bit {bit} of {at}");
             }
         }
+        // two differences do not make up for each other
+        for at in 0..56 {
+            let mut sent = expected;
+            sent[at] ^= 1;
+            sent[at + 8] ^= 1;
+            assert!(!same_hex(&expected, &sent), "{at}");
+        }
         assert!(!same_hex(&expected, &expected[..63]) && !same_hex(&expected, b""));
         assert!(!same_hex(&expected, &[&expected[..], b"0"].concat()));
         assert!(same_hex(&hex16(&short), hex::encode(short).as_bytes()));

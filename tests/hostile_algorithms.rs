@@ -116,6 +116,7 @@ fn case_21_such_a_response_is_an_attempt() {
     let (_, header) = right_answer(&world, &request);
     let reason = rejected(world.send(&request.with(&header.text()), OUTSIDE));
     assert_eq!(reason, Reason::TooManyGuesses);
+    assert_eq!(world.authorizer.guesses_refused(), 1);
 }
 
 #[test]
@@ -251,6 +252,23 @@ fn case_23_a_user_name_hashed_by_the_cut_function_is_nobodys() {
     let cut = format!("\"{}\"", sha512_cut(b"alice:example.com"));
     assert_wrong(&world, &request, &header.text_with("username", &cut));
     assert_right(&world, &request, &header.text());
+}
+
+#[test]
+fn case_23_a_hashed_user_name_is_nobodys_where_none_was_asked_for() {
+    for userhash in [false, true] {
+        let policy = Policy { userhash, ..offering(&[Algorithm::Sha512_256]) };
+        let world = World::with_policy(lenient(policy));
+        let request = Request::to(HOST);
+        let (_, mut header) = right_answer(&world, &request);
+        header.inner.userhash = true;
+        header.inner.username = sha512_256(b"alice:example.com");
+        if userhash {
+            assert_right(&world, &request, &header.text());
+        } else {
+            assert_wrong(&world, &request, &header.text());
+        }
+    }
 }
 
 #[test]

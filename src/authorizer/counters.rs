@@ -240,6 +240,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_lost_however_many_threads_come_and_go() {
+        let (counters, decisions) = (Counters::default(), decisions());
+        let threads = STRIPES * STRIPES + 1;
+        for _ in 0..threads {
+            std::thread::scope(|scope| {
+                scope.spawn(|| counters.count(&decisions[0]));
+            });
+        }
+        assert_eq!(counters.counts().total(), threads as u64);
+    }
+
+    #[test]
     fn nothing_is_lost_between_threads() {
         let (counters, decisions) = (Counters::default(), decisions());
         std::thread::scope(|scope| {

@@ -262,6 +262,16 @@ mod tests {
         assert_eq!(keys.len(), 2 * (PAIRS + 1), "every word of the key is its own");
     }
 
+    #[test]
+    fn agrees_with_the_plain_form_at_every_length_of_two_rounds() {
+        let (prints, source) = (fingerprints(), "192.0.2.1:5060".parse().unwrap());
+        let long = [7; 2 * 16 * PAIRS];
+        for len in 0..long.len() {
+            let parts: [&[u8]; 1] = [&long[..len]];
+            assert_eq!(prints.of(source, 1, &parts), oracle(&prints, source, 1, &parts), "{len}");
+        }
+    }
+
     proptest! {
         #[test]
         fn agrees_with_the_plain_form(

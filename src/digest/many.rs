@@ -96,3 +96,73 @@ fn of_function<const N: usize, const H: usize>(
     }
     seconds.iter_mut().skip(count).for_each(Message::wipe);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::HashFunction;
+    use super::super::credentials::{Parsed, parse};
+    use super::super::hash::{md5, sha256};
+    use super::super::response::ExpectedResponse;
+    use super::*;
+
+    /// A header that is right for an INVITE without a body, and the H(A1) that it is made of.
+    fn right(algorithm: Algorithm, qop: &str, number: usize) -> (String, Vec<u8>) {
+        let hash = |text: String| match algorithm.hash_function() {
+            HashFunction::Md5 => md5(text.as_bytes()).to_vec(),
+            _ => sha256(text.as_bytes()).to_vec(),
+        };
+        let hex = |text: String| hex::encode(hash(text));
+        let uri = format!("sip:{}", "1".repeat(number));
+        let body = if qop == "auth" { String::new() } else { ":".to_owned() + &hex(String::new()) };
+        let ha1 = hash(format!("the user of {number}"));
+        let mut first = hex::encode(&ha1);
+        if algorithm.is_session() {
+            first = hex(format!("{first}:n:c"));
+        }
+        let ha2 = hex(format!("INVITE:{uri}{body}"));
+        let response = hex(format!("{first}:n:00000001:c:{qop}:{ha2}"));
+        let name = algorithm.name();
+        let header = format!(
+            "Digest username=a,realm=r,nonce=n,uri=\"{uri}\",response=\"{response}\",\
+             algorithm={name},qop={qop},nc=00000001,cnonce=c"
+        );
+        (header, ha1)
+    }
+
+    #[test]
+    fn usual_headers_that_fit_are_answered_and_no_others() {
+        let mut headers = Vec::new();
+        for number in [3, 40, 400] {
+            for algorithm in
+                [Algorithm::Md5, Algorithm::Sha256, Algorithm::Md5Sess, Algorithm::Sha256Sess]
+            {
+                for qop in ["auth", "auth-int"] {
+                    let usual = !algorithm.is_session() && qop == "auth" && number < 400;
+                    headers.push((right(algorithm, qop, number), usual));
+                }
+            }
+        }
+        let parsed: Vec<_> = headers
+            .iter()
+            .map(|((header, _), _)| match parse(header.as_bytes(), "r") {
+                Parsed::Credentials(credentials) => credentials,
+                _ => panic!("{header}"),
+            })
+            .collect();
+        for is_right in [true, false] {
+            let mut hashes: Vec<_> = headers.iter().map(|((_, ha1), _)| ha1.clone()).collect();
+            hashes.iter_mut().for_each(|ha1| ha1[0] ^= u8::from(!is_right));
+            let questions: Vec<_> = parsed
+                .iter()
+                .zip(&hashes)
+                .map(|(credentials, ha1)| Question { credentials, ha1 })
+                .collect();
+            let expected = headers.iter().map(|(_, usual)| usual.then_some(is_right));
+            assert!(right_responses(&questions).into_iter().eq(expected));
+            // those that are left are asked one at a time
+            for (credentials, ha1) in parsed.iter().zip(&hashes) {
+                assert_eq!(ExpectedResponse::new(credentials, b"").equals(ha1), is_right);
+            }
+        }
+    }
+}

@@ -167,6 +167,8 @@ mod tests {
             kept.push((list, oracle));
             for (list, oracle) in kept {
                 prop_assert!(list.compiled.members.iter().eq(&oracle));
+                prop_assert!(oracle.iter().all(|(prefix, sid)| list.has(*sid, *prefix)));
+                prop_assert!(oracle.iter().all(|(prefix, _)| !list.has(sid(4), *prefix)));
                 for at in 0..=255_u8 {
                     let v4 = IpAddr::from(Ipv4Addr::from_bits(at.into()));
                     let v6 = IpAddr::from(Ipv6Addr::from_bits(at.into()));

@@ -125,15 +125,15 @@ impl<T: Clone> Array<T> {
 
     fn add_row(&mut self) {
         self.rows += 1;
-        if let Some(below) = self.root.take() {
-            let mut children = [const { None }; NODE];
-            children[0] = Some(below);
-            self.root = Some(Arc::new(Node::Inner(children)));
-        } else if self.rows > 1 {
-            self.root = Some(Arc::new(Node::inner()));
-        } else {
-            self.root = Some(Arc::new(Node::outer()));
-        }
+        let root = match self.root.take() {
+            Some(below) => {
+                let mut children = [const { None }; NODE];
+                children[0] = Some(below);
+                Node::Inner(children)
+            }
+            None => Node::outer(),
+        };
+        self.root = Some(Arc::new(root));
     }
 }
 

@@ -103,6 +103,20 @@ impl SnapshotCell {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "metrics")]
+    #[test]
+    fn the_age_begins_anew_with_each_snapshot() {
+        use std::time::{Duration, Instant};
+
+        let cell = SnapshotCell::new(Snapshot::empty());
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(cell.age() >= Duration::from_millis(20));
+        let before = Instant::now();
+        cell.update(|snapshot| Ok::<_, ()>(snapshot.clone())).unwrap();
+        // it is kept in whole milliseconds
+        assert!(cell.age() <= before.elapsed() + Duration::from_millis(1));
+    }
+
     #[test]
     fn nothing_is_loaded_from_the_deadline_on() {
         let cell = SnapshotCell::new(Snapshot::empty());

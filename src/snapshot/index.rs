@@ -236,6 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn no_two_keys_are_alike() {
+        assert_ne!(random_key().hash(b""), random_key().hash(b""));
+    }
+
+    #[test]
+    fn a_miss_in_an_empty_page_ends_beside_a_cell_of_another() {
+        let mut index = Index::default();
+        for number in 0..100 {
+            index.insert(number << 1, number);
+        }
+        assert!(index.pages.values().any(|page| page.is_empty()), "all hashes are even");
+        assert!(index.find_or_near(1, |number| Some((number, false))).is_some());
+    }
+
+    #[test]
     fn a_miss_ends_beside_a_cell() {
         let mut index = Index::default();
         for number in 0..1_000_u32 {

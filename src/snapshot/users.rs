@@ -342,6 +342,35 @@ impl Users {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_user_that_is_gone_leaves_no_hashed_names_behind() {
+        let account = AccountSid::from_name(&["account"]);
+        let list = crate::model::CredentialList::new(
+            CredentialListSid::from_name(&["list"]),
+            account,
+            "example.com".parse().unwrap(),
+        );
+        let (name, password) = ("alice".parse().unwrap(), "Correct-Horse-7".to_owned());
+        let password = crate::model::Password::new(password);
+        let ha1 = crate::model::Ha1Set::from_password(&name, &list.realm, password).unwrap();
+        let alice = Credential::new(CredentialSid::from_name(&["alice"]), list.sid, name, ha1);
+        let mut snapshot = crate::snapshot::Snapshot::builder()
+            .account(crate::model::Account::new(account))
+            .credential_list(list.clone())
+            .build()
+            .unwrap();
+        let users = &mut snapshot.users;
+        let slot = users.lists.slot(&list.sid).unwrap();
+        for (wanted, hashes) in [(true, HashFunction::ALL.len()), (false, 0)] {
+            users.want_userhash(slot, wanted);
+            assert_eq!(users.by_userhash.len(), 0);
+            users.put(&alice, None);
+            assert_eq!(users.by_userhash.len(), hashes);
+            users.remove(alice.sid);
+            assert_eq!(users.by_userhash.len(), 0);
+        }
+    }
+
     /// Ten millions of them are kept; see the memory report in `benches`.
     #[test]
     fn a_user_is_small() {

@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -67,6 +67,10 @@ pub struct Counts {
     pub rows: AtomicU64,
     pub commits: AtomicU64,
     pub conflicts: AtomicU64,
+    /// How long each pause was to be.
+    pub pauses: Mutex<Vec<Duration>>,
+    /// Whether others commit in between, always.
+    pub contended: AtomicBool,
 }
 
 impl Counts {
@@ -138,7 +142,10 @@ impl<S: Store> Store for Probe<S> {
 
     async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
         let operation = async {
-            let outcome = self.inner.commit(head, commit).await;
+            let outcome = match self.counts.contended.load(Ordering::Relaxed) {
+                true => Ok(Outcome::Conflict),
+                false => self.inner.commit(head, commit).await,
+            };
             // told before another task may run
             match outcome {
                 Ok(Outcome::Committed(number)) => {
@@ -163,7 +170,8 @@ impl<S: Store> Store for Probe<S> {
         self.inner.follow(from).await
     }
 
-    async fn pause(&self, _: Duration) {
+    async fn pause(&self, time: Duration) {
+        self.counts.pauses.lock().unwrap().push(time);
         tokio::task::yield_now().await;
     }
 }

@@ -154,6 +154,15 @@ mod tests {
     }
 
     #[test]
+    fn crowds_are_told_apart_whichever_half_they_share() {
+        for shared in [0x9abc_def1_u128 << 32, 0x9abc_def1 << 64] {
+            let crowds = (0..600_u128).map(|i| ((i % 5) << 125) | shared | (i * 4));
+            let forms = check(hosts(crowds), |addr| addr.checked_sub(1));
+            assert_eq!(forms, [Form::Window].into());
+        }
+    }
+
+    #[test]
     fn deep_nests_end_in_runs() {
         let nest = |root: u128| {
             (0..=120).map(move |len: u32| Range {
