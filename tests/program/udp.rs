@@ -355,6 +355,40 @@ fn an_answer_is_at_most_four_times_its_request() {
     }
 }
 
+/// What one caller sent while the program could not answer is answered in few pieces, which the system
+/// cuts into datagrams: each request gets an answer of its own, the longest too, which cannot be cut.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_from_one_place_are_each_answered() {
+    let server = Server::config(CONFIG);
+    let caller = Caller::new(&server);
+    let call_id = |nth: usize| format!("{nth}-{}", "x".repeat([1, 20, 300, 1_500][nth % 4]));
+    server.freeze();
+    for nth in 100..200 {
+        let host = ["by-address", "nothing-mapped"][nth / 4 % 2];
+        let invite = Request::invite(&format!("sip:1@{host}.example")).call_id(&call_id(nth));
+        caller.send(invite.text().as_bytes());
+    }
+    server.signal("CONT");
+    let mut answered: Vec<usize> = (100..200)
+        .map(|_| {
+            let answer = caller.receive().expect("an answer");
+            let own = header(&answer, "Call-ID").unwrap();
+            let nth = own[..3].parse().unwrap();
+            assert_eq!(own, call_id(nth));
+            assert_eq!(status(&answer), [200, 403][nth / 4 % 2]);
+            // one and the whole of it
+            assert_eq!(answer.matches("SIP/2.0 ").count(), 1, "{answer}");
+            assert!(answer.ends_with("\r\n"), "{answer}");
+            nth
+        })
+        .collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(100..200));
+    let totals = server.end("TERM");
+    assert!(totals.contains(", not sent 0, "), "{totals}");
+}
+
 /// Far more than can be answered at once waits at the socket, and last of all what an established
 /// caller sent.
 #[cfg(target_os = "linux")]
