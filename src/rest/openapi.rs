@@ -51,15 +51,9 @@ impl Document {
                 body("The resource", resource)
             }
         };
-        let error = Ref::from_schema_name(ErrorAnswer::name());
-        let tag = operation.kind.as_str();
-        let mut described = OperationBuilder::new()
-            .tag(tag)
-            .operation_id(Some(self.id(path, operation.verb)))
-            .summary(Some(summary(operation)))
-            .response(status, answer)
-            .response("default", body("A refusal", error.into()))
-            .security(SecurityRequirement::new::<_, [&str; 0], &str>(SECURITY, []));
+        let id = self.id(path, operation.verb);
+        let mut described =
+            described(operation.kind.as_str(), id, summary(operation)).response(status, answer);
         for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
             described = described.parameter(place(name));
         }
@@ -80,6 +74,25 @@ impl Document {
         match self.paths.paths.get_mut(path) {
             Some(known) => known.merge_operations(item),
             None => drop(self.paths.paths.insert(path.to_owned(), item)),
+        }
+    }
+
+    /// Adds the operations on all records at once.
+    pub(super) fn add_bulk(&mut self) {
+        let name = |verb: &str| format!("{verb}All");
+        let export = described("all records", name("export"), "Export: all records (admin)".into())
+            .parameter(query(&Param::flag("secrets")))
+            .response("200", body("All records", records()));
+        let read = ContentBuilder::new().schema(Some(records())).build();
+        let read = RequestBodyBuilder::new().content("application/json", read).build();
+        let import = described("all records", name("import"), "Import: all records (admin)".into())
+            .parameter(query(&Param::flag("dry_run")))
+            .request_body(Some(read))
+            .response("200", body("What it came to", imported()));
+        let get = PathItem::new(HttpMethod::Get, export);
+        let post = PathItem::new(HttpMethod::Post, import);
+        for (path, item) in [("/admin/export", get), ("/admin/import", post)] {
+            self.paths.paths.insert(path.to_owned(), item);
         }
     }
 
@@ -131,6 +144,39 @@ impl Document {
 pub(super) fn routes(document: OpenApi) -> Router {
     let document = json!(document);
     Router::new().route("/openapi.json", get(async move || Json(document)))
+}
+
+/// What every operation has.
+fn described(tag: &str, id: String, summary: String) -> OperationBuilder {
+    let error = Ref::from_schema_name(ErrorAnswer::name());
+    OperationBuilder::new()
+        .tag(tag)
+        .operation_id(Some(id))
+        .summary(Some(summary))
+        .response("default", body("A refusal", error.into()))
+        .security(SecurityRequirement::new::<_, [&str; 0], &str>(SECURITY, []))
+}
+
+/// A document of all records: `docs/import.md` has what is in it.
+fn records() -> RefOr<Schema> {
+    let document = ObjectBuilder::new().property("format", typed(Type::String));
+    RefOr::T(Schema::Object(document.required("format").build()))
+}
+
+/// What an import is answered with.
+fn imported() -> RefOr<Schema> {
+    let mut answer = ObjectBuilder::new();
+    let warnings = RefOr::T(Schema::Array(Array::new(typed(Type::String))));
+    for (name, schema) in [
+        ("new", typed(Type::Integer)),
+        ("changed", typed(Type::Integer)),
+        ("unchanged", typed(Type::Integer)),
+        ("dry_run", typed(Type::Boolean)),
+        ("warnings", warnings),
+    ] {
+        answer = answer.property(name, schema).required(name);
+    }
+    RefOr::T(Schema::Object(answer.build()))
 }
 
 fn summary(operation: &Operation) -> String {

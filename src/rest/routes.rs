@@ -89,7 +89,8 @@ impl<S: Store> Routes<S> {
     }
 
     /// What answers, and what describes it.
-    pub(super) fn finish(self, api: &Arc<Api<S>>) -> (Router, OpenApi) {
+    pub(super) fn finish(mut self, api: &Arc<Api<S>>) -> (Router, OpenApi) {
+        self.document.add_bulk();
         (self.router.with_state(Arc::clone(api)), self.document.finish())
     }
 }

@@ -183,6 +183,22 @@ fn accounts_at_the_command_line() {
 }
 
 #[test]
+fn limits_of_accounts_are_the_operators() {
+    let server = empty(&["--limit", "domains=1", "--limit", "password=20"]);
+    let (sid, token) = account(&server);
+    let http = Http::new(&server, &sid, &token);
+    let sip = format!("/2010-04-01/Accounts/{sid}/SIP");
+    let domains = format!("{sip}/Domains.json");
+    http.create(&domains, &[("DomainName", "one.example")]);
+    let (status, body) = http.post(&domains, &[("DomainName", "two.example")]);
+    assert_eq!((status, body["code"].as_u64()), (400, Some(21_230)), "{body}");
+    let list = http.create(&format!("{sip}/CredentialLists.json"), &[("FriendlyName", "staff")]);
+    let users = format!("{sip}/CredentialLists/{list}/Credentials.json");
+    let (status, body) = http.post(&users, &[("Username", "alice"), ("Password", PASSWORD)]);
+    assert_eq!((status, body["code"].as_u64()), (400, Some(21_243)), "{body}");
+}
+
+#[test]
 fn commands_that_cannot_be_carried_out() {
     let server = empty(&[]);
     let api = format!("http://{}", server.api);

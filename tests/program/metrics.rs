@@ -151,8 +151,9 @@ fn refused_guesses_and_foreign_nonces_are_counted() {
 
 #[test]
 fn figures_have_an_address_of_their_own() {
-    let server = Server::start(&["--demo", "--metrics", "127.0.0.1:0"]);
+    let server = Server::start(&["--demo", "--metrics", "127.0.0.1:0", "--nonces", "1024"]);
     let url = address(&server.stdout);
+    assert_eq!(scrape(&url)["sip_authz_replay_nonces_max"], 1_024.0);
     let status = |url: &str| {
         let agent: ureq::Agent =
             ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build().into();

@@ -123,7 +123,10 @@ async fn health_and_the_document_need_no_credentials() {
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED.as_u16(), "{method} {path}");
         }
     }
-    assert_eq!(operations, 72);
+    assert_eq!(operations, 74);
+    let import = &document["paths"]["/admin/import"]["post"]["responses"]["200"]["content"];
+    let told = &import["application/json"]["schema"]["properties"];
+    assert_eq!(keys(told), named("changed, dry_run, new, unchanged, warnings"));
     let create = &document["paths"]["/v1/Trunks"]["post"];
     let form = &create["requestBody"]["content"]["application/x-www-form-urlencoded"];
     assert_eq!(form["schema"]["properties"]["Secure"]["type"], "boolean");

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bounds;
+mod limits;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -128,6 +129,9 @@ pub(crate) struct ServeArgs {
     /// What names of domains must end in, after a dot; can be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) domain_suffix: Vec<DomainName>,
+
+    #[command(flatten)]
+    pub(crate) limits: limits::LimitArgs,
 
     /// Serve an account made up for a try, and print commands that show what it does
     #[arg(long)]

@@ -5,15 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sip_authz::directory::Settings;
-use sip_authz::rest::RestOptions;
 use sip_authz::store::{EtcdOptions, EtcdStore};
 use sip_authz::{Applied, Lease, LeaseEvent};
 
 use crate::args::{FleetArgs, StaleFor};
 use crate::failure::{Failure, complain};
 use crate::follow;
-use crate::resources::Resources;
+use crate::resources::{Resources, Setup};
 
 /// Where the password of `--etcd-user` is.
 const PASSWORD: &str = "SIP_AUTHZ_ETCD_PASSWORD";
@@ -27,8 +25,7 @@ pub(crate) async fn start(
     urls: &[String],
     args: &FleetArgs,
     sip: SocketAddr,
-    settings: Settings,
-    options: RestOptions,
+    setup: Setup,
 ) -> Result<Resources, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Setup(error.to_string());
     let store = EtcdStore::new(&etcd_options(urls, args)?).map_err(|error| wrong(&error))?;
@@ -36,7 +33,7 @@ pub(crate) async fn start(
     if name.is_empty() || name.chars().any(|c| c.is_control() || c == '/') {
         return Err(wrong(&format_args!("--edge-name `{name}`: a name without slashes is needed")));
     }
-    let (mut resources, applied) = load(&store, settings, options).await?;
+    let (mut resources, applied) = load(&store, setup).await?;
     let StaleFor(length) = args.stale_for;
     let authorizer = Arc::clone(&resources.authorizer);
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
@@ -67,11 +64,7 @@ pub(crate) async fn start(
 
 /// Loads as soon as etcd answers. An edge that starts while etcd is away has nothing to decide by, so it
 /// waits, and listens to nobody.
-async fn load(
-    store: &EtcdStore,
-    settings: Settings,
-    options: RestOptions,
-) -> Result<(Resources, Applied), Failure> {
+async fn load(store: &EtcdStore, setup: Setup) -> Result<(Resources, Applied), Failure> {
     let begun = Instant::now();
     let mut complained: Option<Instant> = None;
     let mut waiting = |error: &dyn std::fmt::Display| {
@@ -84,8 +77,7 @@ async fn load(
     loop {
         let arrived = store.arrive(|error| waiting(error)).await;
         arrived.map_err(|error| Failure::Setup(error.to_string()))?;
-        let (settings, options) = (settings.clone(), options.clone());
-        match Resources::of_store(store.clone(), EtcdStore::read, settings, options).await {
+        match Resources::of_store(store.clone(), EtcdStore::read, setup.clone()).await {
             Ok(loaded) => return Ok(loaded),
             // it went away again, or history was compacted under the load
             Err(failure) => waiting(&failure),

@@ -10,9 +10,10 @@ use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::rest::{self, RestOptions};
 use sip_authz::store::{Head, MemoryStore, Outcome, SqliteStore, Store};
-use sip_authz::{Applied, Authorizer, Confirmed, Follower, Snapshot};
+use sip_authz::{Applied, Authorizer, Capacity, Confirmed, Follower, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, say};
 use crate::follow;
@@ -29,6 +30,14 @@ pub(crate) enum Source {
     Folder(PathBuf),
 }
 
+/// What stays the same whichever records there are.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) settings: Settings,
+    pub(crate) options: RestOptions,
+    pub(crate) capacity: Capacity,
+}
+
 /// Records, and all that depends on them.
 pub(crate) struct Resources {
     pub(crate) authorizer: Arc<Authorizer>,
@@ -38,8 +47,7 @@ pub(crate) struct Resources {
     pub(crate) following: Following,
     /// Of an edge that reports to its store.
     pub(crate) lease: Option<(Confirmed, Option<Duration>)>,
-    settings: Settings,
-    options: RestOptions,
+    setup: Setup,
     /// Ends the follower of the present store when it is dropped.
     follower: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -49,17 +57,13 @@ pub(crate) type Following = Arc<Mutex<Option<Applied>>>;
 
 impl Resources {
     /// Serves what `source` has. To be called within the runtime.
-    pub(crate) async fn start(
-        source: Source,
-        settings: Settings,
-        options: RestOptions,
-    ) -> Result<Self, Failure> {
+    pub(crate) async fn start(source: Source, setup: Setup) -> Result<Self, Failure> {
         let (resources, _) = match source {
             Source::Records(commit) => {
-                Self::on(open(commit, settings.vocabulary).await?, settings, options)
+                Self::on(open(commit, setup.settings.vocabulary).await?, setup)
             }
             Source::Folder(folder) => {
-                Self::on(open_folder(&folder, settings.vocabulary).await?, settings, options)
+                Self::on(open_folder(&folder, setup.settings.vocabulary).await?, setup)
             }
         }?;
         Ok(resources)
@@ -70,32 +74,32 @@ impl Resources {
     pub(crate) async fn of_store<S: Store + Clone>(
         store: S,
         read: impl Fn(&S) -> u64,
-        settings: Settings,
-        options: RestOptions,
+        setup: Setup,
     ) -> Result<(Self, Applied), Failure> {
-        let (snapshot, head) = load(&store, read, settings.vocabulary).await?;
-        Self::on((store, snapshot, head), settings, options)
+        let (snapshot, head) = load(&store, read, setup.settings.vocabulary).await?;
+        Self::on((store, snapshot, head), setup)
     }
 
     fn on<S: Store + Clone>(
         (store, snapshot, head): (S, Snapshot, Head),
-        settings: Settings,
-        options: RestOptions,
+        setup: Setup,
     ) -> Result<(Self, Applied), Failure> {
-        let failed = |error: sip_authz::SeedError| Failure::Runtime(error.to_string());
-        let authorizer = Arc::new(Authorizer::new(snapshot).map_err(failed)?);
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut_slice())
+            .map_err(|error| Failure::Runtime(format!("no random bytes: {error}")))?;
+        let authorizer = Authorizer::from_seed(snapshot, setup.capacity, &seed, Instant::now());
+        let authorizer = Arc::new(authorizer);
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let follower = Mutex::new(None);
         let following = Following::default();
-        let resources =
-            Self { authorizer, router, following, lease: None, settings, options, follower };
+        let resources = Self { authorizer, router, following, lease: None, setup, follower };
         let applied = resources.attach(store, head);
         Ok((resources, applied))
     }
 
     /// Puts the records of `commit` in the place of all that there are, for calls and for HTTP.
     pub(crate) async fn replace(&self, commit: Commit) -> Result<(), Failure> {
-        let (store, snapshot, head) = open(commit, self.settings.vocabulary).await?;
+        let (store, snapshot, head) = open(commit, self.setup.settings.vocabulary).await?;
         self.detach();
         self.authorizer.replace(snapshot);
         self.attach(store, head);
@@ -119,8 +123,8 @@ impl Resources {
                 }
             });
         });
-        let directory = Directory::new(store, self.settings.clone(), Some(applied.clone()));
-        let router = rest::router(Arc::new(directory), self.options.clone());
+        let directory = Directory::new(store, self.setup.settings.clone(), Some(applied.clone()));
+        let router = rest::router(Arc::new(directory), self.setup.options.clone());
         self.router.store(Arc::new(router));
         applied
     }

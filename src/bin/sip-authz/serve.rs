@@ -23,7 +23,7 @@ use crate::failure::{Failure, complain, say};
 use crate::fleet;
 use crate::log::DecisionLog;
 use crate::metrics::Scraped;
-use crate::resources::{Resources, Source};
+use crate::resources::{Resources, Setup, Source};
 use crate::respond::TagKey;
 use crate::secure::{Secured, Security};
 use crate::signals::{Signal, Signals};
@@ -49,12 +49,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let (settings, options) = (settings(args)?, options(args)?);
     open_files(args, &secured, api.is_some());
     let admin = options.admin.is_some();
+    let setup = Setup { settings, options, capacity: args.limits.capacity() };
     // what a tenant asks for by HTTP, however much it is, delays no call
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
         let mut signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
         let resources = tokio::select! {
-            started = start(args, source, settings, options) => started?,
+            started = start(args, source, setup) => started?,
             () = signals.end() => return Ok(None),
         };
         let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
@@ -114,18 +115,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// What is served: the store that the command line names, or else `source`.
-async fn start(
-    args: &ServeArgs,
-    source: Source,
-    settings: Settings,
-    options: RestOptions,
-) -> Result<Resources, Failure> {
+async fn start(args: &ServeArgs, source: Source, setup: Setup) -> Result<Resources, Failure> {
     #[cfg(feature = "etcd")]
     if !args.etcd.is_empty() {
-        return fleet::start(&args.etcd, &args.fleet, args.sip, settings, options).await;
+        return fleet::start(&args.etcd, &args.fleet, args.sip, setup).await;
     }
     let _ = args;
-    Resources::start(source, settings, options).await
+    Resources::start(source, setup).await
 }
 
 /// Who is to be told of decisions.
@@ -197,6 +193,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     let registered = args.permission.iter().map(String::as_str);
     let vocabulary = Vocabulary::with(registered);
     Ok(Settings {
+        limits: args.limits.limits(),
         suffixes: args.domain_suffix.iter().map(ToString::to_string).collect(),
         vocabulary: vocabulary.map_err(|error| wrong(&format_args!("--permission: {error}")))?,
         ..Settings::new(realm)

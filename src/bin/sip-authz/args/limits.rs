@@ -1,0 +1,137 @@
+//! How much accounts may own, and how much the program remembers.
+
+use sip_authz::Capacity;
+use sip_authz::directory::Limits;
+
+/// Limits of accounts, and sizes of tables.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct LimitArgs {
+    /// How many of something there may be, such as domains=500; can be given several times. Of an
+    /// account: domains (100), trunks (100), access-lists (1000), credential-lists (100), roles
+    /// (1000); of a list: addresses (100), credentials (1000); characters of a user name, at most
+    /// 64: username (32); of a password, at least: password (12)
+    #[arg(long, value_name = "WHAT=N", value_parser = limit)]
+    limit: Vec<(Limit, u32)>,
+
+    /// How many used nonces are remembered; too few for the calls of 30 s shorten the life of
+    /// nonces, and no replay passes
+    #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = table())]
+    nonces: u32,
+
+    /// How many accepted requests are remembered, whose retransmissions are accepted again
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = table())]
+    repeats: u32,
+
+    /// How many sources, and names from a source, wrong guesses are counted for
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = table())]
+    guess_counters: u32,
+}
+
+/// What there is a limit of.
+type Limit = fn(&mut Limits) -> &mut usize;
+
+const LIMITS: [(&str, Limit); 9] = [
+    ("domains", |limits| &mut limits.domains),
+    ("trunks", |limits| &mut limits.trunks),
+    ("access-lists", |limits| &mut limits.ip_access_control_lists),
+    ("addresses", |limits| &mut limits.ip_addresses),
+    ("credential-lists", |limits| &mut limits.credential_lists),
+    ("credentials", |limits| &mut limits.credentials),
+    ("roles", |limits| &mut limits.roles),
+    ("username", |limits| &mut limits.username),
+    ("password", |limits| &mut limits.password),
+];
+
+impl LimitArgs {
+    pub(crate) fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (limit, number) in &self.limit {
+            *limit(&mut limits) = size(*number);
+        }
+        limits
+    }
+
+    pub(crate) fn capacity(&self) -> Capacity {
+        Capacity {
+            nonces: size(self.nonces),
+            repeats: size(self.repeats),
+            guesses: size(self.guess_counters),
+        }
+    }
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// As many entries as a table can have.
+fn table() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(512..=134_217_728)
+}
+
+fn limit(text: &str) -> Result<(Limit, u32), String> {
+    let (what, number) = text.split_once('=').ok_or("not WHAT=N, such as domains=500")?;
+    let known = LIMITS.iter().find(|(name, _)| *name == what);
+    let (_, limit) = known.ok_or_else(|| {
+        let names: Vec<_> = LIMITS.iter().map(|(name, _)| *name).collect();
+        format!("`{what}` is none of {}", names.join(", "))
+    })?;
+    let number: u32 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
+    // what is stored has room for so long a name
+    if what == "username" && !(1..=64).contains(&number) {
+        return Err("a user name has 1 to 64 characters".to_owned());
+    }
+    if what == "password" && number < 8 {
+        return Err("passwords have at least 8 characters".to_owned());
+    }
+    Ok((*limit, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn parse(more: &[&str]) -> Result<(Limits, Capacity), String> {
+        let args = Args::try_parse_from([&["sip-authz", "serve", "--demo"], more].concat());
+        match args.map_err(|error| error.to_string())?.command {
+            Command::Serve(args) => Ok((args.limits.limits(), args.limits.capacity())),
+            _ => panic!("another command"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_librarys() {
+        assert_eq!(parse(&[]), Ok((Limits::default(), Capacity::default())));
+    }
+
+    #[test]
+    fn each_limit_and_table_has_its_own_name() {
+        for (place, (name, limit)) in LIMITS.iter().enumerate() {
+            let number = 20 + place;
+            let mut expected = Limits::default();
+            *limit(&mut expected) = number;
+            assert_ne!(expected, Limits::default());
+            let (limits, _) = parse(&["--limit", &format!("{name}={number}")]).unwrap();
+            assert_eq!(limits, expected, "{name}");
+        }
+        let (limits, capacity) = parse(&[
+            "--limit=domains=5",
+            "--limit=domains=0",
+            "--nonces=1024",
+            "--repeats=2048",
+            "--guess-counters=4096",
+        ])
+        .unwrap();
+        assert_eq!(limits.domains, 0);
+        assert_eq!(capacity, Capacity { nonces: 1_024, repeats: 2_048, guesses: 4_096 });
+        for wrong in
+            ["domains", "domains=", "domains=-1", "=5", "lists=5", "username=65", "password=7"]
+        {
+            assert!(parse(&["--limit", wrong]).is_err(), "{wrong}");
+        }
+        assert!(parse(&["--nonces", "0"]).is_err() && parse(&["--repeats", "999999999"]).is_err());
+    }
+}
