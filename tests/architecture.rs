@@ -1,4 +1,5 @@
-//! The arrows between the library's modules point one way: each names only those below it.
+//! What holds of the sources as a whole. The arrows between the library's modules point one way: each names
+//! only those below it; unsafe code is in one place; SECURITY.md names tests that exist.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,4 +111,39 @@ fn named(text: &str) -> Vec<String> {
         found.push(name);
     }
     found
+}
+
+/// Every test that SECURITY.md names for a threat is there.
+#[test]
+fn the_tests_that_security_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let tests = all_tests(&root.join("tests"));
+    let mut named = 0;
+    let rows = text.lines().filter(|line| line.starts_with("| ") && line.ends_with(" |"));
+    for row in rows {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let last = cells.last().unwrap();
+        for name in last.split('`').skip(1).step_by(2) {
+            named += 1;
+            let places = [
+                format!("tests/{name}"),
+                format!("tests/{name}.rs"),
+                format!("tests/program/{name}.rs"),
+                format!("tests/rest/{name}.rs"),
+                format!("src/bin/sip-authz/{name}"),
+                name.to_owned(),
+            ];
+            let exists = places.iter().any(|place| root.join(place).exists());
+            assert!(exists || tests.contains(&format!("fn {name}(")), "no `{name}`: {row}");
+        }
+    }
+    assert!(named > 50, "{named}");
+}
+
+/// The text of all files with tests.
+fn all_tests(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    files.map(|path| fs::read_to_string(path).unwrap()).collect()
 }

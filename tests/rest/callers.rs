@@ -31,6 +31,15 @@ async fn who_asks_is_known_before_anything_is_told() {
         assert_eq!((answer.status, answer.code()), (401, 20003), "{value:?}");
         assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Basic realm=\"Twilio API\"");
     }
+    // of two it is not known which one a proxy has looked at
+    for other in [basic(sid, token), basic(sid, "wrong"), basic("admin", "")] {
+        for pair in [[&basic(sid, token), &other], [&other, &basic(sid, token)]] {
+            let request = Request::get(&path)
+                .header(header::AUTHORIZATION, pair[0])
+                .header(header::AUTHORIZATION, pair[1]);
+            assert_eq!(site.send(request.body(Body::empty()).unwrap()).await.status, 401);
+        }
+    }
     // another account's and what there is not look the same
     let unknown = format!("SD{DIGITS}");
     let there = sip(&format!("Domains/{}", full.domain)).replace("{ac}", &site.stranger.0);
