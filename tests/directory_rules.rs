@@ -1,17 +1,20 @@
 //! What the directory refuses: one too many, a name that is taken, another realm, a weak password,
-//! the whole internet by mistake; and that a refusal changes nothing.
+//! the whole internet by mistake; that a refusal changes nothing; and when a change is in force
+//! everywhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "support/site.rs"]
 mod site;
 mod support;
 
+use std::time::Duration;
+
 use sip_authz::digest::HashFunction;
 use sip_authz::directory::{
-    CredentialChange, Directory, DirectoryError, Kind, Limits, Secret, Settings,
+    Confirmation, CredentialChange, Directory, DirectoryError, Kind, Limits, Secret, Settings,
 };
 use sip_authz::model::{Domain, IpAddress, Mapping, Password, RoleKind, Trunk};
-use sip_authz::store::{MemoryStore, Store};
+use sip_authz::store::{Edge, MemoryStore, Store};
 use sip_authz::{AccountSid, CredentialListSid, ServiceSid};
 use site::{Probe, Site, settings};
 use support::{PASSWORD, REALM};
@@ -427,4 +430,40 @@ async fn friendly_names_are_bounded() {
     }
     // two were done of each kind, and none of what was refused
     assert_eq!(directory.store().head().await.unwrap().number, before + 14);
+}
+
+#[tokio::test]
+async fn a_change_is_confirmed_when_no_edge_goes_by_an_older_state() {
+    let store = Probe::new(MemoryStore::new());
+    let directory = Directory::new(store.clone(), settings(), None);
+    directory.create_account("test").await.unwrap();
+    let edge = |name: &str, applied, lease_ms: Option<u64>| Edge {
+        name: name.to_owned(),
+        applied,
+        lease: lease_ms.map(Duration::from_millis),
+    };
+    let confirm = async |edges: &[Edge], limit_ms| {
+        *store.counts.edges.lock().unwrap() = edges.to_vec();
+        store.counts.pauses.lock().unwrap().clear();
+        let outcome = directory.confirm(Duration::from_millis(limit_ms)).await.unwrap();
+        let waited: Duration = store.counts.pauses.lock().unwrap().iter().sum();
+        let missing = match outcome {
+            Confirmation::Everywhere => Vec::new(),
+            Confirmation::NotBy(names) => names,
+        };
+        (missing.join(" "), waited.as_millis())
+    };
+    let told = |names: &str, waited_ms| (names.to_owned(), waited_ms);
+    assert_eq!(confirm(&[], 1_000).await, told("", 0));
+    let new = [edge("a", 1, None), edge("b", 2, Some(9_000))];
+    assert_eq!(confirm(&new, 1_000).await, told("", 0));
+    // those that are behind are waited for, and named in order
+    let some = [edge("b", 0, None), edge("c", 1, None), edge("a", 0, None)];
+    assert_eq!(confirm(&some, 200).await, told("a b", 200));
+    // but for no longer than they decide at all
+    let leased = [edge("a", 0, Some(150))];
+    assert_eq!(confirm(&leased, 1_000).await, told("", 150));
+    assert_eq!(confirm(&leased, 100).await, told("a", 100));
+    let both = [edge("a", 0, Some(150)), edge("b", 0, None)];
+    assert_eq!(confirm(&both, 300).await, told("b", 300));
 }

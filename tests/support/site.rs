@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz::store::{
-    Collection, Feed, Head, Loaded, LocalFeed, Lookup, MemoryStore, Numbered, Outcome, Store,
+    Collection, Edge, Feed, Head, Loaded, LocalFeed, Lookup, MemoryStore, Numbered, Outcome, Store,
     StoreError,
 };
 use sip_authz::{
@@ -71,6 +71,8 @@ pub struct Counts {
     pub pauses: Mutex<Vec<Duration>>,
     /// Whether others commit in between, always.
     pub contended: AtomicBool,
+    /// What edges say of themselves.
+    pub edges: Mutex<Vec<Edge>>,
 }
 
 impl Counts {
@@ -168,6 +170,10 @@ impl<S: Store> Store for Probe<S> {
 
     async fn follow(&self, from: u64) -> Result<Self::Feed, StoreError> {
         self.inner.follow(from).await
+    }
+
+    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
+        Ok(self.counts.edges.lock().unwrap().clone())
     }
 
     async fn pause(&self, time: Duration) {
