@@ -332,11 +332,12 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if T::COMMITS && freshness == Freshness::Foreign {
             self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
         }
-        let budget = self.budget(freshness, &credentials.username);
+        let budget = || self.budget(freshness, &credentials.username);
 
         // a copy of what was accepted is no guess, and must not be held up by others' guesses
         let repeats = || fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
-        if self.is_over(&budget) && !repeats() {
+        let guesses = &self.state.guesses;
+        if guesses.is_anyone_over(self.now_ms) && self.is_over(&budget()) && !repeats() {
             trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
             if T::COMMITS {
                 self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
@@ -347,7 +348,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             };
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
-            self.count_wrong::<T>(&budget, fingerprint);
+            self.count_wrong::<T>(&budget(), fingerprint);
             return Verdict::Wrong(Reason::WrongCredentials);
         };
         let verdict = self.admit::<T>(header, credentials, freshness, fingerprint, &verified);

@@ -47,7 +47,8 @@ pub(super) fn decode(text: &[u8]) -> Option<[u8; 16]> {
         for byte in part {
             let value = VALUES.get(usize::from(*byte)).copied().unwrap_or(OTHER);
             seen |= value;
-            number = number << 6 | u64::from(value & 63);
+            // more than six bits are seen below
+            number = number << 6 | u64::from(value);
         }
         number
     };

@@ -53,6 +53,8 @@ pub(crate) struct GuessKey(u128);
 /// token back: counters look the fuller for it until the clock has caught up.
 pub(crate) struct GuessLimiter {
     buckets: Buckets<Ways<Counter>>,
+    /// The latest time that any counter ever stood at.
+    last_ms: AtomicU64,
     /// For each bucket the latest time that one of its counters ever stood at: from then on nobody in it
     /// owes anything, which most keys are told by without the bucket's lock.
     latest_ms: Box<[AtomicU64]>,
@@ -68,7 +70,7 @@ impl GuessLimiter {
     pub(crate) fn new(entries: usize, key: &[u8; 16]) -> Self {
         let buckets = Buckets::new(entries);
         let latest_ms = (0..buckets.capacity() / WAYS).map(|_| AtomicU64::default()).collect();
-        Self { buckets, latest_ms, key: words(key) }
+        Self { buckets, last_ms: AtomicU64::default(), latest_ms, key: words(key) }
     }
 
     /// The key of a source: an IPv4 address (also as IPv4-mapped IPv6) or an IPv6 /64.
@@ -89,6 +91,13 @@ impl GuessLimiter {
     #[must_use]
     pub(crate) fn name_key(&self, scope: &[u8], name: &[u8]) -> GuessKey {
         self.key(Domain::Name, scope, name, None)
+    }
+
+    /// Whether any key might have no token left: not so where no wrong attempt came for a while, and
+    /// then no key has to be made.
+    #[must_use]
+    pub(crate) fn is_anyone_over(&self, now_ms: u64) -> bool {
+        self.last_ms.load(Ordering::Acquire) > now_ms
     }
 
     /// Whether `key` has no token left. Changes nothing.
@@ -117,6 +126,7 @@ impl GuessLimiter {
         if let Some(latest_ms) = self.latest_ms.get(self.buckets.number(key.0)) {
             latest_ms.fetch_max(idle_from_ms, Ordering::Release);
         }
+        self.last_ms.fetch_max(idle_from_ms, Ordering::Release);
     }
 
     /// Kind, the scope's length and a source of fixed length go in before the text, and the name is
@@ -370,6 +380,7 @@ mod tests {
                 now_ms += later_ms;
                 oracle.advance(now_ms);
                 prop_assert_eq!(limiter.is_over(key, rate, now_ms), oracle.is_over());
+                prop_assert!(!oracle.is_over() || limiter.is_anyone_over(now_ms));
                 if wrong {
                     limiter.record(key, rate, now_ms);
                     oracle.record();
