@@ -186,10 +186,12 @@ impl<'s> Deciding<'s> {
         let judge = self.judge(asked, gate, invite);
         match judge.judge(ahead, trace) {
             Verdict::Proved(proved) => Decision::Accept(Accept {
+                account: gate.account,
+                target: gate.entry.target,
+                address: gate.address,
                 credential: Some(proved.into_match()),
                 permissions: self.snapshot.permissions(proved.roles()),
                 repeat: proved.is_repeat(),
-                ..self.accept(gate.account, gate.entry.target, gate.address)
             }),
             Verdict::NoCredentials => self.challenge(gate, &judge.binding(), false),
             Verdict::Stale => self.challenge(gate, &judge.binding(), true),

@@ -301,6 +301,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     }
 
     /// What a nonce of this target has to be bound to.
+    #[inline(always)]
     pub(super) fn binding(&self) -> Binding<'_> {
         let source = self.invite.source().ip();
         Binding {

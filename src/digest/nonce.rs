@@ -82,6 +82,7 @@ impl NonceIssuer {
 
     /// What a nonce from a header is worth now. Exactly 22 characters of base64url whose unused
     /// bits are zero, or it is foreign.
+    #[inline(always)]
     pub(crate) fn open(
         &self,
         text: &[u8],
@@ -110,6 +111,7 @@ impl NonceIssuer {
 
     /// The MAC. What kind of source there is and the lengths of the texts come first, so no two
     /// bindings are written alike.
+    #[inline(always)]
     fn tag(&self, stamp: u64, binding: &Binding<'_>) -> u64 {
         let Binding { host, realm, offer, source } = binding;
         // host names and realms are no longer than 253 and 255 bytes

@@ -256,11 +256,15 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
         zeroize::optimization_barrier(&digits);
         let mut begun = F::Begun::default();
         if self.ha2.is_none() {
-            let mut second = Text::<B>::EMPTY;
-            a2(self.credentials, self.method, self.body, |part| second.push(part));
+            // nothing in it is secret
+            let (mut second, mut fits) = (Message::<B>::EMPTY, true);
+            a2(self.credentials, self.method, self.body, |part| fits &= second.push(part));
+            if !fits {
+                return None;
+            }
             // the two do not depend on each other, so they may be hashed side by side
             let hash;
-            (hash, begun) = F::beside(second.whole()?, text.whole()?);
+            (hash, begun) = F::beside(&mut second, text.whole()?);
             let ha2 = self.ha2.insert([0; 64]);
             *ha2.first_chunk_mut()? = F::hex(&hash);
         }

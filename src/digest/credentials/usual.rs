@@ -27,7 +27,8 @@ struct Values<'a> {
 
 /// The credentials of a header for `realm` in which each parameter comes once, with a usual name,
 /// nothing around its `=`, a comma or a comma and a space behind it, and a value that is neither
-/// empty nor long and holds no backslash. None for any other header, right or wrong.
+/// empty nor long and holds no backslash; without quotes only where it is one of a few. None for any
+/// other header, right or wrong.
 pub(super) fn usual<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>> {
     let mut rest = value.strip_prefix(b"Digest ").filter(|_| is_plain(value))?;
     let mut values = Values::default();
@@ -51,6 +52,8 @@ pub(super) fn usual<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>>
                 let (value, behind) = text.split_at_checked(quote(text)?)?;
                 (value, behind.get(1..)?)
             }
+            // what is not a token is none of the values that these may have
+            text if matches!(name, ALGORITHM | QOP | NC) => text.split_at_checked(comma(text))?,
             text => text.split_at_checked(text.iter().take_while(|b| is_token(**b)).count())?,
         };
         if !place.is_empty() || value.is_empty() || value.len() > SHORT {
@@ -81,6 +84,7 @@ impl<'a> Values<'a> {
             b"" | b"MD5" => Algorithm::Md5,
             name => Algorithm::from_name(name)?,
         };
+        // without quotes these were not looked at more closely, so they are compared whole
         let qop = match self.qop {
             b"auth" => Qop::Auth,
             name => Qop::from_name(name)?,
@@ -148,6 +152,19 @@ fn quote(text: &[u8]) -> Option<usize> {
     Some(looked_at + memchr(b'"', text.get(looked_at..)?)?)
 }
 
+/// Where the next comma is, or the end.
+#[inline(always)]
+fn comma(text: &[u8]) -> usize {
+    let (words, rest) = text.as_chunks();
+    for (number, word) in words.iter().enumerate() {
+        let marks = marks(u64::from_le_bytes(*word), b',');
+        if marks != 0 {
+            return number * 8 + usize::try_from(marks.trailing_zeros() / 8).unwrap_or_default();
+        }
+    }
+    words.len() * 8 + rest.iter().take_while(|byte| **byte != b',').count()
+}
+
 /// A bit in each byte of a word that is `byte`; those above the lowest may be wrong.
 #[inline(always)]
 const fn marks(word: u64, byte: u8) -> u64 {
@@ -168,11 +185,15 @@ fn is_plain(text: &[u8]) -> bool {
     let odd = |byte: u8| u8::from((byte < b' ') | (byte == 0x7f) | (byte == b'\\'));
     let any = |chunk: &[u8; 64]| chunk.iter().fold(0, |any, byte| any | odd(*byte)) != 0;
     let (chunks, rest) = text.as_chunks();
-    let mut last = [b' '; 64];
-    if let Some(start) = last.get_mut(..rest.len()) {
-        start.copy_from_slice(rest);
-    }
-    !(chunks.iter().any(any) || any(&last))
+    // the end is looked at with what is before it; only a short text has to be copied
+    let end = text.last_chunk().copied().unwrap_or_else(|| {
+        let mut end = [b' '; 64];
+        if let Some(start) = end.get_mut(..rest.len()) {
+            start.copy_from_slice(rest);
+        }
+        end
+    });
+    !(chunks.iter().any(any) || any(&end))
 }
 
 #[cfg(test)]
