@@ -11,11 +11,11 @@ use arrayvec::ArrayVec;
 
 use super::decide::{Asked, Deciding, Gate, reject};
 use super::explain::NoTrace;
-use super::judge::{Ahead, Checked, Claim};
+use super::judge::{Ahead, Checked, Claim, offers};
 use crate::decision::{AddressMatch, Decision, Reason};
 use crate::digest::{Credentials, MOST, Parsed, Question, Username, parse, right_responses};
 use crate::invite::Invite;
-use crate::snapshot::{AccessList, TargetEntry};
+use crate::snapshot::{AccessList, MappedList, TargetEntry};
 use crate::uri::Host;
 
 /// Fewer than these are decided one by one: what is done ahead costs something too.
@@ -162,36 +162,36 @@ impl<'s> Deciding<'s> {
         }
         // the users that are named, read ahead as the hosts are
         let users = self.snapshot.users();
-        let slots: Each<_> = parsed
-            .iter()
-            .zip(gates)
-            .filter(|(parsed, _)| usual(parsed))
-            .filter_map(|(parsed, gate)| match (parsed, gate) {
-                (Some(Parsed::Credentials(credentials)), Some((_, gate))) => {
-                    let list = gate.entry.credential_lists.first()?.list;
-                    let Username::Plain(name) = &credentials.username else { return None };
-                    users.read_ahead(users.key(list, name))
-                }
-                _ => None,
-            })
-            .collect();
+        let mut named = Each::<(_, _, &MappedList, _)>::new();
+        for (number, (parsed, gate)) in parsed.iter().zip(gates).enumerate() {
+            if let (Some(Parsed::Credentials(credentials)), Some((_, gate))) = (parsed, gate)
+                && let Some(mapped) = gate.entry.credential_lists.first()
+                && Question::is_usual(credentials)
+                && offers(gate.policy, credentials)
+            {
+                let key = match &credentials.username {
+                    Username::Plain(name) => Some(users.key(mapped.list, name)),
+                    Username::Hash(_) => None,
+                };
+                named.push((number, credentials, mapped, key));
+            }
+        }
+        let slots: Each<_> = named.iter().filter_map(|it| users.read_ahead(it.3?)).collect();
         black_box(slots.iter().fold(false, |any, slot| any ^ users.touch(*slot)));
 
         // whoever has to be compared with, and for which INVITE
         let mut claims = Each::<(usize, &Credentials<'_>, Claim<'s>)>::new();
-        for (number, ((parsed, gate), invite)) in parsed.iter().zip(gates).zip(invites).enumerate()
-        {
-            let (Some(Parsed::Credentials(credentials)), Some((asked, gate))) = (parsed, gate)
-            else {
-                continue;
-            };
+        for (number, credentials, mapped, key) in &named {
+            let places = (gates.get(*number), invites.get(*number));
+            let (Some(Some((asked, gate))), Some(invite)) = places else { continue };
             let judge = self.judge(asked, gate, invite);
-            if let Some(mapped) = gate.entry.credential_lists.first()
-                && Question::is_usual(credentials)
-                && judge.is_offered(credentials)
-            {
-                claims.push((number, credentials, judge.claim(mapped, credentials)));
-            }
+            let claim = match (key, &credentials.username) {
+                (Some(key), Username::Plain(name)) => {
+                    judge.claim_of(credentials.algorithm, users.look_up(*key, mapped.list, name))
+                }
+                _ => judge.claim(mapped, credentials),
+            };
+            claims.push((*number, *credentials, claim));
         }
         let questions: Each<_> = claims
             .iter()

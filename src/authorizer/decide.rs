@@ -38,7 +38,7 @@ pub(super) struct Asked<'i> {
 pub(super) struct Gate<'s> {
     pub(super) entry: &'s TargetEntry,
     pub(super) realm: &'s Realm,
-    policy: &'s Policy,
+    pub(super) policy: &'s Policy,
     address: Option<AddressMatch>,
     account: AccountSid,
 }

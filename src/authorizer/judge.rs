@@ -120,6 +120,12 @@ fn words(hash: &[u8]) -> [u64; 4] {
     words
 }
 
+/// Whether the policy offers what the response was made with.
+pub(super) fn offers(policy: &Policy, credentials: &Credentials<'_>) -> bool {
+    policy.algorithms.contains(credentials.algorithm)
+        && credentials.qop.is_none_or(|fields| policy.qop.contains(fields.qop))
+}
+
 /// What was worked out for an INVITE with one credentials header before its turn, together with
 /// that of others. It holds nothing that the [`Judge`] would not find by itself.
 #[derive(Clone, Copy)]
@@ -360,12 +366,6 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         verdict
     }
 
-    /// Whether the target offers what the response was made with.
-    pub(super) fn is_offered(&self, credentials: &Credentials<'_>) -> bool {
-        self.policy.algorithms.contains(credentials.algorithm)
-            && credentials.qop.is_none_or(|fields| self.policy.qop.contains(fields.qop))
-    }
-
     /// Looks the user up in each mapped list and verifies the response. Each list costs the same,
     /// whether the user is in it or not, so that time does not tell who exists.
     fn verify<T: Trace>(
@@ -375,7 +375,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         checked: Option<Checked<'s>>,
         trace: &mut T,
     ) -> Option<Verified<'s>> {
-        if !self.is_offered(credentials) {
+        if !offers(self.policy, credentials) {
             trace.step(|| Step::Header(header, HeaderStep::NotOffered));
             return None;
         }
@@ -402,8 +402,12 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
 
     /// The user of a mapped list that the header names, or a decoy.
     pub(super) fn claim(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> Claim<'s> {
-        let algorithm = credentials.algorithm;
-        let LookUp { found, at_hand } = self.look_up(mapped, credentials);
+        self.claim_of(credentials.algorithm, self.look_up(mapped, credentials))
+    }
+
+    /// The user that a list has for the name, or a decoy.
+    pub(super) fn claim_of(&self, algorithm: Algorithm, user: LookUp<'s>) -> Claim<'s> {
+        let LookUp { found, at_hand } = user;
         let stored = at_hand.and_then(|entry| entry.ha1.get(algorithm.hash_function()));
         let yes = |condition: bool| Choice::from(u8::from(condition));
         let enabled = at_hand.is_some_and(|entry| !entry.disabled);
