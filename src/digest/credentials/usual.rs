@@ -82,6 +82,7 @@ impl<'a> Values<'a> {
         let username = Username::Plain(username(self.username).filter(|name| name.is_ascii())?);
         let algorithm = match self.algorithm {
             b"" | b"MD5" => Algorithm::Md5,
+            b"SHA-256" => Algorithm::Sha256,
             name => Algorithm::from_name(name)?,
         };
         // without quotes these were not looked at more closely, so they are compared whole
