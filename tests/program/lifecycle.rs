@@ -2,7 +2,9 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use crate::support::{Caller, Request, Server, file, header, outcome, run, set_mode, status};
+use crate::support::{
+    Caller, Lines, Request, Server, file, header, outcome, run, set_mode, status,
+};
 
 const ONE: &str = "[[ip_access_control_lists]]\nname = 'l'\naddresses = ['127.0.0.1']\n\
                    [[domains]]\nname = 'one.example'\nip_access_control_lists = ['l']\n";
@@ -231,6 +233,34 @@ fn decisions_are_logged_only_when_asked_for_and_names_too() {
     let all = lines.join("\n");
     assert!(all.contains("username=\"alice\"") && all.contains("source=127.0.0.1:"), "{all}");
     assert!(!all.contains(&password));
+}
+
+#[test]
+fn calls_do_not_wait_for_whoever_reads_stderr() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
+        .args(["serve", "--demo", "--sip", "127.0.0.1:0", "--api", "off", "--log", "decisions"])
+        .args(["--udp-workers", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = Lines::of(child.stdout.take().unwrap());
+    let address = stdout.wait_for("listening for SIP on ").split(' ').nth(4).unwrap().to_owned();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(address).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    // more lines than a pipe and the queue have room for
+    for _ in 0..4_000 {
+        socket.send(Request::invite("sip:1@nowhere.example").text().as_bytes()).unwrap();
+        assert!(socket.recv(&mut [0; 2_048]).is_ok(), "no answer");
+    }
+    let stderr = Lines::of(child.stderr.take().unwrap());
+    let lost = stderr.wait_for(" lines of --log are lost");
+    let lost: usize = lost.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((1..4_000).contains(&lost), "{lost}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -1,37 +1,74 @@
 //! One line for each decision, for people; without addresses and names of users unless asked for.
+//!
+//! A thread of its own writes the lines. If whoever reads stderr stops, lines are lost, and no call waits.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sip_authz::{Decision, Sampling};
 
 use crate::edge::Hop;
+use crate::failure::{Failure, complain};
+
+/// How many batches of lines may wait to be written.
+const QUEUE: usize = 1_024;
+/// How long the end of the program waits for what is left to be written.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Writes decisions to stderr.
-#[derive(Debug)]
 pub(crate) struct DecisionLog {
     sampling: Sampling,
     /// Whether addresses and names of users are written.
     names: bool,
     decided: AtomicU64,
+    /// Lines; an empty text ends it.
+    queue: SyncSender<String>,
+    lost: Arc<AtomicU64>,
+    done: Mutex<Receiver<()>>,
 }
 
 impl DecisionLog {
-    pub(crate) fn new(sampling: Sampling, names: bool) -> Self {
-        Self { sampling, names, decided: AtomicU64::new(0) }
+    /// Starts the thread that writes.
+    pub(crate) fn start(sampling: Sampling, names: bool) -> Result<Self, Failure> {
+        let (queue, texts) = sync_channel(QUEUE);
+        let (finished, done) = sync_channel(1);
+        let lost = Arc::new(AtomicU64::new(0));
+        let told = Arc::clone(&lost);
+        let thread = std::thread::Builder::new().name("log".to_owned());
+        let started = thread.spawn(move || {
+            write_all(&texts, &told);
+            let _ = finished.send(());
+        });
+        started.map_err(|error| Failure::Runtime(error.to_string()))?;
+        let (decided, done) = (AtomicU64::new(0), Mutex::new(done));
+        Ok(Self { sampling, names, decided, queue, lost, done })
     }
 
-    /// Writes the lines of those that are taken, by one call of the system.
+    /// Writes what is left and ends, unless nobody takes it.
+    pub(crate) fn end(&self) {
+        if self.queue.try_send(String::new()).is_ok() {
+            let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = done.recv_timeout(LAST);
+        }
+    }
+
+    /// Has the lines of those that are taken written.
     pub(crate) fn write<'d>(&self, decisions: impl ExactSizeIterator<Item = (Hop, &'d Decision)>) {
         let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
         let taken = decisions
             .zip(first..)
             .filter(|((_, decision), place)| self.sampling.takes(decision, *place));
         let lines: String = taken.map(|((hop, decision), _)| self.line(decision, hop)).collect();
-        if !lines.is_empty() {
-            let _ = std::io::stderr().lock().write_all(lines.as_bytes());
+        if !lines.is_empty()
+            && let Err(error) = self.queue.try_send(lines)
+        {
+            let (TrySendError::Full(lines) | TrySendError::Disconnected(lines)) = error;
+            self.lost.fetch_add(lines.lines().count() as u64, Ordering::Relaxed);
         }
     }
 
@@ -81,5 +118,15 @@ impl DecisionLog {
         }
         line.push('\n');
         line
+    }
+}
+
+fn write_all(texts: &Receiver<String>, lost: &AtomicU64) {
+    for text in texts.iter().take_while(|text| !text.is_empty()) {
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        let lost = lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            complain(format_args!("{lost} lines of --log are lost, as nobody took them"));
+        }
     }
 }

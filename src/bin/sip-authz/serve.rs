@@ -106,6 +106,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     streams.shutdown_background();
     runtime.shutdown_background();
     if let Some(edge) = served? {
+        if let Some(log) = &edge.watch.log {
+            log.end();
+        }
         if let Some(audit) = &edge.watch.audit {
             audit.end();
         }
@@ -126,11 +129,11 @@ async fn start(args: &ServeArgs, source: Source, setup: Setup) -> Result<Resourc
 
 /// Who is to be told of decisions.
 fn watch(args: &ServeArgs) -> Result<Watch, Failure> {
-    let log = args.log.map(|sampling| DecisionLog::new(sampling, args.log_names));
+    let log = args.log.map(|sampling| DecisionLog::start(sampling, args.log_names));
     let queue = usize::try_from(args.decision_log_queue).unwrap_or(usize::MAX);
     let place = args.decision_log.clone();
     let audit = place.map(|place| Audit::start(place, queue, args.decision_log_names));
-    Ok(Watch { log, audit: audit.transpose()?, ..Watch::default() })
+    Ok(Watch { log: log.transpose()?, audit: audit.transpose()?, ..Watch::default() })
 }
 
 /// Sees to it that all connections that may be open can be.
