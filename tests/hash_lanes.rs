@@ -50,6 +50,7 @@ fn compare(messages: &[Vec<u8>]) {
             assert_eq!(fits, text.len() + 9 <= 5 * 64);
             assert_eq!(written.text(), if fits { text } else { written.text() });
         }
+        let mut copies = written.clone();
         let expected: Vec<[u8; 16]> =
             written.iter().map(|it| Md5::digest(it.text()).into()).collect();
         md5_messages_with(width, &mut written, &mut out);
@@ -60,6 +61,13 @@ fn compare(messages: &[Vec<u8>]) {
         assert!(out.iter().all(|it| *it == *Md5::digest(b"")));
 
         let mut out = vec![[0; 32]; messages.len()];
+        let expected: Vec<[u8; 32]> =
+            copies.iter().map(|it| Sha256::digest(it.text()).into()).collect();
+        sha256_messages_with(width, &mut copies, &mut out);
+        assert_eq!(out, expected, "SHA-256 of messages, {}", width.name());
+        assert!(copies.iter().all(|it| it.text().is_empty()));
+        sha256_messages_with(width, &mut copies, &mut out);
+        assert!(out.iter().all(|it| *it == *Sha256::digest(b"")));
         sha256_many_with(width, &messages, &mut out);
         assert_eq!(out, sha256s, "SHA-256, {}", width.name());
         sha256_many_from_with(width, &tails, &mut out);

@@ -20,7 +20,9 @@ pub use lanes::{
 };
 pub use md5::{Md5State, md5, md5_beside, md5_pair};
 pub(crate) use message::{Begun, sha256_message};
-pub use message::{Message, md5_messages, md5_messages_with};
+pub use message::{
+    Message, md5_messages, md5_messages_with, sha256_messages, sha256_messages_with,
+};
 pub use sha::{Sha256Midstate, sha256, sha512_256};
 
 /// A message cut into blocks of 64 bytes, padded with a one bit, zeros and the length in bits. Whole

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::credentials::Credentials;
-use super::hash::{Message, hex16, hex32, md5_messages, sha256_many};
+use super::hash::{Message, hex16, hex32, md5_messages, sha256_messages};
 use super::response::{a2, equal, unfinished};
 use super::{Algorithm, Qop};
 
@@ -34,13 +34,6 @@ pub(crate) fn right_responses(questions: &[Question<'_, '_>]) -> ArrayVec<Option
     of_function(Algorithm::Md5, questions, &mut answers, md5_messages, hex16);
     of_function(Algorithm::Sha256, questions, &mut answers, sha256_messages, hex32);
     answers
-}
-
-fn sha256_messages(messages: &mut [Text], out: &mut [[u8; 32]]) {
-    let texts: ArrayVec<_, MOST> = messages.iter().take(MOST).map(|text| text.text()).collect();
-    sha256_many(&texts, out);
-    drop(texts);
-    messages.iter_mut().for_each(Message::wipe);
 }
 
 /// `hash_many` leaves the messages empty, with zeros where HA1 was.

@@ -269,35 +269,79 @@ impl Width {
         let k = md5::constants();
         match (self.0, messages.len()) {
             #[cfg(target_arch = "x86_64")]
-            (Instructions::Avx512, 33..) => message::run::<4, 16, B>(messages, out, |s, w| {
+            (Instructions::Avx512, 33..) => message::md5_run::<4, 16, B>(messages, out, |s, w| {
                 // SAFETY: there is no `Width` of AVX-512F on a machine without.
                 unsafe { md5_avx512_4(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
-            (Instructions::Avx512, 17..) => message::run::<2, 16, B>(messages, out, |s, w| {
+            (Instructions::Avx512, 17..) => message::md5_run::<2, 16, B>(messages, out, |s, w| {
                 // SAFETY: there is no `Width` of AVX-512F on a machine without.
                 unsafe { md5_avx512_2(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
-            (Instructions::Avx512, 3..) => message::run::<1, 16, B>(messages, out, |s, w| {
+            (Instructions::Avx512, 3..) => message::md5_run::<1, 16, B>(messages, out, |s, w| {
                 // SAFETY: there is no `Width` of AVX-512F on a machine without.
                 unsafe { md5_avx512_1(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
-            (Instructions::Avx2, 17..) => message::run::<3, 8, B>(messages, out, |s, w| {
+            (Instructions::Avx2, 17..) => message::md5_run::<3, 8, B>(messages, out, |s, w| {
                 // SAFETY: there is no `Width` of AVX2 on a machine without.
                 unsafe { md5_avx2_3(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
-            (Instructions::Avx2, 3..) => message::run::<2, 8, B>(messages, out, |s, w| {
+            (Instructions::Avx2, 3..) => message::md5_run::<2, 8, B>(messages, out, |s, w| {
                 // SAFETY: there is no `Width` of AVX2 on a machine without.
                 unsafe { md5_avx2_2(s, w, k) }
             }),
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             (Instructions::Base, 3..) => {
-                message::run::<3, 4, B>(messages, out, |s, w| md5_base_3(s, w, k));
+                message::md5_run::<3, 4, B>(messages, out, |s, w| md5_base_3(s, w, k));
             }
-            _ => message::run::<2, 1, B>(messages, out, |s, w| md5::compress_two(s, w, k)),
+            _ => message::md5_run::<2, 1, B>(messages, out, |s, w| md5::compress_two(s, w, k)),
+        }
+    }
+
+    /// How many messages to hash at once.
+    pub(super) fn sha256_lanes(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => 8,
+            _ => 32,
+        }
+    }
+
+    /// Hashes at most as many padded messages as [`Self::sha256_lanes`] says.
+    pub(super) fn sha256_messages<const B: usize>(
+        self,
+        messages: &[Message<B>],
+        out: &mut [[u8; 32]],
+    ) {
+        let k = sha::constants();
+        match (self.0, messages.len()) {
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, 17..) => {
+                message::sha256_run::<2, 16, B>(messages, out, |s, w| {
+                    // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                    unsafe { sha256_avx512_2(s, w, k) }
+                });
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx512, 8..) => {
+                message::sha256_run::<1, 16, B>(messages, out, |s, w| {
+                    // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                    unsafe { sha256_avx512_1(s, w, k) }
+                });
+            }
+            #[cfg(target_arch = "x86_64")]
+            (Instructions::Avx2, 4..) => message::sha256_run::<1, 8, B>(messages, out, |s, w| {
+                // SAFETY: there is no `Width` of AVX2 on a machine without.
+                unsafe { sha256_avx2_1(s, w, k) }
+            }),
+            _ => {
+                for (message, out) in messages.iter().zip(out) {
+                    *out = message::sha256_padded(message);
+                }
+            }
         }
     }
 

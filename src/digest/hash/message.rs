@@ -8,7 +8,7 @@ use super::{Md5State, Width, md5, sha};
 
 /// A message of at most `B` blocks, its padding included, that a hash is to be made of.
 ///
-/// It may hold HA1. [`md5_messages`] empties it with zeros; others leave that to their caller.
+/// It may hold HA1. What hashes many of them empties them with zeros; one is left to the caller.
 #[derive(Clone)]
 #[repr(align(64))]
 pub struct Message<const B: usize> {
@@ -163,15 +163,64 @@ pub fn md5_messages_with<const B: usize>(
     }
 }
 
-/// MD5 of as many messages as there are lanes, or fewer. Lanes without a message, or whose message
-/// has ended, hash something that nobody asks for.
+/// SHA-256 of every message, in their order; the messages are empty afterwards. Where there are more
+/// than places in `out`, the last ones are left as they are.
+pub fn sha256_messages<const B: usize>(messages: &mut [Message<B>], out: &mut [[u8; 32]]) {
+    sha256_messages_with(Width::for_sha256(), messages, out);
+}
+
+/// The same by these instructions.
+pub fn sha256_messages_with<const B: usize>(
+    width: Width,
+    messages: &mut [Message<B>],
+    out: &mut [[u8; 32]],
+) {
+    let lanes = width.sha256_lanes();
+    for (now, hashes) in messages.chunks_mut(lanes).zip(out.chunks_mut(lanes)) {
+        let now = now.get_mut(..hashes.len()).unwrap_or_default();
+        for message in &mut *now {
+            message.padded(u64::to_be_bytes);
+        }
+        width.sha256_messages(now, hashes);
+        now.iter_mut().for_each(Message::wipe);
+    }
+}
+
+/// SHA-256 of a message that was padded.
+pub(super) fn sha256_padded<const B: usize>(message: &Message<B>) -> [u8; 32] {
+    sha::of_blocks(message.blocks.get(..message.block_count()).unwrap_or_default())
+}
+
+/// MD5 of as many padded messages as there are lanes, or fewer.
 #[inline(always)]
-pub(super) fn run<const G: usize, const N: usize, const B: usize>(
+pub(super) fn md5_run<const G: usize, const N: usize, const B: usize>(
     messages: &[Message<B>],
     out: &mut [[u8; 16]],
     compress: impl Fn(&mut [[[u32; N]; G]; 4], &[[[u32; N]; G]; 16]),
 ) {
-    let mut state = md5::INITIAL.map(|part| [[part; N]; G]);
+    run::<G, N, B, 4, false, _>(messages, out, (md5::INITIAL, md5::to_bytes), compress);
+}
+
+/// SHA-256 of as many padded messages as there are lanes, or fewer.
+#[inline(always)]
+pub(super) fn sha256_run<const G: usize, const N: usize, const B: usize>(
+    messages: &[Message<B>],
+    out: &mut [[u8; 32]],
+    compress: impl Fn(&mut [[[u32; N]; G]; 8], &[[[u32; N]; G]; 16]),
+) {
+    run::<G, N, B, 8, true, _>(messages, out, (sha::INITIAL, sha::to_bytes), compress);
+}
+
+/// Hashes of `W` words, of as many padded messages as there are lanes, or fewer. Lanes without a
+/// message, or whose message has ended, hash something that nobody asks for.
+#[inline(always)]
+fn run<const G: usize, const N: usize, const B: usize, const W: usize, const BIG: bool, H>(
+    messages: &[Message<B>],
+    out: &mut [H],
+    (initial, to_bytes): ([u32; W], impl Fn(&[u32; W]) -> H),
+    compress: impl Fn(&mut [[[u32; N]; G]; W], &[[[u32; N]; G]; 16]),
+) {
+    let mut state = initial.map(|part| [[part; N]; G]);
     let mut words = [[[0; N]; G]; 16];
     let most = messages.iter().map(Message::block_count).max().unwrap_or_default();
     for number in 0..most {
@@ -179,12 +228,12 @@ pub(super) fn run<const G: usize, const N: usize, const B: usize>(
             let message = messages.get(lane);
             message.and_then(|message| message.blocks.get(number)).unwrap_or(&[0; 64])
         };
-        transpose::<G, N, false>(block, &mut words);
+        transpose::<G, N, BIG>(block, &mut words);
         compress(&mut state, &words);
         for (lane, (message, out)) in messages.iter().zip(&mut *out).enumerate() {
             if message.block_count() == number + 1 {
                 let part = |row: &[[u32; N]; G]| row.as_flattened().get(lane).copied();
-                *out = md5::to_bytes(&state.each_ref().map(|row| part(row).unwrap_or_default()));
+                *out = to_bytes(&state.each_ref().map(|row| part(row).unwrap_or_default()));
             }
         }
     }
