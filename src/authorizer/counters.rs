@@ -97,6 +97,9 @@ impl Counters {
 
     /// Counts a batch.
     pub(super) fn count_all(&self, decisions: &[Decision]) {
+        if let [decision] = decisions {
+            return self.count(decision);
+        }
         let mut tally = [0_u64; SLOTS];
         for decision in decisions {
             if let Some(count) = tally.get_mut(slot(decision)) {
@@ -220,10 +223,10 @@ mod tests {
         let decisions = decisions();
         for (number, decision) in decisions.iter().enumerate() {
             let before = counters.counts();
-            if number % 2 == 0 {
-                counters.count(decision);
-            } else {
-                counters.count_all(std::slice::from_ref(decision));
+            let many = vec![decision.clone(); number % 3];
+            match &many[..] {
+                [] => counters.count(decision),
+                many => counters.count_all(many),
             }
             let after = counters.counts();
             let grown: Vec<_> = after
@@ -232,10 +235,13 @@ mod tests {
                 .filter(|(after, before)| after.2 != before.2)
                 .map(|(after, before)| (after.0, after.1, after.2 - before.2))
                 .collect();
-            assert_eq!(grown, [(decision.outcome(), decision.reason(), 1)]);
+            let count = many.len().max(1) as u64;
+            assert_eq!(grown, [(decision.outcome(), decision.reason(), count)]);
         }
-        assert_eq!(counters.counts().total(), decisions.len() as u64);
-        assert_eq!(counters.counts().of("reject"), 15);
+        let total: usize = (0..decisions.len()).map(|number| (number % 3).max(1)).sum();
+        assert_eq!(counters.counts().total(), total as u64);
+        let of = |outcome| counters.counts().of(outcome);
+        assert_eq!(of("accept") + of("challenge") + of("reject"), total as u64);
         assert_eq!(TEXTS.iter().collect::<BTreeSet<_>>().len(), SLOTS);
     }
 
