@@ -19,7 +19,7 @@ use crate::snapshot::{AccessList, MappedList, TargetEntry};
 use crate::uri::Host;
 
 /// Fewer than these are decided one by one: what is done ahead costs something too.
-const FEWEST: usize = 16;
+const FEWEST: usize = 24;
 
 /// As many as are hashed side by side.
 type Each<T> = ArrayVec<T, MOST>;
