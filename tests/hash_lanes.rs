@@ -193,6 +193,29 @@ fn hexadecimal_is_compared_in_either_case() {
 }
 
 #[test]
+fn a_message_takes_what_fits_with_its_padding() {
+    const MOST: usize = 4 * 64 - 9;
+    for len in 0..=2 * MOST {
+        let mut message = Message::<4>::EMPTY;
+        assert_eq!(message.spare(), MOST);
+        let fits = message.push(&text(1, len));
+        assert_eq!(fits, len <= MOST, "{len}");
+        let kept = if fits { len } else { 0 };
+        assert_eq!((message.text().len(), message.spare()), (kept, MOST - kept));
+    }
+}
+
+#[test]
+fn instructions_are_held_for_as_long_as_is_said() {
+    let widest = Width::widest().name();
+    let least = Width::available().next().unwrap();
+    let held = hold_width(least);
+    assert_eq!(Width::widest().name(), least.name());
+    drop(held);
+    assert_eq!(Width::widest().name(), widest);
+}
+
+#[test]
 fn this_machine_has_more_than_one_width() {
     let names: Vec<_> = Width::available().map(Width::name).collect();
     assert_eq!(names[0], "scalar");
