@@ -238,6 +238,8 @@ mod tests {
             }
             check(&[before, &rest[1..]].concat());
             check(before);
+            // two that want a closer look do not make up for each other
+            check(&[before, br"\a\b", rest].concat());
         }
         for parameter in HEADER.split(',') {
             check(format!("{HEADER},{parameter}").as_bytes());
