@@ -13,6 +13,7 @@ use sip_authz::store::{Head, MemoryStore, Outcome, SqliteStore, Store};
 use sip_authz::{Applied, Authorizer, Capacity, Confirmed, Follower, Snapshot};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, say};
@@ -21,6 +22,8 @@ use crate::progress::Progress;
 
 /// How often it is looked how far loading has come.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a follower may take to end.
+const END: Duration = Duration::from_secs(2);
 
 /// Where records come from, and where changes go.
 pub(crate) enum Source {
@@ -48,8 +51,8 @@ pub(crate) struct Resources {
     /// Of an edge that reports to its store.
     pub(crate) lease: Option<(Confirmed, Option<Duration>)>,
     setup: Setup,
-    /// Ends the follower of the present store when it is dropped.
-    follower: Mutex<Option<oneshot::Sender<()>>>,
+    /// The follower of the present store: what has it end when it is dropped, and its thread.
+    follower: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 /// How far the authorizer has come with whatever store is present.
@@ -100,7 +103,7 @@ impl Resources {
     /// Puts the records of `commit` in the place of all that there are, for calls and for HTTP.
     pub(crate) async fn replace(&self, commit: Commit) -> Result<(), Failure> {
         let (store, snapshot, head) = open(commit, self.setup.settings.vocabulary).await?;
-        self.detach();
+        drop(self.detach());
         self.authorizer.replace(snapshot);
         self.attach(store, head);
         Ok(())
@@ -112,9 +115,8 @@ impl Resources {
         let applied = follower.applied();
         *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied.clone());
         let (stop, stopped) = oneshot::channel();
-        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
         // a thread of its own: a fresh load of many records would hold up calls
-        tokio::task::spawn_blocking(move || {
+        let ended = tokio::task::spawn_blocking(move || {
             Handle::current().block_on(async move {
                 let mut log = follow::Log::default();
                 tokio::select! {
@@ -123,14 +125,26 @@ impl Resources {
                 }
             });
         });
+        let follower = Some((stop, ended));
+        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = follower;
         let directory = Directory::new(store, self.setup.settings.clone(), Some(applied.clone()));
         let router = rest::router(Arc::new(directory), self.setup.options.clone());
         self.router.store(Arc::new(router));
         applied
     }
 
-    fn detach(&self) {
-        drop(self.follower.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Has the follower end, which it soon does.
+    fn detach(&self) -> Option<JoinHandle<()>> {
+        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
+        follower.map(|(_, ended)| ended)
+    }
+
+    /// Follows the store no longer. To be waited for before the runtime ends, whose timers a follower
+    /// must not outlive; for a while only, as a load of many records takes its time.
+    pub(crate) async fn end(&self) {
+        if let Some(ended) = self.detach() {
+            let _ = tokio::time::timeout(END, ended).await;
+        }
     }
 }
 

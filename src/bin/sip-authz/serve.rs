@@ -50,6 +50,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     open_files(args, &secured, api.is_some());
     let admin = options.admin.is_some();
     let setup = Setup { settings, options, capacity: args.limits.capacity() };
+    let front = Front { demo: demo.as_ref(), api, admin };
     // what a tenant asks for by HTTP, however much it is, delays no call
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
@@ -58,49 +59,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             started = start(args, source, setup) => started?,
             () = signals.end() => return Ok(None),
         };
-        let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
-        let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
-        let authorizer = Arc::clone(&resources.authorizer);
-        let edge = Arc::new(Edge::new(authorizer, tags, on_accept, watch(args)?));
-        let sip = SipSockets::open(args.sip, udp_workers(args))?;
-        let http = api.map(|address| sockets::listen(address, "api")).transpose()?;
-        let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
-        let sips = sips.transpose()?;
-        let scrapes =
-            args.metrics.map(|address| sockets::listen(address, "metrics")).transpose()?;
-        let listening = Listening {
-            sip: sip.address,
-            sips: sips.as_ref().map(|(_, local)| *local),
-            api: http.as_ref().map(|(_, local)| *local),
-            metrics: scrapes.as_ref().map(|(_, local)| *local),
-        };
-        tell(args, demo.as_ref(), listening, &secured, admin);
-        let failed = |error: std::io::Error| Failure::Runtime(error.to_string());
-        if let Some((listener, _)) = http {
-            let listener = TcpListener::from_std(listener).map_err(failed)?;
-            let router = Arc::clone(&resources.router);
-            tokio::spawn(api::serve(listener, router, secured.api.clone(), args.api_bounds));
-        }
-        if let Some((listener, address)) = scrapes {
-            let local = address.ip().to_canonical().is_loopback();
-            let listener = TcpListener::from_std(listener).map_err(failed)?;
-            let router = Scraped::new(Arc::clone(&edge), &resources).router(local);
-            let router = Arc::new(ArcSwap::from_pointee(router));
-            tokio::spawn(api::serve(listener, router, Security::None, args.api_bounds));
-        }
-        let within = streams.enter();
-        let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
-        streams.spawn(tcp::serve(Arc::clone(&edge), listener, Security::None));
-        if let (Some((listener, _)), Some((_, security))) = (sips, &secured.sips) {
-            let listener = TcpListener::from_std(listener).map_err(failed)?;
-            streams.spawn(tcp::serve(Arc::clone(&edge), listener, security.clone()));
-        }
-        drop(within);
-        let (broken, threads) = unbounded_channel();
-        let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
-        let ended = until_the_end(args, &resources, &secured, &edge, signals, threads).await;
-        workers.end();
-        ended.map(|()| Some(edge))
+        let served = answer(args, &front, &resources, &secured, &streams, signals).await;
+        resources.end().await;
+        served.map(Some)
     });
     // connections end with the process
     streams.shutdown_background();
@@ -115,6 +76,66 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         say(&edge.totals);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What there is beside the records.
+struct Front<'a> {
+    demo: Option<&'a Demo>,
+    api: Option<SocketAddr>,
+    admin: bool,
+}
+
+/// Answers whoever asks, until a signal or a failure ends it.
+async fn answer(
+    args: &ServeArgs,
+    front: &Front<'_>,
+    resources: &Resources,
+    secured: &Secured,
+    streams: &Runtime,
+    signals: Signals,
+) -> Result<Arc<Edge>, Failure> {
+    let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
+    let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
+    let authorizer = Arc::clone(&resources.authorizer);
+    let edge = Arc::new(Edge::new(authorizer, tags, on_accept, watch(args)?));
+    let sip = SipSockets::open(args.sip, udp_workers(args))?;
+    let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
+    let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
+    let sips = sips.transpose()?;
+    let scrapes = args.metrics.map(|address| sockets::listen(address, "metrics")).transpose()?;
+    let listening = Listening {
+        sip: sip.address,
+        sips: sips.as_ref().map(|(_, local)| *local),
+        api: http.as_ref().map(|(_, local)| *local),
+        metrics: scrapes.as_ref().map(|(_, local)| *local),
+    };
+    tell(args, front, listening, secured);
+    let failed = |error: std::io::Error| Failure::Runtime(error.to_string());
+    if let Some((listener, _)) = http {
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let router = Arc::clone(&resources.router);
+        tokio::spawn(api::serve(listener, router, secured.api.clone(), args.api_bounds));
+    }
+    if let Some((listener, address)) = scrapes {
+        let local = address.ip().to_canonical().is_loopback();
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let router = Scraped::new(Arc::clone(&edge), resources).router(local);
+        let router = Arc::new(ArcSwap::from_pointee(router));
+        tokio::spawn(api::serve(listener, router, Security::None, args.api_bounds));
+    }
+    let within = streams.enter();
+    let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
+    streams.spawn(tcp::serve(Arc::clone(&edge), listener, Security::None));
+    if let (Some((listener, _)), Some((_, security))) = (sips, &secured.sips) {
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        streams.spawn(tcp::serve(Arc::clone(&edge), listener, security.clone()));
+    }
+    drop(within);
+    let (broken, threads) = unbounded_channel();
+    let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
+    let ended = until_the_end(args, resources, secured, &edge, signals, threads).await;
+    workers.end();
+    ended.map(|()| edge)
 }
 
 /// What is served: the store that the command line names, or else `source`.
@@ -215,13 +236,8 @@ fn options(args: &ServeArgs) -> Result<RestOptions, Failure> {
 }
 
 /// Tells what is served, and where.
-fn tell(
-    args: &ServeArgs,
-    demo: Option<&Demo>,
-    listening: Listening,
-    secured: &Secured,
-    admin: bool,
-) {
+fn tell(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: &Secured) {
+    let Front { demo, admin, .. } = *front;
     let Listening { sip, sips, api, metrics } = listening;
     say(format_args!("listening for SIP on {sip} (udp and tcp)"));
     if let Some(sips) = sips {
