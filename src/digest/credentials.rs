@@ -462,13 +462,19 @@ fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCred
 /// `nc`: exactly eight hex digits, and not zero (RFC 7616 §3.4).
 fn nonce_count(text: &[u8]) -> Option<u32> {
     let digits: &[u8; 8] = text.try_into().ok()?;
+    hex(digits).filter(|&count| count != 0)
+}
+
+/// The number that at most eight hex digits stand for.
+#[inline]
+fn hex<const N: usize>(digits: &[u8; N]) -> Option<u32> {
     let (mut number, mut seen) = (0, 0);
     for digit in digits {
         let value = DIGITS.get(usize::from(*digit)).copied().unwrap_or(NO_DIGIT);
         seen |= value;
         number = number << 4 | u32::from(value & 15);
     }
-    (seen < 16 && number != 0).then_some(number)
+    (seen < 16).then_some(number)
 }
 
 const NO_DIGIT: u8 = 0xff;
@@ -486,13 +492,6 @@ static DIGITS: [u8; 256] = {
     }
     digits
 };
-
-/// The number that at most eight hex digits stand for.
-fn hex(digits: &[u8]) -> Option<u32> {
-    digits
-        .iter()
-        .try_fold(0, |number, &digit| Some((number << 4) | char::from(digit).to_digit(16)?))
-}
 
 #[cfg(test)]
 mod tests {

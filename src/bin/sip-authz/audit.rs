@@ -9,9 +9,9 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -20,20 +20,19 @@ use sip_authz::{Decision, Transport};
 
 use crate::edge::Hop;
 use crate::failure::{Failure, complain};
+use crate::writer::Writer;
 
 /// How long the writer sleeps when there was nothing. It looks by itself: waking it would cost those
 /// who decide a call of the system.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How many decisions are written at once at most.
 const CHUNK: usize = 1_024;
-/// How long the end of the program waits for what is left to be written.
-const LAST: Duration = Duration::from_secs(2);
 
 /// Where lines are put.
 pub(crate) struct Audit {
     queue: SyncSender<Entry>,
     shared: Arc<Shared>,
-    done: Mutex<Receiver<()>>,
+    writer: Writer,
 }
 
 /// Where lines go.
@@ -67,8 +66,7 @@ impl Audit {
         let out = open(&place).map_err(|error| Failure::Setup(format!("{place}: {error}")))?;
         let shared = Arc::new(Shared::default());
         let (queue, entries) = sync_channel(queue);
-        let (finished, done) = sync_channel(1);
-        let writer = Writer {
+        let lines = Lines {
             place,
             out,
             names,
@@ -77,13 +75,8 @@ impl Audit {
             torn: false,
             failed: false,
         };
-        let thread = std::thread::Builder::new().name("decision log".to_owned());
-        let started = thread.spawn(move || {
-            writer.run(&entries);
-            let _ = finished.send(());
-        });
-        started.map_err(|error| Failure::Runtime(error.to_string()))?;
-        Ok(Self { queue, shared, done: Mutex::new(done) })
+        let writer = Writer::start("decision log", move || lines.run(&entries))?;
+        Ok(Self { queue, shared, writer })
     }
 
     /// Puts decisions that were made by the snapshot of this number into the queue.
@@ -112,8 +105,7 @@ impl Audit {
     /// Writes what is left and ends, unless nobody takes it.
     pub(crate) fn end(&self) {
         self.shared.end.store(true, Ordering::Release);
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if done.recv_timeout(LAST).is_err() {
+        if !self.writer.ends() {
             complain("the last decisions could not be written to the decision log");
         }
     }
@@ -140,7 +132,7 @@ fn brief(decision: &Decision) -> Decision {
     }
 }
 
-struct Writer {
+struct Lines {
     place: Place,
     out: Box<dyn Write + Send>,
     names: bool,
@@ -153,7 +145,7 @@ struct Writer {
     failed: bool,
 }
 
-impl Writer {
+impl Lines {
     fn run(mut self, entries: &Receiver<Entry>) {
         let mut bytes = Vec::new();
         loop {

@@ -5,20 +5,18 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sip_authz::{Decision, Sampling};
 
 use crate::edge::Hop;
 use crate::failure::{Failure, complain};
+use crate::writer::Writer;
 
 /// How many batches of lines may wait to be written.
 const QUEUE: usize = 1_024;
-/// How long the end of the program waits for what is left to be written.
-const LAST: Duration = Duration::from_secs(2);
 
 /// Writes decisions to stderr.
 pub(crate) struct DecisionLog {
@@ -29,31 +27,23 @@ pub(crate) struct DecisionLog {
     /// Lines; an empty text ends it.
     queue: SyncSender<String>,
     lost: Arc<AtomicU64>,
-    done: Mutex<Receiver<()>>,
+    writer: Writer,
 }
 
 impl DecisionLog {
     /// Starts the thread that writes.
     pub(crate) fn start(sampling: Sampling, names: bool) -> Result<Self, Failure> {
         let (queue, texts) = sync_channel(QUEUE);
-        let (finished, done) = sync_channel(1);
         let lost = Arc::new(AtomicU64::new(0));
         let told = Arc::clone(&lost);
-        let thread = std::thread::Builder::new().name("log".to_owned());
-        let started = thread.spawn(move || {
-            write_all(&texts, &told);
-            let _ = finished.send(());
-        });
-        started.map_err(|error| Failure::Runtime(error.to_string()))?;
-        let (decided, done) = (AtomicU64::new(0), Mutex::new(done));
-        Ok(Self { sampling, names, decided, queue, lost, done })
+        let writer = Writer::start("log", move || write_all(&texts, &told))?;
+        Ok(Self { sampling, names, decided: AtomicU64::new(0), queue, lost, writer })
     }
 
     /// Writes what is left and ends, unless nobody takes it.
     pub(crate) fn end(&self) {
         if self.queue.try_send(String::new()).is_ok() {
-            let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = done.recv_timeout(LAST);
+            let _ = self.writer.ends();
         }
     }
 

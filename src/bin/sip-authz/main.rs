@@ -37,6 +37,7 @@ mod totals;
 mod udp;
 mod via;
 mod watch;
+mod writer;
 
 use std::process::ExitCode;
 
