@@ -78,10 +78,9 @@ impl Request {
     fn ours(&self, a2: &mut Message<3>, response: &mut Message<3>) -> bool {
         self.write_a2(a2);
         self.write_head(response);
-        let (first, _) = response.text().split_first_chunk::<64>().unwrap();
-        let (ha2, state) = md5_beside(a2.text(), first);
+        let (ha2, begun) = Begun::beside(a2, response);
         assert!(response.push(&hex16(&ha2)));
-        let hash = state.finish(&response.text()[64..], response.text().len());
+        let hash = begun.finish(response);
         a2.wipe();
         response.wipe();
         same_hex(&hex16(&hash), black_box(self.response.as_bytes()))
@@ -132,30 +131,32 @@ fn rows() -> Vec<Row> {
     fn messages() -> [[u8; 55]; MANY] {
         std::array::from_fn(|at| [u8::try_from(at).unwrap(); 55])
     }
+    fn write(batch: &mut [Message<1>]) {
+        for (message, text) in batch.iter_mut().zip(black_box(messages())) {
+            assert!(message.push(&text));
+        }
+    }
     let mut rows = vec![
         row("md5/block/crate", each(|it| Md5::digest(it).into())),
         row("md5/block/ours", each(md5)),
-        row("md5/block/pair", || {
-            for two in black_box(messages()).as_chunks::<2>().0 {
-                black_box(md5_pair(&two[0], &two[1]));
-            }
-        }),
     ];
     for width in Width::available() {
-        let messages = messages();
+        let mut batch = [const { Message::<1>::EMPTY }; MANY];
         rows.push(row(format!("md5/block/{}", width.name()), move || {
             let mut out = [[0; 16]; MANY];
-            md5_many_with(width, &black_box(&messages).each_ref().map(|it| &it[..]), &mut out);
+            write(&mut batch);
+            md5_messages_with(width, &mut batch, &mut out);
             black_box(out);
         }));
     }
     rows.push(row("sha256/block/crate", each(|it| Sha256::digest(it).into())));
     rows.push(row("sha256/block/ours", each(sha256)));
     for width in Width::available() {
-        let messages = messages();
+        let mut batch = [const { Message::<1>::EMPTY }; MANY];
         rows.push(row(format!("sha256/block/{}", width.name()), move || {
             let mut out = [[0; 32]; MANY];
-            sha256_many_with(width, &black_box(&messages).each_ref().map(|it| &it[..]), &mut out);
+            write(&mut batch);
+            sha256_messages_with(width, &mut batch, &mut out);
             black_box(out);
         }));
     }

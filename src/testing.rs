@@ -41,10 +41,8 @@ pub use world::{FUZZ_REALM, fuzz_authorizer};
 /// The hashing of one message and of many, by each set of instructions that the machine has.
 pub mod hash {
     pub use crate::digest::hash::{
-        HeldWidth, Md5State, Message, Sha256Midstate, Width, hex16, hex32, hold_width, md5,
-        md5_beside, md5_many, md5_many_with, md5_messages, md5_messages_with, md5_pair, same_hex,
-        sha256, sha256_many, sha256_many_from, sha256_many_from_with, sha256_many_with,
-        sha256_messages, sha256_messages_with, sha512_256,
+        Begun, HeldWidth, Message, Width, hex16, hex32, hold_width, md5, md5_messages,
+        md5_messages_with, same_hex, sha256, sha256_messages, sha256_messages_with, sha512_256,
     };
 }
 

@@ -5,7 +5,6 @@
 //! chosen by length. See each part for what of a secret is left on the stack.
 
 mod dispatch;
-mod lanes;
 mod md5;
 mod message;
 mod sha;
@@ -15,15 +14,12 @@ use subtle::ConstantTimeEq;
 
 pub(crate) use dispatch::prefetch;
 pub use dispatch::{HeldWidth, Width, hold_width};
-pub use lanes::{
-    md5_many, md5_many_with, sha256_many, sha256_many_from, sha256_many_from_with, sha256_many_with,
-};
-pub use md5::{Md5State, md5, md5_beside, md5_pair};
-pub(crate) use message::{Begun, sha256_message};
+pub use md5::md5;
+pub(crate) use message::sha256_message;
 pub use message::{
-    Message, md5_messages, md5_messages_with, sha256_messages, sha256_messages_with,
+    Begun, Message, md5_messages, md5_messages_with, sha256_messages, sha256_messages_with,
 };
-pub use sha::{Sha256Midstate, sha256, sha512_256};
+pub use sha::{sha256, sha512_256};
 
 /// A message cut into blocks of 64 bytes, padded with a one bit, zeros and the length in bits. Whole
 /// blocks are borrowed, the last one or two are made in a buffer.
@@ -41,29 +37,13 @@ enum Ahead {
 }
 
 impl<'a> Blocks<'a> {
-    /// The blocks of `rest`, which ends a message of `total_len` bytes and begins at a block of it.
+    /// The blocks of `rest`, which ends a message of `total_len` bytes and begins at a block of it, with
+    /// the order of bytes that the length is written in.
     #[inline(always)]
     fn new(rest: &'a [u8], total_len: usize, order: fn(u64) -> [u8; 8]) -> Self {
         // no message in memory has 2^61 bytes
         let bits = order((total_len as u64).wrapping_mul(8));
         Self { rest, bits, ahead: Ahead::Message }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.ahead == Ahead::Nothing
-    }
-
-    /// The next block, whole blocks copied too.
-    #[inline(always)]
-    fn write(&mut self, buffer: &mut [u8; 64]) {
-        if self.ahead == Ahead::Message
-            && let Some((block, rest)) = self.rest.split_first_chunk()
-        {
-            self.rest = rest;
-            *buffer = *block;
-        } else {
-            self.next(buffer);
-        }
     }
 
     #[inline(always)]

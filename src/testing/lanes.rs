@@ -1,15 +1,15 @@
 //! The body of the fuzz target `lanes`.
 
 use md5::{Digest, Md5};
-use sha2::Sha256;
+use sha2::{Sha256, Sha512_256};
 
 use super::hash::{
-    Message, Sha256Midstate, Width, md5, md5_many_with, md5_messages_with, sha256,
-    sha256_many_from_with, sha256_many_with,
+    Begun, Message, Width, md5, md5_messages_with, sha256, sha256_messages_with, sha512_256,
 };
 
-/// Cuts `bytes` into messages, each as long as a byte before it says, by fours if that is odd; hashes
-/// them by every set of instructions that the machine has, and compares with the md-5 and sha2 crates.
+/// Cuts `bytes` into messages, each as long as a byte before it says, by fours if that is odd. Hashes
+/// each by itself, as many beside each other as the machine has sets of instructions for, and each
+/// beside the next one, and compares with the md-5 and sha2 crates.
 pub fn fuzz_lanes(bytes: &[u8]) {
     let mut messages = Vec::new();
     let mut rest = bytes;
@@ -19,35 +19,32 @@ pub fn fuzz_lanes(bytes: &[u8]) {
         messages.push(message);
         rest = more;
     }
-    let md5s: Vec<[u8; 16]> = messages.iter().map(|it| Md5::digest(it).into()).collect();
-    let sha256s: Vec<[u8; 32]> = messages.iter().map(|it| Sha256::digest(it).into()).collect();
-    let split = |message: &&[u8]| message.len() >= 64;
-    let long: Vec<&[u8]> = messages.iter().copied().filter(split).collect();
-    let tails: Vec<_> = long
-        .iter()
-        .filter_map(|it| it.split_first_chunk())
-        .map(|(first, tail)| (Sha256Midstate::of(first), tail))
-        .collect();
-    let wholes: Vec<[u8; 32]> = long.iter().map(|it| sha256(it)).collect();
+    for it in &messages {
+        assert_eq!(md5(it), *Md5::digest(it));
+        assert_eq!(sha256(it), *Sha256::digest(it));
+        assert_eq!(sha512_256(it), *Sha512_256::digest(it));
+    }
+    let mut written = vec![Message::<4>::EMPTY; messages.len()];
+    for (written, text) in written.iter_mut().zip(&messages) {
+        assert_eq!(written.push(text), text.len() + 9 <= 4 * 64);
+    }
+    let md5s: Vec<[u8; 16]> = written.iter().map(|it| Md5::digest(it.text()).into()).collect();
+    let sha256s: Vec<[u8; 32]> =
+        written.iter().map(|it| Sha256::digest(it.text()).into()).collect();
+    for (two, expected) in written.windows(2).zip(md5s.windows(2)) {
+        let ([one, other], [first, second]) = (two, expected) else { continue };
+        let (mut one, mut other) = (one.clone(), other.clone());
+        let (hash, begun) = Begun::beside(&mut one, &other);
+        assert_eq!([hash, begun.finish(&mut other)], [*first, *second]);
+    }
     for width in Width::available() {
-        let mut out = vec![[0; 16]; messages.len()];
-        md5_many_with(width, &messages, &mut out);
+        let (mut copies, mut out) = (written.clone(), vec![[0; 16]; messages.len()]);
+        md5_messages_with(width, &mut copies, &mut out);
         assert_eq!(out, md5s, "MD5, {}", width.name());
 
-        let mut written = vec![Message::<4>::EMPTY; messages.len()];
-        for (written, text) in written.iter_mut().zip(&messages) {
-            assert_eq!(written.push(text), text.len() + 9 <= 4 * 64);
-        }
-        let texts: Vec<_> = written.iter().map(|it| md5(it.text())).collect();
-        md5_messages_with(width, &mut written, &mut out);
-        assert_eq!(out, texts, "MD5 of messages, {}", width.name());
-
-        let mut out = vec![[0; 32]; messages.len()];
-        sha256_many_with(width, &messages, &mut out);
+        let (mut copies, mut out) = (written.clone(), vec![[0; 32]; messages.len()]);
+        sha256_messages_with(width, &mut copies, &mut out);
         assert_eq!(out, sha256s, "SHA-256, {}", width.name());
-        let mut out = vec![[0; 32]; tails.len()];
-        sha256_many_from_with(width, &tails, &mut out);
-        assert_eq!(out, wholes, "SHA-256 from midstates, {}", width.name());
     }
 }
 

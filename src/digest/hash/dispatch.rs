@@ -8,7 +8,6 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::lanes::{Job, Queue};
 use super::message::{self, Message};
 use super::{md5, sha};
 
@@ -172,81 +171,6 @@ fn md5_base_3(state: &mut [[[u32; 4]; 3]; 4], words: &[[[u32; 4]; 3]; 16], k: &[
 }
 
 impl Width {
-    /// Hashes all that waits.
-    pub(super) fn md5<'a>(
-        self,
-        queue: &mut Queue<'a, 4, impl ExactSizeIterator<Item = Job<'a, 4>>>,
-        mut done: impl FnMut(usize, &[u32; 4]),
-    ) {
-        let k = md5::constants();
-        loop {
-            match (self.0, queue.len()) {
-                (_, 0) => return,
-                (_, 1) => queue.run_one(md5::compress, &mut done),
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx512, 33..) => {
-                    queue.run::<4, 16, false>(
-                        32,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
-                            unsafe { md5_avx512_4(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx512, 17..) => {
-                    queue.run::<2, 16, false>(
-                        16,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
-                            unsafe { md5_avx512_2(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx512, 4..) => {
-                    queue.run::<1, 16, false>(
-                        3,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
-                            unsafe { md5_avx512_1(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx2, 17..) => {
-                    queue.run::<3, 8, false>(
-                        16,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX2 on a machine without.
-                            unsafe { md5_avx2_3(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx2, 5..) => {
-                    queue.run::<2, 8, false>(
-                        4,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX2 on a machine without.
-                            unsafe { md5_avx2_2(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-                (Instructions::Base, 6..) => {
-                    queue.run::<3, 4, false>(5, |s, w| md5_base_3(s, w, k), &mut done);
-                }
-                _ => queue.run::<2, 1, false>(1, |s, w| md5::compress_two(s, w, k), &mut done),
-            }
-        }
-    }
-
     /// How many of `waiting` messages to hash at once.
     pub(super) fn md5_lanes(self, waiting: usize) -> usize {
         match (self.0, waiting) {
@@ -341,54 +265,6 @@ impl Width {
                 for (message, out) in messages.iter().zip(out) {
                     *out = message::sha256_padded(message);
                 }
-            }
-        }
-    }
-
-    /// Hashes all that waits.
-    pub(super) fn sha256<'a>(
-        self,
-        queue: &mut Queue<'a, 8, impl ExactSizeIterator<Item = Job<'a, 8>>>,
-        mut done: impl FnMut(usize, &[u32; 8]),
-    ) {
-        let k = sha::constants();
-        loop {
-            match (self.0, queue.len()) {
-                (_, 0) => return,
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx512, 17..) => {
-                    queue.run::<2, 16, true>(
-                        16,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
-                            unsafe { sha256_avx512_2(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx512, 8..) => {
-                    queue.run::<1, 16, true>(
-                        7,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX-512F on a machine without.
-                            unsafe { sha256_avx512_1(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                #[cfg(target_arch = "x86_64")]
-                (Instructions::Avx2, 4..) => {
-                    queue.run::<1, 8, true>(
-                        3,
-                        |s, w| {
-                            // SAFETY: there is no `Width` of AVX2 on a machine without.
-                            unsafe { sha256_avx2_1(s, w, k) }
-                        },
-                        &mut done,
-                    );
-                }
-                _ => queue.run_one(sha::compress, &mut done),
             }
         }
     }

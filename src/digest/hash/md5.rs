@@ -12,6 +12,8 @@
 
 use std::hint::black_box;
 
+use super::Blocks;
+
 /// The state before the first block.
 pub(super) const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
@@ -198,12 +200,8 @@ fn words(block: &[u8; 64]) -> [u32; 16] {
     words
 }
 
-pub(super) fn compress(state: &mut [u32; 4], block: &[u8; 64]) {
-    compress_with(state, block, constants());
-}
-
 #[inline(never)]
-fn compress_with(state: &mut [u32; 4], block: &[u8; 64], k: &[u32; 64]) {
+fn compress(state: &mut [u32; 4], block: &[u8; 64], k: &[u32; 64]) {
     let words = words(block).map(|word| [[word]]);
     let mut chains = [*state];
     rounds::<1, 1, true>(&mut chains, &words, 0, k);
@@ -218,21 +216,9 @@ pub(super) fn compress_two(state: &mut [Lanes<2, 1>; 4], words: &[Lanes<2, 1>; 1
     compress_lanes::<2, 1, true>(state, words, k);
 }
 
-fn compress_both(a: &mut [u32; 4], b: &mut [u32; 4], blocks: [&[u8; 64]; 2]) {
-    let [first, second] = blocks.map(words);
-    let mut both = [[[0]; 2]; 16];
-    for (both, (first, second)) in both.iter_mut().zip(first.into_iter().zip(second)) {
-        *both = [[first], [second]];
-    }
-    let mut state = [0, 1, 2, 3].map(|part| [[a[part]], [b[part]]]);
-    compress_two(&mut state, &both, constants());
-    *a = state.map(|[[part], _]| part);
-    *b = state.map(|[_, [part]]| part);
-}
-
 /// A hash that has taken a number of whole blocks.
 #[derive(Clone)]
-pub struct Md5State([u32; 4]);
+pub(super) struct Md5State([u32; 4]);
 
 impl Default for Md5State {
     fn default() -> Self {
@@ -242,31 +228,30 @@ impl Default for Md5State {
 
 impl Md5State {
     /// Before the first block.
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(INITIAL)
     }
 
     /// Takes one block.
-    pub fn compress(&mut self, block: &[u8; 64]) {
-        compress(&mut self.0, block);
+    pub(super) fn compress(&mut self, block: &[u8; 64]) {
+        compress(&mut self.0, block, constants());
     }
 
     /// Takes one block each, interleaved: little more than the time of one.
-    pub fn compress_both(&mut self, block: &[u8; 64], other: &mut Self, others: &[u8; 64]) {
-        compress_both(&mut self.0, &mut other.0, [block, others]);
-    }
-
-    /// The hash, when `tail` is what follows the blocks that were taken and `total_len` the length
-    /// of the whole message, those blocks included.
-    pub fn finish(mut self, tail: &[u8], total_len: usize) -> [u8; 16] {
-        let mut blocks = super::Blocks::new(tail, total_len, u64::to_le_bytes);
-        let mut buffer = [0; 64];
-        while let Some(block) = blocks.next(&mut buffer) {
-            self.compress(block);
+    pub(super) fn compress_both(&mut self, block: &[u8; 64], other: &mut Self, others: &[u8; 64]) {
+        let (a, b) = (&mut self.0, &mut other.0);
+        let [first, second] = [block, others].map(words);
+        let mut both = [[[0]; 2]; 16];
+        for (both, (first, second)) in both.iter_mut().zip(first.into_iter().zip(second)) {
+            *both = [[first], [second]];
         }
-        self.bytes()
+        let mut state = [0, 1, 2, 3].map(|part| [[a[part]], [b[part]]]);
+        compress_two(&mut state, &both, constants());
+        *a = state.map(|[[part], _]| part);
+        *b = state.map(|[_, [part]]| part);
     }
 
+    /// The hash, once the padding was taken too.
     pub(super) fn bytes(&self) -> [u8; 16] {
         to_bytes(&self.0)
     }
@@ -285,39 +270,11 @@ pub(super) fn to_bytes(state: &[u32; 4]) -> [u8; 16] {
 
 /// MD5 of one message.
 pub fn md5(message: &[u8]) -> [u8; 16] {
-    Md5State::new().finish(message, message.len())
-}
-
-/// MD5 of two messages, interleaved for as many blocks as both have.
-pub fn md5_pair(a: &[u8], b: &[u8]) -> ([u8; 16], [u8; 16]) {
-    let (mut first, mut second) = (Md5State::new(), Md5State::new());
-    let mut blocks = [a, b].map(|it| super::Blocks::new(it, it.len(), u64::to_le_bytes));
-    let [ones, others] = &mut blocks;
-    let mut buffers = [[0; 64]; 2];
-    let [buffer, other] = &mut buffers;
-    loop {
-        match (ones.next(buffer), others.next(other)) {
-            (Some(a), Some(b)) => first.compress_both(a, &mut second, b),
-            (Some(a), None) => first.compress(a),
-            (None, Some(b)) => second.compress(b),
-            (None, None) => return (first.bytes(), second.bytes()),
-        }
-    }
-}
-
-/// MD5 of `message`, and beside it, in the same time, the state after `first`, the first block of
-/// another message. So H(A2) is made together with the part of the response that does not wait for
-/// it: `HA1:nonce:nc:` fills a block where the nonce has 22 characters, and begins one always.
-pub fn md5_beside(message: &[u8], first: &[u8; 64]) -> ([u8; 16], Md5State) {
-    let (mut hash, mut other) = (Md5State::new(), Md5State::new());
-    let mut blocks = super::Blocks::new(message, message.len(), u64::to_le_bytes);
+    let mut state = Md5State::new();
+    let mut blocks = Blocks::new(message, message.len(), u64::to_le_bytes);
     let mut buffer = [0; 64];
-    // even an empty message has one block
-    if let Some(block) = blocks.next(&mut buffer) {
-        hash.compress_both(block, &mut other, first);
-    }
     while let Some(block) = blocks.next(&mut buffer) {
-        hash.compress(block);
+        state.compress(block);
     }
-    (hash.bytes(), other)
+    state.bytes()
 }

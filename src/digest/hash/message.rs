@@ -3,8 +3,9 @@
 
 use zeroize::optimization_barrier;
 
+use super::md5::{self, Md5State};
 use super::transpose::transpose;
-use super::{Md5State, Width, md5, sha};
+use super::{Width, sha};
 
 /// A message of at most `B` blocks, its padding included, that a hash is to be made of.
 ///
@@ -89,7 +90,7 @@ impl<const B: usize> Message<B> {
 
 /// MD5 of a message under way.
 #[derive(Clone, Default)]
-pub(crate) struct Begun {
+pub struct Begun {
     state: Md5State,
     /// How many blocks it has taken.
     taken: usize,
@@ -100,7 +101,7 @@ impl Begun {
     /// that is full. So H(A2) is made together with the part of the response that does not wait for
     /// it: `HA1:nonce:nc:` fills a block where the nonce has 22 characters.
     #[inline(always)]
-    pub(crate) fn beside<const B: usize>(
+    pub fn beside<const B: usize>(
         message: &mut Message<B>,
         other: &Message<B>,
     ) -> ([u8; 16], Self) {
@@ -116,7 +117,7 @@ impl Begun {
 
     /// MD5 of the whole message.
     #[inline(always)]
-    pub(crate) fn finish<const B: usize>(mut self, message: &mut Message<B>) -> [u8; 16] {
+    pub fn finish<const B: usize>(mut self, message: &mut Message<B>) -> [u8; 16] {
         let blocks = message.padded(u64::to_le_bytes);
         blocks.iter().skip(self.taken).for_each(|block| self.state.compress(block));
         self.state.bytes()
@@ -175,9 +176,9 @@ pub fn sha256_messages_with<const B: usize>(
     messages: &mut [Message<B>],
     out: &mut [[u8; 32]],
 ) {
-    let lanes = width.sha256_lanes();
+    let (lanes, count) = (width.sha256_lanes(), messages.len().min(out.len()));
+    let messages = messages.get_mut(..count).unwrap_or_default();
     for (now, hashes) in messages.chunks_mut(lanes).zip(out.chunks_mut(lanes)) {
-        let now = now.get_mut(..hashes.len()).unwrap_or_default();
         for message in &mut *now {
             message.padded(u64::to_be_bytes);
         }

@@ -10,7 +10,6 @@
 use std::hint::black_box;
 
 use sha2::block_api::{compress256, compress512};
-use zeroize::Zeroize;
 
 use super::Blocks;
 
@@ -112,35 +111,6 @@ pub(super) fn constants() -> &'static [u32; 64] {
     black_box(&CONSTANTS)
 }
 
-/// SHA-256 after the first block of a message. HA1 in hexadecimal is exactly one block, so this may
-/// be kept in its stead and saves a third of a verification. It is as secret as HA1.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Sha256Midstate([u32; 8]);
-
-impl Sha256Midstate {
-    /// After `block`.
-    pub fn of(block: &[u8; 64]) -> Self {
-        let mut state = INITIAL;
-        compress256(&mut state, std::slice::from_ref(block));
-        Self(state)
-    }
-
-    /// The hash of the message that goes on with `tail`.
-    pub fn finish(self, tail: &[u8]) -> [u8; 32] {
-        finish(self.0, tail, tail.len().wrapping_add(64))
-    }
-
-    pub(super) fn state(self) -> [u32; 8] {
-        self.0
-    }
-}
-
-impl Zeroize for Sha256Midstate {
-    fn zeroize(&mut self) {
-        self.0.zeroize();
-    }
-}
-
 /// SHA-256 of a message that was padded.
 pub(super) fn of_blocks(blocks: &[[u8; 64]]) -> [u8; 32] {
     let mut state = INITIAL;
@@ -150,14 +120,10 @@ pub(super) fn of_blocks(blocks: &[[u8; 64]]) -> [u8; 32] {
 
 /// SHA-256 of one message.
 pub fn sha256(message: &[u8]) -> [u8; 32] {
-    finish(INITIAL, message, message.len())
-}
-
-fn finish(mut state: [u32; 8], rest: &[u8], total_len: usize) -> [u8; 32] {
-    let (whole, _) = rest.as_chunks::<64>();
+    let mut state = INITIAL;
+    let (whole, rest) = message.as_chunks::<64>();
     compress256(&mut state, whole);
-    let mut blocks =
-        Blocks::new(rest.get(whole.len() * 64..).unwrap_or_default(), total_len, u64::to_be_bytes);
+    let mut blocks = Blocks::new(rest, message.len(), u64::to_be_bytes);
     let mut buffer = [0; 64];
     while let Some(block) = blocks.next(&mut buffer) {
         compress256(&mut state, std::slice::from_ref(block));
@@ -283,9 +249,4 @@ pub(super) fn compress_lanes<const G: usize, const N: usize>(
             }
         }
     }
-}
-
-/// One block of one message, by the sha2 crate.
-pub(super) fn compress(state: &mut [u32; 8], block: &[u8; 64]) {
-    compress256(state, std::slice::from_ref(block));
 }
