@@ -12,6 +12,8 @@ mod data;
 #[cfg(unix)]
 #[path = "program/decision_log.rs"]
 mod decision_log;
+#[path = "program/ending.rs"]
+mod ending;
 #[path = "program/http.rs"]
 mod http;
 #[path = "program/http_bounds.rs"]

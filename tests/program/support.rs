@@ -144,8 +144,13 @@ impl Server {
     }
 
     /// Ends it, and returns its last line.
-    pub(crate) fn end(mut self, signal: &str) -> String {
+    pub(crate) fn end(self, signal: &str) -> String {
         self.signal(signal);
+        self.ended()
+    }
+
+    /// Waits until it has ended, and returns its last line.
+    pub(crate) fn ended(mut self) -> String {
         let totals = self.stdout.wait_for("totals: ");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         totals

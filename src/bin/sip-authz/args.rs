@@ -76,8 +76,9 @@ is kept: it is gone when the program ends.
 Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the user `admin`, who makes accounts; without it \
 there is no such user.
 
-Signals: Ctrl-C and SIGTERM end it with a line of totals; SIGHUP reads --config and certificates \
-again, and what cannot be used leaves the old state in force. It opens --decision-log anew too.
+Signals: Ctrl-C and SIGTERM end it with a line of totals, once HTTP requests under way are answered \
+(for 10 s at most; another signal ends it at once). SIGHUP reads --config and certificates again, and \
+what cannot be used leaves the old state in force; it opens --decision-log anew too.
 
 Exit code: 0 ended by a signal, 1 failed while running, 2 wrong command line or configuration, or \
 the address is in use.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sip_authz::directory::Settings;
@@ -78,6 +79,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What requests of HTTP have to be answered in once the program is told to end.
+const END: Duration = Duration::from_secs(10);
+/// What of that passes before it is told.
+const END_IN_SILENCE: Duration = Duration::from_millis(300);
+
 /// What there is beside the records.
 struct Front<'a> {
     demo: Option<&'a Demo>,
@@ -92,7 +98,7 @@ async fn answer(
     resources: &Resources,
     secured: &Secured,
     streams: &Runtime,
-    signals: Signals,
+    mut signals: Signals,
 ) -> Result<Arc<Edge>, Failure> {
     let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
     let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
@@ -111,17 +117,18 @@ async fn answer(
     };
     tell(args, front, listening, secured);
     let failed = |error: std::io::Error| Failure::Runtime(error.to_string());
+    let mut servers = Vec::new();
     if let Some((listener, _)) = http {
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        let router = Arc::clone(&resources.router);
-        tokio::spawn(api::serve(listener, router, secured.api.clone(), args.api_bounds));
+        let (router, security) = (Arc::clone(&resources.router), secured.api.clone());
+        servers.push(api::Server::start(listener, router, security, args.api_bounds));
     }
     if let Some((listener, address)) = scrapes {
         let local = address.ip().to_canonical().is_loopback();
         let listener = TcpListener::from_std(listener).map_err(failed)?;
         let router = Scraped::new(Arc::clone(&edge), resources).router(local);
         let router = Arc::new(ArcSwap::from_pointee(router));
-        tokio::spawn(api::serve(listener, router, Security::None, args.api_bounds));
+        servers.push(api::Server::start(listener, router, Security::None, args.api_bounds));
     }
     let within = streams.enter();
     let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
@@ -133,9 +140,33 @@ async fn answer(
     drop(within);
     let (broken, threads) = unbounded_channel();
     let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
-    let ended = until_the_end(args, resources, secured, &edge, signals, threads).await;
+    let ended = until_the_end(args, resources, secured, &edge, &mut signals, threads).await;
+    if ended.is_ok() {
+        tokio::select! {
+            () = end(servers) => {}
+            () = signals.end() => {}
+        }
+    }
     workers.end();
     ended.map(|()| edge)
+}
+
+/// Has the HTTP servers end, which may have requests under way; calls are answered all the while.
+async fn end(servers: Vec<api::Server>) {
+    let ended = async {
+        for server in servers {
+            server.end().await;
+        }
+    };
+    tokio::pin!(ended);
+    if tokio::time::timeout(END_IN_SILENCE, &mut ended).await.is_err() {
+        complain(format_args!(
+            "ending once the HTTP requests under way are answered, in {} s at most; \
+             another signal ends it at once",
+            END.as_secs()
+        ));
+        let _ = tokio::time::timeout(END, ended).await;
+    }
 }
 
 /// What is served: the store that the command line names, or else `source`.
@@ -283,7 +314,7 @@ async fn until_the_end(
     resources: &Resources,
     secured: &Secured,
     edge: &Edge,
-    mut signals: Signals,
+    signals: &mut Signals,
     mut threads: UnboundedReceiver<String>,
 ) -> Result<(), Failure> {
     loop {
