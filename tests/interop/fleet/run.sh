@@ -13,35 +13,14 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-    echo "usage: $0 BINARY [VENV]" >&2
-    exit 2
-fi
-binary=$1
-python=${PYTHON:-python3}
+. "$here/../python.sh"
+begin "fleet" "$@"
 
-give_up() {
-    echo "fleet: $*" >&2
-    exit 2
-}
-
-[ -x "$binary" ] || give_up "$binary is no program"
-for tool in etcd:etcd-server etcdctl:etcd-client openssl:openssl "$python:python3"; do
+for tool in etcd:etcd-server etcdctl:etcd-client openssl:openssl; do
     command -v "${tool%%:*}" >/dev/null || give_up "there is no ${tool%%:*} (Debian: ${tool##*:})"
 done
+environment "$here/../../rest_client/requirements.txt"
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-venv=${2:-$scratch/venv}
-if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    "$python" -m venv "$venv" ||
-        give_up "$python cannot make a virtual environment (Debian: python3-venv)"
-fi
-timeout 300 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --root-user-action=ignore -r "$here/../../rest_client/requirements.txt" ||
-    give_up "the client cannot be installed from PyPI"
-
-apart=()
 for way in "unshare --net" "unshare --map-root-user --net"; do
     if $way sh -c 'ip link set lo up && ip link add here type veth peer name there' 2>/dev/null; then
         apart=($way)
@@ -49,11 +28,4 @@ for way in "unshare --net" "unshare --map-root-user --net"; do
     fi
 done
 
-mkdir "$scratch/run"
-PYTHONDONTWRITEBYTECODE=1 "${apart[@]}" "$venv/bin/python" "$here/fleet.py" "$binary" \
-    "$scratch/run" "${#apart[@]}" &
-trap 'kill $! 2>/dev/null || true' HUP INT TERM
-code=0
-wait $! || code=$?
-wait $! 2>/dev/null || true
-exit "$code"
+drive "$here/fleet.py" "${#apart[@]}"

@@ -10,20 +10,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-    echo "usage: $0 BINARY [VENV]" >&2
-    exit 2
-fi
-binary=$1
-python=${PYTHON:-python3}
+. "$here/../python.sh"
+begin "second client" "$@"
 
-give_up() {
-    echo "second client: $*" >&2
-    exit 2
-}
-
-[ -x "$binary" ] || give_up "$binary is no program"
-command -v "$python" >/dev/null || give_up "there is no $python"
 "$python" - <<'PY' || exit 2
 import platform, sys
 found = f"CPython {platform.python_version()} on {sys.platform} {platform.machine()}"
@@ -46,25 +35,5 @@ if not fits:
     )
 PY
 
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-venv=${2:-$scratch/venv}
-
-# an environment of an earlier run serves again if nothing changed
-stamp="$("$python" -VV) $(cat "$here/requirements.txt")"
-if [ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ]; then
-    "$python" -m venv --clear "$venv" ||
-        give_up "$python cannot make a virtual environment (Debian: python3-venv)"
-    timeout 300 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-        -r "$here/requirements.txt" || give_up "the clients cannot be installed from PyPI"
-    printf '%s' "$stamp" >"$venv/stamp"
-fi
-
-mkdir "$scratch/run"
-PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" "$here/interop.py" "$binary" "$scratch/run" &
-# who ends this script ends what it started
-trap 'kill $! 2>/dev/null || true' HUP INT TERM
-code=0
-wait $! || code=$?
-wait $! 2>/dev/null || true
-exit "$code"
+environment "$here/requirements.txt" --no-deps
+drive "$here/interop.py"
