@@ -120,7 +120,7 @@ impl Pair {
     fn world(&self) -> World {
         let many = unlimited();
         let one =
-            GuessRate { burst: 1.try_into().unwrap(), refill_ms: u32::MAX.try_into().unwrap() };
+            GuessRate { burst: 1.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
         let policy = Policy {
             userhash: self.userhash,
             nonce_lifetime: Policy::MAX_NONCE_LIFETIME,

@@ -11,6 +11,7 @@ use probes::*;
 use sip_authz::CredentialsField;
 use sip_authz::digest::MalformedCredentials::Missing;
 use sip_authz::digest::Parameter;
+use sip_authz::model::{AlgorithmOffer, Policy};
 use support::*;
 
 /// A header of case 8.
@@ -80,6 +81,46 @@ fn case_08_each_wrong_header_counts_and_a_stale_one_does_not() {
         assert!(challenged(world.send(&request, OUTSIDE)));
     }
     assert_eq!(attempts(&world, OUTSIDE), (0, 2), "and a retransmission is not counted again");
+}
+
+#[test]
+fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
+    // MD5 and SHA-256 are offered, and of alice there is no SHA-256
+    let policy = Policy { algorithms: AlgorithmOffer::MD5_FIRST, ..limited(BURST, 3) };
+    let world = World::with_policy(policy);
+    let wrong_for = |request: &Request, user: &str| {
+        let challenge = &world.challenge(request, OUTSIDE).values[1];
+        assert!(challenge.contains("SHA-256"), "{challenge}");
+        Header::answer(challenge, request, user, "not what is stored")
+    };
+    for _ in 0..20 {
+        let request = new_request();
+        let mut first = wrong_for(&request, "alice");
+        let right = answer(&world, &request, OUTSIDE);
+        // a client answers both challenges of one answer, which have one nonce
+        first.inner.nonce.clone_from(&right.inner.nonce);
+        let both = request.with(&first.text()).with(&right.text());
+        let accept = accepted(world.send(&both, OUTSIDE));
+        assert_eq!((accept.credential.unwrap().header.index, accept.repeat), (1, false));
+        // a copy counts nothing and takes nothing back
+        assert!(accepted(world.send(&both, OUTSIDE)).repeat);
+    }
+    // guesses at another name, or with another nonce, are none the less guesses
+    let guess = |user: &str, same_nonce: bool| {
+        let request = new_request();
+        let mut first = wrong_for(&request, user);
+        let right = answer(&world, &request, OUTSIDE);
+        if same_nonce {
+            first.inner.nonce.clone_from(&right.inner.nonce);
+        }
+        let both = request.with(&first.text()).with(&right.text());
+        accepted(world.send(&both, OUTSIDE))
+    };
+    guess("alice", false);
+    guess("bob", true);
+    guess("bob", true);
+    assert_eq!(pair_left(&world, "alice", OUTSIDE), 3 - 1);
+    assert_eq!(pair_left(&world, "bob", OUTSIDE), 3 - 2);
 }
 
 #[test]

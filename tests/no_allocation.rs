@@ -71,7 +71,7 @@ fn snapshot() -> Snapshot {
         userhash: true,
         ..Policy::default()
     };
-    let once = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::MAX };
+    let once = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::new(3_600_000).unwrap() };
     let policies = [
         ("digest", wide.clone()),
         ("both", Policy { uri_check: UriCheck::Equivalent, ..wide }),

@@ -239,10 +239,20 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             }
         }
         let mut best = Verdict::NoCredentials;
+        let mut wrong = ArrayVec::<_, MAX_HEADERS>::new();
         for (header, credentials) in &candidates {
             let verdict = self.judge_one(*header, credentials, None, trace);
+            if let Verdict::Wrong(Reason::WrongCredentials) = verdict {
+                // as many as there are candidates
+                let _ = wrong.try_push(credentials);
+            }
             match (&verdict, &best) {
-                (Verdict::Proved(_), _) => return Ok(verdict),
+                (Verdict::Proved(proved), _) => {
+                    if T::COMMITS && !proved.repeat {
+                        self.forgive(credentials, &wrong);
+                    }
+                    return Ok(verdict);
+                }
                 (Verdict::Stale, _) | (_, Verdict::NoCredentials) => best = verdict,
                 _ => {}
             }
@@ -339,7 +349,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if T::COMMITS && freshness == Freshness::Foreign {
             self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
         }
-        let budget = || self.budget(freshness, &credentials.username);
+        let is_live = matches!(freshness, Freshness::Live(_));
+        let budget = || self.budget(is_live, &credentials.username);
 
         // a copy of what was accepted is no guess, and must not be held up by others' guesses
         let repeats = || fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
@@ -349,9 +360,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             if T::COMMITS {
                 self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
             }
-            return match freshness {
-                Freshness::Live(_) => Verdict::Wrong(Reason::TooManyGuesses),
-                _ => Verdict::Stale,
+            return match is_live {
+                true => Verdict::Wrong(Reason::TooManyGuesses),
+                false => Verdict::Stale,
             };
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
@@ -502,7 +513,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if matches { Verdict::Proved(proved) } else { Verdict::Refused(Reason::FromMismatch) }
     }
 
-    fn budget(&self, freshness: Freshness, username: &Username) -> Budget {
+    fn budget(&self, is_live: bool, username: &Username) -> Budget {
         let (Username::Plain(name) | Username::Hash(name)) = username;
         let scope = match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
@@ -510,11 +521,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         };
         let guesses = &self.state.guesses;
         let source = self.invite.source().ip();
-        let (key, rate) = match freshness {
-            Freshness::Live(_) => {
-                (guesses.pair_key(scope, name.as_bytes(), source), self.policy.guesses.pair)
-            }
-            _ => (guesses.source_key(source), self.policy.guesses.source),
+        let (key, rate) = match is_live {
+            true => (guesses.pair_key(scope, name.as_bytes(), source), self.policy.guesses.pair),
+            false => (guesses.source_key(source), self.policy.guesses.source),
         };
         let by_name = self.policy.guesses.name;
         let by_name = by_name.map(|rate| (guesses.name_key(scope, name.as_bytes()), rate));
@@ -539,6 +548,22 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             self.state.guesses.record(budget.key, budget.rate, self.now_ms);
             if let Some((key, rate)) = budget.by_name {
                 self.state.guesses.record(key, rate, self.now_ms);
+            }
+        }
+    }
+
+    /// Takes back what was counted for other headers of the same user with the same nonce, now that
+    /// the request proves to know the password: a client that answers every challenge answers with
+    /// hash functions too of which nothing is stored for it. Guesses at other names stay counted.
+    fn forgive(&self, proved: &Credentials<'_>, wrong: &[&Credentials<'_>]) {
+        let same = |other: &&&Credentials<'_>| {
+            other.username == proved.username && other.nonce == proved.nonce
+        };
+        for credentials in wrong.iter().filter(same) {
+            // what was proved with it and is no repeat has a live nonce
+            let Budget { key, rate, by_name } = self.budget(true, &credentials.username);
+            for (key, rate) in by_name.into_iter().chain([(key, rate)]) {
+                self.state.guesses.give_back(key, rate, self.now_ms);
             }
         }
     }

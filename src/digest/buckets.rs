@@ -23,9 +23,6 @@ pub(super) trait Entry {
 
     /// What this entry is found by.
     fn id(&self) -> Self::Id;
-
-    /// Where this entry stands when room is needed: the lowest goes first.
-    fn rank(&self) -> u64;
 }
 
 /// The entries of one bucket.
@@ -47,20 +44,20 @@ impl<E: Entry> Ways<E> {
     }
 
     /// The rank of the entry that a newcomer would cost, `None` while there is room.
-    pub(super) fn next_out(&self) -> Option<u64> {
-        if self.0.is_full() { self.0.iter().map(Entry::rank).min() } else { None }
+    pub(super) fn next_out(&self, rank: impl Fn(&E) -> u64) -> Option<u64> {
+        if self.0.is_full() { self.0.iter().map(rank).min() } else { None }
     }
 
     /// Puts `entry` in the place of the one with its id, else where there is room, else in the
-    /// place of the lowest, which is then returned.
-    pub(super) fn put(&mut self, entry: E) -> Option<E> {
+    /// place of the one with the lowest rank, which is then returned.
+    pub(super) fn put(&mut self, entry: E, rank: impl Fn(&E) -> u64) -> Option<E> {
         let id = entry.id();
         if let Some(held) = self.0.iter_mut().find(|held| held.id() == id) {
             *held = entry;
             return None;
         }
         let full = self.0.try_push(entry).err()?;
-        let lowest = self.0.iter_mut().min_by_key(|held| held.rank())?;
+        let lowest = self.0.iter_mut().min_by_key(|held| rank(held))?;
         Some(mem::replace(lowest, full.element()))
     }
 }
@@ -143,10 +140,6 @@ mod tests {
         fn id(&self) -> u8 {
             self.0
         }
-
-        fn rank(&self) -> u64 {
-            self.1
-        }
     }
 
     #[test]
@@ -195,12 +188,12 @@ mod tests {
                 // Ranks of their own, so that there is one lowest.
                 let pair = Pair(id, rank * 1000 + number as u64);
                 list.sort_by_key(|held| held.1);
-                prop_assert_eq!(ways.next_out(), list.get(WAYS - 1).map(|_| list[0].1));
+                prop_assert_eq!(ways.next_out(|held: &Pair| held.1), list.get(WAYS - 1).map(|_| list[0].1));
                 let before = list.len();
                 list.retain(|held| held.0 != id);
                 let dropped = (list.len() == WAYS && before == WAYS).then(|| list.remove(0));
                 list.push(pair);
-                prop_assert_eq!(ways.put(pair), dropped);
+                prop_assert_eq!(ways.put(pair, |held| held.1), dropped);
                 prop_assert_eq!(ways.len(), list.len());
                 for id in 0..24 {
                     let held = list.iter().find(|held| held.0 == id);

@@ -18,7 +18,8 @@ use super::framed::{Framed, Key, words};
 pub struct GuessRate {
     /// Wrong attempts that may come at once.
     pub burst: NonZeroU32,
-    /// The time in milliseconds after which one more may come.
+    /// The time in milliseconds after which one more may come; in a policy at most
+    /// [`Policy::MAX_GUESS_REFILL_MS`](crate::model::Policy::MAX_GUESS_REFILL_MS).
     pub refill_ms: NonZeroU32,
 }
 
@@ -34,7 +35,8 @@ pub(crate) struct GuessKey(u128);
 /// than an empty token bucket behind: one refill time after its end the key may try again.
 ///
 /// The low bits of a key choose one of at least 64 buckets of eight counters. A newcomer to a full
-/// bucket takes the place of the counter that is nearest to idle, so those in heavy use stay.
+/// bucket takes the place of the counter that owes the fewest tokens, so those in heavy use stay,
+/// whatever the rates of others are.
 ///
 /// - A false positive (over, though the attempts were another's) takes two keys with one hash, or
 ///   an attacker in the victim's own key (the same name from the same IPv4 address or IPv6 /64). It
@@ -45,7 +47,8 @@ pub(crate) struct GuessKey(u128);
 /// To wash out a counter of `d` taken tokens, an attacker needs seven more keys with at least `d`
 /// each in the same bucket, and one to take the place. The key of the hash is secret, so it has to
 /// do so in all buckets: about `7 * d * entries / 8` wrong attempts (with 65,536 entries and ten
-/// tokens over 500,000, within the time in which those ten refill by themselves) to win ten more.
+/// tokens over 500,000, within the time in which the tokens of the attacker's own keys refill, an
+/// hour each at most) to win ten more.
 /// Each burst won after that takes about as many attempts on new keys as there are buckets, while
 /// all the sevens are kept up.
 ///
@@ -122,11 +125,22 @@ impl GuessLimiter {
         // No debt above a burst; but what an earlier `now_ms` would cut off stays.
         let most_ms = now_ms.saturating_add(full_ms(rate)).max(before_ms);
         let idle_from_ms = after_ms.min(most_ms);
-        bucket.put(Counter { key, idle_from_ms });
+        let counter = Counter { key, idle_from_ms, refill_ms: rate.refill_ms };
+        bucket.put(counter, |held| held.owed(now_ms));
         if let Some(latest_ms) = self.latest_ms.get(self.buckets.number(key.0)) {
             latest_ms.fetch_max(idle_from_ms, Ordering::Release);
         }
         self.last_ms.fetch_max(idle_from_ms, Ordering::Release);
+    }
+
+    /// Gives a token back that [`record`](Self::record) took: the attempt turned out to be none.
+    pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
+        let mut bucket = self.buckets.lock(key.0);
+        if let Some(counter) = bucket.find(&key) {
+            let idle_from_ms = counter.idle_from_ms.saturating_sub(refill_ms(rate));
+            let counter = Counter { key, idle_from_ms, refill_ms: rate.refill_ms };
+            bucket.put(counter, |held| held.owed(now_ms));
+        }
     }
 
     /// Kind, the scope's length and a source of fixed length go in before the text, and the name is
@@ -165,6 +179,17 @@ struct Counter {
     key: GuessKey,
     /// When all tokens will be back: the algorithm's theoretical arrival time.
     idle_from_ms: u64,
+    /// The time for one token to be back.
+    refill_ms: NonZeroU32,
+}
+
+impl Counter {
+    /// How many tokens are lacking, in 1,024ths: not in how long they will be, as then the keys of one
+    /// policy would hold the places against those of all others.
+    fn owed(&self, now_ms: u64) -> u64 {
+        let debt_ms = self.idle_from_ms.saturating_sub(now_ms);
+        debt_ms.saturating_mul(1_024) / u64::from(self.refill_ms.get())
+    }
 }
 
 impl Entry for Counter {
@@ -172,10 +197,6 @@ impl Entry for Counter {
 
     fn id(&self) -> GuessKey {
         self.key
-    }
-
-    fn rank(&self) -> u64 {
-        self.idle_from_ms
     }
 }
 
@@ -223,6 +244,10 @@ mod tests {
 
         fn record(&mut self) {
             self.parts = self.parts.saturating_sub(refill_ms(self.rate));
+        }
+
+        fn give_back(&mut self) {
+            self.parts = (self.parts + refill_ms(self.rate)).min(full_ms(self.rate));
         }
     }
 
@@ -339,6 +364,42 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_slow_rates_hold_no_place_against_those_that_owe_more() {
+        let (limiter, slow, usual) = (limiter(), rate(1, 3_600_000), rate(10, 6_000));
+        for number in 0..20_000u32 {
+            limiter.record(limiter.name_key(b"SD2", &number.to_be_bytes()), slow, 0);
+        }
+        let key = limiter.pair_key(b"SD1", b"alice", ip("192.0.2.1"));
+        for _ in 0..10 {
+            limiter.record(key, usual, 0);
+        }
+        for number in 0..20_000u32 {
+            assert!(limiter.is_over(key, usual, 0), "after {number}");
+            limiter.record(limiter.name_key(b"SD2", &number.to_le_bytes()), slow, 0);
+        }
+        // once most of its tokens are back it goes first
+        for number in 0..20_000u32 {
+            limiter.record(limiter.name_key(b"SD3", &number.to_be_bytes()), slow, 59_000);
+        }
+        assert!(!limiter.is_over(key, rate(1, 6_000), 59_000));
+    }
+
+    #[test]
+    fn a_token_that_is_given_back_can_be_taken_again() {
+        let (limiter, rate) = (limiter(), rate(2, 1_000));
+        let key = limiter.source_key(ip("192.0.2.1"));
+        limiter.give_back(key, rate, 5_000);
+        for _ in 0..3 {
+            limiter.record(key, rate, 5_000);
+        }
+        assert!(limiter.is_over(key, rate, 5_000));
+        limiter.give_back(key, rate, 5_000);
+        assert!(!limiter.is_over(key, rate, 5_000));
+        limiter.record(key, rate, 5_000);
+        assert!(limiter.is_over(key, rate, 5_000));
+    }
+
+    #[test]
     fn a_newcomer_to_a_bucket_in_heavy_use_is_counted() {
         let (limiter, rate) = (limiter(), rate(3, 1000));
         let same_bucket = |number: u64| GuessKey(u128::from(number) << 64);
@@ -370,20 +431,27 @@ mod tests {
         fn agrees_with_a_token_bucket(
             burst in 1u32..6,
             refill in 1u32..40,
-            steps in vec((0u64..60, any::<bool>()), 0..200),
+            steps in vec((0u64..60, 0u8..5), 0..200),
         ) {
             let (limiter, rate) = (limiter(), rate(burst, refill));
             let key = limiter.source_key(ip("192.0.2.1"));
             let mut oracle = Oracle { rate, parts: full_ms(rate), now_ms: 0 };
             let mut now_ms = 0;
-            for (later_ms, wrong) in steps {
+            for (later_ms, what) in steps {
                 now_ms += later_ms;
                 oracle.advance(now_ms);
                 prop_assert_eq!(limiter.is_over(key, rate, now_ms), oracle.is_over());
                 prop_assert!(!oracle.is_over() || limiter.is_anyone_over(now_ms));
-                if wrong {
-                    limiter.record(key, rate, now_ms);
-                    oracle.record();
+                match what {
+                    0 | 1 => {
+                        limiter.record(key, rate, now_ms);
+                        oracle.record();
+                    }
+                    2 => {
+                        limiter.give_back(key, rate, now_ms);
+                        oracle.give_back();
+                    }
+                    _ => {}
                 }
             }
         }

@@ -72,7 +72,7 @@ impl RepeatTable {
         if !admit() {
             return Insertion::Refused;
         }
-        bucket.put(Accepted { fingerprint, put_ms: now_ms });
+        bucket.put(Accepted { fingerprint, put_ms: now_ms }, |held| held.put_ms);
         Insertion::Inserted
     }
 }
@@ -87,10 +87,6 @@ impl Entry for Accepted {
 
     fn id(&self) -> u128 {
         self.fingerprint
-    }
-
-    fn rank(&self) -> u64 {
-        self.put_ms
     }
 }
 

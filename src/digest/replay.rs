@@ -109,12 +109,15 @@ struct Bucket {
 impl Bucket {
     fn admit(&mut self, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
         let Some(window) = self.window_after(stamp, tag, nc) else { return Admission::Replayed };
-        let is_oldest = self.nonces.next_out().is_some_and(|oldest| stamp < oldest);
+        let is_oldest =
+            self.nonces.next_out(|held| held.stamp).is_some_and(|oldest| stamp < oldest);
         let forgotten = if is_oldest {
             // Put and dropped at once. It is not held already: what is held is no lower.
             Some(stamp)
         } else {
-            self.nonces.put(Nonce { stamp, tag, window }).map(|dropped| dropped.stamp)
+            self.nonces
+                .put(Nonce { stamp, tag, window }, |held| held.stamp)
+                .map(|dropped| dropped.stamp)
         };
         self.floor = self.floor.max(forgotten);
         Admission::Fresh
@@ -144,10 +147,6 @@ impl Entry for Nonce {
 
     fn id(&self) -> (u64, u64) {
         (self.stamp, self.tag)
-    }
-
-    fn rank(&self) -> u64 {
-        self.stamp
     }
 }
 

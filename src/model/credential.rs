@@ -172,11 +172,18 @@ impl Ha1Set {
     }
 }
 
-impl Drop for Ha1Set {
-    fn drop(&mut self) {
+impl Ha1Set {
+    /// Leaves none, and zeros where they stood.
+    pub(crate) fn wipe(&mut self) {
         self.md5.zeroize();
         self.sha256.zeroize();
         self.sha512_256.zeroize();
+    }
+}
+
+impl Drop for Ha1Set {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 

@@ -62,6 +62,12 @@ pub enum PolicyError {
     /// RFC 2069 responses are MD5 only, and MD5 is not offered.
     #[error("RFC 2069 responses are MD5 only, and MD5 is not offered")]
     Rfc2069WithoutMd5,
+    /// A wrong digest would be held against somebody for too long.
+    #[error(
+        "after {max} ms at most one more wrong digest must be let pass, not after {0}",
+        max = Policy::MAX_GUESS_REFILL_MS
+    )]
+    GuessRefill(u32),
 }
 
 impl Policy {
@@ -83,6 +89,10 @@ impl Policy {
     /// The longest nonce lifetime, in seconds.
     pub const MAX_NONCE_LIFETIME: u32 = 86_400;
 
+    /// The longest [`GuessRate::refill_ms`], an hour. All targets share the memory that wrong digests are
+    /// counted in, and one with a slower refill could fill it for the others.
+    pub const MAX_GUESS_REFILL_MS: u32 = 3_600_000;
+
     /// Whether the settings are in range and go together.
     ///
     /// # Errors
@@ -94,6 +104,12 @@ impl Policy {
         }
         if self.allow_rfc2069 && !self.algorithms.contains(Algorithm::Md5) {
             return Err(PolicyError::Rfc2069WithoutMd5);
+        }
+        let GuessPolicy { source, pair, name } = self.guesses;
+        for rate in [source, pair].into_iter().chain(name) {
+            if rate.refill_ms.get() > Self::MAX_GUESS_REFILL_MS {
+                return Err(PolicyError::GuessRefill(rate.refill_ms.get()));
+            }
         }
         Ok(())
     }
@@ -308,5 +324,20 @@ mod tests {
             ..Policy::default()
         };
         assert_eq!(policy.check(), Err(PolicyError::Rfc2069WithoutMd5));
+        let default = GuessPolicy::DEFAULT;
+        for refill_ms in [3_600_000, 3_600_001, u32::MAX] {
+            let rate = rate(u32::MAX, refill_ms);
+            for guesses in [
+                GuessPolicy { source: rate, ..default },
+                GuessPolicy { pair: rate, ..default },
+                GuessPolicy { name: Some(rate), ..default },
+            ] {
+                let expected = match refill_ms {
+                    3_600_000 => Ok(()),
+                    _ => Err(PolicyError::GuessRefill(refill_ms)),
+                };
+                assert_eq!(Policy { guesses, ..Policy::default() }.check(), expected);
+            }
+        }
     }
 }

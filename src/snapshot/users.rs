@@ -278,6 +278,12 @@ impl Users {
         if self.lists.at(list)?.userhash_wanted > 0 {
             self.index(slot, false);
         }
+        // where it stands, as taking it out moves it and leaves its bytes behind
+        let lacks = self.credentials.change(slot, |entry| {
+            let lacks = entry.lacks();
+            entry.ha1.wipe();
+            lacks
+        })?;
         let entry = self.credentials.remove(&sid)?;
         self.by_name.remove(self.key(list, entry.username.as_str()).0, slot.number());
         if let Some(next) = entry.next {
@@ -291,7 +297,7 @@ impl Users {
                 list.first = entry.next;
             }
             list.len = list.len.saturating_sub(1);
-            list.count_lacking(entry.lacks(), -1);
+            list.count_lacking(lacks, -1);
         });
         Some(entry)
     }

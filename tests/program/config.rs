@@ -91,6 +91,7 @@ fn each_error_names_file_line_and_key() {
         (policy("algorithms = ['MD5', 'md5']"), "edge.toml:5: domains[0].policy.algorithms: MD5 is offered twice"),
         (policy("allow_rfc2069 = true\nalgorithms = ['SHA-256']"), "edge.toml:5: domains[0].policy.allow_rfc2069: RFC 2069 responses are MD5 only, and MD5 is not offered"),
         (policy("qop = 'none'"), "edge.toml:5: domains[0].policy.qop: unknown variant `none`, expected one of `auth`, `auth-int`, `auth,auth-int`"),
+        (policy("guesses = { name = { burst = 5, refill_ms = 3600001 } }"), "edge.toml:5: domains[0].policy.guesses: after 3600000 ms at most one more wrong digest must be let pass, not after 3600001"),
         (policy("guesses = { pair = { burst = 0, refill_ms = 1 } }"), "edge.toml:5: domains[0].policy.guesses.pair.burst: invalid value: integer `0`, expected a nonzero u32"),
         (policy("guesses = { all = 1 }"), "edge.toml:5: domains[0].policy.guesses.all: unknown field `all`, expected one of `source`, `pair`, `name`"),
         // SIDs

@@ -22,7 +22,7 @@ pub fn counting() -> Policy {
 pub fn limited(source: u32, pair: u32) -> Policy {
     let rate = |burst: u32| GuessRate {
         burst: burst.try_into().unwrap(),
-        refill_ms: NonZeroU32::new(86_400_000).unwrap(),
+        refill_ms: NonZeroU32::new(3_600_000).unwrap(),
     };
     let guesses = GuessPolicy { source: rate(source), pair: rate(pair), name: None };
     Policy { guesses, ..Policy::default() }

@@ -341,10 +341,12 @@ impl Compiler {
         let place = |field: Option<Span>| field.unwrap_or_else(|| span.clone());
         let lifetime = entry.nonce_lifetime.as_ref().map(Spanned::span);
         let rfc2069 = entry.allow_rfc2069.as_ref().map(Spanned::span);
+        let guesses = entry.guesses.as_ref().map(Spanned::span);
         let policy = entry.with_defaults();
         policy.check().map_err(|error| match error {
             PolicyError::NonceLifetime(_) => Problem::at(place(lifetime), error),
             PolicyError::Rfc2069WithoutMd5 => Problem::at(place(rfc2069), error),
+            PolicyError::GuessRefill(_) => Problem::at(place(guesses), error),
         })?;
         self.places.insert(Key::Policy(target), span.clone());
         self.commit.put(Record::Policy(PolicyRecord { target, policy, dates: self.dates }));

@@ -173,7 +173,7 @@ pub(super) struct Policy {
     pub(super) from_must_match: Option<bool>,
     pub(super) userhash: Option<bool>,
     pub(super) challenge: Option<ChallengeKind>,
-    pub(super) guesses: Option<Guesses>,
+    pub(super) guesses: Option<Spanned<Guesses>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -194,7 +194,8 @@ impl Policy {
     /// The policy, with the default of what is left out.
     pub(super) fn with_defaults(self) -> model::Policy {
         let default = model::Policy::DEFAULT;
-        let guesses = self.guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
+        let guesses = self.guesses.map(Spanned::into_inner);
+        let guesses = guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
             source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
             pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
             name: guesses.name,
