@@ -94,8 +94,9 @@ pub struct Accept {
     /// What the caller's roles permit: the deployment role of the credential and the channel role of
     /// its list's mapping. Empty where the address alone counts.
     pub permissions: PermissionSet,
-    /// The INVITE is a retransmission of one that was accepted within the last 32 s: it is not
-    /// another call.
+    /// The INVITE is a retransmission over UDP of one that a digest admitted within the last 32 s: it is
+    /// not another call, and is to be answered from the transaction of the first. Fields that tell no
+    /// transaction, such as Contact, are not compared. Where the address alone admits this is never set.
     pub repeat: bool,
 }
 
@@ -159,7 +160,8 @@ pub struct Challenge {
     /// The header values.
     pub values: Vec<String>,
     /// The nonce of the request was too old or used, its digest right: a client tries again with
-    /// the new one and asks nobody.
+    /// the new one and asks nobody. Also said where a source has sent too many wrong digests without a
+    /// live nonce; none is looked at then.
     pub stale: bool,
 }
 

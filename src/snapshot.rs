@@ -150,7 +150,9 @@ impl Snapshot {
     }
 
     /// The snapshot after `commit`. It takes effect whole or not at all, in time that depends on
-    /// what it writes and hardly on what else there is.
+    /// what it writes and hardly on what else there is. Two writes stand for many: an address has its whole
+    /// list put together anew, and a list of users whose names can be sent as hashes for the first time has
+    /// all of them hashed.
     ///
     /// # Errors
     ///

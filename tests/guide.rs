@@ -115,6 +115,17 @@ fn of_one_kind_one_list_is_enough_and_of_two_kinds_both_must_admit() {
     assert_eq!(refused(&world, &answered, INSIDE), Reason::WrongCredentials);
 }
 
+#[test]
+fn a_call_that_comes_twice_is_marked_where_a_digest_admitted_it() {
+    let world = World::new();
+    let by_address = Request::to(ACL_HOST);
+    let by_digest = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
+    for (request, source, marked) in [(by_address, INSIDE, false), (by_digest, OUTSIDE, true)] {
+        assert!(!accepted(world.send(&request, source)).repeat);
+        assert_eq!(accepted(world.send(&request, source)).repeat, marked);
+    }
+}
+
 /// Each test that the guide names is there, and each reason is in its table.
 #[test]
 fn the_guide_names_what_there_is() {
@@ -130,7 +141,7 @@ fn the_guide_names_what_there_is() {
             named += 1;
         }
     }
-    assert_eq!(named, 5);
+    assert_eq!(named, 6);
 
     let table = fs::read_to_string(root.join("docs/guide/rejections.md")).unwrap();
     let source = fs::read_to_string(root.join("src/decision.rs")).unwrap();

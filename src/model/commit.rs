@@ -25,7 +25,8 @@ impl Write {
 }
 
 /// A batch of writes. Each key is written at most once, so the order of the writes means nothing:
-/// what must hold ([`rules`](super::rules)) must hold of the whole batch's outcome.
+/// what must hold ([`rules`](super::rules)) must hold of the whole batch's outcome. What is deleted must
+/// moreover not be named by what was there before, unless that is deleted too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
     writes: Vec<Write>,

@@ -259,8 +259,8 @@ pub enum ChallengeKind {
     Server,
 }
 
-/// How many wrong digests are looked at. Requests beyond a limit are answered without computing
-/// one, so right and wrong look alike there.
+/// How many wrong digests are looked at. Requests beyond a limit are answered whatever theirs is, so right
+/// and wrong look alike there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GuessPolicy {
     /// For one source (IPv6: one /64) whose nonce is not live. Default: 20 at once, one more every
