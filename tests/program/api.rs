@@ -260,3 +260,22 @@ fn the_demo_account_is_ready_for_http() {
         assert!(String::from_utf8(output.stdout).unwrap().contains("by-address.example"));
     }
 }
+
+/// What is shown once and cannot be written is told.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_token_that_nobody_could_read_is_a_failure() {
+    let server = Server::start(&["--on-accept", "ok"]);
+    let api = format!("http://{}", server.api);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sip-authz"));
+    command.args(["account", "create", "Acme", "--api", &api]);
+    command.env("SIP_AUTHZ_ADMIN_TOKEN", ADMIN_TOKEN);
+    command.stdout(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let output = command.output().unwrap();
+    let (_, listed, _) = outcome(&run(&["account", "list", "--api", &api]));
+    let sid = listed.split(' ').next().unwrap();
+    assert!(sid.starts_with("AC"), "{listed}");
+    let (code, _, stderr) = outcome(&output);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains(&format!("rotate-token {sid}")), "{stderr}");
+}

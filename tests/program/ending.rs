@@ -1,14 +1,17 @@
-//! What becomes of HTTP requests that are under way when the program is told to end.
+//! The program is told to end while it has much to do: what becomes of HTTP requests that are under way,
+//! of the store, and of callers that go on.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::http::Http;
-use crate::support::{ADMIN_TOKEN, Caller, Request, Server, file, status};
+use crate::support::{ADMIN_TOKEN, Caller, Lines, Request, Server, file, status};
 
 const PATIENCE: Duration = Duration::from_secs(8);
 const ACCOUNT: &str = "FriendlyName=under+way";
@@ -89,6 +92,11 @@ fn they_are_answered_and_kept_and_calls_are_answered_meanwhile() {
     assert_eq!(import.finish(RECORDS), "HTTP/1.1 200 OK\r\n");
     assert_eq!(account.finish(ACCOUNT), "HTTP/1.1 201 Created\r\n");
     server.ended();
+    // the database was closed, so nothing that was deleted is left in a log
+    let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
+    let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, ["lock", "sip-authz.db"]);
 
     let server = Server::start(&args);
     let (code, page) = Http::admin(&server).get("/2010-04-01/Accounts.json");
@@ -113,6 +121,33 @@ fn another_signal_ends_it_without_them() {
     }
 }
 
+/// Callers that go on calling do not keep it from ending.
+#[test]
+fn it_ends_though_more_comes_than_it_can_answer() {
+    let server = Server::start(&["--on-accept", "ok", "--udp-workers", "1"]);
+    let (address, stop) = (server.address, AtomicBool::new(false));
+    let long = "X-Long: x\r\n".repeat(300);
+    let text = Request::invite("sip:1@nowhere.example").text();
+    let datagram = text.replacen("\r\n", &format!("\r\n{long}"), 1);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    // once nobody listens any more it fails
+                    let _ = socket.send_to(datagram.as_bytes(), address);
+                }
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        let start = Instant::now();
+        let totals = server.end("TERM");
+        let took = start.elapsed();
+        stop.store(true, Ordering::Relaxed);
+        assert!(took < PATIENCE, "{took:?}: {totals}");
+    });
+}
+
 #[test]
 fn without_any_nothing_is_waited_for() {
     let server = Server::start(&["--on-accept", "ok"]);
@@ -122,4 +157,30 @@ fn without_any_nothing_is_waited_for() {
     let stderr = server.stderr.clone();
     server.end("TERM");
     assert!(!stderr.all().concat().contains("ending"), "{:?}", stderr.all());
+}
+
+/// A reader that stopped does not keep it from ending.
+#[test]
+fn it_ends_though_nobody_reads_its_decision_log() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sip-authz"));
+    command.args(["serve", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0", "--on-accept", "ok"]);
+    command.args(["--decision-log", "-"]).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let stderr = Lines::of(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let address: SocketAddr = line.split(' ').nth(4).unwrap().parse().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..1_500 {
+        let invite = Request::invite("sip:1@nowhere.example").text();
+        socket.send_to(invite.as_bytes(), address).unwrap();
+        // each decision is a line of some 150 bytes, and a pipe holds 65,536
+        socket.recv(&mut [0; 2_048]).unwrap();
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    stderr.wait_for("nobody takes the totals");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    drop(stdout);
 }

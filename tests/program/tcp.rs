@@ -1,8 +1,10 @@
 //! Requests and responses over TCP.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::support::{Caller, Request, Server, header, status};
 
@@ -153,14 +155,21 @@ fn nothing_is_sent_to_an_ack_or_a_response() {
     assert_eq!(status(&connection.ask(&invite("nowhere"))), 404);
 }
 
-#[test]
-fn connections_are_bounded_in_number() {
-    // this process and the server have a descriptor each for every connection
+/// Whether this process can have a descriptor for every connection, beside other tests.
+fn has_files() -> bool {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = files.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    if soft.unwrap_or(0) < 4_096 {
+    let soft = files.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
+    let has = soft.is_some_and(|soft| soft >= 4_096);
+    if !has {
         eprintln!("not tested: too few file descriptors");
+    }
+    has
+}
+
+#[test]
+fn connections_are_bounded_in_number() {
+    if !has_files() {
         return;
     }
     let server = Server::demo();
@@ -182,4 +191,29 @@ fn connections_are_bounded_in_number() {
         }
         assert!(start.elapsed() < Duration::from_secs(10));
     }
+}
+
+#[test]
+fn a_host_with_all_connections_gives_way_to_others_but_for_those_that_called() {
+    if !has_files() {
+        return;
+    }
+    let server = Server::demo();
+    let mut caller = Connection::open(&server);
+    assert_eq!(status(&caller.ask(&invite("by-address"))), 200);
+    let mut idle: Vec<_> =
+        (0..1_030).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    // the last of them found no place
+    let last = idle.last_mut().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
+
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
+    socket.connect(&server.address.into()).unwrap();
+    let mut other = Connection { stream: socket.into(), bytes: Vec::new() };
+    assert_eq!(status(&other.ask(&invite("nowhere"))), 404);
+    assert_eq!(status(&caller.ask(&invite("by-address"))), 200, "it has called");
+    idle[0].set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(idle[0].read(&mut [0; 1]).unwrap_or(0), 0, "the oldest that has not");
 }

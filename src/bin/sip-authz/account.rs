@@ -7,7 +7,7 @@ use sip_authz::AccountSid;
 
 use crate::args::{AccountArgs, AccountCommand};
 use crate::client::Client;
-use crate::failure::{Failure, say};
+use crate::failure::{Failure, print};
 
 const ACCOUNTS: &str = "/2010-04-01/Accounts";
 
@@ -31,29 +31,36 @@ pub(crate) fn run(args: &AccountArgs) -> Result<ExitCode, Failure> {
     match &args.command {
         AccountCommand::Create { name } => {
             let form = [("FriendlyName", name.as_str())];
-            print_new(&client.post(&format!("{ACCOUNTS}.json"), &form)?);
+            print_new(&client.post(&format!("{ACCOUNTS}.json"), &form)?)?;
         }
         AccountCommand::List => list(&client)?,
         AccountCommand::Suspend { sid } => set_status(&client, *sid, "suspended")?,
         AccountCommand::Activate { sid } => set_status(&client, *sid, "active")?,
         AccountCommand::Close { sid } => set_status(&client, *sid, "closed")?,
         AccountCommand::RotateToken { sid } => {
-            print_new(&client.post(&format!("{ACCOUNTS}/{sid}/AuthToken.json"), &[])?);
+            print_new(&client.post(&format!("{ACCOUNTS}/{sid}/AuthToken.json"), &[])?)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_new(account: &Account) {
-    say(format_args!("account    {}", account.sid));
-    say(format_args!("auth token {}", account.auth_token.as_deref().unwrap_or("-")));
+/// The token is shown once, so it must not go unnoticed that nobody could read it.
+fn print_new(account: &Account) -> Result<(), Failure> {
+    let Account { sid, auth_token, .. } = account;
+    let token = auth_token.as_deref().unwrap_or("-");
+    print(format_args!("account    {sid}\nauth token {token}")).map_err(|error| {
+        Failure::Runtime(format!(
+            "stdout: {error}; {sid} has a new auth token that nobody has seen \
+             (`sip-authz account rotate-token {sid}` makes another)"
+        ))
+    })
 }
 
 fn list(client: &Client) -> Result<(), Failure> {
     let mut next = Some(format!("{ACCOUNTS}.json?PageSize=1000"));
     while let Some(path) = next {
         let page: Accounts = client.get(&path)?;
-        page.accounts.iter().for_each(print);
+        page.accounts.iter().try_for_each(print_one)?;
         next = page.next_page_uri;
     }
     Ok(())
@@ -61,11 +68,11 @@ fn list(client: &Client) -> Result<(), Failure> {
 
 fn set_status(client: &Client, sid: AccountSid, status: &str) -> Result<(), Failure> {
     let path = format!("{ACCOUNTS}/{sid}.json");
-    print(&client.post(&path, &[("Status", status)])?);
-    Ok(())
+    print_one(&client.post(&path, &[("Status", status)])?)
 }
 
-fn print(account: &Account) {
+fn print_one(account: &Account) -> Result<(), Failure> {
     let Account { sid, status, friendly_name, .. } = account;
-    say(format_args!("{sid}  {status:<9}  {friendly_name}"));
+    print(format_args!("{sid}  {status:<9}  {friendly_name}"))
+        .map_err(|error| Failure::Runtime(format!("stdout: {error}")))
 }

@@ -36,6 +36,17 @@ pub(crate) fn say(text: impl fmt::Display) {
     let _ = writeln!(anstream::stdout().lock(), "{text}");
 }
 
+/// Prints a line of what was asked for to stdout.
+///
+/// # Errors
+///
+/// What keeps it from being written.
+pub(crate) fn print(text: impl fmt::Display) -> std::io::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
 /// Prints one line to stderr, with the program's name.
 pub(crate) fn complain(text: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "sip-authz: {text}");

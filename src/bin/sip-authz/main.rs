@@ -20,6 +20,7 @@ mod follow;
 mod import;
 mod log;
 mod metrics;
+mod places;
 mod process;
 mod progress;
 mod resources;

@@ -139,12 +139,16 @@ impl Resources {
         follower.map(|(_, ended)| ended)
     }
 
-    /// Follows the store no longer. To be waited for before the runtime ends, whose timers a follower
-    /// must not outlive; for a while only, as a load of many records takes its time.
+    /// Follows the store no longer, and closes it. To be waited for before the runtime ends, whose timers
+    /// a follower must not outlive; for a while only, as a load of many records takes its time.
     pub(crate) async fn end(&self) {
         if let Some(ended) = self.detach() {
             let _ = tokio::time::timeout(END, ended).await;
         }
+        // no request holds it by now; what is closed in order leaves no log of old records behind
+        let router = self.router.swap(Arc::default());
+        let closed = tokio::task::spawn_blocking(move || drop(router));
+        let _ = tokio::time::timeout(END, closed).await;
     }
 }
 

@@ -31,6 +31,7 @@ use crate::signals::{Signal, Signals};
 use crate::sockets::{self, SipSockets};
 use crate::udp::Workers;
 use crate::watch::Watch;
+use crate::writer::Writer;
 use crate::{api, client, process, tcp};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
@@ -74,7 +75,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         if let Some(audit) = &edge.watch.audit {
             audit.end();
         }
-        say(&edge.totals);
+        // whoever reads stdout may have stopped
+        let told = Writer::start("totals", move || say(&edge.totals))?;
+        if !told.ends() {
+            complain("nobody takes the totals");
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

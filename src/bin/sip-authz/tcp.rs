@@ -10,13 +10,14 @@ use sip_authz::Transport;
 use sip_authz::message::{Frame, MAX_HEAD, frame, skip_keepalive};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::edge::{Edge, Hop};
+use crate::places::Places;
 use crate::secure::Security;
+use crate::totals::Outcome;
 
-/// Connections of a listener at one time; further ones are closed at once.
+/// Connections of a listener at one time; further ones are closed at once, or push others out.
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
 /// The times that a connection has.
 const TIMES: Times = Times { idle: Duration::from_secs(300), message: Duration::from_secs(32) };
@@ -33,20 +34,24 @@ struct Times {
 
 /// Accepts connections for ever, each with a task of its own.
 pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Security) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS);
     loop {
         let Ok((stream, source)) = listener.accept().await else {
             // such as no file descriptor left: others must close first
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Some((mut place, gone)) = places.enter(source.ip()) else {
             edge.totals.count_connection_closed();
             continue;
         };
         let (edge, security) = (Arc::clone(&edge), security.clone());
         tokio::spawn(async move {
-            if begin(&edge, stream, source, &security).await.is_err() {
+            let ended = tokio::select! {
+                ended = begin(&edge, stream, source, &security, || place.keep()) => ended,
+                _ = gone => Err(Broken),
+            };
+            if ended.is_err() {
                 edge.totals.count_connection_closed();
             }
             drop(place);
@@ -63,27 +68,30 @@ async fn begin(
     stream: TcpStream,
     source: SocketAddr,
     security: &Security,
+    accepted: impl FnMut(),
 ) -> Result<(), Broken> {
     let local = stream.local_addr().map_err(|_| Broken)?;
     // answers are written whole, so there is nothing to collect
     let _ = stream.set_nodelay(true);
     let hop = |transport| Hop { source, local, transport };
     match security {
-        Security::None => connection(edge, stream, hop(Transport::Tcp), TIMES).await,
+        Security::None => connection(edge, stream, hop(Transport::Tcp), TIMES, accepted).await,
         #[cfg(feature = "tls")]
         Security::Tls(identity) => {
             let stream =
                 identity.accept(stream, crate::tls::HANDSHAKE_TIME).await.map_err(|_| Broken)?;
-            connection(edge, stream, hop(Transport::Tls), TIMES).await
+            connection(edge, stream, hop(Transport::Tls), TIMES, accepted).await
         }
     }
 }
 
+/// Answers what comes over a connection; `accepted` is told when a call was accepted.
 async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     hop: Hop,
     times: Times,
+    mut accepted: impl FnMut(),
 ) -> Result<(), Broken> {
     let mut input = Input::default();
     let mut answers = Vec::new();
@@ -102,6 +110,9 @@ async fn connection(
         }
         let before = input.taken;
         let sound = input.answer(edge, hop, &mut answers);
+        if std::mem::take(&mut input.accepted) {
+            accepted();
+        }
         if idle || input.taken > before {
             // the patience is with one message, from its first byte to its last
             since = Instant::now();
@@ -131,6 +142,8 @@ struct Input {
     half_ping: bool,
     /// How many bytes were taken off in all.
     taken: u64,
+    /// Whether a call was accepted.
+    accepted: bool,
 }
 
 impl Input {
@@ -156,7 +169,8 @@ impl Input {
                         self.scan.wanted = head + body;
                         break Ok(());
                     };
-                    edge.answer(message, hop, std::time::Instant::now(), out);
+                    let outcome = edge.answer(message, hop, std::time::Instant::now(), out);
+                    self.accepted |= matches!(outcome, Outcome::Accepted);
                     used += message.len();
                     self.half_ping = false;
                     self.scan = Scan::default();
@@ -230,7 +244,7 @@ mod tests {
         let (near, far) = duplex(room);
         let start = Instant::now();
         tokio::select! {
-            ended = connection(&edge, near, hop, times) => (ended, start.elapsed().as_millis()),
+            ended = connection(&edge, near, hop, times, || {}) => (ended, start.elapsed().as_millis()),
             _ = client(far) => panic!("the client ended first"),
         }
     }

@@ -103,8 +103,7 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
     let mut answerer = Answerer::new(edge, socket, local);
     let mut waiting = Waiting::default();
     let mut takes = 0;
-    // what was taken is answered
-    while !end.load(Ordering::Relaxed) || !waiting.is_empty() {
+    while !end.load(Ordering::Relaxed) {
         match inbox.receive(socket, waiting.is_empty()) {
             Ok(()) => {}
             Err(error)
@@ -139,6 +138,11 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
             answerer.answer(waiting.first(AT_ONCE));
             waiting.remove(AT_ONCE);
         }
+    }
+    // what was taken is answered; no more is taken, as more could come for ever
+    while !waiting.is_empty() {
+        answerer.answer(waiting.first(AT_ONCE));
+        waiting.remove(AT_ONCE);
     }
 }
 
