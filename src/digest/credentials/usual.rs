@@ -248,4 +248,28 @@ mod tests {
         assert!(read > 10_000, "{read}");
         assert!(usual(HEADER.as_bytes(), "a").is_some() && usual(HEADER.as_bytes(), "b").is_none());
     }
+
+    #[test]
+    fn marks_are_found_where_a_slow_look_finds_them() {
+        let slow = |text: &[u8], byte: u8| text.iter().position(|it| *it == byte);
+        for len in 0..70 {
+            // neighbours of the bytes looked for, in value and in single bits
+            for filler in [b'a', b'!', b'#', b'+', b'-', b',' ^ 0x80, b'"' ^ 0x80, b'=', 0, 0xff] {
+                for at in 0..=len {
+                    for byte in *b"\",=" {
+                        let mut text = vec![filler; len];
+                        // one, or two that are three apart
+                        for at in [at, at + 3] {
+                            if let Some(place) = text.get_mut(at) {
+                                *place = byte;
+                            }
+                        }
+                        assert_eq!(quote(&text), slow(&text, b'"'), "{}", text.escape_ascii());
+                        let comma_at = slow(&text, b',').unwrap_or(len);
+                        assert_eq!(comma(&text), comma_at, "{}", text.escape_ascii());
+                    }
+                }
+            }
+        }
+    }
 }
