@@ -127,7 +127,7 @@ impl Pair {
             guesses: GuessPolicy {
                 source: many,
                 pair: if self.beyond { one } else { many },
-                name: None,
+                ..GuessPolicy::default()
             },
             ..offering(&[self.algorithm])
         };

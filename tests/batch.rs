@@ -36,7 +36,12 @@ fn policies() -> [Policy; 4] {
         burst: burst.try_into().unwrap(),
         refill_ms: 60_000.try_into().unwrap(),
     };
-    let guesses = GuessPolicy { source: rate(4), pair: rate(2), name: Some(rate(5)) };
+    let guesses = GuessPolicy {
+        source: rate(4),
+        pair: rate(2),
+        name: Some(rate(5)),
+        any_name: Some(rate(6)),
+    };
     let algorithms = AlgorithmOffer::new(Algorithm::ALL).unwrap();
     let wide = Policy { algorithms, qop: QopOffer::Both, userhash: true, ..Policy::default() };
     [

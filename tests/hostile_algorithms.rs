@@ -22,12 +22,15 @@ fn client(algorithm: Algorithm) -> ClientAlgorithm {
 fn limited(burst: u32) -> GuessPolicy {
     let rate =
         GuessRate { burst: burst.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
-    GuessPolicy { source: rate, pair: rate, name: None }
+    GuessPolicy { source: rate, pair: rate, ..GuessPolicy::default() }
 }
 
 /// Limits that many wrong attempts in one test do not reach.
 fn lenient(policy: Policy) -> Policy {
-    Policy { guesses: GuessPolicy { source: unlimited(), pair: unlimited(), name: None }, ..policy }
+    Policy {
+        guesses: GuessPolicy { source: unlimited(), pair: unlimited(), ..GuessPolicy::default() },
+        ..policy
+    }
 }
 
 /// The challenge, and alice's right answer to its first value.

@@ -16,7 +16,7 @@ use sip_authz::{Decision, InviteError, Reason, Snapshot, Transport};
 use support::*;
 
 const NO_LIMIT: fn() -> GuessPolicy =
-    || GuessPolicy { source: unlimited(), pair: unlimited(), name: None };
+    || GuessPolicy { source: unlimited(), pair: unlimited(), ..GuessPolicy::default() };
 
 fn name_and_realm(name: &str) -> (UserName, Realm) {
     (name.parse().unwrap(), REALM.parse().unwrap())
@@ -390,7 +390,7 @@ fn case_29_all_who_may_not_call_are_answered_alike() {
                     let policy = Policy {
                         wrong_answer,
                         userhash: offers_userhash,
-                        guesses: GuessPolicy { source: rate, pair: rate, name: None },
+                        guesses: GuessPolicy { source: rate, pair: rate, ..GuessPolicy::default() },
                         ..offering(&[algorithm])
                     };
                     let world = world_of_strangers(&policy, several);
@@ -433,12 +433,42 @@ fn check_transcript(answers: &[String], wrong_answer: WrongAnswer) {
 }
 
 #[test]
+fn case_29_one_password_tried_at_many_names() {
+    let limit = |burst: u32| GuessRate {
+        burst: burst.try_into().unwrap(),
+        refill_ms: 3_600_000.try_into().unwrap(),
+    };
+    let try_names = |any_name| {
+        let guesses = GuessPolicy { any_name, ..NO_LIMIT() };
+        let world = World::with_policy(Policy { guesses, ..Policy::default() });
+        let tries = |name: &str, password: &str, source: &str| {
+            let request = Request::to(HOST);
+            world.send(&world.answered(&request, source, name, password), source)
+        };
+        let of_one = (0..20).map(|n| rejected(tries(&format!("name{n}"), "Summer2026!", OUTSIDE)));
+        let of_one: Vec<_> = of_one.collect();
+        // right and wrong look alike beyond the limit, and other sources are not touched
+        let alice = tries("alice", PASSWORD, OUTSIDE);
+        accepted(tries("alice", PASSWORD, "203.0.113.77:5060"));
+        (of_one, alice)
+    };
+    let (reasons, alice) = try_names(None);
+    assert!(reasons.iter().all(|reason| *reason == Reason::WrongCredentials));
+    accepted(alice);
+    let (reasons, alice) = try_names(Some(limit(7)));
+    let (looked_at, others) = reasons.split_at(7);
+    assert!(looked_at.iter().all(|reason| *reason == Reason::WrongCredentials));
+    assert!(others.iter().all(|reason| *reason == Reason::TooManyGuesses));
+    assert_eq!(rejected(alice), Reason::TooManyGuesses);
+}
+
+#[test]
 fn case_29_beyond_the_limits_no_transport_or_form_tells_more() {
     let rate =
         GuessRate { burst: BURST.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
     let policy = Policy {
         allow_rfc2069: true,
-        guesses: GuessPolicy { source: rate, pair: rate, name: Some(rate) },
+        guesses: GuessPolicy { source: rate, pair: rate, name: Some(rate), any_name: Some(rate) },
         ..Policy::default()
     };
     for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {

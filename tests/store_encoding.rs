@@ -69,7 +69,7 @@ fn every_kind_comes_back_as_it_was() {
         );
     }
     assert_eq!(kinds.len(), 13, "{kinds:?}");
-    assert_eq!(fields.len(), 109, "every field there is: {fields:#?}");
+    assert_eq!(fields.len(), 110, "every field there is: {fields:#?}");
 }
 
 /// What was changed in any way is another record with another sum, or none.

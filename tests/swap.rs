@@ -122,7 +122,8 @@ impl Generation {
 
     fn policy(self, host: &str) -> Policy {
         let without_limit = GuessRate { burst: NonZeroU32::MAX, refill_ms: NonZeroU32::MIN };
-        let guesses = GuessPolicy { source: without_limit, pair: without_limit, name: None };
+        let guesses =
+            GuessPolicy { source: without_limit, pair: without_limit, ..GuessPolicy::default() };
         let policy = Policy { guesses, ..Policy::default() };
         if host == "user" || self == A {
             return policy;

@@ -121,7 +121,8 @@ pub fn snapshot() -> Snapshot {
     builder = builder.account(gone);
     let realm: Realm = REALM.parse().unwrap();
     let without_limit = GuessRate { burst: NonZeroU32::MAX, refill_ms: NonZeroU32::MIN };
-    let guesses = GuessPolicy { source: without_limit, pair: without_limit, name: None };
+    let guesses =
+        GuessPolicy { source: without_limit, pair: without_limit, ..GuessPolicy::default() };
 
     for number in 0..DOMAINS {
         let list = IpAccessControlListSid::from_name(&[&number.to_string()]);

@@ -92,11 +92,7 @@ struct Verified<'s> {
 }
 
 /// The counters that a wrong digest goes to.
-struct Budget {
-    key: GuessKey,
-    rate: GuessRate,
-    by_name: Option<(GuessKey, GuessRate)>,
-}
+type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
 
 /// The stored hash if it counts, else the decoy: without a branch, and not before both have come from
 /// memory, so that the time is that of a hash that counts. Both are 16 or both 32 bytes long.
@@ -519,20 +515,28 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             Target::Domain(sid) => sid.as_bytes(),
             Target::Trunk(sid) => sid.as_bytes(),
         };
-        let guesses = &self.state.guesses;
-        let source = self.invite.source().ip();
-        let (key, rate) = match is_live {
-            true => (guesses.pair_key(scope, name.as_bytes(), source), self.policy.guesses.pair),
-            false => (guesses.source_key(source), self.policy.guesses.source),
-        };
-        let by_name = self.policy.guesses.name;
-        let by_name = by_name.map(|rate| (guesses.name_key(scope, name.as_bytes()), rate));
-        Budget { key, rate, by_name }
+        let (guesses, policy) = (&self.state.guesses, &self.policy.guesses);
+        let (name, source) = (name.as_bytes(), self.invite.source().ip());
+        let mut budget = Budget::new();
+        // no more than there is room for
+        let mut add = |key, rate| _ = budget.try_push((key, rate));
+        if is_live {
+            add(guesses.pair_key(scope, name, source), policy.pair);
+            if let Some(rate) = policy.any_name {
+                add(guesses.any_name_key(scope, source), rate);
+            }
+        } else {
+            add(guesses.source_key(source), policy.source);
+        }
+        if let Some(rate) = policy.name {
+            add(guesses.name_key(scope, name), rate);
+        }
+        budget
     }
 
     fn is_over(&self, budget: &Budget) -> bool {
-        let over = |(key, rate)| self.state.guesses.is_over(key, rate, self.now_ms);
-        over((budget.key, budget.rate)) || budget.by_name.is_some_and(over)
+        let over = |(key, rate): &_| self.state.guesses.is_over(*key, *rate, self.now_ms);
+        budget.iter().any(over)
     }
 
     /// Counts a wrong digest; a retransmission of one that was counted is not counted again.
@@ -545,9 +549,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             matches!(inserted, Insertion::Inserted)
         });
         if first {
-            self.state.guesses.record(budget.key, budget.rate, self.now_ms);
-            if let Some((key, rate)) = budget.by_name {
-                self.state.guesses.record(key, rate, self.now_ms);
+            for (key, rate) in budget {
+                self.state.guesses.record(*key, *rate, self.now_ms);
             }
         }
     }
@@ -561,8 +564,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         };
         for credentials in wrong.iter().filter(same) {
             // what was proved with it and is no repeat has a live nonce
-            let Budget { key, rate, by_name } = self.budget(true, &credentials.username);
-            for (key, rate) in by_name.into_iter().chain([(key, rate)]) {
+            for (key, rate) in self.budget(true, &credentials.username) {
                 self.state.guesses.give_back(key, rate, self.now_ms);
             }
         }

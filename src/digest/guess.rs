@@ -96,6 +96,13 @@ impl GuessLimiter {
         self.key(Domain::Name, scope, name, None)
     }
 
+    /// The key of a source, as [`source_key`](Self::source_key) takes it, for totals over all names that
+    /// it claims in a scope.
+    #[must_use]
+    pub(crate) fn any_name_key(&self, scope: &[u8], ip: IpAddr) -> GuessKey {
+        self.key(Domain::AnyName, scope, b"", Some(ip))
+    }
+
     /// Whether any key might have no token left: not so where no wrong attempt came for a while, and
     /// then no key has to be made.
     #[must_use]
@@ -173,6 +180,7 @@ enum Domain {
     Source = 1,
     Pair = 2,
     Name = 3,
+    AnyName = 4,
 }
 
 struct Counter {
@@ -328,6 +336,10 @@ mod tests {
             limiter.pair_key(b"SD1a", b"lice", here),
             limiter.pair_key(b"SD2", b"alice", here),
             limiter.pair_key(b"SD1", b"Alice", here),
+            limiter.any_name_key(b"SD1", here),
+            limiter.any_name_key(b"SD1", there),
+            limiter.any_name_key(b"SD2", here),
+            limiter.any_name_key(b"", here),
         ];
         for (number, key) in keys.iter().enumerate() {
             // `::` and `::c000:201` are of one /64, and nothing else here is of another's kind.

@@ -105,8 +105,8 @@ impl Policy {
         if self.allow_rfc2069 && !self.algorithms.contains(Algorithm::Md5) {
             return Err(PolicyError::Rfc2069WithoutMd5);
         }
-        let GuessPolicy { source, pair, name } = self.guesses;
-        for rate in [source, pair].into_iter().chain(name) {
+        let GuessPolicy { source, pair, name, any_name } = self.guesses;
+        for rate in [source, pair].into_iter().chain(name).chain(any_name) {
             if rate.refill_ms.get() > Self::MAX_GUESS_REFILL_MS {
                 return Err(PolicyError::GuessRefill(rate.refill_ms.get()));
             }
@@ -272,11 +272,16 @@ pub struct GuessPolicy {
     /// For one claimed name from anywhere. Default: none, since whoever knows a name could lock its
     /// owner out.
     pub name: Option<GuessRate>,
+    /// For one source (IPv6: one /64) with a live nonce, whatever names it claims: one password tried at
+    /// many names. Default: none, since all callers behind one address, such as that of a proxy, are
+    /// answered as for wrong credentials beyond it.
+    pub any_name: Option<GuessRate>,
 }
 
 impl GuessPolicy {
     /// The limits of a target without a policy of its own.
-    pub const DEFAULT: Self = Self { source: rate(20, 2_000), pair: rate(10, 6_000), name: None };
+    pub const DEFAULT: Self =
+        Self { source: rate(20, 2_000), pair: rate(10, 6_000), name: None, any_name: None };
 }
 
 impl Default for GuessPolicy {
@@ -331,6 +336,7 @@ mod tests {
                 GuessPolicy { source: rate, ..default },
                 GuessPolicy { pair: rate, ..default },
                 GuessPolicy { name: Some(rate), ..default },
+                GuessPolicy { any_name: Some(rate), ..default },
             ] {
                 let expected = match refill_ms {
                     3_600_000 => Ok(()),

@@ -39,6 +39,8 @@ const PARAMS: &[Param] = &[
     Param::integer("GuessPairRefillMs"),
     Param::integer("GuessNameBurst"),
     Param::integer("GuessNameRefillMs"),
+    Param::integer("GuessAnyNameBurst"),
+    Param::integer("GuessAnyNameRefillMs"),
 ];
 
 /// Names for common offers of algorithms.
@@ -90,6 +92,9 @@ struct PolicyAnswer {
     /// Null where guesses at a name from anywhere are not counted.
     guess_name_burst: Option<u32>,
     guess_name_refill_ms: Option<u32>,
+    /// Null where guesses from one address at any names are not counted together.
+    guess_any_name_burst: Option<u32>,
+    guess_any_name_refill_ms: Option<u32>,
 }
 
 impl From<&Policy> for PolicyAnswer {
@@ -112,6 +117,8 @@ impl From<&Policy> for PolicyAnswer {
             guess_pair_refill_ms: guesses.pair.refill_ms.get(),
             guess_name_burst: guesses.name.map(|rate| rate.burst.get()),
             guess_name_refill_ms: guesses.name.map(|rate| rate.refill_ms.get()),
+            guess_any_name_burst: guesses.any_name.map(|rate| rate.burst.get()),
+            guess_any_name_refill_ms: guesses.any_name.map(|rate| rate.refill_ms.get()),
         }
     }
 }
@@ -228,8 +235,8 @@ struct PolicyChange {
     source: RateChange,
     pair: RateChange,
     /// `Some(None)` takes the limit away.
-    name_burst: Option<Option<NonZeroU32>>,
-    name_refill_ms: Option<Option<NonZeroU32>>,
+    name: LimitChange,
+    any_name: LimitChange,
 }
 
 impl PolicyChange {
@@ -247,8 +254,8 @@ impl PolicyChange {
             challenge: form.choice("Challenge")?,
             source: RateChange::read(form, "GuessSourceBurst", "GuessSourceRefillMs")?,
             pair: RateChange::read(form, "GuessPairBurst", "GuessPairRefillMs")?,
-            name_burst: form.clearable("GuessNameBurst")?,
-            name_refill_ms: form.clearable("GuessNameRefillMs")?,
+            name: LimitChange::read(form, "GuessNameBurst", "GuessNameRefillMs")?,
+            any_name: LimitChange::read(form, "GuessAnyNameBurst", "GuessAnyNameRefillMs")?,
         })
     }
 
@@ -267,15 +274,8 @@ impl PolicyChange {
         policy.challenge = self.challenge.unwrap_or(policy.challenge);
         self.source.apply(&mut policy.guesses.source);
         self.pair.apply(&mut policy.guesses.pair);
-        let old = policy.guesses.name;
-        let burst = self.name_burst.unwrap_or(old.map(|rate| rate.burst));
-        let refill_ms = self.name_refill_ms.unwrap_or(old.map(|rate| rate.refill_ms));
-        policy.guesses.name = match (burst, refill_ms) {
-            (Some(burst), Some(refill_ms)) => Some(GuessRate { burst, refill_ms }),
-            // an empty burst alone takes the limit away
-            (None, _) if self.name_refill_ms.flatten().is_none() => None,
-            _ => return Err("GuessNameBurst and GuessNameRefillMs go together".to_owned()),
-        };
+        self.name.apply(&mut policy.guesses.name)?;
+        self.any_name.apply(&mut policy.guesses.any_name)?;
         policy.check().map_err(|error| error.to_string())
     }
 }
@@ -294,6 +294,33 @@ impl RateChange {
     fn apply(&self, rate: &mut GuessRate) {
         rate.burst = self.burst.unwrap_or(rate.burst);
         rate.refill_ms = self.refill_ms.unwrap_or(rate.refill_ms);
+    }
+}
+
+/// What a form says of a rate that there may be none of.
+struct LimitChange {
+    /// What they are called.
+    names: [&'static str; 2],
+    burst: Option<Option<NonZeroU32>>,
+    refill_ms: Option<Option<NonZeroU32>>,
+}
+
+impl LimitChange {
+    fn read(form: &Form, burst: &'static str, refill_ms: &'static str) -> Result<Self, Refusal> {
+        let names = [burst, refill_ms];
+        Ok(Self { names, burst: form.clearable(burst)?, refill_ms: form.clearable(refill_ms)? })
+    }
+
+    fn apply(&self, limit: &mut Option<GuessRate>) -> Result<(), String> {
+        let burst = self.burst.unwrap_or(limit.map(|rate| rate.burst));
+        let refill_ms = self.refill_ms.unwrap_or(limit.map(|rate| rate.refill_ms));
+        *limit = match (burst, refill_ms) {
+            (Some(burst), Some(refill_ms)) => Some(GuessRate { burst, refill_ms }),
+            // an empty burst alone takes the limit away
+            (None, _) if self.refill_ms.flatten().is_none() => None,
+            _ => return Err(format!("{} go together", self.names.join(" and "))),
+        };
+        Ok(())
     }
 }
 

@@ -117,18 +117,19 @@ pub(super) fn fuzz_snapshot() -> Snapshot {
     }
 
     let once = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::MIN };
+    let usual = GuessPolicy::DEFAULT;
     let wide = Policy {
         algorithms: AlgorithmOffer::new(Algorithm::ALL).unwrap_or(AlgorithmOffer::MD5_FIRST),
         qop: QopOffer::Both,
         allow_rfc2069: true,
         userhash: true,
-        guesses: GuessPolicy { name: Some(GuessPolicy::DEFAULT.pair), ..GuessPolicy::DEFAULT },
+        guesses: GuessPolicy { name: Some(usual.pair), any_name: Some(usual.source), ..usual },
         ..Policy::DEFAULT
     };
     let strict = Policy {
         uri_check: UriCheck::Equivalent,
         from_must_match: true,
-        guesses: GuessPolicy { source: once, pair: once, name: None },
+        guesses: GuessPolicy { source: once, pair: once, ..usual },
         ..wide.clone()
     };
     builder

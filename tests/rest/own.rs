@@ -9,7 +9,7 @@ async fn a_policy_is_a_resource_with_every_setting() {
     let fields = "algorithms, qop, allow_rfc2069, uri_check, nonce_lifetime, bind_source, \
         wrong_answer, from_must_match, userhash, challenge, guess_source_burst, \
         guess_source_refill_ms, guess_pair_burst, guess_pair_refill_ms, guess_name_burst, \
-        guess_name_refill_ms, account_sid, date_created, date_updated";
+        guess_name_refill_ms, guess_any_name_burst, guess_any_name_refill_ms, account_sid, date_created, date_updated";
     let changes = [
         ("Algorithms=strongest-first", "algorithms", r#"["SHA-512-256","SHA-256","MD5"]"#),
         ("Algorithms=md5,%20SHA-256-sess", "algorithms", r#"["MD5","SHA-256-sess"]"#),
@@ -30,6 +30,9 @@ async fn a_policy_is_a_resource_with_every_setting() {
         ("GuessNameBurst=7&GuessNameRefillMs=8", "guess_name_burst", "7"),
         ("GuessNameRefillMs=9", "guess_name_refill_ms", "9"),
         ("GuessNameBurst=", "guess_name_burst", "null"),
+        ("GuessAnyNameBurst=7&GuessAnyNameRefillMs=8", "guess_any_name_refill_ms", "8"),
+        ("GuessAnyNameBurst=9", "guess_any_name_burst", "9"),
+        ("GuessAnyNameBurst=", "guess_any_name_refill_ms", "null"),
     ];
     for (path, own) in [
         (sip(&format!("Domains/{}/Policy", full.domain)), "domain_sid, uri"),

@@ -107,6 +107,8 @@ async fn refusals_have_their_status_and_code_and_change_nothing() {
                 "UriCheck=same",
                 "GuessPairBurst=0",
                 "GuessNameBurst=5",
+                "GuessAnyNameRefillMs=5",
+                "GuessPairRefillMs=3600001",
                 "GuessSourceRefillMs=",
                 "Algorithms=SHA-256&AllowRfc2069=true",
                 "WrongAnswer=x",

@@ -24,13 +24,13 @@ pub fn limited(source: u32, pair: u32) -> Policy {
         burst: burst.try_into().unwrap(),
         refill_ms: NonZeroU32::new(3_600_000).unwrap(),
     };
-    let guesses = GuessPolicy { source: rate(source), pair: rate(pair), name: None };
+    let guesses = GuessPolicy { source: rate(source), pair: rate(pair), ..GuessPolicy::default() };
     Policy { guesses, ..Policy::default() }
 }
 
 /// No budget is ever used up.
 pub fn boundless() -> Policy {
-    let guesses = GuessPolicy { source: unlimited(), pair: unlimited(), name: None };
+    let guesses = GuessPolicy { source: unlimited(), pair: unlimited(), ..GuessPolicy::default() };
     Policy { guesses, ..Policy::default() }
 }
 

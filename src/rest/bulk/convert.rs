@@ -327,6 +327,7 @@ fn policy_entry(record: &PolicyRecord) -> PolicyEntry {
             source: Some(guesses.source),
             pair: Some(guesses.pair),
             name: guesses.name,
+            any_name: guesses.any_name,
         }),
         dates: dates_entry(record.dates),
     }
@@ -353,6 +354,7 @@ fn policy(entry: PolicyEntry, at: usize) -> Result<PolicyRecord, DocumentError> 
         source: guesses.source.unwrap_or(default.guesses.source),
         pair: guesses.pair.unwrap_or(default.guesses.pair),
         name: guesses.name,
+        any_name: guesses.any_name,
     });
     let policy = Policy {
         algorithms,

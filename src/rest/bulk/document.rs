@@ -322,6 +322,8 @@ pub struct GuessesEntry {
     pub pair: Option<GuessRate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<GuessRate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub any_name: Option<GuessRate>,
 }
 
 /// A role.

@@ -43,7 +43,12 @@ pub fn full_records() -> Vec<Record> {
         from_must_match: true,
         userhash: true,
         challenge: ChallengeKind::Server,
-        guesses: GuessPolicy { source: rate(1), pair: rate(3), name: Some(rate(3_599_999)) },
+        guesses: GuessPolicy {
+            source: rate(1),
+            pair: rate(3),
+            name: Some(rate(3_599_999)),
+            any_name: Some(rate(7)),
+        },
     };
     let access_list = IpAccessControlListSid::from_bytes([6; 16]);
     let trunk = TrunkSid::from_bytes([0xff; 16]);

@@ -221,6 +221,8 @@ value! {
         // may be null, must not be missing
         #[serde(deserialize_with = "Option::deserialize")]
         guesses_by_name: Option<GuessRate>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guesses_by_any_name: Option<GuessRate>,
     }
 }
 
@@ -435,7 +437,7 @@ fn of_policy(record: &PolicyRecord) -> PolicyValue {
         from_must_match,
         userhash,
         challenge,
-        guesses: GuessPolicy { source, pair, name },
+        guesses: GuessPolicy { source, pair, name, any_name },
     } = policy;
     PolicyValue {
         v: Version,
@@ -452,6 +454,7 @@ fn of_policy(record: &PolicyRecord) -> PolicyValue {
         guesses_by_source: *source,
         guesses_by_pair: *pair,
         guesses_by_name: *name,
+        guesses_by_any_name: *any_name,
         created: dates.created,
         updated: dates.updated,
     }
@@ -561,6 +564,7 @@ pub(super) fn record(key: Key, value: &[u8]) -> Result<Record, serde_json::Error
                     source: value.guesses_by_source,
                     pair: value.guesses_by_pair,
                     name: value.guesses_by_name,
+                    any_name: value.guesses_by_any_name,
                 },
             };
             let dates = Dates { created: value.created, updated: value.updated };

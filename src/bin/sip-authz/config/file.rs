@@ -182,6 +182,7 @@ pub(super) struct Guesses {
     pub(super) source: Option<GuessRate>,
     pub(super) pair: Option<GuessRate>,
     pub(super) name: Option<GuessRate>,
+    pub(super) any_name: Option<GuessRate>,
 }
 
 /// The name of a preset, or a list of algorithms.
@@ -199,6 +200,7 @@ impl Policy {
             source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
             pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
             name: guesses.name,
+            any_name: guesses.any_name,
         });
         model::Policy {
             algorithms: self.algorithms.map_or(default.algorithms, |offer| offer.0),
