@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use sip_authz::directory::{Directory, Settings};
-use sip_authz::rest::{AdminToken, RestOptions, router};
+use sip_authz::rest::{AdminToken, OnFault, RestOptions, router};
 use sip_authz::store::MemoryStore;
 use sip_authz::{Authorizer, Follower};
 
@@ -25,8 +25,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = Arc::new(Directory::new(store, settings, Some(follower.applied())));
     let followed = tokio::spawn(follower.run());
 
-    let options =
-        RestOptions { admin: admin.as_deref().and_then(AdminToken::new), ..RestOptions::default() };
+    let options = RestOptions {
+        admin: admin.as_deref().and_then(AdminToken::new),
+        on_fault: Some(OnFault::new(|error| eprintln!("{error}"))),
+        ..RestOptions::default()
+    };
     let rest = router(Arc::clone(&directory), options);
     let app = if prefix.is_empty() { rest } else { Router::new().nest(&prefix, rest) };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

@@ -11,8 +11,8 @@
 //! - A body is `application/x-www-form-urlencoded`; another type is answered 415, a longer one than
 //!   [`RestOptions::max_body`] 413, with nothing read. Parameters that are not known are ignored.
 //! - `?Wait=applied` at a change has the answer wait until every edge that reports to the store goes by
-//!   it or has stopped deciding, for `WaitSeconds` (30, at most 300); else it is 202, with the names of
-//!   the edges that have not said so.
+//!   it or has stopped deciding, for `WaitSeconds` (30, at most 300); else it is 202, with what the
+//!   answer has anyway and in `edges` the names of the edges that have not said so.
 //! - The bounds on headers, on time and on connections are the server's.
 
 mod api2010;
@@ -24,6 +24,7 @@ mod catalogue;
 mod cors;
 mod dates;
 mod error;
+mod fault;
 mod form;
 pub(crate) mod fuzz;
 mod health;
@@ -49,6 +50,7 @@ use crate::directory::Directory;
 use crate::store::Store;
 
 pub use self::auth::AdminToken;
+pub use self::fault::OnFault;
 
 /// How the HTTP surface behaves.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub struct RestOptions {
     pub cors_origins: Vec<String>,
     /// The longest body in bytes. Default: 65,536.
     pub max_body: usize,
+    /// Who is told why requests are answered 503 or 500, which the answers do not say. Default: nobody.
+    pub on_fault: Option<OnFault>,
     /// The largest `PageSize`; roles have 100, or this if it is less. Default: 1,000.
     pub max_page_size: u32,
     /// Where clients reach the router, such as `https://api.example.com/sip`. Default: none, and
@@ -78,6 +82,7 @@ impl Default for RestOptions {
             cors_origins: Vec::new(),
             max_body: 65_536,
             max_page_size: 1_000,
+            on_fault: None,
             public_base: None,
             read_only: false,
         }
@@ -97,7 +102,7 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
     api2010::routes(&mut routes);
     trunking::routes(&mut routes);
     roles::routes(&mut routes);
-    let origins = options.cors_origins.clone();
+    let (origins, on_fault) = (options.cors_origins.clone(), options.on_fault.clone());
     let api = Arc::new(Api { directory, options });
     let (router, document) = routes.finish(&api);
     let router = router
@@ -107,7 +112,7 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
         .merge(openapi::routes(document))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path);
-    cors::layer(router, origins)
+    cors::layer(fault::layer(router, on_fault), origins)
 }
 
 async fn unknown_path(uri: Uri) -> Response {

@@ -116,6 +116,12 @@ pub trait Store: Send + Sync + 'static {
     /// Where the store stands.
     fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send;
 
+    /// Whether it can be read and written, as far as can be told with little work, for whoever watches
+    /// the program and asks often. Unless a store knows better, it is whether the head can be read.
+    fn health(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { self.head().await.map(drop) }
+    }
+
     /// The record with this key.
     fn get(&self, key: Key) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 

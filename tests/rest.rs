@@ -15,6 +15,8 @@ mod refusals;
 mod site;
 #[path = "rest/tables.rs"]
 mod tables;
+#[path = "rest/waiting.rs"]
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use futures_util::stream::iter;
 use serde_json::Value;
 use sip_authz::directory::{Directory, Limits, Settings};
 use sip_authz::rest::{AdminToken, RestOptions, router};
-use sip_authz::store::MemoryStore;
+use sip_authz::store::{MemoryStore, Store};
 use sip_authz::{Authorizer, Decision, Follower, Invite, Transport};
 use tower::ServiceExt;
 

@@ -1,5 +1,5 @@
-//! What can happen to a program that keeps records in a folder: it is killed, the disk is full, the
-//! folder cannot be written. Not run by the usual harness, since the program that it happens to is
+//! What can happen to a program that keeps records in a folder: it is killed, the disk is full, a sync
+//! fails, the folder cannot be written. Not run by the usual harness, since the program that it happens to is
 //! this one, started again with other arguments.
 //!
 //! `SIP_AUTHZ_KILLS` is how often it is killed (default: 10, with optimisations 200).
@@ -25,11 +25,13 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--child", "write", folder] => write(Path::new(folder)),
         ["--child", "fill", folder] => fill(Path::new(folder)),
+        ["--child", "sync", folder] => fail_to_sync(Path::new(folder)),
         ["--child", "open", folder] => open(Path::new(folder)),
         _ => {
             killed_at_random();
             a_full_disk("a limit on the size of files", limited_folder);
             a_full_disk("a small file system", small_file_system);
+            a_failed_sync();
             a_folder_that_cannot_be_written();
         }
     }
@@ -143,6 +145,8 @@ fn fill(folder: &Path) {
                 Err(StoreError(error)) => {
                     println!("{error}");
                     failures += 1;
+                    // there may be room again
+                    assert_eq!(store.health().await, Ok(()));
                     let Loaded { head, records } = store.load().await.unwrap();
                     assert_eq!((head.number, store.head().await.unwrap()), (plain.number, head));
                     assert!(records.iter().eq(plain.records.values()));
@@ -231,6 +235,51 @@ fn a_full_disk(how: &str, make: fn(&Path) -> Option<Full>) {
     let first = text.lines().next().unwrap_or_default();
     let went_on = if text.contains("went on") { ", then with room it went on" } else { "" };
     println!("{how}: full after {number} commits (`{first}`){went_on}");
+}
+
+/// Commits until a sync fails; then nothing more is written, and the store says so.
+fn fail_to_sync(folder: &Path) {
+    let store = SqliteStore::open(folder).unwrap();
+    wait(async {
+        let mut plain = Plain::default();
+        let error = loop {
+            assert!(plain.number < 100, "no sync fails");
+            assert_eq!(store.health().await, Ok(()));
+            match store.commit(plain.number, plain.next()).await {
+                Ok(outcome) => assert_eq!(outcome, Outcome::Committed(plain.number + 1)),
+                Err(error) => break error,
+            }
+            plain.advance();
+        };
+        assert!(error.0.contains("nothing is written until the program starts again"), "{error}");
+        assert_eq!(store.commit(plain.number, plain.next()).await, Err(error.clone()));
+        assert_eq!(store.health().await, Err(error));
+        assert_eq!(store.head().await.unwrap().number, plain.number);
+        println!("{}", plain.number);
+    });
+}
+
+/// Needs strace, and the right to trace.
+fn a_failed_sync() {
+    let folder = Folder::new();
+    let inner = child("sync", &folder);
+    let mut command = Command::new("strace");
+    // counted for each thread: that of the database
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
+    command.args(["-e", "inject=fsync,fdatasync:error=EIO:when=30+"]);
+    let output = command.arg(inner.get_program()).args(inner.get_args()).output();
+    let output = match output {
+        Ok(output) if !String::from_utf8_lossy(&output.stderr).starts_with("strace:") => output,
+        _ => return println!("a failed sync: cannot be made here"),
+    };
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let answered = text.trim().parse().unwrap();
+    let store = SqliteStore::open(&*folder).unwrap();
+    let Loaded { head, records } = wait(store.load()).unwrap();
+    assert!([answered, answered + 1].contains(&head.number), "{answered}: {}", head.number);
+    assert!(records.iter().eq(Plain::at(head.number).records.values()));
+    println!("a failed sync: nothing more was written after {answered} commits");
 }
 
 /// Opens the store, or tells why not.

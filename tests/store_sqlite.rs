@@ -278,10 +278,13 @@ async fn what_was_changed_by_hand_is_not_loaded() {
         // and what is written on top of another head is not written
         let mut more = Commit::new();
         more.put(Account::new(AccountSid::from_bytes([9; 16])).into());
+        assert_eq!(store.health().await, Ok(()));
         if change.contains("head") {
             for _ in 0..2 {
                 let error = store.commit(1, more.clone()).await.unwrap_err();
                 assert!(error.0.contains("another program has written"), "{error}");
+                assert!(error.0.contains("nothing is written until"), "{error}");
+                assert_eq!(store.health().await, Err(error));
             }
         }
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::catalogue;
+use super::fault::Fault;
 use crate::directory::{DirectoryError, Kind};
 
 pub(super) const BAD_PARAMETER: u32 = 20_001;
@@ -26,6 +27,8 @@ pub(super) struct Refusal {
     status: StatusCode,
     code: u32,
     message: String,
+    /// What the client is not told.
+    fault: Option<Fault>,
 }
 
 /// The body of an error.
@@ -44,7 +47,7 @@ pub(super) struct ErrorAnswer<'a> {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), fault: None }
     }
 
     /// A parameter or body that is wrong.
@@ -75,6 +78,10 @@ impl Refusal {
         let message = "The method is not allowed on this resource";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, message)
     }
+
+    fn because(self, error: DirectoryError) -> Self {
+        Self { fault: Some(error.into()), ..self }
+    }
 }
 
 impl IntoResponse for Refusal {
@@ -89,6 +96,9 @@ impl IntoResponse for Refusal {
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"Twilio API\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(fault) = self.fault {
+            fault.beside(&mut response);
         }
         response
     }
@@ -127,11 +137,11 @@ impl From<DirectoryError> for Refusal {
             }
             DirectoryError::Busy | DirectoryError::Store(_) => {
                 let message = "The service cannot answer at present, try again later";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).because(error)
             }
             DirectoryError::Random(_) | DirectoryError::Corrupt(_) => {
                 let message = "An internal error has occurred";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, message)
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, message).because(error)
             }
         }
     }

@@ -23,8 +23,8 @@ pub(super) fn routes<S: Store>(api: &Arc<Api<S>>) -> Router {
 }
 
 async fn health<S: Store>(State(api): State<Arc<Api<S>>>) -> Response {
-    match api.directory.store().head().await {
-        Ok(_) => Json(Health { status: "ok" }).into_response(),
+    match api.directory.store().health().await {
+        Ok(()) => Json(Health { status: "ok" }).into_response(),
         Err(error) => Refusal::from(DirectoryError::from(error)).into_response(),
     }
 }

@@ -9,7 +9,7 @@ use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItem,
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{Array, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{AllOfBuilder, Array, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, Info, OpenApi, OpenApiBuilder, Paths, Ref, RefOr, Required,
@@ -20,6 +20,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::error::{ErrorAnswer, Json};
 use super::form::{Param, ParamForm};
 use super::routes::{Access, Operation, Verb};
+use super::wait;
 
 const SECURITY: &str = "basic";
 
@@ -40,14 +41,23 @@ impl Document {
     /// Adds an operation that is answered with an `A`, or with rows of it.
     pub(super) fn add<A: ToSchema + 'static>(&mut self, path: &str, operation: &Operation) {
         let status = operation.verb.status().as_u16().to_string();
+        // of a change that not all edges have confirmed, if that was waited for
+        let mut accepted = None;
         let answer = match operation.verb {
-            Verb::Delete => Response::new("Deleted"),
+            Verb::Delete => {
+                accepted = Some(RefOr::T(unconfirmed(true)));
+                Response::new("Deleted")
+            }
             Verb::List(key) => {
                 let row = self.reference::<A>();
                 body("A page", envelope(key, row, operation.has_uris))
             }
             Verb::Create | Verb::Fetch | Verb::Update => {
                 let resource = self.reference::<A>();
+                if operation.verb != Verb::Fetch {
+                    let both = AllOfBuilder::new().item(resource.clone()).item(unconfirmed(false));
+                    accepted = Some(RefOr::T(Schema::AllOf(both.build())));
+                }
                 body("The resource", resource)
             }
         };
@@ -56,6 +66,13 @@ impl Document {
             described(operation.kind.as_str(), id, summary(operation)).response(status, answer);
         for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
             described = described.parameter(place(name));
+        }
+        if let Some(accepted) = accepted {
+            for param in wait::PARAMS {
+                described = described.parameter(query(param));
+            }
+            let what = "The change stands; not all edges have confirmed it";
+            described = described.response("202", body(what, accepted));
         }
         let method = match operation.verb {
             Verb::Fetch | Verb::List(_) => {
@@ -177,6 +194,19 @@ fn imported() -> RefOr<Schema> {
         answer = answer.property(name, schema).required(name);
     }
     RefOr::T(Schema::Object(answer.build()))
+}
+
+/// What an answer has where not all edges have confirmed a change; its status only where no resource
+/// has a field of that name. Edges are null if none could be asked for.
+fn unconfirmed(with_status: bool) -> Schema {
+    let kind = SchemaType::from_iter([Type::Array, Type::Null]);
+    let edges = ArrayBuilder::new().schema_type(kind).items(typed(Type::String));
+    let mut fields = ObjectBuilder::new();
+    if with_status {
+        fields = fields.property("status", typed(Type::Integer)).required("status");
+    }
+    let fields = fields.property("message", typed(Type::String)).required("message");
+    Schema::Object(fields.property("edges", edges.build()).required("edges").build())
 }
 
 fn summary(operation: &Operation) -> String {

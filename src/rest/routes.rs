@@ -218,7 +218,7 @@ impl<S: Store> At<'_, S> {
             let call = Call::read(&api, &operation, request).await?;
             let wait = Wait::read(&query)?;
             let answer = handler.answer(call).await?;
-            wait.then(&api.directory, answer).await
+            Ok::<_, Refusal>(wait.then(&api.directory, answer).await)
         };
         // a place is a whole segment for the router; the suffix is taken off in `Call`
         let path = match self.path.strip_suffix("}.json") {

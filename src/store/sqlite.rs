@@ -31,7 +31,7 @@ pub use backup::backup;
 use super::recent::{LocalFeed, Recent};
 use super::{Collection, Head, Loaded, Lookup, Outcome, Store, StoreError};
 use crate::model::{Commit, Key, Record};
-use database::Database;
+use database::{Broken, Database};
 use worker::{Worker, aside};
 
 /// A store in an SQLite file. Clones are the same store; the folder is free once all are dropped.
@@ -43,6 +43,7 @@ pub struct SqliteStore {
 struct Inner {
     worker: Worker,
     recent: Arc<Recent>,
+    broken: Arc<Broken>,
     file: PathBuf,
     /// How many records the load that is under way has read.
     read: Arc<AtomicU64>,
@@ -60,8 +61,9 @@ impl SqliteStore {
         let database = Database::open(folder.as_ref())?;
         let recent = Arc::new(Recent::from(database.head()));
         let (file, read) = (folder::file(folder.as_ref()), Arc::default());
+        let broken = database.broken();
         let worker = Worker::start(database)?;
-        Ok(Self { inner: Arc::new(Inner { worker, recent, file, read }) })
+        Ok(Self { inner: Arc::new(Inner { worker, recent, broken, file, read }) })
     }
 
     /// How many records the last load has read so far, which takes long where there are many. The
@@ -81,6 +83,15 @@ impl Store for SqliteStore {
 
     async fn head(&self) -> Result<Head, StoreError> {
         Ok(self.inner.recent.head())
+    }
+
+    /// Nothing is asked of the thread of the database, which may be busy with a large commit.
+    async fn health(&self) -> Result<(), StoreError> {
+        let Inner { worker, broken, file, .. } = &*self.inner;
+        match broken.get() {
+            Some(why) => Err(database::named(file, StoreError(why.clone()))),
+            None => worker.lives().map_err(|error| database::named(file, error)),
+        }
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {

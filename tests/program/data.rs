@@ -112,6 +112,12 @@ fn a_full_disk_is_a_503_and_nothing_has_changed() {
         assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
         assert_eq!(kept(&http), made);
     }
+    // the operator is told, but not each time; there may be room again, so the program is well
+    let line = server.stderr.wait_for("a request by HTTP met an error");
+    let full = ["database or disk is full", "disk I/O error"];
+    assert!(full.iter().any(|full| line.contains(full)) && line.contains(&folder), "{line}");
+    assert_eq!(server.stderr.all().len(), 1, "{:?}", server.stderr.all());
+    assert_eq!(http.get("/health").0, 200);
     // calls are decided all the while
     let caller = Caller::new(&server);
     assert_eq!(status(&caller.ask(&Request::invite("sip:1@nobody.example").text())), 404);
@@ -120,4 +126,31 @@ fn a_full_disk_is_a_503_and_nothing_has_changed() {
     let http = Http::admin(&server);
     assert_eq!(kept(&http), made);
     assert_eq!(account(&http).0, 201);
+}
+
+#[test]
+fn a_store_that_another_has_written_to_is_told_of_and_shows_in_health() {
+    let folder = folder();
+    let server = Server::start(&["--data", &folder, "--on-accept", "ok"]);
+    let http = Http::admin(&server);
+    create(&server, "first");
+    assert_eq!(http.get("/health").0, 200);
+    let other = rusqlite::Connection::open(format!("{folder}/sip-authz.db")).unwrap();
+    assert_eq!(other.execute("UPDATE head SET number = number + 1", []).unwrap(), 1);
+    drop(other);
+    for _ in 0..3 {
+        let (status, body) = http.post("/2010-04-01/Accounts.json", &[("FriendlyName", "a")]);
+        assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
+        let (status, body) = http.get("/health");
+        assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
+    }
+    // what there is can be read
+    assert!(list(&server).contains("first"));
+    let line = server.stderr.wait_for("another program has written to the file");
+    let expected = format!(
+        "sip-authz: warning: a request by HTTP met an error: the store: `{folder}/sip-authz.db`: \
+         nothing is written until the program starts again: another program has written to the file"
+    );
+    assert_eq!(line, expected);
+    assert_eq!(server.stderr.all(), [expected]);
 }

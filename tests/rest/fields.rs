@@ -124,6 +124,24 @@ async fn health_and_the_document_need_no_credentials() {
         }
     }
     assert_eq!(operations, 74);
+    // a change can be waited for, and what it is answered with then is the resource with more
+    let rotate = &document["paths"]["/2010-04-01/Accounts/{AccountSid}/AuthToken.json"]["post"];
+    let accepted = |operation: &Value| {
+        operation["responses"]["202"]["content"]["application/json"]["schema"].clone()
+    };
+    let [resource, more] = [0, 1].map(|at| accepted(rotate)["allOf"][at].clone());
+    assert_eq!(resource, serde_json::json!({"$ref": "#/components/schemas/Account"}));
+    assert_eq!(keys(&more["properties"]), named("edges, message"));
+    let domain =
+        &document["paths"]["/2010-04-01/Accounts/{AccountSid}/SIP/Domains/{DomainSid}.json"];
+    assert_eq!(keys(&accepted(&domain["delete"])["properties"]), named("edges, message, status"));
+    assert_eq!(accepted(&domain["get"]), Value::Null);
+    let names = |operation: &Value| -> BTreeSet<String> {
+        let params = operation["parameters"].as_array().unwrap().iter();
+        params.filter(|one| one["in"] == "query").map(|one| one["name"].to_string()).collect()
+    };
+    assert!(names(rotate).iter().eq(["\"Wait\"", "\"WaitSeconds\""]), "{rotate}");
+    assert!(names(&domain["get"]).is_empty());
     let import = &document["paths"]["/admin/import"]["post"]["responses"]["200"]["content"];
     let told = &import["application/json"]["schema"]["properties"];
     assert_eq!(keys(told), named("changed, dry_run, new, unchanged, warnings"));

@@ -41,7 +41,14 @@ impl Site {
     }
 
     pub(crate) async fn with(options: RestOptions, limits: Limits) -> Self {
-        let store = MemoryStore::new();
+        Self::on(MemoryStore::new(), options, limits).await
+    }
+
+    pub(crate) async fn on<S: Store + Clone>(
+        store: S,
+        options: RestOptions,
+        limits: Limits,
+    ) -> Self {
         let settings = Settings { limits, ..Settings::new("sip.example.com".parse().unwrap()) };
         let (snapshot, head) = Follower::load(&store, settings.vocabulary).await.unwrap();
         let authorizer = Arc::new(Authorizer::new(snapshot).unwrap());

@@ -14,6 +14,7 @@ mod demo;
 mod edge;
 mod export;
 mod failure;
+mod faults;
 #[cfg(feature = "etcd")]
 mod fleet;
 mod follow;

@@ -32,7 +32,7 @@ use crate::sockets::{self, SipSockets};
 use crate::udp::Workers;
 use crate::watch::Watch;
 use crate::writer::Writer;
-use crate::{api, client, process, tcp};
+use crate::{api, client, faults, process, tcp};
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let secured = Secured::load(args)?;
@@ -265,6 +265,7 @@ fn options(args: &ServeArgs) -> Result<RestOptions, Failure> {
     Ok(RestOptions {
         admin: token.as_deref().and_then(|token| AdminToken::new(token)),
         cors_origins: args.cors_origin.clone(),
+        on_fault: Some(faults::to_stderr()?),
         public_base: args.public_url.clone(),
         read_only: args.config.is_some(),
         ..RestOptions::default()

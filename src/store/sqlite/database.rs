@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -23,12 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The log is cut back to this after a large commit, in bytes.
 const LOG_KEPT: i64 = 64 << 20;
 
+/// Why nothing more is written, once that is so.
+pub(super) type Broken = OnceLock<String>;
+
 pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
     head: Head,
-    /// Why nothing more is written.
-    broken: Option<String>,
+    broken: Arc<Broken>,
     /// Closed last: the folder is another program's from then on.
     _lock: File,
 }
@@ -39,7 +41,7 @@ impl Database {
         let lock = folder::take(at)?;
         let path = folder::file(at);
         let (connection, head) = prepare(&path).map_err(|error| named(&path, error))?;
-        Ok(Self { connection, path, head, broken: None, _lock: lock })
+        Ok(Self { connection, path, head, broken: Arc::default(), _lock: lock })
     }
 
     /// The error, with the file that it is about.
@@ -49,6 +51,11 @@ impl Database {
 
     pub(super) fn head(&self) -> Head {
         self.head
+    }
+
+    /// What others can look at while the thread of the database is at work.
+    pub(super) fn broken(&self) -> Arc<Broken> {
+        Arc::clone(&self.broken)
     }
 
     pub(super) fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
@@ -115,7 +122,7 @@ impl Database {
         number: u64,
         commit: Commit,
     ) -> Result<Option<Numbered>, StoreError> {
-        if let Some(why) = &self.broken {
+        if let Some(why) = self.broken.get() {
             return Err(StoreError(why.clone()));
         }
         if self.head.number != number {
@@ -133,7 +140,7 @@ impl Database {
                 if doubtful || !self.connection.is_autocommit() {
                     let why =
                         format!("nothing is written until the program starts again: {}", error.0);
-                    self.broken = Some(why);
+                    return Err(StoreError(self.broken.get_or_init(|| why).clone()));
                 }
                 Err(error)
             }

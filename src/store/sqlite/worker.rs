@@ -39,6 +39,18 @@ impl Worker {
         }
         answer
     }
+
+    /// Whether the thread is there.
+    pub(super) fn lives(&self) -> Result<(), StoreError> {
+        match &self.thread {
+            Some(thread) if !thread.is_finished() => Ok(()),
+            _ => Err(ended()),
+        }
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError("the thread of the database has ended".to_owned())
 }
 
 impl Drop for Worker {
@@ -96,8 +108,7 @@ impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         let waker = {
             let mut slot = lock(&self.0);
-            let gone = || Err(StoreError("the thread of the database has ended".to_owned()));
-            slot.answer.get_or_insert_with(gone);
+            slot.answer.get_or_insert_with(|| Err(ended()));
             slot.waker.take()
         };
         if let Some(waker) = waker {
@@ -118,5 +129,25 @@ impl<T> Future for Answer<T> {
                 Poll::Pending
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_is_noticed() {
+        let folder = std::env::temp_dir().join(format!("sip-authz-worker-{}", std::process::id()));
+        let worker = Worker::start(Database::open(&folder).unwrap()).unwrap();
+        assert_eq!(worker.lives(), Ok(()));
+        drop(worker.ask(|_| -> Result<(), StoreError> { panic!("as a defect would") }));
+        while worker.lives().is_ok() {
+            thread::yield_now();
+        }
+        assert_eq!(worker.lives(), Err(ended()));
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -22,12 +22,16 @@ for name in list(os.environ):
     if name.upper().startswith("TWILIO_") or name.lower().endswith("_proxy"):
         del os.environ[name]
 
+from twilio.http.http_client import TwilioHttpClient  # noqa: E402
 from twilio.rest import Client  # noqa: E402
 
 PATIENCE = 20
 # that of the edge whose network is cut
 LEASE = 4
 DOMAINS = [f"d{n}.example.com" for n in range(6)]
+# what has a change wait for all edges, but not for long
+SOON = {"Wait": "applied", "WaitSeconds": "1"}
+LATE = "late.example.com"
 # the etcd's address, and that of the edge with a network of its own
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 ALONE = "127.0.0.1"
@@ -226,8 +230,15 @@ class Edge:
         self.process.wait()
 
 
-def connect(edge, sid, token):
-    client = Client(sid, token)
+class Waiting(TwilioHttpClient):
+    """Has all that the client does wait for the edges."""
+
+    def request(self, method, url, params=None, **others):
+        return super().request(method, url, params={**(params or {}), **SOON}, **others)
+
+
+def connect(edge, sid, token, http_client=None):
+    client = Client(sid, token, http_client=http_client)
     client.api.base_url = edge.api
     return client
 
@@ -239,8 +250,17 @@ def delete(client, domain, **query):
     begun = time.monotonic()
     answer = client.request("DELETE", client.api.base_url + path, params=query)
     took = time.monotonic() - begun
+    return told(answer), took
+
+
+def told(answer):
+    """The status, and the edges that a change is not confirmed by."""
     edges = f" {','.join(json.loads(answer.text)['edges'])}" if answer.status_code == 202 else ""
-    return f"{answer.status_code}{edges}", took
+    return f"{answer.status_code}{edges}"
+
+
+def health(edge):
+    return Client("nobody", "none").request("GET", f"{edge.api}/health").status_code
 
 
 def steps(table, folder, binary, apart, running):
@@ -293,6 +313,15 @@ def steps(table, folder, binary, apart, running):
     west.signal(signal.SIGSTOP)
     answer, took = delete(client, DOMAINS[1], Wait="applied", WaitSeconds="2")
     table.step(f"west, which has no lease, is stopped: it is named ({took:.2f} s)", "202 west", answer)
+    made = connect(north, sid, auth, Waiting()).api.account.sip.domains.create(domain_name=LATE)
+    table.step("a domain that is made meanwhile is answered with what it is", ("SD", LATE),
+               (made.sid[:2], made.domain_name))
+    rotate = f"{north.api}/2010-04-01/Accounts/{sid}/AuthToken.json"
+    answer = Client("admin", token).request("POST", rotate, params=SOON)
+    table.step("a new auth token is shown, though west is named", "202 west", told(answer))
+    domains, client = client.domains, connect(north, sid, json.loads(answer.text)["auth_token"])
+    client.domains = domains
+    table.step("and it is the one that is good", "Acme", client.api.account.fetch().friendly_name)
     west.signal(signal.SIGCONT)
     table.step("west goes on and catches up", "404", west.comes_to(DOMAINS[1], "404"))
 
@@ -308,9 +337,13 @@ def steps(table, folder, binary, apart, running):
     etcd.end()
     table.step("etcd is gone: an INVITE at north", "403", north.status(DOMAINS[3]))
     table.step("south refuses once its lease is over", "503", south.comes_to(DOMAINS[3], "503"))
+    table.step("north's /health says so", 503, health(north))
+    table.step("and stderr says why", True,
+               north.says("a request by HTTP met an error: the store: .*etcd", north.err))
     etcd.start()
     table.step("etcd is back, and knows no session: south decides again", "403",
                south.comes_to(DOMAINS[3], "403"))
+    table.step("/health is well again", 200, until(200, lambda: health(north)))
     answer, _ = delete(client, DOMAINS[3], Wait="applied")
     table.step("a change that waits for all", "204", answer)
     for each in (north, west, south):
