@@ -97,7 +97,7 @@ impl Loaded {
 /// What an edge says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// Its name, which no other edge has.
+    /// Its name. If others have it too, by mistake, each counts.
     pub name: String,
     /// The number of the last commit that it decides by.
     pub applied: u64,
@@ -171,7 +171,7 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// Forgets an edge that is gone for good. One that is not tells of itself again.
+    /// Forgets the edges of a name that are gone for good. One that is not tells of itself again.
     fn forget(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = name;
         std::future::ready(Ok(()))

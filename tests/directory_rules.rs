@@ -460,6 +460,9 @@ async fn a_change_is_confirmed_when_no_edge_goes_by_an_older_state() {
     // those that are behind are waited for, and named in order
     let some = [edge("b", 0, None), edge("c", 1, None), edge("a", 0, None)];
     assert_eq!(confirm(&some, 200).await, told("a b", 200));
+    // two of one name, by mistake: the one's word does not count for the other
+    let same = [edge("a", 1, None), edge("a", 0, None), edge("a", 0, None)];
+    assert_eq!(confirm(&same, 200).await, told("a", 200));
     // but for no longer than they decide at all
     let leased = [edge("a", 0, Some(150))];
     assert_eq!(confirm(&leased, 1_000).await, told("", 150));

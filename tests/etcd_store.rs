@@ -9,6 +9,7 @@ mod full_records;
 #[path = "support/store_conformance.rs"]
 mod store_conformance;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,12 +17,12 @@ use std::time::{Duration, Instant};
 use etcd_cluster::Cluster;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
-    Account, Commit, Credential, CredentialList, Ha1Set, Key, Realm, Record, UserName,
+    Account, Commit, Credential, CredentialList, Domain, Ha1Set, Key, Realm, Record, UserName,
 };
 use sip_authz::store::{
-    Collection, EtcdOptions, EtcdStore, Feed, Head, Loaded, Lookup, Outcome, Store,
+    Collection, Edge, EtcdOptions, EtcdStore, Feed, Head, Loaded, Lookup, Outcome, Store,
 };
-use sip_authz::{AccountSid, CredentialListSid, CredentialSid};
+use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 use store_conformance::conforms;
 use tokio::sync::Notify;
 
@@ -226,6 +227,109 @@ async fn what_is_still_staged_is_not_swept_at_once() {
     let hasty = store(&options.clone().with_orphans_after(Duration::ZERO));
     hasty.sweep().await.unwrap();
     assert_eq!(staged_keys(&cluster, &options).await, 0);
+}
+
+/// Etcd refuses what is too large for it. A commit that could not be folded in is not announced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
+    let cluster = Cluster::start_with(1, &["--max-request-bytes", "8000"]);
+    let options = options(&cluster).with_limit(6_000);
+    let store = store(&options);
+    let account = |n: u64| Account::new(AccountSid::from_name(&[&n.to_string()]));
+    let commit = |put: Range<u64>, deleted: Range<u64>| {
+        let mut commit = Commit::new();
+        for n in put {
+            commit.put(account(n).into());
+        }
+        for n in deleted {
+            commit.delete(Key::Account(account(n).sid));
+        }
+        commit
+    };
+    // the keys of all accounts stand in one page while they are few
+    let mut head = 0;
+    let refused = loop {
+        match store.commit(head, commit(head..head + 1, 0..0)).await {
+            Ok(outcome) => assert_eq!(outcome, Outcome::Committed(head + 1)),
+            Err(error) => break error.0,
+        }
+        head += 1;
+    };
+    assert!((130..160).contains(&head), "{head} accounts");
+    assert!(refused.contains("/m/") && refused.contains("6000"), "{refused}");
+    let before = store.load().await.unwrap();
+    // nor many at once, nor a record that no request holds
+    assert!(store.commit(head, commit(1_000..1_400, 0..0)).await.is_err());
+    let mut large = account(5);
+    large.friendly_name = "x".repeat(7_000);
+    let mut one = Commit::new();
+    one.put(large.into());
+    assert!(store.commit(head, one).await.unwrap_err().0.contains("a record of"));
+    // nothing was changed by any of them
+    let other = EtcdStore::new(&options).unwrap();
+    assert!(other.load().await.unwrap() == before);
+    assert_eq!(before.head.number, head);
+    assert_eq!(usize::try_from(head).unwrap(), other.count(Collection::Accounts).await.unwrap());
+    assert_eq!(staged_keys(&cluster, &options).await, 0);
+    // others go on, and so do deletions
+    let domain = Domain::new(DomainSid::from_name(&["d"]), account(0).sid, "d".parse().unwrap());
+    let mut one = Commit::new();
+    one.put(domain.into());
+    assert_eq!(other.commit(head, one).await.unwrap(), Outcome::Committed(head + 1));
+    let gone = other.commit(head + 1, commit(0..0, 1..2)).await.unwrap();
+    assert_eq!(gone, Outcome::Committed(head + 2));
+    let gone = store.commit(head + 2, commit(0..0, 2..20)).await.unwrap();
+    assert_eq!(gone, Outcome::Committed(head + 3));
+    let back = store.commit(head + 3, commit(2..10, 0..0)).await.unwrap();
+    assert_eq!(back, Outcome::Committed(head + 4));
+    let left = usize::try_from(head).unwrap() - 11;
+    assert_eq!(other.count(Collection::Accounts).await.unwrap(), left);
+    assert_eq!(other.load().await.unwrap().records.len(), left + 1);
+}
+
+/// Machines made from one image have one name. Each counts, and each is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn edges_of_one_name_are_waited_for_each() {
+    let cluster = Cluster::start(1);
+    let options = options(&cluster);
+    let [writer, one, two, third] = std::array::from_fn(|_| store(&options));
+    let edge = |name: &str, applied, lease: Option<u64>| Edge {
+        name: name.to_owned(),
+        applied,
+        lease: lease.map(Duration::from_millis),
+    };
+    // what is waited for
+    let behind = async || {
+        let edges = writer.edges().await.unwrap();
+        edges.into_iter().filter(|edge| edge.applied < 1).map(|edge| edge.name).collect::<Vec<_>>()
+    };
+    one.report(edge("same", 0, None)).await.unwrap();
+    two.report(edge("same", 0, None)).await.unwrap();
+    let _ = writer.commit(0, import(1, 1)).await.unwrap();
+    // the faster one's word does not count for the other
+    for _ in 0..3 {
+        two.report(edge("same", 1, None)).await.unwrap();
+        assert_eq!(behind().await, ["same"]);
+    }
+    one.report(edge("same", 1, None)).await.unwrap();
+    assert_eq!(behind().await, [""; 0]);
+    two.report(edge("same", 1, None)).await.unwrap();
+    assert!(one.shares_its_name() && two.shares_its_name());
+    assert!(!one.shares_its_name() && !two.shares_its_name(), "told once for each time");
+    writer.forget("same").await.unwrap();
+    assert_eq!(writer.edges().await.unwrap(), []);
+    // a process that follows on one with a lease forgets it when that is over, and nobody else
+    one.report(edge("again", 0, Some(300))).await.unwrap();
+    third.report(edge("again", 1, Some(60_000))).await.unwrap();
+    writer.report(edge("again/2", 1, Some(1))).await.unwrap();
+    assert_eq!(writer.edges().await.unwrap().len(), 3);
+    tokio::time::sleep(Duration::from_millis(310)).await;
+    third.report(edge("again", 1, Some(60_000))).await.unwrap();
+    let left = [edge("again", 1, Some(60_000)), edge("again/2", 1, Some(1))];
+    let mut found = writer.edges().await.unwrap();
+    found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(found, left);
+    assert!(!third.shares_its_name(), "it only follows on the other");
 }
 
 /// A list that grows and shrinks page by page, read in every way.

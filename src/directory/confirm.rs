@@ -46,6 +46,7 @@ impl<S: Store> Directory<S> {
             }
             if waited >= limit {
                 behind.sort_unstable();
+                behind.dedup();
                 return Ok(Confirmation::NotBy(behind));
             }
             store.pause(LOOK_EVERY).await;

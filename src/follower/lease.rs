@@ -68,7 +68,7 @@ impl Confirmed {
 }
 
 impl<S: Store> Lease<S> {
-    /// For the edge called `name`, which no other edge is called. With a `length`, from a second up,
+    /// For the edge called `name`, unlike all others. With a `length`, from a second up,
     /// the authorizer refuses every INVITE once the store has confirmed nothing for so long, less a
     /// tenth. Without one it does not, and whoever waits for all edges waits for this one's word.
     /// Either way it refuses until the store has confirmed its snapshot for the first time.

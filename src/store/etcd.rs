@@ -14,6 +14,7 @@ mod members;
 mod options;
 mod page;
 mod payload;
+mod room;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -49,6 +50,9 @@ struct Etcd {
     link: Arc<Link>,
     layout: Layout,
     orphans_after: Duration,
+    /// What names this process among edges.
+    process: String,
+    namesakes: Mutex<edges::Namesakes>,
     seen: Mutex<Seen>,
     /// How many records the load that is under way has read.
     read: AtomicU64,
@@ -69,12 +73,14 @@ impl EtcdStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if no node is named.
+    /// [`StoreError`] if no node is named, or the system has no random numbers.
     pub fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
         let etcd = Etcd {
             link: Arc::new(Link::new(options)?),
-            layout: Layout::new(&options.root),
+            layout: Layout::new(&options.root, options.limit),
             orphans_after: options.orphans_after,
+            process: commit::new_id()?,
+            namesakes: Mutex::default(),
             seen: Mutex::default(),
             read: AtomicU64::default(),
         };
@@ -90,6 +96,13 @@ impl EtcdStore {
     /// not help.
     pub async fn arrive(&self, away: impl FnMut(&StoreError)) -> Result<(), StoreError> {
         self.etcd.link.arrive(self.etcd.layout.head(), away).await
+    }
+
+    /// Whether an edge of another process has reported under the name that this one reports under,
+    /// since this was asked last. Both are waited for by whoever waits for all edges.
+    #[must_use]
+    pub fn shares_its_name(&self) -> bool {
+        self.etcd.shares_its_name()
     }
 
     /// How many records the last load has read so far, which takes long where there are many. The
@@ -153,8 +166,13 @@ impl Etcd {
     }
 
     /// The records with these keys, as of one revision; those that there are, in this order.
-    async fn records(&self, keys: &[String], revision: i64) -> Result<Vec<Record>, StoreError> {
-        let mut pages: Vec<_> = keys.iter().map(|key| self.layout.record(key)).collect();
+    async fn records(
+        &self,
+        layout: &Layout,
+        keys: &[String],
+        revision: i64,
+    ) -> Result<Vec<Record>, StoreError> {
+        let mut pages: Vec<_> = keys.iter().map(|key| layout.record(key)).collect();
         pages.sort_unstable();
         pages.dedup();
         let read = self.link.read(&pages, Some(revision)).await?;
@@ -172,8 +190,13 @@ impl Etcd {
         Ok(keys.iter().filter_map(|key| wanted.remove(key.as_str()).flatten()).collect())
     }
 
-    async fn members(&self, collection: &str, revision: i64) -> Result<Members, StoreError> {
-        let key = self.layout.collection(collection);
+    async fn members(
+        &self,
+        layout: &Layout,
+        collection: &str,
+        revision: i64,
+    ) -> Result<Members, StoreError> {
+        let key = layout.collection(collection);
         let read = self.link.read(&[key], Some(revision)).await?;
         let value = read.values.first().and_then(Option::as_ref);
         let page = page::decode(value.map(etcd_client::KeyValue::value))?;
@@ -186,10 +209,11 @@ impl Etcd {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        let (_, revision) = self.settled().await?;
+        let (state, revision) = self.settled().await?;
+        let layout = self.layout.of(&state);
         let name = collection_of(collection);
         let after = after.map(encoding::key).unwrap_or_default();
-        let members = self.members(&name, revision).await?;
+        let members = self.members(&layout, &name, revision).await?;
         let mut found = Vec::new();
         match &members {
             Members::Few(keys) => {
@@ -201,7 +225,7 @@ impl Etcd {
                     if found.len() >= limit {
                         break;
                     }
-                    let key = [self.layout.members(&name).as_slice(), first.as_bytes()].concat();
+                    let key = [layout.members(&name).as_slice(), first.as_bytes()].concat();
                     let read = self.link.read(&[key], Some(revision)).await?;
                     let value = read.values.first().and_then(Option::as_ref);
                     let page = members::listed(value.map(etcd_client::KeyValue::value))?;
@@ -210,7 +234,7 @@ impl Etcd {
                 }
             }
         }
-        let records = self.records(&found, revision).await?;
+        let records = self.records(&layout, &found, revision).await?;
         let inside = records.iter().all(|record| collections(record).contains(&collection));
         if records.len() == found.len() && inside {
             Ok(records)
@@ -220,14 +244,15 @@ impl Etcd {
     }
 
     async fn find(&self, wanted: &Lookup) -> Result<Option<Record>, StoreError> {
-        let (_, revision) = self.settled().await?;
+        let (state, revision) = self.settled().await?;
+        let layout = self.layout.of(&state);
         let name = name_of(wanted);
-        let read = self.link.read(&[self.layout.name(&name)], Some(revision)).await?;
+        let read = self.link.read(&[layout.name(&name)], Some(revision)).await?;
         let value = read.values.first().and_then(Option::as_ref);
         let page = page::decode(value.map(etcd_client::KeyValue::value))?;
         let Some(key) = page.get(&name) else { return Ok(None) };
         let key = str::from_utf8(key).map_err(|_| page::unreadable())?.to_owned();
-        let records = self.records(&[key], revision).await?;
+        let records = self.records(&layout, &[key], revision).await?;
         // names are found by their hashes
         Ok(records.into_iter().find(|record| lookup(record).as_ref() == Some(wanted)))
     }
@@ -241,8 +266,9 @@ impl Store for EtcdStore {
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        let (_, revision) = self.etcd.settled().await?;
-        Ok(self.etcd.records(&[encoding::key(key)], revision).await?.pop())
+        let (state, revision) = self.etcd.settled().await?;
+        let layout = self.etcd.layout.of(&state);
+        Ok(self.etcd.records(&layout, &[encoding::key(key)], revision).await?.pop())
     }
 
     async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
@@ -259,8 +285,9 @@ impl Store for EtcdStore {
     }
 
     async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
-        let (_, revision) = self.etcd.settled().await?;
-        let members = self.etcd.members(&collection_of(collection), revision).await?;
+        let (state, revision) = self.etcd.settled().await?;
+        let layout = self.etcd.layout.of(&state);
+        let members = self.etcd.members(&layout, &collection_of(collection), revision).await?;
         usize::try_from(members.count()).map_err(|error| StoreError(error.to_string()))
     }
 

@@ -19,6 +19,8 @@ const PASSWORD: &str = "SIP_AUTHZ_ETCD_PASSWORD";
 const AGAIN: Duration = Duration::from_mins(1);
 /// How long an edge that could not load waits before it tries again.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How often it is looked whether others go by this edge's name.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Loads what the etcd at `urls` holds, and follows it.
 pub(crate) async fn start(
@@ -36,6 +38,7 @@ pub(crate) async fn start(
     let (mut resources, applied) = load(&store, setup).await?;
     let StaleFor(length) = args.stale_for;
     let authorizer = Arc::clone(&resources.authorizer);
+    tokio::spawn(warn_of_namesakes(store.clone(), name.clone()));
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
     let confirmed = lease.confirmed();
     resources.lease = Some((confirmed.clone(), length));
@@ -60,6 +63,20 @@ pub(crate) async fn start(
         }
     }));
     Ok(resources)
+}
+
+/// Complains for as long as others go by the name of this edge, too.
+async fn warn_of_namesakes(store: EtcdStore, name: String) {
+    loop {
+        if store.shares_its_name() {
+            complain(format_args!(
+                "warning: another process reports as the edge `{name}`, too: each needs an \
+                 --edge-name of its own; until then a change that waits for all edges waits for both"
+            ));
+            tokio::time::sleep(AGAIN).await;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Loads as soon as etcd answers. An edge that starts while etcd is away has nothing to decide by, so it

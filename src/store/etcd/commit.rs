@@ -13,8 +13,8 @@ use etcd_client::{
 use super::layout::State;
 use super::link::failed;
 use super::payload::{self, Entry};
-use super::work::{self, BYTES, OPERATIONS, Progress, Work};
-use super::{Etcd, StoreError};
+use super::work::{self, OPERATIONS, Progress, Work};
+use super::{Etcd, StoreError, room};
 use crate::model::Commit;
 use crate::store::{Head, Outcome, Sum};
 
@@ -54,10 +54,15 @@ impl Etcd {
     }
 
     pub(super) async fn commit(&self, number: u64, commit: Commit) -> Result<Outcome, StoreError> {
-        let (state, revision) = self.settled().await?;
+        let (mut state, revision) = self.settled().await?;
         if state.head.number != number {
             return Ok(Outcome::Conflict);
         }
+        if state.revision == 0 {
+            // of those that begin a store at once, the first's is the one that is found
+            state.pages = random()?;
+        }
+        let layout = self.layout.of(&state);
         if self.sweep_is_due() {
             self.sweep().await?;
         }
@@ -66,30 +71,31 @@ impl Etcd {
             entries.push(Entry::of(write)?);
         }
         drop(commit);
-        let old = work::old_values(&self.link, &self.layout, &entries, revision).await?;
+        let old = work::old_values(&self.link, &layout, &entries, revision).await?;
         let mut head = Head { number: number.saturating_add(1), ..state.head };
         for entry in &mut entries {
-            let value = old.get(&entry.text);
+            let value = old.values.get(&entry.text);
             entry.replaced = value.map(|value| Sum::of_encoded(&entry.text, value));
             head = head.with(entry.replaced, entry.sum())?;
         }
         let id = new_id()?;
-        let mut parts = payload::parts(&entries, PART)?;
-        let next = State { head, id, parts: 0, revision: 0 };
+        let parts = payload::parts(&entries, PART.min(layout.limit))?;
+        let next = State { head, id, parts: 0, revision: 0, ..state.clone() };
+        let work = Work::of(&layout, entries, &old.values)?;
         // what one transaction can hold
-        if parts.len() == 1 && entries.len() <= LARGE {
-            let work = Work::of(&self.layout, entries, &old)?;
-            let payload = parts.pop().unwrap_or_default();
-            if work.len() <= LARGE {
-                let (mut operations, bytes) =
-                    work.whole(&self.link, &self.layout, revision).await?;
-                if operations.len() <= OPERATIONS && bytes + payload.len() <= BYTES {
-                    operations.extend(self.announce(&next, &payload)?);
-                    return self.write_head(&state, &next, vec![], operations).await;
-                }
+        if let [payload] = parts.as_slice()
+            && work.len() <= LARGE
+        {
+            let (mut operations, bytes) = work.whole(&self.link, &layout, revision).await?;
+            if operations.len() <= OPERATIONS && bytes + payload.len() <= layout.limit {
+                operations.extend(self.announce(&next, payload)?);
+                return self.write_head(&state, &next, vec![], operations).await;
             }
-            parts.push(payload);
         }
+        // what is announced is answered as done, and everybody waits until it is folded in
+        room::for_parts(&parts, layout.limit)?;
+        room::for_work(&work, &self.link, &layout, &old, revision).await?;
+        drop((work, old));
         self.commit_staged(&state, next, parts).await
     }
 
@@ -240,7 +246,8 @@ impl Etcd {
     /// Folds the commit that is staged under `state` into the pages. Several may do so at once: each
     /// piece counts once.
     async fn fold(&self, state: &State) -> Result<(), StoreError> {
-        let (at_head, at_fold) = (self.layout.head(), self.layout.fold());
+        let layout = self.layout.of(state);
+        let (at_head, at_fold) = (layout.head(), layout.fold());
         let mut work: Option<Work> = None;
         loop {
             let read = self.link.read(&[at_head.clone(), at_fold.clone()], None).await?;
@@ -257,18 +264,17 @@ impl Etcd {
                 None => {
                     let entries = self.staged(state, state.revision).await?;
                     work.insert(if progress.records {
-                        Work::records_of(&self.layout, entries)
+                        Work::records_of(&layout, entries)
                     } else {
-                        let old =
-                            work::old_values(&self.link, &self.layout, &entries, revision).await?;
-                        Work::of(&self.layout, entries, &old)?
+                        let old = work::old_values(&self.link, &layout, &entries, revision).await?;
+                        Work::of(&layout, entries, &old.values)?
                     })
                 }
             };
             let fold_revision = fold.as_ref().map_or(0, etcd_client::KeyValue::mod_revision);
             let unchanged = Compare::mod_revision(at_fold.clone(), CompareOp::Equal, fold_revision);
             let conditions = vec![self.head_is(state), unchanged];
-            let piece = work.piece(&self.link, &self.layout, progress, revision).await?;
+            let piece = work.piece(&self.link, &layout, progress, revision).await?;
             let operations = match piece {
                 Some(mut piece) => {
                     let Progress { records, done } = piece.next;
@@ -324,9 +330,13 @@ fn progress(bytes: &[u8], id: &str) -> Option<Progress> {
     (of == id).then_some(Progress { records: records == "1", done })
 }
 
-/// What names a commit: 128 random bits.
-fn new_id() -> Result<String, StoreError> {
-    let mut random = [0_u8; 16];
+/// What names a commit, or a process: 128 random bits.
+pub(super) fn new_id() -> Result<String, StoreError> {
+    Ok(hex::encode(random::<16>()?))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+    let mut random = [0; N];
     getrandom::fill(&mut random).map_err(|error| StoreError(error.to_string()))?;
-    Ok(hex::encode(random))
+    Ok(random)
 }

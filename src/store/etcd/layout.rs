@@ -10,9 +10,10 @@
 //! | `b/COLLECTION/KEY` | a page of the members of a collection with many, from this key on |
 //! | `stage/ID/0000` … | the parts of a commit that is too large for one transaction |
 //! | `fold` | how far the staged commit has been folded in |
-//! | `edge/NAME` | what an edge says of itself |
-
-use std::fmt::Write as _;
+//! | `edge/NAME/ID` | what an edge says of itself, one process of it |
+//!
+//! The hash is keyed with what the first commit drew and every head tells: without it, whoever names
+//! users could fill one page until no transaction can rewrite it.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,14 +27,27 @@ const RECORD_PAGES: u32 = 1 << 17;
 /// Pages of names, and of collections.
 const NAME_PAGES: u32 = 1 << 14;
 
+/// What pages are chosen by: a random key, so that nobody who names users can aim at a page.
+pub(super) type PageKey = [u8; 32];
+
 /// The keys of one store.
+#[derive(Clone)]
 pub(super) struct Layout {
     root: String,
+    pages: PageKey,
+    /// Bytes of one transaction, and of a page, beyond which a commit is not made.
+    pub(super) limit: usize,
 }
 
 impl Layout {
-    pub(super) fn new(root: &str) -> Self {
-        Self { root: root.to_owned() }
+    /// The places of all that is no page.
+    pub(super) fn new(root: &str, limit: usize) -> Self {
+        Self { root: root.to_owned(), pages: [0; 32], limit }
+    }
+
+    /// The places of the pages too, which the head tells of.
+    pub(super) fn of(&self, state: &State) -> Self {
+        Self { pages: state.pages, ..self.clone() }
     }
 
     fn key(&self, rest: std::fmt::Arguments<'_>) -> Vec<u8> {
@@ -53,7 +67,7 @@ impl Layout {
     }
 
     pub(super) fn record(&self, key: &str) -> Vec<u8> {
-        self.key(format_args!("r/{:05x}", place(key.as_bytes(), RECORD_PAGES)))
+        self.key(format_args!("r/{:05x}", self.place(key.as_bytes(), RECORD_PAGES)))
     }
 
     /// Ranges of keys that hold all records between them, about so many.
@@ -68,11 +82,11 @@ impl Layout {
     }
 
     pub(super) fn name(&self, name: &[u8]) -> Vec<u8> {
-        self.key(format_args!("n/{:04x}", place(name, NAME_PAGES)))
+        self.key(format_args!("n/{:04x}", self.place(name, NAME_PAGES)))
     }
 
     pub(super) fn collection(&self, collection: &str) -> Vec<u8> {
-        self.key(format_args!("m/{:04x}", place(collection.as_bytes(), NAME_PAGES)))
+        self.key(format_args!("m/{:04x}", self.place(collection.as_bytes(), NAME_PAGES)))
     }
 
     /// The prefix of the pages of a large collection.
@@ -98,19 +112,24 @@ impl Layout {
         self.key(format_args!("stage/"))
     }
 
-    pub(super) fn edge(&self, name: &str) -> Vec<u8> {
-        self.key(format_args!("edge/{name}"))
+    pub(super) fn edge(&self, name: &str, id: &str) -> Vec<u8> {
+        self.key(format_args!("edge/{name}/{id}"))
+    }
+
+    /// The prefix of all that edges of this name say.
+    pub(super) fn edges_called(&self, name: &str) -> Vec<u8> {
+        self.key(format_args!("edge/{name}/"))
     }
 
     pub(super) fn all_edges(&self) -> Vec<u8> {
         self.key(format_args!("edge/"))
     }
-}
 
-fn place(key: &[u8], pages: u32) -> u32 {
-    let hash = blake3::hash(key);
-    let first = hash.as_bytes().iter().take(4);
-    first.fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) % pages
+    fn place(&self, key: &[u8], pages: u32) -> u32 {
+        let hash = blake3::keyed_hash(&self.pages, key);
+        let first = hash.as_bytes().iter().take(4);
+        first.fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) % pages
+    }
 }
 
 /// A name as names are found: a hash of it, so that pages hold no long names. What it leads to is
@@ -155,47 +174,107 @@ pub(super) struct State {
     pub(super) parts: usize,
     /// The revision that wrote it; 0 before the first commit.
     pub(super) revision: i64,
+    /// What pages are chosen by; zeros before the first commit.
+    pub(super) pages: PageKey,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    v: u32,
+    v: u64,
     number: u64,
     records: u64,
     sum: String,
     id: String,
     #[serde(default)]
     parts: usize,
+    pages: String,
 }
+
+/// The version of the head: another means that pages are found in another way.
+const VERSION: u64 = 2;
 
 impl State {
     pub(super) fn first() -> Self {
-        Self { head: Head::default(), id: String::new(), parts: 0, revision: 0 }
+        Self { head: Head::default(), id: String::new(), parts: 0, revision: 0, pages: [0; 32] }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let mut sum = String::with_capacity(64);
-        for byte in self.head.sum.as_bytes() {
-            // writing to a String does not fail
-            let _ = write!(sum, "{byte:02x}");
-        }
         let Head { number, records, .. } = self.head;
-        let written =
-            Written { v: 1, number, records, sum, id: self.id.clone(), parts: self.parts };
+        let written = Written {
+            v: VERSION,
+            number,
+            records,
+            sum: hex::encode(self.head.sum.as_bytes()),
+            id: self.id.clone(),
+            parts: self.parts,
+            pages: hex::encode(self.pages),
+        };
         serde_json::to_vec(&written).map_err(|error| StoreError(error.to_string()))
     }
 
     pub(super) fn decode(bytes: &[u8], revision: i64) -> Result<Self, StoreError> {
         let wrong = |why: &dyn std::fmt::Display| StoreError(format!("the head in etcd: {why}"));
-        let written: Written = serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
-        if written.v != 1 {
-            return Err(wrong(&format_args!("unknown version {}", written.v)));
+        let any: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
+        match any.get("v").and_then(serde_json::Value::as_u64) {
+            Some(VERSION) => {}
+            Some(1) => {
+                return Err(wrong(
+                    &"version 1, whose pages are chosen without a key, is not read: export its \
+                      accounts with the release that wrote it and import them under another prefix",
+                ));
+            }
+            Some(v) => return Err(wrong(&format_args!("unknown version {v}"))),
+            None => return Err(wrong(&"no version")),
         }
-        let mut sum = [0; 32];
+        let written: Written = serde_json::from_value(any).map_err(|error| wrong(&error))?;
+        let (mut sum, mut pages) = ([0; 32], [0; 32]);
         hex::decode_to_slice(&written.sum, &mut sum).map_err(|error| wrong(&error))?;
+        hex::decode_to_slice(&written.pages, &mut pages).map_err(|error| wrong(&error))?;
         let (number, records) = (written.number, written.records);
         let head = Head { number, records, sum: Sum::from_bytes(sum) };
-        Ok(Self { head, id: written.id, parts: written.parts, revision })
+        Ok(Self { head, id: written.id, parts: written.parts, revision, pages })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_come_back_and_others_are_refused() {
+        let mut state = State { id: "ab".to_owned(), parts: 3, pages: [7; 32], ..State::first() };
+        state.head = Head { number: 5, records: 6, sum: Sum::from_bytes([8; 32]) };
+        state.revision = 9;
+        let bytes = state.encode().unwrap();
+        assert_eq!(State::decode(&bytes, 9).unwrap(), state);
+        let text = String::from_utf8(bytes).unwrap();
+        let key = format!(",\"pages\":\"{}\"", "07".repeat(32));
+        let unkeyed = text.replace(&key, "");
+        let refused = |text: &str| State::decode(text.as_bytes(), 9).unwrap_err().to_string();
+        assert!(refused(&unkeyed).contains("missing field `pages`"));
+        let old = refused(&unkeyed.replace("\"v\":2", "\"v\":1"));
+        assert!(old.contains("version 1") && old.contains("without a key"), "{old}");
+        assert!(refused(&text.replace("\"v\":2", "\"v\":3")).contains("unknown version 3"));
+        assert!(refused("{}").contains("no version"));
+    }
+
+    #[test]
+    fn whoever_does_not_know_the_key_cannot_aim_at_a_page() {
+        let layout = |key| Layout::new("", 0).of(&State { pages: [key; 32], ..State::first() });
+        let (known, other) = (layout(1), layout(2));
+        // names that all fall into one page of the one store
+        let aimed: Vec<_> = (0..NAME_PAGES * 20)
+            .map(u32::to_be_bytes)
+            .filter(|name| known.name(name) == known.name(b"page"))
+            .collect();
+        assert!(aimed.len() > 5);
+        let mut pages: Vec<_> = aimed.iter().map(|name| other.name(name)).collect();
+        pages.sort_unstable();
+        pages.dedup();
+        assert!(pages.len() > aimed.len() / 2, "{} of {}", pages.len(), aimed.len());
+        assert_ne!(known.record("1/AC"), other.record("1/AC"));
+        assert_ne!(known.collection("1"), other.collection("1"));
     }
 }

@@ -72,6 +72,17 @@ impl Members {
         }
     }
 
+    /// By how many keys what [`Self::encode`] writes can grow while so many members are added,
+    /// however they are divided into steps.
+    pub(super) fn growth(&self, added: usize) -> usize {
+        let (few, pages) = match self {
+            Self::Few(_) => (added.min(FEW), 1),
+            Self::Many(_, first) => (0, first.len()),
+        };
+        // a full page comes to three with the next member, and one of half of it only after as many
+        few + 2 * pages.min(added) + added / (LARGE / 4) + 3
+    }
+
     /// The page that has, or would have, this member: its first key.
     pub(super) fn page_of(&self, member: &str) -> Option<&str> {
         match self {
@@ -163,6 +174,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::store::etcd::work::BYTES;
 
     /// Adds and removes at random, against a set.
     #[test]
@@ -185,6 +197,11 @@ mod tests {
                 changes =
                     oracle.iter().take(2_000).map(|key: &String| (key.clone(), false)).collect();
             }
+            let of = |members: &Members| match members {
+                Members::Few(keys) | Members::Many(_, keys) => keys.len(),
+            };
+            let most_keys =
+                of(&members) + members.growth(changes.iter().filter(|(_, added)| *added).count());
             let mut by_page = BTreeMap::<String, Vec<(&str, bool)>>::new();
             for (member, added) in &changes {
                 if *added {
@@ -212,6 +229,7 @@ mod tests {
             }
             let again = Members::decode(Some(&members.encode().unwrap())).unwrap();
             assert_eq!(again, members);
+            assert!(of(&members) <= most_keys, "{} of {most_keys}", of(&members));
             assert_eq!(members.count(), oracle.len() as u64);
             if let Members::Many(_, first) = &members {
                 assert!(first.iter().eq(pages.keys()));
@@ -223,6 +241,21 @@ mod tests {
         }
         assert!(most > 4, "only {most} pages");
         assert!(oracle.is_empty() && pages.len() == 1);
+    }
+
+    /// What one change of a collection writes at most: its page, and a page of members in three.
+    #[test]
+    fn one_change_of_the_largest_pages_fits_a_request_to_etcd() {
+        let longest = "8/3/SD00000000000000000000000000000000/CL00000000000000000000000000000000";
+        let member = |n: usize| format!("{n:0width$}", width = longest.len());
+        let page: Page = (0..=LARGE).map(|n| (member(n).into_bytes(), Vec::new())).collect();
+        let mut first = BTreeSet::from([String::new()]);
+        let pages = divide(String::new(), page, &mut first);
+        assert_eq!(pages.len(), 3);
+        let written: usize =
+            pages.iter().map(|(_, page)| page::encode(page.as_ref().unwrap()).unwrap().len()).sum();
+        // with room for the keys of the engine, the head and the log
+        assert!(BYTES + written + (64 << 10) < 1_572_864, "{written}");
     }
 
     fn members_page(members: &Members, member: &str) -> Option<String> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use zeroize::Zeroizing;
 
+use super::work::BYTES;
+
 /// Called before each write; false stops the caller there for good.
 pub(super) type BeforeWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -19,6 +21,7 @@ pub struct EtcdOptions {
     pub(super) give_up_after: Duration,
     pub(super) orphans_after: Duration,
     pub(super) before_write: Option<BeforeWrite>,
+    pub(super) limit: usize,
     ca: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     user: Option<(String, Zeroizing<String>)>,
@@ -37,6 +40,7 @@ impl EtcdOptions {
             give_up_after: Duration::from_secs(10),
             orphans_after: Duration::from_mins(10),
             before_write: None,
+            limit: BYTES,
             ca: None,
             identity: None,
             user: None,
@@ -99,6 +103,15 @@ impl EtcdOptions {
     #[must_use]
     pub fn with_stop(mut self, go_on: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.before_write = Some(Arc::new(go_on));
+        self
+    }
+
+    /// Makes no commit whose transactions or pages would have more bytes, for an etcd that takes
+    /// little; 1 MiB unless told.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
         self
     }
 

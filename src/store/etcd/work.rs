@@ -20,7 +20,8 @@ use crate::store::{collections, encoding, lookup};
 
 /// Operations in one transaction; the engine takes 128, and some are for the head.
 pub(super) const OPERATIONS: usize = 110;
-/// Bytes in one transaction; the engine takes 1.5 MiB.
+/// Bytes in one transaction, and the most in a page; the engine takes 1.5 MiB (1,572,864 bytes)
+/// unless told otherwise. One change of a collection may come with half a page more, of members.
 pub(super) const BYTES: usize = 1 << 20;
 /// Pages that one piece touches at most, and changes that it has.
 const PAGES: usize = 100;
@@ -29,7 +30,7 @@ const CHANGES: usize = 8_000;
 const READERS: usize = 8;
 
 /// One change, with the key of the page that it is made in.
-enum Change {
+pub(super) enum Change {
     Member { collection: String, member: String, added: bool },
     Name { name: Vec<u8>, record: String, put: bool },
     Record { text: String, value: Option<Zeroizing<Vec<u8>>> },
@@ -51,9 +52,9 @@ impl Progress {
 /// All changes of a commit.
 pub(super) struct Work {
     /// Changes of collections and names, in the order of their pages.
-    index: Vec<(Vec<u8>, Change)>,
+    pub(super) index: Vec<(Vec<u8>, Change)>,
     /// Changes of records, in the order of their pages.
-    records: Vec<(Vec<u8>, Change)>,
+    pub(super) records: Vec<(Vec<u8>, Change)>,
 }
 
 /// A piece of the work.
@@ -62,21 +63,53 @@ pub(super) struct Piece {
     pub(super) next: Progress,
 }
 
+/// What was there before a commit.
+#[derive(Default)]
+pub(super) struct Old {
+    /// The values of the records that it writes.
+    pub(super) values: HashMap<String, Vec<u8>>,
+    /// The bytes of the pages that these are in.
+    pub(super) pages: HashMap<Vec<u8>, usize>,
+}
+
 /// The old values of these records, as of a revision.
 pub(super) async fn old_values(
     link: &Arc<Link>,
     layout: &Layout,
     entries: &[Entry],
     revision: i64,
-) -> Result<HashMap<String, Vec<u8>>, StoreError> {
+) -> Result<Old, StoreError> {
     let mut pages = BTreeMap::<Vec<u8>, BTreeSet<&str>>::new();
     for entry in entries {
         pages.entry(layout.record(&entry.text)).or_default().insert(&entry.text);
     }
     let keys: Vec<Vec<u8>> = pages.keys().cloned().collect();
+    let mut found = Old::default();
+    each_page(link, &keys, revision, |at, value| {
+        let Some(wanted) = pages.get(at) else { return Ok(()) };
+        found.pages.insert(at.to_vec(), value.map_or(0, <[u8]>::len));
+        page::each(value, |key, value| {
+            if let Ok(key) = str::from_utf8(key)
+                && wanted.contains(key)
+            {
+                found.values.insert(key.to_owned(), value.to_vec());
+            }
+            Ok(())
+        })
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Looks at each of these pages as of a revision, in any order.
+pub(super) async fn each_page(
+    link: &Arc<Link>,
+    keys: &[Vec<u8>],
+    revision: i64,
+    mut look: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let mut waiting: Vec<_> = keys.chunks(100).map(<[_]>::to_vec).collect();
     let mut reading = JoinSet::new();
-    let mut found = HashMap::new();
     loop {
         while reading.len() < READERS
             && let Some(keys) = waiting.pop()
@@ -87,18 +120,10 @@ pub(super) async fn old_values(
                 read.map(|read| (keys, read.values))
             });
         }
-        let Some(read) = reading.join_next().await else { return Ok(found) };
+        let Some(read) = reading.join_next().await else { return Ok(()) };
         let (keys, values) = read.map_err(|error| StoreError(error.to_string()))??;
         for (key, value) in keys.iter().zip(values) {
-            let Some(wanted) = pages.get(key) else { continue };
-            page::each(value.as_ref().map(|value| value.value()), |key, value| {
-                if let Ok(key) = str::from_utf8(key)
-                    && wanted.contains(key)
-                {
-                    found.insert(key.to_owned(), value.to_vec());
-                }
-                Ok(())
-            })?;
+            look(key, value.as_ref().map(|value| value.value()))?;
         }
     }
 }
@@ -178,7 +203,7 @@ impl Work {
         loop {
             let some = rest.get(..many).unwrap_or_default();
             let (operations, bytes) = apply(link, layout, some, revision).await?;
-            if (operations.len() <= OPERATIONS && bytes <= BYTES) || many <= 1 {
+            if (operations.len() <= OPERATIONS && bytes <= layout.limit) || many <= 1 {
                 let next = Progress { done: at.done + many, ..at };
                 return Ok(Some(Piece { operations, next }));
             }
@@ -206,9 +231,15 @@ fn records(layout: &Layout, entries: Vec<Entry>) -> Vec<(Vec<u8>, Change)> {
     sorted(entries.into_iter().map(change).collect())
 }
 
-/// In the order of the pages; changes of one page stay in theirs.
+/// In the order of the pages. In each, what goes makes room for what comes, so that no page is larger
+/// on the way than before and after it; else changes of one page stay in their order.
 fn sorted(mut changes: Vec<(Vec<u8>, Change)>) -> Vec<(Vec<u8>, Change)> {
-    changes.sort_by(|one, two| one.0.cmp(&two.0));
+    let comes = |change: &Change| match change {
+        Change::Member { added, .. } => *added,
+        Change::Name { put, .. } => *put,
+        Change::Record { value, .. } => value.is_some(),
+    };
+    changes.sort_by(|one, two| (&one.0, comes(&one.1)).cmp(&(&two.0, comes(&two.1))));
     changes
 }
 

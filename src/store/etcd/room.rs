@@ -1,0 +1,204 @@
+//! Whether a commit that is staged can be folded in.
+//!
+//! Once it is announced, it is answered as done, and everybody waits until it is in the pages. So one
+//! with a step that etcd would not take, because the request is too large, must not be announced: it
+//! is refused while nothing is written. What makes a page smaller is never refused.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::StoreError;
+use super::layout::Layout;
+use super::link::Link;
+use super::members::Members;
+use super::page;
+use super::work::{self, Change, Old, Work};
+
+/// What an entry of a page takes beside its key and value.
+const ENTRY: usize = 6;
+
+/// Refuses staged parts that no request can hold.
+pub(super) fn for_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
+    match parts.iter().map(Vec::len).max() {
+        Some(longest) if longest > limit => Err(StoreError(format!(
+            "the commit is refused: a record of {longest} bytes is more than the {limit} that one \
+             request to etcd may have"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses work of which a step would write more than a request can hold.
+pub(super) async fn for_work(
+    work: &Work,
+    link: &Arc<Link>,
+    layout: &Layout,
+    old: &Old,
+    revision: i64,
+) -> Result<(), StoreError> {
+    for changes in work.records.chunk_by(|one, two| one.0 == two.0) {
+        let Some((key, _)) = changes.first() else { continue };
+        let mut size = Size::of(old.pages.get(key).copied().unwrap_or(0));
+        for (_, change) in changes {
+            let Change::Record { text, value } = change else { continue };
+            let entry = |value: &[u8]| text.len() + value.len() + ENTRY;
+            let before = old.values.get(text).map_or(0, |value| entry(value));
+            size.change(before, value.as_ref().map_or(0, |value| entry(value)));
+        }
+        size.check(key, layout.limit)?;
+    }
+    let mut by_page = HashMap::<&[u8], &[(Vec<u8>, Change)]>::new();
+    for changes in work.index.chunk_by(|one, two| one.0 == two.0) {
+        if let Some((key, _)) = changes.first() {
+            by_page.insert(key, changes);
+        }
+    }
+    let keys: Vec<_> = by_page.keys().map(|key| key.to_vec()).collect();
+    work::each_page(link, &keys, revision, |key, value| {
+        let changes = by_page.get(key).copied().unwrap_or_default();
+        for_page(key, value, changes, layout.limit)
+    })
+    .await
+}
+
+/// A page of names or of collections.
+fn for_page(
+    key: &[u8],
+    value: Option<&[u8]>,
+    changes: &[(Vec<u8>, Change)],
+    limit: usize,
+) -> Result<(), StoreError> {
+    let page = page::decode(value)?;
+    let mut size = Size::of(value.map_or(0, <[u8]>::len));
+    // how many members come to each collection, and how long their keys are
+    let mut coming = BTreeMap::<&str, (usize, usize)>::new();
+    for (_, change) in changes {
+        match change {
+            Change::Name { name, record, put } => {
+                let entry = |record: &[u8]| name.len() + record.len() + ENTRY;
+                let found = page.get(name);
+                let before = found.map_or(0, |found| entry(found));
+                if *put {
+                    size.change(before, entry(record.as_bytes()));
+                } else if found.is_some_and(|found| found == record.as_bytes()) {
+                    size.change(before, 0);
+                }
+            }
+            Change::Member { collection, member, added: true } => {
+                let (many, longest) = coming.entry(collection).or_default();
+                *many += 1;
+                *longest = member.len().max(*longest);
+            }
+            Change::Member { .. } | Change::Record { .. } => {}
+        }
+    }
+    for (collection, (many, longest)) in coming {
+        let found = page.get(collection.as_bytes());
+        let members = Members::decode(found)?;
+        // ten bytes for a collection that becomes one with many
+        let grown = members.growth(many) * (longest + 2) + 10;
+        let new = if found.is_none() { collection.len() + ENTRY } else { 0 };
+        size.change(0, grown + new);
+    }
+    size.check(key, limit)
+}
+
+/// The size of a page while it is changed.
+struct Size {
+    before: usize,
+    now: usize,
+    most: usize,
+}
+
+impl Size {
+    fn of(bytes: usize) -> Self {
+        // a page that is not there yet begins with its version
+        let now = bytes.max(1);
+        Self { before: now, now, most: now }
+    }
+
+    /// An entry becomes another; 0 bytes where there is none.
+    fn change(&mut self, before: usize, after: usize) {
+        self.now = self.now.saturating_sub(before).saturating_add(after);
+        self.most = self.most.max(self.now);
+    }
+
+    fn check(&self, key: &[u8], limit: usize) -> Result<(), StoreError> {
+        if self.most <= limit || self.most <= self.before {
+            return Ok(());
+        }
+        Err(StoreError(format!(
+            "the commit is refused: the page `{}` would come to {} bytes, and {limit} is the most \
+             that can be written to etcd at once",
+            String::from_utf8_lossy(key),
+            self.most
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::etcd::page::Page;
+
+    const LIMIT: usize = 10_000;
+
+    fn name(n: u16, put: bool) -> (Vec<u8>, Change) {
+        let name = [n.to_be_bytes().as_slice(), &[0; 14]].concat();
+        (b"n/0000".to_vec(), Change::Name { name, record: "r".repeat(36), put })
+    }
+
+    /// A page of so many names, which take 58 bytes each.
+    fn page_of(names: u16) -> Vec<u8> {
+        let names = (0..names).map(|n| {
+            let (_, Change::Name { name, record, .. }) = name(n, true) else { unreachable!() };
+            (name, record.into_bytes())
+        });
+        page::encode(&names.collect::<Page>()).unwrap()
+    }
+
+    fn fits(page: &[u8], changes: &[(Vec<u8>, Change)]) -> bool {
+        for_page(b"n/0000", Some(page), changes, LIMIT).is_ok()
+    }
+
+    #[test]
+    fn a_page_that_would_be_too_large_is_refused_and_one_that_shrinks_is_not() {
+        let fit = u16::try_from((LIMIT - 1) / 58).unwrap();
+        let full = page_of(fit);
+        assert!(full.len() <= LIMIT && full.len() + 58 > LIMIT);
+        assert!(fits(&page_of(fit - 1), &[name(fit - 1, true)]));
+        assert!(!fits(&full, &[name(fit, true)]));
+        // what is there already, and one that takes another's place
+        assert!(fits(&full, &[name(fit - 1, true)]));
+        assert!(fits(&full, &[name(0, false), name(fit, true)]));
+        // it is larger on the way
+        assert!(!fits(&full, &[name(fit, true), name(0, false)]));
+        // a page that is too large already
+        let over = page_of(fit + 20);
+        assert!(fits(&over, &[name(0, false)]));
+        assert!(fits(&over, &[name(0, false), name(fit + 20, true)]));
+        assert!(!fits(&over, &[name(fit + 20, true)]));
+        let error = for_page(b"n/0000", Some(&full), &[name(fit, true)], LIMIT).unwrap_err();
+        assert!(error.0.contains("`n/0000`") && error.0.contains("10000"), "{error}");
+    }
+
+    #[test]
+    fn members_of_many_collections_count_too() {
+        let member = |n: usize, added| {
+            let (collection, member) = (format!("collection {}", n / 100), format!("{n:030}"));
+            (b"m/0000".to_vec(), Change::Member { collection, member, added })
+        };
+        let changes = |range: std::ops::Range<usize>, added| -> Vec<_> {
+            range.map(|n| member(n, added)).collect()
+        };
+        assert!(fits(&[1], &changes(0..250, true)));
+        assert!(!fits(&[1], &changes(0..320, true)));
+        assert!(fits(&[1], &changes(0..320, false)));
+    }
+
+    #[test]
+    fn a_record_that_no_request_holds_is_refused() {
+        assert!(for_parts(&[vec![0; LIMIT], vec![0; 5]], LIMIT).is_ok());
+        assert!(for_parts(&[vec![0; 5], vec![0; LIMIT + 1]], LIMIT).is_err());
+    }
+}
