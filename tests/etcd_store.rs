@@ -330,6 +330,9 @@ async fn edges_of_one_name_are_waited_for_each() {
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(found, left);
     assert!(!third.shares_its_name(), "it only follows on the other");
+    // one that ends in order leaves nothing
+    third.leave().await.unwrap();
+    assert_eq!(writer.edges().await.unwrap(), left[1..]);
 }
 
 /// A list that grows and shrinks page by page, read in every way.

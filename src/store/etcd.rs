@@ -105,6 +105,16 @@ impl EtcdStore {
         self.etcd.shares_its_name()
     }
 
+    /// Takes back what this process has reported, so that nobody waits for it. To be called once it
+    /// reports no longer and decides nothing more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be told.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        self.etcd.leave().await
+    }
+
     /// How many records the last load has read so far, which takes long where there are many. The
     /// head tells how many there are.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sip_authz::store::{EtcdOptions, EtcdStore};
@@ -39,11 +39,12 @@ pub(crate) async fn start(
     let StaleFor(length) = args.stale_for;
     let authorizer = Arc::clone(&resources.authorizer);
     tokio::spawn(warn_of_namesakes(store.clone(), name.clone()));
+    let (left, refusing) = (store.clone(), Arc::clone(&authorizer));
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
     let confirmed = lease.confirmed();
     resources.lease = Some((confirmed.clone(), length));
     let mut complained: Option<Instant> = None;
-    tokio::spawn(lease.run(follow::Tokio, move |event| match event {
+    let reporting = tokio::spawn(lease.run(follow::Tokio, move |event| match event {
         LeaseEvent::Unreported(error) => {
             if complained.is_none_or(|last| last.elapsed() >= AGAIN) {
                 complained = Some(Instant::now());
@@ -62,6 +63,15 @@ pub(crate) async fn start(
             complain("etcd can be told again how far this edge has come");
         }
     }));
+    let leaving = async move {
+        reporting.abort();
+        let _ = reporting.await;
+        // a connection may still ask until the process is gone
+        refusing.refuse_from(Some(Instant::now()));
+        // else the next of its name, or an operator, forgets this one
+        let _ = left.leave().await;
+    };
+    resources.leaving = Mutex::new(Some(Box::pin(leaving)));
     Ok(resources)
 }
 

@@ -1,6 +1,7 @@
 //! What is served at present: a store, the authorizer that follows it, and the HTTP surface over it.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ use crate::progress::Progress;
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a follower may take to end.
 const END: Duration = Duration::from_secs(2);
+/// How long the store may take to take back a report.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Where records come from, and where changes go.
 pub(crate) enum Source {
@@ -50,10 +53,15 @@ pub(crate) struct Resources {
     pub(crate) following: Following,
     /// Of an edge that reports to its store.
     pub(crate) lease: Option<(Confirmed, Option<Duration>)>,
+    /// What such an edge does last: it takes back its report.
+    pub(crate) leaving: Mutex<Option<Leaving>>,
     setup: Setup,
     /// The follower of the present store: what has it end when it is dropped, and its thread.
     follower: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
+
+/// Runs once calls are answered no longer.
+pub(crate) type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How far the authorizer has come with whatever store is present.
 pub(crate) type Following = Arc<Mutex<Option<Applied>>>;
@@ -95,7 +103,8 @@ impl Resources {
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let follower = Mutex::new(None);
         let following = Following::default();
-        let resources = Self { authorizer, router, following, lease: None, setup, follower };
+        let (lease, leaving) = (None, Mutex::default());
+        let resources = Self { authorizer, router, following, lease, leaving, setup, follower };
         let applied = resources.attach(store, head);
         Ok((resources, applied))
     }
@@ -142,6 +151,10 @@ impl Resources {
     /// Follows the store no longer, and closes it. To be waited for before the runtime ends, whose timers
     /// a follower must not outlive; for a while only, as a load of many records takes its time.
     pub(crate) async fn end(&self) {
+        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(leaving) = leaving {
+            let _ = tokio::time::timeout(LEAVE, leaving).await;
+        }
         if let Some(ended) = self.detach() {
             let _ = tokio::time::timeout(END, ended).await;
         }

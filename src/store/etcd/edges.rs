@@ -59,6 +59,8 @@ struct Other {
 /// What is known of other processes of the same name.
 #[derive(Default)]
 pub(super) struct Namesakes {
+    /// The key that this process reports under.
+    own: Option<Vec<u8>>,
     /// The revision of this process's first report.
     first: Option<i64>,
     /// The revisions of others' last reports, and since when they have been seen.
@@ -110,6 +112,15 @@ impl Etcd {
         std::mem::take(&mut self.namesakes().beside)
     }
 
+    pub(super) async fn leave(&self) -> Result<(), StoreError> {
+        let own = self.namesakes().own.take();
+        if let Some(own) = own {
+            let delete = TxnOp::delete(own, None);
+            self.link.write(Txn::new().and_then(vec![delete])).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
         // a fraction of a millisecond counts in full, so that nobody waits too short
         let whole = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
@@ -117,6 +128,7 @@ impl Etcd {
         let written = Written { v: 1, applied: edge.applied, lease_ms };
         let value = serde_json::to_vec(&written).map_err(|error| StoreError(error.to_string()))?;
         let own = self.layout.edge(&edge.name, &self.process);
+        self.namesakes().own = Some(own.clone());
         let put = TxnOp::put(own.clone(), value, None);
         let head = TxnOp::get(self.layout.head(), None);
         let called = self.layout.edges_called(&edge.name);
