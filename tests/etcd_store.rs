@@ -287,6 +287,26 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     assert_eq!(other.load().await.unwrap().records.len(), left + 1);
 }
 
+/// An etcd that was told to take less than it does by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_smaller_etcd_might_not_take_is_refused() {
+    let cluster = Cluster::start_with(1, &["--max-request-bytes", "50000"]);
+    let options = options(&cluster);
+    let store = store(&options);
+    assert_eq!(store.commit(0, import(20, 1)).await.unwrap(), Outcome::Committed(1));
+    let before = store.load().await.unwrap();
+    for _ in 0..2 {
+        let refused = store.commit(1, import(700, 2)).await.unwrap_err().0;
+        assert!(refused.contains("--max-request-bytes"), "{refused}");
+    }
+    assert!(store.load().await.unwrap() == before);
+    assert_eq!(staged_keys(&cluster, &options).await, 0);
+    assert_eq!(store.commit(1, import(21, 2)).await.unwrap(), Outcome::Committed(2));
+    let mut one = Commit::new();
+    one.delete(user(3, 0).key());
+    assert_eq!(store.commit(2, one).await.unwrap(), Outcome::Committed(3));
+}
+
 /// Machines made from one image have one name. Each counts, and each is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn edges_of_one_name_are_waited_for_each() {

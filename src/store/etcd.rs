@@ -19,7 +19,7 @@ mod work;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,8 @@ struct Etcd {
     /// What names this process among edges.
     process: String,
     namesakes: Mutex<edges::Namesakes>,
+    /// Whether etcd has taken a request of the largest size.
+    roomy: AtomicBool,
     seen: Mutex<Seen>,
     /// How many records the load that is under way has read.
     read: AtomicU64,
@@ -81,6 +83,7 @@ impl EtcdStore {
             orphans_after: options.orphans_after,
             process: commit::new_id()?,
             namesakes: Mutex::default(),
+            roomy: AtomicBool::default(),
             seen: Mutex::default(),
             read: AtomicU64::default(),
         };

@@ -3,6 +3,7 @@
 //! piece by piece, by whoever comes next should its writer be gone.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use etcd_client::{
@@ -114,6 +115,7 @@ impl Etcd {
         parts: Vec<Vec<u8>>,
     ) -> Result<Outcome, StoreError> {
         self.sweep().await?;
+        self.try_largest().await?;
         // the mark is made first and goes with the parts: none is staged, and none counts, without
         let mark = self.layout.staged(&next.id);
         let marked = Compare::version(mark.clone(), CompareOp::Greater, 0);
@@ -137,6 +139,28 @@ impl Etcd {
             let _ = self.settled().await;
         }
         Ok(outcome)
+    }
+
+    /// Sees to it that etcd takes the largest request that folding can need, once for each process:
+    /// it may have been told to take less than it does by itself.
+    async fn try_largest(&self) -> Result<(), StoreError> {
+        if self.roomy.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let size = work::largest(self.layout.limit);
+        let nowhere = self.layout.staged("");
+        // no version is below 0: the size is looked at, and nothing is written
+        let never = Compare::version(nowhere.clone(), CompareOp::Less, 0);
+        let put = TxnOp::put(nowhere, vec![0; size], None);
+        let tried = self.link.write(Txn::new().when(vec![never]).and_then(vec![put])).await;
+        tried.map_err(|error| {
+            StoreError(format!(
+                "the commit is refused: a request of {size} bytes, which it may need, was not taken \
+                 (etcd's --max-request-bytes must not be below 1.5 MiB): {error}"
+            ))
+        })?;
+        self.roomy.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes on condition that the head is still that of `state`, and finds out what became of it
