@@ -245,6 +245,8 @@ mod tests {
             check(format!("{HEADER},{parameter}").as_bytes());
             check(HEADER.replace(parameter, "").as_bytes());
         }
+        // the first one stands behind the scheme
+        check(HEADER.replace(r#"username="bob", "#, "").as_bytes());
         assert!(read > 10_000, "{read}");
         assert!(usual(HEADER.as_bytes(), "a").is_some() && usual(HEADER.as_bytes(), "b").is_none());
     }
