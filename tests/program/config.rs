@@ -93,7 +93,7 @@ fn each_error_names_file_line_and_key() {
         (policy("qop = 'none'"), "edge.toml:5: domains[0].policy.qop: unknown variant `none`, expected one of `auth`, `auth-int`, `auth,auth-int`"),
         (policy("guesses = { name = { burst = 5, refill_ms = 3600001 } }"), "edge.toml:5: domains[0].policy.guesses: after 3600000 ms at most one more wrong digest must be let pass, not after 3600001"),
         (policy("guesses = { pair = { burst = 0, refill_ms = 1 } }"), "edge.toml:5: domains[0].policy.guesses.pair.burst: invalid value: integer `0`, expected a nonzero u32"),
-        (policy("guesses = { all = 1 }"), "edge.toml:5: domains[0].policy.guesses.all: unknown field `all`, expected one of `source`, `pair`, `name`"),
+        (policy("guesses = { all = 1 }"), "edge.toml:5: domains[0].policy.guesses.all: unknown field `all`, expected one of `source`, `pair`, `name`, `any_name`"),
         // SIDs
         ("[[domains]]\nname = 'a.example'\nsid = 'SD00000000000000000000000000000001'\n[[domains]]\nname = 'b.example'\nsid = 'SD00000000000000000000000000000001'\n".to_owned(), "edge.toml:5: domains[1].name: SD00000000000000000000000000000001 is used twice"),
     ] {
