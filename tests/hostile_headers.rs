@@ -7,11 +7,13 @@ mod support;
 
 use std::time::Duration;
 
+use md5::{Digest, Md5};
 use probes::*;
 use sip_authz::CredentialsField;
+use sip_authz::digest::HashFunction;
 use sip_authz::digest::MalformedCredentials::Missing;
 use sip_authz::digest::Parameter;
-use sip_authz::model::{AlgorithmOffer, Policy};
+use sip_authz::model::{AlgorithmOffer, Credential, Ha1Set, Policy, Record};
 use support::*;
 
 /// A header of case 8.
@@ -85,40 +87,40 @@ fn case_08_each_wrong_header_counts_and_a_stale_one_does_not() {
 
 #[test]
 fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
-    // MD5 and SHA-256 are offered, and of alice there is no SHA-256
+    // MD5 and SHA-256 are offered, and of dave there is no SHA-256
     let policy = Policy { algorithms: AlgorithmOffer::MD5_FIRST, ..limited(BURST, 3) };
     let world = World::with_policy(policy);
-    let wrong_for = |request: &Request, user: &str| {
-        let challenge = &world.challenge(request, OUTSIDE).values[1];
-        assert!(challenge.contains("SHA-256"), "{challenge}");
-        Header::answer(challenge, request, user, "not what is stored")
+    let (name, realm) = ("dave".parse().unwrap(), REALM.parse().unwrap());
+    let md5 = hex::encode(Md5::digest(format!("dave:{REALM}:{PASSWORD}")));
+    let ha1 = Ha1Set::from_hex(&name, &realm, [(HashFunction::Md5, md5.as_str())]).unwrap();
+    let dave = Credential::new(credential(LIST, "dave"), list(LIST), name, ha1);
+    world.put(Record::Credential(dave));
+    // a wrong header with SHA-256, and behind it one that is right; of one answer, which has one nonce
+    // for all its challenges, or of two
+    let both = |wrong: &str, right: &str, one_answer: bool| {
+        let request = new_request();
+        let first = world.challenge(&request, OUTSIDE).values;
+        let second =
+            if one_answer { first.clone() } else { world.challenge(&request, OUTSIDE).values };
+        assert!(first[1].contains("algorithm=SHA-256,"), "{}", first[1]);
+        let wrong = Header::answer(&first[1], &request, wrong, "not what is stored");
+        let right = Header::answer(&second[0], &request, right, PASSWORD);
+        request.with(&wrong.text()).with(&right.text())
     };
     for _ in 0..20 {
-        let request = new_request();
-        let mut first = wrong_for(&request, "alice");
-        let right = answer(&world, &request, OUTSIDE);
-        // a client answers both challenges of one answer, which have one nonce
-        first.inner.nonce.clone_from(&right.inner.nonce);
-        let both = request.with(&first.text()).with(&right.text());
-        let accept = accepted(world.send(&both, OUTSIDE));
+        let request = both("dave", "dave", true);
+        let accept = accepted(world.send(&request, OUTSIDE));
         assert_eq!((accept.credential.unwrap().header.index, accept.repeat), (1, false));
         // a copy counts nothing and takes nothing back
-        assert!(accepted(world.send(&both, OUTSIDE)).repeat);
+        assert!(accepted(world.send(&request, OUTSIDE)).repeat);
     }
-    // guesses at another name, or with another nonce, are none the less guesses
-    let guess = |user: &str, same_nonce: bool| {
-        let request = new_request();
-        let mut first = wrong_for(&request, user);
-        let right = answer(&world, &request, OUTSIDE);
-        if same_nonce {
-            first.inner.nonce.clone_from(&right.inner.nonce);
-        }
-        let both = request.with(&first.text()).with(&right.text());
-        accepted(world.send(&both, OUTSIDE))
-    };
-    guess("alice", false);
-    guess("bob", true);
-    guess("bob", true);
+    // with another nonce, at a hash that is there, and at another name, it is a guess none the less
+    accepted(world.send(&both("dave", "dave", false), OUTSIDE));
+    accepted(world.send(&both("alice", "alice", true), OUTSIDE));
+    for _ in 0..2 {
+        accepted(world.send(&both("bob", "alice", true), OUTSIDE));
+    }
+    assert_eq!(pair_left(&world, "dave", OUTSIDE), 3 - 1);
     assert_eq!(pair_left(&world, "alice", OUTSIDE), 3 - 1);
     assert_eq!(pair_left(&world, "bob", OUTSIDE), 3 - 2);
 }

@@ -557,10 +557,20 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
 
     /// Takes back what was counted for other headers of the same user with the same nonce, now that
     /// the request proves to know the password: a client that answers every challenge answers with
-    /// hash functions too of which nothing is stored for it. Guesses at other names stay counted.
+    /// hash functions too of which nothing is stored for it. What could have been right stays counted,
+    /// that of another list's user of the same name, too.
     fn forgive(&self, proved: &Credentials<'_>, wrong: &[&Credentials<'_>]) {
+        let could_not_be_right = |other: &Credentials<'_>| {
+            let function = other.algorithm.hash_function();
+            self.entry.credential_lists.iter().all(|mapped| {
+                let found = self.look_up(mapped, other).found;
+                found.is_none_or(|user| user.ha1.get(function).is_none())
+            })
+        };
         let same = |other: &&&Credentials<'_>| {
-            other.username == proved.username && other.nonce == proved.nonce
+            other.username == proved.username
+                && other.nonce == proved.nonce
+                && could_not_be_right(other)
         };
         for credentials in wrong.iter().filter(same) {
             // what was proved with it and is no repeat has a live nonce
