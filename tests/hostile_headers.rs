@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 use probes::*;
-use sip_authz::CredentialsField;
 use sip_authz::digest::HashFunction;
 use sip_authz::digest::MalformedCredentials::Missing;
 use sip_authz::digest::Parameter;
 use sip_authz::model::{AlgorithmOffer, Credential, Ha1Set, Policy, Record};
+use sip_authz::{CredentialsField, Invite, Transport};
 use support::*;
 
 /// A header of case 8.
@@ -107,15 +107,22 @@ fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
         let right = Header::answer(&second[0], &request, right, PASSWORD);
         request.with(&wrong.text()).with(&right.text())
     };
+    // with another nonce it is a guess
+    accepted(world.send(&both("dave", "dave", false), OUTSIDE));
     for _ in 0..20 {
         let request = both("dave", "dave", true);
+        // an explanation counts nothing and takes nothing back, and neither does a copy
+        let (bytes, source) = (request.bytes(), OUTSIDE.parse().unwrap());
+        let invite = Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
+        assert!(world.authorizer.explain(&invite, world.start).decision.is_accept());
         let accept = accepted(world.send(&request, OUTSIDE));
         assert_eq!((accept.credential.unwrap().header.index, accept.repeat), (1, false));
-        // a copy counts nothing and takes nothing back
         assert!(accepted(world.send(&request, OUTSIDE)).repeat);
     }
-    // with another nonce, at a hash that is there, and at another name, it is a guess none the less
-    accepted(world.send(&both("dave", "dave", false), OUTSIDE));
+    for _ in 0..5 {
+        accepted(world.send(&both("dave", "dave", true), OUTSIDE));
+    }
+    // at a hash that is there, and at another name, it is a guess too
     accepted(world.send(&both("alice", "alice", true), OUTSIDE));
     for _ in 0..2 {
         accepted(world.send(&both("bob", "alice", true), OUTSIDE));
