@@ -1,5 +1,7 @@
 //! Judging the credentials headers of an INVITE: each alone, the best outcome wins.
 
+mod guesses;
+
 use std::sync::atomic::Ordering;
 
 use arrayvec::ArrayVec;
@@ -9,11 +11,11 @@ use super::State;
 use super::explain::{HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
-    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, GuessKey, GuessRate,
-    Insertion, Nonce, Parsed, Username, decoy, parse, username,
+    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, Insertion, Nonce,
+    Parsed, Username, decoy, parse, username,
 };
 use crate::invite::{CredentialsField, Invite};
-use crate::model::{Policy, Realm, Target, UriCheck};
+use crate::model::{Policy, Realm, UriCheck};
 use crate::sid::CredentialListSid;
 use crate::snapshot::{
     CredentialEntry, LookUp, MappedList, RoleEntry, Slot, Snapshot, TargetEntry,
@@ -90,9 +92,6 @@ struct Verified<'s> {
     mapped: MappedList,
     credential: &'s CredentialEntry,
 }
-
-/// The counters that a wrong digest goes to.
-type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
 
 /// The stored hash if it counts, else the decoy: without a branch, and not before both have come from
 /// memory, so that the time is that of a hash that counts. Both are 16 or both 32 bytes long.
@@ -356,10 +355,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             if T::COMMITS {
                 self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
             }
-            return match is_live {
-                true => Verdict::Wrong(Reason::TooManyGuesses),
-                false => Verdict::Stale,
-            };
+            return if is_live { Verdict::Wrong(Reason::TooManyGuesses) } else { Verdict::Stale };
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
             self.count_wrong::<T>(&budget(), fingerprint);
@@ -507,77 +503,6 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             .is_some_and(|from| from.user_is(name));
         trace.step(|| Step::From { matches });
         if matches { Verdict::Proved(proved) } else { Verdict::Refused(Reason::FromMismatch) }
-    }
-
-    fn budget(&self, is_live: bool, username: &Username) -> Budget {
-        let (Username::Plain(name) | Username::Hash(name)) = username;
-        let scope = match &self.entry.target {
-            Target::Domain(sid) => sid.as_bytes(),
-            Target::Trunk(sid) => sid.as_bytes(),
-        };
-        let (guesses, policy) = (&self.state.guesses, &self.policy.guesses);
-        let (name, source) = (name.as_bytes(), self.invite.source().ip());
-        let mut budget = Budget::new();
-        // no more than there is room for
-        let mut add = |key, rate| _ = budget.try_push((key, rate));
-        if is_live {
-            add(guesses.pair_key(scope, name, source), policy.pair);
-            if let Some(rate) = policy.any_name {
-                add(guesses.any_name_key(scope, source), rate);
-            }
-        } else {
-            add(guesses.source_key(source), policy.source);
-        }
-        if let Some(rate) = policy.name {
-            add(guesses.name_key(scope, name), rate);
-        }
-        budget
-    }
-
-    fn is_over(&self, budget: &Budget) -> bool {
-        let over = |(key, rate): &_| self.state.guesses.is_over(*key, *rate, self.now_ms);
-        budget.iter().any(over)
-    }
-
-    /// Counts a wrong digest; a retransmission of one that was counted is not counted again.
-    fn count_wrong<T: Trace>(&self, budget: &Budget, fingerprint: Option<u128>) {
-        if !T::COMMITS {
-            return;
-        }
-        let first = fingerprint.is_none_or(|fingerprint| {
-            let inserted = self.state.refused.insert_if(fingerprint, self.now_ms, || true);
-            matches!(inserted, Insertion::Inserted)
-        });
-        if first {
-            for (key, rate) in budget {
-                self.state.guesses.record(*key, *rate, self.now_ms);
-            }
-        }
-    }
-
-    /// Takes back what was counted for other headers of the same user with the same nonce, now that
-    /// the request proves to know the password: a client that answers every challenge answers with
-    /// hash functions too of which nothing is stored for it. What could have been right stays counted,
-    /// that of another list's user of the same name, too.
-    fn forgive(&self, proved: &Credentials<'_>, wrong: &[&Credentials<'_>]) {
-        let could_not_be_right = |other: &Credentials<'_>| {
-            let function = other.algorithm.hash_function();
-            self.entry.credential_lists.iter().all(|mapped| {
-                let found = self.look_up(mapped, other).found;
-                found.is_none_or(|user| user.ha1.get(function).is_none())
-            })
-        };
-        let same = |other: &&&Credentials<'_>| {
-            other.username == proved.username
-                && other.nonce == proved.nonce
-                && could_not_be_right(other)
-        };
-        for credentials in wrong.iter().filter(same) {
-            // what was proved with it and is no repeat has a live nonce
-            for (key, rate) in self.budget(true, &credentials.username) {
-                self.state.guesses.give_back(key, rate, self.now_ms);
-            }
-        }
     }
 
     /// What tells a retransmission from another request, in one keyed number; only for transports
