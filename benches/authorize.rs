@@ -12,8 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs)]
 
-mod support;
-
+use sip_authz_testing::bench::support;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 use sip_authz::{Decision, Invite, Reason, Transport};
-use support::{
+use sip_authz_testing::bench::support::{
     BATCH, Bare, Client, DOMAINS, Kind, LISTED, LONG_CNONCE, Packet, UNLISTED, USERS, World,
     by_credential, rejected, same, user,
 };

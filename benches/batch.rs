@@ -6,8 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs)]
 
-mod support;
-
+use sip_authz_testing::bench::support;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use sip_authz::{Decision, Transport};
-use support::{
+use sip_authz_testing::bench::support::{
     BATCH, Bare, Client, DOMAINS, Kind, LISTED, Packet, USERS, World, by_credential, same, user,
 };
 

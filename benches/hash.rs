@@ -18,7 +18,8 @@ use std::time::Instant;
 use criterion::{BenchmarkId, Criterion};
 use md5::{Digest, Md5};
 use sha2::{Sha256, Sha512_256};
-use sip_authz::testing::hash::*;
+use sip_authz::internals::{hex16, same_hex};
+use sip_authz_arch::*;
 
 /// As many as a batch has.
 const MANY: usize = 64;

@@ -10,16 +10,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
-mod callgrind;
-mod support;
-
+use sip_authz_testing::bench::callgrind;
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
 use std::process::ExitCode;
 
 use sip_authz::{Decision, Invite, Transport};
-use support::{BATCH, Client, Kind, LISTED, Packet, World, by_credential, rejected, same};
+use sip_authz_testing::bench::support::{
+    BATCH, Client, Kind, LISTED, Packet, World, by_credential, rejected, same,
+};
 
 const LIMITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 /// How many are decided at once, each as one.

@@ -12,14 +12,14 @@
     clippy::cast_precision_loss
 )]
 
-mod large;
-
 use std::hint::black_box;
 use std::time::Instant;
 
-use large::{KINDS, Large, host, invite, mix, publish, publish_while_read, show, username};
 use sip_authz::Authorizer;
-use sip_authz::testing::{count_named, count_named_at_once, count_users, count_users_at_once};
+use sip_authz::internals::{count_named, count_named_at_once, count_users, count_users_at_once};
+use sip_authz_testing::bench::large::{
+    KINDS, Large, host, invite, mix, publish, publish_while_read, show, username,
+};
 
 /// Bytes of this process in physical memory.
 fn resident() -> f64 {

@@ -17,16 +17,13 @@
     clippy::cast_possible_truncation
 )]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{Credential, CredentialList, GuessPolicy, Ha1Set, Mapping, Policy, Record};
 use sip_authz::{Capacity, Invite, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
 
 /// Users of each kind. Names take turns, so that no user stays in the cache for being asked about.
 const USERS: usize = 512;

@@ -70,38 +70,28 @@
 //! |---|---|
 //! | `rsip` (default) | [`Invite::from_rsip`] |
 //! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes and choices; never for secrets |
-//! | `store` | `store::Store`, a store in memory, and `Follower`, which keeps an authorizer at a store's head |
-//! | `store-conformance` | `store::conformance`: what every store must do, as a test for whoever writes one |
-//! | `sqlite` | `store::SqliteStore`: the store in a file, for one machine |
-//! | `etcd` | `store::EtcdStore`, which the edges of a fleet follow; to build it, `protoc` is needed |
-//! | `directory` | `directory::Directory`, the commands on resources and their rules |
-//! | `rest` | `rest::router`, the HTTP surface that manages them |
 //! | `metrics` | `metrics::record`: the figures of an authorizer for a recorder of the crate `metrics` |
 //! | `tracing` | a span for each call and an event for each decision, for subscribers of the crate `tracing` |
-//! | `cli` | the program `sip-authz` |
+//!
+//! Other crates of the project stand around this one: `sip-authz-store` keeps an authorizer at the head
+//! of a store, `sip-authz-directory` has the commands on resources, `sip-authz-rest` a Twilio-compatible
+//! REST API over them, `sip-authz-config` reads a TOML file, and `sip-authz-cli` is the program.
 
 pub mod acl;
 mod authorizer;
 mod decision;
 pub mod digest;
-#[cfg(feature = "directory")]
-pub mod directory;
-#[cfg(feature = "store")]
-mod follower;
 pub mod guide;
+#[cfg(feature = "unstable-internals")]
+#[doc(hidden)]
+pub mod internals;
 mod invite;
 pub mod message;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod model;
-#[cfg(feature = "rest")]
-pub mod rest;
 mod sid;
 mod snapshot;
-#[cfg(feature = "store")]
-pub mod store;
-#[doc(hidden)]
-pub mod testing;
 pub mod uri;
 
 #[cfg(feature = "tracing")]
@@ -112,11 +102,6 @@ pub use authorizer::{
 pub use decision::{
     Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, Sampling,
     SamplingError, UsedHeader,
-};
-#[cfg(feature = "store")]
-pub use follower::{
-    Applied, Confirmed, Follower, FollowerError, FollowerEvent, FollowerState, Lease, LeaseEvent,
-    Timer,
 };
 pub use invite::{CredentialsField, Invite, InviteError, Transaction, Transport};
 pub use sid::{

@@ -21,11 +21,6 @@
 //! | `sip_authz_replay_nonces` | gauge | used nonces that are remembered |
 //! | `sip_authz_replay_nonces_max` | gauge | how many fit |
 //! | `sip_authz_decision_seconds` | histogram | what [`Latencies`] were told, by [`record_latencies`] |
-//! | `sip_authz_follower_commit_number` | gauge | the last commit that decisions are made by (feature `store`) |
-//! | `sip_authz_store_commit_number` | gauge | the last commit that the store was seen to have |
-//! | `sip_authz_follower_state` | gauge | 1 at the present `state`, 0 at the others: `following`, `away` (the store cannot be asked), `behind` (commits do not follow on what there is), `stuck` (what the store holds breaks a rule), `ended` |
-//! | `sip_authz_lease_seconds` | gauge | for how long an edge decides unconfirmed; not there if for ever |
-//! | `sip_authz_lease_age_seconds` | gauge | how old the newest state of the store is that decisions surely go by |
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,8 +28,6 @@ use std::time::{Duration, Instant};
 use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use crate::authorizer::Authorizer;
-#[cfg(feature = "store")]
-use crate::follower::{Applied, Confirmed, FollowerState};
 
 /// Tells the recorder what the figures are. To be called once, after the recorder is there.
 pub fn describe() {
@@ -66,19 +59,6 @@ pub fn describe() {
     );
     describe_gauge!("sip_authz_replay_nonces", "Used nonces that are remembered");
     describe_gauge!("sip_authz_replay_nonces_max", "Used nonces that can be remembered");
-    describe_gauge!("sip_authz_follower_commit_number", "Last commit that decisions are made by");
-    describe_gauge!("sip_authz_store_commit_number", "Last commit that the store was seen to have");
-    describe_gauge!("sip_authz_follower_state", "1 at the state that the follower is in");
-    describe_gauge!(
-        "sip_authz_lease_seconds",
-        Unit::Seconds,
-        "How long decisions go on without a confirmation of the store"
-    );
-    describe_gauge!(
-        "sip_authz_lease_age_seconds",
-        Unit::Seconds,
-        "Age of the newest state of the store that decisions surely go by"
-    );
     describe_histogram!(
         "sip_authz_decision_seconds",
         Unit::Seconds,
@@ -105,26 +85,6 @@ pub fn record(authorizer: &Authorizer, now: Instant) {
     let (used, capacity) = authorizer.remembered_nonces();
     gauge!("sip_authz_replay_nonces").set(float(used as u64));
     gauge!("sip_authz_replay_nonces_max").set(float(capacity as u64));
-}
-
-/// Gives how far a follower has come to the recorder, and how it stands to its store.
-#[cfg(feature = "store")]
-pub fn record_follower(applied: &Applied) {
-    gauge!("sip_authz_follower_commit_number").set(float(applied.number()));
-    gauge!("sip_authz_store_commit_number").set(float(applied.seen()));
-    let present = applied.state();
-    for state in FollowerState::ALL {
-        gauge!("sip_authz_follower_state", "state" => state.as_str()).set(truth(state == present));
-    }
-}
-
-/// Gives the state of a lease of this length to the recorder, as of `now`.
-#[cfg(feature = "store")]
-pub fn record_lease(confirmed: &Confirmed, length: Option<Duration>, now: Instant) {
-    gauge!("sip_authz_lease_age_seconds").set(confirmed.age(now).as_secs_f64());
-    if let Some(length) = length {
-        gauge!("sip_authz_lease_seconds").set(length.as_secs_f64());
-    }
 }
 
 /// The bounds of the histogram, in microseconds and as Prometheus writes them in seconds.

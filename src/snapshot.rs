@@ -14,6 +14,7 @@ mod builder;
 mod cell;
 mod draft;
 mod entry;
+#[cfg(feature = "unstable-internals")]
 mod facts;
 mod index;
 mod table;

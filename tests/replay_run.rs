@@ -7,8 +7,6 @@
 //! not all, where each sends the same ones.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::AddAssign;
@@ -19,7 +17,7 @@ use std::time::{Duration, Instant};
 use md5::{Digest, Md5};
 use sip_authz::model::Policy;
 use sip_authz::{Authorizer, Capacity, Decision, Invite, Transport};
-use support::{HOST, Header, PASSWORD, REALM, Request, snapshot};
+use sip_authz_testing::kit::{HOST, Header, PASSWORD, REALM, Request, snapshot};
 
 const CAPTURED: usize = 10_000;
 const THREADS: usize = 8;

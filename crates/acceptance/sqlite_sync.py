@@ -6,7 +6,7 @@ the example `sqlite_load`, which makes commits and writes a line for each answer
 system calls: between the last write to the log of the database and the line there must be a sync of
 the log that ended well.
 
-Usage: tests/sqlite_sync.py target/release/examples/sqlite_load [COMMITS]
+Usage: crates/acceptance/sqlite_sync.py target/release/examples/sqlite_load [COMMITS]
 """
 import re
 import subprocess

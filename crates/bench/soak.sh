@@ -5,14 +5,14 @@
 # Fails if an answer is wrong, if too many of the right ones get none within a fifth of a second, or if
 # the memory grows.
 #
-#   [FEATURES=cli] benches/soak.sh [seconds, default 600]
+#   crates/bench/soak.sh [seconds, default 600]
 #
 # Needs two cores and taskset. Linux only.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 target=${CARGO_TARGET_DIR:-target}/release
-cargo build --locked --release --features "${FEATURES:-cli}" --bin sip-authz --example load
+cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --bin sip-authz --bin load
 
 work=$(mktemp -d)
 server=
@@ -37,7 +37,7 @@ for _ in $(seq 50); do
     sleep 0.1
 done
 [ -n "$address" ] || { cat "$work/out"; exit 1; }
-load() { taskset -c 1 "$target/examples/load" "$address" "$@"; }
+load() { taskset -c 1 "$target/load" "$address" "$@"; }
 
 capacity=0
 for mode in wrong challenge; do

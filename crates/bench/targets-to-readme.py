@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Puts what `cargo bench --bench targets` printed into the section on speed of README.md.
+"""Puts what `cargo bench -p sip-authz-bench --bench targets` printed into the section on speed of README.md.
 
-Usage: cargo bench --bench targets -- --full | tee targets.txt
-       benches/targets-to-readme.py [README.md] < targets.txt
+Usage: cargo bench -p sip-authz-bench --bench targets -- --full | tee targets.txt
+       crates/bench/targets-to-readme.py [README.md] < targets.txt
 """
 
 import pathlib

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sip_authz::testing::fuzz_batch;
+use sip_authz_testing::fuzzing::fuzz_batch;
 
 fuzz_target!(|bytes: &[u8]| {
     fuzz_batch(bytes);

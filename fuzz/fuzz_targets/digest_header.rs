@@ -1,12 +1,12 @@
 //! Any bytes as the value of a credentials header, beside the slow second parser of the tests.
 #![no_main]
 
-#[path = "../../tests/support/digest_header_oracle.rs"]
-mod oracle;
 
 use libfuzzer_sys::fuzz_target;
 use oracle::{OracleCredentials, OracleParsed};
-use sip_authz::testing::{FUZZ_REALM, Parsed, Username, fuzz_digest_header};
+use sip_authz::digest::{Parsed, Username};
+use sip_authz_testing::digest_header_oracle as oracle;
+use sip_authz_testing::fuzzing::{FUZZ_REALM, fuzz_digest_header};
 
 fuzz_target!(|value: &[u8]| {
     fuzz_digest_header(value, |parsed| {

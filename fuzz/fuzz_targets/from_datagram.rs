@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sip_authz::testing::fuzz_from_datagram;
+use sip_authz_testing::fuzzing::fuzz_from_datagram;
 
 fuzz_target!(|bytes: &[u8]| {
     fuzz_from_datagram(bytes);

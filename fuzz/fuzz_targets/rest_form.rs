@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sip_authz::testing::{fuzz_rest_form, fuzz_rest_params};
+use sip_authz_testing::fuzzing::{fuzz_rest_form, fuzz_rest_params};
 
 fuzz_target!(|bytes: &[u8]| {
     let theirs: Vec<_> = form_urlencoded::parse(bytes).collect();

@@ -129,8 +129,11 @@ impl Ha1Set {
     }
 
     /// The hashes that a store has kept: they were checked when they came in.
-    #[cfg(feature = "store")]
-    pub(crate) fn from_bytes(
+    ///
+    /// # Errors
+    ///
+    /// [`Ha1Error::NoHash`] if all are `None`.
+    pub fn from_bytes(
         md5: Option<[u8; 16]>,
         sha256: Option<[u8; 32]>,
         sha512_256: Option<[u8; 32]>,

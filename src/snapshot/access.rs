@@ -70,6 +70,7 @@ impl AccessList {
     }
 
     /// Whether this entry is compiled.
+    #[cfg(feature = "unstable-internals")]
     pub(super) fn has(&self, sid: IpAddressSid, prefix: Prefix) -> bool {
         self.compiled.members.binary_search(&(prefix, sid)).is_ok()
     }

@@ -318,6 +318,7 @@ impl Users {
     }
 
     /// The users of a list.
+    #[cfg(feature = "unstable-internals")]
     pub(super) fn members(
         &self,
         list: Slot<CredentialList>,

@@ -1,14 +1,12 @@
 //! Cases 21 to 25 of the hostile inputs: algorithm, session, body and digest-uri.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use digest_auth::{Algorithm as ClientAlgorithm, Qop as ClientQop};
 use sha2::{Digest, Sha512, Sha512_256};
 use sip_authz::digest::{Algorithm, GuessRate, MalformedCredentials, Parameter};
 use sip_authz::model::{GuessPolicy, Policy, QopOffer, UriCheck};
 use sip_authz::{Challenge, Reason};
-use support::*;
+use sip_authz_testing::kit::*;
 
 const SESSIONS: [Algorithm; 3] =
     [Algorithm::Md5Sess, Algorithm::Sha256Sess, Algorithm::Sha512_256Sess];

@@ -1,11 +1,6 @@
 //! Cases 1 to 7 of the hostile inputs: how a credentials header is read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/probes.rs"]
-mod probes;
-mod support;
-
-use probes::*;
 use sip_authz::digest::MalformedCredentials::{
     Backslash, BadUserhash, Duplicate, Missing, Syntax, TwoUsernames, UnknownAlgorithm, UnknownQop,
 };
@@ -13,7 +8,8 @@ use sip_authz::digest::{Algorithm, Parameter};
 use sip_authz::message::{Defect, Header as Name, Message};
 use sip_authz::model::Record;
 use sip_authz::{CredentialsField, Decision, Invite, InviteError, Reason, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
+use sip_authz_testing::probes::*;
 
 const QUOTED: [&str; 6] = ["username", "realm", "nonce", "uri", "response", "cnonce"];
 

@@ -1,20 +1,16 @@
 //! Cases 8 and 9 of the hostile inputs: several credentials headers in one request.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/probes.rs"]
-mod probes;
-mod support;
-
 use std::time::Duration;
 
 use md5::{Digest, Md5};
-use probes::*;
 use sip_authz::digest::HashFunction;
 use sip_authz::digest::MalformedCredentials::Missing;
 use sip_authz::digest::Parameter;
 use sip_authz::model::{AlgorithmOffer, Credential, Ha1Set, Policy, Record};
 use sip_authz::{CredentialsField, Invite, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
+use sip_authz_testing::probes::*;
 
 /// A header of case 8.
 #[derive(Clone, Copy, Debug, PartialEq)]

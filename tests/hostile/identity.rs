@@ -1,8 +1,6 @@
 //! Cases 26 to 29 of the hostile inputs: stored hashes, domains, From, and equal answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -13,7 +11,7 @@ use sip_authz::model::{
     Password, Policy, Realm, Record, UserName, WrongAnswer,
 };
 use sip_authz::{Decision, InviteError, Reason, Snapshot, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
 
 const NO_LIMIT: fn() -> GuessPolicy =
     || GuessPolicy { source: unlimited(), pair: unlimited(), ..GuessPolicy::default() };

@@ -1,8 +1,6 @@
 //! Cases 30 to 35 of the hostile inputs: access lists, where the source comes from, and swaps.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,7 +13,7 @@ use sip_authz::model::{
     Record,
 };
 use sip_authz::{AddressMatch, ApplyError, Decision, Invite, IpAddressSid, Reason, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
 
 /// The list that a test fills; it is the only one mapped to [`BARE_HOST`].
 const OWN: &str = "own";

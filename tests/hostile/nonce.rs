@@ -1,19 +1,15 @@
 //! Cases 10 to 13, 16, 19 and 20 of the hostile inputs: nonces, nonce counts and staleness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/probes.rs"]
-mod probes;
-mod support;
-
 use std::time::Duration;
 
 use digest_auth::AlgorithmType;
-use probes::*;
 use sip_authz::digest::MalformedCredentials::{BadNonceCount, Missing};
 use sip_authz::digest::{Algorithm, Parameter};
 use sip_authz::model::{Policy, WrongAnswer};
 use sip_authz::{Decision, Invite, Reason, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
+use sip_authz_testing::probes::*;
 
 const ELSEWHERE: &str = "203.0.113.9:5060";
 

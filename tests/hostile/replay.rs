@@ -1,22 +1,18 @@
 //! Cases 14, 15, 17 and 18 of the hostile inputs: replays, retransmissions, threads and floods.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/probes.rs"]
-mod probes;
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use probes::*;
 use sip_authz::digest::Algorithm;
 use sip_authz::model::{Account, AccountStatus, Credential, Key, Mapping, Policy, Record};
 use sip_authz::{
     Authorizer, Capacity, CredentialsField, Decision, Invite, Reason, Transaction, Transport,
 };
-use support::*;
+use sip_authz_testing::kit::*;
+use sip_authz_testing::probes::*;
 
 /// Another port of the source.
 const OTHER_PORT: &str = "198.51.100.7:5062";

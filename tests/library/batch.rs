@@ -2,8 +2,6 @@
 //! one seed, one of which is asked in batches.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::time::Duration;
 
 use digest_auth::{AlgorithmType, Qop as HeaderQop};
@@ -14,7 +12,7 @@ use sip_authz::model::{
     AlgorithmOffer, Domain, GuessPolicy, IpAccessControlList, IpAddress, Mapping, Policy, QopOffer,
 };
 use sip_authz::{Authorizer, Capacity, Decision, Invite, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
 
 /// A domain with both credential lists.
 const TWO_LISTS_HOST: &str = "two.example.com";

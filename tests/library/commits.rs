@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -16,7 +14,7 @@ use sip_authz::model::{
 use sip_authz::{
     AccountSid, Authorizer, Capacity, Decision, DomainSid, Invite, Snapshot, Transport, TrunkSid,
 };
-use support::*;
+use sip_authz_testing::kit::*;
 
 fn other_account() -> AccountSid {
     AccountSid::from_name(&["other"])

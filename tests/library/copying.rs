@@ -1,12 +1,9 @@
 //! Applying a commit copies what it touches: as much in a large snapshot as in a small one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../benches/large/mod.rs"]
-mod large;
-
-use large::{KINDS, Large, access_list, account, domain};
 use sip_authz::model::{Account, Commit, Domain, IpAccessControlList, IpAddress, Mapping};
 use sip_authz::{IpAddressSid, Snapshot};
+use sip_authz_testing::bench::large::{KINDS, Large, access_list, account, domain};
 
 /// The most bytes that one change of each kind allocated, of a few at random places.
 fn bytes_of_changes(large: &mut Large) -> Vec<u64> {

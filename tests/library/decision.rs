@@ -1,7 +1,5 @@
 //! The decision list, rule by rule, through the public API.
 
-mod support;
-
 use std::time::Duration;
 
 use sip_authz::digest::HashFunction;
@@ -10,7 +8,7 @@ use sip_authz::model::{
     Policy, Record, Trunk, WrongAnswer,
 };
 use sip_authz::{AddressMatch, Decision, Reason, Transport, TrunkSid};
-use support::*;
+use sip_authz_testing::kit::*;
 
 #[test]
 fn a_caller_is_challenged_and_authenticates() {

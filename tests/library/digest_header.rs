@@ -2,16 +2,13 @@
 //! obvious second parser over generated and damaged headers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/digest_header_oracle.rs"]
-#[allow(unreachable_pub)]
-mod digest_header_oracle;
-
-use digest_header_oracle::{OracleCredentials, OracleParsed};
 use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sip_authz::testing::{Parsed, Username, parse_credentials};
+use sip_authz::digest::{Parsed, Username, parse as parse_credentials};
+use sip_authz_testing::digest_header_oracle;
+use sip_authz_testing::digest_header_oracle::{OracleCredentials, OracleParsed};
 
 const REALM: &str = "sip.example";
 

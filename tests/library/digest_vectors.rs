@@ -2,16 +2,14 @@
 //! RFC 8760 prints none: its examples are of headers, without values that could be computed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use sha2::{Digest, Sha512};
 use sip_authz::digest::{Algorithm, Credentials, HashFunction, Parsed, Qop, Username, parse};
+use sip_authz::internals::verify;
 use sip_authz::model::{
     Account, Credential, CredentialList, Domain, Ha1Set, Mapping, Password, Policy,
 };
-use sip_authz::testing::verify;
 use sip_authz::{Authorizer, Capacity, Decision, Reason, Snapshot};
-use support::*;
+use sip_authz_testing::kit::*;
 
 fn credentials<'a>(header: &'a str, realm: &str) -> Credentials<'a> {
     match parse(header.as_bytes(), realm) {

@@ -1,12 +1,9 @@
 //! The two ways to the facts of an INVITE: from rsip's request and straight from a datagram.
-#![cfg(feature = "rsip")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
-mod support;
 
 use sip_authz::message::Defect;
 use sip_authz::{CredentialsField, Decision, Invite, InviteError, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
 
 fn both(bytes: &[u8], check: impl Fn(Result<Invite<'_>, InviteError>, &str)) {
     let source = INSIDE.parse().unwrap();

@@ -3,14 +3,12 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/message_oracle.rs"]
-mod oracle;
-
-use oracle::OracleMessage;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sip_authz::message::{Header, MAX_FIELDS, MAX_HEAD, Message, StartLine};
+use sip_authz_testing::message_oracle;
+use sip_authz_testing::message_oracle::OracleMessage;
 
 const PLAIN: &str = "INVITE sip:+14155550100@pbx.example.com:5060;user=phone SIP/2.0\r\n\
 Via: SIP/2.0/UDP 192.0.2.77:5060;branch=z9hG4bK776asdhds8231;rport\r\n\
@@ -200,7 +198,8 @@ fn read(message: &Message<'_>) -> OracleMessage {
 
 /// Whether the message was read without a defect.
 fn compare(bytes: &[u8]) -> bool {
-    let (ours, theirs) = (Message::scan(bytes).map(|message| read(&message)), oracle::scan(bytes));
+    let (ours, theirs) =
+        (Message::scan(bytes).map(|message| read(&message)), message_oracle::scan(bytes));
     assert_eq!(ours, theirs, "{:.3000}", bytes.escape_ascii());
     ours.is_some_and(|message| message.defect.is_none())
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use sip_authz::acl::{Prefix, PrefixError, PrefixTable};
-use sip_authz::testing::fuzz_prefix_table;
+use sip_authz_testing::fuzzing::fuzz_prefix_table;
 
 #[test]
 fn the_whole_internet_is_one_family() {

@@ -1,8 +1,6 @@
 //! Every form of digest that a policy can ask for, with the crate `digest_auth` as the client.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -10,7 +8,7 @@ use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use sip_authz::digest::{Algorithm, Qop};
 use sip_authz::model::{AlgorithmOffer, ChallengeKind, Policy, QopOffer};
 use sip_authz::{CredentialsField, Decision, Reason, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
 
 const SDP: &[u8] = b"v=0\r\no=alice 1 1 IN IP4 192.0.2.7\r\n\0\xff";
 

@@ -1,9 +1,5 @@
 //! The torture messages of RFC 4475 and RFC 5118, read and decided as the table says.
-#![cfg(feature = "rsip")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
-#[path = "support/torture.rs"]
-mod table;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +11,7 @@ use sip_authz::{
     AccountSid, Authorizer, CredentialListSid, Decision, DomainSid, Invite, InviteError,
     IpAccessControlListSid, IpAddressSid, Snapshot, Transport,
 };
-use table::{CASES, HOSTS, Intent, Scan};
+use sip_authz_testing::torture::{CASES, HOSTS, Intent, Scan};
 
 const INSIDE: &str = "192.0.2.7:5060";
 

@@ -1,11 +1,9 @@
 //! The digest-uri against the Request-URI, mode by mode.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use sip_authz::model::{Policy, UriCheck};
 use sip_authz::{Decision, Reason};
-use support::*;
+use sip_authz_testing::kit::*;
 
 const MODES: [UriCheck; 4] =
     [UriCheck::Off, UriCheck::SameHost, UriCheck::SameUserAndHost, UriCheck::Equivalent];

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Drives the program with sipp and compares how many 407, 200, 403 and 404 come back.
-#   tests/interop/run.sh target/release/sip-authz
+#   crates/acceptance/interop/run.sh target/release/sip-authz
 set -euo pipefail
 
 program=$(realpath "${1:?usage: $0 PATH-OF-SIP-AUTHZ}")

@@ -19,7 +19,7 @@ import time
 import urllib.parse
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 # What is asked of the demo, and what may come of it. A nonce serves many calls of `digest`; `call` is a
 # challenge and an answer each time; `wrong` is refused, first for each digest and then without a look.

@@ -1,8 +1,8 @@
 """Drives every resource with the official Python client, unmodified but for its base URL.
 
-    python3 -m venv VENV && VENV/bin/pip install -r tests/rest_client/requirements.txt
-    cargo build --features rest --example rest_server
-    VENV/bin/python tests/rest_client/drive.py target/debug/examples/rest_server
+    python3 -m venv VENV && VENV/bin/pip install -r crates/acceptance/rest_client/requirements.txt
+    cargo build -p sip-authz-rest --example rest_server
+    VENV/bin/python crates/acceptance/rest_client/drive.py target/debug/examples/rest_server
 
 Starts the server twice, at the root and under a prefix, and prints how many calls of each kind
 were made. Ends with status 1 at the first answer that is not as the reference has it.

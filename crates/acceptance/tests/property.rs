@@ -3,30 +3,23 @@
 //! wrong at some moment while it was asked for, and callers meet the outcome.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/directory_oracle.rs"]
-mod directory_oracle;
-#[cfg(feature = "sqlite")]
-#[path = "support/folder.rs"]
-mod folder;
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
+use sip_authz_testing::folder;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use directory_oracle::{Fault, Op, Oracle, PASSWORD};
-use sip_authz::directory::{DirectoryError, Kind, Limits, Settings};
 use sip_authz::model::rules::View;
 use sip_authz::model::{AccountStatus, Key, Mapping, RoleKind, Target, Vocabulary, Write};
-use sip_authz::store::{Feed, MemoryStore, Store};
 use sip_authz::{
-    AccountSid, CredentialListSid, CredentialSid, DomainSid, Follower, IpAccessControlListSid,
-    IpAddressSid, RoleSid, Snapshot,
+    AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
+    RoleSid, Snapshot,
 };
-use site::{COMMITTED, Probe, Site, behaviour, cut, settings};
+use sip_authz_directory::{DirectoryError, Kind, Limits, Settings};
+use sip_authz_store::Follower;
+use sip_authz_store::{Feed, MemoryStore, Store};
+use sip_authz_testing::directory_oracle::{Fault, Op, Oracle, PASSWORD};
+use sip_authz_testing::site::{COMMITTED, Probe, Site, behaviour, cut, settings};
 
 const TASKS: u64 = 4;
 const COMMANDS: usize = 60;
@@ -500,13 +493,12 @@ fn commands_at_once_on_two_directories_keep_the_rules() {
 
 /// The same in a short form over a store that has a thread of its own: what is dropped on the way
 /// there may be done behind one's back, whole.
-#[cfg(feature = "sqlite")]
 #[test]
 fn commands_at_once_over_an_sqlite_file_keep_the_rules() {
     let folders = std::cell::RefCell::new(Vec::new());
     let make = || {
         let folder = folder::Folder::new();
-        let store = sip_authz::store::SqliteStore::open(&*folder).unwrap();
+        let store = sip_authz_store_sqlite::SqliteStore::open(&*folder).unwrap();
         folders.borrow_mut().push(folder);
         store
     };

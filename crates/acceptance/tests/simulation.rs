@@ -3,29 +3,26 @@
 //! `SIM_SEED=n` tells one again, `SIM_SEEDS=n` tells so many.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-#[path = "support/virtual_time.rs"]
-mod virtual_time;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sip_authz::directory::{Confirmation, Directory, Settings};
 use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, CredentialList, Domain, Ha1Set, Key, Mapping,
     Password, Record, Vocabulary, Write,
 };
-use sip_authz::store::{
+use sip_authz::{
+    AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, Decision, DomainSid,
+    Invite, Transport,
+};
+use sip_authz_directory::{Confirmation, Directory, Settings};
+use sip_authz_store::{
     Collection, Edge, Feed, Head, Loaded, LocalFeed, Lookup, MemoryStore, Numbered, Outcome, Store,
     StoreError,
 };
-use sip_authz::{
-    AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, Decision, DomainSid,
-    Follower, Invite, Lease, Timer, Transport,
-};
-use support::{Header, PASSWORD, REALM, Request};
-use virtual_time::{Owner, Virtual};
+use sip_authz_store::{Follower, Lease, Timer};
+use sip_authz_testing::kit::{Header, PASSWORD, REALM, Request};
+use sip_authz_testing::virtual_time::{Owner, Virtual};
 
 /// Edges: all but the last have a lease.
 const EDGES: usize = 4;

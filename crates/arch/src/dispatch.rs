@@ -6,10 +6,11 @@
 //! beside one another without the compiler moving too much in and out of registers.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "hold-width")]
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::message::{self, Message};
-use super::{md5, sha};
+use crate::message::{self, Message};
+use crate::{md5, sha};
 
 /// A set of instructions that this machine has. There is no other way to one than
 /// [`Width::available`], which asks the processor; that is what makes the calls below sound.
@@ -46,12 +47,13 @@ impl Width {
         .map(Self)
     }
 
-    /// The widest, or what [`hold_width`] holds it at. What the processor has is asked once and
-    /// remembered by the standard library; from then on this reads two words.
+    /// The widest. The standard library asks the processor once and remembers the answer; from then on
+    /// this reads one word. With the feature `hold-width`, not wider than [`hold_width`] allows.
     #[must_use]
     pub fn widest() -> Self {
-        let held = HELD.load(Ordering::Relaxed);
-        let widths = Self::available().filter(|width| width.0 as u8 <= held);
+        let widths = Self::available();
+        #[cfg(feature = "hold-width")]
+        let widths = widths.filter(|width| width.0 as u8 <= HELD.load(Ordering::Relaxed));
         widths.last().unwrap_or(Self(Instructions::Scalar))
     }
 
@@ -84,26 +86,36 @@ impl Width {
     }
 }
 
-/// What [`Width::widest`] does not go beyond.
-static HELD: AtomicU8 = AtomicU8::new(u8::MAX);
+#[cfg(feature = "hold-width")]
+pub use held::{HeldWidth, hold_width};
 
-/// Until it is dropped, no wider instructions are chosen than those it was made of.
-#[must_use]
-#[derive(Debug)]
-pub struct HeldWidth(());
+/// A limit on the choice of instructions, for benches that measure what a machine with fewer would do.
+#[cfg(feature = "hold-width")]
+mod held {
+    use super::{AtomicU8, Ordering, Width};
 
-/// Holds the choice of [`Width::widest`] in the whole process, so that a bench can measure what a
-/// machine with less would do.
-pub fn hold_width(width: Width) -> HeldWidth {
-    HELD.store(width.0 as u8, Ordering::Relaxed);
-    HeldWidth(())
-}
+    /// The limit of [`Width::widest`].
+    pub(super) static HELD: AtomicU8 = AtomicU8::new(u8::MAX);
 
-impl Drop for HeldWidth {
-    fn drop(&mut self) {
-        HELD.store(u8::MAX, Ordering::Relaxed);
+    /// Limits [`Width::widest`] until it is dropped.
+    #[must_use]
+    #[derive(Debug)]
+    pub struct HeldWidth(());
+
+    /// Limits [`Width::widest`] to `width` in the whole process.
+    pub fn hold_width(width: Width) -> HeldWidth {
+        HELD.store(width.0 as u8, Ordering::Relaxed);
+        HeldWidth(())
+    }
+
+    impl Drop for HeldWidth {
+        fn drop(&mut self) {
+            HELD.store(u8::MAX, Ordering::Relaxed);
+        }
     }
 }
+#[cfg(feature = "hold-width")]
+use held::HELD;
 
 /// The rounds of a hash function in groups of lanes, compiled for instructions.
 macro_rules! kernels {
@@ -134,14 +146,14 @@ kernels! {
 /// Four words in four lanes, turned about.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(super) fn square(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
+pub(crate) fn square(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
     // SAFETY: every x86-64 has SSE2.
-    unsafe { super::transpose::square_sse2(lanes) }
+    unsafe { crate::transpose::square_sse2(lanes) }
 }
 
 /// Asks for a value to be brought into the cache, and does not wait for it.
 #[inline]
-pub(crate) fn prefetch<T>(value: &T) {
+pub fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         let start = std::ptr::from_ref(value).cast::<i8>();
@@ -172,7 +184,7 @@ fn md5_base_3(state: &mut [[[u32; 4]; 3]; 4], words: &[[[u32; 4]; 3]; 16], k: &[
 
 impl Width {
     /// How many of `waiting` messages to hash at once.
-    pub(super) fn md5_lanes(self, waiting: usize) -> usize {
+    pub(crate) fn md5_lanes(self, waiting: usize) -> usize {
         match (self.0, waiting) {
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx512, 4..) => 64,
@@ -185,7 +197,7 @@ impl Width {
     }
 
     /// Hashes at most as many padded messages as [`Self::md5_lanes`] says.
-    pub(super) fn md5_messages<const B: usize>(
+    pub(crate) fn md5_messages<const B: usize>(
         self,
         messages: &[Message<B>],
         out: &mut [[u8; 16]],
@@ -226,7 +238,7 @@ impl Width {
     }
 
     /// How many messages to hash at once.
-    pub(super) fn sha256_lanes(self) -> usize {
+    pub(crate) fn sha256_lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => 8,
@@ -235,7 +247,7 @@ impl Width {
     }
 
     /// Hashes at most as many padded messages as [`Self::sha256_lanes`] says.
-    pub(super) fn sha256_messages<const B: usize>(
+    pub(crate) fn sha256_messages<const B: usize>(
         self,
         messages: &[Message<B>],
         out: &mut [[u8; 32]],

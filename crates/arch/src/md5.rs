@@ -12,10 +12,10 @@
 
 use std::hint::black_box;
 
-use super::Blocks;
+use crate::Blocks;
 
 /// The state before the first block.
-pub(super) const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+pub(crate) const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// The additive constants of the 64 steps (RFC 1321 §3.4).
 static CONSTANTS: [u32; 64] = [
@@ -88,7 +88,7 @@ static CONSTANTS: [u32; 64] = [
 /// The additive constants, as something the compiler knows nothing about. Known values it adds last,
 /// on the path that each step waits for; unknown ones it adds to the word while that path is busy.
 #[inline(always)]
-pub(super) fn constants() -> &'static [u32; 64] {
+pub(crate) fn constants() -> &'static [u32; 64] {
     black_box(&CONSTANTS)
 }
 
@@ -168,7 +168,7 @@ fn rounds<const G: usize, const N: usize, const HALVES: bool>(
 /// vectors of the instructions it may use. That the constants are an argument tells it that they do
 /// not change under it.
 #[inline(always)]
-pub(super) fn compress_lanes<const G: usize, const N: usize, const HALVES: bool>(
+pub(crate) fn compress_lanes<const G: usize, const N: usize, const HALVES: bool>(
     state: &mut [Lanes<G, N>; 4],
     words: &[Lanes<G, N>; 16],
     k: &[u32; 64],
@@ -212,13 +212,13 @@ fn compress(state: &mut [u32; 4], block: &[u8; 64], k: &[u32; 64]) {
 
 /// One block in each of two states, interleaved in ordinary registers.
 #[inline(never)]
-pub(super) fn compress_two(state: &mut [Lanes<2, 1>; 4], words: &[Lanes<2, 1>; 16], k: &[u32; 64]) {
+pub(crate) fn compress_two(state: &mut [Lanes<2, 1>; 4], words: &[Lanes<2, 1>; 16], k: &[u32; 64]) {
     compress_lanes::<2, 1, true>(state, words, k);
 }
 
 /// A hash that has taken a number of whole blocks.
 #[derive(Clone)]
-pub(super) struct Md5State([u32; 4]);
+pub(crate) struct Md5State([u32; 4]);
 
 impl Default for Md5State {
     fn default() -> Self {
@@ -228,17 +228,17 @@ impl Default for Md5State {
 
 impl Md5State {
     /// Before the first block.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(INITIAL)
     }
 
     /// Takes one block.
-    pub(super) fn compress(&mut self, block: &[u8; 64]) {
+    pub(crate) fn compress(&mut self, block: &[u8; 64]) {
         compress(&mut self.0, block, constants());
     }
 
     /// Takes one block each, interleaved: little more than the time of one.
-    pub(super) fn compress_both(&mut self, block: &[u8; 64], other: &mut Self, others: &[u8; 64]) {
+    pub(crate) fn compress_both(&mut self, block: &[u8; 64], other: &mut Self, others: &[u8; 64]) {
         let (a, b) = (&mut self.0, &mut other.0);
         let [first, second] = [block, others].map(words);
         let mut both = [[[0]; 2]; 16];
@@ -252,14 +252,14 @@ impl Md5State {
     }
 
     /// The hash, once the padding was taken too.
-    pub(super) fn bytes(&self) -> [u8; 16] {
+    pub(crate) fn bytes(&self) -> [u8; 16] {
         to_bytes(&self.0)
     }
 }
 
 /// The hash that a final state stands for.
 #[inline]
-pub(super) fn to_bytes(state: &[u32; 4]) -> [u8; 16] {
+pub(crate) fn to_bytes(state: &[u32; 4]) -> [u8; 16] {
     let mut hash = [0; 16];
     let (chunks, _) = hash.as_chunks_mut::<4>();
     for (chunk, part) in chunks.iter_mut().zip(state) {

@@ -3,9 +3,9 @@
 
 use zeroize::optimization_barrier;
 
-use super::md5::{self, Md5State};
-use super::transpose::transpose;
-use super::{Width, sha};
+use crate::md5::{self, Md5State};
+use crate::transpose::transpose;
+use crate::{Width, sha};
 
 /// A message of at most `B` blocks, its padding included, that a hash is to be made of.
 ///
@@ -125,7 +125,7 @@ impl Begun {
 }
 
 /// SHA-256 of a message.
-pub(crate) fn sha256_message<const B: usize>(message: &mut Message<B>) -> [u8; 32] {
+pub fn sha256_message<const B: usize>(message: &mut Message<B>) -> [u8; 32] {
     sha::of_blocks(message.padded(u64::to_be_bytes))
 }
 
@@ -188,13 +188,13 @@ pub fn sha256_messages_with<const B: usize>(
 }
 
 /// SHA-256 of a message that was padded.
-pub(super) fn sha256_padded<const B: usize>(message: &Message<B>) -> [u8; 32] {
+pub(crate) fn sha256_padded<const B: usize>(message: &Message<B>) -> [u8; 32] {
     sha::of_blocks(message.blocks.get(..message.block_count()).unwrap_or_default())
 }
 
 /// MD5 of as many padded messages as there are lanes, or fewer.
 #[inline(always)]
-pub(super) fn md5_run<const G: usize, const N: usize, const B: usize>(
+pub(crate) fn md5_run<const G: usize, const N: usize, const B: usize>(
     messages: &[Message<B>],
     out: &mut [[u8; 16]],
     compress: impl Fn(&mut [[[u32; N]; G]; 4], &[[[u32; N]; G]; 16]),
@@ -204,7 +204,7 @@ pub(super) fn md5_run<const G: usize, const N: usize, const B: usize>(
 
 /// SHA-256 of as many padded messages as there are lanes, or fewer.
 #[inline(always)]
-pub(super) fn sha256_run<const G: usize, const N: usize, const B: usize>(
+pub(crate) fn sha256_run<const G: usize, const N: usize, const B: usize>(
     messages: &[Message<B>],
     out: &mut [[u8; 32]],
     compress: impl Fn(&mut [[[u32; N]; G]; 8], &[[[u32; N]; G]; 16]),

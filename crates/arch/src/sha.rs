@@ -11,10 +11,10 @@ use std::hint::black_box;
 
 use sha2::block_api::{compress256, compress512};
 
-use super::Blocks;
+use crate::Blocks;
 
 /// The state before the first block.
-pub(super) const INITIAL: [u32; 8] = [
+pub(crate) const INITIAL: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
     0x3c6e_f372,
@@ -107,12 +107,12 @@ static CONSTANTS: [u32; 64] = [
 
 /// The constants, as with MD5 something the compiler knows nothing about.
 #[inline(always)]
-pub(super) fn constants() -> &'static [u32; 64] {
+pub(crate) fn constants() -> &'static [u32; 64] {
     black_box(&CONSTANTS)
 }
 
 /// SHA-256 of a message that was padded.
-pub(super) fn of_blocks(blocks: &[[u8; 64]]) -> [u8; 32] {
+pub(crate) fn of_blocks(blocks: &[[u8; 64]]) -> [u8; 32] {
     let mut state = INITIAL;
     compress256(&mut state, blocks);
     to_bytes(&state)
@@ -133,7 +133,7 @@ pub fn sha256(message: &[u8]) -> [u8; 32] {
 
 /// The hash that a final state stands for.
 #[inline]
-pub(super) fn to_bytes(state: &[u32; 8]) -> [u8; 32] {
+pub(crate) fn to_bytes(state: &[u32; 8]) -> [u8; 32] {
     let mut hash = [0; 32];
     let (chunks, _) = hash.as_chunks_mut::<4>();
     for (chunk, part) in chunks.iter_mut().zip(state) {
@@ -226,7 +226,7 @@ fn rounds<const G: usize>(chains: &mut [[u32; 8]; G], words: &mut [[u32; 16]; G]
 
 /// One block in each lane of each group; see MD5's.
 #[inline(always)]
-pub(super) fn compress_lanes<const G: usize, const N: usize>(
+pub(crate) fn compress_lanes<const G: usize, const N: usize>(
     state: &mut [[[u32; N]; G]; 8],
     words: &[[[u32; N]; G]; 16],
     k: &[u32; 64],

@@ -6,12 +6,12 @@
 )]
 
 #[cfg(target_arch = "x86_64")]
-use super::dispatch::square;
+use crate::dispatch::square;
 
 /// Writes the words of all blocks into their lanes. `block` gives that of a lane; `BIG` tells that
 /// bytes are in big-endian order.
 #[inline(always)]
-pub(super) fn transpose<'a, const G: usize, const N: usize, const BIG: bool>(
+pub(crate) fn transpose<'a, const G: usize, const N: usize, const BIG: bool>(
     block: impl Fn(usize) -> &'a [u8; 64],
     words: &mut [[[u32; N]; G]; 16],
 ) {
@@ -45,7 +45,7 @@ pub(super) fn transpose<'a, const G: usize, const N: usize, const BIG: bool>(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse2")]
 #[inline]
-pub(super) fn square_sse2(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
+pub(crate) fn square_sse2(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
     use std::arch::x86_64::{
         __m128i, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_unpackhi_epi32, _mm_unpackhi_epi64,
         _mm_unpacklo_epi32, _mm_unpacklo_epi64,

@@ -6,8 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::cast_precision_loss)]
 
-mod support;
-
 use std::hint::black_box;
 use std::io;
 use std::rc::Rc;
@@ -16,7 +14,7 @@ use std::time::Instant;
 use metrics::with_local_recorder;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sip_authz::{Decision, EventOptions, Invite, Transport};
-use support::{BATCH, Client, Kind, LISTED, Packet, World, same};
+use sip_authz_testing::bench::support::{BATCH, Client, Kind, LISTED, Packet, World, same};
 use tracing::Level;
 
 /// Who watches: the level that a subscriber takes, if there is one, and which decisions it is told.

@@ -22,16 +22,14 @@
     clippy::cast_possible_truncation
 )]
 
-mod lists;
-
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use ipnet::{Ipv4Net, Ipv6Net};
-use lists::{Family, List};
 use sip_authz::acl::PrefixTable;
+use sip_authz_testing::bench::lists::{Family, List};
 
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 1_000_000];
 const OURS: [&str; 2] = ["contains", "longest"];

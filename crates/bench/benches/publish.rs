@@ -14,18 +14,16 @@
     clippy::indexing_slicing
 )]
 
-mod large;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
-use large::{Large, access_list, account, mix, publish_while_read, show};
 use sip_authz::acl::Prefix;
 use sip_authz::model::{Account, Commit, IpAccessControlList, IpAddress, Key};
 use sip_authz::{Authorizer, Capacity, IpAddressSid, Snapshot};
+use sip_authz_testing::bench::large::{Large, access_list, account, mix, publish_while_read, show};
 
 /// Each kind of `large::KINDS` by the two changes that it alternates.
 const CHANGES: [(&str, [&str; 2]); 5] = [

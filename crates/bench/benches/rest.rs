@@ -23,14 +23,15 @@ use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use digest_auth::{AuthContext, HttpMethod};
-use sip_authz::directory::{Directory, Limits, Settings};
 use sip_authz::model::{Commit, Credential, Ha1Set, Mapping, Password, Realm, UserName};
-use sip_authz::rest::{RestOptions, router};
-use sip_authz::store::MemoryStore;
 use sip_authz::{
-    AccountSid, Authorizer, CredentialListSid, CredentialSid, CredentialsField, Decision, Follower,
-    Invite, IpAccessControlListSid, Transport,
+    AccountSid, Authorizer, CredentialListSid, CredentialSid, CredentialsField, Decision, Invite,
+    IpAccessControlListSid, Transport,
 };
+use sip_authz_directory::{Directory, Limits, Settings};
+use sip_authz_rest::{RestOptions, router};
+use sip_authz_store::Follower;
+use sip_authz_store::MemoryStore;
 use tokio::runtime::Runtime;
 
 const REALM: &str = "example.com";

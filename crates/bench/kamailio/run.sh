@@ -3,11 +3,11 @@
 # load from another core, and prints both figures and their ratio. Fails if ours answers fewer than
 # MIN_RATIO times as many requests with digests.
 #
-#   [FEATURES=cli] benches/kamailio/run.sh [seconds of each measurement, default 3] [rounds, default 3]
+#   crates/bench/kamailio/run.sh [seconds of each measurement, default 3] [rounds, default 3]
 #
 # Installs Kamailio from Debian's packages if it is not there. Needs two cores and taskset.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../../.."
 seconds=${1:-3} rounds=${2:-3}
 min_ratio=${MIN_RATIO:-2}
 
@@ -17,7 +17,7 @@ if ! command -v kamailio >/dev/null; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kamailio >/dev/null
 fi
 target=${CARGO_TARGET_DIR:-target}/release
-cargo build --locked --release --features "${FEATURES:-cli}" --bin sip-authz --example load
+cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --bin sip-authz --bin load
 
 work=$(mktemp -d)
 servers=()
@@ -34,7 +34,7 @@ prefixes=$(for i in $(seq 0 999); do echo "10.$((i / 250)).$((i % 250)).0/24"; d
 for prefix in $prefixes; do echo "1 ${prefix%/*} 24 0"; done >"$work/addresses"
 ha1=$(printf 'alice:example.com:secret' | md5sum | cut -d' ' -f1)
 sed "s|@LISTEN@|$theirs|; s|@ADDRESSES@|$work/addresses|; s|@HA1@|$ha1|" \
-    benches/kamailio/kamailio.cfg >"$work/kamailio.cfg"
+    crates/bench/kamailio/kamailio.cfg >"$work/kamailio.cfg"
 {
     echo 'realm = "example.com"'
     echo '[[ip_access_control_lists]]'
@@ -69,7 +69,7 @@ their_pids=$(echo "$their_main" $(pgrep -P "$their_main") | tr ' ' ',')
 load() { # server pids arguments…
     local server=$1 pids=$2
     shift 2
-    taskset -c 1 "$target/examples/load" "$server" --pid "$pids" --seconds "$seconds" "$@"
+    taskset -c 1 "$target/load" "$server" --pid "$pids" --seconds "$seconds" "$@"
 }
 
 # best of the rounds: whatever else the machine does only makes a figure worse

@@ -2,51 +2,21 @@
 //! the HTTP surface beside it; `sip-authz check` explains the decision on one of them; the other
 //! commands speak to a running `serve`.
 
-mod account;
-mod api;
 mod args;
-mod audit;
-mod backup;
-mod check;
-mod client;
-mod config;
-mod demo;
-mod edge;
-mod export;
-mod failure;
-mod faults;
-#[cfg(feature = "etcd")]
-mod fleet;
-mod follow;
-mod import;
-mod log;
-mod metrics;
-mod places;
-mod process;
-mod progress;
-mod resources;
-mod respond;
-mod route;
-mod sdp;
-mod secure;
-mod serve;
-mod signals;
-mod sockets;
-mod tcp;
-#[cfg(feature = "tls")]
-mod tls;
-mod totals;
-mod udp;
-mod via;
-mod watch;
-mod writer;
+mod commands;
+mod observe;
+mod serving;
+mod sip;
+mod system;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use args::{Args, Command};
-use failure::complain;
+use commands::{account, backup, check, export, import, serve};
+use system::failure::complain;
+use system::process;
 
 fn main() -> ExitCode {
     process::keep_private();

@@ -17,8 +17,8 @@ use sip_authz::{
 };
 use toml::Spanned;
 
-use super::file::{self, File};
-use super::{Names, Problem};
+use crate::file::{self, File};
+use crate::{Names, Problem};
 
 type Span = Range<usize>;
 
@@ -27,25 +27,25 @@ const ONLY_ACCOUNT: &str = "default";
 
 /// What is not in the file.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Around {
+pub struct Around {
     /// Whose everything is in a file that names no account. It is not one of the file's records.
-    pub(crate) owner: Option<AccountSid>,
+    pub owner: Option<AccountSid>,
     /// The realm of credential lists that name none, where the file has none for all lists.
-    pub(crate) realm: Option<Realm>,
+    pub realm: Option<Realm>,
     /// The dates of all records.
-    pub(crate) dates: Dates,
+    pub dates: Dates,
 }
 
-pub(super) struct Compiled {
+pub(crate) struct Compiled {
     /// All records of the file.
-    pub(super) commit: Commit,
+    pub(crate) commit: Commit,
     /// What they come to; with `Around::owner`, which is not among them.
-    pub(super) snapshot: Snapshot,
-    pub(super) names: Names,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) names: Names,
 }
 
 /// Makes the records, or tells the first thing that is wrong.
-pub(super) fn compile(file: File, around: &Around) -> Result<Compiled, Problem> {
+pub(crate) fn compile(file: File, around: &Around) -> Result<Compiled, Problem> {
     let mut compiler = Compiler { dates: around.dates, ..Compiler::default() };
     compiler.accounts(file.accounts, around.owner)?;
     compiler.access_lists(file.ip_access_control_lists)?;

@@ -15,10 +15,10 @@ use sip_authz::{
 };
 use toml::Spanned;
 
-use super::Problem;
+use crate::Problem;
 
 /// Reads the text, without looking at what its parts mean to each other.
-pub(super) fn parse(text: &str) -> Result<File, Problem> {
+pub(crate) fn parse(text: &str) -> Result<File, Problem> {
     toml::from_str(text).map_err(|error| {
         // the display of the error would show the line, which may hold a password
         let mut message = error.message().to_owned();
@@ -33,52 +33,52 @@ pub(super) fn parse(text: &str) -> Result<File, Problem> {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct File {
+pub(crate) struct File {
     /// The realm of credential lists that name none.
-    pub(super) realm: Option<Realm>,
+    pub(crate) realm: Option<Realm>,
     #[serde(default)]
-    pub(super) accounts: Vec<Account>,
+    pub(crate) accounts: Vec<Account>,
     #[serde(default)]
-    pub(super) ip_access_control_lists: Vec<AccessList>,
+    pub(crate) ip_access_control_lists: Vec<AccessList>,
     #[serde(default)]
-    pub(super) credential_lists: Vec<CredentialList>,
+    pub(crate) credential_lists: Vec<CredentialList>,
     #[serde(default)]
-    pub(super) domains: Vec<Domain>,
+    pub(crate) domains: Vec<Domain>,
     #[serde(default)]
-    pub(super) trunks: Vec<Trunk>,
+    pub(crate) trunks: Vec<Trunk>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Account {
-    pub(super) name: Spanned<String>,
-    pub(super) sid: Option<AccountSid>,
-    pub(super) friendly_name: Option<String>,
+pub(crate) struct Account {
+    pub(crate) name: Spanned<String>,
+    pub(crate) sid: Option<AccountSid>,
+    pub(crate) friendly_name: Option<String>,
     #[serde(default)]
-    pub(super) status: AccountStatus,
-    pub(super) token_sha256: Option<TokenSha256>,
+    pub(crate) status: AccountStatus,
+    pub(crate) token_sha256: Option<TokenSha256>,
 }
 
 /// What is kept of an account's auth token.
-pub(super) struct TokenSha256(pub(super) TokenHash);
+pub(crate) struct TokenSha256(pub(crate) TokenHash);
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AccessList {
-    pub(super) name: Spanned<String>,
-    pub(super) sid: Option<IpAccessControlListSid>,
-    pub(super) friendly_name: Option<String>,
-    pub(super) account: Option<Spanned<String>>,
+pub(crate) struct AccessList {
+    pub(crate) name: Spanned<String>,
+    pub(crate) sid: Option<IpAccessControlListSid>,
+    pub(crate) friendly_name: Option<String>,
+    pub(crate) account: Option<Spanned<String>>,
     #[serde(default)]
-    pub(super) addresses: Vec<Spanned<Address>>,
+    pub(crate) addresses: Vec<Spanned<Address>>,
 }
 
 /// A prefix as text, or a table with more about it.
-pub(super) struct Address {
-    pub(super) address: Prefix,
-    pub(super) sid: Option<IpAddressSid>,
-    pub(super) friendly_name: Option<String>,
-    pub(super) allow_all: bool,
+pub(crate) struct Address {
+    pub(crate) address: Prefix,
+    pub(crate) sid: Option<IpAddressSid>,
+    pub(crate) friendly_name: Option<String>,
+    pub(crate) allow_all: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -93,107 +93,107 @@ struct AddressTable {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CredentialList {
-    pub(super) name: Spanned<String>,
-    pub(super) sid: Option<CredentialListSid>,
-    pub(super) friendly_name: Option<String>,
-    pub(super) account: Option<Spanned<String>>,
-    pub(super) realm: Option<Realm>,
+pub(crate) struct CredentialList {
+    pub(crate) name: Spanned<String>,
+    pub(crate) sid: Option<CredentialListSid>,
+    pub(crate) friendly_name: Option<String>,
+    pub(crate) account: Option<Spanned<String>>,
+    pub(crate) realm: Option<Realm>,
     #[serde(default)]
-    pub(super) credentials: Vec<Spanned<Credential>>,
+    pub(crate) credentials: Vec<Spanned<Credential>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Credential {
-    pub(super) username: Spanned<UserName>,
-    pub(super) sid: Option<CredentialSid>,
-    pub(super) password: Option<Spanned<Secret>>,
-    pub(super) ha1: Option<Spanned<Ha1>>,
+pub(crate) struct Credential {
+    pub(crate) username: Spanned<UserName>,
+    pub(crate) sid: Option<CredentialSid>,
+    pub(crate) password: Option<Spanned<Secret>>,
+    pub(crate) ha1: Option<Spanned<Ha1>>,
     #[serde(default)]
-    pub(super) disabled: bool,
+    pub(crate) disabled: bool,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Ha1 {
-    pub(super) md5: Option<Spanned<Secret>>,
+pub(crate) struct Ha1 {
+    pub(crate) md5: Option<Spanned<Secret>>,
     #[serde(rename = "sha-256")]
-    pub(super) sha256: Option<Spanned<Secret>>,
+    pub(crate) sha256: Option<Spanned<Secret>>,
     #[serde(rename = "sha-512-256")]
-    pub(super) sha512_256: Option<Spanned<Secret>>,
+    pub(crate) sha512_256: Option<Spanned<Secret>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Domain {
-    pub(super) name: Spanned<DomainName>,
-    pub(super) sid: Option<DomainSid>,
-    pub(super) friendly_name: Option<String>,
-    pub(super) account: Option<Spanned<String>>,
+pub(crate) struct Domain {
+    pub(crate) name: Spanned<DomainName>,
+    pub(crate) sid: Option<DomainSid>,
+    pub(crate) friendly_name: Option<String>,
+    pub(crate) account: Option<Spanned<String>>,
     #[serde(default)]
-    pub(super) secure: bool,
+    pub(crate) secure: bool,
     #[serde(default)]
-    pub(super) ip_access_control_lists: Vec<Spanned<String>>,
+    pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
     #[serde(default)]
-    pub(super) credential_lists: Vec<Spanned<String>>,
+    pub(crate) credential_lists: Vec<Spanned<String>>,
     #[serde(default)]
-    pub(super) registrations: Vec<Spanned<String>>,
-    pub(super) policy: Option<Spanned<Policy>>,
+    pub(crate) registrations: Vec<Spanned<String>>,
+    pub(crate) policy: Option<Spanned<Policy>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Trunk {
-    pub(super) name: Spanned<String>,
-    pub(super) domain_name: Option<Spanned<DomainName>>,
-    pub(super) sid: Option<TrunkSid>,
-    pub(super) friendly_name: Option<String>,
-    pub(super) account: Option<Spanned<String>>,
+pub(crate) struct Trunk {
+    pub(crate) name: Spanned<String>,
+    pub(crate) domain_name: Option<Spanned<DomainName>>,
+    pub(crate) sid: Option<TrunkSid>,
+    pub(crate) friendly_name: Option<String>,
+    pub(crate) account: Option<Spanned<String>>,
     #[serde(default)]
-    pub(super) secure: bool,
+    pub(crate) secure: bool,
     #[serde(default)]
-    pub(super) ip_access_control_lists: Vec<Spanned<String>>,
+    pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
     #[serde(default)]
-    pub(super) credential_lists: Vec<Spanned<String>>,
-    pub(super) policy: Option<Spanned<Policy>>,
+    pub(crate) credential_lists: Vec<Spanned<String>>,
+    pub(crate) policy: Option<Spanned<Policy>>,
 }
 
 /// What is left out keeps its default.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Policy {
-    pub(super) algorithms: Option<Algorithms>,
-    pub(super) qop: Option<QopOffer>,
-    pub(super) allow_rfc2069: Option<Spanned<bool>>,
-    pub(super) uri_check: Option<UriCheck>,
-    pub(super) nonce_lifetime: Option<Spanned<u32>>,
-    pub(super) bind_source: Option<bool>,
-    pub(super) wrong_answer: Option<WrongAnswer>,
-    pub(super) from_must_match: Option<bool>,
-    pub(super) userhash: Option<bool>,
-    pub(super) challenge: Option<ChallengeKind>,
-    pub(super) guesses: Option<Spanned<Guesses>>,
+pub(crate) struct Policy {
+    pub(crate) algorithms: Option<Algorithms>,
+    pub(crate) qop: Option<QopOffer>,
+    pub(crate) allow_rfc2069: Option<Spanned<bool>>,
+    pub(crate) uri_check: Option<UriCheck>,
+    pub(crate) nonce_lifetime: Option<Spanned<u32>>,
+    pub(crate) bind_source: Option<bool>,
+    pub(crate) wrong_answer: Option<WrongAnswer>,
+    pub(crate) from_must_match: Option<bool>,
+    pub(crate) userhash: Option<bool>,
+    pub(crate) challenge: Option<ChallengeKind>,
+    pub(crate) guesses: Option<Spanned<Guesses>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Guesses {
-    pub(super) source: Option<GuessRate>,
-    pub(super) pair: Option<GuessRate>,
-    pub(super) name: Option<GuessRate>,
-    pub(super) any_name: Option<GuessRate>,
+pub(crate) struct Guesses {
+    pub(crate) source: Option<GuessRate>,
+    pub(crate) pair: Option<GuessRate>,
+    pub(crate) name: Option<GuessRate>,
+    pub(crate) any_name: Option<GuessRate>,
 }
 
 /// The name of a preset, or a list of algorithms.
-pub(super) struct Algorithms(pub(super) AlgorithmOffer);
+pub(crate) struct Algorithms(pub(crate) AlgorithmOffer);
 
 /// A password or a hash. No error shows what stands in its place.
-pub(super) struct Secret(pub(super) Password);
+pub(crate) struct Secret(pub(crate) Password);
 
 impl Policy {
     /// The policy, with the default of what is left out.
-    pub(super) fn with_defaults(self) -> model::Policy {
+    pub(crate) fn with_defaults(self) -> model::Policy {
         let default = model::Policy::DEFAULT;
         let guesses = self.guesses.map(Spanned::into_inner);
         let guesses = guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {

@@ -14,31 +14,27 @@ use sip_authz::Snapshot;
 use sip_authz::model::{Commit, Dates};
 use zeroize::Zeroizing;
 
-pub(crate) use compile::Around;
-
-use crate::failure::complain;
-
-/// What is said when a file that is read again cannot be used.
-pub(crate) const OLD_STATE: &str = "the old state stays in force";
+pub use compile::Around;
 
 /// A configuration that can be used.
-pub(crate) struct Config {
+pub struct Config {
     /// All records of the file.
-    pub(crate) commit: Commit,
+    pub commit: Commit,
     /// What they come to.
-    pub(crate) snapshot: Snapshot,
-    pub(crate) names: Names,
+    pub snapshot: Snapshot,
+    /// The names in the file of everything that has a SID.
+    pub names: Names,
     /// What is allowed and should not be so.
     warnings: Vec<String>,
 }
 
 /// What the things are called that have SIDs.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<String, String>);
+pub struct Names(HashMap<String, String>);
 
 /// Why a file cannot be used, and where.
 #[derive(Debug)]
-pub(crate) struct ConfigError {
+pub struct ConfigError {
     file: String,
     line: Option<usize>,
     key: Option<String>,
@@ -54,12 +50,12 @@ struct Problem {
 
 impl Config {
     /// Reads a file, whose records have the file's own date.
-    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_for(path, &Around { dates: dates_of(path), ..Around::default() })
     }
 
     /// Reads a file.
-    pub(crate) fn load_for(path: &Path, around: &Around) -> Result<Self, ConfigError> {
+    pub fn load_for(path: &Path, around: &Around) -> Result<Self, ConfigError> {
         let file = path.display().to_string();
         let failed = |message| ConfigError { file: file.clone(), line: None, key: None, message };
         // it may hold passwords
@@ -94,7 +90,7 @@ impl Config {
     }
 
     /// Reads the text of a file called `file`.
-    pub(crate) fn parse(text: &str, file: &str, around: &Around) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, file: &str, around: &Around) -> Result<Self, ConfigError> {
         let compiled = file::parse(text).and_then(|file| compile::compile(file, around));
         let compile::Compiled { commit, snapshot, names } = compiled.map_err(|problem| {
             let offset = problem.span.map(|span| span.start);
@@ -111,17 +107,16 @@ impl Config {
         Ok(Self { commit, snapshot, names, warnings })
     }
 
-    /// Prints what is allowed and should not be so.
-    pub(crate) fn warn(&self) {
-        for warning in &self.warnings {
-            complain(format_args!("warning: {warning}"));
-        }
+    /// What is allowed and probably not meant.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 
 impl Names {
     /// Puts its name behind every SID in `text`.
-    pub(crate) fn annotate(&self, text: &str) -> String {
+    pub fn annotate(&self, text: &str) -> String {
         let mut annotated = String::with_capacity(text.len());
         for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
             let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -136,7 +131,8 @@ impl Names {
         annotated
     }
 
-    pub(crate) fn insert(&mut self, sid: impl fmt::Display, name: impl fmt::Display) {
+    /// Notes the name of a SID.
+    pub fn insert(&mut self, sid: impl fmt::Display, name: impl fmt::Display) {
         self.0.insert(sid.to_string(), name.to_string());
     }
 
@@ -190,17 +186,20 @@ fn io_text(error: &std::io::Error) -> String {
     }
 }
 
+/// Whether every user of the machine may read a file.
 #[cfg(unix)]
-pub(crate) fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
+#[must_use]
+pub fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     metadata.is_file() && metadata.permissions().mode() & 0o004 != 0
 }
 
+/// Whether every user of the machine may read a file: unknown here.
 #[cfg(not(unix))]
-pub(crate) fn is_readable_by_others(_: &std::fs::Metadata) -> bool {
+#[must_use]
+pub fn is_readable_by_others(_: &std::fs::Metadata) -> bool {
     false
 }
 
 #[cfg(test)]
-#[path = "config/tests.rs"]
 mod tests;

@@ -6,12 +6,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The number of the line that follows `before`, from 1.
-pub(super) fn count_lines(before: &[u8]) -> usize {
+pub(crate) fn count_lines(before: &[u8]) -> usize {
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// The longest key, such as `domains[0].name`, whose name or value holds the byte at `offset`.
-pub(super) fn key_at(text: &str, offset: usize) -> Option<String> {
+pub(crate) fn key_at(text: &str, offset: usize) -> Option<String> {
     // what can be read of a text with an error in it is enough
     let (table, _) = DeTable::parse_recoverable(text);
     let mut found = Found { offset, depth: 0, key: None };

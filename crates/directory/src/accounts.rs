@@ -5,9 +5,9 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
-use crate::model::{Account, AccountStatus, Commit, Key, Record, TokenHash};
-use crate::sid::AccountSid;
-use crate::store::{Collection, Store};
+use sip_authz::AccountSid;
+use sip_authz::model::{Account, AccountStatus, Commit, Key, Record, TokenHash};
+use sip_authz_store::{Collection, Store};
 
 /// An account that was just made, or has a new token.
 pub struct NewAccount {

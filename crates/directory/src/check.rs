@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::{DirectoryError, Kind};
-use crate::model::{Commit, Key, Record, Vocabulary, Write};
-use crate::snapshot::{ApplyError, Snapshot};
-use crate::store::{Collection, ListKey, Store, lookup, references};
+use sip_authz::model::{Commit, Key, Record, Vocabulary, Write};
+use sip_authz::{ApplyError, Snapshot};
+use sip_authz_store::{Collection, ListKey, Store, lookup, references};
 
 /// How many members of a collection are read at once.
 const CHUNK: usize = 1_000;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Directory, DirectoryError};
-use crate::store::Store;
+use sip_authz_store::Store;
 
 /// How often the reports of edges are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

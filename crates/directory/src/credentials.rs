@@ -1,10 +1,12 @@
 //! Users of credential lists.
 
 use super::{Directory, DirectoryError, Kind, Listing, Page};
-use crate::digest::HashFunction;
-use crate::model::{Commit, Credential, CredentialList, Ha1Set, Key, Password, Record, UserName};
-use crate::sid::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
-use crate::store::{Collection, Store};
+use sip_authz::digest::HashFunction;
+use sip_authz::model::{
+    Commit, Credential, CredentialList, Ha1Set, Key, Password, Record, UserName,
+};
+use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
+use sip_authz_store::{Collection, Store};
 
 /// What a credential is made from.
 pub enum Secret {

@@ -1,9 +1,9 @@
 //! What a command can come to besides being done.
 
-use crate::model::rules::RuleError;
-use crate::model::{Key, Target};
-use crate::snapshot::ApplyError;
-use crate::store::StoreError;
+use sip_authz::ApplyError;
+use sip_authz::model::rules::RuleError;
+use sip_authz::model::{Key, Target};
+use sip_authz_store::StoreError;
 
 /// The kinds of resources that commands are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

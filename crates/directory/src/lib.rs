@@ -30,9 +30,9 @@ pub use limits::Limits;
 pub use mappings::MappingScope;
 pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged};
 
-use crate::follower::Applied;
-use crate::model::{Commit, Dates, Key, Realm, Record, Vocabulary};
-use crate::store::{Collection, Outcome, Store};
+use sip_authz::model::{Commit, Dates, Key, Realm, Record, Vocabulary};
+use sip_authz_store::Applied;
+use sip_authz_store::{Collection, Outcome, Store};
 
 /// How often a command is tried when others commit in between.
 const ATTEMPTS: u32 = 16;

@@ -1,7 +1,7 @@
 //! How many resources there may be and how long their names, as the documented service has it.
 
 use super::{DirectoryError, Kind};
-use crate::model::Password;
+use sip_authz::model::Password;
 
 /// Limits of an installation. The defaults are the documented ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

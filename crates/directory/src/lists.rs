@@ -2,10 +2,12 @@
 
 use super::check::{keys, members};
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
-use crate::acl::Prefix;
-use crate::model::{Commit, CredentialList, IpAccessControlList, IpAddress, Key, Realm, Record};
-use crate::sid::{AccountSid, CredentialListSid, IpAccessControlListSid, IpAddressSid};
-use crate::store::{Collection, Store};
+use sip_authz::acl::Prefix;
+use sip_authz::model::{
+    Commit, CredentialList, IpAccessControlList, IpAddress, Key, Realm, Record,
+};
+use sip_authz::{AccountSid, CredentialListSid, IpAccessControlListSid, IpAddressSid};
+use sip_authz_store::{Collection, Store};
 
 impl<S: Store> Directory<S> {
     /// Makes an empty IP access control list.

@@ -2,9 +2,9 @@
 
 use super::check::{keys, members};
 use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page};
-use crate::model::{Commit, Key, Mapping, MappingRecord, Record, Target};
-use crate::sid::{AccountSid, RoleSid};
-use crate::store::{Collection, Store};
+use sip_authz::model::{Commit, Key, Mapping, MappingRecord, Record, Target};
+use sip_authz::{AccountSid, RoleSid};
+use sip_authz_store::{Collection, Store};
 
 /// Which mappings of a target are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

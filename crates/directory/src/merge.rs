@@ -4,13 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::check::{keys, outcome};
 use super::{Directory, DirectoryError, Kind, Limits, Secret};
-use crate::model::{
+use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord,
     Password, Realm, Record, Role, Target, UserName,
 };
-use crate::sid::{CredentialListSid, CredentialSid, RoleSid};
-use crate::snapshot::{ApplyError, Warning};
-use crate::store::{Collection, ListKey, Store};
+use sip_authz::{ApplyError, Warning};
+use sip_authz::{CredentialListSid, CredentialSid, RoleSid};
+use sip_authz_store::{Collection, ListKey, Store};
 
 /// A record from outside.
 pub struct Incoming {

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
-use crate::model::{Commit, Key, Record, Role, RoleKind};
-use crate::sid::{AccountSid, RoleSid, ServiceSid};
-use crate::store::{Collection, Store};
+use sip_authz::model::{Commit, Key, Record, Role, RoleKind};
+use sip_authz::{AccountSid, RoleSid, ServiceSid};
+use sip_authz_store::{Collection, Store};
 
 impl<S: Store> Directory<S> {
     /// Makes a role. The service is a name space: nothing has to be created for it.

@@ -2,9 +2,11 @@
 
 use super::check::keys;
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
-use crate::model::{Commit, Domain, DomainName, Key, Policy, PolicyRecord, Record, Target, Trunk};
-use crate::sid::{AccountSid, DomainSid, TrunkSid};
-use crate::store::{Collection, Store};
+use sip_authz::model::{
+    Commit, Domain, DomainName, Key, Policy, PolicyRecord, Record, Target, Trunk,
+};
+use sip_authz::{AccountSid, DomainSid, TrunkSid};
+use sip_authz_store::{Collection, Store};
 
 impl<S: Store> Directory<S> {
     /// Makes a domain. Its name must be free, and end as the installation wants it; `fill` sets the

@@ -7,10 +7,11 @@ use std::error::Error;
 use std::sync::Arc;
 
 use axum::Router;
-use sip_authz::directory::{Directory, Settings};
-use sip_authz::rest::{AdminToken, OnFault, RestOptions, router};
-use sip_authz::store::MemoryStore;
-use sip_authz::{Authorizer, Follower};
+use sip_authz::Authorizer;
+use sip_authz_directory::{Directory, Settings};
+use sip_authz_rest::{AdminToken, OnFault, RestOptions, router};
+use sip_authz_store::Follower;
+use sip_authz_store::MemoryStore;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

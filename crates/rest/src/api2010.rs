@@ -7,8 +7,8 @@ mod domains;
 mod mappings;
 
 use super::routes::Routes;
-use crate::sid::AccountSid;
-use crate::store::Store;
+use sip_authz::AccountSid;
+use sip_authz_store::Store;
 
 /// What all paths of SIP resources begin with.
 const SIP: &str = "/2010-04-01/Accounts/{AccountSid}/SIP";

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::error::Refusal;
-use crate::model::Account;
-use crate::sid::AccountSid;
-use crate::store::Store;
+use sip_authz::AccountSid;
+use sip_authz::model::Account;
+use sip_authz_store::Store;
 
 /// The user name of whoever administers accounts.
 const ADMIN: &str = "admin";

@@ -1,9 +1,9 @@
 //! By what kinds of lists the callers of a domain or trunk are let in.
 
-use crate::directory::{Directory, DirectoryError, MappingScope};
-use crate::model::Target;
-use crate::sid::AccountSid;
-use crate::store::Store;
+use sip_authz::AccountSid;
+use sip_authz::model::Target;
+use sip_authz_directory::{Directory, DirectoryError, MappingScope};
+use sip_authz_store::Store;
 
 const KINDS: [(MappingScope, &str); 2] = [
     (MappingScope::CredentialLists, "CREDENTIAL_LIST"),

@@ -25,8 +25,8 @@ use super::Api;
 use super::auth::{Caller, identify};
 use super::call::is_from_another_site;
 use super::error::{BAD_PARAMETER, Json, READ_ONLY, Refusal};
-use crate::directory::{DirectoryError, MergeError, Merged};
-use crate::store::Store;
+use sip_authz_directory::{DirectoryError, MergeError, Merged};
+use sip_authz_store::Store;
 
 pub use self::convert::DocumentError;
 pub use self::document::{

@@ -18,10 +18,10 @@ use super::links::Links;
 use super::page::Wanted;
 use super::routes::{Access, Operation, Verb};
 use super::{Api, RestOptions};
-use crate::directory::{Directory, Kind};
-use crate::model::Account;
-use crate::sid::AccountSid;
-use crate::store::Store;
+use sip_authz::AccountSid;
+use sip_authz::model::Account;
+use sip_authz_directory::{Directory, Kind};
+use sip_authz_store::Store;
 
 /// What the parameter in a path is called that names the account.
 const ACCOUNT: &str = "AccountSid";

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::catalogue;
 use super::fault::Fault;
-use crate::directory::{DirectoryError, Kind};
+use sip_authz_directory::{DirectoryError, Kind};
 
 pub(super) const BAD_PARAMETER: u32 = 20_001;
 pub(super) const DENIED: u32 = 20_003;

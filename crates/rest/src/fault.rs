@@ -7,7 +7,7 @@ use axum::Router;
 use axum::middleware::map_response;
 use axum::response::Response;
 
-use crate::directory::DirectoryError;
+use sip_authz_directory::DirectoryError;
 
 /// Whom the router tells of errors that are the operator's affair: the store cannot be read or written,
 /// is too busy or holds what breaks a rule, or there are no random bytes. The answers, 503 or 500, do not

@@ -9,8 +9,8 @@ use serde::de::{DeserializeOwned, IntoDeserializer, value};
 use zeroize::Zeroizing;
 
 use super::error::Refusal;
-use crate::directory::{DirectoryError, Kind};
-use crate::model::{Callback, DomainName, HttpMethod, NameError};
+use sip_authz::model::{Callback, DomainName, HttpMethod, NameError};
+use sip_authz_directory::{DirectoryError, Kind};
 
 /// A parameter that an operation knows.
 #[derive(Clone, Copy)]

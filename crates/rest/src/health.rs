@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::Api;
 use super::error::{Json, Refusal};
-use crate::directory::DirectoryError;
-use crate::store::Store;
+use sip_authz_directory::DirectoryError;
+use sip_authz_store::Store;
 
 #[derive(Serialize)]
 struct Health {

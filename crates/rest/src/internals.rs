@@ -2,8 +2,8 @@
 
 use super::form::{Form, Param};
 use super::page;
-use crate::directory::Kind;
-use crate::model::{DomainName, HttpMethod};
+use sip_authz::model::{DomainName, HttpMethod};
+use sip_authz_directory::Kind;
 
 const PARAMS: &[Param] = &[
     Param::text("Name").required(),

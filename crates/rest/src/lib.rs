@@ -26,8 +26,10 @@ mod dates;
 mod error;
 mod fault;
 mod form;
-pub(crate) mod fuzz;
 mod health;
+#[cfg(feature = "unstable-internals")]
+#[doc(hidden)]
+pub mod internals;
 mod links;
 mod mapped;
 mod openapi;
@@ -46,8 +48,8 @@ use axum::response::{IntoResponse, Response};
 
 use self::error::Refusal;
 use self::routes::Routes;
-use crate::directory::Directory;
-use crate::store::Store;
+use sip_authz_directory::Directory;
+use sip_authz_store::Store;
 
 pub use self::auth::AdminToken;
 pub use self::fault::OnFault;

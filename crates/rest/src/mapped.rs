@@ -1,9 +1,9 @@
 //! What all mappings have in common, to a domain or a trunk, in whichever form they are shown.
 
-use crate::directory::{Directory, DirectoryError, MappingScope};
-use crate::model::{Key, Mapping, MappingRecord, Target};
-use crate::sid::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid};
-use crate::store::Store;
+use sip_authz::model::{Key, Mapping, MappingRecord, Target};
+use sip_authz::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid};
+use sip_authz_directory::{Directory, DirectoryError, MappingScope};
+use sip_authz_store::Store;
 
 use super::call::Call;
 use super::error::Refusal;

@@ -11,13 +11,13 @@ use super::dates::{iso8601, rfc2822};
 use super::error::Refusal;
 use super::form::{Form, Param};
 use super::routes::Routes;
-use crate::digest::{Algorithm, GuessRate};
-use crate::directory::{DirectoryError, Kind};
-use crate::model::{
+use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::model::{
     AlgorithmOffer, ChallengeKind, Policy, PolicyRecord, QopOffer, Target, UriCheck, WrongAnswer,
 };
-use crate::sid::{AccountSid, DomainSid, TrunkSid};
-use crate::store::Store;
+use sip_authz::{AccountSid, DomainSid, TrunkSid};
+use sip_authz_directory::{DirectoryError, Kind};
+use sip_authz_store::Store;
 
 const DOMAIN: &str = "DomainSid";
 const TRUNK: &str = "TrunkSid";

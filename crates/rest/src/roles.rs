@@ -10,10 +10,10 @@ use super::form::Param;
 use super::links::Links;
 use super::page::Rows;
 use super::routes::Routes;
-use crate::directory::Kind;
-use crate::model::{Key, Role, RoleKind};
-use crate::sid::{AccountSid, RoleSid, ServiceSid};
-use crate::store::Store;
+use sip_authz::model::{Key, Role, RoleKind};
+use sip_authz::{AccountSid, RoleSid, ServiceSid};
+use sip_authz_directory::Kind;
+use sip_authz_store::Store;
 
 const SERVICE: &str = "ServiceSid";
 const ROLE: &str = "RoleSid";

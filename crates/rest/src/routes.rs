@@ -18,8 +18,8 @@ use super::form::Param;
 use super::openapi::Document;
 use super::page::{PARAMS, Rows};
 use super::wait::Wait;
-use crate::directory::Kind;
-use crate::store::Store;
+use sip_authz_directory::Kind;
+use sip_authz_store::Store;
 
 /// What an operation does.
 #[derive(Clone, Copy, PartialEq, Eq)]

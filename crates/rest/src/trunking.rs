@@ -12,10 +12,12 @@ use super::links::Links;
 use super::mapped::{self, Lists, Shown};
 use super::page::Rows;
 use super::routes::Routes;
-use crate::directory::Kind;
-use crate::model::{DomainName, HttpMethod, Key, Target, TransferCallerId, TransferMode, Trunk};
-use crate::sid::{AccountSid, RoleSid, TrunkSid};
-use crate::store::Store;
+use sip_authz::model::{
+    DomainName, HttpMethod, Key, Target, TransferCallerId, TransferMode, Trunk,
+};
+use sip_authz::{AccountSid, RoleSid, TrunkSid};
+use sip_authz_directory::Kind;
+use sip_authz_store::Store;
 
 const TRUNK: &str = "TrunkSid";
 

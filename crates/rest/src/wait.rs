@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 use super::error::{BAD_PARAMETER, Refusal};
 use super::fault::Fault;
 use super::form::Param;
-use crate::directory::{Confirmation, Directory};
-use crate::store::Store;
+use sip_authz_directory::{Confirmation, Directory};
+use sip_authz_store::Store;
 
 /// Seconds that a caller waits unless told otherwise, and at most.
 const SECONDS: u64 = 30;

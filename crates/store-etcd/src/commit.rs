@@ -16,8 +16,8 @@ use super::link::failed;
 use super::payload::{self, Entry};
 use super::work::{self, OPERATIONS, Progress, Work};
 use super::{Etcd, StoreError, room};
-use crate::model::Commit;
-use crate::store::{Head, Outcome, Sum};
+use sip_authz::model::Commit;
+use sip_authz_store::{Head, Outcome, Sum};
 
 /// Changes of pages beyond which a commit is staged without trying for less.
 const LARGE: usize = 600;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::State;
 use super::{Etcd, StoreError};
-use crate::store::Edge;
+use sip_authz_store::Edge;
 
 /// How long an edge without a lease must have been silent, from the first report of another process of
 /// its name on, to be taken for what this one follows on. It reports every ten seconds.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::layout::State;
 use super::link::failed;
 use super::{Etcd, StoreError, payload};
-use crate::store::{Feed, Numbered};
+use sip_authz_store::{Feed, Numbered};
 
 /// How long a watch may be silent before its node is asked for a sign of life.
 const SILENCE: Duration = Duration::from_secs(5);

@@ -18,8 +18,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Collection, Lookup, StoreError};
-use crate::model::Target;
-use crate::store::{Head, ListKey, Sum};
+use sip_authz::model::Target;
+use sip_authz_store::{Head, ListKey, Sum};
 
 /// Pages of records. At ten million records each holds 76, some 24 kB, which is what the change of one
 /// record rewrites.

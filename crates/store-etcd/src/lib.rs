@@ -27,11 +27,11 @@ use self::layout::{Layout, collection_of, name_of};
 use self::link::Link;
 use self::members::Members;
 pub use self::options::EtcdOptions;
-use super::{
+use sip_authz::model::{Commit, Key, Record};
+use sip_authz_store::{
     Collection, Edge, Head, Loaded, Lookup, Outcome, Store, StoreError, collections, encoding,
     lookup,
 };
-use crate::model::{Commit, Key, Record};
 
 pub use self::feed::EtcdFeed;
 

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use super::link::Link;
 use super::payload::Entry;
 use super::{Etcd, StoreError, page};
-use crate::model::Record;
-use crate::store::{Loaded, Sum, encoding};
+use sip_authz::model::Record;
+use sip_authz_store::{Loaded, Sum, encoding};
 
 /// Ranges that are read at once.
 const READERS: usize = 8;
@@ -122,8 +122,8 @@ async fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Account;
-    use crate::sid::AccountSid;
+    use sip_authz::AccountSid;
+    use sip_authz::model::Account;
 
     #[test]
     fn parts_are_merged_in_the_order_of_keys() {

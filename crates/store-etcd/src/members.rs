@@ -174,7 +174,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::store::etcd::work::{BYTES, largest};
+    use crate::work::{BYTES, largest};
 
     /// Adds and removes at random, against a set.
     #[test]

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::page::{take, unreadable};
-use crate::model::{Commit, Key, Record, Write};
-use crate::store::{Head, Numbered, Sum, encoding};
+use sip_authz::model::{Commit, Key, Record, Write};
+use sip_authz_store::{Head, Numbered, Sum, encoding};
 
 /// One write of a commit.
 pub(super) struct Entry {
@@ -127,8 +127,8 @@ pub(super) fn numbered(head: Head, entries: &[Entry]) -> Result<Numbered, StoreE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Account;
-    use crate::sid::AccountSid;
+    use sip_authz::AccountSid;
+    use sip_authz::model::Account;
 
     #[test]
     fn entries_come_back_in_parts_of_any_size() {

@@ -139,7 +139,7 @@ impl Size {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::etcd::page::Page;
+    use crate::page::Page;
 
     const LIMIT: usize = 10_000;
 

@@ -16,7 +16,7 @@ use super::link::Link;
 use super::members::{self, Members};
 use super::page::{self, Page};
 use super::payload::Entry;
-use crate::store::{collections, encoding, lookup};
+use sip_authz_store::{collections, encoding, lookup};
 
 /// Operations in one transaction; the engine takes 128, and some are for the head.
 pub(super) const OPERATIONS: usize = 110;

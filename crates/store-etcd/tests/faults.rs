@@ -3,18 +3,17 @@
 //! nothing that was answered is lost. Needs etcd (Debian: etcd-server, etcd-client).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/etcd_cluster.rs"]
-mod etcd_cluster;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use etcd_cluster::Cluster;
 use sip_authz::model::{Account, Commit, Key, Vocabulary};
-use sip_authz::store::{EtcdOptions, EtcdStore, Feed, Outcome, Store};
-use sip_authz::{AccountSid, Applied, Authorizer, Capacity, Follower, FollowerEvent, Timer};
+use sip_authz::{AccountSid, Authorizer, Capacity};
+use sip_authz_store::{Applied, Follower, FollowerEvent, Timer};
+use sip_authz_store::{Feed, Outcome, Store};
+use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
+use sip_authz_testing::etcd_cluster::Cluster;
 use tokio::task::JoinHandle;
 
 /// One cluster at a time: elections on a busy machine are slow.
@@ -327,7 +326,7 @@ async fn a_watcher_is_slow() {
         assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
     }
     println!("2,000 commits one after the other in {:?}", began.elapsed());
-    let mut at = sip_authz::store::Head::default();
+    let mut at = sip_authz_store::Head::default();
     while at.number < 2_000 {
         let next =
             tokio::time::timeout(Duration::from_secs(20), slow.next()).await.unwrap().unwrap();

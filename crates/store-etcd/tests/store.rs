@@ -2,28 +2,20 @@
 //! not at all wherever their writer is killed. Needs etcd (Debian: etcd-server, etcd-client).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/etcd_cluster.rs"]
-mod etcd_cluster;
-#[path = "support/full_records.rs"]
-mod full_records;
-#[path = "support/store_conformance.rs"]
-mod store_conformance;
-
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use etcd_cluster::Cluster;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
     Account, Commit, Credential, CredentialList, Domain, Ha1Set, Key, Realm, Record, UserName,
 };
-use sip_authz::store::{
-    Collection, Edge, EtcdOptions, EtcdStore, Feed, Head, Loaded, Lookup, Outcome, Store,
-};
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
-use store_conformance::conforms;
+use sip_authz_store::conformance::conforms;
+use sip_authz_store::{Collection, Edge, Feed, Head, Loaded, Lookup, Outcome, Store};
+use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
+use sip_authz_testing::etcd_cluster::Cluster;
 use tokio::sync::Notify;
 
 static ROOTS: AtomicU64 = AtomicU64::new(0);

@@ -6,16 +6,16 @@
 //! - `sqlite_load cold DIR`: from the file to a snapshot that decides, timed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../benches/support/many_records.rs"]
-mod many_records;
-
+use sip_authz_testing::many_records;
 use std::io::Write as _;
 use std::time::Instant;
 
-use many_records::sid;
 use sip_authz::model::{Account, Commit, Vocabulary};
-use sip_authz::store::{Outcome, SqliteStore, Store as _};
-use sip_authz::{AccountSid, Authorizer, Follower, Invite, Transport};
+use sip_authz::{AccountSid, Authorizer, Invite, Transport};
+use sip_authz_store::Follower;
+use sip_authz_store::{Outcome, Store as _};
+use sip_authz_store_sqlite::SqliteStore;
+use sip_authz_testing::many_records::sid;
 
 /// How many domains and as many credentials are written at once.
 const BATCH: u32 = 10_000;

@@ -11,7 +11,7 @@ use rusqlite::backup::{Backup, StepResult};
 use super::database::{named, open_to_read, read_head};
 use super::load::load;
 use super::{failed, folder};
-use crate::store::{Head, StoreError};
+use sip_authz_store::{Head, StoreError};
 
 /// How many pages are copied between two words on progress.
 const PAGES: i32 = 1_000;

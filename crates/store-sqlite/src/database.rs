@@ -13,8 +13,8 @@ use rusqlite::{
 
 use super::index;
 use super::{failed, folder, schema};
-use crate::model::{Commit, Key, Record, Write};
-use crate::store::{
+use sip_authz::model::{Commit, Key, Record, Write};
+use sip_authz_store::{
     Collection, Head, Lookup, Numbered, StoreError, Sum, collections, encoding, lookup,
 };
 

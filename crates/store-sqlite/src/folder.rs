@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::schema;
-use crate::store::StoreError;
+use sip_authz_store::StoreError;
 
 /// The database in the folder.
 const FILE: &str = "sip-authz.db";

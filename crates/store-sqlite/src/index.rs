@@ -4,8 +4,8 @@ use std::hash::Hasher as _;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use crate::model::Record;
-use crate::store::{Collection, ListKey, Lookup, collections, lookup};
+use sip_authz::model::Record;
+use sip_authz_store::{Collection, ListKey, Lookup, collections, lookup};
 
 /// A collection as the tables name it.
 pub(super) fn collection(of: Collection) -> String {

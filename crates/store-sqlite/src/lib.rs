@@ -28,10 +28,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use backup::backup;
 
-use super::recent::{LocalFeed, Recent};
-use super::{Collection, Head, Loaded, Lookup, Outcome, Store, StoreError};
-use crate::model::{Commit, Key, Record};
 use database::{Broken, Database};
+use sip_authz::model::{Commit, Key, Record};
+use sip_authz_store::{Collection, Head, Loaded, Lookup, Outcome, Store, StoreError};
+use sip_authz_store::{LocalFeed, Recent};
 use worker::{Worker, aside};
 
 /// A store in an SQLite file. Clones are the same store; the folder is free once all are dropped.

@@ -14,8 +14,8 @@ use rusqlite::{Connection, Row};
 use super::database::{bytes, open_to_read, read_head, text};
 use super::failed;
 use super::index::Sums;
-use crate::model::Record;
-use crate::store::{Head, Loaded, StoreError, Sum, encoding};
+use sip_authz::model::Record;
+use sip_authz_store::{Head, Loaded, StoreError, Sum, encoding};
 
 /// Connections at once, at most.
 const READERS: usize = 8;

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::failed;
-use crate::store::StoreError;
+use sip_authz_store::StoreError;
 
 /// What tells a file of this store from other SQLite files: `SIPa` as a number.
 pub(super) const APPLICATION_ID: i64 = 0x5349_5061;

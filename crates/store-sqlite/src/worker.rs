@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 
 use super::database::Database;
-use crate::store::StoreError;
+use sip_authz_store::StoreError;
 
 type Job = Box<dyn FnOnce(&mut Database) + Send>;
 

@@ -5,20 +5,16 @@
 //! `SIP_AUTHZ_KILLS` is how often it is killed (default: 10, with optimisations 200).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/commits.rs"]
-mod commits;
-#[path = "support/folder.rs"]
-mod folder;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use commits::{LARGE_EVERY, Plain};
-use folder::Folder;
-use sip_authz::store::{Loaded, Outcome, SqliteStore, Store as _, StoreError};
+use sip_authz_store::{Loaded, Outcome, Store as _, StoreError};
+use sip_authz_store_sqlite::SqliteStore;
+use sip_authz_testing::commits::{LARGE_EVERY, Plain};
+use sip_authz_testing::folder::Folder;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

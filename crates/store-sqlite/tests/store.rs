@@ -1,32 +1,21 @@
 //! The store in an SQLite file does what every store must, keeps it, and refuses what is not right.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/commits.rs"]
-mod commits;
-#[path = "support/folder.rs"]
-mod folder;
-#[path = "support/full_records.rs"]
-mod full_records;
-#[path = "../benches/support/many_records.rs"]
-mod many_records;
-#[path = "support/store_conformance.rs"]
-mod store_conformance;
-
+use sip_authz_testing::many_records;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use commits::Plain;
-use folder::Folder;
-use full_records::full_records;
 use rusqlite::Connection;
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, Commit, Key, Record, Write};
-use sip_authz::store::sqlite::backup;
-use sip_authz::store::{
-    Loaded, Lookup, Outcome, SqliteStore, Store, StoreError, collections, lookup,
-};
-use store_conformance::conforms;
+use sip_authz_store::conformance::conforms;
+use sip_authz_store::conformance::full_records;
+use sip_authz_store::{Loaded, Lookup, Outcome, Store, StoreError, collections, lookup};
+use sip_authz_store_sqlite::SqliteStore;
+use sip_authz_store_sqlite::backup;
+use sip_authz_testing::commits::Plain;
+use sip_authz_testing::folder::Folder;
 
 /// A store in a folder that lasts as long as the process.
 fn open_new() -> SqliteStore {

@@ -1,13 +1,13 @@
 //! What every store must do, whatever it is made of: for whoever writes one. Feature
-//! `store-conformance`.
+//! `conformance`.
 //!
 //! [`conforms`] tries a store by its trait alone: what is found after which commits, against a plain
 //! map; which of racing commits wins; loads beside writers; feeds that lag, wait and are dropped. It
 //! panics at the first thing that is not as it must be, so it stands in a test:
 //!
 //! ```
-//! use sip_authz::store::MemoryStore;
-//! use sip_authz::store::conformance::conforms;
+//! use sip_authz_store::MemoryStore;
+//! use sip_authz_store::conformance::conforms;
 //!
 //! #[tokio::main(worker_threads = 4)] // in a test: #[tokio::test(flavor = "multi_thread")]
 //! async fn main() {
@@ -34,12 +34,12 @@ use super::{
     Collection, Feed, Head, ListKey, Loaded, Lookup, Numbered, Outcome, Store, Sum, collections,
     lookup,
 };
-use crate::digest::HashFunction;
-use crate::model::{
+use sip_authz::digest::HashFunction;
+use sip_authz::model::{
     Account, Commit, Credential, Dates, Domain, Ha1Set, Key, Mapping, MappingRecord, Record, Trunk,
     UserName, Write,
 };
-use crate::sid::{AccountSid, CredentialListSid, CredentialSid, DomainSid, RoleSid, TrunkSid};
+use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid, RoleSid, TrunkSid};
 
 /// Tries twelve stores that `make` makes, each of them empty and with nobody else writing. Needs a
 /// tokio runtime with a clock; on one with several threads, commits race on several.

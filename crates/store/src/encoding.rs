@@ -31,7 +31,7 @@ use serde::Serialize;
 use serde_json::error::Category;
 use zeroize::Zeroizing;
 
-use crate::model::{Key, Mapping, Record, Target};
+use sip_authz::model::{Key, Mapping, Record, Target};
 use values::Value;
 
 /// What is written down cannot be read, or the other way round.

@@ -13,10 +13,10 @@ pub use self::applied::{Applied, FollowerState};
 pub use self::lease::{Confirmed, Lease, LeaseEvent};
 pub use self::timer::Timer;
 use self::timer::first;
-use crate::authorizer::Authorizer;
-use crate::model::Vocabulary;
-use crate::snapshot::{ApplyError, Snapshot};
-use crate::store::{Feed, Head, Loaded, Numbered, Store, StoreError};
+use crate::{Feed, Head, Loaded, Numbered, Store, StoreError};
+use sip_authz::Authorizer;
+use sip_authz::model::Vocabulary;
+use sip_authz::{ApplyError, Snapshot};
 
 /// How long a feed may be silent before the head is looked at, and how long what was committed by then
 /// may still be on its way.

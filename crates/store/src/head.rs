@@ -6,7 +6,7 @@ use std::io;
 
 use super::encoding::{self, EncodingError};
 use super::{Numbered, StoreError};
-use crate::model::{Commit, Record, Write};
+use sip_authz::model::{Commit, Record, Write};
 
 /// Where a store stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -211,8 +211,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Account;
-    use crate::sid::AccountSid;
+    use sip_authz::AccountSid;
+    use sip_authz::model::Account;
 
     fn account(n: u8) -> Record {
         Account::new(AccountSid::from_bytes([n; 16])).into()

@@ -3,10 +3,9 @@
 
 use arrayvec::ArrayVec;
 
-#[cfg(feature = "directory")]
-use crate::model::Key;
-use crate::model::{DomainName, Mapping, Record, Target, UserName};
-use crate::sid::{AccountSid, CredentialListSid, IpAccessControlListSid, RoleSid, ServiceSid};
+use sip_authz::model::Key;
+use sip_authz::model::{DomainName, Mapping, Record, Target, UserName};
+use sip_authz::{AccountSid, CredentialListSid, IpAccessControlListSid, RoleSid, ServiceSid};
 
 /// A list of either kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,8 +102,7 @@ pub fn lookup(record: &Record) -> Option<Lookup> {
 }
 
 /// The keys of what a record refers to.
-#[cfg(feature = "directory")]
-pub(crate) fn references(record: &Record) -> ArrayVec<Key, 3> {
+pub fn references(record: &Record) -> ArrayVec<Key, 3> {
     let mut all = ArrayVec::new();
     match record {
         Record::Account(_) => {}

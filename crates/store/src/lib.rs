@@ -3,35 +3,32 @@
 //! A store knows no rule but the condition of a commit: that the head is still the one the caller
 //! has checked it at. Which commits are made is the directory's affair.
 
-#[cfg(feature = "store-conformance")]
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod encoding;
-#[cfg(feature = "etcd")]
-mod etcd;
+mod follower;
 mod head;
 mod index;
 mod memory;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod recent;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use encoding::EncodingError;
-#[cfg(feature = "etcd")]
-pub use etcd::{EtcdFeed, EtcdOptions, EtcdStore};
+pub use follower::{
+    Applied, Confirmed, Follower, FollowerError, FollowerEvent, FollowerState, Lease, LeaseEvent,
+    Timer,
+};
 pub use head::{Head, Sum};
-#[cfg(feature = "directory")]
-pub(crate) use index::references;
-pub use index::{Collection, ListKey, Lookup, collections, lookup};
+pub use index::{Collection, ListKey, Lookup, collections, lookup, references};
 pub use memory::MemoryStore;
-pub use recent::LocalFeed;
-#[cfg(feature = "sqlite")]
-pub use sqlite::SqliteStore;
+pub use recent::{LocalFeed, Recent};
 
-use crate::model::{Commit, Key, Record};
+use sip_authz::model::{Commit, Key, Record};
 
 /// The store cannot be asked or written at present. Nothing is known of a commit that was under way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +105,7 @@ pub struct Edge {
 /// A place where records are kept. Futures may be dropped at any time: a commit then has taken
 /// effect whole or not at all.
 ///
-/// With the feature `store-conformance`, `conformance::conforms` tries whether a store does what it must.
+/// With the feature `conformance`, `conformance::conforms` tries whether a store does what it must.
 pub trait Store: Send + Sync + 'static {
     /// What [`Self::follow`] gives.
     type Feed: Feed;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::index::{Collection, Lookup, collections, lookup};
 use super::recent::{LocalFeed, Recent};
 use super::{Head, Loaded, Numbered, Outcome, Store, StoreError, Sum};
-use crate::model::{Commit, Key, Record, Write};
+use sip_authz::model::{Commit, Key, Record, Write};
 
 /// A store in memory. Clones are the same store.
 #[derive(Clone, Default)]

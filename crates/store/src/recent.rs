@@ -17,7 +17,7 @@ const KEPT_WRITES: usize = 65_536;
 
 /// The head, and the commits that led to it.
 #[derive(Default)]
-pub(super) struct Recent {
+pub struct Recent {
     kept: Mutex<Kept>,
     /// Wakes the feeds that wait for a commit.
     committed: Event,
@@ -33,18 +33,20 @@ struct Kept {
 }
 
 impl Recent {
-    #[cfg(feature = "sqlite")]
-    pub(super) fn from(head: Head) -> Self {
+    /// No commits yet, at `head`.
+    #[must_use]
+    pub fn from(head: Head) -> Self {
         Self { kept: Mutex::new(Kept { head, ..Kept::default() }), committed: Event::new() }
     }
 
-    #[cfg(feature = "sqlite")]
-    pub(super) fn head(&self) -> Head {
+    /// The head after the last commit.
+    #[must_use]
+    pub fn head(&self) -> Head {
         self.kept().head
     }
 
     /// Hands on a commit, which is the next one.
-    pub(super) fn push(&self, commit: Numbered) {
+    pub fn push(&self, commit: Numbered) {
         self.kept().push(commit);
         self.committed.notify(usize::MAX);
     }
@@ -82,7 +84,9 @@ pub struct LocalFeed {
 }
 
 impl LocalFeed {
-    pub(super) fn new(recent: &Arc<Recent>, from: u64) -> Self {
+    /// The commits after number `from`.
+    #[must_use]
+    pub fn new(recent: &Arc<Recent>, from: u64) -> Self {
         Self { recent: Arc::clone(recent), applied: from }
     }
 }

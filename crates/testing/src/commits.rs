@@ -1,13 +1,5 @@
 //! Commits that follow from their numbers, so that whoever knows the number of a store's head knows
 //! what is in it.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::collections::BTreeMap;
 

@@ -1,28 +1,20 @@
 //! The rules of the directory once more, as plainly as they can be put: maps, and for each command
 //! everything that would stand in its way.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::collections::BTreeMap;
 
 use sip_authz::acl::Prefix;
-use sip_authz::directory::{
-    CredentialChange, Directory, DirectoryError, Kind, Limits, NewAccount, Secret,
-};
 use sip_authz::model::{
     AccountStatus, Key, Mapping, Password, Policy, Realm, Record, RoleKind, Target, Vocabulary,
 };
-use sip_authz::store::Store;
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
     ServiceSid,
 };
+use sip_authz_directory::{
+    CredentialChange, Directory, DirectoryError, Kind, Limits, NewAccount, Secret,
+};
+use sip_authz_store::Store;
 
 /// A command on an account's resources.
 #[derive(Clone, Debug)]

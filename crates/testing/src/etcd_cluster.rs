@@ -1,6 +1,5 @@
 //! An etcd of several nodes on loopback, each with a folder of its own, started and stopped by the
 //! test. Nodes are killed and removed when it is dropped.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing)]
 
 use std::net::TcpListener;
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Where the nodes' folders are made: a disk in memory would hide what syncs cost.
 fn scratch() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+    crate::folder::temporary()
 }
 
 pub struct Cluster {

@@ -1,9 +1,14 @@
 //! Folders that are there as long as a test.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where tests keep files: in the target folder of the workspace.
+#[must_use]
+pub fn temporary() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp")
+}
 
 pub struct Folder(PathBuf);
 
@@ -13,7 +18,7 @@ impl Folder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{nth}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = temporary().join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)

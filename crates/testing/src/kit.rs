@@ -1,12 +1,4 @@
 //! A small world to decide in, and a client for it whose digests are someone else's code.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -1,5 +1,4 @@
 //! As many domains as credentials, for stores that are to hold many records.
-#![allow(unreachable_pub, clippy::unwrap_used)]
 
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{Account, Commit, Credential, CredentialList, Domain, Ha1Set, Mapping};

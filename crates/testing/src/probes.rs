@@ -1,5 +1,4 @@
 //! Asks an authorizer through requests alone what it counted and what it used up.
-#![allow(dead_code, unreachable_pub)]
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +7,7 @@ use sip_authz::digest::{GuessRate, MalformedCredentials};
 use sip_authz::model::{GuessPolicy, Policy};
 use sip_authz::{Decision, Reason};
 
-use crate::support::*;
+use crate::kit::*;
 
 /// The burst of both budgets in [`counting`].
 pub const BURST: u32 = 100;

@@ -1,13 +1,5 @@
 //! A directory at work: a store that counts, yields and can be told to fail, an authorizer kept at
 //! its head by a follower, and calls decided by it.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -18,18 +10,16 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz::store::{
-    Collection, Edge, Feed, Head, Loaded, LocalFeed, Lookup, MemoryStore, Numbered, Outcome, Store,
-    StoreError,
-};
-use sip_authz::{
-    Applied, Authorizer, Capacity, Decision, Follower, FollowerError, Invite, Snapshot, Transport,
+use sip_authz::{Authorizer, Capacity, Decision, Invite, Snapshot, Transport};
+use sip_authz_directory::{Directory, Settings};
+use sip_authz_store::{
+    Applied, Collection, Edge, Feed, Follower, FollowerError, Head, Loaded, LocalFeed, Lookup,
+    MemoryStore, Numbered, Outcome, Store, StoreError,
 };
 use tokio::task::JoinHandle;
 
-use crate::support::{Header, REALM, Request};
+use crate::kit::{Header, REALM, Request};
 
 thread_local! {
     static NOW_MS: Cell<u64> = const { Cell::new(1_700_000_000_000) };
@@ -327,7 +317,7 @@ impl<S: Store + Clone> Site<S> {
     }
 
     pub fn call_as(&self, host: &str, username: &str, password: &str) -> Decision {
-        call_as(&self.authorizer, host, crate::support::INSIDE, username, password)
+        call_as(&self.authorizer, host, crate::kit::INSIDE, username, password)
     }
 }
 

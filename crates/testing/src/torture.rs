@@ -1,6 +1,5 @@
 //! What RFC 4475 (§3) and RFC 5118 (§4) say of their torture messages, and what is said and done of
 //! them here. The messages are in `tests/torture/`, byte for byte as the RFCs print them.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::path::Path;
 
@@ -47,7 +46,7 @@ pub struct Case {
 
 impl Case {
     pub fn bytes(&self) -> Vec<u8> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/torture");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/torture");
         std::fs::read(folder.join(format!("{}.dat", self.file))).unwrap()
     }
 }

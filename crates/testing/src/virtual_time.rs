@@ -1,6 +1,5 @@
 //! Tasks under virtual time, in an order that a seed decides: time passes when nothing else can happen.
 //! Tasks have owners, and an owner can be paused (its tasks stand still while time goes on) or ended.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};

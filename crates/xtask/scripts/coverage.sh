@@ -3,9 +3,9 @@
 # llvm-profdata and llvm-cov of the LLVM that rustc has, from Debian (llvm-22) or from rustup
 # (llvm-tools).
 #
-# Usage: tests/coverage.sh [OUTPUT.lcov]
+# Usage: crates/xtask/scripts/coverage.sh [OUTPUT.lcov]
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../../.."
 
 version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 if [ -z "${LLVM_COV:-}" ] && command -v "llvm-cov-$version" >/dev/null; then
@@ -17,7 +17,7 @@ command -v cargo-llvm-cov >/dev/null || cargo install cargo-llvm-cov --locked
 
 lcov=${1:-$(mktemp)}
 # the library's tests; those of the program and of HTTP add nothing to the hot path
-cargo llvm-cov --locked --features directory --lcov --output-path "$lcov"
+cargo llvm-cov --locked -p sip-authz --lcov --output-path "$lcov"
 python3 - "$lcov" <<'PYTHON'
 import collections, os, sys
 PARTS = "authorizer digest acl snapshot invite message uri".split()

@@ -2,7 +2,7 @@
 # One run end to end: the official Python client changes what is stored, and sipp calls after each
 # change.
 #
-#   tests/interop/end_to_end/run.sh BINARY [VENV]
+#   crates/acceptance/interop/end_to_end/run.sh BINARY [VENV]
 #
 # VENV is where the client's virtual environment is made, or was made by an earlier run. Without it,
 # it is made in a temporary directory. PYTHON names another interpreter than python3.

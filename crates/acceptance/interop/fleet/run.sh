@@ -3,7 +3,7 @@
 # at the others; changes that wait for all edges; an edge that is stopped, one whose network is cut,
 # an etcd that is away or starts anew.
 #
-#   tests/interop/fleet/run.sh BINARY [VENV]
+#   crates/acceptance/interop/fleet/run.sh BINARY [VENV]
 #
 # BINARY has the feature `etcd`. VENV is where the virtual environment of the official Python client is
 # made, or was made by an earlier run. It has a network of its own, by `unshare`; where that is not

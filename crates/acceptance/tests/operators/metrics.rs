@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use metrics::with_local_recorder;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use sip_authz::metrics::{
-    Latencies, describe, record, record_follower, record_latencies, record_lease,
-};
+use sip_authz::metrics::{Latencies, describe, record, record_latencies};
 use sip_authz::model::{Account, Commit, Domain, IpAccessControlList, IpAddress, Mapping, Record};
-use sip_authz::store::{MemoryStore, Outcome, Store};
 use sip_authz::{
-    AccountSid, Authorizer, Capacity, DomainSid, Follower, Invite, IpAccessControlListSid,
-    IpAddressSid, Lease, Snapshot, Timer, Transport,
+    AccountSid, Authorizer, Capacity, DomainSid, Invite, IpAccessControlListSid, IpAddressSid,
+    Snapshot, Transport,
 };
+use sip_authz_store::metrics::{record_follower, record_lease};
+use sip_authz_store::{Follower, Lease, Timer};
+use sip_authz_store::{MemoryStore, Outcome, Store};
 
 fn commit() -> Commit {
     let account = AccountSid::from_name(&["a"]);

@@ -2,8 +2,6 @@
 //! name or address unless asked for, and no password in memory once it has been hashed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
-
 use std::fmt::Debug;
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,7 +13,7 @@ use sip_authz::model::{
 };
 use sip_authz::uri::{SipUri, name_addr};
 use sip_authz::{Capacity, CredentialsField, Decision, Invite, Snapshot, Transaction, Transport};
-use support::*;
+use sip_authz_testing::kit::*;
 
 const USER: &str = "zebulon-of-ur";
 const SECRET: &str = "Tr0ub4dor&3-and-more";
@@ -323,7 +321,6 @@ fn an_explanation_names_users_and_sources_and_no_secret() {
 }
 
 /// Everything that a subscriber of the crate `tracing` is told, spans and fields and all.
-#[cfg(feature = "tracing")]
 fn told(decide: impl FnOnce()) -> String {
     use std::sync::{Arc, Mutex};
 
@@ -348,7 +345,6 @@ fn told(decide: impl FnOnce()) -> String {
     String::from_utf8(bytes.0.lock().unwrap().clone()).unwrap()
 }
 
-#[cfg(feature = "tracing")]
 #[test]
 fn events_name_nobody_unless_asked_and_no_secret_ever() {
     use sip_authz::EventOptions;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sip_authz::model::Vocabulary;
-use sip_authz::store::{EtcdOptions, EtcdStore, Outcome, Store as _};
-use sip_authz::{Authorizer, Capacity, Follower, Timer};
+use sip_authz::{Authorizer, Capacity};
+use sip_authz_store::{Follower, Timer};
+use sip_authz_store::{Outcome, Store as _};
+use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 
-use crate::etcd_cluster::Cluster;
 use crate::{median_and_p99, one_record, options};
+use sip_authz_testing::etcd_cluster::Cluster;
 
 /// Edges, in so many processes.
 const EDGES: usize = 100;

@@ -8,18 +8,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::cast_possible_truncation)]
 
-#[path = "../../tests/support/etcd_cluster.rs"]
-mod etcd_cluster;
 mod lag;
-#[path = "../support/many_records.rs"]
-mod many_records;
 
+use sip_authz_testing::many_records;
 use std::time::{Duration, Instant};
 
-use etcd_cluster::Cluster;
 use sip_authz::model::{Account, Commit, Vocabulary};
-use sip_authz::store::{EtcdOptions, EtcdStore, Outcome, SqliteStore, Store};
-use sip_authz::{AccountSid, Authorizer, Follower, Invite, Transport};
+use sip_authz::{AccountSid, Authorizer, Invite, Transport};
+use sip_authz_store::Follower;
+use sip_authz_store::{Outcome, Store};
+use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
+use sip_authz_store_sqlite::SqliteStore;
+use sip_authz_testing::etcd_cluster::Cluster;
 
 /// How long commits are counted.
 const COUNTED: Duration = Duration::from_secs(5);

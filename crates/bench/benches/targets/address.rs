@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use sip_authz::{Authorizer, Invite};
 
-use crate::large::{Large, host, invite, mix};
 use crate::report::{Report, Target, Unit, ns_each};
+use sip_authz_testing::bench::large::{Large, host, invite, mix};
 
 /// What the targets are set for.
 const MISS_NS: f64 = 130.0;

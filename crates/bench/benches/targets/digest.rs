@@ -7,12 +7,13 @@ use std::time::Instant;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 use sip_authz::Transport::{self, Tcp, Udp};
-use sip_authz::testing::hash::{Width, hold_width};
-use sip_authz::testing::{Parsed, count_right, parse_credentials, verify};
+use sip_authz::digest::{Parsed, parse as parse_credentials};
+use sip_authz::internals::{count_right, verify};
 use sip_authz::{Decision, Invite};
+use sip_authz_arch::{Width, hold_width};
 
 use crate::report::{Beside, Report, Target, Unit, ns_each};
-use crate::support::{
+use sip_authz_testing::bench::support::{
     BATCH, Bare, Client, DOMAINS, Kind, LISTED, Packet, REALM, USERS, World, by_credential, same,
     user,
 };

@@ -15,19 +15,11 @@
 )]
 
 mod address;
-#[path = "../callgrind/mod.rs"]
-mod callgrind;
 mod digest;
-#[path = "../large/mod.rs"]
-mod large;
-#[path = "../lists/mod.rs"]
-mod lists;
 mod prefix;
 mod probes;
 mod report;
 mod size;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::process::ExitCode;
 
@@ -70,7 +62,7 @@ fn main() -> ExitCode {
     probes::measure(report);
     size::measure(report);
     if report.wants(&["kamailio"]) {
-        report.absent("kamailio", "requests a second beside it: benches/kamailio/run.sh");
+        report.absent("kamailio", "requests a second beside it: crates/bench/kamailio/run.sh");
     }
     report.finish()
 }

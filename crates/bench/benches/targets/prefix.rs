@@ -7,8 +7,8 @@ use std::time::Instant;
 use ipnet::{Ipv4Net, Ipv6Net};
 use sip_authz::acl::PrefixTable;
 
-use crate::lists::{Family, List};
 use crate::report::{Beside, Report, Target, Unit, median, ns_each};
+use sip_authz_testing::bench::lists::{Family, List};
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 const MILLION: usize = 1_000_000;

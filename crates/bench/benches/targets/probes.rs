@@ -6,9 +6,9 @@ use std::rc::Rc;
 
 use sip_authz::{Decision, Reason, Transport};
 
-use crate::callgrind;
 use crate::report::{Report, Target, Unit};
-use crate::support::{
+use sip_authz_testing::bench::callgrind;
+use sip_authz_testing::bench::support::{
     Client, Kind, LISTED, Packet, UNLISTED, World, by_credential, rejected, same,
 };
 

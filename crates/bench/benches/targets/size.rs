@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use sip_authz::Authorizer;
 
 use crate::address;
-use crate::large::{KINDS, Large, host, invite, publish};
 use crate::report::{Report, Target, Unit};
+use sip_authz_testing::bench::large::{KINDS, Large, host, invite, publish};
 
 const MEMORY: [&str; 2] = ["memory-domain", "memory-credential"];
 const PUBLISH: [&str; 4] =

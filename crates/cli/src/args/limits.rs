@@ -1,7 +1,7 @@
 //! How much accounts may own, and how much the program remembers.
 
 use sip_authz::Capacity;
-use sip_authz::directory::Limits;
+use sip_authz_directory::Limits;
 
 /// Limits of accounts, and sizes of tables.
 #[derive(Clone, Debug, clap::Args)]

@@ -12,7 +12,7 @@ use sip_authz::{Sampling, SamplingError};
 use super::bounds;
 use super::bounds::ApiBounds;
 use super::limits::LimitArgs;
-use crate::audit::Place;
+use crate::observe::audit::Place;
 
 pub(super) const HELP: &str = "\
 What is served can be read and changed over HTTP (--api) while it runs. With --config the file is \

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use sip_authz::AccountSid;
 
 use crate::args::{AccountArgs, AccountCommand};
-use crate::client::Client;
-use crate::failure::{Failure, print};
+use crate::commands::client::Client;
+use crate::system::failure::{Failure, print};
 
 const ACCOUNTS: &str = "/2010-04-01/Accounts";
 

@@ -2,15 +2,13 @@
 
 use std::process::ExitCode;
 
-use sip_authz::store::sqlite;
-
 use crate::args::BackupArgs;
-use crate::failure::{Failure, say};
-use crate::progress::Progress;
+use crate::commands::progress::Progress;
+use crate::system::failure::{Failure, say};
 
 pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
     let mut progress = None;
-    let copied = sqlite::backup(&args.data, &args.file, |done, of| {
+    let copied = sip_authz_store_sqlite::backup(&args.data, &args.file, |done, of| {
         progress.get_or_insert_with(|| Progress::begin("copying", of)).at(done);
     });
     drop(progress);

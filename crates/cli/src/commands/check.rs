@@ -9,15 +9,15 @@ use std::time::Instant;
 use sip_authz::{Authorizer, Decision, Explanation, Invite};
 
 use crate::args::CheckArgs;
-use crate::config::Config;
-use crate::failure::{Failure, say};
+use crate::system::failure::{Failure, say, warn};
+use sip_authz_config::Config;
 
 /// The longest file that is read; more than any message that would be answered.
 const MAX_FILE: u64 = 1 << 20;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = Config::load(&args.config).map_err(|error| Failure::Setup(error.to_string()))?;
-    config.warn();
+    warn(config.warnings());
     let named = args.invite.display();
     let wrong = |why: String| Failure::Setup(format!("{named}: {why}"));
     let bytes = with_line_ends(read(&args.invite).map_err(|error| wrong(error.to_string()))?);

@@ -12,7 +12,7 @@ use ureq::{Agent, Body, SendBody};
 use zeroize::Zeroizing;
 
 use crate::args::ServerArgs;
-use crate::failure::Failure;
+use crate::system::failure::Failure;
 
 /// The environment variable that holds the admin's token, for `serve` and for whoever speaks to it.
 pub(crate) const ADMIN_TOKEN: &str = "SIP_AUTHZ_ADMIN_TOKEN";

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::args::ExportArgs;
-use crate::client::Client;
-use crate::failure::{Failure, complain};
-use crate::progress::Progress;
+use crate::commands::client::Client;
+use crate::commands::progress::Progress;
+use crate::system::failure::{Failure, complain};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
     if args.with_secrets && args.output.is_none() && io::stdout().is_terminal() {

@@ -11,14 +11,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use sip_authz::model::{Commit, Record, Write};
-use sip_authz::rest::bulk::{Document, ImportAnswer};
+use sip_authz_rest::bulk::{Document, ImportAnswer};
 use zeroize::Zeroizing;
 
 use crate::args::{FileFormat, ImportArgs};
-use crate::client::Client;
-use crate::config::{Around, Config, Names};
-use crate::failure::{Failure, complain, say};
-use crate::progress::Progress;
+use crate::commands::client::Client;
+use crate::commands::progress::Progress;
+use crate::system::failure::{Failure, complain, say};
+use sip_authz_config::{Around, Config, Names};
 
 /// What a file says, ready to be sent.
 struct Prepared {

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use crate::failure::complain;
+use crate::system::failure::complain;
 
 /// Work that ends sooner is not spoken of on a terminal.
 const QUIET: Duration = Duration::from_millis(500);

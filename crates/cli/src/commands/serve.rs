@@ -7,32 +7,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sip_authz::directory::Settings;
 use sip_authz::model::{Commit, Vocabulary};
-use sip_authz::rest::{AdminToken, RestOptions};
+use sip_authz_directory::Settings;
+use sip_authz_rest::{AdminToken, RestOptions};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::args::{Api, OnAccept, ServeArgs};
-use crate::audit::Audit;
-use crate::config::{self, Config};
-use crate::demo::{self, Demo};
-use crate::edge::Edge;
-use crate::failure::{Failure, complain, say};
+use crate::commands::client;
+use crate::observe::audit::Audit;
+use crate::observe::faults;
+use crate::observe::log::DecisionLog;
+use crate::observe::metrics::Scraped;
+use crate::observe::watch::Watch;
+use crate::observe::writer::Writer;
+use crate::serving::api;
+use crate::serving::demo::{self, Demo};
 #[cfg(feature = "etcd")]
-use crate::fleet;
-use crate::log::DecisionLog;
-use crate::metrics::Scraped;
-use crate::resources::{Resources, Setup, Source};
-use crate::respond::TagKey;
-use crate::secure::{Secured, Security};
-use crate::signals::{Signal, Signals};
-use crate::sockets::{self, SipSockets};
-use crate::udp::Workers;
-use crate::watch::Watch;
-use crate::writer::Writer;
-use crate::{api, client, faults, process, tcp};
+use crate::serving::fleet;
+use crate::serving::resources::{Resources, Setup, Source};
+use crate::sip::edge::Edge;
+use crate::sip::respond::TagKey;
+use crate::sip::sockets::{self, SipSockets};
+use crate::sip::tcp;
+use crate::sip::udp::Workers;
+use crate::system::failure::{Failure, complain, say, warn};
+use crate::system::process;
+use crate::system::secure::{Secured, Security};
+use crate::system::signals::{Signal, Signals};
+use sip_authz_config::Config;
+
+/// The end of a message about a file that was read again and cannot be used.
+const OLD_STATE: &str = "the old state stays in force";
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let secured = Secured::load(args)?;
@@ -42,7 +49,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         (Some(demo), _, _) => Source::Records(demo.commit()?),
         (None, Some(path), _) => {
             let config = Config::load(path).map_err(|error| Failure::Setup(error.to_string()))?;
-            config.warn();
+            warn(config.warnings());
             Source::Records(config.commit)
         }
         (None, None, Some(folder)) => Source::Folder(folder.clone()),
@@ -351,13 +358,13 @@ async fn reload(path: &std::path::Path, resources: &Resources) {
     // hashing many passwords takes its time, which no call should wait for
     let config = match tokio::task::spawn_blocking(move || Config::load(&owned)).await {
         Ok(Ok(config)) => config,
-        Ok(Err(error)) => return complain(format_args!("{error}; {}", config::OLD_STATE)),
-        Err(error) => return complain(format_args!("{named}: {error}; {}", config::OLD_STATE)),
+        Ok(Err(error)) => return complain(format_args!("{error}; {OLD_STATE}")),
+        Err(error) => return complain(format_args!("{named}: {error}; {OLD_STATE}")),
     };
-    config.warn();
+    warn(config.warnings());
     match resources.replace(config.commit).await {
         Ok(()) => complain(format_args!("{named} was read again and is in force")),
-        Err(error) => complain(format_args!("{named}: {error}; {}", config::OLD_STATE)),
+        Err(error) => complain(format_args!("{named}: {error}; {OLD_STATE}")),
     }
 }
 

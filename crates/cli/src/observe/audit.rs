@@ -18,9 +18,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sip_authz::{Decision, Transport};
 
-use crate::edge::Hop;
-use crate::failure::{Failure, complain};
-use crate::writer::Writer;
+use crate::observe::writer::Writer;
+use crate::sip::edge::Hop;
+use crate::system::failure::{Failure, complain};
 
 /// How long the writer sleeps when there was nothing. It looks by itself: waking it would cost those
 /// who decide a call of the system.

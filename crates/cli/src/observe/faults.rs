@@ -4,10 +4,10 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sip_authz::rest::OnFault;
+use sip_authz_rest::OnFault;
 
-use crate::failure::{Failure, complain};
-use crate::writer::Writer;
+use crate::observe::writer::Writer;
+use crate::system::failure::{Failure, complain};
 
 /// How long errors are only counted after one was told.
 const AGAIN: Duration = Duration::from_mins(1);

@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use sip_authz::{Decision, Sampling};
 
-use crate::edge::Hop;
-use crate::failure::{Failure, complain};
-use crate::writer::Writer;
+use crate::observe::writer::Writer;
+use crate::sip::edge::Hop;
+use crate::system::failure::{Failure, complain};
 
 /// How many batches of lines may wait to be written.
 const QUEUE: usize = 1_024;

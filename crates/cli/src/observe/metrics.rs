@@ -20,10 +20,11 @@ use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, counter,
     describe_counter, describe_gauge, gauge, with_local_recorder,
 };
-use sip_authz::{Authorizer, Confirmed};
+use sip_authz::Authorizer;
+use sip_authz_store::Confirmed;
 
-use crate::edge::Edge;
-use crate::resources::{Following, Resources};
+use crate::serving::resources::{Following, Resources};
+use crate::sip::edge::Edge;
 
 /// Version 0.0.4 of the text form, which every scraper reads.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -88,14 +89,15 @@ impl Scraped {
         let page = Page::default();
         with_local_recorder(&page, || {
             sip_authz::metrics::describe();
+            sip_authz_store::metrics::describe();
             sip_authz::metrics::record(&self.authorizer, now);
             sip_authz::metrics::record_latencies(&self.edge.watch.latencies);
             let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(applied) = following {
-                sip_authz::metrics::record_follower(&applied);
+                sip_authz_store::metrics::record_follower(&applied);
             }
             if let Some((confirmed, length)) = &self.lease {
-                sip_authz::metrics::record_lease(confirmed, *length, now);
+                sip_authz_store::metrics::record_lease(confirmed, *length, now);
             }
             describe();
             self.record();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use sip_authz::Decision;
 use sip_authz::metrics::Latencies;
 
-use crate::audit::Audit;
-use crate::edge::Hop;
-use crate::log::DecisionLog;
+use crate::observe::audit::Audit;
+use crate::observe::log::DecisionLog;
+use crate::sip::edge::Hop;
 
 /// Who watches the decisions.
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::failure::Failure;
+use crate::system::failure::Failure;
 
 /// How long the end of the program waits for what is left to be written.
 const LAST: Duration = Duration::from_secs(2);

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::args::ApiBounds;
-use crate::secure::Security;
+use crate::system::secure::Security;
 
 /// The longest head of a request in bytes.
 const MAX_HEAD: usize = 64 << 10;
@@ -80,7 +80,7 @@ async fn serve(
                 Security::None => connection(stream, current, watcher, false, bounds).await,
                 #[cfg(feature = "tls")]
                 Security::Tls(identity) => {
-                    let time = bounds.head.min(crate::tls::HANDSHAKE_TIME);
+                    let time = bounds.head.min(crate::system::tls::HANDSHAKE_TIME);
                     if let Ok(stream) = identity.accept(stream, time).await {
                         connection(stream, current, watcher, true, bounds).await;
                     }

@@ -13,7 +13,7 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
 };
 
-use crate::failure::{Failure, say};
+use crate::system::failure::{Failure, say};
 
 const ACCOUNT: &str = "demo";
 const BY_ADDRESS: &str = "by-address.example";
@@ -156,7 +156,7 @@ impl Demo {
         }
         let server = reachable(local);
         let sipsak = |file: &str, user: &str| {
-            format!("sipsak -vv -f tests/interop/{file}.sip -s sip:100@{server}{user}")
+            format!("sipsak -vv -f crates/acceptance/interop/{file}.sip -s sip:100@{server}{user}")
         };
         let with = |password: &str| format!(" --auth-username={USER} --password={password}");
         say("\nto try, from the directory of the repository, in another terminal:\n");
@@ -174,7 +174,7 @@ impl Demo {
             (
                 "ten calls by password, with sipp",
                 format!(
-                    "sipp {server} -sf tests/interop/auth.xml -key domain {BY_PASSWORD} -s 100 \
+                    "sipp {server} -sf crates/acceptance/interop/auth.xml -key domain {BY_PASSWORD} -s 100 \
                      -au {USER} -ap {} -m 10",
                     self.password
                 ),

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use sip_authz::store::{EtcdOptions, EtcdStore};
-use sip_authz::{Applied, Lease, LeaseEvent};
+use sip_authz_store::{Applied, Lease, LeaseEvent};
+use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 
 use crate::args::{FleetArgs, StaleFor};
-use crate::failure::{Failure, complain};
-use crate::follow;
-use crate::resources::{Resources, Setup};
+use crate::serving::follow;
+use crate::serving::resources::{Resources, Setup};
+use crate::system::failure::{Failure, complain};
 
 /// Where the password of `--etcd-user` is.
 const PASSWORD: &str = "SIP_AUTHZ_ETCD_PASSWORD";

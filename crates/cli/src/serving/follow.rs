@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sip_authz::{FollowerEvent, Timer};
+use sip_authz_store::{FollowerEvent, Timer};
 
-use crate::failure::complain;
+use crate::system::failure::complain;
 
 /// How often a state that goes on is complained about again.
 const AGAIN: Duration = Duration::from_mins(1);

@@ -7,19 +7,20 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use sip_authz::directory::{Directory, Settings};
 use sip_authz::model::{Commit, Vocabulary};
-use sip_authz::rest::{self, RestOptions};
-use sip_authz::store::{Head, MemoryStore, Outcome, SqliteStore, Store};
-use sip_authz::{Applied, Authorizer, Capacity, Confirmed, Follower, Snapshot};
+use sip_authz::{Authorizer, Capacity, Snapshot};
+use sip_authz_directory::{Directory, Settings};
+use sip_authz_rest::RestOptions;
+use sip_authz_store::{Applied, Confirmed, Follower, Head, MemoryStore, Outcome, Store};
+use sip_authz_store_sqlite::SqliteStore;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, say};
-use crate::follow;
-use crate::progress::Progress;
+use crate::commands::progress::Progress;
+use crate::serving::follow;
+use crate::system::failure::{Failure, say};
 
 /// How often it is looked how far loading has come.
 const LOOK: Duration = Duration::from_millis(100);
@@ -137,7 +138,7 @@ impl Resources {
         let follower = Some((stop, ended));
         *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = follower;
         let directory = Directory::new(store, self.setup.settings.clone(), Some(applied.clone()));
-        let router = rest::router(Arc::new(directory), self.setup.options.clone());
+        let router = sip_authz_rest::router(Arc::new(directory), self.setup.options.clone());
         self.router.store(Arc::new(router));
         applied
     }

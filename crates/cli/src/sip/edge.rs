@@ -12,11 +12,11 @@ use sip_authz::uri::{Scheme, SipUri, UriError};
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
 use crate::args::OnAccept;
-use crate::respond::{Echo, Response, TagKey, ToTag, phrase};
-use crate::route::Routes;
-use crate::sdp;
-use crate::totals::{Outcome, Tally, Totals};
-use crate::watch::Watch;
+use crate::observe::totals::{Outcome, Tally, Totals};
+use crate::observe::watch::Watch;
+use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
+use crate::sip::route::Routes;
+use crate::sip::sdp;
 
 /// The methods that something is done about (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";

@@ -12,7 +12,7 @@ use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::uri::name_addr;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::via::TopVia;
+use crate::sip::via::TopVia;
 
 /// What a response carries back of a request.
 pub(crate) struct Echo<'a> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::edge::Hop;
+use crate::sip::edge::Hop;
 
 /// How long an answer of the system is good; routes hardly ever change.
 const GOOD_FOR: Duration = Duration::from_secs(10);

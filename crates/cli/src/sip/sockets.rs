@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::failure::Failure;
+use crate::system::failure::Failure;
 
 /// Datagrams that wait at a socket while its thread is busy, in bytes; the system may allow less.
 const UDP_BUFFER: usize = 4 << 20;

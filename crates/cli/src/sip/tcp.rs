@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
-use crate::edge::{Edge, Hop};
-use crate::places::Places;
-use crate::secure::Security;
-use crate::totals::Outcome;
+use crate::observe::totals::Outcome;
+use crate::sip::edge::{Edge, Hop};
+use crate::sip::places::Places;
+use crate::system::secure::Security;
 
 /// Connections of a listener at one time; further ones are closed at once, or push others out.
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
@@ -78,8 +78,10 @@ async fn begin(
         Security::None => connection(edge, stream, hop(Transport::Tcp), TIMES, accepted).await,
         #[cfg(feature = "tls")]
         Security::Tls(identity) => {
-            let stream =
-                identity.accept(stream, crate::tls::HANDSHAKE_TIME).await.map_err(|_| Broken)?;
+            let stream = identity
+                .accept(stream, crate::system::tls::HANDSHAKE_TIME)
+                .await
+                .map_err(|_| Broken)?;
             connection(edge, stream, hop(Transport::Tls), TIMES, accepted).await
         }
     }
@@ -222,8 +224,8 @@ mod tests {
 
     use super::*;
     use crate::args::OnAccept;
-    use crate::respond::TagKey;
-    use crate::watch::Watch;
+    use crate::observe::watch::Watch;
+    use crate::sip::respond::TagKey;
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\

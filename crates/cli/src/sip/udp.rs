@@ -23,7 +23,7 @@ use arrayvec::ArrayVec;
 use sip_authz::Transport;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::edge::{BATCH, Desk, Edge, Hop};
+use crate::sip::edge::{BATCH, Desk, Edge, Hop};
 use exchange::{Inbox, Outbox};
 use waiting::{Accepted, Waiting};
 

@@ -51,3 +51,10 @@ pub(crate) fn print(text: impl fmt::Display) -> std::io::Result<()> {
 pub(crate) fn complain(text: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "sip-authz: {text}");
 }
+
+/// Prints each warning of a configuration on stderr.
+pub(crate) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        complain(format_args!("warning: {warning}"));
+    }
+}

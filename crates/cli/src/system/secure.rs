@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::args::ServeArgs;
-use crate::failure::Failure;
+use crate::system::failure::Failure;
 #[cfg(feature = "tls")]
-use crate::tls::Identity;
+use crate::system::tls::Identity;
 
 /// What the connections of a listener carry.
 #[derive(Clone)]

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::is_readable_by_others;
-use crate::failure::complain;
+use crate::system::failure::complain;
+use sip_authz_config::is_readable_by_others;
 
 /// How long a handshake may take at most.
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);

@@ -159,7 +159,7 @@ fn nothing_of_the_message_steers_the_terminal() {
 
 #[test]
 fn the_example_of_the_documentation_is_valid() {
-    let documented = include_str!("../../docs/edge.toml");
+    let documented = include_str!("../../../../docs/edge.toml");
     let config = file("edge.toml", documented);
     let invite = file("invite.sip", &Request::invite("sip:1@sip.acme.example").text());
     let (config, invite) = (config.to_str().unwrap(), invite.to_str().unwrap());

@@ -20,16 +20,22 @@ fn the_demo_prints_what_it_serves_and_commands_that_do_what_they_say() {
         "by-address.example",
         "by-password.example",
         "127.0.0.1/32",
-        &format!("sipsak -vv -f tests/interop/by-address.sip -s sip:100@{}", server.address),
+        &format!(
+            "sipsak -vv -f crates/acceptance/interop/by-address.sip -s sip:100@{}",
+            server.address
+        ),
         "--password=wrong",
-        "-sf tests/interop/auth.xml -key domain by-password.example",
+        "-sf crates/acceptance/interop/auth.xml -key domain by-password.example",
     ] {
         assert!(printed.contains(part), "no {part} in {printed}");
     }
     assert!(!printed.contains('\u{1b}'), "colour in a pipe");
     // the files that the commands name, as sipsak and sipp find them
-    for word in printed.split_whitespace().filter(|word| word.starts_with("tests/")) {
-        assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(word).exists(), "{word}");
+    for word in printed.split_whitespace().filter(|word| word.starts_with("crates/")) {
+        assert!(
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(word).exists(),
+            "{word}"
+        );
     }
 
     let password = server.stdout.wait_for("password ").rsplit(' ').next().unwrap().to_owned();

@@ -1,7 +1,7 @@
 //! The torture messages of RFC 4475 and RFC 5118, each sent to a running program.
 
 use crate::support::{Caller, Server, header, status};
-use crate::torture_messages::{CASES, HOSTS};
+use sip_authz_testing::torture::{CASES, HOSTS};
 
 #[test]
 fn each_is_answered_as_the_table_says() {

@@ -2,29 +2,25 @@
 //! refuse.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sip_authz::AccountSid;
 use sip_authz::digest::HashFunction;
-use sip_authz::directory::{
-    CredentialChange, Directory, DirectoryError, Kind, MappingScope, Page, Secret,
-};
 use sip_authz::model::{
     Account, AccountStatus, Callback, Credential, CredentialList, Dates, Domain, HttpMethod,
     IpAccessControlList, IpAddress, Mapping, Password, Policy, Record, RoleKind, Target,
     TransferMode, Trunk,
 };
-use sip_authz::store::{MemoryStore, Store};
 use sip_authz::{
     CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid, ServiceSid,
     TrunkSid,
 };
-use site::{Probe, Site, now_ms, settings, tick};
-use support::{HOST, INSIDE, PASSWORD};
+use sip_authz_directory::{
+    CredentialChange, Directory, DirectoryError, Kind, MappingScope, Page, Secret,
+};
+use sip_authz_store::{MemoryStore, Store};
+use sip_authz_testing::kit::{HOST, INSIDE, PASSWORD};
+use sip_authz_testing::site::{Probe, Site, now_ms, settings, tick};
 
 type Commands = Directory<Probe<MemoryStore>>;
 

@@ -2,26 +2,21 @@
 //! feed stops the follower and leaves the last good snapshot.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
+use sip_authz_testing::site;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sip_authz::directory::{CredentialChange, Directory, DirectoryError, Secret};
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{
     Account, AccountStatus, Commit, Domain, Key, Mapping, Password, Record, Vocabulary,
 };
-use sip_authz::store::{Head, MemoryStore, Outcome, Store, StoreError};
-use sip_authz::{
-    AccountSid, ApplyError, Authorizer, DomainSid, Follower, FollowerError, FollowerEvent,
-    FollowerState, Snapshot, Timer,
-};
-use site::{Probe, Scripted, Site, authorizer, settings};
-use support::{HOST, INSIDE, PASSWORD};
+use sip_authz::{AccountSid, ApplyError, Authorizer, DomainSid, Snapshot};
+use sip_authz_directory::{CredentialChange, Directory, DirectoryError, Secret};
+use sip_authz_store::{Follower, FollowerError, FollowerEvent, FollowerState, Timer};
+use sip_authz_store::{Head, MemoryStore, Outcome, Store, StoreError};
+use sip_authz_testing::kit::{HOST, INSIDE, PASSWORD};
+use sip_authz_testing::site::{Probe, Scripted, Site, authorizer, settings};
 
 fn account(n: u8) -> AccountSid {
     AccountSid::from_bytes([n; 16])

@@ -2,23 +2,20 @@
 //! to the same verdict as a snapshot that holds everything.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
+use sip_authz_testing::site;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use sip_authz::directory::{Directory, DirectoryError, Kind};
 use sip_authz::model::{
     Account, Commit, Credential, CredentialList, Domain, IpAccessControlList, IpAddress, Key,
     Mapping, MappingRecord, Policy, PolicyRecord, Record, Role, RoleKind, Target, Trunk,
 };
-use sip_authz::store::{MemoryStore, Store};
 use sip_authz::{
     AccountSid, CredentialSid, DomainSid, IpAddressSid, RoleSid, ServiceSid, Snapshot, TrunkSid,
 };
-use support::{PASSWORD, REALM, acl, list, user};
+use sip_authz_directory::{Directory, DirectoryError, Kind};
+use sip_authz_store::{MemoryStore, Store};
+use sip_authz_testing::kit::{PASSWORD, REALM, acl, list, user};
 
 fn accounts() -> impl Strategy<Value = AccountSid> {
     prop::sample::select(vec![AccountSid::from_name(&["a"]), AccountSid::from_name(&["b"])])

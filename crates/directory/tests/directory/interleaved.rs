@@ -2,26 +2,21 @@
 //! ends as if one had come after the other, and what is dropped is whole or nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/directory_oracle.rs"]
-mod directory_oracle;
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
 use std::cell::Cell;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use directory_oracle::{Fault, Op, Oracle, PASSWORD, service};
-use sip_authz::directory::{Directory, DirectoryError, Limits, Secret, Settings};
+use sip_authz::AccountSid;
 use sip_authz::model::{
     AccountStatus, Commit, Mapping, Password, Record, RoleKind, Vocabulary, Write,
 };
-use sip_authz::store::{Feed, MemoryStore, Outcome, Store};
-use sip_authz::{AccountSid, Follower};
-use site::{COMMITTED, Probe, Site, cut, settings};
+use sip_authz_directory::{Directory, DirectoryError, Limits, Secret, Settings};
+use sip_authz_store::Follower;
+use sip_authz_store::{Feed, MemoryStore, Outcome, Store};
+use sip_authz_testing::directory_oracle::{Fault, Op, Oracle, PASSWORD, service};
+use sip_authz_testing::site::{COMMITTED, Probe, Site, cut, settings};
 
 /// Some are reached by one more.
 const LIMITS: Limits = Limits {

@@ -2,22 +2,18 @@
 //! refuse, and of whom they warn.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
 use sip_authz::digest::{Algorithm, HashFunction};
-use sip_authz::directory::{
-    Directory, Incoming, IncomingCredential, IncomingRecord, MergeError, Merged, Secret,
-};
 use sip_authz::model::{
     Account, AccountStatus, Credential, CredentialList, Dates, Domain, IpAccessControlList,
     IpAddress, Key, Mapping, MappingRecord, Password, Record, Role, RoleKind, Trunk,
 };
-use sip_authz::store::{MemoryStore, Store};
 use sip_authz::{RoleSid, ServiceSid, TrunkSid};
-use site::{now_ms, settings, tick};
-use support::*;
+use sip_authz_directory::{
+    Directory, Incoming, IncomingCredential, IncomingRecord, MergeError, Merged, Secret,
+};
+use sip_authz_store::{MemoryStore, Store};
+use sip_authz_testing::kit::*;
+use sip_authz_testing::site::{now_ms, settings, tick};
 
 type Commands = Directory<MemoryStore>;
 

@@ -2,24 +2,20 @@
 //! work in all than there are rows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sip_authz::directory::{
-    Cursor, Directory, DirectoryError, Kind, Limits, Listing, MappingScope, Page, Secret, Settings,
-};
 use sip_authz::model::{
     Commit, Credential, Key, Mapping, MappingRecord, Password, RoleKind, Target,
 };
-use sip_authz::store::{MemoryStore, Outcome, Store};
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, ServiceSid};
-use site::{Probe, Site, now_ms, settings, tick};
-use support::{PASSWORD, user};
+use sip_authz_directory::{
+    Cursor, Directory, DirectoryError, Kind, Limits, Listing, MappingScope, Page, Secret, Settings,
+};
+use sip_authz_store::{MemoryStore, Outcome, Store};
+use sip_authz_testing::kit::{PASSWORD, user};
+use sip_authz_testing::site::{Probe, Site, now_ms, settings, tick};
 
 type Commands = Directory<Probe<MemoryStore>>;
 

@@ -2,20 +2,14 @@
 //! together, on the very next call after a change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
-use sip_authz::directory::{
-    CredentialChange, DirectoryError, Kind, Limits, Page, Secret, Settings,
-};
 use sip_authz::model::{Mapping, Password, Role, RoleKind, Vocabulary};
-use sip_authz::store::MemoryStore;
 use sip_authz::{
     Accept, AccountSid, CredentialListSid, CredentialSid, DomainSid, RoleSid, ServiceSid,
 };
-use site::{Probe, Site, settings, tick};
-use support::{HOST, INSIDE, PASSWORD, accepted};
+use sip_authz_directory::{CredentialChange, DirectoryError, Kind, Limits, Page, Secret, Settings};
+use sip_authz_store::MemoryStore;
+use sip_authz_testing::kit::{HOST, INSIDE, PASSWORD, accepted};
+use sip_authz_testing::site::{Probe, Site, settings, tick};
 
 const OTHER_HOST: &str = "other.example.com";
 

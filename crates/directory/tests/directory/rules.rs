@@ -3,21 +3,17 @@
 //! everywhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/site.rs"]
-mod site;
-mod support;
-
 use std::time::Duration;
 
 use sip_authz::digest::HashFunction;
-use sip_authz::directory::{
+use sip_authz::model::{Domain, IpAddress, Mapping, Password, RoleKind, Trunk};
+use sip_authz::{AccountSid, CredentialListSid, ServiceSid};
+use sip_authz_directory::{
     Confirmation, CredentialChange, Directory, DirectoryError, Kind, Limits, Secret, Settings,
 };
-use sip_authz::model::{Domain, IpAddress, Mapping, Password, RoleKind, Trunk};
-use sip_authz::store::{Edge, MemoryStore, Store};
-use sip_authz::{AccountSid, CredentialListSid, ServiceSid};
-use site::{Probe, Site, settings};
-use support::{PASSWORD, REALM};
+use sip_authz_store::{Edge, MemoryStore, Store};
+use sip_authz_testing::kit::{PASSWORD, REALM};
+use sip_authz_testing::site::{Probe, Site, settings};
 
 struct World {
     site: Site<Probe<MemoryStore>>,

@@ -6,17 +6,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{SIP, sip_uri};
-use crate::acl::Prefix;
-use crate::directory::{DirectoryError, Kind};
-use crate::model::{IpAccessControlList, IpAddress, Key};
-use crate::rest::call::Call;
-use crate::rest::dates::rfc2822;
-use crate::rest::error::Refusal;
-use crate::rest::form::{Form, Param};
-use crate::rest::page::Rows;
-use crate::rest::routes::Routes;
-use crate::sid::{AccountSid, IpAccessControlListSid, IpAddressSid};
-use crate::store::Store;
+use crate::call::Call;
+use crate::dates::rfc2822;
+use crate::error::Refusal;
+use crate::form::{Form, Param};
+use crate::page::Rows;
+use crate::routes::Routes;
+use sip_authz::acl::Prefix;
+use sip_authz::model::{IpAccessControlList, IpAddress, Key};
+use sip_authz::{AccountSid, IpAccessControlListSid, IpAddressSid};
+use sip_authz_directory::{DirectoryError, Kind};
+use sip_authz_store::Store;
 
 const LIST: &str = "IpAccessControlListSid";
 const ADDRESS: &str = "IpAddressSid";

@@ -3,16 +3,16 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::directory::{Kind, NewAccount};
-use crate::model::{Account, AccountStatus, Key};
-use crate::rest::call::Call;
-use crate::rest::dates::rfc2822;
-use crate::rest::error::Refusal;
-use crate::rest::form::Param;
-use crate::rest::page::Rows;
-use crate::rest::routes::Routes;
-use crate::sid::AccountSid;
-use crate::store::Store;
+use crate::call::Call;
+use crate::dates::rfc2822;
+use crate::error::Refusal;
+use crate::form::Param;
+use crate::page::Rows;
+use crate::routes::Routes;
+use sip_authz::AccountSid;
+use sip_authz::model::{Account, AccountStatus, Key};
+use sip_authz_directory::{Kind, NewAccount};
+use sip_authz_store::Store;
 
 const ACCOUNT: &str = "AccountSid";
 

@@ -4,17 +4,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{SIP, sip_uri};
-use crate::digest::HashFunction;
-use crate::directory::{CredentialChange, Kind, Secret};
-use crate::model::{Credential, CredentialList, Key, Password};
-use crate::rest::call::Call;
-use crate::rest::dates::rfc2822;
-use crate::rest::error::Refusal;
-use crate::rest::form::{Form, Param};
-use crate::rest::page::Rows;
-use crate::rest::routes::Routes;
-use crate::sid::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
-use crate::store::Store;
+use crate::call::Call;
+use crate::dates::rfc2822;
+use crate::error::Refusal;
+use crate::form::{Form, Param};
+use crate::page::Rows;
+use crate::routes::Routes;
+use sip_authz::digest::HashFunction;
+use sip_authz::model::{Credential, CredentialList, Key, Password};
+use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
+use sip_authz_directory::{CredentialChange, Kind, Secret};
+use sip_authz_store::Store;
 
 const LIST: &str = "CredentialListSid";
 const CREDENTIAL: &str = "CredentialSid";

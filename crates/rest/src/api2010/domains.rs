@@ -4,17 +4,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{SIP, sip_uri};
-use crate::directory::{Directory, Kind};
-use crate::model::{Callback, Domain, DomainName, HttpMethod, Key};
-use crate::rest::auth_type::auth_types;
-use crate::rest::call::Call;
-use crate::rest::dates::rfc2822;
-use crate::rest::error::Refusal;
-use crate::rest::form::{CallbackChange, Form, Param, domain_name};
-use crate::rest::page::Rows;
-use crate::rest::routes::Routes;
-use crate::sid::{AccountSid, ByocTrunkSid, DomainSid, PhoneNumberSid};
-use crate::store::Store;
+use crate::auth_type::auth_types;
+use crate::call::Call;
+use crate::dates::rfc2822;
+use crate::error::Refusal;
+use crate::form::{CallbackChange, Form, Param, domain_name};
+use crate::page::Rows;
+use crate::routes::Routes;
+use sip_authz::model::{Callback, Domain, DomainName, HttpMethod, Key};
+use sip_authz::{AccountSid, ByocTrunkSid, DomainSid, PhoneNumberSid};
+use sip_authz_directory::{Directory, Kind};
+use sip_authz_store::Store;
 
 const DOMAIN: &str = "DomainSid";
 

@@ -5,17 +5,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{SIP, sip_uri};
-use crate::directory::Kind;
-use crate::model::Target;
-use crate::rest::call::Call;
-use crate::rest::dates::rfc2822;
-use crate::rest::error::Refusal;
-use crate::rest::form::Param;
-use crate::rest::mapped::{self, Lists, Shown};
-use crate::rest::page::Rows;
-use crate::rest::routes::{Answer, Routes};
-use crate::sid::{AccountSid, DomainSid, RoleSid};
-use crate::store::Store;
+use crate::call::Call;
+use crate::dates::rfc2822;
+use crate::error::Refusal;
+use crate::form::Param;
+use crate::mapped::{self, Lists, Shown};
+use crate::page::Rows;
+use crate::routes::{Answer, Routes};
+use sip_authz::model::Target;
+use sip_authz::{AccountSid, DomainSid, RoleSid};
+use sip_authz_directory::Kind;
+use sip_authz_store::Store;
 
 const DOMAIN: &str = "DomainSid";
 

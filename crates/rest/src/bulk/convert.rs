@@ -6,13 +6,13 @@ use super::document::{
     PolicyEntry, Purpose, RoleEntry, TrunkEntry,
 };
 use super::value::{ListSid, Secret, Stamp, TargetSid};
-use crate::digest::{Algorithm, HashFunction};
-use crate::directory::{self, Incoming, IncomingCredential, IncomingRecord};
-use crate::model::{
+use sip_authz::digest::{Algorithm, HashFunction};
+use sip_authz::model::{
     Account, AlgorithmOffer, Callback, CredentialList, Dates, Domain, DomainSettings, GuessPolicy,
     Ha1Set, IpAccessControlList, IpAddress, Mapping, MappingRecord, Password, Policy, PolicyRecord,
     Record, Role, Target, TokenHash, Trunk, TrunkSettings,
 };
+use sip_authz_directory::{Incoming, IncomingCredential, IncomingRecord};
 
 /// An entry that cannot become a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,14 +204,14 @@ fn credential(entry: CredentialEntry, at: usize) -> Result<Incoming, DocumentErr
     let secret = match (entry.password, entry.ha1) {
         (None, None) => None,
         (Some(password), None) => {
-            Some(directory::Secret::Password(Password::new(password.expose().to_owned())))
+            Some(sip_authz_directory::Secret::Password(Password::new(password.expose().to_owned())))
         }
         (None, Some(Ha1Entry { md5, sha256, sha512_256 })) => {
             let given = HashFunction::ALL.into_iter().zip([md5, sha256, sha512_256]);
             let given = given.filter_map(|(function, hash)| {
                 hash.map(|hash| (function, hash.expose().to_owned()))
             });
-            Some(directory::Secret::Ha1(given.collect()))
+            Some(sip_authz_directory::Secret::Ha1(given.collect()))
         }
         (Some(_), Some(_)) => {
             let message = "a credential has either a password or ha1, not both";

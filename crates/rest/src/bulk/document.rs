@@ -6,13 +6,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::value::{ListSid, Secret, Stamp, TargetSid};
-use crate::acl::Prefix;
-use crate::digest::GuessRate;
-use crate::model::{
+use sip_authz::acl::Prefix;
+use sip_authz::digest::GuessRate;
+use sip_authz::model::{
     AccountStatus, ChallengeKind, DomainName, HttpMethod, QopOffer, Realm, RoleKind,
     TransferCallerId, TransferMode, UriCheck, UserName, WrongAnswer,
 };
-use crate::sid::{
+use sip_authz::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
     IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, TrunkSid,
 };

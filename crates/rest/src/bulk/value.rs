@@ -6,8 +6,8 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::model::Target;
-use crate::sid::{CredentialListSid, IpAccessControlListSid};
+use sip_authz::model::Target;
+use sip_authz::{CredentialListSid, IpAccessControlListSid};
 
 /// A time in seconds since 1970, as text `2018-04-27T22:02:11Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

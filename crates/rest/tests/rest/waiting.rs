@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz::rest::OnFault;
-use sip_authz::store::{Collection, Edge, Head, Loaded, LocalFeed, Lookup, Outcome, StoreError};
+use sip_authz_rest::OnFault;
+use sip_authz_store::{Collection, Edge, Head, Loaded, LocalFeed, Lookup, Outcome, StoreError};
 
 use super::*;
 

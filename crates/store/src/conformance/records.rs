@@ -1,14 +1,14 @@
 //! Records of each kind.
 
 use super::{account, domain, list, name, named, role};
-use crate::digest::{Algorithm, GuessRate, HashFunction};
-use crate::model::{
+use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
+use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
     Dates, Domain, DomainSettings, GuessPolicy, Ha1Set, HttpMethod, IpAccessControlList, IpAddress,
     Mapping, MappingRecord, Password, Policy, PolicyRecord, QopOffer, Record, Role, RoleKind,
     TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck, WrongAnswer,
 };
-use crate::sid::{
+use sip_authz::{
     ByocTrunkSid, CredentialSid, IpAccessControlListSid, IpAddressSid, PhoneNumberSid, ServiceSid,
     TrunkSid,
 };

@@ -8,16 +8,16 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::acl::Prefix;
-use crate::digest::{Algorithm, GuessRate, HashFunction};
-use crate::model::{
+use sip_authz::acl::Prefix;
+use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
+use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
     Dates, Domain, DomainName, DomainSettings, GuessPolicy, Ha1Set, HttpMethod,
     IpAccessControlList, IpAddress, Key, MappingRecord, Policy, PolicyRecord, QopOffer, Realm,
     Record, Role, RoleKind, Target, TokenHash, TransferCallerId, TransferMode, Trunk,
     TrunkSettings, UriCheck, UserName, WrongAnswer,
 };
-use crate::sid::{
+use sip_authz::{
     AccountSid, ByocTrunkSid, CredentialListSid, IpAccessControlListSid, PhoneNumberSid, RoleSid,
     ServiceSid,
 };

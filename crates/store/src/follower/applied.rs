@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_listener::Event;
 
 use super::FollowerError;
-use crate::store::Head;
+use crate::Head;
 
 /// How a [`Follower`](super::Follower) stands to its store, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

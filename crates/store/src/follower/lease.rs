@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use super::timer::first;
 use super::{Applied, Timer};
-use crate::authorizer::Authorizer;
-use crate::store::{Edge, Store, StoreError};
+use crate::{Edge, Store, StoreError};
+use sip_authz::Authorizer;
 
 /// Reports for each length of a lease.
 const REPORTS: u32 = 4;

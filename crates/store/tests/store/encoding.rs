@@ -2,25 +2,22 @@
 //! nothing else is read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/full_records.rs"]
-mod full_records;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use full_records::full_records;
 use proptest::prelude::*;
 use sip_authz::model::{
     Account, Credential, Dates, Ha1Set, Key, Mapping, Password, Record, Target,
 };
-use sip_authz::store::Sum;
-use sip_authz::store::encoding::{decode, decode_key, encode, key};
-use sip_authz::testing::fuzz_store_record;
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
     RoleSid, TrunkSid,
 };
+use sip_authz_store::Sum;
+use sip_authz_store::conformance::full_records;
+use sip_authz_store::encoding::{decode, decode_key, encode, key};
+use sip_authz_testing::fuzzing::fuzz_store_record;
 
 /// The form that operators and other programs see must not change without a version.
 #[test]
@@ -241,7 +238,7 @@ proptest! {
 /// The seeds of the fuzz target are the records that stores are tried with.
 #[test]
 fn the_seeds_are_these_records() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/store_record");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/store_record");
     let mut missing = Vec::new();
     for record in full_records() {
         let text = key(record.key());

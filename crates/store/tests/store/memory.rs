@@ -1,15 +1,10 @@
 //! The store in memory does what every store must, and tells feeds that lag too far behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/full_records.rs"]
-mod full_records;
-#[path = "support/store_conformance.rs"]
-mod store_conformance;
-
 use sip_authz::model::{Account, Commit, Vocabulary};
-use sip_authz::store::{Feed, MemoryStore, Outcome, Store, StoreError};
 use sip_authz::{AccountSid, Snapshot};
-use store_conformance::conforms;
+use sip_authz_store::conformance::conforms;
+use sip_authz_store::{Feed, MemoryStore, Outcome, Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn it_conforms_on_several_threads() {
@@ -52,6 +47,6 @@ async fn a_feed_that_lags_too_far_behind_is_told() {
 fn the_full_records_keep_the_rules() {
     let vocabulary = Vocabulary::with(["callInternational"]).unwrap();
     let builder = Snapshot::builder().vocabulary(vocabulary);
-    let records = full_records::full_records().into_iter();
+    let records = sip_authz_store::conformance::full_records().into_iter();
     records.fold(builder, |builder, record| builder.record(record)).build().unwrap();
 }

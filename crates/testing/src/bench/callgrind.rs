@@ -1,5 +1,4 @@
 //! Counting the instructions of one function of this program, by running it again under callgrind.
-#![allow(unreachable_pub, clippy::unwrap_used)]
 
 use std::process::Command;
 

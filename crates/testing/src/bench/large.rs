@@ -1,13 +1,4 @@
 //! A snapshot of any size, built commit by commit, and single changes to it.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_precision_loss
-)]
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,7 +63,6 @@ pub fn username(n: usize) -> String {
 pub struct Large {
     pub domains: usize,
     pub credentials: usize,
-    accounts: usize,
     lists: usize,
     pub snapshot: Snapshot,
     ha1: Ha1Set,
@@ -88,7 +78,7 @@ impl Large {
         let password = Password::new("correct horse".to_owned());
         let ha1 = Ha1Set::from_password(&name, &realm, password).unwrap();
         let snapshot = Snapshot::empty();
-        let mut large = Self { domains, credentials, accounts, lists, snapshot, ha1 };
+        let mut large = Self { domains, credentials, lists, snapshot, ha1 };
         large.put_all((0..accounts).map(|n| Account::new(account(n)).into()));
         large.put_all(
             (0..accounts).map(|n| IpAccessControlList::new(access_list(n), account(n)).into()),

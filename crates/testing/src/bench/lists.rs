@@ -3,14 +3,6 @@
 //! - `random`: prefixes of lengths 8 to 32 (IPv6: 16 to 128 in 2000::/3) anywhere. In long lists
 //!   the shortest are left out, as they would cover all there is. Misses are anywhere else.
 //! - `crowded`: hosts and small networks in a few /16 (IPv6: /32). Misses are in the same ones.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

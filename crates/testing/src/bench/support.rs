@@ -1,13 +1,5 @@
 //! What benches decide on and ask for: 64 domains of each kind, clients that answer their challenges,
 //! and the bare hashing of the same messages.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
 
 use std::hint::black_box;
 use std::net::SocketAddr;

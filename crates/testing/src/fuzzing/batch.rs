@@ -7,9 +7,9 @@ use sha2::digest::Digest;
 
 use super::FUZZ_REALM;
 use super::world::fuzz_authorizer;
-use crate::authorizer::Authorizer;
-use crate::decision::Decision;
-use crate::invite::{Invite, Transport};
+use sip_authz::Authorizer;
+use sip_authz::Decision;
+use sip_authz::{Invite, Transport};
 
 /// Most INVITEs in one batch.
 const MOST: usize = 40;
@@ -204,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::tests::{name_of, seeds};
+    use crate::fuzzing::tests::{name_of, seeds};
 
     #[test]
     fn seeds_are_decided_alike_and_in_every_way() {

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{
+use sip_authz::Snapshot;
+use sip_authz::internals::facts;
+use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, CredentialList, Domain, Ha1Set,
     IpAccessControlList, IpAddress, Key, Mapping, MappingRecord, Password, Policy, PolicyRecord,
     Record, Role, RoleKind, Target, Trunk, UserName, Write,
 };
-use crate::sid::{
+use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
     RoleSid, ServiceSid, TrunkSid,
 };
-use crate::snapshot::Snapshot;
 
 const REALMS: [&str; 2] = ["example.com", "example.org"];
 const HOSTS: [&str; 4] =
@@ -42,18 +43,18 @@ pub fn fuzz_commits(bytes: &[u8]) {
             continue;
         }
         let commit = std::mem::take(&mut commit);
-        let before = snapshot.facts();
+        let before = facts(&snapshot);
         match snapshot.apply(&commit) {
             Ok(next) => {
                 assert_eq!(next.number(), snapshot.number() + 1);
-                assert_eq!(snapshot.facts(), before, "the old snapshot, while there is a new one");
+                assert_eq!(facts(&snapshot), before, "the old snapshot, while there is a new one");
                 follow(&mut records, &commit);
                 snapshot = next;
             }
-            Err(_) => assert_eq!(snapshot.facts(), before, "after a refusal"),
+            Err(_) => assert_eq!(facts(&snapshot), before, "after a refusal"),
         }
     }
-    assert_eq!(snapshot.facts(), built(&records).facts());
+    assert_eq!(facts(&snapshot), facts(&built(&records)));
 }
 
 /// What the commit leaves of the records.

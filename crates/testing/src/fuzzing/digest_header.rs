@@ -1,7 +1,9 @@
 //! Bytes as the value of a credentials header.
 
-use super::{Credentials, FUZZ_REALM, Parsed, Username, parse_credentials};
-use crate::digest::MAX_USERNAME;
+use sip_authz::digest::{Credentials, Parsed, Username, parse as parse_credentials};
+
+use super::FUZZ_REALM;
+use sip_authz::digest::MAX_USERNAME;
 
 /// Reads `value` as a credentials header, checks what is promised of every outcome, and hands the
 /// outcome to `compare`, which knows another parser.

@@ -7,14 +7,15 @@ use std::time::Instant;
 use ::rsip::Request;
 
 use super::world::sids;
-use crate::authorizer::{Authorizer, Capacity};
-use crate::decision::Decision;
-use crate::invite::{CredentialsField, Invite, MAX_CREDENTIALS, Transport};
-use crate::message::{Message, trim};
-use crate::model::{Account, Domain, IpAccessControlList, IpAddress, Mapping};
-use crate::sid::IpAddressSid;
-use crate::snapshot::Snapshot;
-use crate::uri::SipUri;
+use sip_authz::Decision;
+use sip_authz::IpAddressSid;
+use sip_authz::Snapshot;
+use sip_authz::internals::{MAX_CREDENTIALS, trim};
+use sip_authz::message::Message;
+use sip_authz::model::{Account, Domain, IpAccessControlList, IpAddress, Mapping};
+use sip_authz::uri::SipUri;
+use sip_authz::{Authorizer, Capacity};
+use sip_authz::{CredentialsField, Invite, Transport};
 
 /// Where all datagrams come from: inside the one access list.
 const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
@@ -272,7 +273,7 @@ mod tests {
     use proptest::sample::{Index, select};
 
     use super::*;
-    use crate::testing::tests::seeds;
+    use crate::fuzzing::tests::seeds;
 
     #[test]
     fn snapshot_is_whole() {
@@ -310,7 +311,7 @@ mod tests {
     fn torture_messages_and_requests_are_read_alike() {
         let mut accepted = 0;
         for folder in ["tests/torture/rfc4475", "tests/torture/rfc5118", "fuzz/seeds/request"] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
             for file in std::fs::read_dir(folder).unwrap() {
                 let bytes = std::fs::read(file.unwrap().path()).unwrap();
                 accepted += u32::from(fuzz_from_datagram(&bytes).is_some_and(|it| it.is_accept()));

@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 use sha2::{Sha256, Sha512_256};
 
-use super::hash::{
+use sip_authz_arch::{
     Begun, Message, Width, md5, md5_messages_with, sha256, sha256_messages_with, sha512_256,
 };
 
@@ -52,7 +52,7 @@ pub fn fuzz_lanes(bytes: &[u8]) {
 mod tests {
     #[test]
     fn seeds_are_hashed_alike() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/lanes");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/lanes");
         let seeds = std::fs::read_dir(folder).unwrap();
         let read =
             seeds.map(|seed| super::fuzz_lanes(&std::fs::read(seed.unwrap().path()).unwrap()));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::acl::{Prefix, PrefixError, PrefixTable};
+use sip_authz::acl::{Prefix, PrefixError, PrefixTable};
 
 /// Reads `bytes` as prefixes, 18 bytes each: family, length, address. Each address that they begin or
 /// end at, and those beside it, must be found in the table as in a scan of the list.

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use super::world::{fuzz_authorizer, sids};
-use crate::authorizer::Authorizer;
-use crate::decision::Decision;
-use crate::invite::{Invite, Transport};
+use sip_authz::Authorizer;
+use sip_authz::Decision;
+use sip_authz::{Invite, Transport};
 
 /// Where the requests of [`fuzz_request`] come from: inside the access list over UDP, and outside
 /// it over TLS.
@@ -38,7 +38,7 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
         _ if invite.credentials().len() > 1 => {}
         // the nonce is another, all else is the same
         (Decision::Challenge(one), Decision::Challenge(two)) => {
-            let facts = |it: &crate::Challenge| (it.target, it.kind, it.stale, it.values.len());
+            let facts = |it: &sip_authz::Challenge| (it.target, it.kind, it.stale, it.values.len());
             assert_eq!(facts(one), facts(two));
         }
         (one, two) => assert_eq!(one, two),
@@ -61,7 +61,7 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
     assert!(["alice", r"corp\bob"].contains(&credential.username.as_str()), "disabled");
     let mut copies = std::iter::repeat_with(|| authorizer.authorize(invite, now));
     if invite.transport().retransmits() {
-        let repeat = crate::Accept { repeat: true, ..accept.clone() };
+        let repeat = sip_authz::Accept { repeat: true, ..accept.clone() };
         assert_eq!(copies.next(), Some(Decision::Accept(repeat)));
     } else {
         // a client may have put several counts of one nonce in one request, each good for once

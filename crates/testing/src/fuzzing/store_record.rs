@@ -1,6 +1,6 @@
 //! Bytes as a record of a store.
 
-use crate::store::{Sum, encoding};
+use sip_authz_store::{Sum, encoding};
 
 /// Reads `bytes` as a key, a line end and a value, and checks that what can be read is the same when
 /// it was written again, in one form. Returns whether it can be read.

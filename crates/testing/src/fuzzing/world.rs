@@ -4,17 +4,17 @@ use std::num::NonZeroU32;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use crate::authorizer::{Authorizer, Capacity};
-use crate::digest::{Algorithm, GuessRate};
-use crate::model::{
+use sip_authz::Snapshot;
+use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
     Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer, Trunk, UriCheck,
 };
-use crate::sid::{
+use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
     TrunkSid,
 };
-use crate::snapshot::Snapshot;
+use sip_authz::{Authorizer, Capacity};
 
 /// The realm that fuzz targets ask with.
 pub const FUZZ_REALM: &str = "example.com";
@@ -32,23 +32,23 @@ pub fn fuzz_authorizer() -> (Authorizer, Instant) {
 pub(super) mod sids {
     use super::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid, TrunkSid};
 
-    pub(in crate::testing) fn account(name: &str) -> AccountSid {
+    pub(in crate::fuzzing) fn account(name: &str) -> AccountSid {
         AccountSid::from_name(&[name])
     }
 
-    pub(in crate::testing) fn domain(name: &str) -> DomainSid {
+    pub(in crate::fuzzing) fn domain(name: &str) -> DomainSid {
         DomainSid::from_name(&[name])
     }
 
-    pub(in crate::testing) fn trunk(name: &str) -> TrunkSid {
+    pub(in crate::fuzzing) fn trunk(name: &str) -> TrunkSid {
         TrunkSid::from_name(&[name])
     }
 
-    pub(in crate::testing) fn access_list(name: &str) -> IpAccessControlListSid {
+    pub(in crate::fuzzing) fn access_list(name: &str) -> IpAccessControlListSid {
         IpAccessControlListSid::from_name(&[name])
     }
 
-    pub(in crate::testing) fn credential_list(name: &str) -> CredentialListSid {
+    pub(in crate::fuzzing) fn credential_list(name: &str) -> CredentialListSid {
         CredentialListSid::from_name(&[name])
     }
 }

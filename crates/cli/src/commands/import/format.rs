@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sip_authz::rest::bulk::Document;
+use sip_authz_rest::bulk::Document;
 
 use super::{FileError, table};
 use crate::args::FileFormat;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use csv::{ReaderBuilder, StringRecord};
 
 use super::FileError;
-use crate::progress::Progress;
+use crate::commands::progress::Progress;
 
 /// How a table is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

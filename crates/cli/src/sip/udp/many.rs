@@ -11,7 +11,7 @@ use nix::sys::socket::{
 };
 
 use super::MAX_DATAGRAM;
-use crate::edge::{BATCH, Desk};
+use crate::sip::edge::{BATCH, Desk};
 
 /// From the start of one buffer to that of the next: odd in cache lines, since buffers a power of
 /// two apart would share a few places of the cache.

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 
 use super::MAX_DATAGRAM;
-use crate::edge::Desk;
+use crate::sip::edge::Desk;
 
 /// A datagram.
 pub(super) struct Inbox {

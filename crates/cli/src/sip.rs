@@ -1,0 +1,11 @@
+//! SIP as the program speaks it: sockets, framing, the answer to each message.
+
+pub(crate) mod edge;
+pub(crate) mod places;
+pub(crate) mod respond;
+pub(crate) mod route;
+pub(crate) mod sdp;
+pub(crate) mod sockets;
+pub(crate) mod tcp;
+pub(crate) mod udp;
+pub(crate) mod via;

@@ -1,0 +1,5 @@
+//! The store in memory, and the written form of keys and records.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod encoding;
+mod memory;

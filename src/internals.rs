@@ -1,0 +1,118 @@
+//! Internals that the tests, benches and fuzz targets of this workspace need. Not part of the public
+//! interface: anything here may change in any release.
+
+use std::hint::black_box;
+
+use arrayvec::ArrayVec;
+
+use crate::digest::{self, Credentials, ExpectedResponse, MOST, Question, right_responses};
+use crate::snapshot::Snapshot;
+
+/// The most credentials that an [`Invite`](crate::Invite) keeps.
+pub const MAX_CREDENTIALS: usize = crate::invite::MAX_CREDENTIALS;
+
+/// `text` without the white space around it.
+#[must_use]
+pub fn trim(text: &[u8]) -> &[u8] {
+    crate::message::trim(text)
+}
+
+/// Lower-case hexadecimal of a hash of 16 bytes.
+#[must_use]
+pub fn hex16(hash: &[u8; 16]) -> [u8; 32] {
+    digest::hash::hex16(hash)
+}
+
+/// Lower-case hexadecimal of a hash of 32 bytes.
+#[must_use]
+pub fn hex32(hash: &[u8; 32]) -> [u8; 64] {
+    digest::hash::hex32(hash)
+}
+
+/// Compares hexadecimal in constant time, as for a response.
+#[must_use]
+pub fn same_hex<const N: usize>(expected: &[u8; N], sent: &[u8]) -> bool {
+    digest::hash::same_hex(expected, sent)
+}
+
+/// The content of a snapshot, a line for each fact, sorted; equal for snapshots that hold the same in
+/// other slots.
+#[must_use]
+pub fn facts(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.facts()
+}
+
+/// How many of `hosts` name something, looked up one after the other; for benches.
+#[must_use]
+pub fn count_named(snapshot: &Snapshot, hosts: &[&str]) -> usize {
+    hosts.iter().filter(|host| snapshot.named_entry(host).is_some()).count()
+}
+
+/// As [`count_named`], reading ahead for 64 at a time.
+#[must_use]
+pub fn count_named_at_once(snapshot: &Snapshot, hosts: &[&str]) -> usize {
+    let targets = snapshot.targets();
+    let mut count = 0;
+    for hosts in hosts.chunks(64) {
+        let keys: ArrayVec<_, 64> = hosts.iter().map(|host| targets.key(host)).collect();
+        let slots: ArrayVec<_, 64> = keys.iter().map(|key| targets.read_ahead(*key)).collect();
+        black_box(slots.iter().flatten().filter(|slot| targets.touch(**slot)).count());
+        let named = |(key, host): (&_, &&str)| targets.named(*key, host).is_some();
+        count += keys.iter().zip(hosts).filter(|pair| named(*pair)).count();
+    }
+    count
+}
+
+/// How many of the names are users of the lists mapped to `host`, looked up one after the other; for
+/// benches.
+#[must_use]
+pub fn count_users(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
+    let Some(entry) = snapshot.named_entry(host) else { return 0 };
+    let lists = entry.credential_lists.iter();
+    lists
+        .map(|mapped| {
+            let found = |name: &&&str| snapshot.look_up(mapped.list, name).found.is_some();
+            names.iter().filter(found).count()
+        })
+        .sum()
+}
+
+/// As [`count_users`], reading ahead for 64 at a time.
+#[must_use]
+pub fn count_users_at_once(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
+    let users = snapshot.users();
+    let Some(entry) = snapshot.named_entry(host) else { return 0 };
+    let mut count = 0;
+    for list in entry.credential_lists.iter().map(|mapped| mapped.list) {
+        for names in names.chunks(64) {
+            let keys: ArrayVec<_, 64> = names.iter().map(|name| users.key(list, name)).collect();
+            let slots: ArrayVec<_, 64> = keys.iter().map(|key| users.read_ahead(*key)).collect();
+            black_box(slots.iter().flatten().filter(|slot| users.touch(**slot)).count());
+            let pairs = keys.iter().zip(names);
+            count += pairs.filter(|(key, n)| users.look_up(**key, list, n).found.is_some()).count();
+        }
+    }
+    count
+}
+
+/// Whether the header's response is the one that `ha1` makes of a request with this method and
+/// body. The vectors of the RFCs are of GET, which no INVITE can stand for.
+#[must_use]
+pub fn verify(credentials: &Credentials<'_>, ha1: &[u8], method: &str, body: &[u8]) -> bool {
+    ExpectedResponse::with_method(credentials, method.as_bytes(), body).equals(ha1)
+}
+
+/// How many of the headers have the response that the H(A1) beside them makes of an INVITE, compared
+/// side by side as in a batch; for benches.
+#[must_use]
+pub fn count_right(headers: &[(Credentials<'_>, impl AsRef<[u8]>)]) -> usize {
+    let mut right = 0;
+    for headers in headers.chunks(MOST) {
+        let mut questions = ArrayVec::<_, MOST>::new();
+        for (credentials, ha1) in headers {
+            questions.push(Question { credentials, ha1: ha1.as_ref() });
+        }
+        right += right_responses(&questions).iter().filter(|it| **it == Some(true)).count();
+    }
+    right
+}

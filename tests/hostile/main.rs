@@ -1,0 +1,10 @@
+//! Inputs that broke other systems, numbered as in `docs/guide`, and what becomes of each here.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod algorithms;
+mod credentials;
+mod headers;
+mod identity;
+mod lists;
+mod nonce;
+mod replay;

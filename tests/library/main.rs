@@ -1,0 +1,19 @@
+//! The library: reading requests, deciding, the digest, lists and snapshots.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod batch;
+mod commits;
+mod copying;
+mod decision;
+mod digest_header;
+mod digest_vectors;
+mod from_datagram;
+mod guide;
+mod invite;
+mod message;
+mod message_oracle;
+mod prefix_table;
+mod round_trips;
+mod swap;
+mod torture;
+mod uri_check;
