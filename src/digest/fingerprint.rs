@@ -2,7 +2,6 @@
 //! two must have in common, bodies too, so it has to be quick over a thousand bytes.
 
 use std::net::{IpAddr, SocketAddr};
-use std::slice::ArrayWindows;
 
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
@@ -58,8 +57,7 @@ impl Fingerprints {
         // longer than 32 bits can tell
         let lengths = parts.map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
         let numbers = [u32::from(source.port()).to_le_bytes(), number.to_le_bytes()];
-        let mut text =
-            Text { print: self, keys: self.keys.array_windows(), sums: [0; 2], rounds: 0 };
+        let mut text = Text { print: self, keys: &**self.keys, sums: [0; 2], rounds: 0 };
         text.pair(words(&address.octets()));
         text.push(numbers.as_flattened());
         text.push(lengths.as_flattened());
@@ -89,8 +87,8 @@ impl Fingerprints {
 /// A text that is summed up a round at a time.
 struct Text<'k> {
     print: &'k Fingerprints,
-    /// Those of the round's pairs that are still to come.
-    keys: ArrayWindows<'k, [u64; 2], 2>,
+    /// The keys of the round's pairs to come. A pair takes the first two, and its first one away.
+    keys: &'k [[u64; 2]],
     sums: [u128; 2],
     /// How many rounds there were before.
     rounds: u64,
@@ -114,14 +112,14 @@ impl Text<'_> {
     #[inline(always)]
     fn pair(&mut self, pair: [u64; 2]) {
         let [first, second] = self.sums;
-        let mut next = self.keys.next();
-        if next.is_none() {
+        if self.keys.len() < 2 {
             self.rounds += 1;
             self.sums = [self.print.outer([first, second], self.rounds * PAIRS as u64); 2];
-            self.keys = self.print.keys.array_windows();
-            next = self.keys.next();
+            self.keys = &**self.print.keys;
         }
-        let Some([one, other]) = next else { return };
+        let [one, rest @ ..] = self.keys else { return };
+        let [other, ..] = rest else { return };
+        self.keys = rest;
         let [first, second] = self.sums;
         self.sums =
             [first.wrapping_add(product(pair, one)), second.wrapping_add(product(pair, other))];
@@ -129,7 +127,7 @@ impl Text<'_> {
 
     #[inline(always)]
     fn end(&self) -> u128 {
-        let last = PAIRS - self.keys.len();
+        let last = PAIRS + 1 - self.keys.len();
         self.print.outer(self.sums, self.rounds * PAIRS as u64 + last as u64)
     }
 }

@@ -164,9 +164,9 @@ impl GuessLimiter {
         let scope_len = u8::try_from(scope.len()).unwrap_or(u8::MAX);
         let kind = u64::from_le_bytes([domain as u8, family, scope_len, 0, 0, 0, 0, 0]);
         text.push([kind, network].map(u64::to_le_bytes).as_flattened());
-        match scope.as_array::<16>() {
-            Some(sid) => text.push(sid),
-            None => text.push(scope),
+        match <&[u8; 16]>::try_from(scope) {
+            Ok(sid) => text.push(sid),
+            Err(_) => text.push(scope),
         }
         text.push(name);
         let [low, high] = *self.key;

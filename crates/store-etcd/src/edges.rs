@@ -21,7 +21,7 @@ use sip_authz_store::Edge;
 
 /// How long an edge without a lease must have been silent, from the first report of another process of
 /// its name on, to be taken for what this one follows on. It reports every ten seconds.
-const SILENT: Duration = Duration::from_mins(1);
+const SILENT: Duration = Duration::from_secs(60);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

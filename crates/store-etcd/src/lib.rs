@@ -38,7 +38,7 @@ pub use self::feed::EtcdFeed;
 /// How many heads' revisions are remembered.
 const REMEMBERED: usize = 64;
 /// How often what was left behind is looked for.
-const SWEEP_EVERY: Duration = Duration::from_mins(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A store in etcd. Clones are the same store.
 #[derive(Clone)]

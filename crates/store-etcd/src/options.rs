@@ -38,7 +38,7 @@ impl EtcdOptions {
             root: "sip-authz/".to_owned(),
             first_node: 0,
             give_up_after: Duration::from_secs(10),
-            orphans_after: Duration::from_mins(10),
+            orphans_after: Duration::from_secs(600),
             before_write: None,
             limit: BYTES,
             ca: None,

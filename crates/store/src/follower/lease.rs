@@ -162,8 +162,9 @@ impl<S: Store> Lease<S> {
         let number = self.applied.number();
         let mut newest = None;
         // heads only grow
-        while let Some((sent, _)) = answered.pop_front_if(|(_, head)| *head <= number) {
+        while let Some((sent, _)) = answered.front().copied().filter(|(_, head)| *head <= number) {
             newest = Some(sent);
+            answered.pop_front();
         }
         let Some(sent) = newest else { return };
         let ms = sent.saturating_duration_since(self.start).as_millis();
