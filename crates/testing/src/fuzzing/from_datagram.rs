@@ -18,10 +18,10 @@ use sip_authz::{Authorizer, Capacity};
 use sip_authz::{CredentialsField, Invite, Transport};
 
 /// Where all datagrams come from: inside the one access list.
-const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+pub const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
 
 /// The domains, those of the torture messages among them. Each asks for the address alone.
-const HOSTS: [&str; 12] = [
+pub const HOSTS: [&str; 12] = [
     "addr.example.com",
     "known.example.com",
     "trunk.example.com",
@@ -82,14 +82,14 @@ pub fn fuzz_from_datagram(bytes: &[u8]) -> Option<Decision> {
 }
 
 /// Decides with nothing remembered of former calls.
-fn decide(invite: &Invite<'_>) -> Decision {
+pub fn decide(invite: &Invite<'_>) -> Decision {
     static SNAPSHOT: OnceLock<(Snapshot, Instant)> = OnceLock::new();
     let (snapshot, now) = SNAPSHOT.get_or_init(|| (admitting(), Instant::now()));
     let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
     Authorizer::from_seed(snapshot.clone(), capacity, &[7; 32], *now).authorize(invite, *now)
 }
 
-fn admitting() -> Snapshot {
+pub fn admitting() -> Snapshot {
     let (account, list) = (sids::account("open"), sids::access_list("office"));
     let mut builder = Snapshot::builder()
         .account(Account::new(account))
@@ -106,7 +106,7 @@ fn admitting() -> Snapshot {
 }
 
 /// The header fields that rsip has found, in order.
-fn fields_of(request: &Request) -> Vec<(String, String)> {
+pub fn fields_of(request: &Request) -> Vec<(String, String)> {
     let parts = |text: String| {
         let (name, value) = text.split_once(':').unwrap_or_default();
         (name.to_owned(), text_of(value.as_bytes()))
@@ -114,12 +114,12 @@ fn fields_of(request: &Request) -> Vec<(String, String)> {
     request.headers.iter().map(|header| parts(header.to_string())).collect()
 }
 
-fn text_of(value: &[u8]) -> String {
+pub fn text_of(value: &[u8]) -> String {
     String::from_utf8_lossy(trim(value)).into_owned()
 }
 
 /// All that is read of the message must be what rsip reads.
-fn compare(message: &Message<'_>, invite: &Invite<'_>, request: &Request) {
+pub fn compare(message: &Message<'_>, invite: &Invite<'_>, request: &Request) {
     assert_eq!(request.method, ::rsip::Method::Invite);
     assert_same_uri(invite.request_uri(), &request.uri.to_string());
 
@@ -174,7 +174,7 @@ fn compare(message: &Message<'_>, invite: &Invite<'_>, request: &Request) {
 }
 
 /// What [`Invite::from_rsip`] makes of rsip's message must lead to the same decision.
-fn compare_facts(invite: &Invite<'_>, request: &Request, ours: &Decision) {
+pub fn compare_facts(invite: &Invite<'_>, request: &Request, ours: &Decision) {
     let facts = Invite::from_rsip(request, SOURCE, Transport::Udp);
     assert!(facts.is_ok(), "the scan takes it, and {:?}", facts.err());
     let Ok(facts) = facts else { return };
@@ -198,7 +198,7 @@ fn compare_facts(invite: &Invite<'_>, request: &Request, ours: &Decision) {
 }
 
 /// Whether two texts are one URI. rsip keeps no text, so it is written anew, in its own form.
-fn assert_same_uri(ours: &str, theirs: &str) {
+pub fn assert_same_uri(ours: &str, theirs: &str) {
     let same = match (SipUri::parse(ours), SipUri::parse(theirs)) {
         (Ok(uri), Ok(rsip)) => uri.equivalent(&rsip) || with_plain_number(ours) == theirs,
         // well-formed to us only after rsip has put it right, or not even then
@@ -210,7 +210,7 @@ fn assert_same_uri(ours: &str, theirs: &str) {
 
 /// The URI as rsip writes it that takes the number behind the last colon for a port, in the headers of a
 /// URI too: without its sign and its zeros.
-fn with_plain_number(uri: &str) -> String {
+pub fn with_plain_number(uri: &str) -> String {
     let number = uri.rsplit_once(':').and_then(|(before, number)| {
         number.parse::<u16>().ok().map(|number| format!("{before}:{number}"))
     });
@@ -218,7 +218,7 @@ fn with_plain_number(uri: &str) -> String {
 }
 
 /// Which of the things that rsip 0.4 cannot read is in the message; see [`fuzz_from_datagram`].
-fn why_rsip_refuses(bytes: &[u8], message: &Message<'_>, uri: &str) -> Option<&'static str> {
+pub fn why_rsip_refuses(bytes: &[u8], message: &Message<'_>, uri: &str) -> Option<&'static str> {
     let head_len = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = bytes.get(..head_len)?;
     let mut lines = head.split(|byte| *byte == b'\n');
@@ -261,132 +261,4 @@ fn why_rsip_refuses(bytes: &[u8], message: &Message<'_>, uri: &str) -> Option<&'
         name.eq_ignore_ascii_case("transport") || name.eq_ignore_ascii_case("method")
     };
     uri.params.split(';').any(of_a_kind).then_some("a transport or method that is new to rsip")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
-    use std::sync::LazyLock;
-
-    use proptest::prelude::*;
-    use proptest::sample::{Index, select};
-
-    use super::*;
-    use crate::fuzzing::tests::seeds;
-
-    #[test]
-    fn snapshot_is_whole() {
-        let debug = format!("{:?}", admitting());
-        assert_eq!(debug, "Snapshot { number: 1, targets: 12, credentials: 0, .. }");
-    }
-
-    /// A seed begins with what comes of it: `none`, `refused`, `accept`, or `lenient` where rsip
-    /// refuses what is accepted.
-    #[test]
-    fn seeds_are_read_as_their_names_begin() {
-        let (mut reasons, mut wrong) = (BTreeSet::new(), Vec::new());
-        for (file, bytes) in seeds("from_datagram") {
-            let theirs = Request::try_from(&bytes[..]);
-            let name = match fuzz_from_datagram(&bytes) {
-                None => "none",
-                Some(Decision::Accept(_)) if theirs.is_ok() => "accept",
-                Some(Decision::Accept(_)) => "lenient",
-                Some(_) => "refused",
-            };
-            if file.split_once('.').map(|(name, _)| name) != Some(name) {
-                wrong.push((file, name));
-            }
-            if name == "lenient" {
-                let message = Message::scan(&bytes).unwrap();
-                let invite = Invite::from_datagram(&bytes, SOURCE, Transport::Udp).unwrap();
-                reasons.extend(why_rsip_refuses(&bytes, &message, invite.request_uri()));
-            }
-        }
-        assert!(wrong.is_empty(), "{wrong:?}");
-        assert_eq!(reasons.len(), 9, "a seed for each: {reasons:?}");
-    }
-
-    #[test]
-    fn torture_messages_and_requests_are_read_alike() {
-        let mut accepted = 0;
-        for folder in ["tests/torture/rfc4475", "tests/torture/rfc5118", "fuzz/seeds/request"] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
-            for file in std::fs::read_dir(folder).unwrap() {
-                let bytes = std::fs::read(file.unwrap().path()).unwrap();
-                accepted += u32::from(fuzz_from_datagram(&bytes).is_some_and(|it| it.is_accept()));
-            }
-        }
-        assert!(accepted >= 20, "{accepted}");
-    }
-    /// What is put into a seed, in the place of so many bytes.
-    fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
-        const TEXTS: [&str; 40] = [
-            "",
-            " ",
-            "\t",
-            "\r\n",
-            "\n",
-            "\r",
-            "\0",
-            "\r\n ",
-            "\r\n\r\n",
-            ":",
-            ";",
-            "@",
-            "?",
-            "=",
-            ".",
-            "[",
-            "]",
-            "%31",
-            "%",
-            "sip:",
-            "sips:",
-            "://",
-            "a.b",
-            "a:b@",
-            ";lr",
-            ";transport=tcp",
-            ";maddr=1",
-            "?a=b",
-            ":5060",
-            ":+5060",
-            ":0",
-            " SIP/2.0",
-            "INVITE ",
-            "f: x\r\n",
-            "l: 4\r\n",
-            "Via: x\r\n",
-            "Authorization: Digest x\r\n",
-            "2001:db8::9",
-            "+",
-            "\u{e9}",
-        ];
-        let text = prop_oneof![
-            4 => select(&TEXTS[..]).prop_map(|text| text.as_bytes().to_vec()),
-            1 => prop::collection::vec(any::<u8>(), 1..3),
-        ];
-        (any::<Index>(), 0..4_usize, text)
-    }
-
-    proptest! {
-        #[test]
-        fn edited_seeds_are_read_alike(
-            seed in any::<Index>(),
-            // most edits in the first line, which is where the readers differ
-            edits in prop::collection::vec((any::<bool>(), edit()), 1..4),
-        ) {
-            static SEEDS: LazyLock<Vec<(String, Vec<u8>)>> =
-                LazyLock::new(|| seeds("from_datagram"));
-            let mut bytes = seed.get(&SEEDS).1.clone();
-            for (early, (at, len, text)) in edits {
-                let end = if early { bytes.len().min(60) } else { bytes.len() };
-                let at = at.index(end + 1);
-                let end = bytes.len().min(at + len);
-                bytes.splice(at..end, text);
-            }
-            fuzz_from_datagram(&bytes);
-        }
-    }
 }

@@ -29,33 +29,33 @@ pub fn fuzz_authorizer() -> (Authorizer, Instant) {
 }
 
 /// SIDs by name.
-pub(super) mod sids {
+pub mod sids {
     use super::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid, TrunkSid};
 
-    pub(in crate::fuzzing) fn account(name: &str) -> AccountSid {
+    pub fn account(name: &str) -> AccountSid {
         AccountSid::from_name(&[name])
     }
 
-    pub(in crate::fuzzing) fn domain(name: &str) -> DomainSid {
+    pub fn domain(name: &str) -> DomainSid {
         DomainSid::from_name(&[name])
     }
 
-    pub(in crate::fuzzing) fn trunk(name: &str) -> TrunkSid {
+    pub fn trunk(name: &str) -> TrunkSid {
         TrunkSid::from_name(&[name])
     }
 
-    pub(in crate::fuzzing) fn access_list(name: &str) -> IpAccessControlListSid {
+    pub fn access_list(name: &str) -> IpAccessControlListSid {
         IpAccessControlListSid::from_name(&[name])
     }
 
-    pub(in crate::fuzzing) fn credential_list(name: &str) -> CredentialListSid {
+    pub fn credential_list(name: &str) -> CredentialListSid {
         CredentialListSid::from_name(&[name])
     }
 }
 
 /// A domain or trunk for each way a decision can go. Whatever cannot be built is left out; a test
 /// counts them.
-pub(super) fn fuzz_snapshot() -> Snapshot {
+pub fn fuzz_snapshot() -> Snapshot {
     let (open, shut) = (sids::account("open"), sids::account("shut"));
     let mut builder = Snapshot::builder()
         .account(Account::new(open))

@@ -1,0 +1,129 @@
+//! The seeds of the fuzz target `from_datagram`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::seeds;
+use rsip::Request;
+use sip_authz::message::Message;
+use sip_authz::{Decision, Invite, Transport};
+use sip_authz_testing::fuzzing::from_datagram::*;
+
+#[test]
+fn snapshot_is_whole() {
+    let debug = format!("{:?}", admitting());
+    assert_eq!(debug, "Snapshot { number: 1, targets: 12, credentials: 0, .. }");
+}
+
+/// A seed begins with what comes of it: `none`, `refused`, `accept`, or `lenient` where rsip
+/// refuses what is accepted.
+#[test]
+fn seeds_are_read_as_their_names_begin() {
+    let (mut reasons, mut wrong) = (BTreeSet::new(), Vec::new());
+    for (file, bytes) in seeds("from_datagram") {
+        let theirs = Request::try_from(&bytes[..]);
+        let name = match fuzz_from_datagram(&bytes) {
+            None => "none",
+            Some(Decision::Accept(_)) if theirs.is_ok() => "accept",
+            Some(Decision::Accept(_)) => "lenient",
+            Some(_) => "refused",
+        };
+        if file.split_once('.').map(|(name, _)| name) != Some(name) {
+            wrong.push((file, name));
+        }
+        if name == "lenient" {
+            let message = Message::scan(&bytes).unwrap();
+            let invite = Invite::from_datagram(&bytes, SOURCE, Transport::Udp).unwrap();
+            reasons.extend(why_rsip_refuses(&bytes, &message, invite.request_uri()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(reasons.len(), 9, "a seed for each: {reasons:?}");
+}
+
+#[test]
+fn torture_messages_and_requests_are_read_alike() {
+    let mut accepted = 0;
+    for folder in ["tests/torture/rfc4475", "tests/torture/rfc5118", "fuzz/seeds/request"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+        for file in std::fs::read_dir(folder).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            accepted += u32::from(fuzz_from_datagram(&bytes).is_some_and(|it| it.is_accept()));
+        }
+    }
+    assert!(accepted >= 20, "{accepted}");
+}
+/// What is put into a seed, in the place of so many bytes.
+fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
+    const TEXTS: [&str; 40] = [
+        "",
+        " ",
+        "\t",
+        "\r\n",
+        "\n",
+        "\r",
+        "\0",
+        "\r\n ",
+        "\r\n\r\n",
+        ":",
+        ";",
+        "@",
+        "?",
+        "=",
+        ".",
+        "[",
+        "]",
+        "%31",
+        "%",
+        "sip:",
+        "sips:",
+        "://",
+        "a.b",
+        "a:b@",
+        ";lr",
+        ";transport=tcp",
+        ";maddr=1",
+        "?a=b",
+        ":5060",
+        ":+5060",
+        ":0",
+        " SIP/2.0",
+        "INVITE ",
+        "f: x\r\n",
+        "l: 4\r\n",
+        "Via: x\r\n",
+        "Authorization: Digest x\r\n",
+        "2001:db8::9",
+        "+",
+        "\u{e9}",
+    ];
+    let text = prop_oneof![
+        4 => select(&TEXTS[..]).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 1..3),
+    ];
+    (any::<Index>(), 0..4_usize, text)
+}
+
+proptest! {
+    #[test]
+    fn edited_seeds_are_read_alike(
+        seed in any::<Index>(),
+        // most edits in the first line, which is where the readers differ
+        edits in prop::collection::vec((any::<bool>(), edit()), 1..4),
+    ) {
+        static SEEDS: LazyLock<Vec<(String, Vec<u8>)>> =
+            LazyLock::new(|| seeds("from_datagram"));
+        let mut bytes = seed.get(&SEEDS).1.clone();
+        for (early, (at, len, text)) in edits {
+            let end = if early { bytes.len().min(60) } else { bytes.len() };
+            let at = at.index(end + 1);
+            let end = bytes.len().min(at + len);
+            bytes.splice(at..end, text);
+        }
+        fuzz_from_datagram(&bytes);
+    }
+}

@@ -1,0 +1,119 @@
+//! The seeds of the fuzz targets do what their names say, and the worlds of the targets are whole.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod batch;
+mod commits;
+mod from_datagram;
+mod lanes;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use sip_authz::internals::facts;
+
+use sip_authz::Decision;
+use sip_authz::digest::Parsed;
+use sip_authz::model::{Commit, Policy, PolicyRecord};
+
+use sip_authz_testing::fuzzing::world::{fuzz_snapshot, sids};
+use sip_authz_testing::fuzzing::*;
+
+pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
+    let read = |entry: fs::DirEntry| {
+        (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
+    };
+    fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap())).collect()
+}
+
+/// `none`, `accept`, `challenge`, `stale` or the reason of the rejection.
+pub(crate) fn name_of(decision: Option<&Decision>) -> &'static str {
+    match decision {
+        None => "none",
+        Some(Decision::Accept(_)) => "accept",
+        Some(Decision::Challenge(challenge)) if challenge.stale => "stale",
+        Some(Decision::Challenge(_)) => "challenge",
+        Some(Decision::Reject(reject)) => reject.reason.as_str(),
+    }
+}
+
+#[test]
+fn snapshot_is_whole() {
+    let debug = format!("{:?}", fuzz_snapshot());
+    assert_eq!(debug, "Snapshot { number: 1, targets: 11, credentials: 6, .. }");
+}
+
+/// What sequences of commits are judged by sees every record.
+#[test]
+fn facts_are_whole() {
+    let before = facts(&fuzz_snapshot());
+    let count = |parts: &[&str]| {
+        before.iter().filter(|fact| parts.iter().all(|part| fact.contains(part))).count()
+    };
+    assert_eq!(count(&["Active owns"]) + count(&["Suspended owns"]), 2);
+    assert_eq!((count(&["compiled true"]), count(&["compiled false"])), (3, 0));
+    assert_eq!((count(&[", realm "]), count(&[", disabled "]), count(&["6 users"])), (2, 6, 1));
+    assert_eq!((count(&[" names Some("]), count(&["11 targets"])), (11, 1));
+    // users are found by hashed names while a target of their list admits those
+    let unfound =
+        |facts: &[String]| facts.iter().filter(|fact| fact.ends_with("[None, None, None]")).count();
+    let mut commit = Commit::new();
+    for name in ["secret", "known", "strict"] {
+        commit.put(PolicyRecord::new(sids::domain(name), Policy::default()).into());
+    }
+    let without = facts(&fuzz_snapshot().apply(&commit).unwrap());
+    assert_eq!((unfound(&before), unfound(&without)), (0, 6));
+}
+
+#[test]
+fn seeds_of_requests_are_decided_as_their_names_begin() {
+    let mut seen = BTreeSet::new();
+    for (file, bytes) in seeds("request") {
+        let name = name_of(fuzz_request(&bytes).as_ref());
+        assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");
+        seen.insert(name);
+    }
+    // all but too-many-guesses, which takes a second request
+    assert_eq!(seen.len(), 17, "a seed for each outcome: {seen:?}");
+}
+
+#[test]
+fn seeds_of_records_are_read_as_their_names_begin() {
+    let mut read = 0;
+    for (file, bytes) in seeds("store_record") {
+        assert_eq!(fuzz_store_record(&bytes), file.starts_with("record."), "{file}");
+        read += usize::from(file.starts_with("record."));
+    }
+    assert!(read >= 20, "{read}");
+}
+
+#[test]
+fn seeds_of_commits_hold() {
+    for (_, bytes) in seeds("commits") {
+        fuzz_commits(&bytes);
+    }
+}
+
+#[test]
+fn seeds_of_headers_are_read_as_their_names_begin() {
+    for (file, value) in seeds("digest_header") {
+        fuzz_digest_header(&value, |parsed| {
+            let name = match parsed {
+                Parsed::Ignored => "ignored".to_owned(),
+                Parsed::Empty => "empty".to_owned(),
+                Parsed::Malformed(kind) => kind.to_string(),
+                Parsed::Credentials(_) => "credentials".to_owned(),
+            };
+            assert_eq!(file.split_once('.').map(|(name, _)| name), Some(&*name), "{file}");
+        });
+    }
+}
+
+#[test]
+fn seeds_of_forms_are_read_as_their_names_begin() {
+    for (file, bytes) in seeds("rest_form") {
+        let name = if fuzz_rest_form(&bytes).is_some() { "read" } else { "refused" };
+        assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");
+    }
+}
