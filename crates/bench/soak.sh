@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 target=${CARGO_TARGET_DIR:-target}/release
-cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --bin sip-authz --bin load
+cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz --bin load
 
 work=$(mktemp -d)
 server=

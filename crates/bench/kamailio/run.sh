@@ -17,7 +17,7 @@ if ! command -v kamailio >/dev/null; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kamailio >/dev/null
 fi
 target=${CARGO_TARGET_DIR:-target}/release
-cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --bin sip-authz --bin load
+cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz --bin load
 
 work=$(mktemp -d)
 servers=()

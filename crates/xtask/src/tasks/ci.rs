@@ -1,0 +1,65 @@
+//! The tasks that CI runs.
+
+use crate::task::{Entry, entry};
+
+/// The tasks that CI runs, in this order. Quick checks come first.
+pub(crate) const ENTRIES: &[Entry] = &[
+    entry("format"),
+    entry("lint"),
+    entry("cycles"),
+    entry("deny"),
+    entry("test"),
+    entry("doc"),
+    entry("public-api"),
+    entry("hot-path"),
+    entry("features"),
+    entry("embed"),
+    entry("package"),
+    entry("replay"),
+    entry("sqlite-faults"),
+    entry("sqlite-sync"),
+    entry("interleavings"),
+    entry("simulation"),
+    entry("etcd"),
+    entry("sipp"),
+    entry("prometheus"),
+    // without a limit on the ratio, as the machine may be busy; a wrong answer still fails
+    Entry {
+        env: &[("FEATURES", "sip-authz-cli/etcd"), ("MIN_RATIO", "0")],
+        args: "1 1",
+        ..entry("kamailio")
+    },
+    Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "20", ..entry("soak") },
+    entry("second-client"),
+    entry("rest-client"),
+    entry("end-to-end"),
+    entry("fleet"),
+    Entry { args: "--quick", ..entry("rest-bench") },
+    entry("instructions"),
+    // these two have no limits in CI, as the machine may be busy
+    entry("targets"),
+    Entry { args: "--quick", ..entry("timing") },
+    Entry { args: "20", ..entry("fuzz") },
+];
+
+#[cfg(test)]
+mod unit_tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::tasks;
+
+    /// Tasks that take too long for CI, or that measure without a limit.
+    const NOT_IN_CI: [&str; 7] =
+        ["bench", "ci", "coverage", "fuzz-long", "load", "mutants", "setup"];
+
+    #[test]
+    fn ci_runs_every_task_but_the_listed_ones() {
+        let ran: BTreeSet<_> = ENTRIES.iter().map(|entry| entry.task).collect();
+        let all: BTreeSet<_> = tasks::all().map(|task| task.name).collect();
+        let left_out: BTreeSet<_> = all.difference(&ran).copied().collect();
+        assert_eq!(left_out, NOT_IN_CI.into());
+        assert!(ran.is_subset(&all));
+        assert_eq!(ran.len(), ENTRIES.len());
+    }
+}

@@ -1,0 +1,61 @@
+//! Measurements of time, instructions and memory.
+
+use crate::bench;
+use crate::needs::{ETCD, ETCDCTL, PROTOC, PYTHON, VALGRIND};
+use crate::task::{Step, Task, run};
+
+/// The tasks of this group.
+pub(crate) const TASKS: &[Task] = &[
+    Task {
+        name: "bench",
+        usage: "[NAME] [ARGS]...",
+        about: "Run all benches in full length, or one",
+        details:
+            "NAME: authorize, batch, datagram, fleet, hash, instructions, memory, observe, prefix,
+publish, rest, targets or timing. ARGS go to the bench.",
+        needs: &[VALGRIND, ETCD, ETCDCTL, PROTOC, PYTHON],
+        steps: &[Step::RunEach(bench::commands)],
+        ..Task::BARE
+    },
+    Task {
+        name: "targets",
+        usage: "[ARGS]...",
+        about: "Measure every target of speed and size",
+        details: "ARGS: --check (fail if a target is missed), --full, --only NAME, --list, --help.",
+        needs: &[VALGRIND, PROTOC],
+        steps: &[run("cargo bench --locked -p sip-authz-bench --bench targets -- {args}")],
+        ..Task::BARE
+    },
+    Task {
+        name: "instructions",
+        about: "Count the instructions of the usual decisions and check limits",
+        needs: &[VALGRIND],
+        steps: &[run("cargo bench --locked -p sip-authz --bench instructions")],
+        ..Task::BARE
+    },
+    Task {
+        name: "timing",
+        usage: "[--quick]",
+        about: "Measure whether the answer time reveals which users exist",
+        details: "Takes two minutes, with --quick under 20 s.",
+        steps: &[run("cargo bench --locked -p sip-authz --bench timing -- {args}")],
+        ..Task::BARE
+    },
+    Task {
+        name: "rest-bench",
+        usage: "[--quick]",
+        about: "Measure REST requests, and the time until an INVITE sees them",
+        needs: &[PROTOC],
+        steps: &[run("cargo bench --locked -p sip-authz-bench --bench rest -- {args}")],
+        ..Task::BARE
+    },
+    Task {
+        name: "load",
+        usage: "[ARGS]...",
+        default: "--help",
+        about: "Saturate a SIP server over UDP",
+        needs: &[PROTOC],
+        steps: &[run("cargo run --locked --release -p sip-authz-bench --bin load -- {args}")],
+        ..Task::BARE
+    },
+];
