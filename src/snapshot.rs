@@ -17,6 +17,7 @@ mod entry;
 #[cfg(feature = "unstable-internals")]
 mod facts;
 mod index;
+mod role;
 mod table;
 mod targets;
 mod users;
@@ -26,7 +27,8 @@ pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use draft::Draft;
 use entry::AddressEntry;
-pub(crate) use entry::{AccountEntry, MappedList, RoleEntry, TargetEntry};
+pub(crate) use entry::{AccountEntry, MappedList, TargetEntry};
+pub(crate) use role::RoleEntry;
 pub(crate) use table::Slot;
 use table::Table;
 pub(crate) use targets::Targets;

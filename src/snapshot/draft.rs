@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::access::{AccessList, Changes};
-use super::entry::{AccountEntry, AddressEntry, MappedList, RoleEntry, TargetEntry};
+use super::entry::{AccountEntry, AddressEntry, MappedList, TargetEntry};
+use super::role::RoleEntry;
 use super::table::Slot;
 use super::users::CredentialList;
 use super::{ApplyError, Snapshot};

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use super::access::AccessList;
+use super::role::RoleEntry;
 use super::table::{Entry, Slot};
 use super::users::CredentialList;
 use crate::acl::Prefix;
-use crate::model::{
-    AccountStatus, DomainName, PermissionSet, Policy, QopOffer, Realm, RoleKind, Target,
-};
-use crate::sid::{AccountSid, IpAddressSid, RoleSid, ServiceSid};
+use crate::model::{AccountStatus, DomainName, Policy, QopOffer, Realm, Target};
+use crate::sid::{AccountSid, IpAddressSid};
 
 #[derive(Clone, Copy)]
 pub(crate) struct AccountEntry {
@@ -36,26 +35,6 @@ pub(crate) struct MappedList {
     pub(crate) list: Slot<CredentialList>,
     /// The channel role that its users have on the target.
     pub(crate) role: Option<Slot<RoleEntry>>,
-}
-
-/// A role, as far as it decides.
-#[derive(Clone, Copy)]
-pub(crate) struct RoleEntry {
-    pub(crate) sid: RoleSid,
-    pub(crate) account: AccountSid,
-    pub(crate) service: ServiceSid,
-    pub(crate) kind: RoleKind,
-    pub(crate) permissions: PermissionSet,
-    /// How many credentials and mappings carry it.
-    pub(crate) uses: usize,
-}
-
-impl Entry for RoleEntry {
-    type Key = RoleSid;
-
-    fn key(&self) -> RoleSid {
-        self.sid
-    }
 }
 
 /// Few things, as what is mapped to a target: up to `N` lie inline.

@@ -9,8 +9,8 @@ use std::hash::Hasher;
 use arrayvec::ArrayString;
 use siphasher::sip::SipHasher13;
 
-use super::entry::RoleEntry;
 use super::index::{Index, fold, random_key};
+use super::role::RoleEntry;
 use super::table::{Entry, Slot, Table};
 use crate::digest::{HashFunction, userhash};
 use crate::model::{Credential, Ha1Set, Realm, UserName};

@@ -143,38 +143,6 @@ kernels! {
     sha256_avx512_2: 8 words, 2 of 16, "avx512f", sha::compress_lanes::<2, 16>;
 }
 
-/// Four words in four lanes, turned about.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-pub(crate) fn square(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
-    // SAFETY: every x86-64 has SSE2.
-    unsafe { crate::transpose::square_sse2(lanes) }
-}
-
-/// Asks for a value to be brought into the cache, and does not wait for it.
-#[inline]
-pub fn prefetch<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let start = std::ptr::from_ref(value).cast::<i8>();
-        for line in (0..size_of::<T>()).step_by(64).chain([size_of::<T>().saturating_sub(1)]) {
-            // SAFETY: every x86-64 has SSE.
-            unsafe { prefetch_line(start.wrapping_add(line)) }
-        }
-    }
-    // elsewhere there is no stable way to ask
-    let _ = value;
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "sse")]
-#[inline]
-fn prefetch_line(at: *const i8) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-
-    _mm_prefetch::<_MM_HINT_T0>(at);
-}
-
 /// Three vectors of the kind that needs no asking.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(never)]

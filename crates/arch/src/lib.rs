@@ -9,22 +9,24 @@
 //! depends on lengths alone; only public values may choose a length. Each module says which parts of
 //! a secret it leaves on the stack.
 //!
-//! `dispatch` is the only module with unsafe code.
+//! Unsafe code is in `dispatch` (calls of kernels compiled for instructions that the processor was seen
+//! to have), `transpose` (SSE2) and `prefetch`.
 
+mod batch;
 mod dispatch;
 mod md5;
 mod message;
+mod prefetch;
 mod sha;
 mod transpose;
 
+pub use batch::{md5_messages, md5_messages_with, sha256_messages, sha256_messages_with};
+pub use dispatch::Width;
 #[cfg(feature = "hold-width")]
 pub use dispatch::{HeldWidth, hold_width};
-pub use dispatch::{Width, prefetch};
 pub use md5::md5;
-pub use message::{
-    Begun, Message, md5_messages, md5_messages_with, sha256_message, sha256_messages,
-    sha256_messages_with,
-};
+pub use message::{Begun, Message, sha256_message};
+pub use prefetch::prefetch;
 pub use sha::{sha256, sha512_256};
 
 /// A message cut into blocks of 64 bytes, padded with a one bit, zeros and the length in bits. Whole

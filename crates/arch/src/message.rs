@@ -4,8 +4,8 @@
 use zeroize::optimization_barrier;
 
 use crate::md5::{self, Md5State};
+use crate::sha;
 use crate::transpose::transpose;
-use crate::{Width, sha};
 
 /// A message of at most `B` blocks, its padding included, that a hash is to be made of.
 ///
@@ -67,14 +67,14 @@ impl<const B: usize> Message<B> {
 
     /// Pads for MD5. Nothing can be written afterwards.
     #[inline(always)]
-    fn pad(&mut self) {
+    pub(crate) fn pad(&mut self) {
         self.padded(u64::to_le_bytes);
     }
 
     /// The blocks with their padding, the length in bits written in the order of bytes of the hash
     /// function. Nothing can be written afterwards.
     #[inline(always)]
-    fn padded(&mut self, order: fn(u64) -> [u8; 8]) -> &[[u8; 64]] {
+    pub(crate) fn padded(&mut self, order: fn(u64) -> [u8; 8]) -> &[[u8; 64]] {
         let (len, count) = (self.len, self.block_count());
         // `push` left room for both
         if let Some(first) = self.blocks.as_flattened_mut().get_mut(len) {
@@ -127,64 +127,6 @@ impl Begun {
 /// SHA-256 of a message.
 pub fn sha256_message<const B: usize>(message: &mut Message<B>) -> [u8; 32] {
     sha::of_blocks(message.padded(u64::to_be_bytes))
-}
-
-/// MD5 of every message, in their order; the messages are empty afterwards. Where there are more
-/// than places in `out`, the last ones are left as they are.
-pub fn md5_messages<const B: usize>(messages: &mut [Message<B>], out: &mut [[u8; 16]]) {
-    md5_messages_with(Width::widest(), messages, out);
-}
-
-/// The same by these instructions.
-pub fn md5_messages_with<const B: usize>(
-    width: Width,
-    messages: &mut [Message<B>],
-    out: &mut [[u8; 16]],
-) {
-    let count = messages.len().min(out.len());
-    let (Some(mut messages), Some(mut out)) = (messages.get_mut(..count), out.get_mut(..count))
-    else {
-        return;
-    };
-    while !messages.is_empty() {
-        let lanes = width.md5_lanes(messages.len()).clamp(1, messages.len());
-        let (Some((now, later)), Some((hashes, rest))) =
-            (messages.split_at_mut_checked(lanes), out.split_at_mut_checked(lanes))
-        else {
-            return;
-        };
-        if let ([message], [hash]) = (&mut *now, &mut *hashes) {
-            *hash = md5::md5(message.text());
-        } else {
-            now.iter_mut().for_each(Message::pad);
-            width.md5_messages(now, hashes);
-        }
-        now.iter_mut().for_each(Message::wipe);
-        (messages, out) = (later, rest);
-    }
-}
-
-/// SHA-256 of every message, in their order; the messages are empty afterwards. Where there are more
-/// than places in `out`, the last ones are left as they are.
-pub fn sha256_messages<const B: usize>(messages: &mut [Message<B>], out: &mut [[u8; 32]]) {
-    sha256_messages_with(Width::for_sha256(), messages, out);
-}
-
-/// The same by these instructions.
-pub fn sha256_messages_with<const B: usize>(
-    width: Width,
-    messages: &mut [Message<B>],
-    out: &mut [[u8; 32]],
-) {
-    let (lanes, count) = (width.sha256_lanes(), messages.len().min(out.len()));
-    let messages = messages.get_mut(..count).unwrap_or_default();
-    for (now, hashes) in messages.chunks_mut(lanes).zip(out.chunks_mut(lanes)) {
-        for message in &mut *now {
-            message.padded(u64::to_be_bytes);
-        }
-        width.sha256_messages(now, hashes);
-        now.iter_mut().for_each(Message::wipe);
-    }
 }
 
 /// SHA-256 of a message that was padded.

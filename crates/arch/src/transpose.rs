@@ -5,9 +5,6 @@
     reason = "arrays of constant lengths under constant indexes and loops over exactly those lengths"
 )]
 
-#[cfg(target_arch = "x86_64")]
-use crate::dispatch::square;
-
 /// Writes the words of all blocks into their lanes. `block` gives that of a lane; `BIG` tells that
 /// bytes are in big-endian order.
 #[inline(always)]
@@ -45,7 +42,7 @@ pub(crate) fn transpose<'a, const G: usize, const N: usize, const BIG: bool>(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse2")]
 #[inline]
-pub(crate) fn square_sse2(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
+fn square_sse2(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
     use std::arch::x86_64::{
         __m128i, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_unpackhi_epi32, _mm_unpackhi_epi64,
         _mm_unpacklo_epi32, _mm_unpacklo_epi64,
@@ -78,6 +75,15 @@ pub(crate) fn square_sse2(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
 fn halves(bytes: [u8; 8]) -> [u32; 2] {
     let words = bytes.as_chunks::<4>().0;
     [u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1])]
+}
+
+/// Four words in four lanes, turned about.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(unsafe_code)]
+fn square(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
+    // SAFETY: every x86-64 has SSE2.
+    unsafe { square_sse2(lanes) }
 }
 
 /// Four words in four lanes, turned about.

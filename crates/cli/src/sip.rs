@@ -1,7 +1,9 @@
 //! SIP as the program speaks it: sockets, framing, the answer to each message.
 
 pub(crate) mod edge;
+pub(crate) mod peer;
 pub(crate) mod places;
+mod put;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod sdp;

@@ -7,7 +7,6 @@ mod domains;
 mod mappings;
 
 use super::routes::Routes;
-use sip_authz::AccountSid;
 use sip_authz_store::Store;
 
 /// What all paths of SIP resources begin with.
@@ -20,9 +19,4 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
     access_lists::routes(routes);
     credential_lists::routes(routes);
     super::policy::domain_routes(routes, SIP);
-}
-
-/// Where a SIP resource of the account is, relative to the host.
-pub(super) fn sip_uri(account: AccountSid, place: impl std::fmt::Display) -> String {
-    format!("/2010-04-01/Accounts/{account}/SIP/{place}.json")
 }

@@ -40,11 +40,6 @@ const CODES: &[(u32, &str)] = &[
     (50_105, "The type of a role is channel or deployment."),
 ];
 
-/// Where a code is explained.
-pub(super) fn path(code: u32) -> String {
-    format!("/errors/{code}")
-}
-
 pub(super) fn routes() -> Router {
     Router::new().route("/errors/{code}", get(explain))
 }

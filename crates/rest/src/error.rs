@@ -5,7 +5,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::catalogue;
 use super::fault::Fault;
 use sip_authz_directory::{DirectoryError, Kind};
 
@@ -84,12 +83,17 @@ impl Refusal {
     }
 }
 
+/// Where a code is explained.
+fn explanation(code: u32) -> String {
+    format!("/errors/{code}")
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let answer = ErrorAnswer {
             code: self.code,
             message: &self.message,
-            more_info: catalogue::path(self.code),
+            more_info: explanation(self.code),
             status: self.status.as_u16(),
         };
         let mut response = (self.status, Json(&answer)).into_response();

@@ -33,6 +33,7 @@ pub mod internals;
 mod links;
 mod mapped;
 mod openapi;
+mod operation;
 mod page;
 mod policy;
 mod roles;

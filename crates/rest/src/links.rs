@@ -6,6 +6,7 @@ use axum::http::uri::Authority;
 use axum::http::{Uri, header};
 
 use super::RestOptions;
+use sip_authz::AccountSid;
 
 /// Where a request came to.
 #[derive(Clone)]
@@ -55,4 +56,9 @@ fn host(parts: &Parts, original: &Uri) -> String {
         },
         None => "localhost".to_owned(),
     }
+}
+
+/// Where a SIP resource of the account is, relative to the host.
+pub(super) fn sip_uri(account: AccountSid, place: impl std::fmt::Display) -> String {
+    format!("/2010-04-01/Accounts/{account}/SIP/{place}.json")
 }

@@ -19,7 +19,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::error::{ErrorAnswer, Json};
 use super::form::{Param, ParamForm};
-use super::routes::{Access, Operation, Verb};
+use super::operation::{Access, Operation, Verb};
 use super::wait;
 
 const SECURITY: &str = "basic";

@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::api2010::sip_uri;
 use super::call::Call;
 use super::dates::{iso8601, rfc2822};
 use super::error::Refusal;
 use super::form::{Form, Param};
+use super::links::sip_uri;
 use super::routes::Routes;
 use sip_authz::digest::{Algorithm, GuessRate};
 use sip_authz::model::{

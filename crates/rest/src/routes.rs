@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::on;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
@@ -16,61 +16,11 @@ use super::call::Call;
 use super::error::{Json, Refusal};
 use super::form::Param;
 use super::openapi::Document;
+use super::operation::{Access, Operation, Verb};
 use super::page::{PARAMS, Rows};
 use super::wait::Wait;
 use sip_authz_directory::Kind;
 use sip_authz_store::Store;
-
-/// What an operation does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
-    Create,
-    Fetch,
-    /// With the key that the rows stand under.
-    List(&'static str),
-    Update,
-    Delete,
-}
-
-impl Verb {
-    fn filter(self) -> MethodFilter {
-        match self {
-            Self::Fetch | Self::List(_) => MethodFilter::GET,
-            Self::Create | Self::Update => MethodFilter::POST,
-            Self::Delete => MethodFilter::DELETE,
-        }
-    }
-
-    pub(super) fn status(self) -> StatusCode {
-        match self {
-            Self::Create => StatusCode::CREATED,
-            Self::Fetch | Self::List(_) | Self::Update => StatusCode::OK,
-            Self::Delete => StatusCode::NO_CONTENT,
-        }
-    }
-}
-
-/// Who may call an operation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
-    /// The account, and the admin for it.
-    Account,
-    /// The admin alone.
-    Admin,
-}
-
-/// One method of one path.
-#[derive(Clone, Copy)]
-pub(super) struct Operation {
-    pub(super) verb: Verb,
-    pub(super) kind: Kind,
-    pub(super) access: Access,
-    pub(super) params: &'static [Param],
-    /// Whether the last place in the path ends in `.json`.
-    pub(super) suffixed: bool,
-    /// Whether links are relative to the host (2010-04-01), not absolute.
-    pub(super) has_uris: bool,
-}
 
 /// All operations.
 pub(super) struct Routes<S: Store> {

@@ -174,7 +174,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::work::{BYTES, largest};
+    use crate::options::BYTES;
+    use crate::work::largest;
 
     /// Adds and removes at random, against a set.
     #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use zeroize::Zeroizing;
 
-use super::work::BYTES;
+/// Bytes in one transaction, and the most in a page; the engine takes 1.5 MiB (1,572,864 bytes)
+/// unless told otherwise. One change of a collection may come with members' pages beside its own.
+pub(super) const BYTES: usize = 1 << 20;
 
 /// Called before each write; false stops the caller there for good.
 pub(super) type BeforeWrite = Arc<dyn Fn() -> bool + Send + Sync>;

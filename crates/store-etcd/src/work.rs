@@ -20,9 +20,6 @@ use sip_authz_store::{collections, encoding, lookup};
 
 /// Operations in one transaction; the engine takes 128, and some are for the head.
 pub(super) const OPERATIONS: usize = 110;
-/// Bytes in one transaction, and the most in a page; the engine takes 1.5 MiB (1,572,864 bytes)
-/// unless told otherwise. One change of a collection may come with members' pages beside its own.
-pub(super) const BYTES: usize = 1 << 20;
 /// The largest request that work with this limit can need.
 pub(super) const fn largest(limit: usize) -> usize {
     limit + limit / 4

@@ -19,7 +19,7 @@ use serde::Serialize;
 use sip_authz::{Decision, Transport};
 
 use crate::observe::writer::Writer;
-use crate::sip::edge::Hop;
+use crate::sip::peer::Peer;
 use crate::system::failure::{Failure, complain};
 
 /// How long the writer sleeps when there was nothing. It looks by itself: waking it would cost those
@@ -83,11 +83,11 @@ impl Audit {
     pub(crate) fn put<'d>(
         &self,
         snapshot: Option<u64>,
-        decisions: impl Iterator<Item = (Hop, &'d Decision)>,
+        decisions: impl Iterator<Item = (Peer, &'d Decision)>,
     ) {
         let time = SystemTime::now();
         let mut lost = 0;
-        for (Hop { source, transport, .. }, decision) in decisions {
+        for (Peer { source, transport, .. }, decision) in decisions {
             let decision = brief(decision);
             let entry = Entry { time, snapshot, decision, transport, source };
             lost += u64::from(self.queue.try_send(entry).is_err());

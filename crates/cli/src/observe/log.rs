@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use sip_authz::{Decision, Sampling};
 
 use crate::observe::writer::Writer;
-use crate::sip::edge::Hop;
+use crate::sip::peer::Peer;
 use crate::system::failure::{Failure, complain};
 
 /// How many batches of lines may wait to be written.
@@ -48,7 +48,7 @@ impl DecisionLog {
     }
 
     /// Has the lines of those that are taken written.
-    pub(crate) fn write<'d>(&self, decisions: impl ExactSizeIterator<Item = (Hop, &'d Decision)>) {
+    pub(crate) fn write<'d>(&self, decisions: impl ExactSizeIterator<Item = (Peer, &'d Decision)>) {
         let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
         let taken = decisions
             .zip(first..)
@@ -62,7 +62,7 @@ impl DecisionLog {
         }
     }
 
-    fn line(&self, decision: &Decision, Hop { source, transport, .. }: Hop) -> String {
+    fn line(&self, decision: &Decision, Peer { source, transport, .. }: Peer) -> String {
         let mut line = match decision {
             Decision::Accept(accept) => format!("accept target={}", accept.target),
             Decision::Challenge(challenge) => {

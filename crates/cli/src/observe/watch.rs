@@ -7,7 +7,7 @@ use sip_authz::metrics::Latencies;
 
 use crate::observe::audit::Audit;
 use crate::observe::log::DecisionLog;
-use crate::sip::edge::Hop;
+use crate::sip::peer::Peer;
 
 /// Who watches the decisions.
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Watch {
         &self,
         snapshot: Option<u64>,
         took: Duration,
-        decisions: impl ExactSizeIterator<Item = (Hop, &'d Decision)> + Clone,
+        decisions: impl ExactSizeIterator<Item = (Peer, &'d Decision)> + Clone,
     ) {
         self.latencies.observe(took, decisions.len() as u64);
         if let Some(log) = &self.log {

@@ -14,6 +14,7 @@ use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 use crate::args::OnAccept;
 use crate::observe::totals::{Outcome, Tally, Totals};
 use crate::observe::watch::Watch;
+use crate::sip::peer::Peer;
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
 use crate::sip::sdp;
@@ -31,16 +32,6 @@ pub(crate) struct Edge {
     on_accept: OnAccept,
     tags: TagKey,
     pub(crate) watch: Watch,
-}
-
-/// The last hop of a message, as the socket tells it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hop {
-    /// Where it came from; the answer goes there and nowhere else.
-    pub(crate) source: SocketAddr,
-    /// Where it came in; a wildcard address for a socket that is bound to one.
-    pub(crate) local: SocketAddr,
-    pub(crate) transport: Transport,
 }
 
 /// What is kept from batch to batch: the answers to the last one, and memory for the next.
@@ -83,7 +74,7 @@ impl Desk {
 struct Pending<'a> {
     echo: Echo<'a>,
     uri: &'a str,
-    hop: Hop,
+    hop: Peer,
 }
 
 impl Edge {
@@ -100,7 +91,7 @@ impl Edge {
     pub(crate) fn answer(
         &self,
         bytes: &[u8],
-        hop: Hop,
+        hop: Peer,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Outcome {
@@ -124,7 +115,7 @@ impl Edge {
     /// Leaves the answers to as many whole messages as a batch holds on the desk, and counts them.
     pub(crate) fn answer_batch<'a>(
         &self,
-        messages: impl Iterator<Item = (&'a [u8], Hop)>,
+        messages: impl Iterator<Item = (&'a [u8], Peer)>,
         now: Instant,
         desk: &mut Desk,
     ) {
@@ -189,7 +180,7 @@ impl Edge {
     fn read<'a>(
         &'a self,
         bytes: &'a [u8],
-        hop: Hop,
+        hop: Peer,
         out: &mut Vec<u8>,
     ) -> Result<(Pending<'a>, Invite<'a>), Outcome> {
         let Some(message) = Message::scan(bytes) else {
@@ -379,9 +370,9 @@ mod tests {
         Edge::new(authorizer, TagKey::random().unwrap(), OnAccept::Ok, Watch::default())
     }
 
-    fn hop(source: &str, local: &str) -> Hop {
+    fn hop(source: &str, local: &str) -> Peer {
         let (source, local) = (source.parse().unwrap(), local.parse().unwrap());
-        Hop { source, local, transport: Transport::Udp }
+        Peer { source, local, transport: Transport::Udp }
     }
 
     #[test]

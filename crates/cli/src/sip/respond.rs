@@ -12,6 +12,7 @@ use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::uri::name_addr;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::sip::put::{is_echoable, put_number, put_unfolded};
 use crate::sip::via::TopVia;
 
 /// What a response carries back of a request.
@@ -182,33 +183,6 @@ impl Response<'_> {
     }
 }
 
-/// Whether a value can be written to a header field: no control characters but HTAB and folds.
-pub(crate) fn is_echoable(value: &[u8]) -> bool {
-    // nearly always there is none; without an early end this is vectorised
-    let control = |byte: u8| (byte < b' ') | (byte == 0x7f);
-    if !value.iter().fold(false, |found, byte| found | control(*byte)) {
-        return true;
-    }
-    let mut rest = value;
-    loop {
-        rest = match rest {
-            [] => return true,
-            [b'\r', b'\n', b' ' | b'\t', after @ ..] | [b'\t', after @ ..] => after,
-            [byte, ..] if byte.is_ascii_control() => return false,
-            [_, after @ ..] => after,
-        }
-    }
-}
-
-/// Writes a value on one line: the line end of a fold goes, the space after it stays.
-pub(crate) fn put_unfolded(value: &[u8], out: &mut Vec<u8>) {
-    let line_end = |byte: u8| (byte == b'\r') | (byte == b'\n');
-    if !value.iter().fold(false, |found, byte| found | line_end(*byte)) {
-        return out.extend_from_slice(value);
-    }
-    out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
-}
-
 /// The text of a SIP phrase that is made of a message of the library: no backticks (§25.1).
 pub(crate) fn phrase(start: &str, detail: impl fmt::Display) -> String {
     let mut text = start.to_owned();
@@ -223,27 +197,6 @@ fn put_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a number in decimal.
-pub(crate) fn put_number(number: u16, out: &mut Vec<u8>) {
-    let digit = |unit: u16| u8::try_from(number / unit % 10).map_or(b'0', |digit| b'0' + digit);
-    let units = [10_000, 1_000, 100, 10, 1].into_iter();
-    out.extend(units.skip_while(|unit| *unit > 1 && number < *unit).map(digit));
-}
-
 fn mentions_tag(to: &[u8]) -> bool {
     to.windows(4).any(|part| part.eq_ignore_ascii_case(b"tag="))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_as_others_write_them() {
-        for number in 0..=u16::MAX {
-            let mut out = Vec::new();
-            put_number(number, &mut out);
-            assert_eq!(out, number.to_string().as_bytes());
-        }
-    }
 }

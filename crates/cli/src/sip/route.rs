@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::sip::edge::Hop;
+use crate::sip::peer::Peer;
 
 /// How long an answer of the system is good; routes hardly ever change.
 const GOOD_FOR: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ pub(crate) struct Routes {
 
 impl Routes {
     /// The address that the sender of a message can reach.
-    pub(crate) fn local_address(&mut self, hop: Hop) -> SocketAddr {
+    pub(crate) fn local_address(&mut self, hop: Peer) -> SocketAddr {
         let mut local = hop.local;
         if local.ip().is_unspecified()
             && let Some(ip) = self.towards(hop.source)
@@ -75,7 +75,7 @@ mod tests {
             ("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:5060", "127.0.0.1:5060"),
         ] {
             let (source, local) = (source.parse().unwrap(), local.parse().unwrap());
-            let hop = Hop { source, local, transport: Transport::Udp };
+            let hop = Peer { source, local, transport: Transport::Udp };
             assert_eq!(routes.local_address(hop).to_string(), expected, "{hop:?}");
         }
         assert_eq!(routes.known.len(), 2);

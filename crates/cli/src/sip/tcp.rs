@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::observe::totals::Outcome;
-use crate::sip::edge::{Edge, Hop};
+use crate::sip::edge::Edge;
+use crate::sip::peer::Peer;
 use crate::sip::places::Places;
 use crate::system::secure::Security;
 
@@ -73,7 +74,7 @@ async fn begin(
     let local = stream.local_addr().map_err(|_| Broken)?;
     // answers are written whole, so there is nothing to collect
     let _ = stream.set_nodelay(true);
-    let hop = |transport| Hop { source, local, transport };
+    let hop = |transport| Peer { source, local, transport };
     match security {
         Security::None => connection(edge, stream, hop(Transport::Tcp), TIMES, accepted).await,
         #[cfg(feature = "tls")]
@@ -91,7 +92,7 @@ async fn begin(
 async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    hop: Hop,
+    hop: Peer,
     times: Times,
     mut accepted: impl FnMut(),
 ) -> Result<(), Broken> {
@@ -150,7 +151,7 @@ struct Input {
 
 impl Input {
     /// Answers all whole messages, pipelined ones in their order, and keeps the rest.
-    fn answer(&mut self, edge: &Edge, hop: Hop, out: &mut Vec<u8>) -> Result<(), Broken> {
+    fn answer(&mut self, edge: &Edge, hop: Peer, out: &mut Vec<u8>) -> Result<(), Broken> {
         let mut used = 0;
         let ended = loop {
             let rest = self.bytes.get(used..).unwrap_or_default();
@@ -241,7 +242,7 @@ mod tests {
         let tags = TagKey::random().unwrap();
         let edge = Edge::new(authorizer, tags, OnAccept::Ok, Watch::default());
         let here = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let hop = Hop { source: here, local: here, transport: Transport::Tcp };
+        let hop = Peer { source: here, local: here, transport: Transport::Tcp };
         let times = Times { idle: Duration::from_millis(300), message: Duration::from_millis(200) };
         let (near, far) = duplex(room);
         let start = Instant::now();

@@ -23,7 +23,8 @@ use arrayvec::ArrayVec;
 use sip_authz::Transport;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::sip::edge::{BATCH, Desk, Edge, Hop};
+use crate::sip::edge::{BATCH, Desk, Edge};
+use crate::sip::peer::Peer;
 use exchange::{Inbox, Outbox};
 use waiting::{Accepted, Waiting};
 
@@ -164,7 +165,7 @@ impl<'e> Answerer<'e> {
 
     fn answer<'a>(&mut self, datagrams: impl Iterator<Item = (&'a [u8], SocketAddr)>) {
         let now = Instant::now();
-        let hop = |source| Hop { source, local: self.local, transport: Transport::Udp };
+        let hop = |source| Peer { source, local: self.local, transport: Transport::Udp };
         let messages = datagrams.map(|(bytes, source)| (bytes, hop(source)));
         self.edge.answer_batch(messages, now, &mut self.desk);
         self.outbox.send(self.socket, &self.desk, || self.edge.totals.count_unsent());

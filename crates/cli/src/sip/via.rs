@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::respond::{is_echoable, put_number, put_unfolded};
+use crate::sip::put::{is_echoable, put_number, put_unfolded};
 
 /// The first value of a Via field, apart from what follows it in the same field.
 #[derive(Clone, Copy, Debug)]

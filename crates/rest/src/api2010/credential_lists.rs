@@ -3,11 +3,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{SIP, sip_uri};
+use super::SIP;
 use crate::call::Call;
 use crate::dates::rfc2822;
 use crate::error::Refusal;
 use crate::form::{Form, Param};
+use crate::links::sip_uri;
 use crate::page::Rows;
 use crate::routes::Routes;
 use sip_authz::digest::HashFunction;

@@ -3,12 +3,13 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{SIP, sip_uri};
+use super::SIP;
 use crate::auth_type::auth_types;
 use crate::call::Call;
 use crate::dates::rfc2822;
 use crate::error::Refusal;
 use crate::form::{CallbackChange, Form, Param, domain_name};
+use crate::links::sip_uri;
 use crate::page::Rows;
 use crate::routes::Routes;
 use sip_authz::model::{Callback, Domain, DomainName, HttpMethod, Key};

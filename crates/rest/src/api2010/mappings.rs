@@ -4,11 +4,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{SIP, sip_uri};
+use super::SIP;
 use crate::call::Call;
 use crate::dates::rfc2822;
 use crate::error::Refusal;
 use crate::form::Param;
+use crate::links::sip_uri;
 use crate::mapped::{self, Lists, Shown};
 use crate::page::Rows;
 use crate::routes::{Answer, Routes};

@@ -34,7 +34,9 @@ members of the workspace.",
     Task {
         name: "sqlite-faults",
         about: "Test SQLite with 200 kills, full disks and failed syncs",
-        steps: &[run("cargo test --locked --release -p sip-authz-store-sqlite --test faults --test store")],
+        steps: &[run(
+            "cargo test --locked --release -p sip-authz-store-sqlite --test faults --test store",
+        )],
         needs: &[STRACE],
         ..Task::BARE
     },

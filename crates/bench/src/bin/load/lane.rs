@@ -9,8 +9,8 @@ use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg,
 };
 
+use crate::count::Count;
 use crate::message::{Credentials, Template};
-use crate::run::Count;
 
 /// The most datagrams that are sent or taken by one call.
 const BATCH: usize = 64;

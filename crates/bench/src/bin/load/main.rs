@@ -6,6 +6,8 @@
 //! and what is not answered within a fifth of a second is lost. Linux only.
 
 #[cfg(target_os = "linux")]
+mod count;
+#[cfg(target_os = "linux")]
 mod lane;
 #[cfg(target_os = "linux")]
 mod message;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 
+use crate::count::Count;
 use crate::lane::{Lane, Pace, Proof};
 use crate::message::Template;
 
@@ -80,15 +81,6 @@ enum Mode {
     /// `digest` from one address and, from others, `wrong` and `challenge` in equal parts; half of
     /// the sockets each
     Flood,
-}
-
-/// What came of the requests of one kind.
-pub(crate) struct Count {
-    pub(crate) statuses: Vec<u64>,
-    pub(crate) sent: u64,
-    pub(crate) lost: u64,
-    /// How long answers took, where that is told.
-    pub(crate) times: Vec<Duration>,
 }
 
 impl Default for Count {
