@@ -1,4 +1,4 @@
-//! The commands that README.md begins with.
+//! The commands of README.md.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub(crate) fn test_command(workspace: &Workspace, _: &[String]) -> Result<Vec<Co
     let path = workspace.root().join("README.md");
     let text = fs::read_to_string(path).map_err(Error::io("read README.md"))?;
     let line = first_test_line(&text).ok_or_else(|| {
-        let expected = "expected a line that begins with `cargo test` in the first sh block";
+        let expected = "expected a line that begins with `cargo test` in an sh block";
         Error::Check(format!("{expected} of README.md, found none"))
     })?;
     if line.contains(['\'', '"', '\\', '$', '&', '|', ';']) {
@@ -20,11 +20,11 @@ pub(crate) fn test_command(workspace: &Workspace, _: &[String]) -> Result<Vec<Co
     Ok(vec![Command::words(line)])
 }
 
-/// The line of the first `sh` block that begins with `cargo test`, without its comment.
+/// The first line of an `sh` block that begins with `cargo test`, without its comment.
 fn first_test_line(text: &str) -> Option<&str> {
-    let (_, block) = text.split_once("```sh\n")?;
-    let (block, _) = block.split_once("```")?;
-    let line = block.lines().find(|line| line.split_whitespace().take(2).eq(["cargo", "test"]))?;
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let is_test = |line: &&str| line.split_whitespace().take(2).eq(["cargo", "test"]);
+    let line = blocks.flat_map(str::lines).find(is_test)?;
     Some(line.split(" #").next().unwrap_or(line).trim())
 }
 
@@ -33,13 +33,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_is_in_the_first_block() {
+    fn the_first_test_command_counts() {
         let text = "# A\n\n```sh\ncargo run -- serve   # an edge\ncargo test --all   # quick\n```\n\
                     ```sh\ncargo test --other\n```\n";
         assert_eq!(first_test_line(text), Some("cargo test --all"));
-        let later = "```sh\nls\n```\n\n```sh\ncargo test\n```\n";
-        assert_eq!(first_test_line(later), None);
-        assert_eq!(first_test_line("cargo test"), None);
+        let later = "```sh\nls\n```\n\ncargo test --no\n\n```sh\ncargo test\n```\n";
+        assert_eq!(first_test_line(later), Some("cargo test"));
+        for none in ["cargo test", "```rust\ncargo test\n```\n", "```sh\ncargo tests\n```\n"] {
+            assert_eq!(first_test_line(none), None, "{none}");
+        }
     }
 
     #[test]

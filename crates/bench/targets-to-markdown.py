@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Puts what `cargo bench -p sip-authz-bench --bench targets` printed into the section on speed of README.md.
+"""Puts the output of `cargo xtask targets` into the table of targets in BENCHMARKING.md.
 
-Usage: cargo bench -p sip-authz-bench --bench targets -- --full | tee targets.txt
-       crates/bench/targets-to-readme.py [README.md] < targets.txt
+Usage: cargo xtask targets --full | tee targets.txt
+       crates/bench/targets-to-markdown.py [FILE.md] < targets.txt
 """
 
 import pathlib
@@ -26,19 +26,19 @@ def rows(lines):
 
 
 def main():
-    readme = pathlib.Path(sys.argv[1] if len(sys.argv) > 1
-                          else pathlib.Path(__file__).parent.parent / "README.md")
+    default = pathlib.Path(__file__).resolve().parents[2] / "BENCHMARKING.md"
+    page = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
     table = list(rows(sys.stdin))
     if not table:
-        sys.exit("no line of the bench on standard input")
-    text = readme.read_text(encoding="utf-8")
+        sys.exit("expected the output of the bench `targets` on standard input, found no line of it")
+    text = page.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1:
-        sys.exit(f"{readme} has no place for the table")
+        sys.exit(f"expected `{BEGIN}` and `{END}` once each in {page}")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    head = ["| | measured | target | | |", "|---|---|---|---|---|"]
+    head = ["| name | measured | target | | note |", "|---|---|---|---|---|"]
     text = "\n".join([before + BEGIN, *head, *table, END]) + after
-    readme.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
