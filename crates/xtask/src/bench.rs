@@ -8,14 +8,13 @@ use crate::workspace::Workspace;
 struct Bench {
     name: &'static str,
     package: &'static str,
-    features: Option<&'static str>,
     /// Whether criterion has measured rows that `ratios.py` compares with their bare hashing.
     ratios: bool,
 }
 
 impl Bench {
     const fn new(package: &'static str, name: &'static str) -> Self {
-        Self { name, package, features: None, ratios: false }
+        Self { name, package, ratios: false }
     }
 }
 
@@ -32,9 +31,9 @@ const BENCHES: [Bench; 13] = [
     Bench::new(LIBRARY, "hash"),
     Bench::new(LIBRARY, "instructions"),
     Bench::new(LIBRARY, "memory"),
-    Bench { features: Some("metrics,tracing"), ..Bench::new(LIBRARY, "observe") },
     Bench::new(LIBRARY, "timing"),
     Bench::new(CROSSING, "fleet"),
+    Bench::new(CROSSING, "observe"),
     Bench::new(CROSSING, "prefix"),
     Bench::new(CROSSING, "publish"),
     Bench::new(CROSSING, "rest"),
@@ -55,9 +54,6 @@ pub(crate) fn commands(_: &Workspace, args: &[String]) -> Result<Vec<Command>, E
 
 fn command(bench: &Bench, args: &[String]) -> Vec<Command> {
     let mut command = Command::words("cargo bench --locked -p").arg(bench.package);
-    if let Some(features) = bench.features {
-        command = command.args(["--features", features]);
-    }
     command = command.args(["--bench", bench.name]);
     if !args.is_empty() {
         command = command.arg("--").args(args.iter().cloned());
@@ -79,8 +75,7 @@ mod tests {
     #[test]
     fn one_bench_gets_the_arguments() {
         let observe = lines(&["observe", "--quick"]).unwrap();
-        let expected = "cargo bench --locked -p sip-authz --features metrics,tracing \
-                        --bench observe -- --quick";
+        let expected = "cargo bench --locked -p sip-authz-bench --bench observe -- --quick";
         assert_eq!(observe, [expected]);
         let error = lines(&["speed"]).unwrap_err();
         assert!(error.to_string().starts_with("unknown bench `speed`; expected one of authorize"));
