@@ -1,7 +1,7 @@
 //! The figures of `docs/fleet.md`: what changes cost and how fast they travel. Starts an etcd of three
 //! nodes on loopback by itself (Debian: etcd-server, etcd-client).
 //!
-//! `cargo bench --features etcd,sqlite --bench fleet -- commits|lag|leader|cold` measures one of them,
+//! `cargo bench -p sip-authz-bench --bench fleet -- commits|lag|leader|cold` measures one of them,
 //! without a word all but `cold`; `SIP_AUTHZ_ROUNDS` is how often (3). `cold` fills an etcd of one node with
 //! a million domains and a million credentials, or as many as are named behind it: some minutes and a
 //! gigabyte or two.

@@ -21,6 +21,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("interleavings"),
     entry("simulation"),
     entry("etcd"),
+    entry("docs-commands"),
     entry("sipp"),
     entry("prometheus"),
     // without a limit on the ratio, as the machine may be busy; a wrong answer still fails

@@ -1,7 +1,8 @@
 //! The program with other programs: SIP clients, Prometheus, Kamailio, the Python client.
 
 use crate::needs::{
-    ETCD, ETCDCTL, IP, KAMAILIO, Need, OPENSSL, PROMETHEUS, PROTOC, PYTHON, SIPP, TASKSET,
+    CURL, ETCD, ETCDCTL, IP, KAMAILIO, Need, OPENSSL, PROMETHEUS, PROTOC, PYTHON, SIPP, SIPSAK,
+    TASKSET,
 };
 use crate::task::{Step, Task, run};
 
@@ -54,6 +55,18 @@ Needs two cores.",
 cores.",
         needs: &[TASKSET, PROTOC],
         steps: &[run("crates/bench/soak.sh {args}")],
+    },
+    Task {
+        name: "docs-commands",
+        usage: "[--list]",
+        about: "Run the commands of README and docs",
+        details: "Commands that cannot run here are listed with the reason; --list runs nothing.",
+        needs: &[SIPSAK, CURL, OPENSSL, PYTHON, PROTOC],
+        steps: &[
+            PROGRAM,
+            run("crates/acceptance/docs-commands.py {target}/release/sip-authz {args}"),
+        ],
+        ..Task::BARE
     },
     Task {
         name: "second-client",
