@@ -15,7 +15,6 @@ use clap::Parser as _;
 
 use args::{Args, Command};
 use commands::{account, backup, check, export, import, serve};
-use system::failure::complain;
 use system::process;
 
 fn main() -> ExitCode {
@@ -29,7 +28,7 @@ fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args),
     };
     ended.unwrap_or_else(|failure| {
-        complain(&failure);
+        failure.report();
         failure.exit_code()
     })
 }

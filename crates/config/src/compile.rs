@@ -1,99 +1,119 @@
-//! From what the file says to a snapshot: names become SIDs, and what breaks a rule is found again
-//! in the text.
+//! From the shape of the file to records: names become SIDs, references are looked up, and records that
+//! break a rule of the library are found again in the text.
+//!
+//! The compiler goes on after each error. An error is not reported if it is only a consequence of another:
+//! what could not be read may well be what a reference names.
+
+mod credentials;
+mod lists;
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-use sip_authz::digest::HashFunction;
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{
-    Account, Commit, Credential, CredentialList, Dates, Domain, Ha1Set, IpAccessControlList,
-    IpAddress, Key, Mapping, MappingRecord, Password, PolicyError, PolicyRecord, Realm, Record,
-    Target, Trunk, UserName,
+    Account, Commit, Dates, Domain, IpAccessControlList, IpAddress, Key, Mapping, MappingRecord,
+    Policy, PolicyRecord, Realm, Record, Target, Trunk,
 };
 use sip_authz::{
-    AccountSid, ApplyError, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
-    IpAddressSid, Snapshot, TrunkSid,
+    AccountSid, ApplyError, CredentialListSid, DomainSid, IpAccessControlListSid, IpAddressSid,
+    Snapshot, TrunkSid, Warning,
 };
 use toml::Spanned;
 
+use self::lists::{Lists, Parent};
+use crate::error::Problems;
 use crate::file::{self, File};
-use crate::{Names, Problem};
+use crate::names::Names;
+use crate::options::Options;
+use crate::read::{Elements, Given};
+use crate::rules;
 
 type Span = Range<usize>;
 
 /// The name of the account of a file that names none.
 const ONLY_ACCOUNT: &str = "default";
 
-/// What is not in the file.
-#[derive(Clone, Debug, Default)]
-pub struct Around {
-    /// Whose everything is in a file that names no account. It is not one of the file's records.
-    pub owner: Option<AccountSid>,
-    /// The realm of credential lists that name none, where the file has none for all lists.
-    pub realm: Option<Realm>,
-    /// The dates of all records.
-    pub dates: Dates,
-}
-
+/// A configuration without errors.
 pub(crate) struct Compiled {
     /// All records of the file.
     pub(crate) commit: Commit,
-    /// What they come to; with `Around::owner`, which is not among them.
+    /// The state they make, with the account of [`Options::owner`], which is not among them.
     pub(crate) snapshot: Snapshot,
     pub(crate) names: Names,
+    /// What is allowed and probably not meant, with its place.
+    pub(crate) warnings: Vec<(Option<Span>, String)>,
 }
 
-/// Makes the records, or tells the first thing that is wrong.
-pub(crate) fn compile(file: File, around: &Around) -> Result<Compiled, Problem> {
-    let mut compiler = Compiler { dates: around.dates, ..Compiler::default() };
-    compiler.accounts(file.accounts, around.owner)?;
-    compiler.access_lists(file.ip_access_control_lists)?;
-    let realm = file.realm.as_ref().or(around.realm.as_ref());
-    compiler.credential_lists(file.credential_lists, realm)?;
-    compiler.domains(file.domains)?;
-    compiler.trunks(file.trunks)?;
-    let Compiler { commit, places, names, .. } = compiler;
-    let mut before = Commit::new();
-    if let Some(owner) = around.owner {
-        before.put(Record::Account(Account::new(owner)));
-    }
-    match Snapshot::empty().apply(&before).and_then(|before| before.apply(&commit)) {
-        Ok(snapshot) => Ok(Compiled { commit, snapshot, names }),
-        Err(error) => Err(broken_rule(&error, &places, &names)),
-    }
+/// Makes the records and reports every error. `is_damaged` tells that the file may lack parts that the text
+/// has. `None` if there are errors, those that `problems` holds already included.
+pub(crate) fn compile(
+    file: File,
+    options: &Options,
+    is_damaged: bool,
+    problems: &mut Problems,
+) -> Option<Compiled> {
+    let mut compiler = Compiler::new(options, is_damaged, problems);
+    compiler.accounts(file.accounts);
+    compiler.access_lists(file.ip_access_control_lists);
+    compiler.credential_lists(file.credential_lists, file.realm);
+    compiler.domains(file.domains);
+    compiler.trunks(file.trunks);
+    compiler.finish()
 }
 
-#[derive(Default)]
-struct Compiler {
+struct Compiler<'p> {
+    problems: &'p mut Problems,
+    owner: Option<AccountSid>,
+    default_realm: Option<Realm>,
+    /// Whether the file may lack parts that the text has.
+    is_damaged: bool,
     commit: Commit,
     dates: Dates,
-    /// How many mappings there are, which are listed in the order of the file.
+    /// The number of mappings so far, which are listed in the order of the file.
     mappings: u64,
     /// Where each record stands.
     places: HashMap<Key, Span>,
     names: Names,
     accounts: HashMap<String, AccountSid>,
-    /// By account and name.
-    access_lists: HashMap<(AccountSid, String), IpAccessControlListSid>,
-    credential_lists: HashMap<(AccountSid, String), CredentialListSid>,
+    /// Whether an error hides names of accounts.
+    accounts_are_incomplete: bool,
+    access_lists: Lists<IpAccessControlListSid>,
+    credential_lists: Lists<CredentialListSid>,
 }
 
-impl Compiler {
-    fn accounts(
-        &mut self,
-        accounts: Vec<file::Account>,
-        owner: Option<AccountSid>,
-    ) -> Result<(), Problem> {
-        if let Some(owner) = owner {
-            if let Some(account) = accounts.into_iter().next() {
-                let message = "the file names accounts, so none can be given for it";
-                return Err(Problem::at(account.name.span(), message));
+impl<'p> Compiler<'p> {
+    fn new(options: &Options, is_damaged: bool, problems: &'p mut Problems) -> Self {
+        Self {
+            problems,
+            owner: options.owner,
+            default_realm: options.realm.clone(),
+            is_damaged,
+            commit: Commit::new(),
+            dates: options.dates.unwrap_or_default(),
+            mappings: 0,
+            places: HashMap::new(),
+            names: Names::default(),
+            accounts: HashMap::new(),
+            accounts_are_incomplete: is_damaged,
+            access_lists: Lists::new("IP access control list", is_damaged),
+            credential_lists: Lists::new("credential list", is_damaged),
+        }
+    }
+
+    fn accounts(&mut self, accounts: Elements<file::Account>) {
+        self.accounts_are_incomplete |= accounts.is_incomplete;
+        if let Some(owner) = self.owner {
+            if let Some(account) = accounts.read.first() {
+                let message =
+                    "the file must name no accounts, since an owner is given for all of it";
+                self.problems.push(account.name.span().unwrap_or(account.span.clone()), message);
+                self.accounts_are_incomplete = true;
             }
             self.accounts.insert(owner.to_string(), owner);
-            return Ok(());
+            return;
         }
-        if accounts.is_empty() {
+        if accounts.read.is_empty() && !self.accounts_are_incomplete {
             let sid = AccountSid::from_name(&[ONLY_ACCOUNT]);
             let account = Account {
                 friendly_name: ONLY_ACCOUNT.to_owned(),
@@ -103,286 +123,233 @@ impl Compiler {
             self.accounts.insert(ONLY_ACCOUNT.to_owned(), account.sid);
             self.names.insert(account.sid, ONLY_ACCOUNT);
             self.commit.put(Record::Account(account));
-            return Ok(());
+            return;
         }
-        for entry in accounts {
-            let (span, name) = required(entry.name)?;
+        for entry in accounts.read {
+            let Some((span, name)) = self.name(entry.name) else {
+                self.accounts_are_incomplete = true;
+                continue;
+            };
             let sid = entry.sid.unwrap_or_else(|| AccountSid::from_name(&[&name]));
-            if self.accounts.insert(name.clone(), sid).is_some() {
-                return Err(Problem::at(span, format!("there are two accounts `{name}`")));
+            if self.accounts.contains_key(&name) {
+                self.problems.push(span, format_args!("there are two accounts `{name}`"));
+                continue;
             }
+            self.accounts.insert(name.clone(), sid);
             let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
             let token = entry.token_sha256.map(|hash| hash.0);
             let dates = self.dates;
             let account = Account { sid, friendly_name, status: entry.status, token, dates };
-            self.put(Record::Account(account), span, sid, &name)?;
+            self.put(Record::Account(account), span, sid, &name);
         }
-        Ok(())
     }
 
-    fn access_lists(&mut self, lists: Vec<file::AccessList>) -> Result<(), Problem> {
-        for entry in lists {
-            let (span, name) = required(entry.name)?;
-            let (account, account_name) = self.account(entry.account, &span)?;
-            let derived = || IpAccessControlListSid::from_name(&[&account_name, &name]);
-            let sid = entry.sid.unwrap_or_else(derived);
-            if self.access_lists.insert((account, name.clone()), sid).is_some() {
-                let message = format!("there are two IP access control lists `{name}`");
-                return Err(Problem::at(span, message));
-            }
-            let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let list = IpAccessControlList { sid, account, friendly_name, dates: self.dates };
-            self.put(Record::IpAccessControlList(list), span, sid, &name)?;
-            for address in entry.addresses {
-                self.address(address, sid, [&account_name, &name])?;
+    fn access_lists(&mut self, lists: Elements<file::AccessList>) {
+        self.access_lists.is_incomplete |= lists.is_incomplete;
+        for mut entry in lists.read {
+            let addresses = std::mem::take(&mut entry.addresses);
+            let list = self.access_list(entry);
+            for address in addresses {
+                self.address(address, list.as_ref());
             }
         }
-        Ok(())
     }
 
-    fn address(
-        &mut self,
-        entry: Spanned<file::Address>,
-        list: IpAccessControlListSid,
-        [account_name, list_name]: [&str; 2],
-    ) -> Result<(), Problem> {
-        let span = entry.span();
-        let entry = entry.into_inner();
+    fn access_list(&mut self, entry: file::AccessList) -> Option<Parent<IpAccessControlListSid>> {
+        let name = self.name(entry.name);
+        let owned = name.as_ref().map_or(entry.span, |(span, _)| span.clone());
+        let owner = self.account(entry.account, owned);
+        self.access_lists.is_incomplete |= name.is_none();
+        let (span, name) = name?;
+        let Some((account, account_name)) = owner else {
+            self.access_lists.doubtful.insert(name);
+            return None;
+        };
+        if self.access_lists.by_owner.contains_key(&(account, name.clone())) {
+            self.problems
+                .push(span, format_args!("there are two IP access control lists `{name}`"));
+            return None;
+        }
+        let derived = || IpAccessControlListSid::from_name(&[&account_name, &name]);
+        let sid = entry.sid.unwrap_or_else(derived);
+        let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
+        let list = IpAccessControlList { sid, account, friendly_name, dates: self.dates };
+        if !self.put(Record::IpAccessControlList(list), span, sid, &name) {
+            self.access_lists.doubtful.insert(name);
+            return None;
+        }
+        self.access_lists.insert(account, name.clone(), sid);
+        Some(Parent { sid, account_name, name })
+    }
+
+    /// Checks an address, and puts it in its list if there is one without errors.
+    fn address(&mut self, entry: file::Address, list: Option<&Parent<IpAccessControlListSid>>) {
         let prefix = entry.address;
         let text = prefix.to_string();
-        match (prefix.is_whole_internet(), entry.allow_all) {
-            (true, false) => {
-                let message = format!(
+        let allow_all = entry.allow_all.span();
+        match (prefix.is_whole_internet(), entry.allow_all.is_wrong(), entry.allow_all.is_true()) {
+            (true, false, false) => {
+                let message = format_args!(
                     "`{text}` admits every address; if that is meant, write \
                      {{ address = \"{text}\", allow_all = true }}"
                 );
-                return Err(Problem::at(span, message));
+                return self.problems.push_missing(entry.span, message);
             }
-            (false, true) => {
-                let message = format!("allow_all stands beside `{text}`, which is not all");
-                return Err(Problem::at(span, message));
+            (false, _, true) => {
+                let message =
+                    format_args!("`allow_all` needs a prefix of length 0, found `{text}`");
+                return self.problems.push(allow_all.unwrap_or(entry.span), message);
             }
             _ => {}
         }
+        let Some(Parent { sid: list, account_name, name: list_name }) = list else { return };
         let derived = || IpAddressSid::from_name(&[account_name, list_name, &text]);
         let sid = entry.sid.unwrap_or_else(derived);
         let name = entry.friendly_name.clone().unwrap_or_else(|| text.clone());
         let friendly_name = entry.friendly_name.unwrap_or_default();
-        let address = IpAddress { sid, list, prefix, friendly_name, dates: self.dates };
-        self.put(Record::IpAddress(address), span, sid, &name)
+        let address = IpAddress { sid, list: *list, prefix, friendly_name, dates: self.dates };
+        self.put(Record::IpAddress(address), entry.span, sid, &name);
     }
 
-    fn credential_lists(
-        &mut self,
-        lists: Vec<file::CredentialList>,
-        default_realm: Option<&Realm>,
-    ) -> Result<(), Problem> {
-        for entry in lists {
-            let (span, name) = required(entry.name)?;
-            let (account, account_name) = self.account(entry.account, &span)?;
-            let derived = || CredentialListSid::from_name(&[&account_name, &name]);
-            let sid = entry.sid.unwrap_or_else(derived);
-            if self.credential_lists.insert((account, name.clone()), sid).is_some() {
-                return Err(Problem::at(span, format!("there are two credential lists `{name}`")));
-            }
-            let Some(realm) = entry.realm.or_else(|| default_realm.cloned()) else {
-                let message = "it has no realm, and the file has none for all lists";
-                return Err(Problem::at(span, message));
-            };
-            let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let dates = self.dates;
-            let list = CredentialList { sid, account, realm: realm.clone(), friendly_name, dates };
-            self.put(Record::CredentialList(list), span, sid, &name)?;
-            for credential in entry.credentials {
-                self.credential(credential, sid, &realm, [&account_name, &name])?;
-            }
-        }
-        Ok(())
-    }
-
-    fn credential(
-        &mut self,
-        entry: Spanned<file::Credential>,
-        list: CredentialListSid,
-        realm: &Realm,
-        [account_name, list_name]: [&str; 2],
-    ) -> Result<(), Problem> {
-        let whole = entry.span();
-        let entry = entry.into_inner();
-        let span = entry.username.span();
-        let username = entry.username.into_inner();
-        let ha1 = match (entry.password, entry.ha1) {
-            (Some(password), None) => from_password(password, &username, realm)?,
-            (None, Some(ha1)) => from_hashes(ha1, &username, realm)?,
-            (Some(_), Some(ha1)) => {
-                let message = "a credential has either a password or ha1, not both";
-                return Err(Problem::at(ha1.span(), message));
-            }
-            (None, None) => {
-                return Err(Problem::at(whole, "a credential needs a password or ha1"));
-            }
-        };
-        let derived = || CredentialSid::from_name(&[account_name, list_name, username.as_str()]);
-        let sid = entry.sid.unwrap_or_else(derived);
-        let name = username.to_string();
-        let credential = Credential {
-            disabled: entry.disabled,
-            dates: self.dates,
-            ..Credential::new(sid, list, username, ha1)
-        };
-        self.put(Record::Credential(credential), span, sid, &name)
-    }
-
-    fn domains(&mut self, domains: Vec<file::Domain>) -> Result<(), Problem> {
+    fn domains(&mut self, domains: Vec<file::Domain>) {
         for entry in domains {
-            let span = entry.name.span();
-            let (account, account_name) = self.account(entry.account, &span)?;
-            let host = entry.name.into_inner();
-            let name = host.to_string();
-            let sid = entry.sid.unwrap_or_else(|| DomainSid::from_name(&[&account_name, &name]));
-            let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let secure = entry.secure;
-            let new = Domain::new(sid, account, host);
-            let domain = Domain { friendly_name, secure, dates: self.dates, ..new };
-            self.put(Record::Domain(domain), span, sid, &name)?;
-            let target = Target::Domain(sid);
-            self.map_access_lists(entry.ip_access_control_lists, account, target)?;
+            let span = entry.name.span().unwrap_or(entry.span);
+            let owner = self.account(entry.account, span.clone());
+            let account = owner.as_ref().map(|(sid, _)| *sid);
+            let mut target = None;
+            if let (Some(host), Some((account, account_name))) = (entry.name.into_value(), owner) {
+                let name = host.to_string();
+                let derived = || DomainSid::from_name(&[&account_name, &name]);
+                let sid = entry.sid.unwrap_or_else(derived);
+                let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
+                let secure = entry.secure;
+                let new = Domain::new(sid, account, host);
+                let domain = Domain { friendly_name, secure, dates: self.dates, ..new };
+                target = self.put(Record::Domain(domain), span, sid, &name).then_some(sid);
+            }
+            self.map_access_lists(entry.ip_access_control_lists, account, target.map(Into::into));
             self.map_credential_lists(entry.credential_lists, account, |list| {
-                Mapping::CredentialList(target, list)
-            })?;
+                Some(Mapping::CredentialList(target?.into(), list))
+            });
             self.map_credential_lists(entry.registrations, account, |list| {
-                Mapping::Registration(sid, list)
-            })?;
-            self.policy(entry.policy, target)?;
+                Some(Mapping::Registration(target?, list))
+            });
+            self.policy(entry.policy, target.map(Into::into));
         }
-        Ok(())
     }
 
-    fn trunks(&mut self, trunks: Vec<file::Trunk>) -> Result<(), Problem> {
+    fn trunks(&mut self, trunks: Vec<file::Trunk>) {
         for entry in trunks {
-            let (mut span, name) = required(entry.name)?;
-            let (account, account_name) = self.account(entry.account, &span)?;
-            let sid = entry.sid.unwrap_or_else(|| TrunkSid::from_name(&[&account_name, &name]));
-            // what can be wrong with a trunk is most often its host
-            if let Some(host) = &entry.domain_name {
-                span = host.span();
+            let name = self.name(entry.name);
+            let owned = name.as_ref().map_or(entry.span, |(span, _)| span.clone());
+            let owner = self.account(entry.account, owned);
+            let account = owner.as_ref().map(|(sid, _)| *sid);
+            let mut target = None;
+            if let (Some((span, name)), Some((account, account_name))) = (name, owner) {
+                // a rule that a trunk breaks is most often one about its host
+                let span = entry.domain_name.span().unwrap_or(span);
+                let host = entry.domain_name.into_value();
+                let sid = entry.sid.unwrap_or_else(|| TrunkSid::from_name(&[&account_name, &name]));
+                let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
+                let new = Trunk::new(sid, account, host);
+                let secure = entry.secure;
+                let trunk = Trunk { friendly_name, secure, dates: self.dates, ..new };
+                let put = self.put(Record::Trunk(trunk), span, sid, &name);
+                target = put.then_some(Target::Trunk(sid));
             }
-            let host = entry.domain_name.map(Spanned::into_inner);
-            let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
-            let new = Trunk::new(sid, account, host);
-            let secure = entry.secure;
-            let trunk = Trunk { friendly_name, secure, dates: self.dates, ..new };
-            self.put(Record::Trunk(trunk), span, sid, &name)?;
-            let target = Target::Trunk(sid);
-            self.map_access_lists(entry.ip_access_control_lists, account, target)?;
+            self.map_access_lists(entry.ip_access_control_lists, account, target);
             self.map_credential_lists(entry.credential_lists, account, |list| {
-                Mapping::CredentialList(target, list)
-            })?;
-            self.policy(entry.policy, target)?;
+                Some(Mapping::CredentialList(target?, list))
+            });
+            self.policy(entry.policy, target);
         }
-        Ok(())
     }
 
     fn map_access_lists(
         &mut self,
         lists: Vec<Spanned<String>>,
-        account: AccountSid,
-        target: Target,
-    ) -> Result<(), Problem> {
+        account: Option<AccountSid>,
+        target: Option<Target>,
+    ) {
         for list in lists {
             let (span, name) = (list.span(), list.into_inner());
-            let found = find(&self.access_lists, account, &name, &self.names);
-            let sid = found.map_err(|why| {
-                Problem::at(
-                    span.clone(),
-                    format!("there is no IP access control list `{name}`{why}"),
-                )
-            })?;
-            self.map(Mapping::IpAccessControlList(target, sid), span, &name)?;
+            let found = self.access_lists.find(account, &name, &self.names);
+            let mapping = |list| Some(Mapping::IpAccessControlList(target?, list));
+            self.map(found, mapping, span, &name);
         }
-        Ok(())
     }
 
     fn map_credential_lists(
         &mut self,
         lists: Vec<Spanned<String>>,
-        account: AccountSid,
-        mapping: impl Fn(CredentialListSid) -> Mapping,
-    ) -> Result<(), Problem> {
+        account: Option<AccountSid>,
+        mapping: impl Fn(CredentialListSid) -> Option<Mapping>,
+    ) {
         for list in lists {
             let (span, name) = (list.span(), list.into_inner());
-            let found = find(&self.credential_lists, account, &name, &self.names);
-            let sid = found.map_err(|why| {
-                Problem::at(span.clone(), format!("there is no credential list `{name}`{why}"))
-            })?;
-            self.map(mapping(sid), span, &name)?;
+            let found = self.credential_lists.find(account, &name, &self.names);
+            self.map(found, &mapping, span, &name);
         }
-        Ok(())
     }
 
-    fn map(&mut self, mapping: Mapping, span: Span, list: &str) -> Result<(), Problem> {
-        if self.places.insert(Key::Mapping(mapping), span.clone()).is_some() {
-            return Err(Problem::at(span, format!("`{list}` is mapped twice")));
+    /// Puts a mapping to the list that was found, if its target has no errors.
+    fn map<Sid>(
+        &mut self,
+        found: Option<Result<Sid, String>>,
+        mapping: impl FnOnce(Sid) -> Option<Mapping>,
+        span: Span,
+        list: &str,
+    ) {
+        let mapping = match found {
+            Some(Ok(sid)) => mapping(sid),
+            Some(Err(message)) => return self.problems.push(span, message),
+            None => None,
+        };
+        let Some(mapping) = mapping else { return };
+        if self.places.contains_key(&Key::Mapping(mapping)) {
+            return self.problems.push(span, format_args!("`{list}` is mapped twice"));
         }
+        self.places.insert(Key::Mapping(mapping), span);
         self.mappings += 1;
         let (since, dates) = (self.mappings, self.dates);
         self.commit.put(Record::Mapping(MappingRecord { mapping, role: None, since, dates }));
-        Ok(())
     }
 
-    fn policy(
-        &mut self,
-        entry: Option<Spanned<file::Policy>>,
-        target: Target,
-    ) -> Result<(), Problem> {
-        let Some(entry) = entry else { return Ok(()) };
-        let span = entry.span();
-        let entry = entry.into_inner();
-        let place = |field: Option<Span>| field.unwrap_or_else(|| span.clone());
-        let lifetime = entry.nonce_lifetime.as_ref().map(Spanned::span);
-        let rfc2069 = entry.allow_rfc2069.as_ref().map(Spanned::span);
-        let guesses = entry.guesses.as_ref().map(Spanned::span);
-        let policy = entry.with_defaults();
-        policy.check().map_err(|error| match error {
-            PolicyError::NonceLifetime(_) => Problem::at(place(lifetime), error),
-            PolicyError::Rfc2069WithoutMd5 => Problem::at(place(rfc2069), error),
-            PolicyError::GuessRefill(_) => Problem::at(place(guesses), error),
-        })?;
-        self.places.insert(Key::Policy(target), span.clone());
+    fn policy(&mut self, entry: Given<Policy>, target: Option<Target>) {
+        let (Given::Value(entry), Some(target)) = (entry, target) else { return };
+        self.places.insert(Key::Policy(target), entry.span());
+        let policy = entry.into_inner();
         self.commit.put(Record::Policy(PolicyRecord { target, policy, dates: self.dates }));
-        Ok(())
     }
 
-    /// The account that is named, or the only one there is.
-    fn account(
-        &self,
-        name: Option<Spanned<String>>,
-        owned: &Span,
-    ) -> Result<(AccountSid, String), Problem> {
-        let Some(name) = name else {
-            let mut accounts = self.accounts.iter();
-            return match (accounts.next(), accounts.next()) {
-                (Some((name, sid)), None) => Ok((*sid, name.clone())),
-                _ => {
-                    Err(Problem::at(owned.clone(), "there are several accounts, and it names none"))
+    /// The account that is named, or the only one there is. `None` after an error.
+    fn account(&mut self, name: Given<String>, owned: Span) -> Option<(AccountSid, String)> {
+        let name = match name {
+            Given::Value(name) => name,
+            Given::Wrong => return None,
+            Given::Absent if self.accounts_are_incomplete => return None,
+            Given::Absent => {
+                let mut accounts = self.accounts.iter();
+                if let (Some((name, sid)), None) = (accounts.next(), accounts.next()) {
+                    return Some((*sid, name.clone()));
                 }
-            };
+                let message = "missing key `account`: the file has several accounts";
+                self.problems.push_missing(owned, message);
+                return None;
+            }
         };
         let (span, name) = (name.span(), name.into_inner());
         match self.accounts.get(&name) {
-            Some(sid) => Ok((*sid, name)),
-            None => Err(Problem::at(span, format!("there is no account `{name}`"))),
+            Some(sid) => return Some((*sid, name)),
+            None if self.accounts_are_incomplete => {}
+            None => self.problems.push(span, format_args!("there is no account `{name}`")),
         }
+        None
     }
 
-    fn put(
-        &mut self,
-        record: Record,
-        span: Span,
-        sid: impl std::fmt::Display,
-        name: &str,
-    ) -> Result<(), Problem> {
-        if self.places.insert(record.key(), span.clone()).is_some() {
+    /// Notes a record and its place. Returns false if another one has its SID, which is an error.
+    fn put(&mut self, record: Record, span: Span, sid: impl std::fmt::Display, name: &str) -> bool {
+        if self.places.contains_key(&record.key()) {
             // the same name gives the same SID; another name has been given the SID of the first
             let message = match record {
                 _ if self.names.get(&sid) != name => format!("{sid} is used twice"),
@@ -393,98 +360,96 @@ impl Compiler {
                 Record::Trunk(_) => format!("there are two trunks `{name}`"),
                 _ => format!("{sid} is used twice"),
             };
-            return Err(Problem::at(span, message));
+            self.problems.push(span, message);
+            return false;
         }
+        self.places.insert(record.key(), span);
         self.names.insert(sid, name);
         self.commit.put(record);
-        Ok(())
+        true
     }
-}
 
-fn required(name: Spanned<String>) -> Result<(Span, String), Problem> {
-    let (span, name) = (name.span(), name.into_inner());
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(Problem::at(span, "a name must not be empty or have control characters"));
-    }
-    Ok((span, name))
-}
-
-fn from_password(
-    password: Spanned<file::Secret>,
-    username: &UserName,
-    realm: &Realm,
-) -> Result<Ha1Set, Problem> {
-    let span = password.span();
-    let file::Secret(password) = password.into_inner();
-    Ha1Set::from_password(username, realm, password).map_err(|error| Problem::at(span, error))
-}
-
-fn from_hashes(
-    ha1: Spanned<file::Ha1>,
-    username: &UserName,
-    realm: &Realm,
-) -> Result<Ha1Set, Problem> {
-    let whole = ha1.span();
-    let file::Ha1 { md5, sha256, sha512_256 } = ha1.into_inner();
-    let mut hashes: Vec<(HashFunction, Span, Password)> = Vec::new();
-    for (function, secret) in HashFunction::ALL.into_iter().zip([md5, sha256, sha512_256]) {
-        if let Some(secret) = secret {
-            let (span, file::Secret(hash)) = (secret.span(), secret.into_inner());
-            // one by one first, so that the error stands at its hash
-            Ha1Set::from_hex(username, realm, [(function, hash.expose())])
-                .map_err(|error| Problem::at(span.clone(), error))?;
-            hashes.push((function, span, hash));
+    fn name(&mut self, name: Given<String>) -> Option<(Span, String)> {
+        let Given::Value(name) = name else { return None };
+        let (span, name) = (name.span(), name.into_inner());
+        if name.is_empty() || name.chars().any(char::is_control) {
+            self.problems.push(span, "a name must not be empty or have control characters");
+            return None;
         }
+        Some((span, name))
     }
-    let given = hashes.iter().map(|(function, _, hash)| (*function, hash.expose()));
-    Ha1Set::from_hex(username, realm, given).map_err(|error| Problem::at(whole, error))
-}
 
-/// The list of the account, or what else may have been meant.
-fn find<Sid: Copy>(
-    lists: &HashMap<(AccountSid, String), Sid>,
-    account: AccountSid,
-    name: &str,
-    names: &Names,
-) -> Result<Sid, String> {
-    let found = lists.get(&(account, name.to_owned()));
-    found.copied().ok_or_else(|| {
-        let other = lists.keys().find(|(_, list)| list == name);
-        other.map_or_else(String::new, |(owner, _)| {
-            format!(" of account `{}`; one belongs to `{}`", names.get(account), names.get(owner))
-        })
-    })
-}
-
-/// A rule of the library that the file breaks, in the file's own names.
-fn broken_rule(error: &ApplyError, places: &HashMap<Key, Span>, names: &Names) -> Problem {
-    let (key, message) = match error {
-        ApplyError::Rule { key, error } => {
-            let message = match error {
-                RuleError::NameTaken { name, by } => {
-                    let kind = match by {
-                        Target::Domain(_) => "domain",
-                        Target::Trunk(_) => "trunk",
-                    };
-                    format!("the name `{name}` is taken by {kind} `{}`", names.get(by))
+    fn finish(self) -> Option<Compiled> {
+        let Self { problems, owner, is_damaged, commit, places, names, .. } = self;
+        let mut before = Commit::new();
+        if let Some(owner) = owner {
+            before.put(Record::Account(Account::new(owner)));
+        }
+        let error = if problems.0.is_empty() {
+            match Snapshot::empty().apply(&before).and_then(|before| before.apply(&commit)) {
+                Ok(snapshot) => {
+                    let warnings = warnings(&snapshot, &places, &names);
+                    return Some(Compiled { commit, snapshot, names, warnings });
                 }
-                RuleError::UserNameTaken { username, .. } => {
-                    format!("`{username}` is in the list twice")
+                Err(error) => Some(error),
+            }
+        } else {
+            None
+        };
+        for (key, error) in rules::broken(owner, &commit) {
+            // the key that sets another realm may be in a part that could not be read
+            if is_damaged && matches!(error, RuleError::RealmDiffers { .. }) {
+                continue;
+            }
+            problems.push(places.get(&key).cloned().unwrap_or(0..0), broken_rule(&error, &names));
+        }
+        if let (true, Some(error)) = (problems.0.is_empty(), error) {
+            let (key, message) = match error {
+                ApplyError::Rule { key, error } => (key, broken_rule(&error, &names)),
+                ApplyError::TooManyPrefixes(list, error) => {
+                    (Key::IpAccessControlList(list), error.to_string())
                 }
-                RuleError::RealmDiffers { list, realm, expected, .. } => {
-                    let list = names.get(list);
-                    format!(
-                        "`{list}` has the realm `{realm}`, and a list mapped before it has \
-                         `{expected}`"
-                    )
-                }
-                other => names.annotate(&other.to_string()),
             };
-            (*key, message)
+            problems.push(places.get(&key).cloned().unwrap_or(0..0), message);
         }
-        ApplyError::TooManyPrefixes(list, error) => {
-            (Key::IpAccessControlList(*list), error.to_string())
+        None
+    }
+}
+
+/// The message for a rule of the library that the file breaks, in the file's own names.
+fn broken_rule(error: &RuleError, names: &Names) -> String {
+    match error {
+        RuleError::NameTaken { name, by } => {
+            let kind = match by {
+                Target::Domain(_) => "domain",
+                Target::Trunk(_) => "trunk",
+            };
+            format!("the name `{name}` is taken by {kind} `{}`", names.get(by))
         }
-    };
-    Problem { span: places.get(&key).cloned(), message }
+        RuleError::UserNameTaken { username, .. } => {
+            format!("`{username}` is in the list twice")
+        }
+        RuleError::RealmDiffers { list, realm, expected, .. } => {
+            let list = names.get(list);
+            format!(
+                "`{list}` has the realm `{realm}`, and a list mapped before it has `{expected}`"
+            )
+        }
+        other => names.annotate(&other.to_string()),
+    }
+}
+
+/// The warnings about a snapshot, each at the mapping of the list that it names.
+fn warnings(
+    snapshot: &Snapshot,
+    places: &HashMap<Key, Span>,
+    names: &Names,
+) -> Vec<(Option<Span>, String)> {
+    let warnings = snapshot.warnings();
+    let placed = warnings.iter().map(|warning| {
+        let Warning::MissingHashes { target, list, .. } = warning;
+        let key = Key::Mapping(Mapping::CredentialList(*target, *list));
+        (places.get(&key).cloned(), names.annotate(&warning.to_string()))
+    });
+    placed.collect()
 }

@@ -1,60 +1,90 @@
-//! The shape of the file. Every key that is not here is an error.
+//! The shape of the file: which keys its tables have, and the type of each value.
 
 use std::fmt;
+use std::ops::Range;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use sip_authz::acl::Prefix;
-use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{
     self, AccountStatus, AlgorithmOffer, ChallengeKind, DomainName, GuessPolicy, Password,
-    QopOffer, Realm, TokenHash, UriCheck, UserName, WrongAnswer,
+    PolicyError, QopOffer, Realm, TokenHash, UriCheck, UserName, WrongAnswer,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
     TrunkSid,
 };
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use crate::Problem;
+use crate::error::Problems;
+use crate::read::{Elements, Fields, Given};
+use crate::value;
 
-/// Reads the text, without looking at what its parts mean to each other.
-pub(crate) fn parse(text: &str) -> Result<File, Problem> {
-    toml::from_str(text).map_err(|error| {
-        // the display of the error would show the line, which may hold a password
-        let mut message = error.message().to_owned();
-        if message == "duplicate key"
-            && let Some(key) = error.span().and_then(|span| text.get(span))
-        {
-            message = format!("{message} `{key}`");
-        }
-        Problem { span: error.span(), message }
-    })
+type Span = Range<usize>;
+type Value<'t> = Spanned<DeValue<'t>>;
+
+/// The keys of each table, in the order in which messages list them.
+mod keys {
+    pub(super) const FILE: &[&str] =
+        &["realm", "accounts", "ip_access_control_lists", "credential_lists", "domains", "trunks"];
+    pub(super) const ACCOUNT: &[&str] = &["name", "sid", "friendly_name", "status", "token_sha256"];
+    pub(super) const ACCESS_LIST: &[&str] =
+        &["name", "sid", "friendly_name", "account", "addresses"];
+    pub(super) const ADDRESS: &[&str] = &["address", "sid", "friendly_name", "allow_all"];
+    pub(super) const CREDENTIAL_LIST: &[&str] =
+        &["name", "sid", "friendly_name", "account", "realm", "credentials"];
+    pub(super) const CREDENTIAL: &[&str] = &["username", "sid", "password", "ha1", "disabled"];
+    pub(super) const HA1: &[&str] = &["md5", "sha-256", "sha-512-256"];
+    pub(super) const DOMAIN: &[&str] = &[
+        "name",
+        "sid",
+        "friendly_name",
+        "account",
+        "secure",
+        "ip_access_control_lists",
+        "credential_lists",
+        "registrations",
+        "policy",
+    ];
+    pub(super) const TRUNK: &[&str] = &[
+        "name",
+        "domain_name",
+        "sid",
+        "friendly_name",
+        "account",
+        "secure",
+        "ip_access_control_lists",
+        "credential_lists",
+        "policy",
+    ];
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Whether the file may have a key of this name. Keys of a policy are not counted.
+pub(crate) fn is_known_key(key: &str) -> bool {
+    use keys::{
+        ACCESS_LIST, ACCOUNT, ADDRESS, CREDENTIAL, CREDENTIAL_LIST, DOMAIN, FILE, HA1, TRUNK,
+    };
+    let tables =
+        [FILE, ACCOUNT, ACCESS_LIST, ADDRESS, CREDENTIAL_LIST, CREDENTIAL, HA1, DOMAIN, TRUNK];
+    tables.iter().any(|keys| keys.contains(&key))
+}
+
 pub(crate) struct File {
     /// The realm of credential lists that name none.
-    pub(crate) realm: Option<Realm>,
-    #[serde(default)]
-    pub(crate) accounts: Vec<Account>,
-    #[serde(default)]
-    pub(crate) ip_access_control_lists: Vec<AccessList>,
-    #[serde(default)]
-    pub(crate) credential_lists: Vec<CredentialList>,
-    #[serde(default)]
+    pub(crate) realm: Given<Realm>,
+    pub(crate) accounts: Elements<Account>,
+    pub(crate) ip_access_control_lists: Elements<AccessList>,
+    pub(crate) credential_lists: Elements<CredentialList>,
     pub(crate) domains: Vec<Domain>,
-    #[serde(default)]
     pub(crate) trunks: Vec<Trunk>,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Account {
-    pub(crate) name: Spanned<String>,
+    pub(crate) span: Span,
+    pub(crate) name: Given<String>,
     pub(crate) sid: Option<AccountSid>,
     pub(crate) friendly_name: Option<String>,
-    #[serde(default)]
     pub(crate) status: AccountStatus,
     pub(crate) token_sha256: Option<TokenSha256>,
 }
@@ -62,101 +92,289 @@ pub(crate) struct Account {
 /// What is kept of an account's auth token.
 pub(crate) struct TokenSha256(pub(crate) TokenHash);
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct AccessList {
-    pub(crate) name: Spanned<String>,
+    pub(crate) span: Span,
+    pub(crate) name: Given<String>,
     pub(crate) sid: Option<IpAccessControlListSid>,
     pub(crate) friendly_name: Option<String>,
-    pub(crate) account: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(crate) addresses: Vec<Spanned<Address>>,
+    pub(crate) account: Given<String>,
+    pub(crate) addresses: Vec<Address>,
 }
 
 /// A prefix as text, or a table with more about it.
 pub(crate) struct Address {
+    pub(crate) span: Span,
     pub(crate) address: Prefix,
     pub(crate) sid: Option<IpAddressSid>,
     pub(crate) friendly_name: Option<String>,
-    pub(crate) allow_all: bool,
+    pub(crate) allow_all: Given<bool>,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AddressTable {
-    address: Prefix,
-    sid: Option<IpAddressSid>,
-    friendly_name: Option<String>,
-    #[serde(default)]
-    allow_all: bool,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct CredentialList {
-    pub(crate) name: Spanned<String>,
+    pub(crate) span: Span,
+    pub(crate) name: Given<String>,
     pub(crate) sid: Option<CredentialListSid>,
     pub(crate) friendly_name: Option<String>,
-    pub(crate) account: Option<Spanned<String>>,
-    pub(crate) realm: Option<Realm>,
-    #[serde(default)]
-    pub(crate) credentials: Vec<Spanned<Credential>>,
+    pub(crate) account: Given<String>,
+    pub(crate) realm: Given<Realm>,
+    pub(crate) credentials: Vec<Credential>,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Credential {
-    pub(crate) username: Spanned<UserName>,
+    pub(crate) span: Span,
+    pub(crate) username: Given<UserName>,
     pub(crate) sid: Option<CredentialSid>,
-    pub(crate) password: Option<Spanned<Secret>>,
-    pub(crate) ha1: Option<Spanned<Ha1>>,
-    #[serde(default)]
+    pub(crate) password: Given<Secret>,
+    pub(crate) ha1: Given<Ha1>,
     pub(crate) disabled: bool,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ha1 {
-    pub(crate) md5: Option<Spanned<Secret>>,
-    #[serde(rename = "sha-256")]
-    pub(crate) sha256: Option<Spanned<Secret>>,
-    #[serde(rename = "sha-512-256")]
-    pub(crate) sha512_256: Option<Spanned<Secret>>,
-}
+/// The hashes that are given, each for its function.
+pub(crate) struct Ha1(pub(crate) Vec<(HashFunction, Spanned<Secret>)>);
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Domain {
-    pub(crate) name: Spanned<DomainName>,
+    pub(crate) span: Span,
+    pub(crate) name: Given<DomainName>,
     pub(crate) sid: Option<DomainSid>,
     pub(crate) friendly_name: Option<String>,
-    pub(crate) account: Option<Spanned<String>>,
-    #[serde(default)]
+    pub(crate) account: Given<String>,
     pub(crate) secure: bool,
-    #[serde(default)]
     pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
-    #[serde(default)]
     pub(crate) credential_lists: Vec<Spanned<String>>,
-    #[serde(default)]
     pub(crate) registrations: Vec<Spanned<String>>,
-    pub(crate) policy: Option<Spanned<Policy>>,
+    pub(crate) policy: Given<model::Policy>,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Trunk {
-    pub(crate) name: Spanned<String>,
-    pub(crate) domain_name: Option<Spanned<DomainName>>,
+    pub(crate) span: Span,
+    pub(crate) name: Given<String>,
+    pub(crate) domain_name: Given<DomainName>,
     pub(crate) sid: Option<TrunkSid>,
     pub(crate) friendly_name: Option<String>,
-    pub(crate) account: Option<Spanned<String>>,
-    #[serde(default)]
+    pub(crate) account: Given<String>,
     pub(crate) secure: bool,
-    #[serde(default)]
     pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
-    #[serde(default)]
     pub(crate) credential_lists: Vec<Spanned<String>>,
-    pub(crate) policy: Option<Spanned<Policy>>,
+    pub(crate) policy: Given<model::Policy>,
+}
+
+impl File {
+    /// Reads the whole file. The parts that are wrong are reported and left out.
+    pub(crate) fn read(root: &Spanned<DeTable<'_>>, problems: &mut Problems) -> Self {
+        let fields = Fields::of_table(root.get_ref(), root.span(), keys::FILE, problems);
+        Self {
+            realm: fields.optional("realm", problems),
+            accounts: fields.each("accounts", problems, Account::read),
+            ip_access_control_lists: fields.each(
+                "ip_access_control_lists",
+                problems,
+                AccessList::read,
+            ),
+            credential_lists: fields.each("credential_lists", problems, CredentialList::read),
+            domains: fields.each("domains", problems, Domain::read).read,
+            trunks: fields.each("trunks", problems, Trunk::read).read,
+        }
+    }
+}
+
+impl Account {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(value, keys::ACCOUNT, problems)?;
+        Some(Self {
+            span: fields.span(),
+            name: fields.required("name", problems),
+            sid: fields.optional("sid", problems).into_value(),
+            friendly_name: fields.optional("friendly_name", problems).into_value(),
+            status: fields.optional("status", problems).into_value().unwrap_or_default(),
+            token_sha256: fields.optional("token_sha256", problems).into_value(),
+        })
+    }
+}
+
+impl AccessList {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(value, keys::ACCESS_LIST, problems)?;
+        Some(Self {
+            span: fields.span(),
+            name: fields.required("name", problems),
+            sid: fields.optional("sid", problems).into_value(),
+            friendly_name: fields.optional("friendly_name", problems).into_value(),
+            account: fields.optional("account", problems),
+            addresses: fields.each("addresses", problems, Address::read).read,
+        })
+    }
+}
+
+impl Address {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let span = value.span();
+        match value.get_ref() {
+            DeValue::String(_) => {
+                let address = value::read(value, problems)?;
+                let allow_all = Given::Absent;
+                Some(Self { span, address, sid: None, friendly_name: None, allow_all })
+            }
+            DeValue::Table(_) => {
+                let fields = Fields::of(value, keys::ADDRESS, problems)?;
+                let address = fields.required("address", problems);
+                let sid = fields.optional("sid", problems).into_value();
+                let friendly_name = fields.optional("friendly_name", problems).into_value();
+                let allow_all = fields.optional("allow_all", problems);
+                let address = address.into_value()?;
+                Some(Self { span, address, sid, friendly_name, allow_all })
+            }
+            other => {
+                let found = value::kind(other);
+                let message = format_args!(
+                    "expected an address or prefix in quotes, or a table with `address` in it, \
+                     found {found}"
+                );
+                problems.push(span, message);
+                None
+            }
+        }
+    }
+}
+
+impl CredentialList {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(value, keys::CREDENTIAL_LIST, problems)?;
+        Some(Self {
+            span: fields.span(),
+            name: fields.required("name", problems),
+            sid: fields.optional("sid", problems).into_value(),
+            friendly_name: fields.optional("friendly_name", problems).into_value(),
+            account: fields.optional("account", problems),
+            realm: fields.optional("realm", problems),
+            credentials: fields.each("credentials", problems, Credential::read).read,
+        })
+    }
+}
+
+impl Credential {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(value, keys::CREDENTIAL, problems)?;
+        Some(Self {
+            span: fields.span(),
+            username: fields.required("username", problems),
+            sid: fields.optional("sid", problems).into_value(),
+            password: fields.optional("password", problems),
+            ha1: fields.read("ha1", problems, Ha1::read),
+            disabled: fields.optional("disabled", problems).into_value().unwrap_or_default(),
+        })
+    }
+}
+
+impl Ha1 {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let errors = problems.0.len();
+        let fields = Fields::of(value, keys::HA1, problems)?;
+        let mut hashes = Vec::new();
+        for key in keys::HA1 {
+            let function = HashFunction::ALL
+                .into_iter()
+                .find(|function| function.name().eq_ignore_ascii_case(key))?;
+            if let Given::Value(hash) = fields.optional(key, problems) {
+                hashes.push((function, hash));
+            }
+        }
+        (problems.0.len() == errors).then_some(Self(hashes))
+    }
+}
+
+impl Domain {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(value, keys::DOMAIN, problems)?;
+        Some(Self {
+            span: fields.span(),
+            name: fields.required("name", problems),
+            sid: fields.optional("sid", problems).into_value(),
+            friendly_name: fields.optional("friendly_name", problems).into_value(),
+            account: fields.optional("account", problems),
+            secure: fields.optional("secure", problems).into_value().unwrap_or_default(),
+            ip_access_control_lists: fields.values("ip_access_control_lists", problems),
+            credential_lists: fields.values("credential_lists", problems),
+            registrations: fields.values("registrations", problems),
+            policy: fields.read("policy", problems, read_policy),
+        })
+    }
+}
+
+impl Trunk {
+    fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(value, keys::TRUNK, problems)?;
+        Some(Self {
+            span: fields.span(),
+            name: fields.required("name", problems),
+            domain_name: fields.optional("domain_name", problems),
+            sid: fields.optional("sid", problems).into_value(),
+            friendly_name: fields.optional("friendly_name", problems).into_value(),
+            account: fields.optional("account", problems),
+            secure: fields.optional("secure", problems).into_value().unwrap_or_default(),
+            ip_access_control_lists: fields.values("ip_access_control_lists", problems),
+            credential_lists: fields.values("credential_lists", problems),
+            policy: fields.read("policy", problems, read_policy),
+        })
+    }
+}
+
+/// Reads a policy and checks its ranges. A value that is out of range is reported where it stands.
+fn read_policy(value: &Value<'_>, problems: &mut Problems) -> Option<model::Policy> {
+    let before = problems.0.len();
+    let mut policy = value::read::<Policy>(value, problems)?.with_defaults();
+    let offered = span_at(value, &["algorithms"]);
+    let mut read_errors = problems.0.iter().skip(before);
+    let is_offer_wrong = read_errors.any(|problem| offered.contains(&problem.span.start));
+    let default = model::Policy::DEFAULT;
+    let at = |path: &[&str]| span_at(value, path);
+    // the check stops at the first error, so each value that it names gives way to its default
+    while let Err(error) = policy.check() {
+        let span = match error {
+            PolicyError::NonceLifetime(_) => {
+                policy.nonce_lifetime = default.nonce_lifetime;
+                at(&["nonce_lifetime"])
+            }
+            PolicyError::Rfc2069WithoutMd5 => {
+                policy.allow_rfc2069 = default.allow_rfc2069;
+                if is_offer_wrong {
+                    continue;
+                }
+                at(&["allow_rfc2069"])
+            }
+            PolicyError::GuessRefill(refill) => {
+                let is_it = |rate: GuessRate| rate.refill_ms.get() == refill;
+                let guesses = &mut policy.guesses;
+                let name = if is_it(guesses.source) {
+                    guesses.source = default.guesses.source;
+                    "source"
+                } else if is_it(guesses.pair) {
+                    guesses.pair = default.guesses.pair;
+                    "pair"
+                } else if guesses.name.is_some_and(is_it) {
+                    guesses.name = None;
+                    "name"
+                } else {
+                    guesses.any_name = None;
+                    "any_name"
+                };
+                at(&["guesses", name, "refill_ms"])
+            }
+        };
+        problems.push(span, error);
+    }
+    Some(policy)
+}
+
+/// The place of the value that a path leads to, or of the innermost table on the way to it.
+fn span_at(value: &Value<'_>, path: &[&str]) -> Span {
+    let mut value = value;
+    for key in path {
+        match value.get_ref().get(*key) {
+            Some(inner) => value = inner,
+            None => break,
+        }
+    }
+    value.span()
 }
 
 /// What is left out keeps its default.
@@ -165,15 +383,15 @@ pub(crate) struct Trunk {
 pub(crate) struct Policy {
     pub(crate) algorithms: Option<Algorithms>,
     pub(crate) qop: Option<QopOffer>,
-    pub(crate) allow_rfc2069: Option<Spanned<bool>>,
+    pub(crate) allow_rfc2069: Option<bool>,
     pub(crate) uri_check: Option<UriCheck>,
-    pub(crate) nonce_lifetime: Option<Spanned<u32>>,
+    pub(crate) nonce_lifetime: Option<u32>,
     pub(crate) bind_source: Option<bool>,
     pub(crate) wrong_answer: Option<WrongAnswer>,
     pub(crate) from_must_match: Option<bool>,
     pub(crate) userhash: Option<bool>,
     pub(crate) challenge: Option<ChallengeKind>,
-    pub(crate) guesses: Option<Spanned<Guesses>>,
+    pub(crate) guesses: Option<Guesses>,
 }
 
 #[derive(serde::Deserialize)]
@@ -195,8 +413,7 @@ impl Policy {
     /// The policy, with the default of what is left out.
     pub(crate) fn with_defaults(self) -> model::Policy {
         let default = model::Policy::DEFAULT;
-        let guesses = self.guesses.map(Spanned::into_inner);
-        let guesses = guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
+        let guesses = self.guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
             source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
             pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
             name: guesses.name,
@@ -205,9 +422,9 @@ impl Policy {
         model::Policy {
             algorithms: self.algorithms.map_or(default.algorithms, |offer| offer.0),
             qop: self.qop.unwrap_or(default.qop),
-            allow_rfc2069: self.allow_rfc2069.map_or(default.allow_rfc2069, Spanned::into_inner),
+            allow_rfc2069: self.allow_rfc2069.unwrap_or(default.allow_rfc2069),
             uri_check: self.uri_check.unwrap_or(default.uri_check),
-            nonce_lifetime: self.nonce_lifetime.map_or(default.nonce_lifetime, Spanned::into_inner),
+            nonce_lifetime: self.nonce_lifetime.unwrap_or(default.nonce_lifetime),
             bind_source: self.bind_source.unwrap_or(default.bind_source),
             wrong_answer: self.wrong_answer.unwrap_or(default.wrong_answer),
             from_must_match: self.from_must_match.unwrap_or(default.from_must_match),
@@ -222,20 +439,11 @@ impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
 
-        macro_rules! refuse {
-            ($($method:ident $kind:ty,)*) => {$(
-                // the default would quote the value
-                fn $method<E: de::Error>(self, _: $kind) -> Result<Secret, E> {
-                    Err(E::custom("it must stand in quotes"))
-                }
-            )*};
-        }
-
         impl Visitor<'_> for Text {
             type Value = Secret;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text in quotes")
+                f.write_str("a string in quotes")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
@@ -244,11 +452,6 @@ impl<'de> Deserialize<'de> for Secret {
 
             fn visit_string<E: de::Error>(self, text: String) -> Result<Secret, E> {
                 Ok(Secret(Password::new(text)))
-            }
-
-            refuse! {
-                visit_bool bool, visit_i64 i64, visit_i128 i128, visit_u64 u64, visit_u128 u128,
-                visit_f64 f64,
             }
         }
 
@@ -261,35 +464,8 @@ impl<'de> Deserialize<'de> for TokenSha256 {
         let Secret(text) = Secret::deserialize(deserializer)?;
         let mut hash = [0; 32];
         hex::decode_to_slice(text.expose(), &mut hash)
-            .map_err(|_| de::Error::custom("a SHA-256 is 64 hexadecimal digits"))?;
+            .map_err(|_| de::Error::custom("a SHA-256 hash is 64 hexadecimal digits"))?;
         Ok(Self(TokenHash(hash)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrTable;
-
-        impl<'de> Visitor<'de> for TextOrTable {
-            type Value = Address;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address or prefix in quotes, or a table with `address` in it")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Address, E> {
-                let address = text.parse().map_err(E::custom)?;
-                Ok(Address { address, sid: None, friendly_name: None, allow_all: false })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Address, A::Error> {
-                let table = AddressTable::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                let AddressTable { address, sid, friendly_name, allow_all } = table;
-                Ok(Address { address, sid, friendly_name, allow_all })
-            }
-        }
-
-        deserializer.deserialize_any(TextOrTable)
     }
 }
 
@@ -317,17 +493,27 @@ impl<'de> Deserialize<'de> for Algorithms {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Algorithms, A::Error> {
                 let mut algorithms = Vec::new();
-                while let Some(name) = items.next_element::<String>()? {
-                    let known = Algorithm::from_name(name.as_bytes());
-                    algorithms.push(known.ok_or_else(|| {
-                        let known = Algorithm::ALL.map(Algorithm::name).join(", ");
-                        de::Error::custom(format!("unknown algorithm `{name}`, not one of {known}"))
-                    })?);
+                while let Some(Named(algorithm)) = items.next_element()? {
+                    algorithms.push(algorithm);
                 }
                 AlgorithmOffer::new(algorithms).map(Algorithms).map_err(de::Error::custom)
             }
         }
 
         deserializer.deserialize_any(PresetOrList)
+    }
+}
+
+/// An algorithm by its name.
+struct Named(Algorithm);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Algorithm::from_name(name.as_bytes()).map(Self).ok_or_else(|| {
+            let known = Algorithm::ALL.map(Algorithm::name).join(", ");
+            let name: String = name.chars().take(40).collect();
+            de::Error::custom(format_args!("expected one of {known}, found `{name}`"))
+        })
     }
 }

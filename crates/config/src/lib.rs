@@ -1,204 +1,167 @@
-//! The configuration file: TOML, refused whole with the file, line and key of what is wrong.
+//! Reads the TOML configuration of [`sip_authz`]: accounts, lists, domains, trunks and policies.
+//!
+//! [`parse`] turns a text into a [`Config`] with the [`Snapshot`] that an
+//! [`Authorizer`](sip_authz::Authorizer) decides on; [`load`] does the same for a file. A text with
+//! errors gives none of it but [`ConfigErrors`]: all errors at once, each with its line, its column and
+//! the path of its key. An error is left out if it is only a consequence of another one, such as a
+//! reference to a list that could not be read. No password, hash or token appears in a message.
+//!
+//! `docs/config.md` of the repository describes the format. This crate prints nothing, starts no
+//! threads and keeps no state; reading the file again when it changes is up to the program.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use sip_authz::{Authorizer, Invite, Transport};
+//! use sip_authz_config::{Options, parse};
+//!
+//! let text = r#"
+//! [[ip_access_control_lists]]
+//! name = "offices"
+//! addresses = ["192.0.2.0/24"]
+//!
+//! [[domains]]
+//! name = "sip.example.com"
+//! ip_access_control_lists = ["offices"]
+//! "#;
+//! let config = parse(text, &Options::new().file("edge.toml"))?;
+//! let authorizer = Authorizer::new(config.snapshot)?;
+//! let source = "192.0.2.7:5060".parse()?;
+//! let invite = Invite::new("sip:100@sip.example.com".to_owned(), source, Transport::Udp);
+//! assert!(authorizer.authorize(&invite, Instant::now()).is_accept());
+//!
+//! let broken = text.replace("192.0.2.0/24", "192.0.2.1/24").replace("[\"offices\"]", "[\"office\"]");
+//! let errors = parse(&broken, &Options::new().file("edge.toml")).unwrap_err();
+//! assert_eq!(
+//!     errors.to_string(),
+//!     "edge.toml:4:14: ip_access_control_lists[0].addresses[0]: host bits are set in `192.0.2.1/24`; \
+//!      the prefix is `192.0.2.0/24`\n\
+//!      edge.toml:8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list `office`"
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod compile;
+mod error;
 mod file;
+mod load;
+mod names;
+mod options;
 mod place;
+mod read;
+mod rules;
+mod syntax;
+mod value;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::io::Read as _;
-use std::ops::Range;
-use std::path::Path;
+use std::sync::Arc;
 
 use sip_authz::Snapshot;
-use sip_authz::model::{Commit, Dates};
-use zeroize::Zeroizing;
+use sip_authz::model::Commit;
 
-pub use compile::Around;
+pub use error::{ConfigError, ConfigErrors};
+pub use load::{is_readable_by_others, load};
+pub use names::Names;
+pub use options::Options;
 
-/// A configuration that can be used.
+use error::Problems;
+use file::File;
+use place::{Places, keys_at};
+use syntax::Syntax;
+
+/// A configuration without errors.
 pub struct Config {
     /// All records of the file.
     pub commit: Commit,
-    /// What they come to.
+    /// The state that the records make.
     pub snapshot: Snapshot,
     /// The names in the file of everything that has a SID.
     pub names: Names,
-    /// What is allowed and should not be so.
     warnings: Vec<String>,
 }
 
-/// What the things are called that have SIDs.
-#[derive(Debug, Default)]
-pub struct Names(HashMap<String, String>);
-
-/// Why a file cannot be used, and where.
-#[derive(Debug)]
-pub struct ConfigError {
-    file: String,
-    line: Option<usize>,
-    key: Option<String>,
-    message: String,
-}
-
-/// What is wrong with a part of the text.
-#[derive(Debug)]
-struct Problem {
-    span: Option<Range<usize>>,
-    message: String,
-}
-
 impl Config {
-    /// Reads a file, whose records have the file's own date.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::load_for(path, &Around { dates: dates_of(path), ..Around::default() })
-    }
-
-    /// Reads a file.
-    pub fn load_for(path: &Path, around: &Around) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let failed = |message| ConfigError { file: file.clone(), line: None, key: None, message };
-        // it may hold passwords
-        let mut bytes = Zeroizing::new(Vec::new());
-        let opened = std::fs::File::open(path).and_then(|mut file| {
-            let metadata = file.metadata()?;
-            if metadata.is_dir() {
-                return Err(std::io::ErrorKind::IsADirectory.into());
-            }
-            // at once in its full size, since a buffer that grows leaves copies behind
-            let size = usize::try_from(metadata.len()).unwrap_or_default();
-            bytes.reserve_exact(size.saturating_add(1));
-            file.read_to_end(&mut bytes)?;
-            Ok(is_readable_by_others(&metadata))
-        });
-        let readable_by_others = match opened {
-            Ok(readable) => readable,
-            Err(error) => return Err(failed(io_text(&error))),
-        };
-        let text = match str::from_utf8(&bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let line = bytes.get(..error.valid_up_to()).map(place::count_lines);
-                return Err(ConfigError { line, ..failed("not UTF-8".to_owned()) });
-            }
-        };
-        let mut config = Self::parse(text, &file, around)?;
-        if readable_by_others && has_secrets(text) {
-            config.warnings.insert(0, format!("{file} holds passwords, and everyone may read it"));
-        }
-        Ok(config)
-    }
-
-    /// Reads the text of a file called `file`.
-    pub fn parse(text: &str, file: &str, around: &Around) -> Result<Self, ConfigError> {
-        let compiled = file::parse(text).and_then(|file| compile::compile(file, around));
-        let compile::Compiled { commit, snapshot, names } = compiled.map_err(|problem| {
-            let offset = problem.span.map(|span| span.start);
-            ConfigError {
-                file: file.to_owned(),
-                line: offset.and_then(|at| text.as_bytes().get(..at)).map(place::count_lines),
-                key: offset.and_then(|at| place::key_at(text, at)),
-                message: problem.message,
-            }
-        })?;
-        let warning =
-            |text: &sip_authz::Warning| format!("{file}: {}", names.annotate(&text.to_string()));
-        let warnings = snapshot.warnings().iter().map(warning).collect();
-        Ok(Self { commit, snapshot, names, warnings })
-    }
-
-    /// What is allowed and probably not meant.
+    /// What is allowed and probably not meant, each with the file, and with the place where it is known.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 }
 
-impl Names {
-    /// Puts its name behind every SID in `text`.
-    pub fn annotate(&self, text: &str) -> String {
-        let mut annotated = String::with_capacity(text.len());
-        for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-            let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-            annotated.push_str(word);
-            if let Some(name) = self.0.get(word) {
-                annotated.push_str(" (");
-                annotated.push_str(name);
-                annotated.push(')');
-            }
-            annotated.push_str(part.get(word.len()..).unwrap_or_default());
-        }
-        annotated
-    }
-
-    /// Notes the name of a SID.
-    pub fn insert(&mut self, sid: impl fmt::Display, name: impl fmt::Display) {
-        self.0.insert(sid.to_string(), name.to_string());
-    }
-
-    fn get(&self, sid: impl fmt::Display) -> String {
-        let sid = sid.to_string();
-        self.0.get(&sid).cloned().unwrap_or(sid)
-    }
-}
-
-impl Problem {
-    fn at(span: Range<usize>, message: impl fmt::Display) -> Self {
-        Self { span: Some(span), message: message.to_string() }
-    }
-}
-
-impl fmt::Display for ConfigError {
+impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if let Some(key) = &self.key {
-            write!(f, ": {key}")?;
-        }
-        // one line, also where the TOML parser says it in more
-        write!(f, ": {}", self.message.trim_end().replace('\n', "; "))
+        f.debug_struct("Config")
+            .field("snapshot", &self.snapshot)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
     }
 }
 
-impl std::error::Error for ConfigError {}
-
-/// When the file was changed, as far as the system tells.
-fn dates_of(path: &Path) -> Dates {
-    let changed = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    let since = changed.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    let seconds = since.map_or(0, |since| since.as_secs());
-    Dates { created: seconds, updated: seconds }
-}
-
-fn has_secrets(text: &str) -> bool {
-    // a word in a comment warns too, which does no harm
-    text.contains("password") || text.contains("ha1")
-}
-
-fn io_text(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        std::io::ErrorKind::IsADirectory => "a directory, not a file".to_owned(),
-        _ => error.to_string(),
+/// Reads the text of a configuration.
+///
+/// # Errors
+///
+/// [`ConfigErrors`] with every error in the text, in the order of the text.
+pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
+    let file: Arc<str> = Arc::from(options.file.as_deref().unwrap_or("config"));
+    let mut copy = None;
+    let mut syntax = Syntax::parse(text, &mut copy);
+    let is_damaged = syntax.is_damaged();
+    let mut problems = std::mem::take(&mut syntax.problems);
+    let shape = File::read(&syntax.root, &mut problems);
+    let compiled = compile::compile(shape, options, is_damaged, &mut problems);
+    problems.0.retain(|problem| !syntax.is_doubtful(problem));
+    if let Some(errors) = ConfigErrors::new(placed(text, &file, &syntax, problems)) {
+        return Err(errors);
     }
+    let Some(compiled) = compiled else {
+        let message = "the configuration cannot be used".to_owned();
+        return Err(ConfigError::new(file, None, None, message).into());
+    };
+    let mut warnings = Problems::default();
+    let mut unplaced = Vec::new();
+    for (span, message) in compiled.warnings {
+        match span {
+            Some(span) => warnings.push(span, message),
+            None => unplaced.push(format!("{file}: {message}")),
+        }
+    }
+    let warnings = placed(text, &file, &syntax, warnings);
+    let warnings = unplaced.into_iter().chain(warnings.iter().map(ToString::to_string)).collect();
+    Ok(Config {
+        commit: compiled.commit,
+        snapshot: compiled.snapshot,
+        names: compiled.names,
+        warnings,
+    })
 }
 
-/// Whether every user of the machine may read a file.
-#[cfg(unix)]
-#[must_use]
-pub fn is_readable_by_others(metadata: &std::fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.is_file() && metadata.permissions().mode() & 0o004 != 0
-}
-
-/// Whether every user of the machine may read a file: unknown here.
-#[cfg(not(unix))]
-#[must_use]
-pub fn is_readable_by_others(_: &std::fs::Metadata) -> bool {
-    false
+/// The problems in the order of the text, each with its place and key.
+fn placed(
+    text: &str,
+    file: &Arc<str>,
+    syntax: &Syntax<'_>,
+    Problems(mut problems): Problems,
+) -> Vec<ConfigError> {
+    problems.sort_by_key(|problem| problem.span.start);
+    problems.dedup_by(|a, b| a.span.start == b.span.start && a.message == b.message);
+    let keys = match problems.is_empty() {
+        true => Vec::new(),
+        false => keys_at(syntax.root.get_ref(), &problems, file::is_known_key),
+    };
+    let mut places = Places::new(text);
+    let placed = problems.into_iter().zip(keys).map(|(problem, mut key)| {
+        // the place is that of what the parser took for the next element
+        if problem.message.starts_with("unclosed array,")
+            && let Some(key) = &mut key
+            && key.ends_with(']')
+        {
+            key.truncate(key.rfind('[').unwrap_or(key.len()));
+        }
+        let place = places.at(problem.span.start);
+        ConfigError::new(Arc::clone(file), Some(place), key, problem.message)
+    });
+    placed.collect()
 }
 
 #[cfg(test)]

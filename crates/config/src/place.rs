@@ -1,63 +1,149 @@
-//! Where something stands in a TOML text: its line, and the key that leads to it.
+//! Places in a TOML text: line and column, and the key that leads to them.
 
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The number of the line that follows `before`, from 1.
-pub(crate) fn count_lines(before: &[u8]) -> usize {
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+use crate::error::{Problem, Subject};
+
+/// A line and a column, each counted from 1; columns are characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
-/// The longest key, such as `domains[0].name`, whose name or value holds the byte at `offset`.
-pub(crate) fn key_at(text: &str, offset: usize) -> Option<String> {
-    // what can be read of a text with an error in it is enough
-    let (table, _) = DeTable::parse_recoverable(text);
-    let mut found = Found { offset, depth: 0, key: None };
-    found.search_table(table.get_ref(), "", 1);
-    found.key
-}
-
-struct Found {
+/// Translates ascending byte offsets to places in one pass over the text.
+pub(crate) struct Places<'t> {
+    text: &'t str,
     offset: usize,
-    depth: usize,
-    key: Option<String>,
+    place: Place,
 }
 
-impl Found {
-    fn search_table(&mut self, table: &DeTable<'_>, path: &str, depth: usize) {
+impl<'t> Places<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        // a byte order mark is no character of the first line
+        let offset = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Self { text, offset, place: Place { line: 1, column: 1 } }
+    }
+
+    /// The place of the byte at `offset`, which is not before that of the last call.
+    pub(crate) fn at(&mut self, offset: usize) -> Place {
+        let offset = offset.min(self.text.len());
+        for (_, c) in self.text.get(self.offset..).unwrap_or_default().char_indices() {
+            if self.offset >= offset {
+                break;
+            }
+            self.offset += c.len_utf8();
+            if c == '\n' {
+                self.place = Place { line: self.place.line + 1, column: 1 };
+            } else {
+                self.place.column += 1;
+            }
+        }
+        self.place
+    }
+}
+
+/// For each problem, which are sorted by offset, the path of the key that it is about, such as
+/// `domains[0].name`: the longest path whose key or value holds the place.
+pub(crate) fn keys_at(
+    root: &DeTable<'_>,
+    problems: &[Problem],
+    is_known: fn(&str) -> bool,
+) -> Vec<Option<String>> {
+    let found = vec![(0, None); problems.len()];
+    let mut search = Search { problems, is_known, path: Vec::new(), found };
+    search.table(root);
+    search.found.into_iter().map(|(_, key)| key).collect()
+}
+
+enum Step<'t> {
+    Key(&'t str),
+    Index(usize),
+}
+
+struct Search<'t, 'p> {
+    problems: &'p [Problem],
+    is_known: fn(&str) -> bool,
+    path: Vec<Step<'t>>,
+    /// The depth and the key found for each problem.
+    found: Vec<(usize, Option<String>)>,
+}
+
+impl<'t> Search<'t, '_> {
+    fn table(&mut self, table: &'t DeTable<'_>) {
         for (key, value) in table {
-            let name = bare_or_quoted(key.get_ref());
-            let path = if path.is_empty() { name } else { format!("{path}.{name}") };
-            self.offer(&key.span(), &path, depth);
-            self.search(value, &path, depth);
+            self.path.push(Step::Key(key.get_ref()));
+            self.offer(key.span(), true);
+            self.value(value);
+            self.path.pop();
         }
     }
 
-    /// All of the tree, since the span of a table is its header and not what stands under it.
-    fn search(&mut self, value: &Spanned<DeValue<'_>>, path: &str, depth: usize) {
-        self.offer(&value.span(), path, depth);
+    /// Searches the whole tree, since the span of a table is its header and not what stands under it.
+    fn value(&mut self, value: &'t Spanned<DeValue<'_>>) {
+        self.offer(value.span(), false);
         match value.get_ref() {
-            DeValue::Table(table) => self.search_table(table, path, depth + 1),
+            DeValue::Table(table) => self.table(table),
             DeValue::Array(items) => {
                 for (at, item) in items.iter().enumerate() {
-                    self.search(item, &format!("{path}[{at}]"), depth + 1);
+                    self.path.push(Step::Index(at));
+                    self.value(item);
+                    self.path.pop();
                 }
             }
             _ => {}
         }
     }
 
-    fn offer(&mut self, span: &Range<usize>, path: &str, depth: usize) {
-        if (span.contains(&self.offset) || span.start == self.offset) && depth >= self.depth {
-            self.depth = depth;
-            self.key = Some(path.to_owned());
+    /// Notes the current path for the problems in `span`, unless a longer one is known.
+    fn offer(&mut self, span: Range<usize>, is_key: bool) {
+        let end = span.end.max(span.start + 1);
+        let from = self.problems.partition_point(|problem| problem.span.start < span.start);
+        let to = self.problems.partition_point(|problem| problem.span.start <= end);
+        let depth = self.path.len();
+        let in_span = self.problems.iter().zip(&mut self.found).take(to).skip(from);
+        for (problem, (known_depth, key)) in in_span {
+            let is_inside = problem.span.start < end;
+            let fits = match problem.subject {
+                Subject::Key => is_key && is_inside,
+                Subject::Value | Subject::Missing => is_inside,
+                // an unclosed string is an error at its end
+                Subject::Syntax => true,
+                Subject::Header => false,
+            };
+            if fits && depth >= *known_depth {
+                *known_depth = depth;
+                // after a syntax error the text of a password may have been read as a key
+                *key = render(&self.path, problem.subject.is_syntax(), self.is_known);
+            }
         }
     }
 }
 
-fn bare_or_quoted(key: &str) -> String {
+/// The path as text, cut off before the first key that must not be shown.
+fn render(path: &[Step<'_>], known_only: bool, is_known: fn(&str) -> bool) -> Option<String> {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) if is_known(key) || (!known_only && is_plain(key)) => {
+                if !text.is_empty() {
+                    text.push('.');
+                }
+                text.push_str(key);
+            }
+            Step::Key(_) => break,
+            Step::Index(at) => text.push_str(&format!("[{at}]")),
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// Whether a key is a short word. Others are not shown: they are no slip of a known key, and what was
+/// put in the place of a key could be a password or a hash.
+pub(crate) fn is_plain(key: &str) -> bool {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { format!("{key:?}") }
+    (1..=30).contains(&key.len()) && key.chars().all(bare)
 }

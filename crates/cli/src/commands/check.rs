@@ -10,13 +10,13 @@ use sip_authz::{Authorizer, Decision, Explanation, Invite};
 
 use crate::args::CheckArgs;
 use crate::system::failure::{Failure, say, warn};
-use sip_authz_config::Config;
+use sip_authz_config::Options;
 
 /// The longest file that is read; more than any message that would be answered.
 const MAX_FILE: u64 = 1 << 20;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let config = Config::load(&args.config).map_err(|error| Failure::Setup(error.to_string()))?;
+    let config = sip_authz_config::load(&args.config, &Options::new()).map_err(Failure::Config)?;
     warn(config.warnings());
     let named = args.invite.display();
     let wrong = |why: String| Failure::Setup(format!("{named}: {why}"));

@@ -18,7 +18,7 @@ use crate::args::{FileFormat, ImportArgs};
 use crate::commands::client::Client;
 use crate::commands::progress::Progress;
 use crate::system::failure::{Failure, complain, say};
-use sip_authz_config::{Around, Config, Names};
+use sip_authz_config::{Names, Options};
 
 /// What a file says, ready to be sent.
 struct Prepared {
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
     drop(body);
     let answer: ImportAnswer = answer.map_err(|failure| match failure {
         Failure::Runtime(text) => Failure::Runtime(format!("{file}: {}", names.annotate(&text))),
-        setup @ Failure::Setup(_) => setup,
+        other @ (Failure::Setup(_) | Failure::Config(_)) => other,
     })?;
     for warning in &answer.warnings {
         complain(format_args!("warning: {}", names.annotate(warning)));
@@ -99,10 +99,14 @@ fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, Failure> {
     check_options(args, format)?;
     match format {
         FileFormat::Toml | FileFormat::Auto => {
-            let around =
-                Around { owner: args.account, realm: args.realm.clone(), ..Around::default() };
-            let config = Config::parse(text, file, &around);
-            let config = config.map_err(|error| Failure::Setup(error.to_string()))?;
+            let mut options = Options::new().file(file);
+            if let Some(owner) = args.account {
+                options = options.owner(owner);
+            }
+            if let Some(realm) = &args.realm {
+                options = options.realm(realm.clone());
+            }
+            let config = sip_authz_config::parse(text, &options).map_err(Failure::Config)?;
             prepared(&records(&config.commit), config.names, Vec::new())
         }
         FileFormat::Json => {

@@ -32,11 +32,11 @@ use crate::sip::respond::TagKey;
 use crate::sip::sockets::{self, SipSockets};
 use crate::sip::tcp;
 use crate::sip::udp::Workers;
-use crate::system::failure::{Failure, complain, say, warn};
+use crate::system::failure::{Failure, complain, config_lines, say, warn};
 use crate::system::process;
 use crate::system::secure::{Secured, Security};
 use crate::system::signals::{Signal, Signals};
-use sip_authz_config::Config;
+use sip_authz_config::Options;
 
 /// The end of a message about a file that was read again and cannot be used.
 const OLD_STATE: &str = "the old state stays in force";
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let source = match (&demo, &args.config, &args.data) {
         (Some(demo), _, _) => Source::Records(demo.commit()?),
         (None, Some(path), _) => {
-            let config = Config::load(path).map_err(|error| Failure::Setup(error.to_string()))?;
+            let config = sip_authz_config::load(path, &Options::new()).map_err(Failure::Config)?;
             warn(config.warnings());
             Source::Records(config.commit)
         }
@@ -356,9 +356,15 @@ async fn reload(path: &std::path::Path, resources: &Resources) {
     let owned = path.to_owned();
     let named = path.display();
     // hashing many passwords takes its time, which no call should wait for
-    let config = match tokio::task::spawn_blocking(move || Config::load(&owned)).await {
+    let load = move || sip_authz_config::load(&owned, &Options::new());
+    let config = match tokio::task::spawn_blocking(load).await {
         Ok(Ok(config)) => config,
-        Ok(Err(error)) => return complain(format_args!("{error}; {OLD_STATE}")),
+        Ok(Err(errors)) => {
+            let mut lines = config_lines(&errors);
+            let last = lines.pop().unwrap_or_default();
+            lines.iter().for_each(complain);
+            return complain(format_args!("{last}; {OLD_STATE}"));
+        }
         Err(error) => return complain(format_args!("{named}: {error}; {OLD_STATE}")),
     };
     warn(config.warnings());

@@ -5,11 +5,18 @@ use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use sip_authz_config::ConfigErrors;
+
+/// The most errors of one configuration that are printed.
+const MAX_ERRORS: usize = 20;
+
 /// Why the program ends without having done what it was asked to.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The command line, the configuration or the address to listen on cannot be used: exit code 2.
     Setup(String),
+    /// The configuration has errors: exit code 2.
+    Config(ConfigErrors),
     /// Something failed on the way: exit code 1.
     Runtime(String),
 }
@@ -17,16 +24,26 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Setup(_) => ExitCode::from(2),
+            Self::Setup(_) | Self::Config(_) => ExitCode::from(2),
             Self::Runtime(_) => ExitCode::from(1),
+        }
+    }
+
+    /// Prints it on stderr.
+    pub(crate) fn report(&self) {
+        match self {
+            Self::Setup(_) | Self::Runtime(_) => complain(self),
+            Self::Config(errors) => config_lines(errors).iter().for_each(complain),
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Setup(text) | Self::Runtime(text)) = self;
-        f.write_str(text)
+        match self {
+            Self::Setup(text) | Self::Runtime(text) => f.write_str(text),
+            Self::Config(errors) => errors.fmt(f),
+        }
     }
 }
 
@@ -50,6 +67,19 @@ pub(crate) fn print(text: impl fmt::Display) -> std::io::Result<()> {
 /// Prints one line to stderr, with the program's name.
 pub(crate) fn complain(text: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "sip-authz: {text}");
+}
+
+/// The errors of a configuration, one for each line; several are counted at the end.
+pub(crate) fn config_lines(errors: &ConfigErrors) -> Vec<String> {
+    let mut lines: Vec<_> = errors.iter().take(MAX_ERRORS).map(ToString::to_string).collect();
+    let count = errors.len();
+    if count > MAX_ERRORS {
+        lines.push(format!("and {} more", count - MAX_ERRORS));
+    }
+    if count > 1 {
+        lines.push(format!("{count} errors in {}", errors.first().file()));
+    }
+    lines
 }
 
 /// Prints each warning of a configuration on stderr.

@@ -342,13 +342,13 @@ fn each_error_names_file_line_and_column() {
             "e.toml",
             "[[domains]]\nname = 'a b'\n".to_owned(),
             &[],
-            "e.toml:2: domains[0].name: `a b` is not a host name",
+            "e.toml:2:8: domains[0].name: `a b` is not a host name",
         ),
         (
             "e.toml",
             "[[accounts]]\nname = 'a'\n".to_owned(),
             &owned,
-            "e.toml:2: accounts[0].name: the file names accounts, so none can be given for it",
+            "e.toml:2:8: accounts[0].name: the file must name no accounts, since an owner is given for all of it",
         ),
         (
             "e.json",

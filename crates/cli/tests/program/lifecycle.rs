@@ -138,11 +138,16 @@ fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
     assert_eq!(
         line,
         format!(
-            "sip-authz: {name}:6: domains[0].ip_access_control_lists[0]: there is no IP access \
+            "sip-authz: {name}:6:28: domains[0].ip_access_control_lists[0]: there is no IP access \
              control list `m`; the old state stays in force"
         )
     );
     assert_eq!((ask("one.example"), ask("two.example")), (404, 200));
+
+    std::fs::write(&path, ONE.replace("['l']", "['m', 'n']")).unwrap();
+    server.signal("HUP");
+    let line = server.stderr.wait_for("errors in");
+    assert_eq!(line, format!("sip-authz: 2 errors in {name}; the old state stays in force"));
 
     std::fs::remove_file(&path).unwrap();
     server.signal("HUP");

@@ -1,0 +1,67 @@
+//! The lists that the file has, by owner and name.
+
+use std::collections::{HashMap, HashSet};
+
+use sip_authz::AccountSid;
+
+use crate::names::Names;
+
+/// The lists of one kind.
+pub(super) struct Lists<Sid> {
+    kind: &'static str,
+    pub(super) by_owner: HashMap<(AccountSid, String), Sid>,
+    /// An owner of a list of this name, the first in the file.
+    first_owner: HashMap<String, AccountSid>,
+    /// The names of lists that have errors, so that nothing can be said of what refers to them.
+    pub(super) doubtful: HashSet<String>,
+    /// Whether an error hides names of lists.
+    pub(super) is_incomplete: bool,
+}
+
+impl<Sid: Copy> Lists<Sid> {
+    pub(super) fn new(kind: &'static str, is_incomplete: bool) -> Self {
+        let (by_owner, first_owner, doubtful) = Default::default();
+        Self { kind, by_owner, first_owner, doubtful, is_incomplete }
+    }
+
+    pub(super) fn insert(&mut self, owner: AccountSid, name: String, sid: Sid) {
+        self.first_owner.entry(name.clone()).or_insert(owner);
+        self.by_owner.insert((owner, name), sid);
+    }
+
+    /// The account's list of this name, or the message that there is none. `None` if an error elsewhere may
+    /// be the reason.
+    pub(super) fn find(
+        &self,
+        owner: Option<AccountSid>,
+        name: &str,
+        names: &Names,
+    ) -> Option<Result<Sid, String>> {
+        let found = owner.and_then(|owner| self.by_owner.get(&(owner, name.to_owned())));
+        if let Some(sid) = found {
+            return Some(Ok(*sid));
+        }
+        if self.is_incomplete || self.doubtful.contains(name) {
+            return None;
+        }
+        let kind = self.kind;
+        match (owner, self.first_owner.get(name)) {
+            (_, None) => Some(Err(format!("there is no {kind} `{name}`"))),
+            (Some(owner), Some(other)) => {
+                let (owner, other) = (names.get(owner), names.get(other));
+                let message = format!(
+                    "there is no {kind} `{name}` of account `{owner}`; one belongs to `{other}`"
+                );
+                Some(Err(message))
+            }
+            (None, Some(_)) => None,
+        }
+    }
+}
+
+/// A list that addresses or credentials are put in.
+pub(super) struct Parent<Sid> {
+    pub(super) sid: Sid,
+    pub(super) account_name: String,
+    pub(super) name: String,
+}

@@ -1,0 +1,176 @@
+//! Errors in a configuration file, each with its place.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::place::Place;
+
+/// An error in a configuration, with the file, the line and column, and the key.
+///
+/// Its `Display` is one line: `edge.toml:12:8: domains[0].name: message`. No password, hash or token
+/// appears in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    file: Arc<str>,
+    place: Option<Place>,
+    key: Option<String>,
+    message: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(
+        file: Arc<str>,
+        place: Option<Place>,
+        key: Option<String>,
+        message: String,
+    ) -> Self {
+        Self { file, place, key, message }
+    }
+
+    /// The name of the file.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The line, counted from 1. `None` if the error concerns the file as a whole.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.place.map(|place| place.line)
+    }
+
+    /// The column in characters, counted from 1; a tab counts as one. `None` if the error concerns the
+    /// file as a whole.
+    #[must_use]
+    pub fn column(&self) -> Option<usize> {
+        self.place.map(|place| place.column)
+    }
+
+    /// The path of the key, such as `domains[0].name`. `None` if no key belongs to the place.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// What was expected and what was found.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(Place { line, column }) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ": {key}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// All errors in a configuration, in the order of the text; at least one.
+///
+/// Its `Display` has one line for each error and no line end after the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors {
+    first: ConfigError,
+    others: Vec<ConfigError>,
+}
+
+impl ConfigErrors {
+    /// The errors, or `None` if there are none.
+    pub(crate) fn new(errors: impl IntoIterator<Item = ConfigError>) -> Option<Self> {
+        let mut errors = errors.into_iter();
+        Some(Self { first: errors.next()?, others: errors.collect() })
+    }
+
+    /// The first error in the text.
+    #[must_use]
+    pub fn first(&self) -> &ConfigError {
+        &self.first
+    }
+
+    /// The errors in the order of the text.
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The number of errors, at least one.
+    // there is no empty list, so `is_empty` would say nothing
+    #[allow(clippy::len_without_is_empty)]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        1 + self.others.len()
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(first: ConfigError) -> Self {
+        Self { first, others: Vec::new() }
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.others.iter().try_for_each(|error| write!(f, "\n{error}"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// An error whose place is still a range of bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) span: Range<usize>,
+    pub(crate) message: String,
+    pub(crate) subject: Subject,
+}
+
+/// The part of a text that an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// The value at the place.
+    Value,
+    /// The key at the place.
+    Key,
+    /// A key that is missing from the table around the place.
+    Missing,
+    /// The syntax of a value or key.
+    Syntax,
+    /// The syntax of the header of a table, which has no key.
+    Header,
+}
+
+impl Subject {
+    pub(crate) fn is_syntax(self) -> bool {
+        matches!(self, Self::Syntax | Self::Header)
+    }
+}
+
+/// The errors found so far, in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl Problems {
+    /// Adds an error about the value at `span`.
+    pub(crate) fn push(&mut self, span: Range<usize>, message: impl fmt::Display) {
+        self.add(span, message, Subject::Value);
+    }
+
+    /// Adds an error about a key that is missing from the table around `span`.
+    pub(crate) fn push_missing(&mut self, span: Range<usize>, message: impl fmt::Display) {
+        self.add(span, message, Subject::Missing);
+    }
+
+    pub(crate) fn add(&mut self, span: Range<usize>, message: impl fmt::Display, subject: Subject) {
+        self.0.push(Problem { span, message: message.to_string(), subject });
+    }
+}

@@ -1,0 +1,91 @@
+//! Reads a configuration file from disk.
+
+use std::fs::Metadata;
+use std::io::{Error, ErrorKind, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use sip_authz::model::Dates;
+use zeroize::Zeroizing;
+
+use crate::error::{ConfigError, ConfigErrors};
+use crate::options::Options;
+use crate::place::Places;
+use crate::{Config, parse};
+
+/// Reads a configuration file. The buffer with its text is wiped, since it may hold passwords.
+///
+/// # Errors
+///
+/// [`ConfigErrors`] with every error in the file, or with the one reason why it cannot be read.
+pub fn load(path: &Path, options: &Options) -> Result<Config, ConfigErrors> {
+    let mut options = options.clone();
+    let file = options.file.get_or_insert_with(|| path.display().to_string()).clone();
+    let failed = |place, message: String| {
+        ConfigErrors::from(ConfigError::new(Arc::from(file.as_str()), place, None, message))
+    };
+    let (bytes, metadata) = read(path).map_err(|error| failed(None, error_text(&error)))?;
+    options.dates.get_or_insert_with(|| dates_of(&metadata));
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let valid = str::from_utf8(valid).unwrap_or_default();
+        failed(Some(Places::new(valid).at(valid.len())), "expected UTF-8".to_owned())
+    })?;
+    let mut config = parse(text, &options)?;
+    if is_readable_by_others(&metadata) && has_secrets(text) {
+        let warning = format!("{file} holds passwords, and everyone may read it");
+        config.warnings.insert(0, warning);
+    }
+    Ok(config)
+}
+
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Metadata), Error> {
+    let mut file = std::fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    // at once in its full size, since a buffer that grows leaves copies behind
+    let size = usize::try_from(metadata.len()).unwrap_or_default();
+    bytes.reserve_exact(size.saturating_add(1));
+    file.read_to_end(&mut bytes)?;
+    Ok((bytes, metadata))
+}
+
+/// The time of the last change, as far as the system tells it.
+fn dates_of(metadata: &Metadata) -> Dates {
+    let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let seconds = since.map_or(0, |since| since.as_secs());
+    Dates { created: seconds, updated: seconds }
+}
+
+fn has_secrets(text: &str) -> bool {
+    // a word in a comment warns too, which does no harm
+    text.contains("password") || text.contains("ha1")
+}
+
+fn error_text(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::IsADirectory => "a directory, not a file".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Whether every user of the machine may read a file.
+#[cfg(unix)]
+#[must_use]
+pub fn is_readable_by_others(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.is_file() && metadata.permissions().mode() & 0o004 != 0
+}
+
+/// Whether every user of the machine may read a file; false on systems without Unix permissions.
+#[cfg(not(unix))]
+#[must_use]
+pub fn is_readable_by_others(_: &Metadata) -> bool {
+    false
+}

@@ -1,0 +1,38 @@
+//! The names in the file of the things that have SIDs.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// The name in the file of each thing that has a SID.
+#[derive(Debug, Default)]
+pub struct Names(pub(crate) HashMap<String, String>);
+
+impl Names {
+    /// Adds its name in parentheses after each SID in `text`.
+    #[must_use]
+    pub fn annotate(&self, text: &str) -> String {
+        let mut annotated = String::with_capacity(text.len());
+        for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+            let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            annotated.push_str(word);
+            if let Some(name) = self.0.get(word) {
+                annotated.push_str(" (");
+                annotated.push_str(name);
+                annotated.push(')');
+            }
+            annotated.push_str(part.get(word.len()..).unwrap_or_default());
+        }
+        annotated
+    }
+
+    /// Sets the name of a SID.
+    pub fn insert(&mut self, sid: impl fmt::Display, name: impl fmt::Display) {
+        self.0.insert(sid.to_string(), name.to_string());
+    }
+
+    /// The name of a SID, or the SID itself if it has none.
+    pub(crate) fn get(&self, sid: impl fmt::Display) -> String {
+        let sid = sid.to_string();
+        self.0.get(&sid).cloned().unwrap_or(sid)
+    }
+}

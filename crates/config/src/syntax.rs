@@ -1,0 +1,238 @@
+//! The syntax of the text: its tree of keys and values, as far as it can be read, and the errors.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+use crate::error::{Problem, Problems, Subject};
+use crate::file::is_known_key;
+
+/// What could be read of a text.
+pub(crate) struct Syntax<'t> {
+    pub(crate) root: Spanned<DeTable<'t>>,
+    pub(crate) problems: Problems,
+    /// The lines whose keys and values may not be what the text means.
+    broken: Parts,
+    /// The tables that may lack keys which the text has.
+    damaged: Parts,
+}
+
+/// Parts of a text, ascending and disjoint.
+#[derive(Default)]
+struct Parts(Vec<Range<usize>>);
+
+impl Parts {
+    fn add(&mut self, mut part: Range<usize>) {
+        while let Some(last) = self.0.pop_if(|last| last.end >= part.start) {
+            part = last.start.min(part.start)..last.end.max(part.end);
+        }
+        self.0.push(part);
+    }
+
+    fn touches(&self, span: &Range<usize>) -> bool {
+        let end = span.end.max(span.start + 1);
+        let next = self.0.partition_point(|part| part.end <= span.start);
+        self.0.get(next).is_some_and(|part| part.start < end)
+    }
+}
+
+/// An error of the parser.
+type Defect = (Range<usize>, String);
+
+impl<'t> Syntax<'t> {
+    /// Reads `text`. A copy of it that is needed is kept in `copy`.
+    pub(crate) fn parse(text: &'t str, copy: &'t mut Option<Zeroizing<String>>) -> Self {
+        let (mut root, mut defects) = tree(text);
+        // where a key has no value, the parser stops making the tree, so the line is left out
+        let stops = |(_, message): &Defect| message.starts_with("key with no value");
+        if defects.iter().any(stops) {
+            defects.retain(stops);
+            let rest = copy.insert(blanked(text, &defects));
+            let others;
+            (root, others) = tree(rest);
+            defects.extend(others);
+        }
+        let (problems, broken, damaged) = Default::default();
+        let mut syntax = Self { root, problems, broken, damaged };
+        if !defects.is_empty() {
+            syntax.add(text, defects);
+        }
+        syntax
+    }
+
+    /// Whether the tree may lack keys that the text has.
+    pub(crate) fn is_damaged(&self) -> bool {
+        !self.damaged.0.is_empty()
+    }
+
+    /// Whether a problem may be a consequence of an error of the syntax.
+    pub(crate) fn is_doubtful(&self, problem: &Problem) -> bool {
+        match problem.subject {
+            Subject::Syntax | Subject::Header => false,
+            Subject::Missing => self.damaged.touches(&problem.span),
+            // an empty span is that of a value which the parser made up
+            Subject::Value | Subject::Key => {
+                self.broken.touches(&problem.span) || (self.is_damaged() && problem.span == (0..0))
+            }
+        }
+    }
+
+    /// Adds the errors: one for each line, since the others of a line are mostly its consequences.
+    fn add(&mut self, text: &str, mut defects: Vec<Defect>) {
+        let headers = headers(text);
+        let unclosed = unclosed(text, &headers, &defects);
+        let at = unclosed.as_ref().map(|(span, _)| span.start);
+        if let Some(at) = at {
+            defects.retain(|(span, _)| span.start < at);
+        }
+        defects.extend(unclosed);
+        defects.sort_by_key(|(span, _)| span.start);
+        let mut last = None;
+        for (span, message) in defects {
+            self.broken.add(lines(text, &span));
+            let since = last.map(|last| text.get(last..span.start).unwrap_or_default());
+            if since.is_some_and(|since| !since.contains('\n')) {
+                continue;
+            }
+            last = Some(span.start);
+            let subject = self.damage(text, &headers, span.start, at == Some(span.start));
+            self.problems.add(span.clone(), reworded(&message, span, text), subject);
+        }
+    }
+
+    /// Marks the table around an error as damaged; all that follows too, if the error hides where other
+    /// tables begin.
+    fn damage(
+        &mut self,
+        text: &str,
+        headers: &[usize],
+        offset: usize,
+        to_the_end: bool,
+    ) -> Subject {
+        let count = headers.partition_point(|header| *header < offset);
+        let from = count.checked_sub(1).and_then(|last| headers.get(last)).copied();
+        let next = headers.get(count).copied();
+        // the number of a table in its array would be wrong after a header that cannot be read
+        let in_header = from.is_some_and(|from| {
+            text.get(from..offset).is_some_and(|since| !since.trim_end().contains('\n'))
+        });
+        let end = next.filter(|_| !to_the_end && !in_header).unwrap_or(text.len() + 1);
+        let table = from.unwrap_or(0)..end;
+        if to_the_end || in_header {
+            self.broken.add(table.clone());
+        }
+        self.damaged.add(table);
+        if in_header { Subject::Header } else { Subject::Syntax }
+    }
+}
+
+/// The tree of keys and values, as far as it can be read, and the errors in the order of the text.
+fn tree(text: &str) -> (Spanned<DeTable<'_>>, Vec<Defect>) {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let errors = errors.iter();
+    let mut defects: Vec<Defect> =
+        errors.map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
+    defects.sort_by_key(|(span, _)| span.start);
+    (root, defects)
+}
+
+/// The text with spaces in place of the lines with these errors, so that all else keeps its place.
+fn blanked(text: &str, defects: &[Defect]) -> Zeroizing<String> {
+    // in its full size, since a buffer that grows leaves copies behind
+    let mut copy = Zeroizing::new(String::with_capacity(text.len()));
+    for (span, _) in defects {
+        let line = lines(text, span);
+        let end = line.end.min(text.len());
+        if let (Some(before), Some(line)) =
+            (text.get(copy.len()..line.start), text.get(line.start..end))
+        {
+            copy.push_str(before);
+            copy.extend(line.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
+        }
+    }
+    let rest = text.get(copy.len()..).unwrap_or_default();
+    copy.push_str(rest);
+    copy
+}
+
+/// The lines that `span` is in.
+fn lines(text: &str, span: &Range<usize>) -> Range<usize> {
+    let before = text.get(..span.start).unwrap_or_default();
+    let after = text.get(span.end..).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |end| end + 1);
+    start..after.find('\n').map_or(text.len() + 1, |end| span.end + end + 1)
+}
+
+/// Where the lines begin that look like headers of the format's tables.
+fn headers(text: &str) -> Vec<usize> {
+    let mut headers = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some(path) = line.trim_start().strip_prefix('[') {
+            let path = path.trim_start_matches(['[', ' ', '\t']);
+            let end = path.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            if is_known_key(path.get(..end.unwrap_or(path.len())).unwrap_or_default()) {
+                headers.push(offset);
+            }
+        }
+        offset += line.len();
+    }
+    headers
+}
+
+/// The error for an array or inline table that is not closed. The parser takes all the rest of the text for
+/// a part of it and reports an error for each line; this one stands at the first of them.
+fn unclosed(text: &str, headers: &[usize], defects: &[Defect]) -> Option<Defect> {
+    let end = text.trim_end().len();
+    let (at_end, message) = defects.iter().find(|(span, message)| {
+        (message.starts_with("unclosed array,") || message.starts_with("unclosed inline table"))
+            && span.start >= end
+    })?;
+    let consequences =
+        ["missing comma", "missing key", "unexpected", "invalid inline table element"];
+    let mut starts = defects
+        .iter()
+        .filter(|(_, message)| consequences.iter().any(|known| message.starts_with(known)))
+        .map(|(span, _)| span.start);
+    // a header is such an error only in what is not closed, which so begins in the table before
+    let swallowed = starts.clone().find(|start| headers.contains(start));
+    let count = headers.partition_point(|header| swallowed.is_none_or(|at| *header < at));
+    let table = count.checked_sub(1).and_then(|last| headers.get(last)).copied().unwrap_or(0);
+    let start = starts.find(|start| *start >= table).unwrap_or(at_end.start);
+    Some((start..start, message.clone()))
+}
+
+/// The parser's message, reworded where it does not say what was expected.
+fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
+    let ends_line = text.get(span.start..).is_none_or(|rest| {
+        rest.trim_start_matches([' ', '\t', '\r']).starts_with('\n') || rest.trim().is_empty()
+    });
+    // the parser takes a word for the kind of value that its first letter may begin
+    let word = [
+        "string values must be quoted",
+        "invalid boolean",
+        "invalid float, expected `nan`",
+        "invalid float, expected `inf`",
+    ];
+    if word.iter().any(|known| message.starts_with(known)) {
+        return match span.is_empty() {
+            true => "expected a value".to_owned(),
+            false => "expected a value; a string must be in quotes".to_owned(),
+        };
+    }
+    if message == "duplicate key" {
+        // another key than the known ones could be a misplaced password
+        let key = text.get(span).filter(|key| is_known_key(key));
+        return key.map_or_else(|| message.to_owned(), |key| format!("duplicate key `{key}`"));
+    }
+    if let Some((_, quotes)) = message.split_once(" string, expected ")
+        && message.starts_with("invalid")
+        && ends_line
+    {
+        return format!("unclosed string, expected {quotes}");
+    }
+    // one line, also where the parser says it in more
+    message.trim_end().trim_end_matches(", expected nothing").replace('\n', "; ")
+}
