@@ -20,12 +20,12 @@ pub(super) async fn check<S: Store>(
     vocabulary: &'static Vocabulary,
     commit: &Commit,
 ) -> Result<(), DirectoryError> {
-    outcome(store, vocabulary, commit, Vec::new()).await??;
+    snapshot_after(store, vocabulary, commit, Vec::new()).await??;
     Ok(())
 }
 
 /// What the records that `commit` touches, and those that are `wanted` besides, come to with it.
-pub(super) async fn outcome<S: Store>(
+pub(super) async fn snapshot_after<S: Store>(
     store: &S,
     vocabulary: &'static Vocabulary,
     commit: &Commit,

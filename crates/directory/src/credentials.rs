@@ -61,7 +61,8 @@ impl<S: Store> Directory<S> {
         loop {
             let attempt = attempts.begin().await?;
             self.credential_list(account, list).await?;
-            self.room(Collection::Credentials(list), Kind::Credential, limits.credentials).await?;
+            self.check_quota(Collection::Credentials(list), Kind::Credential, limits.credentials)
+                .await?;
             let mut commit = Commit::new();
             commit.put(credential.clone().into());
             if attempts.commit(attempt, commit).await? {

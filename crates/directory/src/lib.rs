@@ -32,7 +32,7 @@ pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged
 
 use sip_authz::model::{Commit, Dates, Key, Realm, Record, Vocabulary};
 use sip_authz_store::Applied;
-use sip_authz_store::{Collection, Outcome, Store};
+use sip_authz_store::{Collection, CommitOutcome, Store};
 
 /// How often a command is tried when others commit in between.
 const ATTEMPTS: u32 = 16;
@@ -206,8 +206,8 @@ impl<S: Store> Directory<S> {
         Ok(Listing { rows: records.into_iter().filter_map(of).collect(), next })
     }
 
-    /// Whether one more fits under `limit`.
-    async fn room(
+    /// Fails if the collection already holds `limit` records.
+    async fn check_quota(
         &self,
         collection: Collection,
         kind: Kind,
@@ -269,8 +269,8 @@ impl<S: Store> Attempts<'_, S> {
     /// As [`Self::commit`], of what is known to keep the rules.
     async fn write(&self, attempt: Attempt, commit: Commit) -> Result<bool, DirectoryError> {
         match self.directory.store.commit(attempt.head, commit).await? {
-            Outcome::Conflict => Ok(false),
-            Outcome::Committed(number) => match &self.directory.applied {
+            CommitOutcome::Conflict => Ok(false),
+            CommitOutcome::Committed(number) => match &self.directory.applied {
                 Some(applied) if !applied.wait(number).await => Err(DirectoryError::NotFollowed),
                 _ => Ok(true),
             },

@@ -32,7 +32,7 @@ impl<S: Store> Directory<S> {
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
-            self.room(Collection::IpAccessControlLists(account), kind, limit).await?;
+            self.check_quota(Collection::IpAccessControlLists(account), kind, limit).await?;
             let mut commit = Commit::new();
             commit.put(list.clone().into());
             if attempts.commit(attempt, commit).await? {
@@ -152,7 +152,7 @@ impl<S: Store> Directory<S> {
         loop {
             let attempt = attempts.begin().await?;
             self.ip_access_control_list(account, list).await?;
-            self.room(Collection::IpAddresses(list), Kind::IpAddress, limit).await?;
+            self.check_quota(Collection::IpAddresses(list), Kind::IpAddress, limit).await?;
             let mut commit = Commit::new();
             commit.put(address.clone().into());
             if attempts.commit(attempt, commit).await? {
@@ -277,7 +277,7 @@ impl<S: Store> Directory<S> {
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
-            self.room(Collection::CredentialLists(account), kind, limit).await?;
+            self.check_quota(Collection::CredentialLists(account), kind, limit).await?;
             self.check_list_name(&list).await?;
             let mut commit = Commit::new();
             commit.put(list.clone().into());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::check::{keys, outcome};
+use super::check::{keys, snapshot_after};
 use super::{Directory, DirectoryError, Kind, Limits, Secret};
 use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord,
@@ -99,12 +99,12 @@ impl<S: Store> Directory<S> {
         incoming: Vec<Incoming>,
         dry_run: bool,
     ) -> Result<Merged, MergeError> {
-        let drafts = self.hashed(incoming).await?;
+        let prepared = self.prepare(incoming).await?;
         let now = self.created_now();
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
-            let (merged, commit) = match self.plan(&drafts, now, attempt.head + 1).await {
+            let (merged, commit) = match self.plan(&prepared, now, attempt.head + 1).await {
                 Ok(plan) => plan,
                 Err(error) => {
                     // where another commit came in between, what was read may belong to no one head
@@ -124,15 +124,15 @@ impl<S: Store> Directory<S> {
     /// What is to be written by commit `number`, and what that comes to.
     async fn plan(
         &self,
-        drafts: &[Draft],
+        prepared: &[PreparedRecord],
         now: Dates,
         number: u64,
     ) -> Result<(Merged, Commit), MergeError> {
         let mut merged = Merged::default();
-        let mut records = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let present = self.store.get(draft.key).await.map_err(DirectoryError::from)?;
-            let record = draft.record(present.as_ref(), now, number)?;
+        let mut records = Vec::with_capacity(prepared.len());
+        for entry in prepared {
+            let present = self.store.get(entry.key).await.map_err(DirectoryError::from)?;
+            let record = entry.record(present.as_ref(), now, number)?;
             let same = present.as_ref() == Some(&record);
             match present {
                 Some(_) if same => merged.unchanged += 1,
@@ -146,20 +146,21 @@ impl<S: Store> Directory<S> {
         for (record, _) in records.into_iter().filter(|(_, same)| !same) {
             commit.put(record);
         }
-        let after = outcome(&self.store, self.settings.vocabulary, &commit, touched).await??;
+        let after =
+            snapshot_after(&self.store, self.settings.vocabulary, &commit, touched).await??;
         merged.warnings = after.warnings();
         Ok((merged, commit))
     }
 
     /// Hashes the passwords, and checks what a record must keep by itself.
-    async fn hashed(&self, incoming: Vec<Incoming>) -> Result<Vec<Draft>, MergeError> {
+    async fn prepare(&self, incoming: Vec<Incoming>) -> Result<Vec<PreparedRecord>, MergeError> {
         let mut realms: HashMap<CredentialListSid, Realm> = HashMap::new();
         for Incoming { record, .. } in &incoming {
             if let IncomingRecord::Whole(Record::CredentialList(list)) = record {
                 realms.insert(list.sid, list.realm.clone());
             }
         }
-        let mut drafts = Vec::with_capacity(incoming.len());
+        let mut prepared = Vec::with_capacity(incoming.len());
         let mut named = HashSet::with_capacity(incoming.len());
         for Incoming { record, dates } in incoming {
             let (key, content) = match record {
@@ -187,9 +188,9 @@ impl<S: Store> Directory<S> {
             if !named.insert(key) {
                 return Err(MergeError::Refused { key, message: "it is there twice".to_owned() });
             }
-            drafts.push(Draft { key, content, dates });
+            prepared.push(PreparedRecord { key, content, dates });
         }
-        Ok(drafts)
+        Ok(prepared)
     }
 
     async fn realm(&self, list: CredentialListSid) -> Result<Option<Realm>, DirectoryError> {
@@ -225,7 +226,7 @@ impl<S: Store> Directory<S> {
 }
 
 /// A record from outside whose password is hashed.
-struct Draft {
+struct PreparedRecord {
     key: Key,
     content: Content,
     dates: Option<Dates>,
@@ -236,7 +237,7 @@ enum Content {
     Credential(IncomingCredential, Option<Ha1Set>),
 }
 
-impl Draft {
+impl PreparedRecord {
     /// What the record becomes, given the one that is there.
     fn record(
         &self,

@@ -38,7 +38,7 @@ impl<S: Store> Directory<S> {
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
-            self.room(Collection::AccountRoles(account), Kind::Role, limit).await?;
+            self.check_quota(Collection::AccountRoles(account), Kind::Role, limit).await?;
             let mut commit = Commit::new();
             commit.put(role.clone().into());
             if attempts.commit(attempt, commit).await? {

@@ -31,7 +31,7 @@ impl<S: Store> Directory<S> {
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
-            self.room(Collection::Domains(account), Kind::Domain, limit).await?;
+            self.check_quota(Collection::Domains(account), Kind::Domain, limit).await?;
             let mut commit = Commit::new();
             commit.put(domain.clone().into());
             if attempts.commit(attempt, commit).await? {
@@ -134,7 +134,7 @@ impl<S: Store> Directory<S> {
         let mut attempts = self.attempts().await;
         loop {
             let attempt = attempts.begin().await?;
-            self.room(Collection::Trunks(account), Kind::Trunk, limit).await?;
+            self.check_quota(Collection::Trunks(account), Kind::Trunk, limit).await?;
             let mut commit = Commit::new();
             commit.put(trunk.clone().into());
             if attempts.commit(attempt, commit).await? {

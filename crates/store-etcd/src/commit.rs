@@ -15,9 +15,9 @@ use super::layout::State;
 use super::link::failed;
 use super::payload::{self, Entry};
 use super::work::{self, OPERATIONS, Progress, Work};
-use super::{Etcd, StoreError, room};
+use super::{Etcd, StoreError, size_limits};
 use sip_authz::model::Commit;
-use sip_authz_store::{Head, Outcome, Sum};
+use sip_authz_store::{CommitOutcome, Head, Sum};
 
 /// Changes of pages beyond which a commit is staged without trying for less.
 const LARGE: usize = 600;
@@ -54,10 +54,14 @@ impl Etcd {
         }
     }
 
-    pub(super) async fn commit(&self, number: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    pub(super) async fn commit(
+        &self,
+        number: u64,
+        commit: Commit,
+    ) -> Result<CommitOutcome, StoreError> {
         let (mut state, revision) = self.settled().await?;
         if state.head.number != number {
-            return Ok(Outcome::Conflict);
+            return Ok(CommitOutcome::Conflict);
         }
         if state.revision == 0 {
             // of those that begin a store at once, the first's is the one that is found
@@ -94,8 +98,8 @@ impl Etcd {
             }
         }
         // what is announced is answered as done, and everybody waits until it is folded in
-        room::for_parts(&parts, layout.limit)?;
-        room::for_work(&work, &self.link, &layout, &old, revision).await?;
+        size_limits::check_parts(&parts, layout.limit)?;
+        size_limits::check_work(&work, &self.link, &layout, &old, revision).await?;
         drop((work, old));
         self.commit_staged(&state, next, parts).await
     }
@@ -113,7 +117,7 @@ impl Etcd {
         state: &State,
         mut next: State,
         parts: Vec<Vec<u8>>,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<CommitOutcome, StoreError> {
         self.sweep().await?;
         self.try_largest().await?;
         // the mark is made first and goes with the parts: none is staged, and none counts, without
@@ -130,7 +134,7 @@ impl Etcd {
         }
         let operations = self.announce(&next, &[])?.to_vec();
         let outcome = self.write_head(state, &next, vec![marked], operations).await?;
-        if outcome == Outcome::Conflict {
+        if outcome == CommitOutcome::Conflict {
             let all = DeleteOptions::new().with_prefix();
             let delete = TxnOp::delete(mark, Some(all));
             self.link.write(Txn::new().and_then(vec![delete])).await?;
@@ -171,14 +175,14 @@ impl Etcd {
         next: &State,
         mut conditions: Vec<Compare>,
         operations: Vec<TxnOp>,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<CommitOutcome, StoreError> {
         let unstaged = !conditions.is_empty();
         conditions.push(self.head_is(state));
         match self.conditional(conditions, operations).await? {
-            Written::Done => Ok(Outcome::Committed(next.head.number)),
+            Written::Done => Ok(CommitOutcome::Committed(next.head.number)),
             // an earlier try took effect, and only its answer was lost
             Written::Refused(Some(now)) if now.id == next.id => {
-                Ok(Outcome::Committed(next.head.number))
+                Ok(CommitOutcome::Committed(next.head.number))
             }
             Written::Refused(now) => {
                 let now = now.unwrap_or_else(State::first);
@@ -186,13 +190,13 @@ impl Etcd {
                     // others have followed by now; on whom?
                     let first = self.committed_after(state.revision).await?;
                     if first.id == next.id {
-                        return Ok(Outcome::Committed(next.head.number));
+                        return Ok(CommitOutcome::Committed(next.head.number));
                     }
                 } else if now.head.number < next.head.number && unstaged {
                     let swept = "a staged commit was taken for left behind";
                     return Err(StoreError(swept.to_owned()));
                 }
-                Ok(Outcome::Conflict)
+                Ok(CommitOutcome::Conflict)
             }
         }
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::layout::State;
 use super::link::failed;
 use super::{Etcd, StoreError, payload};
-use sip_authz_store::{Feed, Numbered};
+use sip_authz_store::{CommitEntry, Feed};
 
 /// How long a watch may be silent before its node is asked for a sign of life.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -153,7 +153,7 @@ impl EtcdFeed {
         Ok(())
     }
 
-    async fn read(&self, value: &KeyValue) -> Result<Option<Numbered>, StoreError> {
+    async fn read(&self, value: &KeyValue) -> Result<Option<CommitEntry>, StoreError> {
         let (state, payload) = announced(value.value())?;
         self.etcd.remember(state.head.number, value.mod_revision());
         if state.head.number <= self.number {
@@ -163,12 +163,12 @@ impl EtcdFeed {
             0 => payload::entries(payload)?,
             _ => self.etcd.staged(&state, value.mod_revision()).await?,
         };
-        payload::numbered(state.head, &entries).map(Some)
+        payload::commit_entry(state.head, &entries).map(Some)
     }
 }
 
 impl Feed for EtcdFeed {
-    async fn next(&mut self) -> Result<Numbered, StoreError> {
+    async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         loop {
             // taken from the queue only once it is read whole: this future may be dropped
             while let Some(value) = self.came.front().cloned() {

@@ -14,7 +14,7 @@ mod members;
 mod options;
 mod page;
 mod payload;
-mod room;
+mod size_limits;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,8 +29,8 @@ use self::members::Members;
 pub use self::options::EtcdOptions;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{
-    Collection, Edge, Head, Loaded, Lookup, Outcome, Store, StoreError, collections, encoding,
-    lookup,
+    Collection, CommitOutcome, Edge, Head, Lookup, Store, StoreError, StoreSnapshot, collections,
+    encoding, lookup,
 };
 
 pub use self::feed::EtcdFeed;
@@ -304,11 +304,11 @@ impl Store for EtcdStore {
         usize::try_from(members.count()).map_err(|error| StoreError(error.to_string()))
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.etcd.commit(head, commit).await
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.etcd.load().await
     }
 

@@ -14,7 +14,7 @@ use super::link::Link;
 use super::payload::Entry;
 use super::{Etcd, StoreError, page};
 use sip_authz::model::Record;
-use sip_authz_store::{Loaded, Sum, encoding};
+use sip_authz_store::{StoreSnapshot, Sum, encoding};
 
 /// Ranges that are read at once.
 const READERS: usize = 8;
@@ -29,7 +29,7 @@ struct Part {
 }
 
 impl Etcd {
-    pub(super) async fn load(&self) -> Result<Loaded, StoreError> {
+    pub(super) async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (state, revision) = self.state().await?;
         // what is not folded in yet counts all the same
         let staged = match state.parts {
@@ -68,7 +68,7 @@ impl Etcd {
         many += put.len();
         parts.push(put);
         state.head.check(many as u64, sum)?;
-        Ok(Loaded { head: state.head, records: merged(parts, many) })
+        Ok(StoreSnapshot { head: state.head, records: merged(parts, many) })
     }
 }
 

@@ -15,7 +15,7 @@ use super::index;
 use super::{failed, folder, schema};
 use sip_authz::model::{Commit, Key, Record, Write};
 use sip_authz_store::{
-    Collection, Head, Lookup, Numbered, StoreError, Sum, collections, encoding, lookup,
+    Collection, CommitEntry, Head, Lookup, StoreError, Sum, collections, encoding, lookup,
 };
 
 /// How long another program that looks at the file, or copies it, is waited for.
@@ -121,7 +121,7 @@ impl Database {
         &mut self,
         number: u64,
         commit: Commit,
-    ) -> Result<Option<Numbered>, StoreError> {
+    ) -> Result<Option<CommitEntry>, StoreError> {
         if let Some(why) = self.broken.get() {
             return Err(StoreError(why.clone()));
         }
@@ -132,7 +132,7 @@ impl Database {
             Ok((head, replaced)) => {
                 self.head = head;
                 let (commit, replaced) = (Arc::new(commit), replaced.into());
-                Ok(Some(Numbered { head, commit, replaced }))
+                Ok(Some(CommitEntry { head, commit, replaced }))
             }
             Err(Failed { error, doubtful }) => {
                 // what was written before is no longer certain, or cannot be got rid of; a new

@@ -30,7 +30,7 @@ pub use backup::backup;
 
 use database::{Broken, Database};
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz_store::{Collection, Head, Loaded, Lookup, Outcome, Store, StoreError};
+use sip_authz_store::{Collection, CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot};
 use sip_authz_store::{LocalFeed, Recent};
 use worker::{Worker, aside};
 
@@ -115,24 +115,24 @@ impl Store for SqliteStore {
         self.inner.worker.ask(move |database| database.count(collection)).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let recent = Arc::clone(&self.inner.recent);
         let written = self.inner.worker.ask(move |database| {
             let written = database.commit(head, commit)?;
             // handed on by the thread that has the order
-            Ok(written.map(|numbered| {
-                let number = numbered.head.number;
-                recent.push(numbered);
+            Ok(written.map(|entry| {
+                let number = entry.head.number;
+                recent.push(entry);
                 number
             }))
         });
         Ok(match written.await? {
-            Some(number) => Outcome::Committed(number),
-            None => Outcome::Conflict,
+            Some(number) => CommitOutcome::Committed(number),
+            None => CommitOutcome::Conflict,
         })
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (file, read) = (self.inner.file.clone(), Arc::clone(&self.inner.read));
         aside(move || load::load(&file, &read).map_err(|error| database::named(&file, error))).await
     }

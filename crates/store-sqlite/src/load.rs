@@ -15,7 +15,7 @@ use super::database::{bytes, open_to_read, read_head, text};
 use super::failed;
 use super::index::Sums;
 use sip_authz::model::Record;
-use sip_authz_store::{Head, Loaded, StoreError, Sum, encoding};
+use sip_authz_store::{Head, StoreError, StoreSnapshot, Sum, encoding};
 
 /// Connections at once, at most.
 const READERS: usize = 8;
@@ -79,7 +79,7 @@ struct Found {
 
 /// Reads the file beside whoever writes to it, as of one moment. `read` is told how many records were
 /// read so far.
-pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<Loaded, StoreError> {
+pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<StoreSnapshot, StoreError> {
     let (head, readers) = readers(path)?;
     load_by(head, readers, read)
 }
@@ -109,7 +109,11 @@ fn readers(path: &Path) -> Result<(Head, Vec<Connection>), StoreError> {
     Ok((read_head(&alone)?, vec![alone]))
 }
 
-fn load_by(head: Head, readers: Vec<Connection>, read: &AtomicU64) -> Result<Loaded, StoreError> {
+fn load_by(
+    head: Head,
+    readers: Vec<Connection>,
+    read: &AtomicU64,
+) -> Result<StoreSnapshot, StoreError> {
     read.store(0, Ordering::Relaxed);
     let pieces = pieces(head.records > FEW);
     let next = AtomicUsize::new(0);
@@ -137,7 +141,7 @@ fn load_by(head: Head, readers: Vec<Connection>, read: &AtomicU64) -> Result<Loa
     let mut records = Vec::new();
     records.try_reserve_exact(many).map_err(|error| StoreError(error.to_string()))?;
     records.extend(all.records.into_iter().flat_map(|(_, records)| records));
-    Ok(Loaded { head, records })
+    Ok(StoreSnapshot { head, records })
 }
 
 /// All of the three tables, each in one piece or cut. What may be large in one piece comes first.

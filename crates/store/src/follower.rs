@@ -13,7 +13,7 @@ pub use self::applied::{Applied, FollowerState};
 pub use self::lease::{Confirmed, Lease, LeaseEvent};
 pub use self::timer::Timer;
 use self::timer::first;
-use crate::{Feed, Head, Loaded, Numbered, Store, StoreError};
+use crate::{CommitEntry, Feed, Head, Store, StoreError, StoreSnapshot};
 use sip_authz::Authorizer;
 use sip_authz::model::Vocabulary;
 use sip_authz::{ApplyError, Snapshot};
@@ -95,7 +95,7 @@ impl<S: Store> Follower<S> {
         store: &S,
         vocabulary: &'static Vocabulary,
     ) -> Result<(Snapshot, Head), FollowerError> {
-        let Loaded { head, records } = store.load().await?;
+        let StoreSnapshot { head, records } = store.load().await?;
         let number = head.number;
         let builder = Snapshot::builder().vocabulary(vocabulary).number(number).records(records);
         let built = builder.build().map_err(|error| FollowerError::Apply { number, error })?;
@@ -236,7 +236,7 @@ impl<S: Store> Follower<S> {
         &self,
         feed: &mut S::Feed,
         timer: &impl Timer,
-    ) -> Result<Numbered, FollowerError> {
+    ) -> Result<CommitEntry, FollowerError> {
         let mut coming = pin!(feed.next());
         loop {
             if let Some(next) = first(coming.as_mut(), timer.sleep(SILENCE)).await {
@@ -261,7 +261,7 @@ impl<S: Store> Follower<S> {
         self.apply(next).await
     }
 
-    async fn apply(&mut self, next: Numbered) -> Result<(), FollowerError> {
+    async fn apply(&mut self, next: CommitEntry) -> Result<(), FollowerError> {
         let (expected, number) = (self.head.number.saturating_add(1), next.head.number);
         // there may be more by now, which was seen already
         self.applied.see(self.applied.seen().max(number));

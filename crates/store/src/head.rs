@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::encoding::{self, EncodingError};
-use super::{Numbered, StoreError};
+use super::{CommitEntry, StoreError};
 use sip_authz::model::{Commit, Record, Write};
 
 /// Where a store stands.
@@ -190,7 +190,7 @@ impl Head {
     }
 }
 
-impl Numbered {
+impl CommitEntry {
     /// Whether this commit is the one that follows on `head`: by number, by count and by sum.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ impl From<EncodingError> for StoreError {
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Outcome {
+pub enum CommitOutcome {
     /// It took effect, durably, with this number.
     Committed(u64),
     /// The head is another one by now; nothing was written.
@@ -57,7 +57,7 @@ pub enum Outcome {
 /// records would need more than half a gigabyte to remember a hash of each; the store has the old
 /// value at hand when it writes the new one, and 32 bytes for each write in the feed do the same.
 #[derive(Clone, Debug)]
-pub struct Numbered {
+pub struct CommitEntry {
     /// The head after it; its number is one more than that of the commit before.
     pub head: Head,
     /// What it writes.
@@ -68,14 +68,14 @@ pub struct Numbered {
 
 /// All records, as of one head. Count and sum were computed anew and are those of the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct StoreSnapshot {
     /// The head.
     pub head: Head,
     /// Every record, in the order of the keys.
     pub records: Vec<Record>,
 }
 
-impl Loaded {
+impl StoreSnapshot {
     /// These records, if they are those that `head` tells of.
     ///
     /// # Errors
@@ -147,10 +147,10 @@ pub trait Store: Send + Sync + 'static {
         &self,
         head: u64,
         commit: Commit,
-    ) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+    ) -> impl Future<Output = Result<CommitOutcome, StoreError>> + Send;
 
     /// Every record as of one head, which they are checked against by count and sum.
-    fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+    fn load(&self) -> impl Future<Output = Result<StoreSnapshot, StoreError>> + Send;
 
     /// The commits after number `from`, in order, as they come.
     fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
@@ -186,5 +186,5 @@ pub trait Store: Send + Sync + 'static {
 pub trait Feed: Send {
     /// The next commit. An error ends the feed: commits may have been missed, and the follower has
     /// to load afresh.
-    fn next(&mut self) -> impl Future<Output = Result<Numbered, StoreError>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<CommitEntry, StoreError>> + Send;
 }

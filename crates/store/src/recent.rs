@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
 
-use super::{Feed, Head, Numbered, StoreError};
+use super::{CommitEntry, Feed, Head, StoreError};
 
 /// How many commits are kept for feeds that lag behind, and how many writes in all of them; the last
 /// commit is kept however many it has.
@@ -27,7 +27,7 @@ pub struct Recent {
 struct Kept {
     head: Head,
     /// Oldest first; the last one led to the head.
-    commits: VecDeque<Numbered>,
+    commits: VecDeque<CommitEntry>,
     /// How many writes these have.
     writes: usize,
 }
@@ -46,7 +46,7 @@ impl Recent {
     }
 
     /// Hands on a commit, which is the next one.
-    pub fn push(&self, commit: Numbered) {
+    pub fn push(&self, commit: CommitEntry) {
         self.kept().push(commit);
         self.committed.notify(usize::MAX);
     }
@@ -58,7 +58,7 @@ impl Recent {
 }
 
 impl Kept {
-    fn push(&mut self, commit: Numbered) {
+    fn push(&mut self, commit: CommitEntry) {
         self.head = commit.head;
         self.writes += commit.commit.writes().len();
         self.commits.push_back(commit);
@@ -70,7 +70,7 @@ impl Kept {
     }
 
     /// The commit with this number, if it is still kept.
-    fn get(&self, number: u64) -> Option<Numbered> {
+    fn get(&self, number: u64) -> Option<CommitEntry> {
         let behind = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
         let place = self.commits.len().checked_sub(behind + 1)?;
         self.commits.get(place).cloned()
@@ -92,7 +92,7 @@ impl LocalFeed {
 }
 
 impl Feed for LocalFeed {
-    async fn next(&mut self) -> Result<Numbered, StoreError> {
+    async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         let number = self.applied.saturating_add(1);
         loop {
             // listened first, so that a commit between the look and the wait is not missed

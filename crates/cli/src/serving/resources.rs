@@ -11,7 +11,7 @@ use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::{Authorizer, Capacity, Snapshot};
 use sip_authz_directory::{Directory, Settings};
 use sip_authz_rest::RestOptions;
-use sip_authz_store::{Applied, Confirmed, Follower, Head, MemoryStore, Outcome, Store};
+use sip_authz_store::{Applied, CommitOutcome, Confirmed, Follower, Head, MemoryStore, Store};
 use sip_authz_store_sqlite::SqliteStore;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -178,8 +178,8 @@ async fn open(
             let store = MemoryStore::new();
             if !commit.is_empty() {
                 match store.commit(0, commit).await.map_err(|error| failed(&error))? {
-                    Outcome::Committed(_) => {}
-                    Outcome::Conflict => return Err(failed(&"the new store is not empty")),
+                    CommitOutcome::Committed(_) => {}
+                    CommitOutcome::Conflict => return Err(failed(&"the new store is not empty")),
                 }
             }
             let loaded = Follower::load(&store, vocabulary).await;

@@ -13,8 +13,8 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, ApplyError, Authorizer, DomainSid, Snapshot};
 use sip_authz_directory::{CredentialChange, Directory, DirectoryError, Secret};
+use sip_authz_store::{CommitOutcome, Head, MemoryStore, Store, StoreError};
 use sip_authz_store::{Follower, FollowerError, FollowerEvent, FollowerState, Timer};
-use sip_authz_store::{Head, MemoryStore, Outcome, Store, StoreError};
 use sip_authz_testing::kit::{HOST, INSIDE, PASSWORD};
 use sip_authz_testing::site::{Probe, Scripted, Site, authorizer, settings};
 
@@ -45,8 +45,8 @@ fn password(text: &str) -> Secret {
 async fn put(store: &impl Store, records: impl IntoIterator<Item = Record>) -> u64 {
     let head = store.head().await.unwrap().number;
     match store.commit(head, puts(records)).await.unwrap() {
-        Outcome::Committed(number) => number,
-        Outcome::Conflict => panic!("nobody else writes"),
+        CommitOutcome::Committed(number) => number,
+        CommitOutcome::Conflict => panic!("nobody else writes"),
     }
 }
 
@@ -403,7 +403,7 @@ async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded(
     // it is mended, and all is well
     let mut mended = Commit::new();
     mended.delete(Key::Target(domain(2).into()));
-    assert_eq!(inner.commit(3, mended).await.unwrap(), Outcome::Committed(4));
+    assert_eq!(inner.commit(3, mended).await.unwrap(), CommitOutcome::Committed(4));
     assert!(
         within(async {
             while site.applied.number() < 4 {

@@ -18,7 +18,7 @@ use super::work::{self, Change, Old, Work};
 const ENTRY: usize = 6;
 
 /// Refuses staged parts that no request can hold.
-pub(super) fn for_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
+pub(super) fn check_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
     match parts.iter().map(Vec::len).max() {
         Some(longest) if longest > limit => Err(StoreError(format!(
             "the commit is refused: a record of {longest} bytes is more than the {limit} that one \
@@ -29,7 +29,7 @@ pub(super) fn for_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreErro
 }
 
 /// Refuses work of which a step would write more than a request can hold.
-pub(super) async fn for_work(
+pub(super) async fn check_work(
     work: &Work,
     link: &Arc<Link>,
     layout: &Layout,
@@ -56,13 +56,13 @@ pub(super) async fn for_work(
     let keys: Vec<_> = by_page.keys().map(|key| key.to_vec()).collect();
     work::each_page(link, &keys, revision, |key, value| {
         let changes = by_page.get(key).copied().unwrap_or_default();
-        for_page(key, value, changes, layout.limit)
+        check_page(key, value, changes, layout.limit)
     })
     .await
 }
 
 /// A page of names or of collections.
-fn for_page(
+fn check_page(
     key: &[u8],
     value: Option<&[u8]>,
     changes: &[(Vec<u8>, Change)],
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn fits(page: &[u8], changes: &[(Vec<u8>, Change)]) -> bool {
-        for_page(b"n/0000", Some(page), changes, LIMIT).is_ok()
+        check_page(b"n/0000", Some(page), changes, LIMIT).is_ok()
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
         assert!(fits(&over, &[name(0, false)]));
         assert!(fits(&over, &[name(0, false), name(fit + 20, true)]));
         assert!(!fits(&over, &[name(fit + 20, true)]));
-        let error = for_page(b"n/0000", Some(&full), &[name(fit, true)], LIMIT).unwrap_err();
+        let error = check_page(b"n/0000", Some(&full), &[name(fit, true)], LIMIT).unwrap_err();
         assert!(error.0.contains("`n/0000`") && error.0.contains("10000"), "{error}");
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_record_that_no_request_holds_is_refused() {
-        assert!(for_parts(&[vec![0; LIMIT], vec![0; 5]], LIMIT).is_ok());
-        assert!(for_parts(&[vec![0; 5], vec![0; LIMIT + 1]], LIMIT).is_err());
+        assert!(check_parts(&[vec![0; LIMIT], vec![0; 5]], LIMIT).is_ok());
+        assert!(check_parts(&[vec![0; 5], vec![0; LIMIT + 1]], LIMIT).is_err());
     }
 }
