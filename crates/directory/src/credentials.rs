@@ -1,10 +1,8 @@
 //! Users of credential lists.
 
-use super::{Directory, DirectoryError, Kind, Listing, Page};
+use super::{Directory, DirectoryError, Kind, Listing, Page, Plan};
 use sip_authz::digest::HashFunction;
-use sip_authz::model::{
-    Commit, Credential, CredentialList, Ha1Set, Key, Password, Record, UserName,
-};
+use sip_authz::model::{Credential, CredentialList, Ha1Set, Key, Password, Record, UserName};
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
@@ -57,18 +55,14 @@ impl<S: Store> Directory<S> {
             dates: self.created_now(),
             ..Credential::new(CredentialSid::from_time(ms, random), list, username, ha1)
         };
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.credential_list(account, list).await?;
             self.check_quota(Collection::Credentials(list), Kind::Credential, limits.credentials)
                 .await?;
-            let mut commit = Commit::new();
-            commit.put(credential.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(credential);
-            }
-        }
+            Ok(Plan::put(credential.clone()))
+        })
+        .await?;
+        Ok(credential)
     }
 
     /// A user of a credential list of the account.
@@ -128,9 +122,7 @@ impl<S: Store> Directory<S> {
                 Some(self.hash(&realm_of, &credential.username, secret)?)
             }
         };
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut credential = self.credential(account, list, sid).await?;
             if let Some(ha1) = &ha1 {
                 credential.ha1.clone_from(ha1);
@@ -138,12 +130,9 @@ impl<S: Store> Directory<S> {
             credential.disabled = change.disabled.unwrap_or(credential.disabled);
             credential.role = change.role.unwrap_or(credential.role);
             credential.dates = self.updated_now(credential.dates);
-            let mut commit = Commit::new();
-            commit.put(credential.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(credential);
-            }
-        }
+            Ok(Plan::update(credential))
+        })
+        .await
     }
 
     /// Deletes a user.
@@ -157,16 +146,11 @@ impl<S: Store> Directory<S> {
         list: CredentialListSid,
         sid: CredentialSid,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.credential(account, list, sid).await?;
-            let mut commit = Commit::new();
-            commit.delete(Key::Credential(sid));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::delete(Key::Credential(sid)))
+        })
+        .await
     }
 
     fn hash(

@@ -16,11 +16,11 @@ mod mappings;
 mod merge;
 mod roles;
 mod targets;
+mod transact;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use async_lock::{Mutex, MutexGuard};
+use async_lock::Mutex;
 
 pub use accounts::NewAccount;
 pub use confirm::Confirmation;
@@ -30,12 +30,9 @@ pub use limits::Limits;
 pub use mappings::MappingScope;
 pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged};
 
+use self::transact::Plan;
 use sip_authz::model::{Commit, Dates, Key, Realm, Record, Vocabulary};
-use sip_authz_store::Applied;
-use sip_authz_store::{Collection, CommitOutcome, Store};
-
-/// How often a command is tried when others commit in between.
-const ATTEMPTS: u32 = 16;
+use sip_authz_store::{Applied, Collection, Store};
 
 /// What an installation decides for all its accounts.
 #[derive(Clone, Debug)]
@@ -155,18 +152,7 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError`] for the first write that breaks a rule.
     pub async fn import(&self, commit: Commit) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            if attempts.commit(attempt, commit.clone()).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes the turn for a command.
-    async fn attempts(&self) -> Attempts<'_, S> {
-        Attempts { directory: self, _turn: self.turn.lock().await, left: ATTEMPTS }
+        self.transact(|_| async { Ok(Plan::Write(commit.clone(), ())) }).await
     }
 
     fn created_now(&self) -> Dates {
@@ -218,76 +204,6 @@ impl<S: Store> Directory<S> {
             _ => Err(DirectoryError::TooMany { kind, limit }),
         }
     }
-}
-
-/// The attempts at one command, while no other of this process runs.
-struct Attempts<'d, S: Store> {
-    directory: &'d Directory<S>,
-    _turn: MutexGuard<'d, ()>,
-    left: u32,
-}
-
-/// What one attempt was checked at.
-#[derive(Clone, Copy)]
-struct Attempt {
-    head: u64,
-}
-
-impl<S: Store> Attempts<'_, S> {
-    /// Reads the head that the command is then checked at.
-    async fn begin(&mut self) -> Result<Attempt, DirectoryError> {
-        if self.left == 0 {
-            return Err(DirectoryError::Busy);
-        }
-        if self.left < ATTEMPTS {
-            self.directory.store.pause(jitter(ATTEMPTS - self.left)).await;
-        }
-        self.left -= 1;
-        let head = self.directory.store.head().await?.number;
-        // a caller that gave up after its commit has left decisions behind; they catch up first, or
-        // callers who give up could make commits faster than they are followed
-        match &self.directory.applied {
-            Some(applied) if !applied.wait(head).await => Err(DirectoryError::NotFollowed),
-            _ => Ok(Attempt { head }),
-        }
-    }
-
-    /// Commits what was checked at the attempt's head, and waits until decisions of this process
-    /// see it. False if another commit came in between.
-    async fn commit(&self, attempt: Attempt, commit: Commit) -> Result<bool, DirectoryError> {
-        if commit.is_empty() {
-            return Ok(true);
-        }
-        let Directory { store, settings, .. } = self.directory;
-        if let Err(error) = check::check(store, settings.vocabulary, &commit).await {
-            // where another commit came in between, what was read may belong to no one head
-            return if store.head().await?.number == attempt.head { Err(error) } else { Ok(false) };
-        }
-        self.write(attempt, commit).await
-    }
-
-    /// As [`Self::commit`], of what is known to keep the rules.
-    async fn write(&self, attempt: Attempt, commit: Commit) -> Result<bool, DirectoryError> {
-        match self.directory.store.commit(attempt.head, commit).await? {
-            CommitOutcome::Conflict => Ok(false),
-            CommitOutcome::Committed(number) => match &self.directory.applied {
-                Some(applied) if !applied.wait(number).await => Err(DirectoryError::NotFollowed),
-                _ => Ok(true),
-            },
-        }
-    }
-}
-
-/// Up to 2 ms for the first time, doubled each time up to 256 ms, at random so that writers part.
-fn jitter(attempt: u32) -> Duration {
-    let mut random = [0; 2];
-    // without random bytes the longest wait is as good
-    let share = match getrandom::fill(&mut random) {
-        Ok(()) => u32::from(u16::from_le_bytes(random)),
-        Err(_) => u32::from(u16::MAX),
-    };
-    let most = Duration::from_millis(1 << attempt.min(8));
-    most * share / u32::from(u16::MAX)
 }
 
 fn unix_ms() -> u64 {

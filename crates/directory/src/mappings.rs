@@ -1,8 +1,8 @@
 //! Lists put to work on domains and trunks.
 
 use super::check::{keys, members};
-use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page};
-use sip_authz::model::{Commit, Key, Mapping, MappingRecord, Record, Target};
+use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page, Plan};
+use sip_authz::model::{Key, Mapping, MappingRecord, Record, Target};
 use sip_authz::{AccountSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
@@ -44,9 +44,7 @@ impl<S: Store> Directory<S> {
         mapping: Mapping,
         role: Option<RoleSid>,
     ) -> Result<MappingRecord, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|head| async move {
             self.own_target(account, mapping.target()).await?;
             self.own_list(account, mapping).await?;
             if let Some(role) = role {
@@ -56,14 +54,11 @@ impl<S: Store> Directory<S> {
                 let kind = Kind::of(&Key::Mapping(mapping));
                 return Err(DirectoryError::invalid(kind, "the list is mapped already"));
             }
-            let since = attempt.head + 1;
+            let since = head + 1;
             let record = MappingRecord { mapping, role, since, dates: self.created_now() };
-            let mut commit = Commit::new();
-            commit.put(record.into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(record);
-            }
-        }
+            Ok(Plan::update(record))
+        })
+        .await
     }
 
     /// A mapping to a domain or trunk of the account.
@@ -139,16 +134,11 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError`].
     pub async fn unmap(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.mapping(account, mapping).await?;
-            let mut commit = Commit::new();
-            commit.delete(Key::Mapping(mapping));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::delete(Key::Mapping(mapping)))
+        })
+        .await
     }
 
     async fn own_list(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {

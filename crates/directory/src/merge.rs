@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::check::{keys, snapshot_after};
-use super::{Directory, DirectoryError, Kind, Limits, Secret};
+use super::{Directory, DirectoryError, Kind, Limits, Plan, Secret};
 use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord,
     Password, Realm, Record, Role, Target, UserName,
@@ -101,24 +101,17 @@ impl<S: Store> Directory<S> {
     ) -> Result<Merged, MergeError> {
         let prepared = self.prepare(incoming).await?;
         let now = self.created_now();
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            let (merged, commit) = match self.plan(&prepared, now, attempt.head + 1).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    // where another commit came in between, what was read may belong to no one head
-                    let head = self.store.head().await.map_err(DirectoryError::from)?;
-                    if head.number == attempt.head {
-                        return Err(error);
-                    }
-                    continue;
-                }
-            };
-            if dry_run || commit.is_empty() || attempts.write(attempt, commit).await? {
-                return Ok(merged);
-            }
-        }
+        let prepared = &prepared;
+        self.transact(|head| async move {
+            Ok(match self.plan(prepared, now, head + 1).await {
+                Ok((merged, _)) if dry_run => Plan::Answer(Ok(merged)),
+                Ok((merged, commit)) => Plan::WriteChecked(commit, Ok(merged)),
+                // the reads of a plan that failed may belong to different heads
+                Err(_) if self.head().await? != head => Plan::Conflict,
+                Err(error) => Plan::Answer(Err(error)),
+            })
+        })
+        .await?
     }
 
     /// What is to be written by commit `number`, and what that comes to.

@@ -1,7 +1,7 @@
 //! SIP domains and trunks, and their policies.
 
 use super::check::keys;
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
 use sip_authz::model::{
     Commit, Domain, DomainName, Key, Policy, PolicyRecord, Record, Target, Trunk,
 };
@@ -28,16 +28,12 @@ impl<S: Store> Directory<S> {
         domain = Domain { sid, account, dates: self.created_now(), ..domain };
         self.check_domain(&domain)?;
         let limit = self.settings.limits.domains;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.check_quota(Collection::Domains(account), Kind::Domain, limit).await?;
-            let mut commit = Commit::new();
-            commit.put(domain.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(domain);
-            }
-        }
+            Ok(Plan::put(domain.clone()))
+        })
+        .await?;
+        Ok(domain)
     }
 
     /// A domain of the account.
@@ -85,20 +81,15 @@ impl<S: Store> Directory<S> {
         sid: DomainSid,
         change: impl Fn(&mut Domain) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<Domain, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut domain = self.domain(account, sid).await?;
             let dates = self.updated_now(domain.dates);
             change(&mut domain)?;
             domain = Domain { sid, account, dates, ..domain };
             self.check_domain(&domain)?;
-            let mut commit = Commit::new();
-            commit.put(domain.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(domain);
-            }
-        }
+            Ok(Plan::update(domain))
+        })
+        .await
     }
 
     /// Deletes a domain with its mappings and its policy.
@@ -131,16 +122,12 @@ impl<S: Store> Directory<S> {
         trunk = Trunk { sid, account, dates: self.created_now(), ..trunk };
         self.check_trunk(&trunk)?;
         let limit = self.settings.limits.trunks;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.check_quota(Collection::Trunks(account), Kind::Trunk, limit).await?;
-            let mut commit = Commit::new();
-            commit.put(trunk.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(trunk);
-            }
-        }
+            Ok(Plan::put(trunk.clone()))
+        })
+        .await?;
+        Ok(trunk)
     }
 
     /// A trunk of the account.
@@ -183,20 +170,15 @@ impl<S: Store> Directory<S> {
         sid: TrunkSid,
         change: impl Fn(&mut Trunk) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<Trunk, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut trunk = self.trunk(account, sid).await?;
             let dates = self.updated_now(trunk.dates);
             change(&mut trunk)?;
             trunk = Trunk { sid, account, dates, ..trunk };
             self.check_trunk(&trunk)?;
-            let mut commit = Commit::new();
-            commit.put(trunk.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(trunk);
-            }
-        }
+            Ok(Plan::update(trunk))
+        })
+        .await
     }
 
     /// Deletes a trunk with its associations and its policy.
@@ -240,21 +222,16 @@ impl<S: Store> Directory<S> {
         target: Target,
         change: impl Fn(&mut Policy) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<PolicyRecord, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut record = self.policy(account, target).await?;
             change(&mut record.policy)?;
             record.dates = match record.dates.created {
                 0 => self.created_now(),
                 _ => self.updated_now(record.dates),
             };
-            let mut commit = Commit::new();
-            commit.put(record.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(record);
-            }
-        }
+            Ok(Plan::update(record))
+        })
+        .await
     }
 
     /// Fails unless the account owns the target.
@@ -274,9 +251,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         target: Target,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.own_target(account, target).await?;
             let mut commit = Commit::new();
             for key in keys(&self.store, Collection::Mappings(target)).await? {
@@ -286,10 +261,9 @@ impl<S: Store> Directory<S> {
                 commit.delete(Key::Policy(target));
             }
             commit.delete(Key::Target(target));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::Write(commit, ()))
+        })
+        .await
     }
 
     pub(super) fn check_domain(&self, domain: &Domain) -> Result<(), DirectoryError> {
