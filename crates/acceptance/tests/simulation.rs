@@ -147,7 +147,7 @@ impl Link {
         time.ms(1 + time.below(if slow { 700 } else { 5 })).await;
         if self.is_cut() || (self.faults() && time.chance(2)) {
             time.ms(200).await;
-            return Err(StoreError("nothing comes back".to_owned()));
+            return Err(StoreError::Unreachable("nothing comes back".to_owned()));
         }
         Ok(())
     }

@@ -129,7 +129,9 @@ impl Etcd {
             let put = TxnOp::put(self.layout.part(&next.id, n), part, None);
             let txn = Txn::new().when(vec![marked.clone()]).and_then(vec![put]);
             if !self.link.write(txn).await?.succeeded() {
-                return Err(StoreError("a staged commit was taken for left behind".to_owned()));
+                return Err(StoreError::Conflict(
+                    "a staged commit was taken for left behind".to_owned(),
+                ));
             }
         }
         let operations = self.announce(&next, &[])?.to_vec();
@@ -158,9 +160,9 @@ impl Etcd {
         let put = TxnOp::put(nowhere, vec![0; size], None);
         let tried = self.link.write(Txn::new().when(vec![never]).and_then(vec![put])).await;
         tried.map_err(|error| {
-            StoreError(format!(
-                "the commit is refused: a request of {size} bytes, which it may need, was not taken \
-                 (etcd's --max-request-bytes must not be below 1.5 MiB): {error}"
+            error.context(format_args!(
+                "the commit is refused: etcd did not take a request of {size} bytes, which the commit \
+                 may need (--max-request-bytes of etcd must be at least 1.5 MiB)"
             ))
         })?;
         self.roomy.store(true, Ordering::Relaxed);
@@ -194,7 +196,7 @@ impl Etcd {
                     }
                 } else if now.head.number < next.head.number && unstaged {
                     let swept = "a staged commit was taken for left behind";
-                    return Err(StoreError(swept.to_owned()));
+                    return Err(StoreError::Conflict(swept.to_owned()));
                 }
                 Ok(CommitOutcome::Conflict)
             }
@@ -224,7 +226,7 @@ impl Etcd {
                 }
                 None => Ok(Written::Refused(None)),
             },
-            _ => Err(StoreError("etcd did not answer what it was asked".to_owned())),
+            _ => Err(StoreError::Other("etcd did not answer what it was asked".to_owned())),
         }
     }
 
@@ -246,11 +248,13 @@ impl Etcd {
                     break;
                 }
             }
-            Err(StoreError("what became of a commit cannot be found out".to_owned()))
+            Err(StoreError::Unreachable("what became of a commit cannot be found out".to_owned()))
         };
         let looked = tokio::time::timeout(self.link.give_up_after(), looking).await;
         looked.unwrap_or_else(|_| {
-            Err(StoreError("what became of a commit was not found out in time".to_owned()))
+            Err(StoreError::Unreachable(
+                "what became of a commit was not found out in time".to_owned(),
+            ))
         })
     }
 
@@ -265,7 +269,8 @@ impl Etcd {
             let key = self.layout.part(&state.id, n);
             let read = self.link.read(&[key], Some(revision)).await?;
             let part = read.values.into_iter().next().flatten();
-            let part = part.ok_or_else(|| StoreError("a staged part is missing".to_owned()))?;
+            let part =
+                part.ok_or_else(|| StoreError::Corrupt("a staged part is missing".to_owned()))?;
             entries.extend(payload::entries(part.value())?);
         }
         Ok(entries)
@@ -365,6 +370,6 @@ pub(super) fn new_id() -> Result<String, StoreError> {
 
 fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut random = [0; N];
-    getrandom::fill(&mut random).map_err(|error| StoreError(error.to_string()))?;
+    getrandom::fill(&mut random).map_err(|error| StoreError::Other(error.to_string()))?;
     Ok(random)
 }

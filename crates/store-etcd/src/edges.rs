@@ -35,7 +35,7 @@ struct Written {
 impl Written {
     fn read(value: &KeyValue) -> Result<Self, StoreError> {
         let wrong = |error: &dyn std::fmt::Display| {
-            StoreError(format!("the report of an edge cannot be read: {error}"))
+            StoreError::Corrupt(format!("the report of an edge cannot be read: {error}"))
         };
         let written: Self = serde_json::from_slice(value.value()).map_err(|error| wrong(&error))?;
         if written.v != 1 {
@@ -126,7 +126,8 @@ impl Etcd {
         let whole = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
         let lease_ms = edge.lease.map(|lease| whole(lease).unwrap_or(u64::MAX));
         let written = Written { v: 1, applied: edge.applied, lease_ms };
-        let value = serde_json::to_vec(&written).map_err(|error| StoreError(error.to_string()))?;
+        let value =
+            serde_json::to_vec(&written).map_err(|error| StoreError::Other(error.to_string()))?;
         let own = self.layout.edge(&edge.name, &self.process);
         self.namesakes().own = Some(own.clone());
         let put = TxnOp::put(own.clone(), value, None);
@@ -135,7 +136,7 @@ impl Etcd {
         let same = TxnOp::get(called.clone(), Some(GetOptions::new().with_prefix()));
         // one transaction: the head is the one that the report was written at
         let answer = self.link.write(Txn::new().and_then(vec![put, head, same])).await?;
-        let unasked = || StoreError("etcd did not answer what it was asked".to_owned());
+        let unasked = || StoreError::Other("etcd did not answer what it was asked".to_owned());
         let revision = answer.header().map_or(0, |header| header.revision());
         let answers = answer.op_responses();
         let [_, TxnOpResponse::Get(head), TxnOpResponse::Get(same)] = answers.as_slice() else {

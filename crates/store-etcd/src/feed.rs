@@ -75,7 +75,7 @@ impl EtcdFeed {
                 }
                 Err(Broken::Compacted(_)) => {
                     let next = self.number + 1;
-                    return Err(StoreError(format!("commit {next} is no longer kept")));
+                    return Err(StoreError::Other(format!("commit {next} is no longer kept")));
                 }
                 Err(Broken::Cut(error)) => error,
             };
@@ -94,7 +94,8 @@ impl EtcdFeed {
             .with_start_revision(self.revision + 1)
             .with_progress_notify()
             .with_fragment();
-        let late = |_| Broken::Cut(StoreError("etcd does not answer a watch".to_owned()));
+        let late =
+            |_| Broken::Cut(StoreError::Unreachable("etcd does not answer a watch".to_owned()));
         let watch = timeout(SIGN, watching.watch(self.etcd.layout.log(), Some(options))).await;
         let mut watch = watch.map_err(late)?.map_err(|error| Broken::Cut(failed(&error)))?;
         // the first answer tells whether it is watched
@@ -112,7 +113,9 @@ impl EtcdFeed {
     async fn hear(&mut self, watch: &mut WatchStream) -> Result<(), Broken> {
         let answer = match watch.message().await {
             Ok(Some(answer)) => answer,
-            Ok(None) => return Err(Broken::Cut(StoreError("a watch has ended".to_owned()))),
+            Ok(None) => {
+                return Err(Broken::Cut(StoreError::Unreachable("a watch has ended".to_owned())));
+            }
             Err(error) => return Err(Broken::Cut(failed(&error))),
         };
         if answer.compact_revision() > 0 {
@@ -120,13 +123,13 @@ impl EtcdFeed {
         }
         if answer.canceled() {
             let why = format!("a watch was ended: {}", answer.cancel_reason());
-            return Err(Broken::Cut(StoreError(why)));
+            return Err(Broken::Cut(StoreError::Unreachable(why)));
         }
         for event in answer.events() {
             let Some(value) = event.kv() else { continue };
             if event.event_type() == EventType::Delete {
                 let gone = "the log in etcd was deleted";
-                return Err(Broken::Cut(StoreError(gone.to_owned())));
+                return Err(Broken::Cut(StoreError::Corrupt(gone.to_owned())));
             }
             if value.mod_revision() > self.revision {
                 self.revision = value.mod_revision();
@@ -139,12 +142,14 @@ impl EtcdFeed {
     /// Waits for what the watch tells next, and asks for a sign of life when it is silent.
     async fn listen(&mut self) -> Result<(), Broken> {
         let Some(mut watch) = self.watch.take() else {
-            return Err(Broken::Cut(StoreError("a watch has ended".to_owned())));
+            return Err(Broken::Cut(StoreError::Unreachable("a watch has ended".to_owned())));
         };
         if let Ok(heard) = timeout(SILENCE, self.hear(&mut watch)).await {
             heard?;
         } else {
-            let late = |_| Broken::Cut(StoreError("a watch gives no sign of life".to_owned()));
+            let late = |_| {
+                Broken::Cut(StoreError::Unreachable("a watch gives no sign of life".to_owned()))
+            };
             let asked = timeout(SIGN, watch.request_progress()).await.map_err(late)?;
             asked.map_err(|error| Broken::Cut(failed(&error)))?;
             timeout(SIGN, self.hear(&mut watch)).await.map_err(late)??;
@@ -177,7 +182,7 @@ impl Feed for EtcdFeed {
                 let Some(next) = read else { continue };
                 if next.head.number != self.number + 1 {
                     let due = self.number + 1;
-                    return Err(StoreError(format!("commit {due} is no longer kept")));
+                    return Err(StoreError::Other(format!("commit {due} is no longer kept")));
                 }
                 self.number = next.head.number;
                 return Ok(next);
@@ -188,7 +193,7 @@ impl Feed for EtcdFeed {
             };
             if let Broken::Compacted(_) = broken {
                 let next = self.number + 1;
-                return Err(StoreError(format!("commit {next} is no longer kept")));
+                return Err(StoreError::Other(format!("commit {next} is no longer kept")));
             }
             self.connect().await?;
         }

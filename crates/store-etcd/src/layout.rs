@@ -210,11 +210,12 @@ impl State {
             parts: self.parts,
             pages: hex::encode(self.pages),
         };
-        serde_json::to_vec(&written).map_err(|error| StoreError(error.to_string()))
+        serde_json::to_vec(&written).map_err(|error| StoreError::Other(error.to_string()))
     }
 
     pub(super) fn decode(bytes: &[u8], revision: i64) -> Result<Self, StoreError> {
-        let wrong = |why: &dyn std::fmt::Display| StoreError(format!("the head in etcd: {why}"));
+        let wrong =
+            |why: &dyn std::fmt::Display| StoreError::Corrupt(format!("the head in etcd: {why}"));
         let any: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
         match any.get("v").and_then(serde_json::Value::as_u64) {

@@ -252,7 +252,9 @@ impl Etcd {
         if records.len() == found.len() && inside {
             Ok(records)
         } else {
-            Err(StoreError("a collection in etcd lists records that are not in it".to_owned()))
+            Err(StoreError::Corrupt(
+                "a collection in etcd lists records that are not in it".to_owned(),
+            ))
         }
     }
 
@@ -301,7 +303,7 @@ impl Store for EtcdStore {
         let (state, revision) = self.etcd.settled().await?;
         let layout = self.etcd.layout.of(&state);
         let members = self.etcd.members(&layout, &collection_of(collection), revision).await?;
-        usize::try_from(members.count()).map_err(|error| StoreError(error.to_string()))
+        usize::try_from(members.count()).map_err(|error| StoreError::Other(error.to_string()))
     }
 
     async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {

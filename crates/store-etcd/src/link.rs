@@ -54,7 +54,7 @@ impl From<Error> for Failed {
 
 impl Failed {
     fn away(why: String) -> Self {
-        Self { error: StoreError(why), is_final: false }
+        Self { error: StoreError::Unreachable(why), is_final: false }
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Read {
 impl Link {
     pub(super) fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
         if options.endpoints.is_empty() {
-            return Err(StoreError("no etcd node is named".to_owned()));
+            return Err(StoreError::Other("no etcd node is named".to_owned()));
         }
         let node = |url: &String| Node { url: url.clone(), client: OnceCell::new() };
         Ok(Self {
@@ -225,7 +225,9 @@ impl Link {
             }
             for answer in answer.op_responses() {
                 let TxnOpResponse::Get(mut answer) = answer else {
-                    return Err(StoreError("etcd did not answer what it was asked".to_owned()));
+                    return Err(StoreError::Other(
+                        "etcd did not answer what it was asked".to_owned(),
+                    ));
                 };
                 read.values.push(answer.take_kvs().into_iter().next());
             }
@@ -250,10 +252,61 @@ fn is_final(error: &Error) -> bool {
     }
 }
 
-/// What went wrong, without what was sent.
+/// The error of a call, without the values that were sent.
 pub(super) fn failed(error: &Error) -> StoreError {
     match error {
-        Error::GRpcStatus(status) => StoreError(format!("etcd: {}", status.message())),
-        other => StoreError(format!("etcd: {other}")),
+        Error::GRpcStatus(status) => {
+            let why = format!("etcd: {}", status.message());
+            classify(i32::from(status.code()), status.message())(why)
+        }
+        Error::TransportError(_) | Error::IoError(_) => {
+            StoreError::Unreachable(format!("etcd: {error}"))
+        }
+        other => StoreError::Other(format!("etcd: {other}")),
+    }
+}
+
+/// The kind of error that a gRPC status code and its message stand for.
+fn classify(code: i32, message: &str) -> fn(String) -> StoreError {
+    const CANCELLED: i32 = 1;
+    const UNKNOWN: i32 = 2;
+    const INVALID_ARGUMENT: i32 = 3;
+    const DEADLINE_EXCEEDED: i32 = 4;
+    const RESOURCE_EXHAUSTED: i32 = 8;
+    const INTERNAL: i32 = 13;
+    const UNAVAILABLE: i32 = 14;
+    const DATA_LOSS: i32 = 15;
+    match code {
+        INVALID_ARGUMENT if message.contains("too large") => StoreError::TooLarge,
+        // etcd has reached its quota, and takes no writes until an operator frees space
+        RESOURCE_EXHAUSTED if message.contains("space exceeded") => StoreError::ReadOnly,
+        // the gRPC layer of the server has a limit of its own
+        RESOURCE_EXHAUSTED if message.contains("larger than max") => StoreError::TooLarge,
+        RESOURCE_EXHAUSTED | CANCELLED | UNKNOWN | DEADLINE_EXCEEDED | INTERNAL | UNAVAILABLE => {
+            StoreError::Unreachable
+        }
+        DATA_LOSS => StoreError::Corrupt,
+        _ => StoreError::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_statuses_have_their_kind_of_error() {
+        let kind = |code, message: &str| classify(code, message)(String::new());
+        let none = String::new;
+        assert_eq!(kind(3, "etcdserver: request is too large"), StoreError::TooLarge(none()));
+        assert_eq!(kind(3, "etcdserver: key is not provided"), StoreError::Other(none()));
+        let quota = "etcdserver: mvcc: database space exceeded";
+        assert_eq!(kind(8, quota), StoreError::ReadOnly(none()));
+        let large = "grpc: received message larger than max (3000000 vs. 2097152)";
+        assert_eq!(kind(8, large), StoreError::TooLarge(none()));
+        assert_eq!(kind(8, "etcdserver: too many requests"), StoreError::Unreachable(none()));
+        assert_eq!(kind(14, "etcdserver: no leader"), StoreError::Unreachable(none()));
+        assert_eq!(kind(15, "etcdserver: corrupt cluster"), StoreError::Corrupt(none()));
+        assert_eq!(kind(7, "etcdserver: permission denied"), StoreError::Other(none()));
     }
 }

@@ -52,7 +52,7 @@ impl Etcd {
                 reading.spawn(read(link, from, to, revision, staged));
             }
             let Some(part) = reading.join_next().await else { break };
-            let part = part.map_err(|error| StoreError(error.to_string()))??;
+            let part = part.map_err(|error| StoreError::Other(error.to_string()))??;
             many += part.records.len();
             sum = sum.plus(part.sum);
             self.read.store(many as u64, Ordering::Relaxed);

@@ -51,7 +51,7 @@ impl Entry {
     /// Appends one byte that tells what follows, the key, and the replaced sum and the value where
     /// there are any.
     fn write(&self, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
-        let long = |_| StoreError("too long to be written".to_owned());
+        let long = |_| StoreError::TooLarge("too long to be written".to_owned());
         bytes.push(u8::from(self.value.is_some()) | (u8::from(self.replaced.is_some()) << 1));
         bytes.extend_from_slice(&u16::try_from(self.text.len()).map_err(long)?.to_be_bytes());
         bytes.extend_from_slice(self.text.as_bytes());

@@ -20,7 +20,7 @@ const ENTRY: usize = 6;
 /// Refuses staged parts that no request can hold.
 pub(super) fn check_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
     match parts.iter().map(Vec::len).max() {
-        Some(longest) if longest > limit => Err(StoreError(format!(
+        Some(longest) if longest > limit => Err(StoreError::TooLarge(format!(
             "the commit is refused: a record of {longest} bytes is more than the {limit} that one \
              request to etcd may have"
         ))),
@@ -127,7 +127,7 @@ impl Size {
         if self.most <= limit || self.most <= self.before {
             return Ok(());
         }
-        Err(StoreError(format!(
+        Err(StoreError::TooLarge(format!(
             "the commit is refused: the page `{}` would come to {} bytes, and {limit} is the most \
              that can be written to etcd at once",
             String::from_utf8_lossy(key),
@@ -179,7 +179,10 @@ mod tests {
         assert!(fits(&over, &[name(0, false), name(fit + 20, true)]));
         assert!(!fits(&over, &[name(fit + 20, true)]));
         let error = check_page(b"n/0000", Some(&full), &[name(fit, true)], LIMIT).unwrap_err();
-        assert!(error.0.contains("`n/0000`") && error.0.contains("10000"), "{error}");
+        assert!(
+            matches!(&error, StoreError::TooLarge(why) if why.contains("`n/0000`") && why.contains("10000")),
+            "{error}"
+        );
     }
 
     #[test]

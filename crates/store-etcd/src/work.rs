@@ -126,7 +126,7 @@ pub(super) async fn each_page(
             });
         }
         let Some(read) = reading.join_next().await else { return Ok(()) };
-        let (keys, values) = read.map_err(|error| StoreError(error.to_string()))??;
+        let (keys, values) = read.map_err(|error| StoreError::Other(error.to_string()))??;
         for (key, value) in keys.iter().zip(values) {
             look(key, value.as_ref().map(|value| value.value()))?;
         }

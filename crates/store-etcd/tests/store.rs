@@ -13,7 +13,9 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 use sip_authz_store::conformance::conforms;
-use sip_authz_store::{Collection, CommitOutcome, Edge, Feed, Head, Lookup, Store, StoreSnapshot};
+use sip_authz_store::{
+    Collection, CommitOutcome, Edge, Feed, Head, Lookup, Store, StoreError, StoreSnapshot,
+};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
 use tokio::sync::Notify;
@@ -246,7 +248,8 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     let refused = loop {
         match store.commit(head, commit(head..head + 1, 0..0)).await {
             Ok(outcome) => assert_eq!(outcome, CommitOutcome::Committed(head + 1)),
-            Err(error) => break error.0,
+            Err(StoreError::TooLarge(why)) => break why,
+            Err(error) => panic!("{error:?}"),
         }
         head += 1;
     };
@@ -259,7 +262,8 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     large.friendly_name = "x".repeat(7_000);
     let mut one = Commit::new();
     one.put(large.into());
-    assert!(store.commit(head, one).await.unwrap_err().0.contains("a record of"));
+    let large = store.commit(head, one).await.unwrap_err();
+    assert!(matches!(&large, StoreError::TooLarge(why) if why.contains("a record of")), "{large}");
     // nothing was changed by any of them
     let other = EtcdStore::new(&options).unwrap();
     assert!(other.load().await.unwrap() == before);
@@ -291,7 +295,7 @@ async fn what_a_smaller_etcd_might_not_take_is_refused() {
     assert_eq!(store.commit(0, import(20, 1)).await.unwrap(), CommitOutcome::Committed(1));
     let before = store.load().await.unwrap();
     for _ in 0..2 {
-        let refused = store.commit(1, import(700, 2)).await.unwrap_err().0;
+        let refused = store.commit(1, import(700, 2)).await.unwrap_err().reason().to_owned();
         assert!(refused.contains("--max-request-bytes"), "{refused}");
     }
     assert!(store.load().await.unwrap() == before);

@@ -32,17 +32,17 @@ pub fn backup(
 ) -> Result<Head, StoreError> {
     let source = folder::file(from);
     if to.symlink_metadata().is_ok() {
-        return Err(named(to, StoreError("is there already".to_owned())));
+        return Err(named(to, StoreError::Other("is there already".to_owned())));
     }
     if !source.is_file() {
-        return Err(named(&source, StoreError("there is no such file".to_owned())));
+        return Err(named(&source, StoreError::Other("there is no such file".to_owned())));
     }
-    let part = Part::make(to).map_err(|error| named(to, StoreError(error.to_string())))?;
+    let part = Part::make(to).map_err(|error| named(to, folder::failed(&error)))?;
     let reader = open_to_read(&source).map_err(|error| named(&source, error))?;
     copy(&reader, &part.0, &mut progress).map_err(|error| named(&source, error))?;
     drop(reader);
     let checked = load(&part.0, &AtomicU64::new(0)).map_err(|error| named(&source, error))?;
-    part.finish(to).map_err(|error| named(to, StoreError(error.to_string())))?;
+    part.finish(to).map_err(|error| named(to, folder::failed(&error)))?;
     Ok(checked.head)
 }
 
@@ -66,7 +66,9 @@ fn copy(
             match step {
                 StepResult::Done => break,
                 StepResult::More => {}
-                _ => return Err(StoreError("is locked by another program".to_owned())),
+                _ => {
+                    return Err(StoreError::Unreachable("is locked by another program".to_owned()));
+                }
             }
         }
     }

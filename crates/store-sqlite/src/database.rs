@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The log is cut back to this after a large commit, in bytes.
 const LOG_KEPT: i64 = 64 << 20;
 
-/// Why nothing more is written, once that is so.
-pub(super) type Broken = OnceLock<String>;
+/// Why no commit is written any more, once that is so.
+pub(super) type Broken = OnceLock<StoreError>;
 
 pub(super) struct Database {
     connection: Connection,
@@ -79,7 +79,9 @@ impl Database {
         let Some(key) = key else { return Ok(None) };
         match self.get(encoding::decode_key(&key)?)? {
             Some(record) if lookup(&record).as_ref() == Some(wanted) => Ok(Some(record)),
-            _ => Err(StoreError(format!("damaged: a name leads to `{key}`, which has another"))),
+            _ => Err(StoreError::Corrupt(format!(
+                "damaged: a name leads to `{key}`, which has another"
+            ))),
         }
     }
 
@@ -101,7 +103,9 @@ impl Database {
             let key = encoding::decode_key(text(row, 0)?)?;
             let record = encoding::decode(key, bytes(row, 1)?)?;
             if !collections(&record).contains(&collection) {
-                return Err(StoreError(format!("damaged: {key} is not in the list that names it")));
+                return Err(StoreError::Corrupt(format!(
+                    "damaged: {key} is not in the list that names it"
+                )));
             }
             found.push(record);
         }
@@ -122,8 +126,8 @@ impl Database {
         number: u64,
         commit: Commit,
     ) -> Result<Option<CommitEntry>, StoreError> {
-        if let Some(why) = self.broken.get() {
-            return Err(StoreError(why.clone()));
+        if let Some(error) = self.broken.get() {
+            return Err(error.clone());
         }
         if self.head.number != number {
             return Ok(None);
@@ -138,9 +142,9 @@ impl Database {
                 // what was written before is no longer certain, or cannot be got rid of; a new
                 // start reads what there is
                 if doubtful || !self.connection.is_autocommit() {
-                    let why =
-                        format!("nothing is written until the program starts again: {}", error.0);
-                    return Err(StoreError(self.broken.get_or_init(|| why).clone()));
+                    let until = "nothing is written until the program starts again";
+                    let why = format!("{until}: {}", error.reason());
+                    return Err(self.broken.get_or_init(|| StoreError::ReadOnly(why)).clone());
                 }
                 Err(error)
             }
@@ -153,7 +157,7 @@ impl Database {
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
         if read_head(&transaction)? != self.head {
             let why = "another program has written to the file";
-            return Err(Failed { error: StoreError(why.to_owned()), doubtful: true });
+            return Err(Failed { error: StoreError::Conflict(why.to_owned()), doubtful: true });
         }
         let (head, replaced) = write(&transaction, self.head, commit)?;
         transaction
@@ -165,7 +169,7 @@ impl Database {
 
 /// An error that says which file it is about.
 pub(super) fn named(path: &Path, error: StoreError) -> StoreError {
-    StoreError(format!("`{}`: {}", path.display(), error.0))
+    error.context(format_args!("`{}`", path.display()))
 }
 
 /// Why a commit was not written.
@@ -193,7 +197,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
     if connection.is_readonly("main").map_err(failed)? {
-        return Err(StoreError("cannot be written".to_owned()));
+        return Err(StoreError::ReadOnly("cannot be written".to_owned()));
     }
     // what is refused is left as it is, its log too
     let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
@@ -204,7 +208,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
         .map_err(failed)?;
     if mode != "wal" {
-        return Err(StoreError("the file system cannot keep a write-ahead log".to_owned()));
+        return Err(StoreError::Other("the file system cannot keep a write-ahead log".to_owned()));
     }
     for (name, value) in [
         ("synchronous", "FULL"),
@@ -239,7 +243,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     schema::check(&connection)?;
     if schema::pragma(&connection, "application_id")? != schema::APPLICATION_ID {
-        return Err(StoreError("is not a store of sip-authz".to_owned()));
+        return Err(StoreError::Other("is not a store of sip-authz".to_owned()));
     }
     connection.execute_batch("PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
     Ok(connection)
@@ -324,10 +328,12 @@ fn write(
 
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     let value = row.get_ref(column).map_err(failed)?;
-    value.as_str().map_err(|_| StoreError("damaged: not text where text must be".to_owned()))
+    value
+        .as_str()
+        .map_err(|_| StoreError::Corrupt("damaged: not text where text must be".to_owned()))
 }
 
 pub(super) fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
     let value = row.get_ref(column).map_err(failed)?;
-    value.as_bytes().map_err(|_| StoreError("damaged: a record is missing".to_owned()))
+    value.as_bytes().map_err(|_| StoreError::Corrupt("damaged: a record is missing".to_owned()))
 }

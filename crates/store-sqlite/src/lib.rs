@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use backup::backup;
 
 use database::{Broken, Database};
+use rusqlite::ErrorCode;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{Collection, CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot};
 use sip_authz_store::{LocalFeed, Recent};
@@ -74,8 +75,25 @@ impl SqliteStore {
     }
 }
 
+/// The error of a call of SQLite.
 fn failed(error: rusqlite::Error) -> StoreError {
-    StoreError(error.to_string())
+    let why = error.to_string();
+    let Some(code) = error.sqlite_error_code() else {
+        // the queries are fixed: a value of another type, or none, is damage in the file
+        return StoreError::Corrupt(why);
+    };
+    match code {
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(why),
+        ErrorCode::TooBig => StoreError::TooLarge(why),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::DiskFull => {
+            StoreError::ReadOnly(why)
+        }
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::CannotOpen => StoreError::Unreachable(why),
+        _ => StoreError::Other(why),
+    }
 }
 
 impl Store for SqliteStore {
@@ -89,7 +107,7 @@ impl Store for SqliteStore {
     async fn health(&self) -> Result<(), StoreError> {
         let Inner { worker, broken, file, .. } = &*self.inner;
         match broken.get() {
-            Some(why) => Err(database::named(file, StoreError(why.clone()))),
+            Some(error) => Err(database::named(file, error.clone())),
             None => worker.lives().map_err(|error| database::named(file, error)),
         }
     }
@@ -139,5 +157,30 @@ impl Store for SqliteStore {
 
     async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
         Ok(LocalFeed::new(&self.inner.recent, from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Error, ffi};
+
+    use super::*;
+
+    #[test]
+    fn errors_of_sqlite_have_their_kind() {
+        let kind = |code| failed(Error::SqliteFailure(ffi::Error::new(code), Some(String::new())));
+        let why = String::new;
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_NOTADB] {
+            assert_eq!(kind(code), StoreError::Corrupt(why()));
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_READONLY, ffi::SQLITE_PERM] {
+            assert_eq!(kind(code), StoreError::ReadOnly(why()));
+        }
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED, ffi::SQLITE_IOERR_READ] {
+            assert_eq!(kind(code), StoreError::Unreachable(why()));
+        }
+        assert_eq!(kind(ffi::SQLITE_TOOBIG), StoreError::TooLarge(why()));
+        assert_eq!(kind(ffi::SQLITE_NOMEM), StoreError::Other(why()));
+        assert!(matches!(failed(Error::QueryReturnedNoRows), StoreError::Corrupt(_)));
     }
 }

@@ -122,7 +122,7 @@ fn load_by(
             .into_iter()
             .map(|reader| scope.spawn(|| read_pieces(reader, &pieces, &next, read)))
             .collect();
-        let gone = |_| Err(StoreError("a thread that read the file has ended".to_owned()));
+        let gone = |_| Err(StoreError::Other("a thread that read the file has ended".to_owned()));
         reading.into_iter().map(|thread| thread.join().unwrap_or_else(gone)).collect()
     });
     let mut all = Found::default();
@@ -139,7 +139,7 @@ fn load_by(
         all.compare(&reader)?;
     }
     let mut records = Vec::new();
-    records.try_reserve_exact(many).map_err(|error| StoreError(error.to_string()))?;
+    records.try_reserve_exact(many).map_err(|error| StoreError::Other(error.to_string()))?;
     records.extend(all.records.into_iter().flat_map(|(_, records)| records));
     Ok(StoreSnapshot { head, records })
 }
@@ -266,7 +266,7 @@ impl Found {
         if agree && self.counts.is_empty() {
             return Ok(());
         }
-        Err(StoreError("damaged: what records are found by is not as they say".to_owned()))
+        Err(StoreError::Corrupt("damaged: what records are found by is not as they say".to_owned()))
     }
 }
 

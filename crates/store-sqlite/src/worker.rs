@@ -50,7 +50,7 @@ impl Worker {
 }
 
 fn ended() -> StoreError {
-    StoreError("the thread of the database has ended".to_owned())
+    StoreError::Unreachable("the thread of the database has ended".to_owned())
 }
 
 impl Drop for Worker {
@@ -75,7 +75,7 @@ pub(super) fn aside<T: Send + 'static>(
 
 fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(job);
-    spawned.map_err(|error| StoreError(format!("cannot start a thread: {error}")))
+    spawned.map_err(|error| StoreError::Other(format!("cannot start a thread: {error}")))
 }
 
 struct Slot<T> {

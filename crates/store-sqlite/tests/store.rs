@@ -51,7 +51,7 @@ fn file(folder: &Path) -> std::path::PathBuf {
 }
 
 fn error(opened: Result<SqliteStore, StoreError>) -> String {
-    opened.err().expect("refused").0
+    opened.err().expect("refused").reason().to_owned()
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn a_file_of_a_newer_release_is_left_as_it_is() {
     let message = "was written by a newer release (version 2 of the schema, this one knows 1)";
     assert!(newer.contains(message), "{newer}");
     let copied = backup(&folder, &folder.join("copy"), |_, _| ()).unwrap_err();
-    assert!(copied.0.contains(message), "{copied}");
+    assert!(copied.reason().contains(message), "{copied}");
     assert!(!folder.join("copy").exists());
     assert!(fs::read(file(&folder)).unwrap() == before, "the file was changed");
     set("user_version", 1);
@@ -273,8 +273,9 @@ async fn what_was_changed_by_hand_is_not_loaded() {
         if change.contains("head") {
             for _ in 0..2 {
                 let error = store.commit(1, more.clone()).await.unwrap_err();
-                assert!(error.0.contains("another program has written"), "{error}");
-                assert!(error.0.contains("nothing is written until"), "{error}");
+                assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
+                assert!(error.reason().contains("another program has written"), "{error}");
+                assert!(error.reason().contains("nothing is written until"), "{error}");
                 assert_eq!(store.health().await, Err(error));
             }
         }
@@ -429,7 +430,7 @@ async fn a_damaged_file_is_refused_or_as_it_was() {
                 same += 1;
             }
             Err(error) => {
-                assert!(error.0.contains("sip-authz.db`"), "{error}");
+                assert!(error.reason().contains("sip-authz.db`"), "{error}");
                 refused += 1;
             }
         }
@@ -478,7 +479,7 @@ async fn a_backup_is_of_one_moment() {
         assert!(steps > 0);
         // what is there is not overwritten
         let again = backup(&folder, &copy, |_, _| ()).unwrap_err();
-        assert!(again.0.ends_with("copy-0`: is there already") || nth > 0, "{again}");
+        assert!(again.reason().ends_with("copy-0`: is there already") || nth > 0, "{again}");
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let last = writer.join().unwrap();
@@ -495,5 +496,5 @@ async fn a_backup_is_of_one_moment() {
     // nothing else is left: five copies, five folders, the file and the lock
     assert_eq!(fs::read_dir(&*folder).unwrap().count(), 12);
     let missing = backup(&folder.join("no"), &folder.join("c"), |_, _| ()).unwrap_err();
-    assert!(missing.0.ends_with("no/sip-authz.db`: there is no such file"), "{missing}");
+    assert!(missing.reason().ends_with("no/sip-authz.db`: there is no such file"), "{missing}");
 }

@@ -165,6 +165,8 @@ impl<S: Store> Follower<S> {
             FollowerError::Apply { .. }
             | FollowerError::Gap { .. }
             | FollowerError::Differs { .. } => self.doubt = true,
+            // the commits that come next cannot be read, however often they are asked for
+            FollowerError::Store(StoreError::Corrupt(_)) => self.doubt = true,
             // the store can be asked, and still what came next could not be had from it
             FollowerError::Store(_) if self.failures > 0 => {
                 self.doubt |= self.store.head().await.is_ok();

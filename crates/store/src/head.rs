@@ -130,7 +130,7 @@ impl Head {
     /// there are.
     pub fn after(self, commit: &Commit, replaced: &[Option<Sum>]) -> Result<Self, StoreError> {
         if commit.writes().len() != replaced.len() {
-            return Err(StoreError(format!(
+            return Err(StoreError::Corrupt(format!(
                 "{} writes replace {} records",
                 commit.writes().len(),
                 replaced.len()
@@ -161,9 +161,9 @@ impl Head {
         }
         if let Some(replaced) = replaced {
             sum = sum.minus(replaced);
-            records = records
-                .checked_sub(1)
-                .ok_or_else(|| StoreError("more records would go than there are".to_owned()))?;
+            records = records.checked_sub(1).ok_or_else(|| {
+                StoreError::Corrupt("more records would go than there are".to_owned())
+            })?;
         }
         Ok(Self { number, records, sum })
     }
@@ -175,13 +175,13 @@ impl Head {
     /// [`StoreError`] that says what differs.
     pub fn check(&self, records: u64, sum: Sum) -> Result<(), StoreError> {
         if self.records != records {
-            return Err(StoreError(format!(
+            return Err(StoreError::Corrupt(format!(
                 "there are {records} records where the head of commit {} tells of {}",
                 self.number, self.records
             )));
         }
         if self.sum != sum {
-            return Err(StoreError(format!(
+            return Err(StoreError::Corrupt(format!(
                 "the records do not have the sum that the head of commit {} tells of",
                 self.number
             )));
@@ -200,7 +200,7 @@ impl CommitEntry {
         let due = head.after(&self.commit, &self.replaced)?;
         if due.number != self.head.number {
             let (due, came) = (due.number, self.head.number);
-            return Err(StoreError(format!("commit {came} came where {due} was due")));
+            return Err(StoreError::Corrupt(format!("commit {came} came where {due} was due")));
         }
         self.head.check(due.records, due.sum)
     }

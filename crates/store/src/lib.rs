@@ -6,6 +6,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod encoding;
+mod error;
 mod follower;
 mod head;
 mod index;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use encoding::EncodingError;
+pub use error::StoreError;
 pub use follower::{
     Applied, Confirmed, Follower, FollowerError, FollowerEvent, FollowerState, Lease, LeaseEvent,
     Timer,
@@ -29,17 +31,6 @@ pub use memory::MemoryStore;
 pub use recent::{LocalFeed, Recent};
 
 use sip_authz::model::{Commit, Key, Record};
-
-/// The store cannot be asked or written at present. Nothing is known of a commit that was under way.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store: {0}")]
-pub struct StoreError(pub String);
-
-impl From<EncodingError> for StoreError {
-    fn from(error: EncodingError) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// What became of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

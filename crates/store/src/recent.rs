@@ -104,7 +104,7 @@ impl Feed for LocalFeed {
                     return Ok(commit);
                 }
                 if kept.head.number >= number {
-                    return Err(StoreError(format!("commit {number} is no longer kept")));
+                    return Err(StoreError::Other(format!("commit {number} is no longer kept")));
                 }
             }
             committed.await;

@@ -195,7 +195,8 @@ async fn open_folder(
     folder: &Path,
     vocabulary: &'static Vocabulary,
 ) -> Result<(SqliteStore, Snapshot, Head), Failure> {
-    let store = SqliteStore::open(folder).map_err(|error| Failure::Setup(error.0))?;
+    let store =
+        SqliteStore::open(folder).map_err(|error| Failure::Setup(error.reason().to_owned()))?;
     let loaded = load(&store, SqliteStore::read, vocabulary).await;
     let (snapshot, head) = loaded.map_err(|failure| Failure::Setup(failure.to_string()))?;
     Ok((store, snapshot, head))

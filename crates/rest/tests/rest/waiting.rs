@@ -43,7 +43,7 @@ fn edge(name: &str, applied: u64) -> Edge {
 }
 
 fn away() -> StoreError {
-    StoreError(AWAY.to_owned())
+    StoreError::Unreachable(AWAY.to_owned())
 }
 
 impl Store for Fleet {

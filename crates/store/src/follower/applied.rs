@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_listener::Event;
 
 use super::FollowerError;
-use crate::Head;
+use crate::{Head, StoreError};
 
 /// How a [`Follower`](super::Follower) stands to its store, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +140,7 @@ impl Applied {
 
     pub(super) fn set_failed(&self, error: &FollowerError) {
         let attempt = match error {
+            FollowerError::Store(StoreError::Corrupt(_)) => BEHIND,
             FollowerError::Store(_) => AWAY,
             FollowerError::Apply { .. }
             | FollowerError::Gap { .. }

@@ -121,7 +121,8 @@ impl<S: Store> Lease<S> {
                 }
                 failed => {
                     failing = true;
-                    let late = StoreError("a report was not answered in time".to_owned());
+                    let late =
+                        StoreError::Unreachable("a report was not answered in time".to_owned());
                     let error = failed.and_then(Result::err).unwrap_or(late);
                     tell(LeaseEvent::Unreported(error));
                 }

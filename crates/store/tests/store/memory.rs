@@ -36,7 +36,7 @@ async fn a_feed_that_lags_too_far_behind_is_told() {
         commit.put(Account::new(AccountSid::from_name(&["a"])).into());
         assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
     }
-    let gone = StoreError("commit 1 is no longer kept".to_owned());
+    let gone = StoreError::Other("commit 1 is no longer kept".to_owned());
     assert_eq!(first.next().await.unwrap_err(), gone);
     assert_eq!(gone.to_string(), "the store: commit 1 is no longer kept");
     assert_eq!(second.next().await.unwrap().head.number, 2);
