@@ -18,7 +18,7 @@ use sip_authz::{
 use sip_authz_directory::{Confirmation, Directory, Settings};
 use sip_authz_store::{
     Collection, CommitEntry, CommitOutcome, Edge, Feed, Head, LocalFeed, Lookup, MemoryStore,
-    Store, StoreError, StoreSnapshot,
+    SharedStore, Store, StoreError, StoreSnapshot,
 };
 use sip_authz_store::{Follower, Lease, Timer};
 use sip_authz_testing::kit::{Header, PASSWORD, REALM, Request};
@@ -217,6 +217,27 @@ impl Store for Link {
         Ok(LinkFeed { link: self.clone(), inner, last: None })
     }
 
+    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
+        let edges = async { Ok(self.world.edges.lock().unwrap().values().cloned().collect()) };
+        self.ask(edges).await
+    }
+
+    async fn pause(&self, time: Duration) {
+        self.world.time.sleep(time).await;
+    }
+}
+
+impl SharedStore for Link {
+    async fn wait_until_ready(
+        &self,
+        mut on_failure: impl FnMut(&StoreError) + Send,
+    ) -> Result<(), StoreError> {
+        while let Err(error) = self.head().await {
+            on_failure(&error);
+        }
+        Ok(())
+    }
+
     async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
         self.ask(async {
             let head = self.world.inner.head().await?;
@@ -226,13 +247,16 @@ impl Store for Link {
         .await
     }
 
-    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
-        let edges = async { Ok(self.world.edges.lock().unwrap().values().cloned().collect()) };
-        self.ask(edges).await
+    async fn withdraw_report(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
-    async fn pause(&self, time: Duration) {
-        self.world.time.sleep(time).await;
+    async fn forget(&self, name: &str) -> Result<(), StoreError> {
+        self.ask(async { Ok(drop(self.world.edges.lock().unwrap().remove(name))) }).await
+    }
+
+    fn take_name_conflict(&self) -> bool {
+        false
     }
 }
 

@@ -108,11 +108,11 @@ impl Etcd {
     }
 
     /// Whether another process has reported under the same name since this was asked last.
-    pub(super) fn shares_its_name(&self) -> bool {
+    pub(super) fn take_name_conflict(&self) -> bool {
         std::mem::take(&mut self.namesakes().beside)
     }
 
-    pub(super) async fn leave(&self) -> Result<(), StoreError> {
+    pub(super) async fn withdraw_report(&self) -> Result<(), StoreError> {
         let own = self.namesakes().own.take();
         if let Some(own) = own {
             let delete = TxnOp::delete(own, None);

@@ -29,8 +29,8 @@ use self::members::Members;
 pub use self::options::EtcdOptions;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{
-    Collection, CommitOutcome, Edge, Head, Lookup, Store, StoreError, StoreSnapshot, collections,
-    encoding, lookup,
+    Collection, CommitOutcome, Edge, Head, Lookup, SharedStore, Store, StoreError, StoreSnapshot,
+    collections, encoding, lookup,
 };
 
 pub use self::feed::EtcdFeed;
@@ -88,41 +88,6 @@ impl EtcdStore {
             read: AtomicU64::default(),
         };
         Ok(Self { etcd: Arc::new(etcd) })
-    }
-
-    /// Waits until the head can be read. `away` is told why it could not each time that all nodes have
-    /// been asked in vain for a while.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if a node answers, but not this one's password or the like: asking again would
-    /// not help.
-    pub async fn arrive(&self, away: impl FnMut(&StoreError)) -> Result<(), StoreError> {
-        self.etcd.link.arrive(self.etcd.layout.head(), away).await
-    }
-
-    /// Whether an edge of another process has reported under the name that this one reports under,
-    /// since this was asked last. Both are waited for by whoever waits for all edges.
-    #[must_use]
-    pub fn shares_its_name(&self) -> bool {
-        self.etcd.shares_its_name()
-    }
-
-    /// Takes back what this process has reported, so that nobody waits for it. To be called once it
-    /// reports no longer and decides nothing more.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the store cannot be told.
-    pub async fn leave(&self) -> Result<(), StoreError> {
-        self.etcd.leave().await
-    }
-
-    /// How many records the last load has read so far, which takes long where there are many. The
-    /// head tells how many there are.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        self.etcd.read.load(Ordering::Relaxed)
     }
 
     /// Deletes parts of large commits that were staged and left behind by writers that are gone. It
@@ -314,23 +279,45 @@ impl Store for EtcdStore {
         self.etcd.load().await
     }
 
-    async fn follow(&self, from: u64) -> Result<EtcdFeed, StoreError> {
-        EtcdFeed::new(Arc::clone(&self.etcd), from).await
+    fn load_progress(&self) -> u64 {
+        self.etcd.read.load(Ordering::Relaxed)
     }
 
-    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
-        self.etcd.report(edge).await
+    async fn follow(&self, from: u64) -> Result<EtcdFeed, StoreError> {
+        EtcdFeed::new(Arc::clone(&self.etcd), from).await
     }
 
     async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
         self.etcd.edges().await
     }
 
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+impl SharedStore for EtcdStore {
+    /// One failed attempt is a round in which every node was asked.
+    async fn wait_until_ready(
+        &self,
+        on_failure: impl FnMut(&StoreError) + Send,
+    ) -> Result<(), StoreError> {
+        self.etcd.link.wait_until_ready(self.etcd.layout.head(), on_failure).await
+    }
+
+    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
+        self.etcd.report(edge).await
+    }
+
+    async fn withdraw_report(&self) -> Result<(), StoreError> {
+        self.etcd.withdraw_report().await
+    }
+
     async fn forget(&self, name: &str) -> Result<(), StoreError> {
         self.etcd.forget(name).await
     }
 
-    async fn pause(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+    fn take_name_conflict(&self) -> bool {
+        self.etcd.take_name_conflict()
     }
 }

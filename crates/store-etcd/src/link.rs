@@ -107,12 +107,12 @@ impl Link {
         node.client.get_or_try_init(connecting).await.cloned()
     }
 
-    /// Waits until this key can be read. Whenever all nodes have been asked in vain for as long as a
-    /// call may take, `away` is told why.
-    pub(super) async fn arrive(
+    /// Waits until this key can be read. Calls `on_failure` each time that no node has answered for as
+    /// long as one call may take.
+    pub(super) async fn wait_until_ready(
         &self,
         key: Vec<u8>,
-        mut away: impl FnMut(&StoreError),
+        mut on_failure: impl FnMut(&StoreError) + Send,
     ) -> Result<(), StoreError> {
         loop {
             let asked = self.try_call(|mut kv| {
@@ -122,7 +122,7 @@ impl Link {
             match asked.await {
                 Ok(_) => return Ok(()),
                 Err(Failed { error, is_final: true }) => return Err(error),
-                Err(Failed { error, .. }) => away(&error),
+                Err(Failed { error, .. }) => on_failure(&error),
             }
         }
     }

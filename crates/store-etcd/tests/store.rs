@@ -14,7 +14,8 @@ use sip_authz::model::{
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 use sip_authz_store::conformance::conforms;
 use sip_authz_store::{
-    Collection, CommitOutcome, Edge, Feed, Head, Lookup, Store, StoreError, StoreSnapshot,
+    Collection, CommitOutcome, Edge, Feed, Head, Lookup, SharedStore, Store, StoreError,
+    StoreSnapshot,
 };
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
@@ -333,8 +334,8 @@ async fn edges_of_one_name_are_waited_for_each() {
     one.report(edge("same", 1, None)).await.unwrap();
     assert_eq!(behind().await, [""; 0]);
     two.report(edge("same", 1, None)).await.unwrap();
-    assert!(one.shares_its_name() && two.shares_its_name());
-    assert!(!one.shares_its_name() && !two.shares_its_name(), "told once for each time");
+    assert!(one.take_name_conflict() && two.take_name_conflict());
+    assert!(!one.take_name_conflict() && !two.take_name_conflict(), "told once for each time");
     writer.forget("same").await.unwrap();
     assert_eq!(writer.edges().await.unwrap(), []);
     // a process that follows on one with a lease forgets it when that is over, and nobody else
@@ -348,9 +349,9 @@ async fn edges_of_one_name_are_waited_for_each() {
     let mut found = writer.edges().await.unwrap();
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(found, left);
-    assert!(!third.shares_its_name(), "it only follows on the other");
+    assert!(!third.take_name_conflict(), "it only follows on the other");
     // one that ends in order leaves nothing
-    third.leave().await.unwrap();
+    third.withdraw_report().await.unwrap();
     assert_eq!(writer.edges().await.unwrap(), left[1..]);
 }
 

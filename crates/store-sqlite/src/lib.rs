@@ -66,13 +66,6 @@ impl SqliteStore {
         let worker = Worker::start(database)?;
         Ok(Self { inner: Arc::new(Inner { worker, recent, broken, file, read }) })
     }
-
-    /// How many records the last load has read so far, which takes long where there are many. The
-    /// head tells how many there are.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        self.inner.read.load(Ordering::Relaxed)
-    }
 }
 
 /// The error of a call of SQLite.
@@ -153,6 +146,10 @@ impl Store for SqliteStore {
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (file, read) = (self.inner.file.clone(), Arc::clone(&self.inner.read));
         aside(move || load::load(&file, &read).map_err(|error| database::named(&file, error))).await
+    }
+
+    fn load_progress(&self) -> u64 {
+        self.inner.read.load(Ordering::Relaxed)
     }
 
     async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {

@@ -61,7 +61,7 @@ async fn what_was_answered_is_there_after_a_new_start() {
     for round in 0..4 {
         let store = SqliteStore::open(&*folder).unwrap();
         let StoreSnapshot { head, records } = store.load().await.unwrap();
-        assert_eq!((head.number, store.read()), (plain.number, records.len() as u64));
+        assert_eq!((head.number, store.load_progress()), (plain.number, records.len() as u64));
         assert!(records.iter().eq(plain.records.values()), "round {round}");
         assert_eq!(store.head().await.unwrap(), head);
         for _ in 0..60 {
@@ -301,7 +301,7 @@ async fn many_records_are_read_in_pieces() {
     assert_eq!(store.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
     let loaded = store.load().await.unwrap();
     assert!(loaded.records == expected);
-    assert_eq!(store.read(), expected.len() as u64);
+    assert_eq!(store.load_progress(), expected.len() as u64);
 
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writing = tokio::spawn({

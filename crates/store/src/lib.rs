@@ -14,6 +14,7 @@ mod memory;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod recent;
+mod shared;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use head::{Head, Sum};
 pub use index::{Collection, ListKey, Lookup, collections, lookup, references};
 pub use memory::MemoryStore;
 pub use recent::{LocalFeed, Recent};
+pub use shared::{Edge, SharedStore};
 
 use sip_authz::model::{Commit, Key, Record};
 
@@ -80,17 +82,6 @@ impl StoreSnapshot {
         head.check(records.len() as u64, sum)?;
         Ok(Self { head, records })
     }
-}
-
-/// What an edge says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// Its name. If others have it too, by mistake, each counts.
-    pub name: String,
-    /// The number of the last commit that it decides by.
-    pub applied: u64,
-    /// How long after a report it decides on without another, at most. Without one it always does.
-    pub lease: Option<Duration>,
 }
 
 /// A place where records are kept. Futures may be dropped at any time: a commit then has taken
@@ -146,23 +137,16 @@ pub trait Store: Send + Sync + 'static {
     /// The commits after number `from`, in order, as they come.
     fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
 
-    /// Writes down what an edge says of itself, and returns the number of the head as of that write:
-    /// whatever was committed before is counted in it, and whoever commits later finds the report. A
-    /// store that serves one process keeps no reports.
-    fn report(&self, edge: Edge) -> impl Future<Output = Result<u64, StoreError>> + Send {
-        let _ = edge;
-        async { Ok(self.head().await?.number) }
+    /// How many records the current [load](Self::load) has read so far, for progress reports. The head
+    /// tells how many there are.
+    fn load_progress(&self) -> u64 {
+        0
     }
 
-    /// What edges have said of themselves last.
+    /// The last report of each edge. A store that serves one process has none; for one that serves more
+    /// see [`SharedStore`].
     fn edges(&self) -> impl Future<Output = Result<Vec<Edge>, StoreError>> + Send {
         std::future::ready(Ok(Vec::new()))
-    }
-
-    /// Forgets the edges of a name that are gone for good. One that is not tells of itself again.
-    fn forget(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
-        let _ = name;
-        std::future::ready(Ok(()))
     }
 
     /// Waits before a commit is tried again. A store that is shared between processes waits on its

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::timer::first;
 use super::{Applied, Timer};
-use crate::{Edge, Store, StoreError};
+use crate::{Edge, SharedStore, StoreError};
 use sip_authz::Authorizer;
 
 /// Reports for each length of a lease.
@@ -41,7 +41,7 @@ pub enum LeaseEvent {
 }
 
 /// Reports how far an edge has come, and keeps the deadline of its authorizer.
-pub struct Lease<S: Store> {
+pub struct Lease<S: SharedStore> {
     store: S,
     authorizer: Arc<Authorizer>,
     applied: Applied,
@@ -67,7 +67,7 @@ impl Confirmed {
     }
 }
 
-impl<S: Store> Lease<S> {
+impl<S: SharedStore> Lease<S> {
     /// For the edge called `name`, unlike all others. With a `length`, from a second up,
     /// the authorizer refuses every INVITE once the store has confirmed nothing for so long, less a
     /// tenth. Without one it does not, and whoever waits for all edges waits for this one's word.
