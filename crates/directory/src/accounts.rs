@@ -1,4 +1,4 @@
-//! Accounts and who may act for them.
+//! Accounts and their auth tokens.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -9,11 +9,11 @@ use sip_authz::AccountSid;
 use sip_authz::model::{Account, AccountStatus, Key, Record, TokenHash};
 use sip_authz_store::{Collection, Store};
 
-/// An account that was just made, or has a new token.
+/// An account that is new or has a new token.
 pub struct NewAccount {
     /// The account.
     pub account: Account,
-    /// Its auth token, 32 hexadecimal digits. Only its hash is kept: it is shown this once.
+    /// Its auth token, 32 hexadecimal digits. The store keeps only the hash, so show the token now.
     pub token: Zeroizing<String>,
 }
 
@@ -94,7 +94,7 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Gives an account a new token; the old one is no longer good.
+    /// Gives an account a new token. The old one stops working.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl<S: Store> Directory<S> {
     }
 }
 
-/// A token of 128 random bits, and what is kept of it.
+/// A token of 128 random bits, and its hash.
 fn new_token() -> Result<(Zeroizing<String>, TokenHash), DirectoryError> {
     let mut random = Zeroizing::new([0; 16]);
     getrandom::fill(random.as_mut_slice())

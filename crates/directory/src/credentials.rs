@@ -6,20 +6,20 @@ use sip_authz::model::{Credential, CredentialList, Ha1Set, Key, Password, Record
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
-/// What a credential is made from.
+/// The secret of a new credential or a new secret of an old one.
 pub enum Secret {
     /// A password, which is hashed and wiped.
     Password(Password),
-    /// Hashes that an operator already has, in hexadecimal.
+    /// HA1 hashes in hexadecimal.
     Ha1(Vec<(HashFunction, String)>),
 }
 
-/// What is to change of a credential; what is `None` stays. The user name is fixed.
+/// A change of a credential; fields that are `None` stay. The user name is fixed.
 #[derive(Default)]
 pub struct CredentialChange {
     /// A new password.
     pub secret: Option<Secret>,
-    /// Whether the user is answered like one that does not exist.
+    /// Whether the user is disabled: answered like one that does not exist.
     pub disabled: Option<bool>,
     /// The deployment role, or none.
     pub role: Option<Option<RoleSid>>,
@@ -46,7 +46,7 @@ impl<S: Store> Directory<S> {
             return Err(DirectoryError::invalid(Kind::Credential, message));
         }
         let realm_of = self.credential_list(account, list).await?;
-        // a list's realm is fixed, so the hashes stay right whatever happens in between
+        // the realm of a list is fixed, so the hashes stay right if another commit comes in between
         let ha1 = self.hash(&realm_of, &username, secret)?;
         let (ms, random) = self.sid_parts()?;
         let credential = Credential {

@@ -1,9 +1,11 @@
-//! The commands on resources: who owns what, how many there may be, what may be deleted.
+//! The commands on the resources of sip-authz: accounts, domains, trunks, lists, credentials, mappings
+//! and roles.
 //!
-//! A [`Directory`] keeps nothing of its own. It reads the head of the store, then what the command
-//! needs, checks the rules, and commits on condition that the head is still the same; otherwise it
-//! starts again. So two callers never both take a name or both pass a limit, in one process or in
-//! several.
+//! The directory enforces the rules that need more than one record: ownership, unique names, quotas, and
+//! deletion of resources in use. A [`Directory`] has no state of its own. Each command reads the head of
+//! the [store](sip_authz_store::Store) and the records it needs, checks the rules, and commits if the head
+//! is still the same. If another commit came in between, the command starts over. So two callers cannot
+//! take one name or exceed one quota together, in one process or in several.
 
 mod accounts;
 mod check;
@@ -34,14 +36,14 @@ use self::transact::Plan;
 use sip_authz::model::{Commit, Dates, Key, Realm, Record, Vocabulary};
 use sip_authz_store::{Applied, Collection, Store};
 
-/// What an installation decides for all its accounts.
+/// The settings of an installation, for all its accounts.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many of each resource there may be, and how long their names.
+    /// The quotas of resources and the lengths of names.
     pub limits: Limits,
-    /// The realm of a credential list that is made without one.
+    /// The realm of new credential lists that name none.
     pub realm: Realm,
-    /// Domain names must end in one of these, after a dot; any name will do where there is none.
+    /// The suffixes of which a domain name must have one, after a dot. Without any, each name is valid.
     pub suffixes: Vec<String>,
     /// The permissions that roles can have.
     pub vocabulary: &'static Vocabulary,
@@ -64,31 +66,31 @@ impl Settings {
 pub struct Directory<S: Store> {
     store: S,
     settings: Settings,
-    /// Where decisions are made in this process: a command is answered once they see it.
+    /// The progress of this process's authorizer, which each command waits for.
     applied: Option<Applied>,
-    /// Milliseconds since 1970.
+    /// The clock, in milliseconds since 1970.
     now_ms: fn() -> u64,
-    /// The time of the newest SID: later ones sort behind it even within a millisecond.
+    /// The time in the newest SID. Later SIDs get a later time, even within one millisecond.
     newest_ms: AtomicU64,
-    /// One command at a time: those of one process have no conflict to try again for.
+    /// Held by the running command, so that the commands of one process cause no conflicts.
     turn: Mutex<()>,
 }
 
-/// Where a page of a listing begins: behind this row, which may be gone by now.
+/// The position in a listing behind a row, which may have been deleted since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The commit that made the row, where rows are listed in that order; else 0.
+    /// The number of the commit that made the row, for listings in that order; else 0.
     pub since: u64,
-    /// The row.
+    /// The key of the row.
     pub key: Key,
 }
 
-/// Which part of a listing is wanted.
+/// The part of a listing to return.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// The row that the page begins behind; none for the first page.
+    /// The position to start at; none for the first page.
     pub after: Option<Cursor>,
-    /// The most rows wanted.
+    /// The most rows to return.
     pub size: usize,
 }
 
@@ -100,19 +102,18 @@ impl Page {
     }
 }
 
-/// A part of a listing, oldest rows first.
+/// A page of a listing, oldest rows first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Where the next page begins, if there is one.
+    /// The start of the next page, if there is one.
     pub next: Option<Cursor>,
 }
 
 impl<S: Store> Directory<S> {
-    /// The commands on what `store` holds. `applied` is that of the follower that keeps this
-    /// process's authorizer at the store's head: with it, a command is answered only once the next
-    /// INVITE sees it.
+    /// The commands on the records in `store`. With the `applied` of a follower, each command returns
+    /// only once the authorizer of that follower decides by the change.
     #[must_use]
     pub fn new(store: S, settings: Settings, applied: Option<Applied>) -> Self {
         Self {
@@ -125,28 +126,27 @@ impl<S: Store> Directory<S> {
         }
     }
 
-    /// Takes the time from `now_ms`, milliseconds since 1970, for dates and SIDs.
+    /// Sets the clock for dates and SIDs, in milliseconds since 1970.
     #[must_use]
     pub fn with_clock(mut self, now_ms: fn() -> u64) -> Self {
         self.now_ms = now_ms;
         self
     }
 
-    /// What the installation decides.
+    /// The settings of the installation.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The store that is read and written.
+    /// The store with the records.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// Commits any batch of records that keeps the rules, all or nothing, with the SIDs and dates it
-    /// has. Limits and ownership are the caller's affair. For records from outside see
-    /// [`Self::merge`].
+    /// Commits a batch of records with their SIDs and dates, all or none, if it keeps the rules. It does
+    /// not check quotas and ownership. For records from outside see [`Self::merge`].
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl<S: Store> Directory<S> {
         Dates { updated: (self.now_ms)() / 1_000, ..dates }
     }
 
-    /// A time and random bytes for a SID that sorts behind all that this process made before.
+    /// The time and the random bytes of a new SID, which sorts behind all earlier ones of this process.
     fn sid_parts(&self) -> Result<(u64, [u8; 10]), DirectoryError> {
         let now_ms = (self.now_ms)();
         let newest = self.newest_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |newest| {
@@ -176,7 +176,7 @@ impl<S: Store> Directory<S> {
         Ok((now_ms.max(newest.saturating_add(1)), random))
     }
 
-    /// A page of a collection that is listed in the order of its keys.
+    /// A page of a collection in key order.
     async fn list<T>(
         &self,
         collection: Collection,

@@ -182,8 +182,8 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes an entry as `change` has it; SID, list and dates stay. It may be called several
-    /// times, with the entry as it is then.
+    /// Changes an entry with `change`; SID, list and date of creation stay. `change` may run several
+    /// times, each time on the current entry.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Lists put to work on domains and trunks.
+//! Mappings of lists to domains and trunks.
 
 use super::check::{keys, members};
 use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page, Plan};
@@ -6,7 +6,7 @@ use sip_authz::model::{Key, Mapping, MappingRecord, Record, Target};
 use sip_authz::{AccountSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
-/// Which mappings of a target are meant.
+/// A kind of mappings of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingScope {
     /// IP access control lists, for calls.
@@ -20,7 +20,7 @@ pub enum MappingScope {
 impl MappingScope {
     const ALL: [Self; 3] = [Self::IpAccessControlLists, Self::CredentialLists, Self::Registrations];
 
-    /// Whether `mapping` is one of these.
+    /// Whether `mapping` is of this kind.
     #[must_use]
     pub fn contains(self, mapping: &Mapping) -> bool {
         match mapping {
@@ -32,8 +32,8 @@ impl MappingScope {
 }
 
 impl<S: Store> Directory<S> {
-    /// Maps a list to a domain or trunk of the same account, perhaps with a channel role. All
-    /// credential lists of a target share one realm; none is mapped twice for the same purpose.
+    /// Maps a list to a domain or trunk of the same account, with an optional channel role. All
+    /// credential lists of a target must share one realm, and a list has one mapping for each purpose.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl<S: Store> Directory<S> {
         Ok(MappingScope::ALL.into_iter().filter(is_there).collect())
     }
 
-    /// Takes a mapping away.
+    /// Deletes a mapping.
     ///
     /// # Errors
     ///

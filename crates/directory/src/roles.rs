@@ -1,4 +1,4 @@
-//! Roles: named sets of permissions, in name spaces of the account's choosing.
+//! Roles: named sets of permissions, in name spaces that the account chooses.
 
 use std::collections::HashSet;
 
@@ -119,7 +119,7 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// A role of the account, in whatever service.
+    /// A role of the account, in any service.
     pub(super) async fn own_role(
         &self,
         account: AccountSid,

@@ -9,8 +9,8 @@ use sip_authz::{AccountSid, DomainSid, TrunkSid};
 use sip_authz_store::{Collection, Store};
 
 impl<S: Store> Directory<S> {
-    /// Makes a domain. Its name must be free, and end as the installation wants it; `fill` sets the
-    /// rest.
+    /// Makes a domain. Its name must be free and have a suffix that the installation admits; `fill` sets
+    /// the other fields.
     ///
     /// # Errors
     ///
@@ -69,8 +69,8 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes a domain as `change` has it; SID, owner and dates stay. It may be called several
-    /// times, with the domain as it is then.
+    /// Changes a domain with `change`; SID, owner and date of creation stay. `change` may run several
+    /// times, each time on the current domain.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl<S: Store> Directory<S> {
         self.delete_target(account, sid.into()).await
     }
 
-    /// Makes a trunk, which may do without a host name; `fill` sets what it has.
+    /// Makes a trunk; `fill` sets its fields. The host name is optional.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes a trunk, as [`Self::update_domain`] does a domain.
+    /// Changes a trunk, in the way of [`Self::update_domain`].
     ///
     /// # Errors
     ///

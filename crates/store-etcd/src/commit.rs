@@ -1,6 +1,8 @@
-//! Commits: one transaction on condition that the head is unchanged. One that is too large is first
-//! staged in parts that nobody reads, made visible whole by the head, and then folded into the pages
-//! piece by piece, by whoever comes next should its writer be gone.
+//! Commits: one etcd transaction with the condition that the head is unchanged.
+//!
+//! A commit that is too large for one transaction is first staged in parts, which no reader uses. A new
+//! head then makes it visible as a whole. After that its writer folds it into the pages piece by piece; if
+//! the writer dies, the next process that reads or commits continues.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -19,15 +21,15 @@ use super::{Etcd, StoreError, size_limits};
 use sip_authz::model::Commit;
 use sip_authz_store::{CommitOutcome, Head, Sum};
 
-/// Changes of pages beyond which a commit is staged without trying for less.
+/// The most page changes for which a commit in one transaction is tried.
 const LARGE: usize = 600;
 /// Bytes of a staged part.
 const PART: usize = 1 << 20;
 
-/// What became of a conditional write.
+/// The result of a conditional write.
 enum Written {
     Done,
-    /// The head was another.
+    /// The head was a different one.
     Refused(Option<State>),
 }
 
@@ -43,7 +45,7 @@ impl Etcd {
         Ok((state, read.revision))
     }
 
-    /// The head when nothing waits to be folded in, and the revision it was read at.
+    /// The head once no staged commit has to be folded in, and the revision it was read at.
     pub(super) async fn settled(&self) -> Result<(State, i64), StoreError> {
         loop {
             let (state, revision) = self.state().await?;
@@ -97,14 +99,14 @@ impl Etcd {
                 return self.write_head(&state, &next, vec![], operations).await;
             }
         }
-        // what is announced is answered as done, and everybody waits until it is folded in
+        // once announced, the commit counts as done, and every reader waits until it is folded in
         size_limits::check_parts(&parts, layout.limit)?;
         size_limits::check_work(&work, &self.link, &layout, &old, revision).await?;
         drop((work, old));
         self.commit_staged(&state, next, parts).await
     }
 
-    /// The writes that put `next` in the head's place and tell of it.
+    /// The writes that make `next` the head and announce it to the feeds.
     fn announce(&self, next: &State, payload: &[u8]) -> Result<[TxnOp; 2], StoreError> {
         let head = next.encode()?;
         let log = [head.as_slice(), b"\n", payload].concat();
@@ -141,14 +143,14 @@ impl Etcd {
             let delete = TxnOp::delete(mark, Some(all));
             self.link.write(Txn::new().and_then(vec![delete])).await?;
         } else {
-            // it has taken effect; should this fail, whoever comes next goes on with it
+            // the commit has taken effect; if folding fails here, the next process continues it
             let _ = self.settled().await;
         }
         Ok(outcome)
     }
 
-    /// Sees to it that etcd takes the largest request that folding can need, once for each process:
-    /// it may have been told to take less than it does by itself.
+    /// Checks, once for each process, that etcd accepts the largest request that folding can need: its
+    /// limit may be configured below the default.
     async fn try_largest(&self) -> Result<(), StoreError> {
         if self.roomy.load(Ordering::Relaxed) {
             return Ok(());
@@ -169,8 +171,7 @@ impl Etcd {
         Ok(())
     }
 
-    /// Writes on condition that the head is still that of `state`, and finds out what became of it
-    /// though answers get lost.
+    /// Writes if the head is still that of `state`, and finds out the result even if answers get lost.
     async fn write_head(
         &self,
         state: &State,
@@ -189,7 +190,7 @@ impl Etcd {
             Written::Refused(now) => {
                 let now = now.unwrap_or_else(State::first);
                 if now.head.number > next.head.number {
-                    // others have followed by now; on whom?
+                    // further commits came since: find out whether the first of them is this one
                     let first = self.committed_after(state.revision).await?;
                     if first.id == next.id {
                         return Ok(CommitOutcome::Committed(next.head.number));
@@ -276,8 +277,8 @@ impl Etcd {
         Ok(entries)
     }
 
-    /// Folds the commit that is staged under `state` into the pages. Several may do so at once: each
-    /// piece counts once.
+    /// Folds the commit that is staged under `state` into the pages. Several processes may do so at once;
+    /// each piece takes effect once.
     async fn fold(&self, state: &State) -> Result<(), StoreError> {
         let layout = self.layout.of(state);
         let (at_head, at_fold) = (layout.head(), layout.fold());
@@ -286,7 +287,7 @@ impl Etcd {
             let read = self.link.read(&[at_head.clone(), at_fold.clone()], None).await?;
             let [head, fold] = read.values.as_slice() else { return Ok(()) };
             if head.as_ref().is_none_or(|head| head.mod_revision() != state.revision) {
-                // another has finished it
+                // another process has finished it
                 return Ok(());
             }
             let revision = read.revision;
@@ -330,7 +331,7 @@ impl Etcd {
         }
     }
 
-    /// Deletes what was staged and left behind.
+    /// Deletes abandoned staged commits.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
         let options = GetOptions::new().with_prefix().with_keys_only();
         let prefix = self.layout.all_staged();
@@ -363,7 +364,7 @@ fn progress(bytes: &[u8], id: &str) -> Option<Progress> {
     (of == id).then_some(Progress { records: records == "1", done })
 }
 
-/// What names a commit, or a process: 128 random bits.
+/// A new ID for a commit or a process: 128 random bits.
 pub(super) fn new_id() -> Result<String, StoreError> {
     Ok(hex::encode(random::<16>()?))
 }

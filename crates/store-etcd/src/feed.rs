@@ -1,4 +1,4 @@
-//! Commits as they come: a watch on the one key that each commit rewrites.
+//! The feed of commits: an etcd watch on the one key that each commit overwrites.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,32 +12,32 @@ use super::link::failed;
 use super::{Etcd, StoreError, payload};
 use sip_authz_store::{CommitEntry, Feed};
 
-/// How long a watch may be silent before its node is asked for a sign of life.
+/// The silence of a watch after which its node has to show that it is alive.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long it is given for that.
+/// The time limit for that.
 const SIGN: Duration = Duration::from_secs(3);
 
-/// The commits of an [`EtcdStore`](super::EtcdStore) as they come. A watch that breaks is begun again
-/// at another node where it broke off, as long as that node still has what came since.
+/// The feed of an [`EtcdStore`](super::EtcdStore). After a failure it continues at another node from the
+/// same position, as long as etcd has not compacted the commits since.
 pub struct EtcdFeed {
     etcd: Arc<Etcd>,
-    /// The number of the last commit that was given.
+    /// The number of the last commit that was delivered.
     number: u64,
-    /// What came up to this revision has been seen.
+    /// The last etcd revision that was seen.
     revision: i64,
     watch: Option<WatchStream>,
     came: VecDeque<KeyValue>,
 }
 
-/// What a watch ended with.
+/// Why a watch ended.
 enum Broken {
-    /// Another may do better.
+    /// The watch failed; another node may be able to continue.
     Cut(StoreError),
-    /// What came since is no longer kept.
+    /// etcd has compacted the commits since; the oldest kept revision.
     Compacted(i64),
 }
 
-/// What the log key tells: a head, and the writes if they are not staged.
+/// Decodes the value of the log key: a head, and the writes unless they are staged.
 pub(super) fn announced(value: &[u8]) -> Result<(State, &[u8]), StoreError> {
     let end = value.iter().position(|byte| *byte == b'\n');
     let (state, payload) = value.split_at(end.unwrap_or(value.len()));
@@ -61,7 +61,7 @@ impl EtcdFeed {
         Ok(feed)
     }
 
-    /// Watches on from where the last watch broke off.
+    /// Starts a watch from the last position.
     async fn connect(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.etcd.link.give_up_after();
         let mut place = self.etcd.link.preferred();
@@ -69,7 +69,7 @@ impl EtcdFeed {
             let error = match self.connect_to(place).await {
                 Ok(()) => return Ok(()),
                 Err(Broken::Compacted(kept)) if self.revision == 0 => {
-                    // whoever does not know where it was begins with the oldest that is kept
+                    // without a known position, start at the oldest kept revision
                     self.revision = kept.max(2) - 1;
                     continue;
                 }
@@ -98,10 +98,10 @@ impl EtcdFeed {
             |_| Broken::Cut(StoreError::Unreachable("etcd does not answer a watch".to_owned()));
         let watch = timeout(SIGN, watching.watch(self.etcd.layout.log(), Some(options))).await;
         let mut watch = watch.map_err(late)?.map_err(|error| Broken::Cut(failed(&error)))?;
-        // the first answer tells whether it is watched
+        // the first answer says whether the watch exists
         let heard = timeout(SIGN, self.hear(&mut watch)).await.map_err(late)?;
         if let Err(Broken::Cut(_)) = heard {
-            // a node that does not know us any longer ends the watch: the next try logs in anew
+            // a node that has forgotten the login ends the watch: the next attempt logs in again
             let _ = timeout(SIGN, client.refresh_token()).await;
         }
         heard?;
@@ -109,7 +109,7 @@ impl EtcdFeed {
         Ok(())
     }
 
-    /// Takes what the watch tells next.
+    /// Handles the next message of the watch.
     async fn hear(&mut self, watch: &mut WatchStream) -> Result<(), Broken> {
         let answer = match watch.message().await {
             Ok(Some(answer)) => answer,
@@ -139,7 +139,7 @@ impl EtcdFeed {
         Ok(())
     }
 
-    /// Waits for what the watch tells next, and asks for a sign of life when it is silent.
+    /// Waits for the next message of the watch, and asks for a progress notification after a silence.
     async fn listen(&mut self) -> Result<(), Broken> {
         let Some(mut watch) = self.watch.take() else {
             return Err(Broken::Cut(StoreError::Unreachable("a watch has ended".to_owned())));
@@ -175,7 +175,7 @@ impl EtcdFeed {
 impl Feed for EtcdFeed {
     async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         loop {
-            // taken from the queue only once it is read whole: this future may be dropped
+            // removed from the queue only after it was read whole, since this future may be dropped
             while let Some(value) = self.came.front().cloned() {
                 let read = self.read(&value).await?;
                 self.came.pop_front();

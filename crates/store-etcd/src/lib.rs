@@ -1,8 +1,8 @@
-//! A store in etcd (3.4 or later), which the edges of a fleet follow.
+//! A store in etcd (3.4 or later) that the edges of a fleet share.
 //!
-//! Records are packed into pages, so that ten million of them fit what the engine is made for. Each
-//! commit is one transaction on condition that the head is unchanged; its writer draws a name for it,
-//! and so finds out what became of it when the answer gets lost. All futures need a tokio runtime.
+//! Records are packed into pages, since etcd is not made for ten million keys. Each commit is one etcd
+//! transaction with the condition that the head is unchanged. The commit carries a random ID, by which
+//! its writer finds out whether it took effect if the answer gets lost. All futures need a tokio runtime.
 
 mod commit;
 mod edges;
@@ -35,9 +35,9 @@ use sip_authz_store::{
 
 pub use self::feed::EtcdFeed;
 
-/// How many heads' revisions are remembered.
+/// The most heads whose etcd revisions are remembered.
 const REMEMBERED: usize = 64;
-/// How often what was left behind is looked for.
+/// The interval between two searches for abandoned staged commits.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// A store in etcd. Clones are the same store.
@@ -50,32 +50,32 @@ struct Etcd {
     link: Arc<Link>,
     layout: Layout,
     orphans_after: Duration,
-    /// What names this process among edges.
+    /// The random ID of this process in the keys of its reports.
     process: String,
     namesakes: Mutex<edges::Namesakes>,
     /// Whether etcd has taken a request of the largest size.
     roomy: AtomicBool,
     seen: Mutex<Seen>,
-    /// How many records the load that is under way has read.
+    /// The number of records that the current load has read.
     read: AtomicU64,
 }
 
-/// What was seen of the store, to spare asking for it.
+/// Facts about the store that save requests.
 #[derive(Default)]
 struct Seen {
-    /// The revisions that heads were written at, by number.
+    /// The etcd revision of each head, by the number of the head.
     revisions: BTreeMap<u64, i64>,
-    /// Staged commits that are no part of the head, and since when they have been seen.
+    /// Staged commits that the head does not name, and when each was first seen.
     staged: HashMap<String, Instant>,
     swept: Option<Instant>,
 }
 
 impl EtcdStore {
-    /// The store in the etcd that `options` tell of. Nothing is asked of it yet.
+    /// The store in the etcd of these options. Sends no request yet.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if no node is named, or the system has no random numbers.
+    /// [`StoreError::Other`] if the options name no node, or the system has no random numbers.
     pub fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
         let etcd = Etcd {
             link: Arc::new(Link::new(options)?),
@@ -90,12 +90,12 @@ impl EtcdStore {
         Ok(Self { etcd: Arc::new(etcd) })
     }
 
-    /// Deletes parts of large commits that were staged and left behind by writers that are gone. It
-    /// is also done by the way, with commits.
+    /// Deletes the staged parts of large commits whose writers have died. Commits do this too, once a
+    /// minute.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the store cannot be asked.
+    /// [`StoreError`] if etcd fails.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         self.etcd.sweep().await
     }
@@ -129,7 +129,7 @@ impl Etcd {
         due
     }
 
-    /// Those of the staged commits `found` that have been there for long.
+    /// The staged commits of `found` that are old enough to count as abandoned.
     fn left_behind(&self, found: HashMap<String, Instant>) -> Vec<String> {
         let mut seen = self.seen();
         seen.staged.retain(|id, _| found.contains_key(id));
@@ -143,7 +143,7 @@ impl Etcd {
         left
     }
 
-    /// The records with these keys, as of one revision; those that there are, in this order.
+    /// The existing records with these keys, in this order, as of one revision.
     async fn records(
         &self,
         layout: &Layout,

@@ -1,7 +1,7 @@
-//! Calls to the nodes of the engine: one node is asked until it fails, then the next.
+//! Requests to the nodes of etcd: all go to one node until it fails, then to the next.
 //!
-//! Every call that passes here may be made twice, since an answer can get lost: what writes does so
-//! on a condition that holds once, or writes the same again.
+//! Every request may be sent twice, since an answer can get lost. So each write has a condition that holds
+//! once, or is idempotent.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use tokio::time::{Instant, sleep, timeout};
 use super::StoreError;
 use super::options::{BeforeWrite, EtcdOptions};
 
-/// How long one node is given for one answer.
+/// The time limit for one answer of one node.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest wait before all nodes are asked again.
+/// The longest wait before a further round over all nodes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
-/// Read operations in one transaction; the engine takes 128.
+/// Read operations in one transaction; etcd accepts 128.
 const READS: usize = 100;
 
 pub(super) struct Link {
     nodes: Vec<Node>,
     options: ConnectOptions,
-    /// The place of the node that answered last.
+    /// The index of the node that answered last.
     preferred: AtomicUsize,
     give_up_after: Duration,
     before_write: Option<BeforeWrite>,
@@ -39,10 +39,10 @@ struct Node {
     client: OnceCell<Client>,
 }
 
-/// Why a call has no answer that is of use.
+/// Why a request failed.
 struct Failed {
     error: StoreError,
-    /// Whether asking again, here or elsewhere, would only bring the same.
+    /// Whether another attempt, at any node, would fail in the same way.
     is_final: bool,
 }
 
@@ -84,12 +84,12 @@ impl Link {
         self.give_up_after
     }
 
-    /// The place of the node to ask first.
+    /// The index of the node to use first.
     pub(super) fn preferred(&self) -> usize {
         self.preferred.load(Ordering::Relaxed)
     }
 
-    /// A client of the node at this place, counted round.
+    /// A client of the node at this index, modulo the number of nodes.
     pub(super) async fn client(&self, place: usize) -> Result<Client, StoreError> {
         self.connect(place).await.map_err(|failed| failed.error)
     }
@@ -134,7 +134,7 @@ impl Link {
         self.try_call(ask).await.map_err(|failed| failed.error)
     }
 
-    /// Asks one node after the other until one answers or it takes too long.
+    /// Sends the request to one node after the other until one answers or the time is up.
     async fn try_call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, Failed>
     where
         F: Future<Output = Result<T, Error>>,
@@ -158,7 +158,7 @@ impl Link {
             if failed.is_final {
                 return Err(failed);
             }
-            // whoever was first moves on; the others find another node preferred already
+            // the first task that fails moves on; the others find another node preferred already
             let next = (place + 1) % self.nodes.len();
             let _ =
                 self.preferred.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -236,7 +236,7 @@ impl Link {
     }
 }
 
-/// Whether asking again, here or elsewhere, would only bring the same answer.
+/// Whether another attempt, at any node, would fail in the same way.
 fn is_final(error: &Error) -> bool {
     match error {
         // invalid argument, not found, permission denied, resource exhausted, failed precondition,

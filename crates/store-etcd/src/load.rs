@@ -1,4 +1,4 @@
-//! All records as of one revision, read in ranges that are disjoint and several at once.
+//! Loads all records as of one revision, several disjoint ranges at a time.
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
@@ -16,9 +16,9 @@ use super::{Etcd, StoreError, page};
 use sip_authz::model::Record;
 use sip_authz_store::{StoreSnapshot, Sum, encoding};
 
-/// Ranges that are read at once.
+/// Ranges that are read at a time.
 const READERS: usize = 8;
-/// Records of one range, about.
+/// Records in one range, approximately.
 const RECORDS: u64 = 2_000;
 
 /// The records of a range, in the order of their keys.
@@ -31,7 +31,7 @@ struct Part {
 impl Etcd {
     pub(super) async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (state, revision) = self.state().await?;
-        // what is not folded in yet counts all the same
+        // a staged commit is in force before it is folded in
         let staged = match state.parts {
             0 => Vec::new(),
             _ => self.staged(&state, revision).await?,

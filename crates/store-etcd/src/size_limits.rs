@@ -1,8 +1,8 @@
-//! Whether a commit that is staged can be folded in.
+//! Checks that a staged commit can be folded into the pages within etcd's limit on the size of requests.
 //!
-//! Once it is announced, it is answered as done, and everybody waits until it is in the pages. So one
-//! with a step that etcd would not take, because the request is too large, must not be announced: it
-//! is refused while nothing is written. What makes a page smaller is never refused.
+//! An announced commit counts as done, and every reader waits until it is in the pages. So a commit that
+//! needs a request above the limit is refused before anything is written. A change that makes a page
+//! smaller is never refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::members::Members;
 use super::page;
 use super::work::{self, Change, Old, Work};
 
-/// What an entry of a page takes beside its key and value.
+/// The bytes that an entry of a page takes beside its key and value.
 const ENTRY: usize = 6;
 
-/// Refuses staged parts that no request can hold.
+/// Refuses staged parts that are larger than one request.
 pub(super) fn check_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
     match parts.iter().map(Vec::len).max() {
         Some(longest) if longest > limit => Err(StoreError::TooLarge(format!(
@@ -28,7 +28,7 @@ pub(super) fn check_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreEr
     }
 }
 
-/// Refuses work of which a step would write more than a request can hold.
+/// Refuses work with a step that is larger than one request.
 pub(super) async fn check_work(
     work: &Work,
     link: &Arc<Link>,
@@ -61,7 +61,7 @@ pub(super) async fn check_work(
     .await
 }
 
-/// A page of names or of collections.
+/// Checks one page of names or of collections.
 fn check_page(
     key: &[u8],
     value: Option<&[u8]>,
@@ -70,7 +70,7 @@ fn check_page(
 ) -> Result<(), StoreError> {
     let page = page::decode(value)?;
     let mut size = Size::of(value.map_or(0, <[u8]>::len));
-    // how many members come to each collection, and how long their keys are
+    // for each collection the number of new members, and the length of the longest key
     let mut coming = BTreeMap::<&str, (usize, usize)>::new();
     for (_, change) in changes {
         match change {
@@ -117,7 +117,7 @@ impl Size {
         Self { before: now, now, most: now }
     }
 
-    /// An entry becomes another; 0 bytes where there is none.
+    /// Replaces an entry of `before` bytes by one of `after` bytes; 0 stands for no entry.
     fn change(&mut self, before: usize, after: usize) {
         self.now = self.now.saturating_sub(before).saturating_add(after);
         self.most = self.most.max(self.now);

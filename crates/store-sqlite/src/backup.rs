@@ -1,4 +1,4 @@
-//! A copy of the file as of one moment, made while a program serves it.
+//! Backups: a copy of the file as of one moment, while a program serves it.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,18 +13,18 @@ use super::load::load;
 use super::{failed, folder};
 use sip_authz_store::{Head, StoreError};
 
-/// How many pages are copied between two words on progress.
+/// The pages that are copied between two reports of progress.
 const PAGES: i32 = 1_000;
 
-/// Writes a copy of the store in `from`, as of one moment, to the new file `to`. Whoever serves the
-/// folder goes on meanwhile. The copy is read and its sum checked before it gets its name; to go
-/// back to it, make it the only file in a folder, under the name `sip-authz.db`.
+/// Writes a copy of the store in `from`, as of one moment, to the new file `to`. Another program may serve
+/// the folder meanwhile. The copy is loaded and its checksum verified before it gets its name. To restore
+/// it, make it the only file in a folder, under the name `sip-authz.db`.
 ///
-/// `progress` is told how much of the work is done and how much there is. Blocks until it is done.
+/// `progress` gets the work done and the total work. Blocks until the copy is complete.
 ///
 /// # Errors
 ///
-/// [`StoreError`], also if there is such a file; nothing is left behind then.
+/// [`StoreError`], also if `to` exists; no partial file is left behind.
 pub fn backup(
     from: &Path,
     to: &Path,

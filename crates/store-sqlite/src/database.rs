@@ -1,4 +1,4 @@
-//! The file: opened, read and written by the one thread that has it.
+//! The database file, which one thread opens, reads and writes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,9 +18,9 @@ use sip_authz_store::{
     Collection, CommitEntry, Head, Lookup, StoreError, Sum, collections, encoding, lookup,
 };
 
-/// How long another program that looks at the file, or copies it, is waited for.
+/// The wait for another program that has locked the file.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The log is cut back to this after a large commit, in bytes.
+/// The size of the log after a large commit, in bytes.
 const LOG_KEPT: i64 = 64 << 20;
 
 /// Why no commit is written any more, once that is so.
@@ -31,12 +31,12 @@ pub(super) struct Database {
     path: PathBuf,
     head: Head,
     broken: Arc<Broken>,
-    /// Closed last: the folder is another program's from then on.
+    /// Closed last, since another program may use the folder from then on.
     _lock: File,
 }
 
 impl Database {
-    /// Takes the folder and opens its file, of this version from then on.
+    /// Locks the folder, opens its file and migrates it to this version.
     pub(super) fn open(at: &Path) -> Result<Self, StoreError> {
         let lock = folder::take(at)?;
         let path = folder::file(at);
@@ -44,7 +44,7 @@ impl Database {
         Ok(Self { connection, path, head, broken: Arc::default(), _lock: lock })
     }
 
-    /// The error, with the file that it is about.
+    /// The error with the path of the file.
     pub(super) fn named(&self, error: StoreError) -> StoreError {
         named(&self.path, error)
     }
@@ -53,7 +53,7 @@ impl Database {
         self.head
     }
 
-    /// What others can look at while the thread of the database is at work.
+    /// The reason why no commit is written any more, readable while the thread of the database works.
     pub(super) fn broken(&self) -> Arc<Broken> {
         Arc::clone(&self.broken)
     }
@@ -120,7 +120,7 @@ impl Database {
         Ok(count.unwrap_or_default())
     }
 
-    /// Writes a commit if the head has this number; none if it has not.
+    /// Writes a commit if the head has this number; returns none otherwise.
     pub(super) fn commit(
         &mut self,
         number: u64,
@@ -139,8 +139,8 @@ impl Database {
                 Ok(Some(CommitEntry { head, commit, replaced }))
             }
             Err(Failed { error, doubtful }) => {
-                // what was written before is no longer certain, or cannot be got rid of; a new
-                // start reads what there is
+                // earlier writes may be lost, or the transaction cannot be rolled back: only a
+                // restart reads the true state
                 if doubtful || !self.connection.is_autocommit() {
                     let until = "nothing is written until the program starts again";
                     let why = format!("{until}: {}", error.reason());
@@ -167,7 +167,7 @@ impl Database {
     }
 }
 
-/// An error that says which file it is about.
+/// The error with the path of the file.
 pub(super) fn named(path: &Path, error: StoreError) -> StoreError {
     error.context(format_args!("`{}`", path.display()))
 }
@@ -175,7 +175,7 @@ pub(super) fn named(path: &Path, error: StoreError) -> StoreError {
 /// Why a commit was not written.
 struct Failed {
     error: StoreError,
-    /// Whether the file may no longer be what it seems.
+    /// Whether the file may differ from the state in memory.
     doubtful: bool,
 }
 
@@ -185,7 +185,7 @@ impl From<StoreError> for Failed {
     }
 }
 
-/// A sync that failed once may succeed the next time though what was to be written is lost.
+/// Whether a sync failed. The next sync may succeed although the data of this one is lost.
 fn is_sync(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC))
@@ -199,7 +199,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
     if connection.is_readonly("main").map_err(failed)? {
         return Err(StoreError::ReadOnly("cannot be written".to_owned()));
     }
-    // what is refused is left as it is, its log too
+    // a refused file stays unchanged, and its log too
     let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave, true).map_err(failed)?;
     schema::check(&connection)?;
@@ -214,7 +214,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
         ("synchronous", "FULL"),
         ("cell_size_check", "ON"),
         ("trusted_schema", "OFF"),
-        // hashes of passwords that are no longer good do not stay in the file
+        // old password hashes do not stay in the file
         ("secure_delete", "ON"),
     ] {
         connection.pragma_update(None, name, value).map_err(failed)?;
@@ -226,7 +226,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
     Ok((connection, head))
 }
 
-/// Where the file stands; of a connection that only reads, too.
+/// The head of the file; also for connections that only read.
 pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     let query = "SELECT number, records, sum FROM head";
     let mut query = connection.prepare_cached(query).map_err(failed)?;
@@ -236,7 +236,7 @@ pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     head.map_err(failed)
 }
 
-/// Opens a file to read it, beside whoever writes to it, as of one moment.
+/// Opens a file to read it as of one moment, while another connection may write.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -249,8 +249,8 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Takes away what is replaced or deleted, then puts in what is new: so names may pass from one
-/// record to another whichever stands first.
+/// Removes the replaced and deleted records first and then inserts the new ones, so that a name can pass
+/// from one record to another in any order.
 fn write(
     transaction: &Transaction<'_>,
     mut head: Head,

@@ -1,4 +1,4 @@
-//! The folder: made for its owner alone, and served by one program at a time.
+//! The folder of the database, which only its owner can read and one program serves at a time.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
@@ -7,19 +7,18 @@ use std::path::{Path, PathBuf};
 use super::schema;
 use sip_authz_store::StoreError;
 
-/// The database in the folder.
+/// The name of the database file.
 const FILE: &str = "sip-authz.db";
-/// What is locked for as long as a program serves the folder. It stays there, with the number of the
-/// last process that had it.
+/// The name of the file that a program locks while it serves the folder. It holds the ID of the last
+/// process.
 const LOCK: &str = "lock";
 
-/// Where the database of a folder is.
+/// The path of the database in a folder.
 pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// Makes the folder if there is none, takes it for this process, and makes the file if there is
-/// none. The folder is this process's for as long as what is returned lives.
+/// Creates the folder and the file if needed, and locks the folder for as long as the returned file lives.
 pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
     let failing = |what: &'static str| {
         move |error: io::Error| {
@@ -48,7 +47,7 @@ pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
     let noted = noted.and_then(|()| writeln!(lock, "{}", std::process::id()));
     noted.map_err(failing("cannot write in the folder"))?;
 
-    // by way of the lock nobody else makes or opens it now
+    // under the lock, no other process creates or opens the file
     if file(folder).exists() {
         check(&file(folder))?;
     } else {
@@ -62,7 +61,7 @@ pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// Whether the header says that the file can be opened, looked at before SQLite may change anything.
+/// Checks the header of the file before SQLite can change anything.
 fn check(path: &Path) -> Result<(), StoreError> {
     let unreadable =
         |error: io::Error| failed(&error).context(format_args!("`{}`", path.display()));
@@ -114,7 +113,7 @@ fn make(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Only the owner is to read what is made.
+/// Lets only the owner read the new file.
 pub(super) fn private(options: &mut fs::OpenOptions) {
     #[cfg(unix)]
     {
@@ -125,7 +124,7 @@ pub(super) fn private(options: &mut fs::OpenOptions) {
     let _ = options;
 }
 
-/// Makes sure that the names in a folder outlive a power cut.
+/// Syncs a folder, so that the names in it survive a power cut.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     // elsewhere a folder cannot be opened
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }

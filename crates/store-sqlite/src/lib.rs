@@ -1,18 +1,17 @@
-//! A store in one SQLite file, for one machine: nothing that was answered is lost.
+//! A durable store in one SQLite file, for one machine.
 //!
-//! The file is `sip-authz.db` in a folder that one program serves at a time. It has a write-ahead
-//! log, and each commit is one transaction that is on the disk before it is answered
-//! (`synchronous=FULL`). The database has a thread of its own; futures wait for its answers by way of
-//! wakers, so no async runtime is named here. A full load reads on connections of its own, a core each,
-//! while commits go on.
+//! The file is `sip-authz.db` in a folder that one program serves at a time. It has a write-ahead log.
+//! Each commit is one transaction, which is on the disk before the commit returns (`synchronous=FULL`).
+//! The database has a thread of its own, and the futures need no async runtime. A full load reads on
+//! connections of its own, one for each core, while commits go on.
 //!
-//! Operators can look at it with the `sqlite3` shell: there is a view for each kind of record, which
-//! shows no hash. The hashes themselves stand in the table `records`; whoever can read the file has
-//! them. Nothing may be written by hand: the next load finds that the sum is wrong.
+//! Operators can read the file with the `sqlite3` shell. There is a view for each kind of record, which
+//! shows no hashes. The table `records` holds the hashes, so protect the file against readers. Do not
+//! write to it by hand: the next load detects a wrong checksum.
 //!
-//! What a full load finds wrong (a record, the count, the sum, or the tables beside the records), it
-//! refuses as a whole. It cannot find a log (`sip-authz.db-wal`) that was cut or damaged behind a
-//! whole commit: SQLite then goes back to that commit.
+//! A full load fails if a record, the count, the checksum or an index table is wrong. It cannot detect a
+//! log (`sip-authz.db-wal`) that was cut or damaged behind a complete commit: SQLite then returns to that
+//! commit.
 
 mod backup;
 mod database;
@@ -46,18 +45,18 @@ struct Inner {
     recent: Arc<Recent>,
     broken: Arc<Broken>,
     file: PathBuf,
-    /// How many records the load that is under way has read.
+    /// The number of records that the current load has read.
     read: Arc<AtomicU64>,
 }
 
 impl SqliteStore {
-    /// Opens the store in `folder`, which is made if there is none, for its owner alone. Blocks
-    /// while the file is looked at, which takes no longer for a large one.
+    /// Opens the store in `folder`, and creates the folder if needed, for its owner alone. Blocks for a
+    /// short time, which does not grow with the file.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if another program serves the folder, if it cannot be written, or if its file
-    /// is another program's, damaged, or of a newer release. The file is then as it was.
+    /// [`StoreError`] if another program serves the folder, if the folder cannot be written, or if the
+    /// file is damaged, foreign or from a newer release. The file is then unchanged.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
         let database = Database::open(folder.as_ref())?;
         let recent = Arc::new(Recent::from(database.head()));
@@ -96,7 +95,7 @@ impl Store for SqliteStore {
         Ok(self.inner.recent.head())
     }
 
-    /// Nothing is asked of the thread of the database, which may be busy with a large commit.
+    /// Does not wait for the thread of the database, which may be busy with a large commit.
     async fn health(&self) -> Result<(), StoreError> {
         let Inner { worker, broken, file, .. } = &*self.inner;
         match broken.get() {
@@ -130,7 +129,7 @@ impl Store for SqliteStore {
         let recent = Arc::clone(&self.inner.recent);
         let written = self.inner.worker.ask(move |database| {
             let written = database.commit(head, commit)?;
-            // handed on by the thread that has the order
+            // pushed by the thread of the database, which makes the commits in order
             Ok(written.map(|entry| {
                 let number = entry.head.number;
                 recent.push(entry);

@@ -1,7 +1,7 @@
-//! All records as of one head, read on several connections at once.
+//! Loads all records as of one head, on several connections at a time.
 //!
-//! What is found beside the records (members of collections, their counts, names) is read too, and
-//! compared with what the records say.
+//! The index tables (members of collections, their counts, names) are read too, and compared with the
+//! records.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -21,7 +21,7 @@ use sip_authz_store::{Head, StoreError, StoreSnapshot, Sum, encoding};
 const READERS: usize = 8;
 /// Records up to which one connection reads everything.
 const FEW: u64 = 4_096;
-/// How often connections that began at different heads are begun anew.
+/// Attempts to open all connections at one head.
 const TRIES: usize = 8;
 /// How many records are counted at a time.
 const COUNTED: u64 = 256;
@@ -77,8 +77,8 @@ struct Found {
     counts: HashMap<String, i64>,
 }
 
-/// Reads the file beside whoever writes to it, as of one moment. `read` is told how many records were
-/// read so far.
+/// Loads the file as of one moment, while another connection may write. `read` counts the records read so
+/// far.
 pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<StoreSnapshot, StoreError> {
     let (head, readers) = readers(path)?;
     load_by(head, readers, read)
@@ -104,7 +104,7 @@ fn readers(path: &Path) -> Result<(Head, Vec<Connection>), StoreError> {
             return Ok((head, readers));
         }
     }
-    // whoever commits is faster than that
+    // commits come faster than connections open, so one connection has to do
     let alone = open_to_read(path)?;
     Ok((read_head(&alone)?, vec![alone]))
 }

@@ -1,4 +1,4 @@
-//! The tables, and how a file of an earlier version becomes one of this version.
+//! The tables, and the migrations from earlier versions.
 
 use rusqlite::Connection;
 

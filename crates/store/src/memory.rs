@@ -1,4 +1,4 @@
-//! A store that keeps records in memory, for as long as the process lives.
+//! A store in memory, for tests and for servers that keep nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -38,7 +38,7 @@ impl MemoryStore {
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        // nothing that is done under the lock panics, so a poisoned one guards whole contents
+        // no code panics while it holds the lock, so a poisoned lock guards intact contents
         self.inner.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,7 +88,7 @@ impl Store for MemoryStore {
         if contents.head.number != head {
             return Ok(CommitOutcome::Conflict);
         }
-        // handed on under the lock, so that commits are handed on in their order
+        // under the lock, so that feeds get commits in their order
         self.inner.recent.push(contents.write(commit)?);
         Ok(CommitOutcome::Committed(contents.head.number))
     }

@@ -1,7 +1,7 @@
-//! The newest commits of a store that lives in this process, for feeds that lag behind.
+//! The newest commits of a store within this process, for feeds that lag behind.
 //!
-//! Whoever follows such a store lives in the same process and has loaded from it, so commits of
-//! earlier runs are never asked for, and nothing of this is kept anywhere but in memory.
+//! The followers of such a store run in the same process and have loaded its records. They never ask for
+//! commits of earlier runs, so the commits are kept in memory only.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use event_listener::Event;
 
 use super::{CommitEntry, Feed, Head, StoreError};
 
-/// How many commits are kept for feeds that lag behind, and how many writes in all of them; the last
-/// commit is kept however many it has.
+/// The most commits kept for feeds that lag behind, and the most writes in all of them. The last commit is
+/// always kept, whatever its size.
 const KEPT: usize = 4_096;
 const KEPT_WRITES: usize = 65_536;
 
-/// The head, and the commits that led to it.
+/// The head and the newest commits.
 #[derive(Default)]
 pub struct Recent {
     kept: Mutex<Kept>,
@@ -45,7 +45,7 @@ impl Recent {
         self.kept().head
     }
 
-    /// Hands on a commit, which is the next one.
+    /// Adds the next commit and wakes the feeds.
     pub fn push(&self, commit: CommitEntry) {
         self.kept().push(commit);
         self.committed.notify(usize::MAX);
@@ -77,7 +77,7 @@ impl Kept {
     }
 }
 
-/// The commits of a store in this process as they come.
+/// A feed of a store within this process.
 pub struct LocalFeed {
     recent: Arc<Recent>,
     applied: u64,
