@@ -17,8 +17,8 @@ use sip_authz::{
 };
 use sip_authz_directory::{Confirmation, Directory, Settings};
 use sip_authz_store::{
-    Collection, Edge, Feed, Head, Loaded, LocalFeed, Lookup, MemoryStore, Numbered, Outcome, Store,
-    StoreError,
+    Collection, CommitEntry, CommitOutcome, Edge, Feed, Head, LocalFeed, Lookup, MemoryStore,
+    SharedStore, Store, StoreError, StoreSnapshot,
 };
 use sip_authz_store::{Follower, Lease, Timer};
 use sip_authz_testing::kit::{Header, PASSWORD, REALM, Request};
@@ -128,7 +128,7 @@ struct Link {
 struct LinkFeed {
     link: Link,
     inner: LocalFeed,
-    last: Option<Numbered>,
+    last: Option<CommitEntry>,
 }
 
 impl Link {
@@ -147,7 +147,7 @@ impl Link {
         time.ms(1 + time.below(if slow { 700 } else { 5 })).await;
         if self.is_cut() || (self.faults() && time.chance(2)) {
             time.ms(200).await;
-            return Err(StoreError("nothing comes back".to_owned()));
+            return Err(StoreError::Unreachable("nothing comes back".to_owned()));
         }
         Ok(())
     }
@@ -193,10 +193,10 @@ impl Store for Link {
         self.ask(self.world.inner.count(collection)).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.ask(async {
             let outcome = self.world.inner.commit(head, commit.clone()).await?;
-            if let Outcome::Committed(number) = outcome {
+            if let CommitOutcome::Committed(number) = outcome {
                 let mut truth = self.world.truth.lock().unwrap();
                 assert_eq!(usize::try_from(number).unwrap(), truth.len());
                 self.world.tally.lock().unwrap().commits += 1;
@@ -208,22 +208,13 @@ impl Store for Link {
         .await
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.ask(self.world.inner.load()).await
     }
 
     async fn follow(&self, from: u64) -> Result<LinkFeed, StoreError> {
         let inner = self.ask(self.world.inner.follow(from)).await?;
         Ok(LinkFeed { link: self.clone(), inner, last: None })
-    }
-
-    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
-        self.ask(async {
-            let head = self.world.inner.head().await?;
-            self.world.edges.lock().unwrap().insert(edge.name.clone(), edge);
-            Ok(head.number)
-        })
-        .await
     }
 
     async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
@@ -236,8 +227,41 @@ impl Store for Link {
     }
 }
 
+impl SharedStore for Link {
+    async fn wait_until_ready(
+        &self,
+        mut on_failure: impl FnMut(&StoreError) + Send,
+    ) -> Result<(), StoreError> {
+        while let Err(error) = self.head().await {
+            on_failure(&error);
+        }
+        Ok(())
+    }
+
+    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
+        self.ask(async {
+            let head = self.world.inner.head().await?;
+            self.world.edges.lock().unwrap().insert(edge.name.clone(), edge);
+            Ok(head.number)
+        })
+        .await
+    }
+
+    async fn withdraw_report(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn forget(&self, name: &str) -> Result<(), StoreError> {
+        self.ask(async { Ok(drop(self.world.edges.lock().unwrap().remove(name))) }).await
+    }
+
+    fn take_name_conflict(&self) -> bool {
+        false
+    }
+}
+
 impl Feed for LinkFeed {
-    async fn next(&mut self) -> Result<Numbered, StoreError> {
+    async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         let Link { world, .. } = &self.link;
         loop {
             self.link.travel().await?;
@@ -419,7 +443,7 @@ async fn write(world: Arc<World>, writer: Owner) {
                 revokes = false;
             }
         }
-        let Ok(Outcome::Committed(number)) = link.commit(head.number, commit).await else {
+        let Ok(CommitOutcome::Committed(number)) = link.commit(head.number, commit).await else {
             continue;
         };
         if revokes && time.chance(60) {
@@ -498,7 +522,7 @@ fn tell(seed: u64) -> Tally {
     time.spawn(usize::MAX, async move {
         let world = begun;
         let first = first_records();
-        assert_eq!(world.inner.commit(0, first).await.unwrap(), Outcome::Committed(1));
+        assert_eq!(world.inner.commit(0, first).await.unwrap(), CommitOutcome::Committed(1));
         world.truth.lock().unwrap().push([false; CALLERS]);
         for edge in 0..EDGES {
             start_edge(&world, edge, 0);

@@ -12,9 +12,9 @@ use sip_authz::model::Realm;
 use sip_authz::{AccountSid, Transport};
 
 pub(crate) use bounds::ApiBounds;
-pub(crate) use serve::{Api, OnAccept, ServeArgs};
+pub(crate) use serve::{Api, OnAccept, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
-pub(crate) use serve::{FleetArgs, StaleFor};
+pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
 
 /// Decides whether SIP INVITEs may pass, by address lists and digest credentials.
 #[derive(Debug, Parser)]

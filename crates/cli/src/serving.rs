@@ -3,6 +3,9 @@
 pub(crate) mod api;
 pub(crate) mod demo;
 #[cfg(feature = "etcd")]
-pub(crate) mod fleet;
+mod etcd;
+#[cfg(feature = "etcd")]
+mod fleet;
 pub(crate) mod follow;
+pub(crate) mod open;
 pub(crate) mod resources;

@@ -1,19 +1,19 @@
-//! Accounts and who may act for them.
+//! Accounts and their auth tokens.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
 use sip_authz::AccountSid;
-use sip_authz::model::{Account, AccountStatus, Commit, Key, Record, TokenHash};
+use sip_authz::model::{Account, AccountStatus, Key, Record, TokenHash};
 use sip_authz_store::{Collection, Store};
 
-/// An account that was just made, or has a new token.
+/// An account that is new or has a new token.
 pub struct NewAccount {
     /// The account.
     pub account: Account,
-    /// Its auth token, 32 hexadecimal digits. Only its hash is kept: it is shown this once.
+    /// Its auth token, 32 hexadecimal digits. The store keeps only the hash, so show the token now.
     pub token: Zeroizing<String>,
 }
 
@@ -33,15 +33,8 @@ impl<S: Store> Directory<S> {
             dates: self.created_now(),
             ..Account::new(AccountSid::from_time(ms, random))
         };
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            let mut commit = Commit::new();
-            commit.put(account.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(NewAccount { account, token });
-            }
-        }
+        self.transact(|_| async { Ok(Plan::put(account.clone())) }).await?;
+        Ok(NewAccount { account, token })
     }
 
     /// An account.
@@ -83,9 +76,7 @@ impl<S: Store> Directory<S> {
         if let Some(name) = friendly_name {
             Limits::friendly_name(Kind::Account, name)?;
         }
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut account = self.account(sid).await?;
             if let Some(name) = friendly_name {
                 name.clone_into(&mut account.friendly_name);
@@ -98,33 +89,27 @@ impl<S: Store> Directory<S> {
                 account.status = status;
             }
             account.dates = self.updated_now(account.dates);
-            let mut commit = Commit::new();
-            commit.put(account.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(account);
-            }
-        }
+            Ok(Plan::update(account))
+        })
+        .await
     }
 
-    /// Gives an account a new token; the old one is no longer good.
+    /// Gives an account a new token. The old one stops working.
     ///
     /// # Errors
     ///
     /// [`DirectoryError`].
     pub async fn rotate_token(&self, sid: AccountSid) -> Result<NewAccount, DirectoryError> {
         let (token, hash) = new_token()?;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            let mut account = self.account(sid).await?;
-            account.token = Some(hash);
-            account.dates = self.updated_now(account.dates);
-            let mut commit = Commit::new();
-            commit.put(account.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(NewAccount { account, token });
-            }
-        }
+        let account = self
+            .transact(|_| async {
+                let mut account = self.account(sid).await?;
+                account.token = Some(hash);
+                account.dates = self.updated_now(account.dates);
+                Ok(Plan::update(account))
+            })
+            .await?;
+        Ok(NewAccount { account, token })
     }
 
     /// The account, if `token` is its token and it is active. Compared in constant time; an account
@@ -149,7 +134,7 @@ impl<S: Store> Directory<S> {
     }
 }
 
-/// A token of 128 random bits, and what is kept of it.
+/// A token of 128 random bits, and its hash.
 fn new_token() -> Result<(Zeroizing<String>, TokenHash), DirectoryError> {
     let mut random = Zeroizing::new([0; 16]);
     getrandom::fill(random.as_mut_slice())

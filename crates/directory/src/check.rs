@@ -1,8 +1,8 @@
-//! Whether a commit keeps the rules, by the records that it touches.
+//! Checks a commit against the rules.
 //!
-//! The rules stand once, in the model, and a snapshot applies them. So what a commit touches is read
-//! from the store, with all that this refers to, and made a small snapshot of, and the commit is
-//! applied to that.
+//! The rules stand once, in the model, and a snapshot applies them. So this module reads the records that
+//! a commit touches and all records they refer to, builds a small snapshot of them, and applies the
+//! commit to it.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,21 @@ use sip_authz::model::{Commit, Key, Record, Vocabulary, Write};
 use sip_authz::{ApplyError, Snapshot};
 use sip_authz_store::{Collection, ListKey, Store, lookup, references};
 
-/// How many members of a collection are read at once.
+/// The members of a collection that one read returns.
 const CHUNK: usize = 1_000;
 
-/// Whether `commit` keeps the rules, as far as the store's present records tell.
+/// Fails if `commit` breaks a rule, given the current records of the store.
 pub(super) async fn check<S: Store>(
     store: &S,
     vocabulary: &'static Vocabulary,
     commit: &Commit,
 ) -> Result<(), DirectoryError> {
-    outcome(store, vocabulary, commit, Vec::new()).await??;
+    snapshot_after(store, vocabulary, commit, Vec::new()).await??;
     Ok(())
 }
 
-/// What the records that `commit` touches, and those that are `wanted` besides, come to with it.
-pub(super) async fn outcome<S: Store>(
+/// The snapshot after `commit`, of the records that it touches and of the `wanted` ones.
+pub(super) async fn snapshot_after<S: Store>(
     store: &S,
     vocabulary: &'static Vocabulary,
     commit: &Commit,
@@ -41,7 +41,7 @@ pub(super) async fn outcome<S: Store>(
                     read.extend(store.find(name).await?);
                 }
                 if let Record::Mapping(record) = record {
-                    // the realm of what is mapped already counts
+                    // the lists of a target must share one realm
                     let others = Collection::Mappings(record.mapping.target());
                     read.extend(members(store, others).await?);
                 }
@@ -104,7 +104,7 @@ pub(super) async fn members<S: Store>(
     }
 }
 
-/// The collections whose members stand in the way of deleting the record with this key.
+/// The collections whose members forbid the deletion of the record with this key.
 fn users(key: &Key) -> Vec<Collection> {
     match *key {
         Key::IpAccessControlList(sid) => vec![

@@ -1,39 +1,38 @@
-//! Waiting until no edge of a fleet decides by an older state.
+//! Waiting until every edge of a fleet has applied a change.
 
 use std::time::Duration;
 
 use super::{Directory, DirectoryError};
 use sip_authz_store::Store;
 
-/// How often the reports of edges are looked at.
+/// The interval between two reads of the reports of edges.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Whether all edges go by what was changed.
+/// Whether all edges have applied a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Confirmation {
-    /// Every edge has applied it, or refuses all calls until it has.
+    /// Every edge has applied the change, or refuses all calls until it has.
     Everywhere,
-    /// These edges may still go by an older state.
+    /// These edges may still decide by an older state.
     NotBy(Vec<String>),
 }
 
 impl<S: Store> Directory<S> {
-    /// Waits until every edge decides by what this process has changed so far, or by something newer:
-    /// it has reported so, or the lease that it had before is over, after which it refuses all calls
-    /// until it has caught up ([`Lease`](crate::Lease)). To be called after a command whose outcome
-    /// must hold everywhere, such as the removal of a user.
+    /// Waits until every edge decides by the current head of the store or a newer one. Call it after a
+    /// command that must take effect everywhere, such as the removal of a user.
     ///
-    /// After `limit` it tells which edges have not said so. An edge without a lease can only be
-    /// waited for.
+    /// An edge counts once it has reported the head, or once its [lease](sip_authz_store::Lease) has
+    /// passed: then it refuses all calls until it has caught up. An edge without a lease has to report.
+    /// After `limit` the edges that do not count are returned.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Store`] if the store cannot be asked. The change stands all the same.
+    /// [`DirectoryError::Store`] if the reports cannot be read. The change is still in force.
     pub async fn confirm(&self, limit: Duration) -> Result<Confirmation, DirectoryError> {
         let store = &self.store;
         let number = store.head().await?.number;
-        // counted by what was slept, which is never longer than what has passed
+        // the sum of the sleeps, which is never longer than the time that has passed
         let mut waited = Duration::ZERO;
         loop {
             let behind = store.edges().await?.into_iter().filter(|edge| {

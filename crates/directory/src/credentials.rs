@@ -1,27 +1,25 @@
 //! Users of credential lists.
 
-use super::{Directory, DirectoryError, Kind, Listing, Page};
+use super::{Directory, DirectoryError, Kind, Listing, Page, Plan};
 use sip_authz::digest::HashFunction;
-use sip_authz::model::{
-    Commit, Credential, CredentialList, Ha1Set, Key, Password, Record, UserName,
-};
+use sip_authz::model::{Credential, CredentialList, Ha1Set, Key, Password, Record, UserName};
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
-/// What a credential is made from.
+/// The secret of a new credential or a new secret of an old one.
 pub enum Secret {
     /// A password, which is hashed and wiped.
     Password(Password),
-    /// Hashes that an operator already has, in hexadecimal.
+    /// HA1 hashes in hexadecimal.
     Ha1(Vec<(HashFunction, String)>),
 }
 
-/// What is to change of a credential; what is `None` stays. The user name is fixed.
+/// A change of a credential; fields that are `None` stay. The user name is fixed.
 #[derive(Default)]
 pub struct CredentialChange {
     /// A new password.
     pub secret: Option<Secret>,
-    /// Whether the user is answered like one that does not exist.
+    /// Whether the user is disabled: answered like one that does not exist.
     pub disabled: Option<bool>,
     /// The deployment role, or none.
     pub role: Option<Option<RoleSid>>,
@@ -48,7 +46,7 @@ impl<S: Store> Directory<S> {
             return Err(DirectoryError::invalid(Kind::Credential, message));
         }
         let realm_of = self.credential_list(account, list).await?;
-        // a list's realm is fixed, so the hashes stay right whatever happens in between
+        // the realm of a list is fixed, so the hashes stay right if another commit comes in between
         let ha1 = self.hash(&realm_of, &username, secret)?;
         let (ms, random) = self.sid_parts()?;
         let credential = Credential {
@@ -57,17 +55,14 @@ impl<S: Store> Directory<S> {
             dates: self.created_now(),
             ..Credential::new(CredentialSid::from_time(ms, random), list, username, ha1)
         };
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.credential_list(account, list).await?;
-            self.room(Collection::Credentials(list), Kind::Credential, limits.credentials).await?;
-            let mut commit = Commit::new();
-            commit.put(credential.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(credential);
-            }
-        }
+            self.check_quota(Collection::Credentials(list), Kind::Credential, limits.credentials)
+                .await?;
+            Ok(Plan::put(credential.clone()))
+        })
+        .await?;
+        Ok(credential)
     }
 
     /// A user of a credential list of the account.
@@ -127,9 +122,7 @@ impl<S: Store> Directory<S> {
                 Some(self.hash(&realm_of, &credential.username, secret)?)
             }
         };
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut credential = self.credential(account, list, sid).await?;
             if let Some(ha1) = &ha1 {
                 credential.ha1.clone_from(ha1);
@@ -137,12 +130,9 @@ impl<S: Store> Directory<S> {
             credential.disabled = change.disabled.unwrap_or(credential.disabled);
             credential.role = change.role.unwrap_or(credential.role);
             credential.dates = self.updated_now(credential.dates);
-            let mut commit = Commit::new();
-            commit.put(credential.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(credential);
-            }
-        }
+            Ok(Plan::update(credential))
+        })
+        .await
     }
 
     /// Deletes a user.
@@ -156,16 +146,11 @@ impl<S: Store> Directory<S> {
         list: CredentialListSid,
         sid: CredentialSid,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.credential(account, list, sid).await?;
-            let mut commit = Commit::new();
-            commit.delete(Key::Credential(sid));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::delete(Key::Credential(sid)))
+        })
+        .await
     }
 
     fn hash(

@@ -1,11 +1,11 @@
-//! What a command can come to besides being done.
+//! The errors of commands.
 
 use sip_authz::ApplyError;
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{Key, Target};
 use sip_authz_store::StoreError;
 
-/// The kinds of resources that commands are about.
+/// The kinds of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An account.
@@ -78,70 +78,69 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// A command that was not carried out. Nothing has changed, except that after
-/// [`DirectoryError::Store`] the outcome may be unknown, and after [`DirectoryError::NotFollowed`] it
-/// has.
+/// Why a command failed. Nothing has changed, with two exceptions: after [`DirectoryError::Store`] the
+/// result may be unknown, and after [`DirectoryError::NotFollowed`] the change may be in the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
-    /// There is none, or it belongs to another account: the two are not told apart.
+    /// The resource does not exist or belongs to another account; the error does not say which.
     #[error("there is no such {0}")]
     NotFound(Kind),
-    /// A value is not what it may be.
+    /// A value is invalid.
     #[error("{message}")]
     Invalid {
-        /// What it is a value of.
+        /// The kind of resource with the value.
         kind: Kind,
         /// What is wrong.
         message: String,
     },
-    /// One more would be too many.
+    /// The quota of a kind of resource is used up.
     #[error("there can be no more than {limit}: {kind}")]
     TooMany {
-        /// Of what.
+        /// The kind of resource.
         kind: Kind,
-        /// How many there can be.
+        /// The quota.
         limit: usize,
     },
-    /// What was to be deleted is in use.
+    /// The resource to delete is in use.
     #[error("the {kind} is in use: {by}")]
     InUse {
-        /// What was to be deleted.
+        /// The kind of resource to delete.
         kind: Kind,
-        /// What uses it.
+        /// The resources that use it.
         by: &'static str,
     },
-    /// The host name is none, or not one that the installation admits.
+    /// The host name is invalid, or the installation does not admit it.
     #[error("{message}")]
     BadName {
-        /// Who wanted it.
+        /// The kind of resource with the name.
         kind: Kind,
         /// What is wrong.
         message: String,
     },
-    /// The host name is another domain's or trunk's.
+    /// Another domain or trunk has the host name.
     #[error("the name `{name}` is taken")]
     NameTaken {
-        /// Who wanted it.
+        /// The kind of resource with the name.
         kind: Kind,
         /// The name.
         name: String,
     },
-    /// A permission that roles of the type cannot have.
+    /// Roles of this type cannot have the permission.
     #[error("there is no permission `{0}` for this type of role")]
     UnknownPermission(String),
-    /// Others committed in between too often. To be tried again later.
+    /// Other commits came in between too often. Trying again later helps.
     #[error("too many changes at once, try again")]
     Busy,
-    /// This process's decisions no longer follow the store. A change may be made, and then stays.
+    /// The authorizer of this process no longer follows the store. The change may have been committed.
     #[error("decisions here no longer follow the store")]
     NotFollowed,
-    /// The store could not be asked or written.
+    /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The operating system has no random bytes.
     #[error("no random bytes from the operating system: {0}")]
     Random(String),
-    /// What the store holds breaks a rule by itself.
+    /// The records in the store break a rule already.
     #[error("the store's records break a rule: {0}")]
     Corrupt(ApplyError),
 }
@@ -162,7 +161,7 @@ impl From<ApplyError> for DirectoryError {
             RuleError::Missing(key) => Self::NotFound(Kind::of(&key)),
             RuleError::NameTaken { name, .. } => Self::NameTaken { kind, name: name.to_string() },
             RuleError::InUse { by, .. } => Self::InUse { kind, by },
-            // whose it is must not be told
+            // the answer must not reveal the owner
             RuleError::OtherAccount { .. } => Self::NotFound(Kind::CredentialList),
             RuleError::UserNameTaken { username, .. } => {
                 Self::invalid(kind, format!("the user name `{username}` is taken in this list"))

@@ -1,4 +1,4 @@
-//! How many resources there may be and how long their names, as the documented service has it.
+//! The quotas of resources and the limits of names, as the documented service has them.
 
 use super::{DirectoryError, Kind};
 use sip_authz::model::Password;
@@ -44,8 +44,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Whether a name for people is short enough: 255 characters for access lists and addresses, 64
-    /// for the rest.
+    /// Checks a friendly name: at most 255 characters for access lists and addresses, 64 for the rest, and
+    /// no control characters.
     pub(super) fn friendly_name(kind: Kind, name: &str) -> Result<(), DirectoryError> {
         let most = match kind {
             Kind::IpAccessControlList | Kind::IpAddress => 255,

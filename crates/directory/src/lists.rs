@@ -1,7 +1,7 @@
 //! IP access control lists with their entries, and credential lists.
 
 use super::check::{keys, members};
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
 use sip_authz::acl::Prefix;
 use sip_authz::model::{
     Commit, CredentialList, IpAccessControlList, IpAddress, Key, Realm, Record,
@@ -29,16 +29,12 @@ impl<S: Store> Directory<S> {
         };
         let (kind, limit) =
             (Kind::IpAccessControlList, self.settings.limits.ip_access_control_lists);
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            self.room(Collection::IpAccessControlLists(account), kind, limit).await?;
-            let mut commit = Commit::new();
-            commit.put(list.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(list);
-            }
-        }
+        self.transact(|_| async {
+            self.check_quota(Collection::IpAccessControlLists(account), kind, limit).await?;
+            Ok(Plan::put(list.clone()))
+        })
+        .await?;
+        Ok(list)
     }
 
     /// An IP access control list of the account.
@@ -86,18 +82,13 @@ impl<S: Store> Directory<S> {
         friendly_name: &str,
     ) -> Result<IpAccessControlList, DirectoryError> {
         Limits::friendly_name(Kind::IpAccessControlList, friendly_name)?;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut list = self.ip_access_control_list(account, sid).await?;
             friendly_name.clone_into(&mut list.friendly_name);
             list.dates = self.updated_now(list.dates);
-            let mut commit = Commit::new();
-            commit.put(list.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(list);
-            }
-        }
+            Ok(Plan::update(list))
+        })
+        .await
     }
 
     /// Deletes an IP access control list and its entries. It must not be mapped.
@@ -110,19 +101,16 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         sid: IpAccessControlListSid,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.ip_access_control_list(account, sid).await?;
             let mut commit = Commit::new();
             for key in keys(&self.store, Collection::IpAddresses(sid)).await? {
                 commit.delete(key);
             }
             commit.delete(Key::IpAccessControlList(sid));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::Write(commit, ()))
+        })
+        .await
     }
 
     /// Adds an entry to an IP access control list. A prefix that admits the whole internet is
@@ -148,17 +136,13 @@ impl<S: Store> Directory<S> {
             ..IpAddress::new(IpAddressSid::from_time(ms, random), list, prefix)
         };
         let limit = self.settings.limits.ip_addresses;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.ip_access_control_list(account, list).await?;
-            self.room(Collection::IpAddresses(list), Kind::IpAddress, limit).await?;
-            let mut commit = Commit::new();
-            commit.put(address.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(address);
-            }
-        }
+            self.check_quota(Collection::IpAddresses(list), Kind::IpAddress, limit).await?;
+            Ok(Plan::put(address.clone()))
+        })
+        .await?;
+        Ok(address)
     }
 
     /// An entry of an IP access control list of the account.
@@ -198,8 +182,8 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes an entry as `change` has it; SID, list and dates stay. It may be called several
-    /// times, with the entry as it is then.
+    /// Changes an entry with `change`; SID, list and date of creation stay. `change` may run several
+    /// times, each time on the current entry.
     ///
     /// # Errors
     ///
@@ -212,9 +196,7 @@ impl<S: Store> Directory<S> {
         allow_all: bool,
         change: impl Fn(&mut IpAddress) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<IpAddress, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut address = self.ip_address(account, list, sid).await?;
             let (dates, prefix) = (self.updated_now(address.dates), address.prefix);
             change(&mut address)?;
@@ -223,12 +205,9 @@ impl<S: Store> Directory<S> {
             if address.prefix != prefix {
                 check_whole(address.prefix, allow_all)?;
             }
-            let mut commit = Commit::new();
-            commit.put(address.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(address);
-            }
-        }
+            Ok(Plan::update(address))
+        })
+        .await
     }
 
     /// Deletes an entry of an IP access control list.
@@ -242,16 +221,11 @@ impl<S: Store> Directory<S> {
         list: IpAccessControlListSid,
         sid: IpAddressSid,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.ip_address(account, list, sid).await?;
-            let mut commit = Commit::new();
-            commit.delete(Key::IpAddress(sid));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::delete(Key::IpAddress(sid)))
+        })
+        .await
     }
 
     /// Makes an empty credential list. Its name is unique within the account; its realm, by default
@@ -274,17 +248,13 @@ impl<S: Store> Directory<S> {
             ..CredentialList::new(CredentialListSid::from_time(ms, random), account, realm)
         };
         let (kind, limit) = (Kind::CredentialList, self.settings.limits.credential_lists);
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            self.room(Collection::CredentialLists(account), kind, limit).await?;
+        self.transact(|_| async {
+            self.check_quota(Collection::CredentialLists(account), kind, limit).await?;
             self.check_list_name(&list).await?;
-            let mut commit = Commit::new();
-            commit.put(list.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(list);
-            }
-        }
+            Ok(Plan::put(list.clone()))
+        })
+        .await?;
+        Ok(list)
     }
 
     /// A credential list of the account.
@@ -331,19 +301,14 @@ impl<S: Store> Directory<S> {
         sid: CredentialListSid,
         friendly_name: &str,
     ) -> Result<CredentialList, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut list = self.credential_list(account, sid).await?;
             friendly_name.clone_into(&mut list.friendly_name);
             list.dates = self.updated_now(list.dates);
             self.check_list_name(&list).await?;
-            let mut commit = Commit::new();
-            commit.put(list.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(list);
-            }
-        }
+            Ok(Plan::update(list))
+        })
+        .await
     }
 
     /// Deletes a credential list and its credentials. It must not be mapped.
@@ -356,19 +321,16 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         sid: CredentialListSid,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.credential_list(account, sid).await?;
             let mut commit = Commit::new();
             for key in keys(&self.store, Collection::Credentials(sid)).await? {
                 commit.delete(key);
             }
             commit.delete(Key::CredentialList(sid));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::Write(commit, ()))
+        })
+        .await
     }
 
     /// The name is short enough and no other list of the account has it.

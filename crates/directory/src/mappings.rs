@@ -1,12 +1,12 @@
-//! Lists put to work on domains and trunks.
+//! Mappings of lists to domains and trunks.
 
 use super::check::{keys, members};
-use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page};
-use sip_authz::model::{Commit, Key, Mapping, MappingRecord, Record, Target};
+use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page, Plan};
+use sip_authz::model::{Key, Mapping, MappingRecord, Record, Target};
 use sip_authz::{AccountSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
-/// Which mappings of a target are meant.
+/// A kind of mappings of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingScope {
     /// IP access control lists, for calls.
@@ -20,7 +20,7 @@ pub enum MappingScope {
 impl MappingScope {
     const ALL: [Self; 3] = [Self::IpAccessControlLists, Self::CredentialLists, Self::Registrations];
 
-    /// Whether `mapping` is one of these.
+    /// Whether `mapping` is of this kind.
     #[must_use]
     pub fn contains(self, mapping: &Mapping) -> bool {
         match mapping {
@@ -32,8 +32,8 @@ impl MappingScope {
 }
 
 impl<S: Store> Directory<S> {
-    /// Maps a list to a domain or trunk of the same account, perhaps with a channel role. All
-    /// credential lists of a target share one realm; none is mapped twice for the same purpose.
+    /// Maps a list to a domain or trunk of the same account, with an optional channel role. All
+    /// credential lists of a target must share one realm, and a list has one mapping for each purpose.
     ///
     /// # Errors
     ///
@@ -44,9 +44,7 @@ impl<S: Store> Directory<S> {
         mapping: Mapping,
         role: Option<RoleSid>,
     ) -> Result<MappingRecord, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|head| async move {
             self.own_target(account, mapping.target()).await?;
             self.own_list(account, mapping).await?;
             if let Some(role) = role {
@@ -56,14 +54,11 @@ impl<S: Store> Directory<S> {
                 let kind = Kind::of(&Key::Mapping(mapping));
                 return Err(DirectoryError::invalid(kind, "the list is mapped already"));
             }
-            let since = attempt.head + 1;
+            let since = head + 1;
             let record = MappingRecord { mapping, role, since, dates: self.created_now() };
-            let mut commit = Commit::new();
-            commit.put(record.into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(record);
-            }
-        }
+            Ok(Plan::update(record))
+        })
+        .await
     }
 
     /// A mapping to a domain or trunk of the account.
@@ -133,22 +128,17 @@ impl<S: Store> Directory<S> {
         Ok(MappingScope::ALL.into_iter().filter(is_there).collect())
     }
 
-    /// Takes a mapping away.
+    /// Deletes a mapping.
     ///
     /// # Errors
     ///
     /// [`DirectoryError`].
     pub async fn unmap(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.mapping(account, mapping).await?;
-            let mut commit = Commit::new();
-            commit.delete(Key::Mapping(mapping));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::delete(Key::Mapping(mapping)))
+        })
+        .await
     }
 
     async fn own_list(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {

@@ -1,9 +1,9 @@
-//! Whole batches of records from outside, brought together with what is there: one commit.
+//! Merges a batch of records from outside into the store, in one commit.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::check::{keys, outcome};
-use super::{Directory, DirectoryError, Kind, Limits, Secret};
+use super::check::{keys, snapshot_after};
+use super::{Directory, DirectoryError, Kind, Limits, Plan, Secret};
 use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord,
     Password, Realm, Record, Role, Target, UserName,
@@ -14,16 +14,16 @@ use sip_authz_store::{Collection, ListKey, Store};
 
 /// A record from outside.
 pub struct Incoming {
-    /// What it says.
+    /// The content.
     pub record: IncomingRecord,
-    /// When it was made and changed; without it, when it is merged.
+    /// The dates of creation and update; by default the time of the merge.
     pub dates: Option<Dates>,
 }
 
-/// What a record from outside says.
+/// The content of a record from outside.
 pub enum IncomingRecord {
-    /// The whole record, except that an account without a token keeps the one that it has. Dates and
-    /// the number of a mapping's commit are not taken from it.
+    /// A whole record. Its dates and the commit number of a mapping are ignored, and an account without a
+    /// token keeps its current one.
     Whole(Record),
     /// A user.
     Credential(IncomingCredential),
@@ -37,39 +37,40 @@ pub struct IncomingCredential {
     pub list: CredentialListSid,
     /// The user name.
     pub username: UserName,
-    /// A password or hashes; without them the user keeps those that it has.
+    /// A password or hashes; by default the user keeps its current hashes.
     pub secret: Option<Secret>,
-    /// Whether the user is answered like one that does not exist; without it that stays as it is.
+    /// Whether the user is disabled; by default that stays as it is.
     pub disabled: Option<bool>,
-    /// The deployment role; without it the user keeps the one it has.
+    /// The deployment role; by default the user keeps its current one.
     pub role: Option<RoleSid>,
 }
 
-/// What a merge came to.
+/// The result of a merge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// Records that were not there.
+    /// Records that were created.
     pub new: usize,
-    /// Records that were there and are different now.
+    /// Records that were changed.
     pub changed: usize,
-    /// Records that are as they were.
+    /// Records that stayed the same.
     pub unchanged: usize,
-    /// What will turn callers away on the domains and trunks that it touches.
+    /// Warnings about callers who will be refused on the domains and trunks that the merge touches.
     pub warnings: Vec<Warning>,
 }
 
-/// A merge that was not carried out. Nothing has changed.
+/// Why a merge failed. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MergeError {
-    /// A record breaks a rule. Names what others own: for whoever may know of all.
+    /// A record breaks a rule. The message may name resources of other accounts, so show it to
+    /// administrators only.
     #[error("{key}: {message}")]
     Refused {
         /// The record.
         key: Key,
-        /// The rule that it breaks.
+        /// The broken rule.
         message: String,
     },
-    /// The store.
+    /// The directory or its store failed.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }
@@ -86,10 +87,9 @@ impl From<ApplyError> for MergeError {
 }
 
 impl<S: Store> Directory<S> {
-    /// Writes records from outside, all or none: those that are not there are made, those that are
-    /// there become what is said of them, and all others stay. Records of a batch may refer to each
-    /// other. Limits on how many there may be do not apply, nor does the one on the strength of
-    /// passwords; every other rule does. With `dry_run` nothing is written.
+    /// Creates or replaces the records of a batch, all or none; other records stay. Records of a batch may
+    /// refer to each other. Quotas and the rule on the strength of passwords do not apply; every other
+    /// rule does. With `dry_run` nothing is written.
     ///
     /// # Errors
     ///
@@ -99,40 +99,33 @@ impl<S: Store> Directory<S> {
         incoming: Vec<Incoming>,
         dry_run: bool,
     ) -> Result<Merged, MergeError> {
-        let drafts = self.hashed(incoming).await?;
+        let prepared = self.prepare(incoming).await?;
         let now = self.created_now();
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            let (merged, commit) = match self.plan(&drafts, now, attempt.head + 1).await {
-                Ok(plan) => plan,
-                Err(error) => {
-                    // where another commit came in between, what was read may belong to no one head
-                    let head = self.store.head().await.map_err(DirectoryError::from)?;
-                    if head.number == attempt.head {
-                        return Err(error);
-                    }
-                    continue;
-                }
-            };
-            if dry_run || commit.is_empty() || attempts.write(attempt, commit).await? {
-                return Ok(merged);
-            }
-        }
+        let prepared = &prepared;
+        self.transact(|head| async move {
+            Ok(match self.plan(prepared, now, head + 1).await {
+                Ok((merged, _)) if dry_run => Plan::Answer(Ok(merged)),
+                Ok((merged, commit)) => Plan::WriteChecked(commit, Ok(merged)),
+                // the reads of a plan that failed may belong to different heads
+                Err(_) if self.head().await? != head => Plan::Conflict,
+                Err(error) => Plan::Answer(Err(error)),
+            })
+        })
+        .await?
     }
 
-    /// What is to be written by commit `number`, and what that comes to.
+    /// The result of the merge as commit `number`, and the commit.
     async fn plan(
         &self,
-        drafts: &[Draft],
+        prepared: &[PreparedRecord],
         now: Dates,
         number: u64,
     ) -> Result<(Merged, Commit), MergeError> {
         let mut merged = Merged::default();
-        let mut records = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            let present = self.store.get(draft.key).await.map_err(DirectoryError::from)?;
-            let record = draft.record(present.as_ref(), now, number)?;
+        let mut records = Vec::with_capacity(prepared.len());
+        for entry in prepared {
+            let present = self.store.get(entry.key).await.map_err(DirectoryError::from)?;
+            let record = entry.record(present.as_ref(), now, number)?;
             let same = present.as_ref() == Some(&record);
             match present {
                 Some(_) if same => merged.unchanged += 1,
@@ -146,20 +139,21 @@ impl<S: Store> Directory<S> {
         for (record, _) in records.into_iter().filter(|(_, same)| !same) {
             commit.put(record);
         }
-        let after = outcome(&self.store, self.settings.vocabulary, &commit, touched).await??;
+        let after =
+            snapshot_after(&self.store, self.settings.vocabulary, &commit, touched).await??;
         merged.warnings = after.warnings();
         Ok((merged, commit))
     }
 
-    /// Hashes the passwords, and checks what a record must keep by itself.
-    async fn hashed(&self, incoming: Vec<Incoming>) -> Result<Vec<Draft>, MergeError> {
+    /// Hashes the passwords, and checks the rules that concern one record alone.
+    async fn prepare(&self, incoming: Vec<Incoming>) -> Result<Vec<PreparedRecord>, MergeError> {
         let mut realms: HashMap<CredentialListSid, Realm> = HashMap::new();
         for Incoming { record, .. } in &incoming {
             if let IncomingRecord::Whole(Record::CredentialList(list)) = record {
                 realms.insert(list.sid, list.realm.clone());
             }
         }
-        let mut drafts = Vec::with_capacity(incoming.len());
+        let mut prepared = Vec::with_capacity(incoming.len());
         let mut named = HashSet::with_capacity(incoming.len());
         for Incoming { record, dates } in incoming {
             let (key, content) = match record {
@@ -187,9 +181,9 @@ impl<S: Store> Directory<S> {
             if !named.insert(key) {
                 return Err(MergeError::Refused { key, message: "it is there twice".to_owned() });
             }
-            drafts.push(Draft { key, content, dates });
+            prepared.push(PreparedRecord { key, content, dates });
         }
-        Ok(drafts)
+        Ok(prepared)
     }
 
     async fn realm(&self, list: CredentialListSid) -> Result<Option<Realm>, DirectoryError> {
@@ -224,8 +218,8 @@ impl<S: Store> Directory<S> {
     }
 }
 
-/// A record from outside whose password is hashed.
-struct Draft {
+/// A record from outside, with its password hashed and checked by itself.
+struct PreparedRecord {
     key: Key,
     content: Content,
     dates: Option<Dates>,
@@ -236,8 +230,8 @@ enum Content {
     Credential(IncomingCredential, Option<Ha1Set>),
 }
 
-impl Draft {
-    /// What the record becomes, given the one that is there.
+impl PreparedRecord {
+    /// The record to store, given the present one under its key.
     fn record(
         &self,
         present: Option<&Record>,
@@ -330,8 +324,8 @@ fn hash(user: &IncomingCredential, realm: &Realm) -> Result<Option<Ha1Set>, Stri
     ha1.map(Some).map_err(|error| error.to_string())
 }
 
-/// The keys that must be looked at to know who will be turned away: the users of every list on
-/// every domain and trunk whose users or policy the records touch.
+/// The keys that the warnings depend on: the users of every list on every domain and trunk whose users or
+/// policy the records touch.
 async fn touched<'r, S: Store>(
     store: &S,
     records: impl Iterator<Item = &'r Record> + Send,

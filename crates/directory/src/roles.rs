@@ -1,9 +1,9 @@
-//! Roles: named sets of permissions, in name spaces of the account's choosing.
+//! Roles: named sets of permissions, in name spaces that the account chooses.
 
 use std::collections::HashSet;
 
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
-use sip_authz::model::{Commit, Key, Record, Role, RoleKind};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
+use sip_authz::model::{Key, Record, Role, RoleKind};
 use sip_authz::{AccountSid, RoleSid, ServiceSid};
 use sip_authz_store::{Collection, Store};
 
@@ -35,16 +35,12 @@ impl<S: Store> Directory<S> {
             dates: self.created_now(),
         };
         let limit = self.settings.limits.roles;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            self.room(Collection::AccountRoles(account), Kind::Role, limit).await?;
-            let mut commit = Commit::new();
-            commit.put(role.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(role);
-            }
-        }
+        self.transact(|_| async {
+            self.check_quota(Collection::AccountRoles(account), Kind::Role, limit).await?;
+            Ok(Plan::put(role.clone()))
+        })
+        .await?;
+        Ok(role)
     }
 
     /// A role of the account in a service.
@@ -95,19 +91,14 @@ impl<S: Store> Directory<S> {
         permissions: Vec<String>,
     ) -> Result<Role, DirectoryError> {
         let permissions = without_repeats(permissions);
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut role = self.role(account, service, sid).await?;
             self.check_permissions(role.kind, &permissions)?;
             role.permissions.clone_from(&permissions);
             role.dates = self.updated_now(role.dates);
-            let mut commit = Commit::new();
-            commit.put(role.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(role);
-            }
-        }
+            Ok(Plan::update(role))
+        })
+        .await
     }
 
     /// Deletes a role that no credential and no mapping carries.
@@ -121,19 +112,14 @@ impl<S: Store> Directory<S> {
         service: ServiceSid,
         sid: RoleSid,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.role(account, service, sid).await?;
-            let mut commit = Commit::new();
-            commit.delete(Key::Role(sid));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::delete(Key::Role(sid)))
+        })
+        .await
     }
 
-    /// A role of the account, in whatever service.
+    /// A role of the account, in any service.
     pub(super) async fn own_role(
         &self,
         account: AccountSid,

@@ -1,7 +1,7 @@
 //! SIP domains and trunks, and their policies.
 
 use super::check::keys;
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
 use sip_authz::model::{
     Commit, Domain, DomainName, Key, Policy, PolicyRecord, Record, Target, Trunk,
 };
@@ -9,8 +9,8 @@ use sip_authz::{AccountSid, DomainSid, TrunkSid};
 use sip_authz_store::{Collection, Store};
 
 impl<S: Store> Directory<S> {
-    /// Makes a domain. Its name must be free, and end as the installation wants it; `fill` sets the
-    /// rest.
+    /// Makes a domain. Its name must be free and have a suffix that the installation admits; `fill` sets
+    /// the other fields.
     ///
     /// # Errors
     ///
@@ -28,16 +28,12 @@ impl<S: Store> Directory<S> {
         domain = Domain { sid, account, dates: self.created_now(), ..domain };
         self.check_domain(&domain)?;
         let limit = self.settings.limits.domains;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            self.room(Collection::Domains(account), Kind::Domain, limit).await?;
-            let mut commit = Commit::new();
-            commit.put(domain.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(domain);
-            }
-        }
+        self.transact(|_| async {
+            self.check_quota(Collection::Domains(account), Kind::Domain, limit).await?;
+            Ok(Plan::put(domain.clone()))
+        })
+        .await?;
+        Ok(domain)
     }
 
     /// A domain of the account.
@@ -73,8 +69,8 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes a domain as `change` has it; SID, owner and dates stay. It may be called several
-    /// times, with the domain as it is then.
+    /// Changes a domain with `change`; SID, owner and date of creation stay. `change` may run several
+    /// times, each time on the current domain.
     ///
     /// # Errors
     ///
@@ -85,20 +81,15 @@ impl<S: Store> Directory<S> {
         sid: DomainSid,
         change: impl Fn(&mut Domain) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<Domain, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut domain = self.domain(account, sid).await?;
             let dates = self.updated_now(domain.dates);
             change(&mut domain)?;
             domain = Domain { sid, account, dates, ..domain };
             self.check_domain(&domain)?;
-            let mut commit = Commit::new();
-            commit.put(domain.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(domain);
-            }
-        }
+            Ok(Plan::update(domain))
+        })
+        .await
     }
 
     /// Deletes a domain with its mappings and its policy.
@@ -114,7 +105,7 @@ impl<S: Store> Directory<S> {
         self.delete_target(account, sid.into()).await
     }
 
-    /// Makes a trunk, which may do without a host name; `fill` sets what it has.
+    /// Makes a trunk; `fill` sets its fields. The host name is optional.
     ///
     /// # Errors
     ///
@@ -131,16 +122,12 @@ impl<S: Store> Directory<S> {
         trunk = Trunk { sid, account, dates: self.created_now(), ..trunk };
         self.check_trunk(&trunk)?;
         let limit = self.settings.limits.trunks;
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
-            self.room(Collection::Trunks(account), Kind::Trunk, limit).await?;
-            let mut commit = Commit::new();
-            commit.put(trunk.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(trunk);
-            }
-        }
+        self.transact(|_| async {
+            self.check_quota(Collection::Trunks(account), Kind::Trunk, limit).await?;
+            Ok(Plan::put(trunk.clone()))
+        })
+        .await?;
+        Ok(trunk)
     }
 
     /// A trunk of the account.
@@ -172,7 +159,7 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes a trunk, as [`Self::update_domain`] does a domain.
+    /// Changes a trunk, in the way of [`Self::update_domain`].
     ///
     /// # Errors
     ///
@@ -183,20 +170,15 @@ impl<S: Store> Directory<S> {
         sid: TrunkSid,
         change: impl Fn(&mut Trunk) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<Trunk, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut trunk = self.trunk(account, sid).await?;
             let dates = self.updated_now(trunk.dates);
             change(&mut trunk)?;
             trunk = Trunk { sid, account, dates, ..trunk };
             self.check_trunk(&trunk)?;
-            let mut commit = Commit::new();
-            commit.put(trunk.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(trunk);
-            }
-        }
+            Ok(Plan::update(trunk))
+        })
+        .await
     }
 
     /// Deletes a trunk with its associations and its policy.
@@ -240,21 +222,16 @@ impl<S: Store> Directory<S> {
         target: Target,
         change: impl Fn(&mut Policy) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<PolicyRecord, DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             let mut record = self.policy(account, target).await?;
             change(&mut record.policy)?;
             record.dates = match record.dates.created {
                 0 => self.created_now(),
                 _ => self.updated_now(record.dates),
             };
-            let mut commit = Commit::new();
-            commit.put(record.clone().into());
-            if attempts.commit(attempt, commit).await? {
-                return Ok(record);
-            }
-        }
+            Ok(Plan::update(record))
+        })
+        .await
     }
 
     /// Fails unless the account owns the target.
@@ -274,9 +251,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         target: Target,
     ) -> Result<(), DirectoryError> {
-        let mut attempts = self.attempts().await;
-        loop {
-            let attempt = attempts.begin().await?;
+        self.transact(|_| async {
             self.own_target(account, target).await?;
             let mut commit = Commit::new();
             for key in keys(&self.store, Collection::Mappings(target)).await? {
@@ -286,10 +261,9 @@ impl<S: Store> Directory<S> {
                 commit.delete(Key::Policy(target));
             }
             commit.delete(Key::Target(target));
-            if attempts.commit(attempt, commit).await? {
-                return Ok(());
-            }
-        }
+            Ok(Plan::Write(commit, ()))
+        })
+        .await
     }
 
     pub(super) fn check_domain(&self, domain: &Domain) -> Result<(), DirectoryError> {

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::fault::Fault;
 use sip_authz_directory::{DirectoryError, Kind};
+use sip_authz_store::StoreError;
 
 pub(super) const BAD_PARAMETER: u32 = 20_001;
 pub(super) const DENIED: u32 = 20_003;
@@ -140,7 +141,15 @@ impl From<DirectoryError> for Refusal {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message)
             }
             DirectoryError::Busy | DirectoryError::Store(_) => {
-                let message = "The service cannot answer at present, try again later";
+                let message = match &error {
+                    DirectoryError::Store(StoreError::TooLarge(_)) => {
+                        "The change is larger than the service can store"
+                    }
+                    DirectoryError::Store(StoreError::ReadOnly(_)) => {
+                        "The service takes no changes at present, try again later"
+                    }
+                    _ => "The service cannot answer at present, try again later",
+                };
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).because(error)
             }
             DirectoryError::Random(_) | DirectoryError::Corrupt(_) => {

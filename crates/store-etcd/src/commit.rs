@@ -1,6 +1,8 @@
-//! Commits: one transaction on condition that the head is unchanged. One that is too large is first
-//! staged in parts that nobody reads, made visible whole by the head, and then folded into the pages
-//! piece by piece, by whoever comes next should its writer be gone.
+//! Commits: one etcd transaction with the condition that the head is unchanged.
+//!
+//! A commit that is too large for one transaction is first staged in parts, which no reader uses. A new
+//! head then makes it visible as a whole. After that its writer folds it into the pages piece by piece; if
+//! the writer dies, the next process that reads or commits continues.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -15,19 +17,19 @@ use super::layout::State;
 use super::link::failed;
 use super::payload::{self, Entry};
 use super::work::{self, OPERATIONS, Progress, Work};
-use super::{Etcd, StoreError, room};
+use super::{Etcd, StoreError, size_limits};
 use sip_authz::model::Commit;
-use sip_authz_store::{Head, Outcome, Sum};
+use sip_authz_store::{CommitOutcome, Head, Sum};
 
-/// Changes of pages beyond which a commit is staged without trying for less.
+/// The most page changes for which a commit in one transaction is tried.
 const LARGE: usize = 600;
 /// Bytes of a staged part.
 const PART: usize = 1 << 20;
 
-/// What became of a conditional write.
+/// The result of a conditional write.
 enum Written {
     Done,
-    /// The head was another.
+    /// The head was a different one.
     Refused(Option<State>),
 }
 
@@ -43,7 +45,7 @@ impl Etcd {
         Ok((state, read.revision))
     }
 
-    /// The head when nothing waits to be folded in, and the revision it was read at.
+    /// The head once no staged commit has to be folded in, and the revision it was read at.
     pub(super) async fn settled(&self) -> Result<(State, i64), StoreError> {
         loop {
             let (state, revision) = self.state().await?;
@@ -54,10 +56,14 @@ impl Etcd {
         }
     }
 
-    pub(super) async fn commit(&self, number: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    pub(super) async fn commit(
+        &self,
+        number: u64,
+        commit: Commit,
+    ) -> Result<CommitOutcome, StoreError> {
         let (mut state, revision) = self.settled().await?;
         if state.head.number != number {
-            return Ok(Outcome::Conflict);
+            return Ok(CommitOutcome::Conflict);
         }
         if state.revision == 0 {
             // of those that begin a store at once, the first's is the one that is found
@@ -93,14 +99,14 @@ impl Etcd {
                 return self.write_head(&state, &next, vec![], operations).await;
             }
         }
-        // what is announced is answered as done, and everybody waits until it is folded in
-        room::for_parts(&parts, layout.limit)?;
-        room::for_work(&work, &self.link, &layout, &old, revision).await?;
+        // once announced, the commit counts as done, and every reader waits until it is folded in
+        size_limits::check_parts(&parts, layout.limit)?;
+        size_limits::check_work(&work, &self.link, &layout, &old, revision).await?;
         drop((work, old));
         self.commit_staged(&state, next, parts).await
     }
 
-    /// The writes that put `next` in the head's place and tell of it.
+    /// The writes that make `next` the head and announce it to the feeds.
     fn announce(&self, next: &State, payload: &[u8]) -> Result<[TxnOp; 2], StoreError> {
         let head = next.encode()?;
         let log = [head.as_slice(), b"\n", payload].concat();
@@ -113,7 +119,7 @@ impl Etcd {
         state: &State,
         mut next: State,
         parts: Vec<Vec<u8>>,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<CommitOutcome, StoreError> {
         self.sweep().await?;
         self.try_largest().await?;
         // the mark is made first and goes with the parts: none is staged, and none counts, without
@@ -125,24 +131,26 @@ impl Etcd {
             let put = TxnOp::put(self.layout.part(&next.id, n), part, None);
             let txn = Txn::new().when(vec![marked.clone()]).and_then(vec![put]);
             if !self.link.write(txn).await?.succeeded() {
-                return Err(StoreError("a staged commit was taken for left behind".to_owned()));
+                return Err(StoreError::Conflict(
+                    "a staged commit was taken for left behind".to_owned(),
+                ));
             }
         }
         let operations = self.announce(&next, &[])?.to_vec();
         let outcome = self.write_head(state, &next, vec![marked], operations).await?;
-        if outcome == Outcome::Conflict {
+        if outcome == CommitOutcome::Conflict {
             let all = DeleteOptions::new().with_prefix();
             let delete = TxnOp::delete(mark, Some(all));
             self.link.write(Txn::new().and_then(vec![delete])).await?;
         } else {
-            // it has taken effect; should this fail, whoever comes next goes on with it
+            // the commit has taken effect; if folding fails here, the next process continues it
             let _ = self.settled().await;
         }
         Ok(outcome)
     }
 
-    /// Sees to it that etcd takes the largest request that folding can need, once for each process:
-    /// it may have been told to take less than it does by itself.
+    /// Checks, once for each process, that etcd accepts the largest request that folding can need: its
+    /// limit may be configured below the default.
     async fn try_largest(&self) -> Result<(), StoreError> {
         if self.roomy.load(Ordering::Relaxed) {
             return Ok(());
@@ -154,45 +162,44 @@ impl Etcd {
         let put = TxnOp::put(nowhere, vec![0; size], None);
         let tried = self.link.write(Txn::new().when(vec![never]).and_then(vec![put])).await;
         tried.map_err(|error| {
-            StoreError(format!(
-                "the commit is refused: a request of {size} bytes, which it may need, was not taken \
-                 (etcd's --max-request-bytes must not be below 1.5 MiB): {error}"
+            error.context(format_args!(
+                "the commit is refused: etcd did not take a request of {size} bytes, which the commit \
+                 may need (--max-request-bytes of etcd must be at least 1.5 MiB)"
             ))
         })?;
         self.roomy.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Writes on condition that the head is still that of `state`, and finds out what became of it
-    /// though answers get lost.
+    /// Writes if the head is still that of `state`, and finds out the result even if answers get lost.
     async fn write_head(
         &self,
         state: &State,
         next: &State,
         mut conditions: Vec<Compare>,
         operations: Vec<TxnOp>,
-    ) -> Result<Outcome, StoreError> {
+    ) -> Result<CommitOutcome, StoreError> {
         let unstaged = !conditions.is_empty();
         conditions.push(self.head_is(state));
         match self.conditional(conditions, operations).await? {
-            Written::Done => Ok(Outcome::Committed(next.head.number)),
+            Written::Done => Ok(CommitOutcome::Committed(next.head.number)),
             // an earlier try took effect, and only its answer was lost
             Written::Refused(Some(now)) if now.id == next.id => {
-                Ok(Outcome::Committed(next.head.number))
+                Ok(CommitOutcome::Committed(next.head.number))
             }
             Written::Refused(now) => {
                 let now = now.unwrap_or_else(State::first);
                 if now.head.number > next.head.number {
-                    // others have followed by now; on whom?
+                    // further commits came since: find out whether the first of them is this one
                     let first = self.committed_after(state.revision).await?;
                     if first.id == next.id {
-                        return Ok(Outcome::Committed(next.head.number));
+                        return Ok(CommitOutcome::Committed(next.head.number));
                     }
                 } else if now.head.number < next.head.number && unstaged {
                     let swept = "a staged commit was taken for left behind";
-                    return Err(StoreError(swept.to_owned()));
+                    return Err(StoreError::Conflict(swept.to_owned()));
                 }
-                Ok(Outcome::Conflict)
+                Ok(CommitOutcome::Conflict)
             }
         }
     }
@@ -220,7 +227,7 @@ impl Etcd {
                 }
                 None => Ok(Written::Refused(None)),
             },
-            _ => Err(StoreError("etcd did not answer what it was asked".to_owned())),
+            _ => Err(StoreError::Other("etcd did not answer what it was asked".to_owned())),
         }
     }
 
@@ -242,11 +249,13 @@ impl Etcd {
                     break;
                 }
             }
-            Err(StoreError("what became of a commit cannot be found out".to_owned()))
+            Err(StoreError::Unreachable("what became of a commit cannot be found out".to_owned()))
         };
         let looked = tokio::time::timeout(self.link.give_up_after(), looking).await;
         looked.unwrap_or_else(|_| {
-            Err(StoreError("what became of a commit was not found out in time".to_owned()))
+            Err(StoreError::Unreachable(
+                "what became of a commit was not found out in time".to_owned(),
+            ))
         })
     }
 
@@ -261,14 +270,15 @@ impl Etcd {
             let key = self.layout.part(&state.id, n);
             let read = self.link.read(&[key], Some(revision)).await?;
             let part = read.values.into_iter().next().flatten();
-            let part = part.ok_or_else(|| StoreError("a staged part is missing".to_owned()))?;
+            let part =
+                part.ok_or_else(|| StoreError::Corrupt("a staged part is missing".to_owned()))?;
             entries.extend(payload::entries(part.value())?);
         }
         Ok(entries)
     }
 
-    /// Folds the commit that is staged under `state` into the pages. Several may do so at once: each
-    /// piece counts once.
+    /// Folds the commit that is staged under `state` into the pages. Several processes may do so at once;
+    /// each piece takes effect once.
     async fn fold(&self, state: &State) -> Result<(), StoreError> {
         let layout = self.layout.of(state);
         let (at_head, at_fold) = (layout.head(), layout.fold());
@@ -277,7 +287,7 @@ impl Etcd {
             let read = self.link.read(&[at_head.clone(), at_fold.clone()], None).await?;
             let [head, fold] = read.values.as_slice() else { return Ok(()) };
             if head.as_ref().is_none_or(|head| head.mod_revision() != state.revision) {
-                // another has finished it
+                // another process has finished it
                 return Ok(());
             }
             let revision = read.revision;
@@ -321,7 +331,7 @@ impl Etcd {
         }
     }
 
-    /// Deletes what was staged and left behind.
+    /// Deletes abandoned staged commits.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
         let options = GetOptions::new().with_prefix().with_keys_only();
         let prefix = self.layout.all_staged();
@@ -354,13 +364,13 @@ fn progress(bytes: &[u8], id: &str) -> Option<Progress> {
     (of == id).then_some(Progress { records: records == "1", done })
 }
 
-/// What names a commit, or a process: 128 random bits.
+/// A new ID for a commit or a process: 128 random bits.
 pub(super) fn new_id() -> Result<String, StoreError> {
     Ok(hex::encode(random::<16>()?))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut random = [0; N];
-    getrandom::fill(&mut random).map_err(|error| StoreError(error.to_string()))?;
+    getrandom::fill(&mut random).map_err(|error| StoreError::Other(error.to_string()))?;
     Ok(random)
 }

@@ -1,12 +1,12 @@
-//! What edges say of themselves: one key for each process, rewritten by each of its reports.
+//! The reports of edges: one key for each process, which each of its reports overwrites.
 //!
-//! Two edges may be called the same by mistake, as machines made from one image are. Each has a key of
-//! its own all the same, so that the one's word never counts for the other. What a process left behind
-//! that has ended is deleted by whoever goes by its name then.
+//! Two edges may have one name by mistake, for example on machines made from one image. Each process has a
+//! key of its own, so that the report of one never counts for the other. A killed process leaves its
+//! report behind; the next process with the same name removes it.
 //!
-//! The engine's own leases take no part. A node that was leader once and does not know yet that it no
-//! longer is may renew or end them (3.4.23), and a fence must not rest on that; a report is a write,
-//! which a majority of the nodes has agreed to.
+//! The leases of etcd are not used. A former leader that does not yet know of its successor may renew or
+//! end them (3.4.23), which is not safe for fencing. A report is a write, which a majority of the nodes
+//! has accepted.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -19,8 +19,8 @@ use super::layout::State;
 use super::{Etcd, StoreError};
 use sip_authz_store::Edge;
 
-/// How long an edge without a lease must have been silent, from the first report of another process of
-/// its name on, to be taken for what this one follows on. It reports every ten seconds.
+/// The silence, since the first report of this process, after which another process of the same name
+/// without a lease counts as gone. Edges without a lease report every ten seconds.
 const SILENT: Duration = Duration::from_secs(60);
 
 #[derive(Serialize, Deserialize)]
@@ -35,7 +35,7 @@ struct Written {
 impl Written {
     fn read(value: &KeyValue) -> Result<Self, StoreError> {
         let wrong = |error: &dyn std::fmt::Display| {
-            StoreError(format!("the report of an edge cannot be read: {error}"))
+            StoreError::Corrupt(format!("the report of an edge cannot be read: {error}"))
         };
         let written: Self = serde_json::from_slice(value.value()).map_err(|error| wrong(&error))?;
         if written.v != 1 {
@@ -56,28 +56,28 @@ struct Other {
     lease: Option<Duration>,
 }
 
-/// What is known of other processes of the same name.
+/// The other processes that report under the same name.
 #[derive(Default)]
 pub(super) struct Namesakes {
     /// The key that this process reports under.
     own: Option<Vec<u8>>,
     /// The revision of this process's first report.
     first: Option<i64>,
-    /// The revisions of others' last reports, and since when they have been seen.
+    /// For each other process the revision of its last report, and when that was first seen.
     seen: HashMap<Vec<u8>, (i64, Instant)>,
-    /// Whether another has reported beside this one.
+    /// Whether another process has reported while this one was running.
     beside: bool,
 }
 
 impl Namesakes {
-    /// Takes in what others had last reported when a report of this one was written at `revision`,
-    /// and tells which of them are gone for good.
+    /// Notes the last reports of others as of `revision`, at which this process reported, and returns the
+    /// reports of processes that are gone.
     fn gone(&mut self, revision: i64, others: Vec<Other>, now: Instant) -> Vec<Other> {
         let first = *self.first.get_or_insert(revision);
         self.seen.retain(|key, _| others.iter().any(|other| other.key == *key));
         let mut gone = Vec::new();
         for other in others {
-            // one that has said nothing since this one began is what this one follows on
+            // a process that has not reported since this one started may be its predecessor
             let beside = other.revision > first;
             let since = match self.seen.get(&other.key) {
                 Some((revision, since)) if *revision == other.revision => *since,
@@ -89,7 +89,7 @@ impl Namesakes {
             };
             let silent = now.saturating_duration_since(since);
             let is_gone = match other.lease {
-                // it refuses all calls by now, and tells of itself before it goes on
+                // it refuses all calls by now, and reports again before it decides
                 Some(lease) => silent >= lease,
                 None => !beside && silent >= SILENT,
             };
@@ -103,16 +103,16 @@ impl Namesakes {
 
 impl Etcd {
     fn namesakes(&self) -> std::sync::MutexGuard<'_, Namesakes> {
-        // nothing that is done under the lock panics
+        // no code panics while it holds the lock
         self.namesakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether another process has reported under the same name since this was asked last.
-    pub(super) fn shares_its_name(&self) -> bool {
+    /// Whether another process has reported under the same name since the last call.
+    pub(super) fn take_name_conflict(&self) -> bool {
         std::mem::take(&mut self.namesakes().beside)
     }
 
-    pub(super) async fn leave(&self) -> Result<(), StoreError> {
+    pub(super) async fn withdraw_report(&self) -> Result<(), StoreError> {
         let own = self.namesakes().own.take();
         if let Some(own) = own {
             let delete = TxnOp::delete(own, None);
@@ -122,11 +122,12 @@ impl Etcd {
     }
 
     pub(super) async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
-        // a fraction of a millisecond counts in full, so that nobody waits too short
+        // rounded up, so that nobody waits too short
         let whole = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
         let lease_ms = edge.lease.map(|lease| whole(lease).unwrap_or(u64::MAX));
         let written = Written { v: 1, applied: edge.applied, lease_ms };
-        let value = serde_json::to_vec(&written).map_err(|error| StoreError(error.to_string()))?;
+        let value =
+            serde_json::to_vec(&written).map_err(|error| StoreError::Other(error.to_string()))?;
         let own = self.layout.edge(&edge.name, &self.process);
         self.namesakes().own = Some(own.clone());
         let put = TxnOp::put(own.clone(), value, None);
@@ -135,7 +136,7 @@ impl Etcd {
         let same = TxnOp::get(called.clone(), Some(GetOptions::new().with_prefix()));
         // one transaction: the head is the one that the report was written at
         let answer = self.link.write(Txn::new().and_then(vec![put, head, same])).await?;
-        let unasked = || StoreError("etcd did not answer what it was asked".to_owned());
+        let unasked = || StoreError::Other("etcd did not answer what it was asked".to_owned());
         let revision = answer.header().map_or(0, |header| header.revision());
         let answers = answer.op_responses();
         let [_, TxnOpResponse::Get(head), TxnOpResponse::Get(same)] = answers.as_slice() else {
@@ -148,7 +149,7 @@ impl Etcd {
         let mut others = Vec::new();
         for value in same.kvs() {
             let id = value.key().strip_prefix(called.as_slice()).unwrap_or_default();
-            // a name with a slash may begin with this one
+            // another name that contains a slash may begin with this name
             if value.key() != own.as_slice() && !id.contains(&b'/') {
                 let (key, revision) = (value.key().to_vec(), value.mod_revision());
                 others.push(Other { key, revision, lease: Written::read(value)?.lease() });

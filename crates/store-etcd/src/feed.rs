@@ -1,4 +1,4 @@
-//! Commits as they come: a watch on the one key that each commit rewrites.
+//! The feed of commits: an etcd watch on the one key that each commit overwrites.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,34 +10,34 @@ use tokio::time::{Instant, sleep, timeout};
 use super::layout::State;
 use super::link::failed;
 use super::{Etcd, StoreError, payload};
-use sip_authz_store::{Feed, Numbered};
+use sip_authz_store::{CommitEntry, Feed};
 
-/// How long a watch may be silent before its node is asked for a sign of life.
+/// The silence of a watch after which its node has to show that it is alive.
 const SILENCE: Duration = Duration::from_secs(5);
-/// How long it is given for that.
+/// The time limit for that.
 const SIGN: Duration = Duration::from_secs(3);
 
-/// The commits of an [`EtcdStore`](super::EtcdStore) as they come. A watch that breaks is begun again
-/// at another node where it broke off, as long as that node still has what came since.
+/// The feed of an [`EtcdStore`](super::EtcdStore). After a failure it continues at another node from the
+/// same position, as long as etcd has not compacted the commits since.
 pub struct EtcdFeed {
     etcd: Arc<Etcd>,
-    /// The number of the last commit that was given.
+    /// The number of the last commit that was delivered.
     number: u64,
-    /// What came up to this revision has been seen.
+    /// The last etcd revision that was seen.
     revision: i64,
     watch: Option<WatchStream>,
     came: VecDeque<KeyValue>,
 }
 
-/// What a watch ended with.
+/// Why a watch ended.
 enum Broken {
-    /// Another may do better.
+    /// The watch failed; another node may be able to continue.
     Cut(StoreError),
-    /// What came since is no longer kept.
+    /// etcd has compacted the commits since; the oldest kept revision.
     Compacted(i64),
 }
 
-/// What the log key tells: a head, and the writes if they are not staged.
+/// Decodes the value of the log key: a head, and the writes unless they are staged.
 pub(super) fn announced(value: &[u8]) -> Result<(State, &[u8]), StoreError> {
     let end = value.iter().position(|byte| *byte == b'\n');
     let (state, payload) = value.split_at(end.unwrap_or(value.len()));
@@ -61,7 +61,7 @@ impl EtcdFeed {
         Ok(feed)
     }
 
-    /// Watches on from where the last watch broke off.
+    /// Starts a watch from the last position.
     async fn connect(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.etcd.link.give_up_after();
         let mut place = self.etcd.link.preferred();
@@ -69,13 +69,13 @@ impl EtcdFeed {
             let error = match self.connect_to(place).await {
                 Ok(()) => return Ok(()),
                 Err(Broken::Compacted(kept)) if self.revision == 0 => {
-                    // whoever does not know where it was begins with the oldest that is kept
+                    // without a known position, start at the oldest kept revision
                     self.revision = kept.max(2) - 1;
                     continue;
                 }
                 Err(Broken::Compacted(_)) => {
                     let next = self.number + 1;
-                    return Err(StoreError(format!("commit {next} is no longer kept")));
+                    return Err(StoreError::Other(format!("commit {next} is no longer kept")));
                 }
                 Err(Broken::Cut(error)) => error,
             };
@@ -94,13 +94,14 @@ impl EtcdFeed {
             .with_start_revision(self.revision + 1)
             .with_progress_notify()
             .with_fragment();
-        let late = |_| Broken::Cut(StoreError("etcd does not answer a watch".to_owned()));
+        let late =
+            |_| Broken::Cut(StoreError::Unreachable("etcd does not answer a watch".to_owned()));
         let watch = timeout(SIGN, watching.watch(self.etcd.layout.log(), Some(options))).await;
         let mut watch = watch.map_err(late)?.map_err(|error| Broken::Cut(failed(&error)))?;
-        // the first answer tells whether it is watched
+        // the first answer says whether the watch exists
         let heard = timeout(SIGN, self.hear(&mut watch)).await.map_err(late)?;
         if let Err(Broken::Cut(_)) = heard {
-            // a node that does not know us any longer ends the watch: the next try logs in anew
+            // a node that has forgotten the login ends the watch: the next attempt logs in again
             let _ = timeout(SIGN, client.refresh_token()).await;
         }
         heard?;
@@ -108,11 +109,13 @@ impl EtcdFeed {
         Ok(())
     }
 
-    /// Takes what the watch tells next.
+    /// Handles the next message of the watch.
     async fn hear(&mut self, watch: &mut WatchStream) -> Result<(), Broken> {
         let answer = match watch.message().await {
             Ok(Some(answer)) => answer,
-            Ok(None) => return Err(Broken::Cut(StoreError("a watch has ended".to_owned()))),
+            Ok(None) => {
+                return Err(Broken::Cut(StoreError::Unreachable("a watch has ended".to_owned())));
+            }
             Err(error) => return Err(Broken::Cut(failed(&error))),
         };
         if answer.compact_revision() > 0 {
@@ -120,13 +123,13 @@ impl EtcdFeed {
         }
         if answer.canceled() {
             let why = format!("a watch was ended: {}", answer.cancel_reason());
-            return Err(Broken::Cut(StoreError(why)));
+            return Err(Broken::Cut(StoreError::Unreachable(why)));
         }
         for event in answer.events() {
             let Some(value) = event.kv() else { continue };
             if event.event_type() == EventType::Delete {
                 let gone = "the log in etcd was deleted";
-                return Err(Broken::Cut(StoreError(gone.to_owned())));
+                return Err(Broken::Cut(StoreError::Corrupt(gone.to_owned())));
             }
             if value.mod_revision() > self.revision {
                 self.revision = value.mod_revision();
@@ -136,15 +139,17 @@ impl EtcdFeed {
         Ok(())
     }
 
-    /// Waits for what the watch tells next, and asks for a sign of life when it is silent.
+    /// Waits for the next message of the watch, and asks for a progress notification after a silence.
     async fn listen(&mut self) -> Result<(), Broken> {
         let Some(mut watch) = self.watch.take() else {
-            return Err(Broken::Cut(StoreError("a watch has ended".to_owned())));
+            return Err(Broken::Cut(StoreError::Unreachable("a watch has ended".to_owned())));
         };
         if let Ok(heard) = timeout(SILENCE, self.hear(&mut watch)).await {
             heard?;
         } else {
-            let late = |_| Broken::Cut(StoreError("a watch gives no sign of life".to_owned()));
+            let late = |_| {
+                Broken::Cut(StoreError::Unreachable("a watch gives no sign of life".to_owned()))
+            };
             let asked = timeout(SIGN, watch.request_progress()).await.map_err(late)?;
             asked.map_err(|error| Broken::Cut(failed(&error)))?;
             timeout(SIGN, self.hear(&mut watch)).await.map_err(late)??;
@@ -153,7 +158,7 @@ impl EtcdFeed {
         Ok(())
     }
 
-    async fn read(&self, value: &KeyValue) -> Result<Option<Numbered>, StoreError> {
+    async fn read(&self, value: &KeyValue) -> Result<Option<CommitEntry>, StoreError> {
         let (state, payload) = announced(value.value())?;
         self.etcd.remember(state.head.number, value.mod_revision());
         if state.head.number <= self.number {
@@ -163,21 +168,21 @@ impl EtcdFeed {
             0 => payload::entries(payload)?,
             _ => self.etcd.staged(&state, value.mod_revision()).await?,
         };
-        payload::numbered(state.head, &entries).map(Some)
+        payload::commit_entry(state.head, &entries).map(Some)
     }
 }
 
 impl Feed for EtcdFeed {
-    async fn next(&mut self) -> Result<Numbered, StoreError> {
+    async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         loop {
-            // taken from the queue only once it is read whole: this future may be dropped
+            // removed from the queue only after it was read whole, since this future may be dropped
             while let Some(value) = self.came.front().cloned() {
                 let read = self.read(&value).await?;
                 self.came.pop_front();
                 let Some(next) = read else { continue };
                 if next.head.number != self.number + 1 {
                     let due = self.number + 1;
-                    return Err(StoreError(format!("commit {due} is no longer kept")));
+                    return Err(StoreError::Other(format!("commit {due} is no longer kept")));
                 }
                 self.number = next.head.number;
                 return Ok(next);
@@ -188,7 +193,7 @@ impl Feed for EtcdFeed {
             };
             if let Broken::Compacted(_) = broken {
                 let next = self.number + 1;
-                return Err(StoreError(format!("commit {next} is no longer kept")));
+                return Err(StoreError::Other(format!("commit {next} is no longer kept")));
             }
             self.connect().await?;
         }

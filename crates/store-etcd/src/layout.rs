@@ -1,4 +1,4 @@
-//! Under which keys of the engine everything stands.
+//! The keys in etcd.
 //!
 //! | key | value |
 //! |---|---|
@@ -10,10 +10,10 @@
 //! | `b/COLLECTION/KEY` | a page of the members of a collection with many, from this key on |
 //! | `stage/ID/0000` … | the parts of a commit that is too large for one transaction |
 //! | `fold` | how far the staged commit has been folded in |
-//! | `edge/NAME/ID` | what an edge says of itself, one process of it |
+//! | `edge/NAME/ID` | the last report of an edge, for each process of that name |
 //!
-//! The hash is keyed with what the first commit drew and every head tells: without it, whoever names
-//! users could fill one page until no transaction can rewrite it.
+//! The hash is keyed with random bytes that the first commit draws and every head carries. Without a key,
+//! a tenant who chooses user names could fill one page until no transaction can rewrite it.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ const RECORD_PAGES: u32 = 1 << 17;
 /// Pages of names, and of collections.
 const NAME_PAGES: u32 = 1 << 14;
 
-/// What pages are chosen by: a random key, so that nobody who names users can aim at a page.
+/// The random key of the hash that selects pages, so that no tenant can aim at one page.
 pub(super) type PageKey = [u8; 32];
 
 /// The keys of one store.
@@ -210,11 +210,12 @@ impl State {
             parts: self.parts,
             pages: hex::encode(self.pages),
         };
-        serde_json::to_vec(&written).map_err(|error| StoreError(error.to_string()))
+        serde_json::to_vec(&written).map_err(|error| StoreError::Other(error.to_string()))
     }
 
     pub(super) fn decode(bytes: &[u8], revision: i64) -> Result<Self, StoreError> {
-        let wrong = |why: &dyn std::fmt::Display| StoreError(format!("the head in etcd: {why}"));
+        let wrong =
+            |why: &dyn std::fmt::Display| StoreError::Corrupt(format!("the head in etcd: {why}"));
         let any: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
         match any.get("v").and_then(serde_json::Value::as_u64) {

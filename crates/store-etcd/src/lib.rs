@@ -1,8 +1,8 @@
-//! A store in etcd (3.4 or later), which the edges of a fleet follow.
+//! A store in etcd (3.4 or later) that the edges of a fleet share.
 //!
-//! Records are packed into pages, so that ten million of them fit what the engine is made for. Each
-//! commit is one transaction on condition that the head is unchanged; its writer draws a name for it,
-//! and so finds out what became of it when the answer gets lost. All futures need a tokio runtime.
+//! Records are packed into pages, since etcd is not made for ten million keys. Each commit is one etcd
+//! transaction with the condition that the head is unchanged. The commit carries a random ID, by which
+//! its writer finds out whether it took effect if the answer gets lost. All futures need a tokio runtime.
 
 mod commit;
 mod edges;
@@ -14,7 +14,7 @@ mod members;
 mod options;
 mod page;
 mod payload;
-mod room;
+mod size_limits;
 mod work;
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,15 +29,15 @@ use self::members::Members;
 pub use self::options::EtcdOptions;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{
-    Collection, Edge, Head, Loaded, Lookup, Outcome, Store, StoreError, collections, encoding,
-    lookup,
+    Collection, CommitOutcome, Edge, Head, Lookup, SharedStore, Store, StoreError, StoreSnapshot,
+    collections, encoding, lookup,
 };
 
 pub use self::feed::EtcdFeed;
 
-/// How many heads' revisions are remembered.
+/// The most heads whose etcd revisions are remembered.
 const REMEMBERED: usize = 64;
-/// How often what was left behind is looked for.
+/// The interval between two searches for abandoned staged commits.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// A store in etcd. Clones are the same store.
@@ -50,32 +50,32 @@ struct Etcd {
     link: Arc<Link>,
     layout: Layout,
     orphans_after: Duration,
-    /// What names this process among edges.
+    /// The random ID of this process in the keys of its reports.
     process: String,
     namesakes: Mutex<edges::Namesakes>,
     /// Whether etcd has taken a request of the largest size.
     roomy: AtomicBool,
     seen: Mutex<Seen>,
-    /// How many records the load that is under way has read.
+    /// The number of records that the current load has read.
     read: AtomicU64,
 }
 
-/// What was seen of the store, to spare asking for it.
+/// Facts about the store that save requests.
 #[derive(Default)]
 struct Seen {
-    /// The revisions that heads were written at, by number.
+    /// The etcd revision of each head, by the number of the head.
     revisions: BTreeMap<u64, i64>,
-    /// Staged commits that are no part of the head, and since when they have been seen.
+    /// Staged commits that the head does not name, and when each was first seen.
     staged: HashMap<String, Instant>,
     swept: Option<Instant>,
 }
 
 impl EtcdStore {
-    /// The store in the etcd that `options` tell of. Nothing is asked of it yet.
+    /// The store in the etcd of these options. Sends no request yet.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if no node is named, or the system has no random numbers.
+    /// [`StoreError::Other`] if the options name no node, or the system has no random numbers.
     pub fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
         let etcd = Etcd {
             link: Arc::new(Link::new(options)?),
@@ -90,47 +90,12 @@ impl EtcdStore {
         Ok(Self { etcd: Arc::new(etcd) })
     }
 
-    /// Waits until the head can be read. `away` is told why it could not each time that all nodes have
-    /// been asked in vain for a while.
+    /// Deletes the staged parts of large commits whose writers have died. Commits do this too, once a
+    /// minute.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if a node answers, but not this one's password or the like: asking again would
-    /// not help.
-    pub async fn arrive(&self, away: impl FnMut(&StoreError)) -> Result<(), StoreError> {
-        self.etcd.link.arrive(self.etcd.layout.head(), away).await
-    }
-
-    /// Whether an edge of another process has reported under the name that this one reports under,
-    /// since this was asked last. Both are waited for by whoever waits for all edges.
-    #[must_use]
-    pub fn shares_its_name(&self) -> bool {
-        self.etcd.shares_its_name()
-    }
-
-    /// Takes back what this process has reported, so that nobody waits for it. To be called once it
-    /// reports no longer and decides nothing more.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the store cannot be told.
-    pub async fn leave(&self) -> Result<(), StoreError> {
-        self.etcd.leave().await
-    }
-
-    /// How many records the last load has read so far, which takes long where there are many. The
-    /// head tells how many there are.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        self.etcd.read.load(Ordering::Relaxed)
-    }
-
-    /// Deletes parts of large commits that were staged and left behind by writers that are gone. It
-    /// is also done by the way, with commits.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the store cannot be asked.
+    /// [`StoreError`] if etcd fails.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         self.etcd.sweep().await
     }
@@ -164,7 +129,7 @@ impl Etcd {
         due
     }
 
-    /// Those of the staged commits `found` that have been there for long.
+    /// The staged commits of `found` that are old enough to count as abandoned.
     fn left_behind(&self, found: HashMap<String, Instant>) -> Vec<String> {
         let mut seen = self.seen();
         seen.staged.retain(|id, _| found.contains_key(id));
@@ -178,7 +143,7 @@ impl Etcd {
         left
     }
 
-    /// The records with these keys, as of one revision; those that there are, in this order.
+    /// The existing records with these keys, in this order, as of one revision.
     async fn records(
         &self,
         layout: &Layout,
@@ -252,7 +217,9 @@ impl Etcd {
         if records.len() == found.len() && inside {
             Ok(records)
         } else {
-            Err(StoreError("a collection in etcd lists records that are not in it".to_owned()))
+            Err(StoreError::Corrupt(
+                "a collection in etcd lists records that are not in it".to_owned(),
+            ))
         }
     }
 
@@ -301,34 +268,56 @@ impl Store for EtcdStore {
         let (state, revision) = self.etcd.settled().await?;
         let layout = self.etcd.layout.of(&state);
         let members = self.etcd.members(&layout, &collection_of(collection), revision).await?;
-        usize::try_from(members.count()).map_err(|error| StoreError(error.to_string()))
+        usize::try_from(members.count()).map_err(|error| StoreError::Other(error.to_string()))
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.etcd.commit(head, commit).await
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.etcd.load().await
+    }
+
+    fn load_progress(&self) -> u64 {
+        self.etcd.read.load(Ordering::Relaxed)
     }
 
     async fn follow(&self, from: u64) -> Result<EtcdFeed, StoreError> {
         EtcdFeed::new(Arc::clone(&self.etcd), from).await
     }
 
+    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
+        self.etcd.edges().await
+    }
+
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+impl SharedStore for EtcdStore {
+    /// One failed attempt is a round in which every node was asked.
+    async fn wait_until_ready(
+        &self,
+        on_failure: impl FnMut(&StoreError) + Send,
+    ) -> Result<(), StoreError> {
+        self.etcd.link.wait_until_ready(self.etcd.layout.head(), on_failure).await
+    }
+
     async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
         self.etcd.report(edge).await
     }
 
-    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
-        self.etcd.edges().await
+    async fn withdraw_report(&self) -> Result<(), StoreError> {
+        self.etcd.withdraw_report().await
     }
 
     async fn forget(&self, name: &str) -> Result<(), StoreError> {
         self.etcd.forget(name).await
     }
 
-    async fn pause(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+    fn take_name_conflict(&self) -> bool {
+        self.etcd.take_name_conflict()
     }
 }

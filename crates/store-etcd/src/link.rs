@@ -1,7 +1,7 @@
-//! Calls to the nodes of the engine: one node is asked until it fails, then the next.
+//! Requests to the nodes of etcd: all go to one node until it fails, then to the next.
 //!
-//! Every call that passes here may be made twice, since an answer can get lost: what writes does so
-//! on a condition that holds once, or writes the same again.
+//! Every request may be sent twice, since an answer can get lost. So each write has a condition that holds
+//! once, or is idempotent.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,17 +18,17 @@ use tokio::time::{Instant, sleep, timeout};
 use super::StoreError;
 use super::options::{BeforeWrite, EtcdOptions};
 
-/// How long one node is given for one answer.
+/// The time limit for one answer of one node.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest wait before all nodes are asked again.
+/// The longest wait before a further round over all nodes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
-/// Read operations in one transaction; the engine takes 128.
+/// Read operations in one transaction; etcd accepts 128.
 const READS: usize = 100;
 
 pub(super) struct Link {
     nodes: Vec<Node>,
     options: ConnectOptions,
-    /// The place of the node that answered last.
+    /// The index of the node that answered last.
     preferred: AtomicUsize,
     give_up_after: Duration,
     before_write: Option<BeforeWrite>,
@@ -39,10 +39,10 @@ struct Node {
     client: OnceCell<Client>,
 }
 
-/// Why a call has no answer that is of use.
+/// Why a request failed.
 struct Failed {
     error: StoreError,
-    /// Whether asking again, here or elsewhere, would only bring the same.
+    /// Whether another attempt, at any node, would fail in the same way.
     is_final: bool,
 }
 
@@ -54,7 +54,7 @@ impl From<Error> for Failed {
 
 impl Failed {
     fn away(why: String) -> Self {
-        Self { error: StoreError(why), is_final: false }
+        Self { error: StoreError::Unreachable(why), is_final: false }
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Read {
 impl Link {
     pub(super) fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
         if options.endpoints.is_empty() {
-            return Err(StoreError("no etcd node is named".to_owned()));
+            return Err(StoreError::Other("no etcd node is named".to_owned()));
         }
         let node = |url: &String| Node { url: url.clone(), client: OnceCell::new() };
         Ok(Self {
@@ -84,12 +84,12 @@ impl Link {
         self.give_up_after
     }
 
-    /// The place of the node to ask first.
+    /// The index of the node to use first.
     pub(super) fn preferred(&self) -> usize {
         self.preferred.load(Ordering::Relaxed)
     }
 
-    /// A client of the node at this place, counted round.
+    /// A client of the node at this index, modulo the number of nodes.
     pub(super) async fn client(&self, place: usize) -> Result<Client, StoreError> {
         self.connect(place).await.map_err(|failed| failed.error)
     }
@@ -107,12 +107,12 @@ impl Link {
         node.client.get_or_try_init(connecting).await.cloned()
     }
 
-    /// Waits until this key can be read. Whenever all nodes have been asked in vain for as long as a
-    /// call may take, `away` is told why.
-    pub(super) async fn arrive(
+    /// Waits until this key can be read. Calls `on_failure` each time that no node has answered for as
+    /// long as one call may take.
+    pub(super) async fn wait_until_ready(
         &self,
         key: Vec<u8>,
-        mut away: impl FnMut(&StoreError),
+        mut on_failure: impl FnMut(&StoreError) + Send,
     ) -> Result<(), StoreError> {
         loop {
             let asked = self.try_call(|mut kv| {
@@ -122,7 +122,7 @@ impl Link {
             match asked.await {
                 Ok(_) => return Ok(()),
                 Err(Failed { error, is_final: true }) => return Err(error),
-                Err(Failed { error, .. }) => away(&error),
+                Err(Failed { error, .. }) => on_failure(&error),
             }
         }
     }
@@ -134,7 +134,7 @@ impl Link {
         self.try_call(ask).await.map_err(|failed| failed.error)
     }
 
-    /// Asks one node after the other until one answers or it takes too long.
+    /// Sends the request to one node after the other until one answers or the time is up.
     async fn try_call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, Failed>
     where
         F: Future<Output = Result<T, Error>>,
@@ -158,7 +158,7 @@ impl Link {
             if failed.is_final {
                 return Err(failed);
             }
-            // whoever was first moves on; the others find another node preferred already
+            // the first task that fails moves on; the others find another node preferred already
             let next = (place + 1) % self.nodes.len();
             let _ =
                 self.preferred.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -225,7 +225,9 @@ impl Link {
             }
             for answer in answer.op_responses() {
                 let TxnOpResponse::Get(mut answer) = answer else {
-                    return Err(StoreError("etcd did not answer what it was asked".to_owned()));
+                    return Err(StoreError::Other(
+                        "etcd did not answer what it was asked".to_owned(),
+                    ));
                 };
                 read.values.push(answer.take_kvs().into_iter().next());
             }
@@ -234,7 +236,7 @@ impl Link {
     }
 }
 
-/// Whether asking again, here or elsewhere, would only bring the same answer.
+/// Whether another attempt, at any node, would fail in the same way.
 fn is_final(error: &Error) -> bool {
     match error {
         // invalid argument, not found, permission denied, resource exhausted, failed precondition,
@@ -250,10 +252,61 @@ fn is_final(error: &Error) -> bool {
     }
 }
 
-/// What went wrong, without what was sent.
+/// The error of a call, without the values that were sent.
 pub(super) fn failed(error: &Error) -> StoreError {
     match error {
-        Error::GRpcStatus(status) => StoreError(format!("etcd: {}", status.message())),
-        other => StoreError(format!("etcd: {other}")),
+        Error::GRpcStatus(status) => {
+            let why = format!("etcd: {}", status.message());
+            classify(i32::from(status.code()), status.message())(why)
+        }
+        Error::TransportError(_) | Error::IoError(_) => {
+            StoreError::Unreachable(format!("etcd: {error}"))
+        }
+        other => StoreError::Other(format!("etcd: {other}")),
+    }
+}
+
+/// The kind of error that a gRPC status code and its message stand for.
+fn classify(code: i32, message: &str) -> fn(String) -> StoreError {
+    const CANCELLED: i32 = 1;
+    const UNKNOWN: i32 = 2;
+    const INVALID_ARGUMENT: i32 = 3;
+    const DEADLINE_EXCEEDED: i32 = 4;
+    const RESOURCE_EXHAUSTED: i32 = 8;
+    const INTERNAL: i32 = 13;
+    const UNAVAILABLE: i32 = 14;
+    const DATA_LOSS: i32 = 15;
+    match code {
+        INVALID_ARGUMENT if message.contains("too large") => StoreError::TooLarge,
+        // etcd has reached its quota, and takes no writes until an operator frees space
+        RESOURCE_EXHAUSTED if message.contains("space exceeded") => StoreError::ReadOnly,
+        // the gRPC layer of the server has a limit of its own
+        RESOURCE_EXHAUSTED if message.contains("larger than max") => StoreError::TooLarge,
+        RESOURCE_EXHAUSTED | CANCELLED | UNKNOWN | DEADLINE_EXCEEDED | INTERNAL | UNAVAILABLE => {
+            StoreError::Unreachable
+        }
+        DATA_LOSS => StoreError::Corrupt,
+        _ => StoreError::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_statuses_have_their_kind_of_error() {
+        let kind = |code, message: &str| classify(code, message)(String::new());
+        let none = String::new;
+        assert_eq!(kind(3, "etcdserver: request is too large"), StoreError::TooLarge(none()));
+        assert_eq!(kind(3, "etcdserver: key is not provided"), StoreError::Other(none()));
+        let quota = "etcdserver: mvcc: database space exceeded";
+        assert_eq!(kind(8, quota), StoreError::ReadOnly(none()));
+        let large = "grpc: received message larger than max (3000000 vs. 2097152)";
+        assert_eq!(kind(8, large), StoreError::TooLarge(none()));
+        assert_eq!(kind(8, "etcdserver: too many requests"), StoreError::Unreachable(none()));
+        assert_eq!(kind(14, "etcdserver: no leader"), StoreError::Unreachable(none()));
+        assert_eq!(kind(15, "etcdserver: corrupt cluster"), StoreError::Corrupt(none()));
+        assert_eq!(kind(7, "etcdserver: permission denied"), StoreError::Other(none()));
     }
 }

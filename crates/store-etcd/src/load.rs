@@ -1,4 +1,4 @@
-//! All records as of one revision, read in ranges that are disjoint and several at once.
+//! Loads all records as of one revision, several disjoint ranges at a time.
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
@@ -14,11 +14,11 @@ use super::link::Link;
 use super::payload::Entry;
 use super::{Etcd, StoreError, page};
 use sip_authz::model::Record;
-use sip_authz_store::{Loaded, Sum, encoding};
+use sip_authz_store::{StoreSnapshot, Sum, encoding};
 
-/// Ranges that are read at once.
+/// Ranges that are read at a time.
 const READERS: usize = 8;
-/// Records of one range, about.
+/// Records in one range, approximately.
 const RECORDS: u64 = 2_000;
 
 /// The records of a range, in the order of their keys.
@@ -29,9 +29,9 @@ struct Part {
 }
 
 impl Etcd {
-    pub(super) async fn load(&self) -> Result<Loaded, StoreError> {
+    pub(super) async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (state, revision) = self.state().await?;
-        // what is not folded in yet counts all the same
+        // a staged commit is in force before it is folded in
         let staged = match state.parts {
             0 => Vec::new(),
             _ => self.staged(&state, revision).await?,
@@ -52,7 +52,7 @@ impl Etcd {
                 reading.spawn(read(link, from, to, revision, staged));
             }
             let Some(part) = reading.join_next().await else { break };
-            let part = part.map_err(|error| StoreError(error.to_string()))??;
+            let part = part.map_err(|error| StoreError::Other(error.to_string()))??;
             many += part.records.len();
             sum = sum.plus(part.sum);
             self.read.store(many as u64, Ordering::Relaxed);
@@ -68,7 +68,7 @@ impl Etcd {
         many += put.len();
         parts.push(put);
         state.head.check(many as u64, sum)?;
-        Ok(Loaded { head: state.head, records: merged(parts, many) })
+        Ok(StoreSnapshot { head: state.head, records: merged(parts, many) })
     }
 }
 

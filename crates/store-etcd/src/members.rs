@@ -1,5 +1,5 @@
-//! Which records a collection has: in the collection's page while they are few, else in pages of
-//! their own, each from one key on, with the first keys of these in the collection's page.
+//! The members of a collection. A few stand in the page of the collection. Many stand in pages of their
+//! own, each for a range of keys, and the page of the collection holds the first key of each range.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

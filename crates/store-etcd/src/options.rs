@@ -1,4 +1,4 @@
-//! Where the engine is, and how it is spoken to.
+//! The options of the etcd client.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub(super) const BYTES: usize = 1 << 20;
 /// Called before each write; false stops the caller there for good.
 pub(super) type BeforeWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Which etcd is used, and how.
+/// The nodes of etcd, and how to use them.
 #[derive(Clone)]
 pub struct EtcdOptions {
     pub(super) endpoints: Vec<String>,

@@ -43,7 +43,7 @@ pub(super) fn each(
     let Some(bytes) = bytes else { return Ok(()) };
     let (version, mut rest) = bytes.split_first().ok_or_else(unreadable)?;
     if *version != VERSION {
-        return Err(StoreError(format!("a page of the unknown form {version}")));
+        return Err(StoreError::Corrupt(format!("a page of the unknown form {version}")));
     }
     while !rest.is_empty() {
         let (key, value);
@@ -56,7 +56,7 @@ pub(super) fn each(
 
 /// Appends bytes and their length.
 pub(super) fn put(bytes: &mut Vec<u8>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    let long = |_| StoreError("too long for a page".to_owned());
+    let long = |_| StoreError::TooLarge("too long for a page".to_owned());
     bytes.extend_from_slice(&u16::try_from(key.len()).map_err(long)?.to_be_bytes());
     bytes.extend_from_slice(key);
     bytes.extend_from_slice(&u32::try_from(value.len()).map_err(long)?.to_be_bytes());
@@ -72,7 +72,7 @@ pub(super) fn take<const N: usize>(bytes: &[u8]) -> Result<(&[u8], &[u8]), Store
 }
 
 pub(super) fn unreadable() -> StoreError {
-    StoreError(
+    StoreError::Corrupt(
         "what etcd holds cannot be read: it was cut off or written by something else".to_owned(),
     )
 }

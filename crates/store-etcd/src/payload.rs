@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::StoreError;
 use super::page::{take, unreadable};
 use sip_authz::model::{Commit, Key, Record, Write};
-use sip_authz_store::{Head, Numbered, Sum, encoding};
+use sip_authz_store::{CommitEntry, Head, Sum, encoding};
 
 /// One write of a commit.
 pub(super) struct Entry {
@@ -51,7 +51,7 @@ impl Entry {
     /// Appends one byte that tells what follows, the key, and the replaced sum and the value where
     /// there are any.
     fn write(&self, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
-        let long = |_| StoreError("too long to be written".to_owned());
+        let long = |_| StoreError::TooLarge("too long to be written".to_owned());
         bytes.push(u8::from(self.value.is_some()) | (u8::from(self.replaced.is_some()) << 1));
         bytes.extend_from_slice(&u16::try_from(self.text.len()).map_err(long)?.to_be_bytes());
         bytes.extend_from_slice(self.text.as_bytes());
@@ -112,7 +112,7 @@ pub(super) fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
 }
 
 /// What a follower gets.
-pub(super) fn numbered(head: Head, entries: &[Entry]) -> Result<Numbered, StoreError> {
+pub(super) fn commit_entry(head: Head, entries: &[Entry]) -> Result<CommitEntry, StoreError> {
     let mut commit = Commit::new();
     for entry in entries {
         match entry.record()? {
@@ -121,7 +121,7 @@ pub(super) fn numbered(head: Head, entries: &[Entry]) -> Result<Numbered, StoreE
         };
     }
     let replaced: Arc<[_]> = entries.iter().map(|entry| entry.replaced).collect();
-    Ok(Numbered { head, commit: Arc::new(commit), replaced })
+    Ok(CommitEntry { head, commit: Arc::new(commit), replaced })
 }
 
 #[cfg(test)]
@@ -139,12 +139,12 @@ mod tests {
         for entry in written.iter_mut().step_by(2) {
             entry.replaced = Some(Sum::of(&record(40)).unwrap());
         }
-        let commit = numbered(Head::default(), &written).unwrap();
+        let commit = commit_entry(Head::default(), &written).unwrap();
         for limit in [1, 100, 1_000, 1 << 20] {
             let parts = parts(&written, limit).unwrap();
             assert!(parts.iter().all(|part| part.len() <= limit.max(200)));
             let read: Vec<_> = parts.iter().flat_map(|part| entries(part).unwrap()).collect();
-            let again = numbered(Head::default(), &read).unwrap();
+            let again = commit_entry(Head::default(), &read).unwrap();
             assert_eq!((&again.commit, &again.replaced), (&commit.commit, &commit.replaced));
         }
         let bytes = parts(&written, 1 << 20).unwrap().remove(0);

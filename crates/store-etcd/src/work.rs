@@ -1,7 +1,7 @@
-//! What a commit changes in the pages, as a list that can be worked off in pieces.
+//! The changes that a commit makes to the pages, as a list that is worked off in pieces.
 //!
-//! Collections and names come first, since what they change follows from the old records; the pages
-//! of records come last. So whoever goes on after another can make the same list again.
+//! Changes of collections and names come first, since they follow from the old records. The pages of
+//! records come last. So another process can compute the same list again and continue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -123,7 +123,7 @@ pub(super) async fn each_page(
             });
         }
         let Some(read) = reading.join_next().await else { return Ok(()) };
-        let (keys, values) = read.map_err(|error| StoreError(error.to_string()))??;
+        let (keys, values) = read.map_err(|error| StoreError::Other(error.to_string()))??;
         for (key, value) in keys.iter().zip(values) {
             look(key, value.as_ref().map(|value| value.value()))?;
         }

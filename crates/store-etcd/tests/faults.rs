@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sip_authz::model::{Account, Commit, Key, Vocabulary};
 use sip_authz::{AccountSid, Authorizer, Capacity};
 use sip_authz_store::{Applied, Follower, FollowerEvent, Timer};
-use sip_authz_store::{Feed, Outcome, Store};
+use sip_authz_store::{CommitOutcome, Feed, Store};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
 use tokio::task::JoinHandle;
@@ -119,11 +119,11 @@ async fn write(store: EtcdStore, writer: u64, told: Arc<Mutex<Told>>, stop: Arc<
         let mut commit = Commit::new();
         commit.put(record.into());
         match store.commit(head.number, commit).await {
-            Ok(Outcome::Committed(number)) => {
+            Ok(CommitOutcome::Committed(number)) => {
                 told.lock().unwrap().answered.push((number, key, Instant::now()));
                 n += 1;
             }
-            Ok(Outcome::Conflict) => {}
+            Ok(CommitOutcome::Conflict) => {}
             Err(error) => {
                 println!("writer {writer}: {error}");
                 told.lock().unwrap().unknown.push(key);
@@ -323,7 +323,7 @@ async fn a_watcher_is_slow() {
         account.friendly_name = "x".repeat(2_000);
         let mut commit = Commit::new();
         commit.put(account.into());
-        assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
     }
     println!("2,000 commits one after the other in {:?}", began.elapsed());
     let mut at = sip_authz_store::Head::default();

@@ -13,7 +13,10 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 use sip_authz_store::conformance::conforms;
-use sip_authz_store::{Collection, Edge, Feed, Head, Loaded, Lookup, Outcome, Store};
+use sip_authz_store::{
+    Collection, CommitOutcome, Edge, Feed, Head, Lookup, SharedStore, Store, StoreError,
+    StoreSnapshot,
+};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
 use tokio::sync::Notify;
@@ -94,7 +97,7 @@ async fn stopped_at(options: &EtcdOptions, allowed: i64, head: u64, commit: Comm
     let store = store(&stopping);
     tokio::select! {
         outcome = store.commit(head, commit) => {
-            assert_eq!(outcome.unwrap(), Outcome::Committed(head + 1));
+            assert_eq!(outcome.unwrap(), CommitOutcome::Committed(head + 1));
             false
         }
         () = stopped.notified() => true,
@@ -116,7 +119,7 @@ async fn staged_keys(cluster: &Cluster, options: &EtcdOptions) -> usize {
 }
 
 /// A store after a writer was killed: old or new, whole, by every way of reading; and it goes on.
-async fn is_whole(store: &EtcdStore, old: &Loaded, new: &[Record], sample: usize) -> bool {
+async fn is_whole(store: &EtcdStore, old: &StoreSnapshot, new: &[Record], sample: usize) -> bool {
     let loaded = store.load().await.unwrap();
     let took_effect = loaded.head.number > old.head.number;
     if took_effect {
@@ -149,7 +152,7 @@ async fn a_large_commit_is_whole_wherever_its_writer_is_killed() {
     for allowed in 0.. {
         let options = options(&cluster).with_orphans_after(Duration::ZERO);
         let first = store(&options);
-        assert_eq!(first.commit(0, old.clone()).await.unwrap(), Outcome::Committed(1));
+        assert_eq!(first.commit(0, old.clone()).await.unwrap(), CommitOutcome::Committed(1));
         let before = first.load().await.unwrap();
         assert!(before.records == after(&old));
         let mut feed = store(&options).follow(1).await.unwrap();
@@ -165,7 +168,10 @@ async fn a_large_commit_is_whole_wherever_its_writer_is_killed() {
         let mut commit = Commit::new();
         commit.delete(user(3, 0).key());
         let number = head.number + 1;
-        assert_eq!(next.commit(head.number, commit).await.unwrap(), Outcome::Committed(number));
+        assert_eq!(
+            next.commit(head.number, commit).await.unwrap(),
+            CommitOutcome::Committed(number)
+        );
         next.sweep().await.unwrap();
         next.sweep().await.unwrap();
         assert_eq!(staged_keys(&cluster, &options).await, 0);
@@ -191,7 +197,7 @@ async fn an_import_of_100_000_records_is_whole_wherever_it_is_killed() {
     let cluster = Cluster::start(1);
     let new = import(100_000, 2);
     let expected = after(&new);
-    let nothing = Loaded { head: Head::default(), records: Vec::new() };
+    let nothing = StoreSnapshot { head: Head::default(), records: Vec::new() };
     let began = Instant::now();
     // while it is staged, just before and after it takes effect, and while it is folded in
     for (allowed, visible) in [(0, false), (1, false), (12, false), (40, true), (700, true)] {
@@ -242,8 +248,9 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     let mut head = 0;
     let refused = loop {
         match store.commit(head, commit(head..head + 1, 0..0)).await {
-            Ok(outcome) => assert_eq!(outcome, Outcome::Committed(head + 1)),
-            Err(error) => break error.0,
+            Ok(outcome) => assert_eq!(outcome, CommitOutcome::Committed(head + 1)),
+            Err(StoreError::TooLarge(why)) => break why,
+            Err(error) => panic!("{error:?}"),
         }
         head += 1;
     };
@@ -256,7 +263,8 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     large.friendly_name = "x".repeat(7_000);
     let mut one = Commit::new();
     one.put(large.into());
-    assert!(store.commit(head, one).await.unwrap_err().0.contains("a record of"));
+    let large = store.commit(head, one).await.unwrap_err();
+    assert!(matches!(&large, StoreError::TooLarge(why) if why.contains("a record of")), "{large}");
     // nothing was changed by any of them
     let other = EtcdStore::new(&options).unwrap();
     assert!(other.load().await.unwrap() == before);
@@ -267,13 +275,13 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     let domain = Domain::new(DomainSid::from_name(&["d"]), account(0).sid, "d".parse().unwrap());
     let mut one = Commit::new();
     one.put(domain.into());
-    assert_eq!(other.commit(head, one).await.unwrap(), Outcome::Committed(head + 1));
+    assert_eq!(other.commit(head, one).await.unwrap(), CommitOutcome::Committed(head + 1));
     let gone = other.commit(head + 1, commit(0..0, 1..2)).await.unwrap();
-    assert_eq!(gone, Outcome::Committed(head + 2));
+    assert_eq!(gone, CommitOutcome::Committed(head + 2));
     let gone = store.commit(head + 2, commit(0..0, 2..20)).await.unwrap();
-    assert_eq!(gone, Outcome::Committed(head + 3));
+    assert_eq!(gone, CommitOutcome::Committed(head + 3));
     let back = store.commit(head + 3, commit(2..10, 0..0)).await.unwrap();
-    assert_eq!(back, Outcome::Committed(head + 4));
+    assert_eq!(back, CommitOutcome::Committed(head + 4));
     let left = usize::try_from(head).unwrap() - 11;
     assert_eq!(other.count(Collection::Accounts).await.unwrap(), left);
     assert_eq!(other.load().await.unwrap().records.len(), left + 1);
@@ -285,18 +293,18 @@ async fn what_a_smaller_etcd_might_not_take_is_refused() {
     let cluster = Cluster::start_with(1, &["--max-request-bytes", "50000"]);
     let options = options(&cluster);
     let store = store(&options);
-    assert_eq!(store.commit(0, import(20, 1)).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(store.commit(0, import(20, 1)).await.unwrap(), CommitOutcome::Committed(1));
     let before = store.load().await.unwrap();
     for _ in 0..2 {
-        let refused = store.commit(1, import(700, 2)).await.unwrap_err().0;
+        let refused = store.commit(1, import(700, 2)).await.unwrap_err().reason().to_owned();
         assert!(refused.contains("--max-request-bytes"), "{refused}");
     }
     assert!(store.load().await.unwrap() == before);
     assert_eq!(staged_keys(&cluster, &options).await, 0);
-    assert_eq!(store.commit(1, import(21, 2)).await.unwrap(), Outcome::Committed(2));
+    assert_eq!(store.commit(1, import(21, 2)).await.unwrap(), CommitOutcome::Committed(2));
     let mut one = Commit::new();
     one.delete(user(3, 0).key());
-    assert_eq!(store.commit(2, one).await.unwrap(), Outcome::Committed(3));
+    assert_eq!(store.commit(2, one).await.unwrap(), CommitOutcome::Committed(3));
 }
 
 /// Machines made from one image have one name. Each counts, and each is told.
@@ -326,8 +334,8 @@ async fn edges_of_one_name_are_waited_for_each() {
     one.report(edge("same", 1, None)).await.unwrap();
     assert_eq!(behind().await, [""; 0]);
     two.report(edge("same", 1, None)).await.unwrap();
-    assert!(one.shares_its_name() && two.shares_its_name());
-    assert!(!one.shares_its_name() && !two.shares_its_name(), "told once for each time");
+    assert!(one.take_name_conflict() && two.take_name_conflict());
+    assert!(!one.take_name_conflict() && !two.take_name_conflict(), "told once for each time");
     writer.forget("same").await.unwrap();
     assert_eq!(writer.edges().await.unwrap(), []);
     // a process that follows on one with a lease forgets it when that is over, and nobody else
@@ -341,9 +349,9 @@ async fn edges_of_one_name_are_waited_for_each() {
     let mut found = writer.edges().await.unwrap();
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(found, left);
-    assert!(!third.shares_its_name(), "it only follows on the other");
+    assert!(!third.take_name_conflict(), "it only follows on the other");
     // one that ends in order leaves nothing
-    third.leave().await.unwrap();
+    third.withdraw_report().await.unwrap();
     assert_eq!(writer.edges().await.unwrap(), left[1..]);
 }
 
@@ -359,7 +367,7 @@ async fn long_lists_are_read_in_order() {
         for n in (0..10_000).skip(usize::try_from(head).unwrap()).step_by(6) {
             commit.delete(user(n, 0).key());
         }
-        assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
         let mut keys: Vec<Key> = Vec::new();
         loop {
             let page = store.range(of_list, keys.last().copied(), 777).await.unwrap();

@@ -13,7 +13,7 @@ use std::time::Instant;
 use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Authorizer, Invite, Transport};
 use sip_authz_store::Follower;
-use sip_authz_store::{Outcome, Store as _};
+use sip_authz_store::{CommitOutcome, Store as _};
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_testing::many_records::sid;
 
@@ -41,7 +41,10 @@ async fn write(folder: &str, commits: u32, tell: bool) {
         let mut commit = Commit::new();
         commit.put(Account::new(AccountSid::from_bytes(sid(0, n))).into());
         let number = head + u64::from(n);
-        assert_eq!(store.commit(number, commit).await.unwrap(), Outcome::Committed(number + 1));
+        assert_eq!(
+            store.commit(number, commit).await.unwrap(),
+            CommitOutcome::Committed(number + 1)
+        );
         if tell {
             let mut out = std::io::stdout().lock();
             out.write_all(format!("{}\n", number + 1).as_bytes()).unwrap();
@@ -61,7 +64,10 @@ async fn make(folder: &str, count: u32) {
     for (number, first) in (0..count).step_by(BATCH as usize).enumerate() {
         let commit = many_records::commit(first..count.min(first + BATCH));
         let number = number as u64;
-        assert_eq!(store.commit(number, commit).await.unwrap(), Outcome::Committed(number + 1));
+        assert_eq!(
+            store.commit(number, commit).await.unwrap(),
+            CommitOutcome::Committed(number + 1)
+        );
     }
     let records = store.head().await.unwrap().records;
     println!("{records} records were written in {:.1} s", started.elapsed().as_secs_f64());

@@ -1,4 +1,4 @@
-//! A copy of the file as of one moment, made while a program serves it.
+//! Backups: a copy of the file as of one moment, while a program serves it.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,18 +13,18 @@ use super::load::load;
 use super::{failed, folder};
 use sip_authz_store::{Head, StoreError};
 
-/// How many pages are copied between two words on progress.
+/// The pages that are copied between two reports of progress.
 const PAGES: i32 = 1_000;
 
-/// Writes a copy of the store in `from`, as of one moment, to the new file `to`. Whoever serves the
-/// folder goes on meanwhile. The copy is read and its sum checked before it gets its name; to go
-/// back to it, make it the only file in a folder, under the name `sip-authz.db`.
+/// Writes a copy of the store in `from`, as of one moment, to the new file `to`. Another program may serve
+/// the folder meanwhile. The copy is loaded and its checksum verified before it gets its name. To restore
+/// it, make it the only file in a folder, under the name `sip-authz.db`.
 ///
-/// `progress` is told how much of the work is done and how much there is. Blocks until it is done.
+/// `progress` gets the work done and the total work. Blocks until the copy is complete.
 ///
 /// # Errors
 ///
-/// [`StoreError`], also if there is such a file; nothing is left behind then.
+/// [`StoreError`], also if `to` exists; no partial file is left behind.
 pub fn backup(
     from: &Path,
     to: &Path,
@@ -32,17 +32,17 @@ pub fn backup(
 ) -> Result<Head, StoreError> {
     let source = folder::file(from);
     if to.symlink_metadata().is_ok() {
-        return Err(named(to, StoreError("is there already".to_owned())));
+        return Err(named(to, StoreError::Other("is there already".to_owned())));
     }
     if !source.is_file() {
-        return Err(named(&source, StoreError("there is no such file".to_owned())));
+        return Err(named(&source, StoreError::Other("there is no such file".to_owned())));
     }
-    let part = Part::make(to).map_err(|error| named(to, StoreError(error.to_string())))?;
+    let part = Part::make(to).map_err(|error| named(to, folder::failed(&error)))?;
     let reader = open_to_read(&source).map_err(|error| named(&source, error))?;
     copy(&reader, &part.0, &mut progress).map_err(|error| named(&source, error))?;
     drop(reader);
     let checked = load(&part.0, &AtomicU64::new(0)).map_err(|error| named(&source, error))?;
-    part.finish(to).map_err(|error| named(to, StoreError(error.to_string())))?;
+    part.finish(to).map_err(|error| named(to, folder::failed(&error)))?;
     Ok(checked.head)
 }
 
@@ -66,7 +66,9 @@ fn copy(
             match step {
                 StepResult::Done => break,
                 StepResult::More => {}
-                _ => return Err(StoreError("is locked by another program".to_owned())),
+                _ => {
+                    return Err(StoreError::Unreachable("is locked by another program".to_owned()));
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The file: opened, read and written by the one thread that has it.
+//! The database file, which one thread opens, reads and writes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,28 +15,28 @@ use super::index;
 use super::{failed, folder, schema};
 use sip_authz::model::{Commit, Key, Record, Write};
 use sip_authz_store::{
-    Collection, Head, Lookup, Numbered, StoreError, Sum, collections, encoding, lookup,
+    Collection, CommitEntry, Head, Lookup, StoreError, Sum, collections, encoding, lookup,
 };
 
-/// How long another program that looks at the file, or copies it, is waited for.
+/// The wait for another program that has locked the file.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The log is cut back to this after a large commit, in bytes.
+/// The size of the log after a large commit, in bytes.
 const LOG_KEPT: i64 = 64 << 20;
 
-/// Why nothing more is written, once that is so.
-pub(super) type Broken = OnceLock<String>;
+/// Why no commit is written any more, once that is so.
+pub(super) type Broken = OnceLock<StoreError>;
 
 pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
     head: Head,
     broken: Arc<Broken>,
-    /// Closed last: the folder is another program's from then on.
+    /// Closed last, since another program may use the folder from then on.
     _lock: File,
 }
 
 impl Database {
-    /// Takes the folder and opens its file, of this version from then on.
+    /// Locks the folder, opens its file and migrates it to this version.
     pub(super) fn open(at: &Path) -> Result<Self, StoreError> {
         let lock = folder::take(at)?;
         let path = folder::file(at);
@@ -44,7 +44,7 @@ impl Database {
         Ok(Self { connection, path, head, broken: Arc::default(), _lock: lock })
     }
 
-    /// The error, with the file that it is about.
+    /// The error with the path of the file.
     pub(super) fn named(&self, error: StoreError) -> StoreError {
         named(&self.path, error)
     }
@@ -53,7 +53,7 @@ impl Database {
         self.head
     }
 
-    /// What others can look at while the thread of the database is at work.
+    /// The reason why no commit is written any more, readable while the thread of the database works.
     pub(super) fn broken(&self) -> Arc<Broken> {
         Arc::clone(&self.broken)
     }
@@ -79,7 +79,9 @@ impl Database {
         let Some(key) = key else { return Ok(None) };
         match self.get(encoding::decode_key(&key)?)? {
             Some(record) if lookup(&record).as_ref() == Some(wanted) => Ok(Some(record)),
-            _ => Err(StoreError(format!("damaged: a name leads to `{key}`, which has another"))),
+            _ => Err(StoreError::Corrupt(format!(
+                "damaged: a name leads to `{key}`, which has another"
+            ))),
         }
     }
 
@@ -101,7 +103,9 @@ impl Database {
             let key = encoding::decode_key(text(row, 0)?)?;
             let record = encoding::decode(key, bytes(row, 1)?)?;
             if !collections(&record).contains(&collection) {
-                return Err(StoreError(format!("damaged: {key} is not in the list that names it")));
+                return Err(StoreError::Corrupt(format!(
+                    "damaged: {key} is not in the list that names it"
+                )));
             }
             found.push(record);
         }
@@ -116,14 +120,14 @@ impl Database {
         Ok(count.unwrap_or_default())
     }
 
-    /// Writes a commit if the head has this number; none if it has not.
+    /// Writes a commit if the head has this number; returns none otherwise.
     pub(super) fn commit(
         &mut self,
         number: u64,
         commit: Commit,
-    ) -> Result<Option<Numbered>, StoreError> {
-        if let Some(why) = self.broken.get() {
-            return Err(StoreError(why.clone()));
+    ) -> Result<Option<CommitEntry>, StoreError> {
+        if let Some(error) = self.broken.get() {
+            return Err(error.clone());
         }
         if self.head.number != number {
             return Ok(None);
@@ -132,15 +136,15 @@ impl Database {
             Ok((head, replaced)) => {
                 self.head = head;
                 let (commit, replaced) = (Arc::new(commit), replaced.into());
-                Ok(Some(Numbered { head, commit, replaced }))
+                Ok(Some(CommitEntry { head, commit, replaced }))
             }
             Err(Failed { error, doubtful }) => {
-                // what was written before is no longer certain, or cannot be got rid of; a new
-                // start reads what there is
+                // earlier writes may be lost, or the transaction cannot be rolled back: only a
+                // restart reads the true state
                 if doubtful || !self.connection.is_autocommit() {
-                    let why =
-                        format!("nothing is written until the program starts again: {}", error.0);
-                    return Err(StoreError(self.broken.get_or_init(|| why).clone()));
+                    let until = "nothing is written until the program starts again";
+                    let why = format!("{until}: {}", error.reason());
+                    return Err(self.broken.get_or_init(|| StoreError::ReadOnly(why)).clone());
                 }
                 Err(error)
             }
@@ -153,7 +157,7 @@ impl Database {
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
         if read_head(&transaction)? != self.head {
             let why = "another program has written to the file";
-            return Err(Failed { error: StoreError(why.to_owned()), doubtful: true });
+            return Err(Failed { error: StoreError::Conflict(why.to_owned()), doubtful: true });
         }
         let (head, replaced) = write(&transaction, self.head, commit)?;
         transaction
@@ -163,15 +167,15 @@ impl Database {
     }
 }
 
-/// An error that says which file it is about.
+/// The error with the path of the file.
 pub(super) fn named(path: &Path, error: StoreError) -> StoreError {
-    StoreError(format!("`{}`: {}", path.display(), error.0))
+    error.context(format_args!("`{}`", path.display()))
 }
 
 /// Why a commit was not written.
 struct Failed {
     error: StoreError,
-    /// Whether the file may no longer be what it seems.
+    /// Whether the file may differ from the state in memory.
     doubtful: bool,
 }
 
@@ -181,7 +185,7 @@ impl From<StoreError> for Failed {
     }
 }
 
-/// A sync that failed once may succeed the next time though what was to be written is lost.
+/// Whether a sync failed. The next sync may succeed although the data of this one is lost.
 fn is_sync(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC))
@@ -193,9 +197,9 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
     if connection.is_readonly("main").map_err(failed)? {
-        return Err(StoreError("cannot be written".to_owned()));
+        return Err(StoreError::ReadOnly("cannot be written".to_owned()));
     }
-    // what is refused is left as it is, its log too
+    // a refused file stays unchanged, and its log too
     let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(leave, true).map_err(failed)?;
     schema::check(&connection)?;
@@ -204,13 +208,13 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
         .map_err(failed)?;
     if mode != "wal" {
-        return Err(StoreError("the file system cannot keep a write-ahead log".to_owned()));
+        return Err(StoreError::Other("the file system cannot keep a write-ahead log".to_owned()));
     }
     for (name, value) in [
         ("synchronous", "FULL"),
         ("cell_size_check", "ON"),
         ("trusted_schema", "OFF"),
-        // hashes of passwords that are no longer good do not stay in the file
+        // old password hashes do not stay in the file
         ("secure_delete", "ON"),
     ] {
         connection.pragma_update(None, name, value).map_err(failed)?;
@@ -222,7 +226,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
     Ok((connection, head))
 }
 
-/// Where the file stands; of a connection that only reads, too.
+/// The head of the file; also for connections that only read.
 pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     let query = "SELECT number, records, sum FROM head";
     let mut query = connection.prepare_cached(query).map_err(failed)?;
@@ -232,21 +236,21 @@ pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     head.map_err(failed)
 }
 
-/// Opens a file to read it, beside whoever writes to it, as of one moment.
+/// Opens a file to read it as of one moment, while another connection may write.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     schema::check(&connection)?;
     if schema::pragma(&connection, "application_id")? != schema::APPLICATION_ID {
-        return Err(StoreError("is not a store of sip-authz".to_owned()));
+        return Err(StoreError::Other("is not a store of sip-authz".to_owned()));
     }
     connection.execute_batch("PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
     Ok(connection)
 }
 
-/// Takes away what is replaced or deleted, then puts in what is new: so names may pass from one
-/// record to another whichever stands first.
+/// Removes the replaced and deleted records first and then inserts the new ones, so that a name can pass
+/// from one record to another in any order.
 fn write(
     transaction: &Transaction<'_>,
     mut head: Head,
@@ -324,10 +328,12 @@ fn write(
 
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     let value = row.get_ref(column).map_err(failed)?;
-    value.as_str().map_err(|_| StoreError("damaged: not text where text must be".to_owned()))
+    value
+        .as_str()
+        .map_err(|_| StoreError::Corrupt("damaged: not text where text must be".to_owned()))
 }
 
 pub(super) fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {
     let value = row.get_ref(column).map_err(failed)?;
-    value.as_bytes().map_err(|_| StoreError("damaged: a record is missing".to_owned()))
+    value.as_bytes().map_err(|_| StoreError::Corrupt("damaged: a record is missing".to_owned()))
 }

@@ -1,51 +1,53 @@
-//! The folder: made for its owner alone, and served by one program at a time.
+//! The folder of the database, which only its owner can read and one program serves at a time.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::schema;
 use sip_authz_store::StoreError;
 
-/// The database in the folder.
+/// The name of the database file.
 const FILE: &str = "sip-authz.db";
-/// What is locked for as long as a program serves the folder. It stays there, with the number of the
-/// last process that had it.
+/// The name of the file that a program locks while it serves the folder. It holds the ID of the last
+/// process.
 const LOCK: &str = "lock";
 
-/// Where the database of a folder is.
+/// The path of the database in a folder.
 pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// Makes the folder if there is none, takes it for this process, and makes the file if there is
-/// none. The folder is this process's for as long as what is returned lives.
+/// Creates the folder and the file if needed, and locks the folder for as long as the returned file lives.
 pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
-    let failed = |what: &'static str| {
-        move |error: io::Error| StoreError(format!("`{}`: {what}: {error}", folder.display()))
+    let failing = |what: &'static str| {
+        move |error: io::Error| {
+            failed(&error).context(format_args!("`{}`: {what}", folder.display()))
+        }
     };
     if !folder.is_dir() {
-        make(folder).map_err(failed("cannot make the folder"))?;
+        make(folder).map_err(failing("cannot make the folder"))?;
     }
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     private(&mut options);
-    let mut lock = options.open(folder.join(LOCK)).map_err(failed("cannot write in the folder"))?;
+    let mut lock =
+        options.open(folder.join(LOCK)).map_err(failing("cannot write in the folder"))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
             let _ = lock.read_to_string(&mut pid);
             let (folder, pid) = (folder.display(), pid.trim());
-            return Err(StoreError(format!("`{folder}` is in use by process {pid}")));
+            return Err(StoreError::Unreachable(format!("`{folder}` is in use by process {pid}")));
         }
-        Err(TryLockError::Error(error)) => return Err(failed("cannot lock the folder")(error)),
+        Err(TryLockError::Error(error)) => return Err(failing("cannot lock the folder")(error)),
     }
     let noted = lock.set_len(0).and_then(|()| lock.rewind());
     let noted = noted.and_then(|()| writeln!(lock, "{}", std::process::id()));
-    noted.map_err(failed("cannot write in the folder"))?;
+    noted.map_err(failing("cannot write in the folder"))?;
 
-    // by way of the lock nobody else makes or opens it now
+    // under the lock, no other process creates or opens the file
     if file(folder).exists() {
         check(&file(folder))?;
     } else {
@@ -53,19 +55,19 @@ pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
         options.write(true).create_new(true);
         private(&mut options);
         let made = options.open(file(folder)).and_then(|file| file.sync_all());
-        made.map_err(failed("cannot write in the folder"))?;
-        sync(folder).map_err(failed("cannot write in the folder"))?;
+        made.map_err(failing("cannot write in the folder"))?;
+        sync(folder).map_err(failing("cannot write in the folder"))?;
     }
     Ok(lock)
 }
 
-/// Whether the header says that the file can be opened, looked at before SQLite may change anything.
+/// Checks the header of the file before SQLite can change anything.
 fn check(path: &Path) -> Result<(), StoreError> {
-    let failed =
-        |error: &dyn std::fmt::Display| StoreError(format!("`{}`: {error}", path.display()));
+    let unreadable =
+        |error: io::Error| failed(&error).context(format_args!("`{}`", path.display()));
     let mut header = Vec::new();
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    file.take(100).read_to_end(&mut header).map_err(|error| failed(&error))?;
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(100).read_to_end(&mut header).map_err(unreadable)?;
     if header.is_empty() {
         return Ok(());
     }
@@ -76,9 +78,22 @@ fn check(path: &Path) -> Result<(), StoreError> {
     match (header.starts_with(b"SQLite format 3\0"), number(68), number(60)) {
         (true, Some(application_id), Some(version)) => {
             let checked = schema::check_header(application_id, version);
-            checked.map_err(|why| StoreError(format!("`{}` {why}", path.display())))
+            checked.map_err(|why| StoreError::Other(format!("`{}` {why}", path.display())))
         }
-        _ => Err(failed(&"not an SQLite database, or a damaged one")),
+        _ => {
+            let why = "not an SQLite database, or a damaged one";
+            Err(StoreError::Corrupt(format!("`{}`: {why}", path.display())))
+        }
+    }
+}
+
+/// The error of a call of the file system.
+pub(super) fn failed(error: &io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull => {
+            StoreError::ReadOnly(error.to_string())
+        }
+        _ => StoreError::Unreachable(error.to_string()),
     }
 }
 
@@ -98,7 +113,7 @@ fn make(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Only the owner is to read what is made.
+/// Lets only the owner read the new file.
 pub(super) fn private(options: &mut fs::OpenOptions) {
     #[cfg(unix)]
     {
@@ -109,7 +124,7 @@ pub(super) fn private(options: &mut fs::OpenOptions) {
     let _ = options;
 }
 
-/// Makes sure that the names in a folder outlive a power cut.
+/// Syncs a folder, so that the names in it survive a power cut.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     // elsewhere a folder cannot be opened
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }

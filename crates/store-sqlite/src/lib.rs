@@ -1,18 +1,17 @@
-//! A store in one SQLite file, for one machine: nothing that was answered is lost.
+//! A durable store in one SQLite file, for one machine.
 //!
-//! The file is `sip-authz.db` in a folder that one program serves at a time. It has a write-ahead
-//! log, and each commit is one transaction that is on the disk before it is answered
-//! (`synchronous=FULL`). The database has a thread of its own; futures wait for its answers by way of
-//! wakers, so no async runtime is named here. A full load reads on connections of its own, a core each,
-//! while commits go on.
+//! The file is `sip-authz.db` in a folder that one program serves at a time. It has a write-ahead log.
+//! Each commit is one transaction, which is on the disk before the commit returns (`synchronous=FULL`).
+//! The database has a thread of its own, and the futures need no async runtime. A full load reads on
+//! connections of its own, one for each core, while commits go on.
 //!
-//! Operators can look at it with the `sqlite3` shell: there is a view for each kind of record, which
-//! shows no hash. The hashes themselves stand in the table `records`; whoever can read the file has
-//! them. Nothing may be written by hand: the next load finds that the sum is wrong.
+//! Operators can read the file with the `sqlite3` shell. There is a view for each kind of record, which
+//! shows no hashes. The table `records` holds the hashes, so protect the file against readers. Do not
+//! write to it by hand: the next load detects a wrong checksum.
 //!
-//! What a full load finds wrong (a record, the count, the sum, or the tables beside the records), it
-//! refuses as a whole. It cannot find a log (`sip-authz.db-wal`) that was cut or damaged behind a
-//! whole commit: SQLite then goes back to that commit.
+//! A full load fails if a record, the count, the checksum or an index table is wrong. It cannot detect a
+//! log (`sip-authz.db-wal`) that was cut or damaged behind a complete commit: SQLite then returns to that
+//! commit.
 
 mod backup;
 mod database;
@@ -29,8 +28,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use backup::backup;
 
 use database::{Broken, Database};
+use rusqlite::ErrorCode;
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz_store::{Collection, Head, Loaded, Lookup, Outcome, Store, StoreError};
+use sip_authz_store::{Collection, CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot};
 use sip_authz_store::{LocalFeed, Recent};
 use worker::{Worker, aside};
 
@@ -45,18 +45,18 @@ struct Inner {
     recent: Arc<Recent>,
     broken: Arc<Broken>,
     file: PathBuf,
-    /// How many records the load that is under way has read.
+    /// The number of records that the current load has read.
     read: Arc<AtomicU64>,
 }
 
 impl SqliteStore {
-    /// Opens the store in `folder`, which is made if there is none, for its owner alone. Blocks
-    /// while the file is looked at, which takes no longer for a large one.
+    /// Opens the store in `folder`, and creates the folder if needed, for its owner alone. Blocks for a
+    /// short time, which does not grow with the file.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if another program serves the folder, if it cannot be written, or if its file
-    /// is another program's, damaged, or of a newer release. The file is then as it was.
+    /// [`StoreError`] if another program serves the folder, if the folder cannot be written, or if the
+    /// file is damaged, foreign or from a newer release. The file is then unchanged.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
         let database = Database::open(folder.as_ref())?;
         let recent = Arc::new(Recent::from(database.head()));
@@ -65,17 +65,27 @@ impl SqliteStore {
         let worker = Worker::start(database)?;
         Ok(Self { inner: Arc::new(Inner { worker, recent, broken, file, read }) })
     }
-
-    /// How many records the last load has read so far, which takes long where there are many. The
-    /// head tells how many there are.
-    #[must_use]
-    pub fn read(&self) -> u64 {
-        self.inner.read.load(Ordering::Relaxed)
-    }
 }
 
+/// The error of a call of SQLite.
 fn failed(error: rusqlite::Error) -> StoreError {
-    StoreError(error.to_string())
+    let why = error.to_string();
+    let Some(code) = error.sqlite_error_code() else {
+        // the queries are fixed: a value of another type, or none, is damage in the file
+        return StoreError::Corrupt(why);
+    };
+    match code {
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(why),
+        ErrorCode::TooBig => StoreError::TooLarge(why),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::DiskFull => {
+            StoreError::ReadOnly(why)
+        }
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::CannotOpen => StoreError::Unreachable(why),
+        _ => StoreError::Other(why),
+    }
 }
 
 impl Store for SqliteStore {
@@ -85,11 +95,11 @@ impl Store for SqliteStore {
         Ok(self.inner.recent.head())
     }
 
-    /// Nothing is asked of the thread of the database, which may be busy with a large commit.
+    /// Does not wait for the thread of the database, which may be busy with a large commit.
     async fn health(&self) -> Result<(), StoreError> {
         let Inner { worker, broken, file, .. } = &*self.inner;
         match broken.get() {
-            Some(why) => Err(database::named(file, StoreError(why.clone()))),
+            Some(error) => Err(database::named(file, error.clone())),
             None => worker.lives().map_err(|error| database::named(file, error)),
         }
     }
@@ -115,29 +125,58 @@ impl Store for SqliteStore {
         self.inner.worker.ask(move |database| database.count(collection)).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let recent = Arc::clone(&self.inner.recent);
         let written = self.inner.worker.ask(move |database| {
             let written = database.commit(head, commit)?;
-            // handed on by the thread that has the order
-            Ok(written.map(|numbered| {
-                let number = numbered.head.number;
-                recent.push(numbered);
+            // pushed by the thread of the database, which makes the commits in order
+            Ok(written.map(|entry| {
+                let number = entry.head.number;
+                recent.push(entry);
                 number
             }))
         });
         Ok(match written.await? {
-            Some(number) => Outcome::Committed(number),
-            None => Outcome::Conflict,
+            Some(number) => CommitOutcome::Committed(number),
+            None => CommitOutcome::Conflict,
         })
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (file, read) = (self.inner.file.clone(), Arc::clone(&self.inner.read));
         aside(move || load::load(&file, &read).map_err(|error| database::named(&file, error))).await
     }
 
+    fn load_progress(&self) -> u64 {
+        self.inner.read.load(Ordering::Relaxed)
+    }
+
     async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
         Ok(LocalFeed::new(&self.inner.recent, from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Error, ffi};
+
+    use super::*;
+
+    #[test]
+    fn errors_of_sqlite_have_their_kind() {
+        let kind = |code| failed(Error::SqliteFailure(ffi::Error::new(code), Some(String::new())));
+        let why = String::new;
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_NOTADB] {
+            assert_eq!(kind(code), StoreError::Corrupt(why()));
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_READONLY, ffi::SQLITE_PERM] {
+            assert_eq!(kind(code), StoreError::ReadOnly(why()));
+        }
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED, ffi::SQLITE_IOERR_READ] {
+            assert_eq!(kind(code), StoreError::Unreachable(why()));
+        }
+        assert_eq!(kind(ffi::SQLITE_TOOBIG), StoreError::TooLarge(why()));
+        assert_eq!(kind(ffi::SQLITE_NOMEM), StoreError::Other(why()));
+        assert!(matches!(failed(Error::QueryReturnedNoRows), StoreError::Corrupt(_)));
     }
 }

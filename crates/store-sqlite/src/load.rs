@@ -1,7 +1,7 @@
-//! All records as of one head, read on several connections at once.
+//! Loads all records as of one head, on several connections at a time.
 //!
-//! What is found beside the records (members of collections, their counts, names) is read too, and
-//! compared with what the records say.
+//! The index tables (members of collections, their counts, names) are read too, and compared with the
+//! records.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -15,13 +15,13 @@ use super::database::{bytes, open_to_read, read_head, text};
 use super::failed;
 use super::index::Sums;
 use sip_authz::model::Record;
-use sip_authz_store::{Head, Loaded, StoreError, Sum, encoding};
+use sip_authz_store::{Head, StoreError, StoreSnapshot, Sum, encoding};
 
 /// Connections at once, at most.
 const READERS: usize = 8;
 /// Records up to which one connection reads everything.
 const FEW: u64 = 4_096;
-/// How often connections that began at different heads are begun anew.
+/// Attempts to open all connections at one head.
 const TRIES: usize = 8;
 /// How many records are counted at a time.
 const COUNTED: u64 = 256;
@@ -77,9 +77,9 @@ struct Found {
     counts: HashMap<String, i64>,
 }
 
-/// Reads the file beside whoever writes to it, as of one moment. `read` is told how many records were
-/// read so far.
-pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<Loaded, StoreError> {
+/// Loads the file as of one moment, while another connection may write. `read` counts the records read so
+/// far.
+pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<StoreSnapshot, StoreError> {
     let (head, readers) = readers(path)?;
     load_by(head, readers, read)
 }
@@ -104,12 +104,16 @@ fn readers(path: &Path) -> Result<(Head, Vec<Connection>), StoreError> {
             return Ok((head, readers));
         }
     }
-    // whoever commits is faster than that
+    // commits come faster than connections open, so one connection has to do
     let alone = open_to_read(path)?;
     Ok((read_head(&alone)?, vec![alone]))
 }
 
-fn load_by(head: Head, readers: Vec<Connection>, read: &AtomicU64) -> Result<Loaded, StoreError> {
+fn load_by(
+    head: Head,
+    readers: Vec<Connection>,
+    read: &AtomicU64,
+) -> Result<StoreSnapshot, StoreError> {
     read.store(0, Ordering::Relaxed);
     let pieces = pieces(head.records > FEW);
     let next = AtomicUsize::new(0);
@@ -118,7 +122,7 @@ fn load_by(head: Head, readers: Vec<Connection>, read: &AtomicU64) -> Result<Loa
             .into_iter()
             .map(|reader| scope.spawn(|| read_pieces(reader, &pieces, &next, read)))
             .collect();
-        let gone = |_| Err(StoreError("a thread that read the file has ended".to_owned()));
+        let gone = |_| Err(StoreError::Other("a thread that read the file has ended".to_owned()));
         reading.into_iter().map(|thread| thread.join().unwrap_or_else(gone)).collect()
     });
     let mut all = Found::default();
@@ -135,9 +139,9 @@ fn load_by(head: Head, readers: Vec<Connection>, read: &AtomicU64) -> Result<Loa
         all.compare(&reader)?;
     }
     let mut records = Vec::new();
-    records.try_reserve_exact(many).map_err(|error| StoreError(error.to_string()))?;
+    records.try_reserve_exact(many).map_err(|error| StoreError::Other(error.to_string()))?;
     records.extend(all.records.into_iter().flat_map(|(_, records)| records));
-    Ok(Loaded { head, records })
+    Ok(StoreSnapshot { head, records })
 }
 
 /// All of the three tables, each in one piece or cut. What may be large in one piece comes first.
@@ -262,7 +266,7 @@ impl Found {
         if agree && self.counts.is_empty() {
             return Ok(());
         }
-        Err(StoreError("damaged: what records are found by is not as they say".to_owned()))
+        Err(StoreError::Corrupt("damaged: what records are found by is not as they say".to_owned()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tables, and how a file of an earlier version becomes one of this version.
+//! The tables, and the migrations from earlier versions.
 
 use rusqlite::Connection;
 
@@ -32,11 +32,11 @@ pub(super) fn check_header(application_id: i64, version: i64) -> Result<(), Stri
 /// Whether a file is empty or a store that this release can read. Changes nothing.
 pub(super) fn check(connection: &Connection) -> Result<(), StoreError> {
     let application_id = pragma(connection, "application_id")?;
-    check_header(application_id, pragma(connection, "user_version")?).map_err(StoreError)?;
+    check_header(application_id, pragma(connection, "user_version")?).map_err(StoreError::Other)?;
     let tables = "SELECT count(*) FROM sqlite_schema";
     let tables: i64 = connection.query_row(tables, [], |row| row.get(0)).map_err(failed)?;
     if application_id == 0 && tables > 0 {
-        return Err(StoreError("is not a store of sip-authz".to_owned()));
+        return Err(StoreError::Other("is not a store of sip-authz".to_owned()));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The thread that has the database, and futures of what it answers. They need no runtime.
+//! The thread of the database, and the futures of its answers, which need no runtime.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ impl Worker {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Has the thread do something, whether or not anybody waits for the answer.
+    /// Runs a job on the thread, even if the answer is dropped.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
@@ -40,7 +40,7 @@ impl Worker {
         answer
     }
 
-    /// Whether the thread is there.
+    /// Fails if the thread has ended.
     pub(super) fn lives(&self) -> Result<(), StoreError> {
         match &self.thread {
             Some(thread) if !thread.is_finished() => Ok(()),
@@ -50,7 +50,7 @@ impl Worker {
 }
 
 fn ended() -> StoreError {
-    StoreError("the thread of the database has ended".to_owned())
+    StoreError::Unreachable("the thread of the database has ended".to_owned())
 }
 
 impl Drop for Worker {
@@ -75,7 +75,7 @@ pub(super) fn aside<T: Send + 'static>(
 
 fn spawn(name: &str, job: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(job);
-    spawned.map_err(|error| StoreError(format!("cannot start a thread: {error}")))
+    spawned.map_err(|error| StoreError::Other(format!("cannot start a thread: {error}")))
 }
 
 struct Slot<T> {

@@ -11,7 +11,9 @@ use sip_authz::AccountSid;
 use sip_authz::model::{Account, Commit, Key, Record, Write};
 use sip_authz_store::conformance::conforms;
 use sip_authz_store::conformance::full_records;
-use sip_authz_store::{Loaded, Lookup, Outcome, Store, StoreError, collections, lookup};
+use sip_authz_store::{
+    CommitOutcome, Lookup, Store, StoreError, StoreSnapshot, collections, lookup,
+};
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_store_sqlite::backup;
 use sip_authz_testing::commits::Plain;
@@ -49,7 +51,7 @@ fn file(folder: &Path) -> std::path::PathBuf {
 }
 
 fn error(opened: Result<SqliteStore, StoreError>) -> String {
-    opened.err().expect("refused").0
+    opened.err().expect("refused").reason().to_owned()
 }
 
 #[tokio::test]
@@ -58,14 +60,14 @@ async fn what_was_answered_is_there_after_a_new_start() {
     let mut plain = Plain::default();
     for round in 0..4 {
         let store = SqliteStore::open(&*folder).unwrap();
-        let Loaded { head, records } = store.load().await.unwrap();
-        assert_eq!((head.number, store.read()), (plain.number, records.len() as u64));
+        let StoreSnapshot { head, records } = store.load().await.unwrap();
+        assert_eq!((head.number, store.load_progress()), (plain.number, records.len() as u64));
         assert!(records.iter().eq(plain.records.values()), "round {round}");
         assert_eq!(store.head().await.unwrap(), head);
         for _ in 0..60 {
             let number = plain.number;
             let outcome = store.commit(number, plain.next()).await.unwrap();
-            assert_eq!(outcome, Outcome::Committed(number + 1));
+            assert_eq!(outcome, CommitOutcome::Committed(number + 1));
             plain.advance();
         }
     }
@@ -102,7 +104,7 @@ async fn only_the_owner_can_read_it() {
     let outer = Folder::new();
     let folder = outer.join("new/data");
     let store = SqliteStore::open(&folder).unwrap();
-    assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     let mut files = 0;
@@ -130,7 +132,7 @@ async fn what_was_deleted_is_not_left_in_the_file() {
     for n in 0..2_000 {
         made.put(account(n).into());
     }
-    assert_eq!(store.commit(0, made).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(store.commit(0, made).await.unwrap(), CommitOutcome::Committed(1));
     // when the store is closed, its log goes into the file
     drop(store);
     let names = || {
@@ -148,7 +150,7 @@ async fn what_was_deleted_is_not_left_in_the_file() {
     for n in (0..2_000).filter(|n| gone(*n)) {
         deleted.delete(Key::Account(account(n).sid));
     }
-    assert_eq!(store.commit(1, deleted).await.unwrap(), Outcome::Committed(2));
+    assert_eq!(store.commit(1, deleted).await.unwrap(), CommitOutcome::Committed(2));
     drop(store);
     assert_eq!(names(), (0..2_000).filter(|n| !gone(*n)).map(name).collect());
 }
@@ -157,7 +159,7 @@ async fn what_was_deleted_is_not_left_in_the_file() {
 async fn operators_can_look_at_it() {
     let folder = Folder::new();
     let store = SqliteStore::open(&*folder).unwrap();
-    assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
     // beside the running store
     let shell = Connection::open(file(&folder)).unwrap();
     let mut names = shell.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'").unwrap();
@@ -199,7 +201,7 @@ async fn a_file_of_a_newer_release_is_left_as_it_is() {
     let folder = Folder::new();
     {
         let store = SqliteStore::open(&*folder).unwrap();
-        assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+        assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
     }
     let set = |name: &str, value: i64| {
         let connection = Connection::open(file(&folder)).unwrap();
@@ -211,7 +213,7 @@ async fn a_file_of_a_newer_release_is_left_as_it_is() {
     let message = "was written by a newer release (version 2 of the schema, this one knows 1)";
     assert!(newer.contains(message), "{newer}");
     let copied = backup(&folder, &folder.join("copy"), |_, _| ()).unwrap_err();
-    assert!(copied.0.contains(message), "{copied}");
+    assert!(copied.reason().contains(message), "{copied}");
     assert!(!folder.join("copy").exists());
     assert!(fs::read(file(&folder)).unwrap() == before, "the file was changed");
     set("user_version", 1);
@@ -259,7 +261,7 @@ async fn what_was_changed_by_hand_is_not_loaded() {
     ] {
         let _ = fs::remove_file(file(&folder));
         let store = SqliteStore::open(&*folder).unwrap();
-        assert_eq!(store.commit(0, full_commit()).await.unwrap(), Outcome::Committed(1));
+        assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
         let shell = Connection::open(file(&folder)).unwrap();
         assert!(shell.execute(change, []).unwrap() > 0, "{change}");
         let error = store.load().await.unwrap_err();
@@ -271,8 +273,9 @@ async fn what_was_changed_by_hand_is_not_loaded() {
         if change.contains("head") {
             for _ in 0..2 {
                 let error = store.commit(1, more.clone()).await.unwrap_err();
-                assert!(error.0.contains("another program has written"), "{error}");
-                assert!(error.0.contains("nothing is written until"), "{error}");
+                assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
+                assert!(error.reason().contains("another program has written"), "{error}");
+                assert!(error.reason().contains("nothing is written until"), "{error}");
                 assert_eq!(store.health().await, Err(error));
             }
         }
@@ -295,10 +298,10 @@ async fn many_records_are_read_in_pieces() {
         })
         .collect();
     expected.sort_unstable_by_key(Record::key);
-    assert_eq!(store.commit(0, commit).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(store.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
     let loaded = store.load().await.unwrap();
     assert!(loaded.records == expected);
-    assert_eq!(store.read(), expected.len() as u64);
+    assert_eq!(store.load_progress(), expected.len() as u64);
 
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writing = tokio::spawn({
@@ -311,14 +314,14 @@ async fn many_records_are_read_in_pieces() {
                 commit.put(Account::new(sid).into());
                 number += 1;
                 let outcome = store.commit(number - 1, commit).await.unwrap();
-                assert_eq!(outcome, Outcome::Committed(number));
+                assert_eq!(outcome, CommitOutcome::Committed(number));
             }
             number
         }
     });
     let mut last = 1;
     for _ in 0..10 {
-        let Loaded { head, records } = store.load().await.unwrap();
+        let StoreSnapshot { head, records } = store.load().await.unwrap();
         assert!(head.number >= last);
         assert_eq!(records.len() as u64, expected.len() as u64 + head.number - 1);
         assert!(records.is_sorted_by_key(Record::key));
@@ -356,7 +359,7 @@ async fn many_records_are_read_in_pieces() {
 }
 
 /// All that can be asked of a store, with what it loads.
-async fn all_answers(store: &SqliteStore, records: &[Record]) -> Result<Loaded, StoreError> {
+async fn all_answers(store: &SqliteStore, records: &[Record]) -> Result<StoreSnapshot, StoreError> {
     let loaded = store.load().await?;
     for record in records {
         assert!(store.get(record.key()).await?.as_ref() == Some(record));
@@ -390,7 +393,7 @@ async fn a_damaged_file_is_refused_or_as_it_was() {
         for record in &records {
             commit.put(record.clone());
         }
-        assert_eq!(store.commit(0, commit).await.unwrap(), Outcome::Committed(1));
+        assert_eq!(store.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
     }
     assert!(!folder.join("sip-authz.db-wal").exists(), "all is in the file");
     let whole = fs::read(file(&folder)).unwrap();
@@ -427,7 +430,7 @@ async fn a_damaged_file_is_refused_or_as_it_was() {
                 same += 1;
             }
             Err(error) => {
-                assert!(error.0.contains("sip-authz.db`"), "{error}");
+                assert!(error.reason().contains("sip-authz.db`"), "{error}");
                 refused += 1;
             }
         }
@@ -444,7 +447,7 @@ async fn a_backup_is_of_one_moment() {
     for _ in 0..100 {
         assert_eq!(
             store.commit(plain.number, plain.next()).await.unwrap(),
-            Outcome::Committed(plain.number + 1)
+            CommitOutcome::Committed(plain.number + 1)
         );
         plain.advance();
     }
@@ -457,7 +460,7 @@ async fn a_backup_is_of_one_moment() {
             runtime.block_on(async {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     let outcome = store.commit(plain.number, plain.next()).await.unwrap();
-                    assert_eq!(outcome, Outcome::Committed(plain.number + 1));
+                    assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
                     plain.advance();
                 }
                 plain.number
@@ -476,7 +479,7 @@ async fn a_backup_is_of_one_moment() {
         assert!(steps > 0);
         // what is there is not overwritten
         let again = backup(&folder, &copy, |_, _| ()).unwrap_err();
-        assert!(again.0.ends_with("copy-0`: is there already") || nth > 0, "{again}");
+        assert!(again.reason().ends_with("copy-0`: is there already") || nth > 0, "{again}");
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let last = writer.join().unwrap();
@@ -493,5 +496,5 @@ async fn a_backup_is_of_one_moment() {
     // nothing else is left: five copies, five folders, the file and the lock
     assert_eq!(fs::read_dir(&*folder).unwrap().count(), 12);
     let missing = backup(&folder.join("no"), &folder.join("c"), |_, _| ()).unwrap_err();
-    assert!(missing.0.ends_with("no/sip-authz.db`: there is no such file"), "{missing}");
+    assert!(missing.reason().ends_with("no/sip-authz.db`: there is no such file"), "{missing}");
 }

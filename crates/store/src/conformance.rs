@@ -31,8 +31,8 @@ use std::time::Duration;
 pub use records::full_records;
 
 use super::{
-    Collection, Feed, Head, ListKey, Loaded, Lookup, Numbered, Outcome, Store, Sum, collections,
-    lookup,
+    Collection, CommitEntry, CommitOutcome, Feed, Head, ListKey, Lookup, Store, StoreSnapshot, Sum,
+    collections, lookup,
 };
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
@@ -109,20 +109,20 @@ async fn write(store: &impl Store, commit: Commit) -> u64 {
     let before = store.head().await.unwrap();
     let committed = store.commit(before.number, commit).await.unwrap();
     let head = store.head().await.unwrap();
-    assert_eq!(committed, Outcome::Committed(before.number + 1));
+    assert_eq!(committed, CommitOutcome::Committed(before.number + 1));
     assert_eq!(head.number, before.number + 1);
     head.number
 }
 
 /// What a store with these records loads, its sum by a plain sum over all.
-fn holding(number: u64, records: impl IntoIterator<Item = Record>) -> Loaded {
+fn holding(number: u64, records: impl IntoIterator<Item = Record>) -> StoreSnapshot {
     let records: Vec<_> = records.into_iter().collect();
     let sum = records.iter().fold(Sum::ZERO, |sum, record| sum.plus(Sum::of(record).unwrap()));
-    Loaded { head: Head { number, records: records.len() as u64, sum }, records }
+    StoreSnapshot { head: Head { number, records: records.len() as u64, sum }, records }
 }
 
 /// The head after a commit of a feed, which must be what comes of the head before.
-fn checked(head: Head, next: &Numbered) -> Head {
+fn checked(head: Head, next: &CommitEntry) -> Head {
     next.check(head).unwrap();
     assert!(next.check(next.head).is_err(), "the same one twice");
     next.head
@@ -144,17 +144,17 @@ async fn an_empty_store_has_nothing(store: impl Store) {
 
 async fn a_commit_needs_the_head_it_was_checked_at(store: impl Store) {
     let commit = |n| puts([Account::new(account(n)).into()]);
-    assert_eq!(store.commit(1, commit(1)).await.unwrap(), Outcome::Conflict);
-    assert_eq!(store.commit(0, commit(1)).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(store.commit(1, commit(1)).await.unwrap(), CommitOutcome::Conflict);
+    assert_eq!(store.commit(0, commit(1)).await.unwrap(), CommitOutcome::Committed(1));
     for wrong in [0, 2, u64::MAX] {
-        assert_eq!(store.commit(wrong, commit(2)).await.unwrap(), Outcome::Conflict);
+        assert_eq!(store.commit(wrong, commit(2)).await.unwrap(), CommitOutcome::Conflict);
     }
     assert_eq!(keys(&store, Collection::Accounts).await, [Key::Account(account(1))]);
-    assert_eq!(store.commit(1, commit(2)).await.unwrap(), Outcome::Committed(2));
+    assert_eq!(store.commit(1, commit(2)).await.unwrap(), CommitOutcome::Committed(2));
     let mut commit = Commit::new();
     commit.delete(Key::Account(account(1)));
-    assert_eq!(store.commit(1, commit.clone()).await.unwrap(), Outcome::Conflict);
-    assert_eq!(store.commit(2, commit).await.unwrap(), Outcome::Committed(3));
+    assert_eq!(store.commit(1, commit.clone()).await.unwrap(), CommitOutcome::Conflict);
+    assert_eq!(store.commit(2, commit).await.unwrap(), CommitOutcome::Committed(3));
     assert_eq!(keys(&store, Collection::Accounts).await, [Key::Account(account(2))]);
 }
 
@@ -364,8 +364,8 @@ async fn of_racing_commits_one_wins(store: impl Store) {
                     let mine = Account::new(AccountSid::from_bytes(sid));
                     let counter = Account { dates, ..Account::new(account(0)) };
                     match store.commit(head, puts([counter.into(), mine.into()])).await.unwrap() {
-                        Outcome::Committed(number) => won.push(number),
-                        Outcome::Conflict => lost += 1,
+                        CommitOutcome::Committed(number) => won.push(number),
+                        CommitOutcome::Conflict => lost += 1,
                     }
                 }
                 (won, lost)
@@ -412,7 +412,7 @@ async fn loads_are_of_one_head(store: impl Store) {
         }
     });
     loop {
-        let Loaded { head, records } = store.load().await.unwrap();
+        let StoreSnapshot { head, records } = store.load().await.unwrap();
         let number = head.number;
         assert_eq!(head, holding(number, records.clone()).head);
         assert_eq!(records.len(), if number == 0 { 0 } else { 2 });
@@ -504,13 +504,14 @@ async fn a_commit_that_is_dropped_is_whole_or_nothing(store: impl Store) {
             let at = store.head().await.unwrap().number;
             assert!(at == head || at == head + 1);
             expected = expected.max(at + 1);
-            if let Outcome::Committed(number) = store.commit(at, puts(pair(at + 1))).await.unwrap()
+            if let CommitOutcome::Committed(number) =
+                store.commit(at, puts(pair(at + 1))).await.unwrap()
             {
                 assert_eq!(number, at + 1);
                 break;
             }
         }
-        let Loaded { head: Head { number, .. }, records } = store.load().await.unwrap();
+        let StoreSnapshot { head: Head { number, .. }, records } = store.load().await.unwrap();
         assert_eq!(number, expected);
         assert!(records.len() == 2 && records.iter().all(|record| number_of(record) == number));
     }

@@ -13,26 +13,26 @@ pub use self::applied::{Applied, FollowerState};
 pub use self::lease::{Confirmed, Lease, LeaseEvent};
 pub use self::timer::Timer;
 use self::timer::first;
-use crate::{Feed, Head, Loaded, Numbered, Store, StoreError};
+use crate::{CommitEntry, Feed, Head, Store, StoreError, StoreSnapshot};
 use sip_authz::Authorizer;
 use sip_authz::model::Vocabulary;
 use sip_authz::{ApplyError, Snapshot};
 
-/// How long a feed may be silent before the head is looked at, and how long what was committed by then
-/// may still be on its way.
+/// The silence of a feed after which the follower reads the head, and the further wait for commits that
+/// the head shows.
 const SILENCE: Duration = Duration::from_secs(10);
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
-/// The wait after a first failure, and the longest; each is doubled from the one before.
+/// The wait after the first failure, and the longest wait. Each failure doubles the wait.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why commits cannot be applied at present. The authorizer goes on with the last snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FollowerError {
-    /// The store cannot be asked, or no longer has a commit that was missed.
+    /// The store failed, or no longer has a commit that this follower needs.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A commit breaks a rule: whoever wrote it did not check it.
+    /// A commit breaks a rule that its writer did not check.
     #[error("commit {number}: {error}")]
     Apply {
         /// The commit.
@@ -48,7 +48,7 @@ pub enum FollowerError {
         /// The number that came.
         got: u64,
     },
-    /// After a commit, this process would have other records than the store: something was missed.
+    /// After this commit the records here would differ from those in the store, so a write was missed.
     #[error("commit {number}: {error}")]
     Differs {
         /// The commit.
@@ -58,14 +58,14 @@ pub enum FollowerError {
     },
 }
 
-/// What a [`Follower`] tells of itself, for logs.
+/// A change in the state of a [`Follower`], for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowerEvent {
-    /// Commits cannot be applied; it goes on trying. Told after each attempt.
+    /// An attempt to apply commits failed. The follower tries again.
     Behind(FollowerError),
-    /// All records were loaded afresh, as of this number.
+    /// All records were reloaded, as of this number.
     Loaded(u64),
-    /// After being behind, it follows again from this number.
+    /// After a failure, the follower applies commits again, from this number on.
     Following(u64),
 }
 
@@ -73,20 +73,20 @@ pub enum FollowerEvent {
 pub struct Follower<S: Store> {
     store: S,
     authorizer: Arc<Authorizer>,
-    /// Of what the authorizer's snapshot was made of.
+    /// The head that the authorizer's snapshot corresponds to.
     head: Head,
     applied: Applied,
-    /// The snapshot may not be what the store had at `head`, or what came since is no longer there:
-    /// all records have to be loaded afresh.
+    /// The snapshot may differ from the store at `head`, or the commits after `head` are gone. All records
+    /// have to be reloaded.
     doubt: bool,
-    /// What the store holds breaks a rule, so that a fresh load fails too.
+    /// The records in the store break a rule, so a reload fails too.
     hopeless: bool,
-    /// Attempts that failed since a commit was last applied or a feed was last begun.
+    /// Failed attempts since the last applied commit or the last feed that started.
     failures: u32,
 }
 
 impl<S: Store> Follower<S> {
-    /// Loads every record of `store` into a snapshot, which is as of the head beside it.
+    /// Loads every record of `store` into a snapshot, and returns it with its head.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl<S: Store> Follower<S> {
         store: &S,
         vocabulary: &'static Vocabulary,
     ) -> Result<(Snapshot, Head), FollowerError> {
-        let Loaded { head, records } = store.load().await?;
+        let StoreSnapshot { head, records } = store.load().await?;
         let number = head.number;
         let builder = Snapshot::builder().vocabulary(vocabulary).number(number).records(records);
         let built = builder.build().map_err(|error| FollowerError::Apply { number, error })?;
@@ -109,18 +109,18 @@ impl<S: Store> Follower<S> {
         Self { store, authorizer, head, applied, doubt: false, hopeless: false, failures: 0 }
     }
 
-    /// Tells how far the authorizer has come.
+    /// A handle that shows how far the authorizer has come.
     #[must_use]
     pub fn applied(&self) -> Applied {
         self.applied.clone()
     }
 
-    /// Applies commits as they come, until something is wrong: for programs that then end. Others
-    /// [`keep`](Self::keep) at it. To be run as a task of its own.
+    /// Applies commits until the first failure, for programs that end then. Others use
+    /// [`keep`](Self::keep). Run it as a task of its own.
     ///
     /// # Errors
     ///
-    /// Always ends with one; the snapshot is then the last that could be made.
+    /// Always returns an error; the authorizer keeps the last snapshot.
     pub async fn run(mut self) -> Result<Infallible, FollowerError> {
         let mut feed = self.store.follow(self.head.number).await?;
         loop {
@@ -129,12 +129,12 @@ impl<S: Store> Follower<S> {
         }
     }
 
-    /// Applies commits as they come, for good. To be run as a task of its own, on a thread that may
-    /// be busy for as long as a fresh load takes.
+    /// Applies commits without end. Run it as a task of its own, on a thread that may be busy for as long
+    /// as a reload takes.
     ///
-    /// A commit is applied only if it follows on the last by number, count and sum. On any doubt all
-    /// records are loaded afresh and put in force at once, whole; until then decisions go by the last
-    /// snapshot. After a failure it waits, longer each time up to ten seconds.
+    /// The follower applies a commit only if it follows the last one by number, count and checksum.
+    /// Otherwise it reloads all records and replaces the snapshot as a whole; until then the authorizer
+    /// decides by the last snapshot. After each failure it waits longer, up to ten seconds.
     pub async fn keep<T: Timer>(
         mut self,
         timer: T,
@@ -150,7 +150,7 @@ impl<S: Store> Follower<S> {
         }
     }
 
-    /// Applies commits until something is wrong.
+    /// Applies commits until the first failure, and notes whether a reload is needed.
     async fn follow(
         &mut self,
         timer: &impl Timer,
@@ -161,11 +161,13 @@ impl<S: Store> Follower<S> {
             Err(error) => error,
         };
         match &came_to {
-            // which of these it was, a fresh load sets right
+            // a reload repairs each of these
             FollowerError::Apply { .. }
             | FollowerError::Gap { .. }
             | FollowerError::Differs { .. } => self.doubt = true,
-            // the store can be asked, and still what came next could not be had from it
+            // the commits that come next cannot be read, however often they are asked for
+            FollowerError::Store(StoreError::Corrupt(_)) => self.doubt = true,
+            // the store answers, and still the next commit could not be read twice in a row
             FollowerError::Store(_) if self.failures > 0 => {
                 self.doubt |= self.store.head().await.is_ok();
             }
@@ -174,7 +176,7 @@ impl<S: Store> Follower<S> {
         came_to
     }
 
-    /// Begins a feed at the present snapshot, or at a fresh one.
+    /// Starts a feed at the current snapshot, after a reload if one is needed.
     async fn begin(
         &mut self,
         tell: &mut (impl FnMut(FollowerEvent) + Send),
@@ -182,7 +184,7 @@ impl<S: Store> Follower<S> {
         if self.failures > 0 && !self.doubt {
             let head = self.store.head().await?;
             self.applied.see(head.number);
-            // the store was set back, or is another one
+            // the store was restored from a backup, or is a different one
             self.doubt = head.number < self.head.number
                 || (head.number == self.head.number && head != self.head);
         }
@@ -230,13 +232,13 @@ impl<S: Store> Follower<S> {
         tell(FollowerEvent::Following(self.head.number));
     }
 
-    /// The next commit. A feed that is silent is not trusted for ever: should the last commit that there
-    /// is have got lost, none would come to tell.
+    /// The next commit. If the feed loses the last commit, no later one shows the gap. So after a silence
+    /// the follower compares the head of the store.
     async fn next(
         &self,
         feed: &mut S::Feed,
         timer: &impl Timer,
-    ) -> Result<Numbered, FollowerError> {
+    ) -> Result<CommitEntry, FollowerError> {
         let mut coming = pin!(feed.next());
         loop {
             if let Some(next) = first(coming.as_mut(), timer.sleep(SILENCE)).await {
@@ -261,14 +263,14 @@ impl<S: Store> Follower<S> {
         self.apply(next).await
     }
 
-    async fn apply(&mut self, next: Numbered) -> Result<(), FollowerError> {
+    async fn apply(&mut self, next: CommitEntry) -> Result<(), FollowerError> {
         let (expected, number) = (self.head.number.saturating_add(1), next.head.number);
-        // there may be more by now, which was seen already
+        // the head may have been seen at a higher number already
         self.applied.see(self.applied.seen().max(number));
         if number != expected {
             return Err(FollowerError::Gap { expected, got: number });
         }
-        // before it is applied: decisions must not see what is not the store's
+        // checked before it is applied: no decision may use a state that the store never had
         let checked = next.check(self.head);
         checked.map_err(|error| FollowerError::Differs { number, error })?;
         let applied = self.authorizer.apply(&next.commit);
@@ -278,8 +280,8 @@ impl<S: Store> Follower<S> {
         Ok(())
     }
 
-    /// From half the time to all of it, at random, so that edges that lost one store do not all come
-    /// back to it at once.
+    /// A random wait between half and all of the back-off time, so that many edges do not return to a
+    /// store at the same moment.
     fn pause(&self, random: u32) -> Duration {
         let most = FIRST_PAUSE
             .saturating_mul(1 << self.failures.saturating_sub(1).min(16))
@@ -288,7 +290,7 @@ impl<S: Store> Follower<S> {
     }
 }
 
-/// However a follower ends, nobody waits for it any longer.
+/// Wakes all tasks that wait for this follower, however it ends.
 impl<S: Store> Drop for Follower<S> {
     fn drop(&mut self) {
         self.applied.end();

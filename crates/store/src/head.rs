@@ -1,31 +1,32 @@
-//! The head of a store: how many commits and records there are, and a sum over all records by which
-//! whoever has missed a write knows it.
+//! The head of a store: the numbers of commits and records, and a checksum over all records with which
+//! a follower detects a missed write.
 
 use std::fmt;
 use std::io;
 
 use super::encoding::{self, EncodingError};
-use super::{Numbered, StoreError};
+use super::{CommitEntry, StoreError};
 use sip_authz::model::{Commit, Record, Write};
 
-/// Where a store stands.
+/// The state of a store in three numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Head {
     /// The number of the last commit; 0 before the first.
     pub number: u64,
-    /// How many records there are.
+    /// The number of records.
     pub records: u64,
-    /// The sum over all of them.
+    /// The checksum over all records.
     pub sum: Sum,
 }
 
-/// A sum, modulo 2^256, of BLAKE3 hashes of records. Each record adds the hash of its key and value
-/// as [`encoding`] writes them, the key preceded by its length (eight bytes, most significant first),
-/// so that a store keeps the sum up by what a commit takes away and brings, and the order of the
-/// records means nothing.
+/// A checksum over records: the sum of their BLAKE3 hashes, modulo 2^256.
 ///
-/// It finds what got lost or went wrong by accident. It does not keep out whoever can write to the
-/// store: such a one can write the sum too.
+/// Each record adds the hash of its key and value as [`encoding`] writes them, with the length of the key
+/// (eight bytes, most significant first) in front. A store updates the sum with the records that a commit
+/// removes and adds; the order of records does not matter.
+///
+/// The sum detects accidental loss and damage. It does not stop an attacker who can write to the store,
+/// since that attacker can write the sum too.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sum([u8; 32]);
 
@@ -74,7 +75,7 @@ impl Sum {
         self.by_digit(other, u64::overflowing_sub)
     }
 
-    /// Eight bytes at a time, with what each step carries on or borrows from the next.
+    /// Adds or subtracts eight bytes at a time, with carry.
     fn by_digit(mut self, other: Self, step: fn(u64, u64) -> (u64, bool)) -> Self {
         let (digits, _) = self.0.as_chunks_mut::<8>();
         let (others, _) = other.0.as_chunks::<8>();
@@ -121,16 +122,16 @@ impl fmt::Debug for Sum {
 }
 
 impl Head {
-    /// The head after one more commit. `replaced` has, for each write of the commit, the sum over
-    /// the one record that was there under its key; none where there was none.
+    /// The head after one more commit. `replaced` has, for each write of the commit, the checksum of the
+    /// record that it replaces or deletes, if any.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if there are not as many `replaced` as writes, or more records would go than
-    /// there are.
+    /// [`StoreError::Corrupt`] if `replaced` and the writes differ in number, or if more records would be
+    /// removed than there are.
     pub fn after(self, commit: &Commit, replaced: &[Option<Sum>]) -> Result<Self, StoreError> {
         if commit.writes().len() != replaced.len() {
-            return Err(StoreError(format!(
+            return Err(StoreError::Corrupt(format!(
                 "{} writes replace {} records",
                 commit.writes().len(),
                 replaced.len()
@@ -147,12 +148,12 @@ impl Head {
         Ok(Self { number: self.number.saturating_add(1), ..next })
     }
 
-    /// This head with one record's share taken away, if it was there, and put in, if it is there
-    /// now. The number stays.
+    /// This head after one write: the checksum of the old record subtracted and that of the new record
+    /// added. The number stays the same.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if a record would go where there is none.
+    /// [`StoreError::Corrupt`] if a record would be removed from an empty store.
     pub fn with(self, replaced: Option<Sum>, put: Option<Sum>) -> Result<Self, StoreError> {
         let Self { number, mut records, mut sum } = self;
         if let Some(put) = put {
@@ -161,27 +162,27 @@ impl Head {
         }
         if let Some(replaced) = replaced {
             sum = sum.minus(replaced);
-            records = records
-                .checked_sub(1)
-                .ok_or_else(|| StoreError("more records would go than there are".to_owned()))?;
+            records = records.checked_sub(1).ok_or_else(|| {
+                StoreError::Corrupt("more records would go than there are".to_owned())
+            })?;
         }
         Ok(Self { number, records, sum })
     }
 
-    /// Whether so many records with this sum are what the head tells of.
+    /// Checks a count of records and their checksum against the head.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] that says what differs.
+    /// [`StoreError::Corrupt`] with the difference.
     pub fn check(&self, records: u64, sum: Sum) -> Result<(), StoreError> {
         if self.records != records {
-            return Err(StoreError(format!(
+            return Err(StoreError::Corrupt(format!(
                 "there are {records} records where the head of commit {} tells of {}",
                 self.number, self.records
             )));
         }
         if self.sum != sum {
-            return Err(StoreError(format!(
+            return Err(StoreError::Corrupt(format!(
                 "the records do not have the sum that the head of commit {} tells of",
                 self.number
             )));
@@ -190,17 +191,17 @@ impl Head {
     }
 }
 
-impl Numbered {
-    /// Whether this commit is the one that follows on `head`: by number, by count and by sum.
+impl CommitEntry {
+    /// Checks that this commit follows `head` by number, count and checksum.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] that says what differs.
+    /// [`StoreError::Corrupt`] with the difference.
     pub fn check(&self, head: Head) -> Result<(), StoreError> {
         let due = head.after(&self.commit, &self.replaced)?;
         if due.number != self.head.number {
             let (due, came) = (due.number, self.head.number);
-            return Err(StoreError(format!("commit {came} came where {due} was due")));
+            return Err(StoreError::Corrupt(format!("commit {came} came where {due} was due")));
         }
         self.head.check(due.records, due.sum)
     }

@@ -1,5 +1,6 @@
-//! By what records are found besides their keys: the collections they are listed in and the names
-//! that lead to them. Every store keeps these beside the records.
+//! Secondary indexes of records: the collections that list them, and their unique names.
+//!
+//! Every store keeps these indexes beside the records.
 
 use arrayvec::ArrayVec;
 
@@ -7,7 +8,7 @@ use sip_authz::model::Key;
 use sip_authz::model::{DomainName, Mapping, Record, Target, UserName};
 use sip_authz::{AccountSid, CredentialListSid, IpAccessControlListSid, RoleSid, ServiceSid};
 
-/// A list of either kind.
+/// The key of an IP access control list or a credential list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ListKey {
     /// An IP access control list.
@@ -39,7 +40,7 @@ pub enum Collection {
     Credentials(CredentialListSid),
     /// The mappings to a domain or trunk, of all kinds.
     Mappings(Target),
-    /// The mappings of a list, to whatever.
+    /// The mappings of a list, to domains and trunks alike.
     MappingsOf(ListKey),
     /// The credentials and mappings that carry a role.
     CarriersOf(RoleSid),

@@ -1,11 +1,20 @@
-//! Where records are kept: commits in one order, numbered without a gap, each taking effect whole.
+//! The store of sip-authz: records, and the numbered commits that change them.
 //!
-//! A store knows no rule but the condition of a commit: that the head is still the one the caller
-//! has checked it at. Which commits are made is the directory's affair.
+//! Commits have one order and numbers without gaps, and each takes effect as a whole. A [`Store`] checks
+//! one condition only: a commit names the head that the caller read, and is written if the head is still
+//! the same. The rules on records are checked by the crate `sip-authz-directory`.
+//!
+//! - [`Store`] is the trait, [`MemoryStore`] the simplest implementation. The crates
+//!   `sip-authz-store-sqlite` and `sip-authz-store-etcd` keep records on disk.
+//! - [`SharedStore`] is what a fleet of edges needs of a store besides.
+//! - [`Follower`] keeps an authorizer at the head of a store, and [`Lease`] makes an edge of a fleet
+//!   refuse calls once it has lost contact with the store.
+//! - [`StoreError`] tells the kinds of failures apart.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod encoding;
+mod error;
 mod follower;
 mod head;
 mod index;
@@ -13,12 +22,14 @@ mod memory;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod recent;
+mod shared;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use encoding::EncodingError;
+pub use error::StoreError;
 pub use follower::{
     Applied, Confirmed, Follower, FollowerError, FollowerEvent, FollowerState, Lease, LeaseEvent,
     Timer,
@@ -27,60 +38,50 @@ pub use head::{Head, Sum};
 pub use index::{Collection, ListKey, Lookup, collections, lookup, references};
 pub use memory::MemoryStore;
 pub use recent::{LocalFeed, Recent};
+pub use shared::{Edge, SharedStore};
 
 use sip_authz::model::{Commit, Key, Record};
 
-/// The store cannot be asked or written at present. Nothing is known of a commit that was under way.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store: {0}")]
-pub struct StoreError(pub String);
-
-impl From<EncodingError> for StoreError {
-    fn from(error: EncodingError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-/// What became of a commit.
+/// The result of a commit that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Outcome {
-    /// It took effect, durably, with this number.
+pub enum CommitOutcome {
+    /// The commit is durable and has this number.
     Committed(u64),
-    /// The head is another one by now; nothing was written.
+    /// The head has changed since the caller read it; nothing was written.
     Conflict,
 }
 
-/// A commit of a feed, with all that whoever follows needs to know that nothing was missed.
+/// A commit as a feed delivers it, with the checksums that let a follower detect a gap.
 ///
-/// The sum over one's own state is kept up by what each write took away. A follower of ten million
-/// records would need more than half a gigabyte to remember a hash of each; the store has the old
-/// value at hand when it writes the new one, and 32 bytes for each write in the feed do the same.
+/// A follower updates its checksum with the hash of each replaced record. It does not store those hashes:
+/// for ten million records they would take more than half a gigabyte. The store has the old value in
+/// memory when it writes the new one, so it puts 32 bytes for each write into the feed.
 #[derive(Clone, Debug)]
-pub struct Numbered {
-    /// The head after it; its number is one more than that of the commit before.
+pub struct CommitEntry {
+    /// The head after the commit. Its number is one more than that of the previous commit.
     pub head: Head,
-    /// What it writes.
+    /// The writes.
     pub commit: Arc<Commit>,
-    /// For each write, the sum over the one record that was there under its key before, if any.
+    /// For each write, the checksum of the record that it replaced or deleted, if any.
     pub replaced: Arc<[Option<Sum>]>,
 }
 
-/// All records, as of one head. Count and sum were computed anew and are those of the head.
+/// All records as of one head. Their count and checksum were computed and match the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct StoreSnapshot {
     /// The head.
     pub head: Head,
     /// Every record, in the order of the keys.
     pub records: Vec<Record>,
 }
 
-impl Loaded {
-    /// These records, if they are those that `head` tells of.
+impl StoreSnapshot {
+    /// These records, if their count and checksum match `head`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if they are not.
+    /// [`StoreError::Corrupt`] if they do not match.
     pub fn new(head: Head, records: Vec<Record>) -> Result<Self, StoreError> {
         let mut sum = Sum::ZERO;
         for record in &records {
@@ -91,30 +92,19 @@ impl Loaded {
     }
 }
 
-/// What an edge says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edge {
-    /// Its name. If others have it too, by mistake, each counts.
-    pub name: String,
-    /// The number of the last commit that it decides by.
-    pub applied: u64,
-    /// How long after a report it decides on without another, at most. Without one it always does.
-    pub lease: Option<Duration>,
-}
-
-/// A place where records are kept. Futures may be dropped at any time: a commit then has taken
-/// effect whole or not at all.
+/// A store of records. Futures may be dropped at any time: a commit then takes effect as a whole or not
+/// at all.
 ///
-/// With the feature `conformance`, `conformance::conforms` tries whether a store does what it must.
+/// With the feature `conformance`, `conformance::conforms` tests an implementation.
 pub trait Store: Send + Sync + 'static {
-    /// What [`Self::follow`] gives.
+    /// The commits that [`Self::follow`] delivers.
     type Feed: Feed;
 
-    /// Where the store stands.
+    /// The number of the last commit, with the count and the checksum of all records.
     fn head(&self) -> impl Future<Output = Result<Head, StoreError>> + Send;
 
-    /// Whether it can be read and written, as far as can be told with little work, for whoever watches
-    /// the program and asks often. Unless a store knows better, it is whether the head can be read.
+    /// A cheap check whether the store can be read and written, for frequent health probes. By default
+    /// it reads the head.
     fn health(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
         async { self.head().await.map(drop) }
     }
@@ -122,13 +112,13 @@ pub trait Store: Send + Sync + 'static {
     /// The record with this key.
     fn get(&self, key: Key) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
-    /// The record that a unique name leads to.
+    /// The record with this unique name.
     fn find(
         &self,
         lookup: Lookup,
     ) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
-    /// Up to `limit` records of a collection whose keys are above `after`, in the order of the keys.
+    /// Up to `limit` records of a collection with keys above `after`, in key order.
     fn range(
         &self,
         collection: Collection,
@@ -136,7 +126,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
 
-    /// How many records a collection has.
+    /// The number of records in a collection.
     fn count(
         &self,
         collection: Collection,
@@ -147,44 +137,37 @@ pub trait Store: Send + Sync + 'static {
         &self,
         head: u64,
         commit: Commit,
-    ) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+    ) -> impl Future<Output = Result<CommitOutcome, StoreError>> + Send;
 
-    /// Every record as of one head, which they are checked against by count and sum.
-    fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+    /// Every record as of one head, checked against the count and checksum of the head.
+    fn load(&self) -> impl Future<Output = Result<StoreSnapshot, StoreError>> + Send;
 
-    /// The commits after number `from`, in order, as they come.
+    /// The commits after number `from`, in order: the existing ones and then new ones as they are made.
     fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
 
-    /// Writes down what an edge says of itself, and returns the number of the head as of that write:
-    /// whatever was committed before is counted in it, and whoever commits later finds the report. A
-    /// store that serves one process keeps no reports.
-    fn report(&self, edge: Edge) -> impl Future<Output = Result<u64, StoreError>> + Send {
-        let _ = edge;
-        async { Ok(self.head().await?.number) }
+    /// How many records the current [load](Self::load) has read so far, for progress reports. The head
+    /// tells how many there are.
+    fn load_progress(&self) -> u64 {
+        0
     }
 
-    /// What edges have said of themselves last.
+    /// The last report of each edge. A store that serves one process has none; for one that serves more
+    /// see [`SharedStore`].
     fn edges(&self) -> impl Future<Output = Result<Vec<Edge>, StoreError>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
-    /// Forgets the edges of a name that are gone for good. One that is not tells of itself again.
-    fn forget(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
-        let _ = name;
-        std::future::ready(Ok(()))
-    }
-
-    /// Waits before a commit is tried again. A store that is shared between processes waits on its
-    /// own runtime's clock; one that is not has no conflict to wait for.
+    /// Waits before a caller retries a commit after a conflict. A store that several processes share
+    /// waits on its runtime's clock; a store of one process has no conflicts and returns at once.
     fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send {
         let _ = time;
         std::future::ready(())
     }
 }
 
-/// Commits as they come.
+/// A stream of commits.
 pub trait Feed: Send {
-    /// The next commit. An error ends the feed: commits may have been missed, and the follower has
-    /// to load afresh.
-    fn next(&mut self) -> impl Future<Output = Result<Numbered, StoreError>> + Send;
+    /// The next commit. After an error the feed has ended and may have missed commits; the follower
+    /// starts a new feed or reloads all records.
+    fn next(&mut self) -> impl Future<Output = Result<CommitEntry, StoreError>> + Send;
 }

@@ -1,4 +1,4 @@
-//! A store that keeps records in memory, for as long as the process lives.
+//! A store in memory, for tests and for servers that keep nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::index::{Collection, Lookup, collections, lookup};
 use super::recent::{LocalFeed, Recent};
-use super::{Head, Loaded, Numbered, Outcome, Store, StoreError, Sum};
+use super::{CommitEntry, CommitOutcome, Head, Store, StoreError, StoreSnapshot, Sum};
 use sip_authz::model::{Commit, Key, Record, Write};
 
 /// A store in memory. Clones are the same store.
@@ -38,7 +38,7 @@ impl MemoryStore {
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents> {
-        // nothing that is done under the lock panics, so a poisoned one guards whole contents
+        // no code panics while it holds the lock, so a poisoned lock guards intact contents
         self.inner.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,22 +83,22 @@ impl Store for MemoryStore {
         Ok(self.contents().counts.get(&collection).copied().unwrap_or_default())
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let mut contents = self.contents();
         if contents.head.number != head {
-            return Ok(Outcome::Conflict);
+            return Ok(CommitOutcome::Conflict);
         }
-        // handed on under the lock, so that commits are handed on in their order
+        // under the lock, so that feeds get commits in their order
         self.inner.recent.push(contents.write(commit)?);
-        Ok(Outcome::Committed(contents.head.number))
+        Ok(CommitOutcome::Committed(contents.head.number))
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (head, records) = {
             let contents = self.contents();
             (contents.head, contents.records.values().cloned().collect())
         };
-        Loaded::new(head, records)
+        StoreSnapshot::new(head, records)
     }
 
     async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
@@ -108,7 +108,7 @@ impl Store for MemoryStore {
 
 impl Contents {
     /// On an error nothing has changed.
-    fn write(&mut self, commit: Commit) -> Result<Numbered, StoreError> {
+    fn write(&mut self, commit: Commit) -> Result<CommitEntry, StoreError> {
         let mut replaced = Vec::with_capacity(commit.writes().len());
         for write in commit.writes() {
             replaced.push(self.records.get(&write.key()).map(Sum::of).transpose()?);
@@ -125,7 +125,7 @@ impl Contents {
                 self.records.insert(record.key(), record.clone());
             }
         }
-        Ok(Numbered { head: self.head, commit: Arc::new(commit), replaced: replaced.into() })
+        Ok(CommitEntry { head: self.head, commit: Arc::new(commit), replaced: replaced.into() })
     }
 
     fn index(&mut self, record: &Record, present: bool) {

@@ -1,21 +1,21 @@
-//! The newest commits of a store that lives in this process, for feeds that lag behind.
+//! The newest commits of a store within this process, for feeds that lag behind.
 //!
-//! Whoever follows such a store lives in the same process and has loaded from it, so commits of
-//! earlier runs are never asked for, and nothing of this is kept anywhere but in memory.
+//! The followers of such a store run in the same process and have loaded its records. They never ask for
+//! commits of earlier runs, so the commits are kept in memory only.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_listener::Event;
 
-use super::{Feed, Head, Numbered, StoreError};
+use super::{CommitEntry, Feed, Head, StoreError};
 
-/// How many commits are kept for feeds that lag behind, and how many writes in all of them; the last
-/// commit is kept however many it has.
+/// The most commits kept for feeds that lag behind, and the most writes in all of them. The last commit is
+/// always kept, whatever its size.
 const KEPT: usize = 4_096;
 const KEPT_WRITES: usize = 65_536;
 
-/// The head, and the commits that led to it.
+/// The head and the newest commits.
 #[derive(Default)]
 pub struct Recent {
     kept: Mutex<Kept>,
@@ -27,7 +27,7 @@ pub struct Recent {
 struct Kept {
     head: Head,
     /// Oldest first; the last one led to the head.
-    commits: VecDeque<Numbered>,
+    commits: VecDeque<CommitEntry>,
     /// How many writes these have.
     writes: usize,
 }
@@ -45,8 +45,8 @@ impl Recent {
         self.kept().head
     }
 
-    /// Hands on a commit, which is the next one.
-    pub fn push(&self, commit: Numbered) {
+    /// Adds the next commit and wakes the feeds.
+    pub fn push(&self, commit: CommitEntry) {
         self.kept().push(commit);
         self.committed.notify(usize::MAX);
     }
@@ -58,7 +58,7 @@ impl Recent {
 }
 
 impl Kept {
-    fn push(&mut self, commit: Numbered) {
+    fn push(&mut self, commit: CommitEntry) {
         self.head = commit.head;
         self.writes += commit.commit.writes().len();
         self.commits.push_back(commit);
@@ -70,14 +70,14 @@ impl Kept {
     }
 
     /// The commit with this number, if it is still kept.
-    fn get(&self, number: u64) -> Option<Numbered> {
+    fn get(&self, number: u64) -> Option<CommitEntry> {
         let behind = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
         let place = self.commits.len().checked_sub(behind + 1)?;
         self.commits.get(place).cloned()
     }
 }
 
-/// The commits of a store in this process as they come.
+/// A feed of a store within this process.
 pub struct LocalFeed {
     recent: Arc<Recent>,
     applied: u64,
@@ -92,7 +92,7 @@ impl LocalFeed {
 }
 
 impl Feed for LocalFeed {
-    async fn next(&mut self) -> Result<Numbered, StoreError> {
+    async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         let number = self.applied.saturating_add(1);
         loop {
             // listened first, so that a commit between the look and the wait is not missed
@@ -104,7 +104,7 @@ impl Feed for LocalFeed {
                     return Ok(commit);
                 }
                 if kept.head.number >= number {
-                    return Err(StoreError(format!("commit {number} is no longer kept")));
+                    return Err(StoreError::Other(format!("commit {number} is no longer kept")));
                 }
             }
             committed.await;

@@ -14,8 +14,8 @@ use sip_authz::model::{Commit, Key, Record};
 use sip_authz::{Authorizer, Capacity, Decision, Invite, Snapshot, Transport};
 use sip_authz_directory::{Directory, Settings};
 use sip_authz_store::{
-    Applied, Collection, Edge, Feed, Follower, FollowerError, Head, Loaded, LocalFeed, Lookup,
-    MemoryStore, Numbered, Outcome, Store, StoreError,
+    Applied, Collection, CommitEntry, CommitOutcome, Edge, Feed, Follower, FollowerError, Head,
+    LocalFeed, Lookup, MemoryStore, Store, StoreError, StoreSnapshot,
 };
 use tokio::task::JoinHandle;
 
@@ -132,19 +132,19 @@ impl<S: Store> Store for Probe<S> {
         self.around(self.inner.count(collection)).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let operation = async {
             let outcome = match self.counts.contended.load(Ordering::Relaxed) {
-                true => Ok(Outcome::Conflict),
+                true => Ok(CommitOutcome::Conflict),
                 false => self.inner.commit(head, commit).await,
             };
             // told before another task may run
             match outcome {
-                Ok(Outcome::Committed(number)) => {
+                Ok(CommitOutcome::Committed(number)) => {
                     self.counts.commits.fetch_add(1, Ordering::Relaxed);
                     let _ = COMMITTED.try_with(|committed| committed.set(number));
                 }
-                Ok(Outcome::Conflict) => {
+                Ok(CommitOutcome::Conflict) => {
                     self.counts.conflicts.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(_) => {}
@@ -154,7 +154,7 @@ impl<S: Store> Store for Probe<S> {
         self.around(operation).await
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.around(self.inner.load()).await
     }
 
@@ -231,11 +231,11 @@ impl Store for Scripted {
         self.inner.count(collection).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(head, commit).await
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.inner.load().await
     }
 
@@ -247,7 +247,7 @@ impl Store for Scripted {
 }
 
 impl Feed for ScriptedFeed {
-    async fn next(&mut self) -> Result<Numbered, StoreError> {
+    async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         let scripted = self.script.lock().unwrap().pop_front();
         match scripted {
             Some(entry) => {
@@ -256,7 +256,7 @@ impl Feed for ScriptedFeed {
                 let (head, lost) = (self.head.after(&commit, &replaced)?, &self.lost);
                 let head = head.after(lost, &vec![None; lost.writes().len()])?;
                 self.head = Head { number, ..head };
-                Ok(Numbered { head: self.head, commit: Arc::new(commit), replaced })
+                Ok(CommitEntry { head: self.head, commit: Arc::new(commit), replaced })
             }
             None => self.rest.next().await,
         }

@@ -13,8 +13,8 @@ use sip_authz::{
     Snapshot, Transport,
 };
 use sip_authz_store::metrics::{record_follower, record_lease};
+use sip_authz_store::{CommitOutcome, MemoryStore, Store};
 use sip_authz_store::{Follower, Lease, Timer};
-use sip_authz_store::{MemoryStore, Outcome, Store};
 
 fn commit() -> Commit {
     let account = AccountSid::from_name(&["a"]);
@@ -164,7 +164,7 @@ async fn a_follower_tells_how_far_it_is_and_that_it_has_ended() {
         .map(|series| value(&page, series).unwrap())
     };
     assert_eq!(look(), [0.0, 0.0, 1.0, 0.0, 0.0]);
-    assert!(matches!(store.commit(0, commit()).await.unwrap(), Outcome::Committed(_)));
+    assert!(matches!(store.commit(0, commit()).await.unwrap(), CommitOutcome::Committed(_)));
     assert!(applied.wait(1).await);
     assert_eq!(look(), [1.0, 1.0, 1.0, 0.0, 0.0]);
     task.abort();

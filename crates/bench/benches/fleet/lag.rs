@@ -8,8 +8,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sip_authz::model::Vocabulary;
 use sip_authz::{Authorizer, Capacity};
+use sip_authz_store::{CommitOutcome, Store as _};
 use sip_authz_store::{Follower, Timer};
-use sip_authz_store::{Outcome, Store as _};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 
 use crate::{median_and_p99, one_record, options};
@@ -104,7 +104,10 @@ pub(super) async fn measure(rounds: u32) {
             ticks.tick().await;
             let begun = now();
             let commit = one_record(round, n);
-            assert_eq!(store.commit(number, commit).await.unwrap(), Outcome::Committed(number + 1));
+            assert_eq!(
+                store.commit(number, commit).await.unwrap(),
+                CommitOutcome::Committed(number + 1)
+            );
             number += 1;
             commits.push((number, begun, now()));
         }

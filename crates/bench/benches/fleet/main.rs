@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Authorizer, Invite, Transport};
 use sip_authz_store::Follower;
-use sip_authz_store::{Outcome, Store};
+use sip_authz_store::{CommitOutcome, Store};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_testing::etcd_cluster::Cluster;
@@ -107,8 +107,8 @@ async fn rate<S: Store>(stores: Vec<S>) -> f64 {
                 let (mut n, mut head) = (0, store.head().await.unwrap().number);
                 while started.elapsed() < COUNTED {
                     match store.commit(head, one_record(writer, n)).await.unwrap() {
-                        Outcome::Committed(number) => (n, head) = (n + 1, number),
-                        Outcome::Conflict => head = store.head().await.unwrap().number,
+                        CommitOutcome::Committed(number) => (n, head) = (n + 1, number),
+                        CommitOutcome::Conflict => head = store.head().await.unwrap().number,
                     }
                 }
                 n
@@ -135,7 +135,7 @@ async fn leader(rounds: u32) {
             n += 1;
             let Ok(head) = store.head().await else { continue };
             let outcome = store.commit(head.number, one_record(0, n)).await;
-            if let Ok(Outcome::Committed(_)) = outcome {
+            if let Ok(CommitOutcome::Committed(_)) = outcome {
                 break;
             }
         }
@@ -161,7 +161,7 @@ async fn cold(count: u32) {
     for first in (0..count).step_by(BATCH as usize) {
         let commit = many_records::commit(first..count.min(first + BATCH));
         let outcome = store.commit(number, commit).await.unwrap();
-        assert_eq!(outcome, Outcome::Committed(number + 1));
+        assert_eq!(outcome, CommitOutcome::Committed(number + 1));
         number += 1;
         println!("  {:6.1} s: {number} commits folded in", started.elapsed().as_secs_f64());
     }
@@ -204,7 +204,7 @@ async fn cold(count: u32) {
     for n in 0..200 {
         let begun = Instant::now();
         let outcome = store.commit(number, one_record(0, n)).await.unwrap();
-        assert_eq!(outcome, Outcome::Committed(number + 1));
+        assert_eq!(outcome, CommitOutcome::Committed(number + 1));
         number += 1;
         times.push(begun.elapsed().as_secs_f64() * 1_000.0);
     }

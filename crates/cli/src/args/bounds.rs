@@ -36,7 +36,7 @@ pub(super) fn time(text: &str) -> Option<Duration> {
     let number: u32 = number.parse().ok()?;
     let unit = match unit {
         "s" => Duration::from_secs(1),
-        "m" => Duration::from_mins(1),
+        "m" => Duration::from_secs(60),
         "h" => Duration::from_hours(1),
         _ => return None,
     };

@@ -1,8 +1,9 @@
 //! The options of `sip-authz serve`.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sip_authz::model::{DomainName, Realm};
 use sip_authz::uri::SipUri;
@@ -102,6 +103,10 @@ pub(crate) struct ServeArgs {
 
     #[cfg(feature = "etcd")]
     #[command(flatten)]
+    pub(crate) etcd_access: EtcdArgs,
+
+    #[cfg(feature = "etcd")]
+    #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 
     /// What an accepted INVITE is answered with: `ok` (200, all media declined; the default with
@@ -162,10 +167,10 @@ pub(crate) struct TlsArgs {
     pub(crate) api_key: Option<PathBuf>,
 }
 
-/// An edge of a fleet.
+/// How to use the etcd of `--etcd`.
 #[cfg(feature = "etcd")]
 #[derive(Debug, clap::Args)]
-pub(crate) struct FleetArgs {
+pub(crate) struct EtcdArgs {
     /// What all keys in etcd begin with
     #[arg(long, value_name = "PREFIX", default_value = "sip-authz/", requires = "etcd")]
     pub(crate) etcd_prefix: String,
@@ -185,7 +190,12 @@ pub(crate) struct FleetArgs {
     /// Log in to etcd as this user, with the password in SIP_AUTHZ_ETCD_PASSWORD
     #[arg(long, value_name = "NAME", requires = "etcd")]
     pub(crate) etcd_user: Option<String>,
+}
 
+/// An edge of a fleet, whichever store the fleet shares.
+#[cfg(feature = "etcd")]
+#[derive(Debug, clap::Args)]
+pub(crate) struct FleetArgs {
     /// What this edge is called, unlike all others [default: the machine's name and the SIP port]
     #[arg(long, value_name = "NAME", requires = "etcd")]
     pub(crate) edge_name: Option<String>,
@@ -208,14 +218,34 @@ pub(crate) struct FleetArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StaleFor(pub(crate) Option<std::time::Duration>);
 
+/// A store that outlives the program. `Display` describes it for people.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StoreChoice<'a> {
+    /// `--data`: SQLite in a folder.
+    Folder(&'a Path),
+    /// `--etcd`: an etcd that a fleet shares.
+    #[cfg(feature = "etcd")]
+    Etcd(&'a [String], &'a EtcdArgs),
+}
+
+impl fmt::Display for StoreChoice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "what {} keeps", folder.display()),
+            #[cfg(feature = "etcd")]
+            Self::Etcd(urls, _) => write!(f, "what etcd at {} holds", urls.join(", ")),
+        }
+    }
+}
+
 impl ServeArgs {
-    /// The store that outlives the program, for people, if one is named.
-    pub(crate) fn store(&self) -> Option<String> {
+    /// The store that the options name, if any.
+    pub(crate) fn store(&self) -> Option<StoreChoice<'_>> {
         #[cfg(feature = "etcd")]
         if !self.etcd.is_empty() {
-            return Some(format!("what etcd at {} holds", self.etcd.join(", ")));
+            return Some(StoreChoice::Etcd(&self.etcd, &self.etcd_access));
         }
-        self.data.as_ref().map(|folder| format!("what {} keeps", folder.display()))
+        self.data.as_deref().map(StoreChoice::Folder)
     }
 }
 

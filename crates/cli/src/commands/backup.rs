@@ -12,7 +12,7 @@ pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode, Failure> {
         progress.get_or_insert_with(|| Progress::begin("copying", of)).at(done);
     });
     drop(progress);
-    let head = copied.map_err(|error| Failure::Runtime(error.0))?;
+    let head = copied.map_err(|error| Failure::Runtime(error.reason().to_owned()))?;
     let (file, number, records) = (args.file.display(), head.number, head.records);
     say(format_args!("{file}: {records} records, as of commit {number}"));
     Ok(ExitCode::SUCCESS)

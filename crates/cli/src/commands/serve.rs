@@ -24,9 +24,8 @@ use crate::observe::watch::Watch;
 use crate::observe::writer::Writer;
 use crate::serving::api;
 use crate::serving::demo::{self, Demo};
-#[cfg(feature = "etcd")]
-use crate::serving::fleet;
-use crate::serving::resources::{Resources, Setup, Source};
+use crate::serving::open::open;
+use crate::serving::resources::{Resources, Setup};
 use crate::sip::edge::Edge;
 use crate::sip::respond::TagKey;
 use crate::sip::sockets::{self, SipSockets};
@@ -45,15 +44,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let secured = Secured::load(args)?;
     let api = check_api(args, &secured)?;
     let demo = args.demo.then(Demo::new).transpose()?;
-    let source = match (&demo, &args.config, &args.data) {
-        (Some(demo), _, _) => Source::Records(demo.commit()?),
-        (None, Some(path), _) => {
+    let records = match (&demo, &args.config) {
+        (Some(demo), _) => demo.commit()?,
+        (None, Some(path)) => {
             let config = sip_authz_config::load(path, &Options::new()).map_err(Failure::Config)?;
             warn(config.warnings());
-            Source::Records(config.commit)
+            config.commit
         }
-        (None, None, Some(folder)) => Source::Folder(folder.clone()),
-        (None, None, None) => Source::Records(Commit::new()),
+        (None, None) => Commit::new(),
     };
     let (settings, options) = (settings(args)?, options(args)?);
     open_files(args, &secured, api.is_some());
@@ -65,7 +63,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let served = runtime.block_on(async {
         let mut signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
         let resources = tokio::select! {
-            started = start(args, source, setup) => started?,
+            started = open(args, records, setup) => started?,
             () = signals.end() => return Ok(None),
         };
         let served = answer(args, &front, &resources, &secured, &streams, signals).await;
@@ -179,16 +177,6 @@ async fn end(servers: Vec<api::Server>) {
         ));
         let _ = tokio::time::timeout(END, ended).await;
     }
-}
-
-/// What is served: the store that the command line names, or else `source`.
-async fn start(args: &ServeArgs, source: Source, setup: Setup) -> Result<Resources, Failure> {
-    #[cfg(feature = "etcd")]
-    if !args.etcd.is_empty() {
-        return fleet::start(&args.etcd, &args.fleet, args.sip, setup).await;
-    }
-    let _ = args;
-    Resources::start(source, setup).await
 }
 
 /// Who is to be told of decisions.

@@ -10,7 +10,7 @@ use crate::observe::writer::Writer;
 use crate::system::failure::{Failure, complain};
 
 /// How long errors are only counted after one was told.
-const AGAIN: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct Told {

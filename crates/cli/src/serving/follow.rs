@@ -7,7 +7,7 @@ use sip_authz_store::{FollowerEvent, Timer};
 use crate::system::failure::complain;
 
 /// How often a state that goes on is complained about again.
-const AGAIN: Duration = Duration::from_mins(1);
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The clock of the runtime.
 pub(crate) struct Tokio;

@@ -1,6 +1,6 @@
 //! What is served at present: a store, the authorizer that follows it, and the HTTP surface over it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,9 @@ use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::{Authorizer, Capacity, Snapshot};
 use sip_authz_directory::{Directory, Settings};
 use sip_authz_rest::RestOptions;
-use sip_authz_store::{Applied, Confirmed, Follower, Head, MemoryStore, Outcome, Store};
+#[cfg(feature = "etcd")]
+use sip_authz_store::SharedStore;
+use sip_authz_store::{Applied, CommitOutcome, Confirmed, Follower, Head, MemoryStore, Store};
 use sip_authz_store_sqlite::SqliteStore;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -28,14 +30,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const END: Duration = Duration::from_secs(2);
 /// How long the store may take to take back a report.
 const LEAVE: Duration = Duration::from_secs(1);
-
-/// Where records come from, and where changes go.
-pub(crate) enum Source {
-    /// These, kept in memory.
-    Records(Commit),
-    /// What a folder keeps.
-    Folder(PathBuf),
-}
 
 /// What stays the same whichever records there are.
 #[derive(Clone)]
@@ -68,27 +62,26 @@ pub(crate) type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) type Following = Arc<Mutex<Option<Applied>>>;
 
 impl Resources {
-    /// Serves what `source` has. To be called within the runtime.
-    pub(crate) async fn start(source: Source, setup: Setup) -> Result<Self, Failure> {
-        let (resources, _) = match source {
-            Source::Records(commit) => {
-                Self::on(open(commit, setup.settings.vocabulary).await?, setup)
-            }
-            Source::Folder(folder) => {
-                Self::on(open_folder(&folder, setup.settings.vocabulary).await?, setup)
-            }
-        }?;
+    /// Serves these records from memory. Call it within the runtime.
+    pub(crate) async fn of_records(commit: Commit, setup: Setup) -> Result<Self, Failure> {
+        let (resources, _) = Self::on(open(commit, setup.settings.vocabulary).await?, setup)?;
         Ok(resources)
     }
 
-    /// Serves the records of a store that others write too; `read` tells how many were read so far.
+    /// Serves the SQLite store in a folder. Call it within the runtime.
+    pub(crate) async fn of_folder(folder: &Path, setup: Setup) -> Result<Self, Failure> {
+        let opened = open_folder(folder, setup.settings.vocabulary).await?;
+        let (resources, _) = Self::on(opened, setup)?;
+        Ok(resources)
+    }
+
+    /// Serves a store that other processes write too.
     #[cfg(feature = "etcd")]
-    pub(crate) async fn of_store<S: Store + Clone>(
+    pub(crate) async fn of_shared<S: SharedStore>(
         store: S,
-        read: impl Fn(&S) -> u64,
         setup: Setup,
     ) -> Result<(Self, Applied), Failure> {
-        let (snapshot, head) = load(&store, read, setup.settings.vocabulary).await?;
+        let (snapshot, head) = load(&store, setup.settings.vocabulary).await?;
         Self::on((store, snapshot, head), setup)
     }
 
@@ -178,8 +171,8 @@ async fn open(
             let store = MemoryStore::new();
             if !commit.is_empty() {
                 match store.commit(0, commit).await.map_err(|error| failed(&error))? {
-                    Outcome::Committed(_) => {}
-                    Outcome::Conflict => return Err(failed(&"the new store is not empty")),
+                    CommitOutcome::Committed(_) => {}
+                    CommitOutcome::Conflict => return Err(failed(&"the new store is not empty")),
                 }
             }
             let loaded = Follower::load(&store, vocabulary).await;
@@ -195,8 +188,9 @@ async fn open_folder(
     folder: &Path,
     vocabulary: &'static Vocabulary,
 ) -> Result<(SqliteStore, Snapshot, Head), Failure> {
-    let store = SqliteStore::open(folder).map_err(|error| Failure::Setup(error.0))?;
-    let loaded = load(&store, SqliteStore::read, vocabulary).await;
+    let store =
+        SqliteStore::open(folder).map_err(|error| Failure::Setup(error.reason().to_owned()))?;
+    let loaded = load(&store, vocabulary).await;
     let (snapshot, head) = loaded.map_err(|failure| Failure::Setup(failure.to_string()))?;
     Ok((store, snapshot, head))
 }
@@ -204,7 +198,6 @@ async fn open_folder(
 /// What the records of a store come to. How far it has come is shown, and how long it took.
 async fn load<S: Store + Clone>(
     store: &S,
-    read: impl Fn(&S) -> u64,
     vocabulary: &'static Vocabulary,
 ) -> Result<(Snapshot, Head), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
@@ -224,7 +217,7 @@ async fn load<S: Store + Clone>(
     let loaded = loop {
         match tokio::time::timeout(LOOK, &mut loading).await {
             Ok(loaded) => break loaded.map_err(|error| failed(&error))?,
-            Err(_) => progress.at(count(read(store))),
+            Err(_) => progress.at(count(store.load_progress())),
         }
     };
     drop(progress);

@@ -13,8 +13,8 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, ApplyError, Authorizer, DomainSid, Snapshot};
 use sip_authz_directory::{CredentialChange, Directory, DirectoryError, Secret};
+use sip_authz_store::{CommitOutcome, Head, MemoryStore, Store, StoreError};
 use sip_authz_store::{Follower, FollowerError, FollowerEvent, FollowerState, Timer};
-use sip_authz_store::{Head, MemoryStore, Outcome, Store, StoreError};
 use sip_authz_testing::kit::{HOST, INSIDE, PASSWORD};
 use sip_authz_testing::site::{Probe, Scripted, Site, authorizer, settings};
 
@@ -45,8 +45,8 @@ fn password(text: &str) -> Secret {
 async fn put(store: &impl Store, records: impl IntoIterator<Item = Record>) -> u64 {
     let head = store.head().await.unwrap().number;
     match store.commit(head, puts(records)).await.unwrap() {
-        Outcome::Committed(number) => number,
-        Outcome::Conflict => panic!("nobody else writes"),
+        CommitOutcome::Committed(number) => number,
+        CommitOutcome::Conflict => panic!("nobody else writes"),
     }
 }
 
@@ -214,7 +214,7 @@ fn second(n: u8, host: &str) -> Commit {
 
 #[tokio::test]
 async fn a_feed_that_ends_stops_the_follower() {
-    let lost = StoreError("connection lost".to_owned());
+    let lost = StoreError::Unreachable("connection lost".to_owned());
     let site = scripted([Err(lost.clone())]).await;
     assert_eq!(stopped(site, 2).await, FollowerError::Store(lost.clone()));
     // what came before it counts
@@ -328,6 +328,8 @@ async fn kept(
         let state = applied.state();
         assert!(
             match &event {
+                FollowerEvent::Behind(FollowerError::Store(StoreError::Corrupt(_))) =>
+                    state == FollowerState::Behind,
                 FollowerEvent::Behind(FollowerError::Store(_)) => state == FollowerState::Away,
                 FollowerEvent::Behind(_) =>
                     matches!(state, FollowerState::Behind | FollowerState::Stuck),
@@ -345,11 +347,12 @@ async fn kept(
 /// Whatever a feed gives, a follower that keeps at it comes to the store's head and nowhere else.
 #[tokio::test]
 async fn a_follower_that_is_kept_comes_back_from_everything() {
-    let lost = || Err(StoreError("connection lost".to_owned()));
+    let lost = || Err(StoreError::Unreachable("connection lost".to_owned()));
     let third = || Ok((3, second(2, "third.example.com")));
-    let scripts: [Vec<Result<(u64, Commit), StoreError>>; 7] = [
+    let scripts: [Vec<Result<(u64, Commit), StoreError>>; 8] = [
         vec![],
         vec![lost()],
+        vec![lost(), Err(StoreError::Corrupt("a torn page".to_owned())), lost()],
         vec![lost(), lost(), lost(), lost()],
         vec![third(), lost(), third()],
         vec![Ok((4, second(2, "second.example.com")))],
@@ -384,6 +387,22 @@ async fn a_follower_that_is_kept_comes_back_from_everything() {
 }
 
 #[tokio::test]
+async fn a_follower_reloads_at_once_when_its_feed_is_corrupt() {
+    let corrupt = StoreError::Corrupt("a torn page".to_owned());
+    let (site, _, events) = kept([Err(corrupt.clone())]).await;
+    let following = async {
+        while !events.lock().unwrap().contains(&FollowerEvent::Following(2)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(following).await;
+    assert_eq!(site.applied.state(), FollowerState::Following);
+    let behind = FollowerEvent::Behind(FollowerError::Store(corrupt));
+    let expected = [behind, FollowerEvent::Loaded(2), FollowerEvent::Following(2)];
+    assert_eq!(*events.lock().unwrap(), expected);
+}
+
+#[tokio::test]
 async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded() {
     let (mut site, timer, events) = kept([]).await;
     // what somebody wrote past the rules
@@ -403,7 +422,7 @@ async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded(
     // it is mended, and all is well
     let mut mended = Commit::new();
     mended.delete(Key::Target(domain(2).into()));
-    assert_eq!(inner.commit(3, mended).await.unwrap(), Outcome::Committed(4));
+    assert_eq!(inner.commit(3, mended).await.unwrap(), CommitOutcome::Committed(4));
     assert!(
         within(async {
             while site.applied.number() < 4 {

@@ -14,7 +14,7 @@ use sip_authz::model::{
 };
 use sip_authz_directory::{Directory, DirectoryError, Limits, Secret, Settings};
 use sip_authz_store::Follower;
-use sip_authz_store::{Feed, MemoryStore, Outcome, Store};
+use sip_authz_store::{CommitOutcome, Feed, MemoryStore, Store};
 use sip_authz_testing::directory_oracle::{Fault, Op, Oracle, PASSWORD, service};
 use sip_authz_testing::site::{COMMITTED, Probe, Site, cut, settings};
 
@@ -119,7 +119,7 @@ impl World {
         for record in &self.records {
             commit.put(record.clone());
         }
-        assert_eq!(store.inner.commit(0, commit).await.unwrap(), Outcome::Committed(1));
+        assert_eq!(store.inner.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
         store
     }
 

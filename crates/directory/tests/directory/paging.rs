@@ -13,7 +13,7 @@ use sip_authz::{AccountSid, CredentialListSid, CredentialSid, ServiceSid};
 use sip_authz_directory::{
     Cursor, Directory, DirectoryError, Kind, Limits, Listing, MappingScope, Page, Secret, Settings,
 };
-use sip_authz_store::{MemoryStore, Outcome, Store};
+use sip_authz_store::{CommitOutcome, MemoryStore, Store};
 use sip_authz_testing::kit::{PASSWORD, user};
 use sip_authz_testing::site::{Probe, Site, now_ms, settings, tick};
 
@@ -303,7 +303,7 @@ async fn fill(store: &MemoryStore, list: CredentialListSid, rows: u32) {
             commit.put(Credential { sid, list, username, ..like.clone() }.into());
         }
         let head = store.head().await.unwrap().number;
-        assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_rest::OnFault;
-use sip_authz_store::{Collection, Edge, Head, Loaded, LocalFeed, Lookup, Outcome, StoreError};
+use sip_authz_store::{
+    Collection, CommitOutcome, Edge, Head, LocalFeed, Lookup, StoreError, StoreSnapshot,
+};
 
 use super::*;
 
@@ -41,7 +43,7 @@ fn edge(name: &str, applied: u64) -> Edge {
 }
 
 fn away() -> StoreError {
-    StoreError(AWAY.to_owned())
+    StoreError::Unreachable(AWAY.to_owned())
 }
 
 impl Store for Fleet {
@@ -76,11 +78,11 @@ impl Store for Fleet {
         self.inner.count(collection).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<Outcome, StoreError> {
+    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(head, commit).await
     }
 
-    async fn load(&self) -> Result<Loaded, StoreError> {
+    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.inner.load().await
     }
 

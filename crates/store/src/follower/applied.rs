@@ -1,4 +1,4 @@
-//! How far an authorizer has come, for those who wait for it.
+//! The progress of an authorizer along the commits of its store, and waiting for it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_listener::Event;
 
 use super::FollowerError;
-use crate::Head;
+use crate::{Head, StoreError};
 
-/// How a [`Follower`](super::Follower) stands to its store, for metrics.
+/// The state of a [`Follower`](super::Follower), for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowerState {
     /// Commits are applied as they come.
     Following,
-    /// The store cannot be asked: it is away, or no longer has a commit that was missed.
+    /// The store failed, or no longer has a commit that the follower needs.
     Away,
-    /// The store can be asked, but what came does not follow on what there is.
+    /// The store answers, but a commit does not follow the last one, or the data is corrupt.
     Behind,
-    /// What the store holds breaks a rule, so that nothing is applied until it is mended.
+    /// The records in the store break a rule; nothing is applied until they are repaired.
     Stuck,
     /// The follower has ended: nothing more will be applied.
     Ended,
@@ -41,7 +41,7 @@ impl FollowerState {
     }
 }
 
-/// Tells how far the authorizer has come. Clones tell of the same one.
+/// A handle on the progress of an authorizer. Clones show the same authorizer.
 #[derive(Clone)]
 pub struct Applied {
     shared: Arc<Shared>,
@@ -49,12 +49,12 @@ pub struct Applied {
 
 struct Shared {
     number: AtomicU64,
-    /// The number that the store was last seen to have.
+    /// The number of the store's head when it was last seen.
     seen: AtomicU64,
-    /// Of the last attempt: [`FOLLOWING`], [`AWAY`] or [`BEHIND`].
+    /// The result of the last attempt: [`FOLLOWING`], [`AWAY`] or [`BEHIND`].
     attempt: AtomicU8,
     head: Mutex<Head>,
-    /// What the store holds breaks a rule, so that nothing more is applied until it is mended.
+    /// The records in the store break a rule; nothing is applied until they are repaired.
     stuck: AtomicBool,
     /// Nothing more will be applied.
     ended: AtomicBool,
@@ -79,25 +79,25 @@ impl Applied {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The number of the last commit that decisions are made by.
+    /// The number of the last applied commit.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.shared.number.load(Ordering::Acquire)
     }
 
-    /// The head of the store that decisions are made by: how many records there are, and their sum.
+    /// The head after the last applied commit.
     #[must_use]
     pub fn head(&self) -> Head {
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number that the store was last seen to have, applied or not.
+    /// The number of the store's head when it was last seen, applied or not.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.shared.seen.load(Ordering::Relaxed)
     }
 
-    /// How the follower stands to its store at present.
+    /// The current state of the follower.
     #[must_use]
     pub fn state(&self) -> FollowerState {
         if self.shared.ended.load(Ordering::Acquire) {
@@ -113,14 +113,14 @@ impl Applied {
         }
     }
 
-    /// Returns true once commit `number` is applied: every decision that begins afterwards sees it.
-    /// False if the follower has ended before, or what the store holds cannot be applied. While the
-    /// store cannot be reached it waits on.
+    /// Waits until commit `number` is applied, and returns true: every decision that begins afterwards
+    /// sees it. Returns false if the follower ends first, or if the records in the store break a rule.
+    /// While the store is unreachable it keeps waiting.
     pub async fn wait(&self, number: u64) -> bool {
         loop {
-            // listened first, so that an advance between the look and the wait is not missed
+            // registered first, so that no advance between the check and the wait is missed
             let advanced = self.shared.advanced.listen();
-            // in this order: what was applied last is seen though the follower has ended since
+            // read before the number: the last commit counts even if the follower has ended since
             let ended = self.shared.ended.load(Ordering::Acquire)
                 || self.shared.stuck.load(Ordering::Acquire);
             if self.number() >= number {
@@ -133,13 +133,14 @@ impl Applied {
         }
     }
 
-    /// The store was seen to have come to this number; one that was set back has come to less.
+    /// Notes the number of the store's head, which is lower than before after a restore.
     pub(super) fn see(&self, number: u64) {
         self.shared.seen.store(number, Ordering::Relaxed);
     }
 
     pub(super) fn set_failed(&self, error: &FollowerError) {
         let attempt = match error {
+            FollowerError::Store(StoreError::Corrupt(_)) => BEHIND,
             FollowerError::Store(_) => AWAY,
             FollowerError::Apply { .. }
             | FollowerError::Gap { .. }

@@ -1,14 +1,14 @@
-//! What ties an edge to its store: it says how far it has come, and takes the answer for leave to
-//! decide for a while longer.
+//! The lease of an edge: it reports to the store, and decides only while its reports are recent.
 //!
-//! An edge writes a report into the store, which answers with its head as of that write. Once the edge
-//! has applied that head, nothing that was committed before the report was sent is missing, so it may
-//! decide until the time of sending and the length of its lease, less a margin. A commit that comes
-//! after a report lets the report's leave run out, and no later report gives leave before the commit
-//! is applied. So whoever has committed a revocation and waits until each edge has reported it, or the
-//! length of its lease has passed, knows that no edge goes by the old state any longer. That holds
-//! whatever is delayed, repeated or lost between them: each side measures with its own clock, and only
-//! how fast clocks run must agree, to within the margin.
+//! An edge writes a report, and the store answers with the head as of that write. Once the edge has
+//! applied that head, it has every commit that was made before it sent the report. So it may decide until
+//! the time of sending plus the length of its lease, less a margin.
+//!
+//! A later commit does not extend that time: the next report counts only once its head, which includes
+//! the commit, is applied. The writer of a revocation therefore waits until each edge has reported the
+//! commit, or until the lease of the edge has passed. Then no edge decides by the old state. This holds
+//! for delayed, repeated and lost messages. Each side uses its own clock, and the clocks need to agree in
+//! speed only, to within the margin.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,30 +18,30 @@ use std::time::{Duration, Instant};
 
 use super::timer::first;
 use super::{Applied, Timer};
-use crate::{Edge, Store, StoreError};
+use crate::{Edge, SharedStore, StoreError};
 use sip_authz::Authorizer;
 
-/// Reports for each length of a lease.
+/// Reports during the length of one lease.
 const REPORTS: u32 = 4;
 /// How often an edge without a lease reports when nothing changes.
 const UNLEASED: Duration = Duration::from_secs(10);
 /// The least time between two reports.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// Answers that wait for their head to be applied.
+/// The most answers that wait until their head is applied.
 const KEPT: usize = 64;
 
-/// What a [`Lease`] tells of itself, for logs.
+/// A change in the state of a [`Lease`], for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseEvent {
-    /// The store could not be told; it goes on trying. Told after each attempt.
+    /// A report failed. The lease tries again.
     Unreported(StoreError),
-    /// After that, it could be told again.
+    /// After a failure, the store accepted a report again.
     Reported,
 }
 
-/// Reports how far an edge has come, and keeps the deadline of its authorizer.
-pub struct Lease<S: Store> {
+/// Reports the progress of an edge, and sets the deadline until which its authorizer decides.
+pub struct Lease<S: SharedStore> {
     store: S,
     authorizer: Arc<Authorizer>,
     applied: Applied,
@@ -51,7 +51,7 @@ pub struct Lease<S: Store> {
     confirmed_ms: Arc<AtomicU64>,
 }
 
-/// How long nobody has confirmed a snapshot, for metrics. Clones tell of the same one.
+/// The age of the last confirmation by the store, for metrics. Clones show the same lease.
 #[derive(Clone)]
 pub struct Confirmed {
     start: Instant,
@@ -59,7 +59,7 @@ pub struct Confirmed {
 }
 
 impl Confirmed {
-    /// How old, at the time `now`, the newest state of the store is that decisions surely go by.
+    /// The age, at the time `now`, of the newest state that the store has confirmed for this edge.
     #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
         let confirmed = Duration::from_millis(self.confirmed_ms.load(Ordering::Relaxed));
@@ -67,11 +67,13 @@ impl Confirmed {
     }
 }
 
-impl<S: Store> Lease<S> {
-    /// For the edge called `name`, unlike all others. With a `length`, from a second up,
-    /// the authorizer refuses every INVITE once the store has confirmed nothing for so long, less a
-    /// tenth. Without one it does not, and whoever waits for all edges waits for this one's word.
-    /// Either way it refuses until the store has confirmed its snapshot for the first time.
+impl<S: SharedStore> Lease<S> {
+    /// The lease of the edge `name`, which must be unique in the fleet.
+    ///
+    /// With a `length` of at least one second, the authorizer refuses every INVITE once nine tenths of
+    /// that time have passed since the last confirmation. Without a length it goes on, and a change that
+    /// waits for all edges waits for the report of this one. Either way it refuses until the store has
+    /// confirmed its snapshot for the first time.
     #[must_use]
     pub fn new(
         store: S,
@@ -83,18 +85,18 @@ impl<S: Store> Lease<S> {
     ) -> Self {
         let edge = Edge { name, applied: applied.number(), lease: length };
         let start = timer.now();
-        // no report has been answered yet, so nobody waits for this edge
+        // no report is stored yet, so no change waits for this edge
         authorizer.refuse_from(Some(start));
         Self { store, authorizer, applied, edge, start, confirmed_ms: Arc::default() }
     }
 
-    /// Tells how long nobody has confirmed the snapshot.
+    /// A handle on the age of the last confirmation.
     #[must_use]
     pub fn confirmed(&self) -> Confirmed {
         Confirmed { start: self.start, confirmed_ms: Arc::clone(&self.confirmed_ms) }
     }
 
-    /// Reports for good. To be run as a task of its own, beside the follower's.
+    /// Reports without end. Run it as a task of its own, beside that of the follower.
     pub async fn run<T: Timer>(
         mut self,
         timer: T,
@@ -102,7 +104,7 @@ impl<S: Store> Lease<S> {
     ) -> Infallible {
         let every = self.edge.lease.map_or(UNLEASED, |length| length / REPORTS);
         let mut failing = false;
-        // when each report was sent, and the head that has to be applied for it to count
+        // for each report the time of sending, and the head that must be applied for it to count
         let mut answered = VecDeque::<(Instant, u64)>::new();
         loop {
             let sent = timer.now();
@@ -111,7 +113,7 @@ impl<S: Store> Lease<S> {
             match first(reporting, timer.sleep(every * 2)).await {
                 Some(Ok(head)) => {
                     answered.push_back((sent, head));
-                    // of an edge that does not come up to the head, the newest will do
+                    // an edge that lags this far needs the newest reports only
                     if answered.len() > KEPT {
                         answered.pop_front();
                     }
@@ -121,14 +123,15 @@ impl<S: Store> Lease<S> {
                 }
                 failed => {
                     failing = true;
-                    let late = StoreError("a report was not answered in time".to_owned());
+                    let late =
+                        StoreError::Unreachable("a report was not answered in time".to_owned());
                     let error = failed.and_then(Result::err).unwrap_or(late);
                     tell(LeaseEvent::Unreported(error));
                 }
             }
             self.take(&mut answered);
-            // what is answered counts as soon as its head is applied, and what is applied is told
-            // soon, but not more often than the store should be bothered
+            // an answer counts as soon as its head is applied; progress is reported soon, but not more
+            // often than every `REPORT_EVERY`
             let due = sent + every;
             while let Some(left) = due.checked_duration_since(timer.now())
                 && !left.is_zero()
@@ -157,7 +160,7 @@ impl<S: Store> Lease<S> {
         }
     }
 
-    /// Takes leave from those answers whose head is applied.
+    /// Extends the deadline by the answers whose head is applied.
     fn take(&self, answered: &mut VecDeque<(Instant, u64)>) {
         let number = self.applied.number();
         let mut newest = None;
@@ -173,7 +176,7 @@ impl<S: Store> Lease<S> {
     }
 }
 
-/// What an edge takes off its lease, for clocks that run at different speeds: a tenth.
+/// The part of a lease that an edge does not use, since clocks differ in speed: a tenth.
 fn margin(length: Duration) -> Duration {
     length / 10
 }

@@ -1,21 +1,21 @@
-//! Time, for what waits.
+//! The clock of followers and leases, which a simulation replaces.
 
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// The time and waiting, as the program's runtime has them; a simulation has its own.
+/// A clock: the time and waiting. Programs use that of their runtime, simulations a virtual one.
 pub trait Timer: Send + Sync + 'static {
     /// The present time.
     fn now(&self) -> Instant {
         Instant::now()
     }
 
-    /// Waits so long at least.
+    /// Waits at least this long.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Any number, so that many who wait for one thing do not all wake at once.
+    /// A random number that spreads the waits of many edges.
     fn random(&self) -> u32 {
         let mut random = [0; 4];
         // without random bytes all wait the longest
@@ -23,7 +23,7 @@ pub trait Timer: Send + Sync + 'static {
     }
 }
 
-/// What `future` comes to, unless `limit` is over before.
+/// The output of `future`, or none if `limit` ends first.
 pub(super) async fn first<F: Future>(
     future: F,
     limit: impl Future<Output = ()>,

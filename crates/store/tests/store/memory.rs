@@ -4,7 +4,7 @@
 use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Snapshot};
 use sip_authz_store::conformance::conforms;
-use sip_authz_store::{Feed, MemoryStore, Outcome, Store, StoreError};
+use sip_authz_store::{CommitOutcome, Feed, MemoryStore, Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn it_conforms_on_several_threads() {
@@ -22,7 +22,7 @@ async fn clones_are_one_store() {
     let clone = store.clone();
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_name(&["a"])).into());
-    assert_eq!(clone.commit(0, commit).await.unwrap(), Outcome::Committed(1));
+    assert_eq!(clone.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
     assert_eq!(store.load().await.unwrap(), clone.load().await.unwrap());
 }
 
@@ -34,9 +34,9 @@ async fn a_feed_that_lags_too_far_behind_is_told() {
     for head in 0..4_097 {
         let mut commit = Commit::new();
         commit.put(Account::new(AccountSid::from_name(&["a"])).into());
-        assert_eq!(store.commit(head, commit).await.unwrap(), Outcome::Committed(head + 1));
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
     }
-    let gone = StoreError("commit 1 is no longer kept".to_owned());
+    let gone = StoreError::Other("commit 1 is no longer kept".to_owned());
     assert_eq!(first.next().await.unwrap_err(), gone);
     assert_eq!(gone.to_string(), "the store: commit 1 is no longer kept");
     assert_eq!(second.next().await.unwrap().head.number, 2);

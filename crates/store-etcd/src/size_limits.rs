@@ -1,8 +1,8 @@
-//! Whether a commit that is staged can be folded in.
+//! Checks that a staged commit can be folded into the pages within etcd's limit on the size of requests.
 //!
-//! Once it is announced, it is answered as done, and everybody waits until it is in the pages. So one
-//! with a step that etcd would not take, because the request is too large, must not be announced: it
-//! is refused while nothing is written. What makes a page smaller is never refused.
+//! An announced commit counts as done, and every reader waits until it is in the pages. So a commit that
+//! needs a request above the limit is refused before anything is written. A change that makes a page
+//! smaller is never refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::members::Members;
 use super::page;
 use super::work::{self, Change, Old, Work};
 
-/// What an entry of a page takes beside its key and value.
+/// The bytes that an entry of a page takes beside its key and value.
 const ENTRY: usize = 6;
 
-/// Refuses staged parts that no request can hold.
-pub(super) fn for_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
+/// Refuses staged parts that are larger than one request.
+pub(super) fn check_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
     match parts.iter().map(Vec::len).max() {
-        Some(longest) if longest > limit => Err(StoreError(format!(
+        Some(longest) if longest > limit => Err(StoreError::TooLarge(format!(
             "the commit is refused: a record of {longest} bytes is more than the {limit} that one \
              request to etcd may have"
         ))),
@@ -28,8 +28,8 @@ pub(super) fn for_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreErro
     }
 }
 
-/// Refuses work of which a step would write more than a request can hold.
-pub(super) async fn for_work(
+/// Refuses work with a step that is larger than one request.
+pub(super) async fn check_work(
     work: &Work,
     link: &Arc<Link>,
     layout: &Layout,
@@ -56,13 +56,13 @@ pub(super) async fn for_work(
     let keys: Vec<_> = by_page.keys().map(|key| key.to_vec()).collect();
     work::each_page(link, &keys, revision, |key, value| {
         let changes = by_page.get(key).copied().unwrap_or_default();
-        for_page(key, value, changes, layout.limit)
+        check_page(key, value, changes, layout.limit)
     })
     .await
 }
 
-/// A page of names or of collections.
-fn for_page(
+/// Checks one page of names or of collections.
+fn check_page(
     key: &[u8],
     value: Option<&[u8]>,
     changes: &[(Vec<u8>, Change)],
@@ -70,7 +70,7 @@ fn for_page(
 ) -> Result<(), StoreError> {
     let page = page::decode(value)?;
     let mut size = Size::of(value.map_or(0, <[u8]>::len));
-    // how many members come to each collection, and how long their keys are
+    // for each collection the number of new members, and the length of the longest key
     let mut coming = BTreeMap::<&str, (usize, usize)>::new();
     for (_, change) in changes {
         match change {
@@ -117,7 +117,7 @@ impl Size {
         Self { before: now, now, most: now }
     }
 
-    /// An entry becomes another; 0 bytes where there is none.
+    /// Replaces an entry of `before` bytes by one of `after` bytes; 0 stands for no entry.
     fn change(&mut self, before: usize, after: usize) {
         self.now = self.now.saturating_sub(before).saturating_add(after);
         self.most = self.most.max(self.now);
@@ -127,7 +127,7 @@ impl Size {
         if self.most <= limit || self.most <= self.before {
             return Ok(());
         }
-        Err(StoreError(format!(
+        Err(StoreError::TooLarge(format!(
             "the commit is refused: the page `{}` would come to {} bytes, and {limit} is the most \
              that can be written to etcd at once",
             String::from_utf8_lossy(key),
@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn fits(page: &[u8], changes: &[(Vec<u8>, Change)]) -> bool {
-        for_page(b"n/0000", Some(page), changes, LIMIT).is_ok()
+        check_page(b"n/0000", Some(page), changes, LIMIT).is_ok()
     }
 
     #[test]
@@ -178,8 +178,11 @@ mod tests {
         assert!(fits(&over, &[name(0, false)]));
         assert!(fits(&over, &[name(0, false), name(fit + 20, true)]));
         assert!(!fits(&over, &[name(fit + 20, true)]));
-        let error = for_page(b"n/0000", Some(&full), &[name(fit, true)], LIMIT).unwrap_err();
-        assert!(error.0.contains("`n/0000`") && error.0.contains("10000"), "{error}");
+        let error = check_page(b"n/0000", Some(&full), &[name(fit, true)], LIMIT).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::TooLarge(why) if why.contains("`n/0000`") && why.contains("10000")),
+            "{error}"
+        );
     }
 
     #[test]
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_record_that_no_request_holds_is_refused() {
-        assert!(for_parts(&[vec![0; LIMIT], vec![0; 5]], LIMIT).is_ok());
-        assert!(for_parts(&[vec![0; 5], vec![0; LIMIT + 1]], LIMIT).is_err());
+        assert!(check_parts(&[vec![0; LIMIT], vec![0; 5]], LIMIT).is_ok());
+        assert!(check_parts(&[vec![0; 5], vec![0; LIMIT + 1]], LIMIT).is_err());
     }
 }

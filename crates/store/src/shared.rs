@@ -1,0 +1,72 @@
+//! A store that several processes share.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::{MemoryStore, Store, StoreError};
+
+/// The last report of an edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The name of the edge. Two edges with one name, by mistake, count as two.
+    pub name: String,
+    /// The number of the last commit that it decides by.
+    pub applied: u64,
+    /// How long it decides after a report without sending another. Without a limit it always does.
+    pub lease: Option<Duration>,
+}
+
+/// A store that several edges share: what a fleet needs of it besides [`Store`].
+///
+/// An edge [reports](Self::report) the commit that it has applied, and [`Store::edges`] returns the
+/// last report of each. [`Lease`](crate::Lease) sends the reports.
+pub trait SharedStore: Store + Clone {
+    /// Waits until the head can be read. Calls `on_failure` with the reason after each failed attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if another attempt would fail too, such as after a wrong password.
+    fn wait_until_ready(
+        &self,
+        on_failure: impl FnMut(&StoreError) + Send,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Stores the report of an edge, and returns the number of the head as of that write: every earlier
+    /// commit is included in it, and the writer of a later commit finds the report.
+    fn report(&self, edge: Edge) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Removes the report of this process, so that no change waits for it. Call it after the last
+    /// [report](Self::report), once the process decides nothing more.
+    fn withdraw_report(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes the reports of all edges with this name. An edge that is still running reports again.
+    fn forget(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether another process has reported under the name of this one since the last call. A change
+    /// that waits for all edges waits for both.
+    #[must_use]
+    fn take_name_conflict(&self) -> bool;
+}
+
+/// The null object: a store in memory serves one process, so it keeps no reports.
+impl SharedStore for MemoryStore {
+    async fn wait_until_ready(&self, _: impl FnMut(&StoreError) + Send) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn report(&self, _: Edge) -> Result<u64, StoreError> {
+        Ok(self.head().await?.number)
+    }
+
+    async fn withdraw_report(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn forget(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn take_name_conflict(&self) -> bool {
+        false
+    }
+}
