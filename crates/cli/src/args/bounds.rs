@@ -37,7 +37,7 @@ pub(super) fn time(text: &str) -> Option<Duration> {
     let unit = match unit {
         "s" => Duration::from_secs(1),
         "m" => Duration::from_secs(60),
-        "h" => Duration::from_hours(1),
+        "h" => Duration::from_secs(60 * 60),
         _ => return None,
     };
     Some(unit.saturating_mul(number))
