@@ -425,18 +425,15 @@ fn from_hashes(
     realm: &Realm,
 ) -> Result<Ha1Set, Problem> {
     let whole = ha1.span();
-    let file::Ha1 { md5, sha256, sha512_256 } = ha1.into_inner();
-    let mut hashes: Vec<(HashFunction, Span, Password)> = Vec::new();
-    for (function, secret) in HashFunction::ALL.into_iter().zip([md5, sha256, sha512_256]) {
-        if let Some(secret) = secret {
-            let (span, file::Secret(hash)) = (secret.span(), secret.into_inner());
-            // one by one first, so that the error stands at its hash
-            Ha1Set::from_hex(username, realm, [(function, hash.expose())])
-                .map_err(|error| Problem::at(span.clone(), error))?;
-            hashes.push((function, span, hash));
-        }
+    let mut hashes: Vec<(HashFunction, Password)> = Vec::new();
+    for (function, secret) in ha1.into_inner().into_pairs() {
+        let (span, file::Secret(hash)) = (secret.span(), secret.into_inner());
+        // one by one first, so that the error stands at its hash
+        Ha1Set::from_hex(username, realm, [(function, hash.expose())])
+            .map_err(|error| Problem::at(span, error))?;
+        hashes.push((function, hash));
     }
-    let given = hashes.iter().map(|(function, _, hash)| (*function, hash.expose()));
+    let given = hashes.iter().map(|(function, hash)| (*function, hash.expose()));
     Ha1Set::from_hex(username, realm, given).map_err(|error| Problem::at(whole, error))
 }
 

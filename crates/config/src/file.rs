@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use sip_authz::acl::Prefix;
-use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::digest::{Algorithm, GuessRate, PerHashFunction};
 use sip_authz::model::{
     self, AccountStatus, AlgorithmOffer, ChallengeKind, DomainName, GuessPolicy, Password,
     QopOffer, Realm, TokenHash, UriCheck, UserName, WrongAnswer,
@@ -114,15 +114,8 @@ pub(crate) struct Credential {
     pub(crate) disabled: bool,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Ha1 {
-    pub(crate) md5: Option<Spanned<Secret>>,
-    #[serde(rename = "sha-256")]
-    pub(crate) sha256: Option<Spanned<Secret>>,
-    #[serde(rename = "sha-512-256")]
-    pub(crate) sha512_256: Option<Spanned<Secret>>,
-}
+/// Hashes of a password in hexadecimal.
+pub(crate) type Ha1 = PerHashFunction<Spanned<Secret>>;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]

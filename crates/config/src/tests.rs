@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use sip_authz::digest::HashFunction;
+use sip_authz::model::{Record, Write};
 use sip_authz::{Authorizer, Decision, Invite, Transport};
 
 use super::*;
@@ -162,6 +164,11 @@ fn no_error_shows_a_secret() {
         "password = 'hunter22', ha1 = {}",
         "ha1 = { md5 = 'hunter22' }",
         "ha1 = { md5 = 12345678 }",
+        "ha1 = 'hunter22'",
+        "ha1 = 12345678",
+        "ha1 = ['hunter22']",
+        "ha1 = { md4 = 'hunter22' }",
+        "ha1 = { md5 = 'hunter22', md5 = 'hunter22' }",
         "password = 12345678.5",
     ] {
         let text = format!(
@@ -170,5 +177,40 @@ fn no_error_shows_a_secret() {
         let error = Config::parse(&text, "f", &Around::default()).err().unwrap().to_string();
         assert!(!error.contains("hunter22") && !error.contains("12345678"), "{error}");
         assert!(error.starts_with("f:4: "), "{error}");
+    }
+}
+
+#[test]
+fn a_hash_of_each_function_is_read() {
+    let config = |ha1: &str| {
+        let text = format!(
+            "realm = 'r'\n[[credential_lists]]\nname = 'l'\ncredentials = [{{ username = 'u', ha1 = {{ {ha1} }} }}]"
+        );
+        Config::parse(&text, "f", &Around::default())
+    };
+    let hash = |function: HashFunction| "ab".repeat(function.output_len());
+    let written = |function: HashFunction| format!("{} = '{}'", function.key(), hash(function));
+    let all = HashFunction::ALL.map(written).join(", ");
+    for (ha1, functions) in HashFunction::ALL
+        .map(|function| (written(function), vec![function]))
+        .into_iter()
+        .chain([(all, HashFunction::ALL.to_vec())])
+    {
+        let commit = config(&ha1).unwrap().commit;
+        let user = commit.writes().iter().find_map(|write| match write {
+            Write::Put(Record::Credential(user)) => Some(user),
+            _ => None,
+        });
+        let read: Vec<_> =
+            user.unwrap().ha1.iter().map(|(f, hash)| (f, hex::encode(hash))).collect();
+        let expected: Vec<_> = functions.into_iter().map(|f| (f, hash(f))).collect();
+        assert_eq!(read, expected, "{ha1}");
+    }
+    for function in HashFunction::ALL {
+        let short = format!("{} = '{}'", function.key(), &hash(function)[2..]);
+        let error = config(&short).err().unwrap().to_string();
+        let place = format!("f:4: credential_lists[0].credentials[0].ha1.{}: ", function.key());
+        let message = format!("an {function} hash is {} hexadecimal digits", function.hex_len());
+        assert_eq!(error, place + &message);
     }
 }
