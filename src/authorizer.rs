@@ -25,7 +25,9 @@ pub use self::events::EventOptions;
 pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
 use self::explain::{NoTrace, Steps, Trace};
 use crate::decision::{Decision, Reason, Reject};
-use crate::digest::{Fingerprints, GuessLimiter, NonceIssuer, RepeatTable, ReplayTable};
+use crate::digest::{
+    Fingerprints, GuessLimiter, MAX_OUTPUT_LEN, NonceIssuer, RepeatTable, ReplayTable,
+};
 use crate::invite::Invite;
 use crate::model::Commit;
 use crate::snapshot::{ApplyError, Snapshot, SnapshotCell};
@@ -55,7 +57,7 @@ pub(crate) struct State {
     pub(crate) guesses: GuessLimiter,
     pub(crate) fingerprints: Fingerprints,
     /// Stands in for the hash of a user that cannot be verified.
-    pub(crate) decoy: [u8; 32],
+    pub(crate) decoy: [u8; MAX_OUTPUT_LEN],
     pub(crate) counters: Counters,
 }
 
@@ -119,6 +121,13 @@ impl Authorizer {
             short.iter_mut().zip(key(purpose)).for_each(|(byte, from)| *byte = from);
             short
         };
+        // as many keys as the longest hash takes
+        let mut decoy = [0; MAX_OUTPUT_LEN];
+        for (number, part) in decoy.chunks_mut(32).enumerate() {
+            let number = if number == 0 { String::new() } else { number.to_string() };
+            let key = key(&format!("decoy{number}"));
+            part.iter_mut().zip(key).for_each(|(byte, from)| *byte = from);
+        }
         Self {
             snapshot: SnapshotCell::new(snapshot),
             clock: Clock::starting_at(now),
@@ -129,7 +138,7 @@ impl Authorizer {
                 refused: RepeatTable::new(capacity.repeats),
                 guesses: GuessLimiter::new(capacity.guesses, &short_key("guess")),
                 fingerprints: Fingerprints::new(&key("fingerprint")),
-                decoy: key("decoy"),
+                decoy,
                 counters: Counters::default(),
             },
             #[cfg(feature = "tracing")]

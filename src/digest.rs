@@ -10,26 +10,31 @@ mod challenge;
 mod credentials;
 mod fingerprint;
 mod framed;
+mod function;
 mod guess;
 pub(crate) mod hash;
 mod many;
 mod nonce;
+mod per_function;
 mod repeat;
 mod replay;
 mod response;
 mod sync;
 
-pub use algorithm::{Algorithm, HashFunction, Qop};
+pub use algorithm::Qop;
 pub(crate) use challenge::ChallengeText;
 pub(crate) use credentials::username;
 pub use credentials::{
     Credentials, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields, Username, parse,
 };
 pub(crate) use fingerprint::Fingerprints;
+pub(crate) use function::{ALL_OUTPUTS_LEN, Bytes, HashImpl, HashVisitor};
+pub use function::{Algorithm, HashFunction, MAX_HEX_LEN, MAX_OUTPUT_LEN};
 pub use guess::GuessRate;
 pub(crate) use guess::{GuessKey, GuessLimiter};
 pub(crate) use many::{MOST, Question, right_responses};
 pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
+pub use per_function::PerHashFunction;
 pub(crate) use repeat::{Insertion, RepeatTable};
 pub(crate) use replay::{Admission, ReplayTable};
-pub(crate) use response::{ExpectedResponse, decoy, userhash};
+pub(crate) use response::{ExpectedResponse, HexText, decoy, userhash};

@@ -20,13 +20,19 @@ pub fn trim(text: &[u8]) -> &[u8] {
 /// Lower-case hexadecimal of a hash of 16 bytes.
 #[must_use]
 pub fn hex16(hash: &[u8; 16]) -> [u8; 32] {
-    digest::hash::hex16(hash)
+    hex(hash)
 }
 
 /// Lower-case hexadecimal of a hash of 32 bytes.
 #[must_use]
 pub fn hex32(hash: &[u8; 32]) -> [u8; 64] {
-    digest::hash::hex32(hash)
+    hex(hash)
+}
+
+fn hex<const N: usize, const H: usize>(hash: &[u8; N]) -> [u8; H] {
+    let mut text = [0; H];
+    digest::hash::write_hex(hash, &mut text);
+    text
 }
 
 /// Compares hexadecimal in constant time, as for a response.

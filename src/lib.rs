@@ -93,6 +93,7 @@ pub mod model;
 mod sid;
 mod snapshot;
 pub mod uri;
+mod words;
 
 #[cfg(feature = "tracing")]
 pub use authorizer::EventOptions;

@@ -35,7 +35,7 @@ pub(crate) use targets::Targets;
 pub(crate) use users::{CredentialEntry, CredentialList, LookUp, Users};
 
 use crate::acl::TooManyPrefixes;
-use crate::digest::{Algorithm, HashFunction};
+use crate::digest::{Algorithm, HashFunction, HexText};
 use crate::model::rules::{ListFacts, RoleFacts, RuleError, TargetFacts, View};
 use crate::model::{
     AccountStatus, Commit, DomainName, Key, Mapping, PermissionSet, Policy, Target, UserName,
@@ -236,7 +236,7 @@ impl Snapshot {
         &self,
         list: Slot<CredentialList>,
         function: HashFunction,
-        hash: arrayvec::ArrayString<64>,
+        hash: HexText,
     ) -> LookUp<'_> {
         self.users.look_up_hash(list, function, hash)
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::acl::Prefix;
 use crate::decision::{Decision, UsedHeader};
-use crate::digest::{Algorithm, Credentials, Freshness, MalformedCredentials, Qop, Username};
+use crate::digest::{Algorithm, Credentials, Freshness, MalformedCredentials, Qop};
 use crate::invite::{CredentialsField, Transport};
 use crate::model::{AccountStatus, Target};
 use crate::sid::{
@@ -181,9 +181,8 @@ impl Trace for Steps {
 
 impl HeaderStep {
     pub(super) fn read(credentials: &Credentials<'_>) -> Self {
-        let (Username::Plain(name) | Username::Hash(name)) = credentials.username;
         Self::Read {
-            username: name.to_string(),
+            username: credentials.username.as_str().to_owned(),
             algorithm: credentials.algorithm,
             qop: credentials.qop.map(|fields| fields.qop),
         }

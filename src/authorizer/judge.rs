@@ -11,8 +11,8 @@ use super::State;
 use super::explain::{HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
-    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, Insertion, Nonce,
-    Parsed, Username, decoy, parse, username,
+    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, Insertion,
+    MAX_OUTPUT_LEN, Nonce, Parsed, Username, decoy, parse, username,
 };
 use crate::invite::{CredentialsField, Invite};
 use crate::model::{Policy, Realm, UriCheck};
@@ -93,11 +93,14 @@ struct Verified<'s> {
     credential: &'s CredentialEntry,
 }
 
+/// A hash of any function, with zeros behind a short one.
+type AnyHash = [u8; MAX_OUTPUT_LEN];
+
 /// The stored hash if it counts, else the decoy: without a branch, and not before both have come from
-/// memory, so that the time is that of a hash that counts. Both are 16 or both 32 bytes long.
-fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> [u8; 32] {
+/// memory, so that the time is that of a hash that counts. Both are of one length, a multiple of eight.
+fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> AnyHash {
     let (stored, decoy) = (words(stored), words(decoy));
-    let mut chosen = [0; 32];
+    let mut chosen = [0; MAX_OUTPUT_LEN];
     let (places, _) = chosen.as_chunks_mut();
     for (place, (stored, decoy)) in places.iter_mut().zip(stored.iter().zip(&decoy)) {
         *place = u64::conditional_select(decoy, stored, counts).to_ne_bytes();
@@ -106,9 +109,9 @@ fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> [u8; 32] {
 }
 
 /// A hash as words, with zeros after a short one.
-fn words(hash: &[u8]) -> [u64; 4] {
+fn words(hash: &[u8]) -> [u64; MAX_OUTPUT_LEN / 8] {
     let (chunks, _) = hash.as_chunks();
-    let mut words = [0; 4];
+    let mut words = [0; MAX_OUTPUT_LEN / 8];
     for (word, chunk) in words.iter_mut().zip(chunks) {
         *word = u64::from_ne_bytes(*chunk);
     }
@@ -145,7 +148,7 @@ pub(super) struct Claim<'s> {
     found: Option<&'s CredentialEntry>,
     counts: Choice,
     /// The stored hash if the user counts, else one that nobody has.
-    ha1: [u8; 32],
+    ha1: AnyHash,
     len: usize,
 }
 
@@ -162,7 +165,7 @@ impl<'s> Claim<'s> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        self.ha1 = [0; 32];
+        self.ha1 = [0; MAX_OUTPUT_LEN];
         zeroize::optimization_barrier(&self.ha1);
     }
 }

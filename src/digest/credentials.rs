@@ -5,7 +5,9 @@ use std::fmt;
 
 use arrayvec::{ArrayString, ArrayVec};
 
-use crate::digest::algorithm::{Algorithm, Qop};
+use super::function::{Algorithm, MAX_HEX_LEN, MIN_HEX_LEN};
+use super::response::HexText;
+use crate::digest::Qop;
 
 mod reader;
 mod usual;
@@ -14,6 +16,12 @@ use reader::{Reader, Value};
 
 /// The longest username in bytes, after unescaping or decoding.
 pub const MAX_USERNAME: usize = 64;
+
+/// The longest digest-uri in bytes.
+pub(super) const MAX_DIGEST_URI: usize = 1024;
+/// The longest `response` in bytes.
+const MAX_RESPONSE: usize = 128;
+const _: () = assert!(MAX_RESPONSE >= MAX_HEX_LEN, "a response is a hash in hexadecimal");
 
 /// A claimed name, kept inline.
 type Name = ArrayString<MAX_USERNAME>;
@@ -94,8 +102,20 @@ pub struct QopFields<'a> {
 pub enum Username {
     /// A name from `username` (unescaped) or `username*` (decoded), without control characters.
     Plain(Name),
-    /// `userhash=true`: 32 to 64 hex digits in lower case.
-    Hash(Name),
+    /// `userhash=true`: a hash in hexadecimal, in lower case.
+    Hash(HexText),
+}
+
+impl Username {
+    /// The name, or the digits of the hash.
+    #[must_use]
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(name) => name,
+            Self::Hash(hash) => hash,
+        }
+    }
 }
 
 impl fmt::Debug for Username {
@@ -185,8 +205,8 @@ impl Parameter {
             Self::UsernameExt => EXT_PREFIX.len() + 3 * MAX_USERNAME,
             Self::Realm => 255,
             Self::Nonce | Self::Cnonce | Self::Opaque => 256,
-            Self::Response => 128,
-            _ => 1024,
+            Self::Response => MAX_RESPONSE,
+            _ => MAX_DIGEST_URI,
         }
     }
 
@@ -213,7 +233,7 @@ pub enum MalformedCredentials {
     TwoUsernames,
     /// A name that is not UTF-8 or holds control characters; `username*` that is not `UTF-8''…`.
     BadUsername,
-    /// `userhash` neither true nor false; or true, and no 32 to 64 hex digits in `username`.
+    /// `userhash` neither true nor false; or true, and no hash in hexadecimal in `username`.
     BadUserhash,
     /// An `algorithm` that RFC 7616 and RFC 8760 do not know.
     UnknownAlgorithm,
@@ -380,24 +400,26 @@ impl<'a> Fields<'a> {
         if !is_hash && !userhash.eq_ignore_ascii_case(b"false") {
             return Err(MalformedCredentials::BadUserhash);
         }
-        let mut name = match (self.value(Parameter::Username), self.value(Parameter::UsernameExt)) {
-            (None, None) => Err(MalformedCredentials::Missing(Parameter::Username)),
+        let missing = MalformedCredentials::Missing(Parameter::Username);
+        if is_hash {
+            let hash = match (self.value(Parameter::Username), self.get(Parameter::UsernameExt)) {
+                (None, None) => Err(missing),
+                (Some(_), Some(_)) => Err(MalformedCredentials::TwoUsernames),
+                (None, Some(_)) => Err(MalformedCredentials::BadUserhash),
+                (Some(value), None) => plain_username::<MAX_HEX_LEN>(value),
+            }?;
+            return match hash.len() {
+                0 => Err(missing),
+                _ => hashed_name(hash).ok_or(MalformedCredentials::BadUserhash),
+            };
+        }
+        let name = match (self.value(Parameter::Username), self.value(Parameter::UsernameExt)) {
+            (None, None) => Err(missing),
             (Some(_), Some(_)) => Err(MalformedCredentials::TwoUsernames),
-            (None, Some(_)) if is_hash => Err(MalformedCredentials::BadUserhash),
             (Some(value), None) => plain_username(value),
             (None, Some(value)) => decoded_username(value),
         }?;
-        if name.is_empty() {
-            return Err(MalformedCredentials::Missing(Parameter::Username));
-        }
-        if !is_hash {
-            return Ok(Username::Plain(name));
-        }
-        if name.len() < 32 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(MalformedCredentials::BadUserhash);
-        }
-        name.make_ascii_lowercase();
-        Ok(Username::Hash(name))
+        if name.is_empty() { Err(missing) } else { Ok(Username::Plain(name)) }
     }
 
     fn qop_fields(&self) -> Result<Option<QopFields<'a>>, MalformedCredentials> {
@@ -410,12 +432,23 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The claimed hash, if it is as long as one may be and hexadecimal.
+fn hashed_name(mut hash: HexText) -> Option<Username> {
+    if hash.len() < MIN_HEX_LEN || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    hash.make_ascii_lowercase();
+    Some(Username::Hash(hash))
+}
+
 /// `username`, unescaped.
-fn plain_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
+fn plain_username<const N: usize>(
+    value: Value<'_>,
+) -> Result<ArrayString<N>, MalformedCredentials> {
     if !value.escaped {
         return checked_name(value.raw, Parameter::Username);
     }
-    let mut name = ArrayVec::<u8, MAX_USERNAME>::new();
+    let mut name = ArrayVec::<u8, N>::new();
     for byte in value.unescaped() {
         name.try_push(byte).map_err(|_| MalformedCredentials::TooLong(Parameter::Username))?;
     }
@@ -448,8 +481,11 @@ fn decoded_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
     checked_name(&name, Parameter::UsernameExt)
 }
 
-fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCredentials> {
-    if name.len() > MAX_USERNAME {
+fn checked_name<const N: usize>(
+    name: &[u8],
+    parameter: Parameter,
+) -> Result<ArrayString<N>, MalformedCredentials> {
+    if name.len() > N {
         return Err(MalformedCredentials::TooLong(parameter));
     }
     let text = str::from_utf8(name)

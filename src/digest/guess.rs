@@ -10,6 +10,7 @@ use siphasher::sip128::SipHasher13;
 use super::buckets::{Buckets, Entry, WAYS, Ways};
 use super::credentials::MAX_USERNAME;
 use super::framed::{Framed, Key, words};
+use super::function::MAX_HEX_LEN;
 
 /// How many wrong attempts are let pass: a token bucket, full at first, of which each takes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,8 +160,8 @@ impl GuessLimiter {
             // the upper half, which is the /64
             Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
         };
-        // scopes are SIDs of 16 bytes and names have at most 64
-        let mut text = Framed::<{ 8 + 8 + 32 + MAX_USERNAME }>::default();
+        // scopes are SIDs of 16 bytes, and a name may be a hash in hexadecimal
+        let mut text = Framed::<{ 8 + 8 + 32 + MAX_NAME }>::default();
         let scope_len = u8::try_from(scope.len()).unwrap_or(u8::MAX);
         let kind = u64::from_le_bytes([domain as u8, family, scope_len, 0, 0, 0, 0, 0]);
         text.push([kind, network].map(u64::to_le_bytes).as_flattened());
@@ -173,6 +174,9 @@ impl GuessLimiter {
         GuessKey(SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128())
     }
 }
+
+/// The longest claimed name in bytes.
+const MAX_NAME: usize = if MAX_HEX_LEN > MAX_USERNAME { MAX_HEX_LEN } else { MAX_USERNAME };
 
 /// What a key is made of.
 #[derive(Clone, Copy)]

@@ -2,28 +2,13 @@
 
 use subtle::ConstantTimeEq;
 
-pub(crate) use sip_authz_arch::{
-    Begun, Message, md5, md5_messages, sha256, sha256_message, sha256_messages, sha512_256,
-};
+use super::function::Bytes;
+use crate::words::lower;
 
-/// Lower-case hexadecimal of a hash of 16 bytes.
-pub(crate) fn hex16(hash: &[u8; 16]) -> [u8; 32] {
-    let mut text = [0; 32];
-    write_hex(hash, &mut text);
-    text
-}
-
-/// Lower-case hexadecimal of a hash of 32 bytes.
-pub(crate) fn hex32(hash: &[u8; 32]) -> [u8; 64] {
-    let mut text = [0; 64];
-    write_hex(hash, &mut text);
-    text
-}
-
-/// By arithmetic on both digits of a byte at once, which the compiler turns into vectors; a table
+/// Writes lower-case hexadecimal: by arithmetic on both digits of a byte at once, which the compiler turns into vectors; a table
 /// would be read at places that the hash tells.
 #[inline(always)]
-fn write_hex(hash: &[u8], text: &mut [u8]) {
+pub(crate) fn write_hex(hash: &[u8], text: &mut [u8]) {
     let (pairs, _) = text.as_chunks_mut::<2>();
     for (pair, byte) in pairs.iter_mut().zip(hash) {
         let byte = u16::from(*byte);
@@ -36,22 +21,32 @@ fn write_hex(hash: &[u8], text: &mut [u8]) {
 }
 
 /// Whether `sent` is `expected`, which is lower-case hexadecimal, in either case. The time depends
-/// on lengths alone. `N` is 32 or 64.
+/// on lengths alone. The length of `expected` must be a multiple of eight.
 #[inline]
-pub(crate) fn same_hex<const N: usize>(expected: &[u8; N], sent: &[u8]) -> bool {
+pub(crate) fn same_hex<H: Bytes>(expected: &H, sent: &[u8]) -> bool {
     // by eight bytes, as subtle goes through a slice byte by byte
-    let ((ours, rest), (theirs, _)) = (expected.as_chunks(), sent.as_chunks());
+    let ((ours, rest), (theirs, _)) = (expected.as_bytes().as_chunks(), sent.as_chunks());
     let differ = ours.iter().zip(theirs).fold(0, |differ, (ours, theirs)| {
-        // letters in lower case; some other bytes change too, but none of them into a digit
-        let lower = |word: u64| word | ((word & 0x4040_4040_4040_4040) >> 1);
         differ | (u64::from_ne_bytes(*ours) ^ lower(u64::from_ne_bytes(*theirs)))
     });
-    sent.len() == N && rest.is_empty() && differ.ct_eq(&0).into()
+    sent.len() == H::LEN && rest.is_empty() && differ.ct_eq(&0).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn hex16(hash: &[u8; 16]) -> [u8; 32] {
+        let mut text = [0; 32];
+        write_hex(hash, &mut text);
+        text
+    }
+
+    fn hex32(hash: &[u8; 32]) -> [u8; 64] {
+        let mut text = [0; 64];
+        write_hex(hash, &mut text);
+        text
+    }
 
     /// Bytes that depend on `seed`.
     fn text<const N: usize>(seed: u64) -> [u8; N] {

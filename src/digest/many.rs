@@ -2,10 +2,13 @@
 
 use arrayvec::ArrayVec;
 
+use sip_authz_arch::Message;
+
 use super::credentials::Credentials;
-use super::hash::{Message, hex16, hex32, md5_messages, sha256_messages};
-use super::response::{a2, equal, unfinished};
-use super::{Algorithm, Qop};
+use super::function::{Bytes, HashImpl, HashVisitor};
+use super::hash::same_hex;
+use super::response::{a2, unfinished};
+use super::{HashFunction, Qop};
 
 /// How many are hashed at once.
 pub(crate) const MOST: usize = 32;
@@ -22,7 +25,8 @@ pub(crate) struct Question<'q, 'a> {
 impl Question<'_, '_> {
     /// Whether responses of this kind are hashed side by side: those that nearly all clients send.
     pub(crate) fn is_usual(credentials: &Credentials<'_>) -> bool {
-        matches!(credentials.algorithm, Algorithm::Md5 | Algorithm::Sha256)
+        !credentials.algorithm.is_session()
+            && credentials.algorithm.hash_function().has_lanes()
             && credentials.qop.is_some_and(|fields| fields.qop == Qop::Auth)
     }
 }
@@ -31,28 +35,39 @@ impl Question<'_, '_> {
 pub(crate) fn right_responses(questions: &[Question<'_, '_>]) -> ArrayVec<Option<bool>, MOST> {
     let mut answers = ArrayVec::new();
     answers.extend(questions.iter().take(MOST).map(|_| None));
-    of_function(Algorithm::Md5, questions, &mut answers, md5_messages, hex16);
-    of_function(Algorithm::Sha256, questions, &mut answers, sha256_messages, hex32);
+    for function in HashFunction::ALL {
+        function.with(OfFunction { questions, answers: &mut answers });
+    }
     answers
 }
 
-/// `hash_many` leaves the messages empty, with zeros where HA1 was.
-fn of_function<const N: usize, const H: usize>(
-    algorithm: Algorithm,
-    questions: &[Question<'_, '_>],
-    answers: &mut [Option<bool>],
-    hash_many: impl Fn(&mut [Text], &mut [[u8; N]]),
-    hex: impl Fn(&[u8; N]) -> [u8; H],
-) {
+/// Answers the questions of one function.
+struct OfFunction<'b, 'q, 'a> {
+    questions: &'b [Question<'q, 'a>],
+    answers: &'b mut [Option<bool>],
+}
+
+impl HashVisitor for OfFunction<'_, '_, '_> {
+    type Out = ();
+
+    fn visit<F: HashImpl>(self) {
+        if F::HAS_LANES {
+            of_function::<F>(self.questions, self.answers);
+        }
+    }
+}
+
+fn of_function<F: HashImpl>(questions: &[Question<'_, '_>], answers: &mut [Option<bool>]) {
     let mut chosen = ArrayVec::<_, MOST>::new();
     let mut firsts = ArrayVec::<Text, MOST>::new();
     let mut seconds = ArrayVec::<Text, MOST>::new();
     for (question, answer) in questions.iter().zip(answers) {
         let Question { credentials, ha1 } = question;
-        if credentials.algorithm != algorithm || !Question::is_usual(credentials) {
+        if credentials.algorithm.hash_function() != F::FUNCTION || !Question::is_usual(credentials)
+        {
             continue;
         }
-        let Ok(ha1) = <&[u8; N]>::try_from(*ha1) else { continue };
+        let Some(ha1) = F::Output::from_slice(ha1) else { continue };
         // written where they stand, as moving them costs more than writing them
         let at = chosen.len();
         seconds.iter_mut().skip(at).for_each(Message::wipe);
@@ -63,46 +78,46 @@ fn of_function<const N: usize, const H: usize>(
         let (Some(first), Some(second)) = (firsts.last_mut(), seconds.last_mut()) else { continue };
         let mut fits = true;
         a2(credentials, b"INVITE", b"", |part| fits &= first.push(part));
-        let mut digits = hex(ha1);
-        unfinished(credentials, &digits, |part| fits &= second.push(part));
-        zeroize::Zeroize::zeroize(digits.as_mut_slice());
-        if fits && second.spare() >= H {
+        let mut digits = F::hex(ha1);
+        unfinished(credentials, digits.as_bytes(), |part| fits &= second.push(part));
+        zeroize::Zeroize::zeroize(digits.as_bytes_mut());
+        if fits && second.spare() >= F::Hex::LEN {
             chosen.push((answer, credentials.response));
         }
     }
     let count = chosen.len();
-    let mut hashes = [[0; N]; MOST];
+    let mut hashes = [F::Output::ZERO; MOST];
     let (Some(hashes), Some(firsts), Some(texts)) =
         (hashes.get_mut(..count), firsts.get_mut(..count), seconds.get_mut(..count))
     else {
         return;
     };
-    hash_many(firsts, hashes);
+    // leaves the messages empty, with zeros where HA1 was
+    F::hash_messages(firsts, hashes);
     for (text, ha2) in texts.iter_mut().zip(&*hashes) {
         // there is room for it
-        debug_assert!(text.spare() >= H);
-        let _ = text.push(&hex(ha2));
+        debug_assert!(text.spare() >= F::Hex::LEN);
+        let _ = text.push(F::hex(ha2).as_bytes());
     }
-    hash_many(texts, hashes);
+    F::hash_messages(texts, hashes);
     for ((answer, response), hash) in chosen.into_iter().zip(&*hashes) {
-        *answer = Some(equal(&hex(hash), response));
+        *answer = Some(same_hex(&F::hex(hash), response));
     }
     seconds.iter_mut().skip(count).for_each(Message::wipe);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::HashFunction;
+    use super::super::Algorithm;
     use super::super::credentials::{Parsed, parse};
-    use super::super::hash::{md5, sha256};
     use super::super::response::ExpectedResponse;
     use super::*;
 
     /// A header that is right for an INVITE without a body, and the H(A1) that it is made of.
     fn right(algorithm: Algorithm, qop: &str, number: usize) -> (String, Vec<u8>) {
         let hash = |text: String| match algorithm.hash_function() {
-            HashFunction::Md5 => md5(text.as_bytes()).to_vec(),
-            _ => sha256(text.as_bytes()).to_vec(),
+            HashFunction::Md5 => sip_authz_arch::md5(text.as_bytes()).to_vec(),
+            _ => sip_authz_arch::sha256(text.as_bytes()).to_vec(),
         };
         let hex = |text: String| hex::encode(hash(text));
         let uri = format!("sip:{}", "1".repeat(number));

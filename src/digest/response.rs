@@ -3,17 +3,25 @@
 
 use arrayvec::ArrayString;
 
-use super::credentials::Credentials;
-use super::hash::{
-    Begun, Message, hex16, hex32, md5, same_hex, sha256, sha256_message, sha512_256,
-};
+use sip_authz_arch::Message;
+
+use super::credentials::{Credentials, MAX_DIGEST_URI};
+use super::function::{Bytes, HashImpl, HashVisitor, MAX_HEX_LEN, MAX_OUTPUT_LEN};
+use super::hash::same_hex;
 use super::{Algorithm, HashFunction, Qop};
+
+/// A hash in hexadecimal.
+pub(crate) type HexText = ArrayString<MAX_HEX_LEN>;
 
 /// Blocks for the texts of nearly all headers.
 const USUAL: usize = 4;
-/// Blocks for any text: a method of 16 bytes, the longest digest-uri, a hash, two colons and the
-/// padding; or two hashes, the longest nonce and cnonce, a count, `auth-int`, and five colons.
-const ANY: usize = 18;
+/// The longest method that a response is made of.
+const MAX_METHOD: usize = 16;
+/// Blocks for any text. The longest is A2: a method, the longest digest-uri, a hash and two colons, and
+/// nine bytes of padding. Two hashes, the longest nonce and cnonce, a count, `auth-int` and five colons
+/// are shorter.
+const ANY: usize = (MAX_METHOD + MAX_DIGEST_URI + MAX_HEX_LEN + 2 + 9).div_ceil(64);
+const _: () = assert!(ANY * 64 > 2 * MAX_HEX_LEN + 2 * 256 + 8 + 8 + 5 + 9);
 
 /// What is hashed, put together in place. It begins with H(A1) in a response and is wiped.
 struct Text<const B: usize> {
@@ -43,90 +51,6 @@ impl<const B: usize> Drop for Text<B> {
     }
 }
 
-/// A hash function with hashes of `N` bytes, which are `H` digits, over texts in their places.
-trait Function<const N: usize, const H: usize> {
-    /// A hash under way.
-    type Begun: Default;
-
-    fn of(message: &[u8]) -> [u8; N];
-
-    fn hex(hash: &[u8; N]) -> [u8; H];
-
-    /// The hash of a message, and that of another begun, as far as it costs nothing to do so.
-    fn beside<const B: usize>(
-        message: &mut Message<B>,
-        other: &Message<B>,
-    ) -> ([u8; N], Self::Begun);
-
-    fn finish<const B: usize>(begun: Self::Begun, message: &mut Message<B>) -> [u8; N];
-}
-
-struct Md5;
-
-impl Function<16, 32> for Md5 {
-    type Begun = Begun;
-
-    fn of(message: &[u8]) -> [u8; 16] {
-        md5(message)
-    }
-
-    fn hex(hash: &[u8; 16]) -> [u8; 32] {
-        hex16(hash)
-    }
-
-    fn beside<const B: usize>(message: &mut Message<B>, other: &Message<B>) -> ([u8; 16], Begun) {
-        Begun::beside(message, other)
-    }
-
-    fn finish<const B: usize>(begun: Begun, message: &mut Message<B>) -> [u8; 16] {
-        begun.finish(message)
-    }
-}
-
-struct Sha256;
-
-impl Function<32, 64> for Sha256 {
-    type Begun = ();
-
-    fn of(message: &[u8]) -> [u8; 32] {
-        sha256(message)
-    }
-
-    fn hex(hash: &[u8; 32]) -> [u8; 64] {
-        hex32(hash)
-    }
-
-    fn beside<const B: usize>(message: &mut Message<B>, _: &Message<B>) -> ([u8; 32], ()) {
-        (sha256_message(message), ())
-    }
-
-    fn finish<const B: usize>((): (), message: &mut Message<B>) -> [u8; 32] {
-        sha256_message(message)
-    }
-}
-
-struct Sha512;
-
-impl Function<32, 64> for Sha512 {
-    type Begun = ();
-
-    fn of(message: &[u8]) -> [u8; 32] {
-        sha512_256(message)
-    }
-
-    fn hex(hash: &[u8; 32]) -> [u8; 64] {
-        hex32(hash)
-    }
-
-    fn beside<const B: usize>(message: &mut Message<B>, _: &Message<B>) -> ([u8; 32], ()) {
-        (sha512_256(message.text()), ())
-    }
-
-    fn finish<const B: usize>((): (), message: &mut Message<B>) -> [u8; 32] {
-        sha512_256(message.text())
-    }
-}
-
 /// Writes the parts with a colon between each two.
 #[inline(always)]
 fn join(parts: &[&[u8]], write: &mut impl FnMut(&[u8])) {
@@ -153,7 +77,7 @@ pub(super) fn a2(
 }
 
 #[inline(never)]
-fn hash_of_body(algorithm: Algorithm, body: &[u8]) -> ArrayString<64> {
+fn hash_of_body(algorithm: Algorithm, body: &[u8]) -> HexText {
     hex_of(algorithm.hash_function(), body)
 }
 
@@ -173,15 +97,12 @@ pub(super) fn unfinished(credentials: &Credentials<'_>, ha1: &[u8], mut write: i
 /// H(A1) in hexadecimal, as it goes into the response of a `-sess` algorithm: it takes in nonce and
 /// cnonce (RFC 7616 §3.4.2).
 #[inline(never)]
-fn session<F: Function<N, H>, const N: usize, const H: usize>(
-    credentials: &Credentials<'_>,
-    ha1: &[u8; H],
-) -> [u8; H] {
+fn session<F: HashImpl>(credentials: &Credentials<'_>, ha1: &F::Hex) -> F::Hex {
     let cnonce = credentials.qop.map_or(&[][..], |fields| fields.cnonce);
     let mut text = Text::<ANY>::EMPTY;
-    join(&[ha1, credentials.nonce, cnonce], &mut |part| text.push(part));
+    join(&[ha1.as_bytes(), credentials.nonce, cnonce], &mut |part| text.push(part));
     // two bounded values and a hash always fit
-    F::hex(&F::of(text.message.text()))
+    F::hex(&F::hash(text.message.text()))
 }
 
 /// The response that a header should have. H(A2) is computed once, however many users of one name
@@ -190,7 +111,7 @@ pub(crate) struct ExpectedResponse<'c, 'a> {
     credentials: &'c Credentials<'a>,
     method: &'c [u8],
     body: &'c [u8],
-    ha2: Option<[u8; 64]>,
+    ha2: Option<[u8; MAX_HEX_LEN]>,
 }
 
 impl<'c, 'a> ExpectedResponse<'c, 'a> {
@@ -199,7 +120,7 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
         Self::with_method(credentials, b"INVITE", body)
     }
 
-    /// That of another request. A method of more than 16 bytes has none.
+    /// That of another request. A method of more than [`MAX_METHOD`] bytes has none.
     pub(crate) fn with_method(
         credentials: &'c Credentials<'a>,
         method: &'c [u8],
@@ -211,50 +132,45 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
     /// Whether the header's response is the one that `ha1` makes. The time depends on lengths and
     /// the algorithm, never on a value. Hexadecimal is taken in either case.
     pub(crate) fn equals(&mut self, ha1: &[u8]) -> bool {
-        match self.credentials.algorithm.hash_function() {
-            HashFunction::Md5 => ha1.as_array().is_some_and(|ha1| self.equals_by::<Md5, _, _>(ha1)),
-            HashFunction::Sha256 => {
-                ha1.as_array().is_some_and(|ha1| self.equals_by::<Sha256, _, _>(ha1))
-            }
-            HashFunction::Sha512_256 => {
-                ha1.as_array().is_some_and(|ha1| self.equals_by::<Sha512, _, _>(ha1))
+        struct Equals<'e, 'c, 'a>(&'e mut ExpectedResponse<'c, 'a>, &'e [u8]);
+
+        impl HashVisitor for Equals<'_, '_, '_> {
+            type Out = bool;
+
+            #[inline(always)]
+            fn visit<F: HashImpl>(self) -> bool {
+                let Self(expected, ha1) = self;
+                F::Output::from_slice(ha1).is_some_and(|ha1| expected.equals_by::<F>(ha1))
             }
         }
+
+        self.credentials.algorithm.hash_function().with(Equals(self, ha1))
     }
 
     #[inline(always)]
-    fn equals_by<F: Function<N, H>, const N: usize, const H: usize>(
-        &mut self,
-        ha1: &[u8; N],
-    ) -> bool {
-        let equal = self.equals_in::<F, N, H, USUAL>(ha1);
-        equal.or_else(|| self.equals_at_length::<F, N, H>(ha1)).unwrap_or(false)
+    fn equals_by<F: HashImpl>(&mut self, ha1: &F::Output) -> bool {
+        let equal = self.equals_in::<F, USUAL>(ha1);
+        equal.or_else(|| self.equals_at_length::<F>(ha1)).unwrap_or(false)
     }
 
     /// For texts that are longer than most.
     #[cold]
-    fn equals_at_length<F: Function<N, H>, const N: usize, const H: usize>(
-        &mut self,
-        ha1: &[u8; N],
-    ) -> Option<bool> {
-        self.equals_in::<F, N, H, ANY>(ha1)
+    fn equals_at_length<F: HashImpl>(&mut self, ha1: &F::Output) -> Option<bool> {
+        self.equals_in::<F, ANY>(ha1)
     }
 
     /// The answer, if all texts fit into `B` blocks; that depends on lengths alone.
     #[inline(always)]
-    fn equals_in<F: Function<N, H>, const N: usize, const H: usize, const B: usize>(
-        &mut self,
-        ha1: &[u8; N],
-    ) -> Option<bool> {
+    fn equals_in<F: HashImpl, const B: usize>(&mut self, ha1: &F::Output) -> Option<bool> {
         let mut digits = F::hex(ha1);
         if self.credentials.algorithm.is_session() {
-            digits = session::<F, N, H>(self.credentials, &digits);
+            digits = session::<F>(self.credentials, &digits);
         }
         let mut text = Text::<B>::EMPTY;
-        unfinished(self.credentials, &digits, |part| text.push(part));
-        digits = [0; H];
+        unfinished(self.credentials, digits.as_bytes(), |part| text.push(part));
+        digits = F::Hex::ZERO;
         zeroize::optimization_barrier(&digits);
-        let mut begun = F::Begun::default();
+        let mut partial = F::Partial::default();
         if self.ha2.is_none() {
             // nothing in it is secret
             let (mut second, mut fits) = (Message::<B>::EMPTY, true);
@@ -264,34 +180,25 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
             }
             // the two do not depend on each other, so they may be hashed side by side
             let hash;
-            (hash, begun) = F::beside(&mut second, text.whole()?);
-            let ha2 = self.ha2.insert([0; 64]);
-            *ha2.first_chunk_mut()? = F::hex(&hash);
+            (hash, partial) = F::hash_interleaved(&mut second, text.whole()?);
+            let ha2 = self.ha2.insert([0; MAX_HEX_LEN]);
+            *F::Hex::prefix_mut(ha2)? = F::hex(&hash);
         }
-        text.push(self.ha2.as_ref()?.first_chunk::<H>()?);
-        let hash = F::finish(begun, text.whole()?);
-        Some(equal(&F::hex(&hash), self.credentials.response))
-    }
-}
-
-/// Whether a response is the expected one, in hexadecimal of either case. The time depends on the
-/// lengths alone.
-pub(super) fn equal(expected: &[u8], response: &[u8]) -> bool {
-    match expected.len() {
-        32 => expected.as_array::<32>().is_some_and(|expected| same_hex(expected, response)),
-        _ => expected.as_array::<64>().is_some_and(|expected| same_hex(expected, response)),
+        text.push(self.ha2.as_ref()?.get(..F::Hex::LEN)?);
+        let hash = F::finalize(partial, text.whole()?);
+        Some(same_hex(&F::hex(&hash), self.credentials.response))
     }
 }
 
 /// The bytes that stand in for the hash of a user that cannot be verified, cut to the length of a
 /// real one, so that a miss takes the time of a hit.
-pub(crate) fn decoy(algorithm: Algorithm, random: &[u8; 32]) -> &[u8] {
-    let (ha1, _) = random.split_at(algorithm.hash_function().output_len());
-    ha1
+pub(crate) fn decoy(algorithm: Algorithm, random: &[u8; MAX_OUTPUT_LEN]) -> &[u8] {
+    // no output is longer
+    random.get(..algorithm.hash_function().output_len()).unwrap_or(random)
 }
 
 /// H(username:realm), as `userhash=true` sends it (RFC 7616 §3.4.4), in lower-case hexadecimal.
-pub(crate) fn userhash(function: HashFunction, username: &str, realm: &str) -> ArrayString<64> {
+pub(crate) fn userhash(function: HashFunction, username: &str, realm: &str) -> HexText {
     // a name has at most 64 bytes and a realm 255
     let mut text = Text::<ANY>::EMPTY;
     join(&[username.as_bytes(), realm.as_bytes()], &mut |part| text.push(part));
@@ -299,15 +206,18 @@ pub(crate) fn userhash(function: HashFunction, username: &str, realm: &str) -> A
 }
 
 /// A hash in lower-case hexadecimal.
-fn hex_of(function: HashFunction, message: &[u8]) -> ArrayString<64> {
-    let text = |digits: &[u8]| {
-        // digits are text, and 64 of them fit
-        str::from_utf8(digits).ok().and_then(|text| ArrayString::from(text).ok())
-    };
-    match function {
-        HashFunction::Md5 => text(&Md5::hex(&md5(message))),
-        HashFunction::Sha256 => text(&Sha256::hex(&sha256(message))),
-        HashFunction::Sha512_256 => text(&Sha512::hex(&sha512_256(message))),
+fn hex_of(function: HashFunction, message: &[u8]) -> HexText {
+    struct HexOf<'m>(&'m [u8]);
+
+    impl HashVisitor for HexOf<'_> {
+        type Out = Option<HexText>;
+
+        fn visit<F: HashImpl>(self) -> Option<HexText> {
+            let digits = F::hex(&F::hash(self.0));
+            // digits are text, and there is room for the longest hash
+            str::from_utf8(digits.as_bytes()).ok().and_then(|text| HexText::from(text).ok())
+        }
     }
-    .unwrap_or_default()
+
+    function.with(HexOf(message)).unwrap_or_default()
 }

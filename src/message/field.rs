@@ -4,6 +4,7 @@
 use memchr::memchr;
 
 use super::{Defect, Field, Header, NAMES, is_token, token_len, trim};
+use crate::words::{find_before, lower};
 
 /// Up to and with the first LF, and what follows it.
 pub(super) fn take_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -68,9 +69,9 @@ fn is_trimmed(text: &[u8]) -> bool {
 fn plain_name(bytes: &[u8]) -> Option<(Header, usize)> {
     let (low, rest) = bytes.split_first_chunk()?;
     let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*rest.first_chunk()?));
-    let (header, len) = if let Some((below, len)) = colon(low) {
+    let (header, len) = if let Some((below, len)) = find_before(low, b':') {
         (by_words(lower(low) & below, 0, len), len)
-    } else if let Some((below, len)) = colon(high) {
+    } else if let Some((below, len)) = find_before(high, b':') {
         (by_words(lower(low), lower(high) & below, 8 + len), 8 + len)
     } else {
         let longest = b"Proxy-Authorization:";
@@ -167,26 +168,6 @@ fn by_words(low: u64, high: u64, len: usize) -> Header {
 const fn words(text: &[u8; 16]) -> [u64; 2] {
     let word = u128::from_le_bytes(*text);
     [word as u64, (word >> 64) as u64]
-}
-
-/// Every byte of a word.
-const fn all(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// Letters in lower case. Some other bytes change too, but none of them into a letter or a hyphen.
-fn lower(word: u64) -> u64 {
-    word | ((word & all(0x40)) >> 1)
-}
-
-/// The bits of the bytes below the first colon, and how many bytes they are.
-#[inline]
-fn colon(word: u64) -> Option<(u64, usize)> {
-    let zero_where_found = word ^ all(b':');
-    // the lowest mark is right; borrows can only set others above it
-    let marks = zero_where_found.wrapping_sub(all(1)) & !zero_where_found & all(0x80);
-    let below = (marks ^ marks.wrapping_sub(1)) >> 8;
-    (marks != 0).then(|| Some((below, usize::try_from(marks.trailing_zeros() / 8).ok()?)))?
 }
 
 /// What is wrong with the line ends and characters of a line and its folds.

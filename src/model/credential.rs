@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use md5::Md5;
-use sha2::{Digest, Sha256, Sha512_256};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::name::{Realm, UserName};
-use crate::digest::HashFunction;
+use crate::digest::{ALL_OUTPUTS_LEN, Bytes, HashFunction, HashImpl, HashVisitor};
 
 /// A password on its way to being hashed. It is wiped when it is dropped and never printed.
 pub struct Password(Zeroizing<String>);
@@ -48,7 +46,7 @@ pub enum Ha1Error {
     #[error("a credential needs at least one hash")]
     NoHash,
     /// A stored hash of another length than the algorithm's, or not hexadecimal.
-    #[error("an {function} hash is {} hexadecimal digits", function.output_len() * 2)]
+    #[error("an {function} hash is {} hexadecimal digits", function.hex_len())]
     WrongLength {
         /// The algorithm that the hash was given for.
         function: HashFunction,
@@ -65,13 +63,16 @@ pub enum Ha1Error {
 /// shows it, and it is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ha1Set {
-    md5: Option<[u8; 16]>,
-    sha256: Option<[u8; 32]>,
-    sha512_256: Option<[u8; 32]>,
+    /// A bit for each function, by its index.
+    present: u8,
+    /// A place for each function; zeros where there is no hash.
+    hashes: [u8; ALL_OUTPUTS_LEN],
 }
 
+const _: () = assert!(HashFunction::COUNT <= 8, "a bit for each function");
+
 impl Ha1Set {
-    /// The hashes for all three functions. The password is wiped on return.
+    /// The hashes for all functions. The password is wiped on return.
     ///
     /// # Errors
     ///
@@ -99,27 +100,12 @@ impl Ha1Set {
         realm: &Realm,
         hashes: impl IntoIterator<Item = (HashFunction, &'a str)>,
     ) -> Result<Self, Ha1Error> {
-        let mut set = Self { md5: None, sha256: None, sha512_256: None };
+        let mut set = Self::none();
         for (function, text) in hashes {
-            if set.get(function).is_some() {
-                return Err(Ha1Error::Twice(function));
-            }
-            let wrong = |_| Ha1Error::WrongLength { function };
-            match function {
-                HashFunction::Md5 => {
-                    hex::decode_to_slice(text, set.md5.insert([0; 16])).map_err(wrong)?;
-                }
-                HashFunction::Sha256 => {
-                    hex::decode_to_slice(text, set.sha256.insert([0; 32])).map_err(wrong)?;
-                }
-                HashFunction::Sha512_256 => {
-                    hex::decode_to_slice(text, set.sha512_256.insert([0; 32])).map_err(wrong)?;
-                }
-            }
+            let place = set.vacant(function)?;
+            hex::decode_to_slice(text, place).map_err(|_| Ha1Error::WrongLength { function })?;
         }
-        if HashFunction::ALL.into_iter().all(|function| set.get(function).is_none()) {
-            return Err(Ha1Error::NoHash);
-        }
+        let set = set.not_empty()?;
         let empty = Self::all(username, realm, "");
         let of_empty = |function| set.get(function).is_some_and(|h| empty.get(function) == Some(h));
         if HashFunction::ALL.into_iter().any(of_empty) {
@@ -132,55 +118,93 @@ impl Ha1Set {
     ///
     /// # Errors
     ///
-    /// [`Ha1Error::NoHash`] if all are `None`.
-    pub fn from_bytes(
-        md5: Option<[u8; 16]>,
-        sha256: Option<[u8; 32]>,
-        sha512_256: Option<[u8; 32]>,
+    /// [`Ha1Error::NoHash`], [`Ha1Error::WrongLength`] or [`Ha1Error::Twice`].
+    pub fn from_bytes<H: AsRef<[u8]>>(
+        hashes: impl IntoIterator<Item = (HashFunction, H)>,
     ) -> Result<Self, Ha1Error> {
-        let set = Self { md5, sha256, sha512_256 };
-        let any = HashFunction::ALL.into_iter().any(|function| set.has(function));
-        if any { Ok(set) } else { Err(Ha1Error::NoHash) }
+        let mut set = Self::none();
+        for (function, hash) in hashes {
+            let (place, hash) = (set.vacant(function)?, hash.as_ref());
+            if place.len() != hash.len() {
+                return Err(Ha1Error::WrongLength { function });
+            }
+            place.copy_from_slice(hash);
+        }
+        set.not_empty()
     }
 
     /// Whether a response made with `function` can be verified.
     #[must_use]
     pub fn has(&self, function: HashFunction) -> bool {
-        self.get(function).is_some()
+        self.present & bit(function) != 0
     }
 
     /// The bytes of the hash for `function`. Secret: whoever asks for it must not let it out.
     #[must_use]
+    #[inline]
     pub fn get(&self, function: HashFunction) -> Option<&[u8]> {
-        match function {
-            HashFunction::Md5 => self.md5.as_ref().map(<[u8; 16]>::as_slice),
-            HashFunction::Sha256 => self.sha256.as_ref().map(<[u8; 32]>::as_slice),
-            HashFunction::Sha512_256 => self.sha512_256.as_ref().map(<[u8; 32]>::as_slice),
+        if self.has(function) { self.hashes.get(function.slot()) } else { None }
+    }
+
+    /// The hashes, in the order of [`HashFunction::ALL`]. Secret, as [`Ha1Set::get`].
+    pub fn iter(&self) -> impl Iterator<Item = (HashFunction, &[u8])> {
+        HashFunction::ALL.into_iter().filter_map(|function| Some((function, self.get(function)?)))
+    }
+
+    const fn none() -> Self {
+        Self { present: 0, hashes: [0; ALL_OUTPUTS_LEN] }
+    }
+
+    /// The place of a hash that is put in now.
+    fn vacant(&mut self, function: HashFunction) -> Result<&mut [u8], Ha1Error> {
+        if self.has(function) {
+            return Err(Ha1Error::Twice(function));
         }
+        self.present |= bit(function);
+        // every function has a place
+        self.hashes.get_mut(function.slot()).ok_or(Ha1Error::WrongLength { function })
+    }
+
+    fn not_empty(self) -> Result<Self, Ha1Error> {
+        if self.present == 0 { Err(Ha1Error::NoHash) } else { Ok(self) }
     }
 
     fn all(username: &UserName, realm: &Realm, password: &str) -> Self {
-        fn ha1<D: Digest>(username: &UserName, realm: &Realm, password: &str) -> D {
-            let mut hash = D::new();
-            for part in [username.as_str(), ":", realm.as_str(), ":", password] {
-                hash.update(part);
+        struct Put<'p>(&'p mut [u8], [&'p [u8]; 5]);
+
+        impl HashVisitor for Put<'_> {
+            type Out = ();
+
+            fn visit<F: HashImpl>(self) {
+                let Self(place, parts) = self;
+                let mut hash = F::hash_parts(&parts);
+                if let Some(place) = F::Output::prefix_mut(place) {
+                    *place = hash;
+                }
+                hash.as_bytes_mut().zeroize();
             }
-            hash
         }
-        Self {
-            md5: Some(ha1::<Md5>(username, realm, password).finalize().into()),
-            sha256: Some(ha1::<Sha256>(username, realm, password).finalize().into()),
-            sha512_256: Some(ha1::<Sha512_256>(username, realm, password).finalize().into()),
+
+        let parts = [username.as_str(), ":", realm.as_str(), ":", password].map(str::as_bytes);
+        let mut set = Self::none();
+        for function in HashFunction::ALL {
+            if let Ok(place) = set.vacant(function) {
+                function.with(Put(place, parts));
+            }
         }
+        set
     }
+}
+
+const fn bit(function: HashFunction) -> u8 {
+    1 << function.index()
 }
 
 impl Ha1Set {
     /// Leaves none, and zeros where they stood.
     pub(crate) fn wipe(&mut self) {
-        self.md5.zeroize();
-        self.sha256.zeroize();
-        self.sha512_256.zeroize();
+        self.present.zeroize();
+        self.hashes.zeroize();
     }
 }
 
@@ -215,6 +239,35 @@ mod tests {
         assert_eq!(format!("{set:?}"), "Ha1Set(..)");
     }
 
+    /// Ten millions of them are kept: a byte beside the hashes.
+    #[test]
+    fn a_set_is_small() {
+        assert_eq!(size_of::<Ha1Set>(), ALL_OUTPUTS_LEN + 1);
+    }
+
+    #[test]
+    fn bytes_come_back_as_they_were() {
+        let (user, realm) = names();
+        let all = Ha1Set::from_password(&user, &realm, Password::new("secret".to_owned())).unwrap();
+        assert!(all.iter().map(|(function, _)| function).eq(HashFunction::ALL));
+        assert!(Ha1Set::from_bytes(all.iter()).unwrap() == all);
+        for function in HashFunction::ALL {
+            let hash = all.get(function).unwrap();
+            assert_eq!(hash.len(), function.output_len());
+            let one = Ha1Set::from_bytes([(function, hash)]).unwrap();
+            assert!(one.iter().eq([(function, hash)]) && one != all);
+            let wrong = Ha1Error::WrongLength { function };
+            assert_eq!(Ha1Set::from_bytes([(function, &hash[1..])]).unwrap_err(), wrong);
+            let twice = Ha1Set::from_bytes([(function, hash), (function, hash)]);
+            assert_eq!(twice.unwrap_err(), Ha1Error::Twice(function));
+        }
+        let none: [(HashFunction, &[u8]); 0] = [];
+        assert_eq!(Ha1Set::from_bytes(none).unwrap_err(), Ha1Error::NoHash);
+        let mut wiped = all;
+        wiped.wipe();
+        assert_eq!((wiped.present, wiped.hashes), (0, [0; ALL_OUTPUTS_LEN]));
+    }
+
     #[test]
     fn what_cannot_be_a_users_hash_is_refused() {
         let (user, realm) = names();
@@ -233,7 +286,7 @@ mod tests {
         }
         let twice = given(&[(HashFunction::Md5, md5), (HashFunction::Md5, md5)]);
         assert_eq!(twice, Err(Ha1Error::Twice(HashFunction::Md5)));
-        let of_empty = hex::encode(Md5::digest("Mufasa:testrealm@host.com:"));
+        let of_empty = hex::encode(sip_authz_arch::md5(b"Mufasa:testrealm@host.com:"));
         assert_eq!(given(&[(HashFunction::Md5, &of_empty)]), Err(Ha1Error::EmptyPassword));
     }
 }

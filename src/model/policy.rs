@@ -129,21 +129,27 @@ pub enum OfferError {
 /// The algorithms offered, in order: at least one, none twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlgorithmOffer {
-    // no algorithm stands twice, so six places hold any offer
-    algorithms: [Option<Algorithm>; 6],
+    // no algorithm stands twice, so a place for each holds any offer
+    algorithms: [Option<Algorithm>; Algorithm::COUNT],
 }
 
 impl AlgorithmOffer {
     /// MD5 alone: works with every user agent.
-    pub const MD5_ONLY: Self = Self::preset([Some(Algorithm::Md5), None, None]);
+    pub const MD5_ONLY: Self = Self::preset(&[Algorithm::Md5]);
     /// MD5, then SHA-256: of six common user agents, one fails.
-    pub const MD5_FIRST: Self = Self::preset([Some(Algorithm::Md5), Some(Algorithm::Sha256), None]);
+    pub const MD5_FIRST: Self = Self::preset(&[Algorithm::Md5, Algorithm::Sha256]);
     /// Strongest first, as RFC 8760 §2.4 has it: of six common user agents, several fail.
     pub const STRONGEST_FIRST: Self =
-        Self::preset([Some(Algorithm::Sha512_256), Some(Algorithm::Sha256), Some(Algorithm::Md5)]);
+        Self::preset(&[Algorithm::Sha512_256, Algorithm::Sha256, Algorithm::Md5]);
 
-    const fn preset([first, second, third]: [Option<Algorithm>; 3]) -> Self {
-        Self { algorithms: [first, second, third, None, None, None] }
+    #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+    const fn preset(offered: &[Algorithm]) -> Self {
+        let (mut algorithms, mut at) = ([None; Algorithm::COUNT], 0);
+        while at < offered.len() {
+            algorithms[at] = Some(offered[at]);
+            at += 1;
+        }
+        Self { algorithms }
     }
 
     /// An offer of these algorithms in this order.
@@ -152,7 +158,7 @@ impl AlgorithmOffer {
     ///
     /// [`OfferError`] if there is none, or one stands twice.
     pub fn new(algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, OfferError> {
-        let mut offered = ArrayVec::<Algorithm, 6>::new();
+        let mut offered = ArrayVec::<Algorithm, { Algorithm::COUNT }>::new();
         for algorithm in algorithms {
             if offered.contains(&algorithm) || offered.is_full() {
                 return Err(OfferError::Twice(algorithm));
@@ -162,7 +168,7 @@ impl AlgorithmOffer {
         if offered.is_empty() {
             return Err(OfferError::Empty);
         }
-        let mut places = [None; 6];
+        let mut places = [None; Algorithm::COUNT];
         for (place, algorithm) in places.iter_mut().zip(offered) {
             *place = Some(algorithm);
         }

@@ -10,6 +10,7 @@ use super::role::RoleEntry;
 use super::table::{Entry, Slot};
 use super::users::CredentialList;
 use crate::acl::Prefix;
+use crate::digest::Algorithm;
 use crate::model::{AccountStatus, DomainName, Policy, QopOffer, Realm, Target};
 use crate::sid::{AccountSid, IpAddressSid};
 
@@ -123,15 +124,31 @@ impl TargetEntry {
     /// What the challenges of this target offer, in one number: it is bound into every nonce, so
     /// that a nonce issued under one offer is not good under another.
     pub(crate) fn offer_code(policy: &Policy) -> u32 {
-        // no algorithm's digit is zero and the first is 4 or more, so no two offers have one code
+        // a number whose digits are the choices; no digit is zero, so no two offers have one code
         let qop = match policy.qop {
             QopOffer::Auth => 4,
             QopOffer::AuthInt => 5,
             QopOffer::Both => 6,
         };
-        policy.algorithms.iter().fold(qop, |code, algorithm| (code << 3) | (algorithm as u32 + 1))
+        policy.algorithms.iter().fold(qop, |code, algorithm| {
+            code.wrapping_mul(OFFER_BASE).wrapping_add(algorithm as u32 + 1)
+        })
     }
 }
+
+/// The base of [`TargetEntry::offer_code`]: zero, and a digit for each algorithm; with few of them 8, as
+/// that is a shift.
+#[expect(clippy::cast_possible_truncation, reason = "there are few algorithms")]
+const OFFER_BASE: u32 = if Algorithm::COUNT < 8 { 8 } else { Algorithm::COUNT as u32 + 1 };
+/// The code of the longest offer fits.
+const _: () = {
+    let (mut bound, mut digits) = (7_u32, 0);
+    while digits < Algorithm::COUNT {
+        assert!(bound <= u32::MAX / OFFER_BASE, "an offer takes more than 32 bits");
+        bound *= OFFER_BASE;
+        digits += 1;
+    }
+};
 
 /// The list that an address is in, and where in it.
 #[derive(Clone, Copy)]
@@ -154,7 +171,6 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::digest::Algorithm;
     use crate::model::AlgorithmOffer;
 
     /// Every offer: each order of each choice of algorithms.
@@ -196,6 +212,8 @@ mod tests {
                 codes.insert(TargetEntry::offer_code(&policy));
             }
         }
-        assert_eq!((all.len(), codes.len()), (1_956, 3 * 1_956));
+        // with n algorithms more to choose from: none, or one of them and what comes after it
+        let choices = (0..Algorithm::COUNT).fold(1, |choices, n| 1 + (n + 1) * choices) - 1;
+        assert_eq!((all.len(), codes.len()), (choices, 3 * choices));
     }
 }

@@ -6,13 +6,12 @@
 
 use std::hash::Hasher;
 
-use arrayvec::ArrayString;
 use siphasher::sip::SipHasher13;
 
 use super::index::{Index, fold, random_key};
 use super::role::RoleEntry;
 use super::table::{Entry, Slot, Table};
-use crate::digest::{HashFunction, userhash};
+use crate::digest::{HashFunction, HexText, userhash};
 use crate::model::{Credential, Ha1Set, Realm, UserName};
 use crate::sid::{AccountSid, CredentialListSid, CredentialSid};
 
@@ -42,7 +41,7 @@ impl Entry for CredentialEntry {
 
 impl CredentialEntry {
     /// Whether the user is enabled and has no hash, for each of `HashFunction::ALL`.
-    fn lacks(&self) -> [bool; 3] {
+    fn lacks(&self) -> [bool; HashFunction::COUNT] {
         HashFunction::ALL.map(|function| !self.disabled && !self.ha1.has(function))
     }
 }
@@ -61,7 +60,7 @@ pub(crate) struct CredentialList {
     /// them while there is one.
     userhash_wanted: usize,
     /// How many enabled users have no hash, for each of `HashFunction::ALL`.
-    lacking: [usize; 3],
+    lacking: [usize; HashFunction::COUNT],
 }
 
 impl Entry for CredentialList {
@@ -82,7 +81,7 @@ impl CredentialList {
             len: 0,
             first: None,
             userhash_wanted: 0,
-            lacking: [0; 3],
+            lacking: [0; HashFunction::COUNT],
         }
     }
 
@@ -92,10 +91,10 @@ impl CredentialList {
 
     /// How many enabled users have no hash for `function`.
     pub(crate) fn lacking(&self, function: HashFunction) -> usize {
-        self.lacking.get(function as usize).copied().unwrap_or_default()
+        self.lacking.get(function.index()).copied().unwrap_or_default()
     }
 
-    fn count_lacking(&mut self, lacks: [bool; 3], by: isize) {
+    fn count_lacking(&mut self, lacks: [bool; HashFunction::COUNT], by: isize) {
         for (count, lacks) in self.lacking.iter_mut().zip(lacks) {
             *count = count.saturating_add_signed(if lacks { by } else { 0 });
         }
@@ -125,12 +124,12 @@ struct HashedUser {
     list: Slot<CredentialList>,
     function: HashFunction,
     /// In lower-case hexadecimal.
-    hash: ArrayString<64>,
+    hash: HexText,
     user: Slot<CredentialEntry>,
 }
 
 impl Entry for HashedUser {
-    type Key = (Slot<CredentialList>, HashFunction, ArrayString<64>);
+    type Key = (Slot<CredentialList>, HashFunction, HexText);
 
     fn key(&self) -> Self::Key {
         (self.list, self.function, self.hash)
@@ -200,7 +199,7 @@ impl Users {
         &self,
         list: Slot<CredentialList>,
         function: HashFunction,
-        hash: ArrayString<64>,
+        hash: HexText,
     ) -> LookUp<'_> {
         let near = self.by_userhash.get_or_near(&(list, function, hash));
         LookUp::of(near.and_then(|(near, is_hit)| Some((self.credentials.at(near.user)?, is_hit))))

@@ -35,7 +35,6 @@ mod keys {
     pub(super) const CREDENTIAL_LIST: &[&str] =
         &["name", "sid", "friendly_name", "account", "realm", "credentials"];
     pub(super) const CREDENTIAL: &[&str] = &["username", "sid", "password", "ha1", "disabled"];
-    pub(super) const HA1: &[&str] = &["md5", "sha-256", "sha-512-256"];
     pub(super) const DOMAIN: &[&str] = &[
         "name",
         "sid",
@@ -62,12 +61,10 @@ mod keys {
 
 /// Whether the file may have a key of this name. Keys of a policy are not counted.
 pub(crate) fn is_known_key(key: &str) -> bool {
-    use keys::{
-        ACCESS_LIST, ACCOUNT, ADDRESS, CREDENTIAL, CREDENTIAL_LIST, DOMAIN, FILE, HA1, TRUNK,
-    };
-    let tables =
-        [FILE, ACCOUNT, ACCESS_LIST, ADDRESS, CREDENTIAL_LIST, CREDENTIAL, HA1, DOMAIN, TRUNK];
+    use keys::{ACCESS_LIST, ACCOUNT, ADDRESS, CREDENTIAL, CREDENTIAL_LIST, DOMAIN, FILE, TRUNK};
+    let tables = [FILE, ACCOUNT, ACCESS_LIST, ADDRESS, CREDENTIAL_LIST, CREDENTIAL, DOMAIN, TRUNK];
     tables.iter().any(|keys| keys.contains(&key))
+        || HashFunction::ALL.into_iter().any(|function| function.key() == key)
 }
 
 pub(crate) struct File {
@@ -268,13 +265,10 @@ impl Credential {
 impl Ha1 {
     fn read(value: &Value<'_>, problems: &mut Problems) -> Option<Self> {
         let errors = problems.0.len();
-        let fields = Fields::of(value, keys::HA1, problems)?;
+        let fields = Fields::of(value, &HashFunction::ALL.map(HashFunction::key), problems)?;
         let mut hashes = Vec::new();
-        for key in keys::HA1 {
-            let function = HashFunction::ALL
-                .into_iter()
-                .find(|function| function.name().eq_ignore_ascii_case(key))?;
-            if let Given::Value(hash) = fields.optional(key, problems) {
+        for function in HashFunction::ALL {
+            if let Given::Value(hash) = fields.optional(function.key(), problems) {
                 hashes.push((function, hash));
             }
         }

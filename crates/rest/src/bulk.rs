@@ -31,8 +31,8 @@ use sip_authz_store::Store;
 pub use self::convert::DocumentError;
 pub use self::document::{
     AccessListEntry, AccountEntry, AddressEntry, CallbackEntry, CredentialEntry,
-    CredentialListEntry, DatesEntry, Document, DomainEntry, Format, GuessesEntry, Ha1Entry,
-    MappingEntry, PolicyEntry, Purpose, RoleEntry, TrunkEntry,
+    CredentialListEntry, DatesEntry, Document, DomainEntry, Format, GuessesEntry, MappingEntry,
+    PolicyEntry, Purpose, RoleEntry, TrunkEntry,
 };
 pub use self::value::{ListSid, Secret, Stamp, TargetSid};
 

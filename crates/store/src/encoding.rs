@@ -22,6 +22,7 @@
 //! which keeps its meaning whatever the defaults become. What is read must be of a known version and
 //! have no field that is not known: a store written by a newer release is refused, never half read.
 
+mod hashes;
 mod values;
 
 use std::fmt;

@@ -13,13 +13,12 @@ pub(super) type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
 impl Judge<'_, '_, '_> {
     /// The counters of wrong digests of this user, with a nonce that is live or is not.
     pub(super) fn budget(&self, is_live: bool, username: &Username) -> Budget {
-        let (Username::Plain(name) | Username::Hash(name)) = username;
         let scope = match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
             Target::Trunk(sid) => sid.as_bytes(),
         };
         let (guesses, policy) = (&self.state.guesses, &self.policy.guesses);
-        let (name, source) = (name.as_bytes(), self.invite.source().ip());
+        let (name, source) = (username.as_str().as_bytes(), self.invite.source().ip());
         let mut budget = Budget::new();
         // no more than there is room for
         let mut add = |key, rate| _ = budget.try_push((key, rate));

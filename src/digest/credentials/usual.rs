@@ -6,6 +6,7 @@ use memchr::memchr;
 use super::reader::is_token;
 use super::{Credentials, MAX_USERNAME, QopFields, Username, nonce_count, username};
 use crate::digest::{Algorithm, Qop};
+use crate::words::{find, find_before, lower};
 
 /// No value of this length is too long for its parameter, but for a username.
 const SHORT: usize = 128;
@@ -123,13 +124,9 @@ const ALGORITHM: u64 = word(b"algorith");
 fn name(text: &[u8]) -> Option<(u64, &[u8])> {
     let (start, behind) = text.split_first_chunk()?;
     let bytes = u64::from_le_bytes(*start);
-    let marks = marks(bytes, b'=');
-    // some bytes that are no letters change too, but none of them into a letter
-    let lower = bytes | ((bytes & all(0x40)) >> 1);
-    if marks != 0 {
-        let below = (marks ^ marks.wrapping_sub(1)) >> 8;
-        let len = usize::try_from(marks.trailing_zeros() / 8).ok()?;
-        return Some((lower & below, text.get(len + 1..)?));
+    let lower = lower(bytes);
+    if let Some((before, len)) = find_before(bytes, b'=') {
+        return Some((lower & before, text.get(len + 1..)?));
     }
     match (lower, behind) {
         (USERNAME | RESPONSE, [b'=', rest @ ..]) => Some((lower, rest)),
@@ -144,9 +141,8 @@ fn name(text: &[u8]) -> Option<(u64, &[u8])> {
 fn quote(text: &[u8]) -> Option<usize> {
     let (words, _) = text.as_chunks();
     for (number, word) in words.iter().take(6).enumerate() {
-        let marks = marks(u64::from_le_bytes(*word), b'"');
-        if marks != 0 {
-            return Some(number * 8 + usize::try_from(marks.trailing_zeros() / 8).ok()?);
+        if let Some(at) = find(u64::from_le_bytes(*word), b'"') {
+            return Some(number * 8 + at);
         }
     }
     let looked_at = words.len().min(6) * 8;
@@ -158,25 +154,11 @@ fn quote(text: &[u8]) -> Option<usize> {
 fn comma(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks();
     for (number, word) in words.iter().enumerate() {
-        let marks = marks(u64::from_le_bytes(*word), b',');
-        if marks != 0 {
-            return number * 8 + usize::try_from(marks.trailing_zeros() / 8).unwrap_or_default();
+        if let Some(at) = find(u64::from_le_bytes(*word), b',') {
+            return number * 8 + at;
         }
     }
     words.len() * 8 + rest.iter().take_while(|byte| **byte != b',').count()
-}
-
-/// A bit in each byte of a word that is `byte`; those above the lowest may be wrong.
-#[inline(always)]
-const fn marks(word: u64, byte: u8) -> u64 {
-    let zero_where_found = word ^ all(byte);
-    // borrows can only set others above the lowest
-    zero_where_found.wrapping_sub(all(1)) & !zero_where_found & all(0x80)
-}
-
-/// Every byte of a word.
-const fn all(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
 }
 
 /// Whether there is neither a control character nor a backslash. By chunks: this way it is

@@ -233,6 +233,7 @@ fn messages_and_decisions_show_nothing() {
                     HashFunction::Sha512_256 => {
                         hex::encode(<sha2::Sha512_256 as sha2::Digest>::digest(hashed))
                     }
+                    other => panic!("hash user names with {other} here, too"),
                 };
                 let needles = [
                     secrets(&[response]),

@@ -1,5 +1,7 @@
 //! Credential lists and their credentials.
 
+use std::sync::LazyLock;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,30 +24,30 @@ const CREDENTIAL: &str = "CredentialSid";
 
 const CREATE_LIST: &[Param] = &[Param::text("FriendlyName").required(), Param::text("Realm")];
 const UPDATE_LIST: &[Param] = &[Param::text("FriendlyName").required()];
-const CREATE: &[Param] = &[
-    Param::text("Username").required(),
-    Param::secret("Password"),
-    Param::secret("Ha1Md5"),
-    Param::secret("Ha1Sha256"),
-    Param::secret("Ha1Sha512256"),
-    Param::flag("Disabled"),
-    Param::text("RoleSid"),
-];
-const UPDATE: &[Param] = &[
-    Param::secret("Password"),
-    Param::secret("Ha1Md5"),
-    Param::secret("Ha1Sha256"),
-    Param::secret("Ha1Sha512256"),
-    Param::flag("Disabled"),
-    Param::text("RoleSid"),
-];
+static CREATE: LazyLock<Vec<Param>> =
+    LazyLock::new(|| params(&[Param::text("Username").required()]));
+static UPDATE: LazyLock<Vec<Param>> = LazyLock::new(|| params(&[]));
 
-/// The parameters that stand in for a password.
-const HASHES: [(&str, HashFunction); 3] = [
-    ("Ha1Md5", HashFunction::Md5),
-    ("Ha1Sha256", HashFunction::Sha256),
-    ("Ha1Sha512256", HashFunction::Sha512_256),
-];
+/// The parameters of a hash for each function: `Ha1Md5`, `Ha1Sha512256`.
+static HASHES: LazyLock<Vec<(HashFunction, String)>> = LazyLock::new(|| {
+    let name = |function: HashFunction| {
+        let mut name = "Ha1".to_owned();
+        for part in function.stored_name().split('_') {
+            let (first, rest) = part.split_at_checked(1).unwrap_or((part, ""));
+            name += &first.to_ascii_uppercase();
+            name += rest;
+        }
+        name
+    };
+    HashFunction::ALL.into_iter().map(|function| (function, name(function))).collect()
+});
+
+/// `first`, and what can be set and changed alike.
+fn params(first: &[Param]) -> Vec<Param> {
+    let hashes = HASHES.iter().map(|(_, name)| Param::secret(name));
+    let others = [Param::flag("Disabled"), Param::text("RoleSid")];
+    first.iter().copied().chain([Param::secret("Password")]).chain(hashes).chain(others).collect()
+}
 
 pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
     let lists = format!("{SIP}/CredentialLists");
@@ -62,11 +64,11 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
     routes
         .at(format!("{credentials}.json"), Kind::Credential)
         .list("credentials", list_credentials::<S>)
-        .create(CREATE, create_credential::<S>);
+        .create(&CREATE, create_credential::<S>);
     routes
         .at(format!("{credentials}/{{{CREDENTIAL}}}.json"), Kind::Credential)
         .fetch(fetch_credential::<S>)
-        .update(UPDATE, update_credential::<S>)
+        .update(&UPDATE, update_credential::<S>)
         .delete(delete_credential::<S>);
 }
 
@@ -217,8 +219,10 @@ async fn delete_credential<S: Store>(call: Call<S>) -> Result<(), Refusal> {
 
 /// A password, or hashes that stand in for it.
 fn secret(form: &Form) -> Result<Option<Secret>, Refusal> {
-    let given = |(name, function)| form.text(name).map(|hash| (function, hash.to_owned()));
-    let hashes: Vec<_> = HASHES.into_iter().filter_map(given).collect();
+    let given = |(function, name): &(HashFunction, String)| {
+        form.text(name).map(|hash| (*function, hash.to_owned()))
+    };
+    let hashes: Vec<_> = HASHES.iter().filter_map(given).collect();
     match form.text("Password") {
         Some(_) if !hashes.is_empty() => Err(form.wrong("Password", "goes without hashes")),
         Some(password) => Ok(Some(Secret::Password(Password::new(password.to_owned())))),

@@ -2,11 +2,11 @@
 
 use super::document::{
     AccessListEntry, AccountEntry, AddressEntry, CallbackEntry, CredentialEntry,
-    CredentialListEntry, DatesEntry, Document, DomainEntry, GuessesEntry, Ha1Entry, MappingEntry,
+    CredentialListEntry, DatesEntry, Document, DomainEntry, GuessesEntry, MappingEntry,
     PolicyEntry, Purpose, RoleEntry, TrunkEntry,
 };
 use super::value::{ListSid, Secret, Stamp, TargetSid};
-use sip_authz::digest::{Algorithm, HashFunction};
+use sip_authz::digest::{Algorithm, PerHashFunction};
 use sip_authz::model::{
     Account, AlgorithmOffer, Callback, CredentialList, Dates, Domain, DomainSettings, GuessPolicy,
     Ha1Set, IpAccessControlList, IpAddress, Mapping, MappingRecord, Password, Policy, PolicyRecord,
@@ -191,13 +191,8 @@ fn token(hash: &Secret, at: usize) -> Result<TokenHash, DocumentError> {
     Ok(TokenHash(bytes))
 }
 
-fn ha1_entry(ha1: &Ha1Set) -> Ha1Entry {
-    let hash = |function| ha1.get(function).map(|hash| Secret::new(hex::encode(hash)));
-    Ha1Entry {
-        md5: hash(HashFunction::Md5),
-        sha256: hash(HashFunction::Sha256),
-        sha512_256: hash(HashFunction::Sha512_256),
-    }
+fn ha1_entry(ha1: &Ha1Set) -> PerHashFunction<Secret> {
+    ha1.iter().map(|(function, hash)| (function, Secret::new(hex::encode(hash)))).collect()
 }
 
 fn credential(entry: CredentialEntry, at: usize) -> Result<Incoming, DocumentError> {
@@ -206,11 +201,9 @@ fn credential(entry: CredentialEntry, at: usize) -> Result<Incoming, DocumentErr
         (Some(password), None) => {
             Some(sip_authz_directory::Secret::Password(Password::new(password.expose().to_owned())))
         }
-        (None, Some(Ha1Entry { md5, sha256, sha512_256 })) => {
-            let given = HashFunction::ALL.into_iter().zip([md5, sha256, sha512_256]);
-            let given = given.filter_map(|(function, hash)| {
-                hash.map(|hash| (function, hash.expose().to_owned()))
-            });
+        (None, Some(ha1)) => {
+            let given =
+                ha1.into_pairs().map(|(function, hash)| (function, hash.expose().to_owned()));
             Some(sip_authz_directory::Secret::Ha1(given.collect()))
         }
         (Some(_), Some(_)) => {

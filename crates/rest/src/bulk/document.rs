@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::{ListSid, Secret, Stamp, TargetSid};
 use sip_authz::acl::Prefix;
-use sip_authz::digest::GuessRate;
+use sip_authz::digest::{GuessRate, PerHashFunction};
 use sip_authz::model::{
     AccountStatus, ChallengeKind, DomainName, HttpMethod, QopOffer, Realm, RoleKind,
     TransferCallerId, TransferMode, UriCheck, UserName, WrongAnswer,
@@ -188,8 +188,9 @@ pub struct CredentialEntry {
     /// Never in an export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// H(username:realm:password) in hexadecimal, for at least one hash function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ha1: Option<Ha1Entry>,
+    pub ha1: Option<PerHashFunction<Secret>>,
     /// Where it is not named, a user that is disabled stays so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
@@ -198,19 +199,6 @@ pub struct CredentialEntry {
     pub role_sid: Option<RoleSid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dates: Option<DatesEntry>,
-}
-
-/// H(username:realm:password) in hexadecimal, for at least one algorithm.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct Ha1Entry {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub md5: Option<Secret>,
-    #[serde(default, rename = "sha-256", skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<Secret>,
-    #[serde(default, rename = "sha-512-256", skip_serializing_if = "Option::is_none")]
-    pub sha512_256: Option<Secret>,
 }
 
 /// A URL and how it is asked.

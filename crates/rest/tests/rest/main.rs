@@ -3,6 +3,7 @@
 
 mod callers;
 mod fields;
+mod hashes;
 mod own;
 mod paging;
 mod refusals;

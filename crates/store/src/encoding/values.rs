@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserializer, Visitor};
+use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -12,15 +13,17 @@ use sip_authz::acl::Prefix;
 use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
-    Dates, Domain, DomainName, DomainSettings, GuessPolicy, Ha1Set, HttpMethod,
-    IpAccessControlList, IpAddress, Key, MappingRecord, Policy, PolicyRecord, QopOffer, Realm,
-    Record, Role, RoleKind, Target, TokenHash, TransferCallerId, TransferMode, Trunk,
-    TrunkSettings, UriCheck, UserName, WrongAnswer,
+    Dates, Domain, DomainName, DomainSettings, GuessPolicy, HttpMethod, IpAccessControlList,
+    IpAddress, Key, MappingRecord, Policy, PolicyRecord, QopOffer, Realm, Record, Role, RoleKind,
+    Target, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck, UserName,
+    WrongAnswer,
 };
 use sip_authz::{
     AccountSid, ByocTrunkSid, CredentialListSid, IpAccessControlListSid, PhoneNumberSid, RoleSid,
     ServiceSid,
 };
+
+use super::hashes::{self, WithHashes};
 
 /// The version of the forms.
 const VERSION: u32 = 1;
@@ -149,15 +152,10 @@ value! {
 }
 
 value! {
+    // without the hashes, which are read by `WithHashes`
     struct CredentialValue {
         list: CredentialListSid,
         username: UserName,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        md5: Option<Hex<16>>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sha256: Option<Hex<32>>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sha512_256: Option<Hex<32>>,
         #[serde(default, skip_serializing_if = "is_default")]
         disabled: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -270,12 +268,38 @@ pub(super) enum Value<'a> {
     AccessList(AccessListValue<'a>),
     CredentialList(CredentialListValue<'a>),
     Address(AddressValue<'a>),
-    Credential(CredentialValue),
+    Credential(WrittenCredential<'a>),
     Domain(Box<DomainValue<'a>>),
     Trunk(TrunkValue<'a>),
     Policy(PolicyValue),
     Mapping(MappingValue),
     Role(RoleValue<'a>),
+}
+
+/// A credential with its hashes, whose fields depend on the functions that there are.
+pub(super) struct WrittenCredential<'a>(&'a Credential);
+
+impl Serialize for WrittenCredential<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Credential { sid: _, list, username, ha1, disabled, role, dates } = self.0;
+        let mut fields = to.serialize_struct("Credential", 7 + HashFunction::COUNT)?;
+        fields.serialize_field("v", &Version)?;
+        fields.serialize_field("list", list)?;
+        fields.serialize_field("username", username)?;
+        hashes::write(ha1, &mut fields)?;
+        if *disabled {
+            fields.serialize_field("disabled", disabled)?;
+        }
+        if let Some(role) = role {
+            fields.serialize_field("role", role)?;
+        }
+        for (name, date) in [("created", dates.created), ("updated", dates.updated)] {
+            if date > 0 {
+                fields.serialize_field(name, &date)?;
+            }
+        }
+        fields.end()
+    }
 }
 
 impl<'a> Value<'a> {
@@ -323,7 +347,7 @@ impl<'a> Value<'a> {
                     updated: dates.updated,
                 })
             }
-            Record::Credential(credential) => Self::Credential(of_credential(credential)),
+            Record::Credential(credential) => Self::Credential(WrittenCredential(credential)),
             Record::Domain(domain) => Self::Domain(Box::new(of_domain(domain))),
             Record::Trunk(trunk) => Self::Trunk(of_trunk(trunk)),
             Record::Policy(record) => Self::Policy(of_policy(record)),
@@ -351,28 +375,6 @@ impl<'a> Value<'a> {
                 })
             }
         }
-    }
-}
-
-fn of_credential(credential: &Credential) -> CredentialValue {
-    let Credential { sid: _, list, username, ha1, disabled, role, dates } = credential;
-    fn hex<const N: usize>(ha1: &Ha1Set, function: HashFunction) -> Option<Hex<N>> {
-        let hash = ha1.get(function)?;
-        let mut bytes = Hex([0; N]);
-        bytes.0.iter_mut().zip(hash).for_each(|(byte, from)| *byte = *from);
-        Some(bytes)
-    }
-    CredentialValue {
-        v: Version,
-        list: *list,
-        username: username.clone(),
-        md5: hex(ha1, HashFunction::Md5),
-        sha256: hex(ha1, HashFunction::Sha256),
-        sha512_256: hex(ha1, HashFunction::Sha512_256),
-        disabled: *disabled,
-        role: *role,
-        created: dates.created,
-        updated: dates.updated,
     }
 }
 
@@ -492,9 +494,8 @@ pub(super) fn record(key: Key, value: &[u8]) -> Result<Record, serde_json::Error
             IpAddress { sid, list, prefix, friendly_name, dates }.into()
         }
         Key::Credential(sid) => {
-            let value: CredentialValue = read(value)?;
-            let (md5, sha256) = (value.md5.map(|hash| hash.0), value.sha256.map(|hash| hash.0));
-            let ha1 = Ha1Set::from_bytes(md5, sha256, value.sha512_256.map(|hash| hash.0));
+            let fields: WithHashes<CredentialValue> = read(value)?;
+            let (ha1, value) = (fields.ha1(), fields.others);
             Credential {
                 sid,
                 list: value.list,

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use sip_authz::digest::HashFunction;
 use sip_authz::model::{
     Account, Credential, Dates, Ha1Set, Key, Mapping, Password, Record, Target,
 };
@@ -103,6 +104,44 @@ fn no_field_is_taken_for_another() {
         for len in 0..written.as_bytes().len() {
             assert!(decode(record.key(), &written.as_bytes()[..len]).is_err(), "{len} of {text}");
         }
+    }
+}
+
+#[test]
+fn a_hash_of_each_function_is_a_field() {
+    let (list, sid) = (CredentialListSid::from_bytes([1; 16]), CredentialSid::from_bytes([1; 16]));
+    let hashes = HashFunction::ALL.map(|function| (function, "ab".repeat(function.output_len())));
+    let fields = |hashes: &[(HashFunction, String)]| -> String {
+        let field = |(function, hash): &(HashFunction, String)| {
+            format!(r#","{}":"{hash}""#, function.stored_name())
+        };
+        hashes.iter().map(field).collect()
+    };
+    let value = |fields: &str| format!(r#"{{"v":1,"list":"{list}","username":"bob"{fields}}}"#);
+    let read = |fields: &str| decode(Key::Credential(sid), value(fields).as_bytes());
+    for chosen in hashes.each_ref().map(std::slice::from_ref).into_iter().chain([&hashes[..]]) {
+        let record = read(&fields(chosen)).unwrap();
+        assert_eq!(encode(&record).unwrap().as_text(), value(&fields(chosen)));
+        let Record::Credential(user) = &record else { panic!("no credential") };
+        let kept: Vec<_> = user.ha1.iter().map(|(f, hash)| (f, hex::encode(hash))).collect();
+        assert_eq!(kept, chosen);
+
+        // a field is read from wherever it stands, and once
+        let mut turned = chosen.to_vec();
+        turned.reverse();
+        assert!(read(&fields(&turned)).unwrap() == record);
+        let twice = [chosen, &chosen[..1]].concat();
+        let error = read(&fields(&twice)).map(drop).unwrap_err().to_string();
+        let name = chosen[0].0.stored_name();
+        assert!(error.contains(&format!("duplicate field `{name}`")), "{error}");
+        let longer = fields(chosen).replacen("ab", "abab", 1);
+        assert!(read(&longer).is_err() && read(&longer.replacen("abab", "", 1)).is_err());
+    }
+    let error = read("").map(drop).unwrap_err().to_string();
+    assert!(error.ends_with("a credential needs at least one hash"), "{error}");
+    for field in [r#","md4":"ab""#, r#","sha-256":"ab""#, r#","MD5":"ab""#] {
+        let error = read(&(fields(&hashes) + field)).map(drop).unwrap_err().to_string();
+        assert!(error.contains("unknown field") && !error.contains("abab"), "{error}");
     }
 }
 

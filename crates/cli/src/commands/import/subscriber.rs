@@ -17,12 +17,6 @@ use super::table::{self, Row};
 use super::{FileError, Rows};
 use crate::args::ImportArgs;
 
-/// The columns that hold hashes.
-const HASHES: [(HashFunction, &str); 3] = [
-    (HashFunction::Md5, "ha1"),
-    (HashFunction::Sha256, "ha1_sha256"),
-    (HashFunction::Sha512_256, "ha1_sha512t256"),
-];
 const LONGEST_NAME: usize = 64;
 
 pub(super) fn read(text: &str, args: &ImportArgs) -> Result<Rows, FileError> {
@@ -123,14 +117,24 @@ fn user_name(row: &Row<'_>, column: &str, text: &str) -> Result<UserName, FileEr
     text.parse().map_err(|error| row.wrong(column, error))
 }
 
+/// The column that holds the hash of a function.
+fn column(function: HashFunction) -> Cow<'static, str> {
+    match function {
+        HashFunction::Md5 => "ha1".into(),
+        HashFunction::Sha512_256 => "ha1_sha512t256".into(),
+        other => format!("ha1_{}", other.stored_name()).into(),
+    }
+}
+
 /// What a row says of its user's password.
 fn hashes(row: &Row<'_>, name: &UserName, realm: &Realm) -> Result<Ha1Set, FileError> {
     let mut given: Vec<(HashFunction, Cow<'_, str>)> = Vec::new();
     let mut last = None;
-    for (function, column) in HASHES {
-        if let Some(hash) = row.get(column) {
+    for function in HashFunction::ALL {
+        let column = column(function);
+        if let Some(hash) = row.get(&column) {
             // one by one first, so that the error names the column
-            last = Some(from_hash(row, column, function, &hash, name, realm)?);
+            last = Some(from_hash(row, &column, function, &hash, name, realm)?);
             given.push((function, hash));
         }
     }
