@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use sip_authz::acl::Prefix;
-use sip_authz::digest::{Algorithm, GuessRate};
 use sip_authz::model::{
-    self, AccountStatus, AlgorithmOffer, ChallengeKind, DomainName, GuessPolicy, Password,
-    QopOffer, Realm, TokenHash, UriCheck, UserName, WrongAnswer,
+    self, AccountStatus, DomainName, GuessPolicy, Password, Realm, TokenHash, UserName,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -159,106 +157,38 @@ pub(crate) struct Trunk {
     pub(crate) policy: Option<Spanned<Policy>>,
 }
 
-/// What is left out keeps its default.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Policy {
-    pub(crate) algorithms: Option<Algorithms>,
-    pub(crate) qop: Option<QopOffer>,
-    pub(crate) allow_rfc2069: Option<Spanned<bool>>,
-    pub(crate) uri_check: Option<UriCheck>,
-    pub(crate) nonce_lifetime: Option<Spanned<u32>>,
-    pub(crate) bind_source: Option<bool>,
-    pub(crate) wrong_answer: Option<WrongAnswer>,
-    pub(crate) from_must_match: Option<bool>,
-    pub(crate) userhash: Option<bool>,
-    pub(crate) challenge: Option<ChallengeKind>,
-    pub(crate) guesses: Option<Spanned<Guesses>>,
-}
+macro_rules! policy_table {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
+        /// What is left out keeps its default.
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct Policy {
+            $(pub(crate) $field: Option<Spanned<$type>>,)*
+            pub(crate) guesses: Option<Spanned<GuessPolicy>>,
+        }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Guesses {
-    pub(crate) source: Option<GuessRate>,
-    pub(crate) pair: Option<GuessRate>,
-    pub(crate) name: Option<GuessRate>,
-    pub(crate) any_name: Option<GuessRate>,
+        impl Policy {
+            /// The policy, with the default of what is left out.
+            pub(crate) fn with_defaults(self) -> model::Policy {
+                let default = model::Policy::DEFAULT;
+                model::Policy {
+                    $($field: self.$field.map_or(default.$field, Spanned::into_inner),)*
+                    guesses: self.guesses.map_or(default.guesses, Spanned::into_inner),
+                }
+            }
+        }
+    };
 }
-
-/// The name of a preset, or a list of algorithms.
-pub(crate) struct Algorithms(pub(crate) AlgorithmOffer);
+sip_authz::policy_fields!(policy_table);
 
 /// A password or a hash. No error shows what stands in its place.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Secret(pub(crate) Password);
-
-impl Policy {
-    /// The policy, with the default of what is left out.
-    pub(crate) fn with_defaults(self) -> model::Policy {
-        let default = model::Policy::DEFAULT;
-        let guesses = self.guesses.map(Spanned::into_inner);
-        let guesses = guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
-            source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
-            pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
-            name: guesses.name,
-            any_name: guesses.any_name,
-        });
-        model::Policy {
-            algorithms: self.algorithms.map_or(default.algorithms, |offer| offer.0),
-            qop: self.qop.unwrap_or(default.qop),
-            allow_rfc2069: self.allow_rfc2069.map_or(default.allow_rfc2069, Spanned::into_inner),
-            uri_check: self.uri_check.unwrap_or(default.uri_check),
-            nonce_lifetime: self.nonce_lifetime.map_or(default.nonce_lifetime, Spanned::into_inner),
-            bind_source: self.bind_source.unwrap_or(default.bind_source),
-            wrong_answer: self.wrong_answer.unwrap_or(default.wrong_answer),
-            from_must_match: self.from_must_match.unwrap_or(default.from_must_match),
-            userhash: self.userhash.unwrap_or(default.userhash),
-            challenge: self.challenge.unwrap_or(default.challenge),
-            guesses,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        macro_rules! refuse {
-            ($($method:ident $kind:ty,)*) => {$(
-                // the default would quote the value
-                fn $method<E: de::Error>(self, _: $kind) -> Result<Secret, E> {
-                    Err(E::custom("it must stand in quotes"))
-                }
-            )*};
-        }
-
-        impl Visitor<'_> for Text {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text in quotes")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
-                self.visit_string(text.to_owned())
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Secret, E> {
-                Ok(Secret(Password::new(text)))
-            }
-
-            refuse! {
-                visit_bool bool, visit_i64 i64, visit_i128 i128, visit_u64 u64, visit_u128 u128,
-                visit_f64 f64,
-            }
-        }
-
-        deserializer.deserialize_string(Text)
-    }
-}
 
 impl<'de> Deserialize<'de> for TokenSha256 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Secret(text) = Secret::deserialize(deserializer)?;
+        let text = Password::deserialize(deserializer)?;
         let mut hash = [0; 32];
         hex::decode_to_slice(text.expose(), &mut hash)
             .map_err(|_| de::Error::custom("a SHA-256 is 64 hexadecimal digits"))?;
@@ -290,44 +220,5 @@ impl<'de> Deserialize<'de> for Address {
         }
 
         deserializer.deserialize_any(TextOrTable)
-    }
-}
-
-impl<'de> Deserialize<'de> for Algorithms {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PresetOrList;
-
-        impl<'de> Visitor<'de> for PresetOrList {
-            type Value = Algorithms;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "`md5-only`, `md5-first`, `strongest-first`, or a list of names such as `MD5`",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Algorithms, E> {
-                match text {
-                    "md5-only" => Ok(Algorithms(AlgorithmOffer::MD5_ONLY)),
-                    "md5-first" => Ok(Algorithms(AlgorithmOffer::MD5_FIRST)),
-                    "strongest-first" => Ok(Algorithms(AlgorithmOffer::STRONGEST_FIRST)),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Algorithms, A::Error> {
-                let mut algorithms = Vec::new();
-                while let Some(name) = items.next_element::<String>()? {
-                    let known = Algorithm::from_name(name.as_bytes());
-                    algorithms.push(known.ok_or_else(|| {
-                        let known = Algorithm::ALL.map(Algorithm::name).join(", ");
-                        de::Error::custom(format!("unknown algorithm `{name}`, not one of {known}"))
-                    })?);
-                }
-                AlgorithmOffer::new(algorithms).map(Algorithms).map_err(de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_any(PresetOrList)
     }
 }
