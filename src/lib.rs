@@ -69,7 +69,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `rsip` (default) | [`Invite::from_rsip`] |
-//! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes and choices; never for secrets |
+//! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes, choices and callbacks; of secrets, `Password` is read and nothing is written |
 //! | `metrics` | `metrics::record`: the figures of an authorizer for a recorder of the crate `metrics` |
 //! | `tracing` | a span for each call and an event for each decision, for subscribers of the crate `tracing` |
 //!

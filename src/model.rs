@@ -7,6 +7,7 @@
 mod commit;
 mod credential;
 mod name;
+mod password;
 mod permission;
 mod policy;
 mod record;
@@ -14,8 +15,9 @@ pub mod rules;
 mod settings;
 
 pub use commit::{Commit, Write};
-pub use credential::{Ha1Error, Ha1Set, Password};
+pub use credential::{Ha1Error, Ha1Set};
 pub use name::{DomainName, NameError, Realm, UserName};
+pub use password::Password;
 pub use permission::{PermissionSet, RoleKind, Vocabulary, VocabularyError};
 pub use policy::{
     AlgorithmOffer, ChallengeKind, GuessPolicy, OfferError, Policy, PolicyError, QopOffer,

@@ -2,39 +2,11 @@
 
 use std::fmt;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::name::{Realm, UserName};
+use super::password::Password;
 use crate::digest::{ALL_OUTPUTS_LEN, Bytes, HashFunction, HashImpl, HashVisitor};
-
-/// A password on its way to being hashed. It is wiped when it is dropped and never printed.
-pub struct Password(Zeroizing<String>);
-
-impl Password {
-    /// Takes the password over; the caller's buffer is the one that is wiped.
-    #[must_use]
-    pub fn new(password: String) -> Self {
-        Self(Zeroizing::new(password))
-    }
-
-    /// Whether there is no password at all.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The password itself, for rules on its strength.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(..)")
-    }
-}
 
 /// Hashes that cannot be a user's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

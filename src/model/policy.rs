@@ -6,6 +6,9 @@ use arrayvec::ArrayVec;
 
 use crate::digest::{Algorithm, GuessRate, Qop};
 
+#[cfg(feature = "serde")]
+mod written;
+
 /// The settings of a domain or trunk. Every field has a default that suits most deployed phones
 /// without opening anything; what each choice costs stands beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,41 @@ pub struct Policy {
     /// How fast passwords may be guessed.
     pub guesses: GuessPolicy,
 }
+
+/// Calls the macro `$expand` with all fields of [`Policy`] except `guesses`. TOML, REST, bulk JSON and
+/// the stores take their fields from this list, in this order.
+///
+/// A line has the field, its type, the REST parameter, and attributes for the stored form in brackets.
+/// Policies in a store may lack a field that is newer than they are, and must keep their bytes: a new
+/// `bool` has `[serde(default, skip_serializing_if = "is_default")]`. Its absence means `false` for ever,
+/// whatever the default becomes. A comment goes into the description of the REST answer.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! policy_fields {
+    ($expand:ident) => {
+        $expand! {
+            algorithms: $crate::model::AlgorithmOffer = "Algorithms" [];
+            qop: $crate::model::QopOffer = "Qop" [];
+            allow_rfc2069: bool = "AllowRfc2069" [];
+            uri_check: $crate::model::UriCheck = "UriCheck" [];
+            /// In seconds.
+            nonce_lifetime: u32 = "NonceLifetime" [];
+            bind_source: bool = "BindSource" [];
+            wrong_answer: $crate::model::WrongAnswer = "WrongAnswer" [];
+            from_must_match: bool = "FromMustMatch" [];
+            userhash: bool = "Userhash" [];
+            challenge: $crate::model::ChallengeKind = "Challenge" [];
+        }
+    };
+}
+
+macro_rules! list_is_complete {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
+        // does not compile with a field that is not in the list
+        const _: fn(Policy) = |Policy { $($field: _,)* guesses: _ }| {};
+    };
+}
+policy_fields!(list_is_complete);
 
 impl Default for Policy {
     fn default() -> Self {
@@ -141,6 +179,13 @@ impl AlgorithmOffer {
     /// Strongest first, as RFC 8760 §2.4 has it: of six common user agents, several fail.
     pub const STRONGEST_FIRST: Self =
         Self::preset(&[Algorithm::Sha512_256, Algorithm::Sha256, Algorithm::Md5]);
+
+    /// The offers that have a name, by which a configuration can choose them.
+    pub const PRESETS: [(&str, Self); 3] = [
+        ("md5-only", Self::MD5_ONLY),
+        ("md5-first", Self::MD5_FIRST),
+        ("strongest-first", Self::STRONGEST_FIRST),
+    ];
 
     #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
     const fn preset(offered: &[Algorithm]) -> Self {
@@ -268,6 +313,8 @@ pub enum ChallengeKind {
 /// How many wrong digests are looked at. Requests beyond a limit are answered whatever theirs is, so right
 /// and wrong look alike there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "written::GuessPolicyForm"))]
 pub struct GuessPolicy {
     /// For one source (IPv6: one /64) whose nonce is not live. Default: 20 at once, one more every
     /// 2 s. Beyond it a new challenge is sent; requests with live nonces are not touched.
@@ -277,10 +324,12 @@ pub struct GuessPolicy {
     pub pair: GuessRate,
     /// For one claimed name from anywhere. Default: none, since whoever knows a name could lock its
     /// owner out.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub name: Option<GuessRate>,
     /// For one source (IPv6: one /64) with a live nonce, whatever names it claims: one password tried at
     /// many names. Default: none, since all callers behind one address, such as that of a proxy, are
     /// answered as for wrong credentials beyond it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub any_name: Option<GuessRate>,
 }
 

@@ -1,14 +1,12 @@
 //! The shape of the file: which keys its tables have, and the type of each value.
 
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer};
 use sip_authz::acl::Prefix;
-use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
+use sip_authz::digest::{GuessRate, HashFunction};
 use sip_authz::model::{
-    self, AccountStatus, AlgorithmOffer, ChallengeKind, DomainName, GuessPolicy, Password,
-    PolicyError, QopOffer, Realm, TokenHash, UriCheck, UserName, WrongAnswer,
+    self, AccountStatus, DomainName, GuessPolicy, Password, PolicyError, Realm, TokenHash, UserName,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -371,143 +369,41 @@ fn span_at(value: &Value<'_>, path: &[&str]) -> Span {
     value.span()
 }
 
-/// What is left out keeps its default.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Policy {
-    pub(crate) algorithms: Option<Algorithms>,
-    pub(crate) qop: Option<QopOffer>,
-    pub(crate) allow_rfc2069: Option<bool>,
-    pub(crate) uri_check: Option<UriCheck>,
-    pub(crate) nonce_lifetime: Option<u32>,
-    pub(crate) bind_source: Option<bool>,
-    pub(crate) wrong_answer: Option<WrongAnswer>,
-    pub(crate) from_must_match: Option<bool>,
-    pub(crate) userhash: Option<bool>,
-    pub(crate) challenge: Option<ChallengeKind>,
-    pub(crate) guesses: Option<Guesses>,
-}
+macro_rules! policy_table {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
+        /// What is left out keeps its default.
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct Policy {
+            $(pub(crate) $field: Option<$type>,)*
+            pub(crate) guesses: Option<GuessPolicy>,
+        }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Guesses {
-    pub(crate) source: Option<GuessRate>,
-    pub(crate) pair: Option<GuessRate>,
-    pub(crate) name: Option<GuessRate>,
-    pub(crate) any_name: Option<GuessRate>,
+        impl Policy {
+            /// The policy, with the default of what is left out.
+            pub(crate) fn with_defaults(self) -> model::Policy {
+                let default = model::Policy::DEFAULT;
+                model::Policy {
+                    $($field: self.$field.unwrap_or(default.$field),)*
+                    guesses: self.guesses.unwrap_or(default.guesses),
+                }
+            }
+        }
+    };
 }
-
-/// The name of a preset, or a list of algorithms.
-pub(crate) struct Algorithms(pub(crate) AlgorithmOffer);
+sip_authz::policy_fields!(policy_table);
 
 /// A password or a hash. No error shows what stands in its place.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Secret(pub(crate) Password);
-
-impl Policy {
-    /// The policy, with the default of what is left out.
-    pub(crate) fn with_defaults(self) -> model::Policy {
-        let default = model::Policy::DEFAULT;
-        let guesses = self.guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
-            source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
-            pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
-            name: guesses.name,
-            any_name: guesses.any_name,
-        });
-        model::Policy {
-            algorithms: self.algorithms.map_or(default.algorithms, |offer| offer.0),
-            qop: self.qop.unwrap_or(default.qop),
-            allow_rfc2069: self.allow_rfc2069.unwrap_or(default.allow_rfc2069),
-            uri_check: self.uri_check.unwrap_or(default.uri_check),
-            nonce_lifetime: self.nonce_lifetime.unwrap_or(default.nonce_lifetime),
-            bind_source: self.bind_source.unwrap_or(default.bind_source),
-            wrong_answer: self.wrong_answer.unwrap_or(default.wrong_answer),
-            from_must_match: self.from_must_match.unwrap_or(default.from_must_match),
-            userhash: self.userhash.unwrap_or(default.userhash),
-            challenge: self.challenge.unwrap_or(default.challenge),
-            guesses,
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl Visitor<'_> for Text {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string in quotes")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
-                self.visit_string(text.to_owned())
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Secret, E> {
-                Ok(Secret(Password::new(text)))
-            }
-        }
-
-        deserializer.deserialize_string(Text)
-    }
-}
 
 impl<'de> Deserialize<'de> for TokenSha256 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Secret(text) = Secret::deserialize(deserializer)?;
+        let text = Password::deserialize(deserializer)?;
         let mut hash = [0; 32];
         hex::decode_to_slice(text.expose(), &mut hash)
             .map_err(|_| de::Error::custom("a SHA-256 hash is 64 hexadecimal digits"))?;
         Ok(Self(TokenHash(hash)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Algorithms {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PresetOrList;
-
-        impl<'de> Visitor<'de> for PresetOrList {
-            type Value = Algorithms;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "`md5-only`, `md5-first`, `strongest-first`, or a list of names such as `MD5`",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Algorithms, E> {
-                match text {
-                    "md5-only" => Ok(Algorithms(AlgorithmOffer::MD5_ONLY)),
-                    "md5-first" => Ok(Algorithms(AlgorithmOffer::MD5_FIRST)),
-                    "strongest-first" => Ok(Algorithms(AlgorithmOffer::STRONGEST_FIRST)),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Algorithms, A::Error> {
-                let mut algorithms = Vec::new();
-                while let Some(Named(algorithm)) = items.next_element()? {
-                    algorithms.push(algorithm);
-                }
-                AlgorithmOffer::new(algorithms).map(Algorithms).map_err(de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_any(PresetOrList)
-    }
-}
-
-/// An algorithm by its name.
-struct Named(Algorithm);
-
-impl<'de> Deserialize<'de> for Named {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Algorithm::from_name(name.as_bytes()).map(Self).ok_or_else(|| {
-            let known = Algorithm::ALL.map(Algorithm::name).join(", ");
-            let name: String = name.chars().take(40).collect();
-            de::Error::custom(format_args!("expected one of {known}, found `{name}`"))
-        })
     }
 }

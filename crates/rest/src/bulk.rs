@@ -30,9 +30,8 @@ use sip_authz_store::Store;
 
 pub use self::convert::DocumentError;
 pub use self::document::{
-    AccessListEntry, AccountEntry, AddressEntry, CallbackEntry, CredentialEntry,
-    CredentialListEntry, DatesEntry, Document, DomainEntry, Format, GuessesEntry, MappingEntry,
-    PolicyEntry, Purpose, RoleEntry, TrunkEntry,
+    AccessListEntry, AccountEntry, AddressEntry, CredentialEntry, CredentialListEntry, DatesEntry,
+    Document, DomainEntry, Format, MappingEntry, PolicyEntry, Purpose, RoleEntry, TrunkEntry,
 };
 pub use self::value::{ListSid, Secret, Stamp, TargetSid};
 

@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer, value};
 use zeroize::Zeroizing;
 
 use super::error::Refusal;
-use sip_authz::model::{Callback, DomainName, HttpMethod, NameError};
+use sip_authz::model::{DomainName, NameError};
 use sip_authz_directory::{DirectoryError, Kind};
 
 /// A parameter that an operation knows.
@@ -52,6 +52,16 @@ impl Param {
         Self::new(name, ParamForm::Secret)
     }
 
+    /// The same parameters, of which the first is required.
+    pub(super) const fn first_required<const N: usize>(params: &[Self]) -> [Self; N] {
+        let mut changed = [Self::text(""); N];
+        changed.copy_from_slice(params);
+        if let Some(first) = changed.first_mut() {
+            first.required = true;
+        }
+        changed
+    }
+
     pub(super) const fn required(self) -> Self {
         Self { required: true, ..self }
     }
@@ -63,7 +73,7 @@ impl Param {
 
 /// The parameters that came with a request, as far as its operation knows them.
 pub(super) struct Form {
-    kind: Kind,
+    pub(super) kind: Kind,
     values: Vec<(&'static str, Zeroizing<String>)>,
 }
 
@@ -185,25 +195,6 @@ pub(super) fn domain_name(kind: Kind, text: &str) -> Result<DomainName, Refusal>
     text.parse().map_err(|error: NameError| {
         DirectoryError::BadName { kind, message: format!("DomainName: {error}") }.into()
     })
-}
-
-/// What a form says of a URL and how it is asked.
-pub(super) struct CallbackChange {
-    url: Option<Option<String>>,
-    method: Option<HttpMethod>,
-}
-
-impl CallbackChange {
-    pub(super) fn read(form: &Form, url: &str, method: &str) -> Result<Self, Refusal> {
-        Ok(Self { url: form.url(url)?, method: form.choice(method)? })
-    }
-
-    pub(super) fn apply(&self, callback: &mut Callback) {
-        if let Some(url) = &self.url {
-            callback.url.clone_from(url);
-        }
-        callback.method = self.method.or(callback.method);
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod auth_type;
 pub mod bulk;
 mod call;
 mod catalogue;
+mod change;
 mod cors;
 mod dates;
 mod error;

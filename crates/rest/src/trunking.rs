@@ -5,9 +5,10 @@ use utoipa::ToSchema;
 
 use super::auth_type::auth_types;
 use super::call::Call;
+use super::change::changes;
 use super::dates::iso8601;
 use super::error::Refusal;
-use super::form::{CallbackChange, Form, Param, domain_name};
+use super::form::{Form, Param};
 use super::links::Links;
 use super::mapped::{self, Lists, Shown};
 use super::page::Rows;
@@ -21,16 +22,18 @@ use sip_authz_store::Store;
 
 const TRUNK: &str = "TrunkSid";
 
-const PARAMS: &[Param] = &[
-    Param::text("FriendlyName"),
-    Param::text("DomainName"),
-    Param::text("DisasterRecoveryUrl"),
-    Param::text("DisasterRecoveryMethod"),
-    Param::text("TransferMode"),
-    Param::flag("Secure"),
-    Param::flag("CnamLookupEnabled"),
-    Param::text("TransferCallerId"),
-];
+changes! {
+    Trunk {
+        "FriendlyName" => friendly_name: String,
+        "DomainName" => name: Option<DomainName>,
+        "DisasterRecoveryUrl" => settings.disaster_recovery.url: Option<String>,
+        "DisasterRecoveryMethod" => settings.disaster_recovery.method: Option<HttpMethod>,
+        "TransferMode" => settings.transfer_mode: TransferMode,
+        "Secure" => secure: bool,
+        "CnamLookupEnabled" => settings.cnam_lookup_enabled: bool,
+        "TransferCallerId" => settings.transfer_caller_id: TransferCallerId,
+    }
+}
 
 /// Which of a trunk's lists a path shows.
 #[derive(Clone, Copy)]
@@ -147,56 +150,6 @@ struct AssociationAnswer {
     url: String,
 }
 
-/// What a form says of a trunk; what it does not say stays.
-struct TrunkChange {
-    friendly_name: Option<String>,
-    name: Option<Option<DomainName>>,
-    disaster_recovery: CallbackChange,
-    transfer_mode: Option<TransferMode>,
-    transfer_caller_id: Option<TransferCallerId>,
-    secure: Option<bool>,
-    cnam_lookup_enabled: Option<bool>,
-}
-
-impl TrunkChange {
-    fn read(form: &Form) -> Result<Self, Refusal> {
-        Ok(Self {
-            friendly_name: form.text("FriendlyName").map(str::to_owned),
-            name: match form.text("DomainName") {
-                None => None,
-                Some("") => Some(None),
-                Some(name) => Some(Some(domain_name(Kind::Trunk, name)?)),
-            },
-            disaster_recovery: CallbackChange::read(
-                form,
-                "DisasterRecoveryUrl",
-                "DisasterRecoveryMethod",
-            )?,
-            transfer_mode: form.choice("TransferMode")?,
-            transfer_caller_id: form.choice("TransferCallerId")?,
-            secure: form.flag("Secure")?,
-            cnam_lookup_enabled: form.flag("CnamLookupEnabled")?,
-        })
-    }
-
-    fn apply(&self, trunk: &mut Trunk) {
-        if let Some(name) = &self.friendly_name {
-            trunk.friendly_name.clone_from(name);
-        }
-        if let Some(name) = &self.name {
-            trunk.name.clone_from(name);
-        }
-        trunk.secure = self.secure.unwrap_or(trunk.secure);
-        let settings = &mut trunk.settings;
-        self.disaster_recovery.apply(&mut settings.disaster_recovery);
-        settings.transfer_mode = self.transfer_mode.unwrap_or(settings.transfer_mode);
-        settings.transfer_caller_id =
-            self.transfer_caller_id.unwrap_or(settings.transfer_caller_id);
-        settings.cnam_lookup_enabled =
-            self.cnam_lookup_enabled.unwrap_or(settings.cnam_lookup_enabled);
-    }
-}
-
 async fn list<S: Store>(call: Call<S>) -> Result<Rows<TrunkAnswer>, Refusal> {
     let account = call.account()?;
     let key = |sid| Key::Target(TrunkSid::from_bytes(sid).into());
@@ -205,7 +158,7 @@ async fn list<S: Store>(call: Call<S>) -> Result<Rows<TrunkAnswer>, Refusal> {
 }
 
 async fn create<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
-    let change = TrunkChange::read(&call.form)?;
+    let change = changes(&call.form)?;
     let fill = |trunk: &mut Trunk| change.apply(trunk);
     let trunk = call.directory.create_trunk(call.account()?, fill).await?;
     answer(&call, trunk).await
@@ -218,7 +171,7 @@ async fn fetch<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
 
 async fn update<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
     let (account, sid) = (call.account()?, call.sid(TRUNK)?);
-    let change = TrunkChange::read(&call.form)?;
+    let change = changes(&call.form)?;
     let apply = |trunk: &mut Trunk| {
         change.apply(trunk);
         Ok(())

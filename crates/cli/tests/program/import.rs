@@ -360,7 +360,7 @@ fn each_error_names_file_line_and_column() {
             "e.json",
             json(&format!("{{{user}, \"username\": \"a\", \"ha1\": {{\"md5\": 123456}}}}")),
             &[],
-            "e.json:3: credentials[0].ha1.md5: it must be a string",
+            "e.json:3: credentials[0].ha1.md5: expected a string",
         ),
         (
             "e.json",

@@ -6,9 +6,10 @@ use utoipa::ToSchema;
 use super::SIP;
 use crate::auth_type::auth_types;
 use crate::call::Call;
+use crate::change::changes;
 use crate::dates::rfc2822;
 use crate::error::Refusal;
-use crate::form::{CallbackChange, Form, Param, domain_name};
+use crate::form::{Form, Param, domain_name};
 use crate::links::sip_uri;
 use crate::page::Rows;
 use crate::routes::Routes;
@@ -19,26 +20,25 @@ use sip_authz_store::Store;
 
 const DOMAIN: &str = "DomainSid";
 
-const CREATE: &[Param] = &params(Param::text("DomainName").required());
-const UPDATE: &[Param] = &params(Param::text("DomainName"));
-
-const fn params(name: Param) -> [Param; 13] {
-    [
-        name,
-        Param::text("FriendlyName"),
-        Param::text("VoiceUrl"),
-        Param::text("VoiceMethod"),
-        Param::text("VoiceFallbackUrl"),
-        Param::text("VoiceFallbackMethod"),
-        Param::text("VoiceStatusCallbackUrl"),
-        Param::text("VoiceStatusCallbackMethod"),
-        Param::flag("SipRegistration"),
-        Param::flag("EmergencyCallingEnabled"),
-        Param::flag("Secure"),
-        Param::text("ByocTrunkSid"),
-        Param::text("EmergencyCallerSid"),
-    ]
+changes! {
+    Domain {
+        "DomainName" => name: DomainName,
+        "FriendlyName" => friendly_name: String,
+        "VoiceUrl" => settings.voice.url: Option<String>,
+        "VoiceMethod" => settings.voice.method: Option<HttpMethod>,
+        "VoiceFallbackUrl" => settings.voice_fallback.url: Option<String>,
+        "VoiceFallbackMethod" => settings.voice_fallback.method: Option<HttpMethod>,
+        "VoiceStatusCallbackUrl" => settings.voice_status_callback.url: Option<String>,
+        "VoiceStatusCallbackMethod" => settings.voice_status_callback.method: Option<HttpMethod>,
+        "SipRegistration" => settings.sip_registration: bool,
+        "EmergencyCallingEnabled" => settings.emergency_calling_enabled: bool,
+        "Secure" => secure: bool,
+        "ByocTrunkSid" => settings.byoc_trunk: Option<ByocTrunkSid>,
+        "EmergencyCallerSid" => settings.emergency_caller: Option<PhoneNumberSid>,
+    }
 }
+
+const CREATE: &[Param] = &Param::first_required::<{ PARAMS.len() }>(PARAMS);
 
 pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
     routes
@@ -48,7 +48,7 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
     routes
         .at(format!("{SIP}/Domains/{{{DOMAIN}}}.json"), Kind::Domain)
         .fetch(fetch::<S>)
-        .update(UPDATE, update::<S>)
+        .update(PARAMS, update::<S>)
         .delete(delete::<S>);
 }
 
@@ -94,63 +94,6 @@ struct DomainSubresources {
     ip_access_control_list_mappings: String,
 }
 
-/// What a form says of a domain; what it does not say stays.
-struct DomainChange {
-    name: Option<DomainName>,
-    friendly_name: Option<String>,
-    voice: CallbackChange,
-    voice_fallback: CallbackChange,
-    voice_status_callback: CallbackChange,
-    sip_registration: Option<bool>,
-    emergency_calling_enabled: Option<bool>,
-    secure: Option<bool>,
-    byoc_trunk: Option<Option<ByocTrunkSid>>,
-    emergency_caller: Option<Option<PhoneNumberSid>>,
-}
-
-impl DomainChange {
-    fn read(form: &Form) -> Result<Self, Refusal> {
-        Ok(Self {
-            name: form
-                .text("DomainName")
-                .map(|name| domain_name(Kind::Domain, name))
-                .transpose()?,
-            friendly_name: form.text("FriendlyName").map(str::to_owned),
-            voice: CallbackChange::read(form, "VoiceUrl", "VoiceMethod")?,
-            voice_fallback: CallbackChange::read(form, "VoiceFallbackUrl", "VoiceFallbackMethod")?,
-            voice_status_callback: CallbackChange::read(
-                form,
-                "VoiceStatusCallbackUrl",
-                "VoiceStatusCallbackMethod",
-            )?,
-            sip_registration: form.flag("SipRegistration")?,
-            emergency_calling_enabled: form.flag("EmergencyCallingEnabled")?,
-            secure: form.flag("Secure")?,
-            byoc_trunk: form.clearable("ByocTrunkSid")?,
-            emergency_caller: form.clearable("EmergencyCallerSid")?,
-        })
-    }
-
-    fn apply(&self, domain: &mut Domain) {
-        if let Some(name) = &self.name {
-            domain.name.clone_from(name);
-        }
-        if let Some(name) = &self.friendly_name {
-            domain.friendly_name.clone_from(name);
-        }
-        domain.secure = self.secure.unwrap_or(domain.secure);
-        let settings = &mut domain.settings;
-        self.voice.apply(&mut settings.voice);
-        self.voice_fallback.apply(&mut settings.voice_fallback);
-        self.voice_status_callback.apply(&mut settings.voice_status_callback);
-        settings.sip_registration = self.sip_registration.unwrap_or(settings.sip_registration);
-        settings.emergency_calling_enabled =
-            self.emergency_calling_enabled.unwrap_or(settings.emergency_calling_enabled);
-        settings.byoc_trunk = self.byoc_trunk.unwrap_or(settings.byoc_trunk);
-        settings.emergency_caller = self.emergency_caller.unwrap_or(settings.emergency_caller);
-    }
-}
-
 async fn list<S: Store>(call: Call<S>) -> Result<Rows<DomainAnswer>, Refusal> {
     let account = call.account()?;
     let key = |sid| Key::Target(DomainSid::from_bytes(sid).into());
@@ -159,7 +102,7 @@ async fn list<S: Store>(call: Call<S>) -> Result<Rows<DomainAnswer>, Refusal> {
 }
 
 async fn create<S: Store>(call: Call<S>) -> Result<DomainAnswer, Refusal> {
-    let change = DomainChange::read(&call.form)?;
+    let change = changes(&call.form)?;
     let name = domain_name(Kind::Domain, call.form.required("DomainName")?)?;
     let fill = |domain: &mut Domain| change.apply(domain);
     let domain = call.directory.create_domain(call.account()?, name, fill).await?;
@@ -173,7 +116,7 @@ async fn fetch<S: Store>(call: Call<S>) -> Result<DomainAnswer, Refusal> {
 
 async fn update<S: Store>(call: Call<S>) -> Result<DomainAnswer, Refusal> {
     let (account, sid) = (call.account()?, call.sid(DOMAIN)?);
-    let change = DomainChange::read(&call.form)?;
+    let change = changes(&call.form)?;
     let apply = |domain: &mut Domain| {
         change.apply(domain);
         Ok(())

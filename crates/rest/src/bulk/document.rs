@@ -7,15 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use super::value::{ListSid, Secret, Stamp, TargetSid};
 use sip_authz::acl::Prefix;
-use sip_authz::digest::{GuessRate, PerHashFunction};
+use sip_authz::digest::PerHashFunction;
 use sip_authz::model::{
-    AccountStatus, ChallengeKind, DomainName, HttpMethod, QopOffer, Realm, RoleKind,
-    TransferCallerId, TransferMode, UriCheck, UserName, WrongAnswer,
+    AccountStatus, Callback, CredentialList, Dates, Domain, DomainName, DomainSettings,
+    GuessPolicy, IpAccessControlList, Policy, PolicyRecord, Realm, Record, Role, RoleKind,
+    TransferCallerId, TransferMode, Trunk, TrunkSettings, UserName,
 };
 use sip_authz::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
     IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, TrunkSid,
 };
+use sip_authz_directory::{Incoming, IncomingRecord};
 
 /// The name of the form, which a document begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +117,198 @@ pub struct DatesEntry {
     pub updated: Option<Stamp>,
 }
 
+impl From<Dates> for DatesEntry {
+    fn from(dates: Dates) -> Self {
+        let stamp = |unix: u64| (unix > 0).then_some(Stamp(unix));
+        Self { created: stamp(dates.created), updated: stamp(dates.updated) }
+    }
+}
+
+impl From<DatesEntry> for Dates {
+    fn from(entry: DatesEntry) -> Self {
+        let unix = |stamp: Option<Stamp>| stamp.map_or(0, |Stamp(unix)| unix);
+        Self { created: unix(entry.created), updated: unix(entry.updated) }
+    }
+}
+
+pub(super) fn whole(record: impl Into<Record>, dates: Option<DatesEntry>) -> Incoming {
+    Incoming { record: IncomingRecord::Whole(record.into()), dates: dates.map(Dates::from) }
+}
+
+/// Declares an entry that says of a record what the record holds, and makes the conversions both ways.
+/// Behind each field stands that of the record.
+macro_rules! entry {
+    ($(#[$doc:meta])* $name:ident of $record:ident {
+        $($(#[$meta:meta])* $field:ident: $type:ty = $of:ident,)*
+    } $(settings: $settings:ident {
+        $($(#[$setting_meta:meta])* $setting:ident: $setting_type:ty = $of_setting:ident,)*
+    })?) => {
+        $(#[$doc])*
+        #[derive(Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(missing_docs)]
+        pub struct $name {
+            $($(#[$meta])* pub $field: $type,)*
+            $($($(#[$setting_meta])* pub $setting: $setting_type,)*)?
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub dates: Option<DatesEntry>,
+        }
+
+        impl From<&$record> for $name {
+            fn from(record: &$record) -> Self {
+                let $record { $($of,)* $(settings: $settings { $($of_setting,)* },)? dates } =
+                    record.clone();
+                Self {
+                    $($field: $of,)*
+                    $($($setting: $of_setting,)*)?
+                    dates: Some(dates.into()),
+                }
+            }
+        }
+
+        impl From<$name> for Incoming {
+            fn from(entry: $name) -> Self {
+                let record = $record {
+                    $($of: entry.$field,)*
+                    $(settings: $settings { $($of_setting: entry.$setting,)* },)?
+                    dates: Dates::default(),
+                };
+                whole(record, entry.dates)
+            }
+        }
+    };
+}
+
+entry! {
+    /// An IP access control list.
+    AccessListEntry of IpAccessControlList {
+        sid: IpAccessControlListSid = sid,
+        account_sid: AccountSid = account,
+        #[serde(default)]
+        friendly_name: String = friendly_name,
+    }
+}
+
+entry! {
+    /// A credential list.
+    CredentialListEntry of CredentialList {
+        sid: CredentialListSid = sid,
+        account_sid: AccountSid = account,
+        realm: Realm = realm,
+        #[serde(default)]
+        friendly_name: String = friendly_name,
+    }
+}
+
+entry! {
+    /// A SIP domain.
+    DomainEntry of Domain {
+        sid: DomainSid = sid,
+        account_sid: AccountSid = account,
+        domain_name: DomainName = name,
+        #[serde(default)]
+        friendly_name: String = friendly_name,
+        #[serde(default)]
+        secure: bool = secure,
+    } settings: DomainSettings {
+        #[serde(default, skip_serializing_if = "is_default")]
+        voice: Callback = voice,
+        #[serde(default, skip_serializing_if = "is_default")]
+        voice_fallback: Callback = voice_fallback,
+        #[serde(default, skip_serializing_if = "is_default")]
+        voice_status_callback: Callback = voice_status_callback,
+        #[serde(default, skip_serializing_if = "is_default")]
+        sip_registration: bool = sip_registration,
+        #[serde(default, skip_serializing_if = "is_default")]
+        emergency_calling_enabled: bool = emergency_calling_enabled,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        byoc_trunk_sid: Option<ByocTrunkSid> = byoc_trunk,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        emergency_caller_sid: Option<PhoneNumberSid> = emergency_caller,
+    }
+}
+
+entry! {
+    /// A trunk.
+    TrunkEntry of Trunk {
+        sid: TrunkSid = sid,
+        account_sid: AccountSid = account,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        domain_name: Option<DomainName> = name,
+        #[serde(default)]
+        friendly_name: String = friendly_name,
+        #[serde(default)]
+        secure: bool = secure,
+    } settings: TrunkSettings {
+        #[serde(default, skip_serializing_if = "is_default")]
+        disaster_recovery: Callback = disaster_recovery,
+        #[serde(default)]
+        transfer_mode: TransferMode = transfer_mode,
+        #[serde(default)]
+        transfer_caller_id: TransferCallerId = transfer_caller_id,
+        #[serde(default, skip_serializing_if = "is_default")]
+        cnam_lookup_enabled: bool = cnam_lookup_enabled,
+    }
+}
+
+entry! {
+    /// A role.
+    RoleEntry of Role {
+        sid: RoleSid = sid,
+        account_sid: AccountSid = account,
+        service_sid: ServiceSid = service,
+        #[serde(default)]
+        friendly_name: String = friendly_name,
+        #[serde(rename = "type")]
+        kind: RoleKind = kind,
+        permissions: Vec<String> = permissions,
+    }
+}
+
+macro_rules! policy_entry {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
+        /// The policy of a domain or trunk. What is left out has its default.
+        #[derive(Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(missing_docs)]
+        pub struct PolicyEntry {
+            pub target_sid: TargetSid,
+            $(
+                #[serde(default, skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )*
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub guesses: Option<GuessPolicy>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub dates: Option<DatesEntry>,
+        }
+
+        impl From<&PolicyRecord> for PolicyEntry {
+            fn from(record: &PolicyRecord) -> Self {
+                let policy = record.policy.clone();
+                Self {
+                    target_sid: TargetSid(record.target),
+                    $($field: Some(policy.$field),)*
+                    guesses: Some(policy.guesses),
+                    dates: Some(record.dates.into()),
+                }
+            }
+        }
+
+        impl From<PolicyEntry> for Incoming {
+            fn from(entry: PolicyEntry) -> Self {
+                let default = Policy::DEFAULT;
+                let policy = Policy {
+                    $($field: entry.$field.unwrap_or(default.$field),)*
+                    guesses: entry.guesses.unwrap_or(default.guesses),
+                };
+                whole(PolicyRecord::new(entry.target_sid.0, policy), entry.dates)
+            }
+        }
+    };
+}
+sip_authz::policy_fields!(policy_entry);
+
 /// An account.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,19 +326,6 @@ pub struct AccountEntry {
     pub dates: Option<DatesEntry>,
 }
 
-/// An IP access control list.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct AccessListEntry {
-    pub sid: IpAccessControlListSid,
-    pub account_sid: AccountSid,
-    #[serde(default)]
-    pub friendly_name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dates: Option<DatesEntry>,
-}
-
 /// An entry of an IP access control list.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,22 +335,8 @@ pub struct AddressEntry {
     pub ip_access_control_list_sid: IpAccessControlListSid,
     pub address: Prefix,
     /// Says on purpose that a prefix of length 0 is meant.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub allow_all: bool,
-    #[serde(default)]
-    pub friendly_name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dates: Option<DatesEntry>,
-}
-
-/// A credential list.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct CredentialListEntry {
-    pub sid: CredentialListSid,
-    pub account_sid: AccountSid,
-    pub realm: Realm,
     #[serde(default)]
     pub friendly_name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -188,7 +355,6 @@ pub struct CredentialEntry {
     /// Never in an export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// H(username:realm:password) in hexadecimal, for at least one hash function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha1: Option<PerHashFunction<Secret>>,
     /// Where it is not named, a user that is disabled stays so.
@@ -197,136 +363,6 @@ pub struct CredentialEntry {
     /// Where it is not named, a user keeps the role that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sid: Option<RoleSid>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dates: Option<DatesEntry>,
-}
-
-/// A URL and how it is asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct CallbackEntry {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<HttpMethod>,
-}
-
-/// A SIP domain.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct DomainEntry {
-    pub sid: DomainSid,
-    pub account_sid: AccountSid,
-    pub domain_name: DomainName,
-    #[serde(default)]
-    pub friendly_name: String,
-    #[serde(default)]
-    pub secure: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub voice: CallbackEntry,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub voice_fallback: CallbackEntry,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub voice_status_callback: CallbackEntry,
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub sip_registration: bool,
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub emergency_calling_enabled: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub byoc_trunk_sid: Option<ByocTrunkSid>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub emergency_caller_sid: Option<PhoneNumberSid>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dates: Option<DatesEntry>,
-}
-
-/// A trunk.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct TrunkEntry {
-    pub sid: TrunkSid,
-    pub account_sid: AccountSid,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domain_name: Option<DomainName>,
-    #[serde(default)]
-    pub friendly_name: String,
-    #[serde(default)]
-    pub secure: bool,
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub disaster_recovery: CallbackEntry,
-    #[serde(default)]
-    pub transfer_mode: TransferMode,
-    #[serde(default)]
-    pub transfer_caller_id: TransferCallerId,
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub cnam_lookup_enabled: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dates: Option<DatesEntry>,
-}
-
-/// The policy of a domain or trunk. What is left out has its default.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct PolicyEntry {
-    pub target_sid: TargetSid,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub algorithms: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub qop: Option<QopOffer>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow_rfc2069: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uri_check: Option<UriCheck>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nonce_lifetime: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bind_source: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wrong_answer: Option<WrongAnswer>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_must_match: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub userhash: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub challenge: Option<ChallengeKind>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guesses: Option<GuessesEntry>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dates: Option<DatesEntry>,
-}
-
-/// How fast passwords may be guessed.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct GuessesEntry {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<GuessRate>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pair: Option<GuessRate>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<GuessRate>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub any_name: Option<GuessRate>,
-}
-
-/// A role.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[allow(missing_docs)]
-pub struct RoleEntry {
-    pub sid: RoleSid,
-    pub account_sid: AccountSid,
-    pub service_sid: ServiceSid,
-    #[serde(default)]
-    pub friendly_name: String,
-    #[serde(rename = "type")]
-    pub kind: RoleKind,
-    pub permissions: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dates: Option<DatesEntry>,
 }
@@ -355,12 +391,6 @@ pub struct MappingEntry {
     pub role_sid: Option<RoleSid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dates: Option<DatesEntry>,
-}
-
-// the form that skip_serializing_if wants
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
-use zeroize::Zeroizing;
 
-use sip_authz::model::Target;
+use sip_authz::model::{Password, Target};
 use sip_authz::{CredentialListSid, IpAccessControlListSid};
 
 /// A time in seconds since 1970, as text `2018-04-27T22:02:11Z`.
@@ -33,71 +32,33 @@ impl<'de> Deserialize<'de> for Stamp {
 }
 
 /// A password or a hash in hexadecimal. It is wiped when it is dropped.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(Password);
 
 impl Secret {
     /// Takes the text over.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self(Password::new(text))
     }
 
     /// The text itself.
     #[must_use]
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
-}
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+    /// The text as a password.
+    #[must_use]
+    pub fn into_password(self) -> Password {
+        self.0
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        macro_rules! refuse {
-            ($($method:ident $kind:ty,)*) => {$(
-                // the default would quote the value
-                fn $method<E: de::Error>(self, _: $kind) -> Result<Secret, E> {
-                    Err(E::custom("it must be a string"))
-                }
-            )*};
-        }
-
-        impl Visitor<'_> for Text {
-            type Value = Secret;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
-                self.visit_string(text.to_owned())
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Secret, E> {
-                Ok(Secret::new(text))
-            }
-
-            refuse! {
-                visit_bool bool, visit_i64 i64, visit_i128 i128, visit_u64 u64, visit_u128 u128,
-                visit_f64 f64,
-            }
-        }
-
-        // not `deserialize_string`, with which the JSON reader quotes a number that stands there
-        deserializer.deserialize_any(Text)
+        serializer.serialize_str(self.expose())
     }
 }
 

@@ -10,17 +10,16 @@ use serde::{Deserialize, Serialize, Serializer};
 use zeroize::{Zeroize, Zeroizing};
 
 use sip_authz::acl::Prefix;
-use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
+use sip_authz::digest::{GuessRate, HashFunction};
 use sip_authz::model::{
-    Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
-    Dates, Domain, DomainName, DomainSettings, GuessPolicy, HttpMethod, IpAccessControlList,
-    IpAddress, Key, MappingRecord, Policy, PolicyRecord, QopOffer, Realm, Record, Role, RoleKind,
-    Target, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck, UserName,
-    WrongAnswer,
+    Account, AccountStatus, Callback, Credential, CredentialList, Dates, Domain, DomainName,
+    DomainSettings, GuessPolicy, Ha1Error, IpAccessControlList, IpAddress, Key, Mapping,
+    MappingRecord, Policy, PolicyRecord, Realm, Record, Role, RoleKind, Target, TokenHash,
+    TransferCallerId, TransferMode, Trunk, TrunkSettings, UserName,
 };
 use sip_authz::{
-    AccountSid, ByocTrunkSid, CredentialListSid, IpAccessControlListSid, PhoneNumberSid, RoleSid,
-    ServiceSid,
+    AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
+    IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, TrunkSid,
 };
 
 use super::hashes::{self, WithHashes};
@@ -94,87 +93,143 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// The stored type of a field of type `T`.
+trait Stored<'a, T> {
+    fn of(field: &'a T) -> Self;
+    fn into_field(self) -> T;
+}
+
+impl<T: Clone> Stored<'_, T> for T {
+    fn of(field: &T) -> Self {
+        field.clone()
+    }
+
+    fn into_field(self) -> T {
+        self
+    }
+}
+
+impl<'a> Stored<'a, String> for Cow<'a, str> {
+    fn of(field: &'a String) -> Self {
+        Cow::Borrowed(field)
+    }
+
+    fn into_field(self) -> String {
+        self.into_owned()
+    }
+}
+
+impl<'a> Stored<'a, Vec<String>> for Cow<'a, [String]> {
+    fn of(field: &'a Vec<String>) -> Self {
+        Cow::Borrowed(field)
+    }
+
+    fn into_field(self) -> Vec<String> {
+        self.into_owned()
+    }
+}
+
+impl Stored<'_, Option<TokenHash>> for Option<Hex<32>> {
+    fn of(field: &Option<TokenHash>) -> Self {
+        field.map(|TokenHash(hash)| Hex(hash))
+    }
+
+    fn into_field(self) -> Option<TokenHash> {
+        self.map(|hash| TokenHash(hash.0))
+    }
+}
+
+/// Declares the form of a kind of record and the conversions both ways. The field after `by` stands in
+/// the key. A form with a lifetime has a friendly name; all have dates.
 macro_rules! value {
-    (struct $name:ident<'a> { $($(#[$meta:meta])* $field:ident: $type:ty,)* }) => {
+    ($name:ident$(<$a:lifetime>)? of $record:ident by $key:ident: $key_type:ty {
+        $($(#[$meta:meta])* $field:ident: $type:ty,)*
+    } $(settings: $settings:ident {
+        $($(#[$setting_meta:meta])* $setting:ident: $setting_type:ty,)*
+    })?) => {
         #[derive(Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
-        pub(super) struct $name<'a> {
+        pub(super) struct $name$(<$a>)? {
             v: Version,
             $($(#[$meta])* $field: $type,)*
-            #[serde(default, skip_serializing_if = "str::is_empty", borrow)]
-            friendly_name: Cow<'a, str>,
+            $($($(#[$setting_meta])* $setting: $setting_type,)*)?
+            $(
+                #[serde(default, skip_serializing_if = "str::is_empty", borrow)]
+                friendly_name: Cow<$a, str>,
+            )?
             #[serde(default, skip_serializing_if = "is_default")]
             created: u64,
             #[serde(default, skip_serializing_if = "is_default")]
             updated: u64,
         }
-    };
-    (struct $name:ident { $($(#[$meta:meta])* $field:ident: $type:ty,)* }) => {
-        #[derive(Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub(super) struct $name {
-            v: Version,
-            $($(#[$meta])* $field: $type,)*
-            #[serde(default, skip_serializing_if = "is_default")]
-            created: u64,
-            #[serde(default, skip_serializing_if = "is_default")]
-            updated: u64,
+
+        impl$(<$a>)? $name$(<$a>)? {
+            fn of(record: &$($a)? $record) -> Self {
+                Self {
+                    v: Version,
+                    $($field: Stored::of(&record.$field),)*
+                    $($($setting: Stored::of(&record.settings.$setting),)*)?
+                    $(friendly_name: <Cow<$a, str>>::of(&record.friendly_name),)?
+                    created: record.dates.created,
+                    updated: record.dates.updated,
+                }
+            }
+
+            fn into_record(self, $key: $key_type) -> Record {
+                $record {
+                    $key,
+                    $($field: self.$field.into_field(),)*
+                    $(settings: $settings { $($setting: self.$setting.into_field(),)* },)?
+                    $(friendly_name: <Cow<$a, str>>::into_field(self.friendly_name),)?
+                    dates: Dates { created: self.created, updated: self.updated },
+                }
+                .into()
+            }
         }
     };
 }
 
 value! {
-    struct AccountValue<'a> {
+    AccountValue<'a> of Account by sid: AccountSid {
         status: AccountStatus,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        token_sha256: Option<Hex<32>>,
+        #[serde(rename = "token_sha256", default, skip_serializing_if = "Option::is_none")]
+        token: Option<Hex<32>>,
     }
 }
 
 value! {
-    struct AccessListValue<'a> {
+    AccessListValue<'a> of IpAccessControlList by sid: IpAccessControlListSid {
         account: AccountSid,
     }
 }
 
 value! {
-    struct CredentialListValue<'a> {
+    CredentialListValue<'a> of CredentialList by sid: CredentialListSid {
         account: AccountSid,
         realm: Realm,
     }
 }
 
 value! {
-    struct AddressValue<'a> {
+    AddressValue<'a> of IpAddress by sid: IpAddressSid {
         list: IpAccessControlListSid,
         prefix: Prefix,
     }
 }
 
 value! {
-    // without the hashes, which are read by `WithHashes`
-    struct CredentialValue {
-        list: CredentialListSid,
-        username: UserName,
-        #[serde(default, skip_serializing_if = "is_default")]
-        disabled: bool,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        role: Option<RoleSid>,
-    }
-}
-
-value! {
-    struct DomainValue<'a> {
+    DomainValue<'a> of Domain by sid: DomainSid {
         account: AccountSid,
         name: DomainName,
         #[serde(default, skip_serializing_if = "is_default")]
         secure: bool,
+    } settings: DomainSettings {
         #[serde(default, skip_serializing_if = "is_default")]
-        voice: CallbackValue,
+        voice: Callback,
         #[serde(default, skip_serializing_if = "is_default")]
-        voice_fallback: CallbackValue,
+        voice_fallback: Callback,
         #[serde(default, skip_serializing_if = "is_default")]
-        voice_status_callback: CallbackValue,
+        voice_status_callback: Callback,
         #[serde(default, skip_serializing_if = "is_default")]
         sip_registration: bool,
         #[serde(default, skip_serializing_if = "is_default")]
@@ -187,14 +242,15 @@ value! {
 }
 
 value! {
-    struct TrunkValue<'a> {
+    TrunkValue<'a> of Trunk by sid: TrunkSid {
         account: AccountSid,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<DomainName>,
         #[serde(default, skip_serializing_if = "is_default")]
         secure: bool,
+    } settings: TrunkSettings {
         #[serde(default, skip_serializing_if = "is_default")]
-        disaster_recovery: CallbackValue,
+        disaster_recovery: Callback,
         transfer_mode: TransferMode,
         transfer_caller_id: TransferCallerId,
         #[serde(default, skip_serializing_if = "is_default")]
@@ -203,29 +259,7 @@ value! {
 }
 
 value! {
-    struct PolicyValue {
-        algorithms: Vec<Algorithm>,
-        qop: QopOffer,
-        allow_rfc2069: bool,
-        uri_check: UriCheck,
-        nonce_lifetime: u32,
-        bind_source: bool,
-        wrong_answer: WrongAnswer,
-        from_must_match: bool,
-        userhash: bool,
-        challenge: ChallengeKind,
-        guesses_by_source: GuessRate,
-        guesses_by_pair: GuessRate,
-        // may be null, must not be missing
-        #[serde(deserialize_with = "Option::deserialize")]
-        guesses_by_name: Option<GuessRate>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        guesses_by_any_name: Option<GuessRate>,
-    }
-}
-
-value! {
-    struct MappingValue {
+    MappingValue of MappingRecord by mapping: Mapping {
         since: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         role: Option<RoleSid>,
@@ -233,7 +267,7 @@ value! {
 }
 
 value! {
-    struct RoleValue<'a> {
+    RoleValue<'a> of Role by sid: RoleSid {
         account: AccountSid,
         service: ServiceSid,
         kind: RoleKind,
@@ -241,39 +275,84 @@ value! {
     }
 }
 
-#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
+macro_rules! policy_value {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
+        #[derive(Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct PolicyValue {
+            v: Version,
+            $($(#[$stored])? $field: $type,)*
+            guesses_by_source: GuessRate,
+            guesses_by_pair: GuessRate,
+            // may be null, must not be missing
+            #[serde(deserialize_with = "Option::deserialize")]
+            guesses_by_name: Option<GuessRate>,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            guesses_by_any_name: Option<GuessRate>,
+            #[serde(default, skip_serializing_if = "is_default")]
+            created: u64,
+            #[serde(default, skip_serializing_if = "is_default")]
+            updated: u64,
+        }
+
+        impl PolicyValue {
+            fn of(PolicyRecord { target: _, policy, dates }: &PolicyRecord) -> Self {
+                let GuessPolicy { source, pair, name, any_name } = policy.guesses;
+                Self {
+                    v: Version,
+                    $($field: Stored::of(&policy.$field),)*
+                    guesses_by_source: source,
+                    guesses_by_pair: pair,
+                    guesses_by_name: name,
+                    guesses_by_any_name: any_name,
+                    created: dates.created,
+                    updated: dates.updated,
+                }
+            }
+
+            fn into_record(self, target: Target) -> Record {
+                let guesses = GuessPolicy {
+                    source: self.guesses_by_source,
+                    pair: self.guesses_by_pair,
+                    name: self.guesses_by_name,
+                    any_name: self.guesses_by_any_name,
+                };
+                let policy = Policy { $($field: self.$field,)* guesses };
+                let dates = Dates { created: self.created, updated: self.updated };
+                PolicyRecord { target, policy, dates }.into()
+            }
+        }
+    };
+}
+sip_authz::policy_fields!(policy_value);
+
+/// The form of a credential without its hashes, which [`WithHashes`] reads.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CallbackValue {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    method: Option<HttpMethod>,
+struct CredentialValue {
+    #[serde(rename = "v")]
+    _version: Version,
+    list: CredentialListSid,
+    username: UserName,
+    #[serde(default)]
+    disabled: bool,
+    #[serde(default)]
+    role: Option<RoleSid>,
+    #[serde(default)]
+    created: u64,
+    #[serde(default)]
+    updated: u64,
 }
 
-impl CallbackValue {
-    fn of(callback: &Callback) -> Self {
-        Self { url: callback.url.clone(), method: callback.method }
-    }
-
-    fn into_callback(self) -> Callback {
-        Callback { url: self.url, method: self.method }
-    }
-}
-
-/// The form of a record of any kind; the key says which.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Value<'a> {
-    Account(AccountValue<'a>),
-    AccessList(AccessListValue<'a>),
-    CredentialList(CredentialListValue<'a>),
-    Address(AddressValue<'a>),
-    Credential(WrittenCredential<'a>),
-    Domain(Box<DomainValue<'a>>),
-    Trunk(TrunkValue<'a>),
-    Policy(PolicyValue),
-    Mapping(MappingValue),
-    Role(RoleValue<'a>),
+fn into_credential(
+    value: WithHashes<CredentialValue>,
+    sid: CredentialSid,
+) -> Result<Record, Ha1Error> {
+    let ha1 = value.ha1()?;
+    let CredentialValue { _version, list, username, disabled, role, created, updated } =
+        value.others;
+    let dates = Dates { created, updated };
+    Ok(Credential { sid, list, username, ha1, disabled, role, dates }.into())
 }
 
 /// A credential with its hashes, whose fields depend on the functions that there are.
@@ -302,163 +381,36 @@ impl Serialize for WrittenCredential<'_> {
     }
 }
 
+/// The form of a record of any kind; the key says which.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Value<'a> {
+    Account(AccountValue<'a>),
+    AccessList(AccessListValue<'a>),
+    CredentialList(CredentialListValue<'a>),
+    Address(AddressValue<'a>),
+    Credential(WrittenCredential<'a>),
+    Domain(Box<DomainValue<'a>>),
+    Trunk(TrunkValue<'a>),
+    Policy(PolicyValue),
+    Mapping(MappingValue),
+    Role(RoleValue<'a>),
+}
+
 impl<'a> Value<'a> {
     pub(super) fn of(record: &'a Record) -> Self {
-        let named = |name: &'a String| Cow::Borrowed(name.as_str());
         match record {
-            Record::Account(Account { sid: _, friendly_name, status, token, dates }) => {
-                Self::Account(AccountValue {
-                    v: Version,
-                    status: *status,
-                    token_sha256: token.map(|TokenHash(hash)| Hex(hash)),
-                    friendly_name: named(friendly_name),
-                    created: dates.created,
-                    updated: dates.updated,
-                })
-            }
-            Record::IpAccessControlList(list) => {
-                let IpAccessControlList { sid: _, account, friendly_name, dates } = list;
-                Self::AccessList(AccessListValue {
-                    v: Version,
-                    account: *account,
-                    friendly_name: named(friendly_name),
-                    created: dates.created,
-                    updated: dates.updated,
-                })
-            }
-            Record::CredentialList(list) => {
-                let CredentialList { sid: _, account, realm, friendly_name, dates } = list;
-                Self::CredentialList(CredentialListValue {
-                    v: Version,
-                    account: *account,
-                    realm: realm.clone(),
-                    friendly_name: named(friendly_name),
-                    created: dates.created,
-                    updated: dates.updated,
-                })
-            }
-            Record::IpAddress(IpAddress { sid: _, list, prefix, friendly_name, dates }) => {
-                Self::Address(AddressValue {
-                    v: Version,
-                    list: *list,
-                    prefix: *prefix,
-                    friendly_name: named(friendly_name),
-                    created: dates.created,
-                    updated: dates.updated,
-                })
-            }
+            Record::Account(account) => Self::Account(AccountValue::of(account)),
+            Record::IpAccessControlList(list) => Self::AccessList(AccessListValue::of(list)),
+            Record::CredentialList(list) => Self::CredentialList(CredentialListValue::of(list)),
+            Record::IpAddress(address) => Self::Address(AddressValue::of(address)),
             Record::Credential(credential) => Self::Credential(WrittenCredential(credential)),
-            Record::Domain(domain) => Self::Domain(Box::new(of_domain(domain))),
-            Record::Trunk(trunk) => Self::Trunk(of_trunk(trunk)),
-            Record::Policy(record) => Self::Policy(of_policy(record)),
-            Record::Mapping(MappingRecord { mapping: _, role, since, dates }) => {
-                Self::Mapping(MappingValue {
-                    v: Version,
-                    since: *since,
-                    role: *role,
-                    created: dates.created,
-                    updated: dates.updated,
-                })
-            }
-            Record::Role(role) => {
-                let Role { sid: _, account, service, friendly_name, kind, permissions, dates } =
-                    role;
-                Self::Role(RoleValue {
-                    v: Version,
-                    account: *account,
-                    service: *service,
-                    kind: *kind,
-                    permissions: Cow::Borrowed(permissions),
-                    friendly_name: named(friendly_name),
-                    created: dates.created,
-                    updated: dates.updated,
-                })
-            }
+            Record::Domain(domain) => Self::Domain(Box::new(DomainValue::of(domain))),
+            Record::Trunk(trunk) => Self::Trunk(TrunkValue::of(trunk)),
+            Record::Policy(record) => Self::Policy(PolicyValue::of(record)),
+            Record::Mapping(record) => Self::Mapping(MappingValue::of(record)),
+            Record::Role(role) => Self::Role(RoleValue::of(role)),
         }
-    }
-}
-
-fn of_domain(domain: &Domain) -> DomainValue<'_> {
-    let Domain { sid: _, account, name, friendly_name, secure, settings, dates } = domain;
-    let DomainSettings {
-        voice,
-        voice_fallback,
-        voice_status_callback,
-        sip_registration,
-        emergency_calling_enabled,
-        byoc_trunk,
-        emergency_caller,
-    } = settings;
-    DomainValue {
-        v: Version,
-        account: *account,
-        name: name.clone(),
-        secure: *secure,
-        voice: CallbackValue::of(voice),
-        voice_fallback: CallbackValue::of(voice_fallback),
-        voice_status_callback: CallbackValue::of(voice_status_callback),
-        sip_registration: *sip_registration,
-        emergency_calling_enabled: *emergency_calling_enabled,
-        byoc_trunk: *byoc_trunk,
-        emergency_caller: *emergency_caller,
-        friendly_name: Cow::Borrowed(friendly_name),
-        created: dates.created,
-        updated: dates.updated,
-    }
-}
-
-fn of_trunk(trunk: &Trunk) -> TrunkValue<'_> {
-    let Trunk { sid: _, account, name, friendly_name, secure, settings, dates } = trunk;
-    let TrunkSettings { disaster_recovery, transfer_mode, transfer_caller_id, cnam_lookup_enabled } =
-        settings;
-    TrunkValue {
-        v: Version,
-        account: *account,
-        name: name.clone(),
-        secure: *secure,
-        disaster_recovery: CallbackValue::of(disaster_recovery),
-        transfer_mode: *transfer_mode,
-        transfer_caller_id: *transfer_caller_id,
-        cnam_lookup_enabled: *cnam_lookup_enabled,
-        friendly_name: Cow::Borrowed(friendly_name),
-        created: dates.created,
-        updated: dates.updated,
-    }
-}
-
-fn of_policy(record: &PolicyRecord) -> PolicyValue {
-    let PolicyRecord { target: _, policy, dates } = record;
-    let Policy {
-        algorithms,
-        qop,
-        allow_rfc2069,
-        uri_check,
-        nonce_lifetime,
-        bind_source,
-        wrong_answer,
-        from_must_match,
-        userhash,
-        challenge,
-        guesses: GuessPolicy { source, pair, name, any_name },
-    } = policy;
-    PolicyValue {
-        v: Version,
-        algorithms: algorithms.iter().collect(),
-        qop: *qop,
-        allow_rfc2069: *allow_rfc2069,
-        uri_check: *uri_check,
-        nonce_lifetime: *nonce_lifetime,
-        bind_source: *bind_source,
-        wrong_answer: *wrong_answer,
-        from_must_match: *from_must_match,
-        userhash: *userhash,
-        challenge: *challenge,
-        guesses_by_source: *source,
-        guesses_by_pair: *pair,
-        guesses_by_name: *name,
-        guesses_by_any_name: *any_name,
-        created: dates.created,
-        updated: dates.updated,
     }
 }
 
@@ -468,126 +420,15 @@ pub(super) fn record(key: Key, value: &[u8]) -> Result<Record, serde_json::Error
         serde_json::from_slice(value)
     }
     Ok(match key {
-        Key::Account(sid) => {
-            let value: AccountValue<'_> = read(value)?;
-            let token = value.token_sha256.map(|hash| TokenHash(hash.0));
-            let (friendly_name, status) = (value.friendly_name.into_owned(), value.status);
-            let dates = Dates { created: value.created, updated: value.updated };
-            Account { sid, friendly_name, status, token, dates }.into()
-        }
-        Key::IpAccessControlList(sid) => {
-            let value: AccessListValue<'_> = read(value)?;
-            let (account, friendly_name) = (value.account, value.friendly_name.into_owned());
-            let dates = Dates { created: value.created, updated: value.updated };
-            IpAccessControlList { sid, account, friendly_name, dates }.into()
-        }
-        Key::CredentialList(sid) => {
-            let value: CredentialListValue<'_> = read(value)?;
-            let CredentialListValue { account, realm, friendly_name, created, updated, .. } = value;
-            let (friendly_name, dates) = (friendly_name.into_owned(), Dates { created, updated });
-            CredentialList { sid, account, realm, friendly_name, dates }.into()
-        }
-        Key::IpAddress(sid) => {
-            let value: AddressValue<'_> = read(value)?;
-            let AddressValue { list, prefix, friendly_name, created, updated, .. } = value;
-            let (friendly_name, dates) = (friendly_name.into_owned(), Dates { created, updated });
-            IpAddress { sid, list, prefix, friendly_name, dates }.into()
-        }
-        Key::Credential(sid) => {
-            let fields: WithHashes<CredentialValue> = read(value)?;
-            let (ha1, value) = (fields.ha1(), fields.others);
-            Credential {
-                sid,
-                list: value.list,
-                username: value.username,
-                ha1: ha1.map_err(de::Error::custom)?,
-                disabled: value.disabled,
-                role: value.role,
-                dates: Dates { created: value.created, updated: value.updated },
-            }
-            .into()
-        }
-        Key::Target(Target::Domain(sid)) => {
-            let value: DomainValue<'_> = read(value)?;
-            let settings = DomainSettings {
-                voice: value.voice.into_callback(),
-                voice_fallback: value.voice_fallback.into_callback(),
-                voice_status_callback: value.voice_status_callback.into_callback(),
-                sip_registration: value.sip_registration,
-                emergency_calling_enabled: value.emergency_calling_enabled,
-                byoc_trunk: value.byoc_trunk,
-                emergency_caller: value.emergency_caller,
-            };
-            Domain {
-                sid,
-                account: value.account,
-                name: value.name,
-                friendly_name: value.friendly_name.into_owned(),
-                secure: value.secure,
-                settings,
-                dates: Dates { created: value.created, updated: value.updated },
-            }
-            .into()
-        }
-        Key::Target(Target::Trunk(sid)) => {
-            let value: TrunkValue<'_> = read(value)?;
-            let settings = TrunkSettings {
-                disaster_recovery: value.disaster_recovery.into_callback(),
-                transfer_mode: value.transfer_mode,
-                transfer_caller_id: value.transfer_caller_id,
-                cnam_lookup_enabled: value.cnam_lookup_enabled,
-            };
-            Trunk {
-                sid,
-                account: value.account,
-                name: value.name,
-                friendly_name: value.friendly_name.into_owned(),
-                secure: value.secure,
-                settings,
-                dates: Dates { created: value.created, updated: value.updated },
-            }
-            .into()
-        }
-        Key::Policy(target) => {
-            let value: PolicyValue = read(value)?;
-            let policy = Policy {
-                algorithms: AlgorithmOffer::new(value.algorithms).map_err(de::Error::custom)?,
-                qop: value.qop,
-                allow_rfc2069: value.allow_rfc2069,
-                uri_check: value.uri_check,
-                nonce_lifetime: value.nonce_lifetime,
-                bind_source: value.bind_source,
-                wrong_answer: value.wrong_answer,
-                from_must_match: value.from_must_match,
-                userhash: value.userhash,
-                challenge: value.challenge,
-                guesses: GuessPolicy {
-                    source: value.guesses_by_source,
-                    pair: value.guesses_by_pair,
-                    name: value.guesses_by_name,
-                    any_name: value.guesses_by_any_name,
-                },
-            };
-            let dates = Dates { created: value.created, updated: value.updated };
-            PolicyRecord { target, policy, dates }.into()
-        }
-        Key::Mapping(mapping) => {
-            let MappingValue { v: Version, since, role, created, updated } = read(value)?;
-            MappingRecord { mapping, role, since, dates: Dates { created, updated } }.into()
-        }
-        Key::Role(sid) => {
-            let value: RoleValue<'_> = read(value)?;
-            let RoleValue { account, service, kind, permissions, created, updated, .. } = value;
-            Role {
-                sid,
-                account,
-                service,
-                friendly_name: value.friendly_name.into_owned(),
-                kind,
-                permissions: permissions.into_owned(),
-                dates: Dates { created, updated },
-            }
-            .into()
-        }
+        Key::Account(sid) => read::<AccountValue<'_>>(value)?.into_record(sid),
+        Key::IpAccessControlList(sid) => read::<AccessListValue<'_>>(value)?.into_record(sid),
+        Key::CredentialList(sid) => read::<CredentialListValue<'_>>(value)?.into_record(sid),
+        Key::IpAddress(sid) => read::<AddressValue<'_>>(value)?.into_record(sid),
+        Key::Credential(sid) => into_credential(read(value)?, sid).map_err(de::Error::custom)?,
+        Key::Target(Target::Domain(sid)) => read::<DomainValue<'_>>(value)?.into_record(sid),
+        Key::Target(Target::Trunk(sid)) => read::<TrunkValue<'_>>(value)?.into_record(sid),
+        Key::Policy(target) => read::<PolicyValue>(value)?.into_record(target),
+        Key::Mapping(mapping) => read::<MappingValue>(value)?.into_record(mapping),
+        Key::Role(sid) => read::<RoleValue<'_>>(value)?.into_record(sid),
     })
 }

@@ -1,0 +1,146 @@
+//! Parameters that set a field of a record each.
+
+use std::num::NonZeroU32;
+
+use utoipa::PartialSchema as _;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::error::Refusal;
+use super::form::{Form, ParamForm, domain_name};
+use sip_authz::digest::Algorithm;
+use sip_authz::model::{
+    AlgorithmOffer, ChallengeKind, DomainName, HttpMethod, QopOffer, TransferCallerId,
+    TransferMode, UriCheck, WrongAnswer,
+};
+use sip_authz::{ByocTrunkSid, PhoneNumberSid};
+
+/// The type of a field that a parameter sets.
+pub(super) trait FormValue: Clone + Send + Sync + 'static {
+    /// How the parameter is written.
+    const FORM: ParamForm;
+
+    /// The parameter's value, if it is given.
+    fn read(form: &Form, name: &str) -> Result<Option<Self>, Refusal>;
+
+    /// The schema of the field in an answer.
+    fn field_schema() -> RefOr<Schema> {
+        match Self::FORM {
+            ParamForm::Boolean => bool::schema(),
+            ParamForm::Integer => u32::schema(),
+            ParamForm::Text | ParamForm::Secret => String::schema(),
+        }
+    }
+}
+
+macro_rules! form_value {
+    ($($type:ty: $form:ident = |$from:ident, $name:ident| $read:expr;)*) => {$(
+        impl FormValue for $type {
+            const FORM: ParamForm = ParamForm::$form;
+
+            fn read($from: &Form, $name: &str) -> Result<Option<Self>, Refusal> {
+                $read
+            }
+        }
+    )*};
+}
+
+form_value! {
+    bool: Boolean = |form, name| form.flag(name);
+    u32: Integer = |form, name| form.parsed(name);
+    NonZeroU32: Integer = |form, name| form.parsed(name);
+    String: Text = |form, name| Ok(form.text(name).map(str::to_owned));
+    // a URL
+    Option<String>: Text = |form, name| form.url(name);
+    Option<HttpMethod>: Text = |form, name| Ok(form.choice(name)?.map(Some));
+    Option<ByocTrunkSid>: Text = |form, name| form.clearable(name);
+    Option<PhoneNumberSid>: Text = |form, name| form.clearable(name);
+    DomainName: Text =
+        |form, name| form.text(name).map(|host| domain_name(form.kind, host)).transpose();
+    Option<DomainName>: Text = |form, name| match form.text(name) {
+        Some("") => Ok(Some(None)),
+        _ => Ok(DomainName::read(form, name)?.map(Some)),
+    };
+    QopOffer: Text = |form, name| form.choice(name);
+    UriCheck: Text = |form, name| form.choice(name);
+    WrongAnswer: Text = |form, name| form.choice(name);
+    ChallengeKind: Text = |form, name| form.choice(name);
+    TransferMode: Text = |form, name| form.choice(name);
+    TransferCallerId: Text = |form, name| form.choice(name);
+}
+
+/// A preset, or names with commas between them.
+impl FormValue for AlgorithmOffer {
+    const FORM: ParamForm = ParamForm::Text;
+
+    fn read(form: &Form, name: &str) -> Result<Option<Self>, Refusal> {
+        let Some(text) = form.text(name) else { return Ok(None) };
+        let preset =
+            Self::PRESETS.into_iter().find(|(preset, _)| preset.eq_ignore_ascii_case(text));
+        if let Some((_, offer)) = preset {
+            return Ok(Some(offer));
+        }
+        let mut named = Vec::new();
+        for algorithm in text.split(',').map(str::trim) {
+            named.push(Algorithm::from_name(algorithm.as_bytes()).ok_or_else(|| {
+                let unknown: String = algorithm.chars().take(40).collect();
+                form.wrong(name, format_args!("has an unknown one: `{unknown}`"))
+            })?);
+        }
+        let offer = Self::new(named);
+        offer.map(Some).map_err(|error| form.wrong(name, format_args!("is wrong: {error}")))
+    }
+
+    fn field_schema() -> RefOr<Schema> {
+        Vec::<String>::schema()
+    }
+}
+
+type Change<R> = Box<dyn Fn(&mut R) + Send + Sync>;
+
+/// The fields of an `R` that a form sets. Fields of parameters that are not given stay.
+pub(super) struct Changes<R>(Vec<Change<R>>);
+
+impl<R> Default for Changes<R> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<R: 'static> Changes<R> {
+    /// Reads a parameter, which sets this field.
+    pub(super) fn read<T: FormValue>(
+        &mut self,
+        form: &Form,
+        name: &str,
+        field: fn(&mut R) -> &mut T,
+    ) -> Result<(), Refusal> {
+        if let Some(value) = T::read(form, name)? {
+            self.0.push(Box::new(move |record| field(record).clone_from(&value)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn apply(&self, record: &mut R) {
+        self.0.iter().for_each(|change| change(record));
+    }
+}
+
+/// Declares `PARAMS`, the parameters of a record, and `changes`, which reads them from a form. Parameters
+/// behind `and` are declared only.
+macro_rules! changes {
+    ($record:ty {
+        $($name:literal => $($field:ident).+: $type:ty,)*
+    } $(and $($other:expr),+)?) => {
+        const PARAMS: &[Param] = &[
+            $(Param::new($name, <$type as $crate::change::FormValue>::FORM),)*
+            $($($other,)+)?
+        ];
+
+        fn changes(form: &Form) -> Result<$crate::change::Changes<$record>, Refusal> {
+            let mut changes = $crate::change::Changes::<$record>::default();
+            $(changes.read::<$type>(form, $name, |record| &mut record.$($field).+)?;)*
+            Ok(changes)
+        }
+    };
+}
+pub(super) use changes;

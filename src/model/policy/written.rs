@@ -1,0 +1,78 @@
+//! Policies in serde's forms.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Unexpected, Visitor};
+use serde::{Serialize, Serializer};
+
+use super::{AlgorithmOffer, GuessPolicy};
+use crate::digest::{Algorithm, GuessRate};
+
+/// [`GuessPolicy`] as it is read: a limit that is left out keeps its default.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GuessPolicyForm {
+    source: Option<GuessRate>,
+    pair: Option<GuessRate>,
+    name: Option<GuessRate>,
+    any_name: Option<GuessRate>,
+}
+
+impl From<GuessPolicyForm> for GuessPolicy {
+    fn from(form: GuessPolicyForm) -> Self {
+        Self {
+            source: form.source.unwrap_or(Self::DEFAULT.source),
+            pair: form.pair.unwrap_or(Self::DEFAULT.pair),
+            name: form.name.or(Self::DEFAULT.name),
+            any_name: form.any_name.or(Self::DEFAULT.any_name),
+        }
+    }
+}
+
+/// A list of names.
+impl Serialize for AlgorithmOffer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// The name of a preset, or a list of algorithms whose names may have any case.
+impl<'de> Deserialize<'de> for AlgorithmOffer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PresetOrList;
+
+        impl<'de> Visitor<'de> for PresetOrList {
+            type Value = AlgorithmOffer;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                for (name, _) in AlgorithmOffer::PRESETS {
+                    write!(f, "`{name}`, ")?;
+                }
+                f.write_str("or a list of names such as `MD5`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<AlgorithmOffer, E> {
+                let preset = AlgorithmOffer::PRESETS.into_iter().find(|(name, _)| *name == text);
+                preset
+                    .map(|(_, offer)| offer)
+                    .ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut names: A,
+            ) -> Result<AlgorithmOffer, A::Error> {
+                let mut algorithms = Vec::new();
+                while let Some(name) = names.next_element::<String>()? {
+                    algorithms.push(Algorithm::from_name(name.as_bytes()).ok_or_else(|| {
+                        let known = Algorithm::ALL.map(Algorithm::name).join(", ");
+                        de::Error::custom(format!("unknown algorithm `{name}`, not one of {known}"))
+                    })?);
+                }
+                AlgorithmOffer::new(algorithms).map_err(de::Error::custom)
+            }
+        }
+
+        deserializer.deserialize_any(PresetOrList)
+    }
+}
