@@ -252,7 +252,11 @@ impl SharedStore for Link {
     }
 
     async fn forget(&self, name: &str) -> Result<(), StoreError> {
-        self.ask(async { Ok(drop(self.world.edges.lock().unwrap().remove(name))) }).await
+        self.ask(async {
+            self.world.edges.lock().unwrap().remove(name);
+            Ok(())
+        })
+        .await
     }
 
     fn take_name_conflict(&self) -> bool {
