@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `sip_authz_follower_commit_number` | gauge | the last commit that decisions are made by |
 //! | `sip_authz_store_commit_number` | gauge | the last commit that the store was seen to have |
-//! | `sip_authz_follower_state` | gauge | 1 at the present `state`, 0 at the others: `following`, `away` (the store cannot be asked), `behind` (commits do not follow on what there is), `stuck` (what the store holds breaks a rule), `ended` |
+//! | `sip_authz_follower_state` | gauge | 1 at the present `state`, 0 at the others: `following`, `away` (the store fails or is corrupt), `behind` (commits do not follow the last one), `stuck` (the records in the store break a rule), `ended` |
 //! | `sip_authz_lease_seconds` | gauge | for how long an edge decides unconfirmed; not there if for ever |
 //! | `sip_authz_lease_age_seconds` | gauge | how old the newest state of the store is that decisions surely go by |
 

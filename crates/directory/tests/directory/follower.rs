@@ -328,8 +328,6 @@ async fn kept(
         let state = applied.state();
         assert!(
             match &event {
-                FollowerEvent::Behind(FollowerError::Store(StoreError::Corrupt(_))) =>
-                    state == FollowerState::Behind,
                 FollowerEvent::Behind(FollowerError::Store(_)) => state == FollowerState::Away,
                 FollowerEvent::Behind(_) =>
                     matches!(state, FollowerState::Behind | FollowerState::Stuck),

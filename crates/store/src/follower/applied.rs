@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_listener::Event;
 
 use super::FollowerError;
-use crate::{Head, StoreError};
+use crate::Head;
 
 /// The state of a [`Follower`](super::Follower), for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowerState {
     /// Commits are applied as they come.
     Following,
-    /// The store failed, or no longer has a commit that the follower needs.
+    /// The store failed or is corrupt, or no longer has a commit that the follower needs.
     Away,
-    /// The store answers, but a commit does not follow the last one, or the data is corrupt.
+    /// The store answers, but a commit does not follow the last one.
     Behind,
     /// The records in the store break a rule; nothing is applied until they are repaired.
     Stuck,
@@ -140,7 +140,6 @@ impl Applied {
 
     pub(super) fn set_failed(&self, error: &FollowerError) {
         let attempt = match error {
-            FollowerError::Store(StoreError::Corrupt(_)) => BEHIND,
             FollowerError::Store(_) => AWAY,
             FollowerError::Apply { .. }
             | FollowerError::Gap { .. }
