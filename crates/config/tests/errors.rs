@@ -182,7 +182,7 @@ fn each_error_has_its_line_column_and_key() {
         (in_list("{ username = '', password = '' },\n{ username = 'b', ha1 = { md5 = 'x', sha-256 = 5, sha256 = 'y' } },\n{ username = 'c', ha1 = 5, disabled = 'no' },\n'd'"), &[
             "5:14: credential_lists[0].credentials[0].username: a user name must not be empty",
             "5:29: credential_lists[0].credentials[0].password: the password of a credential must not be empty",
-            "6:48: credential_lists[0].credentials[1].ha1.sha-256: expected a string in quotes, found an integer",
+            "6:48: credential_lists[0].credentials[1].ha1.sha-256: expected a string",
             "6:51: credential_lists[0].credentials[1].ha1.sha256: unknown key `sha256`, did you mean `sha-256`?",
             "7:25: credential_lists[0].credentials[2].ha1: expected a table, found an integer",
             "7:39: credential_lists[0].credentials[2].disabled: expected a boolean, found a string",

@@ -63,16 +63,27 @@ impl<'de> Deserialize<'de> for AlgorithmOffer {
                 mut names: A,
             ) -> Result<AlgorithmOffer, A::Error> {
                 let mut algorithms = Vec::new();
-                while let Some(name) = names.next_element::<String>()? {
-                    algorithms.push(Algorithm::from_name(name.as_bytes()).ok_or_else(|| {
-                        let known = Algorithm::ALL.map(Algorithm::name).join(", ");
-                        de::Error::custom(format!("unknown algorithm `{name}`, not one of {known}"))
-                    })?);
+                while let Some(Named(algorithm)) = names.next_element()? {
+                    algorithms.push(algorithm);
                 }
                 AlgorithmOffer::new(algorithms).map_err(de::Error::custom)
             }
         }
 
         deserializer.deserialize_any(PresetOrList)
+    }
+}
+
+/// An algorithm by its name, in any case.
+struct Named(Algorithm);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Algorithm::from_name(name.as_bytes()).map(Self).ok_or_else(|| {
+            let known = Algorithm::ALL.map(Algorithm::name).join(", ");
+            let name: String = name.chars().take(40).collect();
+            de::Error::custom(format_args!("expected one of {known}, found `{name}`"))
+        })
     }
 }
