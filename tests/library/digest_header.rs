@@ -24,24 +24,18 @@ fn parsed(value: &[u8], realm: &str) -> OracleParsed {
         Parsed::Ignored => OracleParsed::Ignored,
         Parsed::Empty => OracleParsed::Empty,
         Parsed::Malformed(fault) => OracleParsed::Malformed(fault.to_string()),
-        Parsed::Credentials(credentials) => {
-            let (username, is_hash) = match credentials.username {
-                Username::Plain(name) => (name, false),
-                Username::Hash(hash) => (hash, true),
-            };
-            OracleParsed::Credentials(OracleCredentials {
-                username: username.to_string(),
-                is_hash,
-                nonce: credentials.nonce.to_vec(),
-                uri: credentials.uri.to_vec(),
-                response: credentials.response.to_vec(),
-                algorithm: credentials.algorithm.name().to_owned(),
-                qop: credentials.qop.map(|fields| {
-                    let qop = fields.qop.name().to_owned();
-                    (qop, fields.cnonce.to_vec(), fields.nc, fields.nc_text.to_vec())
-                }),
-            })
-        }
+        Parsed::Credentials(credentials) => OracleParsed::Credentials(OracleCredentials {
+            username: credentials.username.as_str().to_owned(),
+            is_hash: matches!(credentials.username, Username::Hash(_)),
+            nonce: credentials.nonce.to_vec(),
+            uri: credentials.uri.to_vec(),
+            response: credentials.response.to_vec(),
+            algorithm: credentials.algorithm.name().to_owned(),
+            qop: credentials.qop.map(|fields| {
+                let qop = fields.qop.name().to_owned();
+                (qop, fields.cnonce.to_vec(), fields.nc, fields.nc_text.to_vec())
+            }),
+        }),
     }
 }
 

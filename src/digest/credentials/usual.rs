@@ -191,10 +191,8 @@ mod tests {
     );
 
     fn fields<'a>(it: &Credentials<'a>) -> impl Eq + std::fmt::Debug + use<'a> {
-        let name = match it.username {
-            Username::Plain(name) => (name, false),
-            Username::Hash(name) => (name, true),
-        };
+        let is_hash = matches!(it.username, Username::Hash(_));
+        let name = (it.username.as_str().to_owned(), is_hash);
         let qop = it.qop.map(|it| (it.qop, it.cnonce, it.nc, it.nc_text));
         (name, it.nonce, it.uri, it.response, it.algorithm, qop)
     }
