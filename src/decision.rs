@@ -3,14 +3,16 @@
 //! A decision owns all it says and borrows neither the INVITE nor the snapshot. A refusal is a value
 //! with a reason, not an error.
 
+mod reason;
 mod sampling;
 
 use std::fmt;
 
 use arrayvec::ArrayString;
 
+pub use self::reason::Reason;
 pub use self::sampling::{Sampling, SamplingError};
-use crate::digest::{MAX_USERNAME, MalformedCredentials};
+use crate::digest::MAX_USERNAME;
 use crate::invite::CredentialsField;
 use crate::model::{ChallengeKind, PermissionSet, Target};
 use crate::sid::{
@@ -201,148 +203,4 @@ pub struct Reject {
     pub target: Option<Target>,
     /// Why.
     pub reason: Reason,
-}
-
-/// Why an INVITE may not pass. The texts of [`Reason::as_str`] are stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// 416: the Request-URI is neither sip: nor sips:.
-    UnsupportedScheme,
-    /// 400: the Request-URI is not a SIP URI.
-    BadRequestUri,
-    /// 404: the host names no domain or trunk.
-    UnknownHost,
-    /// 603: the account is suspended or closed.
-    AccountInactive,
-    /// 488, code 32209: the domain or a sips: URI asks for TLS, and the transport has none.
-    NotSecure,
-    /// 403, code 32200: nothing is mapped to the domain or trunk.
-    NothingMapped,
-    /// 403, code 32201: the source address is in no mapped list.
-    AddressNotListed,
-    /// 403, code 32202: the credentials are wrong. Nobody learns whether the user exists.
-    WrongCredentials,
-    /// As [`Self::WrongCredentials`], and answered the same: too many were tried to look at these.
-    TooManyGuesses,
-    /// 403: the From header names another user than the credentials.
-    FromMismatch,
-    /// 400: a credentials header for the realm cannot be read.
-    MalformedCredentials(MalformedCredentials),
-    /// 400: a response without qop, which the policy does not admit.
-    QopMissing,
-    /// 400: the digest-uri does not match the Request-URI as the policy asks.
-    UriMismatch,
-    /// 503: the snapshot is older than the program admits
-    /// ([`Authorizer::refuse_from`](crate::Authorizer::refuse_from)).
-    SnapshotStale,
-    /// 400: more than eight credentials headers for the realm, or more than sixteen in all.
-    TooManyCredentials,
-}
-
-impl Reason {
-    /// The status code.
-    #[must_use]
-    pub fn status(self) -> u16 {
-        match self {
-            Self::UnsupportedScheme => 416,
-            Self::UnknownHost => 404,
-            Self::SnapshotStale => 503,
-            Self::AccountInactive => 603,
-            Self::NotSecure => 488,
-            Self::NothingMapped
-            | Self::AddressNotListed
-            | Self::WrongCredentials
-            | Self::TooManyGuesses
-            | Self::FromMismatch => 403,
-            Self::BadRequestUri
-            | Self::MalformedCredentials(_)
-            | Self::QopMissing
-            | Self::UriMismatch
-            | Self::TooManyCredentials => 400,
-        }
-    }
-
-    /// The reason phrase of the status (RFC 3261 §21).
-    #[must_use]
-    pub fn phrase(self) -> &'static str {
-        match self.status() {
-            400 => "Bad Request",
-            403 => "Forbidden",
-            404 => "Not Found",
-            416 => "Unsupported URI Scheme",
-            488 => "Not Acceptable Here",
-            503 => "Service Unavailable",
-            _ => "Decline",
-        }
-    }
-
-    /// The number that the service this one is compatible with gives the reason, if it has one.
-    #[must_use]
-    pub fn code(self) -> Option<u16> {
-        match self {
-            Self::NothingMapped => Some(32_200),
-            Self::AddressNotListed => Some(32_201),
-            Self::WrongCredentials | Self::TooManyGuesses => Some(32_202),
-            Self::NotSecure => Some(32_209),
-            _ => None,
-        }
-    }
-
-    /// The reason that the caller may be told. Beyond the limits on guessing it must look as if the
-    /// credentials had been wrong; everything else is told as it is.
-    #[must_use]
-    pub fn as_told(self) -> Self {
-        match self {
-            Self::TooManyGuesses => Self::WrongCredentials,
-            reason => reason,
-        }
-    }
-
-    /// A stable text for logs and metrics, without values of the request. What is sent to the
-    /// caller goes through [`Self::as_told`] first.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnsupportedScheme => "unsupported-scheme",
-            Self::BadRequestUri => "bad-request-uri",
-            Self::UnknownHost => "unknown-host",
-            Self::AccountInactive => "account-inactive",
-            Self::NotSecure => "not-secure",
-            Self::NothingMapped => "nothing-mapped",
-            Self::AddressNotListed => "address-not-listed",
-            Self::WrongCredentials => "wrong-credentials",
-            Self::TooManyGuesses => "too-many-guesses",
-            Self::FromMismatch => "from-mismatch",
-            Self::MalformedCredentials(_) => "malformed-credentials",
-            Self::QopMissing => "qop-missing",
-            Self::UriMismatch => "uri-mismatch",
-            Self::TooManyCredentials => "too-many-credentials",
-            Self::SnapshotStale => "snapshot-stale",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())?;
-        match self {
-            Self::MalformedCredentials(kind) => write!(f, " ({kind})"),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_on_guessing_is_told_as_wrong_credentials() {
-        let (limit, wrong) = (Reason::TooManyGuesses, Reason::WrongCredentials);
-        assert_eq!(limit.as_told(), wrong);
-        assert_eq!((limit.status(), limit.phrase()), (wrong.status(), wrong.phrase()));
-        assert_eq!(limit.code(), wrong.code());
-        assert_eq!(Reason::NothingMapped.as_told(), Reason::NothingMapped);
-    }
 }

@@ -298,7 +298,7 @@ fn on_the_wire(decision: &Decision) -> String {
             }
         }
         Decision::Reject(reject) => {
-            let reason = reject.reason.as_told();
+            let reason = reject.reason.public();
             write!(text, "SIP/2.0 {} {}\r\n", reason.status(), reason.phrase()).unwrap();
             if let Some(code) = reason.code() {
                 write!(text, "Error: {code} {reason}\r\n").unwrap();

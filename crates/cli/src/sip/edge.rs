@@ -276,7 +276,7 @@ impl Edge {
                 let response = echo.respond(reason.status(), reason.phrase(), out);
                 match reason.code() {
                     Some(code) => {
-                        let told = reason.as_told().as_str();
+                        let told = reason.public().as_str();
                         response.header(ERROR_HEADER, format_args!("{code} {told}")).end();
                     }
                     None => response.end(),
