@@ -8,11 +8,9 @@ mod sampling;
 
 use std::fmt;
 
-use arrayvec::ArrayString;
-
 pub use self::reason::Reason;
 pub use self::sampling::{Sampling, SamplingError};
-use crate::digest::MAX_USERNAME;
+use crate::digest::InlineName;
 use crate::invite::CredentialsField;
 use crate::model::{ChallengeKind, PermissionSet, Target};
 use crate::sid::{
@@ -127,7 +125,7 @@ pub struct CredentialMatch {
     /// The credential.
     pub credential: CredentialSid,
     /// Its user name; the only name of the caller that is verified.
-    pub username: ArrayString<MAX_USERNAME>,
+    pub username: InlineName,
     /// The header to remove before the request is forwarded (RFC 3261 §22.3).
     pub header: UsedHeader,
 }

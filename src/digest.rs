@@ -23,7 +23,8 @@ pub use algorithm::{Algorithm, HashFunction, Qop};
 pub(crate) use challenge::ChallengeText;
 pub(crate) use credentials::username;
 pub use credentials::{
-    Credentials, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields, Username, parse,
+    Credentials, InlineName, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields,
+    Username, parse,
 };
 pub(crate) use fingerprint::Fingerprints;
 pub use guess::GuessRate;

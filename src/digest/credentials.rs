@@ -2,6 +2,7 @@
 //! RFC 3261 §25.1), read without allocating. Any doubt about it is a refusal.
 
 use std::fmt;
+use std::ops::Deref;
 
 use arrayvec::{ArrayString, ArrayVec};
 
@@ -15,18 +16,48 @@ use reader::{Reader, Value};
 /// The longest username in bytes, after unescaping or decoding.
 pub const MAX_USERNAME: usize = 64;
 
-/// A claimed name, kept inline.
-type Name = ArrayString<MAX_USERNAME>;
+/// A user name of at most [`MAX_USERNAME`] bytes, stored in place.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct InlineName(pub(crate) ArrayString<MAX_USERNAME>);
+
+impl InlineName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for InlineName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Hides the name, since a log may show it.
+impl fmt::Debug for InlineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InlineName(..)")
+    }
+}
+
+impl fmt::Display for InlineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// A name of at most [`MAX_USERNAME`] bytes, if it is text. It is checked with the zeros behind it, as
 /// that goes by words: a short text alone would be looked at byte by byte.
 #[inline]
-pub(crate) fn username(name: &[u8]) -> Option<Name> {
+pub(crate) fn username(name: &[u8]) -> Option<InlineName> {
     let mut padded = [0; MAX_USERNAME];
     padded.get_mut(..name.len())?.copy_from_slice(name);
-    let mut text = Name::from_byte_string(&padded).ok()?;
+    let mut text = ArrayString::from_byte_string(&padded).ok()?;
     text.truncate(name.len());
-    Some(text)
+    Some(InlineName(text))
 }
 
 /// What a credentials header says to the one who asked with a given realm.
@@ -93,9 +124,9 @@ pub struct QopFields<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Username {
     /// A name from `username` (unescaped) or `username*` (decoded), without control characters.
-    Plain(Name),
+    Plain(InlineName),
     /// `userhash=true`: 32 to 64 hex digits in lower case.
-    Hash(Name),
+    Hash(InlineName),
 }
 
 impl fmt::Debug for Username {
@@ -396,7 +427,7 @@ impl<'a> Fields<'a> {
         if name.len() < 32 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(MalformedCredentials::BadUserhash);
         }
-        name.make_ascii_lowercase();
+        name.0.make_ascii_lowercase();
         Ok(Username::Hash(name))
     }
 
@@ -411,7 +442,7 @@ impl<'a> Fields<'a> {
 }
 
 /// `username`, unescaped.
-fn plain_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
+fn plain_username(value: Value<'_>) -> Result<InlineName, MalformedCredentials> {
     if !value.escaped {
         return checked_name(value.raw, Parameter::Username);
     }
@@ -426,7 +457,7 @@ fn plain_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
 const EXT_PREFIX: &[u8] = b"UTF-8''";
 
 /// `username*`, decoded (RFC 8187 §3.2.1).
-fn decoded_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
+fn decoded_username(value: Value<'_>) -> Result<InlineName, MalformedCredentials> {
     let (_, encoded) = value
         .raw
         .split_at_checked(EXT_PREFIX.len())
@@ -448,7 +479,7 @@ fn decoded_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
     checked_name(&name, Parameter::UsernameExt)
 }
 
-fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCredentials> {
+fn checked_name(name: &[u8], parameter: Parameter) -> Result<InlineName, MalformedCredentials> {
     if name.len() > MAX_USERNAME {
         return Err(MalformedCredentials::TooLong(parameter));
     }
@@ -456,7 +487,7 @@ fn checked_name(name: &[u8], parameter: Parameter) -> Result<Name, MalformedCred
         .ok()
         .filter(|text| !text.contains(char::is_control))
         .ok_or(MalformedCredentials::BadUsername)?;
-    ArrayString::from(text).map_err(|_| MalformedCredentials::TooLong(parameter))
+    ArrayString::from(text).map(InlineName).map_err(|_| MalformedCredentials::TooLong(parameter))
 }
 
 /// `nc`: exactly eight hex digits, and not zero (RFC 7616 §3.4).
@@ -506,7 +537,7 @@ mod tests {
         let Parsed::Credentials(credentials) = parse(header.as_bytes(), "a") else {
             panic!("{header}");
         };
-        assert_eq!(credentials.username, Username::Plain(ArrayString::from("bob").unwrap()));
+        assert_eq!(credentials.username, Username::Plain(username(b"bob").unwrap()));
         assert_eq!(credentials.nonce, b"n0nce");
         assert_eq!(credentials.algorithm, Algorithm::Md5Sess);
         let qop = credentials.qop.map(|fields| (fields.qop, fields.nc, fields.cnonce));
