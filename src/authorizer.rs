@@ -72,9 +72,22 @@ pub struct Capacity {
     pub guesses: usize,
 }
 
+impl Capacity {
+    /// The default.
+    pub const DEFAULT: Self = Self { nonces: 131_072, repeats: 65_536, guesses: 65_536 };
+}
+
 impl Default for Capacity {
     fn default() -> Self {
-        Self { nonces: 131_072, repeats: 65_536, guesses: 65_536 }
+        Self::DEFAULT
+    }
+}
+
+crate::setters! {
+    Capacity {
+        with_nonces: nonces: usize,
+        with_repeats: repeats: usize,
+        with_guesses: guesses: usize,
     }
 }
 

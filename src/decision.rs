@@ -175,6 +175,12 @@ impl Challenge {
         }
     }
 
+    /// The same challenge without its header values, for a record of decisions.
+    #[must_use]
+    pub fn without_values(&self) -> Self {
+        Self { target: self.target, kind: self.kind, values: Vec::new(), stale: self.stale }
+    }
+
     /// The reason phrase of the status.
     #[must_use]
     pub fn phrase(&self) -> &'static str {
@@ -201,4 +207,12 @@ pub struct Reject {
     pub target: Option<Target>,
     /// Why.
     pub reason: Reason,
+}
+
+impl Reject {
+    /// A rejection of an INVITE for `target`.
+    #[must_use]
+    pub const fn new(target: Option<Target>, reason: Reason) -> Self {
+        Self { target, reason }
+    }
 }

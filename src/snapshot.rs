@@ -59,6 +59,26 @@ pub enum ApplyError {
     TooManyPrefixes(IpAccessControlListSid, TooManyPrefixes),
 }
 
+impl ApplyError {
+    /// The record that the snapshot refuses.
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        match self {
+            Self::Rule { key, .. } => *key,
+            Self::TooManyPrefixes(list, _) => Key::IpAccessControlList(*list),
+        }
+    }
+
+    /// Why the snapshot refuses the record, without its key.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Rule { error, .. } => error.to_string(),
+            Self::TooManyPrefixes(_, error) => error.to_string(),
+        }
+    }
+}
+
 /// Something that is allowed but will turn callers away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {

@@ -23,6 +23,13 @@ pub struct EventOptions {
     pub names: bool,
 }
 
+crate::setters! {
+    EventOptions {
+        with_sampling: sampling: Sampling,
+        with_names: names: bool,
+    }
+}
+
 /// The options in force, and how many decisions there were.
 #[derive(Default)]
 pub(super) struct Events {

@@ -70,6 +70,18 @@ pub enum PolicyError {
     GuessRefill(u32),
 }
 
+impl PolicyError {
+    /// The field of [`Policy`] that the error is about.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::NonceLifetime(_) => "nonce_lifetime",
+            Self::Rfc2069WithoutMd5 => "allow_rfc2069",
+            Self::GuessRefill(_) => "guesses",
+        }
+    }
+}
+
 impl Policy {
     /// What a target without a policy of its own has.
     pub const DEFAULT: Self = Self {
@@ -112,6 +124,22 @@ impl Policy {
             }
         }
         Ok(())
+    }
+}
+
+crate::setters! {
+    Policy {
+        with_algorithms: algorithms: AlgorithmOffer,
+        with_qop: qop: QopOffer,
+        with_allow_rfc2069: allow_rfc2069: bool,
+        with_uri_check: uri_check: UriCheck,
+        with_nonce_lifetime: nonce_lifetime: u32,
+        with_bind_source: bind_source: bool,
+        with_wrong_answer: wrong_answer: WrongAnswer,
+        with_from_must_match: from_must_match: bool,
+        with_userhash: userhash: bool,
+        with_challenge: challenge: ChallengeKind,
+        with_guesses: guesses: GuessPolicy,
     }
 }
 
@@ -287,6 +315,15 @@ impl GuessPolicy {
 impl Default for GuessPolicy {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+crate::setters! {
+    GuessPolicy {
+        with_source: source: GuessRate,
+        with_pair: pair: GuessRate,
+        with_name: name: Option<GuessRate>,
+        with_any_name: any_name: Option<GuessRate>,
     }
 }
 
