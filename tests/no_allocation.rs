@@ -64,26 +64,18 @@ fn snapshot() -> Snapshot {
         .credential(Credential { disabled: true, ..credential(users, "carol") })
         .credential(credential(others, "mallory"));
 
-    let wide = Policy {
-        algorithms: AlgorithmOffer::new(Algorithm::ALL).unwrap(),
-        qop: QopOffer::Both,
-        allow_rfc2069: true,
-        userhash: true,
-        ..Policy::default()
-    };
+    let wide = Policy::default()
+        .with_algorithms(AlgorithmOffer::new(Algorithm::ALL).unwrap())
+        .with_qop(QopOffer::Both)
+        .with_allow_rfc2069(true)
+        .with_userhash(true);
     let once = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::new(3_600_000).unwrap() };
     let policies = [
         ("digest", wide.clone()),
-        ("both", Policy { uri_check: UriCheck::Equivalent, ..wide }),
-        ("uri", Policy { uri_check: UriCheck::SameUserAndHost, ..Policy::default() }),
-        ("from", Policy { from_must_match: true, ..Policy::default() }),
-        (
-            "once",
-            Policy {
-                guesses: GuessPolicy { pair: once, ..GuessPolicy::default() },
-                ..Policy::default()
-            },
-        ),
+        ("both", wide.with_uri_check(UriCheck::Equivalent)),
+        ("uri", Policy::default().with_uri_check(UriCheck::SameUserAndHost)),
+        ("from", Policy::default().with_from_must_match(true)),
+        ("once", Policy::default().with_guesses(GuessPolicy::default().with_pair(once))),
         ("default", Policy::default()),
     ];
     for name in ["address", "far", "gone", "secure", "empty"]
