@@ -437,7 +437,8 @@ fn of_policy(record: &PolicyRecord) -> PolicyValue {
         from_must_match,
         userhash,
         challenge,
-        guesses: GuessPolicy { source, pair, name, any_name },
+        guesses: GuessPolicy { source, pair, name, any_name, .. },
+        ..
     } = policy;
     PolicyValue {
         v: Version,
@@ -549,24 +550,24 @@ pub(super) fn record(key: Key, value: &[u8]) -> Result<Record, serde_json::Error
         }
         Key::Policy(target) => {
             let value: PolicyValue = read(value)?;
-            let policy = Policy {
-                algorithms: AlgorithmOffer::new(value.algorithms).map_err(de::Error::custom)?,
-                qop: value.qop,
-                allow_rfc2069: value.allow_rfc2069,
-                uri_check: value.uri_check,
-                nonce_lifetime: value.nonce_lifetime,
-                bind_source: value.bind_source,
-                wrong_answer: value.wrong_answer,
-                from_must_match: value.from_must_match,
-                userhash: value.userhash,
-                challenge: value.challenge,
-                guesses: GuessPolicy {
-                    source: value.guesses_by_source,
-                    pair: value.guesses_by_pair,
-                    name: value.guesses_by_name,
-                    any_name: value.guesses_by_any_name,
-                },
-            };
+            let policy = Policy::default()
+                .with_algorithms(AlgorithmOffer::new(value.algorithms).map_err(de::Error::custom)?)
+                .with_qop(value.qop)
+                .with_allow_rfc2069(value.allow_rfc2069)
+                .with_uri_check(value.uri_check)
+                .with_nonce_lifetime(value.nonce_lifetime)
+                .with_bind_source(value.bind_source)
+                .with_wrong_answer(value.wrong_answer)
+                .with_from_must_match(value.from_must_match)
+                .with_userhash(value.userhash)
+                .with_challenge(value.challenge)
+                .with_guesses(
+                    GuessPolicy::default()
+                        .with_source(value.guesses_by_source)
+                        .with_pair(value.guesses_by_pair)
+                        .with_name(value.guesses_by_name)
+                        .with_any_name(value.guesses_by_any_name),
+                );
             let dates = Dates { created: value.created, updated: value.updated };
             PolicyRecord { target, policy, dates }.into()
         }
