@@ -8,8 +8,8 @@ use sip_authz::digest::HashFunction;
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{
     Account, Commit, Credential, CredentialList, Dates, Domain, Ha1Set, IpAccessControlList,
-    IpAddress, Key, Mapping, MappingRecord, Password, PolicyError, PolicyRecord, Realm, Record,
-    Target, Trunk, UserName,
+    IpAddress, Key, Mapping, MappingRecord, Password, PolicyRecord, Realm, Record, Target, Trunk,
+    UserName,
 };
 use sip_authz::{
     AccountSid, ApplyError, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
@@ -343,10 +343,14 @@ impl Compiler {
         let rfc2069 = entry.allow_rfc2069.as_ref().map(Spanned::span);
         let guesses = entry.guesses.as_ref().map(Spanned::span);
         let policy = entry.with_defaults();
-        policy.check().map_err(|error| match error {
-            PolicyError::NonceLifetime(_) => Problem::at(place(lifetime), error),
-            PolicyError::Rfc2069WithoutMd5 => Problem::at(place(rfc2069), error),
-            PolicyError::GuessRefill(_) => Problem::at(place(guesses), error),
+        policy.check().map_err(|error| {
+            let field = match error.field() {
+                "nonce_lifetime" => lifetime,
+                "allow_rfc2069" => rfc2069,
+                "guesses" => guesses,
+                _ => None,
+            };
+            Problem::at(place(field), error)
         })?;
         self.places.insert(Key::Policy(target), span.clone());
         self.commit.put(Record::Policy(PolicyRecord { target, policy, dates: self.dates }));
@@ -458,33 +462,28 @@ fn find<Sid: Copy>(
 
 /// A rule of the library that the file breaks, in the file's own names.
 fn broken_rule(error: &ApplyError, places: &HashMap<Key, Span>, names: &Names) -> Problem {
-    let (key, message) = match error {
-        ApplyError::Rule { key, error } => {
-            let message = match error {
-                RuleError::NameTaken { name, by } => {
-                    let kind = match by {
-                        Target::Domain(_) => "domain",
-                        Target::Trunk(_) => "trunk",
-                    };
-                    format!("the name `{name}` is taken by {kind} `{}`", names.get(by))
-                }
-                RuleError::UserNameTaken { username, .. } => {
-                    format!("`{username}` is in the list twice")
-                }
-                RuleError::RealmDiffers { list, realm, expected, .. } => {
-                    let list = names.get(list);
-                    format!(
-                        "`{list}` has the realm `{realm}`, and a list mapped before it has \
-                         `{expected}`"
-                    )
-                }
-                other => names.annotate(&other.to_string()),
-            };
-            (*key, message)
-        }
-        ApplyError::TooManyPrefixes(list, error) => {
-            (Key::IpAccessControlList(*list), error.to_string())
-        }
+    let message = match error {
+        ApplyError::Rule { error, .. } => match error {
+            RuleError::NameTaken { name, by } => {
+                let kind = match by {
+                    Target::Domain(_) => "domain",
+                    Target::Trunk(_) => "trunk",
+                };
+                format!("the name `{name}` is taken by {kind} `{}`", names.get(by))
+            }
+            RuleError::UserNameTaken { username, .. } => {
+                format!("`{username}` is in the list twice")
+            }
+            RuleError::RealmDiffers { list, realm, expected, .. } => {
+                let list = names.get(list);
+                format!(
+                    "`{list}` has the realm `{realm}`, and a list mapped before it has \
+                     `{expected}`"
+                )
+            }
+            other => names.annotate(&other.to_string()),
+        },
+        other => other.message(),
     };
-    Problem { span: places.get(&key).cloned(), message }
+    Problem { span: places.get(&error.key()).cloned(), message }
 }

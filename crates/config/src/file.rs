@@ -196,25 +196,29 @@ impl Policy {
     pub(crate) fn with_defaults(self) -> model::Policy {
         let default = model::Policy::DEFAULT;
         let guesses = self.guesses.map(Spanned::into_inner);
-        let guesses = guesses.map_or(GuessPolicy::DEFAULT, |guesses| GuessPolicy {
-            source: guesses.source.unwrap_or(GuessPolicy::DEFAULT.source),
-            pair: guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair),
-            name: guesses.name,
-            any_name: guesses.any_name,
+        let guesses = guesses.map_or(GuessPolicy::DEFAULT, |guesses| {
+            GuessPolicy::default()
+                .with_source(guesses.source.unwrap_or(GuessPolicy::DEFAULT.source))
+                .with_pair(guesses.pair.unwrap_or(GuessPolicy::DEFAULT.pair))
+                .with_name(guesses.name)
+                .with_any_name(guesses.any_name)
         });
-        model::Policy {
-            algorithms: self.algorithms.map_or(default.algorithms, |offer| offer.0),
-            qop: self.qop.unwrap_or(default.qop),
-            allow_rfc2069: self.allow_rfc2069.map_or(default.allow_rfc2069, Spanned::into_inner),
-            uri_check: self.uri_check.unwrap_or(default.uri_check),
-            nonce_lifetime: self.nonce_lifetime.map_or(default.nonce_lifetime, Spanned::into_inner),
-            bind_source: self.bind_source.unwrap_or(default.bind_source),
-            wrong_answer: self.wrong_answer.unwrap_or(default.wrong_answer),
-            from_must_match: self.from_must_match.unwrap_or(default.from_must_match),
-            userhash: self.userhash.unwrap_or(default.userhash),
-            challenge: self.challenge.unwrap_or(default.challenge),
-            guesses,
-        }
+        model::Policy::default()
+            .with_algorithms(self.algorithms.map_or(default.algorithms, |offer| offer.0))
+            .with_qop(self.qop.unwrap_or(default.qop))
+            .with_allow_rfc2069(
+                self.allow_rfc2069.map_or(default.allow_rfc2069, Spanned::into_inner),
+            )
+            .with_uri_check(self.uri_check.unwrap_or(default.uri_check))
+            .with_nonce_lifetime(
+                self.nonce_lifetime.map_or(default.nonce_lifetime, Spanned::into_inner),
+            )
+            .with_bind_source(self.bind_source.unwrap_or(default.bind_source))
+            .with_wrong_answer(self.wrong_answer.unwrap_or(default.wrong_answer))
+            .with_from_must_match(self.from_must_match.unwrap_or(default.from_must_match))
+            .with_userhash(self.userhash.unwrap_or(default.userhash))
+            .with_challenge(self.challenge.unwrap_or(default.challenge))
+            .with_guesses(guesses)
     }
 }
 
