@@ -27,6 +27,14 @@ pub struct CredentialChange {
     pub role: Option<Option<RoleSid>>,
 }
 
+sip_authz::setters! {
+    CredentialChange {
+        with_secret: secret: Option<Secret>,
+        with_disabled: disabled: Option<bool>,
+        with_role: role: Option<Option<RoleSid>>,
+    }
+}
+
 impl<S: Store> Directory<S> {
     /// Adds a user to a credential list.
     ///

@@ -63,6 +63,15 @@ impl Settings {
     }
 }
 
+sip_authz::setters! {
+    Settings {
+        with_limits: limits: Limits,
+        with_realm: realm: Realm,
+        with_suffixes: suffixes: Vec<String>,
+        with_vocabulary: vocabulary: &'static Vocabulary,
+    }
+}
+
 /// The commands on a store's resources.
 pub struct Directory<S: Store> {
     store: S,

@@ -43,6 +43,20 @@ impl Default for Limits {
     }
 }
 
+sip_authz::setters! {
+    Limits {
+        with_domains: domains: usize,
+        with_trunks: trunks: usize,
+        with_ip_access_control_lists: ip_access_control_lists: usize,
+        with_ip_addresses: ip_addresses: usize,
+        with_credential_lists: credential_lists: usize,
+        with_credentials: credentials: usize,
+        with_roles: roles: usize,
+        with_username: username: usize,
+        with_password: password: usize,
+    }
+}
+
 impl Limits {
     /// Whether a name for people is short enough: 255 characters for access lists and addresses, 64
     /// for the rest.

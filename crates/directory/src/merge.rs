@@ -76,12 +76,7 @@ pub enum MergeError {
 
 impl From<ApplyError> for MergeError {
     fn from(error: ApplyError) -> Self {
-        match error {
-            ApplyError::Rule { key, error } => Self::Refused { key, message: error.to_string() },
-            ApplyError::TooManyPrefixes(list, error) => {
-                Self::Refused { key: Key::IpAccessControlList(list), message: error.to_string() }
-            }
-        }
+        Self::Refused { key: error.key(), message: error.message() }
     }
 }
 
