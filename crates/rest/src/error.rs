@@ -139,7 +139,8 @@ impl From<DirectoryError> for Refusal {
                 let message = "The service cannot answer at present, try again later";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).because(error)
             }
-            DirectoryError::Random(_) | DirectoryError::Corrupt(_) => {
+            // no random bytes, records that break a rule, and errors that this crate does not know yet
+            _ => {
                 let message = "An internal error has occurred";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, message).because(error)
             }

@@ -91,6 +91,18 @@ impl Default for RestOptions {
     }
 }
 
+sip_authz::setters! {
+    RestOptions {
+        with_admin: admin: Option<AdminToken>,
+        with_cors_origins: cors_origins: Vec<String>,
+        with_max_body: max_body: usize,
+        with_on_fault: on_fault: Option<OnFault>,
+        with_max_page_size: max_page_size: u32,
+        with_public_base: public_base: Option<String>,
+        with_read_only: read_only: bool,
+    }
+}
+
 /// What every request is answered from.
 struct Api<S: Store> {
     directory: Arc<Directory<S>>,

@@ -350,25 +350,25 @@ fn policy(entry: PolicyEntry, at: usize) -> Result<PolicyRecord, DocumentError> 
             AlgorithmOffer::new(algorithms).map_err(|error| wrong(error.to_string()))?
         }
     };
-    let guesses = entry.guesses.map_or(default.guesses, |guesses| GuessPolicy {
-        source: guesses.source.unwrap_or(default.guesses.source),
-        pair: guesses.pair.unwrap_or(default.guesses.pair),
-        name: guesses.name,
-        any_name: guesses.any_name,
+    let guesses = entry.guesses.map_or(default.guesses, |guesses| {
+        GuessPolicy::default()
+            .with_source(guesses.source.unwrap_or(default.guesses.source))
+            .with_pair(guesses.pair.unwrap_or(default.guesses.pair))
+            .with_name(guesses.name)
+            .with_any_name(guesses.any_name)
     });
-    let policy = Policy {
-        algorithms,
-        qop: entry.qop.unwrap_or(default.qop),
-        allow_rfc2069: entry.allow_rfc2069.unwrap_or(default.allow_rfc2069),
-        uri_check: entry.uri_check.unwrap_or(default.uri_check),
-        nonce_lifetime: entry.nonce_lifetime.unwrap_or(default.nonce_lifetime),
-        bind_source: entry.bind_source.unwrap_or(default.bind_source),
-        wrong_answer: entry.wrong_answer.unwrap_or(default.wrong_answer),
-        from_must_match: entry.from_must_match.unwrap_or(default.from_must_match),
-        userhash: entry.userhash.unwrap_or(default.userhash),
-        challenge: entry.challenge.unwrap_or(default.challenge),
-        guesses,
-    };
+    let policy = Policy::default()
+        .with_algorithms(algorithms)
+        .with_qop(entry.qop.unwrap_or(default.qop))
+        .with_allow_rfc2069(entry.allow_rfc2069.unwrap_or(default.allow_rfc2069))
+        .with_uri_check(entry.uri_check.unwrap_or(default.uri_check))
+        .with_nonce_lifetime(entry.nonce_lifetime.unwrap_or(default.nonce_lifetime))
+        .with_bind_source(entry.bind_source.unwrap_or(default.bind_source))
+        .with_wrong_answer(entry.wrong_answer.unwrap_or(default.wrong_answer))
+        .with_from_must_match(entry.from_must_match.unwrap_or(default.from_must_match))
+        .with_userhash(entry.userhash.unwrap_or(default.userhash))
+        .with_challenge(entry.challenge.unwrap_or(default.challenge))
+        .with_guesses(guesses);
     Ok(PolicyRecord::new(entry.target_sid.0, policy))
 }
 
