@@ -177,7 +177,7 @@ impl Edge {
         if self.authorizer.is_stale(decided) {
             for decision in decisions.iter_mut().filter(|decision| decision.is_accept()) {
                 let (target, reason) = (decision.target(), Reason::SnapshotStale);
-                *decision = Decision::Reject(Reject { target, reason });
+                *decision = Decision::Reject(Reject::new(target, reason));
             }
         }
         let took = decided.saturating_duration_since(now);
