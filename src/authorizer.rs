@@ -61,6 +61,7 @@ pub(crate) struct State {
 
 /// How much an [`Authorizer`] remembers. All memory is taken when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capacity {
     /// Nonces whose use is remembered. Default 131,072. A table too small for the calls that come
     /// within a nonce's lifetime shortens lifetimes; it never lets a replay pass.

@@ -82,6 +82,7 @@ impl Decision {
 
 /// Who may pass, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accept {
     /// The account that owns the domain or trunk.
     pub account: AccountSid,
@@ -119,6 +120,7 @@ pub struct AddressMatch {
 
 /// The user that proved to know the password.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CredentialMatch {
     /// The list.
     pub list: CredentialListSid,
@@ -143,6 +145,7 @@ impl fmt::Debug for CredentialMatch {
 
 /// Which credentials header was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UsedHeader {
     /// Its name.
     pub field: CredentialsField,
@@ -152,6 +155,7 @@ pub struct UsedHeader {
 
 /// The caller is asked to authenticate: one header of the kind's name for each value, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Challenge {
     /// The domain or trunk that asks.
     pub target: Target,
@@ -202,6 +206,7 @@ impl Challenge {
 
 /// The INVITE may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reject {
     /// The domain or trunk, if the Request-URI named one.
     pub target: Option<Target>,

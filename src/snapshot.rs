@@ -45,6 +45,7 @@ use crate::sid::{
 
 /// A commit that a snapshot refuses. The snapshot it was applied to is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ApplyError {
     /// A write would break a rule.
     #[error("{key}: {error}")]
@@ -81,6 +82,7 @@ impl ApplyError {
 
 /// Something that is allowed but will turn callers away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Warning {
     /// A target offers an algorithm that some users have no hash for; one who picks it is refused.
     #[error("{target} offers {algorithm}, and {users} users of {list} have no hash for it")]

@@ -16,6 +16,7 @@ pub(super) const TARGET: &str = "sip_authz::decision";
 
 /// Which decisions subscribers get, and what of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventOptions {
     /// Which decisions get an event; by default each.
     pub sampling: Sampling,

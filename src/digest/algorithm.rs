@@ -4,6 +4,7 @@ use std::fmt;
 
 /// A hash function that digest authentication is defined for (RFC 7616 §6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum HashFunction {
     /// MD5, 16 bytes. All that most deployed user agents know.
     Md5,
@@ -46,6 +47,7 @@ impl fmt::Display for HashFunction {
 /// The value of the `algorithm` parameter: a hash function, plain or in its session form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub enum Algorithm {
     /// `MD5`; also what a missing `algorithm` parameter means (RFC 7616 §3.3).
     #[cfg_attr(feature = "serde", serde(rename = "MD5"))]

@@ -80,6 +80,7 @@ pub enum Parsed<'a> {
 /// The borrowed values stand as they were sent, between the quotes where there were any, and hold
 /// no backslash and no control character. They need not be UTF-8.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Credentials<'a> {
     /// Who claims to call: 1 to [`MAX_USERNAME`] bytes.
     pub username: Username,
@@ -109,6 +110,7 @@ impl fmt::Debug for Credentials<'_> {
 
 /// The parameters that a response made with `qop` takes in (RFC 7616 §3.4).
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct QopFields<'a> {
     /// `qop`, one value.
     pub qop: Qop,
@@ -140,6 +142,7 @@ impl fmt::Debug for Username {
 
 /// A parameter of the credentials header (RFC 7616 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Parameter {
     /// `username`.
     Username,
@@ -229,6 +232,7 @@ impl Parameter {
 
 /// Why a header for our realm is refused before any user is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MalformedCredentials {
     /// Not the grammar of RFC 3261 §25.1, or a control character in a quoted string.
     Syntax,

@@ -40,6 +40,7 @@ impl fmt::Debug for Password {
 
 /// Hashes that cannot be a user's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Ha1Error {
     /// An empty password, or a stored hash that was made from one.
     #[error("the password of a credential must not be empty")]

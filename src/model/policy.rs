@@ -9,6 +9,7 @@ use crate::digest::{Algorithm, GuessRate, Qop};
 /// The settings of a domain or trunk. Every field has a default that suits most deployed phones
 /// without opening anything; what each choice costs stands beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// The algorithms that are offered, in this order, one challenge header each (RFC 8760 §2.4).
     /// Default: MD5 alone, since most user agents know nothing else and several take offence at a
@@ -55,6 +56,7 @@ impl Default for Policy {
 
 /// A setting outside its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PolicyError {
     /// The nonce lifetime is out of range.
     #[error("a nonce lifetime is 1 to {max} seconds, not {0}", max = Policy::MAX_NONCE_LIFETIME)]
@@ -145,6 +147,7 @@ crate::setters! {
 
 /// A list of algorithms that cannot be offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OfferError {
     /// Nothing is offered.
     #[error("at least one algorithm must be offered")]
@@ -251,6 +254,7 @@ impl QopOffer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
 pub enum UriCheck {
     /// Anything is taken, and hashed as it was sent.
     #[default]
@@ -290,6 +294,7 @@ pub enum ChallengeKind {
 /// How many wrong digests are looked at. Requests beyond a limit are answered whatever theirs is, so right
 /// and wrong look alike there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GuessPolicy {
     /// For one source (IPv6: one /64) whose nonce is not live. Default: 20 at once, one more every
     /// 2 s. Beyond it a new challenge is sent; requests with live nonces are not touched.
