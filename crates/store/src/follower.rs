@@ -28,6 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why commits cannot be applied at present. The authorizer goes on with the last snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FollowerError {
     /// The store cannot be asked, or no longer has a commit that was missed.
     #[error(transparent)]
@@ -60,6 +61,7 @@ pub enum FollowerError {
 
 /// What a [`Follower`] tells of itself, for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FollowerEvent {
     /// Commits cannot be applied; it goes on trying. Told after each attempt.
     Behind(FollowerError),

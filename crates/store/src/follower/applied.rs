@@ -10,6 +10,7 @@ use crate::Head;
 
 /// How a [`Follower`](super::Follower) stands to its store, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FollowerState {
     /// Commits are applied as they come.
     Following,

@@ -33,6 +33,7 @@ const KEPT: usize = 64;
 
 /// What a [`Lease`] tells of itself, for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LeaseEvent {
     /// The store could not be told; it goes on trying. Told after each attempt.
     Unreported(StoreError),
