@@ -9,6 +9,7 @@ use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
 /// What a credential is made from.
+#[non_exhaustive]
 pub enum Secret {
     /// A password, which is hashed and wiped.
     Password(Password),
@@ -18,6 +19,7 @@ pub enum Secret {
 
 /// What is to change of a credential; what is `None` stays. The user name is fixed.
 #[derive(Default)]
+#[non_exhaustive]
 pub struct CredentialChange {
     /// A new password.
     pub secret: Option<Secret>,

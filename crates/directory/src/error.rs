@@ -82,6 +82,7 @@ impl std::fmt::Display for Kind {
 /// [`DirectoryError::Store`] the outcome may be unknown, and after [`DirectoryError::NotFollowed`] it
 /// has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DirectoryError {
     /// There is none, or it belongs to another account: the two are not told apart.
     #[error("there is no such {0}")]

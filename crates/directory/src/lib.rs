@@ -39,6 +39,7 @@ const ATTEMPTS: u32 = 16;
 
 /// What an installation decides for all its accounts.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
     /// How many of each resource there may be, and how long their names.
     pub limits: Limits,

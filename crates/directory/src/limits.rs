@@ -5,6 +5,7 @@ use sip_authz::model::Password;
 
 /// Limits of an installation. The defaults are the documented ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Domains of an account. 100.
     pub domains: usize,

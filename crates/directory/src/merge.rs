@@ -21,6 +21,7 @@ pub struct Incoming {
 }
 
 /// What a record from outside says.
+#[non_exhaustive]
 pub enum IncomingRecord {
     /// The whole record, except that an account without a token keeps the one that it has. Dates and
     /// the number of a mapping's commit are not taken from it.
@@ -47,6 +48,7 @@ pub struct IncomingCredential {
 
 /// What a merge came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Merged {
     /// Records that were not there.
     pub new: usize,
@@ -60,6 +62,7 @@ pub struct Merged {
 
 /// A merge that was not carried out. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MergeError {
     /// A record breaks a rule. Names what others own: for whoever may know of all.
     #[error("{key}: {message}")]
