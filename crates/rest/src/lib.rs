@@ -56,6 +56,7 @@ pub use self::fault::OnFault;
 
 /// How the HTTP surface behaves.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RestOptions {
     /// The token of the user `admin`; without one there is no such user. Default: none.
     pub admin: Option<AdminToken>,

@@ -19,6 +19,7 @@ use sip_authz::{
 
 /// The name of the form, which a document begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Format {
     /// The only one there is.
     #[default]
