@@ -118,16 +118,14 @@ impl Pair {
         let many = unlimited();
         let one =
             GuessRate { burst: 1.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
-        let policy = Policy {
-            userhash: self.userhash,
-            nonce_lifetime: Policy::MAX_NONCE_LIFETIME,
-            guesses: GuessPolicy {
-                source: many,
-                pair: if self.beyond { one } else { many },
-                ..GuessPolicy::default()
-            },
-            ..offering(&[self.algorithm])
-        };
+        let policy = offering(&[self.algorithm])
+            .with_userhash(self.userhash)
+            .with_nonce_lifetime(Policy::MAX_NONCE_LIFETIME)
+            .with_guesses(GuessPolicy::default().with_source(many).with_pair(if self.beyond {
+                one
+            } else {
+                many
+            }));
         let world = World::with(policy, Capacity::default(), &[9; 32]);
         world.apply(|commit| {
             let filler = user(LIST, "filler", PASSWORD).ha1;

@@ -63,6 +63,7 @@ pub(crate) struct State {
 
 /// How much an [`Authorizer`] remembers. All memory is taken when it is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Capacity {
     /// Nonces whose use is remembered. Default 131,072. A table too small for the calls that come
     /// within a nonce's lifetime shortens lifetimes; it never lets a replay pass.
@@ -74,9 +75,22 @@ pub struct Capacity {
     pub guesses: usize,
 }
 
+impl Capacity {
+    /// The default.
+    pub const DEFAULT: Self = Self { nonces: 131_072, repeats: 65_536, guesses: 65_536 };
+}
+
 impl Default for Capacity {
     fn default() -> Self {
-        Self { nonces: 131_072, repeats: 65_536, guesses: 65_536 }
+        Self::DEFAULT
+    }
+}
+
+crate::setters! {
+    Capacity {
+        with_nonces: nonces: usize,
+        with_repeats: repeats: usize,
+        with_guesses: guesses: usize,
     }
 }
 

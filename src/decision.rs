@@ -3,14 +3,14 @@
 //! A decision owns all it says and borrows neither the INVITE nor the snapshot. A refusal is a value
 //! with a reason, not an error.
 
+mod reason;
 mod sampling;
 
 use std::fmt;
 
-use arrayvec::ArrayString;
-
+pub use self::reason::Reason;
 pub use self::sampling::{Sampling, SamplingError};
-use crate::digest::{MAX_USERNAME, MalformedCredentials};
+use crate::digest::InlineName;
 use crate::invite::CredentialsField;
 use crate::model::{ChallengeKind, PermissionSet, Target};
 use crate::sid::{
@@ -82,6 +82,7 @@ impl Decision {
 
 /// Who may pass, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accept {
     /// The account that owns the domain or trunk.
     pub account: AccountSid,
@@ -119,13 +120,14 @@ pub struct AddressMatch {
 
 /// The user that proved to know the password.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CredentialMatch {
     /// The list.
     pub list: CredentialListSid,
     /// The credential.
     pub credential: CredentialSid,
     /// Its user name; the only name of the caller that is verified.
-    pub username: ArrayString<MAX_USERNAME>,
+    pub username: InlineName,
     /// The header to remove before the request is forwarded (RFC 3261 §22.3).
     pub header: UsedHeader,
 }
@@ -143,6 +145,7 @@ impl fmt::Debug for CredentialMatch {
 
 /// Which credentials header was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UsedHeader {
     /// Its name.
     pub field: CredentialsField,
@@ -152,6 +155,7 @@ pub struct UsedHeader {
 
 /// The caller is asked to authenticate: one header of the kind's name for each value, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Challenge {
     /// The domain or trunk that asks.
     pub target: Target,
@@ -175,6 +179,12 @@ impl Challenge {
         }
     }
 
+    /// The same challenge without its header values, for a record of decisions.
+    #[must_use]
+    pub fn without_values(&self) -> Self {
+        Self { target: self.target, kind: self.kind, values: Vec::new(), stale: self.stale }
+    }
+
     /// The reason phrase of the status.
     #[must_use]
     pub fn phrase(&self) -> &'static str {
@@ -196,6 +206,7 @@ impl Challenge {
 
 /// The INVITE may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reject {
     /// The domain or trunk, if the Request-URI named one.
     pub target: Option<Target>,
@@ -203,146 +214,10 @@ pub struct Reject {
     pub reason: Reason,
 }
 
-/// Why an INVITE may not pass. The texts of [`Reason::as_str`] are stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// 416: the Request-URI is neither sip: nor sips:.
-    UnsupportedScheme,
-    /// 400: the Request-URI is not a SIP URI.
-    BadRequestUri,
-    /// 404: the host names no domain or trunk.
-    UnknownHost,
-    /// 603: the account is suspended or closed.
-    AccountInactive,
-    /// 488, code 32209: the domain or a sips: URI asks for TLS, and the transport has none.
-    NotSecure,
-    /// 403, code 32200: nothing is mapped to the domain or trunk.
-    NothingMapped,
-    /// 403, code 32201: the source address is in no mapped list.
-    AddressNotListed,
-    /// 403, code 32202: the credentials are wrong. Nobody learns whether the user exists.
-    WrongCredentials,
-    /// As [`Self::WrongCredentials`], and answered the same: too many were tried to look at these.
-    TooManyGuesses,
-    /// 403: the From header names another user than the credentials.
-    FromMismatch,
-    /// 400: a credentials header for the realm cannot be read.
-    MalformedCredentials(MalformedCredentials),
-    /// 400: a response without qop, which the policy does not admit.
-    QopMissing,
-    /// 400: the digest-uri does not match the Request-URI as the policy asks.
-    UriMismatch,
-    /// 503: the snapshot is older than the program admits
-    /// ([`Authorizer::refuse_from`](crate::Authorizer::refuse_from)).
-    SnapshotStale,
-    /// 400: more than eight credentials headers for the realm, or more than sixteen in all.
-    TooManyCredentials,
-}
-
-impl Reason {
-    /// The status code.
+impl Reject {
+    /// A rejection of an INVITE for `target`.
     #[must_use]
-    pub fn status(self) -> u16 {
-        match self {
-            Self::UnsupportedScheme => 416,
-            Self::UnknownHost => 404,
-            Self::SnapshotStale => 503,
-            Self::AccountInactive => 603,
-            Self::NotSecure => 488,
-            Self::NothingMapped
-            | Self::AddressNotListed
-            | Self::WrongCredentials
-            | Self::TooManyGuesses
-            | Self::FromMismatch => 403,
-            Self::BadRequestUri
-            | Self::MalformedCredentials(_)
-            | Self::QopMissing
-            | Self::UriMismatch
-            | Self::TooManyCredentials => 400,
-        }
-    }
-
-    /// The reason phrase of the status (RFC 3261 §21).
-    #[must_use]
-    pub fn phrase(self) -> &'static str {
-        match self.status() {
-            400 => "Bad Request",
-            403 => "Forbidden",
-            404 => "Not Found",
-            416 => "Unsupported URI Scheme",
-            488 => "Not Acceptable Here",
-            503 => "Service Unavailable",
-            _ => "Decline",
-        }
-    }
-
-    /// The number that the service this one is compatible with gives the reason, if it has one.
-    #[must_use]
-    pub fn code(self) -> Option<u16> {
-        match self {
-            Self::NothingMapped => Some(32_200),
-            Self::AddressNotListed => Some(32_201),
-            Self::WrongCredentials | Self::TooManyGuesses => Some(32_202),
-            Self::NotSecure => Some(32_209),
-            _ => None,
-        }
-    }
-
-    /// The reason that the caller may be told. Beyond the limits on guessing it must look as if the
-    /// credentials had been wrong; everything else is told as it is.
-    #[must_use]
-    pub fn as_told(self) -> Self {
-        match self {
-            Self::TooManyGuesses => Self::WrongCredentials,
-            reason => reason,
-        }
-    }
-
-    /// A stable text for logs and metrics, without values of the request. What is sent to the
-    /// caller goes through [`Self::as_told`] first.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnsupportedScheme => "unsupported-scheme",
-            Self::BadRequestUri => "bad-request-uri",
-            Self::UnknownHost => "unknown-host",
-            Self::AccountInactive => "account-inactive",
-            Self::NotSecure => "not-secure",
-            Self::NothingMapped => "nothing-mapped",
-            Self::AddressNotListed => "address-not-listed",
-            Self::WrongCredentials => "wrong-credentials",
-            Self::TooManyGuesses => "too-many-guesses",
-            Self::FromMismatch => "from-mismatch",
-            Self::MalformedCredentials(_) => "malformed-credentials",
-            Self::QopMissing => "qop-missing",
-            Self::UriMismatch => "uri-mismatch",
-            Self::TooManyCredentials => "too-many-credentials",
-            Self::SnapshotStale => "snapshot-stale",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())?;
-        match self {
-            Self::MalformedCredentials(kind) => write!(f, " ({kind})"),
-            _ => Ok(()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_on_guessing_is_told_as_wrong_credentials() {
-        let (limit, wrong) = (Reason::TooManyGuesses, Reason::WrongCredentials);
-        assert_eq!(limit.as_told(), wrong);
-        assert_eq!((limit.status(), limit.phrase()), (wrong.status(), wrong.phrase()));
-        assert_eq!(limit.code(), wrong.code());
-        assert_eq!(Reason::NothingMapped.as_told(), Reason::NothingMapped);
+    pub const fn new(target: Option<Target>, reason: Reason) -> Self {
+        Self { target, reason }
     }
 }

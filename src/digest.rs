@@ -25,7 +25,8 @@ pub use algorithm::Qop;
 pub(crate) use challenge::ChallengeText;
 pub(crate) use credentials::username;
 pub use credentials::{
-    Credentials, MAX_USERNAME, MalformedCredentials, Parameter, Parsed, QopFields, Username, parse,
+    Credentials, InlineName, InlineText, MAX_USERNAME, MalformedCredentials, Parameter, Parsed,
+    QopFields, Username, parse,
 };
 pub(crate) use fingerprint::Fingerprints;
 pub(crate) use function::{ALL_OUTPUTS_LEN, Bytes, HashImpl, HashVisitor};

@@ -17,6 +17,7 @@ pub(crate) const MAX_CREDENTIALS: usize = 16;
 
 /// How a request came, as the socket tells; no header is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transport {
     /// UDP.
     Udp,
@@ -116,6 +117,7 @@ impl fmt::Debug for Invite<'_> {
 
 /// A message that is no INVITE to decide on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InviteError {
     /// Another method, or a response.
     #[error("not an INVITE request")]

@@ -90,6 +90,7 @@ pub mod message;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod model;
+mod setters;
 mod sid;
 mod snapshot;
 pub mod uri;

@@ -227,6 +227,7 @@ impl fmt::Debug for Message<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is the header field of its name, RFC 3261 §20")]
 #[rustfmt::skip]
+#[non_exhaustive]
 pub enum Header {
     Via, From, To, CallId, CSeq, Contact, ContentLength, ContentType, Authorization,
     ProxyAuthorization, MaxForwards, Require, ProxyRequire, RecordRoute, Route, Timestamp, Other,
@@ -265,6 +266,7 @@ impl Header {
 
 /// One header field.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Field<'a> {
     /// Which one it is, whatever the case or form of its name.
     pub header: Header,

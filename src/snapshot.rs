@@ -47,6 +47,7 @@ use crate::sid::{
 
 /// A commit that a snapshot refuses. The snapshot it was applied to is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ApplyError {
     /// A write would break a rule.
     #[error("{key}: {error}")]
@@ -61,8 +62,29 @@ pub enum ApplyError {
     TooManyPrefixes(IpAccessControlListSid, TooManyPrefixes),
 }
 
+impl ApplyError {
+    /// The record that the snapshot refuses.
+    #[must_use]
+    pub const fn key(&self) -> Key {
+        match self {
+            Self::Rule { key, .. } => *key,
+            Self::TooManyPrefixes(list, _) => Key::IpAccessControlList(*list),
+        }
+    }
+
+    /// Why the snapshot refuses the record, without its key.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Rule { error, .. } => error.to_string(),
+            Self::TooManyPrefixes(_, error) => error.to_string(),
+        }
+    }
+}
+
 /// Something that is allowed but will turn callers away.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Warning {
     /// A target offers an algorithm that some users have no hash for; one who picks it is refused.
     #[error("{target} offers {algorithm}, and {users} users of {list} have no hash for it")]

@@ -21,6 +21,7 @@ pub const MAX_PARAMS: usize = 32;
 
 /// What kind of URI a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Scheme {
     /// `sip:`
     Sip,

@@ -35,7 +35,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// An authorizer of the default size and policy, and the start of its clock.
 fn authorizer(seed: u8) -> (Authorizer, Instant) {
     // two hours ahead, so that there is a time to step back to on a machine just started
-    let start = Instant::now() + Duration::from_hours(2);
+    let start = Instant::now() + Duration::from_secs(2 * 60 * 60);
     let snapshot = snapshot(&Policy::default());
     (Authorizer::from_seed(snapshot, Capacity::default(), &[seed; 32], start), start)
 }

@@ -13,36 +13,24 @@ use crate::decision::{Decision, Reason};
 /// More threads than these share stripes, which costs them time and no count.
 const STRIPES: usize = 16;
 
-// where each kind of decision is counted; the reasons of refusals come last
+// the slot of each kind of decision; each reason to reject has one, in the order of `Reason::ALL`
 const PASSED: usize = 0;
 const REPEAT: usize = 1;
 const ASKED: usize = 2;
 const STALE: usize = 3;
 const REJECTED: usize = 4;
-const SLOTS: usize = REJECTED + 15;
+const SLOTS: usize = REJECTED + Reason::ALL.len();
 
 /// Outcome and reason of each slot, as [`Decision::outcome`] and [`Decision::reason`] have them.
-const TEXTS: [(&str, &str); SLOTS] = [
-    ("accept", "passed"),
-    ("accept", "repeat"),
-    ("challenge", "asked"),
-    ("challenge", "stale"),
-    ("reject", "unsupported-scheme"),
-    ("reject", "bad-request-uri"),
-    ("reject", "unknown-host"),
-    ("reject", "account-inactive"),
-    ("reject", "not-secure"),
-    ("reject", "nothing-mapped"),
-    ("reject", "address-not-listed"),
-    ("reject", "wrong-credentials"),
-    ("reject", "too-many-guesses"),
-    ("reject", "from-mismatch"),
-    ("reject", "malformed-credentials"),
-    ("reject", "qop-missing"),
-    ("reject", "uri-mismatch"),
-    ("reject", "too-many-credentials"),
-    ("reject", "snapshot-stale"),
-];
+fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let others: [_; REJECTED] = [
+        ("accept", "passed"),
+        ("accept", "repeat"),
+        ("challenge", "asked"),
+        ("challenge", "stale"),
+    ];
+    others.into_iter().chain(Reason::ALL.iter().map(|reason| ("reject", reason.as_str())))
+}
 
 fn slot(decision: &Decision) -> usize {
     match decision {
@@ -50,26 +38,7 @@ fn slot(decision: &Decision) -> usize {
         Decision::Accept(_) => PASSED,
         Decision::Challenge(challenge) if challenge.stale => STALE,
         Decision::Challenge(_) => ASKED,
-        Decision::Reject(reject) => {
-            REJECTED
-                + match reject.reason {
-                    Reason::UnsupportedScheme => 0,
-                    Reason::BadRequestUri => 1,
-                    Reason::UnknownHost => 2,
-                    Reason::AccountInactive => 3,
-                    Reason::NotSecure => 4,
-                    Reason::NothingMapped => 5,
-                    Reason::AddressNotListed => 6,
-                    Reason::WrongCredentials => 7,
-                    Reason::TooManyGuesses => 8,
-                    Reason::FromMismatch => 9,
-                    Reason::MalformedCredentials(_) => 10,
-                    Reason::QopMissing => 11,
-                    Reason::UriMismatch => 12,
-                    Reason::TooManyCredentials => 13,
-                    Reason::SnapshotStale => 14,
-                }
-        }
+        Decision::Reject(reject) => REJECTED + reject.reason.index(),
     }
 }
 
@@ -151,7 +120,7 @@ impl Counts {
     /// Outcome, reason and number of each kind of decision there can be, those that never came
     /// among them. The texts are those of [`Decision::outcome`] and [`Decision::reason`].
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-        TEXTS.into_iter().zip(self.slots).map(|((outcome, reason), count)| (outcome, reason, count))
+        texts().zip(self.slots).map(|((outcome, reason), count)| (outcome, reason, count))
     }
 
     /// The number of decisions with this outcome: `accept`, `challenge` or `reject`.
@@ -183,37 +152,17 @@ mod tests {
 
     use super::*;
     use crate::decision::{Challenge, Reject};
-    use crate::digest::{Parsed, parse};
     use crate::model::{ChallengeKind, Target};
     use crate::sid::DomainSid;
 
     fn decisions() -> Vec<Decision> {
-        let Parsed::Malformed(malformed) = parse(b"Digest realm=\"r\"", "r") else {
-            panic!("it has no nonce")
-        };
         let target = Target::Domain(DomainSid::from_name(&["d"]));
         let challenge = |stale| {
             let kind = ChallengeKind::Proxy;
             Decision::Challenge(Challenge { target, kind, values: Vec::new(), stale })
         };
-        let reasons = [
-            Reason::UnsupportedScheme,
-            Reason::BadRequestUri,
-            Reason::UnknownHost,
-            Reason::AccountInactive,
-            Reason::NotSecure,
-            Reason::NothingMapped,
-            Reason::AddressNotListed,
-            Reason::WrongCredentials,
-            Reason::TooManyGuesses,
-            Reason::FromMismatch,
-            Reason::MalformedCredentials(malformed),
-            Reason::QopMissing,
-            Reason::UriMismatch,
-            Reason::TooManyCredentials,
-            Reason::SnapshotStale,
-        ];
-        let rejects = reasons.map(|reason| Decision::Reject(Reject { target: None, reason }));
+        let reject = |reason: &Reason| Decision::Reject(Reject { target: None, reason: *reason });
+        let rejects = Reason::ALL.iter().map(reject);
         [challenge(false), challenge(true)].into_iter().chain(rejects).collect()
     }
 
@@ -242,7 +191,7 @@ mod tests {
         assert_eq!(counters.counts().total(), total as u64);
         let of = |outcome| counters.counts().of(outcome);
         assert_eq!(of("accept") + of("challenge") + of("reject"), total as u64);
-        assert_eq!(TEXTS.iter().collect::<BTreeSet<_>>().len(), SLOTS);
+        assert_eq!(texts().collect::<BTreeSet<_>>().len(), SLOTS);
     }
 
     #[test]

@@ -16,11 +16,19 @@ pub(super) const TARGET: &str = "sip_authz::decision";
 
 /// Which decisions subscribers get, and what of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EventOptions {
     /// Which decisions get an event; by default each.
     pub sampling: Sampling,
     /// Whether events tell source addresses and, of accepts, names of users; by default not.
     pub names: bool,
+}
+
+crate::setters! {
+    EventOptions {
+        with_sampling: sampling: Sampling,
+        with_names: names: bool,
+    }
 }
 
 /// The options in force, and how many decisions there were.

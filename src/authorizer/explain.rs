@@ -19,6 +19,7 @@ use crate::snapshot::CredentialEntry;
 /// A decision and how it came about. Its `Display` is one line for each step; it names addresses
 /// and user names, so it is not for logs that may not.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Explanation {
     /// What was looked at, in order.
     pub steps: Vec<Step>,
@@ -119,6 +120,7 @@ pub enum HeaderStep {
 
 /// What a nonce is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NonceState {
     /// Issued here for this source, host and offer, within its lifetime.
     Live,
@@ -130,6 +132,7 @@ pub enum NonceState {
 
 /// What a list says of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UserOutcome {
     /// The user is not in it.
     Unknown,

@@ -428,7 +428,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             Username::Plain(name) => self.snapshot.look_up(mapped.list, &name),
             Username::Hash(hash) if self.policy.userhash => {
                 let function = credentials.algorithm.hash_function();
-                self.snapshot.look_up_hash(mapped.list, function, hash)
+                self.snapshot.look_up_hash(mapped.list, function, hash.0)
             }
             Username::Hash(_) => LookUp::default(),
         }

@@ -7,6 +7,7 @@ use super::Decision;
 
 /// Which decisions a log or a subscriber gets. Written `all`, `refused`, `1/100` or `none`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sampling {
     /// Each.
     #[default]

@@ -2,11 +2,11 @@
 //! RFC 3261 §25.1), read without allocating. Any doubt about it is a refusal.
 
 use std::fmt;
+use std::ops::Deref;
 
 use arrayvec::{ArrayString, ArrayVec};
 
 use super::function::{Algorithm, MAX_HEX_LEN, MIN_HEX_LEN};
-use super::response::HexText;
 use crate::digest::Qop;
 
 mod reader;
@@ -23,18 +23,57 @@ pub(super) const MAX_DIGEST_URI: usize = 1024;
 const MAX_RESPONSE: usize = 128;
 const _: () = assert!(MAX_RESPONSE >= MAX_HEX_LEN, "a response is a hash in hexadecimal");
 
-/// A claimed name, kept inline.
-type Name = ArrayString<MAX_USERNAME>;
+/// A text of at most `N` bytes, stored in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct InlineText<const N: usize>(pub(crate) ArrayString<N>);
+
+/// A user name of at most [`MAX_USERNAME`] bytes, stored in place.
+pub type InlineName = InlineText<MAX_USERNAME>;
+
+impl<const N: usize> InlineText<N> {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const N: usize> Default for InlineText<N> {
+    fn default() -> Self {
+        Self(ArrayString::new())
+    }
+}
+
+impl<const N: usize> Deref for InlineText<N> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Hides the text, since a log may show it.
+impl<const N: usize> fmt::Debug for InlineText<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InlineText(..)")
+    }
+}
+
+impl<const N: usize> fmt::Display for InlineText<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// A name of at most [`MAX_USERNAME`] bytes, if it is text. It is checked with the zeros behind it, as
 /// that goes by words: a short text alone would be looked at byte by byte.
 #[inline]
-pub(crate) fn username(name: &[u8]) -> Option<Name> {
+pub(crate) fn username(name: &[u8]) -> Option<InlineName> {
     let mut padded = [0; MAX_USERNAME];
     padded.get_mut(..name.len())?.copy_from_slice(name);
-    let mut text = Name::from_byte_string(&padded).ok()?;
+    let mut text = ArrayString::from_byte_string(&padded).ok()?;
     text.truncate(name.len());
-    Some(text)
+    Some(InlineText(text))
 }
 
 /// What a credentials header says to the one who asked with a given realm.
@@ -57,6 +96,7 @@ pub enum Parsed<'a> {
 /// The borrowed values stand as they were sent, between the quotes where there were any, and hold
 /// no backslash and no control character. They need not be UTF-8.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Credentials<'a> {
     /// Who claims to call: 1 to [`MAX_USERNAME`] bytes.
     pub username: Username,
@@ -86,6 +126,7 @@ impl fmt::Debug for Credentials<'_> {
 
 /// The parameters that a response made with `qop` takes in (RFC 7616 §3.4).
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct QopFields<'a> {
     /// `qop`, one value.
     pub qop: Qop,
@@ -101,9 +142,9 @@ pub struct QopFields<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Username {
     /// A name from `username` (unescaped) or `username*` (decoded), without control characters.
-    Plain(Name),
+    Plain(InlineName),
     /// `userhash=true`: a hash in hexadecimal, in lower case.
-    Hash(HexText),
+    Hash(InlineText<MAX_HEX_LEN>),
 }
 
 impl Username {
@@ -129,6 +170,7 @@ impl fmt::Debug for Username {
 
 /// A parameter of the credentials header (RFC 7616 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Parameter {
     /// `username`.
     Username,
@@ -218,6 +260,7 @@ impl Parameter {
 
 /// Why a header for our realm is refused before any user is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum MalformedCredentials {
     /// Not the grammar of RFC 3261 §25.1, or a control character in a quoted string.
     Syntax,
@@ -433,18 +476,16 @@ impl<'a> Fields<'a> {
 }
 
 /// The claimed hash, if it is as long as one may be and hexadecimal.
-fn hashed_name(mut hash: HexText) -> Option<Username> {
+fn hashed_name(mut hash: InlineText<MAX_HEX_LEN>) -> Option<Username> {
     if hash.len() < MIN_HEX_LEN || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    hash.make_ascii_lowercase();
+    hash.0.make_ascii_lowercase();
     Some(Username::Hash(hash))
 }
 
 /// `username`, unescaped.
-fn plain_username<const N: usize>(
-    value: Value<'_>,
-) -> Result<ArrayString<N>, MalformedCredentials> {
+fn plain_username<const N: usize>(value: Value<'_>) -> Result<InlineText<N>, MalformedCredentials> {
     if !value.escaped {
         return checked_name(value.raw, Parameter::Username);
     }
@@ -459,7 +500,7 @@ fn plain_username<const N: usize>(
 const EXT_PREFIX: &[u8] = b"UTF-8''";
 
 /// `username*`, decoded (RFC 8187 §3.2.1).
-fn decoded_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
+fn decoded_username(value: Value<'_>) -> Result<InlineName, MalformedCredentials> {
     let (_, encoded) = value
         .raw
         .split_at_checked(EXT_PREFIX.len())
@@ -484,7 +525,7 @@ fn decoded_username(value: Value<'_>) -> Result<Name, MalformedCredentials> {
 fn checked_name<const N: usize>(
     name: &[u8],
     parameter: Parameter,
-) -> Result<ArrayString<N>, MalformedCredentials> {
+) -> Result<InlineText<N>, MalformedCredentials> {
     if name.len() > N {
         return Err(MalformedCredentials::TooLong(parameter));
     }
@@ -492,7 +533,7 @@ fn checked_name<const N: usize>(
         .ok()
         .filter(|text| !text.contains(char::is_control))
         .ok_or(MalformedCredentials::BadUsername)?;
-    ArrayString::from(text).map_err(|_| MalformedCredentials::TooLong(parameter))
+    ArrayString::from(text).map(InlineText).map_err(|_| MalformedCredentials::TooLong(parameter))
 }
 
 /// `nc`: exactly eight hex digits, and not zero (RFC 7616 §3.4).
@@ -542,7 +583,7 @@ mod tests {
         let Parsed::Credentials(credentials) = parse(header.as_bytes(), "a") else {
             panic!("{header}");
         };
-        assert_eq!(credentials.username, Username::Plain(ArrayString::from("bob").unwrap()));
+        assert_eq!(credentials.username, Username::Plain(username(b"bob").unwrap()));
         assert_eq!(credentials.nonce, b"n0nce");
         assert_eq!(credentials.algorithm, Algorithm::Md5Sess);
         let qop = credentials.qop.map(|fields| (fields.qop, fields.nc, fields.cnonce));

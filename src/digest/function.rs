@@ -34,7 +34,7 @@ impl<const N: usize> Bytes for [u8; N] {
 
     #[inline(always)]
     fn from_slice(bytes: &[u8]) -> Option<&Self> {
-        bytes.as_array()
+        bytes.try_into().ok()
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ use crate::digest::{ALL_OUTPUTS_LEN, Bytes, HashFunction, HashImpl, HashVisitor}
 
 /// Hashes that cannot be a user's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Ha1Error {
     /// An empty password, or a stored hash that was made from one.
     #[error("the password of a credential must not be empty")]

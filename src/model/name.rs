@@ -15,6 +15,7 @@ use crate::uri::Host;
 
 /// A text that is not a name of the wanted kind. The message names the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     /// Not a DNS name, an IPv4 address, or an IPv6 address in brackets.
     #[error("`{0}` is not a host name")]

@@ -37,6 +37,7 @@ pub enum RoleKind {
 
 /// A name that cannot be registered as a permission.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum VocabularyError {
     /// Not 1 to 64 letters and digits, the first a letter.
     #[error("`{0}` is not a permission: 1 to 64 letters and digits, the first a letter")]

@@ -12,6 +12,7 @@ mod written;
 /// The settings of a domain or trunk. Every field has a default that suits most deployed phones
 /// without opening anything; what each choice costs stands beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
     /// The algorithms that are offered, in this order, one challenge header each (RFC 8760 §2.4).
     /// Default: MD5 alone, since most user agents know nothing else and several take offence at a
@@ -93,6 +94,7 @@ impl Default for Policy {
 
 /// A setting outside its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PolicyError {
     /// The nonce lifetime is out of range.
     #[error("a nonce lifetime is 1 to {max} seconds, not {0}", max = Policy::MAX_NONCE_LIFETIME)]
@@ -106,6 +108,18 @@ pub enum PolicyError {
         max = Policy::MAX_GUESS_REFILL_MS
     )]
     GuessRefill(u32),
+}
+
+impl PolicyError {
+    /// The field of [`Policy`] that the error is about.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::NonceLifetime(_) => "nonce_lifetime",
+            Self::Rfc2069WithoutMd5 => "allow_rfc2069",
+            Self::GuessRefill(_) => "guesses",
+        }
+    }
 }
 
 impl Policy {
@@ -153,8 +167,25 @@ impl Policy {
     }
 }
 
+crate::setters! {
+    Policy {
+        with_algorithms: algorithms: AlgorithmOffer,
+        with_qop: qop: QopOffer,
+        with_allow_rfc2069: allow_rfc2069: bool,
+        with_uri_check: uri_check: UriCheck,
+        with_nonce_lifetime: nonce_lifetime: u32,
+        with_bind_source: bind_source: bool,
+        with_wrong_answer: wrong_answer: WrongAnswer,
+        with_from_must_match: from_must_match: bool,
+        with_userhash: userhash: bool,
+        with_challenge: challenge: ChallengeKind,
+        with_guesses: guesses: GuessPolicy,
+    }
+}
+
 /// A list of algorithms that cannot be offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OfferError {
     /// Nothing is offered.
     #[error("at least one algorithm must be offered")]
@@ -274,6 +305,7 @@ impl QopOffer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
 pub enum UriCheck {
     /// Anything is taken, and hashed as it was sent.
     #[default]
@@ -315,6 +347,7 @@ pub enum ChallengeKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "written::GuessPolicyForm"))]
+#[non_exhaustive]
 pub struct GuessPolicy {
     /// For one source (IPv6: one /64) whose nonce is not live. Default: 20 at once, one more every
     /// 2 s. Beyond it a new challenge is sent; requests with live nonces are not touched.
@@ -342,6 +375,15 @@ impl GuessPolicy {
 impl Default for GuessPolicy {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+crate::setters! {
+    GuessPolicy {
+        with_source: source: GuessRate,
+        with_pair: pair: GuessRate,
+        with_name: name: Option<GuessRate>,
+        with_any_name: any_name: Option<GuessRate>,
     }
 }
 

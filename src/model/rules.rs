@@ -79,6 +79,7 @@ pub trait View {
 
 /// A write that would break a rule. The message names what is wrong and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RuleError {
     /// Something that the write refers to, or deletes, is not there.
     #[error("there is no {0}")]

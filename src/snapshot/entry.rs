@@ -208,7 +208,7 @@ mod tests {
         let mut codes = HashSet::new();
         for algorithms in &all {
             for qop in [QopOffer::Auth, QopOffer::AuthInt, QopOffer::Both] {
-                let policy = Policy { algorithms: algorithms.clone(), qop, ..Policy::default() };
+                let policy = Policy::default().with_algorithms(algorithms.clone()).with_qop(qop);
                 codes.insert(TargetEntry::offer_code(&policy));
             }
         }

@@ -8,6 +8,7 @@ use crate::message::{is_token, trim};
 
 /// What a From or To value holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NameAddr<'a> {
     /// The URI as sent, without angle brackets. It has a scheme; no more is known of it.
     pub uri: &'a str,

@@ -20,15 +20,12 @@ fn client(algorithm: Algorithm) -> ClientAlgorithm {
 fn limited(burst: u32) -> GuessPolicy {
     let rate =
         GuessRate { burst: burst.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
-    GuessPolicy { source: rate, pair: rate, ..GuessPolicy::default() }
+    GuessPolicy::default().with_source(rate).with_pair(rate)
 }
 
 /// Limits that many wrong attempts in one test do not reach.
 fn lenient(policy: Policy) -> Policy {
-    Policy {
-        guesses: GuessPolicy { source: unlimited(), pair: unlimited(), ..GuessPolicy::default() },
-        ..policy
-    }
+    policy.with_guesses(GuessPolicy::default().with_source(unlimited()).with_pair(unlimited()))
 }
 
 /// The challenge, and alice's right answer to its first value.
@@ -104,7 +101,7 @@ fn case_21_no_algorithm_parameter_means_md5_and_is_no_way_around_the_offer() {
 
 #[test]
 fn case_21_such_a_response_is_an_attempt() {
-    let policy = Policy { guesses: limited(2), ..offering(&[Algorithm::Sha256]) };
+    let policy = offering(&[Algorithm::Sha256]).with_guesses(limited(2));
     let world = World::with_policy(policy);
     let mut request = Request::to(HOST);
     for _ in 0..2 {
@@ -123,7 +120,7 @@ fn case_21_such_a_response_is_an_attempt() {
 
 #[test]
 fn case_22_an_unknown_algorithm_is_refused_and_never_md5() {
-    let policy = Policy { guesses: limited(1_000), ..offering(&Algorithm::ALL) };
+    let policy = offering(&Algorithm::ALL).with_guesses(limited(1_000));
     let world = World::with_policy(policy);
     let request = Request::to(HOST);
     let (challenge, header) = right_answer(&world, &request);
@@ -165,7 +162,7 @@ fn case_22_an_unknown_algorithm_is_refused_and_never_md5() {
 
 #[test]
 fn case_22_such_a_header_is_counted_by_source_only() {
-    let world = World::with_policy(Policy { guesses: limited(2), ..Policy::default() });
+    let world = World::with_policy(Policy::default().with_guesses(limited(2)));
     let request = Request::to(HOST);
     let (_, header) = right_answer(&world, &request);
     let unknown = Reason::MalformedCredentials(MalformedCredentials::UnknownAlgorithm);
@@ -245,7 +242,7 @@ fn case_23_sha_512_256_is_not_sha_512_cut_short() {
 
 #[test]
 fn case_23_a_user_name_hashed_by_the_cut_function_is_nobodys() {
-    let policy = Policy { userhash: true, ..offering(&[Algorithm::Sha512_256]) };
+    let policy = offering(&[Algorithm::Sha512_256]).with_userhash(true);
     let world = World::with_policy(lenient(policy));
     let request = Request::to(HOST);
     let (_, header) = right_answer(&world, &request);
@@ -259,10 +256,10 @@ fn case_23_a_user_name_hashed_by_the_cut_function_is_nobodys() {
 #[test]
 fn case_23_a_hashed_user_name_is_nobodys_where_none_was_asked_for() {
     for userhash in [false, true] {
-        let policy = Policy { userhash, ..offering(&[Algorithm::Sha512_256]) };
+        let policy = offering(&[Algorithm::Sha512_256]).with_userhash(userhash);
         let world = World::with_policy(lenient(policy.clone()));
         // another domain with the same list asks for them
-        world.put(policy_of(BOTH_HOST, Policy { userhash: true, ..policy }));
+        world.put(policy_of(BOTH_HOST, policy.with_userhash(true)));
         let request = Request::to(HOST);
         let (_, mut header) = right_answer(&world, &request);
         header.inner.userhash = true;
@@ -347,7 +344,7 @@ fn bodies() -> Vec<Vec<u8>> {
 fn case_24_auth_int_covers_the_whole_body() {
     for algorithm in Algorithm::ALL {
         for body in bodies() {
-            let policy = Policy { qop: QopOffer::AuthInt, ..offering(&[algorithm]) };
+            let policy = offering(&[algorithm]).with_qop(QopOffer::AuthInt);
             let world = World::with_policy(lenient(policy));
             let mut request = Request { body: body.clone(), ..Request::to(HOST) };
             let (_, header) = right_answer(&world, &request);
@@ -376,7 +373,7 @@ fn case_24_auth_int_covers_the_whole_body() {
 
 #[test]
 fn case_24_only_the_bytes_that_content_length_counts_are_body() {
-    let policy = Policy { qop: QopOffer::AuthInt, ..Policy::default() };
+    let policy = Policy::default().with_qop(QopOffer::AuthInt);
     let world = World::with_policy(lenient(policy));
     let request = Request { body: b"v=0\r\n".to_vec(), ..Request::to(HOST) };
     let (_, header) = right_answer(&world, &request);
@@ -400,7 +397,7 @@ fn case_24_the_quality_of_protection_is_the_one_that_was_offered_and_hashed() {
         (QopOffer::Both, ClientQop::AUTH, true),
         (QopOffer::Both, ClientQop::AUTH_INT, true),
     ] {
-        let world = World::with_policy(Policy { qop: offer, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_qop(offer));
         let request = Request { body: b"v=0\r\n".to_vec(), ..Request::to(HOST) };
         let (_, mut header) = right_answer(&world, &request);
         header.inner.qop = Some(qop);
@@ -457,7 +454,7 @@ fn case_25_the_digest_uri_is_checked_as_far_as_the_policy_asks() {
             (UriCheck::SameUserAndHost, same_user),
             (UriCheck::Equivalent, equivalent),
         ] {
-            let world = World::with_policy(Policy { uri_check, ..Policy::default() });
+            let world = World::with_policy(Policy::default().with_uri_check(uri_check));
             let request = Request { uri: request_uri.to_owned(), ..Request::to(HOST) };
             let (_, right) = right_answer(&world, &request);
             let mut header = right.clone();
@@ -501,7 +498,7 @@ fn case_25_the_text_sent_is_the_text_hashed() {
 #[test]
 fn case_25_a_response_made_for_another_number_calls_no_other_under_a_user_check() {
     let relayed = |uri_check| {
-        let world = World::with_policy(Policy { uri_check, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_uri_check(uri_check));
         let cheap = Request::to(HOST);
         let (_, header) = right_answer(&world, &cheap);
         let dear = Request { uri: format!("sip:+900100@{HOST}"), ..Request::to(HOST) };
@@ -517,7 +514,7 @@ fn case_25_a_response_made_for_another_number_calls_no_other_under_a_user_check(
 #[test]
 fn case_25_a_policy_for_one_domain_does_not_touch_another() {
     let world = World::new();
-    let strict = Policy { uri_check: UriCheck::Equivalent, ..Policy::default() };
+    let strict = Policy::default().with_uri_check(UriCheck::Equivalent);
     world.put(policy_of(HOST, strict));
     for (host, status) in [(HOST, 400), (BOTH_HOST, 200)] {
         let request = Request::to(host);

@@ -490,10 +490,8 @@ fn case_07_a_session_algorithm_is_not_taken_for_its_plain_form() {
         (Algorithm::Sha256, Algorithm::Sha256Sess),
         (Algorithm::Sha512_256, Algorithm::Sha512_256Sess),
     ] {
-        let policy = |algorithms: &[Algorithm]| sip_authz::model::Policy {
-            algorithms: offering(algorithms).algorithms,
-            ..counting()
-        };
+        let policy =
+            |algorithms: &[Algorithm]| counting().with_algorithms(offering(algorithms).algorithms);
         let world = World::with_policy(policy(&[plain, session]));
         for (at, (signed, named)) in [(plain, session), (session, plain)].into_iter().enumerate() {
             let request = new_request();

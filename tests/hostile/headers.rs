@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 use sip_authz::digest::HashFunction;
 use sip_authz::digest::MalformedCredentials::Missing;
 use sip_authz::digest::Parameter;
-use sip_authz::model::{AlgorithmOffer, Credential, Ha1Set, Policy, Record};
+use sip_authz::model::{AlgorithmOffer, Credential, Ha1Set, Record};
 use sip_authz::{CredentialsField, Invite, Transport};
 use sip_authz_testing::kit::*;
 use sip_authz_testing::probes::*;
@@ -84,7 +84,7 @@ fn case_08_each_wrong_header_counts_and_a_stale_one_does_not() {
 #[test]
 fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
     // MD5 and SHA-256 are offered, and of dave there is no SHA-256
-    let policy = Policy { algorithms: AlgorithmOffer::MD5_FIRST, ..limited(BURST, 3) };
+    let policy = limited(BURST, 3).with_algorithms(AlgorithmOffer::MD5_FIRST);
     let world = World::with_policy(policy);
     let (name, realm) = ("dave".parse().unwrap(), REALM.parse().unwrap());
     let md5 = hex::encode(Md5::digest(format!("dave:{REALM}:{PASSWORD}")));

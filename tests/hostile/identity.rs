@@ -14,7 +14,7 @@ use sip_authz::{Decision, InviteError, Reason, Snapshot, Transport};
 use sip_authz_testing::kit::*;
 
 const NO_LIMIT: fn() -> GuessPolicy =
-    || GuessPolicy { source: unlimited(), pair: unlimited(), ..GuessPolicy::default() };
+    || GuessPolicy::default().with_source(unlimited()).with_pair(unlimited());
 
 fn name_and_realm(name: &str) -> (UserName, Realm) {
     (name.parse().unwrap(), REALM.parse().unwrap())
@@ -75,7 +75,7 @@ fn case_26_a_hash_of_another_length_is_not_loaded() {
 #[test]
 fn case_26_an_empty_password_never_passes() {
     for algorithm in Algorithm::ALL {
-        let policy = Policy { guesses: NO_LIMIT(), ..offering(&[algorithm]) };
+        let policy = offering(&[algorithm]).with_guesses(NO_LIMIT());
         let world = World::with_policy(policy);
         let mut request = Request::to(HOST);
         for name in ["alice", "carol", "bob", "nobody"] {
@@ -94,7 +94,7 @@ fn case_26_an_empty_password_never_passes() {
 fn case_26_a_hash_that_is_not_there_is_not_the_empty_one() {
     // dave has an MD5 hash only, and SHA-256 is offered too
     let offer = AlgorithmOffer::new(Algorithm::ALL).unwrap();
-    let policy = Policy { algorithms: offer, guesses: NO_LIMIT(), ..Policy::default() };
+    let policy = Policy::default().with_algorithms(offer).with_guesses(NO_LIMIT());
     let world = World::with_policy(policy);
     let (name, realm) = name_and_realm("dave");
     let ha1 = md5(&format!("dave:{REALM}:{PASSWORD}"));
@@ -186,7 +186,7 @@ fn case_27_a_nonce_of_one_offer_or_source_is_stale_under_another() {
     let answer = Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
     let answered = request.clone().with(&answer.text());
     assert!(challenged(world.send(&answered, "203.0.113.9:5060")), "another source");
-    let stronger = Policy { algorithms: AlgorithmOffer::MD5_FIRST, ..Policy::default() };
+    let stronger = Policy::default().with_algorithms(AlgorithmOffer::MD5_FIRST);
     world.put(policy_of(HOST, stronger));
     assert!(challenged(world.send(&answered, OUTSIDE)), "another offer");
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
@@ -196,7 +196,7 @@ fn case_27_a_nonce_of_one_offer_or_source_is_stale_under_another() {
 
 #[test]
 fn case_28_an_empty_from_is_no_user() {
-    let strict = Policy { from_must_match: true, ..Policy::default() };
+    let strict = Policy::default().with_from_must_match(true);
     for (from, well_formed) in [
         ("", false),
         (" ", false),
@@ -250,7 +250,7 @@ fn case_28_the_verified_user_is_what_the_caller_gets() {
         ("<sip:bob@example.com>;tag=1, <sip:alice@example.com>", false),
     ] {
         for from_must_match in [false, true] {
-            let world = World::with_policy(Policy { from_must_match, ..Policy::default() });
+            let world = World::with_policy(Policy::default().with_from_must_match(from_must_match));
             let request = Request { from: from.to_owned(), ..Request::to(HOST) };
             let answered = world
                 .answered(&request, OUTSIDE, "alice", PASSWORD)
@@ -273,7 +273,7 @@ fn case_28_the_verified_user_is_what_the_caller_gets() {
 
 #[test]
 fn case_28_from_is_not_looked_at_before_the_digest() {
-    let world = World::with_policy(Policy { from_must_match: true, ..Policy::default() });
+    let world = World::with_policy(Policy::default().with_from_must_match(true));
     for from in ["<sip:alice@example.com>;tag=1", "<sip:bob@example.com>;tag=1"] {
         let request = Request { from: from.to_owned(), ..Request::to(HOST) };
         let wrong = world.answered(&request, OUTSIDE, "alice", "wrong");
@@ -298,7 +298,7 @@ fn on_the_wire(decision: &Decision) -> String {
             }
         }
         Decision::Reject(reject) => {
-            let reason = reject.reason.as_told();
+            let reason = reject.reason.public();
             write!(text, "SIP/2.0 {} {}\r\n", reason.status(), reason.phrase()).unwrap();
             if let Some(code) = reason.code() {
                 write!(text, "Error: {code} {reason}\r\n").unwrap();
@@ -385,12 +385,10 @@ fn case_29_all_who_may_not_call_are_answered_alike() {
         for wrong_answer in [WrongAnswer::Reject, WrongAnswer::Challenge] {
             for (offers_userhash, sends_userhash) in [(false, false), (true, false), (true, true)] {
                 for several in [false, true] {
-                    let policy = Policy {
-                        wrong_answer,
-                        userhash: offers_userhash,
-                        guesses: GuessPolicy { source: rate, pair: rate, ..GuessPolicy::default() },
-                        ..offering(&[algorithm])
-                    };
+                    let policy = offering(&[algorithm])
+                        .with_wrong_answer(wrong_answer)
+                        .with_userhash(offers_userhash)
+                        .with_guesses(GuessPolicy::default().with_source(rate).with_pair(rate));
                     let world = world_of_strangers(&policy, several);
                     let expected = transcript(&world, 0, sends_userhash);
                     check_transcript(&expected, wrong_answer);
@@ -437,8 +435,8 @@ fn case_29_one_password_tried_at_many_names() {
         refill_ms: 3_600_000.try_into().unwrap(),
     };
     let try_names = |any_name| {
-        let guesses = GuessPolicy { any_name, ..NO_LIMIT() };
-        let world = World::with_policy(Policy { guesses, ..Policy::default() });
+        let guesses = NO_LIMIT().with_any_name(any_name);
+        let world = World::with_policy(Policy::default().with_guesses(guesses));
         let tries = |name: &str, password: &str, source: &str| {
             let request = Request::to(HOST);
             world.send(&world.answered(&request, source, name, password), source)
@@ -464,11 +462,13 @@ fn case_29_one_password_tried_at_many_names() {
 fn case_29_beyond_the_limits_no_transport_or_form_tells_more() {
     let rate =
         GuessRate { burst: BURST.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
-    let policy = Policy {
-        allow_rfc2069: true,
-        guesses: GuessPolicy { source: rate, pair: rate, name: Some(rate), any_name: Some(rate) },
-        ..Policy::default()
-    };
+    let policy = Policy::default().with_allow_rfc2069(true).with_guesses(
+        GuessPolicy::default()
+            .with_source(rate)
+            .with_pair(rate)
+            .with_name(Some(rate))
+            .with_any_name(Some(rate)),
+    );
     for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
         let world = world_of_strangers(&policy, true).over(transport);
         let expected = transcript(&world, 0, false);
@@ -506,7 +506,7 @@ fn case_29_nobody_passes_by_the_hash_of_another_user() {
     // another user's hash is what an unknown name is compared with, it must not be enough
     for algorithm in Algorithm::ALL {
         for userhash in [false, true] {
-            let policy = Policy { userhash, guesses: NO_LIMIT(), ..offering(&[algorithm]) };
+            let policy = offering(&[algorithm]).with_userhash(userhash).with_guesses(NO_LIMIT());
             let world = World::with_policy(policy);
             let mut request = Request::to(HOST);
             let challenge = world.challenge(&request, OUTSIDE);
@@ -530,7 +530,7 @@ fn case_29_nobody_passes_by_the_hash_of_another_user() {
 
 #[test]
 fn case_29_reasons_for_logs_tell_the_limit_and_nothing_of_the_user() {
-    let world = World::with_policy(Policy { guesses: NO_LIMIT(), ..Policy::default() });
+    let world = World::with_policy(Policy::default().with_guesses(NO_LIMIT()));
     let mut request = Request::to(HOST);
     for (name, password, why) in &STRANGERS[..7] {
         request = request.next();

@@ -518,7 +518,7 @@ fn turn_to(generation: usize) -> Commit {
         commit.put(record);
     }
     let (.., algorithm, challenge) = GENERATIONS[generation];
-    commit.put(policy_of(HOST, Policy { challenge, ..offering(&[algorithm]) }));
+    commit.put(policy_of(HOST, offering(&[algorithm]).with_challenge(challenge)));
     for record in records(1 - generation) {
         commit.delete(record.key());
     }
@@ -628,7 +628,7 @@ fn case_35_a_change_that_fails_leaves_the_old_snapshot_in_force() {
     for bad in [
         Record::CredentialList(CredentialList::new(list("even users"), account(), realm)),
         Record::from(Mapping::IpAccessControlList(domain("nowhere").into(), acl(OWN))),
-        policy_of(ACL_HOST, Policy { nonce_lifetime: 0, ..Policy::default() }),
+        policy_of(ACL_HOST, Policy::default().with_nonce_lifetime(0)),
         Record::Credential(user("no such list", "zoe", PASSWORD)),
     ] {
         let mut commit = turn_to(1);

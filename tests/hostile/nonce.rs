@@ -6,7 +6,7 @@ use std::time::Duration;
 use digest_auth::AlgorithmType;
 use sip_authz::digest::MalformedCredentials::{BadNonceCount, Missing};
 use sip_authz::digest::{Algorithm, Parameter};
-use sip_authz::model::{Policy, WrongAnswer};
+use sip_authz::model::WrongAnswer;
 use sip_authz::{Decision, Invite, Reason, Transport};
 use sip_authz_testing::kit::*;
 use sip_authz_testing::probes::*;
@@ -136,7 +136,7 @@ fn case_11_nonce_counts_are_hexadecimal() {
 #[test]
 fn case_12_a_junk_response_moves_no_window() {
     for bind_source in [true, false] {
-        let world = World::with_policy(Policy { bind_source, ..boundless() });
+        let world = World::with_policy(boundless().with_bind_source(bind_source));
         let header = answer(&world, &new_request(), OUTSIDE);
         let junk = |nc| header.text_with("nc", nc).replace(&header.inner.response, &"0".repeat(32));
         // before the nonce is used for the first time, and after
@@ -192,7 +192,7 @@ fn case_13_qop_left_out_to_fall_back() {
 
     for (missing, parameter) in [("nc", Parameter::Nc), ("cnonce", Parameter::Cnonce)] {
         for allow_rfc2069 in [false, true] {
-            let world = World::with_policy(Policy { allow_rfc2069, ..counting() });
+            let world = World::with_policy(counting().with_allow_rfc2069(allow_rfc2069));
             let decision = spoiled(&world, |header| header.text_without(missing));
             assert_eq!(malformed(decision), Missing(parameter));
         }
@@ -202,7 +202,7 @@ fn case_13_qop_left_out_to_fall_back() {
 #[test]
 fn case_13_without_qop_where_the_policy_admits_it() {
     let algorithms = offering(&[Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256]).algorithms;
-    let world = World::with_policy(Policy { allow_rfc2069: true, algorithms, ..counting() });
+    let world = World::with_policy(counting().with_allow_rfc2069(true).with_algorithms(algorithms));
     let header = answer(&world, &new_request(), OUTSIDE);
     // a response that was made with qop is none without it
     wrong(send(&world, &header.text_without("qop")));
@@ -315,7 +315,7 @@ fn case_16_each_nonce_count_serves_once() {
 #[test]
 fn case_19_stale_only_with_a_right_digest() {
     for wrong_answer in [WrongAnswer::Reject, WrongAnswer::Challenge] {
-        let mut world = World::with_policy(Policy { wrong_answer, ..counting() });
+        let mut world = World::with_policy(counting().with_wrong_answer(wrong_answer));
         let refused = |decision: Decision| match wrong_answer {
             WrongAnswer::Reject => wrong(decision),
             WrongAnswer::Challenge => assert!(!challenged(decision)),

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use sip_authz::digest::Algorithm;
-use sip_authz::model::{Account, AccountStatus, Credential, Key, Mapping, Policy, Record};
+use sip_authz::model::{Account, AccountStatus, Credential, Key, Mapping, Record};
 use sip_authz::{
     Authorizer, Capacity, CredentialsField, Decision, Invite, Reason, Transaction, Transport,
 };
@@ -18,7 +18,9 @@ use sip_authz_testing::probes::*;
 const OTHER_PORT: &str = "198.51.100.7:5062";
 
 /// The smallest tables.
-const SMALL: Capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+fn small() -> Capacity {
+    Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0)
+}
 
 /// An accepted call: its bytes, and that it was accepted for the first time.
 #[track_caller]
@@ -97,7 +99,7 @@ fn case_14_threads_with_one_nonce_and_count_and_different_branches() {
 
 #[test]
 fn case_14_threads_with_one_nonce_and_no_count() {
-    let world = World::with_policy(Policy { allow_rfc2069: true, ..boundless() });
+    let world = World::with_policy(boundless().with_allow_rfc2069(true));
     let round = |_| {
         let mut header = answer(&world, &new_request(), OUTSIDE);
         header.inner.qop = None;
@@ -140,13 +142,13 @@ fn case_14_threads_with_identical_requests() {
 
 #[test]
 fn case_15_a_replay_right_after_start_up() {
-    let world = World::with(boundless(), SMALL, &[7; 32]);
+    let world = World::with(boundless(), small(), &[7; 32]);
     // the first nonce of all, at the first instant
     let first = call(&world);
     assert!(challenged(world.send(&first, OTHER_PORT)));
 
     // to the process that follows, in its first instant and later, over UDP from the same port
-    let mut restarted = World::with(boundless(), SMALL, &[8; 32]);
+    let mut restarted = World::with(boundless(), small(), &[8; 32]);
     for _ in 0..3 {
         assert!(challenged(restarted.send(&first, OUTSIDE)));
         assert!(challenged(restarted.send(&first, OTHER_PORT)));
@@ -166,7 +168,7 @@ fn case_15_a_replay_right_after_start_up() {
 
 #[test]
 fn case_15_replays_after_the_table_has_wrapped() {
-    let mut world = World::with(boundless(), SMALL, &[7; 32]);
+    let mut world = World::with(boundless(), small(), &[7; 32]);
     let capacity = world.authorizer.remembered_nonces().1;
     assert_eq!(capacity, 512);
     let unused = answer(&world, &new_request(), OUTSIDE);
@@ -235,7 +237,7 @@ fn case_17_also_when_the_nonce_has_expired_in_between() {
 #[test]
 fn case_17_for_32_seconds_from_the_acceptance() {
     for nonce_lifetime in [20, 60] {
-        let mut world = World::with_policy(Policy { nonce_lifetime, ..boundless() });
+        let mut world = World::with_policy(boundless().with_nonce_lifetime(nonce_lifetime));
         let request = call(&world);
         for (ms, repeat) in [(31_000, true), (999, true), (1, false), (1, false), (60_000, false)] {
             world.sleep(Duration::from_millis(ms));
@@ -303,7 +305,7 @@ fn case_17_what_differs_in_anything_is_no_retransmission() {
 
 #[test]
 fn case_17_nor_is_one_from_another_address_where_nonces_are_bound_to_none() {
-    let world = World::with_policy(Policy { bind_source: false, ..boundless() });
+    let world = World::with_policy(boundless().with_bind_source(false));
     let request = call(&world);
     for source in ["198.51.100.8:5060", "[2001:db8::7]:5060", OTHER_PORT] {
         assert!(challenged(world.send(&request, source)), "{source}");
@@ -352,13 +354,12 @@ fn case_17_a_retransmission_is_refused_when_access_was_revoked() {
     });
     assert_eq!(rejected(decision), Reason::AddressNotListed);
     let decision = after(HOST, |world| {
-        let sha256 =
-            Policy { algorithms: offering(&[Algorithm::Sha256]).algorithms, ..boundless() };
+        let sha256 = boundless().with_algorithms(offering(&[Algorithm::Sha256]).algorithms);
         world.put(policy_of(HOST, sha256));
     });
     assert!(!decision.is_accept(), "MD5 is not offered any more");
     let decision = after(HOST, |world| {
-        world.put(policy_of(HOST, Policy { from_must_match: true, ..boundless() }));
+        world.put(policy_of(HOST, boundless().with_from_must_match(true)));
     });
     assert!(accepted(decision).repeat, "and what does not touch it changes nothing");
 }
@@ -420,7 +421,7 @@ fn pour(
 
 #[test]
 fn case_18_a_flood_of_requests_that_get_challenges() {
-    let world = World::with(counting(), SMALL, &[7; 32]);
+    let world = World::with(counting(), small(), &[7; 32]);
     let live = answer(&world, &new_request(), OUTSIDE);
     accepted(world.send(&new_request().with(&live.text()), OUTSIDE));
     assert_eq!(pour(&world, |_| None), [(407, FLOOD)].into());
@@ -431,7 +432,7 @@ fn case_18_a_flood_of_requests_that_get_challenges() {
 
 /// A flood with junk that names alice, who calls before and after.
 fn flood_of_wrong_credentials(bind_source: bool, own_nonces: bool) {
-    let world = World::with(Policy { bind_source, ..limited(2, 2) }, SMALL, &[7; 32]);
+    let world = World::with(limited(2, 2).with_bind_source(bind_source), small(), &[7; 32]);
     let live = answer(&world, &new_request(), OUTSIDE);
     accepted(world.send(&new_request().with(&live.text()), OUTSIDE));
     let junk = live.text_with("nc", "ffffffff");
@@ -466,7 +467,7 @@ fn case_18_a_flood_of_wrong_credentials_with_a_live_nonce_for_each() {
 #[test]
 fn case_18_a_flood_from_forged_addresses_does_not_lock_the_victim_out() {
     // the victim's own address is forged; its nonce is not known
-    let world = World::with(limited(2, 2), SMALL, &[7; 32]);
+    let world = World::with(limited(2, 2), small(), &[7; 32]);
     let live = answer(&world, &new_request(), OUTSIDE);
     let junk = with_dead_nonce(&live);
     for _ in 0..2 {
@@ -511,7 +512,7 @@ fn case_18_guesses_with_live_nonces_lock_out_only_that_pair() {
 #[test]
 fn case_18_a_hundred_calls_a_second_with_a_new_nonce_each() {
     // two nonce lifetimes, on tables that hold five seconds of it
-    let mut world = World::with(counting(), SMALL, &[7; 32]);
+    let mut world = World::with(counting(), small(), &[7; 32]);
     // each answer comes up to 400 ms after its challenge, in any order
     let mut waiting = Vec::new();
     let mut calls = 0;

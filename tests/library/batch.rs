@@ -34,19 +34,19 @@ fn policies() -> [Policy; 4] {
         burst: burst.try_into().unwrap(),
         refill_ms: 60_000.try_into().unwrap(),
     };
-    let guesses = GuessPolicy {
-        source: rate(4),
-        pair: rate(2),
-        name: Some(rate(5)),
-        any_name: Some(rate(6)),
-    };
+    let guesses = GuessPolicy::default()
+        .with_source(rate(4))
+        .with_pair(rate(2))
+        .with_name(Some(rate(5)))
+        .with_any_name(Some(rate(6)));
     let algorithms = AlgorithmOffer::new(Algorithm::ALL).unwrap();
-    let wide = Policy { algorithms, qop: QopOffer::Both, userhash: true, ..Policy::default() };
+    let wide =
+        Policy::default().with_algorithms(algorithms).with_qop(QopOffer::Both).with_userhash(true);
     [
         Policy::default(),
-        Policy { guesses, ..Policy::default() },
-        Policy { guesses: GuessPolicy { name: None, ..guesses }, ..wide.clone() },
-        Policy { allow_rfc2069: true, ..wide },
+        Policy::default().with_guesses(guesses),
+        wide.clone().with_guesses(guesses.with_name(None)),
+        wide.with_allow_rfc2069(true),
     ]
 }
 
@@ -58,7 +58,7 @@ struct Twins {
 
 impl Twins {
     fn new(policy: Policy) -> Self {
-        let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+        let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
         let mut worlds = [(); 2].map(|()| World::with(policy.clone(), capacity, &[7; 32]));
         // both clocks begin at one time
         let start = worlds[0].start;

@@ -231,7 +231,7 @@ fn a_key_is_written_once_and_a_policy_is_in_range() {
     });
     assert_eq!(error, format!("{key}: {key} is written twice"));
     let error = refused(&world, |commit| {
-        let policy = Policy { nonce_lifetime: 0, ..Policy::default() };
+        let policy = Policy::default().with_nonce_lifetime(0);
         commit.put(policy_of(HOST, policy));
     });
     assert!(error.ends_with("a nonce lifetime is 1 to 86400 seconds, not 0"), "{error}");
@@ -239,7 +239,7 @@ fn a_key_is_written_once_and_a_policy_is_in_range() {
 
 #[test]
 fn an_algorithm_that_users_have_no_hash_for_is_a_warning() {
-    let policy = Policy { algorithms: AlgorithmOffer::MD5_FIRST, ..Policy::default() };
+    let policy = Policy::default().with_algorithms(AlgorithmOffer::MD5_FIRST);
     let world = World::with_policy(policy);
     assert_eq!(world.authorizer.snapshot().warnings(), []);
     let (name, realm) = ("dave".parse().unwrap(), REALM.parse().unwrap());
@@ -295,7 +295,7 @@ fn writes() -> impl Strategy<Value = Vec<(bool, Record)>> {
             }
         ),
         (target.clone(), any::<bool>()).prop_map(|(target, userhash)| {
-            let policy = Policy { userhash, ..Policy::default() };
+            let policy = Policy::default().with_userhash(userhash);
             Record::from(sip_authz::model::PolicyRecord::new(target, policy))
         }),
         (target.clone(), lists())
@@ -313,7 +313,7 @@ fn writes() -> impl Strategy<Value = Vec<(bool, Record)>> {
 /// What a snapshot makes of every host, source and user of the small sets.
 fn behaviour(snapshot: &Snapshot) -> Vec<String> {
     let start = std::time::Instant::now();
-    let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+    let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
     let authorizer = Authorizer::from_seed(snapshot.clone(), capacity, &[1; 32], start);
     let mut all = Vec::new();
     for host in [HOST, ACL_HOST, "c.example.com"] {

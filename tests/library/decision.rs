@@ -161,7 +161,7 @@ fn a_name_in_several_lists_is_tried_with_each() {
 
 #[test]
 fn wrong_credentials_are_challenged_again_where_the_policy_says_so() {
-    let policy = Policy { wrong_answer: WrongAnswer::Challenge, ..Policy::default() };
+    let policy = Policy::default().with_wrong_answer(WrongAnswer::Challenge);
     let world = World::with_policy(policy);
     let wrong = world.answered(&Request::to(HOST), OUTSIDE, "alice", "wrong");
     assert!(!challenged(world.send(&wrong, OUTSIDE)), "not stale: the user is asked again");

@@ -5,9 +5,7 @@
 use sha2::{Digest, Sha512};
 use sip_authz::digest::{Algorithm, Credentials, HashFunction, Parsed, Qop, Username, parse};
 use sip_authz::internals::verify;
-use sip_authz::model::{
-    Account, Credential, CredentialList, Domain, Ha1Set, Mapping, Password, Policy,
-};
+use sip_authz::model::{Account, Credential, CredentialList, Domain, Ha1Set, Mapping, Password};
 use sip_authz::{Authorizer, Capacity, Decision, Reason, Snapshot};
 use sip_authz_testing::kit::*;
 
@@ -174,7 +172,7 @@ fn world_of_jason() -> World {
         JASON.parse().unwrap(),
         hashes(JASON, API, SECRET),
     );
-    let policy = Policy { userhash: true, ..offering(&[Algorithm::Sha512_256]) };
+    let policy = offering(&[Algorithm::Sha512_256]).with_userhash(true);
     let snapshot = Snapshot::builder()
         .account(Account::new(account()))
         .credential_list(jasons)

@@ -78,7 +78,7 @@ fn each_algorithm_with_each_qop_with_and_without_userhash() {
     for algorithm in Algorithm::ALL {
         for (offer, qop) in [(QopOffer::Auth, Qop::Auth), (QopOffer::AuthInt, Qop::AuthInt)] {
             for userhash in [false, true] {
-                round_trip(Policy { qop: offer, userhash, ..offering(&[algorithm]) }, qop);
+                round_trip(offering(&[algorithm]).with_qop(offer).with_userhash(userhash), qop);
             }
         }
     }
@@ -87,7 +87,7 @@ fn each_algorithm_with_each_qop_with_and_without_userhash() {
 #[test]
 fn an_offer_of_both_qops_takes_either() {
     for algorithm in Algorithm::ALL {
-        let world = World::with_policy(Policy { qop: QopOffer::Both, ..offering(&[algorithm]) });
+        let world = World::with_policy(offering(&[algorithm]).with_qop(QopOffer::Both));
         let request = Request { body: SDP.to_vec(), ..Request::to(HOST) };
         let values = world.challenge(&request, OUTSIDE).values;
         // this client takes auth-int where it is offered, and the helper takes auth
@@ -105,7 +105,7 @@ fn a_qop_that_was_not_offered_is_wrong() {
     for (offer, other) in
         [(QopOffer::Auth, digest_auth::Qop::AUTH_INT), (QopOffer::AuthInt, digest_auth::Qop::AUTH)]
     {
-        let world = World::with_policy(Policy { qop: offer, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_qop(offer));
         let request = Request::to(HOST);
         let mut header = first_header(&world, &request);
         header.inner.qop = Some(other);
@@ -118,7 +118,7 @@ fn a_qop_that_was_not_offered_is_wrong() {
 #[test]
 fn userhash_counts_only_where_it_is_offered() {
     for userhash in [false, true] {
-        let world = World::with_policy(Policy { userhash, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_userhash(userhash));
         let request = Request::to(HOST);
         let mut header = first_header(&world, &request);
         // the plain name is always understood
@@ -135,7 +135,7 @@ fn userhash_counts_only_where_it_is_offered() {
 #[test]
 fn the_form_of_rfc_2069_where_it_is_admitted() {
     for allow_rfc2069 in [false, true] {
-        let world = World::with_policy(Policy { allow_rfc2069, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_allow_rfc2069(allow_rfc2069));
         let request = Request::to(HOST);
         let mut client = prompt(&world.challenge(&request, OUTSIDE).values[0]);
         client.qop = None;
@@ -161,7 +161,7 @@ fn the_form_of_rfc_2069_where_it_is_admitted() {
     // MD5 only
     for algorithm in [Algorithm::Md5Sess, Algorithm::Sha256, Algorithm::Sha512_256Sess] {
         let policy = offering(&[Algorithm::Md5, algorithm]);
-        let world = World::with_policy(Policy { allow_rfc2069: true, ..policy });
+        let world = World::with_policy(policy.with_allow_rfc2069(true));
         let request = Request::to(HOST);
         let mut client = prompt(&world.challenge(&request, OUTSIDE).values[1]);
         client.qop = None;
@@ -183,7 +183,7 @@ fn presets_in_their_order_and_any_pick_of_them() {
         (AlgorithmOffer::STRONGEST_FIRST, &["SHA-512-256", "SHA-256", "MD5"]),
         (AlgorithmOffer::new(Algorithm::ALL).unwrap(), &Algorithm::ALL.map(Algorithm::name)),
     ] {
-        let world = World::with_policy(Policy { algorithms: offer, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_algorithms(offer));
         let request = Request::to(HOST);
         let values = world.challenge(&request, OUTSIDE).values;
         let names: Vec<_> =
@@ -240,7 +240,7 @@ fn as_a_proxy_or_as_a_server() {
         (ChallengeKind::Proxy, 407, "Proxy-Authenticate"),
         (ChallengeKind::Server, 401, "WWW-Authenticate"),
     ] {
-        let world = World::with_policy(Policy { challenge: kind, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_challenge(kind));
         let mut request = Request::to(HOST);
         // either header is read, whichever was asked for
         for (line, field) in [
@@ -279,7 +279,7 @@ fn the_from_user_must_be_the_authenticated_one_where_the_policy_asks() {
         ("<sip:alice@example.com>,<sip:bob@example.com>", false),
     ] {
         for from_must_match in [true, false] {
-            let world = World::with_policy(Policy { from_must_match, ..Policy::default() });
+            let world = World::with_policy(Policy::default().with_from_must_match(from_must_match));
             let request = Request { from: from.to_owned(), ..Request::to(HOST) };
             let request = world.answered(&request, OUTSIDE, "alice", PASSWORD);
             // the retransmission gets the same
@@ -303,7 +303,7 @@ fn the_from_user_must_be_the_authenticated_one_where_the_policy_asks() {
 
 #[test]
 fn a_wrong_password_is_told_before_a_wrong_from() {
-    let world = World::with_policy(Policy { from_must_match: true, ..Policy::default() });
+    let world = World::with_policy(Policy::default().with_from_must_match(true));
     let request = Request { from: "<sip:bob@example.com>;tag=1".to_owned(), ..Request::to(HOST) };
     let request = world.answered(&request, OUTSIDE, "alice", "wrong");
     assert_eq!(rejected(world.send(&request, OUTSIDE)), Reason::WrongCredentials);
@@ -312,7 +312,7 @@ fn a_wrong_password_is_told_before_a_wrong_from() {
 #[test]
 fn a_nonce_that_is_bound_to_no_source_serves_from_anywhere() {
     for bind_source in [true, false] {
-        let world = World::with_policy(Policy { bind_source, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_bind_source(bind_source));
         let request = Request::to(HOST);
         let header = first_header(&world, &request);
         for (nc, source) in [(1, INSIDE), (2, "[2001:db8::1]:5060"), (3, "198.51.100.7:1")] {
@@ -333,7 +333,7 @@ fn a_nonce_that_is_bound_to_no_source_serves_from_anywhere() {
 #[test]
 fn a_nonce_lives_as_long_as_the_policy_says() {
     for nonce_lifetime in [1, 60, 3_600, Policy::MAX_NONCE_LIFETIME] {
-        let policy = Policy { nonce_lifetime, ..Policy::default() };
+        let policy = Policy::default().with_nonce_lifetime(nonce_lifetime);
         let mut world = World::with_policy(policy.clone()).over(Transport::Tcp);
         // time is counted in whole seconds, from the second in which the nonce was issued
         world.sleep(Duration::from_millis(5_999));
@@ -354,9 +354,9 @@ fn a_nonce_lives_as_long_as_the_policy_says() {
         let nonce_lifetime = Policy::MAX_NONCE_LIFETIME;
         let header = first_header(&world, &request);
         world.sleep(Duration::from_secs(80_000));
-        world.put(policy_of(HOST, Policy { nonce_lifetime, ..policy.clone() }));
+        world.put(policy_of(HOST, policy.clone().with_nonce_lifetime(nonce_lifetime)));
         accepted(world.send(&request.clone().with(&header.text()), OUTSIDE));
-        world.put(policy_of(HOST, Policy { nonce_lifetime: 60, ..policy }));
+        world.put(policy_of(HOST, policy.with_nonce_lifetime(60)));
         let decision = world.send(&request.clone().with(&header.with_nc(2).text()), OUTSIDE);
         assert!(challenged(decision));
     }

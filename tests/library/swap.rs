@@ -122,19 +122,16 @@ impl Generation {
 
     fn policy(self, host: &str) -> Policy {
         let without_limit = GuessRate { burst: NonZeroU32::MAX, refill_ms: NonZeroU32::MIN };
-        let guesses =
-            GuessPolicy { source: without_limit, pair: without_limit, ..GuessPolicy::default() };
-        let policy = Policy { guesses, ..Policy::default() };
+        let guesses = GuessPolicy::default().with_source(without_limit).with_pair(without_limit);
+        let policy = Policy::default().with_guesses(guesses);
         if host == "user" || self == A {
             return policy;
         }
-        Policy {
-            algorithms: AlgorithmOffer::new([Algorithm::Sha256, Algorithm::Md5]).unwrap(),
-            qop: QopOffer::Both,
-            userhash: true,
-            challenge: ChallengeKind::Server,
-            ..policy
-        }
+        policy
+            .with_algorithms(AlgorithmOffer::new([Algorithm::Sha256, Algorithm::Md5]).unwrap())
+            .with_qop(QopOffer::Both)
+            .with_userhash(true)
+            .with_challenge(ChallengeKind::Server)
     }
 
     fn snapshot(self) -> Snapshot {

@@ -82,7 +82,7 @@ fn modes() {
     ];
     for (uri, digest_uri, expected) in table {
         for (mode, expected) in MODES.into_iter().zip(*expected) {
-            let world = World::with_policy(Policy { uri_check: mode, ..Policy::default() });
+            let world = World::with_policy(Policy::default().with_uri_check(mode));
             match send(&world, uri, digest_uri) {
                 Decision::Accept(_) => assert!(expected, "{mode:?}: {uri} {digest_uri}"),
                 other => {
@@ -98,7 +98,7 @@ fn modes() {
 fn the_text_sent_is_the_text_hashed() {
     // a digest over the Request-URI, with an equivalent digest-uri in the header
     for uri_check in MODES {
-        let world = World::with_policy(Policy { uri_check, ..Policy::default() });
+        let world = World::with_policy(Policy::default().with_uri_check(uri_check));
         let request = Request::to(HOST);
         let challenge = world.challenge(&request, OUTSIDE);
         let header = Header::answer(&challenge.values[0], &request, "alice", PASSWORD);

@@ -15,7 +15,7 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
     RoleSid, Snapshot,
 };
-use sip_authz_directory::{DirectoryError, Kind, Limits, Settings};
+use sip_authz_directory::{DirectoryError, Kind, Limits};
 use sip_authz_store::Follower;
 use sip_authz_store::{Feed, MemoryStore, Store};
 use sip_authz_testing::directory_oracle::{Fault, Op, Oracle, PASSWORD};
@@ -32,17 +32,18 @@ const PREFIXES: [&str; 5] = ["192.0.2.0/24", "192.0.2.7", "2001:db8::/32", "10.0
 const PERMISSIONS: [&str; 4] = ["addMember", "createChannel", "sendMessage", "fly"];
 
 /// So small that random commands reach them.
-const LIMITS: Limits = Limits {
-    domains: 3,
-    trunks: 2,
-    ip_access_control_lists: 3,
-    ip_addresses: 2,
-    credential_lists: 3,
-    credentials: 2,
-    roles: 3,
-    username: 32,
-    password: 12,
-};
+fn limits() -> Limits {
+    Limits::default()
+        .with_domains(3)
+        .with_trunks(2)
+        .with_ip_access_control_lists(3)
+        .with_ip_addresses(2)
+        .with_credential_lists(3)
+        .with_credentials(2)
+        .with_roles(3)
+        .with_username(32)
+        .with_password(12)
+}
 
 /// Numbers without a pattern (SplitMix64).
 struct Random(u64);
@@ -221,7 +222,7 @@ fn unattended<'e>(
     let led = |Event { account, op, during, .. }: &Event| {
         let mut expected = previous.clone();
         // only what kept the rules can be applied to them
-        during[0] < number && previous.faults(op, *account, &LIMITS).is_empty() && {
+        during[0] < number && previous.faults(op, *account, &limits()).is_empty() && {
             expected.apply(op, *account, made, number) && expected == *state
         }
     };
@@ -265,7 +266,7 @@ async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<O
             // the two accounts were made before
             None => assert!(number <= 2, "nobody made commit {number}"),
             Some(Event { account, op, .. }) => {
-                let faults = previous.faults(op, *account, &LIMITS);
+                let faults = previous.faults(op, *account, &limits());
                 assert!(faults.is_empty(), "commit {number}: {op:?} in spite of {faults:?}");
                 let mut expected = previous.clone();
                 assert!(expected.apply(op, *account, made, number), "{op:?} made {made:?}");
@@ -298,7 +299,7 @@ async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<O
         let (from, to) = (usize::try_from(*from).unwrap(), usize::try_from(*to).unwrap());
         let mut moments = states[from..=to].iter();
         assert!(
-            moments.any(|state| state.faults(op, *account, &LIMITS).contains(&fault)),
+            moments.any(|state| state.faults(op, *account, &limits()).contains(&fault)),
             "{op:?}: {error:?} at no moment between commit {from} and {to}"
         );
         tally.refused += 1;
@@ -334,19 +335,21 @@ fn sound(state: &Oracle) {
             let kind = |target: &Target| matches!(target, Target::Domain(_)) == domain;
             state.targets.iter().filter(|(t, (owner, _))| owner == account && kind(t)).count()
         };
-        assert!(owned(true) <= LIMITS.domains && owned(false) <= LIMITS.trunks);
+        assert!(owned(true) <= limits().domains && owned(false) <= limits().trunks);
         let lists = state.lists.values().filter(|list| list.0 == *account).count();
         let access_lists = state.access_lists.values().filter(|owner| *owner == account).count();
         let roles = state.roles.values().filter(|role| role.0 == *account).count();
-        assert!(lists <= LIMITS.credential_lists && roles <= LIMITS.roles);
-        assert!(access_lists <= LIMITS.ip_access_control_lists);
+        assert!(lists <= limits().credential_lists && roles <= limits().roles);
+        assert!(access_lists <= limits().ip_access_control_lists);
     }
     for list in state.lists.keys() {
-        assert!(state.users.values().filter(|user| user.0 == *list).count() <= LIMITS.credentials);
+        assert!(
+            state.users.values().filter(|user| user.0 == *list).count() <= limits().credentials
+        );
     }
     for list in state.access_lists.keys() {
         let inside = state.addresses.values().filter(|(of, _)| of == list).count();
-        assert!(inside <= LIMITS.ip_addresses);
+        assert!(inside <= limits().ip_addresses);
     }
 }
 
@@ -390,7 +393,7 @@ fn view(snapshot: &Snapshot, states: &[Oracle]) -> Vec<String> {
 async fn round<S: Store + Clone>(store: S, seed: u64, directories: usize, tally: &mut Tally) {
     let store = Probe::yielding(store);
     let unattended = tally.unattended;
-    let settings = Settings { limits: LIMITS, ..settings() };
+    let settings = settings().with_limits(limits());
     let mut sites = Vec::new();
     for _ in 0..directories {
         sites.push(Arc::new(Site::on(store.clone(), settings.clone()).await));

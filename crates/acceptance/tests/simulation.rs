@@ -345,7 +345,7 @@ fn start_edge(world: &Arc<World>, edge: Owner, generation: u8) {
             world.time.ms(100).await;
         };
         let clock = Clock::of(&world, edge);
-        let capacity = Capacity { nonces: 64 * 64, repeats: 64, guesses: 64 };
+        let capacity = Capacity::default().with_nonces(64 * 64).with_repeats(64).with_guesses(64);
         let seed = [u8::try_from(edge).unwrap() * 40 + generation; 32];
         let authorizer = Arc::new(Authorizer::from_seed(snapshot, capacity, &seed, clock.now()));
         let follower = Follower::new(link.clone(), Arc::clone(&authorizer), head);

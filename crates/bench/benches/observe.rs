@@ -38,7 +38,8 @@ fn measure(world: &World, packets: &[Packet], way: Option<(Level, &str)>) -> f64
         begun.elapsed().as_nanos() as f64 / invites.len() as f64
     };
     let Some((level, sampling)) = way else { return decide() };
-    let options = EventOptions { sampling: sampling.parse().unwrap(), names: false };
+    let options =
+        EventOptions::default().with_sampling(sampling.parse().unwrap()).with_names(false);
     world.authorizer.set_events(options);
     let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(io::sink);
     tracing::subscriber::with_default(subscriber.finish(), decide)

@@ -174,7 +174,7 @@ fn address_of_list(criterion: &mut Criterion) {
         let first =
             Snapshot::builder().account(Account::new(account(0))).ip_access_control_list(list);
         let snapshot = (0..entries).fold(first, |builder, n| builder.ip_address(put(n))).build();
-        let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+        let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
         let authorizer =
             Authorizer::from_seed(snapshot.unwrap(), capacity, &[7; 32], Instant::now());
         let mut change = |round: usize| {

@@ -282,13 +282,11 @@ impl AtOnce {
 /// Serves the HTTP surface on a free port.
 async fn serve() -> (Arc<Directory<MemoryStore>>, Arc<Authorizer>, SocketAddr) {
     let store = MemoryStore::new();
-    let limits = Limits {
-        ip_addresses: usize::MAX,
-        credential_lists: usize::MAX,
-        credentials: usize::MAX,
-        ..Limits::default()
-    };
-    let settings = Settings { limits, ..Settings::new(REALM.parse().unwrap()) };
+    let limits = Limits::default()
+        .with_ip_addresses(usize::MAX)
+        .with_credential_lists(usize::MAX)
+        .with_credentials(usize::MAX);
+    let settings = Settings::new(REALM.parse().unwrap()).with_limits(limits);
     let (snapshot, head) = Follower::load(&store, settings.vocabulary).await.unwrap();
     let authorizer = Arc::new(Authorizer::new(snapshot).unwrap());
     let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);

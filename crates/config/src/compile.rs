@@ -404,11 +404,10 @@ impl<'p> Compiler<'p> {
             problems.push(places.get(&key).cloned().unwrap_or(0..0), broken_rule(&error, &names));
         }
         if let (true, Some(error)) = (problems.0.is_empty(), error) {
-            let (key, message) = match error {
-                ApplyError::Rule { key, error } => (key, broken_rule(&error, &names)),
-                ApplyError::TooManyPrefixes(list, error) => {
-                    (Key::IpAccessControlList(list), error.to_string())
-                }
+            let key = error.key();
+            let message = match &error {
+                ApplyError::Rule { error, .. } => broken_rule(error, &names),
+                other => other.message(),
             };
             problems.push(places.get(&key).cloned().unwrap_or(0..0), message);
         }
@@ -447,9 +446,14 @@ fn warnings(
 ) -> Vec<(Option<Span>, String)> {
     let warnings = snapshot.warnings();
     let placed = warnings.iter().map(|warning| {
-        let Warning::MissingHashes { target, list, .. } = warning;
-        let key = Key::Mapping(Mapping::CredentialList(*target, *list));
-        (places.get(&key).cloned(), names.annotate(&warning.to_string()))
+        let key = match warning {
+            Warning::MissingHashes { target, list, .. } => {
+                Some(Key::Mapping(Mapping::CredentialList(*target, *list)))
+            }
+            _ => None,
+        };
+        let place = key.and_then(|key| places.get(&key)).cloned();
+        (place, names.annotate(&warning.to_string()))
     });
     placed.collect()
 }

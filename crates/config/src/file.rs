@@ -351,6 +351,11 @@ fn read_policy(value: &Value<'_>, problems: &mut Problems) -> Option<model::Poli
                 };
                 at(&["guesses", name, "refill_ms"])
             }
+            // another error has no place of its own here
+            _ => {
+                policy = default.clone();
+                value.span()
+            }
         };
         problems.push(span, error);
     }
@@ -382,11 +387,10 @@ macro_rules! policy_table {
         impl Policy {
             /// The policy, with the default of what is left out.
             pub(crate) fn with_defaults(self) -> model::Policy {
-                let default = model::Policy::DEFAULT;
-                model::Policy {
-                    $($field: self.$field.unwrap_or(default.$field),)*
-                    guesses: self.guesses.unwrap_or(default.guesses),
-                }
+                let mut policy = model::Policy::DEFAULT;
+                $(policy.$field = self.$field.unwrap_or(policy.$field);)*
+                policy.guesses = self.guesses.unwrap_or(policy.guesses);
+                policy
             }
         }
     };

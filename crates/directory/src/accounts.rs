@@ -10,6 +10,7 @@ use sip_authz::model::{Account, AccountStatus, Key, Record, TokenHash};
 use sip_authz_store::{Collection, Store};
 
 /// An account that is new or has a new token.
+#[non_exhaustive]
 pub struct NewAccount {
     /// The account.
     pub account: Account,

@@ -7,6 +7,7 @@ use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
 /// The secret of a new credential or a new secret of an old one.
+#[non_exhaustive]
 pub enum Secret {
     /// A password, which is hashed and wiped.
     Password(Password),
@@ -16,6 +17,7 @@ pub enum Secret {
 
 /// A change of a credential; fields that are `None` stay. The user name is fixed.
 #[derive(Default)]
+#[non_exhaustive]
 pub struct CredentialChange {
     /// A new password.
     pub secret: Option<Secret>,
@@ -23,6 +25,14 @@ pub struct CredentialChange {
     pub disabled: Option<bool>,
     /// The deployment role, or none.
     pub role: Option<Option<RoleSid>>,
+}
+
+sip_authz::setters! {
+    CredentialChange {
+        with_secret: secret: Option<Secret>,
+        with_disabled: disabled: Option<bool>,
+        with_role: role: Option<Option<RoleSid>>,
+    }
 }
 
 impl<S: Store> Directory<S> {

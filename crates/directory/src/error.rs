@@ -81,6 +81,7 @@ impl std::fmt::Display for Kind {
 /// Why a command failed. Nothing has changed, with two exceptions: after [`DirectoryError::Store`] the
 /// result may be unknown, and after [`DirectoryError::NotFollowed`] the change may be in the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DirectoryError {
     /// The resource does not exist or belongs to another account; the error does not say which.
     #[error("there is no such {0}")]

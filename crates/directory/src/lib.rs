@@ -38,6 +38,7 @@ use sip_authz_store::{Applied, Collection, Store};
 
 /// The settings of an installation, for all its accounts.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
     /// The quotas of resources and the lengths of names.
     pub limits: Limits,
@@ -59,6 +60,15 @@ impl Settings {
             suffixes: Vec::new(),
             vocabulary: Vocabulary::documented(),
         }
+    }
+}
+
+sip_authz::setters! {
+    Settings {
+        with_limits: limits: Limits,
+        with_realm: realm: Realm,
+        with_suffixes: suffixes: Vec<String>,
+        with_vocabulary: vocabulary: &'static Vocabulary,
     }
 }
 

@@ -5,6 +5,7 @@ use sip_authz::model::Password;
 
 /// Limits of an installation. The defaults are the documented ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Domains of an account. 100.
     pub domains: usize,
@@ -40,6 +41,20 @@ impl Default for Limits {
             username: 32,
             password: 12,
         }
+    }
+}
+
+sip_authz::setters! {
+    Limits {
+        with_domains: domains: usize,
+        with_trunks: trunks: usize,
+        with_ip_access_control_lists: ip_access_control_lists: usize,
+        with_ip_addresses: ip_addresses: usize,
+        with_credential_lists: credential_lists: usize,
+        with_credentials: credentials: usize,
+        with_roles: roles: usize,
+        with_username: username: usize,
+        with_password: password: usize,
     }
 }
 

@@ -21,6 +21,7 @@ pub struct Incoming {
 }
 
 /// The content of a record from outside.
+#[non_exhaustive]
 pub enum IncomingRecord {
     /// A whole record. Its dates and the commit number of a mapping are ignored, and an account without a
     /// token keeps its current one.
@@ -47,6 +48,7 @@ pub struct IncomingCredential {
 
 /// The result of a merge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Merged {
     /// Records that were created.
     pub new: usize,
@@ -60,6 +62,7 @@ pub struct Merged {
 
 /// Why a merge failed. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MergeError {
     /// A record breaks a rule. The message may name resources of other accounts, so show it to
     /// administrators only.
@@ -77,12 +80,7 @@ pub enum MergeError {
 
 impl From<ApplyError> for MergeError {
     fn from(error: ApplyError) -> Self {
-        match error {
-            ApplyError::Rule { key, error } => Self::Refused { key, message: error.to_string() },
-            ApplyError::TooManyPrefixes(list, error) => {
-                Self::Refused { key: Key::IpAccessControlList(list), message: error.to_string() }
-            }
-        }
+        Self::Refused { key: error.key(), message: error.message() }
     }
 }
 

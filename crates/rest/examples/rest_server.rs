@@ -26,11 +26,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = Arc::new(Directory::new(store, settings, Some(follower.applied())));
     let followed = tokio::spawn(follower.run());
 
-    let options = RestOptions {
-        admin: admin.as_deref().and_then(AdminToken::new),
-        on_fault: Some(OnFault::new(|error| eprintln!("{error}"))),
-        ..RestOptions::default()
-    };
+    let options = RestOptions::default()
+        .with_admin(admin.as_deref().and_then(AdminToken::new))
+        .with_on_fault(Some(OnFault::new(|error| eprintln!("{error}"))));
     let rest = router(Arc::clone(&directory), options);
     let app = if prefix.is_empty() { rest } else { Router::new().nest(&prefix, rest) };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

@@ -40,6 +40,7 @@ const MAX_DOCUMENT: usize = 512 << 20;
 
 /// What an import came to, or would come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ImportAnswer {
     /// Records that were not there.
     pub new: usize,

@@ -152,7 +152,8 @@ impl From<DirectoryError> for Refusal {
                 };
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).because(error)
             }
-            DirectoryError::Random(_) | DirectoryError::Corrupt(_) => {
+            // no random bytes, records that break a rule, and errors that this crate does not know yet
+            _ => {
                 let message = "An internal error has occurred";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, message).because(error)
             }

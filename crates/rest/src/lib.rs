@@ -58,6 +58,7 @@ pub use self::fault::OnFault;
 
 /// How the HTTP surface behaves.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RestOptions {
     /// The token of the user `admin`; without one there is no such user. Default: none.
     pub admin: Option<AdminToken>,
@@ -90,6 +91,18 @@ impl Default for RestOptions {
             public_base: None,
             read_only: false,
         }
+    }
+}
+
+sip_authz::setters! {
+    RestOptions {
+        with_admin: admin: Option<AdminToken>,
+        with_cors_origins: cors_origins: Vec<String>,
+        with_max_body: max_body: usize,
+        with_on_fault: on_fault: Option<OnFault>,
+        with_max_page_size: max_page_size: u32,
+        with_public_base: public_base: Option<String>,
+        with_read_only: read_only: bool,
     }
 }
 

@@ -99,7 +99,7 @@ struct GuessAnswer {
 
 impl From<GuessPolicy> for GuessAnswer {
     fn from(guesses: GuessPolicy) -> Self {
-        let GuessPolicy { source, pair, name, any_name } = guesses;
+        let GuessPolicy { source, pair, name, any_name, .. } = guesses;
         Self {
             guess_source_burst: source.burst.get(),
             guess_source_refill_ms: source.refill_ms.get(),

@@ -213,7 +213,8 @@ impl Etcd {
             }
         }
         let records = self.records(&layout, &found, revision).await?;
-        let inside = records.iter().all(|record| collections(record).contains(&collection));
+        let inside = |record| collections(record).any(|of| of == collection);
+        let inside = records.iter().all(inside);
         if records.len() == found.len() && inside {
             Ok(records)
         } else {

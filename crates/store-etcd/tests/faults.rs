@@ -46,7 +46,7 @@ impl Edge {
     async fn start(options: &EtcdOptions) -> Self {
         let store = EtcdStore::new(options).unwrap();
         let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
-        let capacity = Capacity { nonces: 8_192, repeats: 64, guesses: 1_024 };
+        let capacity = Capacity::default().with_nonces(8_192).with_repeats(64).with_guesses(1_024);
         let authorizer =
             Arc::new(Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now()));
         let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);

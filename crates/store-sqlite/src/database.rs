@@ -102,7 +102,7 @@ impl Database {
         while let Some(row) = rows.next().map_err(failed)? {
             let key = encoding::decode_key(text(row, 0)?)?;
             let record = encoding::decode(key, bytes(row, 1)?)?;
-            if !collections(&record).contains(&collection) {
+            if !collections(&record).any(|of| of == collection) {
                 return Err(StoreError::Corrupt(format!(
                     "damaged: {key} is not in the list that names it"
                 )));

@@ -28,6 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why commits cannot be applied at present. The authorizer goes on with the last snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FollowerError {
     /// The store failed, or no longer has a commit that this follower needs.
     #[error(transparent)]
@@ -60,6 +61,7 @@ pub enum FollowerError {
 
 /// A change in the state of a [`Follower`], for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FollowerEvent {
     /// An attempt to apply commits failed. The follower tries again.
     Behind(FollowerError),

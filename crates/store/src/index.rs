@@ -56,9 +56,8 @@ pub enum Lookup {
 }
 
 /// The collections that a record is in.
-#[must_use]
-pub fn collections(record: &Record) -> ArrayVec<Collection, 3> {
-    let mut all = ArrayVec::new();
+pub fn collections(record: &Record) -> impl Iterator<Item = Collection> + use<> {
+    let mut all = ArrayVec::<_, 3>::new();
     match record {
         Record::Account(_) => all.push(Collection::Accounts),
         Record::Domain(domain) => all.push(Collection::Domains(domain.account)),
@@ -88,7 +87,7 @@ pub fn collections(record: &Record) -> ArrayVec<Collection, 3> {
         }
         Record::Policy(_) => {}
     }
-    all
+    all.into_iter()
 }
 
 /// The unique name of a record, if its kind has one.
@@ -103,8 +102,8 @@ pub fn lookup(record: &Record) -> Option<Lookup> {
 }
 
 /// The keys of what a record refers to.
-pub fn references(record: &Record) -> ArrayVec<Key, 3> {
-    let mut all = ArrayVec::new();
+pub fn references(record: &Record) -> impl Iterator<Item = Key> + use<> {
+    let mut all = ArrayVec::<_, 3>::new();
     match record {
         Record::Account(_) => {}
         Record::Domain(domain) => all.push(Key::Account(domain.account)),
@@ -129,5 +128,5 @@ pub fn references(record: &Record) -> ArrayVec<Key, 3> {
             all.extend(record.role.map(Key::Role));
         }
     }
-    all
+    all.into_iter()
 }

@@ -131,7 +131,10 @@ impl Op {
                     .map(drop)
             }
             Self::ChangeUser(list, sid, disabled, role) => {
-                let change = CredentialChange { secret: None, disabled: Some(disabled), role };
+                let change = CredentialChange::default()
+                    .with_secret(None)
+                    .with_disabled(Some(disabled))
+                    .with_role(role);
                 directory.update_credential(account, list, sid, change).await.map(drop)
             }
             Self::DeleteUser(list, sid) => directory.delete_credential(account, list, sid).await,

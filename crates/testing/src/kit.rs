@@ -92,7 +92,11 @@ impl World {
 
     /// Every domain has `policy`.
     pub fn with_policy(policy: Policy) -> Self {
-        Self::with(policy, Capacity { nonces: 4_096, repeats: 4_096, guesses: 4_096 }, &[7; 32])
+        Self::with(
+            policy,
+            Capacity::default().with_nonces(4_096).with_repeats(4_096).with_guesses(4_096),
+            &[7; 32],
+        )
     }
 
     pub fn with(policy: Policy, capacity: Capacity, seed: &[u8; 32]) -> Self {
@@ -186,7 +190,7 @@ pub fn snapshot(policy: &Policy) -> Snapshot {
 /// Offers these algorithms.
 pub fn offering(algorithms: &[Algorithm]) -> Policy {
     let algorithms = AlgorithmOffer::new(algorithms.iter().copied()).unwrap();
-    Policy { algorithms, ..Policy::default() }
+    Policy::default().with_algorithms(algorithms)
 }
 
 /// The record that gives `host` a policy.

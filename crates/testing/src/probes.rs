@@ -23,14 +23,14 @@ pub fn limited(source: u32, pair: u32) -> Policy {
         burst: burst.try_into().unwrap(),
         refill_ms: NonZeroU32::new(3_600_000).unwrap(),
     };
-    let guesses = GuessPolicy { source: rate(source), pair: rate(pair), ..GuessPolicy::default() };
-    Policy { guesses, ..Policy::default() }
+    let guesses = GuessPolicy::default().with_source(rate(source)).with_pair(rate(pair));
+    Policy::default().with_guesses(guesses)
 }
 
 /// No budget is ever used up.
 pub fn boundless() -> Policy {
-    let guesses = GuessPolicy { source: unlimited(), pair: unlimited(), ..GuessPolicy::default() };
-    Policy { guesses, ..Policy::default() }
+    let guesses = GuessPolicy::default().with_source(unlimited()).with_pair(unlimited());
+    Policy::default().with_guesses(guesses)
 }
 
 /// A request to [`HOST`] in a transaction of its own.

@@ -329,7 +329,7 @@ impl<S: Store> Drop for Site<S> {
 
 /// An authorizer with little memory, which is quick to make.
 pub fn authorizer(snapshot: Snapshot) -> Authorizer {
-    let capacity = Capacity { nonces: 8_192, repeats: 64, guesses: 1_024 };
+    let capacity = Capacity::default().with_nonces(8_192).with_repeats(64).with_guesses(1_024);
     Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now())
 }
 

@@ -99,7 +99,8 @@ fn one_event_a_decision_and_nobody_is_named() {
 #[test]
 fn options_choose_which_decisions_and_whether_they_are_named() {
     let told = |sampling: &str, names| {
-        let options = EventOptions { sampling: sampling.parse().unwrap(), names };
+        let options =
+            EventOptions::default().with_sampling(sampling.parse().unwrap()).with_names(names);
         told(Some(options), tracing::Level::INFO)
     };
     assert_eq!(told("all", false).len(), 4);
@@ -111,6 +112,6 @@ fn options_choose_which_decisions_and_whether_they_are_named() {
     assert_eq!(some.len(), 2);
     assert!(some.iter().any(|line| line.contains("unknown-host")), "{some:?}");
     assert_eq!(told("none", true), [""; 0]);
-    let options = EventOptions { names: true, ..EventOptions::default() };
+    let options = EventOptions::default().with_names(true);
     assert!(self::told(Some(options), tracing::Level::WARN).is_empty());
 }

@@ -55,7 +55,7 @@ fn decided(page: &str, outcome: &str, reason: &str) -> f64 {
 fn figures_are_those_of_the_decisions() {
     let start = Instant::now();
     let snapshot = Snapshot::empty().apply(&commit()).unwrap();
-    let capacity = Capacity { nonces: 512, ..Capacity::default() };
+    let capacity = Capacity::default().with_nonces(512);
     let authorizer = Authorizer::from_seed(snapshot, capacity, &[7; 32], start);
     let (recorder, handle) = recorder();
     with_local_recorder(&recorder, describe);

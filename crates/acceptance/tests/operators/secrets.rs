@@ -218,7 +218,7 @@ fn errors_about_hashes_do_not_repeat_them() {
 fn messages_and_decisions_show_nothing() {
     for algorithm in Algorithm::ALL {
         for userhash in [false, true] {
-            let policy = Policy { userhash, ..offering(&[algorithm]) };
+            let policy = offering(&[algorithm]).with_userhash(userhash);
             let world = world(policy);
             for (host, password, status) in
                 [(HOST, SECRET, 200), (HOST, "wrong", 403), (BOTH_HOST, SECRET, 200)]
@@ -352,7 +352,7 @@ fn events_name_nobody_unless_asked_and_no_secret_ever() {
 
     for names in [false, true] {
         let world = world(Policy::default());
-        world.authorizer.set_events(EventOptions { names, ..EventOptions::default() });
+        world.authorizer.set_events(EventOptions::default().with_names(names));
         for (host, password, outcome) in [
             (HOST, SECRET, "accept"),
             (BOTH_HOST, SECRET, "accept"),

@@ -56,7 +56,8 @@ pub(super) fn child(count: usize, first: usize, urls: &[&str]) {
             let options = EtcdOptions::new(urls.to_vec()).with_first_node(n);
             let store = EtcdStore::new(&options).unwrap();
             let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
-            let capacity = Capacity { nonces: 8_192, repeats: 64, guesses: 1_024 };
+            let capacity =
+                Capacity::default().with_nonces(8_192).with_repeats(64).with_guesses(1_024);
             let authorizer = Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now());
             let follower = Follower::new(store, Arc::new(authorizer), head);
             let (applied, told) = (follower.applied(), told.clone());

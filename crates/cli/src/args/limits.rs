@@ -52,11 +52,10 @@ impl LimitArgs {
     }
 
     pub(crate) fn capacity(&self) -> Capacity {
-        Capacity {
-            nonces: size(self.nonces),
-            repeats: size(self.repeats),
-            guesses: size(self.guess_counters),
-        }
+        Capacity::default()
+            .with_nonces(size(self.nonces))
+            .with_repeats(size(self.repeats))
+            .with_guesses(size(self.guess_counters))
     }
 }
 
@@ -126,7 +125,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(limits.domains, 0);
-        assert_eq!(capacity, Capacity { nonces: 1_024, repeats: 2_048, guesses: 4_096 });
+        assert_eq!(
+            capacity,
+            Capacity::default().with_nonces(1_024).with_repeats(2_048).with_guesses(4_096)
+        );
         for wrong in
             ["domains", "domains=", "domains=-1", "=5", "lists=5", "username=65", "password=7"]
         {

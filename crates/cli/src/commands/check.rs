@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sip_authz::{Authorizer, Decision, Explanation, Invite};
+use sip_authz::{Authorizer, Decision, Invite};
 
 use crate::args::CheckArgs;
 use crate::system::failure::{Failure, say, warn};
@@ -27,15 +27,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let authorizer = Authorizer::new(config.snapshot);
     let authorizer = authorizer.map_err(|error| Failure::Runtime(error.to_string()))?;
 
-    let Explanation { steps, decision } = authorizer.explain(&invite, Instant::now());
-    for step in steps {
+    let mut explanation = authorizer.explain(&invite, Instant::now());
+    for step in std::mem::take(&mut explanation.steps) {
         say(config.names.annotate(&printable(&step.to_string())));
     }
-    if matches!(&decision, Decision::Challenge(challenge) if challenge.stale) {
+    if matches!(&explanation.decision, Decision::Challenge(challenge) if challenge.stale) {
         say("note: a nonce is good only where it was issued, so here even a right answer is stale");
     }
-    let accepted = decision.is_accept();
-    say(Explanation { steps: Vec::new(), decision });
+    let accepted = explanation.decision.is_accept();
+    say(explanation);
     Ok(if accepted { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -247,24 +247,22 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     };
     let registered = args.permission.iter().map(String::as_str);
     let vocabulary = Vocabulary::with(registered);
-    Ok(Settings {
-        limits: args.limits.limits(),
-        suffixes: args.domain_suffix.iter().map(ToString::to_string).collect(),
-        vocabulary: vocabulary.map_err(|error| wrong(&format_args!("--permission: {error}")))?,
-        ..Settings::new(realm)
-    })
+    Ok(Settings::new(realm)
+        .with_limits(args.limits.limits())
+        .with_suffixes(args.domain_suffix.iter().map(ToString::to_string).collect())
+        .with_vocabulary(
+            vocabulary.map_err(|error| wrong(&format_args!("--permission: {error}")))?,
+        ))
 }
 
 fn options(args: &ServeArgs) -> Result<RestOptions, Failure> {
     let token = client::admin_token()?;
-    Ok(RestOptions {
-        admin: token.as_deref().and_then(|token| AdminToken::new(token)),
-        cors_origins: args.cors_origin.clone(),
-        on_fault: Some(faults::to_stderr()?),
-        public_base: args.public_url.clone(),
-        read_only: args.config.is_some(),
-        ..RestOptions::default()
-    })
+    Ok(RestOptions::default()
+        .with_admin(token.as_deref().and_then(|token| AdminToken::new(token)))
+        .with_cors_origins(args.cors_origin.clone())
+        .with_on_fault(Some(faults::to_stderr()?))
+        .with_public_base(args.public_url.clone())
+        .with_read_only(args.config.is_some()))
 }
 
 /// Tells what is served, and where.

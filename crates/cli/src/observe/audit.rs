@@ -122,12 +122,7 @@ impl Audit {
 /// The decision without the texts of a challenge, which nobody asks for later.
 fn brief(decision: &Decision) -> Decision {
     match decision {
-        Decision::Challenge(challenge) => Decision::Challenge(sip_authz::Challenge {
-            target: challenge.target,
-            kind: challenge.kind,
-            values: Vec::new(),
-            stale: challenge.stale,
-        }),
+        Decision::Challenge(challenge) => Decision::Challenge(challenge.without_values()),
         decision => decision.clone(),
     }
 }

@@ -37,43 +37,21 @@ pub(crate) struct Tally {
     outcomes: [u64; SLOTS],
 }
 
-// where each outcome is counted; the reasons come last, and those without a name after them
+// the slot of each outcome; each reason has one, in the order of `Reason::ALL`
 const ACCEPTED: usize = 0;
 const CHALLENGED: usize = 1;
 const ANSWERED: usize = 2;
 const IGNORED: usize = 3;
 const DROPPED: usize = 4;
 const REJECTED: usize = 5;
-const SLOTS: usize = REJECTED + REASONS.len() + 1;
-
-/// The reasons that are counted apart, as [`Reason::as_str`] has them.
-const REASONS: [&str; 15] = [
-    "unsupported-scheme",
-    "bad-request-uri",
-    "unknown-host",
-    "account-inactive",
-    "not-secure",
-    "nothing-mapped",
-    "address-not-listed",
-    "wrong-credentials",
-    "too-many-guesses",
-    "from-mismatch",
-    "malformed-credentials",
-    "qop-missing",
-    "uri-mismatch",
-    "too-many-credentials",
-    "snapshot-stale",
-];
+const SLOTS: usize = REJECTED + Reason::ALL.len();
 
 impl Outcome {
     fn slot(self) -> usize {
         match self {
             Self::Accepted => ACCEPTED,
             Self::Challenged => CHALLENGED,
-            Self::Rejected(reason) => {
-                let place = REASONS.iter().position(|text| *text == reason.as_str());
-                REJECTED + place.unwrap_or(REASONS.len())
-            }
+            Self::Rejected(reason) => REJECTED + reason.index(),
             Self::Answered(_) => ANSWERED,
             Self::Ignored => IGNORED,
             Self::Dropped => DROPPED,
@@ -151,7 +129,7 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reasons = || {
             let counts = self.outcomes.iter().skip(REJECTED).map(get);
-            REASONS.into_iter().chain(["otherwise"]).zip(counts).filter(|(_, count)| *count > 0)
+            Reason::ALL.iter().zip(counts).filter(|(_, count)| *count > 0)
         };
         let rejected: u64 = reasons().map(|(_, count)| count).sum();
         write!(
@@ -162,7 +140,8 @@ impl fmt::Display for Totals {
             self.outcome(CHALLENGED),
         )?;
         for (at, (reason, count)) in reasons().enumerate() {
-            write!(f, "{}{reason} {count}", if at == 0 { " (" } else { ", " })?;
+            let text = reason.as_str();
+            write!(f, "{}{text} {count}", if at == 0 { " (" } else { ", " })?;
         }
         write!(
             f,

@@ -40,23 +40,24 @@ pub(crate) async fn start<S: SharedStore>(
     resources.lease = Some((confirmed.clone(), length));
     let mut complained: Option<Instant> = None;
     let reporting = tokio::spawn(lease.run(follow::Tokio, move |event| match event {
-        LeaseEvent::Unreported(error) => {
-            if complained.is_none_or(|last| last.elapsed() >= AGAIN) {
-                complained = Some(Instant::now());
-                let age = confirmed.age(Instant::now()).as_secs();
-                let then = match length {
-                    Some(length) => format!("calls are refused from {} s on", length.as_secs()),
-                    None => "calls are decided by it all the same".to_owned(),
-                };
-                complain(format_args!(
-                    "warning: the store has not confirmed the present state for {age} s: {error}; {then}"
-                ));
-            }
+        LeaseEvent::Unreported(error)
+            if complained.is_none_or(|last| last.elapsed() >= AGAIN) =>
+        {
+            complained = Some(Instant::now());
+            let age = confirmed.age(Instant::now()).as_secs();
+            let then = match length {
+                Some(length) => format!("calls are refused from {} s on", length.as_secs()),
+                None => "calls are decided by it all the same".to_owned(),
+            };
+            complain(format_args!(
+                "warning: the store has not confirmed the present state for {age} s: {error}; {then}"
+            ));
         }
         LeaseEvent::Reported => {
             complained = None;
             complain("the store accepts the reports of this edge again");
         }
+        _ => {}
     }));
     let leaving = async move {
         reporting.abort();

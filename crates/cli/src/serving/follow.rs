@@ -48,6 +48,8 @@ impl Log {
                     "decisions follow what is stored again, from commit {number}"
                 ));
             }
+            // an event that this program does not know yet
+            _ => {}
         }
     }
 }

@@ -168,7 +168,7 @@ impl Edge {
         if self.authorizer.is_stale(decided) {
             for decision in decisions.iter_mut().filter(|decision| decision.is_accept()) {
                 let (target, reason) = (decision.target(), Reason::SnapshotStale);
-                *decision = Decision::Reject(Reject { target, reason });
+                *decision = Decision::Reject(Reject::new(target, reason));
             }
         }
         let took = decided.saturating_duration_since(now);
@@ -267,7 +267,7 @@ impl Edge {
                 let response = echo.respond(reason.status(), reason.phrase(), out);
                 match reason.code() {
                     Some(code) => {
-                        let told = reason.as_told().as_str();
+                        let told = reason.public().as_str();
                         response.header(ERROR_HEADER, format_args!("{code} {told}")).end();
                     }
                     None => response.end(),

@@ -296,14 +296,12 @@ async fn lists_and_what_is_in_them_come_and_go() {
         renamed,
         CredentialList { friendly_name: "handsets".to_owned(), dates, ..list.clone() }
     );
-    let change = CredentialChange { disabled: Some(true), ..Default::default() };
+    let change = CredentialChange::default().with_disabled(Some(true));
     let changed = directory.update_credential(owner, list.sid, alice.sid, change).await.unwrap();
     assert_eq!(changed, Credential { disabled: true, dates, ..alice.clone() });
     let md5 = "0123456789abcdef0123456789abcdef".to_owned();
-    let change = CredentialChange {
-        secret: Some(Secret::Ha1(vec![(HashFunction::Md5, md5)])),
-        ..Default::default()
-    };
+    let change =
+        CredentialChange::default().with_secret(Some(Secret::Ha1(vec![(HashFunction::Md5, md5)])));
     let changed = directory.update_credential(owner, list.sid, alice.sid, change).await.unwrap();
     assert!(changed.disabled && !changed.ha1.has(HashFunction::Sha256));
     assert_eq!(directory.credential(owner, list.sid, alice.sid).await.unwrap(), changed);
@@ -479,7 +477,7 @@ async fn what_is_anothers_is_not_there() {
         assert_eq!(d.credentials(stranger, list, page).await, missing(kind));
         assert_eq!(a_user(d, stranger, list, "bob").await, missing(kind));
         assert_eq!(d.credential(stranger, list, alice).await, missing(kind));
-        let change = CredentialChange { secret: Some(secret()), ..Default::default() };
+        let change = CredentialChange::default().with_secret(Some(secret()));
         assert_eq!(d.update_credential(stranger, list, alice, change).await, missing(kind));
         assert_eq!(d.delete_credential(stranger, list, alice).await, missing(kind));
         for mapping in

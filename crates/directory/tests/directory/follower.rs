@@ -100,17 +100,15 @@ async fn the_next_call_sees_what_was_answered() {
             .sid;
         assert_eq!(call(PASSWORD), 200, "{nth}: a user that was just made");
         if nth % 4 == 0 {
-            let change = CredentialChange { disabled: Some(true), ..Default::default() };
+            let change = CredentialChange::default().with_disabled(Some(true));
             directory.update_credential(owner, list, alice, change).await.unwrap();
             assert_eq!(site.call(HOST, INSIDE).status(), 407);
             directory.update_account(owner, None, Some(AccountStatus::Suspended)).await.unwrap();
             assert_eq!(call(PASSWORD), 603, "{nth}: suspended");
             directory.update_account(owner, None, Some(AccountStatus::Active)).await.unwrap();
-            let change = CredentialChange {
-                secret: Some(password("Another-Horse-8")),
-                disabled: Some(false),
-                ..Default::default()
-            };
+            let change = CredentialChange::default()
+                .with_secret(Some(password("Another-Horse-8")))
+                .with_disabled(Some(false));
             directory.update_credential(owner, list, alice, change).await.unwrap();
             assert_eq!(call("Another-Horse-8"), 200, "{nth}: a password that was just set");
         }
@@ -333,6 +331,7 @@ async fn kept(
                     matches!(state, FollowerState::Behind | FollowerState::Stuck),
                 FollowerEvent::Loaded(number) => applied.seen() >= *number,
                 FollowerEvent::Following(_) => state == FollowerState::Following,
+                _ => false,
             },
             "{state:?} after {event:?}"
         );

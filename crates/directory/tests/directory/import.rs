@@ -71,7 +71,7 @@ fn records() -> impl Strategy<Value = Record> {
         }),
         1 => (targets(), prop::bool::weighted(0.2)).prop_map(|(target, wrong)| {
             let nonce_lifetime = if wrong { 0 } else { 60 };
-            PolicyRecord::new(target, Policy { nonce_lifetime, ..Policy::default() }).into()
+            PolicyRecord::new(target, Policy::default().with_nonce_lifetime(nonce_lifetime)).into()
         }),
         4 => (mappings, role_sids())
             .prop_map(|(mapping, role)| MappingRecord { role, ..mapping.into() }.into()),

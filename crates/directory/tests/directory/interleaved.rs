@@ -19,20 +19,21 @@ use sip_authz_testing::directory_oracle::{Fault, Op, Oracle, PASSWORD, service};
 use sip_authz_testing::site::{COMMITTED, Probe, Site, cut, settings};
 
 /// Some are reached by one more.
-const LIMITS: Limits = Limits {
-    domains: 3,
-    trunks: 1,
-    ip_access_control_lists: 3,
-    ip_addresses: 2,
-    credential_lists: 4,
-    credentials: 2,
-    roles: 3,
-    username: 32,
-    password: 12,
-};
+fn limits() -> Limits {
+    Limits::default()
+        .with_domains(3)
+        .with_trunks(1)
+        .with_ip_access_control_lists(3)
+        .with_ip_addresses(2)
+        .with_credential_lists(4)
+        .with_credentials(2)
+        .with_roles(3)
+        .with_username(32)
+        .with_password(12)
+}
 
 fn limited() -> Settings {
-    Settings { limits: LIMITS, ..settings() }
+    settings().with_limits(limits())
 }
 
 /// An account's records, and commands on them that get in each other's way.
@@ -150,7 +151,7 @@ impl World {
         for number in 2..=last.head.number {
             let op = asked.iter().find(|asked| asked.1 == number).expect(context).0;
             let mut state = states.last().unwrap().clone();
-            let faults = state.faults(op, self.account, &LIMITS);
+            let faults = state.faults(op, self.account, &limits());
             assert!(faults.is_empty(), "{context}: {op:?} was done in spite of {faults:?}");
             let commit = feed.next().await.unwrap().commit;
             let made = commit.writes().iter().find_map(|write| match write {
@@ -208,7 +209,8 @@ async fn any_two_commands_come_one_after_the_other() {
                             Fault::of(&error).unwrap_or_else(|| panic!("{context}: {error:?}"));
                         let mut moments = states.iter();
                         assert!(
-                            moments.any(|s| s.faults(op, world.account, &LIMITS).contains(&fault)),
+                            moments
+                                .any(|s| s.faults(op, world.account, &limits()).contains(&fault)),
                             "{context}: {error:?} at no moment"
                         );
                     }

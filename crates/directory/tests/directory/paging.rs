@@ -11,7 +11,7 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, ServiceSid};
 use sip_authz_directory::{
-    Cursor, Directory, DirectoryError, Kind, Limits, Listing, MappingScope, Page, Secret, Settings,
+    Cursor, Directory, DirectoryError, Kind, Limits, Listing, MappingScope, Page, Secret,
 };
 use sip_authz_store::{CommitOutcome, MemoryStore, Store};
 use sip_authz_testing::kit::{PASSWORD, user};
@@ -236,8 +236,7 @@ async fn a_page_goes_on_behind_the_last_row_seen() {
 /// While others add and remove rows, a reader meets every row that was there all the time, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rows_that_stay_are_met_once_while_others_come_and_go() {
-    let settings =
-        Settings { limits: Limits { credentials: 10_000, ..Limits::default() }, ..settings() };
+    let settings = settings().with_limits(Limits::default().with_credentials(10_000));
     let site = Arc::new(Site::on(Probe::yielding(MemoryStore::new()), settings).await);
     let owner = site.directory.create_account("test").await.unwrap().account.sid;
     let list = site.directory.create_credential_list(owner, "phones", None).await.unwrap().sid;
@@ -326,8 +325,7 @@ async fn a_long_listing_is_linear_in_all() {
         assert!(read <= u64::from(ROWS) + 2 * pages, "{read} rows read");
     }
     // nor does one row more cost what there is already
-    let settings =
-        Settings { limits: Limits { credentials: 200_000, ..Limits::default() }, ..settings() };
+    let settings = settings().with_limits(Limits::default().with_credentials(200_000));
     let directory = Directory::new(directory.store().clone(), settings, None);
     let name = "one-more".parse().unwrap();
     directory.create_credential(owner, list, name, secret(), false, None).await.unwrap();

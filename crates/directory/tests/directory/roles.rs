@@ -83,7 +83,7 @@ impl World {
     }
 
     async fn give(&self, role: Option<RoleSid>) -> Result<(), DirectoryError> {
-        let change = CredentialChange { role: Some(role), ..Default::default() };
+        let change = CredentialChange::default().with_role(Some(role));
         let (account, list, alice) = (self.account, self.list, self.alice);
         self.site.directory.update_credential(account, list, alice, change).await.map(drop)
     }
@@ -159,7 +159,7 @@ async fn a_change_reaches_the_next_call() {
     world.remap(None).await.unwrap();
     assert_eq!(names(), ["editAnyMessage", "joinChannel"]);
     // what else changes of a user leaves the role alone
-    let change = CredentialChange { secret: Some(password()), ..Default::default() };
+    let change = CredentialChange::default().with_secret(Some(password()));
     let (account, list, alice) = (world.account, world.list, world.alice);
     let directory = &world.site.directory;
     let credential = directory.update_credential(account, list, alice, change).await.unwrap();
@@ -315,8 +315,8 @@ async fn permissions_are_those_that_there_are() {
 #[tokio::test]
 async fn a_program_registers_permissions_of_its_own() {
     let vocabulary = Vocabulary::with(["callInternational", "callPremium"]).unwrap();
-    let limits = Limits { roles: 2, ..Limits::default() };
-    let world = World::with(Settings { vocabulary, limits, ..settings() }).await;
+    let limits = Limits::default().with_roles(2);
+    let world = World::with(settings().with_vocabulary(vocabulary).with_limits(limits)).await;
     let deployment = world.role(RoleKind::Deployment, &["callInternational"]).await;
     let channel = world.role(RoleKind::Channel, &["callPremium"]).await;
     let too_many = Err(DirectoryError::TooMany { kind: Kind::Role, limit: 2 });

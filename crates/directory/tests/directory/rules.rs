@@ -85,17 +85,15 @@ fn taken<T>(outcome: Result<T, DirectoryError>, of: Kind) {
 
 #[tokio::test]
 async fn limits_hold_for_each_account_and_list() {
-    let limits = Limits {
-        domains: 2,
-        trunks: 1,
-        ip_access_control_lists: 2,
-        ip_addresses: 3,
-        credential_lists: 2,
-        credentials: 3,
-        roles: 1,
-        ..Limits::default()
-    };
-    let world = World::new(Settings { limits, ..settings() }).await;
+    let limits = Limits::default()
+        .with_domains(2)
+        .with_trunks(1)
+        .with_ip_access_control_lists(2)
+        .with_ip_addresses(3)
+        .with_credential_lists(2)
+        .with_credentials(3)
+        .with_roles(1);
+    let world = World::new(settings().with_limits(limits)).await;
     let (directory, owner, other) = (world.directory(), world.owner, world.other);
     let full = |kind, limit| Some(DirectoryError::TooMany { kind, limit });
 
@@ -209,7 +207,7 @@ async fn host_names_are_unique_across_domains_trunks_and_accounts() {
 #[tokio::test]
 async fn domain_names_end_as_the_installation_has_it() {
     let suffixes = vec!["sip.example.com".to_owned(), "sip.example.net".to_owned()];
-    let world = World::new(Settings { suffixes, ..settings() }).await;
+    let world = World::new(settings().with_suffixes(suffixes)).await;
     for name in ["a.sip.example.com", "A.B.SIP.example.NET."] {
         world.domain(world.owner, name).await.unwrap();
     }
@@ -311,7 +309,7 @@ async fn passwords_and_user_names_have_their_rules() {
         .create_credential(owner, list, "alice".parse().unwrap(), password(PASSWORD), false, None)
         .await
         .unwrap();
-    let change = CredentialChange { secret: Some(password("weak")), ..Default::default() };
+    let change = CredentialChange::default().with_secret(Some(password("weak")));
     let changed = world.directory().update_credential(owner, list, alice.sid, change).await;
     invalid(changed, Kind::Credential);
     assert_eq!(world.directory().credential(owner, list, alice.sid).await.unwrap(), alice);

@@ -203,11 +203,10 @@ async fn fetch_credential<S: Store>(call: Call<S>) -> Result<CredentialAnswer, R
 
 async fn update_credential<S: Store>(call: Call<S>) -> Result<CredentialAnswer, Refusal> {
     let (account, list, sid) = (call.account()?, call.sid(LIST)?, call.sid(CREDENTIAL)?);
-    let change = CredentialChange {
-        secret: secret(&call.form)?,
-        disabled: call.form.flag("Disabled")?,
-        role: call.form.clearable("RoleSid")?,
-    };
+    let change = CredentialChange::default()
+        .with_secret(secret(&call.form)?)
+        .with_disabled(call.form.flag("Disabled")?)
+        .with_role(call.form.clearable("RoleSid")?);
     let changed = call.directory.update_credential(account, list, sid, change).await?;
     Ok(CredentialAnswer::new(account, &changed))
 }

@@ -21,6 +21,7 @@ use sip_authz_directory::{Incoming, IncomingRecord};
 
 /// The name of the form, which a document begins with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Format {
     /// The only one there is.
     #[default]
@@ -297,11 +298,9 @@ macro_rules! policy_entry {
 
         impl From<PolicyEntry> for Incoming {
             fn from(entry: PolicyEntry) -> Self {
-                let default = Policy::DEFAULT;
-                let policy = Policy {
-                    $($field: entry.$field.unwrap_or(default.$field),)*
-                    guesses: entry.guesses.unwrap_or(default.guesses),
-                };
+                let mut policy = Policy::DEFAULT;
+                $(policy.$field = entry.$field.unwrap_or(policy.$field);)*
+                policy.guesses = entry.guesses.unwrap_or(policy.guesses);
                 whole(PolicyRecord::new(entry.target_sid.0, policy), entry.dates)
             }
         }

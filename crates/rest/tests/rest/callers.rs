@@ -109,7 +109,7 @@ async fn the_admin_makes_accounts_and_acts_for_them() {
 #[tokio::test]
 async fn browsers_of_configured_origins_may_call() {
     let origin = "https://console.example.com";
-    let options = RestOptions { cors_origins: vec![origin.to_owned()], ..RestOptions::default() };
+    let options = RestOptions::default().with_cors_origins(vec![origin.to_owned()]);
     let site = Site::with(options, Limits::default()).await;
     let names = ["allow-origin", "allow-methods", "allow-headers", "allow-credentials"];
     let names = names.into_iter().chain(["expose-headers"]);
@@ -142,7 +142,7 @@ async fn browsers_of_configured_origins_may_call() {
 #[tokio::test]
 async fn pages_of_other_origins_do_not_write() {
     let origin = "https://console.example.com";
-    let options = RestOptions { cors_origins: vec![origin.to_owned()], ..RestOptions::default() };
+    let options = RestOptions::default().with_cors_origins(vec![origin.to_owned()]);
     let site = Site::with(options, Limits::default()).await;
     let write = |name: &'static str, value: &str| {
         let request = Request::post("/v1/Trunks")

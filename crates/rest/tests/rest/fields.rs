@@ -96,7 +96,7 @@ async fn links_under_a_prefix_and_behind_a_public_base() {
     assert_eq!((missing.status, missing.code()), (404, 20404));
 
     let public_base = Some("https://api.example.org/x/".to_owned());
-    let options = RestOptions { public_base, ..RestOptions::default() };
+    let options = RestOptions::default().with_public_base(public_base);
     let site = Site::with(options, Limits::default()).await;
     let trunk = site.make("/v1/Trunks", "").await;
     let url = site.get(&format!("/v1/Trunks/{trunk}")).await.text_of("url");

@@ -194,16 +194,14 @@ pub(crate) async fn refused(
 
 #[tokio::test]
 async fn limits_have_codes_of_their_own() {
-    let limits = Limits {
-        domains: 1,
-        trunks: 1,
-        ip_access_control_lists: 1,
-        ip_addresses: 1,
-        credential_lists: 1,
-        credentials: 1,
-        roles: 1,
-        ..Limits::default()
-    };
+    let limits = Limits::default()
+        .with_domains(1)
+        .with_trunks(1)
+        .with_ip_access_control_lists(1)
+        .with_ip_addresses(1)
+        .with_credential_lists(1)
+        .with_credentials(1)
+        .with_roles(1);
     let site = Site::with(RestOptions::default(), limits).await;
     let full = site.full().await;
     let users = sip(&format!("CredentialLists/{}/Credentials", full.users));
@@ -256,7 +254,7 @@ async fn methods_that_are_not_known_are_named_those_that_are() {
 
 #[tokio::test]
 async fn bodies_of_another_kind_are_refused() {
-    let options = RestOptions { max_body: 100, ..RestOptions::default() };
+    let options = RestOptions::default().with_max_body(100);
     let site = Site::with(options, Limits::default()).await;
     let path = sip("Domains").replace("{ac}", &site.sid);
     let send = async |kind: Option<&str>, body: Body| {
@@ -288,7 +286,7 @@ async fn bodies_of_another_kind_are_refused() {
 
 #[tokio::test]
 async fn writes_are_refused_where_a_file_rules() {
-    let options = RestOptions { read_only: true, ..RestOptions::default() };
+    let options = RestOptions::default().with_read_only(true);
     let site = Site::with(options, Limits::default()).await;
     for (method, path) in [
         ("POST", sip("Domains")),

@@ -49,7 +49,7 @@ impl Site {
         options: RestOptions,
         limits: Limits,
     ) -> Self {
-        let settings = Settings { limits, ..Settings::new("sip.example.com".parse().unwrap()) };
+        let settings = Settings::new("sip.example.com".parse().unwrap()).with_limits(limits);
         let (snapshot, head) = Follower::load(&store, settings.vocabulary).await.unwrap();
         let authorizer = Arc::new(Authorizer::new(snapshot).unwrap());
         let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
@@ -57,7 +57,7 @@ impl Site {
         tokio::spawn(follower.run());
         let own = directory.create_account("own").await.unwrap();
         let other = directory.create_account("other").await.unwrap();
-        let options = RestOptions { admin: AdminToken::new("the admin token"), ..options };
+        let options = options.with_admin(AdminToken::new("the admin token"));
         Self {
             router: router(directory, options),
             authorizer,

@@ -106,7 +106,7 @@ async fn site() -> (Site, Fleet, Arc<Mutex<Vec<String>>>) {
         let told = Arc::clone(&told);
         move |error| told.lock().unwrap().push(error.to_string())
     });
-    let options = RestOptions { on_fault: Some(on_fault), ..RestOptions::default() };
+    let options = RestOptions::default().with_on_fault(Some(on_fault));
     (Site::on(fleet.clone(), options, Limits::default()).await, fleet, told)
 }
 

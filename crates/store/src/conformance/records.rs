@@ -32,24 +32,24 @@ pub fn full_records() -> Vec<Record> {
     let one_hash = Ha1Set::from_hex(&name("bob"), &realm, one_hash).unwrap();
     let rate =
         |n: u32| GuessRate { burst: n.try_into().unwrap(), refill_ms: (n + 1).try_into().unwrap() };
-    let policy = Policy {
-        algorithms: AlgorithmOffer::new(Algorithm::ALL).unwrap(),
-        qop: QopOffer::Both,
-        allow_rfc2069: true,
-        uri_check: UriCheck::SameUserAndHost,
-        nonce_lifetime: 86_400,
-        bind_source: false,
-        wrong_answer: WrongAnswer::Challenge,
-        from_must_match: true,
-        userhash: true,
-        challenge: ChallengeKind::Server,
-        guesses: GuessPolicy {
-            source: rate(1),
-            pair: rate(3),
-            name: Some(rate(3_599_999)),
-            any_name: Some(rate(7)),
-        },
-    };
+    let policy = Policy::default()
+        .with_algorithms(AlgorithmOffer::new(Algorithm::ALL).unwrap())
+        .with_qop(QopOffer::Both)
+        .with_allow_rfc2069(true)
+        .with_uri_check(UriCheck::SameUserAndHost)
+        .with_nonce_lifetime(86_400)
+        .with_bind_source(false)
+        .with_wrong_answer(WrongAnswer::Challenge)
+        .with_from_must_match(true)
+        .with_userhash(true)
+        .with_challenge(ChallengeKind::Server)
+        .with_guesses(
+            GuessPolicy::default()
+                .with_source(rate(1))
+                .with_pair(rate(3))
+                .with_name(Some(rate(3_599_999)))
+                .with_any_name(Some(rate(7))),
+        );
     let access_list = IpAccessControlListSid::from_bytes([6; 16]);
     let trunk = TrunkSid::from_bytes([0xff; 16]);
     let prefix = |n: u8, text: &str| {

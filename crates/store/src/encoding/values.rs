@@ -297,7 +297,7 @@ macro_rules! policy_value {
 
         impl PolicyValue {
             fn of(PolicyRecord { target: _, policy, dates }: &PolicyRecord) -> Self {
-                let GuessPolicy { source, pair, name, any_name } = policy.guesses;
+                let GuessPolicy { source, pair, name, any_name, .. } = policy.guesses;
                 Self {
                     v: Version,
                     $($field: Stored::of(&policy.$field),)*
@@ -311,13 +311,13 @@ macro_rules! policy_value {
             }
 
             fn into_record(self, target: Target) -> Record {
-                let guesses = GuessPolicy {
-                    source: self.guesses_by_source,
-                    pair: self.guesses_by_pair,
-                    name: self.guesses_by_name,
-                    any_name: self.guesses_by_any_name,
-                };
-                let policy = Policy { $($field: self.$field,)* guesses };
+                let mut policy = Policy::default();
+                $(policy.$field = self.$field;)*
+                policy.guesses = GuessPolicy::default()
+                    .with_source(self.guesses_by_source)
+                    .with_pair(self.guesses_by_pair)
+                    .with_name(self.guesses_by_name)
+                    .with_any_name(self.guesses_by_any_name);
                 let dates = Dates { created: self.created, updated: self.updated };
                 PolicyRecord { target, policy, dates }.into()
             }

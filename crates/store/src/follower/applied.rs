@@ -10,6 +10,7 @@ use crate::Head;
 
 /// The state of a [`Follower`](super::Follower), for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FollowerState {
     /// Commits are applied as they come.
     Following,

@@ -33,6 +33,7 @@ const KEPT: usize = 64;
 
 /// A change in the state of a [`Lease`], for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LeaseEvent {
     /// A report failed. The lease tries again.
     Unreported(StoreError),

@@ -152,7 +152,7 @@ impl Large {
 
     pub fn authorizer(&self) -> (Authorizer, Instant) {
         let now = Instant::now();
-        let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+        let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
         (Authorizer::from_seed(self.snapshot.clone(), capacity, &[7; 32], now), now)
     }
 

@@ -113,8 +113,7 @@ pub fn snapshot() -> Snapshot {
     builder = builder.account(gone);
     let realm: Realm = REALM.parse().unwrap();
     let without_limit = GuessRate { burst: NonZeroU32::MAX, refill_ms: NonZeroU32::MIN };
-    let guesses =
-        GuessPolicy { source: without_limit, pair: without_limit, ..GuessPolicy::default() };
+    let guesses = GuessPolicy::default().with_source(without_limit).with_pair(without_limit);
 
     for number in 0..DOMAINS {
         let list = IpAccessControlListSid::from_name(&[&number.to_string()]);
@@ -143,7 +142,7 @@ pub fn snapshot() -> Snapshot {
             }
             if let Some(algorithm) = kind.algorithm() {
                 let algorithms = AlgorithmOffer::new([algorithm]).unwrap();
-                let policy = Policy { algorithms, guesses, ..Policy::default() };
+                let policy = Policy::default().with_algorithms(algorithms).with_guesses(guesses);
                 builder =
                     builder.mapping(Mapping::CredentialList(sid.into(), users)).policy(sid, policy);
             }

@@ -126,7 +126,7 @@ pub fn record(kind: u8, one: u8, two: u8) -> Option<Record> {
             }
         }
         6 => {
-            let policy = Policy { userhash: two & 1 > 0, ..Policy::default() };
+            let policy = Policy::default().with_userhash(two & 1 > 0);
             PolicyRecord::new(target, policy).into()
         }
         7 => Mapping::IpAccessControlList(target, access_list).into(),

@@ -85,7 +85,7 @@ pub fn fuzz_from_datagram(bytes: &[u8]) -> Option<Decision> {
 pub fn decide(invite: &Invite<'_>) -> Decision {
     static SNAPSHOT: OnceLock<(Snapshot, Instant)> = OnceLock::new();
     let (snapshot, now) = SNAPSHOT.get_or_init(|| (admitting(), Instant::now()));
-    let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+    let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
     Authorizer::from_seed(snapshot.clone(), capacity, &[7; 32], *now).authorize(invite, *now)
 }
 

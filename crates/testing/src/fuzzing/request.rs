@@ -61,7 +61,8 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
     assert!(["alice", r"corp\bob"].contains(&credential.username.as_str()), "disabled");
     let mut copies = std::iter::repeat_with(|| authorizer.authorize(invite, now));
     if invite.transport().retransmits() {
-        let repeat = sip_authz::Accept { repeat: true, ..accept.clone() };
+        let mut repeat = accept.clone();
+        repeat.repeat = true;
         assert_eq!(copies.next(), Some(Decision::Accept(repeat)));
     } else {
         // a client may have put several counts of one nonce in one request, each good for once

@@ -24,7 +24,7 @@ pub const FUZZ_REALM: &str = "example.com";
 pub fn fuzz_authorizer() -> (Authorizer, Instant) {
     static SNAPSHOT: OnceLock<(Snapshot, Instant)> = OnceLock::new();
     let (snapshot, now) = SNAPSHOT.get_or_init(|| (fuzz_snapshot(), Instant::now()));
-    let capacity = Capacity { nonces: 0, repeats: 0, guesses: 0 };
+    let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
     (Authorizer::from_seed(snapshot.clone(), capacity, &[7; 32], *now), *now)
 }
 
@@ -118,22 +118,19 @@ pub fn fuzz_snapshot() -> Snapshot {
 
     let once = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::MIN };
     let usual = GuessPolicy::DEFAULT;
-    let wide = Policy {
-        algorithms: AlgorithmOffer::new(Algorithm::ALL).unwrap_or(AlgorithmOffer::MD5_FIRST),
-        qop: QopOffer::Both,
-        allow_rfc2069: true,
-        userhash: true,
-        guesses: GuessPolicy { name: Some(usual.pair), any_name: Some(usual.source), ..usual },
-        ..Policy::DEFAULT
-    };
-    let strict = Policy {
-        uri_check: UriCheck::Equivalent,
-        from_must_match: true,
-        guesses: GuessPolicy { source: once, pair: once, ..usual },
-        ..wide.clone()
-    };
+    let wide = Policy::DEFAULT
+        .with_algorithms(AlgorithmOffer::new(Algorithm::ALL).unwrap_or(AlgorithmOffer::MD5_FIRST))
+        .with_qop(QopOffer::Both)
+        .with_allow_rfc2069(true)
+        .with_userhash(true)
+        .with_guesses(usual.with_name(Some(usual.pair)).with_any_name(Some(usual.source)));
+    let strict = wide
+        .clone()
+        .with_uri_check(UriCheck::Equivalent)
+        .with_from_must_match(true)
+        .with_guesses(usual.with_source(once).with_pair(once));
     builder
-        .policy(sids::domain("secret"), Policy { uri_check: UriCheck::SameHost, ..wide.clone() })
+        .policy(sids::domain("secret"), wide.clone().with_uri_check(UriCheck::SameHost))
         .policy(sids::domain("known"), wide)
         .policy(sids::domain("strict"), strict)
         .build()

@@ -1,0 +1,175 @@
+//! The reasons to reject an INVITE. The table below is the one place where a reason's status, code and
+//! text stand; the enum, its methods, the counters, metrics and logs derive from it.
+
+use std::fmt;
+
+use crate::digest::MalformedCredentials;
+
+/// Declares [`Reason`] from rows `Variant: status, [code code,] "text", "description";`. A variant with
+/// a payload names the value that stands for it in [`Reason::ALL`].
+macro_rules! reasons {
+    ($(
+        $variant:ident $(($payload:ty = $example:expr))?:
+            $status:literal, $(code $code:literal,)? $text:literal, $description:literal;
+    )*) => {
+        /// Why an INVITE may not pass. The texts of [`Reason::as_str`] are stable.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $(
+                #[doc = concat!("Status ", $status, $(", code ", $code,)? ": ", $description)]
+                $variant $(($payload))?,
+            )*
+        }
+
+        impl Reason {
+            /// Every reason once, in the order of [`Self::index`]. A reason with a payload stands here
+            /// with one of its values.
+            pub const ALL: &'static [Self] = &[$(Self::$variant $(($example))?),*];
+
+            /// The place of this reason in [`Self::ALL`], whatever its payload.
+            #[must_use]
+            pub const fn index(self) -> usize {
+                enum Row { $($variant),* }
+                match self {
+                    $(Self::$variant { .. } => Row::$variant as usize,)*
+                }
+            }
+
+            /// The status code.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$variant { .. } => $status,)*
+                }
+            }
+
+            /// The error code that the compatible service gives this reason, if it has one.
+            #[must_use]
+            pub const fn code(self) -> Option<u16> {
+                match self {
+                    $(Self::$variant { .. } => reasons!(@code $($code)?),)*
+                }
+            }
+
+            /// A stable text for logs and metrics, without values of the request. A program that sends
+            /// it to the caller takes [`Self::public`] first.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $text,)*
+                }
+            }
+        }
+    };
+    (@code) => { None };
+    (@code $code:literal) => { Some($code) };
+}
+
+reasons! {
+    UnsupportedScheme: 416, "unsupported-scheme",
+        "the Request-URI is neither sip: nor sips:.";
+    BadRequestUri: 400, "bad-request-uri",
+        "the Request-URI is not a SIP URI.";
+    UnknownHost: 404, "unknown-host",
+        "the host names no domain or trunk.";
+    AccountInactive: 603, "account-inactive",
+        "the account is suspended or closed.";
+    NotSecure: 488, code 32209, "not-secure",
+        "the domain or a sips: URI asks for TLS, and the transport has none.";
+    NothingMapped: 403, code 32200, "nothing-mapped",
+        "nothing is mapped to the domain or trunk.";
+    AddressNotListed: 403, code 32201, "address-not-listed",
+        "the source address is in no mapped list.";
+    WrongCredentials: 403, code 32202, "wrong-credentials",
+        "the credentials are wrong. The answer does not tell whether the user exists.";
+    TooManyGuesses: 403, code 32202, "too-many-guesses",
+        "too many wrong credentials came before, so the authorizer did not verify these. The answer is \
+         that of [`Self::WrongCredentials`].";
+    FromMismatch: 403, "from-mismatch",
+        "the From header names another user than the credentials.";
+    MalformedCredentials(MalformedCredentials = MalformedCredentials::Syntax):
+        400, "malformed-credentials",
+        "a credentials header for the realm cannot be read.";
+    QopMissing: 400, "qop-missing",
+        "a response without qop, which the policy does not admit.";
+    UriMismatch: 400, "uri-mismatch",
+        "the digest-uri does not match the Request-URI as the policy asks.";
+    TooManyCredentials: 400, "too-many-credentials",
+        "more than eight credentials headers for the realm, or more than sixteen in all.";
+    SnapshotStale: 503, "snapshot-stale",
+        "the snapshot is older than the program admits \
+         ([`Authorizer::refuse_from`](crate::Authorizer::refuse_from)).";
+}
+
+impl Reason {
+    /// The reason phrase of the status (RFC 3261 §21).
+    #[must_use]
+    pub const fn phrase(self) -> &'static str {
+        match self.status() {
+            400 => "Bad Request",
+            403 => "Forbidden",
+            404 => "Not Found",
+            416 => "Unsupported URI Scheme",
+            488 => "Not Acceptable Here",
+            503 => "Service Unavailable",
+            _ => "Decline",
+        }
+    }
+
+    /// The reason that the caller may learn. [`Self::TooManyGuesses`] becomes
+    /// [`Self::WrongCredentials`]; every other reason stays as it is.
+    #[must_use]
+    pub const fn public(self) -> Self {
+        match self {
+            Self::TooManyGuesses => Self::WrongCredentials,
+            reason => reason,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())?;
+        match self {
+            Self::MalformedCredentials(kind) => write!(f, " ({kind})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn all_is_in_the_order_of_the_index_and_its_texts_differ() {
+        let indices: Vec<_> = Reason::ALL.iter().map(|reason| reason.index()).collect();
+        assert_eq!(indices, Vec::from_iter(0..Reason::ALL.len()));
+        let texts: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(texts.len(), Reason::ALL.len());
+        let (one, other) = (MalformedCredentials::Syntax, MalformedCredentials::UnknownQop);
+        let index = |kind| Reason::MalformedCredentials(kind).index();
+        assert_eq!(index(one), index(other));
+    }
+
+    #[test]
+    fn each_status_has_its_phrase() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.status() == 603, reason.phrase() == "Decline", "{reason}");
+        }
+    }
+
+    #[test]
+    fn too_many_guesses_looks_like_wrong_credentials() {
+        let (limit, wrong) = (Reason::TooManyGuesses, Reason::WrongCredentials);
+        assert_eq!(limit.public(), wrong);
+        assert_eq!((limit.status(), limit.phrase()), (wrong.status(), wrong.phrase()));
+        assert_eq!(limit.code(), wrong.code());
+        for reason in Reason::ALL.iter().filter(|reason| **reason != limit) {
+            assert_eq!(reason.public(), *reason);
+        }
+    }
+}
