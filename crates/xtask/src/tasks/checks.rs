@@ -73,6 +73,14 @@ cargo deny check advisories",
         ..Task::BARE
     },
     Task {
+        name: "public-types",
+        about: "Compare public enums and structs with docs/public-types.md",
+        details: "Every type needs a row with its decision, and is `#[non_exhaustive]` if the row says so.",
+        needs: &[PROTOC],
+        steps: &[run("crates/xtask/scripts/public_types.sh")],
+        ..Task::BARE
+    },
+    Task {
         name: "hot-path",
         about: "Check the dependencies of the library without its features",
         details: "Only crates of the list in crates/xtask/src/hot_path.rs are allowed, and at most 28.",

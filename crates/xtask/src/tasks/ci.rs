@@ -11,6 +11,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("test"),
     entry("doc"),
     entry("public-api"),
+    entry("public-types"),
     entry("hot-path"),
     entry("features"),
     entry("embed"),
