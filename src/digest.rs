@@ -6,6 +6,7 @@
 mod algorithm;
 mod base64url;
 mod buckets;
+mod bytes;
 mod challenge;
 mod credentials;
 mod fingerprint;
@@ -22,6 +23,7 @@ mod response;
 mod sync;
 
 pub use algorithm::Qop;
+pub(crate) use bytes::Bytes;
 pub(crate) use challenge::ChallengeText;
 pub(crate) use credentials::username;
 pub use credentials::{
@@ -29,7 +31,7 @@ pub use credentials::{
     QopFields, Username, parse,
 };
 pub(crate) use fingerprint::Fingerprints;
-pub(crate) use function::{ALL_OUTPUTS_LEN, Bytes, HashImpl, HashVisitor};
+pub(crate) use function::{ALL_OUTPUTS_LEN, HashImpl, HashVisitor};
 pub use function::{Algorithm, HashFunction, MAX_HEX_LEN, MAX_OUTPUT_LEN};
 pub use guess::GuessRate;
 pub(crate) use guess::{GuessKey, GuessLimiter};

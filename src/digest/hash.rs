@@ -2,7 +2,7 @@
 
 use subtle::ConstantTimeEq;
 
-use super::function::Bytes;
+use super::bytes::Bytes;
 use crate::words::lower;
 
 /// Writes lower-case hexadecimal: by arithmetic on both digits of a byte at once, which the compiler turns into vectors; a table

@@ -4,8 +4,9 @@ use arrayvec::ArrayVec;
 
 use sip_authz_arch::Message;
 
+use super::bytes::Bytes;
 use super::credentials::Credentials;
-use super::function::{Bytes, HashImpl, HashVisitor};
+use super::function::{HashImpl, HashVisitor};
 use super::hash::same_hex;
 use super::response::{a2, unfinished};
 use super::{HashFunction, Qop};

@@ -5,8 +5,9 @@ use arrayvec::ArrayString;
 
 use sip_authz_arch::Message;
 
+use super::bytes::Bytes;
 use super::credentials::{Credentials, MAX_DIGEST_URI};
-use super::function::{Bytes, HashImpl, HashVisitor, MAX_HEX_LEN, MAX_OUTPUT_LEN};
+use super::function::{HashImpl, HashVisitor, MAX_HEX_LEN, MAX_OUTPUT_LEN};
 use super::hash::same_hex;
 use super::{Algorithm, HashFunction, Qop};
 

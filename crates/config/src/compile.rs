@@ -22,10 +22,10 @@ use sip_authz::{
 use toml::Spanned;
 
 use self::lists::{Lists, Parent};
-use crate::error::Problems;
 use crate::file::{self, File};
 use crate::names::Names;
 use crate::options::Options;
+use crate::problem::Problems;
 use crate::read::{Elements, Given};
 use crate::rules;
 

@@ -15,7 +15,7 @@ use sip_authz::{
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::Problems;
+use crate::problem::Problems;
 use crate::read::{Elements, Fields, Given};
 use crate::value;
 

@@ -48,6 +48,7 @@ mod load;
 mod names;
 mod options;
 mod place;
+mod problem;
 mod read;
 mod rules;
 mod syntax;
@@ -64,9 +65,9 @@ pub use load::{is_readable_by_others, load};
 pub use names::Names;
 pub use options::Options;
 
-use error::Problems;
 use file::File;
 use place::{Places, keys_at};
+use problem::Problems;
 use syntax::Syntax;
 
 /// A configuration without errors.

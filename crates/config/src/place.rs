@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{Problem, Subject};
+use crate::problem::{Problem, Subject};
 
 /// A line and a column, each counted from 1; columns are characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

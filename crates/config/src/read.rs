@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{Problems, Subject};
+use crate::problem::{Problems, Subject};
 use crate::value::{self, kind, missing_key, nearest, unknown_key};
 
 /// The value of a key.

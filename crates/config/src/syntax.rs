@@ -6,8 +6,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
-use crate::error::{Problem, Problems, Subject};
 use crate::file::is_known_key;
+use crate::problem::{Problem, Problems, Subject};
 
 /// What could be read of a text.
 pub(crate) struct Syntax<'t> {

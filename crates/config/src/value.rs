@@ -12,8 +12,8 @@ use serde::forward_to_deserialize_any;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::error::{Problems, Subject};
 use crate::place::is_plain;
+use crate::problem::{Problems, Subject};
 
 type Span = Range<usize>;
 

@@ -16,6 +16,7 @@ import sys
 REASONS = {
     "modules_name_only_what_is_below_them": "cargo enforces the layers: each is a crate",
     "one_module_has_unsafe_code": "forbidden by a lint in every crate but sip-authz-arch",
+    "the_limit_on_guessing_is_told_as_wrong_credentials": "now too_many_guesses_looks_like_wrong_credentials",
     "the_guide_names_what_there_is": "now the_tests_that_the_guide_names_exist and the_guide_names_every_reason",
 }
 TEST = re.compile(r"^[ \t]*#\[(?:tokio::)?test(?:\([^)]*\))?\]\s*\n((?:[ \t]*(?:#\[[^\n]*\]|//[^\n]*)\n)*)"

@@ -24,7 +24,7 @@ pub(crate) fn lint_standalone(workspace: &Workspace, _: &[String]) -> Result<Vec
     let manifests = standalone_manifests(workspace)?;
     let lint =
         |manifest| {
-            Command::words("cargo clippy --locked --all-targets --manifest-path")
+            Command::words("cargo clippy --locked --bins --tests --manifest-path")
                 .arg(manifest)
                 .args(["--target-dir", &target, "--", "-D", "warnings"])
         };

@@ -19,6 +19,11 @@ mod credentials {
     pub(super) const MAX_USERNAME: usize = 64;
 }
 
+/// Of `src/digest/function.rs` what the tables ask for.
+mod function {
+    pub(super) const MAX_HEX_LEN: usize = 64;
+}
+
 /// What `src/digest/sync.rs` is to the library.
 mod sync {
     pub(super) use shuttle::sync::{Mutex, MutexGuard};
