@@ -26,7 +26,7 @@ pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
 use self::explain::{NoTrace, Steps, Trace};
 use crate::decision::{Decision, Reason, Reject};
 use crate::digest::{
-    Fingerprints, GuessLimiter, MAX_OUTPUT_LEN, NonceIssuer, RepeatTable, ReplayTable,
+    Fingerprints, GuessLimiter, MAX_OUTPUT_LEN, NonceIssuer, ReplayTable, RetransmissionCache,
 };
 use crate::invite::Invite;
 use crate::model::Commit;
@@ -51,9 +51,9 @@ pub(crate) struct State {
     pub(crate) nonces: NonceIssuer,
     pub(crate) replay: ReplayTable,
     /// Requests accepted over UDP, to know their retransmissions.
-    pub(crate) accepted: RepeatTable,
+    pub(crate) accepted: RetransmissionCache,
     /// Requests refused over UDP for a wrong digest, so that a retransmission counts once.
-    pub(crate) refused: RepeatTable,
+    pub(crate) refused: RetransmissionCache,
     pub(crate) guesses: GuessLimiter,
     pub(crate) fingerprints: Fingerprints,
     /// Stands in for the hash of a user that cannot be verified.
@@ -148,8 +148,8 @@ impl Authorizer {
             state: State {
                 nonces: NonceIssuer::new(short_key("nonce")),
                 replay: ReplayTable::new(capacity.nonces, &short_key("replay")),
-                accepted: RepeatTable::new(capacity.repeats),
-                refused: RepeatTable::new(capacity.repeats),
+                accepted: RetransmissionCache::new(capacity.repeats),
+                refused: RetransmissionCache::new(capacity.repeats),
                 guesses: GuessLimiter::new(capacity.guesses, &short_key("guess")),
                 fingerprints: Fingerprints::new(&key("fingerprint")),
                 decoy,

@@ -1,7 +1,8 @@
 //! Digest authentication as SIP uses it: RFC 2617, 3261 §22, 7616 and 8760.
 //!
-//! Parsing a credentials header, computing and comparing a response, issuing and opening nonces,
-//! and the bounded memory of what was used and guessed. Which answer follows is decided elsewhere.
+//! It parses credentials headers, computes and compares responses, and issues and checks nonces. It
+//! also holds the fixed-size tables of used nonces, accepted requests and wrong guesses. The
+//! decision itself is made in [`Authorizer`](crate::Authorizer).
 
 mod algorithm;
 mod base64url;
@@ -17,9 +18,9 @@ pub(crate) mod hash;
 mod many;
 mod nonce;
 mod per_function;
-mod repeat;
 mod replay;
 mod response;
+mod retransmission;
 mod sync;
 
 pub use algorithm::Qop;
@@ -35,9 +36,9 @@ pub(crate) use function::{ALL_OUTPUTS_LEN, HashImpl, HashVisitor};
 pub use function::{Algorithm, HashFunction, MAX_HEX_LEN, MAX_OUTPUT_LEN};
 pub use guess::GuessRate;
 pub(crate) use guess::{GuessKey, GuessLimiter};
-pub(crate) use many::{MOST, Question, right_responses};
+pub(crate) use many::{DigestCheck, MAX_BATCH, verify_batch};
 pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
 pub use per_function::PerHashFunction;
-pub(crate) use repeat::{Insertion, RepeatTable};
 pub(crate) use replay::{Admission, ReplayTable};
 pub(crate) use response::{ExpectedResponse, HexText, decoy, userhash};
+pub(crate) use retransmission::{Insertion, RetransmissionCache};

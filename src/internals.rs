@@ -1,29 +1,29 @@
-//! Internals that the tests, benches and fuzz targets of this workspace need. Not part of the public
-//! interface: anything here may change in any release.
+//! Internals for the tests, benches and fuzz targets of this workspace. Not part of the public API:
+//! anything here may change in any release.
 
 use std::hint::black_box;
 
 use arrayvec::ArrayVec;
 
-use crate::digest::{self, Credentials, ExpectedResponse, MOST, Question, right_responses};
+use crate::digest::{self, Credentials, DigestCheck, ExpectedResponse, MAX_BATCH, verify_batch};
 use crate::snapshot::Snapshot;
 
-/// The most credentials that an [`Invite`](crate::Invite) keeps.
+/// The maximum number of credentials that an [`Invite`](crate::Invite) keeps.
 pub const MAX_CREDENTIALS: usize = crate::invite::MAX_CREDENTIALS;
 
-/// `text` without the white space around it.
+/// Removes the white space around `text`.
 #[must_use]
 pub fn trim(text: &[u8]) -> &[u8] {
     crate::message::trim(text)
 }
 
-/// Lower-case hexadecimal of a hash of 16 bytes.
+/// Converts a hash of 16 bytes to lower-case hexadecimal.
 #[must_use]
 pub fn hex16(hash: &[u8; 16]) -> [u8; 32] {
     hex(hash)
 }
 
-/// Lower-case hexadecimal of a hash of 32 bytes.
+/// Converts a hash of 32 bytes to lower-case hexadecimal.
 #[must_use]
 pub fn hex32(hash: &[u8; 32]) -> [u8; 64] {
     hex(hash)
@@ -35,26 +35,26 @@ fn hex<const N: usize, const H: usize>(hash: &[u8; N]) -> [u8; H] {
     text
 }
 
-/// Compares hexadecimal in constant time, as for a response.
+/// Compares hexadecimal in constant time, as the verification of a response does.
 #[must_use]
 pub fn same_hex<const N: usize>(expected: &[u8; N], sent: &[u8]) -> bool {
     digest::hash::same_hex(expected, sent)
 }
 
-/// The content of a snapshot, a line for each fact, sorted; equal for snapshots that hold the same in
-/// other slots.
+/// The content of a snapshot as sorted lines. Equal for two snapshots with the same content in
+/// different slots.
 #[must_use]
 pub fn facts(snapshot: &Snapshot) -> Vec<String> {
     snapshot.facts()
 }
 
-/// How many of `hosts` name something, looked up one after the other; for benches.
+/// The number of `hosts` that are a domain or trunk, looked up one at a time; for benches.
 #[must_use]
 pub fn count_named(snapshot: &Snapshot, hosts: &[&str]) -> usize {
     hosts.iter().filter(|host| snapshot.named_entry(host).is_some()).count()
 }
 
-/// As [`count_named`], reading ahead for 64 at a time.
+/// Same as [`count_named`], with prefetching for 64 hosts at a time.
 #[must_use]
 pub fn count_named_at_once(snapshot: &Snapshot, hosts: &[&str]) -> usize {
     let targets = snapshot.targets();
@@ -69,7 +69,7 @@ pub fn count_named_at_once(snapshot: &Snapshot, hosts: &[&str]) -> usize {
     count
 }
 
-/// How many of the names are users of the lists mapped to `host`, looked up one after the other; for
+/// The number of `names` that are users of the lists mapped to `host`, looked up one at a time; for
 /// benches.
 #[must_use]
 pub fn count_users(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
@@ -83,7 +83,7 @@ pub fn count_users(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
         .sum()
 }
 
-/// As [`count_users`], reading ahead for 64 at a time.
+/// Same as [`count_users`], with prefetching for 64 names at a time.
 #[must_use]
 pub fn count_users_at_once(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
     let users = snapshot.users();
@@ -101,24 +101,24 @@ pub fn count_users_at_once(snapshot: &Snapshot, host: &str, names: &[&str]) -> u
     count
 }
 
-/// Whether the header's response is the one that `ha1` makes of a request with this method and
-/// body. The vectors of the RFCs are of GET, which no INVITE can stand for.
+/// Whether the header's response matches `ha1`, for any method and body. The test vectors of the
+/// RFCs use GET.
 #[must_use]
 pub fn verify(credentials: &Credentials<'_>, ha1: &[u8], method: &str, body: &[u8]) -> bool {
     ExpectedResponse::with_method(credentials, method.as_bytes(), body).equals(ha1)
 }
 
-/// How many of the headers have the response that the H(A1) beside them makes of an INVITE, compared
-/// side by side as in a batch; for benches.
+/// The number of headers whose response to an INVITE matches its H(A1), verified in lanes like a
+/// batch; for benches.
 #[must_use]
 pub fn count_right(headers: &[(Credentials<'_>, impl AsRef<[u8]>)]) -> usize {
     let mut right = 0;
-    for headers in headers.chunks(MOST) {
-        let mut questions = ArrayVec::<_, MOST>::new();
+    for headers in headers.chunks(MAX_BATCH) {
+        let mut checks = ArrayVec::<_, MAX_BATCH>::new();
         for (credentials, ha1) in headers {
-            questions.push(Question { credentials, ha1: ha1.as_ref() });
+            checks.push(DigestCheck { credentials, ha1: ha1.as_ref() });
         }
-        right += right_responses(&questions).iter().filter(|it| **it == Some(true)).count();
+        right += verify_batch(&checks).iter().filter(|it| **it == Some(true)).count();
     }
     right
 }

@@ -1,9 +1,8 @@
 //! Decides whether a SIP INVITE may pass: accept, challenge or reject, nothing else.
 //!
-//! The crate is linked into a SIP proxy or edge. It opens no socket, starts no thread and waits for
-//! nobody on the way to the answer; the time is the caller's. It is not a SIP stack: messages are
-//! parsed by the program ([`Invite::from_rsip`]) or, as far as a decision needs, by
-//! [`Invite::from_datagram`].
+//! Link the crate into a SIP proxy or edge. It does no I/O, starts no thread, and a decision waits
+//! for nothing; the caller passes the time. It is not a SIP stack. The program parses messages
+//! ([`Invite::from_rsip`]), or [`Invite::from_datagram`] parses the parts that a decision needs.
 //!
 //! ```
 //! use sip_authz::model::{Account, CredentialList, Credential, Domain, Ha1Set, Mapping, Password};
@@ -40,42 +39,43 @@
 //!
 //! # How a decision is made
 //!
-//! 1. The host of the Request-URI names a domain or trunk, or the answer is 404. A URI that is not
-//!    `sip:` or `sips:` gets 416.
-//! 2. The account must be active (603), and TLS in use where the domain or a `sips:` URI asks for it
-//!    (488).
-//! 3. Something must be mapped (403, code 32200).
-//! 4. If access lists are mapped, the source address must be in one of them (403, code 32201).
-//! 5. If credential lists are mapped, the request must carry right digest credentials of a user in
-//!    one of them: none is answered by a challenge, wrong ones by 403, code 32202, or a new
-//!    challenge, as the [policy](model::Policy) has it.
-//! 6. Both kinds mapped: both must pass.
+//! 1. The host of the Request-URI must be the name of a domain or trunk; otherwise the answer is
+//!    404. A URI that is not `sip:` or `sips:` gets 416.
+//! 2. The account must be active (603). The transport must be TLS if the domain or a `sips:` URI
+//!    requires it (488).
+//! 3. A list must be mapped (403, code 32200).
+//! 4. If access lists are mapped, one of them must contain the source address (403, code 32201).
+//! 5. If credential lists are mapped, the request must carry valid digest credentials of a user in
+//!    one of them. A request without credentials is challenged. Wrong credentials get 403, code
+//!    32202, or a new challenge, as set in the [policy](model::Policy).
+//! 6. If both kinds are mapped, both must pass.
 //!
-//! Before all that, an authorizer that was given a deadline refuses everything from then on with 503:
+//! Before these steps, an authorizer with a deadline answers 503 once the deadline has passed:
 //! [`Authorizer::refuse_from`].
 //!
-//! Only INVITE is decided. A To tag exempts from nothing: a program passes the dialogs that it knows
-//! by its own dialog table.
+//! The crate decides INVITEs only. A To tag makes no difference: a program matches requests within
+//! dialogs against its own dialog table.
 //!
-//! # Where things are
+//! # Main types
 //!
-//! An [`Authorizer`] holds the [`Snapshot`] in force and what must outlive it: the key of its
-//! nonces, which of them were used, and who guessed how often. A change is a [`model::Commit`] that
-//! [`Authorizer::apply`] turns into the next snapshot; decisions never wait for it.
-//! [`Authorizer::explain`] tells a decision step by step.
+//! An [`Authorizer`] holds the current [`Snapshot`] and the state that outlives it: the key of its
+//! nonces, the used nonces, and the counters of wrong guesses. [`Authorizer::apply`] turns a
+//! change, a [`model::Commit`], into the next snapshot; decisions never wait for it.
+//! [`Authorizer::explain`] lists the steps of a decision.
 //!
 //! # Features
 //!
-//! | feature | what it adds |
+//! | feature | adds |
 //! |---|---|
 //! | `rsip` (default) | [`Invite::from_rsip`] |
-//! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes, choices and callbacks; of secrets, `Password` is read and nothing is written |
-//! | `metrics` | `metrics::record`: the figures of an authorizer for a recorder of the crate `metrics` |
+//! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes, policy choices and callbacks; of the secrets, `Password` can be read and none can be written |
+//! | `metrics` | `metrics::record`: exports the metrics of an authorizer to a recorder of the crate `metrics` |
 //! | `tracing` | a span for each call and an event for each decision, for subscribers of the crate `tracing` |
 //!
-//! Other crates of the project stand around this one: `sip-authz-store` keeps an authorizer at the head
-//! of a store, `sip-authz-directory` has the commands on resources, `sip-authz-rest` a Twilio-compatible
-//! REST API over them, `sip-authz-config` reads a TOML file, and `sip-authz-cli` is the program.
+//! Other crates of the project build on this one. `sip-authz-store` keeps an authorizer up to date
+//! with a store. `sip-authz-directory` has the commands on resources, and `sip-authz-rest` a
+//! Twilio-compatible REST API over them. `sip-authz-config` reads a TOML file, and `sip-authz-cli`
+//! is the program.
 
 pub mod acl;
 mod authorizer;
@@ -112,7 +112,7 @@ pub use sid::{
 };
 pub use snapshot::{ApplyError, Snapshot, SnapshotBuilder, Warning};
 
-/// Compiles and runs what README.md shows.
+/// Compiles and runs the examples in README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,26 +1,25 @@
-//! The figures of an [`Authorizer`], given to a recorder of the crate `metrics`.
+//! The counters and gauges of an [`Authorizer`], exported to a recorder of the crate `metrics`.
 //!
-//! Deciding touches no recorder: it adds to plain atomic numbers of the authorizer, which costs some
-//! nanoseconds for each call or batch, takes no lock and allocates nothing, whatever recorder there
-//! is and whether or not there is one. A program calls [`record`] when it is scraped, or each second,
-//! and so brings the numbers over; counters are set to what they are (`absolute`), so it does not
-//! matter how often. An exporter installed by the program, such as `metrics-exporter-prometheus`,
-//! sees them from then on.
+//! Deciding does not use the recorder. It adds to atomic counters of the authorizer, which costs a
+//! few nanoseconds per call or batch, takes no lock and does not allocate. A program calls
+//! [`record`] for each scrape, or once a second, to copy the values to the recorder. Counters are
+//! set to absolute values, so the number of calls does not matter. The program installs an
+//! exporter, for example `metrics-exporter-prometheus`.
 //!
-//! No label holds anything that a request said: outcomes and reasons are texts of this crate.
+//! No label contains text from a request: outcomes and reasons are texts of this crate.
 //!
-//! | name | kind | what it is |
+//! | name | kind | description |
 //! |---|---|---|
 //! | `sip_authz_decisions_total` | counter | INVITEs decided, by `outcome` and `reason` ([`Decision::reason`](crate::Decision::reason)) |
-//! | `sip_authz_guesses_refused_total` | counter | credentials not looked at, since too many wrong ones had come |
+//! | `sip_authz_guesses_refused_total` | counter | credentials refused without verification, because a guess limit was exceeded |
 //! | `sip_authz_foreign_nonces_total` | counter | credentials with a nonce of another authorizer, source or host |
 //! | `sip_authz_snapshot_number` | gauge | the number of the snapshot in force |
-//! | `sip_authz_snapshot_age_seconds` | gauge | for how long it has been in force |
-//! | `sip_authz_snapshot_stale` | gauge | 1 while every INVITE is refused as stale, else 0 |
-//! | `sip_authz_snapshot_deadline_seconds` | gauge | time left until that begins; there if a deadline is set |
-//! | `sip_authz_replay_nonces` | gauge | used nonces that are remembered |
-//! | `sip_authz_replay_nonces_max` | gauge | how many fit |
-//! | `sip_authz_decision_seconds` | histogram | what [`Latencies`] were told, by [`record_latencies`] |
+//! | `sip_authz_snapshot_age_seconds` | gauge | time since the snapshot came into force |
+//! | `sip_authz_snapshot_stale` | gauge | 1 while every INVITE is refused because the snapshot is stale, else 0 |
+//! | `sip_authz_snapshot_deadline_seconds` | gauge | time left until the snapshot is stale; absent without a deadline |
+//! | `sip_authz_replay_nonces` | gauge | used nonces in the replay table |
+//! | `sip_authz_replay_nonces_max` | gauge | capacity of the replay table |
+//! | `sip_authz_decision_seconds` | histogram | the [`Latencies`], exported by [`record_latencies`] |
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,13 +28,13 @@ use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histog
 
 use crate::authorizer::Authorizer;
 
-/// Tells the recorder what the figures are. To be called once, after the recorder is there.
+/// Registers the descriptions of the metrics. Call it once, after installing the recorder.
 pub fn describe() {
     describe_counter!("sip_authz_decisions_total", Unit::Count, "INVITEs decided");
     describe_counter!(
         "sip_authz_guesses_refused_total",
         Unit::Count,
-        "Credentials not looked at because too many wrong ones had come"
+        "Credentials refused without verification because a guess limit was exceeded"
     );
     describe_counter!(
         "sip_authz_foreign_nonces_total",
@@ -46,28 +45,28 @@ pub fn describe() {
     describe_gauge!(
         "sip_authz_snapshot_age_seconds",
         Unit::Seconds,
-        "Time since the snapshot in force was put there"
+        "Time since the snapshot came into force"
     );
     describe_gauge!(
         "sip_authz_snapshot_stale",
-        "1 while every INVITE is refused because nobody confirmed the snapshot"
+        "1 while every INVITE is refused because the snapshot is stale"
     );
     describe_gauge!(
         "sip_authz_snapshot_deadline_seconds",
         Unit::Seconds,
         "Time until every INVITE is refused unless the snapshot is confirmed"
     );
-    describe_gauge!("sip_authz_replay_nonces", "Used nonces that are remembered");
-    describe_gauge!("sip_authz_replay_nonces_max", "Used nonces that can be remembered");
+    describe_gauge!("sip_authz_replay_nonces", "Used nonces in the replay table");
+    describe_gauge!("sip_authz_replay_nonces_max", "Capacity of the replay table in nonces");
     describe_histogram!(
         "sip_authz_decision_seconds",
         Unit::Seconds,
-        "Time from taking up a message to its decision"
+        "Time from the receipt of a message to its decision"
     );
 }
 
-/// Gives the figures of `authorizer` to the recorder, as of `now`. Walks the table of used nonces,
-/// which takes about a millisecond at the default capacity: not for the path of a call.
+/// Exports the metrics of `authorizer` at `now`. Counts the replay table, which takes about a
+/// millisecond at the default capacity, so do not call it for each decision.
 pub fn record(authorizer: &Authorizer, now: Instant) {
     for (outcome, reason, count) in authorizer.counts().iter() {
         counter!("sip_authz_decisions_total", "outcome" => outcome, "reason" => reason)
@@ -87,7 +86,7 @@ pub fn record(authorizer: &Authorizer, now: Instant) {
     gauge!("sip_authz_replay_nonces_max").set(float(capacity as u64));
 }
 
-/// The bounds of the histogram, in microseconds and as Prometheus writes them in seconds.
+/// The bucket bounds of the histogram, in microseconds and as Prometheus writes them in seconds.
 const BOUNDS: [(u64, &str); 16] = [
     (1, "1e-06"),
     (2, "2e-06"),
@@ -107,18 +106,18 @@ const BOUNDS: [(u64, &str); 16] = [
     (1_000_000, "1"),
 ];
 
-/// How long decisions took, as a program measured them: an authorizer reads no clock. Many threads
-/// can add to it at a time.
+/// A histogram of decision times. The program measures them, because an authorizer reads no clock.
+/// Several threads can add to it at the same time.
 #[derive(Debug, Default)]
 pub struct Latencies {
-    /// By the first bound that is not exceeded; what exceeds all is in `above`.
+    /// Counts by the lowest bound that is not exceeded; `above` counts the rest.
     buckets: [AtomicU64; BOUNDS.len()],
     above: AtomicU64,
     sum_ns: AtomicU64,
 }
 
 impl Latencies {
-    /// Adds so many decisions that took so long each, such as those of a batch.
+    /// Adds `decisions` decisions that took `took` each, for example those of a batch.
     pub fn observe(&self, took: Duration, decisions: u64) {
         let bucket = BOUNDS.iter().position(|(bound, _)| took <= Duration::from_micros(*bound));
         let bucket = bucket.and_then(|at| self.buckets.get(at)).unwrap_or(&self.above);
@@ -128,9 +127,9 @@ impl Latencies {
     }
 }
 
-/// Gives `latencies` to the recorder, as the series that Prometheus makes of a histogram:
-/// `sip_authz_decision_seconds_bucket` with the label `le`, `_sum` and `_count`. A recorder's own
-/// histograms take single values, and adding up is done here already.
+/// Exports `latencies` as the series of a Prometheus histogram: `sip_authz_decision_seconds_bucket`
+/// with the label `le`, `_sum` and `_count`. The histograms of the crate `metrics` take single
+/// values only, and these are already counted.
 pub fn record_latencies(latencies: &Latencies) {
     let mut sum = 0;
     for (bucket, (_, bound)) in latencies.buckets.iter().zip(BOUNDS) {
@@ -148,7 +147,7 @@ fn truth(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
-/// Exact up to 2^53.
+/// Exact for values up to 2^53.
 #[allow(clippy::cast_precision_loss)]
 fn float(number: u64) -> f64 {
     number as f64
@@ -159,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_what_their_texts_say() {
+    fn the_texts_of_the_bounds_are_their_values() {
         let mut last = 0.0;
         for (micros, text) in BOUNDS {
             let bound: f64 = text.parse().unwrap();

@@ -1,8 +1,9 @@
-//! The records that decide, the batches they are written in, and the rules every batch must keep.
+//! The records that decide calls, the commits that write them, and the rules that every commit must
+//! keep.
 //!
-//! A value of these types is right by itself (a [`DomainName`] is a name, an [`Ha1Set`] holds a
-//! hash); what several records must agree on stands in [`rules`], and is the same for a snapshot and
-//! for whoever writes to a store.
+//! Each type checks its own values: a [`DomainName`] is a valid name, an [`Ha1Set`] holds at least
+//! one hash. The conditions between records are in [`rules`]. Snapshots and stores apply the same
+//! rules.
 
 mod commit;
 mod credential;

@@ -1,8 +1,8 @@
-//! Setters for structs that are built from their defaults. Such a struct is `#[non_exhaustive]`, which
-//! forbids `..Default::default()` in other crates.
+//! Setters for structs with defaults. Such a struct is `#[non_exhaustive]`, so other crates cannot
+//! build it with `..Default::default()`.
 
-/// Gives a struct a setter for each field. A field without a setter does not compile. For the crates of
-/// this workspace, without any promise.
+/// Generates a setter for each field of a struct. A missing field is a compile error. For the
+/// crates of this workspace only, without a semver promise.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! setters {

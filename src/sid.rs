@@ -1,14 +1,14 @@
 //! Typed SIDs: two capital letters for the kind of resource and 32 hexadecimal digits.
 //!
-//! Each kind is a type of its own, so that a list cannot be named where a domain is meant. A SID is
-//! 16 bytes and `Copy`; as text its digits are lower case, and either case is read.
+//! Each kind has its own type, so a list cannot be passed in place of a domain. A SID has 16 bytes
+//! and is `Copy`. Its text has lower-case digits; parsing accepts either case.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// The text is not a SID of the wanted kind.
+/// The text is not a SID of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{input}` is not a SID of the form {prefix} and 32 hexadecimal digits")]
 pub struct SidError {
@@ -25,31 +25,32 @@ macro_rules! sids {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// The two letters that every SID of this kind begins with.
+            /// The two letters at the start of every SID of this kind.
             pub const PREFIX: &'static str = $prefix;
 
-            /// The SID with these 16 bytes. For a new resource they come from a cryptographic
-            /// random source: a SID is not a secret, but it must not collide.
+            /// Creates the SID with these 16 bytes. For a new resource, take them from a
+            /// cryptographic random source: a SID is not secret, but it must be unique.
             #[must_use]
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
             }
 
-            /// The SID of a resource made at `unix_ms` (milliseconds since 1970, 48 bits are kept):
-            /// SIDs made so sort by age. `random` comes from a cryptographic random source.
+            /// Creates the SID of a resource created at `unix_ms` (milliseconds since 1970, of
+            /// which 48 bits are used). Such SIDs sort by age. Take `random` from a cryptographic
+            /// source.
             #[must_use]
             pub fn from_time(unix_ms: u64, random: [u8; 10]) -> Self {
                 Self(timed(unix_ms, random))
             }
 
-            /// The SID that stands for a resource known by name only, as in a configuration file:
-            /// the same parts give the same SID in every process.
+            /// Derives the SID of a resource that has only a name, for example in a configuration
+            /// file. The same parts give the same SID in every process.
             #[must_use]
             pub fn from_name(parts: &[&str]) -> Self {
                 Self(derive($prefix, parts))
             }
 
-            /// The 16 bytes that the digits stand for.
+            /// The 16 bytes that the digits encode.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
@@ -62,7 +63,7 @@ macro_rules! sids {
             fn from_str(text: &str) -> Result<Self, SidError> {
                 parse($prefix, text).map(Self).ok_or_else(|| SidError {
                     prefix: $prefix,
-                    // an unbounded text must not end up in a message
+                    // limits the length of the message
                     input: text.chars().take(40).collect(),
                 })
             }
@@ -97,7 +98,7 @@ macro_rules! sids {
 }
 
 sids! {
-    /// An account, the owner of everything else.
+    /// An account, which owns all other resources.
     AccountSid "AC";
     /// A SIP domain.
     DomainSid "SD";
@@ -113,15 +114,15 @@ sids! {
     IpAddressSid "IP";
     /// A role.
     RoleSid "RL";
-    /// A service: the name space of an account's roles. Nothing has to be created for it.
+    /// A service: the name space of an account's roles. It need not be created.
     ServiceSid "IS";
-    /// A trunk for bring-your-own carrier, as an opaque value.
+    /// A trunk for bring your own carrier (BYOC), as an opaque value.
     ByocTrunkSid "BY";
     /// A phone number, as an opaque value.
     PhoneNumberSid "PN";
 }
 
-/// All digits at once: keys of millions of records are written when a store is loaded.
+/// Writes all digits at once, because loading a store formats the keys of millions of records.
 fn show(prefix: &str, bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut digits = [0; 32];
     hex::encode_to_slice(bytes, &mut digits).map_err(|_| fmt::Error)?;
@@ -129,7 +130,7 @@ fn show(prefix: &str, bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Resu
     f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
 }
 
-/// The 16 bytes of `text`, if it is `prefix` and exactly 32 hexadecimal digits.
+/// Parses `prefix` and exactly 32 hexadecimal digits.
 fn parse(prefix: &str, text: &str) -> Option<[u8; 16]> {
     let digits = text.strip_prefix(prefix)?;
     let mut bytes = [0; 16];
@@ -137,7 +138,7 @@ fn parse(prefix: &str, text: &str) -> Option<[u8; 16]> {
     Some(bytes)
 }
 
-/// Six bytes of time, then ten of `random`.
+/// Concatenates six bytes of time and ten of `random`.
 fn timed(unix_ms: u64, random: [u8; 10]) -> [u8; 16] {
     let [_, _, time @ ..] = unix_ms.to_be_bytes();
     let mut bytes = [0; 16];
@@ -145,7 +146,7 @@ fn timed(unix_ms: u64, random: [u8; 10]) -> [u8; 16] {
     bytes
 }
 
-/// Sixteen bytes that depend on every part and on where one part ends and the next begins.
+/// Hashes the parts with their lengths, so that the boundaries between parts count.
 fn derive(prefix: &str, parts: &[&str]) -> [u8; 16] {
     let mut hash = Sha256::new_with_prefix(prefix);
     for part in parts {
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_round_trips_and_either_case_is_read() {
+    fn text_round_trips_and_either_case_is_accepted() {
         let text = "SD0123456789abcdef0123456789abcdef";
         let sid: DomainSid = text.parse().unwrap();
         assert_eq!(sid.to_string(), text);
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn sids_of_later_times_sort_behind() {
+    fn sids_of_later_times_sort_after_earlier_ones() {
         let early = RoleSid::from_time(1_700_000_000_000, [255; 10]);
         let late = RoleSid::from_time(1_700_000_000_001, [0; 10]);
         assert!(early < late && early.to_string() < late.to_string());

@@ -1,14 +1,14 @@
-//! Eight bytes of text at once, as a word: the first byte is the lowest. For short texts, where a call
-//! of a search made for long ones costs more than the search.
+//! Search in eight bytes of text at once, held in a word whose lowest byte is the first. For short
+//! texts this is faster than a call of a general search.
 
-/// `byte` in every place.
+/// A word in which every byte is `byte`.
 #[inline(always)]
 pub(crate) const fn all(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// Letters in lower case. Some other bytes change too, but none of them into a letter, a digit or a
-/// hyphen.
+/// Converts letters to lower case. Also changes some other bytes, but never into a letter, a digit
+/// or a hyphen.
 #[inline(always)]
 pub(crate) const fn lower(word: u64) -> u64 {
     word | ((word & all(0x40)) >> 1)
@@ -21,7 +21,7 @@ pub(crate) fn find(word: u64, byte: u8) -> Option<usize> {
     if marks == 0 { None } else { usize::try_from(marks.trailing_zeros() / 8).ok() }
 }
 
-/// The bits of the bytes before the first `byte`, and its position.
+/// A mask of the bytes before the first `byte`, and the position of that byte.
 #[inline(always)]
 pub(crate) fn find_before(word: u64, byte: u8) -> Option<(u64, usize)> {
     let marks = marks(word, byte);
@@ -33,7 +33,8 @@ pub(crate) fn find_before(word: u64, byte: u8) -> Option<(u64, usize)> {
     }
 }
 
-/// A bit in each byte that is `byte`. The lowest is right; a borrow can set others above it.
+/// Marks each byte that equals `byte`. The lowest mark is exact; a borrow can set false marks above
+/// it.
 #[inline(always)]
 const fn marks(word: u64, byte: u8) -> u64 {
     let zero_where_found = word ^ all(byte);
@@ -44,8 +45,8 @@ const fn marks(word: u64, byte: u8) -> u64 {
 mod tests {
     use super::*;
 
-    /// Two bytes of a word take every value, at every two positions, beside neighbours of the byte
-    /// that is looked for.
+    /// Places the byte and a second byte of any value at every pair of positions, among fillers
+    /// that are close to the byte.
     #[test]
     fn the_first_byte_is_found() {
         for byte in *b"\",:=" {
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_become_lower_case_and_nothing_becomes_a_letter_a_digit_or_a_hyphen() {
+    fn letters_become_lower_case_and_no_other_byte_becomes_a_letter_digit_or_hyphen() {
         for byte in 0..=u8::MAX {
             let [lowered, ..] = lower(all(byte)).to_le_bytes();
             assert_eq!(lower(all(byte)), all(lowered));

@@ -13,26 +13,26 @@ use super::decide::{Asked, Deciding, Gate, reject};
 use super::explain::NoTrace;
 use super::judge::{Ahead, Checked, Claim, offers};
 use crate::decision::{AddressMatch, Decision, Reason};
-use crate::digest::{Credentials, MOST, Parsed, Question, Username, parse, right_responses};
+use crate::digest::{Credentials, DigestCheck, MAX_BATCH, Parsed, Username, parse, verify_batch};
 use crate::invite::Invite;
 use crate::snapshot::{AccessList, MappedList, TargetEntry};
 use crate::uri::Host;
 
 /// Fewer than these are decided one by one: what is done ahead costs something too.
-const FEWEST: usize = 24;
+const MIN_BATCH: usize = 24;
 
 /// As many as are hashed side by side.
-type Each<T> = ArrayVec<T, MOST>;
+type Each<T> = ArrayVec<T, MAX_BATCH>;
 
 impl<'s> Deciding<'s> {
     pub(super) fn decide_batch(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
-        if invites.len() < FEWEST {
+        if invites.len() < MIN_BATCH {
             out.extend(invites.iter().map(|invite| self.decide(invite, &mut NoTrace)));
             return;
         }
         out.reserve(invites.len());
-        for invites in invites.chunks(MOST) {
-            if invites.len() < FEWEST {
+        for invites in invites.chunks(MAX_BATCH) {
+            if invites.len() < MIN_BATCH {
                 out.extend(invites.iter().map(|invite| self.decide(invite, &mut NoTrace)));
             } else {
                 self.decide_chunk(invites, out);
@@ -43,7 +43,7 @@ impl<'s> Deciding<'s> {
     /// Apart, as what it needs on the stack would be made ready for few too.
     #[inline(never)]
     fn decide_chunk(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
-        let mut hosts: [Host; MOST] = std::array::from_fn(|_| Host::empty());
+        let mut hosts: [Host; MAX_BATCH] = std::array::from_fn(|_| Host::empty());
         let mut hosts = hosts.iter_mut();
         // each takes a place at most, as the one that took it is not read again
         let mut read = |invite| match hosts.next() {
@@ -154,7 +154,7 @@ impl<'s> Deciding<'s> {
         parsed: &[Option<Parsed<'_>>],
     ) -> Each<Option<Checked<'s>>> {
         let usual = |parsed: &'_ Option<Parsed<'_>>| -> bool {
-            matches!(parsed, Some(Parsed::Credentials(it)) if Question::is_usual(it))
+            matches!(parsed, Some(Parsed::Credentials(it)) if DigestCheck::is_batchable(it))
         };
         let mut checked: Each<_> = invites.iter().map(|_| None).collect();
         if !parsed.iter().any(usual) {
@@ -166,7 +166,7 @@ impl<'s> Deciding<'s> {
         for (number, (parsed, gate)) in parsed.iter().zip(gates).enumerate() {
             if let (Some(Parsed::Credentials(credentials)), Some((_, gate))) = (parsed, gate)
                 && let Some(mapped) = gate.entry.credential_lists.first()
-                && Question::is_usual(credentials)
+                && DigestCheck::is_batchable(credentials)
                 && offers(gate.policy, credentials)
             {
                 let key = match &credentials.username {
@@ -195,9 +195,9 @@ impl<'s> Deciding<'s> {
         }
         let questions: Each<_> = claims
             .iter()
-            .map(|(_, credentials, claim)| Question { credentials, ha1: claim.ha1() })
+            .map(|(_, credentials, claim)| DigestCheck { credentials, ha1: claim.ha1() })
             .collect();
-        for ((number, _, claim), right) in claims.iter().zip(right_responses(&questions)) {
+        for ((number, _, claim), right) in claims.iter().zip(verify_batch(&questions)) {
             if let (Some(place), Some(right)) = (checked.get_mut(*number), right) {
                 *place = Some(claim.checked(right));
             }

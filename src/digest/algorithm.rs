@@ -5,7 +5,7 @@ use std::fmt;
 use super::function::Algorithm;
 
 impl Algorithm {
-    /// The algorithm that a whole `algorithm` value names, in any case; never by prefix.
+    /// The algorithm of this name, in any case. The whole name must match.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL
@@ -20,17 +20,17 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The quality of protection that a response was made with (RFC 7616 §3.4).
+/// The quality of protection of a response (RFC 7616 §3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Qop {
-    /// `auth`: method and digest-uri are protected.
+    /// `auth`: protects the method and the digest-uri.
     Auth,
-    /// `auth-int`: the body too.
+    /// `auth-int`: also protects the body.
     AuthInt,
 }
 
 impl Qop {
-    /// The value that `name` is, in any case.
+    /// The value of this name, in any case.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         if name.eq_ignore_ascii_case(b"auth") {
@@ -42,7 +42,7 @@ impl Qop {
         }
     }
 
-    /// The value as it stands in a header.
+    /// The value in a header.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! 16 bytes as 22 characters of base64url without padding (RFC 4648 §5), the form of a nonce. Of a
-//! length that never changes, so it costs a fraction of what a general decoder does.
+//! The text form of a nonce: 16 bytes as 22 characters of base64url without padding (RFC 4648 §5).
+//! The fixed length makes it several times faster than a general codec.
 
 use arrayvec::ArrayString;
 
@@ -8,10 +8,10 @@ pub(super) const LEN: usize = 22;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Stands for a byte that is not of the alphabet.
+/// The value of a byte outside the alphabet.
 const OTHER: u8 = 0xff;
 
-/// The six bits of each byte.
+/// The six-bit value of each byte.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static VALUES: [u8; 256] = {
     let mut values = [OTHER; 256];
@@ -23,12 +23,12 @@ static VALUES: [u8; 256] = {
     values
 };
 
-/// The characters, of which the last holds two bits only.
+/// Encodes 16 bytes. The last character holds only two bits.
 pub(super) fn encode(bytes: &[u8; 16]) -> ArrayString<LEN> {
     let number = u128::from_be_bytes(*bytes);
     let mut text = ArrayString::new();
     for at in 0..LEN {
-        // six bits from the top, the last ones with four zero bits behind them
+        // six bits from the top; the shift appends four zero bits to the last two
         let six = (number << (6 * at) >> 122) & 63;
         let byte = ALPHABET.get(six as usize).copied().unwrap_or_default();
         text.push(char::from(byte));
@@ -36,8 +36,8 @@ pub(super) fn encode(bytes: &[u8; 16]) -> ArrayString<LEN> {
     text
 }
 
-/// The bytes that exactly 22 characters stand for; none if one is not of the alphabet, or if the
-/// four bits that nothing needs are not zero.
+/// Decodes exactly 22 characters. Returns `None` if a character is outside the alphabet or if the
+/// four unused bits are not zero.
 #[inline]
 pub(super) fn decode(text: &[u8]) -> Option<[u8; 16]> {
     let text: &[u8; LEN] = text.try_into().ok()?;
@@ -47,7 +47,7 @@ pub(super) fn decode(text: &[u8]) -> Option<[u8; 16]> {
         for byte in part {
             let value = VALUES.get(usize::from(*byte)).copied().unwrap_or(OTHER);
             seen |= value;
-            // more than six bits are seen below
+            // a value above six bits makes the result invalid, see below
             number = number << 6 | u64::from(value);
         }
         number
@@ -79,7 +79,7 @@ mod tests {
         }
 
         #[test]
-        fn takes_what_a_general_decoder_takes(
+        fn accepts_the_same_texts_as_a_general_decoder(
             text in proptest::collection::vec(any::<u8>(), 20..25),
             good: [u8; 16],
             at in 0_usize..22,

@@ -1,5 +1,6 @@
-//! What the replay, repeat and guess tables share: fixed memory under many short locks.
-//! A keyed hash chooses a bucket; a bucket holds eight entries and drops the lowest for a ninth.
+//! The common base of the replay, retransmission and guess tables: fixed memory under many short
+//! locks. A keyed hash selects a bucket of eight entries. If it is full, a new entry replaces the
+//! one with the lowest rank.
 
 use std::mem;
 
@@ -10,18 +11,18 @@ use super::sync::{Mutex, MutexGuard, PoisonError, prefetch};
 /// Entries in a bucket.
 pub(super) const WAYS: usize = 8;
 
-/// Fewest buckets of a table: with so many locks two threads seldom meet at one.
+/// The minimum number of buckets, so that two threads seldom wait for the same lock.
 const MIN_BUCKETS: usize = 64;
 
-/// Most buckets of a table, about 134 million entries in all.
+/// The maximum number of buckets, about 134 million entries in all.
 const MAX_BUCKETS: usize = 1 << 24;
 
-/// What a bucket remembers under an id.
+/// An entry of a bucket, found by its id.
 pub(super) trait Entry {
-    /// What the entry is found by.
+    /// The type of the id.
     type Id: PartialEq;
 
-    /// What this entry is found by.
+    /// The id of this entry.
     fn id(&self) -> Self::Id;
 }
 
@@ -43,13 +44,13 @@ impl<E: Entry> Ways<E> {
         self.0.iter().find(|held| held.id() == *id)
     }
 
-    /// The rank of the entry that a newcomer would cost, `None` while there is room.
+    /// The rank of the entry that the next new one replaces; `None` if a place is free.
     pub(super) fn next_out(&self, rank: impl Fn(&E) -> u64) -> Option<u64> {
         if self.0.is_full() { self.0.iter().map(rank).min() } else { None }
     }
 
-    /// Puts `entry` in the place of the one with its id, else where there is room, else in the
-    /// place of the one with the lowest rank, which is then returned.
+    /// Stores `entry`: replaces the entry with the same id, else takes a free place, else replaces
+    /// the entry with the lowest rank. Returns an entry that it evicted by rank.
     pub(super) fn put(&mut self, entry: E, rank: impl Fn(&E) -> u64) -> Option<E> {
         let id = entry.id();
         if let Some(held) = self.0.iter_mut().find(|held| held.id() == id) {
@@ -62,15 +63,15 @@ impl<E: Entry> Ways<E> {
     }
 }
 
-/// A power of two of buckets, each under a lock of its own, all allocated by `new`.
+/// A power of two of buckets, each with its own lock. `new` allocates all of them.
 pub(super) struct Buckets<B> {
-    /// All but one: the last stands apart, so that choosing a bucket has no failing case.
+    /// All buckets but the last, which is a separate field so that selecting one cannot fail.
     others: Box<[Mutex<B>]>,
     last: Mutex<B>,
 }
 
 impl<B: Default> Buckets<B> {
-    /// Buckets for at least `entries` entries, within `MIN_BUCKETS` and `MAX_BUCKETS`.
+    /// Creates buckets for at least `entries` entries, between `MIN_BUCKETS` and `MAX_BUCKETS`.
     pub(super) fn new(entries: usize) -> Self {
         let others = (1..bucket_count(entries)).map(|_| Mutex::default()).collect();
         Self { others, last: Mutex::default() }
@@ -78,26 +79,26 @@ impl<B: Default> Buckets<B> {
 }
 
 impl<B> Buckets<B> {
-    /// The entries that fit.
+    /// The number of places for entries.
     pub(super) fn capacity(&self) -> usize {
         (self.others.len() + 1) * WAYS
     }
 
-    /// The bucket of a keyed hash, of which the low bits decide.
+    /// Locks the bucket of a keyed hash, selected by its low bits.
     pub(super) fn lock(&self, hash: u128) -> MutexGuard<'_, B> {
         take(self.bucket(hash))
     }
 
-    /// Has the bucket brought into the cache for who will lock it a little later. Tables are larger
-    /// than caches: without this most decisions would wait for memory there.
+    /// Prefetches the bucket's cache lines. The tables are larger than the CPU caches, so without
+    /// it most decisions would wait for memory.
     pub(super) fn prefetch(&self, hash: u128) {
         prefetch(self.bucket(hash));
     }
 
-    /// The number of the bucket of a hash, below the count.
+    /// The number of the bucket of a hash.
     #[inline]
     pub(super) fn number(&self, hash: u128) -> usize {
-        // The count is a power of two and `others` lacks one of it: its length is the mask.
+        // The count is a power of two and `others` has one bucket less: its length is the mask.
         let number = hash & self.others.len() as u128;
         usize::try_from(number).unwrap_or_default()
     }
@@ -107,7 +108,7 @@ impl<B> Buckets<B> {
         self.others.get(self.number(hash)).unwrap_or(&self.last)
     }
 
-    /// Every bucket in turn, locked one at a time.
+    /// Locks every bucket in turn, one at a time.
     pub(super) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, B>> {
         self.others.iter().chain([&self.last]).map(take)
     }
@@ -117,8 +118,8 @@ fn bucket_count(entries: usize) -> usize {
     entries.div_ceil(WAYS).clamp(MIN_BUCKETS, MAX_BUCKETS).next_power_of_two()
 }
 
-/// Takes a lock, poisoned or not: a bucket is changed by code that cannot panic, so one whose
-/// holder panicked (in a caller's closure, before any change) is whole.
+/// Locks a bucket and ignores poisoning. The code that changes a bucket cannot panic. Only a
+/// caller's closure can, and it runs before any change, so the bucket is always consistent.
 fn take<B>(bucket: &Mutex<B>) -> MutexGuard<'_, B> {
     bucket.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -149,12 +150,12 @@ mod tests {
             assert_eq!(buckets.capacity(), capacity, "{entries} entries");
             assert_eq!(buckets.each().count() * WAYS, capacity, "{entries} entries");
         }
-        // A request beyond every memory is cut to the bound instead of overflowing.
+        // A request beyond any memory is limited instead of overflowing.
         assert_eq!(bucket_count(usize::MAX), MAX_BUCKETS);
     }
 
     #[test]
-    fn every_bucket_is_reached_by_its_own_hashes_alone() {
+    fn each_hash_selects_one_bucket() {
         let buckets = Buckets::<u128>::new(1000);
         for hash in (0..1280).chain([u128::MAX]) {
             *buckets.lock(hash) += 1;
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poisoned_bucket_is_taken_over() {
+    fn a_poisoned_bucket_stays_usable() {
         let buckets = Buckets::<u8>::new(0);
         *buckets.lock(7) = 5;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -185,7 +186,7 @@ mod tests {
             let mut ways = Ways::default();
             let mut list: Vec<Pair> = Vec::new();
             for (number, (id, rank)) in pairs.into_iter().enumerate() {
-                // Ranks of their own, so that there is one lowest.
+                // Unique ranks, so that exactly one is the lowest.
                 let pair = Pair(id, rank * 1000 + number as u64);
                 list.sort_by_key(|held| held.1);
                 prop_assert_eq!(ways.next_out(|held: &Pair| held.1), list.get(WAYS - 1).map(|_| list[0].1));

@@ -5,10 +5,10 @@ pub(crate) trait Bytes: Copy + Sized {
     const LEN: usize;
     const ZERO: Self;
 
-    /// The slice as an array; `None` if it has another length.
+    /// Converts a slice; `None` if it has another length.
     fn from_slice(bytes: &[u8]) -> Option<&Self>;
 
-    /// The first bytes of a slice; `None` if it is too short.
+    /// Returns the start of a slice; `None` if it is too short.
     fn prefix_mut(bytes: &mut [u8]) -> Option<&mut Self>;
 
     fn as_bytes(&self) -> &[u8];

@@ -1,17 +1,18 @@
-//! Writing the value of Proxy-Authenticate or WWW-Authenticate (RFC 7616 §3.3, RFC 8760 §2.4).
+//! The value of a Proxy-Authenticate or WWW-Authenticate header (RFC 7616 §3.3, RFC 8760 §2.4).
 
 use super::Algorithm;
 
-/// What one challenge says, whatever the algorithm.
+/// The fields of a challenge, except the algorithm.
 pub(crate) struct ChallengeText<'a> {
-    /// Holds nothing that would have to be escaped.
+    /// Contains no character that needs escaping.
     pub(crate) realm: &'a str,
     pub(crate) nonce: &'a str,
-    /// The value of `qop`.
+    /// The value of the `qop` parameter.
     pub(crate) qop: &'static str,
-    /// The digest was right and the nonce was not: the client tries again and asks nobody.
+    /// Set if the digest was right and the nonce was not: the client retries without asking the
+    /// user.
     pub(crate) stale: bool,
-    /// Whether hashed user names are understood (RFC 7616 §3.4.4).
+    /// Whether hashed user names are accepted (RFC 7616 §3.4.4).
     pub(crate) userhash: bool,
 }
 

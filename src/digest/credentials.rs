@@ -1,5 +1,5 @@
-//! The value of a `Proxy-Authorization` or `Authorization` header (RFC 7616 §3.4, grammar of
-//! RFC 3261 §25.1), read without allocating. Any doubt about it is a refusal.
+//! Parses the value of a `Proxy-Authorization` or `Authorization` header (RFC 7616 §3.4, grammar of
+//! RFC 3261 §25.1) without allocation. An ambiguous header is an error.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,29 +9,29 @@ use arrayvec::{ArrayString, ArrayVec};
 use super::function::{Algorithm, MAX_HEX_LEN, MIN_HEX_LEN};
 use crate::digest::Qop;
 
+mod fast;
 mod reader;
-mod usual;
 
 use reader::{Reader, Value};
 
-/// The longest username in bytes, after unescaping or decoding.
+/// The maximum length of a username in bytes, after unescaping or decoding.
 pub const MAX_USERNAME: usize = 64;
 
-/// The longest digest-uri in bytes.
+/// The maximum length of a digest-uri in bytes.
 pub(super) const MAX_DIGEST_URI: usize = 1024;
-/// The longest `response` in bytes.
+/// The maximum length of `response` in bytes.
 const MAX_RESPONSE: usize = 128;
 const _: () = assert!(MAX_RESPONSE >= MAX_HEX_LEN, "a response is a hash in hexadecimal");
 
-/// A text of at most `N` bytes, stored in place.
+/// A string of at most `N` bytes, stored inline.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct InlineText<const N: usize>(pub(crate) ArrayString<N>);
 
-/// A user name of at most [`MAX_USERNAME`] bytes, stored in place.
+/// A user name of at most [`MAX_USERNAME`] bytes, stored inline.
 pub type InlineName = InlineText<MAX_USERNAME>;
 
 impl<const N: usize> InlineText<N> {
-    /// The text.
+    /// The text as `&str`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -52,7 +52,7 @@ impl<const N: usize> Deref for InlineText<N> {
     }
 }
 
-/// Hides the text, since a log may show it.
+/// Hides the text, because a log may show it.
 impl<const N: usize> fmt::Debug for InlineText<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InlineText(..)")
@@ -65,8 +65,8 @@ impl<const N: usize> fmt::Display for InlineText<N> {
     }
 }
 
-/// A name of at most [`MAX_USERNAME`] bytes, if it is text. It is checked with the zeros behind it, as
-/// that goes by words: a short text alone would be looked at byte by byte.
+/// Returns the name if it is UTF-8 and has at most [`MAX_USERNAME`] bytes. Checks it together with
+/// zero padding, because a check of whole words is faster than one of single bytes.
 #[inline]
 pub(crate) fn username(name: &[u8]) -> Option<InlineName> {
     let mut padded = [0; MAX_USERNAME];
@@ -76,44 +76,44 @@ pub(crate) fn username(name: &[u8]) -> Option<InlineName> {
     Some(InlineText(text))
 }
 
-/// What a credentials header says to the one who asked with a given realm.
+/// The result of parsing a credentials header for one realm.
 #[derive(Debug)]
 #[must_use]
 pub enum Parsed<'a> {
-    /// Not Digest, or no realm equal to ours could be read: the header counts for nothing.
+    /// The scheme is not Digest, or no realm equals ours. The header is ignored.
     Ignored,
-    /// Ours, with `nonce` and `response` both there and both empty. Some clients send that before
-    /// they were challenged; it is no attempt.
+    /// Our realm, with `nonce` and `response` present and empty. Some clients send this before
+    /// their first challenge. It does not count as an attempt.
     Empty,
-    /// Ours, but not well-formed.
+    /// Our realm, but not well-formed.
     Malformed(MalformedCredentials),
-    /// Ours and well-formed. Nothing in it is verified yet.
+    /// Our realm and well-formed. Nothing is verified yet.
     Credentials(Credentials<'a>),
 }
 
 /// A well-formed credentials header for our realm (RFC 7616 §3.4).
 ///
-/// The borrowed values stand as they were sent, between the quotes where there were any, and hold
-/// no backslash and no control character. They need not be UTF-8.
+/// The borrowed values are the bytes as sent, without quotes. They have no backslash and no control
+/// character and may be invalid UTF-8.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Credentials<'a> {
-    /// Who claims to call: 1 to [`MAX_USERNAME`] bytes.
+    /// The claimed user: 1 to [`MAX_USERNAME`] bytes.
     pub username: Username,
     /// `nonce`: 1 to 256 bytes.
     pub nonce: &'a [u8],
     /// `uri`, the digest-uri: 1 to 1,024 bytes.
     pub uri: &'a [u8],
-    /// `response`: 1 to 128 bytes, not checked to be hex digits.
+    /// `response`: 1 to 128 bytes, not checked for hex digits.
     pub response: &'a [u8],
-    /// `algorithm`; MD5 where the parameter is missing (RFC 7616 §3.3).
+    /// `algorithm`; MD5 if the parameter is missing (RFC 7616 §3.3).
     pub algorithm: Algorithm,
-    /// `qop` and what belongs to it. None is the form of RFC 2069, never with a `-sess` algorithm;
-    /// `nc` and `cnonce` count for nothing in it.
+    /// `qop`, `nc` and `cnonce`. `None` for the form of RFC 2069, which ignores `nc` and `cnonce`
+    /// and is never used with a `-sess` algorithm.
     pub qop: Option<QopFields<'a>>,
 }
 
-/// Says nothing about user, number or response, for it may end up in a log.
+/// Hides user, number and response, because a log may show it.
 impl fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
@@ -124,11 +124,11 @@ impl fmt::Debug for Credentials<'_> {
     }
 }
 
-/// The parameters that a response made with `qop` takes in (RFC 7616 §3.4).
+/// The parameters that belong to `qop` (RFC 7616 §3.4).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct QopFields<'a> {
-    /// `qop`, one value.
+    /// `qop`, a single value.
     pub qop: Qop,
     /// `cnonce`: 1 to 256 bytes, as sent.
     pub cnonce: &'a [u8],
@@ -143,12 +143,12 @@ pub struct QopFields<'a> {
 pub enum Username {
     /// A name from `username` (unescaped) or `username*` (decoded), without control characters.
     Plain(InlineName),
-    /// `userhash=true`: a hash in hexadecimal, in lower case.
+    /// `userhash=true`: a hash in lower-case hexadecimal.
     Hash(InlineText<MAX_HEX_LEN>),
 }
 
 impl Username {
-    /// The name, or the digits of the hash.
+    /// The name, or the hex digits of the hash.
     #[must_use]
     #[inline]
     pub fn as_str(&self) -> &str {
@@ -174,7 +174,7 @@ impl fmt::Debug for Username {
 pub enum Parameter {
     /// `username`.
     Username,
-    /// `username*`, a name in the encoding of RFC 8187 §3.2.
+    /// `username*`, a name encoded as in RFC 8187 §3.2.
     UsernameExt,
     /// `userhash`.
     Userhash,
@@ -240,7 +240,7 @@ impl Parameter {
         }
     }
 
-    /// The longest value in bytes, as sent between the quotes.
+    /// The maximum length of the value in bytes, as sent between the quotes.
     const fn max_len(self) -> usize {
         match self {
             Self::Username => 3 * MAX_USERNAME,
@@ -252,42 +252,46 @@ impl Parameter {
         }
     }
 
-    /// Whether the value goes into the digest as sent. An escape in it could be hashed in two ways.
+    /// Whether the digest uses the value as sent. Clients would hash an escape in it in different
+    /// ways.
     const fn is_taken_as_sent(self) -> bool {
         matches!(self, Self::Nonce | Self::Uri | Self::Response | Self::Cnonce)
     }
 }
 
-/// Why a header for our realm is refused before any user is looked up.
+/// The reason why a header for our realm is malformed. No user is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MalformedCredentials {
-    /// Not the grammar of RFC 3261 §25.1, or a control character in a quoted string.
+    /// The header does not match the grammar of RFC 3261 §25.1, or a quoted string has a control
+    /// character.
     Syntax,
-    /// A known parameter twice, with whatever values.
+    /// A known parameter appears twice, even with equal values.
     Duplicate(Parameter),
-    /// A value over its bound.
+    /// A value is too long.
     TooLong(Parameter),
-    /// A backslash in a value that is hashed as sent.
+    /// A value that is hashed as sent has a backslash.
     Backslash(Parameter),
-    /// A mandatory parameter that is not there, or empty. For `qop`: a `-sess` algorithm needs it.
+    /// A mandatory parameter is missing or empty. For `qop`: a `-sess` algorithm needs it.
     Missing(Parameter),
-    /// `username` and `username*` together (RFC 7616 §3.4).
+    /// The header has both `username` and `username*` (RFC 7616 §3.4).
     TwoUsernames,
-    /// A name that is not UTF-8 or holds control characters; `username*` that is not `UTF-8''…`.
+    /// The name is not UTF-8 or has control characters, or `username*` does not start with
+    /// `UTF-8''`.
     BadUsername,
-    /// `userhash` neither true nor false; or true, and no hash in hexadecimal in `username`.
+    /// `userhash` is neither true nor false, or it is true and `username` is not a hexadecimal
+    /// hash.
     BadUserhash,
-    /// An `algorithm` that RFC 7616 and RFC 8760 do not know.
+    /// The `algorithm` is not in RFC 7616 or RFC 8760.
     UnknownAlgorithm,
-    /// A `qop` that is not exactly `auth` or `auth-int`.
+    /// `qop` is not exactly `auth` or `auth-int`.
     UnknownQop,
-    /// `nc` that is not eight hex digits, or zero.
+    /// `nc` does not have eight hex digits, or is zero.
     BadNonceCount,
 }
 
 impl MalformedCredentials {
-    /// The kind, without the parameter.
+    /// The kind as text, without the parameter.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -305,7 +309,7 @@ impl MalformedCredentials {
         }
     }
 
-    /// The parameter that the kind is about, where it does not say so itself.
+    /// The parameter of a kind that is about one.
     #[must_use]
     pub const fn parameter(self) -> Option<Parameter> {
         match self {
@@ -318,7 +322,7 @@ impl MalformedCredentials {
     }
 }
 
-/// The kind and the parameter: `syntax`, `missing-nonce`.
+/// Writes the kind and the parameter: `syntax`, `missing-nonce`.
 impl fmt::Display for MalformedCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
@@ -326,21 +330,23 @@ impl fmt::Display for MalformedCredentials {
     }
 }
 
-/// Reads a header value, without the header's name and its end of line, for one realm.
+/// Parses a header value (without name and line end) for one realm.
 ///
-/// Of several faults the one reported is the first of: a fault of syntax, duplicate, length or
-/// backslash, in the order of the text (syntax ends the reading, and a realm after it is not seen);
-/// then a fault of a value, in the order username, nonce, uri, response, algorithm, qop, nc,
-/// cnonce. A header that is [`Parsed::Empty`] is not asked for the latter.
+/// If the header has several defects, the result is the first of these:
+///
+/// 1. a syntax error, a duplicate, a value that is too long, or a backslash, in the order of the
+///    text. A syntax error ends the parsing, so a realm after it is not found;
+/// 2. an invalid value, in the order username, nonce, uri, response, algorithm, qop, nc, cnonce.
+///    [`Parsed::Empty`] takes precedence over these.
 ///
 /// Time is linear in the length of `value`.
 pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
-    usual::usual(value, realm).map_or_else(|| parse_any(value, realm), Parsed::Credentials)
+    fast::parse_fast(value, realm).map_or_else(|| parse_full(value, realm), Parsed::Credentials)
 }
 
-/// The same by the whole grammar.
+/// The full parser: accepts the whole grammar and classifies every defect.
 #[cold]
-fn parse_any<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
+fn parse_full<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
     let mut reader = Reader::new(value);
     let mut fields = Fields::default();
     if !reader.digest_scheme() {
@@ -359,19 +365,19 @@ fn parse_any<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
     fields.finish()
 }
 
-/// What was read so far: the last value of each parameter, by `Parameter as usize`.
+/// The parameters read so far: the last value of each, by `Parameter as usize`.
 #[derive(Default)]
 struct Fields<'a> {
     values: [Option<Value<'a>>; Parameter::Other as usize + 1],
-    /// A bit for each parameter that came, but for the other ones, which may come again.
+    /// A bit for each parameter seen, except [`Parameter::Other`], which may appear several times.
     seen: u16,
     is_ours: bool,
-    fault: Option<MalformedCredentials>,
+    defect: Option<MalformedCredentials>,
 }
 
 impl<'a> Fields<'a> {
-    fn fail(&mut self, fault: MalformedCredentials) {
-        self.fault.get_or_insert(fault);
+    fn fail(&mut self, defect: MalformedCredentials) {
+        self.defect.get_or_insert(defect);
     }
 
     fn add(&mut self, parameter: Parameter, value: Value<'a>, realm: &str) {
@@ -389,7 +395,7 @@ impl<'a> Fields<'a> {
         if let Some(place) = self.values.get_mut(parameter as usize) {
             *place = Some(value);
         }
-        // A second realm too: which of two is meant is in doubt, so ours among them is enough.
+        // With two realms it is unclear which one counts, so it is enough that one is ours.
         if parameter == Parameter::Realm {
             self.is_ours |= value.unescapes_to(realm);
         }
@@ -413,8 +419,8 @@ impl<'a> Fields<'a> {
         if !self.is_ours {
             return Parsed::Ignored;
         }
-        if let Some(fault) = self.fault {
-            return Parsed::Malformed(fault);
+        if let Some(defect) = self.defect {
+            return Parsed::Malformed(defect);
         }
         if self.get(Parameter::Nonce) == Some(b"") && self.get(Parameter::Response) == Some(b"") {
             return Parsed::Empty;
@@ -475,7 +481,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The claimed hash, if it is as long as one may be and hexadecimal.
+/// Returns the claimed hash if it is hexadecimal and not too short.
 fn hashed_name(mut hash: InlineText<MAX_HEX_LEN>) -> Option<Username> {
     if hash.len() < MIN_HEX_LEN || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -484,7 +490,7 @@ fn hashed_name(mut hash: InlineText<MAX_HEX_LEN>) -> Option<Username> {
     Some(Username::Hash(hash))
 }
 
-/// `username`, unescaped.
+/// Unescapes `username`.
 fn plain_username<const N: usize>(value: Value<'_>) -> Result<InlineText<N>, MalformedCredentials> {
     if !value.escaped {
         return checked_name(value.raw, Parameter::Username);
@@ -496,10 +502,10 @@ fn plain_username<const N: usize>(value: Value<'_>) -> Result<InlineText<N>, Mal
     checked_name(&name, Parameter::Username)
 }
 
-/// Before the percent-encoded text of `username*`: the charset, in any case, and no language.
+/// The start of `username*`: the charset, in any case, and an empty language.
 const EXT_PREFIX: &[u8] = b"UTF-8''";
 
-/// `username*`, decoded (RFC 8187 §3.2.1).
+/// Decodes `username*` (RFC 8187 §3.2.1).
 fn decoded_username(value: Value<'_>) -> Result<InlineName, MalformedCredentials> {
     let (_, encoded) = value
         .raw
@@ -536,13 +542,13 @@ fn checked_name<const N: usize>(
     ArrayString::from(text).map(InlineText).map_err(|_| MalformedCredentials::TooLong(parameter))
 }
 
-/// `nc`: exactly eight hex digits, and not zero (RFC 7616 §3.4).
+/// Parses `nc`: exactly eight hex digits, not zero (RFC 7616 §3.4).
 fn nonce_count(text: &[u8]) -> Option<u32> {
     let digits: &[u8; 8] = text.try_into().ok()?;
     hex(digits).filter(|&count| count != 0)
 }
 
-/// The number that at most eight hex digits stand for.
+/// Parses at most eight hex digits.
 #[inline]
 fn hex<const N: usize>(digits: &[u8; N]) -> Option<u32> {
     let (mut number, mut seen) = (0, 0);
@@ -575,7 +581,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_read_without_their_quotes() {
+    fn quotes_are_not_part_of_a_value() {
         let header = concat!(
             r#"Digest username="b\ob",realm="a",nonce="n0nce",uri="sip:100@sip.example","#,
             r#"response="0123456789abcdef",algorithm=MD5-sess,qop=auth,nc=0000000A,cnonce="c""#,

@@ -1,5 +1,6 @@
-//! What tells a retransmission from another request, in one keyed number. It is taken of all that the
-//! two must have in common, bodies too, so it has to be quick over a thousand bytes.
+//! Keyed fingerprints that identify retransmissions. A fingerprint covers every part that a
+//! retransmission has in common with its original, including the body, so it must be fast for about
+//! a thousand bytes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,25 +8,27 @@ use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 use zeroize::Zeroizing;
 
-/// How many pairs of words are summed up before the sums are hashed.
+/// Pairs of words in a round. The sums are hashed after each round.
 const PAIRS: usize = 64;
 
-/// Makes fingerprints under one key.
+/// Computes fingerprints under one key.
 ///
-/// The parts are cut into pairs of 64-bit words and each pair is multiplied after a secret word was
-/// added to either; the products are added up. That is NH of UMAC (RFC 4418 §5.2) in words of 64
-/// bits: two different texts of one length have one sum with a probability of at most 2^-64 over
-/// the choice of the key. It is done twice with keys that overlap but for a pair, for 2^-128.
-/// The length of each part is put before the texts. SipHash-1-3 takes the sums of each round with the
-/// number of pairs until then. Nobody ever sees a fingerprint, so nothing can be learnt about the key
-/// but by a collision.
+/// The hash is NH of UMAC (RFC 4418 §5.2) with 64-bit words, followed by SipHash-1-3. The input is
+/// cut into pairs of words. Each word is added to a secret word, the two sums of a pair are
+/// multiplied, and the products are added up. Two different texts of the same length have the same
+/// sum with a probability of at most 2^-64 over the choice of the key. A second pass with the keys
+/// shifted by one pair makes that 2^-128.
+///
+/// The lengths of the parts precede the texts. After each round, SipHash-1-3 hashes the sums and
+/// the number of pairs so far. Fingerprints never leave the process, so an attacker learns about
+/// the key only from a collision.
 pub(crate) struct Fingerprints {
     keys: Box<Zeroizing<[[u64; 2]; PAIRS + 1]>>,
     outer: Zeroizing<[u64; 2]>,
 }
 
 impl Fingerprints {
-    /// `key` must be random, secret, and used for nothing else.
+    /// Creates fingerprints under `key`, which must be random, secret, and used for nothing else.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let block = |number: usize| -> Zeroizing<[u8; 32]> {
             let number = u64::try_from(number).unwrap_or_default();
@@ -41,8 +44,8 @@ impl Fingerprints {
         Self { keys: Box::new(Zeroizing::new(keys)), outer }
     }
 
-    /// The fingerprint of a source, a number and parts in a row. Rows of as many parts that differ in
-    /// a part, or in where one ends and the next begins, have different ones.
+    /// The fingerprint of a source, a number and a list of parts. For lists of the same number of
+    /// parts, the input is unique: moving a byte from one part to the next changes it.
     pub(crate) fn of<const N: usize>(
         &self,
         source: SocketAddr,
@@ -53,8 +56,8 @@ impl Fingerprints {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
         };
-        // the lengths come first, so that nothing has to stand between the parts; no message is
-        // longer than 32 bits can tell
+        // the lengths come first, so no separator is needed; no message is longer than u32::MAX
+        // bytes
         let lengths = parts.map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
         let numbers = [u32::from(source.port()).to_le_bytes(), number.to_le_bytes()];
         let mut text = Text { print: self, keys: &**self.keys, sums: [0; 2], rounds: 0 };
@@ -67,9 +70,9 @@ impl Fingerprints {
         text.end()
     }
 
-    /// Hashes the sums of a round, which ends after so many pairs of the text. With what comes of it
-    /// the sums of the next round begin: those of different texts differ by no given number with a
-    /// higher probability than they are equal.
+    /// Hashes the sums of a round, which ends after `pairs` pairs of the text. The next round
+    /// starts with the result: the probability that the sums of two texts differ by a given number
+    /// is no higher than the probability that they are equal.
     #[inline(never)]
     fn outer(&self, sums: [u128; 2], pairs: u64) -> u128 {
         let mut text = [0; 40];
@@ -77,33 +80,34 @@ impl Fingerprints {
         for (half, sum) in halves.iter_mut().zip(sums) {
             *half = sum.to_le_bytes();
         }
-        // only texts of one length are told apart by their sums
+        // the sums alone distinguish only texts of one length
         last.copy_from_slice(&pairs.to_le_bytes());
         let [low, high] = *self.outer;
         SipHasher13::new_with_keys(low, high).hash(&text).as_u128()
     }
 }
 
-/// A text that is summed up a round at a time.
+/// A text that is added up round by round.
 struct Text<'k> {
     print: &'k Fingerprints,
-    /// The keys of the round's pairs to come. A pair takes the first two, and its first one away.
+    /// The unused keys of the round. A pair uses the first two and removes the first.
     keys: &'k [[u64; 2]],
     sums: [u128; 2],
-    /// How many rounds there were before.
+    /// The number of completed rounds.
     rounds: u64,
 }
 
 impl Text<'_> {
-    /// Adds a part, in pairs of its own.
+    /// Adds a part. Each part starts a new pair.
     #[inline(always)]
     fn push(&mut self, part: &[u8]) {
         let (chunks, rest) = part.as_chunks();
         for chunk in chunks {
             self.pair(words(chunk));
         }
-        // Of a part that does not end with a pair, its end, whatever of it was there before: its length
-        // is known, so only one text has these words. Copying the rest would cost a call.
+        // A part that does not end with a pair adds its last 16 bytes, which overlap the pair
+        // before. The length is hashed too, so these words identify the text. A copy of the rest
+        // would cost a call.
         if !rest.is_empty() {
             self.pair(part.last_chunk().map_or_else(|| short(part), words));
         }
@@ -143,7 +147,7 @@ fn words(pair: &[u8; 16]) -> [u64; 2] {
     [u64::from_le_bytes(a), u64::from_le_bytes(b)]
 }
 
-/// Fewer than sixteen bytes as two words that no others of their number have.
+/// One to fifteen bytes as two words, unique among texts of the same length.
 #[inline(always)]
 fn short(text: &[u8]) -> [u64; 2] {
     if let (Some(start), Some(end)) = (text.first_chunk(), text.last_chunk()) {
@@ -166,7 +170,7 @@ mod tests {
         Fingerprints::new(b"0123456789abcdef0123456789abcdef")
     }
 
-    /// The same, plainly: one text of whole pairs, cut where the key ends.
+    /// A simple reference implementation: builds the whole text and splits it into rounds.
     fn oracle(prints: &Fingerprints, source: SocketAddr, number: u32, parts: &[&[u8]]) -> u128 {
         let lengths: Vec<u8> = parts
             .iter()
@@ -217,9 +221,9 @@ mod tests {
         chain
     }
 
-    /// All texts of two bytes, by their length.
+    /// All texts over two byte values, by length.
     #[test]
-    fn short_texts_have_words_of_their_own() {
+    fn short_texts_have_unique_words() {
         let mut seen = std::collections::HashSet::new();
         for len in 1..16_usize {
             for number in 0..1_u32 << len {
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_every_end_and_every_key_counts() {
+    fn every_bit_length_and_key_changes_the_fingerprint() {
         let (prints, source) = (fingerprints(), "192.0.2.1:5060".parse().unwrap());
         let of = |parts: &[&[u8]; 4]| prints.of(source, 1, parts);
         let body = vec![b'a'; 2_500];
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn agrees_with_the_plain_form_at_every_length_of_two_rounds() {
+    fn agrees_with_the_reference_at_every_length_of_two_rounds() {
         let (prints, source) = (fingerprints(), "192.0.2.1:5060".parse().unwrap());
         let long = [7; 2 * 16 * PAIRS];
         for len in 0..long.len() {
@@ -272,7 +276,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_plain_form(
+        fn agrees_with_the_reference(
             source: SocketAddr,
             number: u32,
             parts: [Vec<u8>; 6],

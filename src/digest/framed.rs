@@ -1,10 +1,10 @@
-//! What a keyed hash is taken of, put together in a fixed buffer: hashing one text in one go costs
-//! half of hashing it part by part.
+//! Input of a keyed hash, concatenated in a fixed buffer: hashing it in one call takes half the
+//! time of hashing part by part.
 
 use arrayvec::ArrayVec;
 use zeroize::Zeroizing;
 
-/// A key of SipHash in words, as it is taken up with each text.
+/// A SipHash key as two words.
 pub(super) type Key = Zeroizing<[u64; 2]>;
 
 pub(super) fn words(key: &[u8; 16]) -> Key {
@@ -16,17 +16,17 @@ pub(super) fn words(key: &[u8; 16]) -> Key {
     words
 }
 
-/// Parts in a row. Whoever puts them in sees to it that no two different rows are alike: each part is
-/// of fixed length or comes after its length.
+/// Concatenated hash input. The caller must make the encoding injective: each part must have a
+/// fixed length or follow its length.
 #[derive(Default)]
 pub(super) struct Framed<const N: usize>(ArrayVec<u8, N>);
 
 impl<const N: usize> Framed<N> {
-    /// Another part.
+    /// Appends a part.
     #[inline(always)]
     pub(super) fn push(&mut self, part: &[u8]) {
         let fits = self.0.try_extend_from_slice(part).is_ok();
-        debug_assert!(fits, "every part has its bound, and N is the sum of them");
+        debug_assert!(fits, "N must be the sum of the maximum lengths of the parts");
     }
 
     #[inline(always)]

@@ -1,48 +1,48 @@
-//! The hash functions of digest authentication: one table, and one implementation of [`HashImpl`] for
-//! each. A new function is a line of the table and an implementation; lengths, counts and the places
-//! of stored hashes follow from them.
+//! The hash functions of digest authentication: one table, and one implementation of [`HashImpl`]
+//! for each. To add a function, add a line to the table and an implementation. Lengths, counts and
+//! the layout of stored hashes follow from them.
 
 use std::fmt;
 use std::ops::Range;
 
 use sha2::Digest;
 use sip_authz_arch::{
-    Begun, Message, md5, md5_messages, sha256, sha256_message, sha256_messages, sha512_256,
+    Message, PartialMd5, md5, md5_messages, sha256, sha256_message, sha256_messages, sha512_256,
 };
 
 use super::bytes::Bytes;
 use super::hash::write_hex;
 
-/// A hash function. The code of the hot path is generic over it, so that every length is a constant.
+/// A hash function. The code of the hot path is generic over it, so that all lengths are constants.
 pub(crate) trait HashImpl {
-    /// The function's line in the table.
+    /// The entry in the table.
     const FUNCTION: HashFunction;
-    /// Whether [`HashImpl::hash_messages`] hashes many messages side by side.
+    /// Whether [`HashImpl::hash_messages`] hashes several messages in parallel lanes.
     const HAS_LANES: bool;
 
-    /// A hash.
+    /// The hash in bytes.
     type Output: Bytes;
-    /// A hash in hexadecimal.
+    /// The hash in hexadecimal.
     type Hex: Bytes;
-    /// A hash under way.
+    /// A hash of part of a message.
     type Partial: Default;
 
-    /// The hash of a message.
+    /// Hashes a message.
     fn hash(message: &[u8]) -> Self::Output;
 
-    /// The hash of parts of any length, one after the other. What it keeps of them is wiped.
+    /// Hashes the concatenation of parts of any length. Wipes its buffers.
     fn hash_parts(parts: &[&[u8]]) -> Self::Output;
 
-    /// The hash of a message, and that of another message begun, as far as that costs nothing.
+    /// Hashes `message`, and in the same time as much of `other` as possible.
     fn hash_interleaved<const B: usize>(
         message: &mut Message<B>,
         other: &Message<B>,
     ) -> (Self::Output, Self::Partial);
 
-    /// Ends what [`HashImpl::hash_interleaved`] has begun.
+    /// Completes the hash that [`HashImpl::hash_interleaved`] has started for its `other` message.
     fn finalize<const B: usize>(partial: Self::Partial, message: &mut Message<B>) -> Self::Output;
 
-    /// The hash of each message, in their order. Empties the messages with zeros.
+    /// Hashes each message, in order. Wipes and empties the messages.
     fn hash_messages<const B: usize>(messages: &mut [Message<B>], out: &mut [Self::Output]) {
         for (message, out) in messages.iter_mut().zip(out) {
             *out = Self::hash(message.text());
@@ -50,7 +50,7 @@ pub(crate) trait HashImpl {
         }
     }
 
-    /// Lower-case hexadecimal of a hash.
+    /// The hash in lower-case hexadecimal.
     fn hex(hash: &Self::Output) -> Self::Hex {
         let mut text = Self::Hex::ZERO;
         write_hex(hash.as_bytes(), text.as_bytes_mut());
@@ -58,21 +58,21 @@ pub(crate) trait HashImpl {
     }
 }
 
-/// Something to do with the implementation of a function.
+/// An operation that is generic over the hash function.
 pub(crate) trait HashVisitor {
     type Out;
 
     fn visit<F: HashImpl>(self) -> Self::Out;
 }
 
-/// Declares [`HashFunction`] and [`Algorithm`]. The position of a line is the function's index.
+/// Declares [`HashFunction`] and [`Algorithm`]. The order of the lines determines the index.
 macro_rules! hash_functions {
     ($(
         $(#[$doc:meta])*
         $function:ident { name: $name:literal, key: $key:literal, stored_name: $stored_name:literal }
         $session:ident { name: $session_name:literal }
     )+) => {
-        /// A hash function that digest authentication is defined for (RFC 7616 §6.1).
+        /// A hash function of digest authentication (RFC 7616 §6.1).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum HashFunction {
@@ -80,13 +80,13 @@ macro_rules! hash_functions {
         }
 
         impl HashFunction {
-            /// How many functions there are.
+            /// The number of hash functions.
             pub const COUNT: usize = [$($name),+].len();
 
             /// Every function, weakest first.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$function),+];
 
-            /// The length of an output in bytes.
+            /// The length of a hash in bytes.
             #[must_use]
             #[inline]
             pub const fn output_len(self) -> usize {
@@ -95,7 +95,7 @@ macro_rules! hash_functions {
                 }
             }
 
-            /// The name as the `algorithm` parameter has it, without `-sess`.
+            /// The name in the `algorithm` parameter, without `-sess`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -103,7 +103,7 @@ macro_rules! hash_functions {
                 }
             }
 
-            /// The name in lower case, as configuration files and bulk documents have it: `sha-256`.
+            /// The name in lower case, used in configuration files and bulk documents: `sha-256`.
             #[must_use]
             pub const fn key(self) -> &'static str {
                 match self {
@@ -111,7 +111,7 @@ macro_rules! hash_functions {
                 }
             }
 
-            /// The name as an identifier, as stores have it: `sha256`.
+            /// The name as an identifier, used in stores: `sha256`.
             #[must_use]
             pub const fn stored_name(self) -> &'static str {
                 match self {
@@ -127,7 +127,7 @@ macro_rules! hash_functions {
                 }
             }
 
-            /// Whether many messages are hashed side by side.
+            /// Whether several messages are hashed in parallel lanes.
             #[inline(always)]
             pub(crate) const fn has_lanes(self) -> bool {
                 match self {
@@ -135,7 +135,7 @@ macro_rules! hash_functions {
                 }
             }
 
-            /// The place of a hash in a row of the hashes of all functions.
+            /// The position of the hash in the concatenation of the hashes of all functions.
             #[inline(always)]
             pub(crate) const fn slot(self) -> Range<usize> {
                 match self {
@@ -161,13 +161,13 @@ macro_rules! hash_functions {
         }
 
         impl Algorithm {
-            /// How many algorithms there are.
+            /// The number of algorithms.
             pub const COUNT: usize = 2 * HashFunction::COUNT;
 
             /// Every algorithm.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$function, Self::$session),+];
 
-            /// The value as it stands in a challenge.
+            /// The value in a challenge.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -184,7 +184,7 @@ macro_rules! hash_functions {
                 }
             }
 
-            /// Whether this is a `-sess` form, whose A1 takes in the nonce and the cnonce
+            /// Whether this is a `-sess` form, whose A1 includes the nonce and the cnonce
             /// (RFC 7616 §3.4.2).
             #[must_use]
             #[inline]
@@ -200,7 +200,7 @@ macro_rules! hash_functions {
                     <<$function as HashImpl>::Hex as Bytes>::LEN
                         == 2 * <<$function as HashImpl>::Output as Bytes>::LEN
                 );
-                // hashes are compared and chosen between by words
+                // comparisons use 64-bit words
                 assert!(<<$function as HashImpl>::Output as Bytes>::LEN.is_multiple_of(8));
             )+
         };
@@ -208,7 +208,7 @@ macro_rules! hash_functions {
 }
 
 hash_functions! {
-    /// MD5, 16 bytes. All that most deployed user agents know.
+    /// MD5, 16 bytes. Most deployed user agents support nothing else.
     Md5 { name: "MD5", key: "md5", stored_name: "md5" }
     Md5Sess { name: "MD5-sess" }
 
@@ -216,7 +216,7 @@ hash_functions! {
     Sha256 { name: "SHA-256", key: "sha-256", stored_name: "sha256" }
     Sha256Sess { name: "SHA-256-sess" }
 
-    /// SHA-512/256 (FIPS 180-4 §5.3.6), 32 bytes: a function of its own, not SHA-512 cut short.
+    /// SHA-512/256 (FIPS 180-4 §5.3.6), 32 bytes. Not the same as truncated SHA-512.
     Sha512_256 { name: "SHA-512-256", key: "sha-512-256", stored_name: "sha512_256" }
     Sha512_256Sess { name: "SHA-512-256-sess" }
 }
@@ -229,7 +229,7 @@ impl HashImpl for Md5 {
 
     type Output = [u8; 16];
     type Hex = [u8; 32];
-    type Partial = Begun;
+    type Partial = PartialMd5;
 
     fn hash(message: &[u8]) -> [u8; 16] {
         md5(message)
@@ -243,13 +243,13 @@ impl HashImpl for Md5 {
     fn hash_interleaved<const B: usize>(
         message: &mut Message<B>,
         other: &Message<B>,
-    ) -> ([u8; 16], Begun) {
-        Begun::beside(message, other)
+    ) -> ([u8; 16], PartialMd5) {
+        PartialMd5::hash_interleaved(message, other)
     }
 
     #[inline(always)]
-    fn finalize<const B: usize>(partial: Begun, message: &mut Message<B>) -> [u8; 16] {
-        partial.finish(message)
+    fn finalize<const B: usize>(partial: PartialMd5, message: &mut Message<B>) -> [u8; 16] {
+        partial.finalize(message)
     }
 
     fn hash_messages<const B: usize>(messages: &mut [Message<B>], out: &mut [[u8; 16]]) {
@@ -329,13 +329,13 @@ fn incremental<D: Digest>(parts: &[&[u8]]) -> D {
     parts.iter().fold(D::new(), |hash, part| hash.chain_update(part))
 }
 
-/// The longest hash in bytes.
+/// The length of the longest hash in bytes.
 pub const MAX_OUTPUT_LEN: usize = max_output_len();
-/// The longest hash in hexadecimal digits.
+/// The length of the longest hash in hexadecimal digits.
 pub const MAX_HEX_LEN: usize = 2 * MAX_OUTPUT_LEN;
-/// The shortest hash in hexadecimal digits.
+/// The length of the shortest hash in hexadecimal digits.
 pub(crate) const MIN_HEX_LEN: usize = 2 * min_output_len();
-/// The length of a row of the hashes of all functions in bytes.
+/// The total length of the hashes of all functions in bytes.
 pub(crate) const ALL_OUTPUTS_LEN: usize = slot(HashFunction::COUNT - 1).end;
 
 impl HashFunction {
@@ -346,20 +346,20 @@ impl HashFunction {
         self as usize
     }
 
-    /// The length of an output in hexadecimal digits.
+    /// The length of a hash in hexadecimal digits.
     #[must_use]
     #[inline]
     pub const fn hex_len(self) -> usize {
         2 * self.output_len()
     }
 
-    /// The function that a [key](Self::key) names.
+    /// The function with this [key](Self::key).
     #[must_use]
     pub fn from_key(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|function| function.key() == key)
     }
 
-    /// The function that a [stored name](Self::stored_name) names.
+    /// The function with this [stored name](Self::stored_name).
     #[must_use]
     pub fn from_stored_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|function| function.stored_name() == name)
@@ -413,7 +413,7 @@ mod tests {
 
     use super::*;
 
-    /// What the implementation of a function makes of a message, in each of its ways.
+    /// The hashes of a message, computed in each way that the implementation has.
     struct EveryWay<'m>(&'m [u8]);
 
     impl HashVisitor for EveryWay<'_> {
@@ -443,7 +443,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_way_to_hash_gives_one_output_of_its_length(message in vec(any::<u8>(), 0..500)) {
+        fn every_way_to_hash_gives_the_same_output(message in vec(any::<u8>(), 0..500)) {
             let mut outputs = HashSet::new();
             for function in HashFunction::ALL {
                 let hashes = function.with(EveryWay(&message));
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_agrees_with_itself() {
+    fn the_table_is_consistent() {
         let mut end = 0;
         for (index, function) in HashFunction::ALL.into_iter().enumerate() {
             assert_eq!(function.index(), index);

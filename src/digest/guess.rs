@@ -1,5 +1,5 @@
-//! How many wrong digests a source or a claimed name may still send, in fixed memory.
-//! Each key has a token bucket, kept as one time by the generic cell rate algorithm.
+//! Limits on wrong digests per source and per claimed name, in fixed memory.
+//! Each key has a token bucket, stored as one time by the generic cell rate algorithm (GCRA).
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -12,62 +12,62 @@ use super::credentials::MAX_USERNAME;
 use super::framed::{Framed, Key, words};
 use super::function::MAX_HEX_LEN;
 
-/// How many wrong attempts are let pass: a token bucket, full at first, of which each takes one.
+/// Allowed rate of wrong digests: a token bucket that starts full; each wrong digest takes one
+/// token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct GuessRate {
-    /// Wrong attempts that may come at once.
+    /// The size of the token bucket.
     pub burst: NonZeroU32,
-    /// The time in milliseconds after which one more may come; in a policy at most
+    /// The time in milliseconds for one token to return. In a policy at most
     /// [`Policy::MAX_GUESS_REFILL_MS`](crate::model::Policy::MAX_GUESS_REFILL_MS).
     pub refill_ms: NonZeroU32,
 }
 
-/// What a [`GuessLimiter`] counts by: a keyed hash, without meaning outside its limiter.
+/// The key of a counter in a [`GuessLimiter`]: a keyed hash, meaningless outside of its limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GuessKey(u128);
 
-/// Counters of wrong attempts, by key.
+/// Counters of wrong digests, by key.
 ///
-/// Ask [`is_over`](Self::is_over) before the digest is computed, [`record`](Self::record) after it
-/// has proved wrong. Threads that asked before any of them recorded may each have their attempt, so
-/// the burst may be passed by one less than the number of threads at work. A flood leaves no more
-/// than an empty token bucket behind: one refill time after its end the key may try again.
+/// Call [`is_over`](Self::is_over) before computing the digest, and [`record`](Self::record) if it
+/// is wrong. Threads that call `is_over` before any of them calls `record` each get an attempt, so
+/// the burst can be exceeded by the number of threads minus one. A flood never leaves more than an
+/// empty token bucket: one refill interval after its end the key may try again.
 ///
-/// The low bits of a key choose one of at least 64 buckets of eight counters. A newcomer to a full
-/// bucket takes the place of the counter that owes the fewest tokens, so those in heavy use stay,
-/// whatever the rates of others are.
+/// The low bits of a key select one of at least 64 buckets of eight counters. In a full bucket, a
+/// new counter replaces the one with the fewest missing tokens. Counters in heavy use therefore
+/// stay, whatever the rates of the others are.
 ///
-/// - A false positive (over, though the attempts were another's) takes two keys with one hash, or
-///   an attacker in the victim's own key (the same name from the same IPv4 address or IPv6 /64). It
-///   costs the victim the policy's answer until a refill.
-/// - A false negative (a counter that lost its place) costs nobody but the defender: the key starts
-///   anew with a whole burst.
+/// - A false positive (limited because of another's attempts) needs two keys with the same hash, or
+///   an attacker who shares the victim's key. Such an attacker sends the same name from the same IPv4
+///   address or IPv6 /64. The victim gets the policy's answer until a refill.
+/// - A false negative (the counter was replaced) restarts the key with a full burst.
 ///
-/// To wash out a counter of `d` taken tokens, an attacker needs seven more keys with at least `d`
-/// each in the same bucket, and one to take the place. The key of the hash is secret, so it has to
-/// do so in all buckets: about `7 * d * entries / 8` wrong attempts (with 65,536 entries and ten
-/// tokens over 500,000, within the time in which the tokens of the attacker's own keys refill, an
-/// hour each at most) to win ten more.
-/// Each burst won after that takes about as many attempts on new keys as there are buckets, while
-/// all the sevens are kept up.
+/// To displace a counter with `d` missing tokens, an attacker needs seven more keys with at least
+/// `d` missing tokens in the same bucket, and one to take the place. The key of the hash is secret,
+/// so the attacker must fill all buckets: about `7 * d * entries / 8` wrong digests to gain a burst
+/// of ten. With 65,536 entries and ten tokens that is over 500,000, sent within the time in which
+/// the attacker's own tokens refill, at most an hour each. Each further burst takes about as many
+/// attempts with new keys as there are buckets, while the attacker keeps the seven counters of each
+/// bucket up.
 ///
-/// Times are milliseconds of one clock. A `now_ms` that steps back panics nowhere and gives no
-/// token back: counters look the fuller for it until the clock has caught up.
+/// All times are milliseconds of one clock. If `now_ms` steps back, no token returns, and counters
+/// look fuller until the clock catches up.
 pub(crate) struct GuessLimiter {
     buckets: Buckets<Ways<Counter>>,
-    /// The latest time that any counter ever stood at.
+    /// The latest time at which any counter becomes idle.
     last_ms: AtomicU64,
-    /// For each bucket the latest time that one of its counters ever stood at: from then on nobody in it
-    /// owes anything, which most keys are told by without the bucket's lock.
+    /// For each bucket, the latest time at which one of its counters becomes idle. After it every
+    /// key of the bucket is under its limit, which most calls detect without the bucket's lock.
     latest_ms: Box<[AtomicU64]>,
     key: Key,
 }
 
 impl GuessLimiter {
-    /// A limiter with `entries` counters, rounded up to a power of two of at least 512 and at most
-    /// 134,217,728. All memory is taken here, about 37 bytes for each.
+    /// Creates a limiter with `entries` counters, rounded up to a power of two between 512 and
+    /// 134,217,728. Allocates all memory here, about 37 bytes for each.
     ///
     /// `key` must be random and secret.
     #[must_use]
@@ -77,35 +77,35 @@ impl GuessLimiter {
         Self { buckets, last_ms: AtomicU64::default(), latest_ms, key: words(key) }
     }
 
-    /// The key of a source: an IPv4 address (also as IPv4-mapped IPv6) or an IPv6 /64.
+    /// The key of a source: an IPv4 address (also IPv4-mapped IPv6) or an IPv6 /64.
     #[must_use]
     pub(crate) fn source_key(&self, ip: IpAddr) -> GuessKey {
         self.key(Domain::Source, b"", b"", Some(ip))
     }
 
-    /// The key of a name claimed by a source, as [`source_key`](Self::source_key) takes it.
-    /// `scope` is the SID of the domain or trunk that the name is of.
+    /// The key of a name and a source, which is reduced as in [`source_key`](Self::source_key).
+    /// `scope` is the SID of the domain or trunk of the name.
     #[must_use]
     pub(crate) fn pair_key(&self, scope: &[u8], name: &[u8], ip: IpAddr) -> GuessKey {
         self.key(Domain::Pair, scope, name, Some(ip))
     }
 
-    /// The key of a name claimed by anyone, for totals. Anyone can use it up: refusing by it lets
-    /// strangers lock the name out.
+    /// The key of a name, over all sources. Anyone can use up its tokens, so a limit on it lets
+    /// strangers lock out the user.
     #[must_use]
     pub(crate) fn name_key(&self, scope: &[u8], name: &[u8]) -> GuessKey {
         self.key(Domain::Name, scope, name, None)
     }
 
-    /// The key of a source, as [`source_key`](Self::source_key) takes it, for totals over all names that
-    /// it claims in a scope.
+    /// The key of a source, reduced as in [`source_key`](Self::source_key), over all names in a
+    /// scope.
     #[must_use]
     pub(crate) fn any_name_key(&self, scope: &[u8], ip: IpAddr) -> GuessKey {
         self.key(Domain::AnyName, scope, b"", Some(ip))
     }
 
-    /// Whether any key might have no token left: not so where no wrong attempt came for a while, and
-    /// then no key has to be made.
+    /// Whether any key may be over its limit. False if no wrong digest arrived recently; then the
+    /// caller need not compute a key.
     #[must_use]
     pub(crate) fn is_anyone_over(&self, now_ms: u64) -> bool {
         self.last_ms.load(Ordering::Acquire) > now_ms
@@ -113,7 +113,7 @@ impl GuessLimiter {
 
     /// Whether `key` has no token left. Changes nothing.
     ///
-    /// With another rate than the one recorded with, the old debt still has to run off.
+    /// If `rate` differs from the recorded one, the old debt still has to expire.
     #[must_use]
     pub(crate) fn is_over(&self, key: GuessKey, rate: GuessRate, now_ms: u64) -> bool {
         let latest_ms = self.latest_ms.get(self.buckets.number(key.0));
@@ -121,16 +121,17 @@ impl GuessLimiter {
             return false;
         }
         let debt_ms = idle_from(&self.buckets.lock(key.0), key).saturating_sub(now_ms);
-        // Less than a whole token is left.
+        // Less than one token is left.
         debt_ms > full_ms(rate) - refill_ms(rate)
     }
 
-    /// Takes a token from `key`, if there is any left.
+    /// Takes a token from `key`, if one is left.
     pub(crate) fn record(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
         let mut bucket = self.buckets.lock(key.0);
         let before_ms = idle_from(&bucket, key);
         let after_ms = before_ms.max(now_ms).saturating_add(refill_ms(rate));
-        // No debt above a burst; but what an earlier `now_ms` would cut off stays.
+        // The debt is at most one burst; but a debt from a later clock remains if the clock stepped
+        // back.
         let most_ms = now_ms.saturating_add(full_ms(rate)).max(before_ms);
         let idle_from_ms = after_ms.min(most_ms);
         let counter = Counter { key, idle_from_ms, refill_ms: rate.refill_ms };
@@ -141,7 +142,7 @@ impl GuessLimiter {
         self.last_ms.fetch_max(idle_from_ms, Ordering::Release);
     }
 
-    /// Gives a token back that [`record`](Self::record) took: the attempt turned out to be none.
+    /// Returns a token that [`record`](Self::record) took, if the attempt turned out not to count.
     pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
         let mut bucket = self.buckets.lock(key.0);
         if let Some(counter) = bucket.find(&key) {
@@ -151,8 +152,8 @@ impl GuessLimiter {
         }
     }
 
-    /// Kind, the scope's length and a source of fixed length go in before the text, and the name is
-    /// the rest, so that no two different inputs run together to the same bytes.
+    /// Hashes kind, length of the scope and source at fixed positions, then scope and name. The
+    /// encoding is injective: the name is the rest.
     fn key(&self, domain: Domain, scope: &[u8], name: &[u8], ip: Option<IpAddr>) -> GuessKey {
         let (family, network) = match ip.map(|ip| ip.to_canonical()) {
             None => (0, 0),
@@ -160,7 +161,7 @@ impl GuessLimiter {
             // the upper half, which is the /64
             Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
         };
-        // scopes are SIDs of 16 bytes, and a name may be a hash in hexadecimal
+        // a scope is a SID of 16 bytes, and a name may be a hexadecimal hash
         let mut text = Framed::<{ 8 + 8 + 32 + MAX_NAME }>::default();
         let scope_len = u8::try_from(scope.len()).unwrap_or(u8::MAX);
         let kind = u64::from_le_bytes([domain as u8, family, scope_len, 0, 0, 0, 0, 0]);
@@ -175,10 +176,10 @@ impl GuessLimiter {
     }
 }
 
-/// The longest claimed name in bytes.
+/// The maximum length of a claimed name in bytes.
 const MAX_NAME: usize = if MAX_HEX_LEN > MAX_USERNAME { MAX_HEX_LEN } else { MAX_USERNAME };
 
-/// What a key is made of.
+/// The kind of a key.
 #[derive(Clone, Copy)]
 enum Domain {
     Source = 1,
@@ -189,15 +190,15 @@ enum Domain {
 
 struct Counter {
     key: GuessKey,
-    /// When all tokens will be back: the algorithm's theoretical arrival time.
+    /// The time at which all tokens are back: GCRA's theoretical arrival time.
     idle_from_ms: u64,
-    /// The time for one token to be back.
+    /// The time for one token to return.
     refill_ms: NonZeroU32,
 }
 
 impl Counter {
-    /// How many tokens are lacking, in 1,024ths: not in how long they will be, as then the keys of one
-    /// policy would hold the places against those of all others.
+    /// The number of missing tokens, in 1,024ths. The rank is not the time until they return,
+    /// because then keys with slow rates would displace those of all other policies.
     fn owed(&self, now_ms: u64) -> u64 {
         let debt_ms = self.idle_from_ms.saturating_sub(now_ms);
         debt_ms.saturating_mul(1_024) / u64::from(self.refill_ms.get())
@@ -212,7 +213,7 @@ impl Entry for Counter {
     }
 }
 
-/// When `key` is or was idle; without a counter it always was.
+/// The time at which `key` becomes idle; 0 without a counter.
 fn idle_from(bucket: &Ways<Counter>, key: GuessKey) -> u64 {
     bucket.find(&key).map_or(0, |counter| counter.idle_from_ms)
 }
@@ -221,7 +222,7 @@ fn refill_ms(rate: GuessRate) -> u64 {
     u64::from(rate.refill_ms.get())
 }
 
-/// The time in which an empty token bucket fills. Two 32-bit factors fit.
+/// The time to fill an empty token bucket. The product of two 32-bit factors fits.
 fn full_ms(rate: GuessRate) -> u64 {
     u64::from(rate.burst.get()) * refill_ms(rate)
 }
@@ -235,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    /// A token bucket that is looked after each millisecond; tokens in `refill_ms` parts.
+    /// A token bucket that advances each millisecond; a token has `refill_ms` parts.
     struct Oracle {
         rate: GuessRate,
         parts: u64,
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_one_for_each_refill() {
+    fn a_burst_passes_then_one_per_refill() {
         let (limiter, rate) = (limiter(), rate(3, 1000));
         let key = limiter.source_key(ip("192.0.2.1"));
         for _ in 0..3 {
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_flood_the_key_is_free_in_one_refill() {
+    fn one_refill_after_a_flood_the_key_has_a_token() {
         let (limiter, rate) = (limiter(), rate(10, 6000));
         let key = limiter.name_key(b"SD1", b"alice");
         for now_ms in 0..100_000 {
@@ -318,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_differ_by_each_part_and_by_kind() {
+    fn keys_depend_on_kind_and_on_each_part() {
         let limiter = limiter();
         let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
         let keys = [
@@ -346,7 +347,7 @@ mod tests {
             limiter.any_name_key(b"", here),
         ];
         for (number, key) in keys.iter().enumerate() {
-            // `::` and `::c000:201` are of one /64, and nothing else here is of another's kind.
+            // `::` and `::c000:201` share a /64; all other keys differ.
             let same = keys.iter().filter(|other| *other == key).count();
             assert_eq!(same, if matches!(number, 4 | 6) { 2 } else { 1 }, "key {number}");
         }
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_do_not_wash_out_a_counter_in_use() {
+    fn new_keys_do_not_displace_a_counter_in_use() {
         let (limiter, rate) = (limiter(), rate(2, 1000));
         let key = limiter.pair_key(b"SD1", b"alice", ip("192.0.2.1"));
         limiter.record(key, rate, 0);
@@ -380,20 +381,20 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_slow_rates_hold_no_place_against_those_that_owe_more() {
-        let (limiter, slow, usual) = (limiter(), rate(1, 3_600_000), rate(10, 6_000));
+    fn keys_with_slow_rates_do_not_displace_keys_with_more_missing_tokens() {
+        let (limiter, slow, common) = (limiter(), rate(1, 3_600_000), rate(10, 6_000));
         for number in 0..20_000u32 {
             limiter.record(limiter.name_key(b"SD2", &number.to_be_bytes()), slow, 0);
         }
         let key = limiter.pair_key(b"SD1", b"alice", ip("192.0.2.1"));
         for _ in 0..10 {
-            limiter.record(key, usual, 0);
+            limiter.record(key, common, 0);
         }
         for number in 0..20_000u32 {
-            assert!(limiter.is_over(key, usual, 0), "after {number}");
+            assert!(limiter.is_over(key, common, 0), "after {number}");
             limiter.record(limiter.name_key(b"SD2", &number.to_le_bytes()), slow, 0);
         }
-        // once most of its tokens are back it goes first
+        // the key is displaced once most of its tokens are back
         for number in 0..20_000u32 {
             limiter.record(limiter.name_key(b"SD3", &number.to_be_bytes()), slow, 59_000);
         }
@@ -401,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_given_back_can_be_taken_again() {
+    fn a_returned_token_can_be_taken_again() {
         let (limiter, rate) = (limiter(), rate(2, 1_000));
         let key = limiter.source_key(ip("192.0.2.1"));
         limiter.give_back(key, rate, 5_000);
@@ -416,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_to_a_bucket_in_heavy_use_is_counted() {
+    fn a_new_key_in_a_full_bucket_is_counted() {
         let (limiter, rate) = (limiter(), rate(3, 1000));
         let same_bucket = |number: u64| GuessKey(u128::from(number) << 64);
         for number in (0..WAYS as u64).chain(0..WAYS as u64) {
@@ -430,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_lose_no_attempt() {
+    fn concurrent_attempts_are_all_counted() {
         let (limiter, rate) = (limiter(), rate(8000, 1000));
         let key = limiter.source_key(ip("192.0.2.1"));
         thread::scope(|scope| {
@@ -473,7 +474,7 @@ mod tests {
         }
 
         #[test]
-        fn stepping_back_frees_nothing(times in vec(0u64..500, 0..100), later_ms in 0u64..500) {
+        fn a_clock_that_steps_back_returns_no_token(times in vec(0u64..500, 0..100), later_ms in 0u64..500) {
             let (limiter, rate) = (limiter(), rate(4, 50));
             let key = limiter.source_key(ip("192.0.2.1"));
             for now_ms in times {

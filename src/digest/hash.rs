@@ -1,30 +1,30 @@
-//! Hashes in hexadecimal: written, and compared in constant time.
+//! Hexadecimal hashes: conversion, and comparison in constant time.
 
 use subtle::ConstantTimeEq;
 
 use super::bytes::Bytes;
 use crate::words::lower;
 
-/// Writes lower-case hexadecimal: by arithmetic on both digits of a byte at once, which the compiler turns into vectors; a table
-/// would be read at places that the hash tells.
+/// Writes lower-case hexadecimal. Computes both digits of a byte at once, which the compiler
+/// vectorizes. A table lookup would leak the hash through its memory accesses.
 #[inline(always)]
 pub(crate) fn write_hex(hash: &[u8], text: &mut [u8]) {
     let (pairs, _) = text.as_chunks_mut::<2>();
     for (pair, byte) in pairs.iter_mut().zip(hash) {
         let byte = u16::from(*byte);
         let halves = byte >> 4 | (byte & 15) << 8;
-        // a one in each byte that is more than nine
+        // one in each byte above nine
         let letters = (halves.wrapping_add(0x0606) >> 4) & 0x0101;
         let up = letters.wrapping_mul(u16::from(b'a' - b'9' - 1));
         *pair = halves.wrapping_add(0x3030).wrapping_add(up).to_le_bytes();
     }
 }
 
-/// Whether `sent` is `expected`, which is lower-case hexadecimal, in either case. The time depends
-/// on lengths alone. The length of `expected` must be a multiple of eight.
+/// Whether `sent`, in either case, equals the lower-case hexadecimal `expected`. The time depends
+/// only on the lengths. The length of `expected` must be a multiple of eight.
 #[inline]
 pub(crate) fn same_hex<H: Bytes>(expected: &H, sent: &[u8]) -> bool {
-    // by eight bytes, as subtle goes through a slice byte by byte
+    // compares eight bytes at once, because subtle compares slices byte by byte
     let ((ours, rest), (theirs, _)) = (expected.as_bytes().as_chunks(), sent.as_chunks());
     let differ = ours.iter().zip(theirs).fold(0, |differ, (ours, theirs)| {
         differ | (u64::from_ne_bytes(*ours) ^ lower(u64::from_ne_bytes(*theirs)))
@@ -48,7 +48,7 @@ mod tests {
         text
     }
 
-    /// Bytes that depend on `seed`.
+    /// Pseudo-random bytes from `seed`.
     fn text<const N: usize>(seed: u64) -> [u8; N] {
         let mut state = seed;
         std::array::from_fn(|_| {
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn hexadecimal_is_compared_in_either_case() {
+    fn hexadecimal_is_compared_case_insensitively() {
         for seed in 0..50 {
             let (short, long): ([u8; 16], [u8; 32]) = (text(seed), text(seed));
             assert_eq!(hex16(&short), hex::encode(short).as_bytes());
@@ -74,7 +74,7 @@ mod tests {
                     assert_eq!(same_hex(&expected, &sent), same, "bit {bit} of {at}");
                 }
             }
-            // two differences do not make up for each other
+            // two differences must not cancel each other out
             for at in 0..56 {
                 let mut sent = expected;
                 sent[at] ^= 1;

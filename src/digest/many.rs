@@ -1,4 +1,4 @@
-//! The responses of many headers, hashed side by side.
+//! Verifies the responses of several headers in parallel lanes.
 
 use arrayvec::ArrayVec;
 
@@ -8,103 +8,106 @@ use super::bytes::Bytes;
 use super::credentials::Credentials;
 use super::function::{HashImpl, HashVisitor};
 use super::hash::same_hex;
-use super::response::{a2, unfinished};
+use super::response::{a2, response_prefix};
 use super::{HashFunction, Qop};
 
-/// How many are hashed at once.
-pub(crate) const MOST: usize = 32;
+/// The maximum number of headers in a batch.
+pub(crate) const MAX_BATCH: usize = 32;
 
-/// Texts of more than four blocks are rare and are left to be hashed one at a time.
+/// Room for four blocks. Longer texts are rare and are verified one at a time.
 type Text = Message<4>;
 
-/// Whether a header's response is the one that an H(A1) makes.
-pub(crate) struct Question<'q, 'a> {
+/// A response to verify against H(A1).
+pub(crate) struct DigestCheck<'q, 'a> {
     pub(crate) credentials: &'q Credentials<'a>,
     pub(crate) ha1: &'q [u8],
 }
 
-impl Question<'_, '_> {
-    /// Whether responses of this kind are hashed side by side: those that nearly all clients send.
-    pub(crate) fn is_usual(credentials: &Credentials<'_>) -> bool {
+impl DigestCheck<'_, '_> {
+    /// Whether responses of this kind can be hashed in lanes. Nearly all clients send these.
+    pub(crate) fn is_batchable(credentials: &Credentials<'_>) -> bool {
         !credentials.algorithm.is_session()
             && credentials.algorithm.hash_function().has_lanes()
             && credentials.qop.is_some_and(|fields| fields.qop == Qop::Auth)
     }
 }
 
-/// The answers, in the order of the questions; none for what has to be asked by itself.
-pub(crate) fn right_responses(questions: &[Question<'_, '_>]) -> ArrayVec<Option<bool>, MOST> {
-    let mut answers = ArrayVec::new();
-    answers.extend(questions.iter().take(MOST).map(|_| None));
+/// Verifies each response, in order; `None` for one that must be verified separately.
+pub(crate) fn verify_batch(checks: &[DigestCheck<'_, '_>]) -> ArrayVec<Option<bool>, MAX_BATCH> {
+    let mut results = ArrayVec::new();
+    results.extend(checks.iter().take(MAX_BATCH).map(|_| None));
     for function in HashFunction::ALL {
-        function.with(OfFunction { questions, answers: &mut answers });
+        function.with(VerifyBatch { checks, results: &mut results });
     }
-    answers
+    results
 }
 
-/// Answers the questions of one function.
-struct OfFunction<'b, 'q, 'a> {
-    questions: &'b [Question<'q, 'a>],
-    answers: &'b mut [Option<bool>],
+/// Verifies the responses of one hash function.
+struct VerifyBatch<'b, 'q, 'a> {
+    checks: &'b [DigestCheck<'q, 'a>],
+    results: &'b mut [Option<bool>],
 }
 
-impl HashVisitor for OfFunction<'_, '_, '_> {
+impl HashVisitor for VerifyBatch<'_, '_, '_> {
     type Out = ();
 
     fn visit<F: HashImpl>(self) {
         if F::HAS_LANES {
-            of_function::<F>(self.questions, self.answers);
+            verify_in_lanes::<F>(self.checks, self.results);
         }
     }
 }
 
-fn of_function<F: HashImpl>(questions: &[Question<'_, '_>], answers: &mut [Option<bool>]) {
-    let mut chosen = ArrayVec::<_, MOST>::new();
-    let mut firsts = ArrayVec::<Text, MOST>::new();
-    let mut seconds = ArrayVec::<Text, MOST>::new();
-    for (question, answer) in questions.iter().zip(answers) {
-        let Question { credentials, ha1 } = question;
-        if credentials.algorithm.hash_function() != F::FUNCTION || !Question::is_usual(credentials)
+fn verify_in_lanes<F: HashImpl>(checks: &[DigestCheck<'_, '_>], results: &mut [Option<bool>]) {
+    let mut chosen = ArrayVec::<_, MAX_BATCH>::new();
+    let mut a2_texts = ArrayVec::<Text, MAX_BATCH>::new();
+    let mut response_texts = ArrayVec::<Text, MAX_BATCH>::new();
+    for (check, result) in checks.iter().zip(results) {
+        let DigestCheck { credentials, ha1 } = check;
+        if credentials.algorithm.hash_function() != F::FUNCTION
+            || !DigestCheck::is_batchable(credentials)
         {
             continue;
         }
         let Some(ha1) = F::Output::from_slice(ha1) else { continue };
-        // written where they stand, as moving them costs more than writing them
+        // written in place, because moving a message costs more than writing it
         let at = chosen.len();
-        seconds.iter_mut().skip(at).for_each(Message::wipe);
-        firsts.truncate(at);
-        seconds.truncate(at);
-        firsts.push(Message::EMPTY);
-        seconds.push(Message::EMPTY);
-        let (Some(first), Some(second)) = (firsts.last_mut(), seconds.last_mut()) else { continue };
+        response_texts.iter_mut().skip(at).for_each(Message::wipe);
+        a2_texts.truncate(at);
+        response_texts.truncate(at);
+        a2_texts.push(Message::EMPTY);
+        response_texts.push(Message::EMPTY);
+        let (Some(first), Some(second)) = (a2_texts.last_mut(), response_texts.last_mut()) else {
+            continue;
+        };
         let mut fits = true;
         a2(credentials, b"INVITE", b"", |part| fits &= first.push(part));
         let mut digits = F::hex(ha1);
-        unfinished(credentials, digits.as_bytes(), |part| fits &= second.push(part));
+        response_prefix(credentials, digits.as_bytes(), |part| fits &= second.push(part));
         zeroize::Zeroize::zeroize(digits.as_bytes_mut());
         if fits && second.spare() >= F::Hex::LEN {
-            chosen.push((answer, credentials.response));
+            chosen.push((result, credentials.response));
         }
     }
     let count = chosen.len();
-    let mut hashes = [F::Output::ZERO; MOST];
-    let (Some(hashes), Some(firsts), Some(texts)) =
-        (hashes.get_mut(..count), firsts.get_mut(..count), seconds.get_mut(..count))
+    let mut hashes = [F::Output::ZERO; MAX_BATCH];
+    let (Some(hashes), Some(a2_texts), Some(texts)) =
+        (hashes.get_mut(..count), a2_texts.get_mut(..count), response_texts.get_mut(..count))
     else {
         return;
     };
-    // leaves the messages empty, with zeros where HA1 was
-    F::hash_messages(firsts, hashes);
+    // empties the messages and wipes H(A1)
+    F::hash_messages(a2_texts, hashes);
     for (text, ha2) in texts.iter_mut().zip(&*hashes) {
-        // there is room for it
+        // checked above
         debug_assert!(text.spare() >= F::Hex::LEN);
         let _ = text.push(F::hex(ha2).as_bytes());
     }
     F::hash_messages(texts, hashes);
-    for ((answer, response), hash) in chosen.into_iter().zip(&*hashes) {
-        *answer = Some(same_hex(&F::hex(hash), response));
+    for ((result, response), hash) in chosen.into_iter().zip(&*hashes) {
+        *result = Some(same_hex(&F::hex(hash), response));
     }
-    seconds.iter_mut().skip(count).for_each(Message::wipe);
+    response_texts.iter_mut().skip(count).for_each(Message::wipe);
 }
 
 #[cfg(test)]
@@ -114,7 +117,7 @@ mod tests {
     use super::super::response::ExpectedResponse;
     use super::*;
 
-    /// A header that is right for an INVITE without a body, and the H(A1) that it is made of.
+    /// A header with the right response to an INVITE without a body, and its H(A1).
     fn right(algorithm: Algorithm, qop: &str, number: usize) -> (String, Vec<u8>) {
         let hash = |text: String| match algorithm.hash_function() {
             HashFunction::Md5 => sip_authz_arch::md5(text.as_bytes()).to_vec(),
@@ -139,15 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn usual_headers_that_fit_are_answered_and_no_others() {
+    fn batchable_headers_that_fit_are_verified() {
         let mut headers = Vec::new();
         for number in [3, 40, 400] {
             for algorithm in
                 [Algorithm::Md5, Algorithm::Sha256, Algorithm::Md5Sess, Algorithm::Sha256Sess]
             {
                 for qop in ["auth", "auth-int"] {
-                    let usual = !algorithm.is_session() && qop == "auth" && number < 400;
-                    headers.push((right(algorithm, qop, number), usual));
+                    let batchable = !algorithm.is_session() && qop == "auth" && number < 400;
+                    headers.push((right(algorithm, qop, number), batchable));
                 }
             }
         }
@@ -161,14 +164,14 @@ mod tests {
         for is_right in [true, false] {
             let mut hashes: Vec<_> = headers.iter().map(|((_, ha1), _)| ha1.clone()).collect();
             hashes.iter_mut().for_each(|ha1| ha1[0] ^= u8::from(!is_right));
-            let questions: Vec<_> = parsed
+            let checks: Vec<_> = parsed
                 .iter()
                 .zip(&hashes)
-                .map(|(credentials, ha1)| Question { credentials, ha1 })
+                .map(|(credentials, ha1)| DigestCheck { credentials, ha1 })
                 .collect();
-            let expected = headers.iter().map(|(_, usual)| usual.then_some(is_right));
-            assert!(right_responses(&questions).into_iter().eq(expected));
-            // those that are left are asked one at a time
+            let expected = headers.iter().map(|(_, batchable)| batchable.then_some(is_right));
+            assert!(verify_batch(&checks).into_iter().eq(expected));
+            // the others are verified one at a time
             for (credentials, ha1) in parsed.iter().zip(&hashes) {
                 assert_eq!(ExpectedResponse::new(credentials, b"").equals(ha1), is_right);
             }

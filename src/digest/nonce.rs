@@ -1,5 +1,5 @@
-//! Nonces that nobody has to remember: each carries its time, its number and a keyed MAC over these
-//! and over what it is bound to (RFC 7616 §3.3, §5.4).
+//! Stateless nonces: each has its time, its number, and a keyed MAC over both and over its binding
+//! (RFC 7616 §3.3, §5.4).
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,34 +11,34 @@ use subtle::ConstantTimeEq;
 use super::base64url;
 use super::framed::{Framed, Key, words};
 
-/// The length of a nonce in characters: 16 bytes in base64url without padding.
+/// The length of a nonce in characters: 16 bytes as base64url without padding.
 pub(crate) const NONCE_LEN: usize = 22;
 
-/// How many of a stamp's 64 bits count nonces; the rest are seconds.
+/// The bits of a 64-bit stamp that count nonces; the rest are seconds.
 const COUNTER_BITS: u32 = 36;
-/// The seconds that a stamp can tell: eight and a half years.
+/// The maximum time in a stamp: eight and a half years.
 const MAX_SECONDS: u64 = (1 << (64 - COUNTER_BITS)) - 1;
-/// How far ahead of `now` a nonce may have been issued: another thread may have seen a later time.
+/// A nonce may be issued this long after `now`, because another thread may have read a later time.
 const AHEAD_SECONDS: u64 = 2;
 
-/// What a nonce is good for. A nonce opened under another binding is invalid.
+/// The binding of a nonce. A nonce opened under another binding is foreign.
 pub(crate) struct Binding<'a> {
-    /// The host that the Request-URI named, in the form hosts are compared in.
+    /// The host of the Request-URI, in canonical form.
     pub(crate) host: &'a str,
     /// The realm of the challenge.
     pub(crate) realm: &'a str,
-    /// What the challenge offered, in one number.
+    /// The offer of the challenge, encoded as a number.
     pub(crate) offer: u32,
-    /// The address (never the port) it was issued to, where the policy binds nonces to it.
+    /// The source address (without port) of the request, if the policy binds nonces to it.
     pub(crate) source: Option<IpAddr>,
 }
 
-/// A nonce whose MAC is right: it was issued here, for this binding.
+/// A nonce with a valid MAC: this issuer issued it for this binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Nonce {
-    /// Its place in the order of issue: seconds, then a counter.
+    /// The order of issue: seconds, then a counter.
     pub(crate) stamp: u64,
-    /// Its MAC.
+    /// The MAC.
     pub(crate) tag: u64,
 }
 
@@ -47,31 +47,31 @@ pub(crate) struct Nonce {
 pub(crate) enum Freshness {
     /// Issued within the lifetime.
     Live(Nonce),
-    /// Issued here, but too long ago.
+    /// Issued here, but older than the lifetime.
     Expired(Nonce),
-    /// Not issued by this issuer for this binding: another process, an earlier start, another
-    /// source, another offer, or made up.
+    /// Not issued by this issuer for this binding. It may come from another process, an earlier
+    /// start, another source or another offer, or be invented.
     Foreign,
 }
 
 /// Issues nonces and recognises its own.
 ///
-/// The key is random for each issuer and never leaves it, so a nonce is good in one process only
-/// and no replay state has to be shared. Times are milliseconds since the issuer was made; after
-/// eight and a half years it issues nothing that it would recognise, so every digest is refused.
+/// Each issuer has a random key that never leaves it. A nonce is therefore valid in one process
+/// only, and processes share no replay state. Times are milliseconds since the creation of the
+/// issuer. After eight and a half years all its nonces are foreign, so every digest is refused.
 pub(crate) struct NonceIssuer {
     key: Key,
     counter: AtomicU64,
 }
 
 impl NonceIssuer {
-    /// An issuer with this key, which must be random and used for nothing else.
+    /// Creates an issuer with this key, which must be random and used for nothing else.
     pub(crate) fn new(key: [u8; 16]) -> Self {
         Self { key: words(&key), counter: AtomicU64::new(0) }
     }
 
-    /// A nonce that was never issued before. Its stamp is above that of every nonce issued in an
-    /// earlier second.
+    /// Issues a unique nonce. Its stamp is higher than that of every nonce issued in an earlier
+    /// second.
     pub(crate) fn issue(&self, now_ms: u64, binding: &Binding<'_>) -> ArrayString<NONCE_LEN> {
         let number = self.counter.fetch_add(1, Ordering::Relaxed) & ((1 << COUNTER_BITS) - 1);
         let stamp = (seconds(now_ms) << COUNTER_BITS) | number;
@@ -80,8 +80,8 @@ impl NonceIssuer {
         base64url::encode(&bytes)
     }
 
-    /// What a nonce from a header is worth now. Exactly 22 characters of base64url whose unused
-    /// bits are zero, or it is foreign.
+    /// Checks a nonce from a header. It is foreign unless it has exactly 22 characters of base64url
+    /// with zero unused bits.
     #[inline(always)]
     pub(crate) fn open(
         &self,
@@ -109,12 +109,12 @@ impl NonceIssuer {
         Freshness::Live(nonce)
     }
 
-    /// The MAC. What kind of source there is and the lengths of the texts come first, so no two
-    /// bindings are written alike.
+    /// Computes the MAC. The kind of the source and the lengths of the texts come first, so the
+    /// encoding is injective.
     #[inline(always)]
     fn tag(&self, stamp: u64, binding: &Binding<'_>) -> u64 {
         let Binding { host, realm, offer, source } = binding;
-        // host names and realms are no longer than 253 and 255 bytes
+        // at most 253 bytes of host name and 255 bytes of realm
         let mut text = Framed::<540>::default();
         let family = match source {
             None => 0,
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_good_for_its_lifetime() {
+    fn a_nonce_is_valid_for_its_lifetime() {
         let issuer = NonceIssuer::new([7; 16]);
         let nonce = issuer.issue(5_000, &binding());
         let open = |now_ms| issuer.open(nonce.as_bytes(), now_ms, 60, &binding());
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_is_good_for_its_binding_and_issuer_only() {
+    fn a_nonce_is_valid_for_its_binding_and_issuer_only() {
         let issuer = NonceIssuer::new([7; 16]);
         let nonce = issuer.issue(0, &binding());
         let open = |issuer: &NonceIssuer, binding| issuer.open(nonce.as_bytes(), 0, 60, &binding);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn every_bit_and_every_length_counts() {
+    fn every_changed_bit_or_length_makes_a_nonce_foreign() {
         let issuer = NonceIssuer::new([7; 16]);
         let nonce = issuer.issue(0, &binding());
         for at in 0..nonce.len() {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nonces_differ_and_grow_and_the_end_of_time_refuses() {
+    fn nonces_are_unique_and_increasing_and_invalid_at_the_end_of_time() {
         let issuer = NonceIssuer::new([7; 16]);
         let stamp = |text: ArrayString<NONCE_LEN>, now| match issuer.open(
             text.as_bytes(),

@@ -1,4 +1,4 @@
-//! A value for each hash function, and its written form.
+//! A map from hash functions to values, and its serialized form.
 
 use std::fmt;
 
@@ -6,8 +6,9 @@ use super::function::HashFunction;
 
 /// At most one value for each hash function, in the order of [`HashFunction::ALL`].
 ///
-/// With the feature `serde`, its written form is a map under [`HashFunction::key`]: TOML files and
-/// bulk documents hold hashes in it. The values may be secret, so neither `Debug` nor an error shows one.
+/// With the feature `serde`, it serializes as a map with the keys [`HashFunction::key`]. TOML files
+/// and bulk documents hold hashes in it. The values may be secret, so neither `Debug` nor an error
+/// shows one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PerHashFunction<T>([Option<T>; HashFunction::COUNT]);
 
@@ -18,30 +19,30 @@ impl<T> PerHashFunction<T> {
         self.0.get(function.index())?.as_ref()
     }
 
-    /// Sets the value for a function, and returns the one that was there.
+    /// Sets the value for a function and returns the previous one.
     pub fn insert(&mut self, function: HashFunction, value: T) -> Option<T> {
         self.0.get_mut(function.index())?.replace(value)
     }
 
-    /// Whether there is no value.
+    /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(Option::is_none)
     }
 
-    /// The functions that have a value, with it.
+    /// The functions that have a value, and the values.
     pub fn iter(&self) -> impl Iterator<Item = (HashFunction, &T)> {
         let values = self.0.iter().map(Option::as_ref);
         HashFunction::ALL.into_iter().zip(values).filter_map(|(function, it)| Some((function, it?)))
     }
 
-    /// The functions that have a value, with it.
+    /// The functions that have a value, and the values.
     pub fn into_pairs(self) -> impl Iterator<Item = (HashFunction, T)> {
         HashFunction::ALL.into_iter().zip(self.0).filter_map(|(function, it)| Some((function, it?)))
     }
 }
 
-// not derived, as that asks for a `T: Default`
+// not derived, because that would require `T: Default`
 impl<T> Default for PerHashFunction<T> {
     fn default() -> Self {
         Self([const { None }; HashFunction::COUNT])
@@ -49,7 +50,7 @@ impl<T> Default for PerHashFunction<T> {
 }
 
 impl<T> FromIterator<(HashFunction, T)> for PerHashFunction<T> {
-    /// Of several values for a function, the last one counts.
+    /// Keeps the last of several values for the same function.
     fn from_iter<I: IntoIterator<Item = (HashFunction, T)>>(values: I) -> Self {
         let mut collected = Self::default();
         for (function, value) in values {
@@ -84,7 +85,7 @@ mod written {
 
     impl<'de, T: Deserialize<'de>> Deserialize<'de> for PerHashFunction<T> {
         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-            // not `deserialize_map`, with which the JSON reader quotes what stands there
+            // with `deserialize_map`, serde_json would quote the value in its error
             from.deserialize_any(Values(PhantomData))
         }
     }
@@ -93,7 +94,7 @@ mod written {
 
     macro_rules! refuse {
         ($($method:ident $kind:ty,)*) => {$(
-            // the default would quote the value
+            // the default method would quote the value
             fn $method<E: de::Error>(self, _: $kind) -> Result<Self::Value, E> {
                 Err(E::custom(format_args!("expected {EXPECTED}")))
             }
@@ -124,7 +125,7 @@ mod written {
         }
     }
 
-    /// What stands where the values are read from.
+    /// The expected input, for error messages.
     const EXPECTED: &str = "a map under names of hash functions, such as `md5`";
 
     struct Key(HashFunction);
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_stand_at_their_functions() {
+    fn values_are_stored_by_function() {
         let mut values = PerHashFunction::default();
         assert!(values.is_empty() && values.iter().next().is_none());
         for function in HashFunction::ALL.into_iter().rev() {

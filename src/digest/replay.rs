@@ -1,5 +1,5 @@
-//! Which nonces and nonce counts were used already (RFC 7616 §3.4.5 and §5.5), in fixed memory.
-//! What had to be forgotten can no longer pass; a nonce newer than all that always can.
+//! Used nonces and nonce counts (RFC 7616 §3.4.5 and §5.5), in fixed memory.
+//! A forgotten nonce is refused; a nonce newer than all forgotten ones is accepted.
 
 use siphasher::sip::SipHasher13;
 
@@ -11,38 +11,39 @@ use super::sync::MutexGuard;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Admission {
-    /// Nothing speaks against it.
+    /// The first use.
     Fresh,
-    /// Used before, or so long ago that nobody can tell: to be challenged with stale=true.
+    /// Used before, or too old to decide: challenge with stale=true.
     Replayed,
 }
 
-/// The nonces that verified responses were made with, and the nonce counts used with each.
+/// The nonces of verified responses, and the nonce counts used with each.
 ///
-/// A nonce is named by its stamp (its place in the order of issue: time in the high bits, a counter
-/// in the low ones; it must grow with each nonce for as long as the table lives) and its tag (its
-/// MAC). Of each the highest nonce count is kept and which of the 63 below were used; lower ones
-/// count as used.
+/// A nonce is identified by its stamp and its tag (its MAC). The stamp is the order of issue: time
+/// in the high bits, a counter in the low bits. It must increase with each nonce while the table
+/// exists. For each nonce the table keeps the highest nonce count and which of the 63 below were
+/// used. Lower counts are treated as used.
 ///
-/// A keyed hash of stamp and tag chooses one of at least 64 buckets of eight nonces, so that nobody
-/// can aim at the bucket of another. A ninth costs the bucket its oldest nonce, be that the ninth
-/// itself, and raises the bucket's floor to the stamp of the one dropped. A nonce at or below the
-/// floor passes only if its entry is there. Hence:
+/// A keyed hash of stamp and tag selects one of at least 64 buckets of eight nonces, so an attacker
+/// cannot target the bucket of another nonce. If a ninth nonce arrives, the bucket drops its
+/// oldest, which may be the new one, and raises its floor to the stamp of the dropped nonce. A
+/// nonce at or below the floor passes only if the bucket still holds it. It follows:
 ///
-/// - What passed once never passes again: either its entry is there, or the floor is above it.
-/// - A nonce issued after all that were dropped passes. Too small a table thus shortens the lives
-///   of nonces (one challenge more for each), and never lets a replay through.
+/// - An admitted use is never admitted again: the bucket holds the nonce, or the floor is at or
+///   above it.
+/// - A nonce newer than all dropped ones passes. Too small a table therefore shortens the lives of
+///   nonces (one more challenge for each) and never admits a replay.
 ///
-/// Only a response whose digest has verified may be admitted: then no flood of wrong ones changes
-/// anything here. The table needs no clock, as old nonces are the first to go.
+/// Admit only a response with a verified digest, so that a flood of wrong ones changes nothing
+/// here. The table needs no clock, because it drops the oldest nonces first.
 pub(crate) struct ReplayTable {
     buckets: Buckets<Bucket>,
     key: Key,
 }
 
 impl ReplayTable {
-    /// A table for `entries` nonces, rounded up to a power of two of at least 512 and at most
-    /// 134,217,728. All memory is taken here, about 36 bytes for each nonce.
+    /// Creates a table for `entries` nonces, rounded up to a power of two between 512 and
+    /// 134,217,728. Allocates all memory here, about 36 bytes for each nonce.
     ///
     /// `key` must be random and secret.
     #[must_use]
@@ -50,24 +51,26 @@ impl ReplayTable {
         Self { buckets: Buckets::new(entries), key: words(key) }
     }
 
-    /// Admits nonce count `nc` of a nonce, once. Only for a response whose digest has verified.
+    /// Admits nonce count `nc` of a nonce, once. Only for a response with a verified digest.
     ///
-    /// Replayed if `nc` is zero, was admitted before or is 64 or more below the highest that was,
-    /// if the nonce was admitted by [`admit_once`](Self::admit_once), or if it is not known and not
-    /// newer than what its bucket has forgotten.
+    /// The use is replayed in each of these cases:
+    ///
+    /// - `nc` is zero, was admitted before, or is 64 or more below the highest admitted one;
+    /// - [`admit_once`](Self::admit_once) admitted the nonce;
+    /// - the nonce is unknown and not newer than those that its bucket has dropped.
     pub(crate) fn admit(&self, stamp: u64, tag: u64, nc: u32) -> Admission {
         self.bucket(stamp, tag).admit(stamp, tag, Some(nc))
     }
 
-    /// Admits a nonce for a response without a nonce count (RFC 2069), which any copy would equal:
-    /// it serves only if it never served before, and afterwards it serves in neither form. Only for
-    /// a response whose digest has verified.
+    /// Admits a nonce for a response without a nonce count (RFC 2069). Such a response equals every
+    /// copy of it, so the nonce must be unused and is spent afterwards, in both forms. Only for a
+    /// response with a verified digest.
     pub(crate) fn admit_once(&self, stamp: u64, tag: u64) -> Admission {
         self.bucket(stamp, tag).admit(stamp, tag, None)
     }
 
-    /// What [`admit`](Self::admit) would say now, or without an `nc`
-    /// [`admit_once`](Self::admit_once). Changes nothing.
+    /// The result that [`admit`](Self::admit), or without an `nc` [`admit_once`](Self::admit_once),
+    /// would have now. Changes nothing.
     pub(crate) fn would_admit(&self, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
         match self.bucket(stamp, tag).window_after(stamp, tag, nc) {
             Some(_) => Admission::Fresh,
@@ -75,13 +78,13 @@ impl ReplayTable {
         }
     }
 
-    /// How many nonces fit.
+    /// The maximum number of nonces.
     #[must_use]
     pub(crate) fn capacity(&self) -> usize {
         self.buckets.capacity()
     }
 
-    /// How many nonces are held. Takes every lock in turn: for metrics.
+    /// The number of nonces held. Locks every bucket in turn: for metrics only.
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.buckets.each().map(|bucket| bucket.nonces.len()).sum()
@@ -101,8 +104,8 @@ impl ReplayTable {
 #[derive(Default)]
 struct Bucket {
     nonces: Ways<Nonce>,
-    /// The highest stamp of all nonces that were admitted here and are not held any more. `None`,
-    /// below every stamp, as long as there is none.
+    /// The highest stamp of the admitted nonces that were dropped; `None`, which is below every
+    /// stamp, if there is none.
     floor: Option<u64>,
 }
 
@@ -112,7 +115,7 @@ impl Bucket {
         let is_oldest =
             self.nonces.next_out(|held| held.stamp).is_some_and(|oldest| stamp < oldest);
         let forgotten = if is_oldest {
-            // Put and dropped at once. It is not held already: what is held is no lower.
+            // Admitted and dropped at once. The bucket cannot hold it: its nonces are all newer.
             Some(stamp)
         } else {
             self.nonces
@@ -123,7 +126,7 @@ impl Bucket {
         Admission::Fresh
     }
 
-    /// The nonce's window after this use, `None` if the use is a replay.
+    /// The nonce's window after this use; `None` if the use is a replay.
     fn window_after(&self, stamp: u64, tag: u64, nc: Option<u32>) -> Option<Window> {
         match (self.nonces.find(&(stamp, tag)), nc) {
             (_, Some(0)) => None,
@@ -159,10 +162,10 @@ struct Window {
 }
 
 impl Window {
-    /// No nonce count is left.
+    /// All nonce counts are used.
     const SPENT: Self = Self { highest: u32::MAX, used: u64::MAX };
 
-    /// The window with `nc` used too, `None` if it was used or is below.
+    /// The window with `nc` used too; `None` if it was used or is below the window.
     fn with(self, nc: u32) -> Option<Self> {
         if nc > self.highest {
             let kept = self.used.checked_shl(nc - self.highest).unwrap_or(0);
@@ -186,7 +189,7 @@ mod tests {
     use super::*;
     use crate::digest::buckets::WAYS;
 
-    /// What was admitted, with nothing forgotten: nonce counts, or `None` for the form without.
+    /// The admitted nonce counts, without any limit; `None` stands for the form without a count.
     #[derive(Default)]
     struct Oracle(HashMap<(u64, u64), BTreeSet<Option<u32>>>);
 
@@ -211,7 +214,7 @@ mod tests {
         nc.map_or_else(|| table.admit_once(stamp, tag), |nc| table.admit(stamp, tag, nc))
     }
 
-    /// Nonce counts that meet the window's edges, and the form without.
+    /// Nonce counts at the edges of the window, and the form without a count.
     fn nonce_count() -> impl Strategy<Value = Option<u32>> {
         prop_oneof![
             20 => (0u32..200).prop_map(Some),
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn each_nonce_count_serves_once() {
+    fn each_nonce_count_is_admitted_once() {
         let table = table();
         assert_eq!(table.len(), 0);
         for (nc, expected) in [
@@ -252,9 +255,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_nonce_count_a_nonce_serves_once_in_all() {
+    fn without_a_nonce_count_a_nonce_is_admitted_once_in_all() {
         let table = table();
-        // Stamp and tag zero are a nonce like any other.
+        // Zero is a valid stamp and a valid tag.
         assert_eq!(table.admit_once(0, 0), Fresh);
         assert_eq!(table.admit_once(0, 0), Replayed);
         for nc in [0, 1, 2, u32::MAX - 1, u32::MAX] {
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn of_nonces_with_one_stamp_none_passes_twice() {
+    fn no_nonce_with_an_equal_stamp_is_admitted_twice() {
         let mut bucket = Bucket::default();
         let admitted: Vec<u64> =
             (0..20).filter(|tag| bucket.admit(7, *tag, Some(1)) == Fresh).collect();
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn of_threads_with_one_nonce_and_count_one_is_admitted() {
+    fn of_concurrent_uses_of_one_nonce_count_one_is_admitted() {
         let table = table();
         let fresh = AtomicU64::new(0);
         thread::scope(|scope| {
@@ -287,12 +290,12 @@ mod tests {
                 });
             }
         });
-        // Who comes first to a count finds it above all others, so each is admitted.
+        // The first thread to use a count finds it above all others, so each count is admitted.
         assert_eq!(fresh.into_inner(), 5000);
     }
 
     #[test]
-    fn threads_that_overflow_the_table_bring_nothing_back() {
+    fn concurrent_overflow_admits_no_nonce_again() {
         let table = table();
         let stamps = AtomicU64::new(0);
         thread::scope(|scope| {
@@ -324,9 +327,9 @@ mod tests {
             }
         }
 
-        /// A bucket holds the eight newest of all nonces it admitted; its floor is the ninth.
+        /// A bucket holds the eight newest nonces that it admitted; its floor is the ninth.
         #[test]
-        fn a_bucket_knows_its_eight_newest(uses in vec((0u64..40, nonce_count()), 0..300)) {
+        fn a_bucket_holds_its_eight_newest(uses in vec((0u64..40, nonce_count()), 0..300)) {
             let (mut bucket, mut oracle) = (Bucket::default(), Oracle::default());
             let mut admitted = BTreeMap::new();
             for (stamp, nc) in uses {
@@ -348,7 +351,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn a_flood_brings_nothing_back_and_stops_no_new_nonce(
+        fn a_flood_admits_nothing_twice_and_refuses_no_new_nonce(
             uses in vec((0u64..4000, 0u64..2, proptest::option::weighted(0.9, 1u32..4)), 3000),
         ) {
             let (table, mut admitted, mut newest) = (table(), HashSet::new(), None);

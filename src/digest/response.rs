@@ -1,5 +1,4 @@
-//! Computing the response that right credentials have, and comparing it in constant time
-//! (RFC 7616 §3.4.1 to §3.4.3).
+//! Computes the expected response and compares it in constant time (RFC 7616 §3.4.1 to §3.4.3).
 
 use arrayvec::ArrayString;
 
@@ -15,19 +14,19 @@ use super::{Algorithm, HashFunction, Qop};
 pub(crate) type HexText = ArrayString<MAX_HEX_LEN>;
 
 /// Blocks for the texts of nearly all headers.
-const USUAL: usize = 4;
-/// The longest method that a response is made of.
+const TYPICAL_BLOCKS: usize = 4;
+/// The maximum length of the method in a response.
 const MAX_METHOD: usize = 16;
-/// Blocks for any text. The longest is A2: a method, the longest digest-uri, a hash and two colons, and
-/// nine bytes of padding. Two hashes, the longest nonce and cnonce, a count, `auth-int` and five colons
-/// are shorter.
-const ANY: usize = (MAX_METHOD + MAX_DIGEST_URI + MAX_HEX_LEN + 2 + 9).div_ceil(64);
-const _: () = assert!(ANY * 64 > 2 * MAX_HEX_LEN + 2 * 256 + 8 + 8 + 5 + 9);
+/// Blocks for any text. The longest text is A2: a method, the longest digest-uri, a hash, two
+/// colons and nine bytes of padding. The input of the response is shorter: two hashes, the longest
+/// nonce and cnonce, a count, `auth-int` and five colons.
+const MAX_BLOCKS: usize = (MAX_METHOD + MAX_DIGEST_URI + MAX_HEX_LEN + 2 + 9).div_ceil(64);
+const _: () = assert!(MAX_BLOCKS * 64 > 2 * MAX_HEX_LEN + 2 * 256 + 8 + 8 + 5 + 9);
 
-/// What is hashed, put together in place. It begins with H(A1) in a response and is wiped.
+/// Hash input, concatenated in place. In a response it starts with H(A1), so it is wiped on drop.
 struct Text<const B: usize> {
     message: Message<B>,
-    /// Whether every part did fit; else what is here means nothing.
+    /// Whether every part fitted. If not, the message is incomplete.
     is_whole: bool,
 }
 
@@ -39,7 +38,7 @@ impl<const B: usize> Text<B> {
         self.is_whole &= self.message.push(part);
     }
 
-    /// All that was put in; none if something did not fit.
+    /// The message; `None` if a part did not fit.
     #[inline(always)]
     fn whole(&mut self) -> Option<&mut Message<B>> {
         self.is_whole.then_some(&mut self.message)
@@ -52,7 +51,7 @@ impl<const B: usize> Drop for Text<B> {
     }
 }
 
-/// Writes the parts with a colon between each two.
+/// Writes the parts, separated by colons.
 #[inline(always)]
 fn join(parts: &[&[u8]], write: &mut impl FnMut(&[u8])) {
     for (number, part) in parts.iter().enumerate() {
@@ -63,7 +62,7 @@ fn join(parts: &[&[u8]], write: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// Writes A2 (RFC 7616 §3.4.3). The body counts with `qop=auth-int` only.
+/// Writes A2 (RFC 7616 §3.4.3). It includes the body only with `qop=auth-int`.
 #[inline(always)]
 pub(super) fn a2(
     credentials: &Credentials<'_>,
@@ -82,9 +81,13 @@ fn hash_of_body(algorithm: Algorithm, body: &[u8]) -> HexText {
     hex_of(algorithm.hash_function(), body)
 }
 
-/// Writes what the response is the hash of, without H(A2) at its end (RFC 7616 §3.4.1).
+/// Writes the input of the response hash, without H(A2) at its end (RFC 7616 §3.4.1).
 #[inline(always)]
-pub(super) fn unfinished(credentials: &Credentials<'_>, ha1: &[u8], mut write: impl FnMut(&[u8])) {
+pub(super) fn response_prefix(
+    credentials: &Credentials<'_>,
+    ha1: &[u8],
+    mut write: impl FnMut(&[u8]),
+) {
     let Credentials { nonce, qop, .. } = credentials;
     match qop {
         Some(fields) => {
@@ -95,19 +98,17 @@ pub(super) fn unfinished(credentials: &Credentials<'_>, ha1: &[u8], mut write: i
     }
 }
 
-/// H(A1) in hexadecimal, as it goes into the response of a `-sess` algorithm: it takes in nonce and
-/// cnonce (RFC 7616 §3.4.2).
+/// H(A1) of a `-sess` algorithm in hexadecimal, which includes nonce and cnonce (RFC 7616 §3.4.2).
 #[inline(never)]
 fn session<F: HashImpl>(credentials: &Credentials<'_>, ha1: &F::Hex) -> F::Hex {
     let cnonce = credentials.qop.map_or(&[][..], |fields| fields.cnonce);
-    let mut text = Text::<ANY>::EMPTY;
+    let mut text = Text::<MAX_BLOCKS>::EMPTY;
     join(&[ha1.as_bytes(), credentials.nonce, cnonce], &mut |part| text.push(part));
-    // two bounded values and a hash always fit
+    // a hash and two bounded values always fit
     F::hex(&F::hash(text.message.text()))
 }
 
-/// The response that a header should have. H(A2) is computed once, however many users of one name
-/// it is compared for.
+/// The expected response of a header. H(A2) is computed once for all users that are compared.
 pub(crate) struct ExpectedResponse<'c, 'a> {
     credentials: &'c Credentials<'a>,
     method: &'c [u8],
@@ -116,12 +117,12 @@ pub(crate) struct ExpectedResponse<'c, 'a> {
 }
 
 impl<'c, 'a> ExpectedResponse<'c, 'a> {
-    /// That of an INVITE with this header and body.
+    /// For an INVITE with this header and body.
     pub(crate) fn new(credentials: &'c Credentials<'a>, body: &'c [u8]) -> Self {
         Self::with_method(credentials, b"INVITE", body)
     }
 
-    /// That of another request. A method of more than [`MAX_METHOD`] bytes has none.
+    /// For any method. A method of more than [`MAX_METHOD`] bytes never matches.
     pub(crate) fn with_method(
         credentials: &'c Credentials<'a>,
         method: &'c [u8],
@@ -130,8 +131,8 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
         Self { credentials, method, body, ha2: None }
     }
 
-    /// Whether the header's response is the one that `ha1` makes. The time depends on lengths and
-    /// the algorithm, never on a value. Hexadecimal is taken in either case.
+    /// Whether the header's response, in either case, matches `ha1`. The time depends on the
+    /// lengths and the algorithm only, never on a value.
     pub(crate) fn equals(&mut self, ha1: &[u8]) -> bool {
         struct Equals<'e, 'c, 'a>(&'e mut ExpectedResponse<'c, 'a>, &'e [u8]);
 
@@ -141,7 +142,7 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
             #[inline(always)]
             fn visit<F: HashImpl>(self) -> bool {
                 let Self(expected, ha1) = self;
-                F::Output::from_slice(ha1).is_some_and(|ha1| expected.equals_by::<F>(ha1))
+                F::Output::from_slice(ha1).is_some_and(|ha1| expected.equals_with::<F>(ha1))
             }
         }
 
@@ -149,37 +150,37 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
     }
 
     #[inline(always)]
-    fn equals_by<F: HashImpl>(&mut self, ha1: &F::Output) -> bool {
-        let equal = self.equals_in::<F, USUAL>(ha1);
-        equal.or_else(|| self.equals_at_length::<F>(ha1)).unwrap_or(false)
+    fn equals_with<F: HashImpl>(&mut self, ha1: &F::Output) -> bool {
+        let equal = self.equals_within::<F, TYPICAL_BLOCKS>(ha1);
+        equal.or_else(|| self.equals_long::<F>(ha1)).unwrap_or(false)
     }
 
-    /// For texts that are longer than most.
+    /// The slow path for long texts.
     #[cold]
-    fn equals_at_length<F: HashImpl>(&mut self, ha1: &F::Output) -> Option<bool> {
-        self.equals_in::<F, ANY>(ha1)
+    fn equals_long<F: HashImpl>(&mut self, ha1: &F::Output) -> Option<bool> {
+        self.equals_within::<F, MAX_BLOCKS>(ha1)
     }
 
-    /// The answer, if all texts fit into `B` blocks; that depends on lengths alone.
+    /// Returns `None` if a text does not fit into `B` blocks; that depends on the lengths only.
     #[inline(always)]
-    fn equals_in<F: HashImpl, const B: usize>(&mut self, ha1: &F::Output) -> Option<bool> {
+    fn equals_within<F: HashImpl, const B: usize>(&mut self, ha1: &F::Output) -> Option<bool> {
         let mut digits = F::hex(ha1);
         if self.credentials.algorithm.is_session() {
             digits = session::<F>(self.credentials, &digits);
         }
         let mut text = Text::<B>::EMPTY;
-        unfinished(self.credentials, digits.as_bytes(), |part| text.push(part));
+        response_prefix(self.credentials, digits.as_bytes(), |part| text.push(part));
         digits = F::Hex::ZERO;
         zeroize::optimization_barrier(&digits);
         let mut partial = F::Partial::default();
         if self.ha2.is_none() {
-            // nothing in it is secret
+            // A2 is not secret
             let (mut second, mut fits) = (Message::<B>::EMPTY, true);
             a2(self.credentials, self.method, self.body, |part| fits &= second.push(part));
             if !fits {
                 return None;
             }
-            // the two do not depend on each other, so they may be hashed side by side
+            // the two are independent, so they can be hashed at the same time
             let hash;
             (hash, partial) = F::hash_interleaved(&mut second, text.whole()?);
             let ha2 = self.ha2.insert([0; MAX_HEX_LEN]);
@@ -191,22 +192,22 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
     }
 }
 
-/// The bytes that stand in for the hash of a user that cannot be verified, cut to the length of a
-/// real one, so that a miss takes the time of a hit.
+/// A random value in place of the H(A1) of an unknown user, with the length of a real hash, so that
+/// a miss takes the same time as a hit.
 pub(crate) fn decoy(algorithm: Algorithm, random: &[u8; MAX_OUTPUT_LEN]) -> &[u8] {
-    // no output is longer
+    // no hash is longer
     random.get(..algorithm.hash_function().output_len()).unwrap_or(random)
 }
 
-/// H(username:realm), as `userhash=true` sends it (RFC 7616 §3.4.4), in lower-case hexadecimal.
+/// H(username:realm) of `userhash=true` (RFC 7616 §3.4.4), in lower-case hexadecimal.
 pub(crate) fn userhash(function: HashFunction, username: &str, realm: &str) -> HexText {
-    // a name has at most 64 bytes and a realm 255
-    let mut text = Text::<ANY>::EMPTY;
+    // at most 64 bytes of name and 255 bytes of realm
+    let mut text = Text::<MAX_BLOCKS>::EMPTY;
     join(&[username.as_bytes(), realm.as_bytes()], &mut |part| text.push(part));
     text.whole().map(|text| hex_of(function, text.text())).unwrap_or_default()
 }
 
-/// A hash in lower-case hexadecimal.
+/// The hash of a message in lower-case hexadecimal.
 fn hex_of(function: HashFunction, message: &[u8]) -> HexText {
     struct HexOf<'m>(&'m [u8]);
 
@@ -215,7 +216,7 @@ fn hex_of(function: HashFunction, message: &[u8]) -> HexText {
 
         fn visit<F: HashImpl>(self) -> Option<HexText> {
             let digits = F::hex(&F::hash(self.0));
-            // digits are text, and there is room for the longest hash
+            // hex digits are UTF-8, and the longest hash fits
             str::from_utf8(digits.as_bytes()).ok().and_then(|text| HexText::from(text).ok())
         }
     }

@@ -1,20 +1,20 @@
-//! A batch of record writes that takes effect whole or not at all.
+//! An atomic batch of record writes.
 
 use super::record::{Key, Record};
 
 /// One write of a [`Commit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-// nearly all writes put a record, so a box for it would save nothing
+// nearly all writes are `Put`, so a box would save no memory
 #[allow(clippy::large_enum_variant)]
 pub enum Write {
-    /// The record is made, or replaces the one with the same key.
+    /// Creates the record, or replaces the record with the same key.
     Put(Record),
-    /// The record is gone; it must have been there.
+    /// Deletes the record. It is an error if it does not exist.
     Delete(Key),
 }
 
 impl Write {
-    /// The key that is written.
+    /// The key of the written record.
     #[must_use]
     pub fn key(&self) -> Key {
         match self {
@@ -24,22 +24,22 @@ impl Write {
     }
 }
 
-/// A batch of writes. Each key is written at most once, so the order of the writes means nothing:
-/// what must hold ([`rules`](super::rules)) must hold of the whole batch's outcome. What is deleted must
-/// moreover not be named by what was there before, unless that is deleted too.
+/// An atomic batch of writes. It writes each key at most once, so the order of the writes has no
+/// effect. The records must satisfy the [`rules`](super::rules) after the whole batch. In addition,
+/// a record that existed before may refer to a deleted record only if the batch deletes both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
     writes: Vec<Write>,
 }
 
 impl Commit {
-    /// A batch without a write.
+    /// Creates an empty batch.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the making or replacing of a record.
+    /// Adds a write that creates or replaces a record.
     pub fn put(&mut self, record: Record) -> &mut Self {
         self.writes.push(Write::Put(record));
         self
@@ -57,17 +57,17 @@ impl Commit {
         &self.writes
     }
 
-    /// Whether nothing is written.
+    /// Whether the batch has no writes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 }
 
-/// The making or replacing of these records.
+/// Creates or replaces each of the records.
 impl From<Vec<Record>> for Commit {
     fn from(records: Vec<Record>) -> Self {
-        // millions of them stay where they are: a write has the size of its record
+        // `Write` has the size of `Record`, so the vector of millions of records is reused
         Self { writes: records.into_iter().map(Write::Put).collect() }
     }
 }

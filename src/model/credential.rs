@@ -1,4 +1,4 @@
-//! What is kept of a password: one hash for each algorithm, and nothing else.
+//! The hashes of a password, one for each hash function. The password itself is not stored.
 
 use std::fmt;
 
@@ -8,49 +8,49 @@ use super::name::{Realm, UserName};
 use super::password::Password;
 use crate::digest::{ALL_OUTPUTS_LEN, Bytes, HashFunction, HashImpl, HashVisitor};
 
-/// Hashes that cannot be a user's.
+/// An error in the hashes of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Ha1Error {
-    /// An empty password, or a stored hash that was made from one.
+    /// The password is empty, or a stored hash was made from an empty password.
     #[error("the password of a credential must not be empty")]
     EmptyPassword,
-    /// No hash was given at all.
+    /// There is no hash.
     #[error("a credential needs at least one hash")]
     NoHash,
-    /// A stored hash of another length than the algorithm's, or not hexadecimal.
+    /// A stored hash has the wrong length or is not hexadecimal.
     #[error("an {function} hash is {} hexadecimal digits", function.hex_len())]
     WrongLength {
-        /// The algorithm that the hash was given for.
+        /// The hash function.
         function: HashFunction,
     },
-    /// Two hashes for one algorithm.
-    #[error("two {0} hashes were given")]
+    /// More than one hash was given for one function.
+    #[error("the {0} hash is given more than once")]
     Twice(HashFunction),
 }
 
-/// H(username:realm:password) of one credential for each hash function that is known
-/// (RFC 7616 §3.4.2), at least one.
+/// The H(A1) hashes of one credential, H(username:realm:password) (RFC 7616 §3.4.2): at least one,
+/// and at most one for each hash function.
 ///
-/// A hash is as good as the password within its realm: there is no `Debug` and no `Serialize` that
-/// shows it, and it is wiped when it is dropped.
+/// Within its realm a hash is worth as much as the password. `Debug` hides the hashes, there is no
+/// `Serialize`, and dropping the set wipes them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ha1Set {
-    /// A bit for each function, by its index.
+    /// One bit for each function, by its index.
     present: u8,
-    /// A place for each function; zeros where there is no hash.
+    /// The hashes of all functions, one after the other; zeros where a hash is missing.
     hashes: [u8; ALL_OUTPUTS_LEN],
 }
 
-const _: () = assert!(HashFunction::COUNT <= 8, "a bit for each function");
+const _: () = assert!(HashFunction::COUNT <= 8, "`present` has one bit for each function");
 
 impl Ha1Set {
-    /// The hashes for all functions. The password is wiped on return.
+    /// Hashes a password with every function. Wipes the password on return.
     ///
     /// # Errors
     ///
     /// [`Ha1Error::EmptyPassword`].
-    // the password is consumed so that no copy outlives the call
+    // consumes the password, so that no copy outlives the call
     #[allow(clippy::needless_pass_by_value)]
     pub fn from_password(
         username: &UserName,
@@ -63,11 +63,11 @@ impl Ha1Set {
         Ok(Self::all(username, realm, password.expose()))
     }
 
-    /// The hashes that an operator already has, in hexadecimal, either case.
+    /// Reads existing hashes in hexadecimal, in either case.
     ///
     /// # Errors
     ///
-    /// Any [`Ha1Error`]; a hash that is the hash of the empty password is refused too.
+    /// Any [`Ha1Error`]. A hash of the empty password is [`Ha1Error::EmptyPassword`].
     pub fn from_hex<'a>(
         username: &UserName,
         realm: &Realm,
@@ -87,7 +87,7 @@ impl Ha1Set {
         Ok(set)
     }
 
-    /// The hashes that a store has kept: they were checked when they came in.
+    /// Reads hashes from a store. Does not test for the hash of an empty password.
     ///
     /// # Errors
     ///
@@ -112,14 +112,14 @@ impl Ha1Set {
         self.present & bit(function) != 0
     }
 
-    /// The bytes of the hash for `function`. Secret: whoever asks for it must not let it out.
+    /// The hash for `function`. It is secret: do not log or return it.
     #[must_use]
     #[inline]
     pub fn get(&self, function: HashFunction) -> Option<&[u8]> {
         if self.has(function) { self.hashes.get(function.slot()) } else { None }
     }
 
-    /// The hashes, in the order of [`HashFunction::ALL`]. Secret, as [`Ha1Set::get`].
+    /// The hashes, in the order of [`HashFunction::ALL`]. They are secret, see [`Ha1Set::get`].
     pub fn iter(&self) -> impl Iterator<Item = (HashFunction, &[u8])> {
         HashFunction::ALL.into_iter().filter_map(|function| Some((function, self.get(function)?)))
     }
@@ -128,13 +128,13 @@ impl Ha1Set {
         Self { present: 0, hashes: [0; ALL_OUTPUTS_LEN] }
     }
 
-    /// The place of a hash that is put in now.
+    /// Marks the hash of `function` as present and returns its place, which the caller fills.
     fn vacant(&mut self, function: HashFunction) -> Result<&mut [u8], Ha1Error> {
         if self.has(function) {
             return Err(Ha1Error::Twice(function));
         }
         self.present |= bit(function);
-        // every function has a place
+        // `slot` is within `hashes` for every function
         self.hashes.get_mut(function.slot()).ok_or(Ha1Error::WrongLength { function })
     }
 
@@ -174,7 +174,7 @@ const fn bit(function: HashFunction) -> u8 {
 }
 
 impl Ha1Set {
-    /// Leaves none, and zeros where they stood.
+    /// Removes all hashes and overwrites their memory with zeros.
     pub(crate) fn wipe(&mut self) {
         self.present.zeroize();
         self.hashes.zeroize();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vector_of_rfc_2617() {
+    fn md5_hash_matches_rfc_2617() {
         let (user, realm) = names();
         let password = Password::new("Circle Of Life".to_owned());
         let set = Ha1Set::from_password(&user, &realm, password).unwrap();
@@ -212,14 +212,14 @@ mod tests {
         assert_eq!(format!("{set:?}"), "Ha1Set(..)");
     }
 
-    /// Ten millions of them are kept: a byte beside the hashes.
+    /// A deployment may hold ten million sets, so each has only one byte besides the hashes.
     #[test]
     fn a_set_is_small() {
         assert_eq!(size_of::<Ha1Set>(), ALL_OUTPUTS_LEN + 1);
     }
 
     #[test]
-    fn bytes_come_back_as_they_were() {
+    fn bytes_round_trip() {
         let (user, realm) = names();
         let all = Ha1Set::from_password(&user, &realm, Password::new("secret".to_owned())).unwrap();
         assert!(all.iter().map(|(function, _)| function).eq(HashFunction::ALL));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_users_hash_is_refused() {
+    fn invalid_hashes_are_refused() {
         let (user, realm) = names();
         let empty = Ha1Set::from_password(&user, &realm, Password::new(String::new()));
         assert_eq!(empty.unwrap_err(), Ha1Error::EmptyPassword);

@@ -1,5 +1,4 @@
-//! Names that are checked once, when they are made: host names of domains and trunks, realms, user
-//! names.
+//! Validated names: host names of domains and trunks, realms and user names.
 
 mod text;
 
@@ -13,27 +12,27 @@ use self::text::Text;
 use crate::digest::MAX_USERNAME;
 use crate::uri::Host;
 
-/// A text that is not a name of the wanted kind. The message names the text.
+/// An invalid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Not a DNS name, an IPv4 address, or an IPv6 address in brackets.
+    /// The text is not a DNS name, an IPv4 address, or an IPv6 address in brackets.
     #[error("`{0}` is not a host name")]
     NotAHost(String),
     /// The name is empty.
     #[error("a {0} must not be empty")]
     Empty(&'static str),
-    /// The name is longer than what can be kept or sent.
+    /// The name is too long to store or send.
     #[error("a {what} has at most {max} bytes, this one has {len}")]
     TooLong {
         /// The kind of name.
         what: &'static str,
-        /// The bound in bytes.
+        /// The maximum length in bytes.
         max: usize,
-        /// The length of what was given, in bytes.
+        /// The actual length in bytes.
         len: usize,
     },
-    /// A character that would change what is hashed or what a header means.
+    /// The name has a character that would change the hashed text or the meaning of a header.
     #[error("{character:?} must not be in a {what}")]
     Character {
         /// The kind of name.
@@ -43,39 +42,39 @@ pub enum NameError {
     },
 }
 
-/// The host name by which a Request-URI names a domain or a trunk: a DNS name or an IP literal, in
-/// the one form that hosts are compared in (RFC 3261 §19.1.4: without regard to case).
+/// The host by which a Request-URI addresses a domain or trunk: a DNS name or an IP literal in
+/// canonical form (RFC 3261 §19.1.4: case-insensitive).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct DomainName(Text<30>);
 
-/// The protection space of digest credentials (RFC 7616 §3.3); every list has one, and all lists
-/// mapped to one domain or trunk share it.
+/// The protection space of digest credentials (RFC 7616 §3.3). Every list has a realm; all lists
+/// mapped to one domain or trunk have the same.
 ///
-/// 1 to 128 bytes without control characters, `"` and `\`: user agents disagree on how to escape
-/// those, and what they hash would differ.
+/// 1 to 128 bytes without control characters, `"` and `\`. User agents escape these differently and
+/// would hash different texts.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct Realm(Arc<str>);
 
-/// The user name of a credential, compared byte for byte, case included.
+/// The user name of a credential. Names are equal if all bytes are equal, including case.
 ///
-/// 1 to 64 bytes without control characters, `:` (it would be read as the end of the name in
-/// `username:realm:password`, RFC 7616 §3.4.2) and `"`.
+/// 1 to 64 bytes without control characters, `"` and `:`, which ends the name in
+/// `username:realm:password` (RFC 7616 §3.4.2).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "String", into = "String"))]
 pub struct UserName(Text<22>);
 
 impl Realm {
-    /// The longest realm in bytes.
+    /// The maximum length of a realm in bytes.
     pub const MAX_LEN: usize = 128;
 }
 
 impl DomainName {
-    /// Whether this is the name; without a look at what kind of text either is.
+    /// Compares by bytes, which avoids the UTF-8 check of `as_str`.
     #[inline]
     pub(crate) fn is(&self, name: &str) -> bool {
         self.0.as_bytes() == name.as_bytes()
@@ -83,19 +82,19 @@ impl DomainName {
 }
 
 impl UserName {
-    /// Whether this is the name; without a look at what kind of text either is.
+    /// Compares by bytes, which avoids the UTF-8 check of `as_str`.
     #[inline]
     pub(crate) fn is(&self, name: &str) -> bool {
         self.0.as_bytes() == name.as_bytes()
     }
 
-    /// The bytes of the name, as [`Self::as_str`] has them.
+    /// The bytes of [`Self::as_str`].
     #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// The longest user name in bytes.
+    /// The maximum length of a user name in bytes.
     pub const MAX_LEN: usize = MAX_USERNAME;
 }
 
@@ -192,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn domain_names_have_one_form() {
+    fn domain_names_have_a_canonical_form() {
         for text in ["sip.Example.COM", "SIP.example.com.", "sip.example.com"] {
             assert_eq!(text.parse::<DomainName>().unwrap().as_str(), "sip.example.com");
         }

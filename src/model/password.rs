@@ -1,26 +1,26 @@
-//! Secret texts.
+//! Passwords in plain text.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A password on its way to being hashed. It is wiped when it is dropped and never printed.
+/// A password before it is hashed. Dropping it wipes it, and `Debug` hides it.
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Takes the password over; the caller's buffer is the one that is wiped.
+    /// Takes the string without copying it, so its buffer is the one that is wiped.
     #[must_use]
     pub fn new(password: String) -> Self {
         Self(Zeroizing::new(password))
     }
 
-    /// Whether there is no password at all.
+    /// Whether the password is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The password itself, for rules on its strength.
+    /// The password itself, for checks of its strength.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -33,7 +33,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Reads a string. No error quotes the value, whatever its type is.
+/// Reads a string. Errors never quote the value, even if it is not a string.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Password {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -43,7 +43,7 @@ impl<'de> serde::Deserialize<'de> for Password {
 
         macro_rules! refuse {
             ($($method:ident $kind:ty,)*) => {$(
-                // the default would quote the value
+                // the default method would quote the value
                 fn $method<E: Error>(self, _: $kind) -> Result<Password, E> {
                     Err(E::custom("expected a string"))
                 }
@@ -71,7 +71,7 @@ impl<'de> serde::Deserialize<'de> for Password {
             }
         }
 
-        // not `deserialize_string`, with which serde_json quotes a number
+        // with `deserialize_string`, serde_json would quote a number in its error
         deserializer.deserialize_any(Text)
     }
 }

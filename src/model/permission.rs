@@ -1,8 +1,8 @@
-//! The names of what a role permits, and sets of them.
+//! Names of permissions, and sets of them.
 
 use std::fmt;
 
-/// Permissions of both types of role.
+/// Permissions for both kinds of role.
 const BOTH: [&str; 16] = [
     "addMember",
     "deleteAnyMessage",
@@ -24,52 +24,54 @@ const BOTH: [&str; 16] = [
 const DEPLOYMENT: [&str; 2] = ["createChannel", "joinChannel"];
 const CHANNEL: [&str; 4] = ["sendMessage", "sendMediaMessage", "leaveChannel", "deleteOwnMessage"];
 
-/// What a role is given to.
+/// The kind of a role: credentials or mappings carry it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum RoleKind {
-    /// To a credential, wherever it is used.
+    /// Credentials carry it. It applies to every target of the user.
     Deployment,
-    /// To the users of a credential list on the domain or trunk that it is mapped to.
+    /// Mappings of credential lists carry it. It applies to the list's users on that target.
     Channel,
 }
 
-/// A name that cannot be registered as a permission.
+/// A permission that cannot be registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VocabularyError {
-    /// Not 1 to 64 letters and digits, the first a letter.
-    #[error("`{0}` is not a permission: 1 to 64 letters and digits, the first a letter")]
+    /// The name does not have 1 to 64 letters and digits, or does not start with a letter.
+    #[error(
+        "`{0}` is not a permission name: expected 1 to 64 letters and digits, starting with a letter"
+    )]
     Form(String),
-    /// More names than a set has places for.
-    #[error("more than {} permissions", Vocabulary::MAX)]
+    /// There are more than [`Vocabulary::MAX`] permissions.
+    #[error("at most {} permissions are supported", Vocabulary::MAX)]
     TooMany,
 }
 
-/// The permissions that there are: the documented ones, and those that a program registers.
+/// All known permissions: the documented ones and those that the program registers.
 ///
-/// A program makes one when it starts; it lives as long as the process, so that a decision can name
-/// it without counting references.
+/// A program creates it at startup. It lives as long as the process, so a decision can refer to it
+/// without reference counting.
 #[derive(Debug)]
 pub struct Vocabulary {
-    /// A permission's place is its bit. The registered ones stand behind the documented ones.
+    /// A permission's index is its bit. Registered permissions follow the documented ones.
     names: Vec<&'static str>,
 }
 
 impl Vocabulary {
-    /// The most permissions that there can be, documented ones included.
+    /// The maximum number of permissions, including the documented ones.
     pub const MAX: usize = 128;
 
-    /// The documented permissions alone.
+    /// The documented permissions only.
     #[must_use]
     pub fn documented() -> &'static Self {
         static DOCUMENTED: std::sync::OnceLock<Vocabulary> = std::sync::OnceLock::new();
         DOCUMENTED.get_or_init(|| Self { names: documented().collect() })
     }
 
-    /// The documented permissions and `registered`, which serve for both types of role. Naming one
-    /// that is there already changes nothing. Kept for the life of the process.
+    /// Adds the permissions in `registered` to the documented ones, for both kinds of role. Ignores
+    /// names that already exist. The result is never freed.
     ///
     /// # Errors
     ///
@@ -105,7 +107,7 @@ impl Vocabulary {
         !of_the_other && self.bit(name) != 0
     }
 
-    /// The set of those of `names` that there are.
+    /// The set of the known permissions among `names`. Ignores unknown names.
     #[must_use]
     pub fn set<'a>(&'static self, names: impl IntoIterator<Item = &'a str>) -> PermissionSet {
         let bits = names.into_iter().fold(0, |bits, name| bits | self.bit(name));
@@ -124,7 +126,7 @@ fn documented() -> impl Iterator<Item = &'static str> {
     BOTH.into_iter().chain(DEPLOYMENT).chain(CHANNEL)
 }
 
-/// What an accepted caller is permitted. `Copy`; two sets of one program share a vocabulary.
+/// The permissions of an accepted caller.
 #[derive(Clone, Copy)]
 pub struct PermissionSet {
     bits: u128,
@@ -132,31 +134,31 @@ pub struct PermissionSet {
 }
 
 impl PermissionSet {
-    /// No permission.
+    /// A set without permissions.
     #[must_use]
     pub fn empty(vocabulary: &'static Vocabulary) -> Self {
         Self { bits: 0, vocabulary }
     }
 
-    /// Whether the permission of this name is in the set. A name that does not exist never is.
+    /// Whether the set contains this permission. Unknown names are never in a set.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.bits & self.vocabulary.bit(name) != 0
     }
 
-    /// Whether nothing is permitted.
+    /// Whether the set has no permissions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bits == 0
     }
 
-    /// The names in the set.
+    /// The names of the permissions in the set.
     pub fn iter(&self) -> impl Iterator<Item = &'static str> + '_ {
         let names = self.vocabulary.names.iter().enumerate();
         names.filter(|(place, _)| self.bits >> place & 1 == 1).map(|(_, name)| *name)
     }
 
-    /// What is in either set.
+    /// The permissions that are in either set.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self { bits: self.bits | other.bits, ..self }
@@ -182,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_have_vocabularies_of_their_own() {
+    fn each_kind_has_its_own_permissions() {
         let documented = Vocabulary::documented();
         assert!(documented.admits(RoleKind::Channel, "sendMessage"));
         assert!(!documented.admits(RoleKind::Deployment, "sendMessage"));
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_hold_what_exists() {
+    fn sets_hold_known_permissions_only() {
         let own = Vocabulary::with(["callInternational"]).unwrap();
         let set = own.set(["callInternational", "addMember", "no such"]);
         assert!(set.contains("callInternational") && set.contains("addMember"));
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none_are_refused() {
+    fn invalid_names_are_refused() {
         for name in ["", "call International", "9lives", "añadir", &"x".repeat(65)] {
             assert!(Vocabulary::with([name]).is_err(), "{name}");
         }

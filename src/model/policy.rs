@@ -1,4 +1,4 @@
-//! How one domain or trunk wants its callers authenticated.
+//! The authentication policy of a domain or trunk.
 
 use std::num::NonZeroU32;
 
@@ -9,55 +9,55 @@ use crate::digest::{Algorithm, GuessRate, Qop};
 #[cfg(feature = "serde")]
 mod written;
 
-/// The settings of a domain or trunk. Every field has a default that suits most deployed phones
-/// without opening anything; what each choice costs stands beside it.
+/// The authentication settings of a domain or trunk. The defaults are safe and work with most
+/// deployed phones. The cost of each choice is in the description of its field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// The algorithms that are offered, in this order, one challenge header each (RFC 8760 §2.4).
-    /// Default: MD5 alone, since most user agents know nothing else and several take offence at a
-    /// second header.
+    /// The offered algorithms, in this order, one challenge header each (RFC 8760 §2.4).
+    /// Default: MD5 only, because most user agents know nothing else and several fail on a second
+    /// header.
     pub algorithms: AlgorithmOffer,
-    /// The quality of protection that is offered. Default: `auth`. With `auth-int` the body is
-    /// protected too, but whatever rewrites SDP on the way then breaks the response.
+    /// The offered quality of protection. Default: `auth`. `auth-int` also protects the body, but
+    /// the response then fails if a proxy rewrites the SDP.
     pub qop: QopOffer,
-    /// Whether a response without `qop` (RFC 2069) is admitted: MD5 only, and a nonce then serves
-    /// once. Default: no. Such a response binds neither a count nor a client nonce.
+    /// Whether responses without `qop` (RFC 2069) are accepted. Default: no. They are limited to
+    /// MD5 and one use of each nonce, and protect neither a nonce count nor a client nonce.
     pub allow_rfc2069: bool,
-    /// How the digest-uri must match the Request-URI. Default: [`UriCheck::Off`], because deployed
-    /// clients and rewriting proxies differ; without a check, a response relayed by a dishonest
-    /// server can be used for another number.
+    /// How the digest-uri must match the Request-URI. Default: [`UriCheck::Off`], because many
+    /// clients send a different URI and many proxies rewrite it. Without the check, a dishonest
+    /// server can relay a response to call another number.
     pub uri_check: UriCheck,
-    /// How long a nonce is good for, in seconds, 1 to 86,400. Default: 60. An expired nonce costs
-    /// the client one more round trip, never a password prompt.
+    /// The nonce lifetime in seconds, 1 to 86,400. Default: 60. An expired nonce costs the client
+    /// one more round trip, never a password prompt.
     pub nonce_lifetime: u32,
-    /// Whether a nonce is good only for the source address (never the port) it was issued to.
-    /// Default: yes. No is for clients whose address changes between two requests; a captured
-    /// challenge can then be answered from anywhere, and whoever can forge a source address can
-    /// use up the guesses of a (name, address) pair.
+    /// Whether a nonce is valid only for the source address (not the port) that requested it.
+    /// Default: yes. Disable it for clients whose address changes between two requests. Then a
+    /// captured challenge can be answered from any address, and an attacker with forged source
+    /// addresses can use up the guesses of a (name, address) pair.
     pub bind_source: bool,
-    /// What wrong credentials are answered with. Default: 403.
+    /// The answer to wrong credentials. Default: 403.
     pub wrong_answer: WrongAnswer,
-    /// Whether the user of the From header must be the authenticated user. Default: no, since a
-    /// caller's number often is not its user name.
+    /// Whether the user of the From header must be the authenticated user. Default: no, because a
+    /// caller's number often differs from its user name.
     pub from_must_match: bool,
-    /// Whether hashed user names are offered and understood (RFC 7616 §3.4.4). Default: no; few
-    /// user agents know them.
+    /// Whether hashed user names are offered and accepted (RFC 7616 §3.4.4). Default: no, because
+    /// few user agents support them.
     pub userhash: bool,
-    /// Whether the caller is challenged as by a proxy or as by a user agent server.
-    /// Default: 407, as the caller of a service that routes calls on expects.
+    /// Whether the challenge is that of a proxy (407) or of a user agent server (401).
+    /// Default: 407, which callers of a routing service expect.
     pub challenge: ChallengeKind,
-    /// How fast passwords may be guessed.
+    /// Limits on password guesses.
     pub guesses: GuessPolicy,
 }
 
-/// Calls the macro `$expand` with all fields of [`Policy`] except `guesses`. TOML, REST, bulk JSON and
-/// the stores take their fields from this list, in this order.
+/// Calls the macro `$expand` with all fields of [`Policy`] except `guesses`. TOML, REST, bulk JSON
+/// and the stores take their fields from this list, in this order.
 ///
-/// A line has the field, its type, the REST parameter, and attributes for the stored form in brackets.
-/// Policies in a store may lack a field that is newer than they are, and must keep their bytes: a new
-/// `bool` has `[serde(default, skip_serializing_if = "is_default")]`. Its absence means `false` for ever,
-/// whatever the default becomes. A comment goes into the description of the REST answer.
+/// Each line has the field, its type, the REST parameter, and in brackets the attributes of the
+/// stored form. A stored policy may lack newer fields and must keep its bytes: a new `bool` needs
+/// `[serde(default, skip_serializing_if = "is_default")]`. An absent field means `false`, even if
+/// the default changes later. A doc comment becomes part of the description in the REST API.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! policy_fields {
@@ -80,7 +80,7 @@ macro_rules! policy_fields {
 
 macro_rules! list_is_complete {
     ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
-        // does not compile with a field that is not in the list
+        // does not compile if a field is missing from the list
         const _: fn(Policy) = |Policy { $($field: _,)* guesses: _ }| {};
     };
 }
@@ -92,26 +92,26 @@ impl Default for Policy {
     }
 }
 
-/// A setting outside its range.
+/// An invalid policy setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
     /// The nonce lifetime is out of range.
-    #[error("a nonce lifetime is 1 to {max} seconds, not {0}", max = Policy::MAX_NONCE_LIFETIME)]
+    #[error("nonce lifetime must be 1 to {max} seconds, got {0}", max = Policy::MAX_NONCE_LIFETIME)]
     NonceLifetime(u32),
-    /// RFC 2069 responses are MD5 only, and MD5 is not offered.
-    #[error("RFC 2069 responses are MD5 only, and MD5 is not offered")]
+    /// RFC 2069 responses are allowed, but MD5 is not offered.
+    #[error("RFC 2069 responses need MD5, which is not offered")]
     Rfc2069WithoutMd5,
-    /// A wrong digest would be held against somebody for too long.
+    /// The refill interval of a guess limit is too long.
     #[error(
-        "after {max} ms at most one more wrong digest must be let pass, not after {0}",
+        "guess refill interval must be at most {max} ms, got {0}",
         max = Policy::MAX_GUESS_REFILL_MS
     )]
     GuessRefill(u32),
 }
 
 impl PolicyError {
-    /// The field of [`Policy`] that the error is about.
+    /// The invalid field of [`Policy`].
     #[must_use]
     pub const fn field(&self) -> &'static str {
         match self {
@@ -123,7 +123,7 @@ impl PolicyError {
 }
 
 impl Policy {
-    /// What a target without a policy of its own has.
+    /// The policy of a target without its own.
     pub const DEFAULT: Self = Self {
         algorithms: AlgorithmOffer::MD5_ONLY,
         qop: QopOffer::Auth,
@@ -141,11 +141,11 @@ impl Policy {
     /// The longest nonce lifetime, in seconds.
     pub const MAX_NONCE_LIFETIME: u32 = 86_400;
 
-    /// The longest [`GuessRate::refill_ms`], an hour. All targets share the memory that wrong digests are
-    /// counted in, and one with a slower refill could fill it for the others.
+    /// The longest [`GuessRate::refill_ms`], one hour. All targets share the guess counters;
+    /// counters with a slower refill could crowd out those of other targets.
     pub const MAX_GUESS_REFILL_MS: u32 = 3_600_000;
 
-    /// Whether the settings are in range and go together.
+    /// Checks that the settings are in range and compatible.
     ///
     /// # Errors
     ///
@@ -183,35 +183,35 @@ crate::setters! {
     }
 }
 
-/// A list of algorithms that cannot be offered.
+/// An invalid list of algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OfferError {
-    /// Nothing is offered.
+    /// The list is empty.
     #[error("at least one algorithm must be offered")]
     Empty,
-    /// The same algorithm stands twice.
+    /// The list has an algorithm twice.
     #[error("{0} is offered twice")]
     Twice(Algorithm),
 }
 
-/// The algorithms offered, in order: at least one, none twice.
+/// The offered algorithms, in order: at least one, without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlgorithmOffer {
-    // no algorithm stands twice, so a place for each holds any offer
+    // an offer has no duplicates, so it never exceeds `COUNT`
     algorithms: [Option<Algorithm>; Algorithm::COUNT],
 }
 
 impl AlgorithmOffer {
-    /// MD5 alone: works with every user agent.
+    /// MD5 only: works with every user agent.
     pub const MD5_ONLY: Self = Self::preset(&[Algorithm::Md5]);
-    /// MD5, then SHA-256: of six common user agents, one fails.
+    /// MD5, then SHA-256. Fails with one of six common user agents.
     pub const MD5_FIRST: Self = Self::preset(&[Algorithm::Md5, Algorithm::Sha256]);
-    /// Strongest first, as RFC 8760 §2.4 has it: of six common user agents, several fail.
+    /// Strongest first, as in RFC 8760 §2.4. Fails with several of six common user agents.
     pub const STRONGEST_FIRST: Self =
         Self::preset(&[Algorithm::Sha512_256, Algorithm::Sha256, Algorithm::Md5]);
 
-    /// The offers that have a name, by which a configuration can choose them.
+    /// The named offers that a configuration can choose.
     pub const PRESETS: [(&str, Self); 3] = [
         ("md5-only", Self::MD5_ONLY),
         ("md5-first", Self::MD5_FIRST),
@@ -228,11 +228,11 @@ impl AlgorithmOffer {
         Self { algorithms }
     }
 
-    /// An offer of these algorithms in this order.
+    /// Creates an offer of these algorithms in this order.
     ///
     /// # Errors
     ///
-    /// [`OfferError`] if there is none, or one stands twice.
+    /// [`OfferError`] if the list is empty or has duplicates.
     pub fn new(algorithms: impl IntoIterator<Item = Algorithm>) -> Result<Self, OfferError> {
         let mut offered = ArrayVec::<Algorithm, { Algorithm::COUNT }>::new();
         for algorithm in algorithms {
@@ -251,19 +251,19 @@ impl AlgorithmOffer {
         Ok(Self { algorithms: places })
     }
 
-    /// The algorithms in the order they are offered.
+    /// The algorithms, in the order of the offer.
     pub fn iter(&self) -> impl Iterator<Item = Algorithm> + '_ {
         self.algorithms.iter().flatten().copied()
     }
 
-    /// Whether `algorithm` is offered.
+    /// Whether the offer contains `algorithm`.
     #[must_use]
     pub fn contains(&self, algorithm: Algorithm) -> bool {
         self.iter().any(|offered| offered == algorithm)
     }
 }
 
-/// The quality of protection offered. Some is always offered.
+/// The offered quality of protection. A challenge always has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum QopOffer {
@@ -274,7 +274,7 @@ pub enum QopOffer {
     /// `auth-int`.
     #[cfg_attr(feature = "serde", serde(rename = "auth-int"))]
     AuthInt,
-    /// `auth,auth-int`; a client that knows both may well choose the second.
+    /// `auth,auth-int`: a client that supports both chooses one.
     #[cfg_attr(feature = "serde", serde(rename = "auth,auth-int"))]
     Both,
 }
@@ -290,7 +290,7 @@ impl QopOffer {
         }
     }
 
-    /// Whether a response with `qop` was invited.
+    /// Whether the offer includes `qop`.
     #[must_use]
     pub const fn contains(self, qop: Qop) -> bool {
         match self {
@@ -307,30 +307,30 @@ impl QopOffer {
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum UriCheck {
-    /// Anything is taken, and hashed as it was sent.
+    /// Accepts any digest-uri. The hash uses the bytes as sent.
     #[default]
     Off,
-    /// Both name the same host.
+    /// Both have the same host.
     SameHost,
-    /// Both name the same user at the same host. Recommended where no proxy in front rewrites.
+    /// Both have the same user and host. Recommended if no proxy in front rewrites the URI.
     SameUserAndHost,
-    /// Both are equivalent as RFC 3261 §19.1.4 has it.
+    /// Both are equivalent by RFC 3261 §19.1.4.
     Equivalent,
 }
 
-/// What wrong credentials are answered with.
+/// The answer to wrong credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum WrongAnswer {
-    /// 403: the caller is told, and stops.
+    /// 403, after which the caller stops.
     #[default]
     Reject,
-    /// A new challenge, as many deployments do: the caller may try again at once.
+    /// A new challenge, as in many deployments: the caller may try again at once.
     Challenge,
 }
 
-/// Which challenge is sent, and in which header (RFC 3261 §22.2, §22.3).
+/// The status and header of a challenge (RFC 3261 §22.2, §22.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -342,32 +342,33 @@ pub enum ChallengeKind {
     Server,
 }
 
-/// How many wrong digests are looked at. Requests beyond a limit are answered whatever theirs is, so right
-/// and wrong look alike there.
+/// Limits on wrong digests. Above a limit the answer does not depend on the digest, so it does not
+/// reveal whether a guess is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(from = "written::GuessPolicyForm"))]
 #[non_exhaustive]
 pub struct GuessPolicy {
-    /// For one source (IPv6: one /64) whose nonce is not live. Default: 20 at once, one more every
-    /// 2 s. Beyond it a new challenge is sent; requests with live nonces are not touched.
+    /// Per source (IPv6: per /64), for requests without a live nonce. Default: a burst of 20, then
+    /// one every 2 s. Above the limit the answer is a new challenge. Requests with live nonces do
+    /// not count.
     pub source: GuessRate,
-    /// For one claimed name from one source, with a live nonce. Default: 10 at once, one more every
-    /// 6 s. Beyond it the answer is that for wrong credentials, for that pair alone.
+    /// Per claimed name and source, for requests with a live nonce. Default: a burst of 10, then
+    /// one every 6 s. Above the limit this pair gets the answer for wrong credentials.
     pub pair: GuessRate,
-    /// For one claimed name from anywhere. Default: none, since whoever knows a name could lock its
-    /// owner out.
+    /// Per claimed name, over all sources. Default: no limit, because an attacker who knows a name
+    /// could lock out its owner.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub name: Option<GuessRate>,
-    /// For one source (IPv6: one /64) with a live nonce, whatever names it claims: one password tried at
-    /// many names. Default: none, since all callers behind one address, such as that of a proxy, are
-    /// answered as for wrong credentials beyond it.
+    /// Per source (IPv6: per /64) with a live nonce, over all names: limits one password tried with
+    /// many names. Default: no limit, because callers behind one address, for example a proxy,
+    /// share it. Above the limit they all get the answer for wrong credentials.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub any_name: Option<GuessRate>,
 }
 
 impl GuessPolicy {
-    /// The limits of a target without a policy of its own.
+    /// The limits of a target without its own policy.
     pub const DEFAULT: Self =
         Self { source: rate(20, 2_000), pair: rate(10, 6_000), name: None, any_name: None };
 }
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_out_of_range_are_refused() {
+    fn invalid_settings_are_refused() {
         assert_eq!(Policy::default().check(), Ok(()));
         for nonce_lifetime in [0, 86_401] {
             let policy = Policy { nonce_lifetime, ..Policy::default() };

@@ -1,4 +1,4 @@
-//! The records themselves. Names for people (`friendly_name`) take no part in a decision.
+//! The records. `friendly_name` takes no part in decisions.
 
 use std::fmt;
 
@@ -13,17 +13,16 @@ use crate::sid::{
     RoleSid, ServiceSid, TrunkSid,
 };
 
-/// When a record was made and last changed, in seconds since 1970; 0 where nobody has said.
+/// Creation and last-change times of a record, in seconds since 1970; 0 if unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord)]
 pub struct Dates {
-    /// When it was made.
+    /// The time of creation.
     pub created: u64,
-    /// When it was last changed.
+    /// The time of the last change.
     pub updated: u64,
 }
 
-/// What is kept of an account's auth token: its SHA-256. A token is 128 random bits, so nothing
-/// slower is needed.
+/// The SHA-256 of an account's auth token. A token is 128 random bits, so it needs no slow hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenHash(pub [u8; 32]);
 
@@ -33,21 +32,21 @@ impl std::fmt::Debug for TokenHash {
     }
 }
 
-/// Whether an account's calls are let through at all.
+/// Whether an account can make calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum AccountStatus {
-    /// Calls are decided by lists.
+    /// The lists decide each call.
     #[default]
     Active,
-    /// Every call is refused until the account is active again.
+    /// All calls are rejected until the account is active again.
     Suspended,
-    /// Every call is refused for good.
+    /// All calls are rejected permanently.
     Closed,
 }
 
-/// What a Request-URI can name: a SIP domain or a trunk.
+/// The target of a Request-URI: a SIP domain or a trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// A SIP domain.
@@ -82,64 +81,64 @@ impl From<TrunkSid> for Target {
 pub struct Account {
     /// Its SID.
     pub sid: AccountSid,
-    /// A name for people.
+    /// Human-readable name.
     pub friendly_name: String,
-    /// Whether its calls are decided at all.
+    /// Whether the account can make calls.
     pub status: AccountStatus,
-    /// The hash of the token that its owner authenticates with; none can without one.
+    /// The hash of the owner's auth token. Without it the account cannot authenticate to the API.
     pub token: Option<TokenHash>,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
-/// A SIP domain, named by the host of a Request-URI.
+/// A SIP domain, addressed by the host of a Request-URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain {
     /// Its SID.
     pub sid: DomainSid,
     /// The account that owns it.
     pub account: AccountSid,
-    /// The host that names it; unique across all domains and trunks.
+    /// The host in the Request-URI; unique across all domains and trunks.
     pub name: DomainName,
-    /// A name for people.
+    /// Human-readable name.
     pub friendly_name: String,
-    /// Whether calls must come over TLS or secure WebSocket.
+    /// Whether calls must arrive over TLS or secure WebSocket.
     pub secure: bool,
-    /// What takes no part in a decision.
+    /// Settings that take no part in decisions.
     pub settings: DomainSettings,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
-/// A trunk. It can be called once it has a domain name.
+/// A trunk. Callers can reach it only if it has a domain name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trunk {
     /// Its SID.
     pub sid: TrunkSid,
     /// The account that owns it.
     pub account: AccountSid,
-    /// The host that names it, if any; unique across all domains and trunks.
+    /// The host in the Request-URI, if any; unique across all domains and trunks.
     pub name: Option<DomainName>,
-    /// A name for people.
+    /// Human-readable name.
     pub friendly_name: String,
-    /// Whether calls must come over TLS or secure WebSocket.
+    /// Whether calls must arrive over TLS or secure WebSocket.
     pub secure: bool,
-    /// What takes no part in a decision.
+    /// Settings that take no part in decisions.
     pub settings: TrunkSettings,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
-/// An IP access control list. One that is mapped and empty admits nobody.
+/// An IP access control list. If the only mapped list is empty, the target admits no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpAccessControlList {
     /// Its SID.
     pub sid: IpAccessControlListSid,
     /// The account that owns it.
     pub account: AccountSid,
-    /// A name for people.
+    /// Human-readable name.
     pub friendly_name: String,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
@@ -148,28 +147,28 @@ pub struct IpAccessControlList {
 pub struct IpAddress {
     /// Its SID.
     pub sid: IpAddressSid,
-    /// The list it is in, for good.
+    /// The list that holds it. It cannot change.
     pub list: IpAccessControlListSid,
-    /// The addresses it admits.
+    /// The admitted addresses.
     pub prefix: Prefix,
-    /// A name for people.
+    /// Human-readable name.
     pub friendly_name: String,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
-/// A list of credentials. Its realm is fixed when it is made, since the hashes depend on it.
+/// A list of credentials. Its realm cannot change, because the hashes depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialList {
     /// Its SID.
     pub sid: CredentialListSid,
     /// The account that owns it.
     pub account: AccountSid,
-    /// The realm of every hash in it.
+    /// The realm of all hashes in the list.
     pub realm: Realm,
-    /// A name for people.
+    /// Human-readable name.
     pub friendly_name: String,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
@@ -178,21 +177,21 @@ pub struct CredentialList {
 pub struct Credential {
     /// Its SID.
     pub sid: CredentialSid,
-    /// The list it is in, for good.
+    /// The list that holds it. It cannot change.
     pub list: CredentialListSid,
-    /// The user name, unique within the list and fixed, since the hashes depend on it.
+    /// The user name, unique within the list. It cannot change, because the hashes depend on it.
     pub username: UserName,
-    /// What is kept of the password.
+    /// The password hashes.
     pub ha1: Ha1Set,
-    /// A disabled user is answered like one that does not exist.
+    /// Whether the credential is disabled. A disabled user gets the same answer as an unknown one.
     pub disabled: bool,
-    /// A deployment role that the user has wherever the credential is used.
+    /// The deployment role of the user on every target that the list is mapped to.
     pub role: Option<RoleSid>,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
-/// Does not show the addresses: a commit may end up in a log.
+/// Hides the addresses, because a commit may be logged.
 impl fmt::Debug for IpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IpAddress")
@@ -202,7 +201,7 @@ impl fmt::Debug for IpAddress {
     }
 }
 
-/// Does not show the user name: a commit may end up in a log.
+/// Hides the user name and the hashes, because a commit may be logged.
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
@@ -214,19 +213,19 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A list put to work on a domain or trunk.
+/// The assignment of a list to a domain or trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mapping {
-    /// Calls to the target must come from the list (and others of this kind mapped to it).
+    /// The source of a call to the target must be in this list or in another mapped access list.
     IpAccessControlList(Target, IpAccessControlListSid),
-    /// Calls to the target must be made by a user of the list (or of others mapped to it).
+    /// The caller must be a user of this list or of another mapped credential list.
     CredentialList(Target, CredentialListSid),
-    /// Registrations at the domain are made by users of the list. Plays no part in deciding calls.
+    /// Users of the list may register at the domain. Takes no part in deciding calls.
     Registration(DomainSid, CredentialListSid),
 }
 
 impl Mapping {
-    /// What the list is mapped to.
+    /// The target that the list is mapped to.
     #[must_use]
     pub fn target(&self) -> Target {
         match *self {
@@ -236,16 +235,16 @@ impl Mapping {
     }
 }
 
-/// A mapping with what belongs to it.
+/// A mapping and its attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MappingRecord {
-    /// Which list is mapped to what.
+    /// The list and its target.
     pub mapping: Mapping,
-    /// A channel role that the users of a credential list have on the target.
+    /// The channel role that the users of a credential list have on the target.
     pub role: Option<RoleSid>,
-    /// The number of the commit that made it: mappings of a target are listed in this order.
+    /// The number of the commit that created it. Mappings of a target are sorted by it.
     pub since: u64,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
@@ -262,35 +261,35 @@ pub struct Role {
     pub sid: RoleSid,
     /// The account that owns it.
     pub account: AccountSid,
-    /// The name space it is in.
+    /// The service, which is the name space of the role.
     pub service: ServiceSid,
-    /// A name for people.
+    /// Human-readable name.
     pub friendly_name: String,
-    /// What it is given to, for good.
+    /// Whether credentials or mappings carry the role. It cannot change.
     pub kind: RoleKind,
-    /// The permissions, in the order they were given.
+    /// The permissions, in the order in which the caller gave them.
     pub permissions: Vec<String>,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
 /// The policy of one domain or trunk. A target without this record has [`Policy::default`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRecord {
-    /// Whose policy it is.
+    /// The domain or trunk.
     pub target: Target,
     /// The settings.
     pub policy: Policy,
-    /// When it was made and changed.
+    /// Creation and last-change times.
     pub dates: Dates,
 }
 
 impl Key {
-    /// A key that none is below.
+    /// The lowest key: every other key sorts after it.
     pub const FIRST: Self = Self::Account(AccountSid::from_bytes([0; 16]));
 }
 
-/// Any record.
+/// A record of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// An account.
@@ -315,7 +314,7 @@ pub enum Record {
     Role(Role),
 }
 
-/// What names a record among all others.
+/// The unique key of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     /// An account.
@@ -339,7 +338,7 @@ pub enum Key {
 }
 
 impl Record {
-    /// The key that the record is written under.
+    /// The key of the record.
     #[must_use]
     pub fn key(&self) -> Key {
         match self {
@@ -383,7 +382,7 @@ impl fmt::Display for Key {
 }
 
 impl Account {
-    /// An active account without a name for people.
+    /// Creates an active account with an empty friendly name.
     #[must_use]
     pub fn new(sid: AccountSid) -> Self {
         Self {
@@ -397,7 +396,7 @@ impl Account {
 }
 
 impl Domain {
-    /// A domain that any transport may reach, without a name for people.
+    /// Creates a domain that accepts every transport and has an empty friendly name.
     #[must_use]
     pub fn new(sid: DomainSid, account: AccountSid, name: DomainName) -> Self {
         Self {
@@ -413,7 +412,7 @@ impl Domain {
 }
 
 impl Trunk {
-    /// A trunk that any transport may reach, without a name for people.
+    /// Creates a trunk that accepts every transport and has an empty friendly name.
     #[must_use]
     pub fn new(sid: TrunkSid, account: AccountSid, name: Option<DomainName>) -> Self {
         Self {
@@ -429,7 +428,7 @@ impl Trunk {
 }
 
 impl IpAccessControlList {
-    /// A list without a name for people.
+    /// Creates a list with an empty friendly name.
     #[must_use]
     pub fn new(sid: IpAccessControlListSid, account: AccountSid) -> Self {
         Self { sid, account, friendly_name: String::new(), dates: Dates::default() }
@@ -437,7 +436,7 @@ impl IpAccessControlList {
 }
 
 impl IpAddress {
-    /// An entry without a name for people.
+    /// Creates an entry with an empty friendly name.
     #[must_use]
     pub fn new(sid: IpAddressSid, list: IpAccessControlListSid, prefix: Prefix) -> Self {
         Self { sid, list, prefix, friendly_name: String::new(), dates: Dates::default() }
@@ -445,7 +444,7 @@ impl IpAddress {
 }
 
 impl CredentialList {
-    /// A list without a name for people.
+    /// Creates a list with an empty friendly name.
     #[must_use]
     pub fn new(sid: CredentialListSid, account: AccountSid, realm: Realm) -> Self {
         Self { sid, account, realm, friendly_name: String::new(), dates: Dates::default() }
@@ -453,7 +452,7 @@ impl CredentialList {
 }
 
 impl Credential {
-    /// A credential that is not disabled.
+    /// Creates an enabled credential without a role.
     #[must_use]
     pub fn new(
         sid: CredentialSid,
@@ -466,7 +465,7 @@ impl Credential {
 }
 
 impl PolicyRecord {
-    /// The policy of `target`.
+    /// Creates the policy record of `target`.
     #[must_use]
     pub fn new(target: impl Into<Target>, policy: Policy) -> Self {
         Self { target: target.into(), policy, dates: Dates::default() }

@@ -1,9 +1,10 @@
-//! What records must agree on with each other: names unique across domains and trunks, references
-//! that exist within one account, one realm for all lists of a target, nothing in use deleted.
+//! Conditions between records: unique names across domains and trunks, references to existing
+//! records of the same account, one realm for all lists of a target, and no deletion of a record in
+//! use.
 //!
-//! The rules ask a [`View`] of the records as they stand. A snapshot is one; whoever writes to a
-//! store makes another. Within a commit, deletions come first, then what was renamed gives its old
-//! name up, then records are put in the order of [`rank`].
+//! The rules read the current records through a [`View`]. A snapshot implements it, and so does a
+//! store. A commit is applied in this order: deletions, then the old names of renamed domains and
+//! trunks, then puts in the order of [`rank`].
 
 use super::name::{DomainName, Realm, UserName};
 use super::permission::RoleKind;
@@ -14,74 +15,74 @@ use crate::sid::{
     ServiceSid,
 };
 
-/// What the rules need to know of a list.
+/// The facts about a list that the rules use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListFacts {
-    /// The owner.
+    /// The owning account.
     pub account: AccountSid,
-    /// The realm, of a credential list.
+    /// The realm of a credential list; `None` for an access list.
     pub realm: Option<Realm>,
-    /// How many addresses or credentials it holds.
+    /// The number of addresses or credentials in the list.
     pub members: usize,
-    /// How many mappings name it.
+    /// The number of mappings that refer to the list.
     pub mappings: usize,
 }
 
-/// What the rules need to know of a domain or trunk.
+/// The facts about a domain or trunk that the rules use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetFacts {
-    /// The owner.
+    /// The owning account.
     pub account: AccountSid,
-    /// How many mappings name it.
+    /// The number of mappings that refer to it.
     pub mappings: usize,
-    /// Whether a policy record stands for it.
+    /// Whether it has a policy record.
     pub has_policy: bool,
-    /// The realm that its mapped credential lists share, if any is mapped.
+    /// The realm of the mapped credential lists, if there are any.
     pub realm: Option<Realm>,
 }
 
-/// What the rules need to know of a role.
+/// The facts about a role that the rules use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleFacts {
-    /// The owner.
+    /// The owning account.
     pub account: AccountSid,
-    /// The name space.
+    /// The service, which is the name space of the role.
     pub service: ServiceSid,
-    /// What it is given to.
+    /// Whether credentials or mappings carry the role.
     pub kind: RoleKind,
-    /// How many credentials and mappings carry it.
+    /// The number of credentials and mappings that carry it.
     pub uses: usize,
 }
 
-/// The records as they stand, as far as the rules ask about them.
+/// Read access to the current records, as far as the rules need it.
 pub trait View {
-    /// The account's status and how many domains, trunks and lists it owns.
+    /// The account's status and the number of domains, trunks, lists and roles that it owns.
     fn account(&self, sid: AccountSid) -> Option<(AccountStatus, usize)>;
-    /// A domain or trunk.
+    /// The facts about a domain or trunk.
     fn target(&self, target: Target) -> Option<TargetFacts>;
-    /// Whose name this is.
+    /// The domain or trunk that has this name.
     fn named(&self, name: &DomainName) -> Option<Target>;
-    /// An IP access control list.
+    /// The facts about an IP access control list.
     fn ip_access_control_list(&self, sid: IpAccessControlListSid) -> Option<ListFacts>;
-    /// A credential list.
+    /// The facts about a credential list.
     fn credential_list(&self, sid: CredentialListSid) -> Option<ListFacts>;
-    /// The list that an address is in.
+    /// The list that holds an address.
     fn ip_address(&self, sid: IpAddressSid) -> Option<IpAccessControlListSid>;
-    /// The list that a credential is in, and its user name.
+    /// The list that holds a credential, and its user name.
     fn credential(&self, sid: CredentialSid) -> Option<(CredentialListSid, UserName)>;
     /// The credential of a user in a list.
     fn user(&self, list: CredentialListSid, username: &UserName) -> Option<CredentialSid>;
-    /// Whether the mapping stands.
+    /// Whether the mapping exists.
     fn mapping(&self, mapping: Mapping) -> bool;
-    /// A role.
+    /// The facts about a role.
     fn role(&self, sid: RoleSid) -> Option<RoleFacts>;
 }
 
-/// A write that would break a rule. The message names what is wrong and where.
+/// A write that breaks a rule. The message names the cause and the record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleError {
-    /// Something that the write refers to, or deletes, is not there.
+    /// The record to delete, or a record that the write refers to, does not exist.
     #[error("there is no {0}")]
     Missing(Key),
     /// Another domain or trunk has the name.
@@ -89,7 +90,7 @@ pub enum RuleError {
     NameTaken {
         /// The name.
         name: DomainName,
-        /// Whose it is.
+        /// The domain or trunk that has it.
         by: Target,
     },
     /// Another credential of the list has the user name.
@@ -99,58 +100,58 @@ pub enum RuleError {
         username: UserName,
         /// The list.
         list: CredentialListSid,
-        /// Whose it is.
+        /// The credential that has it.
         by: CredentialSid,
     },
-    /// A list and what it is mapped to belong to different accounts.
+    /// A list and its target belong to different accounts.
     #[error("{list} belongs to {list_account}, {target} to {target_account}")]
     OtherAccount {
         /// The list, as text.
         list: String,
-        /// Its owner.
+        /// The owner of the list.
         list_account: AccountSid,
         /// The domain or trunk.
         target: Target,
-        /// Its owner.
+        /// The owner of the target.
         target_account: AccountSid,
     },
-    /// Something that is fixed when a record is made would change.
+    /// The write would change a value that cannot change.
     #[error("the {what} of {key} cannot be changed")]
     Fixed {
-        /// What is fixed.
+        /// The name of the value.
         what: &'static str,
         /// The record.
         key: Key,
     },
-    /// Lists of different realms would be mapped to one target.
+    /// The mapped lists of one target would have different realms.
     #[error("{list} has the realm `{realm}`, the lists mapped to {target} have `{expected}`")]
     RealmDiffers {
-        /// The list to be mapped.
+        /// The list to map.
         list: CredentialListSid,
-        /// Its realm.
+        /// The realm of that list.
         realm: Realm,
         /// The domain or trunk.
         target: Target,
-        /// The realm of the lists that are mapped to it.
+        /// The realm of the lists that are already mapped.
         expected: Realm,
     },
-    /// The record is still in use.
+    /// The record to delete is in use.
     #[error("{key} is in use: {by}")]
     InUse {
         /// The record.
         key: Key,
-        /// What uses it.
+        /// The cause, as text.
         by: &'static str,
     },
-    /// A role is of the other kind, of another account, or carried by something that has none.
-    #[error("{role} cannot be carried by {key}")]
+    /// The role has the wrong kind, belongs to another account, or the record cannot carry a role.
+    #[error("{role} cannot be assigned to {key}")]
     Role {
         /// The role.
         role: RoleSid,
-        /// What would carry it.
+        /// The record that would carry it.
         key: Key,
     },
-    /// One commit writes a key twice.
+    /// One commit writes the same key twice.
     #[error("{0} is written twice")]
     WrittenTwice(Key),
     /// A policy is out of range.
@@ -158,8 +159,8 @@ pub enum RuleError {
     Policy(Target, PolicyError),
 }
 
-/// The place of a record's kind in the order in which a commit's records are put; deletions go in
-/// the reverse order. What a record refers to has a lower rank than the record.
+/// The position of a record's kind in the order of puts; deletions use the reverse order. A record
+/// refers only to records of lower rank.
 #[must_use]
 pub fn rank(key: &Key) -> u8 {
     match key {
@@ -172,11 +173,11 @@ pub fn rank(key: &Key) -> u8 {
     }
 }
 
-/// Whether `record` may be put.
+/// Checks whether `record` may be created or replaced.
 ///
 /// # Errors
 ///
-/// The rule that it would break.
+/// The first rule that it would break.
 pub fn check_put(view: &impl View, record: &Record) -> Result<(), RuleError> {
     let key = record.key();
     match record {
@@ -253,7 +254,7 @@ pub fn check_put(view: &impl View, record: &Record) -> Result<(), RuleError> {
     }
 }
 
-/// Whether the record with `key` may be deleted.
+/// Checks whether the record with `key` may be deleted.
 ///
 /// # Errors
 ///
@@ -290,7 +291,7 @@ pub fn check_delete(view: &impl View, key: Key) -> Result<(), RuleError> {
         Key::Mapping(mapping) => exists(view.mapping(mapping).then_some(()), key),
         Key::Role(sid) => match exists(view.role(sid), key)?.uses {
             0 => Ok(()),
-            _ => Err(RuleError::InUse { key, by: "credentials or mappings carry it" }),
+            _ => Err(RuleError::InUse { key, by: "it is assigned to credentials or mappings" }),
         },
     }
 }
@@ -299,7 +300,7 @@ fn exists<T>(found: Option<T>, key: Key) -> Result<T, RuleError> {
     found.ok_or(RuleError::Missing(key))
 }
 
-/// The owner exists, and is the one the record has had.
+/// Checks that the owner exists and does not change.
 fn check_owner(
     view: &impl View,
     key: Key,
@@ -327,7 +328,7 @@ fn check_target(
     }
 }
 
-/// The role, if there is one, is of the kind that can be carried, and of the same account.
+/// Checks that the role, if any, has the right kind and account.
 fn check_role(
     view: &impl View,
     key: Key,

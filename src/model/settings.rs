@@ -1,9 +1,8 @@
-//! What domains and trunks carry for whoever handles their calls. None of it takes part in a
-//! decision.
+//! Call-handling settings of domains and trunks. They take no part in decisions.
 
 use crate::sid::{ByocTrunkSid, PhoneNumberSid};
 
-/// How a URL is asked.
+/// The HTTP method of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "UPPERCASE"))]
@@ -15,7 +14,7 @@ pub enum HttpMethod {
     Post,
 }
 
-/// A URL and how it is asked.
+/// A callback URL and its HTTP method.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -23,7 +22,7 @@ pub struct Callback {
     /// The URL, if one is set.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub url: Option<String>,
-    /// How it is asked, if that is set.
+    /// The method, if one is set.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub method: Option<HttpMethod>,
 }
@@ -31,23 +30,23 @@ pub struct Callback {
 /// The settings of a SIP domain.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct DomainSettings {
-    /// What handles calls.
+    /// The callback that handles calls.
     pub voice: Callback,
-    /// What handles calls where the first fails.
+    /// The callback that handles calls if the first one fails.
     pub voice_fallback: Callback,
-    /// What is told of the state of calls.
+    /// The callback that receives the status of calls.
     pub voice_status_callback: Callback,
     /// Whether user agents may register.
     pub sip_registration: bool,
-    /// Whether emergency calls are handled.
+    /// Whether emergency calls are enabled.
     pub emergency_calling_enabled: bool,
-    /// The trunk for bring-your-own carrier.
+    /// The trunk for bring your own carrier (BYOC).
     pub byoc_trunk: Option<ByocTrunkSid>,
-    /// The number that emergency calls show.
+    /// The caller number of emergency calls.
     pub emergency_caller: Option<PhoneNumberSid>,
 }
 
-/// Whether a trunk transfers calls.
+/// Whether a trunk transfers calls, and to which destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -62,28 +61,28 @@ pub enum TransferMode {
     SipOnly,
 }
 
-/// Whose number a transferred call shows.
+/// The caller ID of a transferred call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum TransferCallerId {
-    /// That of the one who is transferred.
+    /// The number of the transferee.
     #[default]
     FromTransferee,
-    /// That of the one who transfers.
+    /// The number of the transferor.
     FromTransferor,
 }
 
 /// The settings of a trunk.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TrunkSettings {
-    /// What handles calls where the trunk fails.
+    /// The callback that handles calls if the trunk fails.
     pub disaster_recovery: Callback,
-    /// Whether calls are transferred.
+    /// Whether the trunk transfers calls.
     pub transfer_mode: TransferMode,
-    /// Whose number a transferred call shows.
+    /// The caller ID of transferred calls.
     pub transfer_caller_id: TransferCallerId,
-    /// Whether names of callers are looked up.
+    /// Whether caller names are looked up (CNAM).
     pub cnam_lookup_enabled: bool,
 }

@@ -234,7 +234,7 @@ fn a_key_is_written_once_and_a_policy_is_in_range() {
         let policy = Policy::default().with_nonce_lifetime(0);
         commit.put(policy_of(HOST, policy));
     });
-    assert!(error.ends_with("a nonce lifetime is 1 to 86400 seconds, not 0"), "{error}");
+    assert!(error.ends_with("nonce lifetime must be 1 to 86400 seconds, got 0"), "{error}");
 }
 
 #[test]

@@ -1,16 +1,16 @@
-//! Hashes of many messages, side by side.
+//! Hashes of several messages in parallel lanes.
 
 use crate::dispatch::Width;
 use crate::md5;
 use crate::message::Message;
 
-/// MD5 of every message, in their order; the messages are empty afterwards. Where there are more
-/// than places in `out`, the last ones are left as they are.
+/// Computes the MD5 of each message, in order, and wipes the hashed messages. If there are more
+/// messages than places in `out`, the last messages stay unchanged.
 pub fn md5_messages<const B: usize>(messages: &mut [Message<B>], out: &mut [[u8; 16]]) {
     md5_messages_with(Width::widest(), messages, out);
 }
 
-/// The same by these instructions.
+/// Does the same with the given instruction set.
 pub fn md5_messages_with<const B: usize>(
     width: Width,
     messages: &mut [Message<B>],
@@ -39,13 +39,13 @@ pub fn md5_messages_with<const B: usize>(
     }
 }
 
-/// SHA-256 of every message, in their order; the messages are empty afterwards. Where there are more
-/// than places in `out`, the last ones are left as they are.
+/// Computes the SHA-256 of each message, in order, and wipes the hashed messages. If there are more
+/// messages than places in `out`, the last messages stay unchanged.
 pub fn sha256_messages<const B: usize>(messages: &mut [Message<B>], out: &mut [[u8; 32]]) {
     sha256_messages_with(Width::for_sha256(), messages, out);
 }
 
-/// The same by these instructions.
+/// Does the same with the given instruction set.
 pub fn sha256_messages_with<const B: usize>(
     width: Width,
     messages: &mut [Message<B>],

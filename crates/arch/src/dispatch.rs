@@ -1,9 +1,9 @@
-//! Which instructions the lanes use, chosen at run time, and the only unsafe code of the library:
-//! calls of functions that were compiled for instructions this processor was seen to have.
+//! Selects the instruction set of the lanes at run time. The unsafe code calls kernels that are
+//! compiled for instructions that the processor was found to have.
 //!
-//! The lanes are written once, portably. Here they are compiled for each set of instructions, in
-//! the numbers of lanes that suit it: as many groups of a vector each as the processor can work at
-//! beside one another without the compiler moving too much in and out of registers.
+//! The lanes are written once, in portable Rust, and compiled here for each instruction set. The
+//! number of vectors per kernel is the highest that the processor executes in parallel without
+//! spilling too many registers.
 #![allow(unsafe_code)]
 
 #[cfg(feature = "hold-width")]
@@ -12,16 +12,16 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::message::{self, Message};
 use crate::{md5, sha};
 
-/// A set of instructions that this machine has. There is no other way to one than
-/// [`Width::available`], which asks the processor; that is what makes the calls below sound.
+/// An instruction set that this machine has. Only [`Width::available`] creates one, after asking
+/// the processor, which makes the unsafe calls in this module sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width(Instructions);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Instructions {
-    /// One message after the other.
+    /// No vectors: one message after the other.
     Scalar,
-    /// Vectors of 128 bits that every processor of the architecture has: SSE2 or NEON.
+    /// The 128-bit vectors of every processor of the architecture: SSE2 or NEON.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     Base,
     #[cfg(target_arch = "x86_64")]
@@ -31,7 +31,7 @@ enum Instructions {
 }
 
 impl Width {
-    /// Every width that this machine has, narrowest first.
+    /// All widths that this machine has, narrowest first.
     pub fn available() -> impl Iterator<Item = Self> {
         [
             Some(Instructions::Scalar),
@@ -47,8 +47,8 @@ impl Width {
         .map(Self)
     }
 
-    /// The widest. The standard library asks the processor once and remembers the answer; from then on
-    /// this reads one word. With the feature `hold-width`, not wider than [`hold_width`] allows.
+    /// The widest instruction set. The standard library caches the answer of the processor, so this
+    /// reads one word. With the feature `hold-width`, not wider than the limit of [`hold_width`].
     #[must_use]
     pub fn widest() -> Self {
         let widths = Self::available();
@@ -57,8 +57,8 @@ impl Width {
         widths.last().unwrap_or(Self(Instructions::Scalar))
     }
 
-    /// The best for SHA-256. Eight lanes of AVX2 are no faster than the instructions that a processor
-    /// has for SHA-256; the sha2 crate uses those, one message after the other.
+    /// The fastest instruction set for SHA-256. Eight lanes of AVX2 are no faster than the SHA
+    /// instructions of a processor, which the sha2 crate uses for one message after the other.
     #[must_use]
     pub fn for_sha256() -> Self {
         let widest = Self::widest();
@@ -69,7 +69,7 @@ impl Width {
         widest
     }
 
-    /// What the instructions are called.
+    /// The name of the instruction set.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -89,20 +89,20 @@ impl Width {
 #[cfg(feature = "hold-width")]
 pub use held::{HeldWidth, hold_width};
 
-/// A limit on the choice of instructions, for benches that measure what a machine with fewer would do.
+/// A limit on the instruction set, for benches that simulate a machine with fewer instructions.
 #[cfg(feature = "hold-width")]
 mod held {
     use super::{AtomicU8, Ordering, Width};
 
-    /// The limit of [`Width::widest`].
+    /// The current limit of [`Width::widest`].
     pub(super) static HELD: AtomicU8 = AtomicU8::new(u8::MAX);
 
-    /// Limits [`Width::widest`] until it is dropped.
+    /// Ends the limit of [`hold_width`] when it is dropped.
     #[must_use]
     #[derive(Debug)]
     pub struct HeldWidth(());
 
-    /// Limits [`Width::widest`] to `width` in the whole process.
+    /// Limits [`Width::widest`] to `width` in the whole process, until the result is dropped.
     pub fn hold_width(width: Width) -> HeldWidth {
         HELD.store(width.0 as u8, Ordering::Relaxed);
         HeldWidth(())
@@ -117,7 +117,8 @@ mod held {
 #[cfg(feature = "hold-width")]
 use held::HELD;
 
-/// The rounds of a hash function in groups of lanes, compiled for instructions.
+/// Declares kernels: the rounds of a hash function over groups of lanes, for one instruction set
+/// each.
 macro_rules! kernels {
     ($($name:ident: $words:literal words, $groups:literal of $lanes:literal, $feature:literal, $rounds:expr;)*) => {$(
         #[target_feature(enable = $feature)]
@@ -143,7 +144,7 @@ kernels! {
     sha256_avx512_2: 8 words, 2 of 16, "avx512f", sha::compress_lanes::<2, 16>;
 }
 
-/// Three vectors of the kind that needs no asking.
+/// Three vectors of the base instruction set, which needs no detection.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(never)]
 fn md5_base_3(state: &mut [[[u32; 4]; 3]; 4], words: &[[[u32; 4]; 3]; 16], k: &[u32; 64]) {
@@ -151,7 +152,7 @@ fn md5_base_3(state: &mut [[[u32; 4]; 3]; 4], words: &[[[u32; 4]; 3]; 16], k: &[
 }
 
 impl Width {
-    /// How many of `waiting` messages to hash at once.
+    /// The number of messages to hash at once if `waiting` are left.
     pub(crate) fn md5_lanes(self, waiting: usize) -> usize {
         match (self.0, waiting) {
             #[cfg(target_arch = "x86_64")]
@@ -164,7 +165,7 @@ impl Width {
         }
     }
 
-    /// Hashes at most as many padded messages as [`Self::md5_lanes`] says.
+    /// Hashes padded messages, at most [`Self::md5_lanes`] of them.
     pub(crate) fn md5_messages<const B: usize>(
         self,
         messages: &[Message<B>],
@@ -174,27 +175,27 @@ impl Width {
         match (self.0, messages.len()) {
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx512, 33..) => message::md5_run::<4, 16, B>(messages, out, |s, w| {
-                // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                // SAFETY: a `Width` of AVX-512F exists only on machines that have it.
                 unsafe { md5_avx512_4(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx512, 17..) => message::md5_run::<2, 16, B>(messages, out, |s, w| {
-                // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                // SAFETY: a `Width` of AVX-512F exists only on machines that have it.
                 unsafe { md5_avx512_2(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx512, 3..) => message::md5_run::<1, 16, B>(messages, out, |s, w| {
-                // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                // SAFETY: a `Width` of AVX-512F exists only on machines that have it.
                 unsafe { md5_avx512_1(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx2, 17..) => message::md5_run::<3, 8, B>(messages, out, |s, w| {
-                // SAFETY: there is no `Width` of AVX2 on a machine without.
+                // SAFETY: a `Width` of AVX2 exists only on machines that have it.
                 unsafe { md5_avx2_3(s, w, k) }
             }),
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx2, 3..) => message::md5_run::<2, 8, B>(messages, out, |s, w| {
-                // SAFETY: there is no `Width` of AVX2 on a machine without.
+                // SAFETY: a `Width` of AVX2 exists only on machines that have it.
                 unsafe { md5_avx2_2(s, w, k) }
             }),
             #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -205,7 +206,7 @@ impl Width {
         }
     }
 
-    /// How many messages to hash at once.
+    /// The number of messages to hash at once.
     pub(crate) fn sha256_lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -214,7 +215,7 @@ impl Width {
         }
     }
 
-    /// Hashes at most as many padded messages as [`Self::sha256_lanes`] says.
+    /// Hashes padded messages, at most [`Self::sha256_lanes`] of them.
     pub(crate) fn sha256_messages<const B: usize>(
         self,
         messages: &[Message<B>],
@@ -225,20 +226,20 @@ impl Width {
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx512, 17..) => {
                 message::sha256_run::<2, 16, B>(messages, out, |s, w| {
-                    // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                    // SAFETY: a `Width` of AVX-512F exists only on machines that have it.
                     unsafe { sha256_avx512_2(s, w, k) }
                 });
             }
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx512, 8..) => {
                 message::sha256_run::<1, 16, B>(messages, out, |s, w| {
-                    // SAFETY: there is no `Width` of AVX-512F on a machine without.
+                    // SAFETY: a `Width` of AVX-512F exists only on machines that have it.
                     unsafe { sha256_avx512_1(s, w, k) }
                 });
             }
             #[cfg(target_arch = "x86_64")]
             (Instructions::Avx2, 4..) => message::sha256_run::<1, 8, B>(messages, out, |s, w| {
-                // SAFETY: there is no `Width` of AVX2 on a machine without.
+                // SAFETY: a `Width` of AVX2 exists only on machines that have it.
                 unsafe { sha256_avx2_1(s, w, k) }
             }),
             _ => {

@@ -1,9 +1,9 @@
-//! MD5 (RFC 1321) from contiguous messages: one at a time, two interleaved, and the rounds of any
+//! MD5 (RFC 1321) of contiguous messages: one at a time, two interleaved, and the rounds for any
 //! number of lanes.
 //!
-//! The hasher objects of a general crate copy into a buffer, count and wipe; a verification has its
-//! whole message at hand and needs none of that. What this leaves on the stack (words and states of
-//! the last message) is not wiped: the caller wipes the buffer that it wrote a secret into.
+//! The hashers of general crates copy into a buffer, count and wipe. A verification has the
+//! complete message in memory and needs none of that. The words and states of the last message
+//! remain on the stack. The caller wipes the buffer with the secret itself.
 #![expect(
     clippy::indexing_slicing,
     clippy::needless_range_loop,
@@ -14,7 +14,7 @@ use std::hint::black_box;
 
 use crate::Blocks;
 
-/// The state before the first block.
+/// The initial state.
 pub(crate) const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// The additive constants of the 64 steps (RFC 1321 §3.4).
@@ -85,16 +85,16 @@ static CONSTANTS: [u32; 64] = [
     0xeb86_d391,
 ];
 
-/// The additive constants, as something the compiler knows nothing about. Known values it adds last,
-/// on the path that each step waits for; unknown ones it adds to the word while that path is busy.
+/// The additive constants, hidden from the optimizer. It would add known constants last, on the
+/// critical path of each step; it adds unknown ones to the word while that path is busy.
 #[inline(always)]
 pub(crate) fn constants() -> &'static [u32; 64] {
     black_box(&CONSTANTS)
 }
 
-/// `x` plus the function of round `R`. The second round's can be added in two halves, of which one
-/// does not wait for the step before: quicker where one chain runs alone, an instruction more where
-/// many run side by side.
+/// `x` plus the function of round `R`. In the second round, `HALVES` adds the function in two
+/// parts, one of which does not wait for the previous step. This is faster for a single chain, but
+/// costs one more instruction with many chains.
 #[inline(always)]
 fn mix<const R: usize, const HALVES: bool>(x: u32, b: u32, c: u32, d: u32) -> u32 {
     match R {
@@ -106,10 +106,10 @@ fn mix<const R: usize, const HALVES: bool>(x: u32, b: u32, c: u32, d: u32) -> u3
     }
 }
 
-/// Words in lanes: of `G` groups with `N` lanes each.
+/// Words in lanes: `G` groups with `N` lanes each.
 type Lanes<const G: usize, const N: usize> = [[u32; N]; G];
 
-/// One step in each of `G` chains. `at` names the places of a, b, c and d.
+/// One step in each of `G` chains. `at` holds the positions of a, b, c and d.
 #[inline(always)]
 fn step<const G: usize, const N: usize, const R: usize, const S: u32, const HALVES: bool>(
     chains: &mut [[u32; 4]; G],
@@ -126,7 +126,7 @@ fn step<const G: usize, const N: usize, const R: usize, const S: u32, const HALV
     }
 }
 
-/// The sixteen steps of round `$r`: shifts, and the factor and offset that pick each step's word.
+/// The sixteen steps of round `$r`: the shifts, and the factor and offset that select each word.
 macro_rules! round {
     ($r:literal, $shifts:tt, $factor:literal, $offset:literal, $chains:ident, $words:ident, $lane:ident, $k:ident) => {
         round!(@four $r, $shifts, $factor, $offset, $chains, $words, $lane, $k, 0);
@@ -149,8 +149,8 @@ macro_rules! round {
     };
 }
 
-/// All 64 steps of lane number `lane` of each of `G` groups, each step in all of them before the
-/// next, so that one chain works while another waits.
+/// All 64 steps of lane `lane` in each of `G` groups. Each step runs in all groups before the next
+/// step, so that one chain works while another waits.
 #[inline(always)]
 fn rounds<const G: usize, const N: usize, const HALVES: bool>(
     chains: &mut [[u32; 4]; G],
@@ -164,9 +164,9 @@ fn rounds<const G: usize, const N: usize, const HALVES: bool>(
     round!(3, [6, 10, 15, 21], 7, 0, chains, words, lane, k);
 }
 
-/// One block in each lane. Portable: the compiler turns the loop over the lanes of a group into
-/// vectors of the instructions it may use. That the constants are an argument tells it that they do
-/// not change under it.
+/// Hashes one block in each lane. The code is portable: the compiler turns the loop over the lanes
+/// of a group into vectors of the enabled instructions. The constants are an argument, so the
+/// compiler knows that they do not change.
 #[inline(always)]
 pub(crate) fn compress_lanes<const G: usize, const N: usize, const HALVES: bool>(
     state: &mut [Lanes<G, N>; 4],
@@ -210,13 +210,13 @@ fn compress(state: &mut [u32; 4], block: &[u8; 64], k: &[u32; 64]) {
     }
 }
 
-/// One block in each of two states, interleaved in ordinary registers.
+/// Hashes one block into each of two states, interleaved in scalar registers.
 #[inline(never)]
 pub(crate) fn compress_two(state: &mut [Lanes<2, 1>; 4], words: &[Lanes<2, 1>; 16], k: &[u32; 64]) {
     compress_lanes::<2, 1, true>(state, words, k);
 }
 
-/// A hash that has taken a number of whole blocks.
+/// The state of a hash after a number of complete blocks.
 #[derive(Clone)]
 pub(crate) struct Md5State([u32; 4]);
 
@@ -227,17 +227,17 @@ impl Default for Md5State {
 }
 
 impl Md5State {
-    /// Before the first block.
+    /// The state before the first block.
     pub(crate) const fn new() -> Self {
         Self(INITIAL)
     }
 
-    /// Takes one block.
+    /// Adds a block.
     pub(crate) fn compress(&mut self, block: &[u8; 64]) {
         compress(&mut self.0, block, constants());
     }
 
-    /// Takes one block each, interleaved: little more than the time of one.
+    /// Adds a block to each of two hashes, interleaved: it takes little longer than one block.
     pub(crate) fn compress_both(&mut self, block: &[u8; 64], other: &mut Self, others: &[u8; 64]) {
         let (a, b) = (&mut self.0, &mut other.0);
         let [first, second] = [block, others].map(words);
@@ -251,13 +251,13 @@ impl Md5State {
         *b = state.map(|[_, [part]]| part);
     }
 
-    /// The hash, once the padding was taken too.
+    /// The hash, after the padding was added.
     pub(crate) fn bytes(&self) -> [u8; 16] {
         to_bytes(&self.0)
     }
 }
 
-/// The hash that a final state stands for.
+/// Converts the final state to the hash.
 #[inline]
 pub(crate) fn to_bytes(state: &[u32; 4]) -> [u8; 16] {
     let mut hash = [0; 16];
@@ -268,7 +268,7 @@ pub(crate) fn to_bytes(state: &[u32; 4]) -> [u8; 16] {
     hash
 }
 
-/// MD5 of one message.
+/// Computes the MD5 of one message.
 pub fn md5(message: &[u8]) -> [u8; 16] {
     let mut state = Md5State::new();
     let mut blocks = Blocks::new(message, message.len(), u64::to_le_bytes);

@@ -1,5 +1,4 @@
-//! Messages written in place, padded and hashed without another copy: what digest verifications are
-//! made of.
+//! Hash input that is built, padded and hashed in place, without another copy.
 
 use zeroize::optimization_barrier;
 
@@ -7,22 +6,23 @@ use crate::md5::{self, Md5State};
 use crate::sha;
 use crate::transpose::transpose;
 
-/// A message of at most `B` blocks, its padding included, that a hash is to be made of.
+/// A message to hash, of at most `B` blocks including its padding.
 ///
-/// It may hold HA1. What hashes many of them empties them with zeros; one is left to the caller.
+/// It may hold H(A1). The functions that hash several messages wipe them; otherwise the caller must
+/// call [`Message::wipe`].
 #[derive(Clone)]
 #[repr(align(64))]
 pub struct Message<const B: usize> {
-    /// Zeros behind the text.
+    /// The text, followed by zeros.
     blocks: [[u8; 64]; B],
     len: usize,
 }
 
 impl<const B: usize> Message<B> {
-    /// No text.
+    /// A message without text.
     pub const EMPTY: Self = Self { blocks: [[0; 64]; B], len: 0 };
 
-    /// Writes `text` at the end, and tells whether it fits; if not, the message is as it was.
+    /// Appends `text` if it fits and returns whether it does. Otherwise the message is unchanged.
     #[must_use]
     #[inline(always)]
     pub fn push(&mut self, text: &[u8]) -> bool {
@@ -38,24 +38,24 @@ impl<const B: usize> Message<B> {
         true
     }
 
-    /// How many bytes still fit.
+    /// The number of bytes that still fit.
     #[must_use]
     pub fn spare(&self) -> usize {
         (B * 64).saturating_sub(self.len + 9)
     }
 
-    /// What was written.
+    /// The text, without padding.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         self.blocks.as_flattened().get(..self.len).unwrap_or_default()
     }
 
-    /// The first block, once it is full.
+    /// The first block, if it is full.
     fn full_block(&self) -> Option<&[u8; 64]> {
         self.blocks.first().filter(|_| self.len >= 64)
     }
 
-    /// Empties the message with zeros.
+    /// Empties the message and overwrites it with zeros.
     pub fn wipe(&mut self) {
         *self = Self::EMPTY;
         optimization_barrier(self);
@@ -65,18 +65,18 @@ impl<const B: usize> Message<B> {
         (self.len + 9).div_ceil(64)
     }
 
-    /// Pads for MD5. Nothing can be written afterwards.
+    /// Adds the padding of MD5. The caller must not append text afterwards.
     #[inline(always)]
     pub(crate) fn pad(&mut self) {
         self.padded(u64::to_le_bytes);
     }
 
-    /// The blocks with their padding, the length in bits written in the order of bytes of the hash
-    /// function. Nothing can be written afterwards.
+    /// Adds the padding and returns the blocks. `order` is the byte order of the length in bits.
+    /// The caller must not append text afterwards.
     #[inline(always)]
     pub(crate) fn padded(&mut self, order: fn(u64) -> [u8; 8]) -> &[[u8; 64]] {
         let (len, count) = (self.len, self.block_count());
-        // `push` left room for both
+        // `push` reserves nine bytes for the padding
         if let Some(first) = self.blocks.as_flattened_mut().get_mut(len) {
             *first = 0x80;
         }
@@ -88,53 +88,54 @@ impl<const B: usize> Message<B> {
     }
 }
 
-/// MD5 of a message under way.
+/// The MD5 of part of a message.
 #[derive(Clone, Default)]
-pub struct Begun {
+pub struct PartialMd5 {
     state: Md5State,
-    /// How many blocks it has taken.
+    /// The number of blocks hashed so far.
     taken: usize,
 }
 
-impl Begun {
-    /// MD5 of `message`, and beside it, in the same time, MD5 of `other` begun with its first block, if
-    /// that is full. So H(A2) is made together with the part of the response that does not wait for
-    /// it: `HA1:nonce:nc:` fills a block where the nonce has 22 characters.
+impl PartialMd5 {
+    /// Computes the MD5 of `message`. In the same time, it hashes the first block of `other` if
+    /// that is full. A digest verification computes H(A2) together with the start of the response,
+    /// which does not depend on it: `HA1:nonce:nc:` fills a block if the nonce has 22 characters.
     #[inline(always)]
-    pub fn beside<const B: usize>(
+    pub fn hash_interleaved<const B: usize>(
         message: &mut Message<B>,
         other: &Message<B>,
     ) -> ([u8; 16], Self) {
-        let (mut hash, mut begun) = (Md5State::new(), Self::default());
+        let (mut hash, mut partial) = (Md5State::new(), Self::default());
         let mut blocks = message.padded(u64::to_le_bytes);
-        if let (Some((first, rest)), Some(beside)) = (blocks.split_first(), other.full_block()) {
-            hash.compress_both(first, &mut begun.state, beside);
-            (blocks, begun.taken) = (rest, 1);
+        if let (Some((first, rest)), Some(other)) = (blocks.split_first(), other.full_block()) {
+            hash.compress_both(first, &mut partial.state, other);
+            (blocks, partial.taken) = (rest, 1);
         }
         blocks.iter().for_each(|block| hash.compress(block));
-        (hash.bytes(), begun)
+        (hash.bytes(), partial)
     }
 
-    /// MD5 of the whole message.
+    /// Completes the hash. `message` is the `other` of [`PartialMd5::hash_interleaved`], with more
+    /// text.
     #[inline(always)]
-    pub fn finish<const B: usize>(mut self, message: &mut Message<B>) -> [u8; 16] {
+    pub fn finalize<const B: usize>(mut self, message: &mut Message<B>) -> [u8; 16] {
         let blocks = message.padded(u64::to_le_bytes);
         blocks.iter().skip(self.taken).for_each(|block| self.state.compress(block));
         self.state.bytes()
     }
 }
 
-/// SHA-256 of a message.
+/// Computes the SHA-256 of a message.
 pub fn sha256_message<const B: usize>(message: &mut Message<B>) -> [u8; 32] {
     sha::of_blocks(message.padded(u64::to_be_bytes))
 }
 
-/// SHA-256 of a message that was padded.
+/// Computes the SHA-256 of a padded message.
 pub(crate) fn sha256_padded<const B: usize>(message: &Message<B>) -> [u8; 32] {
     sha::of_blocks(message.blocks.get(..message.block_count()).unwrap_or_default())
 }
 
-/// MD5 of as many padded messages as there are lanes, or fewer.
+/// Computes the MD5 of padded messages, at most as many as there are lanes.
 #[inline(always)]
 pub(crate) fn md5_run<const G: usize, const N: usize, const B: usize>(
     messages: &[Message<B>],
@@ -144,7 +145,7 @@ pub(crate) fn md5_run<const G: usize, const N: usize, const B: usize>(
     run::<G, N, B, 4, false, _>(messages, out, (md5::INITIAL, md5::to_bytes), compress);
 }
 
-/// SHA-256 of as many padded messages as there are lanes, or fewer.
+/// Computes the SHA-256 of padded messages, at most as many as there are lanes.
 #[inline(always)]
 pub(crate) fn sha256_run<const G: usize, const N: usize, const B: usize>(
     messages: &[Message<B>],
@@ -154,8 +155,8 @@ pub(crate) fn sha256_run<const G: usize, const N: usize, const B: usize>(
     run::<G, N, B, 8, true, _>(messages, out, (sha::INITIAL, sha::to_bytes), compress);
 }
 
-/// Hashes of `W` words, of as many padded messages as there are lanes, or fewer. Lanes without a
-/// message, or whose message has ended, hash something that nobody asks for.
+/// Computes hashes of `W` words for padded messages, at most as many as there are lanes. Lanes
+/// without a message, and lanes after the end of theirs, compute a hash that is not used.
 #[inline(always)]
 fn run<const G: usize, const N: usize, const B: usize, const W: usize, const BIG: bool, H>(
     messages: &[Message<B>],

@@ -1,7 +1,8 @@
-//! Prefetch into the cache.
+//! Prefetching of cache lines.
 #![allow(unsafe_code)]
 
-/// Prefetches the cache lines of a value. Does nothing where no stable instruction is to be had.
+/// Prefetches the cache lines of a value. Does nothing on architectures without a stable
+/// instruction.
 #[inline]
 pub fn prefetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
@@ -12,7 +13,7 @@ pub fn prefetch<T>(value: &T) {
             unsafe { prefetch_line(start.wrapping_add(line)) }
         }
     }
-    // elsewhere there is no stable way to ask
+    // other architectures have no stable intrinsic
     let _ = value;
 }
 

@@ -1,7 +1,8 @@
-//! SHA-256 and SHA-512/256 (FIPS 180-4) from contiguous messages, and SHA-256's rounds of any number
-//! of lanes. One message goes through the sha2 crate, which uses the processor's own instructions.
+//! SHA-256 and SHA-512/256 (FIPS 180-4) of contiguous messages, and the SHA-256 rounds for any
+//! number of lanes. Single messages use the sha2 crate, which has the SHA instructions of the
+//! processor.
 //!
-//! As with MD5, the words and states of the last message are not wiped here.
+//! As with MD5, the words and states of the last message remain on the stack.
 #![expect(
     clippy::indexing_slicing,
     reason = "arrays of constant lengths under constant indexes and loops over exactly those lengths"
@@ -13,7 +14,7 @@ use sha2::block_api::{compress256, compress512};
 
 use crate::Blocks;
 
-/// The state before the first block.
+/// The initial state of SHA-256.
 pub(crate) const INITIAL: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,
@@ -25,7 +26,7 @@ pub(crate) const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// That of SHA-512/256 (FIPS 180-4 §5.3.6.2).
+/// The initial state of SHA-512/256 (FIPS 180-4 §5.3.6.2).
 const INITIAL_512_256: [u64; 8] = [
     0x2231_2194_fc2b_f72c,
     0x9f55_5fa3_c84c_64c2,
@@ -105,20 +106,20 @@ static CONSTANTS: [u32; 64] = [
     0xc671_78f2,
 ];
 
-/// The constants, as with MD5 something the compiler knows nothing about.
+/// The constants, hidden from the optimizer as in `md5::constants`.
 #[inline(always)]
 pub(crate) fn constants() -> &'static [u32; 64] {
     black_box(&CONSTANTS)
 }
 
-/// SHA-256 of a message that was padded.
+/// Computes the SHA-256 of padded blocks.
 pub(crate) fn of_blocks(blocks: &[[u8; 64]]) -> [u8; 32] {
     let mut state = INITIAL;
     compress256(&mut state, blocks);
     to_bytes(&state)
 }
 
-/// SHA-256 of one message.
+/// Computes the SHA-256 of one message.
 pub fn sha256(message: &[u8]) -> [u8; 32] {
     let mut state = INITIAL;
     let (whole, rest) = message.as_chunks::<64>();
@@ -131,7 +132,7 @@ pub fn sha256(message: &[u8]) -> [u8; 32] {
     to_bytes(&state)
 }
 
-/// The hash that a final state stands for.
+/// Converts the final state to the hash.
 #[inline]
 pub(crate) fn to_bytes(state: &[u32; 8]) -> [u8; 32] {
     let mut hash = [0; 32];
@@ -142,7 +143,7 @@ pub(crate) fn to_bytes(state: &[u32; 8]) -> [u8; 32] {
     hash
 }
 
-/// SHA-512/256 of one message.
+/// Computes the SHA-512/256 of one message.
 pub fn sha512_256(message: &[u8]) -> [u8; 32] {
     let mut state = INITIAL_512_256;
     let (whole, rest) = message.as_chunks::<128>();
@@ -170,8 +171,8 @@ pub fn sha512_256(message: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// One round in each of `G` chains, the word of the schedule included. `at` names the places of a to
-/// h, `word` that of the round's word among the last sixteen.
+/// One round in each of `G` chains, including the message schedule. `at` holds the positions of a
+/// to h, `word` the position of the round's word among the last sixteen.
 #[inline(always)]
 fn step<const G: usize, const EXPAND: bool>(
     chains: &mut [[u32; 8]; G],
@@ -224,7 +225,7 @@ fn rounds<const G: usize>(chains: &mut [[u32; 8]; G], words: &mut [[u32; 16]; G]
     sixteen!(true, 48, chains, words, k);
 }
 
-/// One block in each lane of each group; see MD5's.
+/// Hashes one block in each lane of each group, see `md5::compress_lanes`.
 #[inline(always)]
 pub(crate) fn compress_lanes<const G: usize, const N: usize>(
     state: &mut [[[u32; N]; G]; 8],

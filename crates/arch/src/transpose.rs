@@ -1,12 +1,12 @@
-//! From blocks that lie one after the other to lanes: the first word of each beside one another,
-//! then the second.
+//! Transposes blocks into lanes: the first words of all blocks side by side, then the second words,
+//! and so on.
 #![expect(
     clippy::indexing_slicing,
     reason = "arrays of constant lengths under constant indexes and loops over exactly those lengths"
 )]
 
-/// Writes the words of all blocks into their lanes. `block` gives that of a lane; `BIG` tells that
-/// bytes are in big-endian order.
+/// Writes the words of all blocks into their lanes. `block` returns the block of a lane; `BIG`
+/// selects big-endian order.
 #[inline(always)]
 pub(crate) fn transpose<'a, const G: usize, const N: usize, const BIG: bool>(
     block: impl Fn(usize) -> &'a [u8; 64],
@@ -38,7 +38,7 @@ pub(crate) fn transpose<'a, const G: usize, const N: usize, const BIG: bool>(
     }
 }
 
-/// Four words in four lanes, turned about. The compiler would go word by word.
+/// Transposes four words of four lanes. The compiler alone would move single words.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse2")]
 #[inline]
@@ -48,7 +48,7 @@ fn square_sse2(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
         _mm_unpacklo_epi32, _mm_unpacklo_epi64,
     };
 
-    // each of these becomes one load or store
+    // each closure compiles to one load or store
     let load = |bytes: &[u8; 16]| {
         let halves = bytes.as_chunks::<8>().0;
         _mm_set_epi64x(i64::from_le_bytes(halves[1]), i64::from_le_bytes(halves[0]))
@@ -77,7 +77,7 @@ fn halves(bytes: [u8; 8]) -> [u32; 2] {
     [u32::from_le_bytes(words[0]), u32::from_le_bytes(words[1])]
 }
 
-/// Four words in four lanes, turned about.
+/// Transposes four words of four lanes.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[allow(unsafe_code)]
@@ -86,7 +86,7 @@ fn square(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {
     unsafe { square_sse2(lanes) }
 }
 
-/// Four words in four lanes, turned about.
+/// Transposes four words of four lanes.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 fn square(lanes: [&[u8; 16]; 4]) -> [[u32; 4]; 4] {

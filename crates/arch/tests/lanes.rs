@@ -1,5 +1,5 @@
-//! The hashing of one message and of many beside the md-5 and sha2 crates, by every set of
-//! instructions that the machine has.
+//! Compares single and parallel hashing with the md-5 and sha2 crates, for every instruction set of
+//! the machine.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use md5::{Digest, Md5};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sha2::{Sha256, Sha512_256};
 use sip_authz_arch::*;
 
-/// Bytes that differ from place to place and from message to message.
+/// Pseudo-random bytes from `seed`.
 fn text(seed: usize, len: usize) -> Vec<u8> {
     let mut state = seed as u64 ^ 0x9e37_79b9_7f4a_7c15;
     let mut byte = || {
@@ -19,7 +19,7 @@ fn text(seed: usize, len: usize) -> Vec<u8> {
     (0..len).map(|_| byte()).collect()
 }
 
-/// As many blocks as the longest text of these tests needs.
+/// Has room for the longest text of these tests.
 type Written = Message<6>;
 
 fn written(texts: &[Vec<u8>]) -> Vec<Written> {
@@ -32,7 +32,7 @@ fn written(texts: &[Vec<u8>]) -> Vec<Written> {
     messages
 }
 
-/// All of `texts` by all widths.
+/// Hashes all of `texts` with all widths.
 fn compare(texts: &[Vec<u8>]) {
     let md5s: Vec<[u8; 16]> = texts.iter().map(|it| Md5::digest(it).into()).collect();
     let sha256s: Vec<[u8; 32]> = texts.iter().map(|it| Sha256::digest(it).into()).collect();
@@ -41,7 +41,7 @@ fn compare(texts: &[Vec<u8>]) {
         let mut messages = written(texts);
         md5_messages_with(width, &mut messages, &mut md5_out);
         assert_eq!(md5_out, md5s, "MD5, {}", width.name());
-        // nothing of them is left to be hashed
+        // the messages must be empty now
         assert!(messages.iter().all(|it| it.text().is_empty()));
         md5_messages_with(width, &mut messages, &mut md5_out);
         assert!(md5_out.iter().all(|it| *it == *Md5::digest(b"")));
@@ -59,7 +59,7 @@ fn compare(texts: &[Vec<u8>]) {
 }
 
 #[test]
-fn one_message_of_every_length() {
+fn one_message_of_each_length_agrees() {
     for len in 0..300 {
         let message = text(len, len);
         assert_eq!(md5(&message), *Md5::digest(&message), "MD5 of {len}");
@@ -89,34 +89,34 @@ fn rfc_1321_and_fips_180_4_vectors() {
 }
 
 #[test]
-fn two_messages_of_all_pairs_of_lengths() {
+fn two_interleaved_messages_of_all_lengths_agree() {
     for a in (0..140).map(|len| text(1, len)) {
         for len in [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 300] {
             let b = text(2, len);
             let [mut one, mut other] = written(&[a.clone(), b.clone()]).try_into().ok().unwrap();
-            let (hash, begun) = Begun::beside(&mut one, &other);
+            let (hash, partial) = PartialMd5::hash_interleaved(&mut one, &other);
             assert_eq!(hash, *Md5::digest(&a));
-            // more may be written behind what was begun
+            // the message may grow after its first block was hashed
             assert!(other.push(&a[..a.len() / 3]));
             let whole = [&b, &a[..a.len() / 3]].concat();
-            assert_eq!(begun.finish(&mut other), *Md5::digest(&whole), "{} and {len}", a.len());
+            assert_eq!(partial.finalize(&mut other), *Md5::digest(&whole), "{} and {len}", a.len());
         }
     }
 }
 
 #[test]
-fn every_number_of_equal_and_of_unequal_messages() {
+fn any_number_of_messages_agrees() {
     for count in (0..20).chain([23, 24, 25, 31, 32, 33, 34, 48, 63, 64, 65, 70, 129]) {
         compare(&(0..count).map(|at| text(at, 47)).collect::<Vec<_>>());
         compare(&(0..count).map(|at| text(at, 115)).collect::<Vec<_>>());
         compare(&(0..count).map(|at| text(at, at * 37 % 300)).collect::<Vec<_>>());
-        // one that goes on long after the others
+        // one message is much longer than the others
         compare(&(0..count).map(|at| text(at, if at == 5 { 370 } else { 20 })).collect::<Vec<_>>());
     }
 }
 
 #[test]
-fn too_few_places_take_the_first_messages() {
+fn a_short_output_takes_the_first_messages() {
     let texts: Vec<_> = (0..70).map(|at| text(at, at)).collect();
     for width in Width::available() {
         for places in [0, 1, 2, 17, 69, 75] {
@@ -131,7 +131,7 @@ fn too_few_places_take_the_first_messages() {
                 let expected = text.map_or([7; 32], |it| Sha256::digest(it).into());
                 assert_eq!(*long, expected, "{at} of {places}");
             }
-            // the others are left as they are
+            // the other messages must be unchanged
             for (at, text) in texts.iter().enumerate() {
                 let left = if at < places { &[][..] } else { text };
                 assert_eq!((messages[at].text(), others[at].text()), (left, left));
@@ -141,7 +141,7 @@ fn too_few_places_take_the_first_messages() {
 }
 
 #[test]
-fn a_message_takes_what_fits_with_its_padding() {
+fn a_message_accepts_text_that_fits_with_its_padding() {
     const MOST: usize = 4 * 64 - 9;
     for len in 0..=2 * MOST {
         let mut message = Message::<4>::EMPTY;
@@ -158,7 +158,7 @@ fn this_machine_has_more_than_one_width() {
     let names: Vec<_> = Width::available().map(Width::name).collect();
     assert_eq!(names[0], "scalar");
     assert_eq!(*names.last().unwrap(), Width::widest().name());
-    // no other test may hold it: it is held for the whole process
+    // only this test may set the limit, because it applies to the whole process
     let held = hold_width(Width::available().next().unwrap());
     assert_eq!(Width::widest().name(), names[0]);
     drop(held);

@@ -88,15 +88,15 @@ fn each_error_has_its_line_column_and_key() {
         (in_list("{ username = 'a', password = 'p' },\n{ username = 'a', sid = 'CR00000000000000000000000000000001', password = 'q' }"), &["6:14: credential_lists[0].credentials[1].username: `a` is in the list twice"]),
         (in_list("{ username = 'a:b', password = 'p' }"), &["5:14: credential_lists[0].credentials[0].username: ':' must not be in a user name"]),
         // policies
-        (policy("nonce_lifetime = 0"), &["5:18: domains[0].policy.nonce_lifetime: a nonce lifetime is 1 to 86400 seconds, not 0"]),
+        (policy("nonce_lifetime = 0"), &["5:18: domains[0].policy.nonce_lifetime: nonce lifetime must be 1 to 86400 seconds, got 0"]),
         (policy("nonce_lifetime = -1"), &["5:18: domains[0].policy.nonce_lifetime: expected an integer from 0 to 4294967295, found -1"]),
         (policy("algorithms = 'md5'"), &["5:14: domains[0].policy.algorithms: expected `md5-only`, `md5-first`, `strongest-first`, or a list of names such as `MD5`, found `md5`"]),
         (policy("algorithms = ['MD5', 'SHA-1']"), &["5:22: domains[0].policy.algorithms[1]: expected one of MD5, MD5-sess, SHA-256, SHA-256-sess, SHA-512-256, SHA-512-256-sess, found `SHA-1`"]),
         (policy("algorithms = []"), &["5:14: domains[0].policy.algorithms: at least one algorithm must be offered"]),
         (policy("algorithms = ['MD5', 'md5']"), &["5:14: domains[0].policy.algorithms: MD5 is offered twice"]),
-        (policy("allow_rfc2069 = true\nalgorithms = ['SHA-256']"), &["5:17: domains[0].policy.allow_rfc2069: RFC 2069 responses are MD5 only, and MD5 is not offered"]),
+        (policy("allow_rfc2069 = true\nalgorithms = ['SHA-256']"), &["5:17: domains[0].policy.allow_rfc2069: RFC 2069 responses need MD5, which is not offered"]),
         (policy("qop = 'none'"), &["5:7: domains[0].policy.qop: expected `auth`, `auth-int` or `auth,auth-int`, found `none`"]),
-        (policy("guesses = { name = { burst = 5, refill_ms = 3600001 } }"), &["5:45: domains[0].policy.guesses.name.refill_ms: after 3600000 ms at most one more wrong digest must be let pass, not after 3600001"]),
+        (policy("guesses = { name = { burst = 5, refill_ms = 3600001 } }"), &["5:45: domains[0].policy.guesses.name.refill_ms: guess refill interval must be at most 3600000 ms, got 3600001"]),
         (policy("guesses = { pair = { burst = 0, refill_ms = 1 } }"), &["5:30: domains[0].policy.guesses.pair.burst: expected an integer from 1 to 4294967295, found 0"]),
         (policy("guesses = { all = 1 }"), &["5:13: domains[0].policy.guesses.all: unknown key `all`, expected `source`, `pair`, `name` or `any_name`"]),
         // SIDs
@@ -136,7 +136,7 @@ fn each_error_has_its_line_column_and_key() {
         (format!("{two_accounts}[[domains]]\nname = 'a.example'\naccount = 'c'\nip_access_control_lists = ['m']\npolicy = {{ nonce_lifetime = 0 }}\n"), &[
             "7:11: domains[0].account: there is no account `c`",
             "8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list `m`",
-            "9:29: domains[0].policy.nonce_lifetime: a nonce lifetime is 1 to 86400 seconds, not 0",
+            "9:29: domains[0].policy.nonce_lifetime: nonce lifetime must be 1 to 86400 seconds, got 0",
         ]),
         ("domains = 5\ntrunks = [5]\n[accounts]\nname = 'a'\n".to_owned(), &[
             "1:11: domains: expected an array, found an integer",
@@ -156,14 +156,14 @@ fn each_error_has_its_line_column_and_key() {
         // several errors in a policy
         (policy("qop = 'none'\nnonce_lifetime = 0\nuserhash = 1\nallow_rfc2069 = true\nalgorithms = ['SHA-256', 'x', 5]\nfrom_must_mach = true\nguesses = { source = { burst = 0, refill_ms = 9999999 }, pair = { burst = 1 }, name = { burst = 1, refill_ms = 4000000 } }"), &[
             "5:7: domains[0].policy.qop: expected `auth`, `auth-int` or `auth,auth-int`, found `none`",
-            "6:18: domains[0].policy.nonce_lifetime: a nonce lifetime is 1 to 86400 seconds, not 0",
+            "6:18: domains[0].policy.nonce_lifetime: nonce lifetime must be 1 to 86400 seconds, got 0",
             "7:12: domains[0].policy.userhash: expected a boolean, found an integer",
             "9:26: domains[0].policy.algorithms[1]: expected one of MD5, MD5-sess, SHA-256, SHA-256-sess, SHA-512-256, SHA-512-256-sess, found `x`",
             "9:31: domains[0].policy.algorithms[2]: expected a string, found an integer",
             "10:1: domains[0].policy.from_must_mach: unknown key `from_must_mach`, did you mean `from_must_match`?",
             "11:32: domains[0].policy.guesses.source.burst: expected an integer from 1 to 4294967295, found 0",
             "11:65: domains[0].policy.guesses.pair: missing key `refill_ms`",
-            "11:112: domains[0].policy.guesses.name.refill_ms: after 3600000 ms at most one more wrong digest must be let pass, not after 4000000",
+            "11:112: domains[0].policy.guesses.name.refill_ms: guess refill interval must be at most 3600000 ms, got 4000000",
         ]),
         (policy("algorithms = ['x']\nguesses = { name = { burts = 1, refill_ms = 1 } }\nwrong_answer = 'challange'"), &[
             "5:15: domains[0].policy.algorithms[0]: expected one of MD5, MD5-sess, SHA-256, SHA-256-sess, SHA-512-256, SHA-512-256-sess, found `x`",

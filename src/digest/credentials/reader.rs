@@ -1,13 +1,13 @@
-//! The grammar of a credentials header, and the names of its parameters.
+//! A reader for the grammar of a credentials header.
 
 use super::Parameter;
 
-/// A value as sent: a token, or what stood between the quotes.
+/// A value as sent: a token, or the content of a quoted string.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'a> {
     pub(super) raw: &'a [u8],
     pub(super) quoted: bool,
-    /// Whether `raw` holds quoted-pairs. Only ASCII is ever escaped.
+    /// Whether `raw` has quoted-pairs. Only ASCII characters can be escaped.
     pub(super) escaped: bool,
 }
 
@@ -28,8 +28,8 @@ impl<'a> Value<'a> {
 const TOKEN: u8 = 1;
 const QUOTED_TEXT: u8 = 2;
 
-/// For each byte whether it may stand in a token (RFC 7230 §3.2.6, which has a few characters more
-/// than RFC 3261) and, unescaped, in a quoted string.
+/// The classes of each byte: allowed in a token (RFC 7230 §3.2.6, which allows a few more
+/// characters than RFC 3261), and allowed unescaped in a quoted string.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -51,13 +51,13 @@ fn is(byte: u8, class: u8) -> bool {
     CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & class != 0)
 }
 
-/// Whether `byte` may stand in a token.
+/// Whether a token may contain `byte`.
 #[inline(always)]
 pub(super) fn is_token(byte: u8) -> bool {
     is(byte, TOKEN)
 }
 
-/// Reads the grammar; what it has not read yet is `rest`.
+/// Reads the grammar; `rest` is the unread part.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         Self { rest: value }
     }
 
-    /// The scheme, whole, and white space behind it.
+    /// Reads the whole scheme and the white space after it; false if it is not Digest.
     pub(super) fn digest_scheme(&mut self) -> bool {
         self.skip_white_space();
         let is_digest = self.token().eq_ignore_ascii_case(b"Digest");
@@ -83,13 +83,13 @@ impl<'a> Reader<'a> {
         !self.rest.is_empty()
     }
 
-    /// Whether nothing more stands in this list element.
+    /// Skips white space and returns whether the list element ends there.
     pub(super) fn element_ends(&mut self) -> bool {
         self.skip_white_space();
         matches!(self.rest, [] | [b',', ..])
     }
 
-    /// `name = value`.
+    /// Reads `name = value`.
     pub(super) fn parameter(&mut self) -> Option<(Parameter, Value<'a>)> {
         let name = self.name()?;
         self.skip_white_space();
@@ -100,14 +100,14 @@ impl<'a> Reader<'a> {
         (!raw.is_empty()).then_some((name, Value { raw, quoted: false, escaped: false }))
     }
 
-    /// A name and the `=` behind it.
+    /// Reads a name and its `=`.
     fn name(&mut self) -> Option<Parameter> {
         let name = self.token();
         self.skip_white_space();
         (!name.is_empty() && self.skip(b'=')).then(|| Parameter::from_name(name))
     }
 
-    /// The rest of a quoted string, whose opening quote is read.
+    /// Reads a quoted string after its opening quote.
     fn quoted(&mut self) -> Option<Value<'a>> {
         let mut escaped = false;
         let mut bytes = self.rest.iter().enumerate();
@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
         token
     }
 
-    /// Spaces, tabs and folds (CRLF and a space or tab); whether there were any.
+    /// Skips spaces, tabs and folds (CRLF and a space or tab); returns whether there were any.
     fn skip_white_space(&mut self) -> bool {
         let before = self.rest.len();
         while let [b' ' | b'\t', rest @ ..] | [b'\r', b'\n', b' ' | b'\t', rest @ ..] = self.rest {

@@ -1,12 +1,12 @@
-//! A short text that lies where its owner lies. Most names are short and there are millions of them:
-//! without a piece of memory of its own, each takes half the room, and comparing it goes nowhere else.
+//! A string that stores short texts inline. Most names are short and there are millions of them: a
+//! heap allocation for each would double the memory, and each comparison would follow a pointer.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A text of any length; with at most `N` bytes it is held inline.
+/// A text of any length, stored inline up to `N` bytes.
 #[derive(Clone)]
 pub(super) enum Text<const N: usize> {
     Inline { len: u8, bytes: [u8; N] },
@@ -39,7 +39,7 @@ impl<const N: usize> Deref for Text<N> {
 
     fn deref(&self) -> &str {
         match self {
-            // the bytes are those of a text
+            // `new` copied the bytes from a `str`
             Self::Inline { .. } => str::from_utf8(self.as_bytes()).unwrap_or_default(),
             Self::Shared(text) => text,
         }
@@ -62,14 +62,14 @@ impl<const N: usize> PartialOrd for Text<N> {
 
 impl<const N: usize> Ord for Text<N> {
     fn cmp(&self, other: &Self) -> Ordering {
-        // texts sort as their bytes do
+        // UTF-8 sorts by its bytes
         self.as_bytes().cmp(other.as_bytes())
     }
 }
 
 impl<const N: usize> Hash for Text<N> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // as `str` does it, which names are borrowed as
+        // must equal the hash of `str`, because names implement `Borrow<str>`
         (**self).hash(state);
     }
 }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_and_long_are_as_their_text() {
+    fn inline_and_shared_texts_behave_like_str() {
         let texts = ["", "a", "b", "aé", "12345678", "123456789", "1234567é", "éééééééé", "zz"];
         let hasher = RandomState::new();
         for one in texts {

@@ -1,4 +1,4 @@
-//! Policies in serde's forms.
+//! `Serialize` and `Deserialize` for policies.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::{AlgorithmOffer, GuessPolicy};
 use crate::digest::{Algorithm, GuessRate};
 
-/// [`GuessPolicy`] as it is read: a limit that is left out keeps its default.
+/// The serialized form of [`GuessPolicy`]. A missing limit keeps its default.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GuessPolicyForm {
@@ -29,14 +29,14 @@ impl From<GuessPolicyForm> for GuessPolicy {
     }
 }
 
-/// A list of names.
+/// Serializes as a list of algorithm names.
 impl Serialize for AlgorithmOffer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
     }
 }
 
-/// The name of a preset, or a list of algorithms whose names may have any case.
+/// Reads the name of a preset, or a list of algorithm names in any case.
 impl<'de> Deserialize<'de> for AlgorithmOffer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct PresetOrList;
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for AlgorithmOffer {
     }
 }
 
-/// An algorithm by its name, in any case.
+/// An algorithm, read from its name in any case.
 struct Named(Algorithm);
 
 impl<'de> Deserialize<'de> for Named {

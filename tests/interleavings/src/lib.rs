@@ -9,8 +9,8 @@ mod buckets;
 mod framed;
 #[path = "../../../src/digest/guess.rs"]
 mod guess;
-#[path = "../../../src/digest/repeat.rs"]
-mod repeat;
+#[path = "../../../src/digest/retransmission.rs"]
+mod retransmission;
 #[path = "../../../src/digest/replay.rs"]
 mod replay;
 
@@ -36,7 +36,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use guess::{GuessLimiter, GuessRate};
-use repeat::{Insertion, RepeatTable};
+use retransmission::{Insertion, RetransmissionCache};
 use replay::{Admission, ReplayTable};
 use shuttle::thread;
 use siphasher::sip::SipHasher13;
@@ -143,7 +143,7 @@ pub fn floors_let_no_replay_in(threads: u32) {
 
 /// Of identical requests one is inserted and the others are repeats; none is refused.
 pub fn of_copies_one_is_new(threads: u32) {
-    let tables = Arc::new((RepeatTable::new(0), ReplayTable::new(0, &KEY)));
+    let tables = Arc::new((RetransmissionCache::new(0), ReplayTable::new(0, &KEY)));
     let answers = on_threads(threads, move |_| {
         let (repeats, replays) = &*tables;
         let answer = repeats.insert_if(5, 0, || replays.admit(1, 1, 1) == Admission::Fresh);
@@ -157,7 +157,7 @@ pub fn of_copies_one_is_new(threads: u32) {
 
 /// The same in two steps, as it must not be done: some order refuses a retransmission.
 pub fn of_copies_one_is_new_in_two_steps() {
-    let tables = Arc::new((RepeatTable::new(0), ReplayTable::new(0, &KEY)));
+    let tables = Arc::new((RetransmissionCache::new(0), ReplayTable::new(0, &KEY)));
     let refused = on_threads(2, move |_| {
         let (repeats, replays) = &*tables;
         if repeats.contains(5, 0) {
@@ -175,7 +175,7 @@ pub fn of_copies_one_is_new_in_two_steps() {
 /// A copy with the nonce count of a request that was accepted with another fingerprint is refused,
 /// and leaves nothing behind.
 pub fn one_count_under_two_fingerprints_serves_once() {
-    let tables = Arc::new((RepeatTable::new(0), ReplayTable::new(0, &KEY)));
+    let tables = Arc::new((RetransmissionCache::new(0), ReplayTable::new(0, &KEY)));
     let answers = on_threads(3, {
         let tables = tables.clone();
         move |number| {

@@ -408,7 +408,7 @@ async fn mappings_and_policies_come_and_go_and_hold_what_they_name() {
         Ok(())
     };
     let message = invalid(directory.update_policy(owner, target, zero).await, Kind::Policy);
-    assert!(message.contains("a nonce lifetime is 1 to 86400 seconds, not 0"), "{message}");
+    assert!(message.contains("nonce lifetime must be 1 to 86400 seconds, got 0"), "{message}");
     directory.delete_trunk(owner, trunk).await.unwrap();
     assert_eq!(directory.policy(owner, target).await, missing(Kind::Trunk));
     directory.delete_credential_list(owner, list).await.unwrap();

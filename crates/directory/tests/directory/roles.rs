@@ -256,8 +256,12 @@ async fn a_role_in_use_is_not_deleted() {
     let world = World::new().await;
     let deployment = world.role(RoleKind::Deployment, &["createChannel"]).await;
     let channel = world.role(RoleKind::Channel, &["sendMessage"]).await;
-    let in_use =
-        || Err(DirectoryError::InUse { kind: Kind::Role, by: "credentials or mappings carry it" });
+    let in_use = || {
+        Err(DirectoryError::InUse {
+            kind: Kind::Role,
+            by: "it is assigned to credentials or mappings",
+        })
+    };
     world.give(Some(deployment)).await.unwrap();
     world.remap(Some(channel)).await.unwrap();
     assert_eq!(world.delete(deployment).await, in_use());

@@ -1,5 +1,5 @@
-//! A credentials header as nearly all clients write it, read at once. What is written in another way
-//! is left to the whole grammar; that both read the same is tested.
+//! The fast parser: one pass over a credentials header in the form that nearly all clients send.
+//! All other headers go to the full parser. Tests check that both return the same.
 
 use memchr::memchr;
 
@@ -8,10 +8,10 @@ use super::{Credentials, MAX_USERNAME, QopFields, Username, nonce_count, usernam
 use crate::digest::{Algorithm, Qop};
 use crate::words::{find, find_before, lower};
 
-/// No value of this length is too long for its parameter, but for a username.
+/// Within the maximum length of every parameter except `username`.
 const SHORT: usize = 128;
 
-/// The values that were read, empty where there is none yet.
+/// The values read so far; empty if there is none yet.
 #[derive(Default)]
 struct Values<'a> {
     username: &'a [u8],
@@ -26,11 +26,11 @@ struct Values<'a> {
     opaque: &'a [u8],
 }
 
-/// The credentials of a header for `realm` in which each parameter comes once, with a usual name,
-/// nothing around its `=`, a comma or a comma and a space behind it, and a value that is neither
-/// empty nor long and holds no backslash; without quotes only where it is one of a few. None for any
-/// other header, right or wrong.
-pub(super) fn usual<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>> {
+/// Parses a header for `realm` if it has the common form: each parameter once, known names, no
+/// space around `=`, and a comma or a comma and a space as separator. Values are neither empty nor
+/// long and have no backslash. Returns `None` for every other header, whether it is well-formed or
+/// not.
+pub(super) fn parse_fast<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>> {
     let mut rest = value.strip_prefix(b"Digest ").filter(|_| is_plain(value))?;
     let mut values = Values::default();
     loop {
@@ -53,7 +53,7 @@ pub(super) fn usual<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>>
                 let (value, behind) = text.split_at_checked(quote(text)?)?;
                 (value, behind.get(1..)?)
             }
-            // what is not a token is none of the values that these may have
+            // not checked for tokens, because `Values::credentials` compares these values whole
             text if matches!(name, ALGORITHM | QOP | NC) => text.split_at_checked(comma(text))?,
             text => text.split_at_checked(text.iter().take_while(|b| is_token(**b)).count())?,
         };
@@ -79,14 +79,14 @@ impl<'a> Values<'a> {
         if self.realm != realm.as_bytes() {
             return None;
         }
-        // control characters beyond ASCII need a closer look
+        // names beyond ASCII may hold control characters, which only the full parser detects
         let username = Username::Plain(username(self.username).filter(|name| name.is_ascii())?);
         let algorithm = match self.algorithm {
             b"" | b"MD5" => Algorithm::Md5,
             b"SHA-256" => Algorithm::Sha256,
             name => Algorithm::from_name(name)?,
         };
-        // without quotes these were not looked at more closely, so they are compared whole
+        // may be an unquoted value that is not a token, so only a whole match counts
         let qop = match self.qop {
             b"auth" => Qop::Auth,
             name => Qop::from_name(name)?,
@@ -97,8 +97,8 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A name as a word in lower case, its first byte the lowest. Nine letters do not fit; of the one name
-/// that has them the last is left out.
+/// A parameter name as a word in lower case, with the first byte lowest. `algorithm` has nine
+/// letters and does not fit; its last letter is omitted.
 const fn word(name: &[u8]) -> u64 {
     let (mut word, mut rest) = (0, name);
     while let [before @ .., byte] = rest {
@@ -118,8 +118,8 @@ const USERNAME: u64 = word(b"username");
 const RESPONSE: u64 = word(b"response");
 const ALGORITHM: u64 = word(b"algorith");
 
-/// The word of the name that `text` begins with, and what comes after the `=` directly behind it.
-/// There is no NUL in `text`, so the end of a short name is that of its word.
+/// Reads the name at the start of `text`: returns its word and the text after the `=`. `text` has
+/// no NUL, so the padding of a short name is unambiguous.
 #[inline(always)]
 fn name(text: &[u8]) -> Option<(u64, &[u8])> {
     let (start, behind) = text.split_first_chunk()?;
@@ -135,8 +135,8 @@ fn name(text: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// Where the next quote is. Values are short: looking at a few words costs less than a call of what
-/// is made for long texts.
+/// The position of the next quote. Values are short, so a search of a few words is faster than a
+/// call of `memchr`.
 #[inline(always)]
 fn quote(text: &[u8]) -> Option<usize> {
     let (words, _) = text.as_chunks();
@@ -149,7 +149,7 @@ fn quote(text: &[u8]) -> Option<usize> {
     Some(looked_at + memchr(b'"', text.get(looked_at..)?)?)
 }
 
-/// Where the next comma is, or the end.
+/// The position of the next comma, or the end.
 #[inline(always)]
 fn comma(text: &[u8]) -> usize {
     let (words, rest) = text.as_chunks();
@@ -161,14 +161,14 @@ fn comma(text: &[u8]) -> usize {
     words.len() * 8 + rest.iter().take_while(|byte| **byte != b',').count()
 }
 
-/// Whether there is neither a control character nor a backslash. By chunks: this way it is
-/// vectorised.
+/// Whether the text has neither a control character nor a backslash. Works by chunks so that the
+/// compiler vectorizes it.
 #[inline(always)]
 fn is_plain(text: &[u8]) -> bool {
     let odd = |byte: u8| u8::from((byte < b' ') | (byte == 0x7f) | (byte == b'\\'));
     let any = |chunk: &[u8; 64]| chunk.iter().fold(0, |any, byte| any | odd(*byte)) != 0;
     let (chunks, rest) = text.as_chunks();
-    // the end is looked at with what is before it; only a short text has to be copied
+    // the last 64 bytes overlap the chunks before; only a shorter text needs a copy
     let end = text.last_chunk().copied().unwrap_or_else(|| {
         let mut end = [b' '; 64];
         if let Some(start) = end.get_mut(..rest.len()) {
@@ -181,7 +181,7 @@ fn is_plain(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Parsed, parse_any};
+    use super::super::{Parsed, parse_full};
     use super::*;
 
     const HEADER: &str = concat!(
@@ -197,15 +197,15 @@ mod tests {
         (name, it.nonce, it.uri, it.response, it.algorithm, qop)
     }
 
-    /// Each byte of a header replaced by each byte there is, left out, and put twice: what is read at
-    /// once is what the whole grammar reads.
+    /// Replaces each byte of a header by every byte, removes it and inserts one: every header that
+    /// the fast parser accepts must have the same result from the full parser.
     #[test]
-    fn what_is_read_at_once_is_read_so_by_the_whole_grammar() {
+    fn fast_and_full_parser_agree() {
         let mut read = 0;
         let mut check = |header: &[u8]| {
-            let Some(credentials) = usual(header, "a") else { return };
+            let Some(credentials) = parse_fast(header, "a") else { return };
             read += 1;
-            let Parsed::Credentials(others) = parse_any(header, "a") else {
+            let Parsed::Credentials(others) = parse_full(header, "a") else {
                 panic!("{}", header.escape_ascii());
             };
             assert_eq!(fields(&credentials), fields(&others), "{}", header.escape_ascii());
@@ -218,29 +218,32 @@ mod tests {
             }
             check(&[before, &rest[1..]].concat());
             check(before);
-            // two that want a closer look do not make up for each other
+            // two escapes must not cancel each other out
             check(&[before, br"\a\b", rest].concat());
         }
         for parameter in HEADER.split(',') {
             check(format!("{HEADER},{parameter}").as_bytes());
             check(HEADER.replace(parameter, "").as_bytes());
         }
-        // the first one stands behind the scheme
+        // the first parameter follows the scheme, not a comma
         check(HEADER.replace(r#"username="bob", "#, "").as_bytes());
         assert!(read > 10_000, "{read}");
-        assert!(usual(HEADER.as_bytes(), "a").is_some() && usual(HEADER.as_bytes(), "b").is_none());
+        assert!(
+            parse_fast(HEADER.as_bytes(), "a").is_some()
+                && parse_fast(HEADER.as_bytes(), "b").is_none()
+        );
     }
 
     #[test]
-    fn marks_are_found_where_a_slow_look_finds_them() {
+    fn quote_and_comma_agree_with_a_simple_search() {
         let slow = |text: &[u8], byte: u8| text.iter().position(|it| *it == byte);
         for len in 0..70 {
-            // neighbours of the bytes looked for, in value and in single bits
+            // fillers differ from the bytes searched for by one, or in a single bit
             for filler in [b'a', b'!', b'#', b'+', b'-', b',' ^ 0x80, b'"' ^ 0x80, b'=', 0, 0xff] {
                 for at in 0..=len {
                     for byte in *b"\",=" {
                         let mut text = vec![filler; len];
-                        // one, or two that are three apart
+                        // one match, or two with a distance of three
                         for at in [at, at + 3] {
                             if let Some(place) = text.get_mut(at) {
                                 *place = byte;
