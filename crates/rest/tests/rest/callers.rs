@@ -179,7 +179,7 @@ async fn writes_from_pages_of_other_origins_answer_403() {
     for (name, value, kind, status) in [
         ("origin", "https://evil.example.com", json, 403),
         ("sec-fetch-site", "cross-site", json, 403),
-        // after DNS rebinding a page has the same origin, but no credentials and no JSON form
+        // DNS rebinding gives a page the same origin, but an HTML form cannot send JSON
         ("origin", "http://api.example.com:8080", "text/plain", 415),
         ("origin", "http://api.example.com:8080", json, 400),
     ] {
