@@ -63,7 +63,7 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes an account's name or status. One that is closed stays closed.
+    /// Changes an account's name or status. A closed account stays closed.
     ///
     /// # Errors
     ///
@@ -113,8 +113,8 @@ impl<S: Store> Directory<S> {
         Ok(NewAccount { account, token })
     }
 
-    /// The account, if `token` is its token and it is active. Compared in constant time; an account
-    /// that does not exist takes as long as a wrong token.
+    /// The account, if it is active and `token` is its auth token. The comparison takes constant time, and
+    /// an unknown account takes as long as a wrong token.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Checks a commit against the rules.
 //!
-//! The rules stand once, in the model, and a snapshot applies them. So this module reads the records that
-//! a commit touches and all records they refer to, builds a small snapshot of them, and applies the
-//! commit to it.
+//! The rules are defined once, in the model, and a snapshot applies them. This module reads the records
+//! that a commit touches and all records that they refer to. It builds a small snapshot of them and
+//! applies the commit to it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use sip_authz::model::{Commit, Key, Record, Vocabulary, Write};
 use sip_authz::{ApplyError, Snapshot};
 use sip_authz_store::{Collection, ListKey, Store, lookup, references};
 
-/// The members of a collection that one read returns.
+/// The most members of a collection that one read returns.
 const CHUNK: usize = 1_000;
 
 /// Fails if `commit` breaks a rule, given the current records of the store.
@@ -24,7 +24,7 @@ pub(super) async fn check<S: Store>(
     Ok(())
 }
 
-/// The snapshot after `commit`, of the records that it touches and of the `wanted` ones.
+/// The snapshot after `commit`, of the records that it touches and those with the `wanted` keys.
 pub(super) async fn snapshot_after<S: Store>(
     store: &S,
     vocabulary: &'static Vocabulary,
@@ -47,7 +47,7 @@ pub(super) async fn snapshot_after<S: Store>(
                 }
             }
             Write::Delete(Key::Account(_)) => {
-                let message = "an account can be closed, not deleted";
+                let message = "accounts cannot be deleted, only closed";
                 return Err(DirectoryError::invalid(Kind::Account, message));
             }
             Write::Delete(key) => {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::{Directory, DirectoryError};
 use sip_authz_store::Store;
 
-/// The interval between two reads of the reports of edges.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The interval between two reads of the edge reports.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Whether all edges have applied a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Confirmation {
-    /// Every edge has applied the change, or refuses all calls until it has.
+    /// Every edge has applied the change or refuses all calls until it has.
     Everywhere,
     /// These edges may still decide by an older state.
     NotBy(Vec<String>),
@@ -22,9 +22,9 @@ impl<S: Store> Directory<S> {
     /// Waits until every edge decides by the current head of the store or a newer one. Call it after a
     /// command that must take effect everywhere, such as the removal of a user.
     ///
-    /// An edge counts once it has reported the head, or once its [lease](sip_authz_store::Lease) has
-    /// passed: then it refuses all calls until it has caught up. An edge without a lease has to report.
-    /// After `limit` the edges that do not count are returned.
+    /// An edge has confirmed once it reports the head, or once its [lease](sip_authz_store::Lease) has
+    /// expired: then it refuses all calls until it has caught up. An edge without a lease must report.
+    /// After `limit`, the result names the edges that have not confirmed.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl<S: Store> Directory<S> {
     pub async fn confirm(&self, limit: Duration) -> Result<Confirmation, DirectoryError> {
         let store = &self.store;
         let number = store.head().await?.number;
-        // the sum of the sleeps, which is never longer than the time that has passed
+        // the sum of the pauses, a lower bound of the time that has passed
         let mut waited = Duration::ZERO;
         loop {
             let behind = store.edges().await?.into_iter().filter(|edge| {
@@ -48,8 +48,8 @@ impl<S: Store> Directory<S> {
                 behind.dedup();
                 return Ok(Confirmation::NotBy(behind));
             }
-            store.pause(LOOK_EVERY).await;
-            waited += LOOK_EVERY;
+            store.pause(POLL_INTERVAL).await;
+            waited += POLL_INTERVAL;
         }
     }
 }

@@ -6,7 +6,7 @@ use sip_authz::model::{Credential, CredentialList, Ha1Set, Key, Password, Record
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
-/// The secret of a new credential or a new secret of an old one.
+/// The password of a credential, or its hashes.
 #[non_exhaustive]
 pub enum Secret {
     /// A password, which is hashed and wiped.
@@ -19,11 +19,11 @@ pub enum Secret {
 #[derive(Default)]
 #[non_exhaustive]
 pub struct CredentialChange {
-    /// A new password.
+    /// The new password or hashes.
     pub secret: Option<Secret>,
-    /// Whether the user is disabled: answered like one that does not exist.
+    /// Whether the user is disabled. A disabled user is refused like an unknown one.
     pub disabled: Option<bool>,
-    /// The deployment role, or none.
+    /// The new deployment role; `Some(None)` removes the role.
     pub role: Option<Option<RoleSid>>,
 }
 
@@ -51,12 +51,13 @@ impl<S: Store> Directory<S> {
         role: Option<RoleSid>,
     ) -> Result<Credential, DirectoryError> {
         let limits = &self.settings.limits;
-        if username.as_str().chars().count() > limits.username {
-            let message = format!("Username has at most {} characters", limits.username);
+        let (most, count) = (limits.username, username.as_str().chars().count());
+        if count > most {
+            let message = format!("Username must have at most {most} characters, got {count}");
             return Err(DirectoryError::invalid(Kind::Credential, message));
         }
         let realm_of = self.credential_list(account, list).await?;
-        // the realm of a list is fixed, so the hashes stay right if another commit comes in between
+        // a list never changes its realm, so the hashes stay valid if another commit comes in between
         let ha1 = self.hash(&realm_of, &username, secret)?;
         let (ms, random) = self.sid_parts()?;
         let credential = Credential {

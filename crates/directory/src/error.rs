@@ -16,11 +16,11 @@ pub enum Kind {
     Trunk,
     /// An IP access control list.
     IpAccessControlList,
-    /// An entry of one.
+    /// An address or prefix in an IP access control list.
     IpAddress,
     /// A credential list.
     CredentialList,
-    /// A user of one.
+    /// A user in a credential list.
     Credential,
     /// A list mapped to a domain.
     DomainMapping,
@@ -84,18 +84,18 @@ impl std::fmt::Display for Kind {
 #[non_exhaustive]
 pub enum DirectoryError {
     /// The resource does not exist or belongs to another account; the error does not say which.
-    #[error("there is no such {0}")]
+    #[error("{0} not found")]
     NotFound(Kind),
     /// A value is invalid.
     #[error("{message}")]
     Invalid {
         /// The kind of resource with the value.
         kind: Kind,
-        /// What is wrong.
+        /// The reason, with the name of the parameter.
         message: String,
     },
     /// The quota of a kind of resource is used up.
-    #[error("there can be no more than {limit}: {kind}")]
+    #[error("{kind} limit reached: at most {limit}")]
     TooMany {
         /// The kind of resource.
         kind: Kind,
@@ -115,11 +115,11 @@ pub enum DirectoryError {
     BadName {
         /// The kind of resource with the name.
         kind: Kind,
-        /// What is wrong.
+        /// The reason, with the name of the parameter.
         message: String,
     },
     /// Another domain or trunk has the host name.
-    #[error("the name `{name}` is taken")]
+    #[error("the name `{name}` is taken by another domain or trunk")]
     NameTaken {
         /// The kind of resource with the name.
         kind: Kind,
@@ -127,13 +127,13 @@ pub enum DirectoryError {
         name: String,
     },
     /// Roles of this type cannot have the permission.
-    #[error("there is no permission `{0}` for this type of role")]
+    #[error("unknown permission `{0}` for this type of role")]
     UnknownPermission(String),
-    /// Other commits came in between too often. Trying again later helps.
-    #[error("too many changes at once, try again")]
+    /// Concurrent commits made every attempt fail. The caller can try again later.
+    #[error("too many concurrent changes, try again later")]
     Busy,
     /// The authorizer of this process no longer follows the store. The change may have been committed.
-    #[error("decisions here no longer follow the store")]
+    #[error("this process no longer follows the store; the change may have been committed")]
     NotFollowed,
     /// The store could not be read or written.
     #[error(transparent)]
@@ -142,7 +142,7 @@ pub enum DirectoryError {
     #[error("no random bytes from the operating system: {0}")]
     Random(String),
     /// The records in the store break a rule already.
-    #[error("the store's records break a rule: {0}")]
+    #[error("the records in the store break a rule: {0}")]
     Corrupt(ApplyError),
 }
 

@@ -44,7 +44,7 @@ pub struct Settings {
     pub limits: Limits,
     /// The realm of new credential lists that name none.
     pub realm: Realm,
-    /// The suffixes of which a domain name must have one, after a dot. Without any, each name is valid.
+    /// The allowed suffixes of domain names, after a dot. If empty, every name is valid.
     pub suffixes: Vec<String>,
     /// The permissions that roles can have.
     pub vocabulary: &'static Vocabulary,

@@ -1,30 +1,30 @@
-//! The quotas of resources and the limits of names, as the documented service has them.
+//! The quotas of resources, and the length limits of names and passwords. The defaults are those of Twilio.
 
 use super::{DirectoryError, Kind};
 use sip_authz::model::Password;
 
-/// Limits of an installation. The defaults are the documented ones.
+/// The limits of an installation. The defaults are those of Twilio's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Domains of an account. 100.
+    /// The most domains of an account. Default: 100.
     pub domains: usize,
-    /// Trunks of an account. 100.
+    /// The most trunks of an account. Default: 100.
     pub trunks: usize,
-    /// IP access control lists of an account. 1,000.
+    /// The most IP access control lists of an account. Default: 1,000.
     pub ip_access_control_lists: usize,
-    /// Addresses of an IP access control list. 100.
+    /// The most addresses of an IP access control list. Default: 100.
     pub ip_addresses: usize,
-    /// Credential lists of an account. 100.
+    /// The most credential lists of an account. Default: 100.
     pub credential_lists: usize,
-    /// Credentials of a list. 1,000.
+    /// The most credentials of a list. Default: 1,000.
     pub credentials: usize,
-    /// Roles of an account, in all services. 1,000.
+    /// The most roles of an account, over all services. Default: 1,000.
     pub roles: usize,
-    /// Characters of a user name. 32.
+    /// The most characters of a user name. Default: 32.
     pub username: usize,
-    /// Characters of a password, at least. 12. It must also have an upper-case letter, a lower-case
-    /// letter and a digit.
+    /// The fewest characters of a password. Default: 12. A password must also have an upper-case letter, a
+    /// lower-case letter and a digit.
     pub password: usize,
 }
 
@@ -66,12 +66,13 @@ impl Limits {
             Kind::IpAccessControlList | Kind::IpAddress => 255,
             _ => 64,
         };
-        if name.chars().count() > most {
-            let message = format!("FriendlyName has at most {most} characters");
+        let count = name.chars().count();
+        if count > most {
+            let message = format!("FriendlyName must have at most {most} characters, got {count}");
             return Err(DirectoryError::invalid(kind, message));
         }
         if name.chars().any(char::is_control) {
-            let message = "FriendlyName has a control character";
+            let message = "FriendlyName must not contain control characters";
             return Err(DirectoryError::invalid(kind, message));
         }
         Ok(())
@@ -88,7 +89,7 @@ impl Limits {
         }
         let least = self.password;
         let message = format!(
-            "Password has at least {least} characters, among them an upper-case letter, a \
+            "Password must have at least {least} characters, with an upper-case letter, a \
              lower-case letter and a digit"
         );
         Err(DirectoryError::invalid(Kind::Credential, message))

@@ -113,8 +113,8 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Adds an entry to an IP access control list. A prefix that admits the whole internet is
-    /// refused unless `allow_all` says that it is meant.
+    /// Adds an entry to an IP access control list. A prefix of length 0 needs `allow_all`, because it
+    /// admits every address.
     ///
     /// # Errors
     ///
@@ -228,8 +228,8 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Makes an empty credential list. Its name is unique within the account; its realm, by default
-    /// the installation's, is fixed.
+    /// Makes an empty credential list. Its name must be unique within the account. Its realm, by default
+    /// that of the installation, never changes.
     ///
     /// # Errors
     ///
@@ -333,7 +333,7 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// The name is short enough and no other list of the account has it.
+    /// Fails if the name is too long or another list of the account has it.
     async fn check_list_name(&self, list: &CredentialList) -> Result<(), DirectoryError> {
         Limits::friendly_name(Kind::CredentialList, &list.friendly_name)?;
         for other in members(&self.store, Collection::CredentialLists(list.account)).await? {
@@ -341,7 +341,10 @@ impl<S: Store> Directory<S> {
                 && other.sid != list.sid
                 && other.friendly_name == list.friendly_name
             {
-                let message = format!("FriendlyName `{}` is taken", list.friendly_name);
+                let message = format!(
+                    "FriendlyName `{}` is taken by another credential list",
+                    list.friendly_name
+                );
                 return Err(DirectoryError::invalid(Kind::CredentialList, message));
             }
         }
@@ -351,8 +354,7 @@ impl<S: Store> Directory<S> {
 
 fn check_whole(prefix: Prefix, allow_all: bool) -> Result<(), DirectoryError> {
     if prefix.is_whole_internet() && !allow_all {
-        let message =
-            format!("{prefix} admits the whole internet; AllowAll=true says so on purpose");
+        let message = format!("`{prefix}` admits every address; send AllowAll=true to permit it");
         return Err(DirectoryError::invalid(Kind::IpAddress, message));
     }
     Ok(())

@@ -6,7 +6,7 @@ use sip_authz::model::{Key, Mapping, MappingRecord, Record, Target};
 use sip_authz::{AccountSid, RoleSid};
 use sip_authz_store::{Collection, Store};
 
-/// A kind of mappings of a target.
+/// The kind of list that is mapped to a domain or trunk, and the purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingScope {
     /// IP access control lists, for calls.
@@ -52,7 +52,7 @@ impl<S: Store> Directory<S> {
             }
             if self.store.get(Key::Mapping(mapping)).await?.is_some() {
                 let kind = Kind::of(&Key::Mapping(mapping));
-                return Err(DirectoryError::invalid(kind, "the list is mapped already"));
+                return Err(DirectoryError::invalid(kind, "the list is already mapped"));
             }
             let since = head + 1;
             let record = MappingRecord { mapping, role, since, dates: self.created_now() };
@@ -99,18 +99,18 @@ impl<S: Store> Directory<S> {
                 rows.push(record);
             }
         }
-        let place = |record: &MappingRecord| (record.since, Key::Mapping(record.mapping));
+        let position = |record: &MappingRecord| (record.since, Key::Mapping(record.mapping));
         if let Some(Cursor { since, key }) = page.after {
-            rows.retain(|record| place(record) > (since, key));
+            rows.retain(|record| position(record) > (since, key));
         }
-        rows.sort_by_key(place);
+        rows.sort_by_key(position);
         let more = rows.len() > page.size;
         rows.truncate(page.size);
-        let last = rows.last().filter(|_| more).map(place);
+        let last = rows.last().filter(|_| more).map(position);
         Ok(Listing { rows, next: last.map(|(since, key)| Cursor { since, key }) })
     }
 
-    /// Which kinds of lists are mapped to a domain or trunk of the account.
+    /// The kinds of lists that are mapped to a domain or trunk of the account.
     ///
     /// # Errors
     ///

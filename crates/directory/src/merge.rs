@@ -104,7 +104,7 @@ impl<S: Store> Directory<S> {
             Ok(match self.plan(prepared, now, head + 1).await {
                 Ok((merged, _)) if dry_run => Plan::Answer(Ok(merged)),
                 Ok((merged, commit)) => Plan::WriteChecked(commit, Ok(merged)),
-                // the reads of a plan that failed may belong to different heads
+                // if the head moved, the plan may have failed because it read two different states
                 Err(_) if self.head().await? != head => Plan::Conflict,
                 Err(error) => Plan::Answer(Err(error)),
             })
@@ -143,7 +143,7 @@ impl<S: Store> Directory<S> {
         Ok((merged, commit))
     }
 
-    /// Hashes the passwords, and checks the rules that concern one record alone.
+    /// Hashes the passwords, and checks each record against the rules that need no other record.
     async fn prepare(&self, incoming: Vec<Incoming>) -> Result<Vec<PreparedRecord>, MergeError> {
         let mut realms: HashMap<CredentialListSid, Realm> = HashMap::new();
         for Incoming { record, .. } in &incoming {
@@ -166,7 +166,7 @@ impl<S: Store> Directory<S> {
                         Some(realm) => realm.clone(),
                         None => {
                             let realm = self.realm(user.list).await?;
-                            let message = format!("there is no credential list {}", user.list);
+                            let message = format!("credential list {} not found", user.list);
                             let realm = realm.ok_or(MergeError::Refused { key, message })?;
                             realms.entry(user.list).or_insert(realm).clone()
                         }
@@ -177,7 +177,10 @@ impl<S: Store> Directory<S> {
                 }
             };
             if !named.insert(key) {
-                return Err(MergeError::Refused { key, message: "it is there twice".to_owned() });
+                return Err(MergeError::Refused {
+                    key,
+                    message: "duplicate record in the batch".to_owned(),
+                });
             }
             prepared.push(PreparedRecord { key, content, dates });
         }
@@ -216,7 +219,7 @@ impl<S: Store> Directory<S> {
     }
 }
 
-/// A record from outside, with its password hashed and checked by itself.
+/// A checked record from outside, with its password hashed.
 struct PreparedRecord {
     key: Key,
     content: Content,
@@ -261,7 +264,7 @@ impl PreparedRecord {
                 let kept = || present.map(|present| present.ha1.clone());
                 let ha1 = ha1.clone().or_else(kept).ok_or_else(|| MergeError::Refused {
                     key: self.key,
-                    message: "it has neither a password nor ha1, and the user is new".to_owned(),
+                    message: "a new user needs a password or ha1".to_owned(),
                 })?;
                 let made = Credential::new(user.sid, user.list, user.username.clone(), ha1);
                 let was_disabled = present.is_some_and(|present| present.disabled);

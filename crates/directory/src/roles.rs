@@ -8,7 +8,7 @@ use sip_authz::{AccountSid, RoleSid, ServiceSid};
 use sip_authz_store::{Collection, Store};
 
 impl<S: Store> Directory<S> {
-    /// Makes a role. The service is a name space: nothing has to be created for it.
+    /// Makes a role. A service is only a name space, so it need not be created.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl<S: Store> Directory<S> {
         permissions: &[String],
     ) -> Result<(), DirectoryError> {
         if permissions.is_empty() {
-            return Err(DirectoryError::invalid(Kind::Role, "Permission is missing"));
+            return Err(DirectoryError::invalid(Kind::Role, "Permission is required"));
         }
         match permissions.iter().find(|name| !self.settings.vocabulary.admits(kind, name)) {
             Some(name) => Err(DirectoryError::UnknownPermission(name.chars().take(80).collect())),
@@ -146,8 +146,8 @@ impl<S: Store> Directory<S> {
     }
 }
 
-/// Each permission once, in the order they were given first: there are few, and a request may name
-/// them thousands of times.
+/// The distinct permissions, in the order of their first occurrence. A request may repeat the few
+/// permissions thousands of times.
 fn without_repeats(mut permissions: Vec<String>) -> Vec<String> {
     let mut seen = HashSet::new();
     permissions.retain(|name| seen.insert(name.clone()));

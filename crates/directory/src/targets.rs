@@ -159,7 +159,7 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Changes a trunk, in the way of [`Self::update_domain`].
+    /// Changes a trunk, as [`Self::update_domain`] changes a domain.
     ///
     /// # Errors
     ///
@@ -194,7 +194,7 @@ impl<S: Store> Directory<S> {
         self.delete_target(account, sid.into()).await
     }
 
-    /// The policy in force for a domain or trunk, the default where none was set.
+    /// The policy in force for a domain or trunk; the default if none was set.
     ///
     /// # Errors
     ///
@@ -286,7 +286,8 @@ impl<S: Store> Directory<S> {
         if suffixes.is_empty() || suffixes.iter().any(ends) {
             return Ok(());
         }
-        let message = format!("DomainName must end in one of: {}", suffixes.join(", "));
+        let suffixes = suffixes.join(", .");
+        let message = format!("DomainName must end in one of .{suffixes}; got `{name}`");
         Err(DirectoryError::BadName { kind, message })
     }
 }

@@ -7,16 +7,16 @@ use super::{Directory, DirectoryError};
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{CommitOutcome, Store};
 
-/// How often a command is tried when other commits come in between.
+/// The most attempts of a command when other commits come in between.
 const ATTEMPTS: u32 = 16;
 
-/// What a command wants written, as planned at one head.
+/// The result of planning a command at one head.
 pub(super) enum Plan<T> {
-    /// Check the commit against the rules, write it, and give this answer.
+    /// Check the commit against the rules, write it, and return this answer.
     Write(Commit, T),
     /// As [`Self::Write`], for a commit that was checked while it was planned.
     WriteChecked(Commit, T),
-    /// Write nothing and give this answer.
+    /// Write nothing and return this answer.
     Answer(T),
     /// Another commit came in between: plan again at the new head.
     Conflict,
@@ -39,7 +39,7 @@ impl Plan<()> {
 }
 
 impl<T: Clone + Into<Record>> Plan<T> {
-    /// Writes one record, which is the answer too.
+    /// Writes one record and returns it.
     pub(super) fn update(record: T) -> Self {
         let mut commit = Commit::new();
         commit.put(record.clone().into());
@@ -48,16 +48,16 @@ impl<T: Clone + Into<Record>> Plan<T> {
 }
 
 impl<S: Store> Directory<S> {
-    /// Carries out a command: `plan` gets the number of the head, reads the store and says what to
-    /// write. If another commit comes in between, `plan` runs again at the new head, up to
-    /// [`ATTEMPTS`] times. Returns once decisions of this process see the commit.
+    /// Runs a command: `plan` gets the number of the head, reads the store and returns the writes. If
+    /// another commit comes in between, `plan` runs again at the new head, up to [`ATTEMPTS`] times.
+    /// Returns once decisions of this process see the commit.
     ///
     /// # Errors
     ///
     /// An error of `plan` ends the command at once. [`DirectoryError::Busy`] after the last attempt.
     pub(super) async fn transact<T, F>(&self, plan: impl Fn(u64) -> F) -> Result<T, DirectoryError>
     where
-        // not `AsyncFn`: it cannot say that its futures are `Send`, which HTTP handlers have to be
+        // not `AsyncFn`, which cannot require its futures to be `Send`, as HTTP handlers must be
         F: Future<Output = Result<Plan<T>, DirectoryError>> + Send,
     {
         let _turn = self.turn.lock().await;
@@ -66,8 +66,8 @@ impl<S: Store> Directory<S> {
                 self.store.pause(jitter(attempt)).await;
             }
             let head = self.head().await?;
-            // A caller that gave up after its commit did not wait for it to be applied. This one waits
-            // first, or such callers could commit faster than the follower applies.
+            // A caller that was cancelled after its commit did not wait until it was applied. So each
+            // command waits first; otherwise such callers could commit faster than the follower applies.
             self.wait_until_applied(head).await?;
             let (commit, answer) = match plan(head).await? {
                 Plan::Answer(answer) => return Ok(answer),
@@ -113,7 +113,7 @@ impl<S: Store> Directory<S> {
 /// one up to 256 ms.
 fn jitter(attempt: u32) -> Duration {
     let mut random = [0; 2];
-    // without random bytes the longest wait is as good
+    // without random bytes, use the longest wait
     let share = match getrandom::fill(&mut random) {
         Ok(()) => u32::from(u16::from_le_bytes(random)),
         Err(_) => u32::from(u16::MAX),

@@ -1,7 +1,7 @@
-//! The HTTP surface over a store in memory, under a prefix if one is given: `rest_server [PREFIX]`.
+//! Serves the REST API over a store in memory, at the root or under a prefix: `rest_server [PREFIX]`.
 //!
-//! Prints where it listens, then an account's SID and its auth token, one a line. The admin token is
-//! that of the environment variable `SIP_AUTHZ_ADMIN_TOKEN`.
+//! Prints the base URL, the SID of an account and its auth token, one per line. The admin token is in the
+//! environment variable `SIP_AUTHZ_ADMIN_TOKEN`.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `/2010-04-01`: accounts, and under each the SIP resources.
+//! `/2010-04-01`: accounts and their SIP resources.
 
 mod access_lists;
 mod accounts;
@@ -9,7 +9,7 @@ mod mappings;
 use super::routes::Routes;
 use sip_authz_store::Store;
 
-/// What all paths of SIP resources begin with.
+/// The prefix of all paths of SIP resources.
 const SIP: &str = "/2010-04-01/Accounts/{AccountSid}/SIP";
 
 pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {

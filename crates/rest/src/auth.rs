@@ -1,4 +1,4 @@
-//! Who is asking: HTTP Basic with an account's SID and token, or as the admin.
+//! Authentication: HTTP Basic with an account's SID and auth token, or with the admin token.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::Api;
-use super::error::Refusal;
+use super::error::ApiError;
 use sip_authz::AccountSid;
 use sip_authz::model::Account;
 use sip_authz_store::Store;
 
-/// The user name of whoever administers accounts.
+/// The user name of the admin.
 const ADMIN: &str = "admin";
 
-/// What is kept of the admin's token: its SHA-256.
+/// The admin token. Only its SHA-256 is kept.
 #[derive(Clone)]
 pub struct AdminToken([u8; 32]);
 
 impl AdminToken {
-    /// Keeps the hash of `token`; none is kept of an empty one, which would let everybody in.
+    /// Hashes `token`. Returns `None` for an empty token, so that an unset variable never admits requests.
     #[must_use]
     pub fn new(token: &str) -> Option<Self> {
         (!token.is_empty()).then(|| Self(Sha256::digest(token).into()))
@@ -33,7 +33,7 @@ impl AdminToken {
         self.0
     }
 
-    fn is(&self, token: &str) -> bool {
+    fn matches(&self, token: &str) -> bool {
         let given: [u8; 32] = Sha256::digest(token).into();
         given.ct_eq(&self.0).into()
     }
@@ -45,31 +45,32 @@ impl fmt::Debug for AdminToken {
     }
 }
 
-/// Who is asking.
+/// The authenticated sender of a request.
 pub(super) enum Caller {
     /// An active account.
     Account(Account),
-    /// Whoever has the admin token.
+    /// The holder of the admin token.
     Admin,
 }
 
-/// Who is asking, or 401.
+/// Authenticates a request, or returns the error for 401.
 pub(super) async fn identify<S: Store>(
     api: &Api<S>,
     headers: &HeaderMap,
-) -> Result<Caller, Refusal> {
-    let given = basic(headers).ok_or_else(Refusal::unauthorized)?;
-    let (user, token) = given.split_once(':').ok_or_else(Refusal::unauthorized)?;
+) -> Result<Caller, ApiError> {
+    let given = basic(headers).ok_or_else(ApiError::unauthorized)?;
+    let (user, token) = given.split_once(':').ok_or_else(ApiError::unauthorized)?;
     if user == ADMIN {
-        let admin = api.options.admin.as_ref().filter(|admin| admin.is(token));
-        return admin.map(|_| Caller::Admin).ok_or_else(Refusal::unauthorized);
+        let admin = api.options.admin.as_ref().filter(|admin| admin.matches(token));
+        return admin.map(|_| Caller::Admin).ok_or_else(ApiError::unauthorized);
     }
-    let sid: AccountSid = user.parse().map_err(|_| Refusal::unauthorized())?;
+    let sid: AccountSid = user.parse().map_err(|_| ApiError::unauthorized())?;
     let account = api.directory.authenticate(sid, token).await?;
-    account.map(Caller::Account).ok_or_else(Refusal::unauthorized)
+    account.map(Caller::Account).ok_or_else(ApiError::unauthorized)
 }
 
-/// The `user:password` of the Authorization header, if it has one and is the only one.
+/// The `user:password` of the Authorization header. `None` if the request has several such headers:
+/// a proxy may have checked another one.
 fn basic(headers: &HeaderMap) -> Option<Zeroizing<String>> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else {

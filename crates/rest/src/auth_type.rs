@@ -1,4 +1,4 @@
-//! By what kinds of lists the callers of a domain or trunk are let in.
+//! The `auth_type` of a domain or trunk.
 
 use sip_authz::AccountSid;
 use sip_authz::model::Target;
@@ -10,7 +10,7 @@ const KINDS: [(MappingScope, &str); 2] = [
     (MappingScope::IpAccessControlLists, "IP_ACL"),
 ];
 
-/// The kinds of lists that are mapped for calls.
+/// The kinds of lists that are mapped to `target` for calls.
 pub(super) async fn auth_types<S: Store>(
     directory: &Directory<S>,
     account: AccountSid,

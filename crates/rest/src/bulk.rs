@@ -1,9 +1,9 @@
-//! All records at once, for the admin alone: out as a [`Document`], and in as one, by one commit.
+//! Export and import of all records as a [`Document`], for the admin only.
 //!
-//! - `GET /admin/export` answers every record as of one commit; hashes of passwords and tokens only
-//!   with `?secrets=true`.
-//! - `POST /admin/import` writes what a document says, all or nothing; with `?dry_run=true` it tells
-//!   what that would come to.
+//! - `GET /admin/export` returns every record as of one commit. It includes hashes of passwords and
+//!   tokens only with `?secrets=true`.
+//! - `POST /admin/import` writes the records of a document in one commit, all or none. With
+//!   `?dry_run=true` it checks the document and reports the changes without writing them.
 
 mod convert;
 mod document;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -23,8 +23,9 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::auth::{Caller, identify};
-use super::call::is_from_another_site;
-use super::error::{BAD_PARAMETER, Json, READ_ONLY, Refusal};
+use super::error::{ApiError, BAD_PARAMETER, Json};
+use super::form::excerpt;
+use super::request::is_from_another_site;
 use sip_authz_directory::{DirectoryError, MergeError, Merged};
 use sip_authz_store::Store;
 
@@ -38,19 +39,19 @@ pub use self::value::{ListSid, Secret, Stamp, TargetSid};
 /// The longest document in bytes. A credential with all its hashes takes about 500.
 const MAX_DOCUMENT: usize = 512 << 20;
 
-/// What an import came to, or would come to.
+/// The result of an import, or of its dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ImportAnswer {
-    /// Records that were not there.
+    /// The number of records that the import created.
     pub new: usize,
-    /// Records that were there and are different now.
+    /// The number of existing records that the import changed.
     pub changed: usize,
-    /// Records that are as they were.
+    /// The number of existing records that stayed the same.
     pub unchanged: usize,
-    /// Whether nothing was written.
+    /// Whether this was a dry run, which writes nothing.
     pub dry_run: bool,
-    /// What is allowed and will turn callers away.
+    /// Warnings about valid records that will make calls fail.
     pub warnings: Vec<String>,
 }
 
@@ -76,7 +77,7 @@ pub(super) fn routes<S: Store>(api: &Arc<Api<S>>) -> Router {
 async fn export<S: Store>(
     State(api): State<Arc<Api<S>>>,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     only_admin(&api, request.headers()).await?;
     let secrets = flag(&request, "secrets")?;
     let loaded = api.directory.store().load().await.map_err(DirectoryError::from)?;
@@ -89,62 +90,64 @@ async fn export<S: Store>(
 async fn import<S: Store>(
     State(api): State<Arc<Api<S>>>,
     request: Request,
-) -> Result<Response, Refusal> {
-    // who is asking comes first, so that nothing is read for strangers
+) -> Result<Response, ApiError> {
+    // authentication comes first, so that the body of an unknown sender is never read
     only_admin(&api, request.headers()).await?;
     if api.options.read_only {
-        let message = "The resources come from a file and are not changed here";
-        return Err(Refusal::new(StatusCode::CONFLICT, READ_ONLY, message));
+        return Err(ApiError::read_only());
     }
     if is_from_another_site(request.headers(), &api.options) {
-        return Err(Refusal::forbidden("A page of another origin may not write"));
+        return Err(ApiError::cross_origin());
     }
     let dry_run = flag(&request, "dry_run")?;
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let media = content_type.and_then(|kind| kind.to_str().ok()?.split(';').next());
     if !media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json")) {
-        let message = "The body must be application/json";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_PARAMETER, message));
+        return Err(ApiError::wrong_content_type("application/json", media));
     }
     let document = read(request.into_body()).await?;
     let incoming = document.into_incoming();
-    let incoming = incoming.map_err(|error| Refusal::bad(BAD_PARAMETER, error.to_string()))?;
+    let incoming = incoming.map_err(|error| ApiError::bad(BAD_PARAMETER, error.to_string()))?;
     match api.directory.merge(incoming, dry_run).await {
         Ok(merged) => Ok(Json(ImportAnswer::of(&merged, dry_run)).into_response()),
         Err(MergeError::Directory(error)) => Err(error.into()),
-        Err(refused) => Err(Refusal::bad(BAD_PARAMETER, refused.to_string())),
+        Err(refused) => Err(ApiError::bad(BAD_PARAMETER, refused.to_string())),
     }
 }
 
-async fn read(body: Body) -> Result<Document, Refusal> {
-    // it may hold passwords
+async fn read(body: Body) -> Result<Document, ApiError> {
+    // wiped on drop, because a document may hold passwords
     let body: Zeroizing<Vec<u8>> = match Limited::new(body, MAX_DOCUMENT).collect().await {
         Ok(body) => Vec::from(body.to_bytes()).into(),
         Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("The body must have at most {MAX_DOCUMENT} bytes");
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, BAD_PARAMETER, message));
+            return Err(ApiError::too_large(MAX_DOCUMENT));
         }
-        Err(_) => return Err(Refusal::bad(BAD_PARAMETER, "The body ended early")),
+        Err(_) => return Err(ApiError::bad(BAD_PARAMETER, "the request body ended early")),
     };
     serde_json::from_slice(&body)
-        .map_err(|error| Refusal::bad(BAD_PARAMETER, format!("The body: {error}")))
+        .map_err(|error| ApiError::bad(BAD_PARAMETER, format!("invalid document: {error}")))
 }
 
-async fn only_admin<S: Store>(api: &Api<S>, headers: &HeaderMap) -> Result<(), Refusal> {
+async fn only_admin<S: Store>(api: &Api<S>, headers: &HeaderMap) -> Result<(), ApiError> {
     match identify(api, headers).await? {
         Caller::Admin => Ok(()),
-        Caller::Account(_) => Err(Refusal::forbidden("This is done with the admin token")),
+        Caller::Account(_) => {
+            Err(ApiError::forbidden("only the admin may export and import records"))
+        }
     }
 }
 
-/// A parameter of the query that is `true` or `false`; false if it is not there. No other may be.
-fn flag(request: &Request, name: &str) -> Result<bool, Refusal> {
+/// The boolean query parameter `name`; false if absent. Any other parameter is an error.
+fn flag(request: &Request, name: &str) -> Result<bool, ApiError> {
     let query = request.uri().query().unwrap_or_default();
-    let wrong = || Refusal::bad(BAD_PARAMETER, format!("The query can be {name}=true or nothing"));
     match query.split_once('=') {
         None if query.is_empty() => Ok(false),
         Some((given, "true")) if given == name => Ok(true),
         Some((given, "false")) if given == name => Ok(false),
-        _ => Err(wrong()),
+        _ => {
+            let query = excerpt(query);
+            let message = format!("expected the query {name}=true or {name}=false, got `{query}`");
+            Err(ApiError::bad(BAD_PARAMETER, message))
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! Parameters that set a field of a record each.
+//! Parameters that each set one field of a record.
 
 use std::num::NonZeroU32;
 
 use utoipa::PartialSchema as _;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::error::Refusal;
-use super::form::{Form, ParamForm, domain_name};
+use super::error::ApiError;
+use super::form::{Form, ParamForm, domain_name, excerpt};
 use sip_authz::digest::Algorithm;
 use sip_authz::model::{
     AlgorithmOffer, ChallengeKind, DomainName, HttpMethod, QopOffer, TransferCallerId,
@@ -16,13 +16,13 @@ use sip_authz::{ByocTrunkSid, PhoneNumberSid};
 
 /// The type of a field that a parameter sets.
 pub(super) trait FormValue: Clone + Send + Sync + 'static {
-    /// How the parameter is written.
+    /// The syntax of the parameter.
     const FORM: ParamForm;
 
-    /// The parameter's value, if it is given.
-    fn read(form: &Form, name: &str) -> Result<Option<Self>, Refusal>;
+    /// The value of the parameter, if the request has it.
+    fn read(form: &Form, name: &str) -> Result<Option<Self>, ApiError>;
 
-    /// The schema of the field in an answer.
+    /// The schema of the field in a response.
     fn field_schema() -> RefOr<Schema> {
         match Self::FORM {
             ParamForm::Boolean => bool::schema(),
@@ -37,7 +37,7 @@ macro_rules! form_value {
         impl FormValue for $type {
             const FORM: ParamForm = ParamForm::$form;
 
-            fn read($from: &Form, $name: &str) -> Result<Option<Self>, Refusal> {
+            fn read($from: &Form, $name: &str) -> Result<Option<Self>, ApiError> {
                 $read
             }
         }
@@ -49,7 +49,6 @@ form_value! {
     u32: Integer = |form, name| form.parsed(name);
     NonZeroU32: Integer = |form, name| form.parsed(name);
     String: Text = |form, name| Ok(form.text(name).map(str::to_owned));
-    // a URL
     Option<String>: Text = |form, name| form.url(name);
     Option<HttpMethod>: Text = |form, name| Ok(form.choice(name)?.map(Some));
     Option<ByocTrunkSid>: Text = |form, name| form.clearable(name);
@@ -68,11 +67,11 @@ form_value! {
     TransferCallerId: Text = |form, name| form.choice(name);
 }
 
-/// A preset, or names with commas between them.
+/// The name of a preset, or a comma-separated list of algorithms.
 impl FormValue for AlgorithmOffer {
     const FORM: ParamForm = ParamForm::Text;
 
-    fn read(form: &Form, name: &str) -> Result<Option<Self>, Refusal> {
+    fn read(form: &Form, name: &str) -> Result<Option<Self>, ApiError> {
         let Some(text) = form.text(name) else { return Ok(None) };
         let preset =
             Self::PRESETS.into_iter().find(|(preset, _)| preset.eq_ignore_ascii_case(text));
@@ -82,12 +81,12 @@ impl FormValue for AlgorithmOffer {
         let mut named = Vec::new();
         for algorithm in text.split(',').map(str::trim) {
             named.push(Algorithm::from_name(algorithm.as_bytes()).ok_or_else(|| {
-                let unknown: String = algorithm.chars().take(40).collect();
-                form.wrong(name, format_args!("has an unknown one: `{unknown}`"))
+                let unknown = excerpt(algorithm);
+                form.wrong(name, format_args!("names an unknown algorithm: `{unknown}`"))
             })?);
         }
         let offer = Self::new(named);
-        offer.map(Some).map_err(|error| form.wrong(name, format_args!("is wrong: {error}")))
+        offer.map(Some).map_err(|error| form.wrong(name, format_args!("is invalid: {error}")))
     }
 
     fn field_schema() -> RefOr<Schema> {
@@ -97,7 +96,7 @@ impl FormValue for AlgorithmOffer {
 
 type Change<R> = Box<dyn Fn(&mut R) + Send + Sync>;
 
-/// The fields of an `R` that a form sets. Fields of parameters that are not given stay.
+/// The changes that a form makes to a record of type `R`. Fields without a parameter keep their value.
 pub(super) struct Changes<R>(Vec<Change<R>>);
 
 impl<R> Default for Changes<R> {
@@ -107,13 +106,13 @@ impl<R> Default for Changes<R> {
 }
 
 impl<R: 'static> Changes<R> {
-    /// Reads a parameter, which sets this field.
+    /// Reads a parameter that sets this field.
     pub(super) fn read<T: FormValue>(
         &mut self,
         form: &Form,
         name: &str,
         field: fn(&mut R) -> &mut T,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ApiError> {
         if let Some(value) = T::read(form, name)? {
             self.0.push(Box::new(move |record| field(record).clone_from(&value)));
         }
@@ -125,8 +124,8 @@ impl<R: 'static> Changes<R> {
     }
 }
 
-/// Declares `PARAMS`, the parameters of a record, and `changes`, which reads them from a form. Parameters
-/// behind `and` are declared only.
+/// Declares `PARAMS`, the parameters of a record, and `changes`, which reads them from a form. It only
+/// declares the parameters behind `and`; the caller reads them.
 macro_rules! changes {
     ($record:ty {
         $($name:literal => $($field:ident).+: $type:ty,)*
@@ -136,7 +135,7 @@ macro_rules! changes {
             $($($other,)+)?
         ];
 
-        fn changes(form: &Form) -> Result<$crate::change::Changes<$record>, Refusal> {
+        fn changes(form: &Form) -> Result<$crate::change::Changes<$record>, ApiError> {
             let mut changes = $crate::change::Changes::<$record>::default();
             $(changes.read::<$type>(form, $name, |record| &mut record.$($field).+)?;)*
             Ok(changes)

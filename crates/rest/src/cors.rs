@@ -14,7 +14,7 @@ const ALLOWED: HeaderValue =
 const EXPOSED: HeaderValue = HeaderValue::from_static("ETag");
 const CREDENTIALS: HeaderValue = HeaderValue::from_static("true");
 
-/// Adds the headers that let pages of these origins call, and answers preflight.
+/// Answers preflight requests, and adds the CORS headers to responses for these origins.
 pub(super) fn layer(router: Router, origins: Vec<String>) -> Router {
     if origins.is_empty() {
         return router;
@@ -35,7 +35,7 @@ async fn answer(origins: Arc<Vec<String>>, request: Request, next: Next) -> Resp
     if let Some(origin) = origin {
         allow(response.headers_mut(), origin);
     }
-    // a cache must not give one origin's answer to another
+    // a cache must not serve the response for one origin to another
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     response
 }

@@ -1,14 +1,14 @@
-//! The two forms of dates. A time of 0 is one that nobody has said: `null`.
+//! The two date formats. A time of 0 is unknown and becomes `null`.
 
 use jiff::Timestamp;
 use jiff::fmt::strtime;
 
-/// `Thu, 30 Jul 2015 20:00:00 +0000`, as 2010-04-01 has it.
+/// The date format of 2010-04-01: `Thu, 30 Jul 2015 20:00:00 +0000`.
 pub(super) fn rfc2822(unix: u64) -> Option<String> {
     formatted("%a, %d %b %Y %H:%M:%S +0000", unix)
 }
 
-/// `2018-04-27T22:02:11Z`, as all others have it; never with a fraction.
+/// The date format of the other APIs: `2018-04-27T22:02:11Z`, without a fraction.
 pub(super) fn iso8601(unix: u64) -> Option<String> {
     formatted("%Y-%m-%dT%H:%M:%SZ", unix)
 }
@@ -23,12 +23,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_those_of_the_reference() {
+    fn dates_have_the_formats_of_the_reference() {
         assert_eq!(rfc2822(1_438_286_400).as_deref(), Some("Thu, 30 Jul 2015 20:00:00 +0000"));
         assert_eq!(rfc2822(1_709_164_805).as_deref(), Some("Thu, 29 Feb 2024 00:00:05 +0000"));
         assert_eq!(iso8601(1_524_866_531).as_deref(), Some("2018-04-27T22:02:11Z"));
-        for unsaid in [0, u64::MAX] {
-            assert_eq!((rfc2822(unsaid), iso8601(unsaid)), (None, None));
+        for unknown in [0, u64::MAX] {
+            assert_eq!((rfc2822(unknown), iso8601(unknown)), (None, None));
         }
     }
 }

@@ -1,11 +1,12 @@
-//! Refusals: which status and code each has, and the body that carries them.
+//! Error responses: the status and code of each error, and the body.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::fault::Fault;
+use super::form::excerpt;
+use super::server_error::ServerError;
 use sip_authz_directory::{DirectoryError, Kind};
 use sip_authz_store::StoreError;
 
@@ -21,41 +22,41 @@ pub(super) const BAD_PAGE_TOKEN: u32 = 21_481;
 pub(super) const UNKNOWN_PERMISSION: u32 = 50_104;
 pub(super) const BAD_ROLE_TYPE: u32 = 50_105;
 
-/// An answer other than the one that was wanted.
+/// An error response.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     status: StatusCode,
     code: u32,
     message: String,
-    /// What the client is not told.
-    fault: Option<Fault>,
+    /// The cause of a 5xx response, which is hidden from the client.
+    cause: Option<ServerError>,
 }
 
-/// The body of an error.
+/// The body of an error response.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
-pub(super) struct ErrorAnswer<'a> {
-    /// What went wrong, as a number.
+pub(super) struct ErrorBody<'a> {
+    /// The error code.
     code: u32,
-    /// What went wrong, in words.
+    /// The error in words.
     message: &'a str,
-    /// Where the code is explained, relative to the host.
+    /// The path of the explanation of the code.
     more_info: String,
-    /// The status of the answer.
+    /// The HTTP status.
     status: u16,
 }
 
-impl Refusal {
+impl ApiError {
     pub(super) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), fault: None }
+        Self { status, code, message: message.into(), cause: None }
     }
 
-    /// A parameter or body that is wrong.
+    /// 400 for an invalid parameter or body.
     pub(super) fn bad(code: u32, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// A parameter that is wrong for a resource of this kind.
+    /// 400 for an invalid parameter of a resource of this kind.
     pub(super) fn invalid(kind: Kind, message: impl Into<String>) -> Self {
         Self::bad(validation_code(kind), message)
     }
@@ -64,52 +65,78 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, NOT_FOUND, message)
     }
 
-    /// No credentials, or wrong ones.
+    /// 401 for missing or wrong credentials.
     pub(super) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, DENIED, "Authenticate")
+        let message = "missing or wrong credentials: expected an account SID and its auth token";
+        Self::new(StatusCode::UNAUTHORIZED, DENIED, message)
     }
 
-    /// Right credentials that do not permit this.
+    /// 403 for valid credentials that do not permit the request.
     pub(super) fn forbidden(message: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, DENIED, message)
     }
 
     pub(super) fn wrong_method() -> Self {
-        let message = "The method is not allowed on this resource";
+        let message = "the resource does not support this method; see the Allow header";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, message)
     }
 
-    fn because(self, error: DirectoryError) -> Self {
-        Self { fault: Some(error.into()), ..self }
+    /// 403 for a write from a browser page of another origin.
+    pub(super) fn cross_origin() -> Self {
+        Self::forbidden("a page of another origin may not make changes")
+    }
+
+    /// 409 for a write while a file defines the resources.
+    pub(super) fn read_only() -> Self {
+        let message = "the resources are read-only: the server takes them from a file";
+        Self::new(StatusCode::CONFLICT, READ_ONLY, message)
+    }
+
+    /// 413 for a body of more than `max` bytes.
+    pub(super) fn too_large(max: usize) -> Self {
+        let message = format!("the request body must have at most {max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, BAD_PARAMETER, message)
+    }
+
+    /// 415 for a body of another media type.
+    pub(super) fn wrong_content_type(expected: &str, found: Option<&str>) -> Self {
+        let found =
+            found.map_or_else(|| "none".to_owned(), |found| format!("`{}`", excerpt(found)));
+        let message = format!("Content-Type must be {expected}, got {found}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_PARAMETER, message)
+    }
+
+    fn with_cause(self, error: DirectoryError) -> Self {
+        Self { cause: Some(error.into()), ..self }
     }
 }
 
-/// Where a code is explained.
+/// The path of the explanation of a code.
 fn explanation(code: u32) -> String {
     format!("/errors/{code}")
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let answer = ErrorAnswer {
+        let body = ErrorBody {
             code: self.code,
             message: &self.message,
             more_info: explanation(self.code),
             status: self.status.as_u16(),
         };
-        let mut response = (self.status, Json(&answer)).into_response();
+        let mut response = (self.status, Json(&body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"Twilio API\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if let Some(fault) = self.fault {
-            fault.beside(&mut response);
+        if let Some(cause) = self.cause {
+            cause.attach(&mut response);
         }
         response
     }
 }
 
-/// A body in JSON.
+/// A JSON response body.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -119,13 +146,13 @@ impl<T: Serialize> IntoResponse for Json<T> {
                 let json = HeaderValue::from_static("application/json");
                 ([(header::CONTENT_TYPE, json)], body).into_response()
             }
-            // no answer has a map whose keys are not texts, which is all that can fail
+            // unreachable: only a map with keys other than strings fails, and no body has one
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
 }
 
-impl From<DirectoryError> for Refusal {
+impl From<DirectoryError> for ApiError {
     fn from(error: DirectoryError) -> Self {
         let message = error.to_string();
         match error {
@@ -136,32 +163,32 @@ impl From<DirectoryError> for Refusal {
             DirectoryError::BadName { kind, .. } => Self::bad(bad_name_code(kind), message),
             DirectoryError::NameTaken { kind, .. } => Self::bad(taken_code(kind), message),
             DirectoryError::UnknownPermission(_) => Self::bad(UNKNOWN_PERMISSION, message),
-            // what is behind these is the operator's affair, not the client's
             DirectoryError::NotFollowed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message)
             }
+            // the cause goes to the operator, not to the client
             DirectoryError::Busy | DirectoryError::Store(_) => {
                 let message = match &error {
                     DirectoryError::Store(StoreError::TooLarge(_)) => {
-                        "The change is larger than the service can store"
+                        "the change is too large for the store"
                     }
                     DirectoryError::Store(StoreError::ReadOnly(_)) => {
-                        "The service takes no changes at present, try again later"
+                        "the store accepts no changes at present, try again later"
                     }
-                    _ => "The service cannot answer at present, try again later",
+                    _ => "the service is temporarily unavailable, try again later",
                 };
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).because(error)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).with_cause(error)
             }
-            // no random bytes, records that break a rule, and errors that this crate does not know yet
+            // no random bytes, records in the store that break a rule, and variants added later
             _ => {
-                let message = "An internal error has occurred";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, message).because(error)
+                let message = "internal server error";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, message).with_cause(error)
             }
         }
     }
 }
 
-/// A value that the kind of resource cannot have.
+/// The code of an invalid parameter.
 fn validation_code(kind: Kind) -> u32 {
     match kind {
         Kind::Domain | Kind::DomainMapping => 21_231,
@@ -174,7 +201,7 @@ fn validation_code(kind: Kind) -> u32 {
     }
 }
 
-/// One more than there can be.
+/// The code of a reached limit.
 fn limit_code(kind: Kind) -> u32 {
     match kind {
         Kind::Domain => 21_230,
@@ -187,7 +214,7 @@ fn limit_code(kind: Kind) -> u32 {
     }
 }
 
-/// Deleted while in use.
+/// The code of the deletion of a resource in use.
 fn in_use_code(kind: Kind) -> u32 {
     match kind {
         Kind::Domain => 21_233,
@@ -198,7 +225,7 @@ fn in_use_code(kind: Kind) -> u32 {
     }
 }
 
-/// A host name that is none.
+/// The code of an invalid host name.
 fn bad_name_code(kind: Kind) -> u32 {
     match kind {
         Kind::Domain => 21_232,
@@ -206,7 +233,7 @@ fn bad_name_code(kind: Kind) -> u32 {
     }
 }
 
-/// A host name that is another's.
+/// The code of a host name that another resource has.
 fn taken_code(kind: Kind) -> u32 {
     match kind {
         Kind::Trunk => 21_248,

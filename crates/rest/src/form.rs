@@ -1,4 +1,5 @@
-//! Parameters: declared once for an operation, and read by that declaration.
+//! Form and query parameters. An operation declares its parameters once; parsing and OpenAPI use the
+//! declaration.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -8,11 +9,11 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 use zeroize::Zeroizing;
 
-use super::error::Refusal;
+use super::error::ApiError;
 use sip_authz::model::{DomainName, NameError};
 use sip_authz_directory::{DirectoryError, Kind};
 
-/// A parameter that an operation knows.
+/// The declaration of a parameter.
 #[derive(Clone, Copy)]
 pub(super) struct Param {
     pub(super) name: &'static str,
@@ -21,13 +22,13 @@ pub(super) struct Param {
     pub(super) repeated: bool,
 }
 
-/// What a parameter's value is written like.
+/// The syntax of a parameter's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum ParamForm {
     Text,
     Boolean,
     Integer,
-    /// Never shown by a client that can help it.
+    /// Text that clients should not display.
     Secret,
 }
 
@@ -52,7 +53,7 @@ impl Param {
         Self::new(name, ParamForm::Secret)
     }
 
-    /// The same parameters, of which the first is required.
+    /// Copies `params` and makes the first one required.
     pub(super) const fn first_required<const N: usize>(params: &[Self]) -> [Self; N] {
         let mut changed = [Self::text(""); N];
         changed.copy_from_slice(params);
@@ -71,16 +72,20 @@ impl Param {
     }
 }
 
-/// The parameters that came with a request, as far as its operation knows them.
+/// The declared parameters of a request. Unknown parameters are ignored.
 pub(super) struct Form {
     pub(super) kind: Kind,
     values: Vec<(&'static str, Zeroizing<String>)>,
 }
 
 impl Form {
-    /// Reads `application/x-www-form-urlencoded`. Required parameters are there, and none is given
-    /// twice that must not be.
-    pub(super) fn read(kind: Kind, params: &'static [Param], text: &[u8]) -> Result<Self, Refusal> {
+    /// Parses `application/x-www-form-urlencoded`. Fails if a required parameter is missing or empty, or if
+    /// a parameter is repeated without permission.
+    pub(super) fn read(
+        kind: Kind,
+        params: &'static [Param],
+        text: &[u8],
+    ) -> Result<Self, ApiError> {
         let mut form = Self { kind, values: Vec::new() };
         for pair in text.split(|byte| *byte == b'&') {
             let mut halves = pair.splitn(2, |byte| *byte == b'=');
@@ -103,64 +108,68 @@ impl Form {
         }
     }
 
-    /// A parameter's (first) value.
+    /// The first value of a parameter.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of a parameter that is declared as required.
-    pub(super) fn required(&self, name: &str) -> Result<&str, Refusal> {
+    /// The value of a required parameter.
+    pub(super) fn required(&self, name: &str) -> Result<&str, ApiError> {
         self.text(name).ok_or_else(|| self.wrong(name, "is required"))
     }
 
-    /// All values of a parameter that can be repeated.
+    /// All values of a repeatable parameter.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
         let values = self.values.iter().filter(|(known, _)| *known == name);
         values.map(|(_, value)| value.to_string()).collect()
     }
 
-    /// A value that is read from text.
+    /// The parsed value of a parameter, if the request has it.
     pub(super) fn parsed<T: FromStr<Err: Display>>(
         &self,
         name: &str,
-    ) -> Result<Option<T>, Refusal> {
-        let wrong = |error| Refusal::invalid(self.kind, format!("{name}: {error}"));
+    ) -> Result<Option<T>, ApiError> {
+        let wrong = |error| ApiError::invalid(self.kind, format!("{name}: {error}"));
         let parse = |text: &str| text.parse().map_err(wrong);
         self.text(name).map(parse).transpose()
     }
 
-    /// A value that is cleared by an empty text: `Some(None)`.
+    /// The parsed value of a parameter. An empty value clears the field: `Some(None)`.
     pub(super) fn clearable<T: FromStr<Err: Display>>(
         &self,
         name: &str,
-    ) -> Result<Option<Option<T>>, Refusal> {
+    ) -> Result<Option<Option<T>>, ApiError> {
         match self.text(name) {
             Some("") => Ok(Some(None)),
             _ => Ok(self.parsed(name)?.map(Some)),
         }
     }
 
-    /// `true` or `false`, in any case.
-    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Refusal> {
+    /// A boolean: `true` or `false` in any case.
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.text(name) {
             None => Ok(None),
             Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
             Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(_) => Err(self.wrong(name, "must be true or false")),
+            Some(text) => {
+                let text = excerpt(text);
+                Err(self.wrong(name, format_args!("must be true or false, got `{text}`")))
+            }
         }
     }
 
-    /// One of the names that serde knows the variants of `T` by.
-    pub(super) fn choice<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Refusal> {
+    /// An enumeration value, by the serde names of the variants of `T`.
+    pub(super) fn choice<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let read = |text: &str| {
             let text: StrDeserializer<'_, value::Error> = text.into_deserializer();
-            T::deserialize(text).map_err(|error| self.wrong(name, format_args!("has an {error}")))
+            let invalid = |error| ApiError::invalid(self.kind, format!("{name}: {error}"));
+            T::deserialize(text).map_err(invalid)
         };
         self.text(name).map(read).transpose()
     }
 
-    /// An absolute `http` or `https` URL, or an empty text that clears it.
-    pub(super) fn url(&self, name: &str) -> Result<Option<Option<String>>, Refusal> {
+    /// An absolute `http` or `https` URL. An empty value clears the field.
+    pub(super) fn url(&self, name: &str) -> Result<Option<Option<String>>, ApiError> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
@@ -170,28 +179,38 @@ impl Form {
         let after = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let plain = text.len() <= 2_048 && !text.chars().any(|c| c.is_control() || c == ' ');
         if !plain || after.is_none_or(|after| after.is_empty() || after.starts_with('/')) {
-            return Err(self.wrong(name, "must be an http or https URL of at most 2048 bytes"));
+            return Err(self.wrong(
+                name,
+                "must be an absolute http or https URL of at most 2048 bytes, without spaces",
+            ));
         }
         Ok(Some(Some(text.to_owned())))
     }
 
-    /// The refusal of a parameter.
-    pub(super) fn wrong(&self, name: &str, what: impl Display) -> Refusal {
-        Refusal::invalid(self.kind, format!("{name} {what}"))
+    /// The error for an invalid parameter: its name and the reason.
+    pub(super) fn wrong(&self, name: &str, what: impl Display) -> ApiError {
+        ApiError::invalid(self.kind, format!("{name} {what}"))
     }
 
-    fn decode(&self, text: &[u8]) -> Result<Zeroizing<String>, Refusal> {
+    fn decode(&self, text: &[u8]) -> Result<Zeroizing<String>, ApiError> {
         let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
         let spaced = Zeroizing::new(spaced);
         match String::from_utf8(percent_decode(&spaced).collect()) {
             Ok(text) => Ok(Zeroizing::new(text)),
-            Err(_) => Err(Refusal::invalid(self.kind, "the parameters are not UTF-8")),
+            Err(_) => {
+                Err(ApiError::invalid(self.kind, "the parameters must be percent-encoded UTF-8"))
+            }
         }
     }
 }
 
-/// The host name of a domain or trunk.
-pub(super) fn domain_name(kind: Kind, text: &str) -> Result<DomainName, Refusal> {
+/// Up to 40 characters of a rejected value, for error messages.
+pub(super) fn excerpt(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+/// Parses the host name of a domain or trunk.
+pub(super) fn domain_name(kind: Kind, text: &str) -> Result<DomainName, ApiError> {
     text.parse().map_err(|error: NameError| {
         DirectoryError::BadName { kind, message: format!("DomainName: {error}") }.into()
     })
@@ -204,12 +223,12 @@ mod tests {
     const PARAMS: &[Param] =
         &[Param::text("Name").required(), Param::flag("On"), Param::text("Many").repeated()];
 
-    fn read(text: &str) -> Result<Form, Refusal> {
+    fn read(text: &str) -> Result<Form, ApiError> {
         Form::read(Kind::Domain, PARAMS, text.as_bytes())
     }
 
     #[test]
-    fn values_are_decoded_and_unknown_names_ignored() {
+    fn values_are_decoded_and_unknown_names_are_ignored() {
         let form = read("Name=a+b%20c%26&Other=1&Many=x&Many=&On=TRUE&&=").unwrap();
         assert_eq!(form.text("Name"), Some("a b c&"));
         assert_eq!(form.flag("On").unwrap(), Some(true));
@@ -219,7 +238,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, text in "[NameOMy%=&+0-9A-F]{0,40}") {
+        fn arbitrary_bytes_are_parsed_or_refused(bytes: Vec<u8>, text in "[NameOMy%=&+0-9A-F]{0,40}") {
             for text in [&bytes, text.as_bytes()] {
                 if let Ok(form) = Form::read(Kind::Domain, PARAMS, text) {
                     assert!(form.text("Name").is_some_and(|name| !name.is_empty()));

@@ -1,4 +1,4 @@
-//! Whether the program can answer, for load balancers; asked without credentials.
+//! The health check for load balancers, which needs no credentials.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::routing::get;
 use serde::Serialize;
 
 use super::Api;
-use super::error::{Json, Refusal};
+use super::error::{ApiError, Json};
 use sip_authz_directory::DirectoryError;
 use sip_authz_store::Store;
 
@@ -25,6 +25,6 @@ pub(super) fn routes<S: Store>(api: &Arc<Api<S>>) -> Router {
 async fn health<S: Store>(State(api): State<Arc<Api<S>>>) -> Response {
     match api.directory.store().health().await {
         Ok(()) => Json(Health { status: "ok" }).into_response(),
-        Err(error) => Refusal::from(DirectoryError::from(error)).into_response(),
+        Err(error) => ApiError::from(DirectoryError::from(error)).into_response(),
     }
 }

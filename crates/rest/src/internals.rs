@@ -1,4 +1,4 @@
-//! The body of the fuzz target for what clients write: form bodies and the queries of listings.
+//! The body of the fuzz target for client input: form bodies and the queries of listings.
 
 use super::form::{Form, Param};
 use super::page;
@@ -14,13 +14,13 @@ const PARAMS: &[Param] = &[
     Param::text("Many").repeated(),
 ];
 
-/// The names that [`fuzz_rest_form`] knows, and of each whether it is required and may be repeated.
+/// The parameters of [`fuzz_rest_form`]: name, required, repeatable.
 pub fn fuzz_rest_params() -> impl Iterator<Item = (&'static str, bool, bool)> {
     PARAMS.iter().map(|param| (param.name, param.required, param.repeated))
 }
 
-/// Reads `bytes` as a form body, and as the query of a listing, and checks what must hold of both.
-/// Returns the values of the form in the order of their names, if it is not refused.
+/// Parses `bytes` as a form body and as the query of a listing, and checks the invariants of both.
+/// Returns the values of a valid form, sorted by the order of the declared parameters.
 pub fn fuzz_rest_form(bytes: &[u8]) -> Option<Vec<(&'static str, String)>> {
     if let Ok(query) = std::str::from_utf8(bytes) {
         page::check_query(query);
@@ -38,7 +38,7 @@ pub fn fuzz_rest_form(bytes: &[u8]) -> Option<Vec<(&'static str, String)>> {
     }
     let _ = form.choice::<HttpMethod>("Method");
     if let Ok(Some(Some(name))) = form.clearable::<DomainName>("Name") {
-        // a name that was taken can be written and taken again
+        // a valid name survives a round trip
         assert_eq!(name.to_string().parse().as_ref(), Ok(&name));
     }
     let mut values = Vec::new();

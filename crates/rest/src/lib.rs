@@ -1,31 +1,29 @@
-//! The HTTP surface: the paths, fields and errors that clients of the compatible service know.
+//! A REST API compatible with Twilio's: the paths, fields and error codes for SIP, trunking and roles.
 //!
-//! [`router`] makes an axum `Router` that a program mounts in its own server, under a prefix if it
-//! likes (`nest`). It keeps nothing but its options; all data is behind the [`Directory`].
+//! [`router`] returns an axum `Router` that a program mounts in its own server, at the root or under a
+//! prefix (`nest`). The router holds only its options; all data is behind the [`Directory`].
 //!
-//! - Accounts sign in with HTTP Basic: their SID and auth token. Whatever is another account's is
-//!   answered like what does not exist.
-//! - The user `admin`, where [`RestOptions`] has a token for it, makes accounts and acts for any
-//!   account on paths that name one (`/2010-04-01/Accounts/{AccountSid}/…`). Paths that name none
-//!   (`/v1`, `/v2`) are the accounts' own: there it is answered 403.
-//! - A body is `application/x-www-form-urlencoded`; another type is answered 415, a longer one than
-//!   [`RestOptions::max_body`] 413, with nothing read. Parameters that are not known are ignored.
-//! - `?Wait=applied` at a change has the answer wait until every edge that reports to the store goes by
-//!   it or has stopped deciding, for `WaitSeconds` (30, at most 300); else it is 202, with what the
-//!   answer has anyway and in `edges` the names of the edges that have not said so.
-//! - The bounds on headers, on time and on connections are the server's.
+//! - Accounts authenticate with HTTP Basic: SID and auth token. A resource of another account answers 404,
+//!   like one that does not exist.
+//! - The user `admin` exists if [`RestOptions`] has a token for it. The admin manages accounts and acts
+//!   for any account on paths with a SID (`/2010-04-01/Accounts/{AccountSid}/…`). Paths without one
+//!   (`/v1`, `/v2`) are for accounts only and answer the admin with 403.
+//! - A body must be `application/x-www-form-urlencoded`; another type answers 415. A body longer than
+//!   [`RestOptions::max_body`] answers 413. Unknown parameters are ignored.
+//! - `?Wait=applied` delays the response to a change until every reporting edge uses it or has stopped
+//!   deciding. The limit is `WaitSeconds` (default 30, at most 300). After the limit the status is 202,
+//!   and the body also has `edges`, the names of the edges that have not confirmed.
+//! - Limits on headers, time and connections are those of the embedding server.
 
 mod api2010;
 mod auth;
 mod auth_type;
 pub mod bulk;
-mod call;
 mod catalogue;
 mod change;
 mod cors;
 mod dates;
 mod error;
-mod fault;
 mod form;
 mod health;
 #[cfg(feature = "unstable-internals")]
@@ -37,8 +35,10 @@ mod openapi;
 mod operation;
 mod page;
 mod policy;
+mod request;
 mod roles;
 mod routes;
+mod server_error;
 mod trunking;
 mod wait;
 
@@ -48,35 +48,33 @@ use axum::Router;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 
-use self::error::Refusal;
+use self::error::ApiError;
 use self::routes::Routes;
 use sip_authz_directory::Directory;
 use sip_authz_store::Store;
 
 pub use self::auth::AdminToken;
-pub use self::fault::OnFault;
+pub use self::server_error::OnFault;
 
-/// How the HTTP surface behaves.
+/// The options of [`router`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RestOptions {
-    /// The token of the user `admin`; without one there is no such user. Default: none.
+    /// The token of the user `admin`; without a token there is no such user. Default: none.
     pub admin: Option<AdminToken>,
-    /// Origins whose pages may call from a browser, such as `https://console.example.com`.
+    /// The origins whose pages may use the API from a browser, such as `https://console.example.com`.
     /// Default: none.
     pub cors_origins: Vec<String>,
-    /// The longest body in bytes. Default: 65,536.
+    /// The longest request body in bytes. Default: 65,536.
     pub max_body: usize,
-    /// Who is told why requests are answered 503 or 500, which the answers do not say. Default: nobody.
+    /// The callback for the causes of 500 and 503 responses. Default: none.
     pub on_fault: Option<OnFault>,
-    /// The largest `PageSize`; roles have 100, or this if it is less. Default: 1,000.
+    /// The largest `PageSize`. For roles the limit is 100 or this, whichever is less. Default: 1,000.
     pub max_page_size: u32,
-    /// Where clients reach the router, such as `https://api.example.com/sip`. Default: none, and
-    /// absolute links are then made of the request's own host and the prefix it was mounted under,
-    /// with `http`.
+    /// The base URL of the router, for absolute links, such as `https://api.example.com/sip`. Default: none;
+    /// links then use `http`, the `Host` of the request and the prefix of the router.
     pub public_base: Option<String>,
-    /// Whether writes are refused (409), as where a configuration file says what there is.
-    /// Default: no.
+    /// Whether writes answer 409, because a configuration file defines the resources. Default: false.
     pub read_only: bool,
 }
 
@@ -106,14 +104,14 @@ sip_authz::setters! {
     }
 }
 
-/// What every request is answered from.
+/// The state that all handlers share.
 struct Api<S: Store> {
     directory: Arc<Directory<S>>,
     options: RestOptions,
 }
 
-/// The HTTP surface of `directory`. It has a fallback of its own, so it is nested, or served alone,
-/// rather than merged with a router that has one too.
+/// The REST API for `directory`. The router has a fallback of its own: serve it alone or nest it. Do not
+/// merge it with a router that has a fallback too.
 pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> Router {
     let mut routes = Routes::new();
     api2010::routes(&mut routes);
@@ -129,14 +127,14 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
         .merge(openapi::routes(document))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path);
-    cors::layer(fault::layer(router, on_fault), origins)
+    cors::layer(server_error::layer(router, on_fault), origins)
 }
 
 async fn unknown_path(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(200).collect();
-    Refusal::not_found(format!("The requested resource {path} was not found")).into_response()
+    ApiError::not_found(format!("the requested resource {path} was not found")).into_response()
 }
 
 async fn wrong_method() -> Response {
-    Refusal::wrong_method().into_response()
+    ApiError::wrong_method().into_response()
 }

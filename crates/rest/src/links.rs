@@ -1,4 +1,4 @@
-//! Where resources are: relative to the host, or absolute from how the request came.
+//! Links to resources: relative to the host, or absolute.
 
 use axum::extract::OriginalUri;
 use axum::http::request::Parts;
@@ -8,12 +8,12 @@ use axum::http::{Uri, header};
 use super::RestOptions;
 use sip_authz::AccountSid;
 
-/// Where a request came to.
+/// The base URL and the path of a request, from which its links are built.
 #[derive(Clone)]
 pub(super) struct Links {
-    /// `http://host/prefix`, without a slash at the end.
+    /// The base URL, `http://host/prefix`, without a final slash.
     base: String,
-    /// The path within the router, so without the prefix.
+    /// The path within the router, without the prefix.
     path: String,
 }
 
@@ -33,7 +33,7 @@ impl Links {
         Self { base, path }
     }
 
-    /// The path that was asked for.
+    /// The path of the request within the router.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
@@ -44,7 +44,7 @@ impl Links {
     }
 }
 
-/// The host and port that the client named, without anything else it may have put there.
+/// The host and port of the request. Drops everything else that a `Host` header may contain.
 fn host(parts: &Parts, original: &Uri) -> String {
     let header = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = original.authority().cloned();
@@ -58,7 +58,7 @@ fn host(parts: &Parts, original: &Uri) -> String {
     }
 }
 
-/// Where a SIP resource of the account is, relative to the host.
+/// The path of a SIP resource of the account, relative to the host.
 pub(super) fn sip_uri(account: AccountSid, place: impl std::fmt::Display) -> String {
     format!("/2010-04-01/Accounts/{account}/SIP/{place}.json")
 }

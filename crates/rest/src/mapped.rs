@@ -1,16 +1,16 @@
-//! What all mappings have in common, to a domain or a trunk, in whichever form they are shown.
+//! The operations on mappings that all representations share, for domains and trunks.
 
 use sip_authz::model::{Key, Mapping, MappingRecord, Target};
 use sip_authz::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid};
 use sip_authz_directory::{Directory, DirectoryError, MappingScope};
 use sip_authz_store::Store;
 
-use super::call::Call;
-use super::error::Refusal;
+use super::error::ApiError;
 use super::form::Param;
 use super::page::Rows;
+use super::request::ApiRequest;
 
-/// The place in a path that holds the mapped list's SID, which is the mapping's too.
+/// The path parameter with the SID of the mapped list, which is also the SID of the mapping.
 pub(super) const SID: &str = "Sid";
 
 pub(super) const CALL_CREDENTIALS: &[Param] =
@@ -27,7 +27,7 @@ pub(super) enum Lists {
     Registrations(DomainSid),
 }
 
-/// A mapping with the name of the list.
+/// A mapping with the name and the SID of its list.
 pub(super) struct Shown {
     pub(super) record: MappingRecord,
     pub(super) friendly_name: String,
@@ -50,7 +50,7 @@ impl Lists {
         }
     }
 
-    /// The mapping of the list with this SID.
+    /// The mapping for the list with this SID.
     fn mapping(self, sid: [u8; 16]) -> Mapping {
         let credentials = CredentialListSid::from_bytes(sid);
         match self {
@@ -63,18 +63,18 @@ impl Lists {
         }
     }
 
-    /// The mapping that a path names.
-    fn named<S: Store>(self, call: &Call<S>) -> Result<Mapping, Refusal> {
+    /// The mapping in the path.
+    fn named<S: Store>(self, request: &ApiRequest<S>) -> Result<Mapping, ApiError> {
         Ok(match self {
-            Self::Addresses(target) => Mapping::IpAccessControlList(target, call.sid(SID)?),
-            Self::Credentials(target) => Mapping::CredentialList(target, call.sid(SID)?),
-            Self::Registrations(domain) => Mapping::Registration(domain, call.sid(SID)?),
+            Self::Addresses(target) => Mapping::IpAccessControlList(target, request.sid(SID)?),
+            Self::Credentials(target) => Mapping::CredentialList(target, request.sid(SID)?),
+            Self::Registrations(domain) => Mapping::Registration(domain, request.sid(SID)?),
         })
     }
 
-    /// The mapping that a form asks for.
-    fn wanted<S: Store>(self, call: &Call<S>) -> Result<Mapping, Refusal> {
-        let form = &call.form;
+    /// The mapping in the form.
+    fn wanted<S: Store>(self, request: &ApiRequest<S>) -> Result<Mapping, ApiError> {
+        let form = &request.form;
         let list = match self {
             Self::Addresses(target) => form
                 .parsed("IpAccessControlListSid")?
@@ -90,29 +90,41 @@ impl Lists {
     }
 }
 
-pub(super) async fn list<S: Store>(call: &Call<S>, lists: Lists) -> Result<Rows<Shown>, Refusal> {
-    let (account, target, scope) = (call.account()?, lists.target(), lists.scope());
+pub(super) async fn list<S: Store>(
+    request: &ApiRequest<S>,
+    lists: Lists,
+) -> Result<Rows<Shown>, ApiError> {
+    let (account, target, scope) = (request.account()?, lists.target(), lists.scope());
     let key = |sid| Key::Mapping(lists.mapping(sid));
-    let rows = |page| call.directory.mappings(account, target, scope, page);
-    let rows = call.page()?.rows(key, rows).await?;
-    rows.try_map(async |record| Ok(shown(&call.directory, account, record).await?)).await
+    let rows = |page| request.directory.mappings(account, target, scope, page);
+    let rows = request.page()?.rows(key, rows).await?;
+    rows.try_map(async |record| Ok(shown(&request.directory, account, record).await?)).await
 }
 
-pub(super) async fn create<S: Store>(call: &Call<S>, lists: Lists) -> Result<Shown, Refusal> {
-    let account = call.account()?;
-    let role = call.form.clearable("RoleSid")?.flatten();
-    let record = call.directory.map(account, lists.wanted(call)?, role).await?;
-    Ok(shown(&call.directory, account, record).await?)
+pub(super) async fn create<S: Store>(
+    request: &ApiRequest<S>,
+    lists: Lists,
+) -> Result<Shown, ApiError> {
+    let account = request.account()?;
+    let role = request.form.clearable("RoleSid")?.flatten();
+    let record = request.directory.map(account, lists.wanted(request)?, role).await?;
+    Ok(shown(&request.directory, account, record).await?)
 }
 
-pub(super) async fn fetch<S: Store>(call: &Call<S>, lists: Lists) -> Result<Shown, Refusal> {
-    let account = call.account()?;
-    let record = call.directory.mapping(account, lists.named(call)?).await?;
-    Ok(shown(&call.directory, account, record).await?)
+pub(super) async fn fetch<S: Store>(
+    request: &ApiRequest<S>,
+    lists: Lists,
+) -> Result<Shown, ApiError> {
+    let account = request.account()?;
+    let record = request.directory.mapping(account, lists.named(request)?).await?;
+    Ok(shown(&request.directory, account, record).await?)
 }
 
-pub(super) async fn delete<S: Store>(call: &Call<S>, lists: Lists) -> Result<(), Refusal> {
-    Ok(call.directory.unmap(call.account()?, lists.named(call)?).await?)
+pub(super) async fn delete<S: Store>(
+    request: &ApiRequest<S>,
+    lists: Lists,
+) -> Result<(), ApiError> {
+    Ok(request.directory.unmap(request.account()?, lists.named(request)?).await?)
 }
 
 async fn shown<S: Store>(

@@ -1,4 +1,4 @@
-//! The OpenAPI document, made of the table of operations and of the types that they answer with.
+//! The OpenAPI document, built from the table of operations and their response types.
 
 use std::collections::BTreeSet;
 
@@ -17,14 +17,14 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
-use super::error::{ErrorAnswer, Json};
+use super::error::{ErrorBody, Json};
 use super::form::{Param, ParamForm};
 use super::operation::{Access, Operation, Verb};
 use super::wait;
 
 const SECURITY: &str = "basic";
 
-/// The document while operations are added.
+/// The document under construction.
 pub(super) struct Document {
     paths: Paths,
     schemas: Vec<(String, RefOr<Schema>)>,
@@ -34,14 +34,14 @@ pub(super) struct Document {
 impl Document {
     pub(super) fn new() -> Self {
         let mut document = Self { paths: Paths::new(), schemas: Vec::new(), ids: BTreeSet::new() };
-        document.reference::<ErrorAnswer<'static>>();
+        document.reference::<ErrorBody<'static>>();
         document
     }
 
-    /// Adds an operation that is answered with an `A`, or with rows of it.
+    /// Adds an operation whose response is an `A` or a page of `A`.
     pub(super) fn add<A: ToSchema + 'static>(&mut self, path: &str, operation: &Operation) {
         let status = operation.verb.status().as_u16().to_string();
-        // of a change that not all edges have confirmed, if that was waited for
+        // the schema of a 202 response to a change with `Wait=applied`
         let mut accepted = None;
         let answer = match operation.verb {
             Verb::Delete => {
@@ -50,7 +50,7 @@ impl Document {
             }
             Verb::List(key) => {
                 let row = self.reference::<A>();
-                body("A page", envelope(key, row, operation.has_uris))
+                body("A page of the list", envelope(key, row, operation.has_uris))
             }
             Verb::Create | Verb::Fetch | Verb::Update => {
                 let resource = self.reference::<A>();
@@ -71,7 +71,7 @@ impl Document {
             for param in wait::PARAMS {
                 described = described.parameter(query(param));
             }
-            let what = "The change stands; not all edges have confirmed it";
+            let what = "The change is committed, but not all edges have confirmed it";
             described = described.response("202", body(what, accepted));
         }
         let method = match operation.verb {
@@ -94,7 +94,7 @@ impl Document {
         }
     }
 
-    /// Adds the operations on all records at once.
+    /// Adds export and import.
     pub(super) fn add_bulk(&mut self) {
         let name = |verb: &str| format!("{verb}All");
         let export = described("all records", name("export"), "Export: all records (admin)".into())
@@ -105,7 +105,7 @@ impl Document {
         let import = described("all records", name("import"), "Import: all records (admin)".into())
             .parameter(query(&Param::flag("dry_run")))
             .request_body(Some(read))
-            .response("200", body("What it came to", imported()));
+            .response("200", body("The result of the import", imported()));
         let get = PathItem::new(HttpMethod::Get, export);
         let post = PathItem::new(HttpMethod::Post, import);
         for (path, item) in [("/admin/export", get), ("/admin/import", post)] {
@@ -125,7 +125,7 @@ impl Document {
             .build()
     }
 
-    /// A reference to a type's schema, which is added if it is new.
+    /// Returns a reference to the schema of a type, and adds the schema if it is new.
     fn reference<A: ToSchema + 'static>(&mut self) -> RefOr<Schema> {
         let name = A::name().into_owned();
         if self.schemas.iter().all(|(known, _)| *known != name) {
@@ -135,7 +135,7 @@ impl Document {
         Ref::from_schema_name(name).into()
     }
 
-    /// A name for an operation that no other has.
+    /// A unique name for an operation.
     fn id(&mut self, path: &str, verb: Verb) -> String {
         let verb = match verb {
             Verb::Create => "create",
@@ -163,24 +163,24 @@ pub(super) fn routes(document: OpenApi) -> Router {
     Router::new().route("/openapi.json", get(async move || Json(document)))
 }
 
-/// What every operation has.
+/// The parts that all operations share.
 fn described(tag: &str, id: String, summary: String) -> OperationBuilder {
-    let error = Ref::from_schema_name(ErrorAnswer::name());
+    let error = Ref::from_schema_name(ErrorBody::name());
     OperationBuilder::new()
         .tag(tag)
         .operation_id(Some(id))
         .summary(Some(summary))
-        .response("default", body("A refusal", error.into()))
+        .response("default", body("An error", error.into()))
         .security(SecurityRequirement::new::<_, [&str; 0], &str>(SECURITY, []))
 }
 
-/// A document of all records: `docs/import.md` has what is in it.
+/// The schema of an export. `docs/import.md` describes its fields.
 fn records() -> RefOr<Schema> {
     let document = ObjectBuilder::new().property("format", typed(Type::String));
     RefOr::T(Schema::Object(document.required("format").build()))
 }
 
-/// What an import is answered with.
+/// The schema of the response to an import.
 fn imported() -> RefOr<Schema> {
     let mut answer = ObjectBuilder::new();
     let warnings = RefOr::T(Schema::Array(Array::new(typed(Type::String))));
@@ -196,8 +196,8 @@ fn imported() -> RefOr<Schema> {
     RefOr::T(Schema::Object(answer.build()))
 }
 
-/// What an answer has where not all edges have confirmed a change; its status only where no resource
-/// has a field of that name. Edges are null if none could be asked for.
+/// The schema of the fields that a 202 response adds. A response without a resource has `status` too.
+/// `edges` is null if the reports of the edges could not be read.
 fn unconfirmed(with_status: bool) -> Schema {
     let kind = SchemaType::from_iter([Type::Array, Type::Null]);
     let edges = ArrayBuilder::new().schema_type(kind).items(typed(Type::String));
@@ -279,7 +279,7 @@ fn nullable_text() -> RefOr<Schema> {
     RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(kind).build()))
 }
 
-/// A page: the rows, and where it and its neighbours are.
+/// The schema of a page: the rows, and links to this page and its neighbours.
 fn envelope(key: &'static str, row: RefOr<Schema>, has_uris: bool) -> RefOr<Schema> {
     let links = if has_uris {
         ["first_page_uri", "next_page_uri", "previous_page_uri", "uri"]

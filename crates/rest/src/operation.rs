@@ -1,4 +1,4 @@
-//! What one method of one path does, and who may call it.
+//! The description of an operation: one method of one path.
 
 use axum::http::StatusCode;
 use axum::routing::MethodFilter;
@@ -6,12 +6,12 @@ use axum::routing::MethodFilter;
 use super::form::Param;
 use sip_authz_directory::Kind;
 
-/// What an operation does.
+/// The action of an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Create,
     Fetch,
-    /// With the key that the rows stand under.
+    /// A listing, with the JSON key of its rows.
     List(&'static str),
     Update,
     Delete,
@@ -35,12 +35,12 @@ impl Verb {
     }
 }
 
-/// Who may call an operation.
+/// The permitted callers of an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// The account, and the admin for it.
+    /// The account itself, or the admin on its behalf.
     Account,
-    /// The admin alone.
+    /// Only the admin.
     Admin,
 }
 
@@ -51,8 +51,8 @@ pub(super) struct Operation {
     pub(super) kind: Kind,
     pub(super) access: Access,
     pub(super) params: &'static [Param],
-    /// Whether the last place in the path ends in `.json`.
+    /// Whether the path ends in a parameter with the suffix `.json`.
     pub(super) suffixed: bool,
-    /// Whether links are relative to the host (2010-04-01), not absolute.
+    /// Whether links are relative to the host (2010-04-01) instead of absolute.
     pub(super) has_uris: bool,
 }

@@ -1,4 +1,4 @@
-//! The policy of a domain or trunk: how its callers are authenticated. This program's own resource.
+//! The policy of a domain or trunk: how its callers are authenticated. Twilio has no such resource.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -7,12 +7,12 @@ use serde::Serialize;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::call::Call;
 use super::change::{FormValue, changes};
 use super::dates::{iso8601, rfc2822};
-use super::error::Refusal;
+use super::error::ApiError;
 use super::form::{Form, Param};
 use super::links::sip_uri;
+use super::request::ApiRequest;
 use super::routes::Routes;
 use sip_authz::digest::GuessRate;
 use sip_authz::model::{GuessPolicy, Policy, PolicyRecord, Target};
@@ -38,21 +38,21 @@ macro_rules! policy_forms {
         }
 
         #[derive(Serialize)]
-        struct PolicyAnswer {
+        struct PolicyBody {
             $($field: $type,)*
             #[serde(flatten)]
-            guesses: GuessAnswer,
+            guesses: GuessBody,
         }
 
-        impl From<Policy> for PolicyAnswer {
+        impl From<Policy> for PolicyBody {
             fn from(policy: Policy) -> Self {
                 Self { $($field: policy.$field,)* guesses: policy.guesses.into() }
             }
         }
 
-        impl PartialSchema for PolicyAnswer {
+        impl PartialSchema for PolicyBody {
             fn schema() -> RefOr<Schema> {
-                let mut schema = GuessAnswer::schema();
+                let mut schema = GuessBody::schema();
                 if let RefOr::T(Schema::Object(object)) = &mut schema {
                     $(
                         let field = described(<$type>::field_schema(), concat!($($doc)*));
@@ -67,7 +67,7 @@ macro_rules! policy_forms {
 }
 sip_authz::policy_fields!(policy_forms);
 
-impl ToSchema for PolicyAnswer {
+impl ToSchema for PolicyBody {
     fn name() -> Cow<'static, str> {
         "PolicySettings".into()
     }
@@ -84,20 +84,20 @@ fn described(mut schema: RefOr<Schema>, description: &str) -> RefOr<Schema> {
 
 /// How the callers of a domain or trunk are authenticated.
 #[derive(Serialize, ToSchema)]
-struct GuessAnswer {
+struct GuessBody {
     guess_source_burst: u32,
     guess_source_refill_ms: u32,
     guess_pair_burst: u32,
     guess_pair_refill_ms: u32,
-    /// Null where guesses at a name from anywhere are not counted.
+    /// Null if guesses at one user name from all addresses are not limited.
     guess_name_burst: Option<u32>,
     guess_name_refill_ms: Option<u32>,
-    /// Null where guesses from one address at any names are not counted together.
+    /// Null if guesses from one address at all user names together are not limited.
     guess_any_name_burst: Option<u32>,
     guess_any_name_refill_ms: Option<u32>,
 }
 
-impl From<GuessPolicy> for GuessAnswer {
+impl From<GuessPolicy> for GuessBody {
     fn from(guesses: GuessPolicy) -> Self {
         let GuessPolicy { source, pair, name, any_name, .. } = guesses;
         Self {
@@ -113,7 +113,7 @@ impl From<GuessPolicy> for GuessAnswer {
     }
 }
 
-/// The policies of domains, below `sip`, where SIP resources are.
+/// Adds the policies of domains, below the prefix `sip` of SIP resources.
 pub(super) fn domain_routes<S: Store>(routes: &mut Routes<S>, sip: &str) {
     routes
         .at(format!("{sip}/Domains/{{{DOMAIN}}}/Policy.json"), Kind::Domain)
@@ -121,7 +121,7 @@ pub(super) fn domain_routes<S: Store>(routes: &mut Routes<S>, sip: &str) {
         .update(PARAMS, update_of_domain::<S>);
 }
 
-/// The policies of trunks.
+/// Adds the policies of trunks.
 pub(super) fn trunk_routes<S: Store>(routes: &mut Routes<S>) {
     routes
         .at(format!("/v1/Trunks/{{{TRUNK}}}/Policy"), Kind::Trunk)
@@ -129,10 +129,10 @@ pub(super) fn trunk_routes<S: Store>(routes: &mut Routes<S>) {
         .update(PARAMS, update_of_trunk::<S>);
 }
 
-/// The policy of a domain. The dates are null as long as it is the default.
+/// The policy of a domain. The dates are null while the default applies.
 #[derive(Serialize, ToSchema)]
 #[schema(as = DomainPolicy)]
-struct DomainPolicyAnswer {
+struct DomainPolicyBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     date_created: Option<String>,
@@ -140,34 +140,34 @@ struct DomainPolicyAnswer {
     #[schema(value_type = String)]
     domain_sid: DomainSid,
     #[serde(flatten)]
-    policy: PolicyAnswer,
+    policy: PolicyBody,
     uri: String,
 }
 
-/// The policy of a trunk. The dates are null as long as it is the default.
+/// The policy of a trunk. The dates are null while the default applies.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TrunkPolicy)]
-struct TrunkPolicyAnswer {
+struct TrunkPolicyBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     date_created: Option<String>,
     date_updated: Option<String>,
     #[serde(flatten)]
-    policy: PolicyAnswer,
+    policy: PolicyBody,
     #[schema(value_type = String)]
     trunk_sid: TrunkSid,
     url: String,
 }
 
-async fn fetch_of_domain<S: Store>(call: Call<S>) -> Result<DomainPolicyAnswer, Refusal> {
-    let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
-    let record = call.directory.policy(account, Target::Domain(domain)).await?;
+async fn fetch_of_domain<S: Store>(request: ApiRequest<S>) -> Result<DomainPolicyBody, ApiError> {
+    let (account, domain) = (request.account()?, request.sid(DOMAIN)?);
+    let record = request.directory.policy(account, Target::Domain(domain)).await?;
     Ok(domain_answer(account, domain, record))
 }
 
-async fn update_of_domain<S: Store>(call: Call<S>) -> Result<DomainPolicyAnswer, Refusal> {
-    let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
-    let record = update(&call, Target::Domain(domain), Kind::Domain).await?;
+async fn update_of_domain<S: Store>(request: ApiRequest<S>) -> Result<DomainPolicyBody, ApiError> {
+    let (account, domain) = (request.account()?, request.sid(DOMAIN)?);
+    let record = update(&request, Target::Domain(domain), Kind::Domain).await?;
     Ok(domain_answer(account, domain, record))
 }
 
@@ -175,8 +175,8 @@ fn domain_answer(
     account_sid: AccountSid,
     domain_sid: DomainSid,
     record: PolicyRecord,
-) -> DomainPolicyAnswer {
-    DomainPolicyAnswer {
+) -> DomainPolicyBody {
+    DomainPolicyBody {
         account_sid,
         date_created: rfc2822(record.dates.created),
         date_updated: rfc2822(record.dates.updated),
@@ -186,42 +186,42 @@ fn domain_answer(
     }
 }
 
-async fn fetch_of_trunk<S: Store>(call: Call<S>) -> Result<TrunkPolicyAnswer, Refusal> {
-    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
-    let record = call.directory.policy(account, Target::Trunk(trunk)).await?;
-    Ok(trunk_answer(&call, account, trunk, record))
+async fn fetch_of_trunk<S: Store>(request: ApiRequest<S>) -> Result<TrunkPolicyBody, ApiError> {
+    let (account, trunk) = (request.account()?, request.sid(TRUNK)?);
+    let record = request.directory.policy(account, Target::Trunk(trunk)).await?;
+    Ok(trunk_answer(&request, account, trunk, record))
 }
 
-async fn update_of_trunk<S: Store>(call: Call<S>) -> Result<TrunkPolicyAnswer, Refusal> {
-    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
-    let record = update(&call, Target::Trunk(trunk), Kind::Trunk).await?;
-    Ok(trunk_answer(&call, account, trunk, record))
+async fn update_of_trunk<S: Store>(request: ApiRequest<S>) -> Result<TrunkPolicyBody, ApiError> {
+    let (account, trunk) = (request.account()?, request.sid(TRUNK)?);
+    let record = update(&request, Target::Trunk(trunk), Kind::Trunk).await?;
+    Ok(trunk_answer(&request, account, trunk, record))
 }
 
 fn trunk_answer<S: Store>(
-    call: &Call<S>,
+    request: &ApiRequest<S>,
     account_sid: AccountSid,
     trunk_sid: TrunkSid,
     record: PolicyRecord,
-) -> TrunkPolicyAnswer {
-    TrunkPolicyAnswer {
+) -> TrunkPolicyBody {
+    TrunkPolicyBody {
         account_sid,
         date_created: iso8601(record.dates.created),
         date_updated: iso8601(record.dates.updated),
         policy: record.policy.into(),
         trunk_sid,
-        url: call.links.absolute(&format!("/v1/Trunks/{trunk_sid}/Policy")),
+        url: request.links.absolute(&format!("/v1/Trunks/{trunk_sid}/Policy")),
     }
 }
 
 async fn update<S: Store>(
-    call: &Call<S>,
+    request: &ApiRequest<S>,
     target: Target,
     kind: Kind,
-) -> Result<PolicyRecord, Refusal> {
-    let change = changes(&call.form)?;
-    let name = LimitChange::read(&call.form, "GuessNameBurst", "GuessNameRefillMs")?;
-    let any_name = LimitChange::read(&call.form, "GuessAnyNameBurst", "GuessAnyNameRefillMs")?;
+) -> Result<PolicyRecord, ApiError> {
+    let change = changes(&request.form)?;
+    let name = LimitChange::read(&request.form, "GuessNameBurst", "GuessNameRefillMs")?;
+    let any_name = LimitChange::read(&request.form, "GuessAnyNameBurst", "GuessAnyNameRefillMs")?;
     let apply = |policy: &mut Policy| {
         change.apply(policy);
         let invalid = |message| DirectoryError::Invalid { kind, message };
@@ -229,19 +229,19 @@ async fn update<S: Store>(
         any_name.apply(&mut policy.guesses.any_name).map_err(invalid)?;
         policy.check().map_err(|error| invalid(error.to_string()))
     };
-    Ok(call.directory.update_policy(call.account()?, target, apply).await?)
+    Ok(request.directory.update_policy(request.account()?, target, apply).await?)
 }
 
-/// What a form says of a rate that there may be none of.
+/// The change that a form makes to an optional guess limit.
 struct LimitChange {
-    /// What they are called.
+    /// The parameter names of burst and refill interval.
     names: [&'static str; 2],
     burst: Option<Option<NonZeroU32>>,
     refill_ms: Option<Option<NonZeroU32>>,
 }
 
 impl LimitChange {
-    fn read(form: &Form, burst: &'static str, refill_ms: &'static str) -> Result<Self, Refusal> {
+    fn read(form: &Form, burst: &'static str, refill_ms: &'static str) -> Result<Self, ApiError> {
         let names = [burst, refill_ms];
         Ok(Self { names, burst: form.clearable(burst)?, refill_ms: form.clearable(refill_ms)? })
     }
@@ -251,9 +251,9 @@ impl LimitChange {
         let refill_ms = self.refill_ms.unwrap_or(limit.map(|rate| rate.refill_ms));
         *limit = match (burst, refill_ms) {
             (Some(burst), Some(refill_ms)) => Some(GuessRate { burst, refill_ms }),
-            // an empty burst alone takes the limit away
+            // an empty burst alone removes the limit
             (None, _) if self.refill_ms.flatten().is_none() => None,
-            _ => return Err(format!("{} go together", self.names.join(" and "))),
+            _ => return Err(format!("{} must be set together", self.names.join(" and "))),
         };
         Ok(())
     }

@@ -1,14 +1,14 @@
-//! `/v2/Services/{ServiceSid}/Roles`: roles. A service is a name space; any SID serves.
+//! `/v2/Services/{ServiceSid}/Roles`: roles. A service is only a name space, so any service SID works.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::call::Call;
 use super::dates::iso8601;
-use super::error::{BAD_ROLE_TYPE, Refusal};
-use super::form::Param;
+use super::error::{ApiError, BAD_ROLE_TYPE};
+use super::form::{Param, excerpt};
 use super::links::Links;
 use super::page::Rows;
+use super::request::ApiRequest;
 use super::routes::Routes;
 use sip_authz::model::{Key, Role, RoleKind};
 use sip_authz::{AccountSid, RoleSid, ServiceSid};
@@ -36,7 +36,7 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
 /// A role.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Role)]
-struct RoleAnswer {
+struct RoleBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     date_created: Option<String>,
@@ -53,7 +53,7 @@ struct RoleAnswer {
     url: String,
 }
 
-impl RoleAnswer {
+impl RoleBody {
     fn new(links: &Links, role: Role) -> Self {
         let Role { sid, account, service, friendly_name, kind, permissions, dates } = role;
         Self {
@@ -70,39 +70,42 @@ impl RoleAnswer {
     }
 }
 
-async fn list<S: Store>(call: Call<S>) -> Result<Rows<RoleAnswer>, Refusal> {
-    let (account, service) = (call.account()?, call.sid(SERVICE)?);
+async fn list<S: Store>(request: ApiRequest<S>) -> Result<Rows<RoleBody>, ApiError> {
+    let (account, service) = (request.account()?, request.sid(SERVICE)?);
     let key = |sid| Key::Role(RoleSid::from_bytes(sid));
-    let rows = call.page()?.rows(key, |page| call.directory.roles(account, service, page));
-    Ok(rows.await?.map(|role| RoleAnswer::new(&call.links, role)))
+    let rows = request.page()?.rows(key, |page| request.directory.roles(account, service, page));
+    Ok(rows.await?.map(|role| RoleBody::new(&request.links, role)))
 }
 
-async fn create<S: Store>(call: Call<S>) -> Result<RoleAnswer, Refusal> {
-    let (account, service, form) = (call.account()?, call.sid(SERVICE)?, &call.form);
+async fn create<S: Store>(request: ApiRequest<S>) -> Result<RoleBody, ApiError> {
+    let (account, service, form) = (request.account()?, request.sid(SERVICE)?, &request.form);
     let kind = match form.required("Type")? {
         "channel" => RoleKind::Channel,
         "deployment" => RoleKind::Deployment,
-        _ => return Err(Refusal::bad(BAD_ROLE_TYPE, "Type must be channel or deployment")),
+        other => {
+            let message = format!("Type must be channel or deployment, got `{}`", excerpt(other));
+            return Err(ApiError::bad(BAD_ROLE_TYPE, message));
+        }
     };
     let (name, permissions) = (form.required("FriendlyName")?, form.all("Permission"));
-    let role = call.directory.create_role(account, service, name, kind, permissions).await?;
-    Ok(RoleAnswer::new(&call.links, role))
+    let role = request.directory.create_role(account, service, name, kind, permissions).await?;
+    Ok(RoleBody::new(&request.links, role))
 }
 
-async fn fetch<S: Store>(call: Call<S>) -> Result<RoleAnswer, Refusal> {
-    let (account, service) = (call.account()?, call.sid(SERVICE)?);
-    let role = call.directory.role(account, service, call.sid(ROLE)?).await?;
-    Ok(RoleAnswer::new(&call.links, role))
+async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<RoleBody, ApiError> {
+    let (account, service) = (request.account()?, request.sid(SERVICE)?);
+    let role = request.directory.role(account, service, request.sid(ROLE)?).await?;
+    Ok(RoleBody::new(&request.links, role))
 }
 
-async fn update<S: Store>(call: Call<S>) -> Result<RoleAnswer, Refusal> {
-    let (account, service, sid) = (call.account()?, call.sid(SERVICE)?, call.sid(ROLE)?);
-    let permissions = call.form.all("Permission");
-    let role = call.directory.update_role(account, service, sid, permissions).await?;
-    Ok(RoleAnswer::new(&call.links, role))
+async fn update<S: Store>(request: ApiRequest<S>) -> Result<RoleBody, ApiError> {
+    let (account, service, sid) = (request.account()?, request.sid(SERVICE)?, request.sid(ROLE)?);
+    let permissions = request.form.all("Permission");
+    let role = request.directory.update_role(account, service, sid, permissions).await?;
+    Ok(RoleBody::new(&request.links, role))
 }
 
-async fn delete<S: Store>(call: Call<S>) -> Result<(), Refusal> {
-    let (account, service) = (call.account()?, call.sid(SERVICE)?);
-    Ok(call.directory.delete_role(account, service, call.sid(ROLE)?).await?)
+async fn delete<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
+    let (account, service) = (request.account()?, request.sid(SERVICE)?);
+    Ok(request.directory.delete_role(account, service, request.sid(ROLE)?).await?)
 }

@@ -1,4 +1,4 @@
-//! The table of operations. What is registered here is routed and documented, and nothing else is.
+//! The table of operations. Registering an operation here adds its route and its OpenAPI description.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 
 use super::Api;
-use super::call::Call;
-use super::error::{Json, Refusal};
+use super::error::{ApiError, Json};
 use super::form::Param;
 use super::openapi::Document;
 use super::operation::{Access, Operation, Verb};
 use super::page::{PARAMS, Rows};
+use super::request::ApiRequest;
 use super::wait::Wait;
 use sip_authz_directory::Kind;
 use sip_authz_store::Store;
@@ -33,54 +33,54 @@ impl<S: Store> Routes<S> {
         Self { router: Router::new(), document: Document::new() }
     }
 
-    /// The operations of a path on resources of a kind. Places stand in braces.
-    pub(super) fn at(&mut self, path: impl Into<String>, kind: Kind) -> At<'_, S> {
-        At { routes: self, path: path.into(), kind, access: Access::Account }
+    /// Starts the operations of a path on resources of a kind. Path parameters are in braces.
+    pub(super) fn at(&mut self, path: impl Into<String>, kind: Kind) -> ResourceRoutes<'_, S> {
+        ResourceRoutes { routes: self, path: path.into(), kind, access: Access::Account }
     }
 
-    /// What answers, and what describes it.
+    /// Returns the router and its OpenAPI document.
     pub(super) fn finish(mut self, api: &Arc<Api<S>>) -> (Router, OpenApi) {
         self.document.add_bulk();
         (self.router.with_state(Arc::clone(api)), self.document.finish())
     }
 }
 
-/// What an operation is answered with.
-pub(super) trait Answer: Serialize + ToSchema + 'static {}
+/// The JSON body of a response, with its schema.
+pub(super) trait ResponseBody: Serialize + ToSchema + 'static {}
 
-impl<A: Serialize + ToSchema + 'static> Answer for A {}
+impl<A: Serialize + ToSchema + 'static> ResponseBody for A {}
 
-/// What answers calls of an operation.
+/// A function that handles the requests of an operation.
 pub(super) trait Handler<S: Store, A>: Clone + Send + Sync + 'static {
-    fn answer(self, call: Call<S>) -> impl Future<Output = Result<A, Refusal>> + Send;
+    fn handle(self, request: ApiRequest<S>) -> impl Future<Output = Result<A, ApiError>> + Send;
 }
 
 impl<S, A, F, Fut> Handler<S, A> for F
 where
     S: Store,
-    F: Fn(Call<S>) -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<A, Refusal>> + Send,
+    F: Fn(ApiRequest<S>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<A, ApiError>> + Send,
 {
-    fn answer(self, call: Call<S>) -> impl Future<Output = Result<A, Refusal>> + Send {
-        self(call)
+    fn handle(self, request: ApiRequest<S>) -> impl Future<Output = Result<A, ApiError>> + Send {
+        self(request)
     }
 }
 
 /// The operations of a path.
-pub(super) struct At<'r, S: Store> {
+pub(super) struct ResourceRoutes<'r, S: Store> {
     routes: &'r mut Routes<S>,
     path: String,
     kind: Kind,
     access: Access,
 }
 
-impl<S: Store> At<'_, S> {
-    /// What follows is for the admin alone.
+impl<S: Store> ResourceRoutes<'_, S> {
+    /// Restricts the operations that follow to the admin.
     pub(super) fn admin(self) -> Self {
         Self { access: Access::Admin, ..self }
     }
 
-    pub(super) fn create<A: Answer>(
+    pub(super) fn create<A: ResponseBody>(
         self,
         params: &'static [Param],
         handler: impl Handler<S, A>,
@@ -88,11 +88,11 @@ impl<S: Store> At<'_, S> {
         self.one(Verb::Create, params, handler)
     }
 
-    pub(super) fn fetch<A: Answer>(self, handler: impl Handler<S, A>) -> Self {
+    pub(super) fn fetch<A: ResponseBody>(self, handler: impl Handler<S, A>) -> Self {
         self.one(Verb::Fetch, &[], handler)
     }
 
-    pub(super) fn update<A: Answer>(
+    pub(super) fn update<A: ResponseBody>(
         self,
         params: &'static [Param],
         handler: impl Handler<S, A>,
@@ -103,8 +103,8 @@ impl<S: Store> At<'_, S> {
     pub(super) fn delete(self, handler: impl Handler<S, ()>) -> Self {
         let operation = self.operation(Verb::Delete, &[]);
         self.routes.document.add::<()>(&self.path, &operation);
-        self.route(operation, move |call: Call<S>| {
-            let done = handler.clone().answer(call);
+        self.route(operation, move |request: ApiRequest<S>| {
+            let done = handler.clone().handle(request);
             async move {
                 done.await?;
                 Ok(operation.verb.status().into_response())
@@ -112,8 +112,8 @@ impl<S: Store> At<'_, S> {
         })
     }
 
-    /// A listing whose rows stand under `key`.
-    pub(super) fn list<A: Answer>(
+    /// Adds a listing, with its rows under `key`.
+    pub(super) fn list<A: ResponseBody>(
         self,
         key: &'static str,
         handler: impl Handler<S, Rows<A>>,
@@ -121,8 +121,8 @@ impl<S: Store> At<'_, S> {
         let operation = self.operation(Verb::List(key), PARAMS);
         self.routes.document.add::<A>(&self.path, &operation);
         let with_uris = operation.has_uris;
-        self.route(operation, move |call: Call<S>| {
-            let (links, rows) = (call.links.clone(), handler.clone().answer(call));
+        self.route(operation, move |request: ApiRequest<S>| {
+            let (links, rows) = (request.links.clone(), handler.clone().handle(request));
             async move {
                 let rows = rows.await?;
                 let envelope = if with_uris {
@@ -135,8 +135,8 @@ impl<S: Store> At<'_, S> {
         })
     }
 
-    /// An operation that is answered with one resource.
-    fn one<A: Answer>(
+    /// Adds an operation whose response is one resource.
+    fn one<A: ResponseBody>(
         self,
         verb: Verb,
         params: &'static [Param],
@@ -144,9 +144,9 @@ impl<S: Store> At<'_, S> {
     ) -> Self {
         let operation = self.operation(verb, params);
         self.routes.document.add::<A>(&self.path, &operation);
-        self.route(operation, move |call: Call<S>| {
-            let answer = handler.clone().answer(call);
-            async move { Ok((verb.status(), Json(answer.await?)).into_response()) }
+        self.route(operation, move |request: ApiRequest<S>| {
+            let body = handler.clone().handle(request);
+            async move { Ok((verb.status(), Json(body.await?)).into_response()) }
         })
     }
 
@@ -165,12 +165,12 @@ impl<S: Store> At<'_, S> {
         let endpoint = async move |State(api): State<Arc<Api<S>>>, request: Request| {
             let writes = !matches!(operation.verb, Verb::Fetch | Verb::List(_));
             let query = request.uri().query().filter(|_| writes).unwrap_or_default().to_owned();
-            let call = Call::read(&api, &operation, request).await?;
+            let request = ApiRequest::read(&api, &operation, request).await?;
             let wait = Wait::read(&query)?;
-            let answer = handler.answer(call).await?;
-            Ok::<_, Refusal>(wait.then(&api.directory, answer).await)
+            let response = handler.handle(request).await?;
+            Ok::<_, ApiError>(wait.then(&api.directory, response).await)
         };
-        // a place is a whole segment for the router; the suffix is taken off in `Call`
+        // axum matches whole segments, so `ApiRequest` removes the suffix from the parameter
         let path = match self.path.strip_suffix("}.json") {
             Some(path) => format!("{path}}}"),
             None => self.path.clone(),

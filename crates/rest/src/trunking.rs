@@ -4,14 +4,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::auth_type::auth_types;
-use super::call::Call;
 use super::change::changes;
 use super::dates::iso8601;
-use super::error::Refusal;
+use super::error::ApiError;
 use super::form::{Form, Param};
 use super::links::Links;
 use super::mapped::{self, Lists, Shown};
 use super::page::Rows;
+use super::request::ApiRequest;
 use super::routes::Routes;
 use sip_authz::model::{
     DomainName, HttpMethod, Key, Target, TransferCallerId, TransferMode, Trunk,
@@ -35,7 +35,7 @@ changes! {
     }
 }
 
-/// Which of a trunk's lists a path shows.
+/// A collection of lists associated with a trunk.
 #[derive(Clone, Copy)]
 struct Part {
     path: &'static str,
@@ -70,12 +70,12 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
         let path = format!("/v1/Trunks/{{{TRUNK}}}/{}", part.path);
         routes
             .at(path.clone(), Kind::TrunkMapping)
-            .list(part.key, move |call: Call<S>| list_associations(call, part))
-            .create(part.params, move |call: Call<S>| create_association(call, part));
+            .list(part.key, move |request: ApiRequest<S>| list_associations(request, part))
+            .create(part.params, move |request: ApiRequest<S>| create_association(request, part));
         routes
             .at(format!("{path}/{{{}}}", mapped::SID), Kind::TrunkMapping)
-            .fetch(move |call: Call<S>| fetch_association(call, part))
-            .delete(move |call: Call<S>| delete_association(call, part));
+            .fetch(move |request: ApiRequest<S>| fetch_association(request, part))
+            .delete(move |request: ApiRequest<S>| delete_association(request, part));
     }
     super::policy::trunk_routes(routes);
 }
@@ -83,7 +83,7 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
 /// A trunk.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Trunk)]
-struct TrunkAnswer {
+struct TrunkBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     /// Empty, `IP_ACL`, `CREDENTIAL_LIST` or `CREDENTIAL_LIST,IP_ACL`.
@@ -104,7 +104,7 @@ struct TrunkAnswer {
     secure: bool,
     #[schema(value_type = String)]
     sid: TrunkSid,
-    /// Always false: media is not this program's affair.
+    /// Always false, because this server handles no media.
     symmetric_rtp_enabled: bool,
     #[schema(value_type = String)]
     transfer_caller_id: TransferCallerId,
@@ -113,7 +113,7 @@ struct TrunkAnswer {
     url: String,
 }
 
-/// Where a trunk's subresources are; there is nothing behind the first and the last.
+/// The links to a trunk's subresources. `origination_urls` and `phone_numbers` answer 404.
 #[derive(Serialize, ToSchema)]
 struct TrunkLinks {
     origination_urls: String,
@@ -122,7 +122,7 @@ struct TrunkLinks {
     phone_numbers: String,
 }
 
-/// Calls are not recorded.
+/// The recording settings: calls are never recorded.
 #[derive(Serialize, ToSchema)]
 struct Recording {
     mode: &'static str,
@@ -132,63 +132,63 @@ struct Recording {
 /// A list associated with a trunk.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TrunkAssociation)]
-struct AssociationAnswer {
+struct AssociationBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     date_created: Option<String>,
     date_updated: Option<String>,
-    /// The list's.
+    /// The name of the list.
     friendly_name: String,
-    /// Only of an association that carries a role.
+    /// The channel role, only if the association has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     role_sid: Option<RoleSid>,
-    /// The list's.
+    /// The SID of the list.
     sid: String,
     #[schema(value_type = String)]
     trunk_sid: TrunkSid,
     url: String,
 }
 
-async fn list<S: Store>(call: Call<S>) -> Result<Rows<TrunkAnswer>, Refusal> {
-    let account = call.account()?;
+async fn list<S: Store>(request: ApiRequest<S>) -> Result<Rows<TrunkBody>, ApiError> {
+    let account = request.account()?;
     let key = |sid| Key::Target(TrunkSid::from_bytes(sid).into());
-    let rows = call.page()?.rows(key, |page| call.directory.trunks(account, page)).await?;
-    rows.try_map(|trunk| answer(&call, trunk)).await
+    let rows = request.page()?.rows(key, |page| request.directory.trunks(account, page)).await?;
+    rows.try_map(|trunk| answer(&request, trunk)).await
 }
 
-async fn create<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
-    let change = changes(&call.form)?;
+async fn create<S: Store>(request: ApiRequest<S>) -> Result<TrunkBody, ApiError> {
+    let change = changes(&request.form)?;
     let fill = |trunk: &mut Trunk| change.apply(trunk);
-    let trunk = call.directory.create_trunk(call.account()?, fill).await?;
-    answer(&call, trunk).await
+    let trunk = request.directory.create_trunk(request.account()?, fill).await?;
+    answer(&request, trunk).await
 }
 
-async fn fetch<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
-    let trunk = call.directory.trunk(call.account()?, call.sid(TRUNK)?).await?;
-    answer(&call, trunk).await
+async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<TrunkBody, ApiError> {
+    let trunk = request.directory.trunk(request.account()?, request.sid(TRUNK)?).await?;
+    answer(&request, trunk).await
 }
 
-async fn update<S: Store>(call: Call<S>) -> Result<TrunkAnswer, Refusal> {
-    let (account, sid) = (call.account()?, call.sid(TRUNK)?);
-    let change = changes(&call.form)?;
+async fn update<S: Store>(request: ApiRequest<S>) -> Result<TrunkBody, ApiError> {
+    let (account, sid) = (request.account()?, request.sid(TRUNK)?);
+    let change = changes(&request.form)?;
     let apply = |trunk: &mut Trunk| {
         change.apply(trunk);
         Ok(())
     };
-    let trunk = call.directory.update_trunk(account, sid, apply).await?;
-    answer(&call, trunk).await
+    let trunk = request.directory.update_trunk(account, sid, apply).await?;
+    answer(&request, trunk).await
 }
 
-async fn delete<S: Store>(call: Call<S>) -> Result<(), Refusal> {
-    Ok(call.directory.delete_trunk(call.account()?, call.sid(TRUNK)?).await?)
+async fn delete<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
+    Ok(request.directory.delete_trunk(request.account()?, request.sid(TRUNK)?).await?)
 }
 
-async fn answer<S: Store>(call: &Call<S>, trunk: Trunk) -> Result<TrunkAnswer, Refusal> {
+async fn answer<S: Store>(request: &ApiRequest<S>, trunk: Trunk) -> Result<TrunkBody, ApiError> {
     let Trunk { sid, account, name, friendly_name, secure, settings, dates } = trunk;
-    let auth_types = auth_types(&call.directory, account, sid.into()).await?;
-    let url = call.links.absolute(&format!("/v1/Trunks/{sid}"));
-    Ok(TrunkAnswer {
+    let auth_types = auth_types(&request.directory, account, sid.into()).await?;
+    let url = request.links.absolute(&format!("/v1/Trunks/{sid}"));
+    Ok(TrunkBody {
         account_sid: account,
         auth_type: auth_types.join(","),
         auth_type_set: auth_types,
@@ -215,7 +215,7 @@ async fn answer<S: Store>(call: &Call<S>, trunk: Trunk) -> Result<TrunkAnswer, R
     })
 }
 
-impl AssociationAnswer {
+impl AssociationBody {
     fn new(
         links: &Links,
         part: Part,
@@ -238,32 +238,32 @@ impl AssociationAnswer {
 }
 
 async fn list_associations<S: Store>(
-    call: Call<S>,
+    request: ApiRequest<S>,
     part: Part,
-) -> Result<Rows<AssociationAnswer>, Refusal> {
-    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
-    let rows = mapped::list(&call, (part.lists)(Target::Trunk(trunk))).await?;
-    Ok(rows.map(|shown| AssociationAnswer::new(&call.links, part, account, trunk, shown)))
+) -> Result<Rows<AssociationBody>, ApiError> {
+    let (account, trunk) = (request.account()?, request.sid(TRUNK)?);
+    let rows = mapped::list(&request, (part.lists)(Target::Trunk(trunk))).await?;
+    Ok(rows.map(|shown| AssociationBody::new(&request.links, part, account, trunk, shown)))
 }
 
 async fn create_association<S: Store>(
-    call: Call<S>,
+    request: ApiRequest<S>,
     part: Part,
-) -> Result<AssociationAnswer, Refusal> {
-    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
-    let shown = mapped::create(&call, (part.lists)(Target::Trunk(trunk))).await?;
-    Ok(AssociationAnswer::new(&call.links, part, account, trunk, shown))
+) -> Result<AssociationBody, ApiError> {
+    let (account, trunk) = (request.account()?, request.sid(TRUNK)?);
+    let shown = mapped::create(&request, (part.lists)(Target::Trunk(trunk))).await?;
+    Ok(AssociationBody::new(&request.links, part, account, trunk, shown))
 }
 
 async fn fetch_association<S: Store>(
-    call: Call<S>,
+    request: ApiRequest<S>,
     part: Part,
-) -> Result<AssociationAnswer, Refusal> {
-    let (account, trunk) = (call.account()?, call.sid(TRUNK)?);
-    let shown = mapped::fetch(&call, (part.lists)(Target::Trunk(trunk))).await?;
-    Ok(AssociationAnswer::new(&call.links, part, account, trunk, shown))
+) -> Result<AssociationBody, ApiError> {
+    let (account, trunk) = (request.account()?, request.sid(TRUNK)?);
+    let shown = mapped::fetch(&request, (part.lists)(Target::Trunk(trunk))).await?;
+    Ok(AssociationBody::new(&request.links, part, account, trunk, shown))
 }
 
-async fn delete_association<S: Store>(call: Call<S>, part: Part) -> Result<(), Refusal> {
-    mapped::delete(&call, (part.lists)(Target::Trunk(call.sid(TRUNK)?))).await
+async fn delete_association<S: Store>(request: ApiRequest<S>, part: Part) -> Result<(), ApiError> {
+    mapped::delete(&request, (part.lists)(Target::Trunk(request.sid(TRUNK)?))).await
 }

@@ -1,7 +1,7 @@
-//! `?Wait=applied`: a change is answered once no edge of a fleet decides by an older state.
+//! `?Wait=applied`: delays the response to a change until no edge decides by an older state.
 //!
-//! The change stands whatever comes of the wait, and its answer may have what is shown this once: a SID,
-//! an auth token. So the answer is kept, and what is known of the edges is added to it.
+//! The change is committed whatever the result of the wait. Its response may contain values that the client
+//! sees only once, such as an auth token. So the response is kept, and the state of the edges is added to it.
 
 use std::time::Duration;
 
@@ -12,40 +12,47 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
-use super::error::{BAD_PARAMETER, Refusal};
-use super::fault::Fault;
-use super::form::Param;
+use super::error::{ApiError, BAD_PARAMETER};
+use super::form::{Param, excerpt};
+use super::server_error::ServerError;
 use sip_authz_directory::{Confirmation, Directory};
 use sip_authz_store::Store;
 
-/// Seconds that a caller waits unless told otherwise, and at most.
-const SECONDS: u64 = 30;
-const MOST_SECONDS: u64 = 300;
+/// The default and the largest `WaitSeconds`.
+const DEFAULT_SECONDS: u64 = 30;
+const MAX_SECONDS: u64 = 300;
 
-/// What the query of a change can have.
+/// The query parameters of a change.
 pub(super) const PARAMS: &[Param] = &[Param::text("Wait"), Param::integer("WaitSeconds")];
 
-const BEHIND: &str = "The change stands; these edges have not confirmed it";
-const UNKNOWN: &str = "The change stands; it is not known which edges have it";
+const BEHIND: &str = "the change is committed, but these edges have not confirmed it";
+const UNKNOWN: &str = "the change is committed, but the state of the edges could not be read";
 
-/// How long the caller of a change waits for all edges, if it does.
+/// The time limit of `Wait=applied`, if the request has the parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wait(Option<Duration>);
 
 impl Wait {
-    /// Reads `Wait` and `WaitSeconds` of a query.
-    pub(super) fn read(query: &str) -> Result<Self, Refusal> {
-        let (mut waits, mut seconds) = (false, SECONDS);
+    /// Parses `Wait` and `WaitSeconds` in a query.
+    pub(super) fn read(query: &str) -> Result<Self, ApiError> {
+        let (mut waits, mut seconds) = (false, DEFAULT_SECONDS);
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8_lossy();
             match name {
                 "Wait" if value == "applied" => waits = true,
-                "Wait" => return Err(Refusal::bad(BAD_PARAMETER, "Wait must be `applied`")),
+                "Wait" => {
+                    let message = format!("Wait must be `applied`, got `{}`", excerpt(&value));
+                    return Err(ApiError::bad(BAD_PARAMETER, message));
+                }
                 "WaitSeconds" => {
-                    let known = value.parse().ok().filter(|n| (1..=MOST_SECONDS).contains(n));
-                    let message = "WaitSeconds must be a number from 1 to 300";
-                    seconds = known.ok_or_else(|| Refusal::bad(BAD_PARAMETER, message))?;
+                    let known = value.parse().ok().filter(|n| (1..=MAX_SECONDS).contains(n));
+                    seconds = known.ok_or_else(|| {
+                        let value = excerpt(&value);
+                        let message =
+                            format!("WaitSeconds must be 1 to {MAX_SECONDS}, got `{value}`");
+                        ApiError::bad(BAD_PARAMETER, message)
+                    })?;
                 }
                 _ => {}
             }
@@ -53,8 +60,8 @@ impl Wait {
         Ok(Self(waits.then_some(Duration::from_secs(seconds))))
     }
 
-    /// The answer to a change that was carried out: `answer`, once all edges go by it, or with what is
-    /// known of them.
+    /// Waits until all edges have applied the committed change, then returns its `answer`. If they have not
+    /// in time, adds the names of the edges that have not confirmed.
     pub(super) async fn then<S: Store>(
         self,
         directory: &Directory<S>,
@@ -66,18 +73,18 @@ impl Wait {
             Ok(Confirmation::NotBy(edges)) => accepted(answer, BEHIND, json!(edges)).await,
             Err(error) => {
                 let mut answer = accepted(answer, UNKNOWN, Value::Null).await;
-                Fault::from(error).beside(&mut answer);
+                ServerError::from(error).attach(&mut answer);
                 answer
             }
         }
     }
 }
 
-/// The answer with status 202, and beside its fields, of which none is called so, what is to be said.
+/// Changes the status of `answer` to 202 and adds the fields `message` and `edges`, which no resource has.
 async fn accepted(answer: Response, message: &str, edges: Value) -> Response {
     let (mut head, body) = answer.into_parts();
     head.status = StatusCode::ACCEPTED;
-    // made whole in this process, so that nothing is waited for and nothing fails
+    // the body is already in memory, so reading it neither waits nor fails
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let mut fields = if body.is_empty() {
         let json = HeaderValue::from_static("application/json");
@@ -86,7 +93,7 @@ async fn accepted(answer: Response, message: &str, edges: Value) -> Response {
     } else {
         match serde_json::from_slice(&body) {
             Ok(fields) => fields,
-            // what was to be answered matters more than what would be added
+            // unreachable: every such body is a JSON object. If not, the original body matters more
             Err(_) => return Response::from_parts(head, Body::from(body)),
         }
     };
@@ -101,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_query_asks_for() {
+    fn wait_parameters_are_parsed() {
         let wait = |query| Wait::read(query).ok();
         let seconds = |n| Some(Wait(Some(Duration::from_secs(n))));
         assert_eq!(wait(""), Some(Wait(None)));

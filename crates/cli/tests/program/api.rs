@@ -113,11 +113,14 @@ fn a_configuration_file_is_read_over_http_and_never_changed() {
 
     let (code, _, stderr) = outcome(&run(&["account", "create", "x", "--api", &api]));
     assert_eq!(code, Some(1));
-    assert_eq!(stderr, "sip-authz: The resources come from a file and are not changed here\n");
+    assert_eq!(
+        stderr,
+        "sip-authz: the resources are read-only: the server takes them from a file\n"
+    );
     let toml = file("more.toml", "[[domains]]\nname = 'two.example'\n");
     let (code, _, stderr) = outcome(&run(&["import", toml.to_str().unwrap(), "--api", &api]));
     assert_eq!(code, Some(1));
-    assert!(stderr.ends_with("come from a file and are not changed here\n"), "{stderr}");
+    assert!(stderr.ends_with("are read-only: the server takes them from a file\n"), "{stderr}");
 
     // the file changes what is read, and what decides
     std::fs::write(&path, CONFIG.replace("one.example", "three.example")).unwrap();
@@ -179,7 +182,7 @@ fn accounts_at_the_command_line() {
     assert_eq!(stderr, "sip-authz: a closed account cannot be opened again\n");
     let unknown = format!("AC{}", "0".repeat(32));
     let (code, _, stderr) = account(&["suspend", &unknown]);
-    assert_eq!((code, stderr.as_str()), (Some(1), "sip-authz: there is no such account\n"));
+    assert_eq!((code, stderr.as_str()), (Some(1), "sip-authz: account not found\n"));
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! The commands on every resource: what they make, whose it is, how many there may be, what they
-//! refuse.
+//! The commands on every resource: results, ownership and errors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,7 +27,7 @@ fn missing<T>(kind: Kind) -> Result<T, DirectoryError> {
     Err(DirectoryError::NotFound(kind))
 }
 
-/// Asserts that a value was refused, and returns what was said of it.
+/// Asserts that a command failed with `Invalid`, and returns the message.
 #[track_caller]
 fn invalid<T>(outcome: Result<T, DirectoryError>, of: Kind) -> String {
     match outcome.err() {
@@ -45,7 +44,7 @@ fn seconds() -> u64 {
     now_ms() / 1_000
 }
 
-/// The number of commits, which a command that is refused leaves as it is.
+/// The number of commits. A failed command does not change it.
 async fn head(directory: &Commands) -> u64 {
     directory.store().head().await.unwrap().number
 }
@@ -86,7 +85,7 @@ async fn an_address(
 }
 
 #[tokio::test]
-async fn accounts_are_made_suspended_and_closed() {
+async fn accounts_are_created_suspended_and_closed() {
     let site = Site::new(settings()).await;
     let directory = &site.directory;
     let made = directory.create_account("Zoë & Söhne").await.unwrap();
@@ -97,11 +96,11 @@ async fn accounts_are_made_suspended_and_closed() {
     );
     assert_eq!(account.dates, Dates { created: seconds(), updated: seconds() });
     assert_eq!(directory.account(account.sid).await.unwrap(), account);
-    let nobody = AccountSid::from_name(&["nobody"]);
-    assert_eq!(directory.account(nobody).await, missing(Kind::Account));
-    assert_eq!(directory.update_account(nobody, None, None).await, missing(Kind::Account));
+    let unknown = AccountSid::from_name(&["unknown"]);
+    assert_eq!(directory.account(unknown).await, missing(Kind::Account));
+    assert_eq!(directory.update_account(unknown, None, None).await, missing(Kind::Account));
     assert_eq!(
-        directory.rotate_token(nobody).await.err(),
+        directory.rotate_token(unknown).await.err(),
         Some(DirectoryError::NotFound(Kind::Account))
     );
 
@@ -131,7 +130,7 @@ async fn accounts_are_made_suspended_and_closed() {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_once_and_kept_as_a_hash() {
+async fn a_token_is_returned_once_and_stored_as_a_hash() {
     let site = Site::new(settings()).await;
     let directory = &site.directory;
     let made = directory.create_account("test").await.unwrap();
@@ -147,13 +146,13 @@ async fn a_token_is_shown_once_and_kept_as_a_hash() {
     for wrong in ["", &token[1..], &token.to_uppercase(), &hex::encode(kept.0), &other.token] {
         assert_eq!(good(sid, wrong).await, None, "{wrong}");
     }
-    assert_eq!(good(AccountSid::from_name(&["nobody"]), &token).await, None);
+    assert_eq!(good(AccountSid::from_name(&["unknown"]), &token).await, None);
     let rotated = directory.rotate_token(sid).await.unwrap();
     assert_ne!(*rotated.token, token);
     assert_eq!(good(sid, &token).await, None);
     assert_eq!(good(sid, &rotated.token).await.map(|account| account.sid), Some(sid));
 
-    // an account without a token has none that is good
+    // an account without a token accepts no token
     let without = Account::new(AccountSid::from_name(&["imported"]));
     let mut commit = sip_authz::model::Commit::new();
     commit.put(without.clone().into());
@@ -164,7 +163,7 @@ async fn a_token_is_shown_once_and_kept_as_a_hash() {
 }
 
 #[tokio::test]
-async fn domains_and_trunks_come_and_go() {
+async fn domains_and_trunks_are_created_updated_and_deleted() {
     let site = Site::new(settings()).await;
     let directory = &site.directory;
     let owner = an_account(directory).await;
@@ -174,7 +173,7 @@ async fn domains_and_trunks_come_and_go() {
         .create_domain(owner, "SIP.example.com.".parse().unwrap(), |domain| {
             domain.friendly_name = "main".to_owned();
             domain.settings.voice = voice();
-            // what is not for the caller to say
+            // the caller cannot set these
             domain.account = AccountSid::from_name(&["other"]);
             domain.sid = DomainSid::from_name(&["other"]);
             domain.dates.created = 7;
@@ -206,7 +205,7 @@ async fn domains_and_trunks_come_and_go() {
     assert_eq!(directory.domain(owner, domain.sid).await.unwrap(), expected);
     assert_eq!(site.call("sip.example.com", INSIDE).status(), 404);
     assert_eq!(site.call("new.example.com", INSIDE).status(), 488);
-    // what the caller's own function refuses is refused
+    // an error of the caller's function ends the command
     let refuse = |_: &mut Domain| Err(DirectoryError::Busy);
     assert_eq!(directory.update_domain(owner, domain.sid, refuse).await, Err(DirectoryError::Busy));
     directory.delete_domain(owner, domain.sid).await.unwrap();
@@ -214,7 +213,7 @@ async fn domains_and_trunks_come_and_go() {
     assert_eq!(directory.delete_domain(owner, domain.sid).await, missing(Kind::Domain));
     assert_eq!(directory.update_domain(owner, domain.sid, change).await, missing(Kind::Domain));
 
-    // nor is it for the caller to say of a trunk
+    // the caller cannot set these for a trunk either
     let claim = |trunk: &mut Trunk| {
         trunk.account = AccountSid::from_name(&["other"]);
         trunk.sid = TrunkSid::from_name(&["other"]);
@@ -249,7 +248,7 @@ async fn domains_and_trunks_come_and_go() {
 }
 
 #[tokio::test]
-async fn lists_and_what_is_in_them_come_and_go() {
+async fn lists_and_their_entries_are_created_updated_and_deleted() {
     let site = Site::new(settings()).await;
     let directory = &site.directory;
     let owner = an_account(directory).await;
@@ -309,7 +308,7 @@ async fn lists_and_what_is_in_them_come_and_go() {
     let gone = directory.credential(owner, list.sid, alice.sid).await;
     assert_eq!(gone, missing(Kind::Credential));
 
-    // what is in a list goes with it
+    // a deleted list takes its entries with it
     an_address(directory, owner, offices.sid, "192.0.2.7").await.unwrap();
     a_user(directory, owner, list.sid, "alice").await.unwrap();
     directory.delete_ip_access_control_list(owner, offices.sid).await.unwrap();
@@ -323,7 +322,7 @@ async fn lists_and_what_is_in_them_come_and_go() {
 }
 
 #[tokio::test]
-async fn mappings_and_policies_come_and_go_and_hold_what_they_name() {
+async fn mappings_block_the_deletion_of_lists_and_go_with_their_target() {
     let site = Site::new(settings()).await;
     let directory = &site.directory;
     let owner = an_account(directory).await;
@@ -350,7 +349,7 @@ async fn mappings_and_policies_come_and_go_and_hold_what_they_name() {
         assert_eq!(made.dates, Dates { created: seconds(), updated: seconds() });
         assert_eq!(directory.mapping(owner, mapping).await.unwrap(), made);
         let twice = directory.map(owner, mapping, None).await;
-        assert_eq!(invalid(twice, kind), "the list is mapped already");
+        assert_eq!(invalid(twice, kind), "the list is already mapped");
     }
     for scope in [
         MappingScope::CredentialLists,
@@ -372,7 +371,7 @@ async fn mappings_and_policies_come_and_go_and_hold_what_they_name() {
     assert_eq!(directory.mapped_kinds(owner, trunk.into()).await.unwrap(), kinds[..2]);
     assert!(site.call_as(HOST, "alice", PASSWORD).is_accept());
 
-    // nothing that is mapped is deleted, until the last mapping of it is gone
+    // a mapped list cannot be deleted until its last mapping is gone
     let held = |kind| Err(DirectoryError::InUse { kind, by: "it is mapped" });
     let before = head(directory).await;
     for _ in 0..2 {
@@ -388,7 +387,7 @@ async fn mappings_and_policies_come_and_go_and_hold_what_they_name() {
     assert_eq!(site.call(HOST, INSIDE).status(), 403);
     assert_eq!(directory.delete_credential_list(owner, list).await, held(Kind::CredentialList));
 
-    // a trunk goes with its mappings and its policy
+    // deleting a trunk deletes its mappings and its policy
     let target = Target::from(trunk);
     let unset = directory.policy(owner, target).await.unwrap();
     assert_eq!((unset.policy, unset.dates), (Policy::default(), Dates::default()));
@@ -418,7 +417,7 @@ async fn mappings_and_policies_come_and_go_and_hold_what_they_name() {
 }
 
 #[tokio::test]
-async fn what_is_anothers_is_not_there() {
+async fn resources_of_another_account_are_not_found() {
     let site = Site::new(settings()).await;
     let directory = &site.directory;
     let owner = an_account(directory).await;
@@ -435,7 +434,7 @@ async fn what_is_anothers_is_not_there() {
     let their_list = a_list(directory, stranger, "phones").await.sid;
     let their_offices = an_access_list(directory, stranger).await.sid;
 
-    // the same answers for what is another's, and for what there never was
+    // resources of another account answer like ones that never existed
     let nowhere = (
         DomainSid::from_name(&["nowhere"]),
         TrunkSid::from_name(&["nowhere"]),
@@ -462,7 +461,7 @@ async fn what_is_anothers_is_not_there() {
         let mapping = Mapping::CredentialList(domain.into(), list);
         assert_eq!(d.mapping(stranger, mapping).await, missing(kind));
         assert_eq!(d.unmap(stranger, mapping).await, missing(kind));
-        // not even for a list of one's own
+        // not even with the caller's own list
         let own = Mapping::CredentialList(domain.into(), their_list);
         assert_eq!(d.map(stranger, own, None).await, missing(kind));
         let kind = Kind::Trunk;
@@ -497,7 +496,7 @@ async fn what_is_anothers_is_not_there() {
         assert_eq!(d.delete_ip_address(stranger, offices, desk).await, missing(kind));
         let mapping = Mapping::IpAccessControlList(theirs.into(), offices);
         assert_eq!(d.map(stranger, mapping, None).await, missing(kind));
-        // nor through a list of one's own
+        // nor through the caller's own list
         let found = d.credential(stranger, their_list, alice).await;
         assert_eq!(found, missing(Kind::Credential));
         let deleted = d.delete_credential(stranger, their_list, alice).await;
@@ -509,23 +508,23 @@ async fn what_is_anothers_is_not_there() {
     }
     assert_eq!(directory.store().load().await.unwrap(), before);
 
-    // and nothing is made for an account that there is not
-    let nobody = AccountSid::from_name(&["nobody"]);
+    // an unknown account cannot have resources
+    let unknown = AccountSid::from_name(&["unknown"]);
     let no_account = || DirectoryError::NotFound(Kind::Account);
-    let name = || "nobody.example.com".parse().unwrap();
-    assert_eq!(directory.create_domain(nobody, name(), |_| ()).await.err(), Some(no_account()));
-    assert_eq!(directory.create_trunk(nobody, |_| ()).await.err(), Some(no_account()));
-    let made = directory.create_credential_list(nobody, "x", None).await.err();
+    let name = || "unknown.example.com".parse().unwrap();
+    assert_eq!(directory.create_domain(unknown, name(), |_| ()).await.err(), Some(no_account()));
+    assert_eq!(directory.create_trunk(unknown, |_| ()).await.err(), Some(no_account()));
+    let made = directory.create_credential_list(unknown, "x", None).await.err();
     assert_eq!(made, Some(no_account()));
-    let made = directory.create_ip_access_control_list(nobody, "x").await.err();
+    let made = directory.create_ip_access_control_list(unknown, "x").await.err();
     assert_eq!(made, Some(no_account()));
     let (service, names) = (ServiceSid::from_name(&["s"]), vec!["addMember".to_owned()]);
-    let made = directory.create_role(nobody, service, "x", RoleKind::Channel, names).await.err();
+    let made = directory.create_role(unknown, service, "x", RoleKind::Channel, names).await.err();
     assert_eq!(made, Some(no_account()));
 }
 
 #[tokio::test]
-async fn dates_are_those_of_the_system() {
+async fn dates_come_from_the_system_clock() {
     let directory = Directory::new(MemoryStore::new(), settings(), None);
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let before = now();

@@ -1,5 +1,5 @@
-//! Commits on their way to decisions: what was answered is in force, and whatever is wrong with a
-//! feed stops the follower and leaves the last good snapshot.
+//! The follower: a returned command applies to the next decision, and an error in the feed stops the follower
+//! at the last valid snapshot.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz_testing::site;
@@ -46,7 +46,7 @@ async fn put(store: &impl Store, records: impl IntoIterator<Item = Record>) -> u
     let head = store.head().await.unwrap().number;
     match store.commit(head, puts(records)).await.unwrap() {
         CommitOutcome::Committed(number) => number,
-        CommitOutcome::Conflict => panic!("nobody else writes"),
+        CommitOutcome::Conflict => panic!("no other writer"),
     }
 }
 
@@ -54,10 +54,10 @@ async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
 }
 
-/// Whatever a command was answered, the next call goes by it: 1,000 times each, with the follower on
-/// other threads, and other accounts changing at the same time.
+/// Every returned command applies to the next call: 1,000 rounds, with the follower on other threads and
+/// concurrent changes of other accounts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_next_call_sees_what_was_answered() {
+async fn a_returned_command_applies_to_the_next_call() {
     let site = Arc::new(Site::on(Probe::new(MemoryStore::new()), settings()).await);
     let stop = Arc::new(AtomicBool::new(false));
     let noise: Vec<_> = (0..2)
@@ -85,7 +85,6 @@ async fn the_next_call_sees_what_was_answered() {
     for nth in 0..1_000 {
         assert_eq!(call(PASSWORD), 403, "{nth}: nothing is mapped");
         directory.map(owner, mapping, None).await.unwrap();
-        // nobody is in the list, and nobody who is not counts as a guess for long
         let alice = directory
             .create_credential(
                 owner,
@@ -136,11 +135,11 @@ async fn two_processes_follow_one_store() {
     two.directory.create_ip_address(owner, offices, "", prefix, false).await.unwrap();
     let mapping = Mapping::IpAccessControlList(domain.into(), offices);
     one.directory.map(owner, mapping, None).await.unwrap();
-    // at once where it was asked for, and elsewhere as soon as it is applied
+    // at once in the process of the command, elsewhere as soon as its follower applies it
     assert!(one.call(HOST, INSIDE).is_accept());
     within(two.applied.wait(store.head().await.unwrap().number)).await;
     assert!(two.call(HOST, INSIDE).is_accept());
-    // one that comes later begins at the head
+    // a later process starts at the head
     let three = Site::on(store.clone(), settings()).await;
     assert_eq!(three.applied.number(), 5);
     assert!(three.call(HOST, INSIDE).is_accept());
@@ -150,7 +149,7 @@ async fn two_processes_follow_one_store() {
 }
 
 #[tokio::test]
-async fn many_wait_for_different_commits() {
+async fn many_tasks_wait_for_different_commits() {
     let store = MemoryStore::new();
     let site = Site::on(store.clone(), settings()).await;
     within(site.applied.wait(0)).await;
@@ -164,7 +163,7 @@ async fn many_wait_for_different_commits() {
             })
         })
         .collect();
-    // one who gives up hinders nobody
+    // a cancelled wait does not affect the others
     let short = Duration::from_millis(5);
     assert!(tokio::time::timeout(short, site.applied.wait(60)).await.is_err());
     for n in 0..60 {
@@ -176,8 +175,7 @@ async fn many_wait_for_different_commits() {
     within(site.applied.wait(60)).await;
 }
 
-/// A site whose store held two commits, with domain 1, when its follower loaded it, and then gives
-/// these instead of what comes.
+/// A site whose follower loaded two commits (with domain 1) and then reads `script` instead of the real feed.
 async fn scripted(
     script: impl IntoIterator<Item = Result<(u64, Commit), StoreError>>,
 ) -> Site<Scripted> {
@@ -191,17 +189,16 @@ async fn scripted_by(store: Scripted) -> Site<Scripted> {
     Site::on(store, settings()).await
 }
 
-/// The error that stops the site's follower, after which it stands where it was loaded or at
-/// `number`.
+/// Waits for the follower to stop at commit `number`, and returns its error.
 async fn stopped(mut site: Site<Scripted>, number: u64) -> FollowerError {
     let error = within(&mut site.follower).await.unwrap();
     assert_eq!(site.applied.number(), number);
     assert_eq!(site.authorizer.snapshot().number(), number);
-    // domain 1 has nothing mapped to it, and no other is known
+    // domain 1 exists without mappings; other domains do not exist
     assert_eq!(site.call(HOST, INSIDE).status(), 403);
     assert_eq!(site.call("second.example.com", INSIDE).status(), 404);
     assert!(within(site.applied.wait(number)).await);
-    // nobody is left waiting for what will never be applied
+    // a wait for a commit that will never be applied ends
     assert!(!within(site.applied.wait(number + 1)).await);
     error
 }
@@ -215,7 +212,7 @@ async fn a_feed_that_ends_stops_the_follower() {
     let lost = StoreError::Unreachable("connection lost".to_owned());
     let site = scripted([Err(lost.clone())]).await;
     assert_eq!(stopped(site, 2).await, FollowerError::Store(lost.clone()));
-    // what came before it counts
+    // commits before the error are applied
     let site = scripted([Ok((3, second(2, "third.example.com"))), Err(lost.clone())]).await;
     let error = stopped(site, 3).await;
     assert_eq!(error.to_string(), "the store: connection lost");
@@ -227,13 +224,13 @@ async fn a_commit_out_of_order_stops_the_follower() {
         let site = scripted([Ok((got, second(2, "second.example.com")))]).await;
         assert_eq!(stopped(site, number).await, FollowerError::Gap { expected: 3, got });
     }
-    // the same one twice
+    // the same commit twice
     let third = || Ok((3, second(2, "third.example.com")));
     let error = stopped(scripted([third(), third()]).await, 3).await;
     assert_eq!(error.to_string(), "commit 3 came where 4 was due");
 }
 
-/// Part of a commit is missing: the store has more than what was seen.
+/// The feed lacks a write of a commit, so the store has more records than the follower saw.
 #[tokio::test]
 async fn a_write_that_is_missing_stops_the_follower() {
     let script = Scripted::new([Ok((3, second(2, "second.example.com")))]);
@@ -246,7 +243,7 @@ async fn a_write_that_is_missing_stops_the_follower() {
 
 #[tokio::test]
 async fn a_commit_that_breaks_a_rule_stops_the_follower() {
-    // the second write of it is wrong, so the first has no effect either
+    // the second write is invalid, so the first has no effect either
     let mut commit = second(2, "second.example.com");
     let key = Key::Mapping(Mapping::CredentialList(
         domain(1).into(),
@@ -263,7 +260,7 @@ async fn a_commit_that_breaks_a_rule_stops_the_follower() {
 }
 
 #[tokio::test]
-async fn a_follower_that_lags_too_far_behind_loads_afresh() {
+async fn a_follower_that_lags_too_far_must_reload() {
     let store = MemoryStore::new();
     let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
     assert_eq!(snapshot.number(), 0);
@@ -278,7 +275,7 @@ async fn a_follower_that_lags_too_far_behind_loads_afresh() {
     assert_eq!(error.to_string(), "the store: commit 1 is no longer kept");
     assert_eq!(authorizer.snapshot().number(), 0);
 
-    // what a program then does: the same authorizer, with its memory of nonces, goes on
+    // a program then reloads and keeps the authorizer, with its record of nonces
     let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
     authorizer.replace(snapshot);
     let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
@@ -291,11 +288,11 @@ async fn a_follower_that_lags_too_far_behind_loads_afresh() {
     running.abort();
 }
 
-/// Time that passes as fast as it is waited for, and what was waited.
+/// A timer that returns at once and records the requested times.
 #[derive(Clone, Default)]
-struct Impatient(Arc<Mutex<Vec<Duration>>>);
+struct InstantTimer(Arc<Mutex<Vec<Duration>>>);
 
-impl Timer for Impatient {
+impl Timer for InstantTimer {
     async fn sleep(&self, time: Duration) {
         self.0.lock().unwrap().push(time);
         tokio::task::yield_now().await;
@@ -306,11 +303,10 @@ impl Timer for Impatient {
     }
 }
 
-/// A site whose follower goes on whatever comes, here first this script, with the events that it
-/// tells.
+/// A site with a follower that never stops and reads `script` first, with its timer and its events.
 async fn kept(
     script: impl IntoIterator<Item = Result<(u64, Commit), StoreError>>,
-) -> (Site<Scripted>, Impatient, Arc<Mutex<Vec<FollowerEvent>>>) {
+) -> (Site<Scripted>, InstantTimer, Arc<Mutex<Vec<FollowerEvent>>>) {
     let mut site = scripted([]).await;
     site.follower.abort();
     let _ = (&mut site.follower).await;
@@ -320,8 +316,8 @@ async fn kept(
     site.authorizer.replace(snapshot);
     let follower = Follower::new(store, Arc::clone(&site.authorizer), head);
     site.applied = follower.applied();
-    let (timer, events) = (Impatient::default(), Arc::new(Mutex::new(Vec::new())));
-    let (told, applied) = (Arc::clone(&events), site.applied.clone());
+    let (timer, events) = (InstantTimer::default(), Arc::new(Mutex::new(Vec::new())));
+    let (seen, applied) = (Arc::clone(&events), site.applied.clone());
     let keeping = follower.keep(timer.clone(), move |event| {
         let state = applied.state();
         assert!(
@@ -335,15 +331,15 @@ async fn kept(
             },
             "{state:?} after {event:?}"
         );
-        told.lock().unwrap().push(event);
+        seen.lock().unwrap().push(event);
     });
     site.follower = tokio::spawn(async move { match keeping.await {} });
     (site, timer, events)
 }
 
-/// Whatever a feed gives, a follower that keeps at it comes to the store's head and nowhere else.
+/// A follower under `keep` reaches the head of the store after any error in its feed.
 #[tokio::test]
-async fn a_follower_that_is_kept_comes_back_from_everything() {
+async fn a_kept_follower_recovers_from_every_error() {
     let lost = || Err(StoreError::Unreachable("connection lost".to_owned()));
     let third = || Ok((3, second(2, "third.example.com")));
     let scripts: [Vec<Result<(u64, Commit), StoreError>>; 8] = [
@@ -400,13 +396,13 @@ async fn a_follower_reloads_at_once_when_its_feed_is_corrupt() {
 }
 
 #[tokio::test]
-async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded() {
+async fn a_follower_backs_off_and_reports_records_that_cannot_be_loaded() {
     let (mut site, timer, events) = kept([]).await;
-    // what somebody wrote past the rules
+    // a record that breaks a rule, written directly to the store
     let broken = Domain::new(domain(2), account(7), "second.example.com".parse().unwrap());
     let inner = site.directory.store().inner.clone();
     put(&inner, [broken.into()]).await;
-    // nobody waits for what cannot be applied
+    // a wait for a commit that cannot be applied ends
     assert!(!within(site.applied.wait(3)).await);
     while timer.0.lock().unwrap().len() < 12 {
         tokio::task::yield_now().await;
@@ -416,10 +412,10 @@ async fn a_follower_waits_longer_each_time_and_tells_when_nothing_can_be_loaded(
     assert_eq!(waited, doubled);
     assert_eq!((site.applied.state(), site.applied.seen()), (FollowerState::Stuck, 3));
     assert_eq!(site.authorizer.snapshot().number(), 2);
-    // it is mended, and all is well
-    let mut mended = Commit::new();
-    mended.delete(Key::Target(domain(2).into()));
-    assert_eq!(inner.commit(3, mended).await.unwrap(), CommitOutcome::Committed(4));
+    // the follower recovers once the records are repaired
+    let mut repaired = Commit::new();
+    repaired.delete(Key::Target(domain(2).into()));
+    assert_eq!(inner.commit(3, repaired).await.unwrap(), CommitOutcome::Committed(4));
     assert!(
         within(async {
             while site.applied.number() < 4 {
@@ -450,26 +446,26 @@ async fn records_that_break_a_rule_are_not_loaded() {
     assert_eq!(error.to_string(), message);
 }
 
-/// Without an authorizer in the process, commands are answered once they are committed.
+/// Without an authorizer in the process, a command returns once it is committed.
 #[tokio::test]
-async fn a_directory_alone_waits_for_nobody() {
+async fn a_directory_without_a_follower_does_not_wait() {
     let directory = Directory::new(MemoryStore::new(), settings(), None);
     let made = within(directory.create_account("alone")).await.unwrap();
     assert_eq!(directory.account(made.account.sid).await.unwrap(), made.account);
 }
 
-/// Callers who give up after their commit cannot make commits faster than they are followed.
+/// Callers that cancel after their commit cannot commit faster than the follower applies.
 #[tokio::test]
-async fn no_command_begins_before_decisions_have_caught_up() {
+async fn a_command_starts_only_after_earlier_commits_are_applied() {
     let store = MemoryStore::new();
     let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
     let follower = Follower::new(store.clone(), authorizer, Head::default());
     let directory = Directory::new(store.clone(), settings(), Some(follower.applied()));
     let short = Duration::from_millis(20);
-    for given_up in 0..5 {
-        let command = directory.create_account("given up");
+    for cancelled in 0..5 {
+        let command = directory.create_account("cancelled");
         assert!(tokio::time::timeout(short, command).await.is_err(), "nothing is applied yet");
-        assert_eq!(store.head().await.unwrap().number, 1, "after {given_up} more");
+        assert_eq!(store.head().await.unwrap().number, 1, "after {cancelled} more");
     }
     let following = tokio::spawn(follower.run());
     within(directory.create_account("in time")).await.unwrap();

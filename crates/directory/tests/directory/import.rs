@@ -1,5 +1,5 @@
-//! Commits of any records through the directory: it reads only what a commit touches, and must come
-//! to the same verdict as a snapshot that holds everything.
+//! Random commits through the directory. It reads only the records that a commit touches, and must accept
+//! and reject the same commits as a snapshot of all records.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz_testing::site;
@@ -36,7 +36,7 @@ fn role_sids() -> impl Strategy<Value = Option<RoleSid>> {
     prop::option::weighted(0.4, (0..3_u8).prop_map(|n| RoleSid::from_bytes([n; 16])))
 }
 
-/// Any record of small sets, so that random ones meet.
+/// Records with SIDs and names from small sets, so that random records conflict.
 fn records() -> impl Strategy<Value = Record> {
     let hosts = prop::sample::select(vec!["a.example.com", "b.example.com", "c.example.com"]);
     let users = prop::sample::select(vec!["alice", "bob"]);
@@ -90,13 +90,12 @@ fn records() -> impl Strategy<Value = Record> {
     ]
 }
 
-/// Deletions of what would be put take what hangs on it with them now and then, so that they
-/// sometimes pass.
+/// Random writes: (put or delete, record).
 fn commits() -> impl Strategy<Value = Vec<(bool, Record)>> {
     prop::collection::vec((prop::bool::weighted(0.7), records()), 1..5)
 }
 
-/// Whatever refers to `key`.
+/// The keys of the records that refer to `key`.
 fn users_of(key: Key, records: &BTreeMap<Key, Record>) -> Vec<Key> {
     let uses = |record: &&Record| match (key, record) {
         (Key::CredentialList(sid), Record::Credential(user)) => user.list == sid,
@@ -116,7 +115,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn the_directory_decides_as_a_snapshot_of_everything(
+    fn the_directory_agrees_with_a_snapshot_of_all_records(
         commits in prop::collection::vec((commits(), any::<bool>()), 1..50)
     ) {
         let store = MemoryStore::new();
@@ -140,6 +139,7 @@ proptest! {
                 match write {
                     Ok(record) => drop(commit.put(record.clone())),
                     Err(key) => {
+                        // deletions with their dependents often succeed, others rarely
                         if cascade {
                             more.extend(users_of(*key, &records));
                         }
@@ -152,13 +152,13 @@ proptest! {
                 commit.delete(key);
             }
             let expected = snapshot.apply(&commit);
-            let came_to = runtime().block_on(directory.import(commit.clone()));
+            let actual = runtime().block_on(directory.import(commit.clone()));
             let deletes_account = writes.iter().any(|w| matches!(w, Err(Key::Account(_))));
             if deletes_account {
-                prop_assert!(came_to.is_err());
+                prop_assert!(actual.is_err());
                 continue;
             }
-            prop_assert_eq!(&came_to, &expected.clone().map(drop).map_err(DirectoryError::from));
+            prop_assert_eq!(&actual, &expected.clone().map(drop).map_err(DirectoryError::from));
             if let Ok(next) = expected {
                 snapshot = next;
                 for write in commit.writes() {
@@ -180,9 +180,9 @@ proptest! {
     }
 }
 
-/// What an account owns is not looked through, so an account must not be deleted that way.
+/// The check does not read the resources of an account, so no commit may delete an account.
 #[tokio::test]
-async fn an_account_is_not_deleted() {
+async fn an_account_cannot_be_deleted() {
     let site = site::Site::new(site::settings()).await;
     let account = site.directory.create_account("").await.unwrap().account.sid;
     let service = ServiceSid::from_name(&["service"]);
@@ -191,7 +191,7 @@ async fn an_account_is_not_deleted() {
     let mut commit = Commit::new();
     commit.delete(Key::Account(account));
     let error = site.directory.import(commit).await.unwrap_err();
-    let message = "an account can be closed, not deleted".to_owned();
+    let message = "accounts cannot be deleted, only closed".to_owned();
     assert_eq!(error, DirectoryError::Invalid { kind: Kind::Account, message });
     assert_eq!(site.authorizer.snapshot().number(), 2);
 }
@@ -225,7 +225,7 @@ async fn an_import_is_one_commit_and_all_or_nothing() {
     assert_eq!(site.authorizer.snapshot().number(), 1);
     assert!(site.call("sip.example.com", "10.0.7.207:5060").is_accept());
     assert_eq!(site.call("sip.example.com", "10.0.7.208:5060").status(), 403);
-    // nothing to write is no commit
+    // an empty commit is not written
     site.directory.import(Commit::new()).await.unwrap();
     assert_eq!(site.directory.store().head().await.unwrap().number, 1);
 }

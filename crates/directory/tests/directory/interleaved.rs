@@ -1,5 +1,5 @@
-//! One command meets another, or is dropped, at each of its steps in turn: every pair of commands
-//! ends as if one had come after the other, and what is dropped is whole or nothing.
+//! Interleavings: each command is interrupted at each of its steps, by another command or by being dropped.
+//! Two commands must have the result of some sequential order. A dropped command must be atomic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::Cell;
@@ -18,7 +18,7 @@ use sip_authz_store::{CommitOutcome, Feed, MemoryStore, Store};
 use sip_authz_testing::directory_oracle::{Fault, Op, Oracle, PASSWORD, service};
 use sip_authz_testing::site::{COMMITTED, Probe, Site, cut, settings};
 
-/// Some are reached by one more.
+/// Limits so low that one more command reaches some of them.
 fn limits() -> Limits {
     Limits::default()
         .with_domains(3)
@@ -36,7 +36,7 @@ fn limited() -> Settings {
     settings().with_limits(limits())
 }
 
-/// An account's records, and commands on them that get in each other's way.
+/// The records of an account, and commands on them that conflict with each other.
 struct World {
     account: AccountSid,
     records: Vec<Record>,
@@ -113,7 +113,7 @@ impl World {
         Self { account, records: store.load().await.unwrap().records, ops }
     }
 
-    /// A store with these records at number 1.
+    /// A store with these records in commit 1.
     async fn store(&self) -> Probe<MemoryStore> {
         let store = Probe::yielding(MemoryStore::new());
         let mut commit = Commit::new();
@@ -124,35 +124,35 @@ impl World {
         store
     }
 
-    /// What becomes of a command, and the number of its commit.
-    async fn ask(
+    /// Runs a command. Returns its result and the number of its commit, or 0.
+    async fn run(
         &self,
         directory: &Directory<Probe<MemoryStore>>,
         op: &Op,
     ) -> (Result<(), DirectoryError>, u64) {
-        let asked = async {
+        let command = async {
             let outcome = op.clone().run(directory, self.account).await;
             (outcome, COMMITTED.with(Cell::get))
         };
-        COMMITTED.scope(Cell::new(0), asked).await
+        COMMITTED.scope(Cell::new(0), command).await
     }
 
-    /// The plain rules' states from the first commit on, each of which must be right at its place
-    /// and lead to what the store holds.
+    /// Replays the commits of the store on the oracle, and returns its states from commit 1 on. Asserts that
+    /// the oracle allows each command, and that the last state equals the records of the store.
     async fn replay(
         &self,
         store: &MemoryStore,
-        asked: &[(&Op, u64)],
+        commands: &[(&Op, u64)],
         context: &str,
     ) -> Vec<Oracle> {
         let mut states = vec![Oracle::of(&self.records)];
         let mut feed = store.follow(1).await.unwrap();
         let last = store.load().await.unwrap();
         for number in 2..=last.head.number {
-            let op = asked.iter().find(|asked| asked.1 == number).expect(context).0;
+            let op = commands.iter().find(|command| command.1 == number).expect(context).0;
             let mut state = states.last().unwrap().clone();
             let faults = state.faults(op, self.account, &limits());
-            assert!(faults.is_empty(), "{context}: {op:?} was done in spite of {faults:?}");
+            assert!(faults.is_empty(), "{context}: {op:?} succeeded despite {faults:?}");
             let commit = feed.next().await.unwrap().commit;
             let made = commit.writes().iter().find_map(|write| match write {
                 Write::Put(record) => Some(record.key()),
@@ -171,20 +171,20 @@ fn name_of_user(name: &str) -> sip_authz::model::UserName {
 }
 
 #[tokio::test]
-async fn any_two_commands_come_one_after_the_other() {
+async fn any_two_interleaved_commands_are_serializable() {
     let world = World::new().await;
-    let (mut meetings, mut conflicts, mut both, mut one) = (0, 0, 0, 0);
+    let (mut runs, mut conflicts, mut both, mut one) = (0, 0, 0, 0);
     for first in &world.ops {
         for second in &world.ops {
             for steps in 0.. {
                 let store = world.store().await;
                 let ours = Directory::new(store.clone(), limited(), None);
                 let theirs = Directory::new(store.clone(), limited(), None);
-                let mut first_asked = pin!(world.ask(&ours, first));
+                let mut first_run = pin!(world.run(&ours, first));
                 let mut done = None;
                 for _ in 0..steps {
                     let poll = std::future::poll_fn(|context| {
-                        Poll::Ready(first_asked.as_mut().poll(context))
+                        Poll::Ready(first_run.as_mut().poll(context))
                     });
                     if let Poll::Ready(outcome) = poll.await {
                         done = Some(outcome);
@@ -192,14 +192,14 @@ async fn any_two_commands_come_one_after_the_other() {
                     }
                 }
                 let ended = done.is_some();
-                let (second_outcome, second_number) = world.ask(&theirs, second).await;
+                let (second_outcome, second_number) = world.run(&theirs, second).await;
                 let (first_outcome, first_number) = match done {
                     Some(done) => done,
-                    None => first_asked.await,
+                    None => first_run.await,
                 };
-                let context = format!("{first:?}, met by {second:?} after {steps} steps");
-                let asked = [(first, first_number), (second, second_number)];
-                let states = world.replay(&store.inner, &asked, &context).await;
+                let context = format!("{first:?}, interrupted by {second:?} after {steps} steps");
+                let commands = [(first, first_number), (second, second_number)];
+                let states = world.replay(&store.inner, &commands, &context).await;
                 for (op, outcome, number) in
                     [(first, first_outcome, first_number), (second, second_outcome, second_number)]
                 {
@@ -207,15 +207,14 @@ async fn any_two_commands_come_one_after_the_other() {
                     if let Err(error) = outcome {
                         let fault =
                             Fault::of(&error).unwrap_or_else(|| panic!("{context}: {error:?}"));
-                        let mut moments = states.iter();
+                        let mut states = states.iter();
                         assert!(
-                            moments
-                                .any(|s| s.faults(op, world.account, &limits()).contains(&fault)),
-                            "{context}: {error:?} at no moment"
+                            states.any(|s| s.faults(op, world.account, &limits()).contains(&fault)),
+                            "{context}: {error:?} is correct in no state"
                         );
                     }
                 }
-                meetings += 1;
+                runs += 1;
                 conflicts += store.counts.take()[3];
                 match (first_number > 0, second_number > 0) {
                     (true, true) => both += 1,
@@ -228,35 +227,33 @@ async fn any_two_commands_come_one_after_the_other() {
             }
         }
     }
-    println!(
-        "{meetings} meetings, {both} where both were done, {one} where one was, {conflicts} conflicts"
-    );
-    assert!(meetings > 5_000 && both > 1_000 && one > 500 && conflicts > 1_000);
+    println!("{runs} runs: both succeeded in {both}, one in {one}; {conflicts} conflicts");
+    assert!(runs > 5_000 && both > 1_000 && one > 500 && conflicts > 1_000);
 }
 
 #[tokio::test]
-async fn a_command_that_is_dropped_is_whole_or_nothing() {
+async fn a_dropped_command_is_atomic() {
     let world = World::new().await;
     let (mut drops, mut behind) = (0, 0);
     for op in &world.ops {
         for polls in 1.. {
             let site = Site::on(world.store().await, limited()).await;
             let store = &site.directory.store().inner;
-            let asked = cut(op.clone().run(&site.directory, world.account), polls).await;
+            let result = cut(op.clone().run(&site.directory, world.account), polls).await;
             let now = store.load().await.unwrap();
             let context = format!("{op:?}, dropped after {polls} polls");
             world.replay(store, &[(op, 2)], &context).await;
             if now.head.number == 1 {
                 assert_eq!(now.records, world.records, "{context}");
             } else {
-                behind += usize::from(asked.is_none());
+                behind += usize::from(result.is_none());
             }
             Follower::load(store, Vocabulary::documented()).await.unwrap();
-            // the next has its turn at once, and sees what there is
+            // the next command starts at once and sees the current records
             let next = Op::Rotate.run(&site.directory, world.account);
             tokio::time::timeout(Duration::from_secs(5), next).await.expect(&context).unwrap();
             assert_eq!(site.authorizer.snapshot().number(), now.head.number + 1, "{context}");
-            if asked.is_some() {
+            if result.is_some() {
                 break;
             }
             drops += 1;
@@ -266,9 +263,9 @@ async fn a_command_that_is_dropped_is_whole_or_nothing() {
     assert!(drops > 250 && behind >= world.ops.len() / 2);
 }
 
-/// One who waits for a turn and gives up takes nobody else's.
+/// A command that is dropped while it waits for its turn does not block later commands.
 #[tokio::test]
-async fn who_gives_up_waiting_hinders_nobody() {
+async fn a_dropped_waiter_does_not_block_other_commands() {
     let world = World::new().await;
     let directory = Directory::new(world.store().await, limited(), None);
     let mut running = pin!(Op::Rotate.run(&directory, world.account));
@@ -288,7 +285,7 @@ async fn who_gives_up_waiting_hinders_nobody() {
 }
 
 #[tokio::test]
-async fn a_command_is_tried_sixteen_times_after_longer_and_longer_pauses() {
+async fn a_command_has_sixteen_attempts_with_growing_pauses() {
     let store = Probe::new(MemoryStore::new());
     store.counts.contended.store(true, Ordering::Relaxed);
     let directory = Directory::new(store.clone(), settings(), None);
@@ -300,6 +297,6 @@ async fn a_command_is_tried_sixteen_times_after_longer_and_longer_pauses() {
     for (pause, n) in pauses.iter().zip(1_u32..) {
         assert!(*pause <= Duration::from_millis(1 << n.min(8)), "{pauses:?}");
     }
-    // at random: once in two million runs are all of these as short
+    // the pauses are random; all of these are this short once in two million runs
     assert!(pauses[5..11].iter().any(|pause| *pause > Duration::from_millis(16)), "{pauses:?}");
 }

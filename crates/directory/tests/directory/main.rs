@@ -1,4 +1,4 @@
-//! The commands on resources, and the follower that puts them in force.
+//! Tests of the commands on resources, and of the follower that applies their commits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod commands;

@@ -1,5 +1,4 @@
-//! Batches of records from outside: what they come to, what they keep of what is there, what they
-//! refuse, and of whom they warn.
+//! Merges of records from outside: results, fields that keep their values, errors and warnings.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::digest::{Algorithm, HashFunction};
@@ -29,7 +28,7 @@ fn whole(record: impl Into<Record>) -> Incoming {
     Incoming { record: IncomingRecord::Whole(record.into()), dates: None }
 }
 
-/// alice, with what `change` says of her.
+/// The user alice, modified by `change`.
 fn alice(change: impl FnOnce(&mut IncomingCredential)) -> Incoming {
     let mut user = IncomingCredential {
         sid: credential(LIST, "alice"),
@@ -87,7 +86,7 @@ async fn merge(directory: &Commands, incoming: Vec<Incoming>) -> [usize; 3] {
     [new, changed, unchanged]
 }
 
-/// What is said of the record that is refused, after which nothing is different.
+/// Asserts that a merge refused the record `of`, and returns the message.
 #[track_caller]
 fn refused(outcome: Result<Merged, MergeError>, of: impl Into<Key>) -> String {
     match outcome {
@@ -105,7 +104,7 @@ async fn user_there(directory: &Commands) -> Credential {
 }
 
 #[tokio::test]
-async fn records_are_new_changed_or_as_they_were() {
+async fn a_merge_counts_new_changed_and_unchanged_records() {
     let directory = commands();
     let planned = directory.merge(all(), true).await.unwrap();
     assert_eq!((planned.new, planned.changed, planned.unchanged), (5, 0, 0));
@@ -122,12 +121,12 @@ async fn records_are_new_changed_or_as_they_were() {
     let mapping = directory.mapping(account(), the_mapping()).await.unwrap();
     assert_eq!((mapping.since, mapping.dates), (1, made));
 
-    // what says nothing new is not written
+    // unchanged records are not written
     tick(5_000);
     assert_eq!(merge(&directory, all()).await, [0, 0, 5]);
     assert_eq!(head(&directory).await, 1);
 
-    // what was made stays made then, and a mapping keeps its place
+    // a changed record keeps its creation date, and a mapping keeps its position
     let mut batch = all();
     let renamed = CredentialList { friendly_name: "phones".to_owned(), ..a_list() };
     batch[0] = whole(MappingRecord { since: 9, ..the_mapping().into() });
@@ -139,7 +138,7 @@ async fn records_are_new_changed_or_as_they_were() {
     assert_eq!(there.dates.updated, now().updated);
     assert_eq!(directory.mapping(account(), the_mapping()).await.unwrap(), mapping);
 
-    // dates that are given are taken
+    // given dates are stored
     let dates = Dates { created: 7, updated: 8 };
     let incoming = Incoming { dates: Some(dates), ..whole(a_list()) };
     assert_eq!(merge(&directory, vec![incoming]).await, [0, 1, 0]);
@@ -151,25 +150,25 @@ async fn an_account_keeps_its_token_and_stays_closed() {
     let directory = commands();
     let made = directory.create_account("acme").await.unwrap();
     let sid = made.account.sid;
-    let says = |status| whole(Account { status, ..Account::new(sid) });
-    assert_eq!(merge(&directory, vec![says(AccountStatus::Active)]).await, [0, 1, 0]);
+    let with_status = |status| whole(Account { status, ..Account::new(sid) });
+    assert_eq!(merge(&directory, vec![with_status(AccountStatus::Active)]).await, [0, 1, 0]);
     assert!(directory.authenticate(sid, &made.token).await.unwrap().is_some());
-    assert_eq!(merge(&directory, vec![says(AccountStatus::Closed)]).await, [0, 1, 0]);
-    assert_eq!(merge(&directory, vec![says(AccountStatus::Closed)]).await, [0, 0, 1]);
-    let outcome = directory.merge(vec![says(AccountStatus::Active)], false).await;
+    assert_eq!(merge(&directory, vec![with_status(AccountStatus::Closed)]).await, [0, 1, 0]);
+    assert_eq!(merge(&directory, vec![with_status(AccountStatus::Closed)]).await, [0, 0, 1]);
+    let outcome = directory.merge(vec![with_status(AccountStatus::Active)], false).await;
     assert_eq!(refused(outcome, Key::Account(sid)), "a closed account cannot be opened again");
     assert_eq!(directory.account(sid).await.unwrap().status, AccountStatus::Closed);
 }
 
 #[tokio::test]
-async fn a_user_keeps_what_is_not_said_of_it() {
+async fn omitted_fields_of_a_user_keep_their_values() {
     let directory = commands();
     let key = Key::Credential(credential(LIST, "alice"));
     let role = RoleSid::from_name(&["role"]);
     let mut batch = all();
     batch[1] = alice(|_| ());
     let message = refused(directory.merge(batch, false).await, key);
-    assert!(message.contains("the user is new"), "{message}");
+    assert!(message.contains("a new user needs a password or ha1"), "{message}");
     batch = all();
     batch.push(whole(a_role(RoleKind::Deployment, "addMember")));
     batch[1] = alice(|user| {
@@ -194,13 +193,16 @@ async fn a_user_keeps_what_is_not_said_of_it() {
 
     let elsewhere = alice(|user| user.list = list("elsewhere"));
     let message = refused(directory.merge(vec![elsewhere], false).await, key);
-    assert!(message.starts_with("there is no credential list CL"), "{message}");
+    assert!(
+        message.starts_with("credential list CL") && message.ends_with(" not found"),
+        "{message}"
+    );
     let twice = vec![alice(|_| ()), alice(|_| ())];
-    assert_eq!(refused(directory.merge(twice, false).await, key), "it is there twice");
+    assert_eq!(refused(directory.merge(twice, false).await, key), "duplicate record in the batch");
 }
 
 #[tokio::test]
-async fn each_record_keeps_its_rules() {
+async fn each_record_is_checked_by_itself() {
     let directory = commands();
     merge(&directory, all()).await;
     let before = directory.store().load().await.unwrap();
@@ -233,16 +235,16 @@ async fn each_record_keeps_its_rules() {
     ];
     for record in long {
         let key = record.key();
-        // it is refused by itself, before what it refers to is looked at
+        // the check comes before the records that it refers to are read
         let message = refused(directory.merge(vec![whole(record)], false).await, key);
         assert!(!message.contains("does not exist"), "{message}");
     }
     assert_eq!(directory.store().load().await.unwrap().records, before.records);
 }
 
-/// alice has no hash for SHA-256: whichever record of the three comes last is warned of.
+/// alice has no hash for SHA-256. The last of user, policy and mapping causes the warning, in any order.
 #[tokio::test]
-async fn whoever_will_be_turned_away_is_warned_of() {
+async fn a_merge_warns_of_users_without_a_hash_for_an_offered_algorithm() {
     let md5 = "0123456789abcdef0123456789abcdef".to_owned();
     let user = || {
         let md5 = md5.clone();
@@ -259,7 +261,7 @@ async fn whoever_will_be_turned_away_is_warned_of() {
         assert_eq!(merged.warnings, [], "before {number}");
         let merged = directory.merge(vec![last[number]()], false).await.unwrap();
         assert_eq!((merged.new, merged.warnings.len()), (1, 1), "{number}: {merged:?}");
-        // and of nobody once there are all hashes
+        // no warning once all hashes exist
         let merged = directory.merge(vec![alice(with_password)], false).await.unwrap();
         assert_eq!((merged.changed, merged.warnings), (1, vec![]));
     }

@@ -1,5 +1,4 @@
-//! Listings page by page: oldest rows first, each row once, right while rows come and go, and no more
-//! work in all than there are rows.
+//! Paged listings: oldest rows first, each row once, correct under concurrent changes, and linear cost.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -26,7 +25,7 @@ async fn a_directory() -> (Commands, AccountSid) {
     (directory, owner)
 }
 
-/// All rows, in pages of this size, each of which but the last is full.
+/// Reads all rows in pages of `size`, and asserts that every page but the last is full.
 async fn all<T>(
     size: usize,
     list: impl AsyncFn(Page) -> Result<Listing<T>, DirectoryError>,
@@ -51,9 +50,9 @@ fn secret() -> Secret {
     Secret::Password(Password::new(PASSWORD.to_owned()))
 }
 
-/// All in one millisecond, some with a clock that steps back: SIDs still sort by age.
+/// SIDs sort by age even within one millisecond, and when the clock steps back.
 #[tokio::test]
-async fn lists_of_every_kind_come_oldest_first() {
+async fn listings_of_every_kind_start_with_the_oldest_row() {
     let (directory, owner) = a_directory().await;
     let other = directory.create_account("other").await.unwrap().account.sid;
     let (mut accounts, mut domains, mut trunks) = (vec![owner, other], Vec::new(), Vec::new());
@@ -118,13 +117,14 @@ async fn lists_of_every_kind_come_oldest_first() {
     }
     let nothing = directory.domains(owner, Page::first(0)).await.unwrap();
     assert_eq!(nothing, Listing { rows: vec![], next: None });
-    let none = directory.domains(AccountSid::from_name(&["nobody"]), Page::first(5)).await.unwrap();
+    let none =
+        directory.domains(AccountSid::from_name(&["unknown"]), Page::first(5)).await.unwrap();
     assert_eq!(none.rows, []);
 }
 
-/// Whatever the SIDs of the lists, mappings come in the order in which they were made.
+/// Mappings are listed in the order of their creation, not by the SIDs of their lists.
 #[tokio::test]
-async fn mappings_come_in_the_order_they_were_made() {
+async fn mappings_are_listed_in_order_of_creation() {
     let (directory, owner) = a_directory().await;
     let name = "a.example.com".parse().unwrap();
     let domain = directory.create_domain(owner, name, |_| ()).await.unwrap().sid;
@@ -151,11 +151,11 @@ async fn mappings_come_in_the_order_they_were_made() {
         assert_eq!(rows, order.map(|list| Mapping::Registration(domain, list)));
         assert_eq!(listed(MappingScope::IpAccessControlLists, size).await, []);
     }
-    // a page that ends where the listing does is the last
+    // a full page at the end of the listing is the last
     let scope = MappingScope::CredentialLists;
     let whole = directory.mappings(owner, domain.into(), scope, Page::first(9)).await.unwrap();
     assert_eq!((whole.rows.len(), whole.next), (9, None));
-    // one that is made again is the newest; a page goes on behind a mapping that is gone
+    // a recreated mapping is the newest; paging continues behind a deleted mapping
     let target = domain.into();
     let first = directory.mappings(owner, target, scope, Page::first(3)).await.unwrap();
     for list in [order[2], order[4]] {
@@ -168,9 +168,9 @@ async fn mappings_come_in_the_order_they_were_made() {
     assert_eq!(mapped(rest.rows), expected);
 }
 
-/// Rows made and imported in one commit, as an import makes them, are still paged one by one.
+/// Mappings from one commit have the same number, and are still paged one by one.
 #[tokio::test]
-async fn mappings_of_one_commit_are_paged_too() {
+async fn mappings_of_one_commit_are_paged() {
     let (directory, owner) = a_directory().await;
     let name = "a.example.com".parse().unwrap();
     let domain = directory.create_domain(owner, name, |_| ()).await.unwrap().sid;
@@ -190,7 +190,7 @@ async fn mappings_of_one_commit_are_paged_too() {
 }
 
 #[tokio::test]
-async fn a_page_goes_on_behind_the_last_row_seen() {
+async fn the_next_page_starts_behind_the_last_row_seen() {
     let (directory, owner) = a_directory().await;
     let list = directory.create_credential_list(owner, "phones", None).await.unwrap().sid;
     let make = async |name: &str| {
@@ -208,7 +208,7 @@ async fn a_page_goes_on_behind_the_last_row_seen() {
     let key = Key::Credential(users[3].sid);
     assert_eq!(first.next, Some(Cursor { since: 0, key }));
 
-    // rows before it, the row itself and one behind it go; others come
+    // delete the cursor's row, one before and one behind it, and add another
     for n in [0, 3, 5] {
         directory.delete_credential(owner, list, users[n].sid).await.unwrap();
     }
@@ -220,7 +220,7 @@ async fn a_page_goes_on_behind_the_last_row_seen() {
     let third = directory.credentials(owner, list, page).await.unwrap();
     assert_eq!((names(&third.rows), third.next), (vec!["u9".to_owned(), "new".to_owned()], None));
 
-    // a row of another list, or of another kind, is a place like any other and shows nothing more
+    // a cursor from another list or of another kind is valid and reveals no other rows
     let other = directory.create_account("other").await.unwrap().account.sid;
     let far = directory.create_credential_list(other, "far", None).await.unwrap().sid;
     for key in [Key::CredentialList(far), Key::Account(other), Key::FIRST] {
@@ -233,9 +233,9 @@ async fn a_page_goes_on_behind_the_last_row_seen() {
     }
 }
 
-/// While others add and remove rows, a reader meets every row that was there all the time, once.
+/// While other tasks add and delete rows, a reader sees each remaining row exactly once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rows_that_stay_are_met_once_while_others_come_and_go() {
+async fn concurrent_changes_neither_hide_nor_repeat_remaining_rows() {
     let settings = settings().with_limits(Limits::default().with_credentials(10_000));
     let site = Arc::new(Site::on(Probe::yielding(MemoryStore::new()), settings).await);
     let owner = site.directory.create_account("test").await.unwrap().account.sid;
@@ -289,7 +289,7 @@ async fn rows_that_stay_are_met_once_while_others_come_and_go() {
     writer.await.unwrap();
 }
 
-/// 100,000 rows in one list, put there by as few commits as will do.
+/// Adds `rows` users to a list, 10,000 per commit.
 async fn fill(store: &MemoryStore, list: CredentialListSid, rows: u32) {
     let like = user("any", "any", PASSWORD);
     for from in (0..rows).step_by(10_000) {
@@ -307,7 +307,7 @@ async fn fill(store: &MemoryStore, list: CredentialListSid, rows: u32) {
 }
 
 #[tokio::test]
-async fn a_long_listing_is_linear_in_all() {
+async fn reading_a_whole_listing_has_linear_cost() {
     const ROWS: u32 = 100_000;
     let (directory, owner) = a_directory().await;
     let list = directory.create_credential_list(owner, "phones", None).await.unwrap().sid;
@@ -319,12 +319,12 @@ async fn a_long_listing_is_linear_in_all() {
         let rows = all(size, async |page| directory.credentials(owner, list, page).await).await;
         assert_eq!(rows.len(), ROWS as usize);
         assert!(rows.is_sorted_by_key(|row| row.sid));
-        // for each page its rows, one more to see whether there is another, and the list itself
+        // per page: its rows, one more to see whether another page follows, and the list itself
         let [reads, read, ..] = directory.store().counts.take();
         assert!(reads <= 2 * pages, "{reads} reads for {pages} pages");
         assert!(read <= u64::from(ROWS) + 2 * pages, "{read} rows read");
     }
-    // nor does one row more cost what there is already
+    // the cost of adding a row does not depend on the existing rows
     let settings = settings().with_limits(Limits::default().with_credentials(200_000));
     let directory = Directory::new(directory.store().clone(), settings, None);
     let name = "one-more".parse().unwrap();
@@ -334,7 +334,7 @@ async fn a_long_listing_is_linear_in_all() {
 }
 
 #[tokio::test]
-async fn a_long_list_is_deleted_with_all_that_is_in_it() {
+async fn a_long_list_is_deleted_with_its_users() {
     let (directory, owner) = a_directory().await;
     let list = directory.create_credential_list(owner, "phones", None).await.unwrap().sid;
     fill(&directory.store().inner, list, 10_000).await;

@@ -1,5 +1,5 @@
-//! Roles with an effect: what a credential's deployment role and a mapping's channel role permit,
-//! together, on the very next call after a change.
+//! Roles: the combined permissions of a credential's deployment role and a mapping's channel role, on the
+//! next call after a change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::model::{Mapping, Password, Role, RoleKind, Vocabulary};
@@ -21,7 +21,7 @@ fn missing<T>(kind: Kind) -> Result<T, DirectoryError> {
     Err(DirectoryError::NotFound(kind))
 }
 
-/// Two domains with one credential list, and alice in it.
+/// Two domains with one credential list, which contains alice.
 struct World {
     site: Site<Probe<MemoryStore>>,
     account: AccountSid,
@@ -92,7 +92,7 @@ impl World {
         Mapping::CredentialList(self.domain.into(), self.list)
     }
 
-    /// Maps the list anew, with another role.
+    /// Maps the list again, with another role.
     async fn remap(&self, role: Option<RoleSid>) -> Result<(), DirectoryError> {
         self.site.directory.unmap(self.account, self.mapping()).await.unwrap();
         let mapped = self.site.directory.map(self.account, self.mapping(), role).await;
@@ -108,7 +108,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn an_accept_carries_what_both_roles_permit() {
+async fn an_accept_has_the_permissions_of_both_roles() {
     let world = World::new().await;
     assert!(world.call().permissions.is_empty());
 
@@ -123,15 +123,15 @@ async fn an_accept_carries_what_both_roles_permit() {
     for name in ["removeMember", "joinChannel", "", "no such permission"] {
         assert!(!accept.permits(name), "{name}");
     }
-    // a set is a value: it goes on when its roles do not
+    // a permission set does not change when its roles do
     let kept = accept.permissions;
     assert_eq!(kept.iter().collect::<Vec<_>>(), ["addMember", "createChannel", "sendMessage"]);
 
-    // the channel role holds on the domain it was given for
+    // a channel role applies only to its domain
     let names: Vec<_> = world.call_other().permissions.iter().collect();
     assert_eq!(names, ["addMember", "createChannel"]);
 
-    // a user without a role of its own has the channel's
+    // a user without a deployment role has the permissions of the channel role
     let (account, list) = (world.account, world.list);
     let bob = "bob".parse().unwrap();
     let directory = &world.site.directory;
@@ -158,7 +158,7 @@ async fn a_change_reaches_the_next_call() {
     assert_eq!(names(), ["editAnyMessage", "joinChannel", "leaveChannel"]);
     world.remap(None).await.unwrap();
     assert_eq!(names(), ["editAnyMessage", "joinChannel"]);
-    // what else changes of a user leaves the role alone
+    // other changes of a user keep the role
     let change = CredentialChange::default().with_secret(Some(password()));
     let (account, list, alice) = (world.account, world.list, world.alice);
     let directory = &world.site.directory;
@@ -179,7 +179,7 @@ async fn a_change_reaches_the_next_call() {
 }
 
 #[tokio::test]
-async fn an_address_alone_permits_nothing() {
+async fn a_match_by_address_alone_has_no_permissions() {
     let world = World::new().await;
     let channel = world.role(RoleKind::Channel, &["sendMessage"]).await;
     let (account, directory) = (world.account, &world.site.directory);
@@ -189,7 +189,7 @@ async fn an_address_alone_permits_nothing() {
     let host = "acl.example.com";
     let domain = directory.create_domain(account, host.parse().unwrap(), |_| ()).await.unwrap().sid;
     let mapping = Mapping::IpAccessControlList(domain.into(), offices);
-    // only callers who are known by name have roles
+    // only mappings of credential lists for calls can have roles
     assert_eq!(directory.map(account, mapping, Some(channel)).await, missing(Kind::Role));
     let registration = Mapping::Registration(domain, world.list);
     assert_eq!(directory.map(account, registration, Some(channel)).await, missing(Kind::Role));
@@ -197,7 +197,7 @@ async fn an_address_alone_permits_nothing() {
     let accept = accepted(world.site.call(host, INSIDE));
     assert!(accept.permissions.is_empty() && accept.credential.is_none());
 
-    // with both kinds mapped, the user's roles count
+    // with both kinds mapped, the roles of the user apply
     let mapping = Mapping::CredentialList(domain.into(), world.list);
     directory.map(account, mapping, Some(channel)).await.unwrap();
     let accept = accepted(world.site.call_as(host, "alice", PASSWORD));
@@ -205,7 +205,7 @@ async fn an_address_alone_permits_nothing() {
 }
 
 #[tokio::test]
-async fn roles_are_given_to_what_they_are_for_and_within_one_account() {
+async fn a_role_must_fit_its_purpose_and_belong_to_the_account() {
     let world = World::new().await;
     let deployment = world.role(RoleKind::Deployment, &["createChannel"]).await;
     let channel = world.role(RoleKind::Channel, &["sendMessage"]).await;
@@ -231,7 +231,7 @@ async fn roles_are_given_to_what_they_are_for_and_within_one_account() {
     }
     assert!(world.call().permissions.is_empty());
 
-    // another's role is as if it were not there, and so is one looked for in another name space
+    // a role of another account or another service is not found
     let elsewhere = ServiceSid::from_name(&["elsewhere"]);
     for (account, service) in [(other, service()), (world.account, elsewhere)] {
         assert_eq!(directory.role(account, service, channel).await, missing(Kind::Role));
@@ -242,7 +242,7 @@ async fn roles_are_given_to_what_they_are_for_and_within_one_account() {
     assert_eq!(directory.roles(world.account, elsewhere, Page::first(9)).await.unwrap().rows, []);
     let all = directory.roles(world.account, service(), Page::first(9)).await.unwrap();
     assert_eq!(all.rows.iter().map(|role| role.sid).collect::<Vec<_>>(), [deployment, channel]);
-    // a role serves from whatever name space it is in
+    // a role of any service can be assigned
     let far = directory
         .create_role(world.account, elsewhere, "", RoleKind::Deployment, names())
         .await
@@ -271,11 +271,11 @@ async fn a_role_in_use_is_not_deleted() {
     world.give(None).await.unwrap();
     world.delete(deployment).await.unwrap();
     assert_eq!(world.delete(deployment).await, missing(Kind::Role));
-    // what carried it is gone with its domain
+    // deleting the domain deletes the mapping that had the role
     world.site.directory.delete_domain(world.account, world.domain).await.unwrap();
     world.delete(channel).await.unwrap();
 
-    // or with its list
+    // deleting the list deletes the credential that had the role
     let again = world.role(RoleKind::Deployment, &["createChannel"]).await;
     world.give(Some(again)).await.unwrap();
     assert!(world.call_other().permits("createChannel"));
@@ -287,7 +287,7 @@ async fn a_role_in_use_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn permissions_are_those_that_there_are() {
+async fn permissions_must_exist_for_the_type_of_role() {
     let world = World::new().await;
     let unknown = |name: &str| Err(DirectoryError::UnknownPermission(name.to_owned()));
     for (kind, names, wrong) in [
@@ -334,7 +334,7 @@ async fn a_program_registers_permissions_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_permission_named_often_is_kept_once_and_services_share_one_limit() {
+async fn repeated_permissions_are_stored_once_and_services_share_one_limit() {
     let world = World::new().await;
     let often = ["addMember", "removeMember", "addMember"].repeat(1_000);
     let role = world.try_role(RoleKind::Channel, &often).await.unwrap();

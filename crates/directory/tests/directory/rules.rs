@@ -1,6 +1,5 @@
-//! What the directory refuses: one too many, a name that is taken, another realm, a weak password,
-//! the whole internet by mistake; that a refusal changes nothing; and when a change is in force
-//! everywhere.
+//! The rules of the directory: quotas, unique names, realms, passwords, prefixes of length 0 and friendly
+//! names; a failed command changes nothing. Also: the confirmation of a change by all edges.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
@@ -101,8 +100,8 @@ async fn limits_hold_for_each_account_and_list() {
     world.domain(owner, "b.example.com").await.unwrap();
     let third = world.domain(owner, "c.example.com").await.err();
     assert_eq!(third, full(Kind::Domain, 2));
-    assert_eq!(third.unwrap().to_string(), "there can be no more than 2: domain");
-    // neither another account's nor what is no longer there counts
+    assert_eq!(third.unwrap().to_string(), "domain limit reached: at most 2");
+    // domains of other accounts and deleted domains do not count
     world.domain(other, "c.example.com").await.unwrap();
     directory.delete_domain(owner, first).await.unwrap();
     world.domain(owner, "d.example.com").await.unwrap();
@@ -147,13 +146,13 @@ async fn limits_hold_for_each_account_and_list() {
         directory.create_role(owner, service, "", RoleKind::Channel, names).await
     };
     role("a").await.unwrap();
-    // a service is but a name, so another one has no room of its own
+    // a service is only a name space and has no limit of its own
     assert_eq!(role("a").await.err(), full(Kind::Role, 1));
     assert_eq!(role("b").await.err(), full(Kind::Role, 1));
 }
 
 #[test]
-fn the_defaults_are_the_documented_ones() {
+fn the_default_limits_are_those_of_twilio() {
     let Limits { domains, trunks, ip_access_control_lists, ip_addresses, .. } = Limits::default();
     assert_eq!([domains, trunks, ip_access_control_lists, ip_addresses], [100, 100, 1_000, 100]);
     let Limits { credential_lists, credentials, username, password, .. } = Limits::default();
@@ -178,14 +177,17 @@ async fn host_names_are_unique_across_domains_trunks_and_accounts() {
         Ok(())
     };
     let error = directory.update_domain(owner, one.sid, rename).await.unwrap_err();
-    assert_eq!(error.to_string(), "the name `trunk.example.com` is taken");
+    assert_eq!(
+        error.to_string(),
+        "the name `trunk.example.com` is taken by another domain or trunk"
+    );
     let rename = |trunk: &mut Trunk| {
         trunk.name = Some("one.example.com".parse().unwrap());
         Ok(())
     };
     taken(directory.update_trunk(owner, trunk.sid, rename).await, Kind::Trunk);
     assert_eq!(directory.store().head().await.unwrap().number, before);
-    // one's own name is not taken, and a name that was given up is free
+    // a domain may keep its own name, and a name is free after a rename
     directory.update_domain(owner, one.sid, |_| Ok(())).await.unwrap();
     let rename = |domain: &mut Domain| {
         domain.name = "two.example.com".parse().unwrap();
@@ -205,7 +207,7 @@ async fn host_names_are_unique_across_domains_trunks_and_accounts() {
 }
 
 #[tokio::test]
-async fn domain_names_end_as_the_installation_has_it() {
+async fn domain_names_must_have_an_allowed_suffix() {
     let suffixes = vec!["sip.example.com".to_owned(), "sip.example.net".to_owned()];
     let world = World::new(settings().with_suffixes(suffixes)).await;
     for name in ["a.sip.example.com", "A.B.SIP.example.NET."] {
@@ -214,8 +216,9 @@ async fn domain_names_end_as_the_installation_has_it() {
     for name in ["sip.example.com", "a.example.com", "asip.example.com", "a.sip.example.com.org"] {
         let refused = |outcome: Option<DirectoryError>, of| match outcome {
             Some(DirectoryError::BadName { kind, message }) => {
-                let expected = "DomainName must end in one of: sip.example.com, sip.example.net";
-                assert_eq!((kind, message.as_str()), (of, expected));
+                let suffixes = ".sip.example.com, .sip.example.net";
+                let expected = format!("DomainName must end in one of {suffixes}; got `{name}`");
+                assert_eq!((kind, message), (of, expected));
             }
             other => panic!("{name}: {other:?}"),
         };
@@ -238,14 +241,17 @@ async fn names_within_a_list_and_an_account_are_unique() {
     world.user(second, "alice").await.unwrap();
 
     let message = invalid(world.list("phones", REALM).await, Kind::CredentialList);
-    assert_eq!(message, "FriendlyName `phones` is taken");
+    assert_eq!(message, "FriendlyName `phones` is taken by another credential list");
     let renamed = directory.update_credential_list(owner, second, "phones").await;
-    assert_eq!(invalid(renamed, Kind::CredentialList), "FriendlyName `phones` is taken");
+    assert_eq!(
+        invalid(renamed, Kind::CredentialList),
+        "FriendlyName `phones` is taken by another credential list"
+    );
     directory.update_credential_list(owner, list, "phones").await.unwrap();
     directory.create_credential_list(world.other, "phones", None).await.unwrap();
     directory.update_credential_list(owner, list, "handsets").await.unwrap();
     directory.update_credential_list(owner, second, "phones").await.unwrap();
-    // access lists may well have one name
+    // two access lists may have the same name
     for _ in 0..2 {
         directory.create_ip_access_control_list(owner, "offices").await.unwrap();
     }
@@ -273,7 +279,7 @@ async fn the_lists_of_a_target_share_a_realm() {
         assert!(message.ends_with("have `example.com`"), "{message}");
     }
     map(Mapping::Registration(domain, ours)).await.unwrap();
-    // any realm will do for another target, and for this one when the last list is gone
+    // another target may have another realm, and so may this one once its last list is unmapped
     map(Mapping::CredentialList(trunk.into(), theirs)).await.unwrap();
     let other_realm = map(Mapping::CredentialList(trunk.into(), ours)).await;
     invalid(other_realm, Kind::TrunkMapping);
@@ -290,13 +296,16 @@ async fn the_lists_of_a_target_share_a_realm() {
 }
 
 #[tokio::test]
-async fn passwords_and_user_names_have_their_rules() {
+async fn passwords_and_user_names_are_checked() {
     let world = World::new(settings()).await;
     let list = world.list("phones", REALM).await.unwrap();
     for weak in ["", "Short-Hors7", "correct-horse-7", "CORRECT-HORSE-7", "Correct-Horse-x"] {
         let message =
             invalid(world.user_with(list, "alice", password(weak)).await, Kind::Credential);
-        assert!(message.starts_with("Password has at least 12 characters"), "{weak}: {message}");
+        assert!(
+            message.starts_with("Password must have at least 12 characters"),
+            "{weak}: {message}"
+        );
         assert!(weak.is_empty() || !message.contains(weak));
     }
     for good in ["Twelve-char5", "Ünïcödé-paß7", "A b c d e f 1", &"Aa1".repeat(100)] {
@@ -317,9 +326,9 @@ async fn passwords_and_user_names_have_their_rules() {
     // 32 characters, not bytes
     world.user(list, &"ü".repeat(32)).await.unwrap();
     let message = invalid(world.user(list, &"u".repeat(33)).await, Kind::Credential);
-    assert_eq!(message, "Username has at most 32 characters");
+    assert_eq!(message, "Username must have at most 32 characters, got 33");
 
-    // hashes come without the rule, but not without a hash
+    // the password rule does not apply to hashes, but at least one hash is required
     let hashes = |text: &str| Secret::Ha1(vec![(HashFunction::Md5, text.to_owned())]);
     let bob = world.user_with(list, "bob", hashes("0123456789ABCDEF0123456789abcdef"));
     bob.await.unwrap();
@@ -330,7 +339,7 @@ async fn passwords_and_user_names_have_their_rules() {
 }
 
 #[tokio::test]
-async fn the_whole_internet_is_let_in_on_purpose_only() {
+async fn a_prefix_of_length_0_needs_allow_all() {
     let world = World::new(settings()).await;
     let (directory, owner) = (world.directory(), world.owner);
     let list = directory.create_ip_access_control_list(owner, "").await.unwrap().sid;
@@ -340,28 +349,28 @@ async fn the_whole_internet_is_let_in_on_purpose_only() {
         let message = invalid(made, Kind::IpAddress);
         assert_eq!(
             message,
-            format!("{text} admits the whole internet; AllowAll=true says so on purpose")
+            format!("`{text}` admits every address; send AllowAll=true to permit it")
         );
-        let meant = directory.create_ip_address(owner, list, "", prefix, true).await.unwrap();
-        // what was meant need not be said again to change the name
+        let allowed = directory.create_ip_address(owner, list, "", prefix, true).await.unwrap();
+        // a change of the name alone does not need AllowAll again
         let rename = |address: &mut IpAddress| {
             address.friendly_name = "all".to_owned();
             Ok(())
         };
-        let renamed = directory.update_ip_address(owner, list, meant.sid, false, rename).await;
+        let renamed = directory.update_ip_address(owner, list, allowed.sid, false, rename).await;
         assert_eq!(renamed.unwrap().friendly_name, "all");
         let narrow = |address: &mut IpAddress| {
             address.prefix = "192.0.2.0/24".parse().unwrap();
             Ok(())
         };
-        directory.update_ip_address(owner, list, meant.sid, false, narrow).await.unwrap();
+        directory.update_ip_address(owner, list, allowed.sid, false, narrow).await.unwrap();
         let widen = |address: &mut IpAddress| {
             address.prefix = prefix;
             Ok(())
         };
-        let widened = directory.update_ip_address(owner, list, meant.sid, false, widen).await;
+        let widened = directory.update_ip_address(owner, list, allowed.sid, false, widen).await;
         invalid(widened, Kind::IpAddress);
-        directory.update_ip_address(owner, list, meant.sid, true, widen).await.unwrap();
+        directory.update_ip_address(owner, list, allowed.sid, true, widen).await.unwrap();
     }
 }
 
@@ -414,20 +423,23 @@ async fn friendly_names_are_bounded() {
             _ => directory.create_ip_address(owner, offices, &name, prefix, false).await.map(drop),
         };
         let message = invalid(give("é".repeat(most + 1)).await, kind);
-        assert_eq!(message, format!("FriendlyName has at most {most} characters"));
+        assert_eq!(
+            message,
+            format!("FriendlyName must have at most {most} characters, got {}", most + 1)
+        );
         for control in ["a\nb", "\0", "\u{85}"] {
             let message = invalid(give(control.to_owned()).await, kind);
-            assert_eq!(message, "FriendlyName has a control character");
+            assert_eq!(message, "FriendlyName must not contain control characters");
         }
         give("é".repeat(most)).await.unwrap();
         give(format!("Zoë's \"{}\" % <b>", kind.as_str())).await.unwrap();
     }
-    // two were done of each kind, and none of what was refused
+    // two commits for each of the 7 kinds; failed commands wrote nothing
     assert_eq!(directory.store().head().await.unwrap().number, before + 14);
 }
 
 #[tokio::test]
-async fn a_change_is_confirmed_when_no_edge_goes_by_an_older_state() {
+async fn a_change_is_confirmed_when_no_edge_decides_by_an_older_state() {
     let store = Probe::new(MemoryStore::new());
     let directory = Directory::new(store.clone(), settings(), None);
     directory.create_account("test").await.unwrap();
@@ -447,20 +459,20 @@ async fn a_change_is_confirmed_when_no_edge_goes_by_an_older_state() {
         };
         (missing.join(" "), waited.as_millis())
     };
-    let told = |names: &str, waited_ms| (names.to_owned(), waited_ms);
-    assert_eq!(confirm(&[], 1_000).await, told("", 0));
+    let expected = |names: &str, waited_ms| (names.to_owned(), waited_ms);
+    assert_eq!(confirm(&[], 1_000).await, expected("", 0));
     let new = [edge("a", 1, None), edge("b", 2, Some(9_000))];
-    assert_eq!(confirm(&new, 1_000).await, told("", 0));
-    // those that are behind are waited for, and named in order
+    assert_eq!(confirm(&new, 1_000).await, expected("", 0));
+    // lagging edges use up the whole limit and are named in order
     let some = [edge("b", 0, None), edge("c", 1, None), edge("a", 0, None)];
-    assert_eq!(confirm(&some, 200).await, told("a b", 200));
-    // two of one name, by mistake: the one's word does not count for the other
+    assert_eq!(confirm(&some, 200).await, expected("a b", 200));
+    // if two edges have the same name by mistake, one does not confirm for the other
     let same = [edge("a", 1, None), edge("a", 0, None), edge("a", 0, None)];
-    assert_eq!(confirm(&same, 200).await, told("a", 200));
-    // but for no longer than they decide at all
+    assert_eq!(confirm(&same, 200).await, expected("a", 200));
+    // an edge whose lease has expired refuses calls, so it counts as confirmed
     let leased = [edge("a", 0, Some(150))];
-    assert_eq!(confirm(&leased, 1_000).await, told("", 150));
-    assert_eq!(confirm(&leased, 100).await, told("a", 100));
+    assert_eq!(confirm(&leased, 1_000).await, expected("", 150));
+    assert_eq!(confirm(&leased, 100).await, expected("a", 100));
     let both = [edge("a", 0, Some(150)), edge("b", 0, None)];
-    assert_eq!(confirm(&both, 300).await, told("b", 300));
+    assert_eq!(confirm(&both, 300).await, expected("b", 300));
 }

@@ -6,12 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::SIP;
-use crate::call::Call;
 use crate::dates::rfc2822;
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::form::{Form, Param};
 use crate::links::sip_uri;
 use crate::page::Rows;
+use crate::request::ApiRequest;
 use crate::routes::Routes;
 use sip_authz::acl::Prefix;
 use sip_authz::model::{IpAccessControlList, IpAddress, Key};
@@ -62,7 +62,7 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
 /// An IP access control list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = IpAccessControlList)]
-struct ListAnswer {
+struct ListBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     date_created: Option<String>,
@@ -80,7 +80,7 @@ struct ListSubresources {
     ip_addresses: String,
 }
 
-impl From<IpAccessControlList> for ListAnswer {
+impl From<IpAccessControlList> for ListBody {
     fn from(list: IpAccessControlList) -> Self {
         let place = format!("IpAccessControlLists/{}", list.sid);
         Self {
@@ -100,7 +100,7 @@ impl From<IpAccessControlList> for ListAnswer {
 /// An address or prefix of an IP access control list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = IpAddress)]
-struct AddressAnswer {
+struct AddressBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     cidr_prefix_length: u8,
@@ -116,7 +116,7 @@ struct AddressAnswer {
     uri: String,
 }
 
-impl AddressAnswer {
+impl AddressBody {
     fn new(account: AccountSid, address: IpAddress) -> Self {
         let IpAddress { sid, list, prefix, friendly_name, dates } = address;
         let place = format_args!("IpAccessControlLists/{list}/IpAddresses/{sid}").to_string();
@@ -134,58 +134,66 @@ impl AddressAnswer {
     }
 }
 
-async fn list<S: Store>(call: Call<S>) -> Result<Rows<ListAnswer>, Refusal> {
-    let account = call.account()?;
+async fn list<S: Store>(request: ApiRequest<S>) -> Result<Rows<ListBody>, ApiError> {
+    let account = request.account()?;
     let key = |sid| Key::IpAccessControlList(IpAccessControlListSid::from_bytes(sid));
-    let list = |page| call.directory.ip_access_control_lists(account, page);
-    Ok(call.page()?.rows(key, list).await?.map(ListAnswer::from))
+    let list = |page| request.directory.ip_access_control_lists(account, page);
+    Ok(request.page()?.rows(key, list).await?.map(ListBody::from))
 }
 
-async fn create<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
-    let name = call.form.required("FriendlyName")?;
-    Ok(call.directory.create_ip_access_control_list(call.account()?, name).await?.into())
+async fn create<S: Store>(request: ApiRequest<S>) -> Result<ListBody, ApiError> {
+    let name = request.form.required("FriendlyName")?;
+    Ok(request.directory.create_ip_access_control_list(request.account()?, name).await?.into())
 }
 
-async fn fetch<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
-    Ok(call.directory.ip_access_control_list(call.account()?, call.sid(LIST)?).await?.into())
+async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<ListBody, ApiError> {
+    Ok(request
+        .directory
+        .ip_access_control_list(request.account()?, request.sid(LIST)?)
+        .await?
+        .into())
 }
 
-async fn update<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
-    let (account, sid) = (call.account()?, call.sid(LIST)?);
-    let name = call.form.required("FriendlyName")?;
-    Ok(call.directory.update_ip_access_control_list(account, sid, name).await?.into())
+async fn update<S: Store>(request: ApiRequest<S>) -> Result<ListBody, ApiError> {
+    let (account, sid) = (request.account()?, request.sid(LIST)?);
+    let name = request.form.required("FriendlyName")?;
+    Ok(request.directory.update_ip_access_control_list(account, sid, name).await?.into())
 }
 
-async fn delete<S: Store>(call: Call<S>) -> Result<(), Refusal> {
-    Ok(call.directory.delete_ip_access_control_list(call.account()?, call.sid(LIST)?).await?)
+async fn delete<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
+    Ok(request
+        .directory
+        .delete_ip_access_control_list(request.account()?, request.sid(LIST)?)
+        .await?)
 }
 
-async fn list_addresses<S: Store>(call: Call<S>) -> Result<Rows<AddressAnswer>, Refusal> {
-    let (account, list) = (call.account()?, call.sid(LIST)?);
+async fn list_addresses<S: Store>(request: ApiRequest<S>) -> Result<Rows<AddressBody>, ApiError> {
+    let (account, list) = (request.account()?, request.sid(LIST)?);
     let key = |sid| Key::IpAddress(IpAddressSid::from_bytes(sid));
-    let rows = call.page()?.rows(key, |page| call.directory.ip_addresses(account, list, page));
-    Ok(rows.await?.map(|address| AddressAnswer::new(account, address)))
+    let rows =
+        request.page()?.rows(key, |page| request.directory.ip_addresses(account, list, page));
+    Ok(rows.await?.map(|address| AddressBody::new(account, address)))
 }
 
-async fn create_address<S: Store>(call: Call<S>) -> Result<AddressAnswer, Refusal> {
-    let (account, list) = (call.account()?, call.sid(LIST)?);
-    let change = AddressChange::read(&call.form)?;
-    let name = call.form.required("FriendlyName")?;
-    let addr = change.addr.ok_or_else(|| call.form.wrong("IpAddress", "is required"))?;
+async fn create_address<S: Store>(request: ApiRequest<S>) -> Result<AddressBody, ApiError> {
+    let (account, list) = (request.account()?, request.sid(LIST)?);
+    let change = AddressChange::read(&request.form)?;
+    let name = request.form.required("FriendlyName")?;
+    let addr = change.addr.ok_or_else(|| request.form.wrong("IpAddress", "is required"))?;
     let prefix = change.prefix(addr.into())?;
-    let made = call.directory.create_ip_address(account, list, name, prefix, change.allow_all);
-    Ok(AddressAnswer::new(account, made.await?))
+    let made = request.directory.create_ip_address(account, list, name, prefix, change.allow_all);
+    Ok(AddressBody::new(account, made.await?))
 }
 
-async fn fetch_address<S: Store>(call: Call<S>) -> Result<AddressAnswer, Refusal> {
-    let (account, list) = (call.account()?, call.sid(LIST)?);
-    let address = call.directory.ip_address(account, list, call.sid(ADDRESS)?).await?;
-    Ok(AddressAnswer::new(account, address))
+async fn fetch_address<S: Store>(request: ApiRequest<S>) -> Result<AddressBody, ApiError> {
+    let (account, list) = (request.account()?, request.sid(LIST)?);
+    let address = request.directory.ip_address(account, list, request.sid(ADDRESS)?).await?;
+    Ok(AddressBody::new(account, address))
 }
 
-async fn update_address<S: Store>(call: Call<S>) -> Result<AddressAnswer, Refusal> {
-    let (account, list, sid) = (call.account()?, call.sid(LIST)?, call.sid(ADDRESS)?);
-    let change = AddressChange::read(&call.form)?;
+async fn update_address<S: Store>(request: ApiRequest<S>) -> Result<AddressBody, ApiError> {
+    let (account, list, sid) = (request.account()?, request.sid(LIST)?, request.sid(ADDRESS)?);
+    let change = AddressChange::read(&request.form)?;
     let apply = |address: &mut IpAddress| {
         address.prefix = change.prefix(address.prefix)?;
         if let Some(name) = &change.friendly_name {
@@ -193,16 +201,16 @@ async fn update_address<S: Store>(call: Call<S>) -> Result<AddressAnswer, Refusa
         }
         Ok(())
     };
-    let changed = call.directory.update_ip_address(account, list, sid, change.allow_all, apply);
-    Ok(AddressAnswer::new(account, changed.await?))
+    let changed = request.directory.update_ip_address(account, list, sid, change.allow_all, apply);
+    Ok(AddressBody::new(account, changed.await?))
 }
 
-async fn delete_address<S: Store>(call: Call<S>) -> Result<(), Refusal> {
-    let (account, list) = (call.account()?, call.sid(LIST)?);
-    Ok(call.directory.delete_ip_address(account, list, call.sid(ADDRESS)?).await?)
+async fn delete_address<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
+    let (account, list) = (request.account()?, request.sid(LIST)?);
+    Ok(request.directory.delete_ip_address(account, list, request.sid(ADDRESS)?).await?)
 }
 
-/// What a form says of an address.
+/// The change that a form makes to an address.
 struct AddressChange {
     friendly_name: Option<String>,
     addr: Option<IpAddr>,
@@ -211,7 +219,7 @@ struct AddressChange {
 }
 
 impl AddressChange {
-    fn read(form: &Form) -> Result<Self, Refusal> {
+    fn read(form: &Form) -> Result<Self, ApiError> {
         Ok(Self {
             friendly_name: form.text("FriendlyName").map(str::to_owned),
             addr: form.parsed("IpAddress")?,
@@ -220,7 +228,7 @@ impl AddressChange {
         })
     }
 
-    /// The prefix that comes of an old one. A new address keeps the old length within its family.
+    /// The prefix after the change. A new address of the same family keeps the old length.
     fn prefix(&self, old: Prefix) -> Result<Prefix, DirectoryError> {
         let addr = self.addr.unwrap_or_else(|| old.addr());
         let len = match self.len {

@@ -1,13 +1,13 @@
-//! Accounts. All but an account's look at itself is for the admin.
+//! Accounts. An account may only fetch itself; all other operations are for the admin.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::call::Call;
 use crate::dates::rfc2822;
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::form::Param;
 use crate::page::Rows;
+use crate::request::ApiRequest;
 use crate::routes::Routes;
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, AccountStatus, Key};
@@ -39,8 +39,8 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
 /// An account.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Account)]
-struct AccountAnswer {
-    /// Only where the token is new; it is shown this once.
+struct AccountBody {
+    /// The auth token, only in the response that creates or replaces it.
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_token: Option<String>,
     date_created: Option<String>,
@@ -52,7 +52,7 @@ struct AccountAnswer {
     status: AccountStatus,
 }
 
-impl From<Account> for AccountAnswer {
+impl From<Account> for AccountBody {
     fn from(account: Account) -> Self {
         Self {
             auth_token: None,
@@ -65,33 +65,33 @@ impl From<Account> for AccountAnswer {
     }
 }
 
-impl From<NewAccount> for AccountAnswer {
+impl From<NewAccount> for AccountBody {
     fn from(new: NewAccount) -> Self {
         Self { auth_token: Some(new.token.to_string()), ..Self::from(new.account) }
     }
 }
 
-async fn list<S: Store>(call: Call<S>) -> Result<Rows<AccountAnswer>, Refusal> {
+async fn list<S: Store>(request: ApiRequest<S>) -> Result<Rows<AccountBody>, ApiError> {
     let key = |sid| Key::Account(AccountSid::from_bytes(sid));
-    let rows = call.page()?.rows(key, |page| call.directory.accounts(page));
-    Ok(rows.await?.map(AccountAnswer::from))
+    let rows = request.page()?.rows(key, |page| request.directory.accounts(page));
+    Ok(rows.await?.map(AccountBody::from))
 }
 
-async fn create<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
-    let name = call.form.text("FriendlyName").unwrap_or_default();
-    Ok(call.directory.create_account(name).await?.into())
+async fn create<S: Store>(request: ApiRequest<S>) -> Result<AccountBody, ApiError> {
+    let name = request.form.text("FriendlyName").unwrap_or_default();
+    Ok(request.directory.create_account(name).await?.into())
 }
 
-async fn fetch<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
-    Ok(call.directory.account(call.account()?).await?.into())
+async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<AccountBody, ApiError> {
+    Ok(request.directory.account(request.account()?).await?.into())
 }
 
-async fn update<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
-    let status = call.form.choice("Status")?;
-    let name = call.form.text("FriendlyName");
-    Ok(call.directory.update_account(call.sid(ACCOUNT)?, name, status).await?.into())
+async fn update<S: Store>(request: ApiRequest<S>) -> Result<AccountBody, ApiError> {
+    let status = request.form.choice("Status")?;
+    let name = request.form.text("FriendlyName");
+    Ok(request.directory.update_account(request.sid(ACCOUNT)?, name, status).await?.into())
 }
 
-async fn rotate<S: Store>(call: Call<S>) -> Result<AccountAnswer, Refusal> {
-    Ok(call.directory.rotate_token(call.sid(ACCOUNT)?).await?.into())
+async fn rotate<S: Store>(request: ApiRequest<S>) -> Result<AccountBody, ApiError> {
+    Ok(request.directory.rotate_token(request.sid(ACCOUNT)?).await?.into())
 }

@@ -6,12 +6,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::SIP;
-use crate::call::Call;
 use crate::dates::rfc2822;
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::form::{Form, Param};
 use crate::links::sip_uri;
 use crate::page::Rows;
+use crate::request::ApiRequest;
 use crate::routes::Routes;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{Credential, CredentialList, Key, Password};
@@ -28,7 +28,7 @@ static CREATE: LazyLock<Vec<Param>> =
     LazyLock::new(|| params(&[Param::text("Username").required()]));
 static UPDATE: LazyLock<Vec<Param>> = LazyLock::new(|| params(&[]));
 
-/// The parameters of a hash for each function: `Ha1Md5`, `Ha1Sha512256`.
+/// The hash parameter of each hash function, such as `Ha1Md5` or `Ha1Sha512256`.
 static HASHES: LazyLock<Vec<(HashFunction, String)>> = LazyLock::new(|| {
     let name = |function: HashFunction| {
         let mut name = "Ha1".to_owned();
@@ -42,7 +42,7 @@ static HASHES: LazyLock<Vec<(HashFunction, String)>> = LazyLock::new(|| {
     HashFunction::ALL.into_iter().map(|function| (function, name(function))).collect()
 });
 
-/// `first`, and what can be set and changed alike.
+/// `first`, and the parameters that creation and update share.
 fn params(first: &[Param]) -> Vec<Param> {
     let hashes = HASHES.iter().map(|(_, name)| Param::secret(name));
     let others = [Param::flag("Disabled"), Param::text("RoleSid")];
@@ -75,7 +75,7 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
 /// A credential list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = CredentialList)]
-struct ListAnswer {
+struct ListBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     date_created: Option<String>,
@@ -93,7 +93,7 @@ struct ListSubresources {
     credentials: String,
 }
 
-impl From<CredentialList> for ListAnswer {
+impl From<CredentialList> for ListBody {
     fn from(list: CredentialList) -> Self {
         let place = format!("CredentialLists/{}", list.sid);
         Self {
@@ -110,20 +110,20 @@ impl From<CredentialList> for ListAnswer {
     }
 }
 
-/// A credential, without anything that is secret.
+/// A credential, without its password and hashes.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Credential)]
-struct CredentialAnswer {
+struct CredentialBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     #[schema(value_type = String)]
     credential_list_sid: CredentialListSid,
     date_created: Option<String>,
     date_updated: Option<String>,
-    /// Only of a credential that is disabled.
+    /// True for a disabled credential; otherwise absent.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     disabled: bool,
-    /// Only of a credential that carries a role.
+    /// The deployment role, only if the credential has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     role_sid: Option<RoleSid>,
@@ -133,7 +133,7 @@ struct CredentialAnswer {
     username: String,
 }
 
-impl CredentialAnswer {
+impl CredentialBody {
     fn new(account: AccountSid, credential: &Credential) -> Self {
         let Credential { sid, list, username, disabled, role, dates, .. } = credential;
         Self {
@@ -150,80 +150,84 @@ impl CredentialAnswer {
     }
 }
 
-async fn list<S: Store>(call: Call<S>) -> Result<Rows<ListAnswer>, Refusal> {
-    let account = call.account()?;
+async fn list<S: Store>(request: ApiRequest<S>) -> Result<Rows<ListBody>, ApiError> {
+    let account = request.account()?;
     let key = |sid| Key::CredentialList(CredentialListSid::from_bytes(sid));
-    let rows = call.page()?.rows(key, |page| call.directory.credential_lists(account, page));
-    Ok(rows.await?.map(ListAnswer::from))
+    let rows = request.page()?.rows(key, |page| request.directory.credential_lists(account, page));
+    Ok(rows.await?.map(ListBody::from))
 }
 
-async fn create<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
-    let name = call.form.required("FriendlyName")?;
-    let realm = call.form.clearable("Realm")?.flatten();
-    Ok(call.directory.create_credential_list(call.account()?, name, realm).await?.into())
+async fn create<S: Store>(request: ApiRequest<S>) -> Result<ListBody, ApiError> {
+    let name = request.form.required("FriendlyName")?;
+    let realm = request.form.clearable("Realm")?.flatten();
+    Ok(request.directory.create_credential_list(request.account()?, name, realm).await?.into())
 }
 
-async fn fetch<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
-    Ok(call.directory.credential_list(call.account()?, call.sid(LIST)?).await?.into())
+async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<ListBody, ApiError> {
+    Ok(request.directory.credential_list(request.account()?, request.sid(LIST)?).await?.into())
 }
 
-async fn update<S: Store>(call: Call<S>) -> Result<ListAnswer, Refusal> {
-    let (account, sid) = (call.account()?, call.sid(LIST)?);
-    let name = call.form.required("FriendlyName")?;
-    Ok(call.directory.update_credential_list(account, sid, name).await?.into())
+async fn update<S: Store>(request: ApiRequest<S>) -> Result<ListBody, ApiError> {
+    let (account, sid) = (request.account()?, request.sid(LIST)?);
+    let name = request.form.required("FriendlyName")?;
+    Ok(request.directory.update_credential_list(account, sid, name).await?.into())
 }
 
-async fn delete<S: Store>(call: Call<S>) -> Result<(), Refusal> {
-    Ok(call.directory.delete_credential_list(call.account()?, call.sid(LIST)?).await?)
+async fn delete<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
+    Ok(request.directory.delete_credential_list(request.account()?, request.sid(LIST)?).await?)
 }
 
-async fn list_credentials<S: Store>(call: Call<S>) -> Result<Rows<CredentialAnswer>, Refusal> {
-    let (account, list) = (call.account()?, call.sid(LIST)?);
+async fn list_credentials<S: Store>(
+    request: ApiRequest<S>,
+) -> Result<Rows<CredentialBody>, ApiError> {
+    let (account, list) = (request.account()?, request.sid(LIST)?);
     let key = |sid| Key::Credential(CredentialSid::from_bytes(sid));
-    let rows = call.page()?.rows(key, |page| call.directory.credentials(account, list, page));
-    Ok(rows.await?.map(|credential| CredentialAnswer::new(account, &credential)))
+    let rows = request.page()?.rows(key, |page| request.directory.credentials(account, list, page));
+    Ok(rows.await?.map(|credential| CredentialBody::new(account, &credential)))
 }
 
-async fn create_credential<S: Store>(call: Call<S>) -> Result<CredentialAnswer, Refusal> {
-    let (account, list, form) = (call.account()?, call.sid(LIST)?, &call.form);
+async fn create_credential<S: Store>(request: ApiRequest<S>) -> Result<CredentialBody, ApiError> {
+    let (account, list, form) = (request.account()?, request.sid(LIST)?, &request.form);
     let username = form.parsed("Username")?;
     let username = username.ok_or_else(|| form.wrong("Username", "is required"))?;
     let secret = secret(form)?.ok_or_else(|| form.wrong("Password", "is required"))?;
     let disabled = form.flag("Disabled")?.unwrap_or(false);
     let role = form.clearable("RoleSid")?.flatten();
-    let made = call.directory.create_credential(account, list, username, secret, disabled, role);
-    Ok(CredentialAnswer::new(account, &made.await?))
+    let made = request.directory.create_credential(account, list, username, secret, disabled, role);
+    Ok(CredentialBody::new(account, &made.await?))
 }
 
-async fn fetch_credential<S: Store>(call: Call<S>) -> Result<CredentialAnswer, Refusal> {
-    let (account, list) = (call.account()?, call.sid(LIST)?);
-    let credential = call.directory.credential(account, list, call.sid(CREDENTIAL)?).await?;
-    Ok(CredentialAnswer::new(account, &credential))
+async fn fetch_credential<S: Store>(request: ApiRequest<S>) -> Result<CredentialBody, ApiError> {
+    let (account, list) = (request.account()?, request.sid(LIST)?);
+    let credential = request.directory.credential(account, list, request.sid(CREDENTIAL)?).await?;
+    Ok(CredentialBody::new(account, &credential))
 }
 
-async fn update_credential<S: Store>(call: Call<S>) -> Result<CredentialAnswer, Refusal> {
-    let (account, list, sid) = (call.account()?, call.sid(LIST)?, call.sid(CREDENTIAL)?);
+async fn update_credential<S: Store>(request: ApiRequest<S>) -> Result<CredentialBody, ApiError> {
+    let (account, list, sid) = (request.account()?, request.sid(LIST)?, request.sid(CREDENTIAL)?);
     let change = CredentialChange::default()
-        .with_secret(secret(&call.form)?)
-        .with_disabled(call.form.flag("Disabled")?)
-        .with_role(call.form.clearable("RoleSid")?);
-    let changed = call.directory.update_credential(account, list, sid, change).await?;
-    Ok(CredentialAnswer::new(account, &changed))
+        .with_secret(secret(&request.form)?)
+        .with_disabled(request.form.flag("Disabled")?)
+        .with_role(request.form.clearable("RoleSid")?);
+    let changed = request.directory.update_credential(account, list, sid, change).await?;
+    Ok(CredentialBody::new(account, &changed))
 }
 
-async fn delete_credential<S: Store>(call: Call<S>) -> Result<(), Refusal> {
-    let (account, list) = (call.account()?, call.sid(LIST)?);
-    Ok(call.directory.delete_credential(account, list, call.sid(CREDENTIAL)?).await?)
+async fn delete_credential<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
+    let (account, list) = (request.account()?, request.sid(LIST)?);
+    Ok(request.directory.delete_credential(account, list, request.sid(CREDENTIAL)?).await?)
 }
 
-/// A password, or hashes that stand in for it.
-fn secret(form: &Form) -> Result<Option<Secret>, Refusal> {
+/// The password or the hashes in a form.
+fn secret(form: &Form) -> Result<Option<Secret>, ApiError> {
     let given = |(function, name): &(HashFunction, String)| {
         form.text(name).map(|hash| (*function, hash.to_owned()))
     };
     let hashes: Vec<_> = HASHES.iter().filter_map(given).collect();
     match form.text("Password") {
-        Some(_) if !hashes.is_empty() => Err(form.wrong("Password", "goes without hashes")),
+        Some(_) if !hashes.is_empty() => {
+            Err(form.wrong("Password", "must not be combined with hashes"))
+        }
         Some(password) => Ok(Some(Secret::Password(Password::new(password.to_owned())))),
         None if hashes.is_empty() => Ok(None),
         None => Ok(Some(Secret::Ha1(hashes))),

@@ -5,13 +5,13 @@ use utoipa::ToSchema;
 
 use super::SIP;
 use crate::auth_type::auth_types;
-use crate::call::Call;
 use crate::change::changes;
 use crate::dates::rfc2822;
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::form::{Form, Param, domain_name};
 use crate::links::sip_uri;
 use crate::page::Rows;
+use crate::request::ApiRequest;
 use crate::routes::Routes;
 use sip_authz::model::{Callback, Domain, DomainName, HttpMethod, Key};
 use sip_authz::{AccountSid, ByocTrunkSid, DomainSid, PhoneNumberSid};
@@ -55,7 +55,7 @@ pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
 /// A SIP domain.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Domain)]
-struct DomainAnswer {
+struct DomainBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     api_version: &'static str,
@@ -94,45 +94,45 @@ struct DomainSubresources {
     ip_access_control_list_mappings: String,
 }
 
-async fn list<S: Store>(call: Call<S>) -> Result<Rows<DomainAnswer>, Refusal> {
-    let account = call.account()?;
+async fn list<S: Store>(request: ApiRequest<S>) -> Result<Rows<DomainBody>, ApiError> {
+    let account = request.account()?;
     let key = |sid| Key::Target(DomainSid::from_bytes(sid).into());
-    let rows = call.page()?.rows(key, |page| call.directory.domains(account, page)).await?;
-    rows.try_map(|domain| answer(&call.directory, domain)).await
+    let rows = request.page()?.rows(key, |page| request.directory.domains(account, page)).await?;
+    rows.try_map(|domain| answer(&request.directory, domain)).await
 }
 
-async fn create<S: Store>(call: Call<S>) -> Result<DomainAnswer, Refusal> {
-    let change = changes(&call.form)?;
-    let name = domain_name(Kind::Domain, call.form.required("DomainName")?)?;
+async fn create<S: Store>(request: ApiRequest<S>) -> Result<DomainBody, ApiError> {
+    let change = changes(&request.form)?;
+    let name = domain_name(Kind::Domain, request.form.required("DomainName")?)?;
     let fill = |domain: &mut Domain| change.apply(domain);
-    let domain = call.directory.create_domain(call.account()?, name, fill).await?;
-    answer(&call.directory, domain).await
+    let domain = request.directory.create_domain(request.account()?, name, fill).await?;
+    answer(&request.directory, domain).await
 }
 
-async fn fetch<S: Store>(call: Call<S>) -> Result<DomainAnswer, Refusal> {
-    let domain = call.directory.domain(call.account()?, call.sid(DOMAIN)?).await?;
-    answer(&call.directory, domain).await
+async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<DomainBody, ApiError> {
+    let domain = request.directory.domain(request.account()?, request.sid(DOMAIN)?).await?;
+    answer(&request.directory, domain).await
 }
 
-async fn update<S: Store>(call: Call<S>) -> Result<DomainAnswer, Refusal> {
-    let (account, sid) = (call.account()?, call.sid(DOMAIN)?);
-    let change = changes(&call.form)?;
+async fn update<S: Store>(request: ApiRequest<S>) -> Result<DomainBody, ApiError> {
+    let (account, sid) = (request.account()?, request.sid(DOMAIN)?);
+    let change = changes(&request.form)?;
     let apply = |domain: &mut Domain| {
         change.apply(domain);
         Ok(())
     };
-    let domain = call.directory.update_domain(account, sid, apply).await?;
-    answer(&call.directory, domain).await
+    let domain = request.directory.update_domain(account, sid, apply).await?;
+    answer(&request.directory, domain).await
 }
 
-async fn delete<S: Store>(call: Call<S>) -> Result<(), Refusal> {
-    Ok(call.directory.delete_domain(call.account()?, call.sid(DOMAIN)?).await?)
+async fn delete<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
+    Ok(request.directory.delete_domain(request.account()?, request.sid(DOMAIN)?).await?)
 }
 
 async fn answer<S: Store>(
     directory: &Directory<S>,
     domain: Domain,
-) -> Result<DomainAnswer, Refusal> {
+) -> Result<DomainBody, ApiError> {
     let Domain { sid, account, name, friendly_name, secure, settings, dates } = domain;
     let auth_types = auth_types(directory, account, sid.into()).await?;
     let Callback { url: voice_url, method: voice_method } = settings.voice;
@@ -141,7 +141,7 @@ async fn answer<S: Store>(
     let Callback { url: voice_status_callback_url, method: voice_status_callback_method } =
         settings.voice_status_callback;
     let mappings = |kind: &str| sip_uri(account, format_args!("Domains/{sid}/{kind}"));
-    Ok(DomainAnswer {
+    Ok(DomainBody {
         account_sid: account,
         api_version: "2010-04-01",
         auth_type: auth_types.join(","),

@@ -1,18 +1,18 @@
-//! Lists mapped to a domain, in the newer form (`Auth/Calls`, `Auth/Registrations`) and the older.
-//! Both forms of a mapping for calls show the same one.
+//! Lists mapped to a domain, on the newer paths (`Auth/Calls`, `Auth/Registrations`) and the older ones.
+//! A mapping for calls is on both.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::SIP;
-use crate::call::Call;
 use crate::dates::rfc2822;
-use crate::error::Refusal;
+use crate::error::ApiError;
 use crate::form::Param;
 use crate::links::sip_uri;
 use crate::mapped::{self, Lists, Shown};
 use crate::page::Rows;
-use crate::routes::{Answer, Routes};
+use crate::request::ApiRequest;
+use crate::routes::{ResponseBody, Routes};
 use sip_authz::model::Target;
 use sip_authz::{AccountSid, DomainSid, RoleSid};
 use sip_authz_directory::Kind;
@@ -20,10 +20,10 @@ use sip_authz_store::Store;
 
 const DOMAIN: &str = "DomainSid";
 
-/// Which of a domain's mappings a path shows.
+/// A collection of mappings of a domain.
 #[derive(Clone, Copy)]
 struct Part {
-    /// Behind the domain's own path.
+    /// The path below that of the domain.
     path: &'static str,
     lists: fn(DomainSid) -> Lists,
     params: &'static [Param],
@@ -50,7 +50,7 @@ const NEWER: [Part; 3] = [
     },
 ];
 
-/// With the key that each is listed under.
+/// The older collections, each with the JSON key of its rows.
 const OLDER: [(Part, &str); 2] = [
     (
         Part {
@@ -68,10 +68,10 @@ const OLDER: [(Part, &str); 2] = [
 
 pub(super) fn routes<S: Store>(routes: &mut Routes<S>) {
     for part in NEWER {
-        add::<S, MappingAnswer>(routes, part, "contents");
+        add::<S, MappingBody>(routes, part, "contents");
     }
     for (part, key) in OLDER {
-        add::<S, OlderMappingAnswer>(routes, part, key);
+        add::<S, OlderMappingBody>(routes, part, key);
     }
 }
 
@@ -79,38 +79,38 @@ fn add<S: Store, A: MappingForm>(routes: &mut Routes<S>, part: Part, key: &'stat
     let path = format!("{SIP}/Domains/{{{DOMAIN}}}/{}", part.path);
     routes
         .at(format!("{path}.json"), Kind::DomainMapping)
-        .list(key, move |call: Call<S>| list::<S, A>(call, part))
-        .create(part.params, move |call: Call<S>| create::<S, A>(call, part));
+        .list(key, move |request: ApiRequest<S>| list::<S, A>(request, part))
+        .create(part.params, move |request: ApiRequest<S>| create::<S, A>(request, part));
     routes
         .at(format!("{path}/{{{}}}.json", mapped::SID), Kind::DomainMapping)
-        .fetch(move |call: Call<S>| fetch::<S, A>(call, part))
-        .delete(move |call: Call<S>| delete(call, part));
+        .fetch(move |request: ApiRequest<S>| fetch::<S, A>(request, part))
+        .delete(move |request: ApiRequest<S>| delete(request, part));
 }
 
-/// One of the two forms.
-trait MappingForm: Answer + Send {
+/// One of the two representations of a mapping.
+trait MappingForm: ResponseBody + Send {
     fn new(account: AccountSid, domain: DomainSid, part: Part, shown: Shown) -> Self;
 }
 
 /// A list mapped to a domain.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Mapping)]
-struct MappingAnswer {
+struct MappingBody {
     #[schema(value_type = String)]
     account_sid: AccountSid,
     date_created: Option<String>,
     date_updated: Option<String>,
-    /// The list's.
+    /// The name of the list.
     friendly_name: String,
-    /// Only of a mapping that carries a role.
+    /// The channel role, only if the mapping has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     role_sid: Option<RoleSid>,
-    /// The list's.
+    /// The SID of the list.
     sid: String,
 }
 
-impl MappingForm for MappingAnswer {
+impl MappingForm for MappingBody {
     fn new(account_sid: AccountSid, _: DomainSid, _: Part, shown: Shown) -> Self {
         let Shown { record, friendly_name, sid } = shown;
         Self {
@@ -124,46 +124,55 @@ impl MappingForm for MappingAnswer {
     }
 }
 
-/// A list mapped to a domain, in the older form.
+/// A list mapped to a domain, as the older paths represent it.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OlderMapping)]
-struct OlderMappingAnswer {
+struct OlderMappingBody {
     #[serde(flatten)]
-    mapping: MappingAnswer,
+    mapping: MappingBody,
     #[schema(value_type = String)]
     domain_sid: DomainSid,
     uri: String,
 }
 
-impl MappingForm for OlderMappingAnswer {
+impl MappingForm for OlderMappingBody {
     fn new(account: AccountSid, domain_sid: DomainSid, part: Part, shown: Shown) -> Self {
         let place = format_args!("Domains/{domain_sid}/{}/{}", part.path, shown.sid).to_string();
         Self {
-            mapping: MappingAnswer::new(account, domain_sid, part, shown),
+            mapping: MappingBody::new(account, domain_sid, part, shown),
             domain_sid,
             uri: sip_uri(account, place),
         }
     }
 }
 
-async fn list<S: Store, A: MappingForm>(call: Call<S>, part: Part) -> Result<Rows<A>, Refusal> {
-    let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
-    let rows = mapped::list(&call, (part.lists)(domain)).await?;
+async fn list<S: Store, A: MappingForm>(
+    request: ApiRequest<S>,
+    part: Part,
+) -> Result<Rows<A>, ApiError> {
+    let (account, domain) = (request.account()?, request.sid(DOMAIN)?);
+    let rows = mapped::list(&request, (part.lists)(domain)).await?;
     Ok(rows.map(|shown| A::new(account, domain, part, shown)))
 }
 
-async fn create<S: Store, A: MappingForm>(call: Call<S>, part: Part) -> Result<A, Refusal> {
-    let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
-    let shown = mapped::create(&call, (part.lists)(domain)).await?;
+async fn create<S: Store, A: MappingForm>(
+    request: ApiRequest<S>,
+    part: Part,
+) -> Result<A, ApiError> {
+    let (account, domain) = (request.account()?, request.sid(DOMAIN)?);
+    let shown = mapped::create(&request, (part.lists)(domain)).await?;
     Ok(A::new(account, domain, part, shown))
 }
 
-async fn fetch<S: Store, A: MappingForm>(call: Call<S>, part: Part) -> Result<A, Refusal> {
-    let (account, domain) = (call.account()?, call.sid(DOMAIN)?);
-    let shown = mapped::fetch(&call, (part.lists)(domain)).await?;
+async fn fetch<S: Store, A: MappingForm>(
+    request: ApiRequest<S>,
+    part: Part,
+) -> Result<A, ApiError> {
+    let (account, domain) = (request.account()?, request.sid(DOMAIN)?);
+    let shown = mapped::fetch(&request, (part.lists)(domain)).await?;
     Ok(A::new(account, domain, part, shown))
 }
 
-async fn delete<S: Store>(call: Call<S>, part: Part) -> Result<(), Refusal> {
-    mapped::delete(&call, (part.lists)(call.sid(DOMAIN)?)).await
+async fn delete<S: Store>(request: ApiRequest<S>, part: Part) -> Result<(), ApiError> {
+    mapped::delete(&request, (part.lists)(request.sid(DOMAIN)?)).await
 }

@@ -1,4 +1,4 @@
-//! From records to the entries of a document and back.
+//! Conversions between records and the entries of a document.
 
 use super::document::{
     AccountEntry, AddressEntry, CredentialEntry, Document, MappingEntry, Purpose, whole,
@@ -10,18 +10,18 @@ use sip_authz::model::{
 };
 use sip_authz_directory::{Incoming, IncomingCredential, IncomingRecord};
 
-/// An entry that cannot become a record.
+/// An invalid entry of a document.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct DocumentError {
-    /// Which entry, such as `credentials[3].ha1`.
+    /// The path of the entry or field, such as `credentials[3].ha1`.
     pub place: String,
-    /// What is wrong with it.
+    /// The reason.
     pub message: String,
 }
 
 impl Document {
-    /// The records, with hashes of passwords and tokens only if `secrets` are wanted.
+    /// The document of these records. It has hashes of passwords and tokens only if `secrets` is set.
     pub fn of<'r>(records: impl IntoIterator<Item = &'r Record>, secrets: bool) -> Self {
         let mut document = Self::default();
         for record in records {
@@ -30,7 +30,7 @@ impl Document {
         document
     }
 
-    /// Adds a record, as [`Self::of`].
+    /// Adds a record, with its hashes only if `secrets` is set.
     pub fn push(&mut self, record: &Record, secrets: bool) {
         match record {
             Record::Account(account) => self.accounts.push(AccountEntry {
@@ -71,11 +71,11 @@ impl Document {
         }
     }
 
-    /// What the entries say, in the order in which they may refer to each other.
+    /// Converts the entries to records, in an order in which each record refers only to earlier ones.
     ///
     /// # Errors
     ///
-    /// [`DocumentError`] for the first entry that is wrong by itself.
+    /// [`DocumentError`] for the first invalid entry. References to other records are not checked.
     pub fn into_incoming(self) -> Result<Vec<Incoming>, DocumentError> {
         let mut all = Vec::with_capacity(self.len());
         for (at, entry) in self.accounts.into_iter().enumerate() {
@@ -91,9 +91,9 @@ impl Document {
             let prefix = entry.address;
             if prefix.is_whole_internet() && !entry.allow_all {
                 let message = format!(
-                    "`{prefix}` admits every address; if that is meant, say \"allow_all\": true"
+                    "`{prefix}` admits every address; set \"allow_all\": true to permit it"
                 );
-                return Err(at_place("ip_addresses", at, ".address", message));
+                return Err(error_at("ip_addresses", at, ".address", message));
             }
             let new = IpAddress::new(entry.sid, entry.ip_access_control_list_sid, prefix);
             let friendly_name = entry.friendly_name;
@@ -112,14 +112,14 @@ impl Document {
     }
 }
 
-fn at_place(kind: &str, at: usize, field: &str, message: impl ToString) -> DocumentError {
+fn error_at(kind: &str, at: usize, field: &str, message: impl ToString) -> DocumentError {
     DocumentError { place: format!("{kind}[{at}]{field}"), message: message.to_string() }
 }
 
 fn token(hash: &Secret, at: usize) -> Result<TokenHash, DocumentError> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(hash.expose(), &mut bytes).map_err(|_| {
-        at_place("accounts", at, ".token_sha256", "a SHA-256 is 64 hexadecimal digits")
+        error_at("accounts", at, ".token_sha256", "expected a SHA-256 of 64 hexadecimal digits")
     })?;
     Ok(TokenHash(bytes))
 }
@@ -141,7 +141,7 @@ fn credential(entry: CredentialEntry, at: usize) -> Result<Incoming, DocumentErr
         }
         (Some(_), Some(_)) => {
             let message = "a credential has either a password or ha1, not both";
-            return Err(at_place("credentials", at, "", message));
+            return Err(error_at("credentials", at, "", message));
         }
     };
     let user = IncomingCredential {
@@ -182,8 +182,8 @@ fn mapping(entry: &MappingEntry, at: usize) -> Result<Incoming, DocumentError> {
             Mapping::Registration(domain, list)
         }
         (Purpose::Registrations, ..) => {
-            let message = "registrations are a credential list's on a domain";
-            return Err(at_place("mappings", at, ".purpose", message));
+            let message = "registrations need a credential list and a domain";
+            return Err(error_at("mappings", at, ".purpose", message));
         }
     };
     let record = MappingRecord { role: entry.role_sid, ..MappingRecord::from(mapping) };

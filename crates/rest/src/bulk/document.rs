@@ -1,7 +1,7 @@
-//! The form in which records leave and enter by whole batches: JSON, one array for each kind of
-//! record, every value checked by the type it becomes.
+//! The JSON format of export and import: one array for each kind of record. Each value is checked by the
+//! type of its field.
 //!
-//! Passwords and hashes are never shown by an error, whatever stands in their place.
+//! Error messages never contain a password or hash, nor an invalid value in its field.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,21 +19,21 @@ use sip_authz::{
 };
 use sip_authz_directory::{Incoming, IncomingRecord};
 
-/// The name of the form, which a document begins with.
+/// The name and version of the document format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Format {
-    /// The only one there is.
+    /// Version 1, the only one.
     #[default]
     #[serde(rename = "sip-authz/1")]
     V1,
 }
 
-/// Records of all kinds.
+/// A document with records of all kinds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// Which form this is.
+    /// The name and version of the format.
     pub format: Format,
     /// The accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -41,13 +41,13 @@ pub struct Document {
     /// The IP access control lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip_access_control_lists: Vec<AccessListEntry>,
-    /// Their entries.
+    /// The addresses of IP access control lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip_addresses: Vec<AddressEntry>,
     /// The credential lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credential_lists: Vec<CredentialListEntry>,
-    /// Their users.
+    /// The users of credential lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<CredentialEntry>,
     /// The SIP domains.
@@ -62,13 +62,13 @@ pub struct Document {
     /// The roles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleEntry>,
-    /// Which list is mapped to what.
+    /// The mappings of lists to domains and trunks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mappings: Vec<MappingEntry>,
 }
 
 impl Document {
-    /// How many records there are.
+    /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
         self.accounts.len()
@@ -83,7 +83,7 @@ impl Document {
             + self.mappings.len()
     }
 
-    /// The same without dates: whoever imports it gives them.
+    /// The same document without dates; an import then sets them to its own time.
     #[must_use]
     pub fn without_dates(mut self) -> Self {
         self.accounts.iter_mut().for_each(|entry| entry.dates = None);
@@ -99,21 +99,21 @@ impl Document {
         self
     }
 
-    /// Whether there is no record.
+    /// Whether the document has no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// When a record was made and changed, as `2018-04-27T22:02:11Z`; what nobody knows is left out.
+/// The dates of a record, as `2018-04-27T22:02:11Z`. An unknown date is omitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatesEntry {
-    /// When it was made.
+    /// The time of creation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Stamp>,
-    /// When it was last changed.
+    /// The time of the last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<Stamp>,
 }
@@ -136,8 +136,8 @@ pub(super) fn whole(record: impl Into<Record>, dates: Option<DatesEntry>) -> Inc
     Incoming { record: IncomingRecord::Whole(record.into()), dates: dates.map(Dates::from) }
 }
 
-/// Declares an entry that says of a record what the record holds, and makes the conversions both ways.
-/// Behind each field stands that of the record.
+/// Declares an entry with the fields of a record, and the conversions in both directions. The record's
+/// field follows each field of the entry.
 macro_rules! entry {
     ($(#[$doc:meta])* $name:ident of $record:ident {
         $($(#[$meta:meta])* $field:ident: $type:ty = $of:ident,)*
@@ -268,7 +268,7 @@ entry! {
 
 macro_rules! policy_entry {
     ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
-        /// The policy of a domain or trunk. What is left out has its default.
+        /// The policy of a domain or trunk. Omitted fields have their defaults.
         #[derive(Debug, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         #[allow(missing_docs)]
@@ -318,14 +318,14 @@ pub struct AccountEntry {
     pub friendly_name: String,
     #[serde(default)]
     pub status: AccountStatus,
-    /// The SHA-256 of its auth token. Without it the account keeps the token it has.
+    /// The SHA-256 of the auth token in hexadecimal. Without it an existing account keeps its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dates: Option<DatesEntry>,
 }
 
-/// An entry of an IP access control list.
+/// An address or prefix of an IP access control list.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
@@ -333,7 +333,7 @@ pub struct AddressEntry {
     pub sid: IpAddressSid,
     pub ip_access_control_list_sid: IpAccessControlListSid,
     pub address: Prefix,
-    /// Says on purpose that a prefix of length 0 is meant.
+    /// Permits a prefix of length 0, which admits every address.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allow_all: bool,
     #[serde(default)]
@@ -342,8 +342,7 @@ pub struct AddressEntry {
     pub dates: Option<DatesEntry>,
 }
 
-/// A user of a credential list, with a password, with hashes, or with neither: then those that are
-/// there stay.
+/// A user of a credential list, with a password or hashes. With neither, an existing user keeps its hashes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
@@ -351,29 +350,29 @@ pub struct CredentialEntry {
     pub sid: CredentialSid,
     pub credential_list_sid: CredentialListSid,
     pub username: UserName,
-    /// Never in an export.
+    /// The password in clear text. An export never has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ha1: Option<PerHashFunction<Secret>>,
-    /// Where it is not named, a user that is disabled stays so.
+    /// Whether the user is disabled. If omitted, an existing user stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// Where it is not named, a user keeps the role that it has.
+    /// The deployment role. If omitted, an existing user keeps its role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role_sid: Option<RoleSid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dates: Option<DatesEntry>,
 }
 
-/// What a mapped list is for.
+/// The purpose of a mapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// Deciding calls.
+    /// Authorizes calls.
     #[default]
     Calls,
-    /// Registrations at a domain.
+    /// Authenticates registrations at a domain.
     Registrations,
 }
 

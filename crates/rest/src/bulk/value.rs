@@ -1,4 +1,4 @@
-//! Values that stand as texts in a document.
+//! Values that a document holds as strings.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use sip_authz::model::{Password, Target};
 use sip_authz::{CredentialListSid, IpAccessControlListSid};
 
-/// A time in seconds since 1970, as text `2018-04-27T22:02:11Z`.
+/// A time in seconds since 1970, written as `2018-04-27T22:02:11Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp(pub u64);
 
@@ -24,26 +24,26 @@ impl<'de> Deserialize<'de> for Stamp {
         let text = String::deserialize(deserializer)?;
         let stamp = text.parse::<jiff::Timestamp>().map_err(|_| {
             let text: String = text.chars().take(40).collect();
-            de::Error::custom(format!("`{text}` is not a time such as 2018-04-27T22:02:11Z"))
+            de::Error::custom(format!("expected a time such as 2018-04-27T22:02:11Z, got `{text}`"))
         })?;
         let seconds = u64::try_from(stamp.as_second());
-        seconds.map(Self).map_err(|_| de::Error::custom("a time before 1970"))
+        seconds.map(Self).map_err(|_| de::Error::custom("expected a time after 1970-01-01"))
     }
 }
 
-/// A password or a hash in hexadecimal. It is wiped when it is dropped.
+/// A password, or a hash in hexadecimal. Its memory is wiped on drop.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(Password);
 
 impl Secret {
-    /// Takes the text over.
+    /// Wraps the text.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Password::new(text))
     }
 
-    /// The text itself.
+    /// The secret text.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
@@ -98,7 +98,7 @@ impl<'de> Deserialize<'de> for TargetSid {
         }
         match text.parse() {
             Ok(sid) => Ok(Self(Target::Trunk(sid))),
-            Err(_) => Err(neither(&text, "a domain (SD) or trunk (TK)")),
+            Err(_) => Err(wrong_sid(&text, "a domain (SD) or trunk (TK)")),
         }
     }
 }
@@ -117,12 +117,14 @@ impl<'de> Deserialize<'de> for ListSid {
         }
         match text.parse() {
             Ok(sid) => Ok(Self::Credential(sid)),
-            Err(_) => Err(neither(&text, "an IP access control list (AL) or credential list (CL)")),
+            Err(_) => {
+                Err(wrong_sid(&text, "an IP access control list (AL) or credential list (CL)"))
+            }
         }
     }
 }
 
-fn neither<E: de::Error>(text: &str, what: &str) -> E {
+fn wrong_sid<E: de::Error>(text: &str, what: &str) -> E {
     let text: String = text.chars().take(40).collect();
-    E::custom(format!("`{text}` is not the SID of {what}"))
+    E::custom(format!("expected the SID of {what}, got `{text}`"))
 }

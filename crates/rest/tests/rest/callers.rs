@@ -1,9 +1,9 @@
-//! Who may call: accounts, strangers, the admin, browsers.
+//! Authentication and permissions: accounts, the admin, browsers and unknown callers.
 
 use super::*;
 
 #[tokio::test]
-async fn who_asks_is_known_before_anything_is_told() {
+async fn authentication_comes_before_everything_else() {
     let site = Site::new().await;
     let full = site.full().await;
     let path = sip("Domains").replace("{ac}", &site.sid);
@@ -31,7 +31,7 @@ async fn who_asks_is_known_before_anything_is_told() {
         assert_eq!((answer.status, answer.code()), (401, 20003), "{value:?}");
         assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Basic realm=\"Twilio API\"");
     }
-    // of two it is not known which one a proxy has looked at
+    // with two headers, a proxy may have checked the other one
     for other in [basic(sid, token), basic(sid, "wrong"), basic("admin", "")] {
         for pair in [[&basic(sid, token), &other], [&other, &basic(sid, token)]] {
             let request = Request::get(&path)
@@ -40,7 +40,7 @@ async fn who_asks_is_known_before_anything_is_told() {
             assert_eq!(site.send(request.body(Body::empty()).unwrap()).await.status, 401);
         }
     }
-    // another account's and what there is not look the same
+    // a resource of another account answers like one that does not exist
     let unknown = format!("SD{DIGITS}");
     let there = sip(&format!("Domains/{}", full.domain)).replace("{ac}", &site.stranger.0);
     let not_there = there.replace(&full.domain, &unknown);
@@ -64,7 +64,7 @@ async fn who_asks_is_known_before_anything_is_told() {
 }
 
 #[tokio::test]
-async fn the_admin_makes_accounts_and_acts_for_them() {
+async fn the_admin_creates_accounts_and_acts_for_them() {
     let site = Site::new().await;
     let accounts = "/2010-04-01/Accounts.json";
     let made = site.call_as(&site.admin, "POST", accounts, "FriendlyName=new").await;
@@ -107,7 +107,7 @@ async fn the_admin_makes_accounts_and_acts_for_them() {
 }
 
 #[tokio::test]
-async fn browsers_of_configured_origins_may_call() {
+async fn pages_of_configured_origins_may_use_the_api() {
     let origin = "https://console.example.com";
     let options = RestOptions::default().with_cors_origins(vec![origin.to_owned()]);
     let site = Site::with(options, Limits::default()).await;
@@ -138,9 +138,9 @@ async fn browsers_of_configured_origins_may_call() {
     }
 }
 
-/// A form is sent across origins without a preflight, with the credentials that the browser keeps.
+/// A browser submits a form across origins without a preflight, with the credentials it has stored.
 #[tokio::test]
-async fn pages_of_other_origins_do_not_write() {
+async fn writes_from_pages_of_other_origins_answer_403() {
     let origin = "https://console.example.com";
     let options = RestOptions::default().with_cors_origins(vec![origin.to_owned()]);
     let site = Site::with(options, Limits::default()).await;
@@ -166,7 +166,7 @@ async fn pages_of_other_origins_do_not_write() {
     let trunks = site.get("/v1/Trunks").await;
     assert_eq!(trunks.json()["trunks"].as_array().unwrap().len(), 3);
 
-    // nor do they import
+    // the same holds for an import
     let import = |name: &'static str, value: &str, kind: &str| {
         let request = Request::post("/admin/import")
             .header(header::HOST, "api.example.com:8080")
@@ -179,7 +179,7 @@ async fn pages_of_other_origins_do_not_write() {
     for (name, value, kind, status) in [
         ("origin", "https://evil.example.com", json, 403),
         ("sec-fetch-site", "cross-site", json, 403),
-        // a page that has its own name lead here is of the same origin, but has no credentials
+        // DNS rebinding gives a page the same origin, but an HTML form cannot send JSON
         ("origin", "http://api.example.com:8080", "text/plain", 415),
         ("origin", "http://api.example.com:8080", json, 400),
     ] {
@@ -188,7 +188,7 @@ async fn pages_of_other_origins_do_not_write() {
 }
 
 #[tokio::test]
-async fn paths_are_taken_as_they_are_written() {
+async fn paths_are_not_normalized() {
     let site = Site::new().await;
     let full = site.full().await;
     let (own, other) = (&site.sid, &site.stranger.0);

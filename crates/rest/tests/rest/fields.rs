@@ -1,9 +1,9 @@
-//! Fields, envelopes and links, against the tables of the reference.
+//! Fields, envelopes and links, compared with the tables of the reference.
 
 use super::*;
 
 #[tokio::test]
-async fn answers_have_exactly_the_fields_of_the_reference() {
+async fn responses_have_exactly_the_fields_of_the_reference() {
     let site = Site::new().await;
     let full = site.full().await;
     for (path, key, fields) in collections(&full) {
@@ -40,7 +40,7 @@ async fn answers_have_exactly_the_fields_of_the_reference() {
 }
 
 #[tokio::test]
-async fn subresources_and_links_lead_somewhere() {
+async fn links_to_subresources_work() {
     let site = Site::new().await;
     let full = site.full().await;
     let domain = site.get(&sip(&format!("Domains/{}", full.domain))).await.json();
@@ -117,14 +117,14 @@ async fn health_and_the_document_need_no_credentials() {
         for (method, operation) in item.as_object().unwrap() {
             operations += 1;
             assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{operation}");
-            // what is in the document is there: without credentials it is 401, not 404 or 405
+            // each documented operation exists: without credentials it answers 401, not 404 or 405
             let request = Request::builder().method(method.to_uppercase().as_str()).uri(path);
             let answer = site.send(request.body(Body::empty()).unwrap()).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED.as_u16(), "{method} {path}");
         }
     }
     assert_eq!(operations, 74);
-    // a change can be waited for, and what it is answered with then is the resource with more
+    // changes take `Wait`; the 202 schema is the resource with more fields
     let rotate = &document["paths"]["/2010-04-01/Accounts/{AccountSid}/AuthToken.json"]["post"];
     let accepted = |operation: &Value| {
         operation["responses"]["202"]["content"]["application/json"]["schema"].clone()
@@ -143,8 +143,8 @@ async fn health_and_the_document_need_no_credentials() {
     assert!(names(rotate).iter().eq(["\"Wait\"", "\"WaitSeconds\""]), "{rotate}");
     assert!(names(&domain["get"]).is_empty());
     let import = &document["paths"]["/admin/import"]["post"]["responses"]["200"]["content"];
-    let told = &import["application/json"]["schema"]["properties"];
-    assert_eq!(keys(told), named("changed, dry_run, new, unchanged, warnings"));
+    let result = &import["application/json"]["schema"]["properties"];
+    assert_eq!(keys(result), named("changed, dry_run, new, unchanged, warnings"));
     let create = &document["paths"]["/v1/Trunks"]["post"];
     let form = &create["requestBody"]["content"]["application/x-www-form-urlencoded"];
     assert_eq!(form["schema"]["properties"]["Secure"]["type"], "boolean");

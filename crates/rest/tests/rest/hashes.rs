@@ -1,4 +1,4 @@
-//! Hashes in place of a password: in documents and in forms, one for each hash function.
+//! Hashes instead of a password, in documents and forms, for each hash function.
 
 use serde_json::json;
 use sip_authz::digest::HashFunction;

@@ -1,4 +1,4 @@
-//! The HTTP surface against the tables of its reference, through the router in this process.
+//! Tests of the REST API against the field tables of Twilio's reference, through the router in process.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod callers;

@@ -1,4 +1,4 @@
-//! What is this program's own: policies, roles and hashes on credentials, and what decisions see.
+//! Extensions to Twilio's API: policies, roles and hashes of credentials; and the effect on decisions.
 
 use super::*;
 
@@ -55,7 +55,7 @@ async fn a_policy_is_a_resource_with_every_setting() {
 }
 
 #[tokio::test]
-async fn what_the_original_has_not_is_shown_only_where_it_is_set() {
+async fn extension_fields_are_absent_unless_set() {
     let site = Site::new().await;
     let full = site.full().await;
     let users = sip(&format!("CredentialLists/{}/Credentials", full.users));
@@ -89,7 +89,7 @@ async fn what_the_original_has_not_is_shown_only_where_it_is_set() {
 }
 
 #[tokio::test]
-async fn the_next_invite_sees_what_was_answered() {
+async fn a_confirmed_change_applies_to_the_next_invite() {
     let site = Site::new().await;
     let domain = site.make(&sip("Domains"), "DomainName=a.example.com").await;
     let list = site.make(&sip("IpAccessControlLists"), "FriendlyName=x").await;

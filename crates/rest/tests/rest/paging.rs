@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn pages_stay_right_while_rows_come_and_go() {
+async fn paging_stays_correct_while_rows_are_added_and_deleted() {
     let site = Site::new().await;
     let users = site.make(&sip("CredentialLists"), "FriendlyName=x").await;
     let path = sip(&format!("CredentialLists/{users}/Credentials"));
@@ -39,7 +39,7 @@ async fn pages_stay_right_while_rows_come_and_go() {
     let again = site.get(third["uri"].as_str().unwrap()).await.json();
     assert_eq!(again, third);
 
-    // a token is good for its own listing and account only
+    // a token is valid only for its own listing and account
     let token = second["next_page_uri"].as_str().unwrap().split("PageToken=").nth(1).unwrap();
     let elsewhere = format!("{}?PageToken={token}", sip("CredentialLists"));
     let altered = format!("{path}?PageToken={}", token.to_lowercase());
@@ -49,7 +49,7 @@ async fn pages_stay_right_while_rows_come_and_go() {
 }
 
 #[tokio::test]
-async fn links_hold_of_host_no_more_than_name_and_port() {
+async fn links_take_only_name_and_port_from_host() {
     let site = Site::new().await;
     for (host, base) in [
         ("api.example.com:8080", "http://api.example.com:8080/v1/Trunks?"),

@@ -1,9 +1,9 @@
-//! What is refused, with which status and code, and that nothing changes.
+//! Error responses: status and code of each, and that a failed request changes nothing.
 
 use super::*;
 
 #[tokio::test]
-async fn refusals_have_their_status_and_code_and_change_nothing() {
+async fn errors_have_their_status_and_code_and_change_nothing() {
     let site = Site::new().await;
     let full = site.full().await;
     let long = |len: usize| "x".repeat(len);
@@ -164,7 +164,7 @@ async fn refusals_have_their_status_and_code_and_change_nothing() {
     }
     refused(&site, "GET", &format!("{}?PageSize=101", roles()), "", 400, 20007).await;
 
-    // all is as it was
+    // nothing has changed
     let after = site.get(&domain).await.json();
     assert_eq!(after["friendly_name"], "");
     for (path, key, _) in collections(&full) {
@@ -193,7 +193,7 @@ pub(crate) async fn refused(
 }
 
 #[tokio::test]
-async fn limits_have_codes_of_their_own() {
+async fn each_limit_has_its_code() {
     let limits = Limits::default()
         .with_domains(1)
         .with_trunks(1)
@@ -220,7 +220,7 @@ async fn limits_have_codes_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_corrected_prefix_is_told_and_the_whole_internet_takes_a_word() {
+async fn the_error_has_the_corrected_prefix_and_length_0_needs_allow_all() {
     let site = Site::new().await;
     let list = site.make(&sip("IpAccessControlLists"), "FriendlyName=x").await;
     let path = sip(&format!("IpAccessControlLists/{list}/IpAddresses"));
@@ -233,7 +233,7 @@ async fn a_corrected_prefix_is_told_and_the_whole_internet_takes_a_word() {
 }
 
 #[tokio::test]
-async fn methods_that_are_not_known_are_named_those_that_are() {
+async fn a_405_response_lists_the_supported_methods() {
     let site = Site::new().await;
     for (method, path, allowed) in [
         ("PUT", sip("Domains"), "GET,HEAD,POST"),
@@ -253,7 +253,7 @@ async fn methods_that_are_not_known_are_named_those_that_are() {
 }
 
 #[tokio::test]
-async fn bodies_of_another_kind_are_refused() {
+async fn bodies_of_another_type_or_size_are_refused() {
     let options = RestOptions::default().with_max_body(100);
     let site = Site::with(options, Limits::default()).await;
     let path = sip("Domains").replace("{ac}", &site.sid);
@@ -285,7 +285,7 @@ async fn bodies_of_another_kind_are_refused() {
 }
 
 #[tokio::test]
-async fn writes_are_refused_where_a_file_rules() {
+async fn writes_are_refused_when_read_only() {
     let options = RestOptions::default().with_read_only(true);
     let site = Site::with(options, Limits::default()).await;
     for (method, path) in [

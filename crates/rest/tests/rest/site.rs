@@ -1,11 +1,11 @@
-//! A router with one account behind it, and what is asked of it.
+//! The router under test, with helpers to send requests.
 
 use super::*;
 
 pub(crate) const PASSWORD: &str = "Correct-Horse-7";
 pub(crate) const DIGITS: &str = "0123456789abcdef0123456789abcdef";
 
-/// A router with one account, and who may sign in.
+/// A router over a store with two accounts, and the credentials of each caller.
 pub(crate) struct Site {
     pub(crate) router: Router,
     pub(crate) authorizer: Arc<Authorizer>,
@@ -100,14 +100,14 @@ impl Site {
         self.call("GET", path, "").await
     }
 
-    /// Makes something and returns its SID.
+    /// Creates a resource and returns its SID.
     pub(crate) async fn make(&self, path: &str, form: &str) -> String {
         let answer = self.call("POST", path, form).await;
         assert_eq!(answer.status, 201, "{path}: {}", answer.text);
         answer.text_of("sid")
     }
 
-    /// One of each resource, all mapped: the paths of the instances.
+    /// Creates one resource of each kind, with all mappings, and returns the SIDs.
     pub(crate) async fn full(&self) -> Full {
         let domain = self.make(&sip("Domains"), "DomainName=a.example.com").await;
         let users = self.make(&sip("CredentialLists"), "FriendlyName=phones").await;
@@ -150,8 +150,8 @@ pub(crate) struct Full {
     pub(crate) role: String,
 }
 
-pub(crate) fn sip(place: &str) -> String {
-    format!("/2010-04-01/Accounts/{{ac}}/SIP/{place}.json")
+pub(crate) fn sip(path: &str) -> String {
+    format!("/2010-04-01/Accounts/{{ac}}/SIP/{path}.json")
 }
 
 pub(crate) fn roles() -> String {

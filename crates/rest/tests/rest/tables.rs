@@ -1,4 +1,4 @@
-//! The tables of the reference.
+//! The fields of each resource in Twilio's reference.
 
 use super::*;
 
@@ -29,7 +29,7 @@ pub(crate) const ENVELOPE: &str = "end, first_page_uri, next_page_uri, page, pag
 pub(crate) const META: &str =
     "page, page_size, first_page_url, previous_page_url, url, next_page_url, key";
 
-/// Every collection: where it is, what it is listed under, which fields its rows have.
+/// Every collection: its path, the JSON key of its rows, and the fields of a row.
 pub(crate) fn collections(full: &Full) -> Vec<(String, &'static str, &'static str)> {
     let domain = |place: &str| sip(&format!("Domains/{}/{place}", full.domain));
     let trunk = |place: &str| format!("/v1/Trunks/{}/{place}", full.trunk);

@@ -1,5 +1,5 @@
-//! `?Wait=applied` where edges lag behind or cannot be asked for, and who is told of what is behind an
-//! answer. The edges are made up; everything else is as anywhere.
+//! `?Wait=applied` with edges that lag or cannot be read, and the errors that `on_fault` receives. The
+//! reports of the edges are simulated; everything else is real.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use sip_authz_store::{
 
 use super::*;
 
-const AWAY: &str = "the engine is away";
+const AWAY: &str = "connection refused";
 const WAIT: &str = "Wait=applied&WaitSeconds=1";
 
-/// A store in memory that tells of these edges, or fails at that, and says that it is well or not.
+/// A store in memory with simulated edge reports and a simulated health check.
 #[derive(Clone)]
 struct Fleet {
     inner: MemoryStore,
@@ -33,7 +33,7 @@ impl Fleet {
         }
     }
 
-    fn has(&self, edges: Result<Vec<Edge>, StoreError>) {
+    fn set_edges(&self, edges: Result<Vec<Edge>, StoreError>) {
         *self.edges.lock().unwrap() = edges;
     }
 }
@@ -99,15 +99,15 @@ impl Store for Fleet {
     }
 }
 
-/// A site on a fleet, and what was told of the faults that its requests met.
+/// A site with simulated edges, and the errors that `on_fault` received.
 async fn site() -> (Site, Fleet, Arc<Mutex<Vec<String>>>) {
-    let (fleet, told) = (Fleet::new(), Arc::new(Mutex::new(Vec::new())));
+    let (fleet, reported) = (Fleet::new(), Arc::new(Mutex::new(Vec::new())));
     let on_fault = OnFault::new({
-        let told = Arc::clone(&told);
-        move |error| told.lock().unwrap().push(error.to_string())
+        let reported = Arc::clone(&reported);
+        move |error| reported.lock().unwrap().push(error.to_string())
     });
     let options = RestOptions::default().with_on_fault(Some(on_fault));
-    (Site::on(fleet.clone(), options, Limits::default()).await, fleet, told)
+    (Site::on(fleet.clone(), options, Limits::default()).await, fleet, reported)
 }
 
 fn waiting(path: &str) -> String {
@@ -115,16 +115,19 @@ fn waiting(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_shown_this_once_is_shown_though_an_edge_lags() {
-    let (site, fleet, told) = site().await;
-    fleet.has(Ok(vec![edge("west", 0), edge("south", u64::MAX), edge("east", 1)]));
+async fn a_202_response_still_has_the_new_auth_token() {
+    let (site, fleet, reported) = site().await;
+    fleet.set_edges(Ok(vec![edge("west", 0), edge("south", u64::MAX), edge("east", 1)]));
     let fields = format!("{ACCOUNT}, auth_token, edges, message");
     let accounts = waiting("/2010-04-01/Accounts.json");
     let made = site.call_as(&site.admin, "POST", &accounts, "FriendlyName=Acme").await;
     assert_eq!((made.status, keys(&made.json())), (202, named(&fields)), "{}", made.text);
     assert_eq!(made.headers[header::CONTENT_TYPE], "application/json");
     assert_eq!(made.json()["edges"], serde_json::json!(["east", "west"]));
-    assert_eq!(made.text_of("message"), "The change stands; these edges have not confirmed it");
+    assert_eq!(
+        made.text_of("message"),
+        "the change is committed, but these edges have not confirmed it"
+    );
     assert_eq!([made.text_of("status"), made.text_of("friendly_name")], ["active", "Acme"]);
     let one = format!("/2010-04-01/Accounts/{}.json", made.text_of("sid"));
     let first = (made.text_of("sid"), made.text_of("auth_token"));
@@ -136,13 +139,13 @@ async fn what_is_shown_this_once_is_shown_though_an_edge_lags() {
     let second = (first.0.clone(), rotated.text_of("auth_token"));
     assert_eq!(site.call_as(&second, "GET", &one, "").await.status, 200);
     assert_eq!(site.call_as(&first, "GET", &one, "").await.status, 401);
-    assert!(told.lock().unwrap().is_empty());
+    assert!(reported.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_change_stands_and_is_shown_though_the_edges_cannot_be_asked_for() {
-    let (site, fleet, told) = site().await;
-    fleet.has(Err(away()));
+async fn unreadable_edge_reports_do_not_undo_a_change() {
+    let (site, fleet, reported) = site().await;
+    fleet.set_edges(Err(away()));
     let fields = format!("{ACCOUNT}, auth_token, edges, message");
     let rotate = waiting("/2010-04-01/Accounts/{ac}/AuthToken.json");
     let rotated = site.call_as(&site.admin, "POST", &rotate, "").await;
@@ -150,7 +153,7 @@ async fn a_change_stands_and_is_shown_though_the_edges_cannot_be_asked_for() {
     assert_eq!(rotated.json()["edges"], Value::Null);
     assert_eq!(
         rotated.text_of("message"),
-        "The change stands; it is not known which edges have it"
+        "the change is committed, but the state of the edges could not be read"
     );
     let login = (site.sid.clone(), rotated.text_of("auth_token"));
     let form = "DomainName=a.example.com";
@@ -161,12 +164,12 @@ async fn a_change_stands_and_is_shown_though_the_edges_cannot_be_asked_for() {
     assert_eq!((gone.status, keys(&gone.json())), (202, named("edges, message, status")));
     assert_eq!((&gone.json()["status"], &gone.json()["edges"]), (&202.into(), &Value::Null));
     assert_eq!(site.call_as(&login, "GET", &one, "").await.status, 404);
-    // the operator is told what the answers do not say
-    assert_eq!(*told.lock().unwrap(), [(); 3].map(|()| format!("the store: {AWAY}")));
+    // the operator sees the causes that the responses hide
+    assert_eq!(*reported.lock().unwrap(), [(); 3].map(|()| format!("the store: {AWAY}")));
 }
 
 #[tokio::test]
-async fn every_change_is_answered_with_its_resource_or_as_usual() {
+async fn a_202_response_has_the_fields_of_the_resource() {
     let (site, fleet, _) = site().await;
     let full = site.full().await;
     let users = sip(&format!("CredentialLists/{}/Credentials", full.users));
@@ -182,41 +185,41 @@ async fn every_change_is_answered_with_its_resource_or_as_usual() {
         (roles(), "FriendlyName=NAME&Type=channel&Permission=addMember", ROLE),
     ];
     for (path, form, fields) in changes {
-        fleet.has(Ok(vec![edge("west", u64::MAX)]));
+        fleet.set_edges(Ok(vec![edge("west", u64::MAX)]));
         let usual = site.call("POST", &waiting(&path), &form.replace("NAME", "one")).await;
         assert!([200, 201].contains(&usual.status), "{path}: {}", usual.text);
         assert_eq!(keys(&usual.json()), named(fields), "{path}");
-        fleet.has(Ok(vec![edge("west", 0)]));
+        fleet.set_edges(Ok(vec![edge("west", 0)]));
         let form = form.replace("NAME", "two").replace("2.9", "2.10");
         let lagging = site.call("POST", &waiting(&path), &form).await;
         assert_eq!(lagging.status, 202, "{path}: {}", lagging.text);
         assert_eq!(keys(&lagging.json()), named(&format!("{fields}, edges, message")), "{path}");
     }
-    // what was refused is not waited for
+    // a failed change does not wait
     refused(&site, "POST", &waiting(&sip("Domains")), "", 400, 21231).await;
     let one = instance(&users, &full.credential);
     let gone = site.call("DELETE", &waiting(&one), "").await;
     assert_eq!((gone.status, keys(&gone.json())), (202, named("edges, message, status")));
-    fleet.has(Ok(vec![]));
+    fleet.set_edges(Ok(vec![]));
     let list = site.make(&sip("CredentialLists"), "FriendlyName=three").await;
     let gone = site.call("DELETE", &waiting(&instance(&sip("CredentialLists"), &list)), "").await;
     assert_eq!((gone.status, gone.text.as_str()), (204, ""));
 }
 
 #[tokio::test]
-async fn a_store_that_is_not_well_shows_in_health_and_is_told() {
-    let (site, fleet, told) = site().await;
+async fn an_unhealthy_store_answers_503_and_is_reported() {
+    let (site, fleet, reported) = site().await;
     let health = async || site.send(Request::get("/health").body(Body::empty()).unwrap()).await;
     assert_eq!(health().await.status, 200);
     *fleet.health.lock().unwrap() = Err(away());
     let answer = health().await;
     assert_eq!((answer.status, answer.code()), (503, 20503));
     assert!(!answer.text.contains(AWAY), "{}", answer.text);
-    assert_eq!(told.lock().unwrap().split_off(0), [format!("the store: {AWAY}")]);
+    assert_eq!(reported.lock().unwrap().split_off(0), [format!("the store: {AWAY}")]);
     *fleet.health.lock().unwrap() = Ok(());
     assert_eq!(health().await.status, 200);
-    // the mistakes of clients are theirs
+    // client errors are not reported
     assert_eq!(site.get("/nothing").await.status, 404);
     assert_eq!(site.get(&instance(&sip("Domains"), &format!("SD{DIGITS}"))).await.status, 404);
-    assert!(told.lock().unwrap().is_empty());
+    assert!(reported.lock().unwrap().is_empty());
 }

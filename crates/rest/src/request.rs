@@ -1,4 +1,4 @@
-//! A request that has been let in: who for, which resource, with which parameters.
+//! A request that passed authentication, with its account, resource and parameters.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -6,28 +6,31 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::auth::{AdminToken, Caller, identify};
-use super::error::{BAD_PARAMETER, READ_ONLY, Refusal};
+use super::error::{ApiError, BAD_PARAMETER};
 use super::form::Form;
 use super::links::Links;
 use super::operation::{Access, Operation, Verb};
-use super::page::Wanted;
+use super::page::PageRequest;
 use super::{Api, RestOptions};
 use sip_authz::AccountSid;
 use sip_authz::model::Account;
-use sip_authz_directory::{Directory, Kind};
+use sip_authz_directory::{Directory, DirectoryError, Kind};
 use sip_authz_store::Store;
 
-/// What the parameter in a path is called that names the account.
+/// The path parameter with the SID of the account.
 const ACCOUNT: &str = "AccountSid";
 
-/// A request that has been let in.
-pub(super) struct Call<S: Store> {
+/// The media type of form bodies.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A request that passed authentication and the checks that all operations share.
+pub(super) struct ApiRequest<S: Store> {
     pub(super) directory: Arc<Directory<S>>,
     pub(super) form: Form,
     pub(super) links: Links,
@@ -36,33 +39,33 @@ pub(super) struct Call<S: Store> {
     query: String,
     account: Option<AccountSid>,
     path: Vec<(String, String)>,
-    /// What page tokens are sealed with, beside the path.
+    /// The secret part of the key that authenticates page tokens.
     seal: [u8; 32],
 }
 
-impl<S: Store> Call<S> {
-    /// Lets a request in: who is asking comes first, so that nothing is read for strangers.
+impl<S: Store> ApiRequest<S> {
+    /// Authenticates a request and reads its parameters. Authentication comes first, so that the body of
+    /// an unknown sender is never read.
     pub(super) async fn read(
         api: &Api<S>,
         operation: &Operation,
         request: Request,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let caller = identify(api, &parts.headers).await?;
         let path = path_params(&mut parts, operation).await?;
         let account = acting_for(api, operation, caller, &path).await?;
-        // all who may read the listing share it, and it outlives this process
+        // everyone who may read the listing has the same secret, and it survives a restart
         let seal = match &account {
             Some(account) => account.token.map(|token| token.0),
             None => api.options.admin.as_ref().map(AdminToken::hash),
         };
         let writes = !matches!(operation.verb, Verb::List(_) | Verb::Fetch);
         if writes && api.options.read_only {
-            let message = "The resources come from a file and are not changed here";
-            return Err(Refusal::new(StatusCode::CONFLICT, READ_ONLY, message));
+            return Err(ApiError::read_only());
         }
         if writes && is_from_another_site(&parts.headers, &api.options) {
-            return Err(Refusal::forbidden("A page of another origin may not write"));
+            return Err(ApiError::cross_origin());
         }
         let has_form = matches!(operation.verb, Verb::Create | Verb::Update);
         let body = if has_form {
@@ -84,30 +87,30 @@ impl<S: Store> Call<S> {
         })
     }
 
-    /// The account that the call is for; every operation on an account's resources has one.
-    pub(super) fn account(&self) -> Result<AccountSid, Refusal> {
+    /// The account that the request is for. Every operation on an account's resources has one.
+    pub(super) fn account(&self) -> Result<AccountSid, ApiError> {
         self.account.ok_or_else(|| absent(self.kind))
     }
 
-    /// A SID in the path; a malformed one is answered like one that is not there.
-    pub(super) fn sid<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {
+    /// The SID in a path parameter. A malformed SID answers 404, like one that does not exist.
+    pub(super) fn sid<T: FromStr>(&self, name: &str) -> Result<T, ApiError> {
         find(&self.path, name).ok_or_else(|| absent(self.kind))
     }
 
-    /// Which page is asked for.
-    pub(super) fn page(&self) -> Result<Wanted, Refusal> {
+    /// The requested page of a listing.
+    pub(super) fn page(&self) -> Result<PageRequest, ApiError> {
         let mut hash = Sha256::new_with_prefix("page token");
         hash.update(self.seal);
         hash.update(self.links.path());
         let hash: [u8; 32] = hash.finalize().into();
         let key = hash.first_chunk().copied().unwrap_or_default();
-        Wanted::read(self.kind, self.max_page_size, &self.query, key)
+        PageRequest::read(self.kind, self.max_page_size, &self.query, key)
     }
 }
 
-/// Whether a browser says that the request comes from a page of an origin that may not call. Forms
-/// are sent across origins without asking, with credentials that the browser keeps; programs other
-/// than browsers send neither header.
+/// Whether the headers of a browser show that the request comes from a page of a foreign origin. A
+/// browser submits forms across origins without a preflight, with the credentials it has stored. Other
+/// clients send neither `Origin` nor `Sec-Fetch-Site`.
 pub(super) fn is_from_another_site(headers: &HeaderMap, options: &RestOptions) -> bool {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     match text(header::ORIGIN) {
@@ -120,8 +123,8 @@ pub(super) fn is_from_another_site(headers: &HeaderMap, options: &RestOptions) -
     }
 }
 
-fn absent(kind: Kind) -> Refusal {
-    Refusal::not_found(format!("there is no such {kind}"))
+fn absent(kind: Kind) -> ApiError {
+    DirectoryError::NotFound(kind).into()
 }
 
 fn find<T: FromStr>(path: &[(String, String)], name: &str) -> Option<T> {
@@ -129,11 +132,11 @@ fn find<T: FromStr>(path: &[(String, String)], name: &str) -> Option<T> {
     text.parse().ok()
 }
 
-/// What the path's places hold, the last one without the suffix.
+/// The parameters in the path, without the suffix `.json`.
 async fn path_params(
     parts: &mut Parts,
     operation: &Operation,
-) -> Result<Vec<(String, String)>, Refusal> {
+) -> Result<Vec<(String, String)>, ApiError> {
     let raw = RawPathParams::from_request_parts(parts, &()).await;
     let raw = raw.map_err(|_| absent(operation.kind))?;
     let mut all: Vec<_> = raw.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -145,56 +148,52 @@ async fn path_params(
     Ok(all)
 }
 
-/// The account that the caller may act for here.
+/// The account that the caller acts for. `None` for the admin on paths without an account.
 async fn acting_for<S: Store>(
     api: &Api<S>,
     operation: &Operation,
     caller: Caller,
     path: &[(String, String)],
-) -> Result<Option<Account>, Refusal> {
+) -> Result<Option<Account>, ApiError> {
     let named = path.iter().any(|(name, _)| name == ACCOUNT);
     let sid = find::<AccountSid>(path, ACCOUNT);
     match (caller, sid) {
         (_, None) if named => Err(absent(Kind::Account)),
         (Caller::Account(account), Some(sid)) if account.sid != sid => Err(absent(Kind::Account)),
         (Caller::Account(_), _) if operation.access == Access::Admin => {
-            Err(Refusal::forbidden("Accounts are administered with the admin token"))
+            Err(ApiError::forbidden("only the admin may manage accounts"))
         }
         (Caller::Account(account), _) => Ok(Some(account)),
         (Caller::Admin, Some(sid)) => Ok(Some(api.directory.account(sid).await?)),
         (Caller::Admin, None) if operation.access == Access::Admin => Ok(None),
-        (Caller::Admin, None) => {
-            Err(Refusal::forbidden("This path is an account's own; sign in as the account"))
-        }
+        (Caller::Admin, None) => Err(ApiError::forbidden(
+            "this path needs the credentials of an account, not of the admin",
+        )),
     }
 }
 
-/// The body of a form, whole.
+/// Reads the whole body of a form.
 async fn form_body(
     parts: &Parts,
     body: Body,
     options: &RestOptions,
-) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+) -> Result<Zeroizing<Vec<u8>>, ApiError> {
     let declared = parts.headers.get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > options.max_body) {
-        return Err(too_large(options));
+        return Err(ApiError::too_large(options.max_body));
     }
     let body = match Limited::new(body, options.max_body).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large(options)),
-        Err(_) => return Err(Refusal::bad(BAD_PARAMETER, "The body ended early")),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Err(ApiError::too_large(options.max_body));
+        }
+        Err(_) => return Err(ApiError::bad(BAD_PARAMETER, "the request body ended early")),
     };
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let media = content_type.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-    if !body.is_empty() && !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        let message = "The body must be application/x-www-form-urlencoded";
-        return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_PARAMETER, message));
+    if !body.is_empty() && !media.eq_ignore_ascii_case(FORM) {
+        return Err(ApiError::wrong_content_type(FORM, content_type));
     }
     Ok(Zeroizing::new(body.into()))
-}
-
-fn too_large(options: &RestOptions) -> Refusal {
-    let message = format!("The body must have at most {} bytes", options.max_body);
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, BAD_PARAMETER, message)
 }
