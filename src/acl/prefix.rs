@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn the_families_never_meet() {
+    fn families_never_match_each_other() {
         let (v4, v6) = (prefix("0.0.0.0/0"), prefix("::/0"));
         for text in
             ["0.0.0.0", "192.0.2.1", "255.255.255.255", "::ffff:0.0.0.0", "::ffff:192.0.2.1"]

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_however_many_threads_come_and_go() {
+    fn no_count_is_lost_over_many_short_threads() {
         let (counters, decisions) = (Counters::default(), decisions());
         let threads = STRIPES * STRIPES + 1;
         for _ in 0..threads {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_between_threads() {
+    fn no_count_is_lost_between_threads() {
         let (counters, decisions) = (Counters::default(), decisions());
         std::thread::scope(|scope| {
             for _ in 0..2 * STRIPES {

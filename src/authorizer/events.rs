@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_survive_their_number() {
+    fn options_survive_encoding() {
         let many = Sampling::OneIn(NonZeroU32::MAX);
         for sampling in [Sampling::All, Sampling::Refused, Sampling::Nothing, many] {
             for names in [false, true] {

@@ -63,7 +63,7 @@ mod tests {
     use crate::sid::DomainSid;
 
     #[test]
-    fn what_is_taken() {
+    fn each_sampling_takes_its_share() {
         let reject = Decision::Reject(Reject { target: None, reason: Reason::UnknownHost });
         let challenge = Decision::Challenge(Challenge {
             target: Target::Domain(DomainSid::from_name(&["d"])),

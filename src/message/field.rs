@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_at_their_discriminants() {
+    fn names_are_indexed_by_discriminant() {
         for (at, (header, name, compact)) in NAMES.iter().enumerate() {
             assert_eq!(*header as usize, at);
             assert_eq!(Header::of(name.to_ascii_uppercase().as_bytes()), *header);
@@ -220,7 +220,7 @@ mod tests {
     /// Replaces each byte of each name by every byte value; compares the word lookup with a
     /// bytewise one.
     #[test]
-    fn words_are_compared_as_bytes_are() {
+    fn word_comparison_equals_byte_comparison() {
         let names = NAMES.iter().flat_map(|(_, long, compact)| [*long, *compact]);
         for name in names.filter(|name| !name.is_empty()) {
             for (at, byte) in (0..name.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_number_is_a_place() {
+    fn any_u32_is_a_valid_index() {
         let mut array = Array::default();
         let numbers = [0, 15, 16, 511, 512, 513, 1 << 14, 1 << 20, u32::MAX - 1, u32::MAX];
         for number in numbers {

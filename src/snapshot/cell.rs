@@ -105,7 +105,7 @@ mod tests {
 
     #[cfg(feature = "metrics")]
     #[test]
-    fn the_age_begins_anew_with_each_snapshot() {
+    fn the_age_restarts_with_each_snapshot() {
         use std::time::{Duration, Instant};
 
         let cell = SnapshotCell::new(Snapshot::empty());

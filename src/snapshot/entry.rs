@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_what_they_were_made_from() {
+    fn few_keeps_its_values() {
         for len in 0..6_u32 {
             let all: Vec<u32> = (0..len).collect();
             let few = Few::<u32, 4>::from(all.clone());

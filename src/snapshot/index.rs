@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_come_and_go_with_the_cells() {
+    fn pages_are_added_and_removed_with_cells() {
         let key = random_key();
         let hash = |number: u32| fold(key.hash(&number.to_le_bytes()));
         let mut index = Index::default();
@@ -233,12 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn no_two_keys_are_alike() {
+    fn random_keys_differ() {
         assert_ne!(random_key().hash(b""), random_key().hash(b""));
     }
 
     #[test]
-    fn a_miss_in_an_empty_page_ends_beside_a_cell_of_another() {
+    fn a_miss_in_an_empty_page_returns_a_cell_of_another_page() {
         let mut index = Index::default();
         for number in 0..100 {
             index.insert(number << 1, number);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_miss_ends_beside_a_cell() {
+    fn a_miss_returns_a_neighbour() {
         let mut index = Index::default();
         for number in 0..1_000_u32 {
             index.insert(number.wrapping_mul(0x9e37_79b9), number);

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_keeps_what_it_had() {
+    fn changes_do_not_affect_clones() {
         let mut table = Table::default();
         let slots: Vec<_> = (0..10_000).map(|n| table.put(Pair(n, 1)).unwrap()).collect();
         let before = table.clone();

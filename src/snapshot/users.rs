@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_that_is_gone_leaves_no_hashed_names_behind() {
+    fn removing_a_user_removes_its_hashed_names() {
         let account = AccountSid::from_name(&["account"]);
         let list = crate::model::CredentialList::new(
             CredentialListSid::from_name(&["list"]),

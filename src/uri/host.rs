@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_form_or_an_error() {
+    fn canonical_form_or_an_error() {
         let long = format!("{}.{}", ["a"; 63].concat(), [["b"; 63].concat().as_str(); 3].join("."));
         let (most, label) = (&long[..253], &long[..63]);
         for (text, expected) in [

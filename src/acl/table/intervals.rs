@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_place() {
+    fn an_empty_table_has_no_owner() {
         let none = Intervals::<u32>::build(Vec::new());
         assert_eq!((none.owner(0), none.owner(u32::MAX)), (None, None));
     }
 
     #[test]
-    fn every_size_around_the_seams() {
+    fn table_sizes_around_the_window() {
         for size in (1..14_u32).chain([31, 32, 33, 64, 65, 139]) {
             for step in [1, 2, 3, 0x100, 0x0101_0101] {
                 let v4 = hosts((0..size).map(|i| i.wrapping_mul(step)));
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn crowds_far_apart_take_windows_only() {
+    fn distant_clusters_need_windows_only() {
         let crowds = (0..600_u32).map(|i| ((i % 5) << 29) | (i * 4));
         let forms = check(hosts(crowds), |addr| addr.checked_sub(1));
         assert_eq!(forms, [Form::Window].into());
     }
 
     #[test]
-    fn crowds_are_told_apart_whichever_half_they_share() {
+    fn clusters_are_separated_in_either_half() {
         for shared in [0x9abc_def1_u128 << 32, 0x9abc_def1 << 64] {
             let crowds = (0..600_u128).map(|i| ((i % 5) << 125) | shared | (i * 4));
             let forms = check(hosts(crowds), |addr| addr.checked_sub(1));
