@@ -20,7 +20,7 @@ use crate::model::{
 ///     .build()?;
 /// assert_eq!(snapshot.number(), 1);
 ///
-/// an unknown account or a taken name is an error that names the record
+/// // an unknown account or a taken name is an error that names the record
 /// let twin = DomainSid::from_name(&["example", "twin"]);
 /// let error = Snapshot::builder()
 ///     .account(Account::new(account))
