@@ -80,7 +80,7 @@ impl Decision {
     }
 }
 
-/// The caller that was accepted, and on what grounds.
+/// An accepted call: its target, and the address and credential that admitted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Accept {

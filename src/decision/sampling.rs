@@ -23,7 +23,7 @@ pub enum Sampling {
 
 /// The text is not a sampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither `all`, `refused`, `none` nor `1/N`")]
+#[error("expected `all`, `refused`, `none` or `1/N`")]
 pub struct SamplingError;
 
 impl Sampling {

@@ -1,4 +1,4 @@
-//! Guess limits: which buckets a wrong digest takes tokens from, and when they are empty.
+//! Guess limits: the token buckets of wrong digests.
 
 use arrayvec::ArrayVec;
 
