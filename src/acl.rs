@@ -1,5 +1,5 @@
-//! Access lists by source address: what an IP prefix is, and a table that tells which prefix an
-//! address falls under. An address that no prefix covers is not on the list.
+//! Access lists by source address: IP prefixes, and a table that finds the most specific prefix for
+//! an address.
 
 mod prefix;
 mod table;

@@ -1,5 +1,6 @@
-//! What decides: the snapshot in force and what must outlive it. The steps of a decision are in
-//! `decide`, those of judging digest credentials in `judge`, and `batch` takes many at once.
+//! The [`Authorizer`]: the snapshot in force, and the state that outlives it. `decide` has the
+//! steps of a decision, `judge` verifies digest credentials, and `batch` decides many INVITEs at
+//! once.
 
 mod batch;
 mod clock;
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 use self::clock::Clock;
 use self::counters::Counters;
 pub use self::counters::Counts;
-use self::decide::Deciding;
+use self::decide::DecisionContext;
 #[cfg(feature = "tracing")]
 pub use self::events::EventOptions;
 pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
@@ -32,12 +33,13 @@ use crate::invite::Invite;
 use crate::model::Commit;
 use crate::snapshot::{ApplyError, Snapshot, SnapshotCell};
 
-/// Decides INVITEs against the snapshot in force. One for each process, shared by all threads.
+/// Decides INVITEs against the snapshot in force. Create one for each process; all threads share
+/// it.
 ///
-/// It owns what must outlive a snapshot: the key of its nonces, what was used of them, and who
-/// guessed how often. None of these is ever copied. A nonce is good only at the `Authorizer` that
-/// issued it, so a fleet sends the retry where the challenge came from (by source address or
-/// Call-ID, not round robin), and a program that forks makes it after the fork.
+/// It owns the state that outlives a snapshot: the nonce key, the used nonces and the guess
+/// counters. This state is never copied. A nonce is valid only at the `Authorizer` that issued it.
+/// A fleet must therefore route the retry to the process that challenged, by source address or
+/// Call-ID and not round robin. A program that forks must create its `Authorizer` after the fork.
 pub struct Authorizer {
     snapshot: SnapshotCell,
     clock: Clock,
@@ -46,37 +48,37 @@ pub struct Authorizer {
     events: events::Events,
 }
 
-/// What must outlive a snapshot.
+/// State that outlives a snapshot.
 pub(crate) struct State {
     pub(crate) nonces: NonceIssuer,
     pub(crate) replay: ReplayTable,
-    /// Requests accepted over UDP, to know their retransmissions.
+    /// Requests accepted over UDP, to recognise their retransmissions.
     pub(crate) accepted: RetransmissionCache,
-    /// Requests refused over UDP for a wrong digest, so that a retransmission counts once.
+    /// Requests with a wrong digest over UDP, so that a retransmission is counted once.
     pub(crate) refused: RetransmissionCache,
     pub(crate) guesses: GuessLimiter,
     pub(crate) fingerprints: Fingerprints,
-    /// Stands in for the hash of a user that cannot be verified.
+    /// Verified against in place of the HA1 of a user that cannot authenticate.
     pub(crate) decoy: [u8; MAX_OUTPUT_LEN],
     pub(crate) counters: Counters,
 }
 
-/// How much an [`Authorizer`] remembers. All memory is taken when it is made.
+/// Sizes of the tables of an [`Authorizer`]. All their memory is allocated when it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capacity {
-    /// Nonces whose use is remembered. Default 131,072. A table too small for the calls that come
-    /// within a nonce's lifetime shortens lifetimes; it never lets a replay pass.
+    /// Number of used nonces kept. Default 131,072. If more calls arrive within a nonce lifetime,
+    /// nonces expire earlier; a replay is still never accepted.
     pub nonces: usize,
-    /// Accepted requests whose retransmissions are recognised for 32 s. Default 65,536. One that is
-    /// forgotten costs its sender another challenge.
+    /// Number of accepted requests whose retransmissions are recognised for 32 s. Default 65,536. A
+    /// retransmission of an evicted request gets another challenge.
     pub repeats: usize,
-    /// Sources and (name, source) pairs whose wrong attempts are counted. Default 65,536.
+    /// Number of sources and (name, source) pairs whose wrong digests are counted. Default 65,536.
     pub guesses: usize,
 }
 
 impl Capacity {
-    /// The default.
+    /// The default sizes.
     pub const DEFAULT: Self = Self { nonces: 131_072, repeats: 65_536, guesses: 65_536 };
 }
 
@@ -94,17 +96,17 @@ crate::setters! {
     }
 }
 
-/// The operating system gave no random bytes, so no key could be made.
+/// The operating system returned no random bytes, so no key could be created.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("no random bytes from the operating system: {0}")]
 pub struct SeedError(getrandom::Error);
 
-/// The refusal at and after the deadline.
+/// The decision at and after the deadline.
 const STALE: Decision = Decision::Reject(Reject { target: None, reason: Reason::SnapshotStale });
 
 impl Authorizer {
-    /// An authorizer with a random key from the operating system, the default [`Capacity`], and its
-    /// clock starting now.
+    /// Creates an authorizer with a random key from the operating system and the default
+    /// [`Capacity`]. Its clock starts now.
     ///
     /// # Errors
     ///
@@ -115,9 +117,10 @@ impl Authorizer {
         Ok(Self::from_seed(snapshot, Capacity::default(), &seed, Instant::now()))
     }
 
-    /// An authorizer whose keys are derived from `seed`, which must be random, secret, and never
-    /// used for another authorizer: two with one seed take each other's nonces, and a captured
-    /// request would be accepted by both. `now` is the start of its clock.
+    /// Creates an authorizer with keys derived from `seed`, and a clock that starts at `now`.
+    ///
+    /// The seed must be random, secret and used for one authorizer only. Two authorizers with the
+    /// same seed accept each other's nonces, so both would accept a captured request.
     #[must_use]
     pub fn from_seed(
         snapshot: Snapshot,
@@ -135,7 +138,7 @@ impl Authorizer {
             short.iter_mut().zip(key(purpose)).for_each(|(byte, from)| *byte = from);
             short
         };
-        // as many keys as the longest hash takes
+        // the decoy is as long as the longest hash, so it takes several keys
         let mut decoy = [0; MAX_OUTPUT_LEN];
         for (number, part) in decoy.chunks_mut(32).enumerate() {
             let number = if number == 0 { String::new() } else { number.to_string() };
@@ -160,20 +163,22 @@ impl Authorizer {
         }
     }
 
-    /// Decides one INVITE at the time `now`, which is the caller's: a time earlier than one already
-    /// seen counts as that one, so a clock that steps back brings no used nonce to life.
+    /// Decides one INVITE at the time `now`.
+    ///
+    /// The clock never steps back: an earlier `now` counts as the latest time seen, so a used nonce
+    /// does not become valid again.
     pub fn authorize(&self, invite: &Invite<'_>, now: Instant) -> Decision {
         #[cfg(feature = "tracing")]
         let _span = tracing::debug_span!("authorize", invites = 1).entered();
         let now_ms = self.clock.advance(now);
         let snapshot = self.snapshot.load(now_ms);
         let decision = match &snapshot {
-            Some(snapshot) => self.deciding(snapshot, now_ms).decide(invite, &mut NoTrace),
+            Some(snapshot) => self.context(snapshot, now_ms).decide(invite, &mut NoTrace),
             None => STALE,
         };
         self.state.counters.count(&decision);
         #[cfg(feature = "tracing")]
-        self.events.tell(
+        self.events.emit(
             std::slice::from_ref(invite),
             std::slice::from_ref(&decision),
             snapshot.map(|snapshot| snapshot.number()),
@@ -181,12 +186,14 @@ impl Authorizer {
         decision
     }
 
-    /// Decides several INVITEs at the time `now`, each as [`Self::authorize`] would one after the
-    /// other: `out` then holds one decision for each, in their order, and nothing else. A caller
-    /// that keeps `out` from batch to batch keeps its memory.
+    /// Decides several INVITEs at the time `now`, with the same results as [`Self::authorize`] for
+    /// each in turn.
     ///
-    /// Returns the number of the snapshot that they were decided by, for who keeps a record of
-    /// decisions; none if [`Self::refuse_from`] refused them all.
+    /// `out` is cleared first, then holds one decision for each INVITE in order. Reuse it to avoid
+    /// allocation.
+    ///
+    /// Returns the number of the snapshot that decided them, or none if all were past the deadline
+    /// of [`Self::refuse_from`].
     pub fn authorize_batch(
         &self,
         invites: &[Invite<'_>],
@@ -199,29 +206,31 @@ impl Authorizer {
         out.clear();
         let snapshot = self.snapshot.load(now_ms);
         match &snapshot {
-            Some(snapshot) => self.deciding(snapshot, now_ms).decide_batch(invites, out),
+            Some(snapshot) => self.context(snapshot, now_ms).decide_batch(invites, out),
             None => out.extend(invites.iter().map(|_| STALE)),
         }
         self.state.counters.count_all(out);
         let number = snapshot.map(|snapshot| snapshot.number());
         #[cfg(feature = "tracing")]
-        self.events.tell(invites, out, number);
+        self.events.emit(invites, out, number);
         number
     }
 
-    /// As [`Self::authorize`], at the present time.
+    /// Decides as [`Self::authorize`] does, at the present time.
     pub fn authorize_now(&self, invite: &Invite<'_>) -> Decision {
         self.authorize(invite, Instant::now())
     }
 
-    /// Decides as [`Self::authorize`] would and tells each step on the way. Nothing is used up or
-    /// counted: no nonce, no guess, so of several wrong headers in one request a later one never meets
-    /// the limit that an earlier one has reached. Allocates; not for the hot path.
+    /// Decides as [`Self::authorize`] does and records each step.
+    ///
+    /// Changes no state: it uses up no nonce and counts no guess. With several wrong headers in one
+    /// request, a later header therefore never reaches a limit through an earlier one. Allocates;
+    /// not for the hot path.
     pub fn explain(&self, invite: &Invite<'_>, now: Instant) -> Explanation {
         let now_ms = self.clock.read(now);
         let mut steps = Steps::default();
         let decision = match self.snapshot.load(now_ms) {
-            Some(snapshot) => self.deciding(&snapshot, now_ms).decide(invite, &mut steps),
+            Some(snapshot) => self.context(&snapshot, now_ms).decide(invite, &mut steps),
             None => {
                 steps.step(|| Step::Stale);
                 STALE
@@ -230,88 +239,93 @@ impl Authorizer {
         Explanation { steps: steps.into_vec(), decision }
     }
 
-    /// Refuses every INVITE at `deadline` and later with [`Reason::SnapshotStale`], until it is set
-    /// anew; with none, which is how an authorizer begins, never. For edges that must not go on by a
-    /// snapshot that nobody has confirmed for a while: what confirms it moves the deadline on.
+    /// Sets the deadline from which every INVITE is refused with [`Reason::SnapshotStale`]; none,
+    /// the default, means never.
+    ///
+    /// An edge that must not decide by an unconfirmed snapshot moves the deadline on each time it
+    /// confirms the snapshot.
     pub fn refuse_from(&self, deadline: Option<Instant>) {
         self.snapshot.set_deadline(deadline.map_or(u64::MAX, |at| self.clock.at(at)));
     }
 
-    /// Whether an INVITE would be refused at the time `now` for the deadline of
-    /// [`Self::refuse_from`]. A program that was held up between taking the time for a decision and
-    /// acting on an accept can look again.
+    /// Whether the deadline of [`Self::refuse_from`] refuses an INVITE at the time `now`.
+    ///
+    /// A program that was delayed between a decision and acting on it can check again.
     #[must_use]
     pub fn is_stale(&self, now: Instant) -> bool {
         self.snapshot.load(self.clock.read(now)).is_none()
     }
 
-    fn deciding<'a>(&'a self, snapshot: &'a Snapshot, now_ms: u64) -> Deciding<'a> {
-        Deciding { state: &self.state, snapshot, now_ms }
+    fn context<'a>(&'a self, snapshot: &'a Snapshot, now_ms: u64) -> DecisionContext<'a> {
+        DecisionContext { state: &self.state, snapshot, now_ms }
     }
 
-    /// The snapshot in force.
+    /// Returns the snapshot in force.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Puts another snapshot in force, whole. Decisions already begun end with the old one.
+    /// Replaces the snapshot in force and returns the new one. Decisions in progress finish with
+    /// the old one.
     pub fn replace(&self, snapshot: Snapshot) -> Arc<Snapshot> {
         let replaced = self.snapshot.update(|_| Ok::<_, std::convert::Infallible>(snapshot));
         replaced.unwrap_or_else(|never| match never {})
     }
 
-    /// Puts the snapshot that `commit` makes of the one in force in its place.
+    /// Applies `commit` to the snapshot in force and returns the new one.
     ///
     /// # Errors
     ///
-    /// [`ApplyError`]; the old snapshot then stays in force.
+    /// [`ApplyError`] if the commit breaks a rule; the old snapshot then stays in force.
     pub fn apply(&self, commit: &Commit) -> Result<Arc<Snapshot>, ApplyError> {
         self.snapshot.update(|snapshot| snapshot.apply(commit))
     }
 
-    /// The deadline of [`Self::refuse_from`], to the millisecond.
+    /// Returns the deadline of [`Self::refuse_from`], to the millisecond.
     #[must_use]
     pub fn refuses_from(&self) -> Option<Instant> {
         let deadline_ms = self.snapshot.deadline();
         (deadline_ms < u64::MAX).then(|| self.clock.when(deadline_ms)).flatten()
     }
 
-    /// Which decisions subscribers of the crate `tracing` are told of, as events of the target
-    /// `sip_authz::decision` and the level INFO, and what of them. At the beginning each, without
-    /// addresses and names of users. Each call of `authorize` is a span of the level DEBUG.
+    /// Selects which decisions `tracing` subscribers receive as events of target
+    /// `sip_authz::decision`, level INFO, and with which fields.
+    ///
+    /// By default all decisions, without addresses and user names. Each call of `authorize` is a
+    /// span of level DEBUG.
     #[cfg(feature = "tracing")]
     pub fn set_events(&self, options: EventOptions) {
         self.events.set(options);
     }
 
-    /// For how long the snapshot in force has been there, by the system's clock.
+    /// Time since the snapshot in force was set, measured with `Instant::now`.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn snapshot_age(&self) -> std::time::Duration {
         self.snapshot.age()
     }
 
-    /// How many INVITEs were decided, and how. [`Self::explain`] counts nothing.
+    /// Counts the INVITEs decided, by outcome and reason, without those of [`Self::explain`].
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state.counters.counts()
     }
 
-    /// How many credentials were refused without a look, because too many wrong ones had come before.
+    /// Number of credentials refused unverified because a guess limit was reached.
     #[must_use]
     pub fn guesses_refused(&self) -> u64 {
         self.state.counters.guesses_refused.load(Ordering::Relaxed)
     }
 
-    /// How many credentials came with a nonce that this authorizer did not issue for their source
-    /// and host. It grows fast where retries do not reach the authorizer that challenged.
+    /// Number of credentials whose nonce this authorizer did not issue for their source and host.
+    /// It grows fast if retries reach another process than the one that challenged.
     #[must_use]
     pub fn foreign_nonces(&self) -> u64 {
         self.state.counters.foreign_nonces.load(Ordering::Relaxed)
     }
 
-    /// How many nonces are remembered as used, and how many fit. Walks the whole table; for metrics.
+    /// Number of used nonces kept, and the capacity. Scans the whole table; for metrics.
     #[must_use]
     pub fn remembered_nonces(&self) -> (usize, usize) {
         (self.state.replay.len(), self.state.replay.capacity())

@@ -1,6 +1,6 @@
-//! The answer: accept, challenge or reject, and why.
+//! Decisions: accept, challenge or reject, with the reason.
 //!
-//! A decision owns all it says and borrows neither the INVITE nor the snapshot. A refusal is a value
+//! A decision owns its data and borrows neither the INVITE nor the snapshot. A rejection is a value
 //! with a reason, not an error.
 
 mod reason;
@@ -17,26 +17,26 @@ use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
 };
 
-/// What becomes of an INVITE.
+/// The decision on an INVITE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Decision {
-    /// It may pass.
+    /// Forward the INVITE.
     Accept(Accept),
-    /// The caller is asked to authenticate.
+    /// Challenge the caller to authenticate.
     Challenge(Challenge),
-    /// It may not pass.
+    /// Reject the INVITE.
     Reject(Reject),
 }
 
 impl Decision {
-    /// Whether the INVITE may pass.
+    /// Whether the decision is an accept.
     #[must_use]
     pub fn is_accept(&self) -> bool {
         matches!(self, Self::Accept(_))
     }
 
-    /// The status code of the answer that refuses, or 200.
+    /// The SIP status code of the response, or 200 for an accept.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -56,8 +56,8 @@ impl Decision {
         }
     }
 
-    /// What kind of this outcome it is: of an accept `passed` or `repeat`, of a challenge `asked` or
-    /// `stale`, of a refusal [`Reason::as_str`]. A stable text for logs and metrics.
+    /// The subtype of the outcome, a stable text for logs and metrics. `passed` or `repeat` for an
+    /// accept, `asked` or `stale` for a challenge, [`Reason::as_str`] for a rejection.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Decision {
         }
     }
 
-    /// The domain or trunk, if the Request-URI named one.
+    /// The domain or trunk of the Request-URI, if it exists.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
         match self {
@@ -80,36 +80,38 @@ impl Decision {
     }
 }
 
-/// Who may pass, and why.
+/// An accepted call: its target, and the address and credential that admitted it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Accept {
     /// The account that owns the domain or trunk.
     pub account: AccountSid,
-    /// The domain or trunk that the Request-URI named.
+    /// The domain or trunk of the Request-URI.
     pub target: Target,
-    /// The entry that the source address matched, where access lists are mapped.
+    /// The matching access list entry, if access lists are mapped.
     pub address: Option<AddressMatch>,
-    /// The credential that was proved, where credential lists are mapped.
+    /// The verified credential, if credential lists are mapped.
     pub credential: Option<CredentialMatch>,
-    /// What the caller's roles permit: the deployment role of the credential and the channel role of
-    /// its list's mapping. Empty where the address alone counts.
+    /// Permissions of the caller's roles: the credential's deployment role and the channel role of
+    /// its list mapping. Empty if the address alone was checked.
     pub permissions: PermissionSet,
-    /// The INVITE is a retransmission over UDP of one that a digest admitted within the last 32 s: it is
-    /// not another call, and is to be answered from the transaction of the first. Fields that tell no
-    /// transaction, such as Contact, are not compared. Where the address alone admits this is never set.
+    /// Whether this is a UDP retransmission of an INVITE that a digest admitted in the last 32 s.
+    /// It is not a new call: answer it from the first one's transaction.
+    ///
+    /// Fields that do not identify the transaction, such as Contact, are not compared. Never set if
+    /// the address alone was checked.
     pub repeat: bool,
 }
 
 impl Accept {
-    /// Whether the caller's roles have the permission of this name.
+    /// Whether the caller's roles grant the permission with this name.
     #[must_use]
     pub fn permits(&self, permission: &str) -> bool {
         self.permissions.contains(permission)
     }
 }
 
-/// The most specific entry of an access list that admits the source.
+/// The most specific access list entry that contains the source address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressMatch {
     /// The list.
@@ -118,7 +120,7 @@ pub struct AddressMatch {
     pub address: IpAddressSid,
 }
 
-/// The user that proved to know the password.
+/// The user whose password was proved.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CredentialMatch {
@@ -126,13 +128,13 @@ pub struct CredentialMatch {
     pub list: CredentialListSid,
     /// The credential.
     pub credential: CredentialSid,
-    /// Its user name; the only name of the caller that is verified.
+    /// The user name; the only verified name of the caller.
     pub username: InlineName,
     /// The header to remove before the request is forwarded (RFC 3261 §22.3).
     pub header: UsedHeader,
 }
 
-/// Does not show the user name: a decision may end up in a log.
+/// Omits the user name, because decisions may be logged.
 impl fmt::Debug for CredentialMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CredentialMatch")
@@ -143,34 +145,37 @@ impl fmt::Debug for CredentialMatch {
     }
 }
 
-/// Which credentials header was used.
+/// The credentials header that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UsedHeader {
-    /// Its name.
+    /// The header name.
     pub field: CredentialsField,
-    /// Its place among all credentials headers of the INVITE, of both names, from 0.
+    /// Index among all credentials headers of the INVITE, of either name, from 0.
     pub index: usize,
 }
 
-/// The caller is asked to authenticate: one header of the kind's name for each value, in order.
+/// A challenge to authenticate. Send one header of [`Challenge::header_name`] for each value, in
+/// order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Challenge {
-    /// The domain or trunk that asks.
+    /// The domain or trunk that challenges.
     pub target: Target,
-    /// As a proxy or as a user agent server.
+    /// Challenge as a proxy (407) or as a user agent server (401).
     pub kind: ChallengeKind,
     /// The header values.
     pub values: Vec<String>,
-    /// The nonce of the request was too old or used, its digest right: a client tries again with
-    /// the new one and asks nobody. Also said where a source has sent too many wrong digests without a
-    /// live nonce; none is looked at then.
+    /// The digest was right, but its nonce was expired or used. The client retries with the new
+    /// nonce without a password prompt.
+    ///
+    /// Also set if a source has sent too many wrong digests without a live nonce; its digests are
+    /// then not verified.
     pub stale: bool,
 }
 
 impl Challenge {
-    /// 407 or 401.
+    /// The status code: 407 or 401.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self.kind {
@@ -179,13 +184,13 @@ impl Challenge {
         }
     }
 
-    /// The same challenge without its header values, for a record of decisions.
+    /// A copy without the header values, for decision logs.
     #[must_use]
     pub fn without_values(&self) -> Self {
         Self { target: self.target, kind: self.kind, values: Vec::new(), stale: self.stale }
     }
 
-    /// The reason phrase of the status.
+    /// The reason phrase of the status code.
     #[must_use]
     pub fn phrase(&self) -> &'static str {
         match self.kind {
@@ -194,7 +199,7 @@ impl Challenge {
         }
     }
 
-    /// The name of the header that carries each value.
+    /// The name of the header for each value.
     #[must_use]
     pub fn header_name(&self) -> &'static str {
         match self.kind {
@@ -204,18 +209,18 @@ impl Challenge {
     }
 }
 
-/// The INVITE may not pass.
+/// A rejection of the INVITE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reject {
-    /// The domain or trunk, if the Request-URI named one.
+    /// The domain or trunk of the Request-URI, if it exists.
     pub target: Option<Target>,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
 impl Reject {
-    /// A rejection of an INVITE for `target`.
+    /// Creates a rejection of an INVITE for `target`.
     #[must_use]
     pub const fn new(target: Option<Target>, reason: Reason) -> Self {
         Self { target, reason }

@@ -1,13 +1,13 @@
-//! The guide: how to embed the library and how to run it, what it defends and what it does not.
+//! Guide to embedding and operating the library.
 //!
 //! - [`embedding`]: from the socket to the answer
 //! - [`policies`]: what each choice costs
-//! - [`rejections`]: how to read a refusal
-//! - [`questions`]: what happens when a store is away, a clock jumps, a list is emptied, two lists
-//!   disagree
-//! - [`operating`]: what to watch, alerts worth having, the decision log
-//! - [`threats`]: what is defended and what is not
-//! - [`tests`]: how all this is tested
+//! - [`rejections`]: how to diagnose a rejection
+//! - [`questions`]: behaviour if a store is unreachable, a clock jumps, a list is emptied or two
+//!   lists disagree
+//! - [`operating`]: metrics to watch, useful alerts, the decision log
+//! - [`threats`]: the attacks covered and not covered
+//! - [`tests`]: how the project is tested
 
 #[doc = include_str!("../docs/guide/embedding.md")]
 pub mod embedding {}

@@ -61,8 +61,8 @@ pub fn count_named_at_once(snapshot: &Snapshot, hosts: &[&str]) -> usize {
     let mut count = 0;
     for hosts in hosts.chunks(64) {
         let keys: ArrayVec<_, 64> = hosts.iter().map(|host| targets.key(host)).collect();
-        let slots: ArrayVec<_, 64> = keys.iter().map(|key| targets.read_ahead(*key)).collect();
-        black_box(slots.iter().flatten().filter(|slot| targets.touch(**slot)).count());
+        let slots: ArrayVec<_, 64> = keys.iter().map(|key| targets.prefetch(*key)).collect();
+        black_box(slots.iter().flatten().filter(|slot| targets.prefetch_entry(**slot)).count());
         let named = |(key, host): (&_, &&str)| targets.named(*key, host).is_some();
         count += keys.iter().zip(hosts).filter(|pair| named(*pair)).count();
     }
@@ -77,7 +77,7 @@ pub fn count_users(snapshot: &Snapshot, host: &str, names: &[&str]) -> usize {
     let lists = entry.credential_lists.iter();
     lists
         .map(|mapped| {
-            let found = |name: &&&str| snapshot.look_up(mapped.list, name).found.is_some();
+            let found = |name: &&&str| snapshot.look_up(mapped.list, name).hit.is_some();
             names.iter().filter(found).count()
         })
         .sum()
@@ -92,10 +92,10 @@ pub fn count_users_at_once(snapshot: &Snapshot, host: &str, names: &[&str]) -> u
     for list in entry.credential_lists.iter().map(|mapped| mapped.list) {
         for names in names.chunks(64) {
             let keys: ArrayVec<_, 64> = names.iter().map(|name| users.key(list, name)).collect();
-            let slots: ArrayVec<_, 64> = keys.iter().map(|key| users.read_ahead(*key)).collect();
-            black_box(slots.iter().flatten().filter(|slot| users.touch(**slot)).count());
+            let slots: ArrayVec<_, 64> = keys.iter().map(|key| users.prefetch(*key)).collect();
+            black_box(slots.iter().flatten().filter(|slot| users.prefetch_entry(**slot)).count());
             let pairs = keys.iter().zip(names);
-            count += pairs.filter(|(key, n)| users.look_up(**key, list, n).found.is_some()).count();
+            count += pairs.filter(|(key, n)| users.look_up(**key, list, n).hit.is_some()).count();
         }
     }
     count

@@ -1,4 +1,4 @@
-//! The facts of an INVITE that a decision needs, all borrowed, and nothing of a parser.
+//! The parts of an INVITE that a decision needs, borrowed from any parser.
 
 mod datagram;
 #[cfg(feature = "rsip")]
@@ -12,10 +12,10 @@ use arrayvec::ArrayVec;
 
 use crate::message::Defect;
 
-/// How many credentials headers are looked at in all.
+/// Maximum number of credentials headers kept.
 pub(crate) const MAX_CREDENTIALS: usize = 16;
 
-/// How a request came, as the socket tells; no header is asked.
+/// The transport of a request, taken from the socket and not from a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
@@ -32,7 +32,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Its name in lower case, a stable text for logs.
+    /// The name in lower case, a stable text for logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,32 +44,32 @@ impl Transport {
         }
     }
 
-    /// Whether the hop is encrypted.
+    /// Whether the transport is encrypted.
     #[must_use]
     pub const fn is_secure(self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
     }
 
-    /// Whether the sender repeats a request that is not answered (RFC 3261 §17.1.1.2).
+    /// Whether clients retransmit unanswered requests (RFC 3261 §17.1.1.2).
     #[must_use]
     pub const fn retransmits(self) -> bool {
         matches!(self, Self::Udp)
     }
 }
 
-/// The two headers that credentials come in.
+/// The two credentials headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CredentialsField {
-    /// `Authorization`, the answer to a 401.
+    /// `Authorization`, the response to a 401.
     Authorization,
-    /// `Proxy-Authorization`, the answer to a 407.
+    /// `Proxy-Authorization`, the response to a 407.
     ProxyAuthorization,
 }
 
-/// What makes two copies of a request the same transaction, as the header values were sent.
+/// The header values that identify a transaction, as sent; used to recognise retransmissions.
 #[derive(Clone, Copy)]
 pub struct Transaction<'a> {
-    /// From; also what a policy compares with the authenticated user.
+    /// From; `from_must_match` compares it with the authenticated user.
     pub from: &'a [u8],
     /// To.
     pub to: &'a [u8],
@@ -81,17 +81,17 @@ pub struct Transaction<'a> {
     pub via: &'a [u8],
 }
 
-/// Says nothing of who calls whom, for it may end up in a log.
+/// Shows no header values, because it may be logged.
 impl fmt::Debug for Transaction<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transaction").finish_non_exhaustive()
     }
 }
 
-/// An INVITE as far as it is decided on. That the method is INVITE is what the type says: the
-/// constructors that read a message refuse any other.
+/// The parts of an INVITE that a decision needs. The constructors that read a message reject every
+/// other method.
 ///
-/// The source and the transport are the socket's. Nothing else of the message takes part.
+/// Take the source and the transport from the socket, not from headers.
 #[derive(Clone)]
 pub struct Invite<'a> {
     request_uri: Cow<'a, str>,
@@ -103,7 +103,7 @@ pub struct Invite<'a> {
     body: &'a [u8],
 }
 
-/// Says nothing of who calls whom from where, for it may end up in a log.
+/// Shows neither addresses nor header values, because it may be logged.
 impl fmt::Debug for Invite<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Invite")
@@ -115,7 +115,7 @@ impl fmt::Debug for Invite<'_> {
     }
 }
 
-/// A message that is no INVITE to decide on.
+/// A message that cannot be used as an INVITE.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InviteError {
@@ -128,15 +128,16 @@ pub enum InviteError {
     /// A SIP message that is not well-formed.
     #[error("{0}")]
     Defect(Defect),
-    /// A header that every request has (RFC 3261 §8.1.1) is not there.
+    /// A mandatory header (RFC 3261 §8.1.1) is missing.
     #[error("no {0} header")]
     Missing(&'static str),
 }
 
 impl<'a> Invite<'a> {
-    /// An INVITE for `request_uri` that came from `source` over `transport`, without credentials.
+    /// Creates an INVITE for `request_uri`, received from `source` over `transport`, without
+    /// credentials.
     ///
-    /// Without [`Self::with_transaction`] no retransmission is recognised.
+    /// Without [`Self::with_transaction`], retransmissions are not recognised.
     pub fn new(
         request_uri: impl Into<Cow<'a, str>>,
         source: SocketAddr,
@@ -153,7 +154,7 @@ impl<'a> Invite<'a> {
         }
     }
 
-    /// Adds the value of a credentials header. They are added in the order of the message.
+    /// Adds the value of a credentials header. Add them in the order of the message.
     #[must_use]
     pub fn with_credentials(mut self, field: CredentialsField, value: &'a [u8]) -> Self {
         self.add_credentials(field, value);
@@ -164,7 +165,7 @@ impl<'a> Invite<'a> {
         self.too_many_credentials |= self.credentials.try_push((field, value)).is_err();
     }
 
-    /// Sets what tells a retransmission from another request.
+    /// Sets the header values by which retransmissions are recognised.
     #[must_use]
     pub fn with_transaction(mut self, transaction: Transaction<'a>) -> Self {
         self.transaction = Some(transaction);
@@ -178,38 +179,38 @@ impl<'a> Invite<'a> {
         self
     }
 
-    /// The Request-URI, as text.
+    /// The Request-URI.
     #[must_use]
     pub fn request_uri(&self) -> &str {
         &self.request_uri
     }
 
-    /// Where the request came from.
+    /// The source address and port.
     #[must_use]
     pub fn source(&self) -> SocketAddr {
         self.source
     }
 
-    /// How the request came.
+    /// The transport of the request.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.transport
     }
 
-    /// The credentials headers, in order: at most sixteen, see [`Self::has_too_many_credentials`].
+    /// The credentials headers in order, at most sixteen; see [`Self::has_too_many_credentials`].
     #[must_use]
     pub fn credentials(&self) -> &[(CredentialsField, &'a [u8])] {
         &self.credentials
     }
 
-    /// Whether there were more credentials headers than are kept. Such an INVITE is rejected where
-    /// credentials count.
+    /// Whether the message had more credentials headers than are kept. Targets with credential
+    /// lists reject such an INVITE.
     #[must_use]
     pub fn has_too_many_credentials(&self) -> bool {
         self.too_many_credentials
     }
 
-    /// What tells a retransmission from another request, if it is known.
+    /// The header values by which retransmissions are recognised, if set.
     #[must_use]
     pub fn transaction(&self) -> Option<&Transaction<'a>> {
         self.transaction.as_ref()

@@ -1,5 +1,7 @@
-//! A borrowed scan of one SIP message (RFC 3261 §7): start line, header fields, body, and the first
-//! thing that is wrong with it. Linear, allocates nothing, and never panics whatever the bytes are.
+//! A borrowed scan of one SIP message (RFC 3261 §7): start line, header fields, body and first
+//! defect.
+//!
+//! Linear time, no allocation, and no panic for any input.
 
 use std::fmt;
 
@@ -12,33 +14,35 @@ pub use frame::{Frame, FrameError, MAX_BODY, frame, skip_keepalive};
 pub use start_line::StartLine;
 use start_line::start_line;
 
-/// Longest head that is read, in bytes: start line, header fields and blank line.
+/// Maximum length of the head, in bytes: start line, header fields and blank line.
 pub const MAX_HEAD: usize = 65_535;
-/// Most header fields that are read.
+/// Maximum number of header fields.
 pub const MAX_FIELDS: usize = 256;
 
-/// A SIP message, borrowed from the bytes it came in.
+/// A SIP message, borrowed from the received bytes.
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
     start: StartLine<'a>,
     fields: &'a [u8],
     first: [Option<&'a [u8]>; NAMES.len()],
-    /// From the first credentials header on.
+    /// The head from the first credentials header on.
     from_credentials: &'a [u8],
-    /// How many credentials headers there are; at most [`MAX_FIELDS`].
+    /// Number of credentials headers, at most [`MAX_FIELDS`].
     credentials: usize,
-    /// From the first Via on.
+    /// The head from the first Via on.
     from_vias: &'a [u8],
-    /// How many of them there are.
+    /// Number of Via fields.
     vias: usize,
     body: &'a [u8],
     defect: Option<Defect>,
 }
 
 impl<'a> Message<'a> {
-    /// Reads as much as can be read of a datagram, or of a message that [`frame`] has cut from a
-    /// stream. What is wrong is kept as the [`defect`](Self::defect). None only if the first line
-    /// is neither a request line nor a status line (RFC 3261 §7.1, §7.2).
+    /// Scans a datagram, or a message that [`frame`] has cut from a stream.
+    ///
+    /// A malformed message is parsed as far as possible and has a [`defect`](Self::defect). Returns
+    /// none only if the first line is neither a request line nor a status line (RFC 3261 §7.1,
+    /// §7.2).
     #[must_use]
     pub fn scan(bytes: &'a [u8]) -> Option<Message<'a>> {
         let window = bytes.get(..MAX_HEAD).unwrap_or(bytes);
@@ -56,10 +60,10 @@ impl<'a> Message<'a> {
         Some(message)
     }
 
-    /// Reads what comes after the first line. Unless `CAREFUL`, what may be wrong with the characters
-    /// of a line is not noted, and the answer tells whether that was right: there is nothing wrong
-    /// with any. A head where it was not is read again.
-    fn read<const CAREFUL: bool>(
+    /// Reads the head after the first line. The fast path (`FULL` is false) skips the character
+    /// checks of each line. It returns false if a line has a flaw; the head must then be read again
+    /// with `FULL`.
+    fn read<const FULL: bool>(
         &mut self,
         bytes: &'a [u8],
         line: &'a [u8],
@@ -82,10 +86,11 @@ impl<'a> Message<'a> {
                 self.note(Some(Defect::TooManyFields));
                 break &[];
             }
-            if CAREFUL {
+            if FULL {
                 self.note(flaw(raw));
             }
-            // each line must end as it should, or what is missing there would offset what is too much
+            // each line must end in CRLF, or a missing CR or LF could cancel out a stray control
+            // character
             ended &= if folds == 0 { raw.ends_with(b"\r\n") } else { flaw(raw).is_none() };
             self.add(field(rest, raw.len()), rest);
             lines += 1 + folds;
@@ -94,56 +99,56 @@ impl<'a> Message<'a> {
         };
         self.fields = head.get(..head.len() - rest.len()).unwrap_or_default();
         self.judge(body);
-        // Two for each line are those of its end; there is no room for another.
+        // two control characters a line are its CRLF; any other is a flaw
         let read = bytes.get(..line.len() + self.fields.len()).unwrap_or_default();
-        CAREFUL || (ended && controls(read) == 2 * lines)
+        FULL || (ended && controls(read) == 2 * lines)
     }
 
-    /// The first line. With a defect in it, its parts as far as they could be told apart.
+    /// The first line. If it is defective, the parts that could be parsed.
     #[must_use]
     pub fn start_line(&self) -> StartLine<'a> {
         self.start
     }
 
-    /// The header fields in the order they came, the same ones that the defect was judged on. A
-    /// field that was cut off by the end of the bytes is not among them.
+    /// The header fields in order of arrival, the same that the defect check covers. A field that
+    /// is cut off by the end of the bytes is left out.
     #[must_use]
     pub fn fields(&self) -> Fields<'a> {
         Fields { rest: self.fields }
     }
 
-    /// The value of the first field with this name, trimmed; takes constant time. None also for
+    /// The trimmed value of the first field with this name, in constant time. Always none for
     /// [`Header::Other`].
     #[must_use]
     pub fn first(&self, header: Header) -> Option<&'a [u8]> {
         self.first.get(header as usize).copied().flatten()
     }
 
-    /// The fields Authorization and Proxy-Authorization, in the order they came.
+    /// The Authorization and Proxy-Authorization fields, in order of arrival.
     pub(crate) fn credentials(&self) -> impl Iterator<Item = Field<'a>> {
         let is_one = |field: &Field<'_>| {
             matches!(field.header, Header::Authorization | Header::ProxyAuthorization)
         };
-        // most messages have one at most, and nothing after it is read again
+        // `take` stops after the last credentials header, so later fields are not parsed again
         Fields { rest: self.from_credentials }.filter(is_one).take(self.credentials)
     }
 
-    /// The values of the Via fields, in the order they came.
+    /// The values of the Via fields, in order of arrival.
     pub fn vias(&self) -> impl Iterator<Item = &'a [u8]> {
         let fields = Fields { rest: self.from_vias };
         let vias = fields.filter(|field| field.header == Header::Via).take(self.vias);
         vias.map(|field| field.value)
     }
 
-    /// The body: what Content-Length says of the bytes after the blank line, or all of them if
-    /// there is no such field (RFC 3261 §18.3) or its value is not usable.
+    /// The body: as many bytes after the blank line as Content-Length says. All of them if the
+    /// field is missing (RFC 3261 §18.3) or unusable.
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// The first thing that makes this message not well-formed. None: it is well-formed as far as
-    /// this module looks; the insides of most header values are for their own readers.
+    /// The first reason why this message is not well-formed; none if it passes all checks of this
+    /// module. Most header values are not parsed here.
     #[must_use]
     pub fn defect(&self) -> Option<Defect> {
         self.defect
@@ -167,7 +172,7 @@ impl<'a> Message<'a> {
         self.defect = self.defect.or(defect);
     }
 
-    /// Takes a field in, which stands at the start of `from`.
+    /// Records a field, which starts `from`.
     fn add(&mut self, field: Option<Field<'a>>, from: &'a [u8]) {
         let Some(Field { header, value, .. }) = field else {
             return self.note(Some(Defect::FieldName));
@@ -193,7 +198,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// What can only be told once the head has been read.
+    /// Runs the checks that need the whole head, and finds the body.
     fn judge(&mut self, rest: &'a [u8]) {
         for header in MANDATORY {
             self.note(self.first(header).is_none().then_some(Defect::Missing(header)));
@@ -223,7 +228,7 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-/// The header fields that are known by name; [`Other`](Header::Other) is any other.
+/// A header field this crate knows by name, or [`Other`](Header::Other).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is the header field of its name, RFC 3261 §20")]
 #[rustfmt::skip]
@@ -233,7 +238,7 @@ pub enum Header {
     ProxyAuthorization, MaxForwards, Require, ProxyRequire, RecordRoute, Route, Timestamp, Other,
 }
 
-/// Names by discriminant, with the compact form (RFC 3261 §7.3.3) or nothing.
+/// Names by discriminant, with the compact form (RFC 3261 §7.3.3) or an empty string.
 #[rustfmt::skip]
 const NAMES: [(Header, &str, &str); 16] = [
     (Header::Via, "Via", "v"), (Header::From, "From", "f"),
@@ -251,28 +256,29 @@ const MANDATORY: [Header; 5] =
     [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq];
 
 impl Header {
-    /// The name as RFC 3261 §20 writes it; `other` for [`Header::Other`].
+    /// The name as in RFC 3261 §20; `other` for [`Header::Other`].
     #[must_use]
     pub fn name(self) -> &'static str {
         NAMES.get(self as usize).map_or("other", |entry| entry.1)
     }
 
-    /// Whether a second field of this name is a defect.
+    /// Whether a second field with this name is a defect.
     fn is_single(self) -> bool {
         use Header::{CSeq, CallId, ContentLength, From, MaxForwards, To};
         matches!(self, From | To | CallId | CSeq | ContentLength | MaxForwards)
     }
 }
 
-/// One header field.
+/// A header field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Field<'a> {
-    /// Which one it is, whatever the case or form of its name.
+    /// The header, found by name in any case or compact form.
     pub header: Header,
-    /// The name as sent, without the space before the colon; the whole text if it is no field.
+    /// The name as sent, without spaces before the colon; the whole line if it is not a header
+    /// field.
     pub name: &'a [u8],
-    /// The value without white space at its ends. Folds are still in it; it need not be UTF-8.
+    /// The value without surrounding white space. It can contain folds and need not be UTF-8.
     pub value: &'a [u8],
 }
 
@@ -282,7 +288,7 @@ impl fmt::Debug for Field<'_> {
     }
 }
 
-/// The header fields of a message, in order. Made by [`Message::fields`].
+/// Iterates over the header fields of a message, in order. Created by [`Message::fields`].
 #[derive(Clone)]
 pub struct Fields<'a> {
     rest: &'a [u8],
@@ -306,7 +312,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// Why a message is not well-formed. The texts are stable.
+/// A reason why a message is not well-formed. The texts are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 #[rustfmt::skip]
@@ -323,7 +329,7 @@ pub enum Defect {
     #[error("bare cr or lf in the head")] LineEnd,
     /// A control character in the head other than HTAB.
     #[error("control character in the head")] Control,
-    /// A folded line of nothing but white space, which others may take for the end of the head.
+    /// A folded line of white space only; other parsers may take it for the end of the head.
     #[error("blank folded line")] Fold,
     /// A line that is not a name (RFC 3261 token), a colon and a value.
     #[error("line is not a header field")] FieldName,
@@ -333,25 +339,25 @@ pub enum Defect {
     #[error("head too long")] HeadTooLong,
     /// There are more than [`MAX_FIELDS`] fields.
     #[error("too many header fields")] TooManyFields,
-    /// A mandatory field is not there.
+    /// A mandatory field is missing.
     #[error("missing header `{}`", .0.name())] Missing(Header),
-    /// A field that must be single comes again.
+    /// A field that must be single is repeated.
     #[error("repeated header `{}`", .0.name())] Repeated(Header),
     /// A mandatory field has no value.
     #[error("empty header `{}`", .0.name())] Empty(Header),
     /// CSeq is not a number below 2^31, white space and a method.
     #[error("bad cseq")] CSeq,
-    /// The method in CSeq is not the request's.
+    /// The CSeq method differs from the request method.
     #[error("cseq method is not the request's")] CSeqMethod,
     /// Max-Forwards is not a number from 0 to 255.
     #[error("bad max-forwards")] MaxForwards,
     /// Content-Length is not digits only.
     #[error("bad content-length")] ContentLength,
-    /// Content-Length is more than the bytes after the head.
+    /// Content-Length exceeds the bytes after the head.
     #[error("body shorter than its content-length")] BodyTooShort,
 }
 
-/// Without SP, HTAB, CR and LF at both ends.
+/// Removes SP, HTAB, CR and LF from both ends.
 pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = text {
         text = rest;
@@ -367,17 +373,17 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && token_len(text) == text.len()
 }
 
-/// How many bytes at the start of `text` may stand in a token.
+/// Length of the longest token prefix of `text`.
 fn token_len(text: &[u8]) -> usize {
     text.iter().take_while(|byte| Class::Token.has(**byte)).count()
 }
 
-/// What a byte may be part of.
+/// A bit for each class of bytes.
 #[derive(Clone, Copy)]
 enum Class {
-    /// A token.
+    /// May be part of a token.
     Token = 1,
-    /// A URI in a start line: visible ASCII, but for what never stands in one.
+    /// May be part of a URI in a start line: visible ASCII without `<`, `>` and `"`.
     UriText = 2,
 }
 
@@ -388,7 +394,7 @@ impl Class {
     }
 }
 
-/// The classes of each byte.
+/// The class bits of each byte.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -404,11 +410,11 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
-/// The value of one or more digits and nothing else; the largest u64 if it is larger.
+/// Parses a text of digits only; saturates at the maximum `u64`.
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let value = |digit: &u8| u64::from(digit & 15);
-    // so many digits are always within a u64
+    // 19 digits cannot overflow a `u64`
     let short = |sum: u64, digit: &u8| sum.wrapping_mul(10).wrapping_add(value(digit));
     let long = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(value(digit));
     match digits.len() {
@@ -425,7 +431,7 @@ fn cseq_flaw(value: &[u8], start: StartLine<'_>) -> Option<Defect> {
         StartLine::Request { method, .. } => Some(method.as_bytes()),
         StartLine::Response { .. } => None,
     };
-    // the request's own is known to be a token
+    // the request method is already known to be a token
     let spaced = method.len() < rest.len() && (wanted == Some(method) || is_token(method));
     if !spaced || number(digits).is_none_or(|number| number >= 1 << 31) {
         return Some(Defect::CSeq);

@@ -1,18 +1,16 @@
-//! The meeting point of the two flows: everything that decides, compiled, immutable and shared.
+//! An immutable compiled view of all records, shared by every decision.
 //!
-//! A snapshot is made by applying a [`Commit`] to another one; the first, by applying one to the
-//! empty snapshot, which is what [`Snapshot::builder`] does. What a commit does not touch is shared
-//! between the old and the new.
+//! Applying a [`Commit`] to a snapshot makes the next one; [`Snapshot::builder`] applies one to the
+//! empty snapshot. Records that a commit does not change are shared between both.
 //!
-//! Records lie in tables, each in a slot that stays its own ([`table`]). What belongs together names
-//! each other by slot: a decision hashes the host and the user name, and everything between is a few
-//! steps by number. A list that thousands of domains use is there once.
+//! Records are kept in tables, in slots that do not move ([`table`]), and refer to each other by
+//! slot. A decision hashes only the host and the user name; every other step is an array access. A
+//! list that thousands of domains use is stored once.
 
 mod access;
 mod array;
 mod builder;
 mod cell;
-mod draft;
 mod entry;
 #[cfg(feature = "unstable-internals")]
 mod facts;
@@ -20,19 +18,20 @@ mod index;
 mod role;
 mod table;
 mod targets;
+mod transaction;
 mod users;
 
 pub(crate) use access::AccessList;
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
-use draft::Draft;
 use entry::AddressEntry;
 pub(crate) use entry::{AccountEntry, MappedList, TargetEntry};
 pub(crate) use role::RoleEntry;
 pub(crate) use table::Slot;
 use table::Table;
 pub(crate) use targets::Targets;
-pub(crate) use users::{CredentialEntry, CredentialList, LookUp, Users};
+use transaction::SnapshotTransaction;
+pub(crate) use users::{CredentialEntry, CredentialList, UserMatch, Users};
 
 use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};
@@ -45,25 +44,25 @@ use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
 };
 
-/// A commit that a snapshot refuses. The snapshot it was applied to is unchanged.
+/// A commit was rejected. The snapshot it was applied to is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplyError {
-    /// A write would break a rule.
+    /// A write breaks a rule.
     #[error("{key}: {error}")]
     Rule {
-        /// The record that is written.
+        /// The record of the write.
         key: Key,
-        /// The rule that would be broken, and where.
+        /// The broken rule and the offending value.
         error: RuleError,
     },
-    /// A list has more entries than a prefix table can number.
+    /// A list has more entries than a prefix table supports.
     #[error("{0}: {1}")]
     TooManyPrefixes(IpAccessControlListSid, TooManyPrefixes),
 }
 
 impl ApplyError {
-    /// The record that the snapshot refuses.
+    /// The key of the rejected record.
     #[must_use]
     pub const fn key(&self) -> Key {
         match self {
@@ -72,7 +71,7 @@ impl ApplyError {
         }
     }
 
-    /// Why the snapshot refuses the record, without its key.
+    /// The reason for the rejection, without the record's key.
     #[must_use]
     pub fn message(&self) -> String {
         match self {
@@ -82,25 +81,26 @@ impl ApplyError {
     }
 }
 
-/// Something that is allowed but will turn callers away.
+/// A valid configuration that will reject some callers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Warning {
-    /// A target offers an algorithm that some users have no hash for; one who picks it is refused.
+    /// A target offers an algorithm that some users have no hash for. Clients of these users that
+    /// choose it are rejected.
     #[error("{target} offers {algorithm}, and {users} users of {list} have no hash for it")]
     MissingHashes {
         /// The domain or trunk.
         target: Target,
-        /// What it offers.
+        /// The offered algorithm.
         algorithm: Algorithm,
         /// The mapped list.
         list: CredentialListSid,
-        /// How many enabled users of the list cannot answer.
+        /// Number of enabled users of the list without a hash for it.
         users: usize,
     },
 }
 
-/// All records that decide, as they were after one commit.
+/// All records that decisions need, as of one commit.
 #[derive(Clone)]
 pub struct Snapshot {
     number: u64,
@@ -130,13 +130,13 @@ impl std::fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    /// The snapshot without a record. It refuses every call.
+    /// Returns a snapshot without records. It rejects every call.
     #[must_use]
     pub fn empty() -> Self {
         Self::with_vocabulary(Vocabulary::documented())
     }
 
-    /// The snapshot without a record, whose roles can have the permissions of `vocabulary`.
+    /// Returns a snapshot without records whose roles take their permissions from `vocabulary`.
     #[must_use]
     pub fn with_vocabulary(vocabulary: &'static Vocabulary) -> Self {
         Self {
@@ -151,45 +151,47 @@ impl Snapshot {
         }
     }
 
-    /// The permissions that its roles can have.
+    /// The permissions that roles of this snapshot can have.
     #[must_use]
     pub fn vocabulary(&self) -> &'static Vocabulary {
         self.vocabulary
     }
 
-    /// Collects the records of a first snapshot.
+    /// Starts a snapshot from a program's own records.
     #[must_use]
     pub fn builder() -> SnapshotBuilder {
         SnapshotBuilder::default()
     }
 
-    /// How many commits led here; one more with each [`Self::apply`].
+    /// Number of commits applied so far; each [`Self::apply`] adds one.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The same records under another number.
+    /// The same records with another number.
     fn numbered(self, number: u64) -> Self {
         Self { number, ..self }
     }
 
-    /// The snapshot after `commit`. It takes effect whole or not at all, in time that depends on
-    /// what it writes and hardly on what else there is. Two writes stand for many: an address has its whole
-    /// list put together anew, and a list of users whose names can be sent as hashes for the first time has
-    /// all of them hashed.
+    /// Returns the snapshot after `commit`, which is applied completely or not at all.
+    ///
+    /// The time depends on the size of the commit and hardly on the size of the snapshot, with two
+    /// exceptions. Writing an address rebuilds the prefix table of its list. The first target with
+    /// `userhash` that a list is mapped to hashes all user names of the list.
     ///
     /// # Errors
     ///
-    /// [`ApplyError`] for the first write that would break a rule; `self` stays as it is.
+    /// [`ApplyError`] for the first write that breaks a rule; `self` is unchanged.
     pub fn apply(&self, commit: &Commit) -> Result<Self, ApplyError> {
         let number = self.number.saturating_add(1);
-        let mut next = Draft::of(self.clone().numbered(number));
+        let mut next = SnapshotTransaction::of(self.clone().numbered(number));
         next.apply(commit)?;
         next.finish()
     }
 
-    /// What is allowed but will turn callers away. Walks all targets; not for the hot path.
+    /// Lists valid configurations that will reject some callers. Scans all targets; not for the hot
+    /// path.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
@@ -213,18 +215,18 @@ impl Snapshot {
         warnings
     }
 
-    /// What `host`, in the form hosts are compared in, names.
+    /// The target with this canonical host name.
     #[inline]
     pub(crate) fn named_entry(&self, host: &str) -> Option<&TargetEntry> {
         self.targets.named(self.targets.key(host), host)
     }
 
-    /// The domains and trunks, for looking many up at once.
+    /// The domains and trunks, for batched lookups.
     pub(crate) fn targets(&self) -> &Targets {
         &self.targets
     }
 
-    /// The credential lists' users, for looking many up at once.
+    /// The users of credential lists, for batched lookups.
     pub(crate) fn users(&self) -> &Users {
         &self.users
     }
@@ -247,23 +249,24 @@ impl Snapshot {
         self.users.lists.at(slot)
     }
 
-    /// The user of this name, or one to be busy with instead.
+    /// Looks the user up; on a miss returns a decoy entry so that the time is the same.
     #[inline]
-    pub(crate) fn look_up(&self, list: Slot<CredentialList>, username: &str) -> LookUp<'_> {
+    pub(crate) fn look_up(&self, list: Slot<CredentialList>, username: &str) -> UserMatch<'_> {
         self.users.look_up(self.users.key(list, username), list, username)
     }
 
-    /// The user whose name hashes to `hash`, or one to be busy with instead.
+    /// Looks the user up by hashed name; on a miss returns a decoy entry so that the time is the
+    /// same.
     pub(crate) fn look_up_hash(
         &self,
         list: Slot<CredentialList>,
         function: HashFunction,
         hash: HexText,
-    ) -> LookUp<'_> {
+    ) -> UserMatch<'_> {
         self.users.look_up_hash(list, function, hash)
     }
 
-    /// What the roles of a user and of the mapping of its list permit together.
+    /// The union of the permissions of a user's role and of its list mapping's role.
     pub(crate) fn permissions(&self, roles: [Option<Slot<RoleEntry>>; 2]) -> PermissionSet {
         let of = |slot: Slot<RoleEntry>| self.roles.at(slot).map(|role| role.permissions);
         let none = PermissionSet::empty(self.vocabulary);
@@ -320,7 +323,7 @@ impl View for Snapshot {
 
     fn user(&self, list: CredentialListSid, username: &UserName) -> Option<CredentialSid> {
         let list = self.users.lists.slot(&list)?;
-        self.look_up(list, username.as_str()).found.map(|entry| entry.sid)
+        self.look_up(list, username.as_str()).hit.map(|entry| entry.sid)
     }
 
     fn mapping(&self, mapping: Mapping) -> bool {

@@ -1,5 +1,6 @@
-//! SIP URIs (RFC 3261 §19.1, §25.1), the host names in them, and the URI in a From or To value.
-//! Borrowed, linear, without allocation; what does not follow the grammar is refused.
+//! SIP URIs (RFC 3261 §19.1, §25.1), host names, and the URI in a From or To value.
+//!
+//! Borrowed, linear and without allocation. Texts outside the grammar are rejected.
 
 use std::fmt;
 
@@ -11,15 +12,15 @@ mod name_addr;
 
 use compare::{Pair, read_pairs, same_headers, same_params, same_text, units};
 pub use host::{Host, HostError};
-use host::{HostKind, is_usual_name, read_host};
+use host::{HostKind, is_host_name_fast, read_host};
 pub use name_addr::{NameAddr, name_addr};
 
-/// Longest URI that is read, in bytes.
+/// Maximum length of a URI, in bytes.
 pub const MAX_URI: usize = 2_048;
-/// Most uri-parameters, and most headers, that a URI may have.
+/// Maximum number of uri-parameters, and of headers, in a URI.
 pub const MAX_PARAMS: usize = 32;
 
-/// What kind of URI a text is.
+/// The scheme of a URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
@@ -27,14 +28,15 @@ pub enum Scheme {
     Sip,
     /// `sips:`
     Sips,
-    /// `tel:` (RFC 3966); told by its scheme alone.
+    /// `tel:` (RFC 3966); the rest is not parsed.
     Tel,
-    /// Any other.
+    /// Any other scheme.
     Other,
 }
 
 impl Scheme {
-    /// The scheme of a URI, in any case. None if the text has none (RFC 3261 §25.1 `scheme`).
+    /// Parses the scheme of a URI, in any case. None if the text has none (RFC 3261 §25.1
+    /// `scheme`).
     #[must_use]
     pub fn of(uri: &str) -> Option<Scheme> {
         let starts = |known: &[u8]| {
@@ -59,7 +61,7 @@ impl Scheme {
     }
 }
 
-/// A SIP or SIPS URI in its parts, all as sent.
+/// The parts of a SIP or SIPS URI, all as sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SipUri<'a> {
@@ -69,27 +71,27 @@ pub struct SipUri<'a> {
     pub user: Option<&'a str>,
     /// The password; may be empty.
     pub password: Option<&'a str>,
-    /// The host, with its brackets if it is an IPv6 address; one that [`Host::parse`] takes.
+    /// The host, valid for [`Host::parse`]; an IPv6 address has its brackets.
     pub host: &'a str,
     /// The port, 1 to 65535.
     pub port: Option<u16>,
-    /// The uri-parameters without the first `;`; empty if there are none.
+    /// The uri-parameters without the first `;`; empty without parameters.
     pub params: &'a str,
-    /// The headers without the `?`; empty if there are none.
+    /// The headers without the `?`; empty without headers.
     pub headers: &'a str,
 }
 
 impl SipUri<'_> {
-    /// Reads a URI by RFC 3261 §25.1, `#` in the user tolerated since phones send it.
+    /// Parses a URI by RFC 3261 §25.1. Tolerates `#` in the user, because phones send it.
     ///
     /// # Errors
-    /// The text is no SIP or SIPS URI, or not a well-formed one.
+    /// [`UriError`] if the text is not a well-formed SIP or SIPS URI.
     pub fn parse(text: &str) -> Result<SipUri<'_>, UriError> {
         read(text).map(|(uri, _)| uri)
     }
 
-    /// As [`Self::parse`], with the host in the form that hosts are compared in. `host` is written
-    /// where it was not sent so.
+    /// Parses a URI and its canonical host. `host` is the buffer for a host that is not canonical
+    /// as sent.
     pub(crate) fn parse_with_host<'t>(
         text: &'t str,
         host: &'t mut Host,
@@ -98,10 +100,10 @@ impl SipUri<'_> {
         Ok((uri, host.written(&kind).map_err(UriError::Host)?))
     }
 
-    /// `sip:user@` and all that follows for the host. It is a well-formed URI if that is a host, which
-    /// was not looked at: for those who know it once they have found it among hosts.
+    /// Fast path: splits `sip:user@host`, where the host is the whole rest and not validated. The
+    /// caller must validate it, for example by finding it among known hosts.
     #[inline]
-    pub(crate) fn at_sight(text: &str) -> Option<SipUri<'_>> {
+    pub(crate) fn parse_fast(text: &str) -> Option<SipUri<'_>> {
         let rest = text.strip_prefix("sip:").filter(|_| text.len() <= MAX_URI)?;
         let plain = |byte: u8| {
             byte == b'+' || UNRESERVED.get(usize::from(byte)).is_some_and(|unreserved| *unreserved)
@@ -112,9 +114,11 @@ impl SipUri<'_> {
         Some(SipUri { scheme, user, password: None, host, port: None, params: "", headers: "" })
     }
 
-    /// Whether both are the same by RFC 3261 §19.1.4. Not transitive, as the RFC has it: parameters
-    /// that only one has are ignored, but for user, ttl, method, maddr and transport. Values of
-    /// headers are compared with case, so that no two different ones are ever taken as the same.
+    /// Compares two URIs by RFC 3261 §19.1.4.
+    ///
+    /// Not transitive, as in the RFC: parameters in only one URI are ignored, except user, ttl,
+    /// method, maddr and transport. Header values are compared case-sensitively, so different
+    /// values are never equal.
     #[must_use]
     pub fn equivalent(&self, other: &SipUri<'_>) -> bool {
         let hosts = (read_host(self.host), read_host(other.host));
@@ -127,13 +131,13 @@ impl SipUri<'_> {
             && same_headers(self.headers, other.headers)
     }
 
-    /// Whether both have the same user part, or none, compared as RFC 3261 §19.1.4 has it.
+    /// Whether the user parts are equal by RFC 3261 §19.1.4, or both missing.
     #[must_use]
     pub fn same_user(&self, other: &SipUri<'_>) -> bool {
         same_text(self.user, other.user)
     }
 
-    /// Whether the user part, its escapes decoded, is `name` byte for byte.
+    /// Whether the user part, with escapes decoded, equals `name` byte for byte.
     #[must_use]
     pub fn user_is(&self, name: &str) -> bool {
         self.user.is_some_and(|user| units(user).map(|(byte, _)| byte).eq(name.bytes()))
@@ -141,7 +145,7 @@ impl SipUri<'_> {
 }
 
 impl fmt::Debug for SipUri<'_> {
-    /// Without user, password, parameters and headers: they do not belong in logs.
+    /// Omits user, password, parameters and headers: they do not belong in logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("SipUri");
         f.field("scheme", &self.scheme).field("host", &self.host).field("port", &self.port);
@@ -149,14 +153,14 @@ impl fmt::Debug for SipUri<'_> {
     }
 }
 
-/// Why a text is no SIP URI.
+/// A reason why a text is not a SIP URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 #[rustfmt::skip]
 pub enum UriError {
-    /// There is no scheme before a colon.
+    /// No scheme before a colon.
     #[error("no uri scheme")] NoScheme,
-    /// A scheme other than `sip` and `sips` (a request to it is answered 416).
+    /// A scheme other than `sip` and `sips`; answer the request with 416.
     #[error("unsupported uri scheme")] UnsupportedScheme,
     /// More than [`MAX_URI`] bytes.
     #[error("uri too long")] TooLong,
@@ -166,39 +170,39 @@ pub enum UriError {
     #[error("space in the uri")] Space,
     /// A control character anywhere.
     #[error("control character in the uri")] Control,
-    /// Another character that may not stand where it does, or a `%` without two hex digits.
+    /// Another character not allowed in its position, or a `%` without two hex digits.
     #[error("bad character or escape in the uri")] Character,
     /// An `@` with no user before it.
     #[error("empty user")] EmptyUser,
     /// No host.
     #[error("empty host")] EmptyHost,
-    /// A `[` without `]`, or the other way round, or brackets not around the whole host.
+    /// Brackets that are unbalanced or do not enclose the whole host.
     #[error("unbalanced brackets")] Brackets,
-    /// The host is not one.
+    /// The host is invalid.
     #[error("bad host: {0}")] Host(HostError),
-    /// A colon after the host with no number from 1 to 65535.
+    /// A colon after the host without a number from 1 to 65535.
     #[error("bad port")] Port,
-    /// A parameter with no name, with an empty value, or named before.
+    /// A parameter without name, with an empty value, or repeated.
     #[error("bad uri-parameter")] Parameter,
-    /// A header with no name or no `=`, or nothing after the `?`.
+    /// A header without name or `=`, or an empty header part after the `?`.
     #[error("bad uri header")] Header,
     /// More than [`MAX_PARAMS`] parameters or headers.
     #[error("too many uri-parameters or headers")] TooMany,
 }
 
-/// Reads a URI, and its host by the way.
+/// Parses a URI and its host: the fast path first, then the full parser.
 fn read(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
-    usual(text).map_or_else(|| read_any(text), Ok)
+    read_fast(text).map_or_else(|| read_full(text), Ok)
 }
 
-/// `sip:user@host` with nothing odd in it, as most Request-URIs are; none for anything else.
+/// Fast path: `sip:user@host` with a plain user and host name; none for anything else.
 #[inline]
-fn usual(text: &str) -> Option<(SipUri<'_>, HostKind<'_>)> {
-    let uri = SipUri::at_sight(text).filter(|uri| is_usual_name(uri.host.as_bytes()))?;
+fn read_fast(text: &str) -> Option<(SipUri<'_>, HostKind<'_>)> {
+    let uri = SipUri::parse_fast(text).filter(|uri| is_host_name_fast(uri.host.as_bytes()))?;
     Some((uri, HostKind::Name(uri.host)))
 }
 
-fn read_any(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
+fn read_full(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
     let scheme = Scheme::of(text).ok_or(UriError::NoScheme)?;
     if !matches!(scheme, Scheme::Sip | Scheme::Sips) {
         return Err(UriError::UnsupportedScheme);
@@ -206,7 +210,7 @@ fn read_any(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
     if text.len() > MAX_URI {
         return Err(UriError::TooLong);
     }
-    // no early end: this way it is vectorised; which is the first is rarely asked
+    // no early exit, so that the compiler vectorises the loop; the first odd byte rarely matters
     let odd = |byte: u8| (byte <= b' ') | (byte == 0x7f) | (byte == b'\\');
     if text.bytes().fold(false, |any, byte| any | odd(byte)) {
         text.bytes().try_for_each(|byte| match byte {
@@ -217,7 +221,7 @@ fn read_any(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
         })?;
     }
     let (_, rest) = split_once(text, ':').ok_or(UriError::NoScheme)?;
-    // Neither host, parameters nor headers may hold an `@`: the only one ends the userinfo.
+    // host, parameters and headers cannot contain `@`, so the first one ends the userinfo
     let (userinfo, rest) = split_before(rest, '@');
     let (rest, headers) = split_after(rest, '?');
     let (hostport, params) = split_after(rest, ';');
@@ -259,23 +263,23 @@ fn split_port(hostport: &str) -> Result<(&str, Option<u16>), UriError> {
     port.map(|port| (host, Some(port))).ok_or(UriError::Port)
 }
 
-/// What is before `mark`, if it is there, and the rest.
+/// The text before `mark`, if present, and the rest.
 fn split_before(text: &str, mark: char) -> (Option<&str>, &str) {
     split_once(text, mark).map_or((None, text), |(before, after)| (Some(before), after))
 }
 
-/// The text up to `mark`, and what is after it, if it is there.
+/// The text before `mark`, and the text after it, if present.
 fn split_after(text: &str, mark: char) -> (&str, Option<&str>) {
     split_once(text, mark).map_or((text, None), |(before, after)| (before, Some(after)))
 }
 
-/// What is before and after the first `mark`, an ASCII character.
+/// Splits at the first `mark`, an ASCII character.
 fn split_once(text: &str, mark: char) -> Option<(&str, &str)> {
     let at = memchr(u8::try_from(mark).ok()?, text.as_bytes())?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
-/// Unreserved characters, whole escapes, and those in `more`.
+/// Accepts unreserved characters, complete escapes and the bytes of `more`.
 fn check(text: &str, more: &[u8]) -> Result<(), UriError> {
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -329,25 +333,25 @@ fn check_headers(headers: Option<&str>) -> Result<&str, UriError> {
 mod tests {
     use super::*;
 
-    /// Short texts of a few bytes: what is read at once is what the closer look reads.
+    /// Short texts over a small alphabet: the fast path agrees with the full parser.
     #[test]
-    fn a_usual_uri_is_read_as_by_the_closer_look() {
+    fn fast_and_full_parser_agree() {
         let mut texts = vec![String::from("sip:")];
         for byte in "a1+-.@:;?%&_ ".chars().cycle().take(13 * 3) {
             let longer: Vec<_> = texts.iter().map(|text| format!("{text}{byte}")).collect();
             texts.extend(longer.into_iter().filter(|text| text.len() < 11));
             texts.truncate(60_000);
         }
-        let mut usual_ones = 0;
+        let mut fast_ones = 0;
         for text in texts.iter().flat_map(|text| [text.clone(), format!("{text}@b.example")]) {
-            if let Some((uri, HostKind::Name(name))) = usual(&text) {
-                usual_ones += 1;
-                let (closer, kind) = read_any(&text).unwrap();
+            if let Some((uri, HostKind::Name(name))) = read_fast(&text) {
+                fast_ones += 1;
+                let (closer, kind) = read_full(&text).unwrap();
                 assert_eq!(uri, closer, "{text}");
                 assert!(matches!(kind, HostKind::Name(other) if other == name), "{text}");
             }
         }
-        assert!(usual_ones > 100, "{usual_ones}");
+        assert!(fast_ones > 100, "{fast_ones}");
     }
 
     fn same(a: &str, b: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Accept and reject allocate nothing, from the datagram on: a counting allocator watches each.
+//! Accept and reject do not allocate, from the datagram on; measured by a counting allocator.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -19,14 +19,14 @@ use sip_authz::{
     DomainSid, Invite, IpAccessControlListSid, IpAddressSid, Reason, Snapshot, Transport,
 };
 
-/// What `run` gives, and what this thread allocated meanwhile.
+/// The result of `run`, and the allocations of this thread meanwhile.
 fn measure<T>(run: impl FnOnce() -> T) -> (T, AllocationInfo) {
     let mut outcome = None;
     let stats = allocation_counter::measure(|| outcome = Some(run()));
     (outcome.unwrap(), stats)
 }
 
-/// Whether nothing was allocated and nothing given back.
+/// Whether nothing was allocated or freed.
 fn is_zero(stats: &AllocationInfo) -> bool {
     stats.count_total == 0 && stats.count_current == 0
 }
@@ -102,7 +102,7 @@ fn snapshot() -> Snapshot {
     builder.build().unwrap()
 }
 
-/// An authorizer, and the allocations that its decisions took.
+/// An authorizer, the outcomes seen so far, and the failed expectations.
 struct Watch {
     authorizer: Authorizer,
     now: Instant,
@@ -112,8 +112,8 @@ struct Watch {
 }
 
 impl Watch {
-    /// Decides once beforehand: the first load of a snapshot on a thread makes the thread's place in
-    /// arc-swap, once for the life of the thread.
+    /// Decides once first: the first load of a snapshot on a thread allocates the thread's slot in
+    /// arc-swap, once in the thread's life.
     fn new() -> Self {
         let (now, capacity) = (Instant::now(), Capacity::default());
         let authorizer = Authorizer::from_seed(snapshot(), capacity, &[7; 32], now);
@@ -121,8 +121,8 @@ impl Watch {
         Self { authorizer, now, seen: BTreeSet::new(), decisions: 0, failures: Vec::new() }
     }
 
-    /// Reads and decides a datagram; `name` is what must come of it: `accept`, `repeat` or the
-    /// reason. Nothing may be allocated.
+    /// Parses and decides a datagram, and asserts the outcome `name` (`accept`, `repeat` or the
+    /// reason) without allocation.
     fn expect(&mut self, name: &str, text: &str, transport: Transport) {
         let read = || Invite::from_datagram(text.as_bytes(), source(), transport);
         let (invite, reading) = measure(read);
@@ -136,7 +136,7 @@ impl Watch {
         };
         self.seen.insert(outcome);
         self.decisions += 1;
-        // the end of both is measured too
+        // includes dropping both
         let ((), dropping) = measure(|| drop((invite, decision)));
         for (what, stats) in [("read", reading), ("decide", deciding), ("drop", dropping)] {
             if !is_zero(&stats) || outcome != name {
@@ -145,7 +145,7 @@ impl Watch {
         }
     }
 
-    /// The values of a challenge of the domain, made and parsed by the client's own crate.
+    /// The domain's challenge values, parsed by the client crate.
     fn challenge(&self, domain: &str) -> Vec<WwwAuthenticateHeader> {
         let text = message(&uri(domain), "", ALICE, "");
         let invite = Invite::from_datagram(text.as_bytes(), source(), Transport::Udp).unwrap();
@@ -157,7 +157,7 @@ impl Watch {
         }
     }
 
-    /// A credentials header for the domain, by its policy's first algorithm.
+    /// A credentials header for the domain, with its policy's first algorithm.
     fn header(&self, domain: &str, user: &str, password: &str) -> String {
         answer(&mut self.challenge(domain)[0], domain, user, password, None)
     }
@@ -180,7 +180,7 @@ fn message(uri: &str, headers: &str, from: &str, body: &str) -> String {
     )
 }
 
-/// The header that answers a challenge; with a body by auth-int, where that is offered.
+/// The response to a challenge; with a body, by auth-int if offered.
 fn answer(
     challenge: &mut WwwAuthenticateHeader,
     domain: &str,
@@ -225,7 +225,7 @@ fn accepts_allocate_nothing() {
         let text = message(&uri(domain), &rfc_2069, ALICE, BODY);
         watch.expect("accept", &text, Transport::Udp);
 
-        // behind others: another realm, a wrong one, a stale one
+        // after other headers: another realm, a wrong one, a stale one
         let foreign = "Authorization: Digest realm=\"b\", username=\"x\"\r\n";
         let wrong = watch.header(domain, USER, "wrong");
         let mut stale = watch.challenge(domain).swap_remove(0);
@@ -334,11 +334,11 @@ fn rejects_allocate_nothing() {
     assert!(watch.failures.is_empty(), "{}", watch.failures.join("\n"));
     watch.seen.remove("accept");
     let reasons: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-    assert_eq!(watch.seen, reasons, "every reason there is");
+    assert_eq!(watch.seen, reasons, "every reason");
     println!("{} rejects without an allocation", watch.decisions);
 }
 
-/// An INVITE put together by hand, as a program with its own parser does it.
+/// An INVITE built without a message, as by a program with its own parser.
 #[test]
 fn invite_made_by_hand_allocates_nothing() {
     let watch = Watch::new();
@@ -354,7 +354,7 @@ fn invite_made_by_hand_allocates_nothing() {
     assert!(accepted && is_zero(&stats), "{stats:?}");
 }
 
-/// The counter counts: a challenge hands over strings.
+/// Checks the counter itself: a challenge allocates strings.
 #[test]
 fn challenge_is_seen_to_allocate() {
     let watch = Watch::new();
@@ -362,7 +362,7 @@ fn challenge_is_seen_to_allocate() {
     let invite = Invite::from_datagram(text.as_bytes(), source(), Transport::Udp).unwrap();
     let (decision, stats) = measure(|| watch.authorizer.authorize(&invite, watch.now));
     assert!(matches!(decision, Decision::Challenge(_)), "{decision:?}");
-    assert_eq!(stats.count_current, 7, "a value for each algorithm and what holds them: {stats:?}");
+    assert_eq!(stats.count_current, 7, "one string for each algorithm and their vector: {stats:?}");
     let ((), dropping) = measure(|| drop(decision));
     assert_eq!(dropping.count_current, -stats.count_current);
 }

@@ -1,10 +1,10 @@
-//! The replay run: captured requests sent again in bulk, many calls on one credential, a flood in a
-//! victim's name, and a clock that jumps. The counts are printed: `cargo test --test replay_run --
+//! Replays at scale: captured requests sent again, many calls on one credential, a flood in a
+//! victim's name, and a clock that jumps. Print the counts with `cargo test --test replay_run --
 //! --nocapture`.
 //!
-//! `cargo test --release --test replay_run` runs all of it. A debug build floods with 100,000 requests
-//! and not 1,000,000, and has each of the eight threads send 1,000 of the 10,000 captured requests and
-//! not all, where each sends the same ones.
+//! `cargo test --release --test replay_run` runs the full size. A debug build floods with 100,000
+//! requests instead of 1,000,000. If all eight threads send the same captured requests, it uses
+//! 1,000 of the 10,000.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fmt::Write as _;
@@ -23,18 +23,18 @@ const CAPTURED: usize = 10_000;
 const THREADS: usize = 8;
 const CALLS_PER_SECOND: usize = 500;
 const FLOOD: usize = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-/// Of the captured requests those that every thread sends, where every thread sends the same.
+/// Number of captured requests that every thread sends, if all send the same.
 const BY_EVERY_THREAD: usize = if cfg!(debug_assertions) { 1_000 } else { CAPTURED };
 
-/// One test at a time: memory is measured for the whole process.
+/// Runs one test at a time, because memory is measured for the whole process.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An authorizer of the default size and policy, and the start of its clock.
+/// An authorizer of the default capacity and policy, and the start of its clock.
 fn authorizer(seed: u8) -> (Authorizer, Instant) {
-    // two hours ahead, so that there is a time to step back to on a machine just started
+    // two hours ahead, so that the clock can step back on a machine that has just started
     let start = Instant::now() + Duration::from_secs(2 * 60 * 60);
     let snapshot = snapshot(&Policy::default());
     (Authorizer::from_seed(snapshot, Capacity::default(), &[seed; 32], start), start)
@@ -45,7 +45,7 @@ fn victim() -> SocketAddr {
     "198.51.100.7:5060".parse().unwrap()
 }
 
-/// The bytes of alice's call of this number; a branch that starts in another way is another one.
+/// The bytes of call `number` by alice; another `branch` prefix makes another branch.
 fn datagram(number: usize, branch: &str, credentials: &str) -> Vec<u8> {
     let line = if credentials.is_empty() { "" } else { "\r\nProxy-Authorization: " };
     format!(
@@ -67,7 +67,7 @@ fn hex_md5(text: &str) -> String {
     hex
 }
 
-/// Alice's credentials for a call with this nonce, made here since thousands of them are needed.
+/// Alice's credentials for a call with this nonce. Made here because thousands are needed.
 fn credentials(number: usize, nonce: &str) -> String {
     let ha1 = hex_md5(&format!("alice:{REALM}:{PASSWORD}"));
     let uri = format!("sip:{number}@{HOST}");
@@ -90,7 +90,7 @@ fn send(
     authorizer.authorize(&invite, now)
 }
 
-/// The nonce of the challenge that a request without credentials gets.
+/// The nonce of the challenge to a request without credentials.
 fn nonce(authorizer: &Authorizer, bytes: &[u8], source: SocketAddr, now: Instant) -> String {
     match send(authorizer, bytes, source, Transport::Udp, now) {
         Decision::Challenge(challenge) => {
@@ -102,12 +102,12 @@ fn nonce(authorizer: &Authorizer, bytes: &[u8], source: SocketAddr, now: Instant
     }
 }
 
-/// What became of many requests.
+/// Decisions on many requests, by kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
-    /// Accepted as another call.
+    /// Accepts of a new call.
     accepted: usize,
-    /// Accepted as a retransmission.
+    /// Accepts of a retransmission.
     repeats: usize,
     stale: usize,
     challenged: usize,
@@ -136,8 +136,7 @@ impl AddAssign for Tally {
     }
 }
 
-/// Sends every datagram once, split among the threads, or by every thread, which then start
-/// together and meet at the same datagrams.
+/// Sends every datagram once, split among the threads, or once from every thread at the same time.
 fn send_all(
     authorizer: &Authorizer,
     datagrams: &[Vec<u8>],
@@ -178,7 +177,7 @@ fn of_ten_thousand_captured_requests_none_is_accepted_again() {
     let mut captured = Vec::with_capacity(CAPTURED);
     let mut tally = Tally::default();
     for number in 0..CAPTURED {
-        // a call each millisecond
+        // one call a millisecond
         let now = start + Duration::from_millis(number as u64);
         let nonce = nonce(&first, &datagram(number, "c", ""), victim(), now);
         let bytes = datagram(number, "a", &credentials(number, &nonce));
@@ -215,7 +214,7 @@ fn of_ten_thousand_captured_requests_none_is_accepted_again() {
             let tally = send_all(authorizer, datagrams, by_every_thread, way, now);
             println!("{name}, {what}: {tally:?}");
             let sent = if by_every_thread { THREADS * BY_EVERY_THREAD } else { CAPTURED };
-            // a copy over UDP within 32 s is known as a retransmission, and as no other call
+            // over UDP, a copy within 32 s is recognised as a retransmission and not as a new call
             let expected = if is_same && what.starts_with("at once") {
                 Tally { repeats: sent, ..Tally::default() }
             } else {
@@ -250,7 +249,7 @@ fn five_hundred_calls_a_second_on_one_credential_for_two_nonce_lifetimes() {
                                 + Duration::from_secs(second)
                                 + Duration::from_millis(millis as u64)
                         };
-                        // the answers to the last second's challenges, the latest first
+                        // responses to the challenges of the last second, latest first
                         for (n, (number, nonce)) in waiting.drain(..).rev().enumerate() {
                             let bytes = datagram(number, "a", &credentials(number, &nonce));
                             let at = at(n * WORKERS);
@@ -278,15 +277,15 @@ fn five_hundred_calls_a_second_on_one_credential_for_two_nonce_lifetimes() {
     assert_eq!(tally, Tally { accepted: calls, ..Tally::default() });
 }
 
-/// The memory of this process that is in use, in KiB.
+/// Resident memory of this process, in KiB.
 fn resident_kib() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
-    // what Linux counts pages in, on every machine this is run on
+    // the page size of Linux on the tested machines
     pages * 4
 }
 
-/// Addresses that do not come again, of both families and not the victim's.
+/// Distinct addresses of both families, other than the victim's.
 fn attacker(n: usize) -> SocketAddr {
     let bits = u32::try_from(n).unwrap();
     let ip: IpAddr = if n.is_multiple_of(3) {
@@ -297,7 +296,7 @@ fn attacker(n: usize) -> SocketAddr {
     SocketAddr::new(ip, 1_024 + (bits % 60_000) as u16)
 }
 
-/// Sends the requests of these numbers, one from each address, in the victim's name.
+/// Sends the requests with these numbers in the victim's name, each from its own address.
 fn flood(
     authorizer: &Authorizer,
     numbers: impl Iterator<Item = usize>,
@@ -305,7 +304,7 @@ fn flood(
     start: Instant,
 ) -> Tally {
     let mut tally = Tally::default();
-    // twice 22 and 32 characters, patched in place below
+    // nonces of 22 and responses of 32 characters, patched in place below
     let with = |nonce: &str| datagram(100, "f", &credentials(100, nonce));
     let junk_nonce = "JUNKJUNKJUNKJUNKJUNKJA";
     let (mut junk, mut captured) = (with(junk_nonce), with(victims_nonce));
@@ -316,7 +315,7 @@ fn flood(
     let malformed = datagram(100, "m", &credentials(100, junk_nonce).replace("nc=0000", "nc=00"));
     let bare = datagram(100, "n", "");
     for n in numbers {
-        // all of it within half of the victim's nonce's lifetime
+        // all within half the lifetime of the victim's nonce
         let now = start + Duration::from_millis((n * 30_000 / FLOOD) as u64);
         let source = attacker(n);
         let digits = format!("{n:022x}");
@@ -335,7 +334,7 @@ fn flood(
             }
             3 => send(authorizer, &captured, source, Transport::Tcp, now),
             4 => send(authorizer, &captured, source, Transport::Udp, now),
-            // the victim's own address, forged
+            // the forged address of the victim
             5 => send(authorizer, &junk, victim(), Transport::Udp, now),
             _ => send(authorizer, &junk, source, Transport::Udp, now),
         };
@@ -349,7 +348,7 @@ fn a_flood_in_the_victims_name_costs_the_victim_nothing_and_no_memory() {
     const BEFORE: usize = 100;
     let _alone = alone();
     let (authorizer, start) = authorizer(4);
-    // calls that are remembered, and may not be forgotten for the flood
+    // calls that must stay remembered through the flood
     let calls: Vec<_> = (0..BEFORE)
         .map(|number| {
             let nonce = nonce(&authorizer, &datagram(number, "c", ""), victim(), start);
@@ -359,12 +358,12 @@ fn a_flood_in_the_victims_name_costs_the_victim_nothing_and_no_memory() {
     for bytes in &calls {
         assert!(send(&authorizer, bytes, victim(), Transport::Udp, start).is_accept());
     }
-    // and the one that is under way
+    // and the call in progress
     let live = nonce(&authorizer, &datagram(BEFORE, "c", ""), victim(), start);
     let remembered = authorizer.remembered_nonces();
     assert_eq!(remembered.0, BEFORE);
 
-    // what is allocated once only, by threads and by the first use, is not counted
+    // one-time allocations by threads and first use are not counted
     let warm_up = flood(&authorizer, 0..1_000, &live, start);
     assert_eq!(warm_up.accepted + warm_up.repeats, 0);
     let before = resident_kib();
@@ -387,12 +386,12 @@ fn a_flood_in_the_victims_name_costs_the_victim_nothing_and_no_memory() {
     println!("flood of {FLOOD}: {tally:?} in {took:.1?}; {before} KiB before, {after} KiB after");
     assert_eq!(tally.accepted + tally.repeats, 0);
     assert_eq!(tally.stale + tally.challenged + tally.rejected, FLOOD);
-    assert_eq!(authorizer.remembered_nonces(), remembered, "nothing came in, nothing went out");
+    assert_eq!(authorizer.remembered_nonces(), remembered, "no entry was added or evicted");
     let slack = 2_048;
     assert!(after <= before + slack, "{before} KiB before, {after} KiB after");
 
-    // half the lifetime is over; the nonce still serves, the calls are retransmissions and no calls. It
-    // is the time of the flood's last request, when no limit has had time to fill up again
+    // half the lifetime has passed: the nonce is still live, and the calls are recognised as
+    // retransmissions. The time is that of the flood's last request, so no limit has refilled
     let now = start + Duration::from_millis(29_999);
     let bytes = datagram(BEFORE, "a", &credentials(BEFORE, &live));
     let mut tally = Tally::default();
@@ -407,7 +406,7 @@ fn a_flood_in_the_victims_name_costs_the_victim_nothing_and_no_memory() {
 }
 
 #[test]
-fn a_clock_that_jumps_an_hour_brings_nothing_back() {
+fn a_clock_jump_of_an_hour_revives_no_nonce() {
     const CALLS: usize = 1_000;
     let _alone = alone();
     let (authorizer, start) = authorizer(5);
@@ -430,7 +429,7 @@ fn a_clock_that_jumps_an_hour_brings_nothing_back() {
     let (udp, tcp) = (Transport::Udp, Transport::Tcp);
     assert_eq!(tally(&used, udp, at), all(CALLS));
 
-    // back an hour, to before the authorizer was made: time stands still
+    // back an hour, to before the authorizer was created: time stands still
     let hour = Duration::from_hours(1);
     let back = at.checked_sub(hour).unwrap();
     assert_eq!(tally(&used, tcp, back), stale(CALLS), "used, an hour back");
@@ -447,7 +446,7 @@ fn a_clock_that_jumps_an_hour_brings_nothing_back() {
     let new: Vec<_> = (3 * CALLS..4 * CALLS).map(|number| call(number, forward)).collect();
     assert_eq!(tally(&new, udp, forward), all(CALLS), "new calls pass");
 
-    // and back again to where they were live: they are not any more
+    // back to when they were live: they stay expired
     for now in [at, back, start, forward] {
         assert_eq!(tally(&used, udp, now), stale(CALLS));
         assert_eq!(tally(&unused, udp, now), stale(CALLS));
@@ -461,7 +460,7 @@ fn a_clock_that_jumps_an_hour_brings_nothing_back() {
 }
 
 #[test]
-fn the_credentials_made_here_are_those_of_another_client() {
+fn the_credentials_made_here_equal_the_clients() {
     let (authorizer, start) = authorizer(6);
     let nonce = nonce(&authorizer, &datagram(100, "c", ""), victim(), start);
     let prompt =

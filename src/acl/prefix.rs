@@ -1,5 +1,5 @@
-//! An IP prefix that exists only if it is right: a length its family has, and no host bits.
-//! What could be read in two ways is refused, never guessed.
+//! IP prefixes, validated on creation: the length fits the family and no host bit is set. Ambiguous
+//! texts are rejected.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,14 +7,14 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// An IP prefix, such as `192.0.2.0/24` or `2001:db8::/32`; a single address is a prefix of full
+/// An IP prefix, such as `192.0.2.0/24` or `2001:db8::/32`. A single address is a prefix of full
 /// length.
 ///
-/// The two families never meet: an IPv6 prefix matches no IPv4 source, nor the other way round.
-/// IPv4-mapped IPv6 (`::ffff:192.0.2.1`) is IPv4 wherever it appears, as prefix and as source, so
-/// `::ffff:192.0.2.0/120` is `192.0.2.0/24`. A mapped address with a length under 96 is refused:
-/// it may be an IPv4 length (`::ffff:192.0.2.0/24`) or an IPv6 one. IPv6 prefixes that merely
-/// span the mapped range, `::/0` among them, are kept; they match IPv6 sources only.
+/// Prefixes match addresses of their own family only. IPv4-mapped IPv6 (`::ffff:192.0.2.1`) counts
+/// as IPv4, in prefixes and in sources, so `::ffff:192.0.2.0/120` is `192.0.2.0/24`. A mapped
+/// address with a length under 96 is rejected, because it may be meant as an IPv4 length
+/// (`::ffff:192.0.2.0/24`) or an IPv6 one. IPv6 prefixes that contain the mapped range, such as
+/// `::/0`, are valid; they match IPv6 sources only.
 ///
 /// Prefixes are ordered by family (IPv4 first), then address, then length.
 ///
@@ -36,12 +36,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub struct Prefix(IpNet);
 
 impl Prefix {
-    /// The prefix of `len` bits at `addr`.
+    /// Creates the prefix of `len` bits at `addr`.
     ///
     /// # Errors
     ///
-    /// If the length is more than the family has, if a bit after the length is set, or if an
-    /// IPv4-mapped address comes with a length under 96.
+    /// [`PrefixError`] if the length exceeds the family's, a host bit is set, or an IPv4-mapped
+    /// address has a length under 96.
     pub fn new(addr: IpAddr, len: u8) -> Result<Self, PrefixError> {
         let net = match (addr, addr.to_canonical()) {
             (IpAddr::V6(_), IpAddr::V4(mapped)) => {
@@ -64,34 +64,34 @@ impl Prefix {
         if prefix.0 == net { Ok(prefix) } else { Err(PrefixError::HostBits { addr, len, prefix }) }
     }
 
-    /// Its first address, which is all of the prefix but its length.
+    /// The first address of the prefix.
     #[must_use]
     pub fn addr(self) -> IpAddr {
         self.0.addr()
     }
 
-    /// How many leading bits an address must share with it: at most 32 for IPv4, 128 for IPv6.
+    /// Length in bits: at most 32 for IPv4, 128 for IPv6.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a length in bits; no prefix is empty")]
     pub fn len(self) -> u8 {
         self.0.prefix_len()
     }
 
-    /// Whether it matches every address of its family: `0.0.0.0/0` or `::/0`.
+    /// Whether the prefix matches its whole family: `0.0.0.0/0` or `::/0`.
     #[must_use]
     pub fn is_whole_internet(self) -> bool {
         self.len() == 0
     }
 
-    /// Whether `addr` falls under it. An IPv4-mapped address counts as the IPv4 address.
+    /// Whether the prefix contains `addr`. An IPv4-mapped address counts as IPv4.
     ///
-    /// For many prefixes at once, see [`PrefixTable`](super::PrefixTable).
+    /// To match many prefixes at once, use [`PrefixTable`](super::PrefixTable).
     #[must_use]
     pub fn contains(self, addr: IpAddr) -> bool {
         self.0.contains(&addr.to_canonical())
     }
 
-    /// Its first and last address as numbers.
+    /// The first and last address as numbers.
     pub(super) fn bounds(self) -> Bounds {
         match self.0 {
             IpNet::V4(net) => {
@@ -104,15 +104,15 @@ impl Prefix {
     }
 }
 
-/// The prefix of this one address: `/32`, or `/128` for IPv6.
+/// Converts an address to its prefix of full length: `/32`, or `/128` for IPv6.
 impl From<IpAddr> for Prefix {
     fn from(addr: IpAddr) -> Self {
         Self(addr.to_canonical().into())
     }
 }
 
-/// Reads `192.0.2.0/24`, `2001:db8::/32`, or a bare address as the prefix of that one address.
-/// Takes no spaces, signs, leading zeros in decimal numbers, zones or host names.
+/// Parses `192.0.2.0/24`, `2001:db8::/32`, or a single address as a prefix of full length. Rejects
+/// spaces, signs, leading zeros in decimal numbers, zones and host names.
 impl FromStr for Prefix {
     type Err = PrefixError;
 
@@ -127,7 +127,7 @@ impl FromStr for Prefix {
     }
 }
 
-/// Always with the length: `192.0.2.1/32`.
+/// Always prints the length: `192.0.2.1/32`.
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -150,44 +150,44 @@ impl From<Prefix> for String {
     }
 }
 
-/// Why something is not a [`Prefix`].
+/// A reason why a value is not a [`Prefix`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrefixError {
     /// The text is neither an address nor an address, a slash and a length.
     #[error("`{input}` is not an IP address or prefix")]
     Syntax {
-        /// The text, with control characters escaped and cut if it is very long.
+        /// The text, with control characters escaped and truncated to 64 characters.
         input: String,
     },
-    /// The length is more than the address has bits.
+    /// The length exceeds the bits of the address.
     #[error("the length of `{addr}/{len}` is over {max}")]
     Length {
         /// The address as given.
         addr: IpAddr,
         /// The length as given.
         len: u16,
-        /// The longest there is for this address.
+        /// The maximum length for this address.
         max: u8,
     },
-    /// Bits after the length are set, so either the address or the length is not what was meant.
+    /// Bits after the length are set; either the address or the length is wrong.
     #[error("host bits are set in `{addr}/{len}`; the prefix is `{prefix}`")]
     HostBits {
         /// The address as given.
         addr: IpAddr,
         /// The length as given.
         len: u8,
-        /// The prefix of that length that the address falls under.
+        /// The prefix of that length which contains the address.
         prefix: Prefix,
     },
-    /// An IPv4-mapped address with a length under 96, which may be meant as an IPv4 length.
+    /// An IPv4-mapped address with a length under 96; it may be meant as an IPv4 length.
     #[error("the length of `{addr}/{len}` is under 96; write an IPv4 prefix at `{ipv4}`")]
     AmbiguousLength {
         /// The address as given.
         addr: IpAddr,
         /// The length as given.
         len: u8,
-        /// The IPv4 address that is mapped.
+        /// The mapped IPv4 address.
         ipv4: Ipv4Addr,
     },
 }
@@ -201,16 +201,16 @@ pub(super) enum Bounds {
 
 const V4_BITS: u8 = 32;
 const V6_BITS: u8 = 128;
-/// The bits of an IPv4-mapped address that come before the IPv4 address.
+/// Number of bits before the IPv4 address in an IPv4-mapped address.
 const MAPPED_BITS: u8 = 96;
-/// How much of a malformed text an error repeats; the longest valid text has 49 characters.
+/// Maximum length of a malformed text in an error; the longest valid text has 49 characters.
 const QUOTED_CHARS: usize = 64;
 
 fn length_error(addr: IpAddr, len: u16) -> PrefixError {
     PrefixError::Length { addr, len, max: if addr.is_ipv4() { V4_BITS } else { V6_BITS } }
 }
 
-/// One to three digits without a leading zero. `str::parse` alone would take `+8` and `032`.
+/// Parses one to three digits without a leading zero; `str::parse` alone accepts `+8` and `032`.
 fn parse_len(text: &str) -> Option<u16> {
     let plain = matches!(text.len(), 1..=3)
         && text.bytes().all(|b| b.is_ascii_digit())
@@ -218,7 +218,7 @@ fn parse_len(text: &str) -> Option<u16> {
     if plain { text.parse().ok() } else { None }
 }
 
-/// Errors end up in logs, so a text from outside brings neither control characters nor length.
+/// Escapes and truncates untrusted text, because errors end up in logs.
 fn quotable(text: &str) -> String {
     let mut chars = text.chars();
     let mut quoted: String =
@@ -249,7 +249,7 @@ mod tests {
         text.parse::<Prefix>().unwrap_err().to_string()
     }
 
-    /// Bit by bit, sharing nothing with what it checks.
+    /// Compares bit by bit, independent of the tested code.
     fn oracle_contains(prefix: Prefix, addr: IpAddr) -> bool {
         fn bits(addr: IpAddr) -> Vec<bool> {
             let octets = match addr {
@@ -274,7 +274,7 @@ mod tests {
         ]
     }
 
-    /// Any length at any address, with the host bits cleared.
+    /// Any prefix: random address and length, with the host bits cleared.
     fn any_prefix() -> impl Strategy<Value = Prefix> {
         (any_addr(), any::<u8>()).prop_map(|(addr, len)| {
             let addr = addr.to_canonical();
@@ -303,7 +303,7 @@ mod tests {
             ("::ffff:c000:200/120", "192.0.2.0/24"),
             ("::ffff:192.0.2.1", "192.0.2.1/32"),
             ("::ffff:0:0/96", "0.0.0.0/0"),
-            // These span the mapped range, or look like it, but are IPv6.
+            // these contain the mapped range or look like it, but are IPv6
             ("::fffe:0:0/95", "::fffe:0:0/95"),
             ("::/80", "::/80"),
             ("::192.0.2.0/120", "::c000:200/120"),
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn the_families_never_meet() {
+    fn families_never_match_each_other() {
         let (v4, v6) = (prefix("0.0.0.0/0"), prefix("::/0"));
         for text in
             ["0.0.0.0", "192.0.2.1", "255.255.255.255", "::ffff:0.0.0.0", "::ffff:192.0.2.1"]
@@ -478,7 +478,7 @@ mod tests {
         for text in ["::", "::1", "::192.0.2.1", "::fffe:ffff:ffff", "::1:0:0:0", "2001:db8::1"] {
             assert!(v6.contains(addr(text)) && !v4.contains(addr(text)), "{text}");
         }
-        // The first 32 bits are equal.
+        // the first 32 bits are equal
         assert!(!prefix("2001:db8::/32").contains(addr("32.1.13.184")));
         assert!(!prefix("32.1.13.184/32").contains(addr("2001:db8::")));
         assert!(v4.is_whole_internet() && v6.is_whole_internet());
@@ -528,7 +528,7 @@ mod tests {
             prop_assert!(oracle_contains(prefix, prefix.addr()));
         }
 
-        /// Whatever is accepted has the address asked for, in one form or the other.
+        /// An accepted prefix keeps its address and length, in IPv4 or IPv4-mapped form.
         #[test]
         fn new_keeps_address_and_length(addr in any_addr(), len: u8) {
             if let Ok(prefix) = Prefix::new(addr, len) {

@@ -1,5 +1,5 @@
-//! Many prefixes compiled into one immutable table that finds the longest match for an address.
-//! Each family has a table of its own, so an address never meets a prefix of the other.
+//! An immutable longest-prefix-match table. Each family has its own table, so an address never
+//! matches a prefix of the other.
 
 mod address;
 mod cuts;
@@ -13,11 +13,10 @@ use super::prefix::{Bounds, Prefix};
 use cuts::Range;
 use intervals::Intervals;
 
-/// A set of prefixes, built once, that answers whether an address falls under any and which is
-/// the most specific.
+/// A set of prefixes, built once, that finds the most specific prefix for an address.
 ///
-/// An empty table matches nothing. An IPv4-mapped IPv6 source is the IPv4 address; `::/0` matches
-/// no IPv4 source and `0.0.0.0/0` no IPv6 one. A lookup allocates nothing.
+/// An empty table matches nothing. An IPv4-mapped IPv6 source counts as IPv4. `::/0` matches no
+/// IPv4 source, and `0.0.0.0/0` no IPv6 source. Lookups do not allocate.
 ///
 /// ```
 /// use sip_authz::acl::PrefixTable;
@@ -36,13 +35,15 @@ pub struct PrefixTable {
 }
 
 impl PrefixTable {
-    /// Compiles the prefixes, which are numbered from 0 in the order given; they may nest, repeat
-    /// and mix families. Takes time in O(n log n) and, from 1,000 prefixes up, at most 24 bytes
-    /// for each of IPv4 and 48 for each of IPv6.
+    /// Builds the table. The prefixes are numbered from 0 in the given order; they may nest, repeat
+    /// and mix families.
+    ///
+    /// Takes O(n log n) time. From 1,000 prefixes up, it takes at most 24 bytes for each IPv4
+    /// prefix and 48 for each IPv6 prefix.
     ///
     /// # Errors
     ///
-    /// If there are 2<sup>29</sup> prefixes or more; none is ever dropped.
+    /// [`TooManyPrefixes`] for 2<sup>29</sup> prefixes or more.
     pub fn build(entries: impl IntoIterator<Item = Prefix>) -> Result<Self, TooManyPrefixes> {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (index, prefix) in entries.into_iter().enumerate() {
@@ -52,40 +53,40 @@ impl PrefixTable {
                 Bounds::V6 { first, last } => v6.push(Range { first, last, owner }),
             }
         }
-        // Vectors of these sizes exist, so the sum fits.
+        // vectors of these sizes exist, so the sum cannot overflow
         let entries = v4.len().saturating_add(v6.len());
         Ok(Self { entries, v4: Intervals::build(v4), v6: Intervals::build(v6) })
     }
 
-    /// Whether `addr` falls under any of the prefixes.
+    /// Whether a prefix of the table contains `addr`.
     #[must_use]
     #[inline]
     pub fn contains(&self, addr: IpAddr) -> bool {
         self.owner(addr).is_some()
     }
 
-    /// The number of the most specific prefix that `addr` falls under; where that prefix was given
-    /// more than once, the first.
+    /// The number of the most specific prefix that contains `addr`; of repeated prefixes, the
+    /// first.
     #[must_use]
     #[inline]
     pub fn longest(&self, addr: IpAddr) -> Option<usize> {
-        // Each number was a `usize` once.
+        // every number was created from a `usize`
         self.owner(addr).and_then(|owner| usize::try_from(owner).ok())
     }
 
-    /// How many prefixes it was built from, repeated ones included.
+    /// Number of prefixes it was built from, including repeated ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries
     }
 
-    /// Whether it was built from no prefix, so that it matches nothing.
+    /// Whether it was built from no prefixes; it then matches nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries == 0
     }
 
-    /// The heap memory it holds, in bytes.
+    /// Heap memory of the table, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.v4.heap_bytes().saturating_add(self.v6.heap_bytes())
@@ -99,8 +100,7 @@ impl PrefixTable {
         }
     }
 
-    /// Apart, as one function for both families would set up for the wider numbers also where the
-    /// address is IPv4.
+    /// Not inlined: a combined function would set up the 128-bit registers for IPv4 addresses too.
     #[inline(never)]
     fn owner_v6(&self, bits: u128) -> Option<u32> {
         match u32::try_from(bits ^ MAPPED) {
@@ -110,7 +110,7 @@ impl PrefixTable {
     }
 }
 
-/// Sizes only: a list may hold a million addresses, and addresses do not belong in logs.
+/// Shows sizes only: a list can hold a million addresses, and addresses do not belong in logs.
 impl fmt::Debug for PrefixTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PrefixTable")
@@ -120,16 +120,16 @@ impl fmt::Debug for PrefixTable {
     }
 }
 
-/// More prefixes than a [`PrefixTable`] can number.
+/// More prefixes than a [`PrefixTable`] supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a prefix table holds at most {MAX_PREFIXES} prefixes")]
 #[non_exhaustive]
 pub struct TooManyPrefixes;
 
-/// An IPv4-mapped address is this and, in the last 32 bits, the IPv4 address.
+/// The upper 96 bits of an IPv4-mapped address.
 const MAPPED: u128 = 0xffff << 32;
 
-/// Each makes two cuts at most, and the index numbers them with 30 bits.
+/// A prefix makes at most two cuts, and the index numbers cuts with 30 bits.
 const MAX_PREFIXES: u32 = (1 << 29) - 1;
 
 fn number(index: usize) -> Result<u32, TooManyPrefixes> {
@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn memory_stays_within_the_budget() {
-        // no two prefixes touch, the most cuts there can be: evenly spread, in a few networks, or
-        // ever further apart
+        // no two prefixes touch, which makes the most cuts; evenly spread, clustered, or with
+        // growing gaps
         let spreads: [fn(u32) -> u32; 3] =
             [|i| i.wrapping_mul(4_294_000), |i| ((i % 7) << 24) | (i * 2), |i| (i * i) << 1];
         for spread in spreads {
@@ -198,7 +198,7 @@ mod tests {
                 assert!(v4 <= 24 * size && v6 <= 48 * size, "{v4} and {v6} for {size}");
             }
         }
-        // a list of one
+        // a single address
         assert_eq!(table(&["192.0.2.1"]).heap_bytes(), 60);
     }
 

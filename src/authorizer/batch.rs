@@ -1,30 +1,30 @@
-//! Many INVITEs at once: what takes waiting for memory or hashing is done for all of them side by
-//! side, before they are decided one after the other.
+//! Decides many INVITEs at once, with memory reads and hashing interleaved across the batch.
 //!
-//! Only what has no effect and depends on nothing that a decision changes is done ahead: reading
-//! headers, looking up, hashing. So each decision is the one that it would be alone.
+//! Only side-effect-free work runs for the whole batch first: parsing headers, lookups and hashing.
+//! None of it depends on state that a decision changes, so each decision equals that of a single
+//! call.
 
 use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use arrayvec::ArrayVec;
 
-use super::decide::{Asked, Deciding, Gate, reject};
+use super::decide::{DecisionContext, PendingAuth, RequestTarget, reject};
 use super::explain::NoTrace;
-use super::judge::{Ahead, Checked, Claim, offers};
+use super::judge::{Checked, Claim, Precomputed, offers};
 use crate::decision::{AddressMatch, Decision, Reason};
 use crate::digest::{Credentials, DigestCheck, MAX_BATCH, Parsed, Username, parse, verify_batch};
 use crate::invite::Invite;
 use crate::snapshot::{AccessList, MappedList, TargetEntry};
 use crate::uri::Host;
 
-/// Fewer than these are decided one by one: what is done ahead costs something too.
+/// Smaller batches are decided one by one, because precomputing has a fixed cost.
 const MIN_BATCH: usize = 24;
 
-/// As many as are hashed side by side.
+/// One value for each INVITE of a chunk.
 type Each<T> = ArrayVec<T, MAX_BATCH>;
 
-impl<'s> Deciding<'s> {
+impl<'s> DecisionContext<'s> {
     pub(super) fn decide_batch(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
         if invites.len() < MIN_BATCH {
             out.extend(invites.iter().map(|invite| self.decide(invite, &mut NoTrace)));
@@ -40,89 +40,100 @@ impl<'s> Deciding<'s> {
         }
     }
 
-    /// Apart, as what it needs on the stack would be made ready for few too.
+    /// Not inlined, so that small batches do not pay for its large stack frame.
     #[inline(never)]
     fn decide_chunk(&self, invites: &[Invite<'_>], out: &mut Vec<Decision>) {
         let mut hosts: [Host; MAX_BATCH] = std::array::from_fn(|_| Host::empty());
         let mut hosts = hosts.iter_mut();
-        // each takes a place at most, as the one that took it is not read again
+        // an INVITE takes at most one buffer: it goes through the full parser at most once
         let mut read = |invite| match hosts.next() {
-            Some(host) => Asked::of(invite, host),
+            Some(host) => RequestTarget::parse_full(invite, host),
             None => Err(Reason::BadRequestUri),
         };
-        let mut asked = Each::new();
+        let mut requests = Each::new();
         for invite in invites {
-            asked.push(Asked::at_sight(invite).map_or_else(|| read(invite), Ok));
+            requests.push(RequestTarget::parse_fast(invite).map_or_else(|| read(invite), Ok));
         }
-        let mut entries = self.look_up_hosts(&asked);
-        // what names nothing at first sight is read closely
-        for ((asked, entry), invite) in asked.iter_mut().zip(&mut entries).zip(invites) {
-            if entry.is_none() && asked.as_ref().is_ok_and(|asked| asked.at_sight) {
-                *asked = read(invite);
-                *entry = asked.as_ref().ok().and_then(|it| self.snapshot.named_entry(it.host));
+        let mut entries = self.look_up_hosts(&requests);
+        // hosts that the fast path did not find go through the full parser
+        for ((request, entry), invite) in requests.iter_mut().zip(&mut entries).zip(invites) {
+            if entry.is_none() && request.as_ref().is_ok_and(|request| request.parsed_fast) {
+                *request = read(invite);
+                *entry = request.as_ref().ok().and_then(|it| self.snapshot.named_entry(it.host));
             }
         }
         let addresses = self.match_first_lists(&entries, invites);
 
-        // the decisions of those that get no further stand in their places at once; the others' are
-        // refusals until they are decided
+        // store the final decisions now; the others get a placeholder rejection until they are
+        // judged
         let first = out.len();
-        let mut gates = Each::<Option<(&Asked<'_>, Gate<'_>)>>::new();
-        let places = asked.iter().zip(entries).zip(addresses).zip(invites);
-        for (((asked, entry), first), invite) in places {
+        let mut pending = Each::<Option<(&RequestTarget<'_>, PendingAuth<'_>)>>::new();
+        let places = requests.iter().zip(entries).zip(addresses).zip(invites);
+        for (((request, entry), first), invite) in places {
             let address = |entry: &TargetEntry, trace: &mut NoTrace| {
                 let others = || self.match_address(entry, invite, trace);
                 first.or_else(|| (entry.access_lists.len() > 1).then(others).flatten())
             };
-            let (gate, decision) = match asked {
-                Ok(asked) => match self.gate(asked, entry, invite, address, &mut NoTrace) {
-                    ControlFlow::Continue(gate) => {
-                        (Some((asked, gate)), reject(entry, Reason::WrongCredentials))
+            let (auth, decision) = match request {
+                Ok(request) => {
+                    match self.check_before_auth(request, entry, invite, address, &mut NoTrace) {
+                        ControlFlow::Continue(auth) => {
+                            (Some((request, auth)), reject(entry, Reason::WrongCredentials))
+                        }
+                        ControlFlow::Break(decision) => (None, decision),
                     }
-                    ControlFlow::Break(decision) => (None, decision),
-                },
+                }
                 Err(reason) => (None, reject(None, *reason)),
             };
-            gates.push(gate);
+            pending.push(auth);
             out.push(decision);
         }
-        if gates.iter().all(Option::is_none) {
+        if pending.iter().all(Option::is_none) {
             return;
         }
-        let parsed: Each<Option<Parsed<'_>>> = gates
+        let parsed: Each<Option<Parsed<'_>>> = pending
             .iter()
             .zip(invites)
-            .map(|(gate, invite)| match (gate, invite.credentials()) {
-                (Some((_, gate)), [(_, value)]) => Some(parse(value, gate.realm.as_str())),
+            .map(|(auth, invite)| match (auth, invite.credentials()) {
+                (Some((_, auth)), [(_, value)]) => Some(parse(value, auth.realm.as_str())),
                 _ => None,
             })
             .collect();
-        let checked = self.check_ahead(invites, &gates, &parsed);
+        let checked = self.precompute_checks(invites, &pending, &parsed);
 
         let places = out.iter_mut().skip(first);
-        let ahead = parsed.iter().zip(checked);
-        for (((invite, gate), ahead), place) in invites.iter().zip(&gates).zip(ahead).zip(places) {
-            if let Some((asked, gate)) = gate {
-                let (parsed, checked) = ahead;
-                let ahead = parsed.as_ref().map(|parsed| Ahead { parsed, checked });
-                *place = self.pass(asked, gate, invite, ahead, &mut NoTrace);
+        let precomputed = parsed.iter().zip(checked);
+        for (((invite, auth), precomputed), place) in
+            invites.iter().zip(&pending).zip(precomputed).zip(places)
+        {
+            if let Some((request, auth)) = auth {
+                let (parsed, checked) = precomputed;
+                let precomputed = parsed.as_ref().map(|parsed| Precomputed { parsed, checked });
+                *place = self.authenticate(request, auth, invite, precomputed, &mut NoTrace);
             }
         }
     }
 
-    /// What the hosts name. Each step reads for all of them before the next one needs what it has
-    /// read, so that they wait for memory together.
-    fn look_up_hosts(&self, asked: &[Result<Asked<'_>, Reason>]) -> Each<Option<&'s TargetEntry>> {
+    /// The target of each host. Each step runs for the whole batch before the next step uses its
+    /// result, so the cache misses overlap.
+    fn look_up_hosts(
+        &self,
+        requests: &[Result<RequestTarget<'_>, Reason>],
+    ) -> Each<Option<&'s TargetEntry>> {
         let targets = self.snapshot.targets();
-        let hosts = || asked.iter().map(|asked| asked.as_ref().ok().map(|asked| asked.host));
+        let hosts =
+            || requests.iter().map(|request| request.as_ref().ok().map(|request| request.host));
         let keys: Each<_> = hosts().map(|host| host.map(|host| targets.key(host))).collect();
         let slots: Each<_> =
-            keys.iter().map(|key| key.and_then(|key| targets.read_ahead(key))).collect();
-        black_box(slots.iter().flatten().fold(false, |any, slot| any ^ targets.touch(*slot)));
+            keys.iter().map(|key| key.and_then(|key| targets.prefetch(key))).collect();
+        black_box(
+            slots.iter().flatten().fold(false, |any, slot| any ^ targets.prefetch_entry(*slot)),
+        );
         keys.iter().zip(hosts()).map(|(key, host)| targets.named((*key)?, host?)).collect()
     }
 
-    /// The entry of the first mapped access list that admits each source, looked up as the hosts are.
+    /// The entry of the first mapped access list that admits each source, with the same
+    /// interleaving.
     fn match_first_lists(
         &self,
         entries: &[Option<&'s TargetEntry>],
@@ -146,28 +157,28 @@ impl<'s> Deciding<'s> {
         lists.iter().zip(&numbers).map(entry).collect()
     }
 
-    /// What the first mapped list says to each header that was read, where it is of the usual kind.
-    fn check_ahead(
+    /// Verifies each header that batched hashing supports against the first mapped list.
+    fn precompute_checks(
         &self,
         invites: &[Invite<'_>],
-        gates: &[Option<(&Asked<'_>, Gate<'s>)>],
+        pending: &[Option<(&RequestTarget<'_>, PendingAuth<'s>)>],
         parsed: &[Option<Parsed<'_>>],
     ) -> Each<Option<Checked<'s>>> {
-        let usual = |parsed: &'_ Option<Parsed<'_>>| -> bool {
+        let is_fast = |parsed: &'_ Option<Parsed<'_>>| -> bool {
             matches!(parsed, Some(Parsed::Credentials(it)) if DigestCheck::is_batchable(it))
         };
         let mut checked: Each<_> = invites.iter().map(|_| None).collect();
-        if !parsed.iter().any(usual) {
+        if !parsed.iter().any(is_fast) {
             return checked;
         }
-        // the users that are named, read ahead as the hosts are
+        // prefetch the claimed users as `look_up_hosts` prefetches the targets
         let users = self.snapshot.users();
         let mut named = Each::<(_, _, &MappedList, _)>::new();
-        for (number, (parsed, gate)) in parsed.iter().zip(gates).enumerate() {
-            if let (Some(Parsed::Credentials(credentials)), Some((_, gate))) = (parsed, gate)
-                && let Some(mapped) = gate.entry.credential_lists.first()
+        for (number, (parsed, auth)) in parsed.iter().zip(pending).enumerate() {
+            if let (Some(Parsed::Credentials(credentials)), Some((_, auth))) = (parsed, auth)
+                && let Some(mapped) = auth.entry.credential_lists.first()
                 && DigestCheck::is_batchable(credentials)
-                && offers(gate.policy, credentials)
+                && offers(auth.policy, credentials)
             {
                 let key = match &credentials.username {
                     Username::Plain(name) => Some(users.key(mapped.list, name)),
@@ -176,15 +187,15 @@ impl<'s> Deciding<'s> {
                 named.push((number, credentials, mapped, key));
             }
         }
-        let slots: Each<_> = named.iter().filter_map(|it| users.read_ahead(it.3?)).collect();
-        black_box(slots.iter().fold(false, |any, slot| any ^ users.touch(*slot)));
+        let slots: Each<_> = named.iter().filter_map(|it| users.prefetch(it.3?)).collect();
+        black_box(slots.iter().fold(false, |any, slot| any ^ users.prefetch_entry(*slot)));
 
-        // whoever has to be compared with, and for which INVITE
+        // (INVITE index, header, stored HA1) for each response to verify
         let mut claims = Each::<(usize, &Credentials<'_>, Claim<'s>)>::new();
         for (number, credentials, mapped, key) in &named {
-            let places = (gates.get(*number), invites.get(*number));
-            let (Some(Some((asked, gate))), Some(invite)) = places else { continue };
-            let judge = self.judge(asked, gate, invite);
+            let places = (pending.get(*number), invites.get(*number));
+            let (Some(Some((request, auth))), Some(invite)) = places else { continue };
+            let judge = self.judge(request, auth, invite);
             let claim = match (key, &credentials.username) {
                 (Some(key), Username::Plain(name)) => {
                     judge.claim_of(credentials.algorithm, users.look_up(*key, mapped.list, name))

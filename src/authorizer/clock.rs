@@ -1,4 +1,4 @@
-//! Time as the authorizer sees it: milliseconds since it was made, never stepping back.
+//! The authorizer's clock: monotonic milliseconds since its start.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,28 +14,28 @@ impl Clock {
         Self { start, latest_ms: AtomicU64::new(0) }
     }
 
-    /// The larger of `now` and the largest time seen, which it becomes.
+    /// Advances the clock to `now` and returns it; an earlier `now` returns the latest time seen.
     pub(super) fn advance(&self, now: Instant) -> u64 {
         let now_ms = self.since_start(now);
         let latest_ms = self.latest_ms.load(Ordering::Relaxed);
-        // written once a millisecond at most, so that cores do not fight for the line
+        // at most one write a millisecond, so that cores do not contend for the cache line
         if now_ms > latest_ms {
             return now_ms.max(self.latest_ms.fetch_max(now_ms, Ordering::Relaxed));
         }
         latest_ms
     }
 
-    /// The larger of `now` and the largest time seen.
+    /// `now`, or the latest time seen if that is later. Does not advance the clock.
     pub(super) fn read(&self, now: Instant) -> u64 {
         self.since_start(now).max(self.latest_ms.load(Ordering::Relaxed))
     }
 
-    /// The time `at` by this clock, whether it has come or not.
+    /// `at` in milliseconds of this clock, in the past or future.
     pub(super) fn at(&self, at: Instant) -> u64 {
         self.since_start(at)
     }
 
-    /// The time that is `ms` by this clock, if there is such a time.
+    /// The `Instant` for `ms` of this clock, or none if it overflows.
     pub(super) fn when(&self, ms: u64) -> Option<Instant> {
         self.start.checked_add(Duration::from_millis(ms))
     }

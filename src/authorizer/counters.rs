@@ -1,8 +1,7 @@
-//! What an authorizer counts on its way: numbers that are added to and never waited for.
+//! Lock-free counters of an authorizer.
 //!
-//! Each thread adds to one of a few stripes, which lie in cache lines of their own, so that threads
-//! do not take the lines from each other. Whoever reads sums the stripes up. A batch is counted on
-//! the stack first and added at its end.
+//! Each thread adds to one of a few stripes. Each stripe has its own cache lines, so threads do not
+//! contend; a reader sums the stripes. A batch is tallied on the stack and added at its end.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,10 +9,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::decision::{Decision, Reason};
 
-/// More threads than these share stripes, which costs them time and no count.
+/// With more threads than stripes, some share one: slower, but no count is lost.
 const STRIPES: usize = 16;
 
-// the slot of each kind of decision; each reason to reject has one, in the order of `Reason::ALL`
+// the slot of each kind of decision; reject reasons follow in the order of `Reason::ALL`
 const PASSED: usize = 0;
 const REPEAT: usize = 1;
 const ASKED: usize = 2;
@@ -21,7 +20,7 @@ const STALE: usize = 3;
 const REJECTED: usize = 4;
 const SLOTS: usize = REJECTED + Reason::ALL.len();
 
-/// Outcome and reason of each slot, as [`Decision::outcome`] and [`Decision::reason`] have them.
+/// Outcome and reason of each slot, as from [`Decision::outcome`] and [`Decision::reason`].
 fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
     let others: [_; REJECTED] = [
         ("accept", "passed"),
@@ -42,17 +41,17 @@ fn slot(decision: &Decision) -> usize {
     }
 }
 
-/// The counters of an authorizer.
+/// The decision counters and two event counters.
 #[derive(Default)]
 pub(crate) struct Counters {
     stripes: [Stripe; STRIPES],
-    /// Credentials with a nonce that is not this authorizer's.
+    /// Credentials with a nonce that this authorizer did not issue for their source and host.
     pub(crate) foreign_nonces: AtomicU64,
-    /// Credentials that were not looked at, because too many were tried.
+    /// Credentials refused unverified because a guess limit was reached.
     pub(crate) guesses_refused: AtomicU64,
 }
 
-/// Two cache lines, which processors fetch as a pair, and the rest of the slots in two more.
+/// Aligned to 128 bytes, because processors fetch cache lines in pairs.
 #[derive(Default)]
 #[repr(align(128))]
 struct Stripe([AtomicU64; SLOTS]);
@@ -109,34 +108,34 @@ impl Counters {
     }
 }
 
-/// How many INVITEs an [`Authorizer`](crate::Authorizer) has decided, and how. Numbers only grow
-/// from one look to the next.
+/// Number of INVITEs that an [`Authorizer`](crate::Authorizer) has decided, by outcome and reason.
+/// The numbers never decrease.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Counts {
     slots: [u64; SLOTS],
 }
 
 impl Counts {
-    /// Outcome, reason and number of each kind of decision there can be, those that never came
-    /// among them. The texts are those of [`Decision::outcome`] and [`Decision::reason`].
+    /// Outcome, reason and count of every kind of decision, zero counts included. The texts are
+    /// those of [`Decision::outcome`] and [`Decision::reason`].
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         texts().zip(self.slots).map(|((outcome, reason), count)| (outcome, reason, count))
     }
 
-    /// The number of decisions with this outcome: `accept`, `challenge` or `reject`.
+    /// Number of decisions with this outcome: `accept`, `challenge` or `reject`.
     #[must_use]
     pub fn of(&self, outcome: &str) -> u64 {
         self.iter().filter(|(of, ..)| *of == outcome).map(|(.., count)| count).sum()
     }
 
-    /// The number of all decisions.
+    /// Number of all decisions.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.slots.iter().sum()
     }
 }
 
-/// Shows what there is any of.
+/// Shows only the counts above zero.
 impl fmt::Debug for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let some = self.iter().filter(|(.., count)| *count > 0);
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_however_many_threads_come_and_go() {
+    fn no_count_is_lost_over_many_short_threads() {
         let (counters, decisions) = (Counters::default(), decisions());
         let threads = STRIPES * STRIPES + 1;
         for _ in 0..threads {
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_between_threads() {
+    fn no_count_is_lost_between_threads() {
         let (counters, decisions) = (Counters::default(), decisions());
         std::thread::scope(|scope| {
             for _ in 0..2 * STRIPES {

@@ -1,13 +1,13 @@
-//! The hot path, top to bottom: one snapshot, one INVITE, one decision.
+//! The hot path: one snapshot, one INVITE, one decision.
 //!
-//! Nothing here opens a socket, waits, or panics; accept and reject allocate nothing. The steps are
-//! those of the list in the crate's documentation, in its order.
+//! Nothing here does I/O, waits or panics; accept and reject do not allocate. The steps follow the
+//! order of the list in the crate documentation.
 
 use std::ops::ControlFlow;
 
 use super::State;
 use super::explain::{Step, Trace};
-use super::judge::{Ahead, Judge, Verdict};
+use super::judge::{Judge, Precomputed, Verdict};
 use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
 use crate::digest::{Binding, ChallengeText};
 use crate::invite::Invite;
@@ -16,26 +16,27 @@ use crate::sid::AccountSid;
 use crate::snapshot::{Snapshot, TargetEntry};
 use crate::uri::{Host, Scheme, SipUri, UriError};
 
-/// What a decision is made with: all of it is fixed when the decision begins.
+/// Inputs of a decision that stay fixed until it ends.
 #[derive(Clone, Copy)]
-pub(super) struct Deciding<'s> {
+pub(super) struct DecisionContext<'s> {
     pub(super) state: &'s State,
     pub(super) snapshot: &'s Snapshot,
     pub(super) now_ms: u64,
 }
 
-/// The Request-URI, read.
+/// The parsed Request-URI and its host.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'i> {
+pub(super) struct RequestTarget<'i> {
     uri: SipUri<'i>,
-    /// In the form hosts are compared in.
+    /// Canonical host, for comparison.
     pub(super) host: &'i str,
-    /// Not so if it names nothing: it has not been looked at.
-    pub(super) at_sight: bool,
+    /// Set when the fast path parsed the URI; the host is validated only if a target is found for
+    /// it.
+    pub(super) parsed_fast: bool,
 }
 
-/// A target that admits the source, with credential lists that are still to be satisfied.
-pub(super) struct Gate<'s> {
+/// A target that admits the source address and requires credentials.
+pub(super) struct PendingAuth<'s> {
     pub(super) entry: &'s TargetEntry,
     pub(super) realm: &'s Realm,
     pub(super) policy: &'s Policy,
@@ -47,82 +48,84 @@ pub(super) fn reject(target: Option<&TargetEntry>, reason: Reason) -> Decision {
     Decision::Reject(Reject { target: target.map(|entry| entry.target), reason })
 }
 
-impl<'i> Asked<'i> {
-    /// A Request-URI as most are, whose host is one if it is found to name something: what names a
-    /// target is a host in the form that hosts are compared in.
+impl<'i> RequestTarget<'i> {
+    /// Parses a Request-URI on the fast path. The host is not validated: finding a target validates
+    /// it, because target names are canonical hosts.
     #[inline]
-    pub(super) fn at_sight(invite: &'i Invite<'_>) -> Option<Self> {
-        SipUri::at_sight(invite.request_uri()).map(|uri| Self {
+    pub(super) fn parse_fast(invite: &'i Invite<'_>) -> Option<Self> {
+        SipUri::parse_fast(invite.request_uri()).map(|uri| Self {
             uri,
             host: uri.host,
-            at_sight: true,
+            parsed_fast: true,
         })
     }
 
-    /// `host` is a place to write in, where the host was not sent in the form it is compared in.
-    pub(super) fn of(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, Reason> {
+    /// Parses any Request-URI. `host` is the buffer for a host that is not canonical as sent.
+    pub(super) fn parse_full(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, Reason> {
         match SipUri::parse_with_host(invite.request_uri(), host) {
-            Ok((uri, host)) => Ok(Self { uri, host, at_sight: false }),
+            Ok((uri, host)) => Ok(Self { uri, host, parsed_fast: false }),
             Err(UriError::UnsupportedScheme) => Err(Reason::UnsupportedScheme),
             Err(_) => Err(Reason::BadRequestUri),
         }
     }
 }
 
-impl<'s> Deciding<'s> {
+impl<'s> DecisionContext<'s> {
     pub(super) fn decide<T: Trace>(&self, invite: &Invite<'_>, trace: &mut T) -> Decision {
-        if let Some(asked) = Asked::at_sight(invite)
-            && let entry @ Some(_) = self.snapshot.named_entry(asked.host)
+        if let Some(request) = RequestTarget::parse_fast(invite)
+            && let entry @ Some(_) = self.snapshot.named_entry(request.host)
         {
-            return self.decide_asked(&asked, entry, invite, trace);
+            return self.decide_request(&request, entry, invite, trace);
         }
         let mut host = Host::empty();
-        match Asked::of(invite, &mut host) {
-            Ok(asked) => {
-                let entry = self.snapshot.named_entry(asked.host);
-                self.decide_asked(&asked, entry, invite, trace)
+        match RequestTarget::parse_full(invite, &mut host) {
+            Ok(request) => {
+                let entry = self.snapshot.named_entry(request.host);
+                self.decide_request(&request, entry, invite, trace)
             }
             Err(reason) => reject(None, reason),
         }
     }
 
-    fn decide_asked<T: Trace>(
+    fn decide_request<T: Trace>(
         &self,
-        asked: &Asked<'_>,
+        request: &RequestTarget<'_>,
         entry: Option<&'s TargetEntry>,
         invite: &Invite<'_>,
         trace: &mut T,
     ) -> Decision {
         let address = |entry: &_, trace: &mut T| self.match_address(entry, invite, trace);
-        match self.gate(asked, entry, invite, address, trace) {
-            ControlFlow::Continue(gate) => self.pass(asked, &gate, invite, None, trace),
+        match self.check_before_auth(request, entry, invite, address, trace) {
+            ControlFlow::Continue(pending) => {
+                self.authenticate(request, &pending, invite, None, trace)
+            }
             ControlFlow::Break(decision) => decision,
         }
     }
 
-    /// All that is decided before credentials are looked at: a decision, or the gate to what needs
-    /// them. Uses up and counts nothing. `address` is asked which entry of the access lists admits the
-    /// source.
-    pub(super) fn gate<T: Trace>(
+    /// Runs every check before credentials: returns a decision or the target to authenticate for.
+    /// Changes no state. `address` returns the access list entry that admits the source.
+    pub(super) fn check_before_auth<T: Trace>(
         &self,
-        asked: &Asked<'_>,
+        request: &RequestTarget<'_>,
         entry: Option<&'s TargetEntry>,
         invite: &Invite<'_>,
         address: impl FnOnce(&TargetEntry, &mut T) -> Option<AddressMatch>,
         trace: &mut T,
-    ) -> ControlFlow<Decision, Gate<'s>> {
+    ) -> ControlFlow<Decision, PendingAuth<'s>> {
         let Some(entry) = entry else {
-            trace.step(|| Step::UnknownHost { host: asked.host.to_owned() });
+            trace.step(|| Step::UnknownHost { host: request.host.to_owned() });
             return ControlFlow::Break(reject(None, Reason::UnknownHost));
         };
         let refuse = |reason| ControlFlow::Break(reject(Some(entry), reason));
 
-        // an account that owns something is never gone; were it, nobody would answer for the call
+        // an account that owns something cannot be deleted; fail closed if it is missing all the
+        // same
         let Some(account) = self.snapshot.account_entry(entry.account) else {
             return refuse(Reason::AccountInactive);
         };
         trace.step(|| Step::Named {
-            host: asked.host.to_owned(),
+            host: request.host.to_owned(),
             target: entry.target,
             account: account.sid,
         });
@@ -130,7 +133,7 @@ impl<'s> Deciding<'s> {
         if account.status != AccountStatus::Active {
             return refuse(Reason::AccountInactive);
         }
-        let needs_tls = entry.secure || asked.uri.scheme == Scheme::Sips;
+        let needs_tls = entry.secure || request.uri.scheme == Scheme::Sips;
         if needs_tls {
             trace.step(|| Step::NeedsTls { transport: invite.transport() });
         }
@@ -152,58 +155,59 @@ impl<'s> Deciding<'s> {
                 address,
             )));
         }
-        // a target with a credential list always has a realm; without one nobody could answer
+        // a target with a credential list always has a realm; without one no client could
+        // authenticate
         let Some(realm) = &entry.realm else { return refuse(Reason::NothingMapped) };
         let policy = entry.policy.as_deref().unwrap_or(&Policy::DEFAULT);
-        ControlFlow::Continue(Gate { entry, realm, policy, address, account: account.sid })
+        ControlFlow::Continue(PendingAuth { entry, realm, policy, address, account: account.sid })
     }
 
     /// The judge of an INVITE's credentials.
     pub(super) fn judge<'r, 'i>(
         &self,
-        asked: &'r Asked<'_>,
-        gate: &Gate<'s>,
+        request: &'r RequestTarget<'_>,
+        pending: &PendingAuth<'s>,
         invite: &'r Invite<'i>,
     ) -> Judge<'s, 'r, 'i>
     where
         's: 'r,
     {
-        let Gate { entry, realm, policy, .. } = *gate;
+        let PendingAuth { entry, realm, policy, .. } = *pending;
         let Self { state, snapshot, now_ms } = *self;
-        let (host, request_uri) = (asked.host, &asked.uri);
+        let (host, request_uri) = (request.host, &request.uri);
         Judge { state, snapshot, entry, policy, realm, host, request_uri, invite, now_ms }
     }
 
-    /// The decision where credentials count.
-    pub(super) fn pass<'i, T: Trace>(
+    /// Decides by the credentials headers.
+    pub(super) fn authenticate<'i, T: Trace>(
         &self,
-        asked: &Asked<'_>,
-        gate: &Gate<'s>,
+        request: &RequestTarget<'_>,
+        pending: &PendingAuth<'s>,
         invite: &Invite<'i>,
-        ahead: Option<Ahead<'_, 's, 'i>>,
+        precomputed: Option<Precomputed<'_, 's, 'i>>,
         trace: &mut T,
     ) -> Decision {
-        let judge = self.judge(asked, gate, invite);
-        match judge.judge(ahead, trace) {
+        let judge = self.judge(request, pending, invite);
+        match judge.judge(precomputed, trace) {
             Verdict::Proved(proved) => Decision::Accept(Accept {
-                account: gate.account,
-                target: gate.entry.target,
-                address: gate.address,
+                account: pending.account,
+                target: pending.entry.target,
+                address: pending.address,
                 credential: Some(proved.into_match()),
                 permissions: self.snapshot.permissions(proved.roles()),
                 repeat: proved.is_repeat(),
             }),
-            Verdict::NoCredentials => self.challenge(gate, &judge.binding(), false),
-            Verdict::Stale => self.challenge(gate, &judge.binding(), true),
-            Verdict::Wrong(reason) => match gate.policy.wrong_answer {
-                WrongAnswer::Reject => reject(Some(gate.entry), reason),
-                WrongAnswer::Challenge => self.challenge(gate, &judge.binding(), false),
+            Verdict::NoCredentials => self.challenge(pending, &judge.binding(), false),
+            Verdict::Stale => self.challenge(pending, &judge.binding(), true),
+            Verdict::Wrong(reason) => match pending.policy.wrong_answer {
+                WrongAnswer::Reject => reject(Some(pending.entry), reason),
+                WrongAnswer::Challenge => self.challenge(pending, &judge.binding(), false),
             },
-            Verdict::Refused(reason) => reject(Some(gate.entry), reason),
+            Verdict::Refused(reason) => reject(Some(pending.entry), reason),
         }
     }
 
-    /// The accept of a source by its address alone.
+    /// Accepts a source by its address alone.
     fn accept(&self, account: AccountSid, target: Target, address: Option<AddressMatch>) -> Accept {
         Accept {
             account,
@@ -215,8 +219,8 @@ impl<'s> Deciding<'s> {
         }
     }
 
-    fn challenge(&self, gate: &Gate<'_>, binding: &Binding<'_>, stale: bool) -> Decision {
-        let Gate { entry, realm, policy, .. } = gate;
+    fn challenge(&self, pending: &PendingAuth<'_>, binding: &Binding<'_>, stale: bool) -> Decision {
+        let PendingAuth { entry, realm, policy, .. } = pending;
         let nonce = self.state.nonces.issue(self.now_ms, binding);
         let text = ChallengeText {
             realm: realm.as_str(),
@@ -233,7 +237,7 @@ impl<'s> Deciding<'s> {
         })
     }
 
-    /// The entry that admits the source, in the first mapped list that has one.
+    /// The entry that admits the source, from the first mapped list that has one.
     pub(super) fn match_address<T: Trace>(
         &self,
         entry: &TargetEntry,

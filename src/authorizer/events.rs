@@ -1,7 +1,6 @@
-//! What subscribers of the crate `tracing` are told: a span for each call and one event for each
-//! decision that is taken by the sampling.
+//! Events for `tracing` subscribers: a span for each call and an event for each sampled decision.
 //!
-//! With no subscriber, or none that wants them, both cost a look at a number.
+//! Without an interested subscriber, each costs one atomic load.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,16 +10,16 @@ use tracing::field::{DisplayValue, display};
 use crate::decision::{Decision, Sampling};
 use crate::invite::Invite;
 
-/// Where the events belong.
+/// The target of the events.
 pub(super) const TARGET: &str = "sip_authz::decision";
 
-/// Which decisions subscribers get, and what of them.
+/// Selects the decisions and fields that `tracing` subscribers receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventOptions {
-    /// Which decisions get an event; by default each.
+    /// Decisions that get an event; by default all.
     pub sampling: Sampling,
-    /// Whether events tell source addresses and, of accepts, names of users; by default not.
+    /// Include source addresses and, for accepts, user names; default false.
     pub names: bool,
 }
 
@@ -31,7 +30,7 @@ crate::setters! {
     }
 }
 
-/// The options in force, and how many decisions there were.
+/// The options in force, and the number of decisions so far.
 #[derive(Default)]
 pub(super) struct Events {
     options: AtomicU64,
@@ -43,8 +42,8 @@ impl Events {
         self.options.store(encode(options), Ordering::Relaxed);
     }
 
-    /// Tells of decisions that were made by the snapshot of this number.
-    pub(super) fn tell(
+    /// Emits events for decisions made by snapshot number `snapshot`.
+    pub(super) fn emit(
         &self,
         invites: &[Invite<'_>],
         decisions: &[Decision],
@@ -57,13 +56,13 @@ impl Events {
         let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
         for ((invite, decision), place) in invites.iter().zip(decisions).zip(first..) {
             if options.sampling.takes(decision, place) {
-                tell(invite, decision, snapshot, options.names);
+                emit(invite, decision, snapshot, options.names);
             }
         }
     }
 }
 
-fn tell(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: bool) {
+fn emit(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: bool) {
     let (address, credential) = match decision {
         Decision::Accept(accept) => (accept.address, accept.credential.as_ref()),
         _ => (None, None),
@@ -89,7 +88,7 @@ fn shown<T: std::fmt::Display>(value: Option<T>) -> Option<DisplayValue<T>> {
     value.map(display)
 }
 
-// in the low half N of 1/N, or what follows if the bit above is not set
+// the low half is N of 1/N if the `ONE_IN` bit is set, else one of the two codes below
 const ONE_IN: u64 = 1 << 32;
 const REFUSED: u64 = 1;
 const NOTHING: u64 = 2;
@@ -121,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_survive_their_number() {
+    fn options_survive_encoding() {
         let many = Sampling::OneIn(NonZeroU32::MAX);
         for sampling in [Sampling::All, Sampling::Refused, Sampling::Nothing, many] {
             for names in [false, true] {

@@ -1,7 +1,5 @@
-//! The same decision, told step by step for people. Off the hot path: an [`Authorizer`] walks the
-//! one path for both, and only this side keeps what it sees.
-//!
-//! [`Authorizer`]: crate::Authorizer
+//! Explains a decision step by step. It runs the same code as the hot path, with a [`Trace`] that
+//! records the steps.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,33 +14,33 @@ use crate::sid::{
 };
 use crate::snapshot::CredentialEntry;
 
-/// A decision and how it came about. Its `Display` is one line for each step; it names addresses
-/// and user names, so it is not for logs that may not.
+/// A decision and the steps that led to it. `Display` prints one line for each step. The text
+/// contains addresses and user names; keep it out of logs that must not hold them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// What was looked at, in order.
+    /// Checks in the order they ran.
     pub steps: Vec<Step>,
-    /// What came of it.
+    /// The resulting decision.
     pub decision: Decision,
 }
 
-/// One thing that was looked at.
+/// One check of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// The snapshot is too old to decide by.
+    /// The snapshot is past the deadline of [`refuse_from`](crate::Authorizer::refuse_from).
     Stale,
-    /// The Request-URI's host names nothing.
+    /// No domain or trunk has the Request-URI's host.
     UnknownHost {
-        /// The host, in the form hosts are compared in.
+        /// The canonical host.
         host: String,
     },
-    /// The Request-URI's host names a domain or trunk.
+    /// A domain or trunk has the Request-URI's host.
     Named {
-        /// The host, in the form hosts are compared in.
+        /// The canonical host.
         host: String,
-        /// What it names.
+        /// The domain or trunk.
         target: Target,
         /// The owner.
         account: AccountSid,
@@ -54,14 +52,14 @@ pub enum Step {
         /// Its status.
         status: Option<AccountStatus>,
     },
-    /// The domain is secure or the URI is sips:.
+    /// TLS is required: the domain is secure or the URI scheme is sips.
     NeedsTls {
-        /// How the request came.
+        /// The transport of the request.
         transport: Transport,
     },
-    /// No list is mapped for calls.
+    /// No list is mapped to the target for calls.
     NothingMapped,
-    /// A mapped access list was asked for the source address.
+    /// The source address was looked up in a mapped access list.
     AccessList {
         /// The list.
         list: IpAccessControlListSid,
@@ -70,92 +68,92 @@ pub enum Step {
         /// The most specific entry that admits it.
         entry: Option<(IpAddressSid, Prefix)>,
     },
-    /// A credentials header was looked at.
+    /// One check of a credentials header.
     Header(UsedHeader, HeaderStep),
-    /// From was compared with the authenticated user.
+    /// From was compared with the authenticated user (`from_must_match`).
     From {
-        /// Whether they are the same.
+        /// Whether they are equal.
         matches: bool,
     },
 }
 
-/// One thing about a credentials header.
+/// One check of a credentials header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderStep {
-    /// It is for another realm, cannot be read as far as the realm, or is no digest.
+    /// Ignored: another realm, not Digest, or unparsable before the realm.
     OtherRealm,
-    /// Nonce and response are empty: as good as no header.
+    /// Ignored: nonce and response are empty.
     Empty,
-    /// It is for our realm and malformed.
+    /// The realm matches, but the header is malformed.
     Malformed(MalformedCredentials),
-    /// It is for our realm and well-formed.
+    /// The realm matches and the header is well-formed.
     Read {
         /// The claimed user name, or its hash.
         username: String,
         /// The algorithm.
         algorithm: Algorithm,
-        /// The quality of protection; none is the form of RFC 2069.
+        /// Quality of protection; none for the RFC 2069 form.
         qop: Option<Qop>,
     },
-    /// What its nonce is worth.
+    /// State of the nonce.
     Nonce(NonceState),
-    /// Too many wrong attempts came before; the digest is not looked at.
+    /// A guess limit was reached; the digest is not verified.
     TooManyGuesses,
-    /// The algorithm or qop was not offered.
+    /// The challenge did not offer the algorithm or qop.
     NotOffered,
-    /// A mapped list was asked for the user, and the response verified.
+    /// The user was looked up in a mapped list and the response verified.
     List {
         /// The list.
         list: CredentialListSid,
-        /// What was found.
+        /// Result of the lookup and verification.
         outcome: UserOutcome,
     },
-    /// The digest is right; whether the nonce and its count were too.
+    /// The digest is right; the nonce and its count were checked.
     Admitted {
-        /// Whether they were.
+        /// Whether the nonce and its count can be used.
         fresh: bool,
     },
 }
 
-/// What a nonce is worth.
+/// State of a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NonceState {
-    /// Issued here for this source, host and offer, within its lifetime.
+    /// Issued here for this source, host and offer, and within its lifetime.
     Live,
-    /// Issued here, too long ago.
+    /// Issued here for this source, host and offer, but past its lifetime.
     Expired,
     /// Not issued here for this source, host and offer.
     Foreign,
 }
 
-/// What a list says of a user.
+/// Result of looking a user up in one credential list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UserOutcome {
-    /// The user is not in it.
+    /// The list has no such user.
     Unknown,
-    /// The user is in it, and disabled.
+    /// The user is disabled.
     Disabled(CredentialSid),
-    /// The user is in it, without a hash for the algorithm.
+    /// The user has no hash for the algorithm.
     NoHash(CredentialSid),
-    /// The user is in it, and the digest is wrong.
+    /// The digest is wrong.
     Wrong(CredentialSid),
-    /// The user is in it, and the digest is right.
+    /// The digest is right.
     Right(CredentialSid),
 }
 
-/// Where the steps of a decision go.
+/// Receives the steps of a decision.
 pub(super) trait Trace {
-    /// Whether the decision uses nonces up and counts guesses.
+    /// Whether the decision uses up nonces and counts guesses.
     const COMMITS: bool;
 
-    /// Takes a step; `make` is called only if someone wants to know.
+    /// Records a step; `make` runs only if the trace keeps steps.
     fn step(&mut self, make: impl FnOnce() -> Step);
 }
 
-/// Nobody wants to know: this is the hot path.
+/// The trace of the hot path: records nothing.
 pub(super) struct NoTrace;
 
 impl Trace for NoTrace {
@@ -164,7 +162,7 @@ impl Trace for NoTrace {
     fn step(&mut self, _: impl FnOnce() -> Step) {}
 }
 
-/// Keeps every step, and changes nothing.
+/// Records every step; the decision changes no state.
 #[derive(Default)]
 pub(super) struct Steps(Vec<Step>);
 
@@ -244,11 +242,11 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownHost { host } => {
-                write!(f, "host: `{host}` names no domain and no trunk")
+                write!(f, "host: no domain or trunk has the name `{host}`")
             }
-            Self::Stale => f.write_str("snapshot: nobody has confirmed it for too long"),
+            Self::Stale => f.write_str("snapshot: too long since it was last confirmed"),
             Self::Named { host, target, account } => {
-                write!(f, "host: `{host}` names {target} of {account}")
+                write!(f, "host: `{host}` is {target} of {account}")
             }
             Self::Account { account, status } => match status {
                 Some(AccountStatus::Active) => write!(f, "account: {account} is active"),
@@ -257,10 +255,10 @@ impl fmt::Display for Step {
                 None => write!(f, "account: {account} does not exist"),
             },
             Self::NeedsTls { transport } => {
-                let has = if transport.is_secure() { "has it" } else { "has none" };
-                write!(f, "transport: TLS is asked for, {transport:?} {has}")
+                let has = if transport.is_secure() { "is secure" } else { "is not" };
+                write!(f, "transport: TLS is required, {transport:?} {has}")
             }
-            Self::NothingMapped => f.write_str("lists: none is mapped, so nobody may pass"),
+            Self::NothingMapped => f.write_str("lists: none is mapped, every call is rejected"),
             Self::AccessList { list, source, entry } => match entry {
                 Some((sid, prefix)) => {
                     write!(f, "access list {list}: {source} matches {prefix} ({sid})")
@@ -268,8 +266,10 @@ impl fmt::Display for Step {
                 None => write!(f, "access list {list}: {source} matches no entry"),
             },
             Self::Header(header, step) => write!(f, "{header}: {step}"),
-            Self::From { matches: true } => f.write_str("From: names the authenticated user"),
-            Self::From { matches: false } => f.write_str("From: names another user"),
+            Self::From { matches: true } => f.write_str("From: matches the authenticated user"),
+            Self::From { matches: false } => {
+                f.write_str("From: does not match the authenticated user")
+            }
         }
     }
 }
@@ -288,7 +288,7 @@ impl fmt::Display for HeaderStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherRealm => f.write_str("not digest credentials for this realm, ignored"),
-            Self::Empty => f.write_str("nonce and response are empty, as good as none"),
+            Self::Empty => f.write_str("nonce and response are empty, ignored"),
             Self::Malformed(kind) => write!(f, "malformed ({kind})"),
             Self::Read { username, algorithm, qop } => {
                 let qop = qop.map_or("none", Qop::name);
@@ -299,7 +299,7 @@ impl fmt::Display for HeaderStep {
             Self::Nonce(NonceState::Foreign) => {
                 f.write_str("the nonce was not issued here for this source, host and offer")
             }
-            Self::TooManyGuesses => f.write_str("too many wrong attempts, not looked at"),
+            Self::TooManyGuesses => f.write_str("too many wrong attempts, digest not verified"),
             Self::NotOffered => f.write_str("the algorithm or qop was not offered"),
             Self::List { list, outcome } => match outcome {
                 UserOutcome::Unknown => write!(f, "list {list}: no such user"),
@@ -310,9 +310,9 @@ impl fmt::Display for HeaderStep {
                 UserOutcome::Wrong(sid) => write!(f, "list {list}: {sid}, the digest is wrong"),
                 UserOutcome::Right(sid) => write!(f, "list {list}: {sid}, the digest is right"),
             },
-            Self::Admitted { fresh: true } => f.write_str("nonce and count are admitted"),
+            Self::Admitted { fresh: true } => f.write_str("the nonce and its count are accepted"),
             Self::Admitted { fresh: false } => {
-                f.write_str("nonce or count cannot be used (again), a new challenge is due")
+                f.write_str("the nonce or its count is used up or expired, a new challenge follows")
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Judging the credentials headers of an INVITE: each alone, the best outcome wins.
+//! Judges each credentials header of an INVITE by itself; the best verdict wins.
 
 mod guesses;
 
@@ -18,44 +18,45 @@ use crate::invite::{CredentialsField, Invite};
 use crate::model::{Policy, Realm, UriCheck};
 use crate::sid::CredentialListSid;
 use crate::snapshot::{
-    CredentialEntry, LookUp, MappedList, RoleEntry, Slot, Snapshot, TargetEntry,
+    CredentialEntry, MappedList, RoleEntry, Slot, Snapshot, TargetEntry, UserMatch,
 };
 use crate::uri::{Host, SipUri, name_addr};
 
-/// How many headers for our realm are judged; a client that answers every challenge sends one for
-/// each algorithm.
+/// Maximum number of headers judged for our realm. A client that answers every challenge sends one
+/// for each algorithm.
 const MAX_HEADERS: usize = 8;
 
-/// One INVITE at a target that has credential lists, and all that it is judged by.
+/// An INVITE for a target with credential lists, and the context to judge it in.
 pub(super) struct Judge<'s, 'r, 'i> {
     pub(super) state: &'s State,
     pub(super) snapshot: &'s Snapshot,
     pub(super) entry: &'s TargetEntry,
     pub(super) policy: &'s Policy,
     pub(super) realm: &'s Realm,
-    /// What the Request-URI named, in the form hosts are compared in.
+    /// Canonical host of the Request-URI.
     pub(super) host: &'r str,
     pub(super) request_uri: &'r SipUri<'r>,
     pub(super) invite: &'r Invite<'i>,
     pub(super) now_ms: u64,
 }
 
-/// What the credentials headers come to.
+/// Verdict on all credentials headers together.
 pub(super) enum Verdict<'s> {
-    /// A user proved to know the password, with a nonce and a count that were never used.
+    /// The user proved knowledge of the password, with an unused nonce and count or by a
+    /// retransmission.
     Proved(Proved<'s>),
-    /// No header is for our realm.
+    /// No header has our realm.
     NoCredentials,
-    /// To be tried again with a new nonce.
+    /// Challenge again with `stale=true`.
     Stale,
-    /// Answered as the policy has it for wrong credentials.
+    /// Wrong credentials: reject or challenge, as the policy says.
     Wrong(Reason),
-    /// Answered with the reason whatever the policy.
+    /// Reject with this reason under any policy.
     Refused(Reason),
 }
 
-/// The proof that leads to an accept where credential lists are mapped. Its fields are private and
-/// only [`Judge::admit`] makes one, after the digest has been verified and its nonce admitted.
+/// Proof of a verified digest with an admitted nonce. The fields are private and only
+/// [`Judge::admit`] creates one, so an accept cannot bypass the checks.
 #[derive(Clone, Copy)]
 pub(super) struct Proved<'s> {
     list: CredentialListSid,
@@ -70,7 +71,7 @@ impl Proved<'_> {
         CredentialMatch {
             list: self.list,
             credential: self.credential.sid,
-            // a user name is never longer than the buffer
+            // the buffer holds the longest user name
             username: username(self.credential.username.as_bytes()).unwrap_or_default(),
             header: self.header,
         }
@@ -80,24 +81,24 @@ impl Proved<'_> {
         self.repeat
     }
 
-    /// The user's own role and the one of its list on the target.
+    /// The user's role and the role of the list mapping.
     pub(super) fn roles(&self) -> [Option<Slot<RoleEntry>>; 2] {
         [self.credential.role, self.mapped.role]
     }
 }
 
-/// A user whose digest was right.
+/// A user whose digest is right; the nonce is not checked yet.
 struct Verified<'s> {
     list: CredentialListSid,
     mapped: MappedList,
     credential: &'s CredentialEntry,
 }
 
-/// A hash of any function, with zeros behind a short one.
+/// A hash of any function, zero-padded.
 type AnyHash = [u8; MAX_OUTPUT_LEN];
 
-/// The stored hash if it counts, else the decoy: without a branch, and not before both have come from
-/// memory, so that the time is that of a hash that counts. Both are of one length, a multiple of eight.
+/// Selects the stored hash if `counts`, else the decoy, in constant time: no branch, and both are
+/// loaded first. Both have the same length, a multiple of eight.
 fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> AnyHash {
     let (stored, decoy) = (words(stored), words(decoy));
     let mut chosen = [0; MAX_OUTPUT_LEN];
@@ -108,7 +109,7 @@ fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> AnyHash {
     chosen
 }
 
-/// A hash as words, with zeros after a short one.
+/// A hash as words, zero-padded.
 fn words(hash: &[u8]) -> [u64; MAX_OUTPUT_LEN / 8] {
     let (chunks, _) = hash.as_chunks();
     let mut words = [0; MAX_OUTPUT_LEN / 8];
@@ -118,36 +119,36 @@ fn words(hash: &[u8]) -> [u64; MAX_OUTPUT_LEN / 8] {
     words
 }
 
-/// Whether the policy offers what the response was made with.
+/// Whether the policy offers the algorithm and qop of the credentials.
 pub(super) fn offers(policy: &Policy, credentials: &Credentials<'_>) -> bool {
     policy.algorithms.contains(credentials.algorithm)
         && credentials.qop.is_none_or(|fields| policy.qop.contains(fields.qop))
 }
 
-/// What was worked out for an INVITE with one credentials header before its turn, together with
-/// that of others. It holds nothing that the [`Judge`] would not find by itself.
+/// Batch results for an INVITE with one credentials header. The [`Judge`] computes the same without
+/// them.
 #[derive(Clone, Copy)]
-pub(super) struct Ahead<'x, 's, 'i> {
-    /// The header.
+pub(super) struct Precomputed<'x, 's, 'i> {
+    /// The parsed header.
     pub(super) parsed: &'x Parsed<'i>,
-    /// What the first mapped list says to it.
+    /// Result of the first mapped list.
     pub(super) checked: Option<Checked<'s>>,
 }
 
-/// What one mapped list says to a header.
+/// Result of verifying a header against one mapped list.
 #[derive(Clone, Copy)]
 pub(super) struct Checked<'s> {
-    /// The user of the claimed name, enabled or not.
+    /// The user with the claimed name, enabled or not.
     pub(super) found: Option<&'s CredentialEntry>,
-    /// Whether the response is that of this user, and the user counts.
+    /// Whether the response is right for this user and the user can authenticate.
     pub(super) right: bool,
 }
 
-/// The user of one list that a response is compared with.
+/// The user or decoy of one list that a response is verified against.
 pub(super) struct Claim<'s> {
     found: Option<&'s CredentialEntry>,
     counts: Choice,
-    /// The stored hash if the user counts, else one that nobody has.
+    /// The stored hash if the user can authenticate, else the decoy.
     ha1: AnyHash,
     len: usize,
 }
@@ -157,7 +158,7 @@ impl<'s> Claim<'s> {
         self.ha1.get(..self.len).unwrap_or_default()
     }
 
-    /// What becomes of it once the response that the hash makes was compared.
+    /// The result, given whether the response equals the one made from `ha1`.
     pub(super) fn checked(&self, equal: bool) -> Checked<'s> {
         Checked { found: self.found, right: bool::from(self.counts) && equal }
     }
@@ -173,7 +174,7 @@ impl Drop for Claim<'_> {
 impl<'s, 'i> Judge<'s, '_, 'i> {
     pub(super) fn judge<T: Trace>(
         &self,
-        ahead: Option<Ahead<'_, 's, 'i>>,
+        precomputed: Option<Precomputed<'_, 's, 'i>>,
         trace: &mut T,
     ) -> Verdict<'s> {
         let verdict = match self.invite.credentials() {
@@ -181,8 +182,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             [] => Ok(Verdict::NoCredentials),
             [(field, value)] => {
                 let header = UsedHeader { field: *field, index: 0 };
-                match ahead {
-                    Some(Ahead { parsed, checked }) => {
+                match precomputed {
+                    Some(Precomputed { parsed, checked }) => {
                         self.judge_only(header, parsed, checked, trace)
                     }
                     None => {
@@ -196,7 +197,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             Ok(Verdict::Proved(proved)) => self.check_from(proved, trace),
             Ok(verdict) => verdict,
             Err(reason) => {
-                // counted by source only: nobody was looked up yet
+                // count by source only: no user has been looked up yet
                 if T::COMMITS {
                     let key = self.state.guesses.source_key(self.invite.source().ip());
                     self.state.guesses.record(key, self.policy.guesses.source, self.now_ms);
@@ -206,7 +207,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
     }
 
-    /// The verdict on an INVITE with one credentials header.
+    /// Judges an INVITE with one credentials header.
     fn judge_only<T: Trace>(
         &self,
         header: UsedHeader,
@@ -220,8 +221,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         })
     }
 
-    /// The best of the verdicts on several headers. All are read before one is judged, so what is
-    /// refused tells nothing about users.
+    /// Judges several headers and returns the best verdict. It parses all before it judges one, so
+    /// a parse rejection reveals nothing about users.
     fn judge_several<T: Trace>(
         &self,
         headers: &[(CredentialsField, &'i [u8])],
@@ -241,7 +242,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         for (header, credentials) in &candidates {
             let verdict = self.judge_one(*header, credentials, None, trace);
             if let Verdict::Wrong(Reason::WrongCredentials) = verdict {
-                // as many as there are candidates
+                // `wrong` has room for every candidate
                 let _ = wrong.try_push(credentials);
             }
             match (&verdict, &best) {
@@ -258,8 +259,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         Ok(best)
     }
 
-    /// The credentials of a header that is for our realm, or why they cannot be judged. No user is
-    /// looked up here.
+    /// The credentials if the header has our realm, or the reason to reject. Looks up no user.
     fn candidate<'c, T: Trace>(
         &self,
         header: UsedHeader,
@@ -295,9 +295,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         self.policy.allow_rfc2069 && credentials.algorithm == Algorithm::Md5
     }
 
-    /// Whether the digest-uri matches the Request-URI as the policy asks (RFC 7616 §3.4.6).
+    /// Whether the digest-uri matches the Request-URI as the policy requires (RFC 7616 §3.4.6).
     fn uri_matches(&self, digest_uri: &[u8]) -> bool {
-        // as nearly all are sent; whatever is compared of two that are one is the same
+        // fast path: equal texts match under every check
         if self.policy.uri_check == UriCheck::Off
             || digest_uri == self.invite.request_uri().as_bytes()
         {
@@ -314,7 +314,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
     }
 
-    /// What a nonce of this target has to be bound to.
+    /// The values that a nonce of this target is bound to.
     #[inline(always)]
     pub(super) fn binding(&self) -> Binding<'_> {
         let source = self.invite.source().ip();
@@ -350,7 +350,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let is_live = matches!(freshness, Freshness::Live(_));
         let budget = || self.budget(is_live, &credentials.username);
 
-        // a copy of what was accepted is no guess, and must not be held up by others' guesses
+        // a retransmission of an accepted request is no guess, so other clients' guesses must not
+        // block it
         let repeats = || fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
         let guesses = &self.state.guesses;
         if guesses.is_anyone_over(self.now_ms) && self.is_over(&budget()) && !repeats() {
@@ -372,8 +373,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         verdict
     }
 
-    /// Looks the user up in each mapped list and verifies the response. Each list costs the same,
-    /// whether the user is in it or not, so that time does not tell who exists.
+    /// Looks the user up in each mapped list and verifies the response. A miss costs the same as a
+    /// hit, so timing does not reveal which users exist.
     fn verify<T: Trace>(
         &self,
         header: UsedHeader,
@@ -387,7 +388,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
         let mut response = None;
         for (number, mapped) in self.entry.credential_lists.iter().enumerate() {
-            // a list that is mapped is there
+            // a mapped list always exists
             let Some(list) = self.snapshot.credential_list_entry(mapped.list) else { continue };
             let Checked { found, right } = checked.filter(|_| number == 0).unwrap_or_else(|| {
                 let response = response
@@ -406,36 +407,35 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         None
     }
 
-    /// The user of a mapped list that the header names, or a decoy.
+    /// The user with the header's name in a mapped list, or a decoy.
     pub(super) fn claim(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> Claim<'s> {
         self.claim_of(credentials.algorithm, self.look_up(mapped, credentials))
     }
 
-    /// The user that a list has for the name, or a decoy.
-    pub(super) fn claim_of(&self, algorithm: Algorithm, user: LookUp<'s>) -> Claim<'s> {
-        let LookUp { found, at_hand } = user;
-        let stored = at_hand.and_then(|entry| entry.ha1.get(algorithm.hash_function()));
+    /// The user of a lookup, or a decoy if the user cannot authenticate.
+    pub(super) fn claim_of(&self, algorithm: Algorithm, user: UserMatch<'s>) -> Claim<'s> {
+        let UserMatch { hit, decoy: entry } = user;
+        let stored = entry.and_then(|user| user.ha1.get(algorithm.hash_function()));
         let yes = |condition: bool| Choice::from(u8::from(condition));
-        let enabled = at_hand.is_some_and(|entry| !entry.disabled);
-        let counts = yes(found.is_some()) & yes(enabled) & yes(stored.is_some());
+        let enabled = entry.is_some_and(|user| !user.disabled);
+        let counts = yes(hit.is_some()) & yes(enabled) & yes(stored.is_some());
         let decoy = decoy(algorithm, &self.state.decoy);
         let ha1 = choose(counts, stored.unwrap_or(decoy), decoy);
-        Claim { found, counts, ha1, len: decoy.len() }
+        Claim { found: hit, counts, ha1, len: decoy.len() }
     }
 
-    fn look_up(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> LookUp<'s> {
+    fn look_up(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> UserMatch<'s> {
         match credentials.username {
             Username::Plain(name) => self.snapshot.look_up(mapped.list, &name),
             Username::Hash(hash) if self.policy.userhash => {
                 let function = credentials.algorithm.hash_function();
                 self.snapshot.look_up_hash(mapped.list, function, hash.0)
             }
-            Username::Hash(_) => LookUp::default(),
+            Username::Hash(_) => UserMatch::default(),
         }
     }
 
-    /// Uses up the nonce count of a verified response. Only here does state change for the better
-    /// of a caller, and only here is [`Proved`] made.
+    /// Uses up the nonce count of a verified response. Only this function creates a [`Proved`].
     fn admit<T: Trace>(
         &self,
         header: UsedHeader,
@@ -459,8 +459,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 }
             }
             (Freshness::Live(nonce), Some(fingerprint)) if T::COMMITS => {
-                // one step for both tables, or a copy on another thread would find the count used
-                // and the fingerprint not yet there
+                // update both tables in one step; otherwise a copy on another thread could find the
+                // count used and the fingerprint missing
                 let fresh = || self.use_up(credentials, nonce) == Admission::Fresh;
                 match accepted.insert_if(fingerprint, self.now_ms, fresh) {
                     Insertion::Inserted => proved(false),
@@ -492,7 +492,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
     }
 
-    /// Whether From names the authenticated user, where the policy asks for it.
+    /// Compares From with the authenticated user, if the policy requires it.
     fn check_from<T: Trace>(&self, proved: Proved<'s>, trace: &mut T) -> Verdict<'s> {
         if !self.policy.from_must_match {
             return Verdict::Proved(proved);
@@ -508,14 +508,14 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if matches { Verdict::Proved(proved) } else { Verdict::Refused(Reason::FromMismatch) }
     }
 
-    /// What tells a retransmission from another request, in one keyed number; only for transports
-    /// that retransmit. Every part is framed by its length.
+    /// Keyed hash that identifies a retransmission, for transports that retransmit. Each part is
+    /// framed by its length.
     fn fingerprint(&self, credentials: &Credentials<'_>) -> Option<u128> {
         let transaction = self.invite.transaction()?;
         if !self.invite.transport().retransmits() {
             return None;
         }
-        // none is zero
+        // a request without qop counts as nc 0
         let nc = credentials.qop.map_or(0, |fields| fields.nc);
         Some(self.state.fingerprints.of(
             self.invite.source(),

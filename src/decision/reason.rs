@@ -1,18 +1,18 @@
-//! The reasons to reject an INVITE. The table below is the one place where a reason's status, code and
-//! text stand; the enum, its methods, the counters, metrics and logs derive from it.
+//! The reasons to reject an INVITE. One table defines each reason's status, code and text; the
+//! enum, its methods, the counters, metrics and logs derive from it.
 
 use std::fmt;
 
 use crate::digest::MalformedCredentials;
 
-/// Declares [`Reason`] from rows `Variant: status, [code code,] "text", "description";`. A variant with
-/// a payload names the value that stands for it in [`Reason::ALL`].
+/// Declares [`Reason`] from rows `Variant: status, [code code,] "text", "description";`. A variant
+/// with a payload gives an example value for [`Reason::ALL`].
 macro_rules! reasons {
     ($(
         $variant:ident $(($payload:ty = $example:expr))?:
             $status:literal, $(code $code:literal,)? $text:literal, $description:literal;
     )*) => {
-        /// Why an INVITE may not pass. The texts of [`Reason::as_str`] are stable.
+        /// A reason to reject an INVITE. The texts of [`Reason::as_str`] are stable.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason {
@@ -23,11 +23,11 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// Every reason once, in the order of [`Self::index`]. A reason with a payload stands here
-            /// with one of its values.
+            /// Every reason once, in the order of [`Self::index`]. A reason with a payload has an
+            /// example value.
             pub const ALL: &'static [Self] = &[$(Self::$variant $(($example))?),*];
 
-            /// The place of this reason in [`Self::ALL`], whatever its payload.
+            /// Index of this reason in [`Self::ALL`], for any payload.
             #[must_use]
             pub const fn index(self) -> usize {
                 enum Row { $($variant),* }
@@ -36,7 +36,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// The status code.
+            /// The SIP status code.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self {
@@ -44,7 +44,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// The error code that the compatible service gives this reason, if it has one.
+            /// The Twilio error code of this reason, if there is one.
             #[must_use]
             pub const fn code(self) -> Option<u16> {
                 match self {
@@ -52,8 +52,8 @@ macro_rules! reasons {
                 }
             }
 
-            /// A stable text for logs and metrics, without values of the request. A program that sends
-            /// it to the caller takes [`Self::public`] first.
+            /// A stable text for logs and metrics, without values from the request. Call
+            /// [`Self::public`] first if the text is sent to the caller.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -72,38 +72,38 @@ reasons! {
     BadRequestUri: 400, "bad-request-uri",
         "the Request-URI is not a SIP URI.";
     UnknownHost: 404, "unknown-host",
-        "the host names no domain or trunk.";
+        "no domain or trunk has the host name.";
     AccountInactive: 603, "account-inactive",
         "the account is suspended or closed.";
     NotSecure: 488, code 32209, "not-secure",
-        "the domain or a sips: URI asks for TLS, and the transport has none.";
+        "the domain or a sips: URI requires TLS, and the transport is not secure.";
     NothingMapped: 403, code 32200, "nothing-mapped",
-        "nothing is mapped to the domain or trunk.";
+        "no list is mapped to the domain or trunk.";
     AddressNotListed: 403, code 32201, "address-not-listed",
-        "the source address is in no mapped list.";
+        "the source address is in no mapped access list.";
     WrongCredentials: 403, code 32202, "wrong-credentials",
-        "the credentials are wrong. The answer does not tell whether the user exists.";
+        "the credentials are wrong. The answer does not reveal whether the user exists.";
     TooManyGuesses: 403, code 32202, "too-many-guesses",
-        "too many wrong credentials came before, so the authorizer did not verify these. The answer is \
-         that of [`Self::WrongCredentials`].";
+        "too many wrong credentials came before, so these were not verified. The answer is that of \
+         [`Self::WrongCredentials`].";
     FromMismatch: 403, "from-mismatch",
-        "the From header names another user than the credentials.";
+        "the From header has another user than the credentials.";
     MalformedCredentials(MalformedCredentials = MalformedCredentials::Syntax):
         400, "malformed-credentials",
         "a credentials header for the realm cannot be read.";
     QopMissing: 400, "qop-missing",
-        "a response without qop, which the policy does not admit.";
+        "a response without qop, which the policy does not allow.";
     UriMismatch: 400, "uri-mismatch",
-        "the digest-uri does not match the Request-URI as the policy asks.";
+        "the digest-uri does not match the Request-URI as the policy requires.";
     TooManyCredentials: 400, "too-many-credentials",
         "more than eight credentials headers for the realm, or more than sixteen in all.";
     SnapshotStale: 503, "snapshot-stale",
-        "the snapshot is older than the program admits \
+        "the snapshot has not been confirmed within the program's limit \
          ([`Authorizer::refuse_from`](crate::Authorizer::refuse_from)).";
 }
 
 impl Reason {
-    /// The reason phrase of the status (RFC 3261 §21).
+    /// The reason phrase of the status code (RFC 3261 §21).
     #[must_use]
     pub const fn phrase(self) -> &'static str {
         match self.status() {
@@ -117,8 +117,8 @@ impl Reason {
         }
     }
 
-    /// The reason that the caller may learn. [`Self::TooManyGuesses`] becomes
-    /// [`Self::WrongCredentials`]; every other reason stays as it is.
+    /// The reason to show to the caller: [`Self::WrongCredentials`] for [`Self::TooManyGuesses`],
+    /// any other reason unchanged.
     #[must_use]
     pub const fn public(self) -> Self {
         match self {

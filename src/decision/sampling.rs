@@ -1,32 +1,33 @@
-//! Which decisions are written down, where not all are.
+//! Sampling of decisions for logs and events.
 
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use super::Decision;
 
-/// Which decisions a log or a subscriber gets. Written `all`, `refused`, `1/100` or `none`.
+/// Selects the decisions that a log or subscriber receives. Written `all`, `refused`, `1/100` or
+/// `none`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sampling {
-    /// Each.
+    /// All decisions.
     #[default]
     All,
-    /// Those that reject.
+    /// Rejections only.
     Refused,
-    /// The first of so many, and of the next so many, whatever they are.
+    /// One of every N decisions.
     OneIn(NonZeroU32),
-    /// None.
+    /// No decisions.
     Nothing,
 }
 
-/// The text is neither `all`, `refused`, `none` nor `1/N`.
+/// The text is not a sampling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither `all`, `refused`, `none` nor `1/N`")]
+#[error("expected `all`, `refused`, `none` or `1/N`")]
 pub struct SamplingError;
 
 impl Sampling {
-    /// Whether the decision is taken that has this place among all that were made, counted from 0.
+    /// Whether to take `decision`, which is number `place` of all decisions, counted from 0.
     #[must_use]
     pub fn takes(self, decision: &Decision, place: u64) -> bool {
         match self {
@@ -62,7 +63,7 @@ mod tests {
     use crate::sid::DomainSid;
 
     #[test]
-    fn what_is_taken() {
+    fn each_sampling_takes_its_share() {
         let reject = Decision::Reject(Reject { target: None, reason: Reason::UnknownHost });
         let challenge = Decision::Challenge(Challenge {
             target: Target::Domain(DomainSid::from_name(&["d"])),

@@ -1,4 +1,4 @@
-//! An INVITE straight from the bytes of a datagram, or of a message framed on a stream.
+//! Reads an INVITE from a datagram, or from a message framed on a stream.
 
 use std::net::SocketAddr;
 
@@ -6,12 +6,12 @@ use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
 use crate::message::{Header, Message, StartLine};
 
 impl<'a> Invite<'a> {
-    /// Reads the borrowed facts from `bytes`, without building a message. What is not certainly a
-    /// well-formed INVITE is refused.
+    /// Parses an INVITE from `bytes`, borrowed and without building a message. Rejects a message
+    /// that is not well-formed.
     ///
     /// # Errors
     ///
-    /// [`InviteError`]: no SIP, another method, or the first defect of the message.
+    /// [`InviteError`] if the message is not SIP, has another method, or has a defect.
     pub fn from_datagram(
         bytes: &'a [u8],
         source: SocketAddr,
@@ -21,7 +21,7 @@ impl<'a> Invite<'a> {
         Self::from_message(&message, source, transport)
     }
 
-    /// Takes the facts from a message that has been scanned.
+    /// Takes the parts from a scanned message.
     ///
     /// # Errors
     ///

@@ -1,7 +1,6 @@
-//! An INVITE from a request that the rsip crate has parsed.
+//! Reads an INVITE from a request parsed by the rsip crate.
 //!
-//! Only rsip's message, its header values as text and its URI are used; credentials are read from
-//! the header's own text.
+//! Uses only rsip's message, URI and header texts; credentials are parsed from the header text.
 
 use std::net::SocketAddr;
 
@@ -12,17 +11,17 @@ use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
 use crate::message::{Defect, Header as Field, number, trim};
 
 impl<'a> Invite<'a> {
-    /// Takes the facts from `request`, which came from `source` over `transport`.
+    /// Takes the parts from `request`, received from `source` over `transport`.
     ///
-    /// Everything is borrowed but the Request-URI: rsip keeps its parts and not its text, so it is
-    /// written anew.
+    /// Everything is borrowed except the Request-URI, which is formatted again because rsip keeps
+    /// only its parts.
     ///
     /// # Errors
     ///
-    /// [`InviteError::NotInvite`] for another method, [`InviteError::Missing`] if From, To, Call-ID,
-    /// `CSeq` or Via is not there, [`InviteError::Defect`] if one of them but Via, or Content-Length, is
-    /// there twice by its long name or its compact one, Content-Length is not digits only, or the body
-    /// is shorter than it says.
+    /// - [`InviteError::NotInvite`] for another method.
+    /// - [`InviteError::Missing`] if From, To, Call-ID, `CSeq` or Via is missing.
+    /// - [`InviteError::Defect`] if From, To, Call-ID, `CSeq` or Content-Length is repeated, by its
+    ///   long or compact name. Also if Content-Length is not digits only or exceeds the body.
     pub fn from_rsip(
         request: &'a Request,
         source: SocketAddr,
@@ -44,7 +43,7 @@ impl<'a> Invite<'a> {
                 Header::CSeq(header) => (Field::CSeq, header.value()),
                 Header::ContentLength(header) => (Field::ContentLength, header.value()),
                 Header::Via(header) => (Field::Via, header.value()),
-                // compact names, which are new to rsip
+                // compact names, which rsip does not know
                 Header::Other(name, value) => (Field::of(trim(name.as_bytes())), value.as_str()),
                 _ => continue,
             };
@@ -62,7 +61,7 @@ impl<'a> Invite<'a> {
                 Field::CallId => once(&mut call_id, field, value)?,
                 Field::CSeq => once(&mut cseq, field, value)?,
                 Field::ContentLength => once(&mut length, field, value)?,
-                // the topmost counts
+                // only the topmost Via counts
                 Field::Via if via.is_none() => via = Some(value),
                 _ => {}
             }
@@ -80,7 +79,7 @@ impl<'a> Invite<'a> {
     }
 }
 
-/// Takes the value of a header that a message has once; rsip lets it stand twice.
+/// Stores the value of a header that must be single; rsip allows repeated ones.
 fn once<'a>(place: &mut Option<&'a str>, field: Field, value: &'a str) -> Result<(), InviteError> {
     match place.replace(value) {
         None => Ok(()),
@@ -88,7 +87,7 @@ fn once<'a>(place: &mut Option<&'a str>, field: Field, value: &'a str) -> Result
     }
 }
 
-/// The bytes of the body that Content-Length counts, if they are all there (RFC 3261 §18.3).
+/// The body by Content-Length, if it is complete (RFC 3261 §18.3).
 fn body<'a>(request: &'a Request, length: Option<&str>) -> Result<&'a [u8], InviteError> {
     let Some(length) = length else { return Ok(&request.body) };
     let length = number(trim(length.as_bytes()));

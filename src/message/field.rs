@@ -1,27 +1,27 @@
-//! Lines, header fields and their names. What is there in every message is told by whole words and
-//! chunks of bytes; what is rare is looked at byte by byte.
+//! Lines, header fields and header names. Common input is compared by words and chunks of bytes;
+//! rare input byte by byte.
 
 use memchr::memchr;
 
 use super::{Defect, Field, Header, NAMES, is_token, token_len, trim};
 use crate::words::{find_before, lower};
 
-/// Up to and with the first LF, and what follows it.
+/// Splits after the first LF.
 pub(super) fn take_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(memchr(b'\n', bytes)? + 1)
 }
 
-/// Where a field ends.
+/// The extent of a header field.
 pub(super) struct Extent<'a> {
-    /// The field with its folds and its line end.
+    /// The field with its folds and line end.
     pub(super) raw: &'a [u8],
-    /// What follows it.
+    /// The bytes after it.
     pub(super) rest: &'a [u8],
-    /// How many lines it goes on for.
+    /// Number of folded lines.
     pub(super) folds: usize,
 }
 
-/// The field that starts `bytes`. None if a line of it is cut off.
+/// The field at the start of `bytes`; none if one of its lines is incomplete.
 pub(super) fn take_field(bytes: &[u8]) -> Option<Extent<'_>> {
     let (mut raw, mut rest) = take_line(bytes)?;
     let mut folds = 0;
@@ -33,7 +33,7 @@ pub(super) fn take_field(bytes: &[u8]) -> Option<Extent<'_>> {
     Some(Extent { raw, rest, folds })
 }
 
-/// The length of the blank line that starts `bytes`, if one does; 1 is a bare LF.
+/// Length of the blank line at the start of `bytes`, if there is one; 1 for a bare LF.
 pub(super) fn blank_line(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\r', b'\n', ..] => Some(2),
@@ -42,15 +42,15 @@ pub(super) fn blank_line(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Name and value of the field that is the first `len` of `bytes`; None if it has no colon or no
-/// proper name.
+/// Parses the first `len` of `bytes` as a field; none if the colon is missing or the name is not a
+/// token.
 #[inline]
 pub(super) fn field(bytes: &[u8], len: usize) -> Option<Field<'_>> {
     let raw = bytes.get(..len)?;
-    let (header, name) = plain_name(bytes).or_else(|| any_name(raw))?;
+    let (header, name) = field_name_fast(bytes).or_else(|| field_name_full(raw))?;
     let (name, behind) = raw.split_at_checked(name)?;
     let value = match behind {
-        // as nearly all are written
+        // fast path: one space and CRLF
         [b':', b' ', value @ .., b'\r', b'\n'] if is_trimmed(value) => value,
         [b':', value @ ..] => trim(value),
         _ => trim(trim(behind).strip_prefix(b":")?),
@@ -58,15 +58,15 @@ pub(super) fn field(bytes: &[u8], len: usize) -> Option<Field<'_>> {
     Some(Field { header, name, value })
 }
 
-/// Whether the text has something other than white space at both ends.
+/// Whether the first and the last byte are not white space.
 fn is_trimmed(text: &[u8]) -> bool {
     matches!((text.first(), text.last()), (Some(b'!'..), Some(b'!'..)))
 }
 
-/// The header that `bytes` start with and the length of its name, if the name is a token of less
-/// than 16 bytes, or the longest of those known, and the colon follows directly.
+/// Fast path: the header at the start of `bytes` and the length of its name. Handles tokens of less
+/// than 16 bytes and `Proxy-Authorization`, with the colon directly after them.
 #[inline]
-fn plain_name(bytes: &[u8]) -> Option<(Header, usize)> {
+fn field_name_fast(bytes: &[u8]) -> Option<(Header, usize)> {
     let (low, rest) = bytes.split_first_chunk()?;
     let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*rest.first_chunk()?));
     let (header, len) = if let Some((below, len)) = find_before(low, b':') {
@@ -78,14 +78,14 @@ fn plain_name(bytes: &[u8]) -> Option<(Header, usize)> {
         let is_longest = bytes.get(..longest.len())?.eq_ignore_ascii_case(longest);
         return is_longest.then_some((Header::ProxyAuthorization, longest.len() - 1));
     };
-    // a known name has no line end in it; what is a token has none either
+    // neither a known name nor a token contains a line end
     let proper = header != Header::Other || is_token(bytes.get(..len)?);
     proper.then_some((header, len))
 }
 
-/// The header and the length of any name that is a token with a colon after it, white space between
-/// them or not.
-fn any_name(raw: &[u8]) -> Option<(Header, usize)> {
+/// Full parser: the header and the length of any token name, with or without white space before the
+/// colon.
+fn field_name_full(raw: &[u8]) -> Option<(Header, usize)> {
     let (name, rest) = raw.split_at_checked(token_len(raw))?;
     let spaces = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let proper = !name.is_empty() && rest.get(spaces) == Some(&b':');
@@ -93,7 +93,7 @@ fn any_name(raw: &[u8]) -> Option<(Header, usize)> {
 }
 
 impl Header {
-    /// The header of a name in any case, long or compact.
+    /// Finds the header for a name in any case, long or compact.
     pub(crate) fn of(name: &[u8]) -> Header {
         let mut text = [0; 16];
         match text.get_mut(..name.len()) {
@@ -108,17 +108,17 @@ impl Header {
     }
 }
 
-/// A name of at most 16 bytes in lower case.
+/// A lower-case name of at most 16 bytes.
 #[derive(Clone, Copy)]
 struct Word {
     low: u64,
     high: u64,
-    /// Tells a NUL at the end of a name from what is not there.
+    /// Distinguishes a NUL in a name from padding.
     len: usize,
     header: Header,
 }
 
-/// Names and compact forms as words, each at its [`slot`].
+/// All names and compact forms, each at index [`slot`].
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static WORDS: [Word; 32] = {
     let mut table = [Word { low: 0, high: 0, len: 0, header: Header::Other }; 32];
@@ -148,29 +148,29 @@ static WORDS: [Word; 32] = {
     table
 };
 
-/// Found by trial: no two known names share a slot.
+/// Found by search: no two known names share a slot.
 const MULTIPLIER: u64 = 0xcb03_be7f_c6ca_728d;
 
-/// A hash without collisions among the known names.
+/// Perfect hash of the known names.
 const fn slot(low: u64, high: u64) -> usize {
     ((low ^ high).wrapping_mul(MULTIPLIER) >> 59) as usize
 }
 
-/// The header whose name these are.
+/// The header with this lower-case name.
 #[inline]
 fn by_words(low: u64, high: u64, len: usize) -> Header {
     let same = |word: &&Word| word.low == low && word.high == high && word.len == len;
     WORDS.get(slot(low, high)).filter(same).map_or(Header::Other, |word| word.header)
 }
 
-/// The first and the last eight bytes; the lowest byte is the first.
+/// Low and high eight bytes, in little-endian order.
 #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
 const fn words(text: &[u8; 16]) -> [u64; 2] {
     let word = u128::from_le_bytes(*text);
     [word as u64, (word >> 64) as u64]
 }
 
-/// What is wrong with the line ends and characters of a line and its folds.
+/// The first defect in the line ends and characters of a field and its folds.
 pub(super) fn flaw(raw: &[u8]) -> Option<Defect> {
     if raw.strip_suffix(b"\r\n").is_some_and(|text| controls(text) == 0) {
         return None;
@@ -187,8 +187,8 @@ pub(super) fn flaw(raw: &[u8]) -> Option<Defect> {
     None
 }
 
-/// How many control characters there are other than HTAB. Counted by whole chunks, in bytes that
-/// cannot overflow: this way it is vectorised.
+/// Number of control characters other than HTAB. Counts by chunk in `u8` sums that cannot overflow,
+/// so that the compiler vectorises it.
 pub(super) fn controls(text: &[u8]) -> usize {
     let control = |byte: u8| u8::from((byte < b' ' && byte != b'\t') | (byte == 0x7f));
     let count = |chunk: &[u8; 64]| {
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_at_their_discriminants() {
+    fn names_are_indexed_by_discriminant() {
         for (at, (header, name, compact)) in NAMES.iter().enumerate() {
             assert_eq!(*header as usize, at);
             assert_eq!(Header::of(name.to_ascii_uppercase().as_bytes()), *header);
@@ -217,10 +217,10 @@ mod tests {
         assert_eq!((Header::of(b""), Header::of(b"k")), (Header::Other, Header::Other));
     }
 
-    /// Each name with each byte of it replaced by each byte there is: the same by whole words, by
-    /// single bytes, and by the library's own comparison.
+    /// Replaces each byte of each name by every byte value; compares the word lookup with a
+    /// bytewise one.
     #[test]
-    fn words_are_compared_as_bytes_are() {
+    fn word_comparison_equals_byte_comparison() {
         let names = NAMES.iter().flat_map(|(_, long, compact)| [*long, *compact]);
         for name in names.filter(|name| !name.is_empty()) {
             for (at, byte) in (0..name.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
@@ -234,7 +234,7 @@ mod tests {
                 let name = line.split(|byte| *byte == b':').next().unwrap();
                 let header = if name.len() < text.len() { Header::of(name) } else { expected };
                 let plain = is_token(name) && (name.len() < 16 || header != Header::Other);
-                let read = plain_name(&line);
+                let read = field_name_fast(&line);
                 assert_eq!(read, plain.then_some((header, name.len())), "{}", line.escape_ascii());
             }
         }

@@ -1,47 +1,51 @@
-//! Cuts a stream into SIP messages by Content-Length (RFC 3261 §18.3). Where others could see the
-//! end of a message elsewhere, the stream is refused.
+//! Cuts a stream into SIP messages by Content-Length (RFC 3261 §18.3).
+//!
+//! Rejects any stream in which another parser could see a different message end (request
+//! smuggling).
 
 use super::field::{Extent, blank_line, field, flaw, take_field, take_line};
 use super::{Header, MAX_FIELDS, MAX_HEAD, number, start_line};
 
-/// Longest body that [`frame`] announces, in bytes.
+/// Maximum body length that [`frame`] accepts, in bytes.
 pub const MAX_BODY: usize = 65_535;
 
-/// Where a message on a stream ends.
+/// Lengths of a message on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Bytes of the head, with the blank line; at most [`MAX_HEAD`].
+    /// Bytes of the head including the blank line; at most [`MAX_HEAD`].
     pub head: usize,
-    /// Bytes of the body after it, as announced; at most [`MAX_BODY`]. May not have come yet.
+    /// Bytes of the body by Content-Length; at most [`MAX_BODY`]. They may not have arrived yet.
     pub body: usize,
 }
 
-/// Why a stream cannot be cut into messages. Close it: nothing after this point can be trusted.
+/// A reason why a stream cannot be cut into messages. Close the connection: nothing after this
+/// point can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
     /// The first line is neither a request line nor a status line.
     #[error("not sip")]
     NotSip,
-    /// Bare line ends, control characters or blank folds: where the head ends is in doubt.
+    /// Bare line ends, control characters or blank folds: the end of the head is ambiguous.
     #[error("garbled head")]
     Garbled,
-    /// Head, body or number of fields beyond its limit.
+    /// Head, body or number of fields above its limit.
     #[error("message too long")]
     TooLong,
-    /// Content-Length is not digits only, or comes twice.
+    /// Content-Length is not digits only, or is repeated.
     #[error("bad content-length")]
     ContentLength,
-    /// No Content-Length, which streams need (RFC 3261 §18.3, §20.14).
+    /// No Content-Length, which is mandatory on streams (RFC 3261 §18.3, §20.14).
     #[error("missing content-length")]
     NoContentLength,
 }
 
-/// The lengths of the head and the body of the message that starts `bytes`; `Ok(None)` while the
-/// head is incomplete. Reads the head from its start each time: call it when more of it has come.
+/// Returns the head and body lengths of the message at the start of `bytes`; `Ok(None)` while the
+/// head is incomplete. Each call scans the head from its start; call again once more bytes have
+/// arrived.
 ///
 /// # Errors
-/// When the stream cannot be cut (see [`FrameError`]); known as early as the bytes show it.
+/// [`FrameError`] if the stream cannot be cut, as early as the bytes show it.
 pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
     let window = bytes.get(..MAX_HEAD).unwrap_or(bytes);
     let cut = if bytes.len() > MAX_HEAD { Err(FrameError::TooLong) } else { Ok(None) };
@@ -56,7 +60,7 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
             let body = length.ok_or(FrameError::NoContentLength)?;
             return Ok(Some(Frame { head: window.len() - rest.len() + len, body }));
         }
-        // Without a byte after it, a field may still go on in a fold.
+        // without a following byte, the field may continue in a fold
         let next = take_field(rest).filter(|next| !next.rest.is_empty());
         let Some(Extent { raw: next, rest: after, .. }) = next else { return cut };
         if count == MAX_FIELDS {
@@ -73,8 +77,8 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
     }
 }
 
-/// How many bytes of CRLF keep-alives come first (RFC 3261 §7.5, RFC 5626 §3.5.1). A CR whose LF
-/// has not come yet is not counted.
+/// Length of the CRLF keep-alives at the start of `bytes` (RFC 3261 §7.5, RFC 5626 §3.5.1). A CR
+/// without its LF is not counted.
 #[must_use]
 pub fn skip_keepalive(bytes: &[u8]) -> usize {
     2 * bytes.chunks_exact(2).take_while(|pair| *pair == b"\r\n").count()

@@ -1,5 +1,5 @@
-//! The first line of a message (RFC 3261 §7.1, §7.2). A line that can be told apart is read, with its
-//! first defect; one that cannot is no SIP.
+//! The first line of a message (RFC 3261 §7.1, §7.2). A defective line is parsed as far as
+//! possible; a line without SIP version or status is rejected.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ pub enum StartLine<'a> {
     Request {
         /// The method as sent; methods are case-sensitive.
         method: &'a str,
-        /// The Request-URI as sent; empty if it is not UTF-8 (then there is a defect).
+        /// The Request-URI as sent; empty and a defect if it is not UTF-8.
         uri: &'a str,
     },
     /// A status line (RFC 3261 §7.2).
     Response {
-        /// The status code: 100 to 699, else there is a defect.
+        /// The status code; a defect if not 100 to 699.
         status: u16,
     },
 }
@@ -31,11 +31,12 @@ impl fmt::Debug for StartLine<'_> {
     }
 }
 
-/// Reads a first line, without its line end, and what is wrong with it.
+/// Parses a first line, with or without its line end, and finds its first defect. None if it is not
+/// SIP.
 pub(super) fn start_line(line: &[u8]) -> Option<(StartLine<'_>, Option<Defect>)> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if let Some(start) = plain_request_line(line) {
+    if let Some(start) = request_line_fast(line) {
         return Some((start, None));
     }
     let is_sip = |text: &[u8]| text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/"));
@@ -67,8 +68,8 @@ pub(super) fn start_line(line: &[u8]) -> Option<(StartLine<'_>, Option<Defect>)>
     Some((StartLine::Request { method, uri }, spaces.or(version_flaw(version)).or(bad_uri)))
 }
 
-/// A request line as nearly all are written; what is wrong with another is told by a closer look.
-fn plain_request_line(line: &[u8]) -> Option<StartLine<'_>> {
+/// Fast path: a well-formed request line.
+fn request_line_fast(line: &[u8]) -> Option<StartLine<'_>> {
     let (method, rest) = line.split_at_checked(token_len(line))?;
     let rest = rest.strip_prefix(b" ")?;
     let len = rest.iter().take_while(|byte| Class::UriText.has(**byte)).count();

@@ -8,12 +8,12 @@ use super::table::Entry;
 use crate::acl::{Prefix, PrefixTable, TooManyPrefixes};
 use crate::sid::{AccountSid, IpAccessControlListSid, IpAddressSid};
 
-/// An entry of a list, in the order of its prefix: that is how a table cuts the address space, so it
-/// is built from them without sorting, and of equal prefixes the lowest SID answers.
+/// An entry of a list, sorted by prefix, then SID. The table needs this order, so building it takes
+/// no sort; of equal prefixes the lowest SID wins.
 type Member = (Prefix, IpAddressSid);
 
-/// Members that are to be there and others that are not, those of one commit. One by one they would
-/// move the rest of a long list each time.
+/// Members that a commit adds (true) or removes (false). Applying them together avoids one copy of
+/// the list for each.
 pub(super) type Changes = BTreeMap<Member, bool>;
 
 /// An IP access control list.
@@ -22,12 +22,12 @@ pub(crate) struct AccessList {
     pub(crate) sid: IpAccessControlListSid,
     pub(crate) account: AccountSid,
     pub(crate) mappings: usize,
-    /// How many members there are, with those that are not compiled yet.
+    /// Number of members, including those not compiled yet.
     pub(super) len: usize,
     compiled: Arc<Compiled>,
 }
 
-/// A member's number in the table is its place among the members.
+/// A member's number in the table is its index in `members`.
 #[derive(Default)]
 struct Compiled {
     table: PrefixTable,
@@ -51,32 +51,32 @@ impl AccessList {
         self.len
     }
 
-    /// The most specific entry that admits `source`.
+    /// The most specific entry that contains `source`.
     #[inline]
     pub(crate) fn admits(&self, source: IpAddr) -> Option<(IpAddressSid, Prefix)> {
         self.entry(self.number(source)?)
     }
 
-    /// The number of the most specific entry that admits `source`.
+    /// The number of the most specific entry that contains `source`.
     #[inline]
     pub(crate) fn number(&self, source: IpAddr) -> Option<usize> {
         self.compiled.table.longest(source)
     }
 
-    /// The entry of this number.
+    /// The entry with this number.
     #[inline]
     pub(crate) fn entry(&self, number: usize) -> Option<(IpAddressSid, Prefix)> {
         self.compiled.members.get(number).map(|(prefix, sid)| (*sid, *prefix))
     }
 
-    /// Whether this entry is compiled.
+    /// Whether the compiled form has this entry.
     #[cfg(feature = "unstable-internals")]
     pub(super) fn has(&self, sid: IpAddressSid, prefix: Prefix) -> bool {
         self.compiled.members.binary_search(&(prefix, sid)).is_ok()
     }
 
-    /// Compiles the list with `changes` made, in one pass over the members. Nobody who holds a clone
-    /// sees it.
+    /// Applies `changes` and compiles the list, in one pass over the members. Clones are not
+    /// affected.
     pub(super) fn compile(&mut self, changes: Changes) -> Result<(), TooManyPrefixes> {
         let mut members = Vec::with_capacity(self.len);
         let mut rest = &*self.compiled.members;
@@ -117,7 +117,7 @@ mod tests {
         IpAddressSid::from_bytes([n; 16])
     }
 
-    /// Nested ones, equal ones and both families, around few addresses.
+    /// Nested and equal prefixes of both families, from a small range.
     fn prefix(at: u8, len: u8) -> Prefix {
         let free = len % 9;
         let kept = u16::from(at) >> free << free;
@@ -142,8 +142,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a set that is walked for each answer, with clones on the way that must stay as
-        /// they were.
+        /// Compares with a set that is scanned for each answer; earlier clones must stay unchanged.
         #[test]
         fn does_what_a_set_of_prefixes_does(
             commits in prop::collection::vec(

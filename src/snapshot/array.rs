@@ -1,23 +1,23 @@
-//! A persistent array: a clone shares everything, and a change copies one leaf and the short way to
-//! it, so it costs the same in a large array as in a small one.
+//! A persistent array. A clone shares all nodes; a change copies one leaf and the few nodes above
+//! it, at nearly the same cost for any size.
 //!
-//! A place is found by the bits of its number alone. Values lie in their leaf side by side, without a
-//! pointer of their own: a read ends in one access that may miss the cache, the nodes above being few.
+//! The bits of an index select the path. Leaves store values inline, and the upper nodes usually
+//! stay in the cache, so a read costs at most about one cache miss.
 
 use std::sync::Arc;
 
-/// How many bits of a number choose among a node's children. Copying a node counts each child once
-/// more, in memory that may be far away, so nodes are kept small.
+/// Bits of an index that select a child of a node. Small nodes keep copies cheap: a copy increments
+/// the reference count of each child, which may miss the cache.
 const NODE_BITS: u32 = 5;
 const NODE: usize = 1 << NODE_BITS;
-/// How many bits choose a place in a leaf.
+/// Bits of an index that select a value in a leaf.
 const LEAF_BITS: u32 = 4;
 const LEAF: usize = 1 << LEAF_BITS;
 
-/// Values by number. Any number is a place, and memory is taken for those that were set.
+/// A sparse array: any `u32` is a valid index, and memory is allocated for set values only.
 pub(super) struct Array<T> {
     root: Option<Arc<Node<T>>>,
-    /// How many rows of nodes there are.
+    /// Height of the tree.
     rows: u32,
 }
 
@@ -71,13 +71,13 @@ impl<T> Array<T> {
         }
     }
 
-    /// Whether there are rows enough for `number`.
+    /// Whether the tree is high enough for `number`.
     #[inline]
     fn reaches(&self, number: u32) -> bool {
         u64::from(number) >> (LEAF_BITS + NODE_BITS * self.rows) == 0
     }
 
-    /// Every value, in the order of the numbers.
+    /// All values in index order.
     pub(super) fn values(&self) -> impl Iterator<Item = &T> {
         let mut nodes: Vec<&Node<T>> = self.root.as_deref().into_iter().collect();
         std::iter::from_fn(move || {
@@ -96,25 +96,25 @@ impl<T> Array<T> {
 }
 
 impl<T: Clone> Array<T> {
-    /// Changes the value in place, if there is one. Nobody who holds a clone sees it.
+    /// Changes the value in place, if there is one. Clones are not affected.
     pub(super) fn change<R>(&mut self, number: u32, change: impl FnOnce(&mut T) -> R) -> Option<R> {
-        // a miss must not copy the way to where the value would be
+        // return early: `place` would copy the path even if there is no value
         self.get(number)?;
         self.place(number).as_mut().map(change)
     }
 
-    /// Puts a value in its place and returns the one that was there.
+    /// Stores a value and returns the previous one.
     pub(super) fn set(&mut self, number: u32, value: T) -> Option<T> {
         self.place(number).replace(value)
     }
 
-    /// Takes the value out.
+    /// Removes and returns the value.
     pub(super) fn take(&mut self, number: u32) -> Option<T> {
         self.get(number)?;
         self.place(number).take()
     }
 
-    /// The place with this number, in a leaf that nobody else holds.
+    /// The place for this index, in a leaf that no clone shares.
     fn place(&mut self, number: u32) -> &mut Option<T> {
         while self.root.is_none() || !self.reaches(number) {
             self.add_row();
@@ -146,14 +146,14 @@ impl<T> Node<T> {
         Self::Outer([const { None }; NODE])
     }
 
-    /// An empty node for the row whose children are chosen by the bits from `shift` up.
+    /// A new node whose children are selected by the bits from `shift` up.
     fn of_row(shift: u32) -> Self {
         if shift > LEAF_BITS { Self::inner() } else { Self::outer() }
     }
 }
 
 fn place_below<T: Clone>(node: &mut Arc<Node<T>>, number: u32, shift: u32) -> &mut Option<T> {
-    // both indices are below the length by their mask
+    // `place` masks both indices below the array length
     #[allow(clippy::indexing_slicing)]
     match Arc::make_mut(node) {
         Node::Inner(children) => {
@@ -169,16 +169,16 @@ fn place_below<T: Clone>(node: &mut Arc<Node<T>>, number: u32, shift: u32) -> &m
     }
 }
 
-/// From which bit on the topmost of `rows` rows chooses.
+/// First bit that selects a child of the root.
 #[inline]
 fn shift(rows: u32) -> u32 {
     LEAF_BITS + NODE_BITS * rows.saturating_sub(1)
 }
 
-/// The place that the bits of `number` from `shift` up choose among `len`, a power of two.
+/// Index of a child or value: the bits of `number` from `shift` up, modulo `len`, a power of two.
 #[inline]
 fn place(number: u32, shift: u32, len: usize) -> usize {
-    // the number fits on every machine that has the memory for it
+    // `usize` has at least 32 bits on every supported target
     usize::try_from(number >> shift).unwrap_or_default() & (len - 1)
 }
 
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_number_is_a_place() {
+    fn any_u32_is_a_valid_index() {
         let mut array = Array::default();
         let numbers = [0, 15, 16, 511, 512, 513, 1 << 14, 1 << 20, u32::MAX - 1, u32::MAX];
         for number in numbers {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a map, with clones on the way that must stay as they were.
+        /// Compares with a map; earlier clones must stay unchanged.
         #[test]
         fn does_what_a_map_does(
             steps in prop::collection::vec((0..4_u8, 0..3_u8, 0..200_u32, any::<u8>()), 0..500)

@@ -1,4 +1,4 @@
-//! The first snapshot, from a program's own database or configuration.
+//! Builds a first snapshot from a program's own database or configuration.
 
 use super::{ApplyError, Snapshot};
 use crate::model::{
@@ -6,7 +6,7 @@ use crate::model::{
     MappingRecord, Policy, PolicyRecord, Record, Role, Target, Trunk, Vocabulary,
 };
 
-/// Collects records in any order and makes the snapshot that holds them all.
+/// Collects records in any order and builds a snapshot of them.
 ///
 /// ```
 /// use sip_authz::model::{Account, Domain};
@@ -20,7 +20,7 @@ use crate::model::{
 ///     .build()?;
 /// assert_eq!(snapshot.number(), 1);
 ///
-/// // an unknown account, a taken name and the like are errors that name what is wrong
+/// // an unknown account or a taken name is an error that names the record
 /// let twin = DomainSid::from_name(&["example", "twin"]);
 /// let error = Snapshot::builder()
 ///     .account(Account::new(account))
@@ -71,7 +71,7 @@ impl SnapshotBuilder {
         role Role;
     }
 
-    /// Puts a list to work on a domain or trunk.
+    /// Maps a list to a domain or trunk.
     #[must_use]
     pub fn mapping(self, mapping: impl Into<MappingRecord>) -> Self {
         self.record(Record::Mapping(mapping.into()))
@@ -83,15 +83,14 @@ impl SnapshotBuilder {
         self.record(PolicyRecord::new(target, policy).into())
     }
 
-    /// Sets the permissions that roles can have; the documented ones by default.
+    /// Sets the permissions that roles can have; by default the documented ones.
     #[must_use]
     pub fn vocabulary(mut self, vocabulary: &'static Vocabulary) -> Self {
         self.vocabulary = Some(vocabulary);
         self
     }
 
-    /// Sets the number of the snapshot, where the records are those of a numbered commit; 1 by
-    /// default.
+    /// Sets the snapshot number, for records of a numbered commit; 1 by default.
     #[must_use]
     pub fn number(mut self, number: u64) -> Self {
         self.number = Some(number);
@@ -115,7 +114,7 @@ impl SnapshotBuilder {
         records.into_iter().fold(self, Self::record)
     }
 
-    /// The snapshot that holds what was added.
+    /// Builds the snapshot.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Where the snapshot in force stands: read without waiting, replaced whole.
+//! Holds the snapshot in force: wait-free reads, atomic replacement.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,19 +7,19 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::Snapshot;
 
-/// The one place that knows how a snapshot is shared between readers and the writer, so that the
-/// way can be changed without a reader noticing.
+/// Shares the snapshot in force between readers and one writer. No other code depends on the
+/// mechanism.
 pub(crate) struct SnapshotCell {
     current: ArcSwap<Snapshot>,
-    /// No decision is made by `current` at this time or later, in the authorizer's milliseconds.
+    /// No snapshot is returned at this time or later, in milliseconds of the authorizer's clock.
     deadline_ms: AtomicU64,
-    /// Held while a new snapshot is made from the present one, so that no change is lost.
+    /// Held while a snapshot is derived from the current one, so that no concurrent change is lost.
     writer: Mutex<()>,
     #[cfg(feature = "metrics")]
     changed: Changed,
 }
 
-/// When the snapshot in force was put there, by the system's clock: for metrics alone.
+/// Time of the last replacement; for metrics only.
 #[cfg(feature = "metrics")]
 struct Changed {
     start: std::time::Instant,
@@ -55,35 +55,35 @@ impl SnapshotCell {
         }
     }
 
-    /// The snapshot in force, for the length of one decision at the time `now_ms`; none from the
-    /// deadline on. Never waits for a writer.
+    /// The snapshot in force at `now_ms`, for one decision; none at or after the deadline. Never
+    /// waits for a writer.
     pub(crate) fn load(&self, now_ms: u64) -> Option<Guard<Arc<Snapshot>>> {
-        // before the snapshot: whoever sees a later deadline also sees what was published before it
-        // was set, and not the snapshot that the earlier one ended
+        // load the deadline first: a reader that sees a later deadline then also sees the snapshot
+        // published before it
         (now_ms < self.deadline_ms.load(Ordering::Acquire)).then(|| self.current.load())
     }
 
-    /// Ends the force of snapshots at a time; `u64::MAX` is never.
+    /// Sets the time from which no snapshot is returned; `u64::MAX` means never.
     pub(crate) fn set_deadline(&self, deadline_ms: u64) {
         self.deadline_ms.store(deadline_ms, Ordering::Release);
     }
 
-    /// What was set last by [`Self::set_deadline`].
+    /// The deadline last set by [`Self::set_deadline`].
     pub(crate) fn deadline(&self) -> u64 {
         self.deadline_ms.load(Ordering::Acquire)
     }
 
-    /// The snapshot in force, to keep.
+    /// The snapshot in force, as an owned reference.
     pub(crate) fn load_full(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 
-    /// Puts what `change` makes of the present snapshot in its place. An error leaves it.
+    /// Replaces the snapshot with the result of `change`. An error leaves it unchanged.
     pub(crate) fn update<E>(
         &self,
         change: impl FnOnce(&Snapshot) -> Result<Snapshot, E>,
     ) -> Result<Arc<Snapshot>, E> {
-        // the lock guards no data, so a panic of another holder has left nothing half done
+        // the lock guards no data, so a poisoned lock is still usable
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let next = Arc::new(change(&self.current.load())?);
         self.current.store(Arc::clone(&next));
@@ -92,7 +92,7 @@ impl SnapshotCell {
         Ok(next)
     }
 
-    /// For how long the snapshot in force has been there.
+    /// Time since the snapshot in force was set.
     #[cfg(feature = "metrics")]
     pub(crate) fn age(&self) -> std::time::Duration {
         self.changed.age()
@@ -105,7 +105,7 @@ mod tests {
 
     #[cfg(feature = "metrics")]
     #[test]
-    fn the_age_begins_anew_with_each_snapshot() {
+    fn the_age_restarts_with_each_snapshot() {
         use std::time::{Duration, Instant};
 
         let cell = SnapshotCell::new(Snapshot::empty());
@@ -113,7 +113,7 @@ mod tests {
         assert!(cell.age() >= Duration::from_millis(20));
         let before = Instant::now();
         cell.update(|snapshot| Ok::<_, ()>(snapshot.clone())).unwrap();
-        // it is kept in whole milliseconds
+        // the age has millisecond resolution
         assert!(cell.age() <= before.elapsed() + Duration::from_millis(1));
     }
 

@@ -1,4 +1,4 @@
-//! What a snapshot keeps of each record: all that a decision needs and nothing for people.
+//! Compact forms of the records: only the fields that decisions need.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::sid::{AccountSid, IpAddressSid};
 pub(crate) struct AccountEntry {
     pub(crate) sid: AccountSid,
     pub(crate) status: AccountStatus,
-    /// How many domains, trunks, lists and roles name it as owner.
+    /// Number of domains, trunks, lists and roles that this account owns.
     pub(crate) owned: usize,
 }
 
@@ -34,11 +34,11 @@ impl Entry for AccountEntry {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MappedList {
     pub(crate) list: Slot<CredentialList>,
-    /// The channel role that its users have on the target.
+    /// The channel role of the list's users on this target.
     pub(crate) role: Option<Slot<RoleEntry>>,
 }
 
-/// Few things, as what is mapped to a target: up to `N` lie inline.
+/// A short list; up to `N` values are stored inline.
 #[derive(Clone)]
 pub(crate) enum Few<T, const N: usize> {
     Inline(ArrayVec<T, N>),
@@ -72,21 +72,21 @@ impl<T, const N: usize> From<Vec<T>> for Few<T, N> {
     }
 }
 
-/// A domain or trunk with everything that hangs on its name.
+/// A domain or trunk with its policy and mappings.
 #[derive(Clone)]
 pub(crate) struct TargetEntry {
     pub(crate) target: Target,
     pub(crate) account: Slot<AccountEntry>,
     pub(crate) name: Option<DomainName>,
     pub(crate) secure: bool,
-    /// `None`: the default policy.
+    /// None means the default policy.
     pub(crate) policy: Option<Arc<Policy>>,
-    /// Mapped for calls, in the order of the SIDs.
+    /// Mapped for calls, sorted by SID.
     pub(crate) access_lists: Few<Slot<AccessList>, 4>,
     pub(crate) credential_lists: Few<MappedList, 2>,
-    /// Mapped for registrations, which are not decided here.
+    /// Mapped for registrations, which this crate does not decide.
     pub(crate) registrations: Few<Slot<CredentialList>, 4>,
-    /// The realm of all credential lists mapped, for either purpose.
+    /// The common realm of all mapped credential lists.
     pub(crate) realm: Option<Realm>,
 }
 
@@ -121,10 +121,10 @@ impl TargetEntry {
         self.policy.as_ref().is_some_and(|policy| policy.userhash)
     }
 
-    /// What the challenges of this target offer, in one number: it is bound into every nonce, so
-    /// that a nonce issued under one offer is not good under another.
+    /// Encodes the offered algorithms and qop as one number. Nonces are bound to it, so a nonce
+    /// issued under one offer is invalid under another.
     pub(crate) fn offer_code(policy: &Policy) -> u32 {
-        // a number whose digits are the choices; no digit is zero, so no two offers have one code
+        // positional code: the digits are the choices; no digit is zero, so the code is unique
         let qop = match policy.qop {
             QopOffer::Auth => 4,
             QopOffer::AuthInt => 5,
@@ -136,11 +136,11 @@ impl TargetEntry {
     }
 }
 
-/// The base of [`TargetEntry::offer_code`]: zero, and a digit for each algorithm; with few of them 8, as
-/// that is a shift.
+/// Base of [`TargetEntry::offer_code`]: more than the number of algorithms; 8 if that suffices,
+/// because multiplying by 8 is a shift.
 #[expect(clippy::cast_possible_truncation, reason = "there are few algorithms")]
 const OFFER_BASE: u32 = if Algorithm::COUNT < 8 { 8 } else { Algorithm::COUNT as u32 + 1 };
-/// The code of the longest offer fits.
+/// Checks that the code of the longest offer fits in 32 bits.
 const _: () = {
     let (mut bound, mut digits) = (7_u32, 0);
     while digits < Algorithm::COUNT {
@@ -150,7 +150,7 @@ const _: () = {
     }
 };
 
-/// The list that an address is in, and where in it.
+/// An IP address record: its list and prefix.
 #[derive(Clone, Copy)]
 pub(crate) struct AddressEntry {
     pub(crate) sid: IpAddressSid,
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::model::AlgorithmOffer;
 
-    /// Every offer: each order of each choice of algorithms.
+    /// Every offer: all orders of all subsets of the algorithms.
     fn offers(chosen: &mut Vec<Algorithm>, all: &mut Vec<AlgorithmOffer>) {
         for algorithm in Algorithm::ALL {
             if !chosen.contains(&algorithm) {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_what_they_were_made_from() {
+    fn few_keeps_its_values() {
         for len in 0..6_u32 {
             let all: Vec<u32> = (0..len).collect();
             let few = Few::<u32, 4>::from(all.clone());
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// A million of them are kept; see the memory report in `benches`.
+    /// Guards the memory of a million targets; see the memory report in `benches`.
     #[test]
     fn a_target_is_small() {
         assert_eq!(size_of::<Option<TargetEntry>>(), 152);
@@ -212,7 +212,7 @@ mod tests {
                 codes.insert(TargetEntry::offer_code(&policy));
             }
         }
-        // with n algorithms more to choose from: none, or one of them and what comes after it
+        // recurrence for the number of ordered non-empty subsets
         let choices = (0..Algorithm::COUNT).fold(1, |choices, n| 1 + (n + 1) * choices) - 1;
         assert_eq!((all.len(), codes.len()), (choices, 3 * choices));
     }

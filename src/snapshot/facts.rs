@@ -1,12 +1,12 @@
-//! All that a snapshot holds, in words and by SID, so that two can be compared that hold the same in
-//! other slots. For tests and fuzzing; walks everything.
+//! Lists the contents of a snapshot by SID, so that two snapshots compare equal whatever their
+//! slots. For tests and fuzzing; scans everything.
 
 use super::Snapshot;
 use crate::digest::{HashFunction, userhash};
 
 impl Snapshot {
-    /// One line for each record and what is counted with it, sorted. Whatever can be found is looked
-    /// for on the way in which a decision finds it.
+    /// One sorted line for each record and its counters. Every lookup uses the same path as a
+    /// decision.
     pub(crate) fn facts(&self) -> Vec<String> {
         let mut facts = Vec::new();
         for account in self.accounts.values() {
@@ -51,10 +51,10 @@ impl Snapshot {
             ));
             for (place, user) in self.users.members(slot).enumerate() {
                 let name = user.username.as_str();
-                let found = self.look_up(slot, name).found.map(|user| user.sid);
+                let found = self.look_up(slot, name).hit.map(|user| user.sid);
                 let by_hash = HashFunction::ALL.map(|function| {
                     let hash = userhash(function, name, list.realm.as_str());
-                    self.look_up_hash(slot, function, hash).found.map(|user| user.sid)
+                    self.look_up_hash(slot, function, hash).hit.map(|user| user.sid)
                 });
                 let role = user.role.and_then(|role| self.roles.at(role)).map(|role| role.sid);
                 let disabled = user.disabled;

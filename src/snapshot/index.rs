@@ -1,16 +1,14 @@
-//! A persistent hash index: from the hash of a key to the number of the place where the entry with
-//! that key stands.
+//! A persistent hash index that maps the hash of a key to the entry's number.
 //!
-//! The cells of a page lie sorted by hash, and hashes are evenly spread, so a cell is found where its
-//! hash's share of the page says, a few cells up or down. Nothing is left empty, and looking for what
-//! is not there ends beside a cell of another key, on the same way and after as many steps: time does
-//! not tell a miss from a hit.
+//! The cells of a page are sorted by hash. Hashes are uniform, so interpolation finds a cell within
+//! a few steps. Pages have no gaps, so a miss ends at a neighbour's cell after as many steps as a
+//! hit: timing does not reveal a miss.
 //!
-//! The number of pages follows the number of cells, one page at a time (linear hashing, Litwin 1980),
-//! so no change ever moves more than one page's cells.
+//! Pages are added and removed one at a time (linear hashing, Litwin 1980), so a change moves the
+//! cells of at most one page.
 //!
-//! Hashes are SipHash-1-3 under a key that is random for each index and never leaves it: whoever
-//! chooses names cannot choose where they fall.
+//! The hash is SipHash-1-3 with a random key for each index that is never exported, so an attacker
+//! cannot choose names that collide.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -19,19 +17,19 @@ use siphasher::sip::SipHasher13;
 
 use super::array::Array;
 
-/// How many cells a page has on average, at most.
+/// Maximum mean number of cells in a page.
 const FULL: usize = 96;
 
-/// A hash in the upper half, a number in the lower, so that cells sort by hash.
+/// The hash in the upper half and the number in the lower, so that cells sort by hash.
 type Cell = u64;
 
-/// A secret key for hashing, from the operating system's randomness.
+/// A random SipHash key.
 pub(super) fn random_key() -> SipHasher13 {
     let random = || RandomState::new().hash_one(0);
     SipHasher13::new_with_keys(random(), random())
 }
 
-/// Numbers by hash. Several numbers may stand under one hash; the caller knows which it means.
+/// Maps hashes to numbers. One hash can have several numbers; the caller compares the keys.
 #[derive(Clone, Default)]
 pub(super) struct Index {
     pages: Array<Arc<[Cell]>>,
@@ -44,16 +42,16 @@ impl Index {
         self.len
     }
 
-    /// What `look` makes of the first number under `hash` that it makes something of.
+    /// Calls `look` for each number under `hash` and returns its first result.
     #[inline]
     pub(super) fn find<R>(&self, hash: u32, mut look: impl FnMut(u32) -> Option<R>) -> Option<R> {
         let page = self.page(hash)?;
-        let cells = page.get(seat(page, hash)..)?.iter();
+        let cells = page.get(lower_bound(page, hash)..)?.iter();
         cells.take_while(|cell| hash_of(**cell) == hash).find_map(|cell| look(number_of(*cell)))
     }
 
-    /// What `look` makes of the number under `hash`, or of one nearby where there is none that it says
-    /// true of; it is asked once, unless two keys have one hash. `None` in an empty index.
+    /// Finds the number under `hash` that `look` reports as a hit. On a miss returns the result for
+    /// a neighbour, and none if the index is empty. `look` runs once unless two keys share a hash.
     #[inline]
     pub(super) fn find_or_near<R>(
         &self,
@@ -63,26 +61,26 @@ impl Index {
         let page = self.page(hash).filter(|page| !page.is_empty());
         let page =
             page.or_else(|| self.pages.values().map(|page| &**page).find(|p| !p.is_empty()))?;
-        let seat = seat(page, hash);
-        let first = page.get(seat).or_else(|| page.last())?;
+        let start = lower_bound(page, hash);
+        let first = page.get(start).or_else(|| page.last())?;
         let near = look(number_of(*first))?;
         if near.1 {
             return Some(near);
         }
-        let others = page.get(seat..)?.iter().skip(1).take_while(|cell| hash_of(**cell) == hash);
+        let others = page.get(start..)?.iter().skip(1).take_while(|cell| hash_of(**cell) == hash);
         let hit = others.filter_map(|cell| look(number_of(*cell))).find(|(_, is_hit)| *is_hit);
         Some(hit.unwrap_or(near))
     }
 
-    /// Reads the cell that a search for `hash` looks at first, so that it is in the cache by then.
-    /// The outcome is a guess at the number, to read ahead by; it may be wrong.
+    /// Reads the first cell of a search for `hash` into the cache. Returns the number in it, which
+    /// may be another key's.
     #[inline]
-    pub(super) fn touch(&self, hash: u32) -> Option<u32> {
+    pub(super) fn prefetch(&self, hash: u32) -> Option<u32> {
         let page = self.page(hash)?;
-        page.get(seat(page, hash)).map(|cell| number_of(*cell))
+        page.get(lower_bound(page, hash)).map(|cell| number_of(*cell))
     }
 
-    /// Puts `number` under `hash`, where it is not yet.
+    /// Adds `number` under `hash`. The pair must not be present.
     pub(super) fn insert(&mut self, hash: u32, number: u32) {
         let cell = u64::from(hash) << 32 | u64::from(number);
         if self.page_count == 0 {
@@ -99,7 +97,7 @@ impl Index {
         }
     }
 
-    /// Takes `number` away from under `hash`.
+    /// Removes `number` from under `hash`.
     pub(super) fn remove(&mut self, hash: u32, number: u32) {
         let cell = u64::from(hash) << 32 | u64::from(number);
         let found = self.page(hash).and_then(|page| page.binary_search(&cell).ok());
@@ -114,7 +112,7 @@ impl Index {
         }
     }
 
-    /// How many cells `pages` pages are for.
+    /// Number of cells that `pages` pages hold before one is added.
     fn room(&self, pages: u32) -> usize {
         usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(FULL)
     }
@@ -124,8 +122,7 @@ impl Index {
         self.pages.get(self.page_of(hash)).map(|page| &**page)
     }
 
-    /// The page that the low bits of `hash` choose; where there is none of that number yet, the one
-    /// that it will be split from.
+    /// The page selected by the low bits of `hash`, or its parent if that page does not exist yet.
     #[inline]
     fn page_of(&self, hash: u32) -> u32 {
         let mask = self.page_count.next_power_of_two().wrapping_sub(1);
@@ -133,7 +130,7 @@ impl Index {
         if page < self.page_count { page } else { page & (mask >> 1) }
     }
 
-    /// Adds a page, with those cells of the one it is split from that belong to it.
+    /// Adds a page and moves its cells from the parent page.
     fn split(&mut self) {
         let new = self.page_count;
         let old = self.page_of(new);
@@ -145,7 +142,7 @@ impl Index {
         self.pages.set(old, stay.into());
     }
 
-    /// Gives the last page's cells back to the one that it was split from.
+    /// Removes the last page and moves its cells to the parent page.
     fn merge(&mut self) {
         self.page_count -= 1;
         let Some(moved) = self.pages.take(self.page_count) else { return };
@@ -157,11 +154,11 @@ impl Index {
     }
 }
 
-/// Where the first cell stands whose hash is not below `hash`.
+/// Index of the first cell whose hash is at least `hash`.
 #[inline]
-fn seat(page: &[Cell], hash: u32) -> usize {
+fn lower_bound(page: &[Cell], hash: u32) -> usize {
     let wanted = u64::from(hash) << 32;
-    // less than the length, as a share of it
+    // interpolate: always less than the length
     let share = (u64::from(hash) * page.len() as u64) >> 32;
     let guess = usize::try_from(share).unwrap_or_default();
     let (before, after) = page.split_at_checked(guess).unwrap_or_default();
@@ -173,17 +170,17 @@ fn seat(page: &[Cell], hash: u32) -> usize {
 
 #[inline]
 fn hash_of(cell: Cell) -> u32 {
-    // the upper half of a cell is a whole hash
+    // the upper half is a `u32`
     u32::try_from(cell >> 32).unwrap_or_default()
 }
 
 #[inline]
 fn number_of(cell: Cell) -> u32 {
-    // the lower half of a cell is a whole number
+    // the lower half is a `u32`
     u32::try_from(cell & u64::from(u32::MAX)).unwrap_or_default()
 }
 
-/// The half of a hash that an index works with.
+/// The upper 32 bits of a hash.
 #[inline]
 pub(super) fn fold(hash: u64) -> u32 {
     hash_of(hash)
@@ -197,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Scatters small numbers over all hashes; those from 200 on share theirs with another.
+    /// Scatters small numbers over the hash range; numbers that differ by 200 collide.
     fn hash(number: u32) -> u32 {
         (number % 200).wrapping_mul(0x9e37_79b9)
     }
@@ -208,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_come_and_go_with_the_cells() {
+    fn pages_are_added_and_removed_with_cells() {
         let key = random_key();
         let hash = |number: u32| fold(key.hash(&number.to_le_bytes()));
         let mut index = Index::default();
@@ -236,12 +233,12 @@ mod tests {
     }
 
     #[test]
-    fn no_two_keys_are_alike() {
+    fn random_keys_differ() {
         assert_ne!(random_key().hash(b""), random_key().hash(b""));
     }
 
     #[test]
-    fn a_miss_in_an_empty_page_ends_beside_a_cell_of_another() {
+    fn a_miss_in_an_empty_page_returns_a_cell_of_another_page() {
         let mut index = Index::default();
         for number in 0..100 {
             index.insert(number << 1, number);
@@ -251,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_miss_ends_beside_a_cell() {
+    fn a_miss_returns_a_neighbour() {
         let mut index = Index::default();
         for number in 0..1_000_u32 {
             index.insert(number.wrapping_mul(0x9e37_79b9), number);
@@ -268,7 +265,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a set of pairs, with clones on the way that must stay as they were.
+        /// Compares with a set of pairs; earlier clones must stay unchanged.
         #[test]
         fn does_what_a_set_of_pairs_does(
             growing in 2..8_u32,

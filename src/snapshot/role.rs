@@ -1,10 +1,10 @@
-//! A role as decisions need it.
+//! A compiled role.
 
 use super::table::Entry;
 use crate::model::{PermissionSet, RoleKind};
 use crate::sid::{AccountSid, RoleSid, ServiceSid};
 
-/// A role, as far as it decides.
+/// The fields of a role that decisions need.
 #[derive(Clone, Copy)]
 pub(crate) struct RoleEntry {
     pub(crate) sid: RoleSid,
@@ -12,7 +12,7 @@ pub(crate) struct RoleEntry {
     pub(crate) service: ServiceSid,
     pub(crate) kind: RoleKind,
     pub(crate) permissions: PermissionSet,
-    /// How many credentials and mappings carry it.
+    /// Number of credentials and mappings with this role.
     pub(crate) uses: usize,
 }
 

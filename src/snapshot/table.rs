@@ -1,7 +1,7 @@
-//! A persistent table: entries in slots that never move, and an index by the entry's own key.
+//! A persistent table: entries in slots that do not move, with an index by key.
 //!
-//! What refers to an entry holds its slot, a number, and not its key: following it hashes nothing, and
-//! changing the entry changes nothing of what refers to it.
+//! References between records hold the slot number. Following one takes no hashing, and changing an
+//! entry leaves all references valid.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -13,18 +13,18 @@ use siphasher::sip::SipHasher13;
 use super::array::Array;
 use super::index::{Index, fold, random_key};
 
-/// What a table keeps; it knows its own key, which no two entries share and which never changes.
+/// An entry of a table. Its key is unique and never changes.
 pub(crate) trait Entry: Clone {
     type Key: Hash + Eq;
 
     fn key(&self) -> Self::Key;
 }
 
-/// The place of an entry in its table, as long as the entry is there.
+/// Index of an entry in its table, valid until the entry is removed.
 pub(crate) struct Slot<E>(NonZeroU32, PhantomData<fn() -> E>);
 
 impl<E> Slot<E> {
-    /// `None` for the one number that cannot be a slot.
+    /// None for zero.
     #[inline]
     pub(super) fn new(number: u32) -> Option<Self> {
         NonZeroU32::new(number).map(|number| Self(number, PhantomData))
@@ -36,7 +36,7 @@ impl<E> Slot<E> {
     }
 }
 
-// derived, they would ask the same of `E`
+// written out, because derives would require the same traits of `E`
 impl<E> Clone for Slot<E> {
     fn clone(&self) -> Self {
         *self
@@ -65,16 +65,16 @@ impl<E> fmt::Debug for Slot<E> {
     }
 }
 
-/// Entries by slot and by key. It holds fewer than 2^32 of them.
+/// Entries by slot and by key; fewer than 2^32 of them.
 #[derive(Clone)]
 pub(crate) struct Table<E> {
     entries: Array<E>,
     by_key: Index,
     hash_key: SipHasher13,
-    /// Slots that were given up, the last one to be used first.
+    /// Stack of free slots.
     free: Array<u32>,
     free_count: u32,
-    /// How many slots were ever in use.
+    /// Number of slots ever used.
     used: u32,
 }
 
@@ -112,7 +112,7 @@ impl<E: Entry> Table<E> {
         self.at(self.slot(key)?)
     }
 
-    /// The entry with this key and true, or another one and false; `None` in an empty table.
+    /// The entry with this key and true, or another entry and false; none if the table is empty.
     pub(crate) fn get_or_near(&self, key: &E::Key) -> Option<(&E, bool)> {
         self.by_key.find_or_near(self.hash(key), |number| {
             let entry = self.entries.get(number)?;
@@ -120,12 +120,12 @@ impl<E: Entry> Table<E> {
         })
     }
 
-    /// Every entry, in no order that means anything.
+    /// All entries, in no particular order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &E> {
         self.entries.values()
     }
 
-    /// Puts an entry in, in place of the one with the same key if there is one.
+    /// Adds an entry, or replaces the one with the same key.
     pub(crate) fn put(&mut self, entry: E) -> Option<Slot<E>> {
         let key = entry.key();
         let slot = match self.slot(&key) {
@@ -140,7 +140,7 @@ impl<E: Entry> Table<E> {
         Some(slot)
     }
 
-    /// Takes an entry out; its slot may be another's from now on.
+    /// Removes an entry and frees its slot for reuse.
     pub(crate) fn remove(&mut self, key: &E::Key) -> Option<E> {
         let slot = self.slot(key)?;
         self.by_key.remove(self.hash(key), slot.number());
@@ -149,7 +149,7 @@ impl<E: Entry> Table<E> {
         self.entries.take(slot.number())
     }
 
-    /// Changes an entry in place. Nobody who holds a clone of the table sees it.
+    /// Changes an entry in place. Clones of the table are not affected.
     pub(crate) fn change<R>(
         &mut self,
         slot: Slot<E>,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_keeps_what_it_had() {
+    fn changes_do_not_affect_clones() {
         let mut table = Table::default();
         let slots: Vec<_> = (0..10_000).map(|n| table.put(Pair(n, 1)).unwrap()).collect();
         let before = table.clone();
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!((before.len(), table.len()), (10_000, 5_000));
         assert!((0..10_000).all(|n| before.get(&n) == Some(&Pair(n, 1))));
         assert_eq!(table.values().filter(|pair| pair.1 == 0).count(), 5_000);
-        // slots are kept by what stays, and taken up again
+        // remaining entries keep their slots, and freed slots are reused
         assert!((5_000..10_000).all(|n| table.slot(&n) == slots.get(usize::from(n)).copied()));
         assert!((0..5_000).all(|n| table.put(Pair(n, 2)).is_some()));
         assert_eq!((table.len(), table.used), (10_000, 10_000));

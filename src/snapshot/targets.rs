@@ -1,4 +1,4 @@
-//! The domains and trunks, by SID and by name.
+//! Domains and trunks, by SID and by host name.
 
 use siphasher::sip::SipHasher13;
 
@@ -15,8 +15,8 @@ pub(crate) struct Targets {
     name_key: SipHasher13,
 }
 
-/// A host, hashed for one snapshot and those made from it. What is done by a key that another gave
-/// finds nothing, and nothing worse.
+/// The hash of a host, valid for one snapshot and its descendants. With another snapshot's key a
+/// lookup finds nothing.
 #[derive(Clone, Copy)]
 pub(crate) struct HostKey(u32);
 
@@ -45,7 +45,7 @@ impl Targets {
         HostKey(fold(self.name_key.hash(host.as_bytes())))
     }
 
-    /// What `host` names.
+    /// The target with the host name `host`.
     #[inline]
     pub(crate) fn named(&self, key: HostKey, host: &str) -> Option<&TargetEntry> {
         self.by_name.find(key.0, |number| {
@@ -54,27 +54,27 @@ impl Targets {
         })
     }
 
-    /// Has the index read where `key` leads, so that it is in the cache when it is searched: one step
-    /// of reading ahead for many hosts at once. The outcome is for [`Self::touch`].
+    /// Stage one of a batched lookup: prefetches the index cell of `key`. Pass the result to
+    /// [`Self::prefetch_entry`].
     #[inline]
-    pub(crate) fn read_ahead(&self, key: HostKey) -> Option<Slot<TargetEntry>> {
-        Slot::new(self.by_name.touch(key.0)?)
+    pub(crate) fn prefetch(&self, key: HostKey) -> Option<Slot<TargetEntry>> {
+        Slot::new(self.by_name.prefetch(key.0)?)
     }
 
-    /// The second step: has the entry itself read. The outcome means nothing; it is to be used in
-    /// some way, so that the reading is not left out.
+    /// Stage two: prefetches the entry. The result has no meaning, but the caller must use it
+    /// (`black_box`), or the compiler removes the read.
     #[inline]
-    pub(crate) fn touch(&self, slot: Slot<TargetEntry>) -> bool {
+    pub(crate) fn prefetch_entry(&self, slot: Slot<TargetEntry>) -> bool {
         self.entries.at(slot).is_some_and(|entry| entry.secure && entry.name.is_some())
     }
 
-    /// Puts a target in that is not there yet.
+    /// Adds a target. The SID must be new.
     pub(super) fn add(&mut self, entry: TargetEntry) {
         debug_assert!(entry.name.is_none(), "a name is set by `rename`");
         self.entries.put(entry);
     }
 
-    /// Gives a target another name, or none.
+    /// Sets or clears the name of a target.
     pub(super) fn rename(&mut self, target: Target, name: Option<DomainName>) {
         let Some(slot) = self.entries.slot(&target) else { return };
         let new = name.as_ref().map(|name| self.key(name.as_str()));
@@ -87,7 +87,7 @@ impl Targets {
         }
     }
 
-    /// Changes all of a target but its name and SID.
+    /// Changes fields of a target other than its name and SID.
     pub(super) fn change<R>(
         &mut self,
         target: Target,

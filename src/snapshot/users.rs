@@ -1,8 +1,7 @@
-//! The credential lists and the users of all of them.
+//! Credential lists and all their users.
 //!
-//! All users lie in one table and are found by one index, under the list and the name together: a
-//! look-up takes as many steps in a list of ten as in one of ten million, and thousands of small
-//! lists cost nothing beside their users.
+//! One table and one index, keyed by list and name, hold the users of all lists. A lookup takes as
+//! long in a list of ten as in one of ten million, and a small list has no overhead.
 
 use std::hash::Hasher;
 
@@ -15,8 +14,8 @@ use crate::digest::{HashFunction, HexText, userhash};
 use crate::model::{Credential, Ha1Set, Realm, UserName};
 use crate::sid::{AccountSid, CredentialListSid, CredentialSid};
 
-/// One user of a list. Its `Ha1Set` has no `Debug`, so neither has this; it is wiped when the last
-/// snapshot that holds this state of it is dropped.
+/// A user of a list. No `Debug`, because of the HA1 hashes; they are wiped when the last snapshot
+/// with this entry is dropped.
 #[derive(Clone)]
 pub(crate) struct CredentialEntry {
     pub(crate) sid: CredentialSid,
@@ -24,9 +23,9 @@ pub(crate) struct CredentialEntry {
     pub(crate) username: UserName,
     pub(crate) ha1: Ha1Set,
     pub(crate) disabled: bool,
-    /// A deployment role.
+    /// The deployment role.
     pub(crate) role: Option<Slot<RoleEntry>>,
-    /// The users of a list are chained, so that they can be walked without the others.
+    /// Linked list of the users of one credential list.
     next: Option<Slot<CredentialEntry>>,
     previous: Option<Slot<CredentialEntry>>,
 }
@@ -40,7 +39,7 @@ impl Entry for CredentialEntry {
 }
 
 impl CredentialEntry {
-    /// Whether the user is enabled and has no hash, for each of `HashFunction::ALL`.
+    /// Whether the user is enabled and lacks a hash, for each of `HashFunction::ALL`.
     fn lacks(&self) -> [bool; HashFunction::COUNT] {
         HashFunction::ALL.map(|function| !self.disabled && !self.ha1.has(function))
     }
@@ -53,13 +52,13 @@ pub(crate) struct CredentialList {
     pub(crate) account: AccountSid,
     pub(crate) realm: Realm,
     pub(crate) mappings: usize,
-    /// How many users it has.
+    /// Number of users.
     len: usize,
     first: Option<Slot<CredentialEntry>>,
-    /// How many targets that this list is mapped to admit hashed user names; its users are indexed by
-    /// them while there is one.
+    /// Number of targets with `userhash` that this list is mapped to. Above zero, the users are
+    /// indexed by hashed name.
     userhash_wanted: usize,
-    /// How many enabled users have no hash, for each of `HashFunction::ALL`.
+    /// Number of enabled users without a hash, for each of `HashFunction::ALL`.
     lacking: [usize; HashFunction::COUNT],
 }
 
@@ -89,7 +88,7 @@ impl CredentialList {
         self.len
     }
 
-    /// How many enabled users have no hash for `function`.
+    /// Number of enabled users without a hash for `function`.
     pub(crate) fn lacking(&self, function: HashFunction) -> usize {
         self.lacking.get(function.index()).copied().unwrap_or_default()
     }
@@ -101,29 +100,29 @@ impl CredentialList {
     }
 }
 
-/// What a list has for a name that a request claims.
+/// Result of looking a user up in one list.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct LookUp<'a> {
-    /// The user of the name, disabled or not.
-    pub(crate) found: Option<&'a CredentialEntry>,
-    /// The same, or any other user where there is none: whatever is read of the user found is read of
-    /// this one, so that an unknown name is as far from the processor as a known one.
-    pub(crate) at_hand: Option<&'a CredentialEntry>,
+pub(crate) struct UserMatch<'a> {
+    /// The user with this name, disabled or not.
+    pub(crate) hit: Option<&'a CredentialEntry>,
+    /// The hit, or on a miss any other user. Callers read this entry in both cases, so that a miss
+    /// costs the same cache misses as a hit.
+    pub(crate) decoy: Option<&'a CredentialEntry>,
 }
 
-impl<'a> LookUp<'a> {
+impl<'a> UserMatch<'a> {
     fn of(near: Option<(&'a CredentialEntry, bool)>) -> Self {
-        let at_hand = near.map(|(entry, _)| entry);
-        Self { found: at_hand.filter(|_| near.is_some_and(|(_, is_hit)| is_hit)), at_hand }
+        let decoy = near.map(|(entry, _)| entry);
+        Self { hit: decoy.filter(|_| near.is_some_and(|(_, is_hit)| is_hit)), decoy }
     }
 }
 
-/// A user of a list that admits hashed user names (RFC 7616 §3.4.4).
+/// Index entry for a hashed user name (RFC 7616 §3.4.4).
 #[derive(Clone)]
 struct HashedUser {
     list: Slot<CredentialList>,
     function: HashFunction,
-    /// In lower-case hexadecimal.
+    /// Lower-case hexadecimal.
     hash: HexText,
     user: Slot<CredentialEntry>,
 }
@@ -136,7 +135,7 @@ impl Entry for HashedUser {
     }
 }
 
-/// A name that a request claims, hashed with a list for one snapshot and those made from it.
+/// The hash of a list and a user name, valid for one snapshot and its descendants.
 #[derive(Clone, Copy)]
 pub(crate) struct UserKey(u32);
 
@@ -163,7 +162,7 @@ impl Default for Users {
 }
 
 impl Users {
-    /// How many there are, in all lists.
+    /// Number of users in all lists.
     pub(super) fn len(&self) -> usize {
         self.credentials.len()
     }
@@ -180,47 +179,50 @@ impl Users {
         UserKey(fold(hasher.finish()))
     }
 
-    /// The user of this name, or one to be busy with instead.
+    /// Looks the user up; on a miss returns a decoy entry so that the time is the same.
     #[inline]
     pub(crate) fn look_up(
         &self,
         key: UserKey,
         list: Slot<CredentialList>,
         username: &str,
-    ) -> LookUp<'_> {
-        LookUp::of(self.by_name.find_or_near(key.0, |number| {
+    ) -> UserMatch<'_> {
+        UserMatch::of(self.by_name.find_or_near(key.0, |number| {
             let entry = self.credentials.at(Slot::new(number)?)?;
             Some((entry, (entry.list == list) & entry.username.is(username)))
         }))
     }
 
-    /// The user whose name hashes to `hash`, or one to be busy with instead.
+    /// Looks the user up by hashed name; on a miss returns a decoy entry so that the time is the
+    /// same.
     pub(crate) fn look_up_hash(
         &self,
         list: Slot<CredentialList>,
         function: HashFunction,
         hash: HexText,
-    ) -> LookUp<'_> {
+    ) -> UserMatch<'_> {
         let near = self.by_userhash.get_or_near(&(list, function, hash));
-        LookUp::of(near.and_then(|(near, is_hit)| Some((self.credentials.at(near.user)?, is_hit))))
+        UserMatch::of(
+            near.and_then(|(near, is_hit)| Some((self.credentials.at(near.user)?, is_hit))),
+        )
     }
 
-    /// Has the index read where `key` leads, so that it is in the cache when it is searched: one step
-    /// of reading ahead for many names at once. The outcome is for [`Self::touch`].
+    /// Stage one of a batched lookup: prefetches the index cell of `key`. Pass the result to
+    /// [`Self::prefetch_entry`].
     #[inline]
-    pub(crate) fn read_ahead(&self, key: UserKey) -> Option<Slot<CredentialEntry>> {
-        Slot::new(self.by_name.touch(key.0)?)
+    pub(crate) fn prefetch(&self, key: UserKey) -> Option<Slot<CredentialEntry>> {
+        Slot::new(self.by_name.prefetch(key.0)?)
     }
 
-    /// The second step: has the entry itself read. The outcome means nothing; it is to be used in
-    /// some way, so that the reading is not left out.
+    /// Stage two: prefetches the entry. The result has no meaning, but the caller must use it
+    /// (`black_box`), or the compiler removes the read.
     #[inline]
-    pub(crate) fn touch(&self, slot: Slot<CredentialEntry>) -> bool {
+    pub(crate) fn prefetch_entry(&self, slot: Slot<CredentialEntry>) -> bool {
         self.credentials.at(slot).is_some_and(|entry| entry.disabled)
     }
 
-    /// Puts a credential of a list that there is; one that is there already keeps list and name.
-    /// Returns the role that it had.
+    /// Adds or updates a credential and returns its previous role. The list must exist; an update
+    /// keeps the list and the name.
     pub(super) fn put(
         &mut self,
         credential: &Credential,
@@ -277,7 +279,7 @@ impl Users {
         if self.lists.at(list)?.userhash_wanted > 0 {
             self.index(slot, false);
         }
-        // where it stands, as taking it out moves it and leaves its bytes behind
+        // wipe in place: `remove` moves the entry and would leave its bytes behind
         let lacks = self.credentials.change(slot, |entry| {
             let lacks = entry.lacks();
             entry.ha1.wipe();
@@ -301,7 +303,8 @@ impl Users {
         Some(entry)
     }
 
-    /// One more target, or one less, that this list is mapped to admits hashed user names.
+    /// Counts one more or one less target with `userhash` for a list; indexes or unindexes its
+    /// users at the first and last.
     pub(super) fn want_userhash(&mut self, list: Slot<CredentialList>, wanted: bool) {
         let counts = self.lists.change(list, |list| {
             let before = list.userhash_wanted;
@@ -327,7 +330,7 @@ impl Users {
         std::iter::successors(first, move |entry| at(entry.next))
     }
 
-    /// Has a user found by hashed names, or no more.
+    /// Adds a user to the index of hashed names, or removes it.
     fn index(&mut self, slot: Slot<CredentialEntry>, wanted: bool) {
         let Some(entry) = self.credentials.at(slot) else { return };
         let list = entry.list;
@@ -349,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_that_is_gone_leaves_no_hashed_names_behind() {
+    fn removing_a_user_removes_its_hashed_names() {
         let account = AccountSid::from_name(&["account"]);
         let list = crate::model::CredentialList::new(
             CredentialListSid::from_name(&["list"]),
@@ -377,7 +380,7 @@ mod tests {
         }
     }
 
-    /// Ten millions of them are kept; see the memory report in `benches`.
+    /// Guards the memory of ten million users; see the memory report in `benches`.
     #[test]
     fn a_user_is_small() {
         assert_eq!(size_of::<Option<CredentialEntry>>(), 144);

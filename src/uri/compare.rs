@@ -1,5 +1,4 @@
-//! Comparison of the parts of two SIP URIs (RFC 3261 §19.1.4). Linear in their lengths, whatever
-//! the parameters are.
+//! Compares parts of two SIP URIs (RFC 3261 §19.1.4), in linear time for any parameters.
 
 use arrayvec::ArrayVec;
 
@@ -9,8 +8,9 @@ use super::{MAX_PARAMS, split_after};
 pub(super) struct Pair<'a> {
     pub(super) name: &'a str,
     pub(super) value: Option<&'a str>,
-    /// Of the name without case, and of a header's value. A hostile URI has many long names that
-    /// differ late: only those with the same hash are compared, so the time stays linear.
+    /// Hash of the lower-case name, and of a header's value. A hostile URI can have many long names
+    /// that differ only at the end. Only names with equal hashes are compared, so the time stays
+    /// linear.
     hash: u64,
 }
 
@@ -20,7 +20,7 @@ impl Pair<'_> {
     }
 }
 
-/// The pairs of parameters (`;`) or of headers (`&`). None if there are more than [`MAX_PARAMS`].
+/// Splits parameters (`;`) or headers (`&`). None if there are more than [`MAX_PARAMS`].
 pub(super) fn read_pairs(text: &str, separator: char) -> Option<ArrayVec<Pair<'_>, MAX_PARAMS>> {
     let mut pairs = ArrayVec::new();
     for pair in text.split(separator).filter(|_| !text.is_empty()) {
@@ -36,7 +36,7 @@ pub(super) fn read_pairs(text: &str, separator: char) -> Option<ArrayVec<Pair<'_
     Some(pairs)
 }
 
-/// Whether the parameters of either match those of the other, or may be missing there.
+/// Whether each parameter matches its counterpart, or may be missing from the other URI.
 pub(super) fn same_params(ours: &str, theirs: &str) -> bool {
     let never_missing = ["user", "ttl", "method", "maddr", "transport"];
     let covers = |ours: &[Pair<'_>], theirs: &[Pair<'_>]| {
@@ -56,7 +56,7 @@ pub(super) fn same_params(ours: &str, theirs: &str) -> bool {
     }
 }
 
-/// Whether each header of either has its own match in the other.
+/// Whether the headers match one to one.
 pub(super) fn same_headers(ours: &str, theirs: &str) -> bool {
     let (Some(ours), Some(mut left)) = (read_pairs(ours, '&'), read_pairs(theirs, '&')) else {
         return false;
@@ -68,7 +68,7 @@ pub(super) fn same_headers(ours: &str, theirs: &str) -> bool {
         })
 }
 
-/// Whether both are missing, or the same with case once escapes are decoded.
+/// Whether both are missing, or equal after decoding escapes, case-sensitively.
 pub(super) fn same_text(a: Option<&str>, b: Option<&str>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => exact(a, b),
@@ -76,12 +76,12 @@ pub(super) fn same_text(a: Option<&str>, b: Option<&str>) -> bool {
     }
 }
 
-/// Whether both are the same once escapes are decoded, with case.
+/// Equality after decoding escapes, case-sensitive.
 fn exact(a: &str, b: &str) -> bool {
     a == b || units(a).eq(units(b))
 }
 
-/// The same without case.
+/// Equality after decoding escapes, case-insensitive.
 fn folded(a: &str, b: &str) -> bool {
     lower(a).eq(lower(b))
 }
@@ -90,8 +90,8 @@ fn lower(text: &str) -> impl Iterator<Item = (u8, bool)> {
     units(text).map(|(byte, escaped)| (byte.to_ascii_lowercase(), escaped))
 }
 
-/// The bytes that `text` stands for, and whether each is an escaped reserved character: that is
-/// not the same as the character itself (RFC 3261 §19.1.4, RFC 2396 §2.2).
+/// The decoded bytes of `text`. The flag marks an escaped reserved character, which differs from
+/// the character itself (RFC 3261 §19.1.4, RFC 2396 §2.2).
 pub(super) fn units(text: &str) -> impl Iterator<Item = (u8, bool)> {
     let mut bytes = text.bytes();
     let hex = |byte: Option<u8>| char::from(byte?).to_digit(16).and_then(|d| u8::try_from(d).ok());

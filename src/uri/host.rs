@@ -1,28 +1,28 @@
-//! Host names and addresses (RFC 3261 §25.1 `host`) and the one form in which they are compared.
-//! Underscores are tolerated, since deployed names have them.
+//! Host names and addresses (RFC 3261 §25.1 `host`) and their canonical form. Tolerates
+//! underscores, because deployed names have them.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayString;
 
-/// A host in the one form it is compared in: lower case, no trailing dot, addresses canonical.
+/// A canonical host: lower case, no trailing dot, canonical addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(ArrayString<253>);
 
 impl Host {
-    /// Reads a DNS name, an IPv4 address, or an IPv6 address in brackets.
+    /// Parses a DNS name, an IPv4 address, or an IPv6 address in brackets.
     ///
     /// # Errors
-    /// Anything else; also a name whose last label is a number (`0x7f` is one) unless all of it is
-    /// an IPv4 address in the usual form.
+    /// [`HostError`] for any other text. A name whose last label is a number (including `0x7f`)
+    /// must be an IPv4 address in dotted-decimal form.
     pub fn parse(text: &str) -> Result<Host, HostError> {
         let mut host = Host::empty();
         host.write(&read_host(text)?)?;
         Ok(host)
     }
 
-    /// No host yet: what [`Self::written`] writes into where it has to.
+    /// An empty buffer for [`Self::written`].
     pub(crate) fn empty() -> Host {
         Host(ArrayString::new())
     }
@@ -37,8 +37,8 @@ impl Host {
         if written { Ok(()) } else { Err(HostError::TooLong) }
     }
 
-    /// The canonical text of what was read: as sent where it was sent so, as most are, else written
-    /// into `self`.
+    /// The canonical text. A text that is canonical as sent is returned; any other is written into
+    /// `self`.
     pub(super) fn written<'t>(&'t mut self, host: &HostKind<'t>) -> Result<&'t str, HostError> {
         match host {
             HostKind::Name(name)
@@ -53,35 +53,35 @@ impl Host {
         }
     }
 
-    /// The canonical text, at most 253 bytes.
+    /// The canonical text; at most 253 bytes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Why a text is no host.
+/// A reason why a text is not a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 #[rustfmt::skip]
 pub enum HostError {
-    /// Nothing, or only a dot.
+    /// Empty, or only a dot.
     #[error("empty host")] Empty,
     /// Longer than 253 bytes without the trailing dot, or a label longer than 63.
     #[error("host or label too long")] TooLong,
-    /// A label with nothing in it, or with a hyphen at either end.
+    /// An empty label, or one that starts or ends with a hyphen.
     #[error("malformed label")] Label,
     /// A byte other than ASCII letters, digits, `-`, `_` and `.`.
     #[error("bad character in the host")] Character,
-    /// It ends like an IPv4 address and is none.
+    /// The last label is a number, but the host is not an IPv4 address.
     #[error("malformed ipv4 address")] Ipv4,
-    /// What is in the brackets is no IPv6 address, or there is no closing bracket.
+    /// Not an IPv6 address in brackets, or no closing bracket.
     #[error("malformed ipv6 address")] Ipv6,
-    /// An IPv6 address with a zone, which means nothing to another machine.
+    /// An IPv6 address with a zone, which is meaningless on another machine.
     #[error("ipv6 address with a zone")] Zone,
 }
 
-/// A host as read, not yet written in one form.
+/// A parsed host, before it is written in canonical form.
 pub(super) enum HostKind<'a> {
     /// A DNS name or an IPv4 address, without the trailing dot.
     Name(&'a str),
@@ -113,7 +113,7 @@ pub(super) fn read_host(text: &str) -> Result<HostKind<'_>, HostError> {
     if name.len() > 253 {
         return Err(HostError::TooLong);
     }
-    if is_usual_name(name.as_bytes()) {
+    if is_host_name_fast(name.as_bytes()) {
         return Ok(HostKind::Name(name));
     }
     let mut last = "";
@@ -129,7 +129,7 @@ pub(super) fn read_host(text: &str) -> Result<HostKind<'_>, HostError> {
         }
         last = label;
     }
-    // What inet_aton and the like would read as an address must be one, and only in one form.
+    // a text that `inet_aton` would read as an address must be one in dotted-decimal form
     let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
     let numeric = last.bytes().all(|byte| byte.is_ascii_digit())
         || hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -139,12 +139,13 @@ pub(super) fn read_host(text: &str) -> Result<HostKind<'_>, HostError> {
     Ok(HostKind::Name(name))
 }
 
-/// Whether this is certainly a name, as nearly all are. Labels start and end with what is no hyphen,
-/// the last with a letter, so that it is no number; none is too long, since the whole is not.
+/// Fast path: whether this is a well-formed name of at most 63 bytes whose last label starts with a
+/// letter. Most host names are; the full parser decides about the others.
 #[inline]
-pub(super) fn is_usual_name(name: &[u8]) -> bool {
-    // Of two neighbours one at most is no letter or digit, or both are hyphens: as weights, whatever
-    // else stands beside each other adds up to more than two. The ends count as dots.
+pub(super) fn is_host_name_fast(name: &[u8]) -> bool {
+    // Each byte has a weight. Letters and digits have 0, a hyphen 1, a dot 2. The sum of two
+    // neighbours exceeds 2 for a dot beside a dot or hyphen, and for a bad byte. Both ends count as
+    // dots.
     let (mut before, mut most, mut last) = (DOT, 0, 0);
     for (at, byte) in name.iter().enumerate() {
         let weight = WEIGHTS.get(usize::from(*byte)).copied().unwrap_or(BAD);
@@ -162,7 +163,7 @@ pub(super) fn is_usual_name(name: &[u8]) -> bool {
 const DOT: u8 = 2;
 const BAD: u8 = 9;
 
-/// For [`is_usual_name`]: 0 for what may stand anywhere in a label, 1 for a hyphen.
+/// The byte weights of [`is_host_name_fast`].
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 static WEIGHTS: [u8; 256] = {
     let mut weights = [BAD; 256];
@@ -183,9 +184,9 @@ static WEIGHTS: [u8; 256] = {
 mod tests {
     use super::*;
 
-    /// All short texts of a few bytes: what is taken at once is what the closer look would take.
+    /// All short texts over a small alphabet: the fast path agrees with the full parser.
     #[test]
-    fn a_usual_name_is_one_by_the_closer_look_too() {
+    fn fast_and_full_check_agree() {
         let bytes = b"a-._0xZ%";
         let mut texts = vec![vec![]];
         for _ in 0..5 {
@@ -208,12 +209,12 @@ mod tests {
             };
             let last = labels().next_back().unwrap();
             let expected = labels().all(sound) && last[0].is_ascii_alphabetic();
-            assert_eq!(is_usual_name(&text), expected, "{}", text.escape_ascii());
+            assert_eq!(is_host_name_fast(&text), expected, "{}", text.escape_ascii());
         }
     }
 
     #[test]
-    fn one_form_or_an_error() {
+    fn canonical_form_or_an_error() {
         let long = format!("{}.{}", ["a"; 63].concat(), [["b"; 63].concat().as_str(); 3].join("."));
         let (most, label) = (&long[..253], &long[..63]);
         for (text, expected) in [

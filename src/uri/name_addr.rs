@@ -1,18 +1,20 @@
-//! The URI and the tag in the value of a From or To field (RFC 3261 §20.20, §20.39). Quoted display
-//! names, brackets in quotes and folds are understood; a value open to two readings is refused.
+//! The URI and tag in a From or To value (RFC 3261 §20.20, §20.39).
+//!
+//! Handles quoted display names, brackets in quotes and folds. Rejects ambiguous values.
 
 use std::fmt;
 
 use super::Scheme;
 use crate::message::{is_token, trim};
 
-/// What a From or To value holds.
+/// The parsed value of a From or To field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NameAddr<'a> {
-    /// The URI as sent, without angle brackets. It has a scheme; no more is known of it.
+    /// The URI as sent, without angle brackets. Only its scheme is checked.
     pub uri: &'a str,
-    /// The header parameters without the first `;`; empty if there are none. May contain folds.
+    /// The header parameters without the first `;`; empty without parameters. They can contain
+    /// folds.
     pub params: &'a [u8],
 }
 
@@ -37,9 +39,10 @@ impl fmt::Debug for NameAddr<'_> {
     }
 }
 
-/// Reads the value of a From or To field (name-addr or addr-spec with parameters, RFC 3261 §25.1).
-/// None if it is malformed, also if it has two tags, or one whose value is no token. A bare URI with a `?`
-/// or a comma in it is malformed (§20.10).
+/// Parses the value of a From or To field (name-addr or addr-spec with parameters, RFC 3261 §25.1).
+///
+/// None if it is malformed, has two tags, or has a tag that is not a token. A bare URI with a `?`
+/// or a comma is malformed (§20.10).
 #[must_use]
 pub fn name_addr(value: &[u8]) -> Option<NameAddr<'_>> {
     let text = trim(value);
@@ -87,7 +90,7 @@ pub fn name_addr(value: &[u8]) -> Option<NameAddr<'_>> {
     Some(NameAddr { uri, params })
 }
 
-/// A parameter's name, its value if it has one, and what follows the next `;`, if there is one.
+/// Name, value if present, and the text after the next `;` if present.
 type Param<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>);
 
 fn take_param(text: &[u8]) -> Option<Param<'_>> {
@@ -110,7 +113,7 @@ fn take_param(text: &[u8]) -> Option<Param<'_>> {
     (sound && ended).then_some((name, Some(value), rest.get(1..)))
 }
 
-/// The length of the quoted string that starts `text`, with both quotes.
+/// Length of the quoted string at the start of `text`, quotes included.
 fn quoted_len(text: &[u8]) -> Option<usize> {
     let mut escaped = false;
     let closes = |byte: &u8| {
@@ -121,7 +124,7 @@ fn quoted_len(text: &[u8]) -> Option<usize> {
     Some(text.iter().skip(1).position(closes)? + 2)
 }
 
-/// Whether there are no control characters but HTAB and those of whole folds.
+/// Whether the only control characters are HTAB and those of complete folds.
 fn is_folded_text(mut text: &[u8]) -> bool {
     loop {
         text = match text {

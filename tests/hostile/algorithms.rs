@@ -1,4 +1,4 @@
-//! Cases 21 to 25 of the hostile inputs: algorithm, session, body and digest-uri.
+//! Hostile cases 21 to 25: algorithm, session, body and digest-uri.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use digest_auth::{Algorithm as ClientAlgorithm, Qop as ClientQop};
@@ -11,31 +11,31 @@ use sip_authz_testing::kit::*;
 const SESSIONS: [Algorithm; 3] =
     [Algorithm::Md5Sess, Algorithm::Sha256Sess, Algorithm::Sha512_256Sess];
 
-/// The algorithm as the client's crate has it.
+/// The algorithm in the client crate's type.
 fn client(algorithm: Algorithm) -> ClientAlgorithm {
     algorithm.name().parse().unwrap()
 }
 
-/// Limits of `burst` attempts that do not come back within a test.
+/// Guess limits with a burst of `burst` and no refill within a test.
 fn limited(burst: u32) -> GuessPolicy {
     let rate =
         GuessRate { burst: burst.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
     GuessPolicy::default().with_source(rate).with_pair(rate)
 }
 
-/// Limits that many wrong attempts in one test do not reach.
+/// Guess limits that no test reaches.
 fn lenient(policy: Policy) -> Policy {
     policy.with_guesses(GuessPolicy::default().with_source(unlimited()).with_pair(unlimited()))
 }
 
-/// The challenge, and alice's right answer to its first value.
+/// The challenge, and alice's correct response to its first value.
 fn right_answer(world: &World, request: &Request) -> (Challenge, Header) {
     let challenge = world.challenge(request, OUTSIDE);
     let header = Header::answer(&challenge.values[0], request, "alice", PASSWORD);
     (challenge, header)
 }
 
-/// Sends `header` and asserts that it is answered as wrong and leaves no trace in the replay table.
+/// Sends `header`; asserts a wrong-credentials answer and that no nonce was used up.
 #[track_caller]
 fn assert_wrong(world: &World, request: &Request, header: &str) {
     let reason = rejected(world.send(&request.clone().with(header), OUTSIDE));
@@ -44,7 +44,7 @@ fn assert_wrong(world: &World, request: &Request, header: &str) {
     assert_eq!(world.authorizer.remembered_nonces().0, 0, "{header}");
 }
 
-/// Sends `header` and asserts a 400 that leaves no trace in the replay table.
+/// Sends `header`; asserts a 400 and that no nonce was used up.
 #[track_caller]
 fn assert_bad(world: &World, request: &Request, header: &str, expected: Reason) {
     let reason = rejected(world.send(&request.clone().with(header), OUTSIDE));
@@ -52,7 +52,7 @@ fn assert_bad(world: &World, request: &Request, header: &str, expected: Reason) 
     assert_eq!(world.authorizer.remembered_nonces().0, 0, "{header}");
 }
 
-/// Asserts that `header` passes and is the first to use a nonce up.
+/// Sends `header`; asserts an accept that uses up a nonce.
 #[track_caller]
 fn assert_right(world: &World, request: &Request, header: &str) {
     let accept = accepted(world.send(&request.clone().with(header), OUTSIDE));
@@ -72,7 +72,8 @@ fn case_21_an_algorithm_that_was_not_offered_is_answered_as_wrong() {
                 header.inner.algorithm = client(used);
                 header.sign();
                 assert_wrong(&world, &request, &header.text());
-                // nothing was used up: the same nonce and count still serve the right algorithm
+                // no nonce was used up: the same nonce and count still work with the right
+                // algorithm
                 assert_right(&world, &request, &right);
             } else {
                 assert_right(&world, &request, &header.text());
@@ -82,11 +83,12 @@ fn case_21_an_algorithm_that_was_not_offered_is_answered_as_wrong() {
 }
 
 #[test]
-fn case_21_no_algorithm_parameter_means_md5_and_is_no_way_around_the_offer() {
+fn case_21_a_missing_algorithm_means_md5_even_if_not_offered() {
     let world = World::with_policy(offering(&[Algorithm::Sha256]));
     let request = Request::to(HOST);
     let (_, mut header) = right_answer(&world, &request);
-    // a right SHA-256 response without the parameter is read as MD5, whose responses are shorter
+    // without the parameter, a correct SHA-256 response is parsed as MD5, whose responses are
+    // shorter
     assert_wrong(&world, &request, &header.text_without("algorithm"));
     let right = header.text();
     header.inner.algorithm = client(Algorithm::Md5);
@@ -100,7 +102,7 @@ fn case_21_no_algorithm_parameter_means_md5_and_is_no_way_around_the_offer() {
 }
 
 #[test]
-fn case_21_such_a_response_is_an_attempt() {
+fn case_21_an_algorithm_not_offered_counts_as_a_guess() {
     let policy = offering(&[Algorithm::Sha256]).with_guesses(limited(2));
     let world = World::with_policy(policy);
     let mut request = Request::to(HOST);
@@ -151,7 +153,7 @@ fn case_22_an_unknown_algorithm_is_refused_and_never_md5() {
             "\"MD5,SHA-256\"",
             "\"MD\\5x\"",
         ] {
-            // a slash is no token character, so unquoted it breaks the header itself
+            // a slash is not a token character, so an unquoted one is a syntax error
             let name = if name.contains('/') { format!("\"{name}\"") } else { name.to_owned() };
             assert_bad(&world, &request, &header.text_with("algorithm", &name), unknown);
         }
@@ -161,7 +163,7 @@ fn case_22_an_unknown_algorithm_is_refused_and_never_md5() {
 }
 
 #[test]
-fn case_22_such_a_header_is_counted_by_source_only() {
+fn case_22_an_unknown_algorithm_is_counted_by_source_only() {
     let world = World::with_policy(Policy::default().with_guesses(limited(2)));
     let request = Request::to(HOST);
     let (_, header) = right_answer(&world, &request);
@@ -169,11 +171,12 @@ fn case_22_such_a_header_is_counted_by_source_only() {
     for _ in 0..5 {
         assert_bad(&world, &request, &header.text_with("algorithm", "MD6"), unknown);
     }
-    // the name has all its attempts left: wrong is answered as wrong, and right passes
+    // the limit of the name has all its tokens: wrong digests are rejected as wrong, right ones
+    // accepted
     let wrong = world.answered(&request.next(), OUTSIDE, "alice", "wrong");
     assert_eq!(rejected(world.send(&wrong, OUTSIDE)), Reason::WrongCredentials);
     assert_right(&world, &request, &header.text());
-    // the source has none left for nonces that are not live: no digest is looked at
+    // the limit of the source has no tokens for nonces that are not live: no digest is verified
     let mut foreign = header;
     foreign.inner.nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
     foreign.password = "wrong".to_owned();
@@ -185,19 +188,19 @@ fn case_22_such_a_header_is_counted_by_source_only() {
     ));
 }
 
-/// The hash function of a response made by hand, in lower-case hexadecimal.
+/// The hash function of a hand-made response, in lower-case hexadecimal.
 type Hash = fn(&[u8]) -> String;
 
 fn sha512_256(bytes: &[u8]) -> String {
     hex::encode(Sha512_256::digest(bytes))
 }
 
-/// SHA-512 cut to 256 bits: what the example of RFC 7616 §3.9.2 was made with.
+/// SHA-512 truncated to 256 bits, as used for the example of RFC 7616 §3.9.2.
 fn sha512_cut(bytes: &[u8]) -> String {
     hex::encode(&Sha512::digest(bytes)[..32])
 }
 
-/// Signs with one hash function for the stored hash and another for all the rest.
+/// Signs with one hash function for HA1 and another for the rest.
 fn sign_by_hand(header: &Header, stored: Hash, rest: Hash) -> String {
     let inner = &header.inner;
     let (nonce, cnonce) = (&inner.nonce, inner.cnonce.as_deref().unwrap());
@@ -211,7 +214,7 @@ fn sign_by_hand(header: &Header, stored: Hash, rest: Hash) -> String {
 }
 
 #[test]
-fn case_23_sha_512_256_is_not_sha_512_cut_short() {
+fn case_23_sha_512_256_is_not_truncated_sha_512() {
     for algorithm in [Algorithm::Sha512_256, Algorithm::Sha512_256Sess] {
         let world = World::with_policy(lenient(offering(&[algorithm])));
         let mut request = Request::to(HOST);
@@ -230,7 +233,7 @@ fn case_23_sha_512_256_is_not_sha_512_cut_short() {
                 assert_wrong(&world, &request, &text);
             }
         }
-        // nor is anything longer or shorter than 64 digits taken for one
+        // responses that are not 64 digits long are rejected too
         for response in [&right[..32], &right[..63], &format!("{right}0"), &right.repeat(2)] {
             request = request.next();
             let text = header.text_with("response", &format!("\"{response}\""));
@@ -241,7 +244,7 @@ fn case_23_sha_512_256_is_not_sha_512_cut_short() {
 }
 
 #[test]
-fn case_23_a_user_name_hashed_by_the_cut_function_is_nobodys() {
+fn case_23_a_user_name_hashed_with_truncated_sha_512_is_unknown() {
     let policy = offering(&[Algorithm::Sha512_256]).with_userhash(true);
     let world = World::with_policy(lenient(policy));
     let request = Request::to(HOST);
@@ -254,11 +257,11 @@ fn case_23_a_user_name_hashed_by_the_cut_function_is_nobodys() {
 }
 
 #[test]
-fn case_23_a_hashed_user_name_is_nobodys_where_none_was_asked_for() {
+fn case_23_a_hashed_user_name_is_unknown_without_userhash() {
     for userhash in [false, true] {
         let policy = offering(&[Algorithm::Sha512_256]).with_userhash(userhash);
         let world = World::with_policy(lenient(policy.clone()));
-        // another domain with the same list asks for them
+        // another domain with the same list offers userhash
         world.put(policy_of(BOTH_HOST, policy.with_userhash(true)));
         let request = Request::to(HOST);
         let (_, mut header) = right_answer(&world, &request);
@@ -273,7 +276,7 @@ fn case_23_a_hashed_user_name_is_nobodys_where_none_was_asked_for() {
 }
 
 #[test]
-fn case_24_a_session_has_its_second_hash() {
+fn case_24_a_session_key_covers_nonce_and_cnonce() {
     for algorithm in SESSIONS {
         let plain = ClientAlgorithm::new(client(algorithm).algo, false);
         let world = World::with_policy(lenient(offering(&Algorithm::ALL)));
@@ -283,7 +286,7 @@ fn case_24_a_session_has_its_second_hash() {
         header.sign();
         let right = header.text();
 
-        // the first hash only, under the session's name, and the other way round
+        // the first hash only, sent under the session name, and vice versa
         let mut other = header.clone();
         other.inner.algorithm = plain;
         other.sign();
@@ -293,7 +296,7 @@ fn case_24_a_session_has_its_second_hash() {
         request = request.next();
         assert_wrong(&world, &request, &renamed.text());
 
-        // a session key made with another client nonce (that of the first request, say)
+        // a session key with another client nonce, such as that of the first request
         let a1 = format!("alice:{REALM}:{PASSWORD}");
         let hash = |text: &str| plain.hash_str(text);
         let (nonce, cnonce) = (&header.inner.nonce, header.inner.cnonce.clone().unwrap());
@@ -310,7 +313,7 @@ fn case_24_a_session_has_its_second_hash() {
             hash(&format!("{a1}:{nonce}:{cnonce}")),
             hash(&format!("{}:{cnonce}:{nonce}", hash(&a1))),
             hash(&format!("{}:{nonce}:{cnonce}", hash(&a1).to_uppercase())),
-            // the first hash as bytes, as some read RFC 2617
+            // the first hash as raw bytes, a common misreading of RFC 2617
             plain.hash(
                 &[hex::decode(hash(&a1)).unwrap(), format!(":{nonce}:{cnonce}").into_bytes()]
                     .concat(),
@@ -322,11 +325,12 @@ fn case_24_a_session_has_its_second_hash() {
 
         assert_right(&world, &request, &right);
         let second = request.next().with(&header.clone().with_nc(2).text());
-        assert!(world.send(&second, OUTSIDE).is_accept(), "a session's nonce serves on");
+        assert!(world.send(&second, OUTSIDE).is_accept(), "the session's nonce is still accepted");
     }
 }
 
-/// Bodies that have been hashed wrongly: none, one that looks like a head, binary, multipart, large.
+/// Bodies that other implementations hashed wrongly: none, one like a head, binary, multipart,
+/// large.
 fn bodies() -> Vec<Vec<u8>> {
     let multipart = b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b--\r\n".to_vec();
     let all_bytes: Vec<u8> = (0..=255).collect();
@@ -378,17 +382,17 @@ fn case_24_only_the_bytes_that_content_length_counts_are_body() {
     let request = Request { body: b"v=0\r\n".to_vec(), ..Request::to(HOST) };
     let (_, header) = right_answer(&world, &request);
     let bytes = request.clone().with(&header.text()).bytes();
-    // what a datagram has after its body is no part of it (RFC 3261 §18.3)
+    // bytes after the body of a datagram are ignored (RFC 3261 §18.3)
     let longer = [&bytes[..], b"m=audio 1 RTP/AVP 0\r\n"].concat();
     assert!(world.try_send(&longer, OUTSIDE).unwrap().is_accept());
-    // and a body that is cut off is no message at all
+    // a truncated body makes the message malformed
     let shorter = &bytes[..bytes.len() - 1];
     assert!(world.try_send(shorter, OUTSIDE).is_err());
     assert_eq!(world.authorizer.remembered_nonces().0, 1);
 }
 
 #[test]
-fn case_24_the_quality_of_protection_is_the_one_that_was_offered_and_hashed() {
+fn case_24_qop_must_be_offered_and_match_the_digest() {
     for (offer, qop, passes) in [
         (QopOffer::Auth, ClientQop::AUTH, true),
         (QopOffer::Auth, ClientQop::AUTH_INT, false),
@@ -402,7 +406,7 @@ fn case_24_the_quality_of_protection_is_the_one_that_was_offered_and_hashed() {
         let (_, mut header) = right_answer(&world, &request);
         header.inner.qop = Some(qop);
         header.sign();
-        // signed for one, sent as the other
+        // signed with one qop, sent with the other
         let other = if qop == ClientQop::AUTH { "auth-int" } else { "auth" };
         assert_wrong(&world, &request, &header.text_with("qop", other));
         if passes {
@@ -413,7 +417,7 @@ fn case_24_the_quality_of_protection_is_the_one_that_was_offered_and_hashed() {
     }
 }
 
-/// Request-URI, digest-uri, and whether they go together: same host, same user too, equivalent.
+/// Request-URI, digest-uri, and whether they match by host, by user and host, and by equivalence.
 const URIS: [(&str, &str, [bool; 3]); 24] = [
     ("sip:100@digest.example.com", "sip:100@digest.example.com", [true, true, true]),
     ("sip:100@digest.example.com", "sip:100@DIGEST.Example.COM", [true, true, true]),
@@ -446,7 +450,7 @@ const URIS: [(&str, &str, [bool; 3]); 24] = [
 ];
 
 #[test]
-fn case_25_the_digest_uri_is_checked_as_far_as_the_policy_asks() {
+fn case_25_the_digest_uri_is_checked_as_the_policy_requires() {
     for (request_uri, digest_uri, [same_host, same_user, equivalent]) in URIS {
         for (uri_check, passes) in [
             (UriCheck::Off, true),
@@ -466,7 +470,7 @@ fn case_25_the_digest_uri_is_checked_as_far_as_the_policy_asks() {
             if !passes {
                 let reason = rejected(decision);
                 assert_eq!((reason, reason.status()), (Reason::UriMismatch, 400), "{what}");
-                // looked at before any user, and nothing was used up
+                // checked before any user lookup, and no nonce was used up
                 assert_eq!(world.authorizer.remembered_nonces().0, 0, "{what}");
                 assert_right(&world, &request.next(), &right.text());
             }
@@ -475,7 +479,7 @@ fn case_25_the_digest_uri_is_checked_as_far_as_the_policy_asks() {
 }
 
 #[test]
-fn case_25_the_text_sent_is_the_text_hashed() {
+fn case_25_the_digest_covers_the_digest_uri_as_sent() {
     let world = World::with_policy(lenient(Policy::default()));
     let mut request = Request::to(HOST);
     for (request_uri, digest_uri, _) in URIS {
@@ -487,7 +491,7 @@ fn case_25_the_text_sent_is_the_text_hashed() {
         let mut as_digested = as_requested.clone();
         as_digested.inner.uri = digest_uri.to_owned();
         as_digested.sign();
-        // one is hashed and the other sent, both ways round
+        // hash one text and send the other, both ways
         for (signed, sent) in [(as_requested, digest_uri), (as_digested, request_uri)] {
             assert_wrong(&world, &request, &signed.text_with("uri", &format!("\"{sent}\"")));
             request = request.next();
@@ -496,7 +500,7 @@ fn case_25_the_text_sent_is_the_text_hashed() {
 }
 
 #[test]
-fn case_25_a_response_made_for_another_number_calls_no_other_under_a_user_check() {
+fn case_25_a_user_check_rejects_a_response_for_another_number() {
     let relayed = |uri_check| {
         let world = World::with_policy(Policy::default().with_uri_check(uri_check));
         let cheap = Request::to(HOST);
@@ -528,7 +532,7 @@ fn case_25_a_policy_for_one_domain_does_not_touch_another() {
 }
 
 #[test]
-fn case_25_a_backslash_in_what_is_hashed_as_sent_is_refused() {
+fn case_25_a_backslash_in_a_value_hashed_as_sent_is_refused() {
     let world = World::with_policy(lenient(Policy::default()));
     let request = Request::to(HOST);
     let (_, right) = right_answer(&world, &request);
@@ -543,11 +547,11 @@ fn case_25_a_backslash_in_what_is_hashed_as_sent_is_refused() {
         let bare = value.trim_matches('"');
         let expected = Reason::MalformedCredentials(MalformedCredentials::Backslash(parameter));
         for at in 0..bare.len() {
-            // the escape of a character that needs none: unescaped it is the right value
+            // an escape of a character that needs none: unescaped, the value is correct
             let escaped = format!("\"{}\\{}\"", &bare[..at], &bare[at..]);
             assert_bad(&world, &request, &right.text_with(name, &escaped), expected);
         }
-        // signed over the text with the backslash in it
+        // signed over the text including the backslash
         let mut header = right.clone();
         match name {
             "uri" => header.inner.uri.insert(4, '\\'),

@@ -1,4 +1,4 @@
-//! Cases 1 to 7 of the hostile inputs: how a credentials header is read.
+//! Hostile cases 1 to 7: parsing of a credentials header.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::digest::MalformedCredentials::{
@@ -13,14 +13,14 @@ use sip_authz_testing::probes::*;
 
 const QUOTED: [&str; 6] = ["username", "realm", "nonce", "uri", "response", "cnonce"];
 
-/// A header value with its parameters in another order: this one last.
+/// The parameters of a header, with this one moved to the end.
 fn with_last(header: &Header, last: &str) -> Vec<(String, String)> {
     let mut parameters = header.parameters();
     parameters.sort_by_key(|(name, _)| name == last);
     parameters
 }
 
-/// A header value that begins with some parameters.
+/// A header value that starts with these parameters.
 fn headed_by(header: &Header, first: &[(&str, &str)], without: &str) -> String {
     let first = first.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let rest = header.parameters().into_iter().filter(|(name, _)| name != without);
@@ -61,7 +61,7 @@ fn case_01_a_parameter_name_cut_short_is_another_parameter() {
         assert_eq!(malformed(decision), Missing(missing), "{cut}");
     }
     assert!(!challenged(spoiled(&world, |header| header.text().replace("realm=", "real="))));
-    // one that may be missing: a client that says nothing of the algorithm means MD5
+    // algorithm is optional: without it the default is MD5
     let request = new_request();
     let text = answer(&world, &request, OUTSIDE).text().replace("algorithm=MD5", "algo=SHA-256");
     accepted(world.send(&request.with(&format!("{text}, opaq=\"\"")), OUTSIDE));
@@ -148,7 +148,7 @@ fn case_02_a_value_without_its_closing_quote() {
             assert!(!challenged(inside));
         } else {
             assert_eq!(malformed(last), Syntax, "{name}");
-            // in its place it takes in what follows, for username the realm too
+            // the unclosed string swallows the following text; for username that includes the realm
             match inside {
                 Decision::Challenge(challenge) => {
                     assert!(!challenge.stale && name == "username", "{name}");
@@ -205,7 +205,7 @@ fn case_04_white_space_before_the_colon_is_the_same_header() {
         let header = answer(&world, &request, OUTSIDE);
         let line = format!("{name}{}", header.text());
         accepted(world.send(&request.with_line(line.as_bytes()), OUTSIDE));
-        // read, and therefore judged
+        // the header is parsed, and therefore verified
         let line = format!("{name}{}", header.text_with("response", "\"0\""));
         wrong(world.send(&new_request().with_line(line.as_bytes()), OUTSIDE));
     }
@@ -227,7 +227,7 @@ fn case_04_a_control_character_before_the_colon_is_not_that_header() {
         };
         let outcome = world.try_send(&bytes, OUTSIDE);
         assert_eq!(outcome, Err(InviteError::Defect(expected)), "{byte:#x}");
-        // nor does one find it who uses the fields in spite of the defect
+        // code that ignores the defect and reads the fields does not find the header either
         let message = Message::scan(&bytes).unwrap();
         assert_eq!(message.first(Name::ProxyAuthorization), None, "{byte:#x}");
         assert!(message.fields().all(|field| field.header != Name::ProxyAuthorization));
@@ -284,7 +284,7 @@ fn case_05_the_same_parameter_twice() {
         let upper = name.to_ascii_uppercase();
         let before = spoiled(&world, |header| headed_by(header, &[(name, other)], ""));
         let after = spoiled(&world, |header| format!("{}, {upper} = {other}", header.text()));
-        // the same value again is no better
+        // repeating the same value is no better
         let same = spoiled(&world, |header| {
             let value = header.parameters().into_iter().find(|(n, _)| n == name).unwrap().1;
             headed_by(header, &[(name, &value)], "")
@@ -306,7 +306,7 @@ fn case_05_the_same_parameter_twice() {
         assert_eq!(malformed(decision), expected, "{first:?} {second:?}");
         counted += 1;
     }
-    // a parameter that means nothing may come as often as it likes
+    // an unknown parameter may be repeated
     let request = new_request();
     let text = headed_by(&answer(&world, &request, OUTSIDE), &[("x", "1"), ("x", "2")], "");
     accepted(world.send(&request.with(&text), OUTSIDE));
@@ -324,7 +324,7 @@ fn case_06_separators_and_escapes_in_quoted_strings() {
         (r"f\", r#""f\\""#),
         ("<sip:g@h>", r#""\<sip\:g@h>""#),
     ] {
-        // a user name holds no colon, so this one is nobody's
+        // user names contain no colon, so no user has this one
         let known = !name.contains(':');
         if known && name != "alice" {
             world.put(Record::Credential(user(LIST, name, PASSWORD)));
@@ -340,7 +340,7 @@ fn case_06_separators_and_escapes_in_quoted_strings() {
             wrong(decision);
         }
     }
-    // the realm is unescaped too, before it is compared and for the hash
+    // the realm is unescaped too, for the comparison and the hash
     let request = new_request();
     let text = answer(&world, &request, OUTSIDE).text_with("realm", r#""ex\ample\.com""#);
     accepted(world.send(&request.with(&text), OUTSIDE));
@@ -376,7 +376,7 @@ fn case_06_an_escaped_quote_does_not_end_the_string() {
             }
         }
     }
-    assert_eq!(attempts(&world, OUTSIDE), (0, 0), "nothing of it was an attempt at alice");
+    assert_eq!(attempts(&world, OUTSIDE), (0, 0), "none counted as a guess at alice");
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn case_06_cr_lf_and_nul_in_a_quoted_string() {
             parameters.last_mut().unwrap().1.insert_str(3, bytes);
             let text = join(&parameters);
 
-            // as a datagram: the message is not well-formed, or the header is not
+            // in a datagram, either the message or the header is malformed
             let outcome = world.try_send(&request.clone().with(&text).bytes(), OUTSIDE);
             let defect = match bytes {
                 "\0" | "\u{7f}" | "\\\0" => Some(Defect::Control),
@@ -404,7 +404,7 @@ fn case_06_cr_lf_and_nul_in_a_quoted_string() {
                 Ok(decision) if name == "realm" => assert!(!challenged(decision)),
                 Ok(decision) => assert_eq!(malformed(decision), Syntax, "{name} {bytes:?}"),
             }
-            // from a program with a parser of its own, that let it through
+            // from a program whose own parser let it through
             let invite = Invite::new(request.uri.clone(), source, Transport::Udp)
                 .with_credentials(CredentialsField::ProxyAuthorization, text.as_bytes());
             let decision = world.authorizer.authorize(&invite, world.start);
@@ -504,7 +504,7 @@ fn case_07_a_session_algorithm_is_not_taken_for_its_plain_form() {
         }
         assert_eq!(attempts(&world, OUTSIDE), (0, 2));
 
-        // right by its own rules, and not offered: wrong
+        // correct by its own algorithm, but not offered: wrong
         let world = World::with_policy(policy(&[plain]));
         let request = new_request();
         let mut header = answer(&world, &request, OUTSIDE);

@@ -1,4 +1,4 @@
-//! Cases 8 and 9 of the hostile inputs: several credentials headers in one request.
+//! Hostile cases 8 and 9: several credentials headers in one request.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
@@ -15,13 +15,13 @@ use sip_authz_testing::probes::*;
 /// A header of case 8.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
-    /// A nonce that has expired, with a digest that is right for it.
+    /// An expired nonce with a correct digest.
     Stale,
-    /// A live nonce, with a digest that is right for a nonce that has expired.
+    /// A live nonce with a digest made for an expired nonce.
     Junk,
-    /// A live nonce, with a right digest.
+    /// A live nonce with a correct digest.
     Right,
-    /// Neither a nonce nor a response.
+    /// Empty nonce and response.
     Empty,
 }
 
@@ -58,7 +58,7 @@ fn case_08_freshness_and_digest_come_from_one_header_in_any_order() {
         } else {
             assert!(!challenged(decision), "{order:?}");
         }
-        // of the fresh nonces that one is used up, and no other
+        // of the fresh nonces, only that one is used up
         for (at, header) in fresh.iter().enumerate() {
             let decision = world.send(&new_request().with(&header.text()), OUTSIDE);
             assert_eq!(decision.is_accept(), Some(at) != right, "{order:?} {at}");
@@ -82,8 +82,8 @@ fn case_08_each_wrong_header_counts_and_a_stale_one_does_not() {
 }
 
 #[test]
-fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
-    // MD5 and SHA-256 are offered, and of dave there is no SHA-256
+fn case_08_unanswerable_wrong_headers_are_refunded() {
+    // the policy offers MD5 and SHA-256; dave has no SHA-256 hash
     let policy = limited(BURST, 3).with_algorithms(AlgorithmOffer::MD5_FIRST);
     let world = World::with_policy(policy);
     let (name, realm) = ("dave".parse().unwrap(), REALM.parse().unwrap());
@@ -91,8 +91,8 @@ fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
     let ha1 = Ha1Set::from_hex(&name, &realm, [(HashFunction::Md5, md5.as_str())]).unwrap();
     let dave = Credential::new(credential(LIST, "dave"), list(LIST), name, ha1);
     world.put(Record::Credential(dave));
-    // a wrong header with SHA-256, and behind it one that is right; of one answer, which has one nonce
-    // for all its challenges, or of two
+    // a wrong SHA-256 header followed by a right one, in response to one answer (whose challenges
+    // share a nonce) or to two
     let both = |wrong: &str, right: &str, one_answer: bool| {
         let request = new_request();
         let first = world.challenge(&request, OUTSIDE).values;
@@ -103,11 +103,11 @@ fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
         let right = Header::answer(&second[0], &request, right, PASSWORD);
         request.with(&wrong.text()).with(&right.text())
     };
-    // with another nonce it is a guess
+    // with another nonce, the wrong header counts as a guess
     accepted(world.send(&both("dave", "dave", false), OUTSIDE));
     for _ in 0..20 {
         let request = both("dave", "dave", true);
-        // an explanation counts nothing and takes nothing back, and neither does a copy
+        // an explanation and a retransmission neither count nor refund
         let (bytes, source) = (request.bytes(), OUTSIDE.parse().unwrap());
         let invite = Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
         assert!(world.authorizer.explain(&invite, world.start).decision.is_accept());
@@ -118,7 +118,7 @@ fn case_08_who_proves_to_know_the_password_did_not_guess_at_it() {
     for _ in 0..5 {
         accepted(world.send(&both("dave", "dave", true), OUTSIDE));
     }
-    // at a hash that is there, and at another name, it is a guess too
+    // for a stored hash, and for another name, the wrong header counts as a guess too
     accepted(world.send(&both("alice", "alice", true), OUTSIDE));
     for _ in 0..2 {
         accepted(world.send(&both("bob", "alice", true), OUTSIDE));
@@ -155,7 +155,7 @@ fn case_09_other_realms_and_schemes_before_ours() {
             assert_eq!((used.field, used.index), (CredentialsField::ProxyAuthorization, 1));
         }
     }
-    // ours is judged behind them as it would be alone
+    // a header for our realm after them is verified as usual
     let request = new_request();
     let header = answer(&world, &request, OUTSIDE);
     let bad = request.clone().with(foreign[0]).with(&header.text_with("response", "\"0\""));

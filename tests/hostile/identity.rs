@@ -1,4 +1,4 @@
-//! Cases 26 to 29 of the hostile inputs: stored hashes, domains, From, and equal answers.
+//! Hostile cases 26 to 29: stored hashes, domains, From, and equal answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fmt::Write as _;
@@ -25,14 +25,14 @@ fn md5(text: &str) -> String {
 }
 
 #[test]
-fn case_26_what_was_made_from_an_empty_password_is_not_loaded() {
+fn case_26_a_hash_of_an_empty_password_is_not_loaded() {
     let (name, realm) = name_and_realm("eve");
     let empty = Password::new(String::new());
     let refused = Ha1Set::from_password(&name, &realm, empty).unwrap_err();
     assert_eq!(refused, Ha1Error::EmptyPassword);
     assert_eq!(refused.to_string(), "the password of a credential must not be empty");
 
-    // the hash of it, for each function, alone and behind a good one, in either case
+    // the hash of an empty password, for each function, alone and after a valid one, in either case
     let a1 = "eve:example.com:";
     let good = md5("eve:example.com:x");
     for (function, hash) in [
@@ -91,8 +91,8 @@ fn case_26_an_empty_password_never_passes() {
 }
 
 #[test]
-fn case_26_a_hash_that_is_not_there_is_not_the_empty_one() {
-    // dave has an MD5 hash only, and SHA-256 is offered too
+fn case_26_a_missing_hash_is_not_an_empty_hash() {
+    // dave has an MD5 hash only, but SHA-256 is offered too
     let offer = AlgorithmOffer::new(Algorithm::ALL).unwrap();
     let policy = Policy::default().with_algorithms(offer).with_guesses(NO_LIMIT());
     let world = World::with_policy(policy);
@@ -109,7 +109,7 @@ fn case_26_a_hash_that_is_not_there_is_not_the_empty_one() {
         if header.inner.algorithm.algo == digest_auth::AlgorithmType::MD5 {
             continue;
         }
-        // as if the missing hash were empty, zeros, or as long as the one that is there
+        // as if the missing hash were empty, all zeros, or as long as the stored one
         let hash = |text: &str| header.inner.algorithm.hash_str(text);
         let (nonce, cnonce) = (&header.inner.nonce, header.inner.cnonce.as_deref().unwrap());
         for stored in ["", &"0".repeat(32), &"0".repeat(64), &md5("dave:example.com:x")] {
@@ -153,18 +153,18 @@ fn case_27_credentials_of_one_domains_list_are_wrong_at_another() {
 #[test]
 fn case_27_a_nonce_issued_for_one_domain_is_stale_at_another() {
     let world = World::new();
-    // the same list, realm, offer and source at both: only the host differs
+    // both targets share list, realm, offer and source; only the host differs
     let (here, there) = (Request::to(HOST), Request::to(BOTH_HOST));
     let challenge = world.challenge(&here, INSIDE);
     let mut header = Header::answer(&challenge.values[0], &there, "alice", PASSWORD);
     assert!(challenged(world.send(&there.clone().with(&header.text()), INSIDE)), "stale");
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
     assert_eq!(world.authorizer.foreign_nonces(), 1);
-    // and no other way round, whatever the digest-uri says
+    // the same in the other direction, with either digest-uri
     header.inner.uri.clone_from(&here.uri);
     header.sign();
     assert!(challenged(world.send(&there.next().with(&header.text()), INSIDE)));
-    // with a wrong digest it is wrong and not stale
+    // a wrong digest is wrong, not stale
     header.password = "wrong".to_owned();
     header.sign();
     let wrong = there.next().next().with(&header.text());
@@ -172,7 +172,7 @@ fn case_27_a_nonce_issued_for_one_domain_is_stale_at_another() {
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
 
     let right = Header::answer(&challenge.values[0], &here, "alice", PASSWORD);
-    // the host is the same however it is written
+    // any spelling of the host is the same host
     let shouting = Request { uri: format!("sip:100@{}.:5070", HOST.to_uppercase()), ..here };
     assert!(world.send(&shouting.with(&right.text()), INSIDE).is_accept());
     assert_eq!(world.authorizer.remembered_nonces().0, 1);
@@ -191,11 +191,11 @@ fn case_27_a_nonce_of_one_offer_or_source_is_stale_under_another() {
     assert!(challenged(world.send(&answered, OUTSIDE)), "another offer");
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
     world.put(policy_of(HOST, Policy::default()));
-    assert!(world.send(&answered, "198.51.100.7:40000").is_accept(), "another port is no matter");
+    assert!(world.send(&answered, "198.51.100.7:40000").is_accept(), "another port is allowed");
 }
 
 #[test]
-fn case_28_an_empty_from_is_no_user() {
+fn case_28_an_empty_from_matches_no_user() {
     let strict = Policy::default().with_from_must_match(true);
     for (from, well_formed) in [
         ("", false),
@@ -223,7 +223,7 @@ fn case_28_an_empty_from_is_no_user() {
             assert_eq!(world.authorizer.remembered_nonces().0, 0, "{from:?}");
         }
     }
-    // without From it is no request
+    // a request without From is malformed
     let world = World::with_policy(strict);
     let answer = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
     let text = String::from_utf8(answer.bytes()).unwrap();
@@ -232,7 +232,7 @@ fn case_28_an_empty_from_is_no_user() {
 }
 
 #[test]
-fn case_28_the_verified_user_is_what_the_caller_gets() {
+fn case_28_the_decision_names_the_verified_user() {
     for (from, matches) in [
         ("Alice <sip:alice@example.com>;tag=1", true),
         ("sip:alice@elsewhere.example;tag=1", true),
@@ -258,7 +258,7 @@ fn case_28_the_verified_user_is_what_the_caller_gets() {
                 .with_line(b"Remote-Party-ID: <sip:bob@example.com>");
             let decision = world.send(&answered, OUTSIDE);
             if matches || !from_must_match {
-                // whoever From claims to be, the name handed on is the one that was proved
+                // the reported user name is the verified one, not the one in From
                 let found = accepted(decision).credential.unwrap();
                 assert_eq!(&*found.username, "alice", "{from}");
                 assert_eq!(found.credential, credential(LIST, "alice"));
@@ -272,7 +272,7 @@ fn case_28_the_verified_user_is_what_the_caller_gets() {
 }
 
 #[test]
-fn case_28_from_is_not_looked_at_before_the_digest() {
+fn case_28_the_digest_is_checked_before_from() {
     let world = World::with_policy(Policy::default().with_from_must_match(true));
     for from in ["<sip:alice@example.com>;tag=1", "<sip:bob@example.com>;tag=1"] {
         let request = Request { from: from.to_owned(), ..Request::to(HOST) };
@@ -282,7 +282,7 @@ fn case_28_from_is_not_looked_at_before_the_digest() {
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
 }
 
-/// The answer as a program would write it, without what it echoes, the nonce masked.
+/// The response as a program would send it, without echoed headers and with the nonce masked.
 fn on_the_wire(decision: &Decision) -> String {
     let mut text = String::new();
     match decision {
@@ -308,7 +308,7 @@ fn on_the_wire(decision: &Decision) -> String {
     text
 }
 
-/// Who must all look alike: a name, a password, and why it is wrong.
+/// Callers that must get identical answers: user name, password, and why they are wrong.
 const STRANGERS: [(&str, &str, &str); 8] = [
     ("alice", "wrong", "wrong password"),
     ("nobody", PASSWORD, "unknown user"),
@@ -320,15 +320,15 @@ const STRANGERS: [(&str, &str, &str); 8] = [
     ("dave", PASSWORD, "without a hash for the algorithm"),
 ];
 
-/// Attempts that are looked at in the worlds of case 29.
+/// The burst of each guess limit in the worlds of case 29.
 const BURST: u32 = 3;
 
-/// A world with these settings at [`HOST`]; `several`: three lists are mapped to it and not one.
+/// A world with `policy` at [`HOST`]; with `several`, three lists are mapped to it instead of one.
 fn world_of_strangers(policy: &Policy, several: bool) -> World {
     let world = World::with_policy(policy.clone());
     world.apply(|commit| {
         let (name, realm) = name_and_realm("dave");
-        // a hash that dave's right password has not made, for a function that is not asked for
+        // dave only has a hash of another function than the policy offers, and not of this password
         let other = match policy.algorithms.iter().next().unwrap().hash_function() {
             HashFunction::Md5 => HashFunction::Sha256,
             _ => HashFunction::Md5,
@@ -347,9 +347,9 @@ fn world_of_strangers(policy: &Policy, several: bool) -> World {
     world
 }
 
-/// What a stranger is answered, request by request: with live nonces until beyond the limit of the
-/// name at its source, then with nonces that are not live until beyond the limit of the source. The
-/// last of each kind have alice's right password, for alice.
+/// The responses to a stranger's requests: first with live nonces until past the limit of the name
+/// and source, then with foreign nonces until past the limit of the source. The last request of
+/// each part has alice's right password, for alice.
 fn transcript(world: &World, stranger: usize, userhash: bool) -> Vec<String> {
     let (name, password, _) = STRANGERS[stranger];
     let source = format!("{}:5060", Ipv4Addr::new(203, 0, 113, u8::try_from(stranger).unwrap()));
@@ -378,7 +378,7 @@ fn transcript(world: &World, stranger: usize, userhash: bool) -> Vec<String> {
 }
 
 #[test]
-fn case_29_all_who_may_not_call_are_answered_alike() {
+fn case_29_every_rejected_caller_gets_the_same_answer() {
     let rate =
         GuessRate { burst: BURST.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
     for algorithm in Algorithm::ALL {
@@ -400,7 +400,7 @@ fn case_29_all_who_may_not_call_are_answered_alike() {
                             "{what}"
                         );
                     }
-                    // none of it used a nonce up, and alice may call from another address
+                    // no nonce was used up, and alice can call from another address
                     assert_eq!(world.authorizer.remembered_nonces().0, 0);
                     let answered = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
                     assert!(world.send(&answered, OUTSIDE).is_accept());
@@ -410,7 +410,7 @@ fn case_29_all_who_may_not_call_are_answered_alike() {
     }
 }
 
-/// That the answers all others are compared with are the right ones.
+/// Checks the transcript that all others are compared with.
 fn check_transcript(answers: &[String], wrong_answer: WrongAnswer) {
     let burst = BURST as usize;
     let (live, foreign) = answers.split_at(burst + 2);
@@ -418,7 +418,7 @@ fn check_transcript(answers: &[String], wrong_answer: WrongAnswer) {
         WrongAnswer::Reject => "SIP/2.0 403 Forbidden\r\nError: 32202 wrong-credentials\r\n",
         WrongAnswer::Challenge => "SIP/2.0 407 Proxy Authentication Required\r\nProxy-",
     };
-    // right and wrong alike beyond the limit
+    // past the limit, right and wrong passwords get the same answer
     for answer in live.iter().chain(&foreign[..burst]) {
         assert!(answer.starts_with(wrong) && !answer.contains("stale"), "{answer}");
         assert_eq!(answer, &live[0]);
@@ -443,7 +443,7 @@ fn case_29_one_password_tried_at_many_names() {
         };
         let of_one = (0..20).map(|n| rejected(tries(&format!("name{n}"), "Summer2026!", OUTSIDE)));
         let of_one: Vec<_> = of_one.collect();
-        // right and wrong look alike beyond the limit, and other sources are not touched
+        // past the limit, right and wrong passwords look alike; other sources are unaffected
         let alice = tries("alice", PASSWORD, OUTSIDE);
         accepted(tries("alice", PASSWORD, "203.0.113.77:5060"));
         (of_one, alice)
@@ -459,7 +459,7 @@ fn case_29_one_password_tried_at_many_names() {
 }
 
 #[test]
-fn case_29_beyond_the_limits_no_transport_or_form_tells_more() {
+fn case_29_past_the_limits_every_form_gets_the_same_answer() {
     let rate =
         GuessRate { burst: BURST.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
     let policy = Policy::default().with_allow_rfc2069(true).with_guesses(
@@ -472,17 +472,17 @@ fn case_29_beyond_the_limits_no_transport_or_form_tells_more() {
     for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
         let world = world_of_strangers(&policy, true).over(transport);
         let expected = transcript(&world, 0, false);
-        // the name's limit, reached with live nonces, holds for the others too
+        // the limit of the name, reached with live nonces, applies to foreign nonces too
         let (live, foreign) = expected.split_at(BURST as usize + 2);
         assert!(live.iter().all(|answer| answer.starts_with("SIP/2.0 403 ")), "{live:?}");
         assert!(foreign.iter().all(|answer| answer.contains("stale=true")), "{foreign:?}");
         for (stranger, (name, _, why)) in STRANGERS.iter().enumerate().skip(1) {
-            // the limit by name is shared by those of one name, so only first comers compare
+            // users with the same name share its limit, so compare only the first of each name
             if STRANGERS[..stranger].iter().all(|(earlier, ..)| earlier != name) {
                 assert_eq!(transcript(&world, stranger, false), expected, "{why} {transport:?}");
             }
         }
-        // without qop: the old form is answered alike too
+        // without qop (RFC 2069), all get the same answer too
         let old_form = |name: &str, password: &str, source: &str| {
             let request = Request::to(OTHER_HOST);
             let challenge = world.challenge(&request, source);
@@ -501,9 +501,9 @@ fn case_29_beyond_the_limits_no_transport_or_form_tells_more() {
 }
 
 #[test]
-fn case_29_nobody_passes_by_the_hash_of_another_user() {
-    // whoever knows one password claims names that are not there, disabled, or of another list: if
-    // another user's hash is what an unknown name is compared with, it must not be enough
+fn case_29_the_hash_of_a_decoy_never_authenticates() {
+    // a client that knows one password claims names that are unknown, disabled, or in another list:
+    // if another user's hash is the decoy, a match with it must not be accepted
     for algorithm in Algorithm::ALL {
         for userhash in [false, true] {
             let policy = offering(&[algorithm]).with_userhash(userhash).with_guesses(NO_LIMIT());
@@ -529,7 +529,7 @@ fn case_29_nobody_passes_by_the_hash_of_another_user() {
 }
 
 #[test]
-fn case_29_reasons_for_logs_tell_the_limit_and_nothing_of_the_user() {
+fn case_29_logged_reasons_show_the_limit_but_not_the_user() {
     let world = World::with_policy(Policy::default().with_guesses(NO_LIMIT()));
     let mut request = Request::to(HOST);
     for (name, password, why) in &STRANGERS[..7] {

@@ -1,4 +1,4 @@
-//! Cases 30 to 35 of the hostile inputs: access lists, where the source comes from, and swaps.
+//! Hostile cases 30 to 35: access lists, source addresses and swaps.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::HashSet;
@@ -15,10 +15,10 @@ use sip_authz::model::{
 use sip_authz::{AddressMatch, ApplyError, Decision, Invite, IpAddressSid, Reason, Transport};
 use sip_authz_testing::kit::*;
 
-/// The list that a test fills; it is the only one mapped to [`BARE_HOST`].
+/// A list that each test fills; the only one mapped to [`BARE_HOST`].
 const OWN: &str = "own";
 
-/// The `n`th entry of [`OWN`]: entries are held in the order of their SIDs.
+/// Entry `n` of [`OWN`]; SIDs are ascending, and entries are sorted by SID.
 fn entry(n: usize, prefix: &str) -> IpAddress {
     IpAddress::new(nth(n), acl(OWN), prefix.parse().unwrap())
 }
@@ -27,7 +27,7 @@ fn nth(n: usize) -> IpAddressSid {
     IpAddressSid::from_bytes([u8::try_from(n).unwrap(); 16])
 }
 
-/// A world whose [`BARE_HOST`] admits these prefixes, held in this order.
+/// A world whose [`BARE_HOST`] admits these prefixes, in this order.
 fn admitting(prefixes: &[&str]) -> World {
     let world = World::new();
     world.apply(|commit| {
@@ -41,7 +41,7 @@ fn admitting(prefixes: &[&str]) -> World {
     world
 }
 
-/// The status and the entry that an INVITE for [`BARE_HOST`] from `ip` gets.
+/// The access list entry that matches an INVITE for [`BARE_HOST`] from `ip`.
 fn from(world: &World, ip: &str) -> Option<AddressMatch> {
     let source = SocketAddr::new(ip.parse().unwrap(), 5060).to_string();
     let decision = world.send(&Request::to(BARE_HOST), &source);
@@ -97,8 +97,8 @@ fn case_30_families_mixed_in_one_list_in_either_order() {
 }
 
 #[test]
-fn case_30_an_ipv4_source_meets_ipv6_entries_only_and_the_other_way_round() {
-    // the bits of 192.0.2.1, wherever an IPv6 address may have them
+fn case_30_a_source_never_matches_entries_of_the_other_family() {
+    // the bits of 192.0.2.1 at each position of an IPv6 address
     let v6 = ["c000:201::/32", "::c000:201", "::/96", "2002:c000:201::/48", "64:ff9b::/96", "::/0"];
     let none: Vec<_> = ["192.0.2.1", "0.0.0.0", "255.255.255.255"].map(|ip| (ip, None)).into();
     assert_admits(&v6, &none);
@@ -116,14 +116,14 @@ fn case_31_an_ipv4_mapped_source_is_the_ipv4_address() {
             ("::ffff:192.0.2.1", Some("192.0.2.0/24")),
             ("::ffff:c633:6407", Some("198.51.100.7")),
             ("::ffff:198.51.100.8", None),
-            // compatible, translated, and almost mapped are other things
+            // IPv4-compatible, translated and nearly mapped addresses are plain IPv6
             ("::192.0.2.1", None),
             ("::ffff:0:192.0.2.1", None),
             ("64:ff9b::192.0.2.1", None),
             ("::fffe:192.0.2.1", None),
         ],
     );
-    // no IPv6 entry speaks for it
+    // IPv6 entries do not match it
     assert_admits(&["::/0"], &[("::ffff:192.0.2.1", None), ("::1", Some("::/0"))]);
     assert_admits(&["::fffe:0:0/95", "::/80"], &[("::ffff:192.0.2.1", None)]);
 }
@@ -149,7 +149,7 @@ fn case_31_an_ipv4_mapped_entry_is_the_ipv4_entry() {
         ],
     );
     assert_admits(&["::ffff:0:0/96"], &[("192.0.2.1", Some("::ffff:0:0/96")), ("::1", None)]);
-    // an IPv4 length or an IPv6 one? refused
+    // rejected: the length may be meant for IPv4 or IPv6
     for text in ["::ffff:192.0.2.0/24", "::ffff:0:0/95", "::ffff:192.0.2.1/32"] {
         let refused = text.parse::<Prefix>().unwrap_err();
         assert!(matches!(refused, PrefixError::AmbiguousLength { .. }), "{text}: {refused}");
@@ -216,7 +216,7 @@ fn case_32_length_zero_is_neither_full_length_nor_both_families() {
     assert_admits(&["0.0.0.0/0"], &all.collect::<Vec<_>>());
     let all = v6.map(|ip| (ip, Some("::/0"))).into_iter().chain(v4.map(|ip| (ip, None)));
     assert_admits(&["::/0"], &all.collect::<Vec<_>>());
-    // under it the longer entry still is the one that is named, and takes nothing away
+    // a longer entry inside it still matches first and removes nothing
     assert_admits(
         &["0.0.0.0/0", "0.0.0.0/32", "255.255.255.255"],
         &[
@@ -237,7 +237,7 @@ fn case_32_lengths_at_the_edges() {
             ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", Some("2001:db8::/32")),
             ("2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", None),
             ("2001:db9::", None),
-            // 2001:db8 as the four bytes of an IPv4 address
+            // 2001:db8 read as the four bytes of an IPv4 address
             ("32.1.13.184", None),
         ],
     );
@@ -332,7 +332,7 @@ fn case_33_one_bad_write_refuses_all_and_leaves_the_old_list() {
 
 #[test]
 fn case_33_a_long_list_is_not_cut_short() {
-    // more than any 16-bit number counts, and both families
+    // more entries than 16 bits can count, of both families
     const EACH: u32 = 40_000;
     let world = admitting(&[]);
     let v4 = |n: u32| IpAddr::from(Ipv4Addr::from_bits(0x0a00_0001 + 2 * n));
@@ -373,7 +373,7 @@ fn case_33_a_long_list_is_not_cut_short() {
         }
     });
     assert_eq!(admitted.into_inner(), u64::from(2 * EACH));
-    // between and behind them there is nobody
+    // addresses between and after the entries match nothing
     for ip in ["10.0.0.0", "10.0.0.2", "2001:db8::1", "2001:db8:0:1::"] {
         assert_eq!(decide(ip.parse().unwrap()), None, "{ip}");
     }
@@ -381,7 +381,7 @@ fn case_33_a_long_list_is_not_cut_short() {
     assert_eq!(decide(v6(EACH)), None);
 }
 
-/// Everything in a message that has been taken for where it came from.
+/// Every part of a message that other systems have taken for the source address.
 fn claims(ip: &str, request: &Request) -> Vec<Vec<u8>> {
     let bracketed = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
     let sdp = format!("v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n");
@@ -438,7 +438,7 @@ fn case_34_no_header_replaces_the_source_of_the_socket() {
         let world = World::new().over(transport);
         for host in [ACL_HOST, BOTH_HOST] {
             let request = Request::to(host);
-            // outside, whatever it says of itself
+            // outside, with any claimed address
             for claimed in
                 [&inside.ip().to_string(), "2001:db8::1", "127.0.0.1", "::ffff:192.0.2.1"]
             {
@@ -453,14 +453,14 @@ fn case_34_no_header_replaces_the_source_of_the_socket() {
                     );
                 }
             }
-            // inside, whatever it says of itself
+            // inside, with any claimed address
             for bytes in claims(&outside.ip().to_string(), &request) {
                 let decision = world.try_send(&bytes, INSIDE).unwrap();
                 let status = if host == ACL_HOST { 200 } else { 407 };
                 assert_eq!(decision.status(), status, "{}", String::from_utf8_lossy(&bytes));
             }
         }
-        // a PROXY line before the message is no SIP
+        // a PROXY protocol line before the message makes it malformed
         let bytes = Request::to(ACL_HOST).bytes();
         let proxied = [b"PROXY TCP4 192.0.2.7 192.0.2.1 5060 5060\r\n", &bytes[..]].concat();
         assert!(world.try_send(&proxied, OUTSIDE).is_err());
@@ -492,8 +492,8 @@ fn case_34_no_header_replaces_the_transport() {
     }
 }
 
-/// Two generations of records that have nothing in common: for each the list that admits
-/// [`INSIDE`] at [`ACL_HOST`], and the list, realm, offer and kind of challenge of [`HOST`].
+/// Two disjoint sets of records. For each: the list that admits [`INSIDE`] at [`ACL_HOST`], and the
+/// list, realm, offer and challenge kind of [`HOST`].
 const GENERATIONS: [(&str, &str, &str, Algorithm, ChallengeKind); 2] = [
     ("even", "even users", "even.example", Algorithm::Md5, ChallengeKind::Proxy),
     ("odd", "odd users", "odd.example", Algorithm::Sha256, ChallengeKind::Server),
@@ -511,7 +511,7 @@ fn records(generation: usize) -> [Record; 3] {
     ]
 }
 
-/// Everything of one generation put and everything of the other deleted, in one commit.
+/// Puts all records of one generation and deletes those of the other, in one commit.
 fn turn_to(generation: usize) -> Commit {
     let mut commit = Commit::new();
     for record in records(generation) {
@@ -525,8 +525,8 @@ fn turn_to(generation: usize) -> Commit {
     commit
 }
 
-/// The whole of a decision as the generation makes it, the nonce masked.
-fn told(decision: &Decision) -> String {
+/// The whole decision as text, with the nonce masked.
+fn describe(decision: &Decision) -> String {
     match decision {
         Decision::Challenge(challenge) => {
             let value = &challenge.values[0];
@@ -555,26 +555,26 @@ fn two_generations() -> World {
             commit.put(Record::CredentialList(record));
         }
     });
-    // what the first turn deletes must have been there
+    // the first swap deletes these records, so they must exist
     records(1).into_iter().for_each(|record| world.put(record));
     world
 }
 
 #[test]
-fn case_35_under_swaps_every_decision_is_of_one_generation_whole() {
+fn case_35_every_decision_under_swaps_is_of_one_generation() {
     const SWAPS: usize = 4_000;
     let world = two_generations();
     let requests = [Request::to(ACL_HOST), Request::to(HOST)];
-    // what each generation says when nothing moves
+    // the decisions of each generation without concurrent swaps
     let turns = [turn_to(0), turn_to(1)];
-    let mut told_by = Vec::new();
+    let mut described = Vec::new();
     for turn in &turns {
         world.authorizer.apply(turn).unwrap();
-        told_by.push([0, 1].map(|n| told(&world.send(&requests[n], INSIDE))));
+        described.push([0, 1].map(|n| describe(&world.send(&requests[n], INSIDE))));
     }
-    assert!(told_by[0].iter().zip(&told_by[1]).all(|(even, odd)| even != odd), "{told_by:?}");
-    assert!(told_by[0][0].starts_with("Accept") && told_by[0][1].starts_with("407 Proxy-"));
-    assert!(told_by[1][0].starts_with("Accept") && told_by[1][1].starts_with("401 WWW-"));
+    assert!(described[0].iter().zip(&described[1]).all(|(even, odd)| even != odd), "{described:?}");
+    assert!(described[0][0].starts_with("Accept") && described[0][1].starts_with("407 Proxy-"));
+    assert!(described[1][0].starts_with("Accept") && described[1][1].starts_with("401 WWW-"));
 
     let (done, decisions) = (AtomicBool::new(false), AtomicUsize::new(0));
     let seen: Vec<HashSet<String>> = thread::scope(|scope| {
@@ -584,8 +584,8 @@ fn case_35_under_swaps_every_decision_is_of_one_generation_whole() {
                     let mut seen = HashSet::new();
                     while !done.load(Ordering::Relaxed) {
                         for (n, request) in requests.iter().enumerate() {
-                            let text = told(&world.send(request, INSIDE));
-                            let whole = told_by.iter().any(|told_by| told_by[n] == text);
+                            let text = describe(&world.send(request, INSIDE));
+                            let whole = described.iter().any(|described| described[n] == text);
                             assert!(whole, "of no generation: {text}");
                             seen.insert(text);
                             decisions.fetch_add(1, Ordering::Relaxed);
@@ -598,7 +598,7 @@ fn case_35_under_swaps_every_decision_is_of_one_generation_whole() {
         let before = world.authorizer.snapshot().number();
         let mut swaps = 0;
         let mut swapped = Ok(());
-        // until the readers have had their turn too, or one of them has found something
+        // continue until the readers have made enough decisions, or one has failed
         while swapped.is_ok()
             && (swaps < SWAPS || decisions.load(Ordering::Relaxed) < SWAPS)
             && !readers.iter().any(thread::ScopedJoinHandle::is_finished)
@@ -620,10 +620,10 @@ fn case_35_a_change_that_fails_leaves_the_old_snapshot_in_force() {
     let world = two_generations();
     let requests = [Request::to(ACL_HOST), Request::to(HOST)];
     world.authorizer.apply(&turn_to(0)).unwrap();
-    let before = requests.each_ref().map(|request| told(&world.send(request, INSIDE)));
+    let before = requests.each_ref().map(|request| describe(&world.send(request, INSIDE)));
     let number = world.authorizer.snapshot().number();
     let kept = world.authorizer.snapshot();
-    // the whole turn, and one write more that may not be
+    // a complete swap, plus one write that breaks a rule
     let realm = "third.example".parse().unwrap();
     for bad in [
         Record::CredentialList(CredentialList::new(list("even users"), account(), realm)),
@@ -634,20 +634,23 @@ fn case_35_a_change_that_fails_leaves_the_old_snapshot_in_force() {
         let mut commit = turn_to(1);
         commit.put(bad);
         world.authorizer.apply(&commit).unwrap_err();
-        let after = requests.each_ref().map(|request| told(&world.send(request, INSIDE)));
+        let after = requests.each_ref().map(|request| describe(&world.send(request, INSIDE)));
         assert_eq!(after, before);
         assert_eq!(world.authorizer.snapshot().number(), number);
     }
-    // a deletion of what is not there, and of what is in use
+    // deleting a missing record, and a record in use
     for key in [Key::IpAddress(address("not there")), Key::Account(account())] {
         let mut commit = turn_to(1);
         commit.delete(key);
         world.authorizer.apply(&commit).unwrap_err();
-        assert_eq!(requests.each_ref().map(|request| told(&world.send(request, INSIDE))), before);
+        assert_eq!(
+            requests.each_ref().map(|request| describe(&world.send(request, INSIDE))),
+            before
+        );
     }
-    // the good change still goes through, and whoever kept the old snapshot keeps it
+    // a valid change still works, and a holder of the old snapshot keeps it
     world.authorizer.apply(&turn_to(1)).unwrap();
-    let after = requests.each_ref().map(|request| told(&world.send(request, INSIDE)));
+    let after = requests.each_ref().map(|request| describe(&world.send(request, INSIDE)));
     assert!(before.iter().zip(&after).all(|(before, after)| before != after));
     assert_eq!((kept.number(), world.authorizer.snapshot().number()), (number, number + 1));
 }

@@ -1,4 +1,4 @@
-//! Inputs that broke other systems, numbered as in `docs/hostile-cases.md`, and what becomes of each here.
+//! Inputs that broke other systems, numbered as in `docs/hostile-cases.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod algorithms;

@@ -1,4 +1,4 @@
-//! Cases 10 to 13, 16, 19 and 20 of the hostile inputs: nonces, nonce counts and staleness.
+//! Hostile cases 10 to 13, 16, 19 and 20: nonces, nonce counts and staleness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use sip_authz_testing::probes::*;
 
 const ELSEWHERE: &str = "203.0.113.9:5060";
 
-/// `header` over another nonce, signed anew.
+/// `header` with another nonce, signed again.
 fn with_nonce(header: &Header, nonce: &str) -> Header {
     let mut header = header.clone();
     nonce.clone_into(&mut header.inner.nonce);
@@ -21,7 +21,7 @@ fn with_nonce(header: &Header, nonce: &str) -> Header {
     header
 }
 
-/// The value of `header` with an `nc` as written here, and the response that is right for it.
+/// `header` with `nc` written this way, and a response that is correct for that text.
 fn with_nc_text(header: &Header, nc: &str) -> String {
     let hash =
         |text: String| digest_auth::Algorithm::new(AlgorithmType::MD5, false).hash_str(&text);
@@ -60,7 +60,7 @@ fn case_10_a_nonce_that_was_never_issued() {
     let before = world.authorizer.foreign_nonces();
     for nonce in &made_up {
         let right = with_nonce(&header, nonce).text();
-        // as often as one likes, over every transport, and its retransmission
+        // repeated, over every transport, and with retransmissions
         let request = new_request().with(&right);
         for _ in 0..2 {
             assert!(challenged(world.send(&request, OUTSIDE)), "{nonce}");
@@ -86,7 +86,7 @@ fn case_11_every_bit_of_a_nonce_flipped() {
     let nonce = header.inner.nonce.clone();
     assert_eq!(nonce.len(), 22);
     for at in 0..nonce.len() {
-        // of what it encodes, the four unused bits of the last character too
+        // flips bits of the encoded value, including the four unused bits of the last character
         let value = ALPHABET.iter().position(|c| *c == nonce.as_bytes()[at]).unwrap();
         for bit in 0..6 {
             let mut flipped = nonce.clone();
@@ -95,7 +95,7 @@ fn case_11_every_bit_of_a_nonce_flipped() {
             wrong(send(&world, &header.text_with("nonce", &format!("\"{flipped}\""))));
             assert!(challenged(send(&world, &with_nonce(&header, &flipped).text())), "{at} {bit}");
         }
-        // of the text, which may make it a separator or no text at all
+        // flips bits of the text; the result may be a separator or invalid UTF-8
         for bit in 0..8 {
             let mut flipped = nonce.clone().into_bytes();
             flipped[at] ^= 1 << bit;
@@ -124,7 +124,7 @@ fn case_11_every_bit_of_a_nonce_flipped() {
 fn case_11_nonce_counts_are_hexadecimal() {
     let world = World::new();
     let header = answer(&world, &new_request(), OUTSIDE);
-    // 0x0a, then 0x10: read in base ten the first is no number and the second is ten
+    // 0x0a, then 0x10: in decimal, the first is not a number and the second is ten
     for nc in ["0000000a", "00000010", "0000001A", "00000020"] {
         assert!(!accepted(send(&world, &with_nc_text(&header, nc))).repeat, "{nc}");
     }
@@ -134,12 +134,12 @@ fn case_11_nonce_counts_are_hexadecimal() {
 }
 
 #[test]
-fn case_12_a_junk_response_moves_no_window() {
+fn case_12_a_junk_response_uses_up_no_nonce() {
     for bind_source in [true, false] {
         let world = World::with_policy(boundless().with_bind_source(bind_source));
         let header = answer(&world, &new_request(), OUTSIDE);
         let junk = |nc| header.text_with("nc", nc).replace(&header.inner.response, &"0".repeat(32));
-        // before the nonce is used for the first time, and after
+        // before the first use of the nonce, and after
         for nc in 1..4 {
             for (text, source) in [
                 (header.text_with("nc", "ffffffff"), OUTSIDE),
@@ -157,7 +157,7 @@ fn case_12_a_junk_response_moves_no_window() {
 }
 
 #[test]
-fn case_12_an_explanation_moves_no_window() {
+fn case_12_an_explanation_uses_up_no_nonce() {
     let world = World::new();
     let header = answer(&world, &new_request(), OUTSIDE);
     let bytes = new_request().with(&header.clone().with_nc(u32::MAX).text()).bytes();
@@ -167,7 +167,7 @@ fn case_12_an_explanation_moves_no_window() {
     accepted(send(&world, &header.text()));
 }
 
-/// The old form of `header`, right by its own rules.
+/// The RFC 2069 form of `header`, with a correct response.
 fn without_qop(header: &Header) -> String {
     let mut header = header.clone();
     header.inner.qop = None;
@@ -176,7 +176,7 @@ fn without_qop(header: &Header) -> String {
 }
 
 #[test]
-fn case_13_qop_left_out_to_fall_back() {
+fn case_13_qop_removed_to_downgrade() {
     let world = World::with_policy(counting());
     let header = answer(&world, &new_request(), OUTSIDE);
     let old = without_qop(&header);
@@ -200,27 +200,27 @@ fn case_13_qop_left_out_to_fall_back() {
 }
 
 #[test]
-fn case_13_without_qop_where_the_policy_admits_it() {
+fn case_13_no_qop_with_allow_rfc2069() {
     let algorithms = offering(&[Algorithm::Md5, Algorithm::Md5Sess, Algorithm::Sha256]).algorithms;
     let world = World::with_policy(counting().with_allow_rfc2069(true).with_algorithms(algorithms));
     let header = answer(&world, &new_request(), OUTSIDE);
-    // a response that was made with qop is none without it
+    // a response made with qop is wrong without it
     wrong(send(&world, &header.text_without("qop")));
     let old = without_qop(&header);
     assert!(!accepted(send(&world, &old)).repeat);
-    // once, whatever is added to it, and in neither form
+    // accepted once: not with added parameters, and not in either form
     for text in
         [&old, &format!("{old}, nc=00000002, cnonce=\"x\""), &header.clone().with_nc(2).text()]
     {
         assert!(challenged(send(&world, text)));
     }
-    // nor after a use with qop
+    // rejected after the nonce was used with qop
     let header = answer(&world, &new_request(), OUTSIDE);
     accepted(send(&world, &header.text()));
     assert!(challenged(send(&world, &without_qop(&header))));
     accepted(send(&world, &header.with_nc(2).text()));
 
-    // MD5 only, and never -sess
+    // MD5 only, and not MD5-sess
     let values = world.challenge(&new_request(), OUTSIDE).values;
     for (value, sess) in values.iter().zip([false, true, false]).skip(1) {
         let header = Header::answer(value, &new_request(), "alice", PASSWORD);
@@ -235,7 +235,7 @@ fn case_13_without_qop_where_the_policy_admits_it() {
 }
 
 #[test]
-fn case_16_nonce_counts_that_are_none() {
+fn case_16_malformed_nonce_counts() {
     let world = World::with_policy(counting());
     let mut counted = 0;
     for nc in [
@@ -258,14 +258,14 @@ fn case_16_nonce_counts_that_are_none() {
         counted += 1;
     }
     assert_eq!(attempts(&world, OUTSIDE), (counted, 0));
-    // quotes change nothing
+    // quotes make no difference
     let header = answer(&world, &new_request(), ELSEWHERE);
     let text = header.text_with("nc", "\"00000001\"");
     accepted(world.send(&new_request().with(&text), ELSEWHERE));
 }
 
 #[test]
-fn case_16_each_nonce_count_serves_once() {
+fn case_16_each_nonce_count_is_accepted_once() {
     let world = World::with_policy(counting());
     let header = answer(&world, &new_request(), OUTSIDE);
     for (nc, passes) in [
@@ -274,7 +274,7 @@ fn case_16_each_nonce_count_serves_once() {
         ("000000ff", false),
         ("000000FF", false),
         ("00000100", false),
-        // out of order: 64 wide, the highest with it
+        // out of order within the window of 64, highest count included
         ("000000c1", true),
         ("000000f0", true),
         ("000000C1", false),
@@ -301,7 +301,7 @@ fn case_16_each_nonce_count_serves_once() {
             assert!(challenged(decision), "{nc}");
         }
     }
-    // a jump by the width of the window or more forgets what was below, and lets none of it in
+    // a jump of the window's width or more drops all lower counts, and they are never accepted
     for jump in [63, 64, 65, 128, 1 << 31] {
         let header = answer(&world, &new_request(), OUTSIDE);
         accepted(send(&world, &header.clone().with_nc(1).text()));
@@ -373,19 +373,19 @@ fn case_19_time_steps_forward_and_back() {
     accepted(send(&world, &later.text()));
     let later_unused = answer(&world, &new_request(), OUTSIDE);
 
-    // back to when the first were live, and in steps to where it was
+    // back to the time when the first nonces were live, then forward in steps
     for ago in [3_600, 3_599, 1_800, 61, 30, 1, 0] {
         world.now = hour - Duration::from_secs(ago);
         for header in [&used, &unused, &later] {
             assert!(challenged(send(&world, &header.text())), "{ago}");
         }
-        // the copy is an hour old, and no retransmission
+        // the copy is an hour old, so it is not a retransmission
         assert!(challenged(world.send(&copy, OUTSIDE)), "{ago}");
         alice_passes(&world, OUTSIDE);
     }
     accepted(send(&world, &later_unused.text()));
 
-    // not even before the authorizer was made
+    // not even before the authorizer was created
     world.start -= hour;
     world.now = Duration::ZERO;
     assert!(challenged(send(&world, &unused.text())));
@@ -394,8 +394,8 @@ fn case_19_time_steps_forward_and_back() {
 }
 
 #[test]
-fn case_19_a_nonce_from_ahead_of_time() {
-    // only another thread's clock, or an explanation at another time, is ahead of the decisions
+fn case_19_a_nonce_from_the_future() {
+    // only another thread's clock, or an explanation at another time, can be ahead of the decisions
     for (ahead, stale) in [(1, false), (2, false), (3, true), (60, true), (3_600, true)] {
         let world = World::new();
         let request = new_request();
@@ -427,7 +427,7 @@ fn case_20_a_response_made_for_another_method() {
             header.text()
         });
         wrong(decision);
-        assert_eq!(world.authorizer.remembered_nonces().0, at + 1, "the right one's alone");
+        assert_eq!(world.authorizer.remembered_nonces().0, at + 1, "only the right one");
     }
     assert_eq!(attempts(&world, OUTSIDE), (0, 6));
 }
@@ -443,12 +443,12 @@ fn case_20_empty_nonce_and_response() {
         assert_eq!(decision.status(), 407);
         assert!(!challenged(decision));
     }
-    // one of the two alone is malformed
+    // one of the two empty alone is malformed
     for (name, parameter) in [("nonce", Parameter::Nonce), ("response", Parameter::Response)] {
         let decision = spoiled(&world, |header| header.text_with(name, "\"\""));
         assert_eq!(malformed(decision), Missing(parameter));
     }
-    // and it does not stand in the way of one that is right
+    // it does not block a following correct header
     let header = answer(&world, &new_request(), OUTSIDE);
     let accept = accepted(world.send(&new_request().with(empty).with(&header.text()), OUTSIDE));
     assert_eq!(accept.credential.unwrap().header.index, 1);
@@ -472,14 +472,14 @@ fn case_20_nine_headers_for_our_realm() {
         let decision = world.send(&others(request, 8 - before), OUTSIDE);
         assert_eq!((decision.status(), rejected(decision)), (400, Reason::TooManyCredentials));
     }
-    // more than sixteen of whatever realm
+    // more than sixteen headers of any realm
     let foreign = "Digest realm=\"other.example\"";
     let request = (0..16).fold(new_request(), |request, _| request.with(foreign));
     let decision = world.send(&request.with(&header.text()), OUTSIDE);
     assert_eq!(rejected(decision), Reason::TooManyCredentials);
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
 
-    // eight are judged, the last as well as the first, also behind eight of another realm
+    // eight headers are verified, the last like the first, also after eight of another realm
     let request = (0..8).fold(new_request(), |request, _| request.with(foreign));
     let accept = accepted(world.send(&others(request, 7).with(&header.text()), OUTSIDE));
     assert_eq!(accept.credential.unwrap().header.index, 15);

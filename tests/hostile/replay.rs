@@ -1,4 +1,4 @@
-//! Cases 14, 15, 17 and 18 of the hostile inputs: replays, retransmissions, threads and floods.
+//! Hostile cases 14, 15, 17 and 18: replays, retransmissions, threads and floods.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
@@ -14,15 +14,15 @@ use sip_authz::{
 use sip_authz_testing::kit::*;
 use sip_authz_testing::probes::*;
 
-/// Another port of the source.
+/// Another port of the same source address.
 const OTHER_PORT: &str = "198.51.100.7:5062";
 
-/// The smallest tables.
+/// The smallest table sizes.
 fn small() -> Capacity {
     Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0)
 }
 
-/// An accepted call: its bytes, and that it was accepted for the first time.
+/// An accepted call.
 #[track_caller]
 fn call(world: &World) -> Request {
     let request = new_request();
@@ -35,14 +35,14 @@ fn call(world: &World) -> Request {
 const THREADS: usize = 4;
 const ROUNDS: usize = 1_000;
 
-/// What each of the threads sends in one round, all at once.
+/// The requests that the threads send at the same time in one round.
 type Round = [(Request, &'static str); THREADS];
 
-/// How many were accepted for the first time, how many as a repeat, how many are stale.
+/// Number of first accepts, of repeats, and of stale challenges.
 type Tally = (usize, usize, usize);
 
-/// Asserts what comes of each round. The threads stay, and wait for each other spinning: else one
-/// would be done before the next is awake.
+/// Runs the rounds on all threads and asserts the tally of each. Threads stay alive and spin
+/// between rounds; otherwise one would finish before the next wakes up.
 #[track_caller]
 fn at_once(world: &World, rounds: &[Round], expected: Tally) {
     let arrived = AtomicUsize::new(0);
@@ -81,7 +81,7 @@ fn at_once(world: &World, rounds: &[Round], expected: Tally) {
     }
 }
 
-/// Each thread with a request of its own that `header` is in.
+/// One request for each thread, each in its own transaction, with `header`.
 fn in_own_transactions(header: &Header) -> Round {
     std::array::from_fn(|_| (new_request().with(&header.text()), OUTSIDE))
 }
@@ -126,7 +126,7 @@ fn case_14_threads_with_identical_requests() {
     for (transport, sources, expected) in [
         (Transport::Udp, [OUTSIDE; 4], (1, 3, 0)),
         (Transport::Tcp, [OUTSIDE; 4], (1, 0, 3)),
-        // from two ports: those of the other port are replays
+        // requests from the other port are replays
         (Transport::Udp, [OUTSIDE, OTHER_PORT, OUTSIDE, OTHER_PORT], (1, 1, 2)),
     ] {
         let world = World::with_policy(boundless()).over(transport);
@@ -143,11 +143,11 @@ fn case_14_threads_with_identical_requests() {
 #[test]
 fn case_15_a_replay_right_after_start_up() {
     let world = World::with(boundless(), small(), &[7; 32]);
-    // the first nonce of all, at the first instant
+    // the first nonce, at time zero
     let first = call(&world);
     assert!(challenged(world.send(&first, OTHER_PORT)));
 
-    // to the process that follows, in its first instant and later, over UDP from the same port
+    // a restarted process rejects it at time zero and later, over UDP from the same port
     let mut restarted = World::with(boundless(), small(), &[8; 32]);
     for _ in 0..3 {
         assert!(challenged(restarted.send(&first, OUTSIDE)));
@@ -155,7 +155,7 @@ fn case_15_a_replay_right_after_start_up() {
         restarted.sleep(Duration::from_secs(20));
     }
     alice_passes(&restarted, OUTSIDE);
-    // nor do the keys that the operating system gives repeat themselves
+    // random keys from the operating system differ too
     let fresh = || {
         let authorizer = Authorizer::new(snapshot(&boundless())).unwrap();
         World { authorizer, ..World::new() }
@@ -181,9 +181,9 @@ fn case_15_replays_after_the_table_has_wrapped() {
     }
     assert_eq!(world.authorizer.remembered_nonces(), (capacity, capacity));
     for request in &captured {
-        assert!(challenged(world.send(request, OTHER_PORT)), "forgotten is not unused");
+        assert!(challenged(world.send(request, OTHER_PORT)), "an evicted nonce is not unused");
     }
-    // the old nonces' next counts: only those that are remembered still serve
+    // the next count of each old nonce: only remembered nonces are accepted
     let next = |request: &Request| {
         let text = String::from_utf8(request.headers[0].clone()).unwrap();
         let (_, text) = text.split_once(": ").unwrap();
@@ -196,7 +196,7 @@ fn case_15_replays_after_the_table_has_wrapped() {
     let still: Vec<_> = captured.iter().map(|request| next(request).is_accept()).collect();
     assert_eq!(still.iter().filter(|accepted| **accepted).count(), capacity);
     assert_eq!(world.authorizer.remembered_nonces(), (capacity, capacity));
-    // a nonce as old as the first that was forgotten costs one challenge more, a new one none
+    // a nonce as old as the first evicted one costs another challenge; a new one does not
     assert!(challenged(world.send(&new_request().with(&unused.text()), OUTSIDE)));
     for _ in 0..100 {
         alice_passes(&world, OUTSIDE);
@@ -214,14 +214,14 @@ fn case_17_a_retransmission_is_accepted_as_a_repeat() {
         assert_eq!(&*accept.credential.unwrap().username, "alice");
     }
     assert_eq!(world.authorizer.remembered_nonces().0, 1);
-    // one that had to wait is not held up by the guesses of others from its address
+    // other clients' guesses from its address do not block a late retransmission
     let left = pair_left(&world, "alice", OUTSIDE);
     assert_eq!(left, BURST);
     assert!(accepted(world.send(&request, OUTSIDE)).repeat);
 }
 
 #[test]
-fn case_17_also_when_the_nonce_has_expired_in_between() {
+fn case_17_a_retransmission_is_accepted_after_the_nonce_expired() {
     let mut world = World::with_policy(boundless());
     let request = new_request();
     let header = answer(&world, &request, OUTSIDE);
@@ -235,7 +235,7 @@ fn case_17_also_when_the_nonce_has_expired_in_between() {
 }
 
 #[test]
-fn case_17_for_32_seconds_from_the_acceptance() {
+fn case_17_retransmissions_are_recognised_for_32_seconds() {
     for nonce_lifetime in [20, 60] {
         let mut world = World::with_policy(boundless().with_nonce_lifetime(nonce_lifetime));
         let request = call(&world);
@@ -249,11 +249,11 @@ fn case_17_for_32_seconds_from_the_acceptance() {
     }
 }
 
-/// Makes another request of one.
+/// Modifies a request.
 type Change = fn(&mut Request);
 
 #[test]
-fn case_17_what_differs_in_anything_is_no_retransmission() {
+fn case_17_a_request_with_any_difference_is_no_retransmission() {
     let world = World::with_policy(boundless());
     let request = Request { body: b"v=0\r\n".to_vec(), ..new_request() };
     let header = answer(&world, &request, OUTSIDE);
@@ -287,12 +287,12 @@ fn case_17_what_differs_in_anything_is_no_retransmission() {
         let decision = world.authorizer.authorize(&invite, world.start);
         assert!(challenged(decision), "{transport:?}");
     }
-    // over TCP there are no retransmissions at all
+    // over TCP there are no retransmissions
     let tcp = World::with_policy(boundless()).over(Transport::Tcp);
     let over_tcp = call(&tcp);
     assert!(challenged(tcp.send(&over_tcp, OUTSIDE)));
 
-    // the same transaction with a digest written otherwise, and with the next count
+    // the same transaction with the digest in upper case, and with the next count
     let upper = format!("\"{}\"", header.inner.response.to_uppercase());
     let other = Request { headers: vec![], ..request.clone() };
     let written = other.clone().with(&header.text_with("response", &upper));
@@ -304,7 +304,7 @@ fn case_17_what_differs_in_anything_is_no_retransmission() {
 }
 
 #[test]
-fn case_17_nor_is_one_from_another_address_where_nonces_are_bound_to_none() {
+fn case_17_a_copy_from_another_address_is_no_retransmission() {
     let world = World::with_policy(boundless().with_bind_source(false));
     let request = call(&world);
     for source in ["198.51.100.8:5060", "[2001:db8::7]:5060", OTHER_PORT] {
@@ -313,7 +313,8 @@ fn case_17_nor_is_one_from_another_address_where_nonces_are_bound_to_none() {
     assert!(accepted(world.send(&request, "[::ffff:198.51.100.7]:5060")).repeat);
 }
 
-/// A call to `host` from inside, accepted; what its retransmission gets after `revoke`.
+/// Accepts a call to `host` from inside, runs `revoke`, and returns the decision on its
+/// retransmission.
 fn after(host: &str, revoke: impl FnOnce(&World)) -> Decision {
     let world = World::with_policy(boundless());
     let request = Request { branch: new_request().branch, ..Request::to(host) };
@@ -361,15 +362,15 @@ fn case_17_a_retransmission_is_refused_when_access_was_revoked() {
     let decision = after(HOST, |world| {
         world.put(policy_of(HOST, boundless().with_from_must_match(true)));
     });
-    assert!(accepted(decision).repeat, "and what does not touch it changes nothing");
+    assert!(accepted(decision).repeat, "an unrelated change has no effect");
 }
 
 const FLOOD: usize = 100_000;
 
-/// Decides a request from [`FLOOD`] addresses on two threads, each in a transaction of its own and
-/// with the credentials that `credentials` makes of the challenge to that address. Returns how many
-/// were answered with each status. No message is read here: that is most of the time in a build
-/// without optimisation.
+/// Decides one request from each of [`FLOOD`] addresses on two threads, each in its own
+/// transaction. `credentials` makes the header from the challenge to that address. Returns the
+/// number of responses by status. Parses no messages, because that dominates the time of a debug
+/// build.
 fn pour(
     world: &World,
     credentials: impl Fn(&dyn Fn() -> String) -> Option<String> + Sync,
@@ -430,7 +431,7 @@ fn case_18_a_flood_of_requests_that_get_challenges() {
     assert_eq!(attempts(&world, OUTSIDE), (0, 0));
 }
 
-/// A flood with junk that names alice, who calls before and after.
+/// A flood of junk credentials for alice, who calls before and after it.
 fn flood_of_wrong_credentials(bind_source: bool, own_nonces: bool) {
     let world = World::with(limited(2, 2).with_bind_source(bind_source), small(), &[7; 32]);
     let live = answer(&world, &new_request(), OUTSIDE);
@@ -455,7 +456,7 @@ fn case_18_a_flood_of_wrong_credentials_with_the_nonce_of_the_victim() {
 }
 
 #[test]
-fn case_18_a_flood_of_wrong_credentials_with_a_nonce_that_is_live_everywhere() {
+fn case_18_a_flood_of_wrong_credentials_with_an_unbound_live_nonce() {
     flood_of_wrong_credentials(false, false);
 }
 
@@ -466,7 +467,7 @@ fn case_18_a_flood_of_wrong_credentials_with_a_live_nonce_for_each() {
 
 #[test]
 fn case_18_a_flood_from_forged_addresses_does_not_lock_the_victim_out() {
-    // the victim's own address is forged; its nonce is not known
+    // the attacker forges the victim's address but does not know its nonce
     let world = World::with(limited(2, 2), small(), &[7; 32]);
     let live = answer(&world, &new_request(), OUTSIDE);
     let junk = with_dead_nonce(&live);
@@ -479,7 +480,7 @@ fn case_18_a_flood_from_forged_addresses_does_not_lock_the_victim_out() {
             "no digest, no oracle"
         );
     }
-    // beyond the limit right looks like wrong
+    // past the limit, a right digest looks like a wrong one
     let mut right = live.clone();
     right.inner.nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
     right.sign();
@@ -502,7 +503,7 @@ fn case_18_guesses_with_live_nonces_lock_out_only_that_pair() {
         assert_eq!(guess("alice", OUTSIDE), reason);
         assert_eq!((reason.status(), reason.code()), (403, Some(32_202)));
     }
-    // right looks like wrong there
+    // past the limit, a right digest looks like a wrong one
     let right = world.answered(&new_request(), OUTSIDE, "alice", PASSWORD);
     assert_eq!(rejected(world.send(&right, OUTSIDE)), Reason::TooManyGuesses);
     assert_eq!(guess("carol", OUTSIDE), Reason::WrongCredentials);
@@ -511,9 +512,9 @@ fn case_18_guesses_with_live_nonces_lock_out_only_that_pair() {
 
 #[test]
 fn case_18_a_hundred_calls_a_second_with_a_new_nonce_each() {
-    // two nonce lifetimes, on tables that hold five seconds of it
+    // two nonce lifetimes, with tables that hold five seconds of calls
     let mut world = World::with(counting(), small(), &[7; 32]);
-    // each answer comes up to 400 ms after its challenge, in any order
+    // each response arrives up to 400 ms after its challenge, in any order
     let mut waiting = Vec::new();
     let mut calls = 0;
     for number in 0..100 * 120 {

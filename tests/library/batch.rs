@@ -1,5 +1,5 @@
-//! A batch is decided as one INVITE after the other would be, whatever is in it: two authorizers of
-//! one seed, one of which is asked in batches.
+//! A batch is decided like its INVITEs one by one, for any content: compares two authorizers with
+//! the same seed, one of which decides in batches.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use sip_authz_testing::kit::*;
 
 /// A domain with both credential lists.
 const TWO_LISTS_HOST: &str = "two.example.com";
-/// A domain with two access lists: every source is in one of them.
+/// A domain with two access lists, which together admit every source.
 const TWO_PLACES_HOST: &str = "places.example.com";
 const HOSTS: [&str; 8] = [
     HOST,
@@ -50,7 +50,7 @@ fn policies() -> [Policy; 4] {
     ]
 }
 
-/// The two authorizers. Whatever is not a batch happens to both.
+/// The two authorizers. Everything except batches happens to both.
 struct Twins {
     one: World,
     many: World,
@@ -60,7 +60,7 @@ impl Twins {
     fn new(policy: Policy) -> Self {
         let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
         let mut worlds = [(); 2].map(|()| World::with(policy.clone(), capacity, &[7; 32]));
-        // both clocks begin at one time
+        // both clocks start at the same time
         let start = worlds[0].start;
         worlds[1].authorizer = Authorizer::from_seed(snapshot(&policy), capacity, &[7; 32], start);
         worlds[1].start = start;
@@ -103,7 +103,7 @@ impl Twins {
     }
 }
 
-/// One request, by choices among what there is.
+/// A randomly chosen request.
 #[derive(Clone, Debug)]
 struct Plan {
     host: usize,
@@ -116,14 +116,14 @@ struct Plan {
     algorithm: usize,
     auth_int: bool,
     nc: u32,
-    /// Which of the challenges so far is answered.
+    /// Index of the challenge to answer.
     challenge: usize,
-    /// What else is odd about it.
+    /// An additional variation.
     twist: u8,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
-    // most go to the first domains and answer a recent challenge rightly
+    // most plans use the first domains and answer a recent challenge correctly
     let place = (prop_oneof![4 => 0..2_usize, 2 => 2..8_usize], any::<bool>(), any::<bool>());
     let answer = (0..4_usize, prop::bool::weighted(0.7), 0..6_usize, any::<bool>(), 1..4_u32);
     let rest = (0..3_u8, 0..10_u8, 0..6_usize, 0..24_u8);
@@ -158,10 +158,10 @@ fn header(plan: &Plan, request: &Request, challenges: &[Vec<String>]) -> Option<
         header.inner.qop = Some(HeaderQop::AUTH_INT);
     }
     match plan.twist {
-        // some clients send more, or so much that it is hashed alone
+        // some clients send longer client nonces, or so long that the response is hashed alone
         0 => header.inner.cnonce = Some("0a4f113b".repeat(4)),
         1 => header.inner.cnonce = Some("0a4f113b".repeat(30)),
-        // without qop, as of old
+        // without qop (RFC 2069)
         2 if header.inner.algorithm.algo == AlgorithmType::MD5 => header.inner.qop = None,
         3 => header.inner.userhash = false,
         _ => {}
@@ -187,7 +187,7 @@ fn request(plan: &Plan, challenges: &[Vec<String>]) -> Request {
     }
     request.branch = format!("z9hG4bK{}", plan.branch);
     request.body = b"v=0\r\n".to_vec();
-    // one in ten comes without credentials
+    // one in ten has no credentials
     if plan.kind > 0
         && let Some(value) = header(plan, &request, challenges)
     {
@@ -205,7 +205,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn batches_are_decided_as_one_by_one(
+    fn batches_equal_single_decisions(
         policy in 0..4_usize,
         rounds in vec((vec(plan(), 0..70), 0..40_u64), 1..6),
         copies in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..6),
@@ -247,8 +247,8 @@ proptest! {
     }
 }
 
-/// 64 callers with right answers in one batch are all accepted, each of them again as a repeat, and
-/// with another branch none.
+/// A batch of 64 correct responses: all are accepted, a second time as repeats, and with another
+/// branch none.
 #[test]
 fn a_full_batch_of_right_answers_is_accepted_once() {
     for algorithms in [[Algorithm::Md5], [Algorithm::Sha256], [Algorithm::Sha512_256]] {
@@ -269,7 +269,7 @@ fn a_full_batch_of_right_answers_is_accepted_once() {
             };
             let invites: Vec<_> = sent.iter().map(|bytes| invite(bytes)).collect();
             let mut decisions = Vec::with_capacity(invites.len());
-            // a thread's first load of the snapshot allocates its slot
+            // the first load of the snapshot on a thread allocates a slot
             world.authorizer.authorize_batch(&[], world.start, &mut decisions);
             let taken = allocation_counter::measure(|| {
                 world.authorizer.authorize_batch(&invites, world.start, &mut decisions);

@@ -1,5 +1,5 @@
-//! What commits do to a snapshot: the rules with their messages, and a property that holds after any
-//! sequence of them.
+//! Commits on snapshots: the rules with their messages, and the equivalence of any sequence of
+//! commits with a single one.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -24,7 +24,7 @@ fn domain_record(host: &str) -> Domain {
     Domain::new(domain(host), account(), host.parse().unwrap())
 }
 
-/// The error of one commit on the world's snapshot, which stays as it is.
+/// The error of a commit on the world's snapshot; asserts that the snapshot is unchanged.
 fn refused(world: &World, build: impl FnOnce(&mut Commit)) -> String {
     let mut commit = Commit::new();
     build(&mut commit);
@@ -35,7 +35,7 @@ fn refused(world: &World, build: impl FnOnce(&mut Commit)) -> String {
 }
 
 #[test]
-fn a_reference_to_nothing_is_refused() {
+fn a_reference_to_a_missing_record_is_refused() {
     let world = World::new();
     let nobody = other_account();
     let error = refused(&world, |commit| {
@@ -93,7 +93,7 @@ fn names_are_unique_and_can_be_swapped() {
     assert_eq!(accept.target, domain(ACL_HOST).into());
     assert_eq!(world.send(&Request::to(ACL_HOST), INSIDE).status(), 407);
 
-    // a name that was given up is free, and names nothing
+    // a released name is free and finds no target
     world.apply(|commit| {
         let name = "elsewhere.example.com".parse().unwrap();
         commit.put(Record::Domain(Domain { name, ..domain_record(HOST) }));
@@ -108,7 +108,7 @@ fn names_are_unique_and_can_be_swapped() {
     assert!(error.contains("the user name `alice` is taken by CR"), "{error}");
 }
 
-/// Whichever was mapped first: the answer is that of the list with the lowest SID.
+/// The list with the lowest SID wins, in any mapping order.
 #[test]
 fn the_order_in_which_lists_are_mapped_decides_nothing() {
     let second = |name: &str| CredentialList::new(list(name), account(), REALM.parse().unwrap());
@@ -139,7 +139,7 @@ fn the_order_in_which_lists_are_mapped_decides_nothing() {
 }
 
 #[test]
-fn what_is_fixed_stays_and_what_is_used_is_not_deleted() {
+fn fixed_fields_and_used_records_are_protected() {
     let world = World::new();
     world.put(Record::Account(Account::new(other_account())));
     let fixed = |record: Record, what: &str| {
@@ -179,7 +179,7 @@ fn what_is_fixed_stays_and_what_is_used_is_not_deleted() {
         });
         assert_eq!(error, format!("{key}: {key} is in use: {by}"));
     }
-    // all that hangs on it may go in the same commit, in any order
+    // everything that depends on it can be deleted in the same commit, in any order
     world.apply(|commit| {
         commit.delete(Key::Target(domain(HOST).into()));
         commit.delete(Key::Policy(domain(HOST).into()));
@@ -204,7 +204,7 @@ fn lists_and_targets_agree_on_account_and_realm() {
         "{error}"
     );
 
-    // registrations count for the realm too, and once nothing is mapped any realm will do
+    // mappings for registrations fix the realm too; with no mapping left, any realm is allowed
     let elsewhere = list("elsewhere");
     let realm = "elsewhere.example".parse().unwrap();
     world.put(Record::CredentialList(CredentialList::new(elsewhere, account(), realm)));
@@ -256,7 +256,7 @@ fn an_algorithm_that_users_have_no_hash_for_is_a_warning() {
     assert_eq!(world.authorizer.snapshot().warnings(), []);
 }
 
-/// Small sets of names, so that random writes meet.
+/// Small sets of names, so that random writes collide.
 fn writes() -> impl Strategy<Value = Vec<(bool, Record)>> {
     let accounts = || prop::sample::select(vec![account(), other_account()]);
     let hosts = || prop::sample::select(vec![HOST, ACL_HOST, "c.example.com"]);
@@ -310,7 +310,7 @@ fn writes() -> impl Strategy<Value = Vec<(bool, Record)>> {
     prop::collection::vec((prop::bool::weighted(0.75), record), 1..4)
 }
 
-/// What a snapshot makes of every host, source and user of the small sets.
+/// The decisions of a snapshot for every host, source and user of the small sets.
 fn behaviour(snapshot: &Snapshot) -> Vec<String> {
     let start = std::time::Instant::now();
     let capacity = Capacity::default().with_nonces(0).with_repeats(0).with_guesses(0);
@@ -346,16 +346,16 @@ fn behaviour(snapshot: &Snapshot) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Whatever was accepted and refused on the way, the snapshot is the one that a single commit of
-    /// the records that are left makes.
+    /// After any accepted and rejected commits, the snapshot equals one built by a single commit of
+    /// the remaining records.
     #[test]
-    fn any_sequence_ends_where_its_records_alone_would(
+    fn any_sequence_equals_one_commit_of_its_records(
         commits in prop::collection::vec(writes(), 1..60)
     ) {
         let mut snapshot = Snapshot::empty();
         let mut records = BTreeMap::new();
         let mut applied = 0;
-        // without accounts and lists to start with, most writes would be refused
+        // start with accounts and lists; otherwise most writes would be rejected
         let mut start = vec![Record::Account(Account::new(account()))];
         for name in ["a", "b"] {
             let realm = REALM.parse().unwrap();

@@ -1,11 +1,11 @@
-//! Applying a commit copies what it touches: as much in a large snapshot as in a small one.
+//! A commit copies only what it changes: as much in a large snapshot as in a small one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::model::{Account, Commit, Domain, IpAccessControlList, IpAddress, Mapping};
 use sip_authz::{IpAddressSid, Snapshot};
 use sip_authz_testing::bench::large::{KINDS, Large, access_list, account, domain};
 
-/// The most bytes that one change of each kind allocated, of a few at random places.
+/// Maximum bytes allocated by a change of each kind, over a few random places.
 fn bytes_of_changes(large: &mut Large) -> Vec<u64> {
     let most = |kind: &&str| {
         let rounds = (0..40).map(|round| {
@@ -27,7 +27,7 @@ fn a_change_copies_as_much_in_a_small_snapshot_as_in_a_large_one() {
     let large = bytes_of_changes(&mut Large::whole(8_000, 80_000));
     for ((kind, small), large) in KINDS.iter().zip(small).zip(large) {
         println!("{kind}: {small} bytes, {large} bytes");
-        // one more row of nodes on the way to a leaf, in each array that is changed
+        // the large snapshot has one more level of nodes in each changed array
         assert!(large < small * 3 / 2, "{kind}: {small} bytes in a small snapshot, {large}");
         assert!(large < 64 * 1024, "{kind}: {large} bytes");
     }

@@ -1,4 +1,4 @@
-//! The decision list, rule by rule, through the public API.
+//! The decision steps, rule by rule, through the public API.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ fn rules_3_and_4_lists_admit_and_nothing_else_does() {
     let reason = rejected(world.send(&request, OUTSIDE));
     assert_eq!((reason.status(), reason.code()), (403, Some(32_201)));
 
-    // a list that is mapped and empty admits nobody
+    // a mapped but empty list admits no source
     world.apply(|commit| {
         for prefix in ["192.0.2.0/24", "2001:db8::/32"] {
             commit.delete(Key::IpAddress(address(prefix)));
@@ -125,13 +125,13 @@ fn rules_3_and_4_lists_admit_and_nothing_else_does() {
 fn rules_5_and_6_credentials_after_the_address() {
     let world = World::new();
     let request = Request::to(BOTH_HOST);
-    // outside the list no challenge is sent
+    // no challenge is sent to sources outside the list
     assert_eq!(rejected(world.send(&request, OUTSIDE)), Reason::AddressNotListed);
     let answered = world.answered(&request, INSIDE, "alice", PASSWORD);
     let accept = accepted(world.send(&answered, INSIDE));
     assert!(accept.address.is_some() && accept.credential.is_some());
 
-    // an empty credential list challenges and admits nobody
+    // with an empty credential list, callers are challenged but never accepted
     world.apply(|commit| {
         for user in ["alice", "carol"] {
             commit.delete(Key::Credential(credential(LIST, user)));
@@ -191,7 +191,7 @@ fn a_change_takes_effect_on_the_next_invite_and_a_failed_one_does_not() {
 }
 
 #[test]
-fn from_the_deadline_on_nobody_may_pass() {
+fn every_invite_is_refused_from_the_deadline_on() {
     let mut world = World::new();
     let (start, tenth) = (world.start, Duration::from_millis(100));
     let request = Request::to(ACL_HOST);
@@ -213,11 +213,11 @@ fn from_the_deadline_on_nobody_may_pass() {
     assert!(!world.authorizer.is_stale(start));
     assert!(world.authorizer.is_stale(start + tenth));
     assert!(stale(at(&mut world, start + tenth)));
-    // a clock that steps back does not bring the snapshot back, nor does another snapshot
+    // neither a clock that steps back nor another snapshot ends the refusal
     assert!(stale(at(&mut world, start)));
     world.authorizer.replace(sip_authz::Snapshot::clone(&world.authorizer.snapshot()));
     assert!(stale(at(&mut world, start)));
-    // whatever is asked for: nobody is challenged, no host is told from another
+    // every host gets the same refusal: no challenge, no sign whether the host exists
     for uri in ["sip:1@unknown.example.com", "sip:1@digest.example.com", "tel:+1"] {
         let request = Request { uri: uri.to_owned(), ..Request::to(HOST) };
         assert!(stale(world.send(&request, OUTSIDE)), "{uri}");
@@ -226,7 +226,10 @@ fn from_the_deadline_on_nobody_may_pass() {
     let invite =
         sip_authz::Invite::from_datagram(&bytes, INSIDE.parse().unwrap(), Transport::Udp).unwrap();
     let explanation = world.authorizer.explain(&invite, start);
-    assert!(explanation.to_string().contains("nobody has confirmed it"), "{explanation}");
+    assert!(
+        explanation.to_string().contains("too long since it was last confirmed"),
+        "{explanation}"
+    );
     assert!(stale(explanation.decision));
 
     world.authorizer.refuse_from(Some(start + tenth * 2));
@@ -234,7 +237,7 @@ fn from_the_deadline_on_nobody_may_pass() {
     assert!(stale(at(&mut world, start + tenth * 3)));
     world.authorizer.refuse_from(None);
     assert!(at(&mut world, start + tenth * 3).is_accept());
-    // a time before the authorizer was made
+    // a time before the authorizer was created
     world.authorizer.refuse_from(start.checked_sub(tenth));
     assert!(stale(at(&mut world, start)));
 }
@@ -252,7 +255,7 @@ fn an_explanation_decides_alike_and_uses_nothing_up() {
         assert!(explanation.decision.is_accept());
         let text = explanation.to_string();
         for part in [
-            "host: `both.example.com` names SD",
+            "host: `both.example.com` is SD",
             "192.0.2.7 matches 192.0.2.0/24",
             "Proxy-Authorization (1): user `alice`, algorithm MD5, qop auth",
             "the nonce is live",
@@ -269,7 +272,7 @@ fn an_explanation_decides_alike_and_uses_nothing_up() {
 }
 
 #[test]
-fn an_explanation_uses_nothing_up_where_nothing_is_sent_again() {
+fn an_explanation_uses_nothing_up_over_tcp() {
     let world = World::new().over(Transport::Tcp);
     let request = Request::to(HOST);
     let answered = world.answered(&request, OUTSIDE, "alice", PASSWORD);
@@ -284,7 +287,7 @@ fn an_explanation_uses_nothing_up_where_nothing_is_sent_again() {
 }
 
 #[test]
-fn an_explanation_tells_why_a_user_does_not_count() {
+fn an_explanation_says_why_a_user_is_rejected() {
     let world = World::new();
     let hashes = [(HashFunction::Sha256, "0".repeat(64))];
     let hashes = hashes.iter().map(|(function, hash)| (*function, hash.as_str()));
@@ -327,7 +330,7 @@ fn decisions_are_counted_by_outcome_and_reason() {
 }
 
 #[test]
-fn a_batch_is_decided_as_one_after_the_other_would_be() {
+fn a_batch_equals_single_decisions() {
     let world = World::new();
     let request = Request::to(HOST);
     let good = world.answered(&request, OUTSIDE, "alice", PASSWORD);
@@ -351,20 +354,20 @@ fn a_batch_is_decided_as_one_after_the_other_would_be() {
         })
         .collect();
     let mut decisions = Vec::new();
-    // what an earlier batch left is gone
+    // `out` is cleared first
     for _ in 0..2 {
         world.authorizer.authorize_batch(&invites[..1], world.start, &mut decisions);
     }
     assert_eq!(decisions.len(), 1);
     world.authorizer.authorize_batch(&invites, world.start, &mut decisions);
-    let told = decisions.iter().map(|decision| match decision {
+    let outcomes = decisions.iter().map(|decision| match decision {
         Decision::Accept(accept) if accept.repeat => "repeat".to_owned(),
         Decision::Accept(_) => "accept".to_owned(),
         Decision::Challenge(_) => "challenge".to_owned(),
         Decision::Reject(reject) => format!("reject {:?}", reject.reason),
     });
     let expected: Vec<_> = requests.iter().map(|(.., expected)| (*expected).to_owned()).collect();
-    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(outcomes.collect::<Vec<_>>(), expected);
     world.authorizer.authorize_batch(&[], world.start, &mut decisions);
     assert!(decisions.is_empty());
 }

@@ -1,5 +1,5 @@
-//! The parser of the credentials header: examples of each rule, and a comparison with a slow,
-//! obvious second parser over generated and damaged headers.
+//! The parser of the credentials header: examples of each rule, and a comparison with a slow
+//! reference parser over generated and damaged headers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::collection::vec;
@@ -18,7 +18,7 @@ const HEADER: &str = concat!(
     r#"cnonce="c",opaque="o""#,
 );
 
-/// What the crate's parser says, in the oracle's terms.
+/// The parser's result in the reference parser's type.
 fn parsed(value: &[u8], realm: &str) -> OracleParsed {
     match parse_credentials(value, realm) {
         Parsed::Ignored => OracleParsed::Ignored,
@@ -90,7 +90,7 @@ fn spacing_case_quotes_and_order_are_free() {
 }
 
 #[test]
-fn header_for_others_counts_for_nothing() {
+fn headers_for_other_realms_are_ignored() {
     let ignored = |header: &str| parsed(header.as_bytes(), REALM) == OracleParsed::Ignored;
     for scheme in ["Digestx", "Diges", "Basic", "Digest,", "Digest=", "\"Digest\"", ""] {
         assert!(ignored(&HEADER.replace("Digest", scheme)), "{scheme}");
@@ -98,14 +98,14 @@ fn header_for_others_counts_for_nothing() {
     for realm in ["SIP.example", "sip.exampl", "sip.example ", "", "sip.example\\"] {
         assert!(ignored(&HEADER.replacen(REALM, realm, 1)), "{realm}");
     }
-    // nothing behind a fault of syntax is read
+    // parsing stops at a syntax error, so a realm after it is not found
     assert!(ignored(&HEADER.replace("username", "user@name")));
     assert!(ignored("Digest"));
     assert_eq!(credentials(&HEADER.replacen("sip.", r"s\i\p.", 1)), credentials(HEADER));
 }
 
 #[test]
-fn parameters_of_other_names_are_let_by() {
+fn unknown_parameters_are_ignored() {
     for len in 1..=12 {
         let name = "x".repeat(len);
         let header = format!("{HEADER},{name}=1,{name}=2");
@@ -114,7 +114,7 @@ fn parameters_of_other_names_are_let_by() {
 }
 
 #[test]
-fn faults_have_their_kind() {
+fn each_syntax_error_has_its_kind() {
     let cases = [
         ("opaque=\"o\"", "opaque=\"o", "syntax"),
         ("opaque=\"o\"", "opaque=\"o\0\"", "syntax"),
@@ -238,7 +238,7 @@ fn debug_output_tells_nothing_of_user_or_number() {
     }
 }
 
-/// What the two parsers make of a value, if they differ.
+/// Both parsers' results for a value, if they differ.
 fn difference(value: &[u8], realm: &str) -> Option<String> {
     let (fast, slow) = (parsed(value, realm), digest_header_oracle::parse(value, realm));
     (fast != slow).then(|| format!("`{}`: {fast:?}, oracle {slow:?}", value.escape_ascii()))
@@ -261,7 +261,7 @@ fn oracle_agrees_on_every_cut_and_on_every_byte_at_every_place() {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// A value as it is written: mostly in quotes, often bare where it can be, sometimes escaped.
+/// A value as clients write it: mostly quoted, often bare where allowed, sometimes escaped.
 fn written(content: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>> {
     (content, 0..60_u8).prop_map(|(content, form)| {
         let escaped = |all: bool| {
@@ -283,7 +283,7 @@ fn written(content: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<
     })
 }
 
-/// A usual value mostly, else an odd one or anything.
+/// Mostly a common value, else an unusual one or any text.
 fn one_of(
     usual: &'static [&'static str],
     odd: &'static [&'static str],
@@ -296,7 +296,7 @@ fn one_of(
     ]
 }
 
-/// A value around the bounds of length.
+/// A value near the length limits.
 fn long() -> impl Strategy<Value = String> {
     const BOUNDS: &[usize] = &[31, 32, 64, 128, 192, 199, 255, 256, 1024];
     (select(BOUNDS), 0..2_usize, select(vec!["a", "b", "%61", "ä"]))
@@ -361,7 +361,7 @@ fn separator() -> impl Strategy<Value = &'static str> {
     ]
 }
 
-/// Parameters in any order, few of the needed ones missing, a few there twice.
+/// Parameters in any order, some missing or repeated.
 fn parameters(realm: &'static str) -> impl Strategy<Value = Vec<Vec<u8>>> {
     let some = |name, chance| weighted(chance, parameter(name, realm));
     let names = vec![
@@ -465,7 +465,7 @@ fn header() -> impl Strategy<Value = (Vec<u8>, &'static str)> {
         })
 }
 
-/// As many cases as `PROPTEST_CASES` says, else enough for a quick run.
+/// `PROPTEST_CASES` cases, or few enough for a quick run.
 fn config() -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig::with_cases(asked.unwrap_or(2_000))

@@ -1,5 +1,5 @@
-//! The vectors that the RFCs print: RFC 2069 §2.4, RFC 2617 §3.5, RFC 7616 §3.9.1 and §3.9.2.
-//! RFC 8760 prints none: its examples are of headers, without values that could be computed.
+//! The test vectors of the RFCs: RFC 2069 §2.4, RFC 2617 §3.5, RFC 7616 §3.9.1 and §3.9.2. RFC 8760
+//! has none: its example headers have no computable values.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sha2::{Digest, Sha512};
@@ -21,7 +21,7 @@ fn hashes(username: &str, realm: &str, password: &str) -> Ha1Set {
     Ha1Set::from_password(&username.parse().unwrap(), &realm.parse().unwrap(), password).unwrap()
 }
 
-/// Asserts that the header as printed is right for this password, and for nothing near it.
+/// Asserts that the printed header is right for this password, and for no similar input.
 #[track_caller]
 fn holds(header: &str, username: &str, realm: &str, password: &str) {
     let credentials = credentials(header, realm);
@@ -29,7 +29,7 @@ fn holds(header: &str, username: &str, realm: &str, password: &str) {
     let set = hashes(username, realm, password);
     let ha1 = set.get(function).unwrap();
     assert!(verify(&credentials, ha1, "GET", b""));
-    // without qop=auth-int the body takes no part
+    // without qop=auth-int, the body is not covered
     assert_eq!(
         verify(&credentials, ha1, "GET", b"body"),
         credentials.qop.is_none_or(|fields| fields.qop == Qop::Auth)
@@ -40,7 +40,7 @@ fn holds(header: &str, username: &str, realm: &str, password: &str) {
     let other = hashes(username, realm, &format!("{password} "));
     assert!(!verify(&credentials, other.get(function).unwrap(), "GET", b""));
     for part in ["nonce=\"", "uri=\"", "response=\"", "cnonce=\"", "nc="] {
-        // every part of the header counts
+        // every part of the header is covered
         let Some(at) = header.find(&format!(" {part}")).map(|at| at + 1 + part.len()) else {
             continue;
         };
@@ -63,7 +63,7 @@ fn rfc_2617_section_3_5() {
                  cnonce="0a4f113b",
                  response="6629fae49393a05397450978507c4ef1",
                  opaque="5ccc069c403ebaf9f0171e9517f40e41""#;
-    // printed over several lines, which in a message are folds
+    // printed over several lines, which are folds in a message
     let folded = header.replace('\n', "\r\n");
     holds(&folded, "Mufasa", "testrealm@host.com", "Circle Of Life");
     let set = hashes("Mufasa", "testrealm@host.com", "Circle Of Life");
@@ -73,8 +73,8 @@ fn rfc_2617_section_3_5() {
 
 #[test]
 fn rfc_2069_section_2_4() {
-    // The response printed there, e966c932a9242554e42c8ee200cec7f6, is of none of its inputs;
-    // erratum 749 has the right one.
+    // the printed response, e966c932a9242554e42c8ee200cec7f6, does not match the inputs; erratum
+    // 749 has the right one
     let header = |response: &str| {
         format!(
             "Digest username=\"Mufasa\", realm=\"testrealm@host.com\", \
@@ -112,14 +112,14 @@ const JASON: &str = "J\u{e4}s\u{f8}n Doe";
 const API: &str = "api@example.org";
 const SECRET: &str = "Secret, or not?";
 
-/// As printed, made with SHA-512 cut short.
+/// As printed in the RFC, made with truncated SHA-512.
 const PRINTED_USERHASH: &str = "488869477bf257147b804c45308cd62ac4e25eb717b12b298c79e62dcea254ec";
 const PRINTED_RESPONSE: &str = "ae66e67d6b427bd3f120414a82e4acff38e8ecd9101d6c861229025f607a79dd";
-/// With SHA-512/256, as erratum 4897 has them.
+/// With SHA-512/256, as corrected by erratum 4897.
 const USERHASH: &str = "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b";
 const RESPONSE: &str = "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5";
 
-/// The headers of RFC 7616 §3.9.2: the user name hashed, and in plain.
+/// The headers of RFC 7616 §3.9.2: with hashed and with plain user name.
 fn headers_of_3_9_2(userhash: &str, response: &str) -> [String; 2] {
     let rest = format!(
         "realm=\"api@example.org\", uri=\"/doe.json\", algorithm=SHA-512-256, \
@@ -163,7 +163,7 @@ fn rfc_7616_section_3_9_2_as_printed_is_sha_512_cut_short() {
     }
 }
 
-/// Jason's own domain, which offers SHA-512-256 and hashed names.
+/// Jason's domain, which offers SHA-512-256 and userhash.
 fn world_of_jason() -> World {
     let jasons = CredentialList::new(list("jasons"), account(), API.parse().unwrap());
     let jason = Credential::new(

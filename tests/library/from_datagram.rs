@@ -1,4 +1,4 @@
-//! `Invite::from_datagram` on what arrives from the wire: what is read, and why the rest is refused.
+//! `Invite::from_datagram` on received bytes: accepted forms, and the reasons for rejection.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::message::{Defect, Header, MAX_HEAD};
@@ -20,7 +20,7 @@ fn read(bytes: &[u8]) -> Result<Invite<'_>, InviteError> {
     Invite::from_datagram(bytes, "192.0.2.7:5060".parse().unwrap(), Transport::Udp)
 }
 
-/// All that a decision asks of the message: Request-URI, credentials, transaction, body.
+/// Every part of the message that a decision uses: Request-URI, credentials, transaction, body.
 type Facts = (String, Vec<(bool, String)>, [String; 5], Vec<u8>);
 
 fn facts(bytes: &[u8]) -> Result<Facts, InviteError> {
@@ -37,14 +37,14 @@ fn facts(bytes: &[u8]) -> Result<Facts, InviteError> {
     ))
 }
 
-/// INVITE with one text replaced, which must be there.
+/// INVITE with `from` replaced by `to`; `from` must occur.
 fn with(from: &str, to: &str) -> String {
     assert!(INVITE.contains(from), "{from}");
     INVITE.replacen(from, to, 1)
 }
 
 #[test]
-fn other_ways_to_write_it_are_read_the_same() {
+fn equivalent_spellings_are_read_the_same() {
     let plain = facts(INVITE.as_bytes()).unwrap();
     assert_eq!(plain.1, [(true, "Digest one".to_owned())]);
     for message in [
@@ -66,7 +66,7 @@ fn other_ways_to_write_it_are_read_the_same() {
 }
 
 #[test]
-fn what_stands_in_the_message_is_what_is_read() {
+fn each_part_of_the_message_is_returned() {
     let twice = with("CSeq", "authorization : Digest\r\n two\r\nCSeq");
     let expected = [(false, "Digest\r\n two".to_owned()), (true, "Digest one".to_owned())];
     assert_eq!(facts(twice.as_bytes()).unwrap().1, expected);
@@ -89,7 +89,7 @@ fn what_stands_in_the_message_is_what_is_read() {
 }
 
 #[test]
-fn what_is_in_doubt_is_refused() {
+fn ambiguous_messages_are_refused() {
     use Defect as D;
     let long = |len: usize| with("70\r\n", &format!("70\r\nX: {}\r\n", "a".repeat(len)));
     for (message, expected) in [
@@ -143,7 +143,7 @@ fn what_is_in_doubt_is_refused() {
 }
 
 #[test]
-fn a_part_of_an_invite_is_refused_or_read_like_the_whole() {
+fn a_truncated_invite_is_refused_or_read_like_the_whole() {
     let unsized_body = with("Content-Length: 4\r\n", "");
     for (message, sized) in [(INVITE, true), (&unsized_body, false)] {
         let whole = facts(message.as_bytes()).unwrap();
@@ -151,7 +151,7 @@ fn a_part_of_an_invite_is_refused_or_read_like_the_whole() {
         for len in 0..message.len() {
             match facts(&message.as_bytes()[..len]) {
                 Err(_) => assert!(sized || len < head, "{len}"),
-                // without its length nothing tells that there is more of a body
+                // without Content-Length, a truncated body cannot be detected
                 Ok(part) => {
                     assert!(!sized && len >= head, "{len}");
                     assert!(whole.3.starts_with(&part.3));

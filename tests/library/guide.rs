@@ -1,4 +1,4 @@
-//! What the guide answers, held.
+//! Checks the answers in the guide's list of questions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ fn refused(world: &World, request: &Request, source: &str) -> Reason {
 }
 
 #[test]
-fn a_store_that_is_away_changes_nothing_until_the_deadline() {
+fn an_unreachable_store_changes_nothing_until_the_deadline() {
     let mut world = World::new();
     let request = Request::to(ACL_HOST);
     world.sleep(HOUR);
@@ -35,7 +35,7 @@ fn a_store_that_is_away_changes_nothing_until_the_deadline() {
 }
 
 #[test]
-fn a_clock_that_jumps_costs_a_challenge_and_lets_nobody_in() {
+fn a_clock_jump_costs_a_challenge_and_admits_no_replay() {
     let mut world = World::new().over(sip_authz::Transport::Tcp);
     let request = Request::to(HOST);
     let used = world.answered(&request, OUTSIDE, "alice", PASSWORD);
@@ -43,16 +43,19 @@ fn a_clock_that_jumps_costs_a_challenge_and_lets_nobody_in() {
     accepted(world.send(&used, OUTSIDE));
 
     world.sleep(HOUR);
-    assert!(challenged(world.send(&unused, OUTSIDE)), "too old: once more, without a prompt");
+    assert!(
+        challenged(world.send(&unused, OUTSIDE)),
+        "too old: challenged again, without a prompt"
+    );
     world.now = Duration::ZERO;
     assert!(challenged(world.send(&used, OUTSIDE)), "back at the start, and still used");
-    assert!(challenged(world.send(&unused, OUTSIDE)), "what has expired stays so");
+    assert!(challenged(world.send(&unused, OUTSIDE)), "an expired nonce stays expired");
     let again = world.answered(&request, OUTSIDE, "alice", PASSWORD);
     accepted(world.send(&again, OUTSIDE));
 }
 
 #[test]
-fn a_list_that_is_emptied_admits_nobody() {
+fn an_emptied_list_admits_no_caller() {
     let world = World::new();
     for prefix in ["192.0.2.0/24", "2001:db8::/32"] {
         world.delete(Key::IpAddress(address(prefix)));
@@ -67,16 +70,16 @@ fn a_list_that_is_emptied_admits_nobody() {
     let answered = world.answered(&request, OUTSIDE, "alice", PASSWORD);
     assert_eq!(refused(&world, &answered, OUTSIDE), Reason::WrongCredentials);
 
-    // the last mapping goes
+    // delete the last mapping
     let mapping = Mapping::IpAccessControlList(domain(ACL_HOST).into(), acl(ACL));
     world.delete(Key::Mapping(mapping));
     assert_eq!(refused(&world, &from_office, INSIDE), Reason::NothingMapped);
 }
 
 #[test]
-fn of_one_kind_one_list_is_enough_and_of_two_kinds_both_must_admit() {
+fn one_list_of_each_mapped_kind_must_admit() {
     let world = World::new();
-    // a second access list that has the other addresses
+    // a second access list with the other addresses
     world.apply(|commit| {
         let second = acl("homes");
         commit.put(IpAccessControlList::new(second, account()).into());
@@ -88,7 +91,7 @@ fn of_one_kind_one_list_is_enough_and_of_two_kinds_both_must_admit() {
         accepted(world.send(&Request::to(ACL_HOST), source));
     }
 
-    // a second credential list in which alice has another password, then is disabled
+    // a second credential list where alice has another password, then is disabled
     world.apply(|commit| {
         commit.put(user(OTHER_LIST, "alice", "another-Password-8").into());
         let mapping = Mapping::CredentialList(domain(HOST).into(), list(OTHER_LIST));
@@ -105,7 +108,7 @@ fn of_one_kind_one_list_is_enough_and_of_two_kinds_both_must_admit() {
     let answered = world.answered(&request, OUTSIDE, "alice", "another-Password-8");
     assert_eq!(refused(&world, &answered, OUTSIDE), Reason::WrongCredentials);
 
-    // both kinds: the right password from outside is not enough
+    // with both kinds, a right password from outside is rejected
     let both = Request::to(BOTH_HOST);
     assert_eq!(refused(&world, &both, OUTSIDE), Reason::AddressNotListed);
     let answered = world.answered(&both, INSIDE, "alice", PASSWORD);
@@ -115,7 +118,7 @@ fn of_one_kind_one_list_is_enough_and_of_two_kinds_both_must_admit() {
 }
 
 #[test]
-fn a_call_that_comes_twice_is_marked_where_a_digest_admitted_it() {
+fn a_retransmission_is_marked_if_a_digest_admitted_the_call() {
     let world = World::new();
     let by_address = Request::to(ACL_HOST);
     let by_digest = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);

@@ -1,4 +1,4 @@
-//! The two ways to the facts of an INVITE: from rsip's request and straight from a datagram.
+//! Both constructors of an INVITE: from an rsip request and from a datagram.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use sip_authz::message::Defect;
@@ -66,7 +66,7 @@ fn compact_names_are_the_long_ones() {
 }
 
 #[test]
-fn what_is_no_whole_invite_is_refused() {
+fn incomplete_invites_are_refused() {
     let invite = String::from_utf8(Request::to(HOST).bytes()).unwrap();
     both(invite.replace("INVITE", "OPTIONS").as_bytes(), |result, way| {
         assert_eq!(result.unwrap_err(), InviteError::NotInvite, "{way}");
@@ -119,7 +119,7 @@ fn an_rsip_request_is_decided_like_a_datagram() {
     let invite = Invite::from_rsip(&request, INSIDE.parse().unwrap(), Transport::Udp).unwrap();
     let decision = world.authorizer.authorize(&invite, world.start);
     assert!(matches!(decision, Decision::Accept(accept) if !accept.repeat));
-    // the same bytes the other way are a retransmission
+    // the same bytes through the other constructor are a retransmission
     let accept = accepted(world.send(&answered, INSIDE));
     assert!(accept.repeat);
 }

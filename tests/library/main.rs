@@ -1,4 +1,4 @@
-//! The library: reading requests, deciding, the digest, lists and snapshots.
+//! Tests of the library: parsing, decisions, digest, lists and snapshots.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod batch;

@@ -1,4 +1,4 @@
-//! The message scan, the framing and the URIs against hostile bytes and well-formed messages.
+//! The message scan, framing and URIs, with hostile bytes and well-formed messages.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::collection::vec;
@@ -19,7 +19,7 @@ Content-Length: 4\r\n\
 \r\n\
 v=0\n";
 
-/// The torture test `wsinv` of RFC 4475 §3.1.1.1, its body cut short.
+/// The torture test `wsinv` of RFC 4475 §3.1.1.1, with a shortened body.
 const WSINV: &str = "INVITE sip:vivekg@chair-dnrc.example.com;unknownparam SIP/2.0\r\n\
 TO :\r\n sip:vivekg@chair-dnrc.example.com ;   tag    = 1918181833n\r\n\
 from   : \"J Rosenberg \\\\\\\"\"       <sip:jdrosen@example.com>\r\n  ;\r\n  tag = 98asjd8\r\n\
@@ -45,7 +45,7 @@ fn defect(bytes: impl AsRef<[u8]>) -> Option<Defect> {
     Message::scan(bytes).unwrap_or_else(|| panic!("not sip: {}", bytes.escape_ascii())).defect()
 }
 
-/// INVITE with one text replaced, which must be there.
+/// INVITE with `from` replaced by `to`; `from` must occur.
 fn with(from: &str, to: &str) -> String {
     assert!(INVITE.contains(from), "{from}");
     INVITE.replacen(from, to, 1)
@@ -238,7 +238,7 @@ fn defects_of_the_head() {
 }
 
 #[test]
-fn what_is_no_defect() {
+fn unusual_heads_without_a_defect() {
     for message in [
         plus("X:"),
         plus("X: \u{fc}"),
@@ -259,7 +259,7 @@ fn what_is_no_defect() {
     let (before, after) = text.split_at(text.find("X: ").unwrap() + 3);
     let latin1 = [before.as_bytes(), b"\xe4\xff", after.as_bytes()].concat();
     assert_eq!(defect(&latin1), None);
-    // A control character before the colon: not that header, so its value is not taken for it.
+    // a control character before the colon makes another header name, so the value is not used
     let foreign = plus("Proxy-Authorization\x01: Digest x");
     let message = Message::scan(foreign.as_bytes()).unwrap();
     assert_eq!(message.first(Header::ProxyAuthorization), None);
@@ -298,7 +298,7 @@ fn truncated_at_every_length() {
             if let Some(message) = Message::scan(part) {
                 assert!(message.defect().is_some(), "{len}");
                 let same = message.fields().zip(whole.fields()).all(|(a, b)| a == b);
-                // The last field may still lack its folds.
+                // folds of the last field may be missing
                 let known = message.fields().count().saturating_sub(1);
                 assert!(
                     same || message.fields().take(known).eq(whole.fields().take(known)),
@@ -361,7 +361,7 @@ fn heads_at_the_limit() {
     }
 }
 
-/// Bytes that are more often than not close to SIP.
+/// Bytes that are mostly close to SIP.
 fn near_sip() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "INVITE ",
@@ -458,13 +458,13 @@ fn named(header: Header, compact: Option<&'static str>) -> impl Strategy<Value =
     prop_oneof![long, compact].prop_map(move |name| (header, name))
 }
 
-/// White space that may stand inside a value.
+/// White space allowed inside a value.
 fn lws() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![" ", "\t", "  ", "\r\n ", " \r\n\t"])
 }
 
 prop_compose! {
-    /// Well-formed header fields in any order, and what each must be read as.
+    /// Well-formed header fields in any order, and their expected values.
     fn fields()(
         mandatory in (
             (named(Header::Via, Some("v")), "SIP/2\\.0/UDP [a-z]{1,9};branch=z9hG4bK[a-z0-9]{1,9}"),
@@ -524,7 +524,7 @@ proptest! {
     ) {
         let mut text = "INVITE sip:b@h SIP/2.0\r\n".to_owned();
         for (((_, name), value), (space, pad)) in fields.iter().zip(space.iter().zip(&pads)) {
-            // A fold before nothing would be a blank fold.
+            // a fold before an empty value would be a blank fold
             let pad = if value.is_empty() { "" } else { pad };
             text += &format!("{name}{space}:{pad}{value}\r\n");
         }

@@ -1,5 +1,5 @@
-//! [`Message::scan`] beside a slow reader that goes line by line: on the same bytes, damaged in
-//! every way that one could think of, both must find the same fields, body and first defect.
+//! Compares [`Message::scan`] with a slow line-by-line parser on damaged messages: both must find
+//! the same fields, body and first defect.
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -46,7 +46,7 @@ CSeq: 1 INVITE\r\nTimestamp: 5\r\nRecord-Route: <sip:x>\r\nRequire: y\r\nl: 0\r\
 
 const BASES: [&str; 4] = [PLAIN, FOLDED, SHORT, RESPONSE];
 
-/// What is put in or over.
+/// Pieces to insert or to overwrite with.
 const PIECES: [&[u8]; 46] = [
     b"\r",
     b"\n",
@@ -103,11 +103,11 @@ enum Damage {
     Over(Index, usize),
     Remove(Index, usize),
     Truncate(Index),
-    /// A line comes again somewhere else.
+    /// Copies a line to another position.
     Again(Index, Index),
-    /// The case of a byte.
+    /// Changes the case of a byte.
     Case(Index),
-    /// A piece many times.
+    /// Inserts a piece many times.
     Flood(Index, usize, u16),
 }
 
@@ -126,7 +126,7 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// Where the lines of `bytes` start: pieces that are lines do most harm there.
+/// Start of each line in `bytes`; pieces that are lines are most harmful there.
 fn line_starts(bytes: &[u8]) -> Vec<usize> {
     let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
     [0].into_iter().chain(ends.map(|(at, _)| at + 1)).collect()
@@ -196,7 +196,7 @@ fn read(message: &Message<'_>) -> OracleMessage {
     OracleMessage { start, fields, body: message.body().to_vec(), defect: message.defect() }
 }
 
-/// Whether the message was read without a defect.
+/// Compares both parsers; returns whether the message has no defect.
 fn compare(bytes: &[u8]) -> bool {
     let (ours, theirs) =
         (Message::scan(bytes).map(|message| read(&message)), message_oracle::scan(bytes));

@@ -1,5 +1,5 @@
-//! The prefix table against a linear scan that compares bit by bit, and the cases that access
-//! lists elsewhere got wrong (/0 as a shift by the full width, one family read as the other).
+//! Compares the prefix table with a bitwise linear scan, and checks the cases that other access
+//! lists got wrong: /0 as a shift by the full width, and one family read as the other.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -154,7 +154,7 @@ fn every_length_nested_in_every_shorter_one() {
 
 #[test]
 fn a_hundred_thousand_prefixes_are_all_there() {
-    // Every second /24 from 1.0.0.0 on, and the same number of /48.
+    // every second /24 from 1.0.0.0 on, and as many /48
     let v4 = (0..50_000_u32)
         .map(|i| Prefix::new(Ipv4Addr::from_bits(0x0100_0000 + (i << 9)).into(), 24).unwrap());
     let v6 = (0..50_000_u128).map(|i| {
@@ -200,7 +200,7 @@ proptest! {
         agree_around(&list, others);
     }
 
-    /// Which prefix of a list matches does not depend on the order they are given in.
+    /// The order of a list does not affect which prefix matches.
     #[test]
     fn order_changes_numbers_only(
         prefixes in prop::collection::vec(any_prefix(), 1..20),
@@ -224,7 +224,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Lists long enough for every form of the table; crowded ones nest, touch and repeat.
+    /// Lists long enough for every form of the table; clustered prefixes nest, touch and repeat.
     #[test]
     fn long_lists_agree_with_a_linear_scan(bytes in prop::collection::vec(any::<u8>(), 0..18 * 120),
         crowd in 0..4_usize)
@@ -251,8 +251,8 @@ fn check(table: &PrefixTable, addr: &str, expected: Option<usize>) {
     assert_eq!(table.contains(addr), expected.is_some(), "{addr}");
 }
 
-/// Compares table, `Prefix::contains` and oracle at the edges of every prefix, at what those
-/// addresses look like in the other family, and at `others`.
+/// Compares table, `Prefix::contains` and reference at the edges of every prefix, at their
+/// lookalikes in the other family, and at `others`.
 #[track_caller]
 fn agree_around(prefixes: &[Prefix], others: impl IntoIterator<Item = IpAddr>) {
     let table = PrefixTable::build(prefixes.iter().copied()).unwrap();
@@ -280,7 +280,7 @@ fn oracle_longest(prefixes: &[(Vec<bool>, u8)], addr: IpAddr) -> Option<usize> {
     best.map(|(index, _)| index)
 }
 
-/// 32 or 128 bits, a mapped address as 32.
+/// 32 or 128 bits; a mapped address has 32.
 fn bits(addr: IpAddr) -> Vec<bool> {
     let octets = match addr {
         IpAddr::V4(v4) => v4.octets().to_vec(),
@@ -292,8 +292,7 @@ fn bits(addr: IpAddr) -> Vec<bool> {
     octets.iter().flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1 == 1)).collect()
 }
 
-/// The address before a prefix, its first, its last and the one after; at the ends of the address
-/// space they wrap around.
+/// The address before a prefix, its first, its last and the one after, with wrap-around.
 fn edges(prefix: Prefix) -> [IpAddr; 4] {
     let len = u32::from(prefix.len());
     match prefix.addr() {
@@ -312,7 +311,7 @@ fn edges(prefix: Prefix) -> [IpAddr; 4] {
     }
 }
 
-/// The address, and those of the other family that hold the same bits.
+/// The address, and addresses of the other family with the same bits.
 fn lookalikes(addr: IpAddr) -> Vec<IpAddr> {
     match addr {
         IpAddr::V4(v4) => vec![
@@ -329,7 +328,7 @@ fn lookalikes(addr: IpAddr) -> Vec<IpAddr> {
     }
 }
 
-/// The prefix of this length that `addr` falls under.
+/// The prefix of this length that contains `addr`.
 fn covering(addr: IpAddr, len: u8) -> Prefix {
     match Prefix::new(addr, len) {
         Ok(prefix) | Err(PrefixError::HostBits { prefix, .. }) => prefix,
@@ -348,7 +347,7 @@ fn any_addr() -> impl Strategy<Value = IpAddr> {
     let v6 = prop_oneof![
         any::<u128>(),
         any::<u8>().prop_map(|low| (0x2001_0db8 << 96) | u128::from(low)),
-        // On both sides of the mapped range, and in it.
+        // inside the mapped range and on both sides of it
         any::<u32>().prop_map(|low| 0xfffe_0000_0000 | u128::from(low)),
         any::<u32>().prop_map(|low| 0xffff_0000_0000 | u128::from(low)),
         any::<u32>().prop_map(u128::from),
@@ -362,7 +361,7 @@ fn any_addr() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-/// Any length, the shortest and longest more often.
+/// Any length, with the shortest and longest more often.
 fn any_prefix() -> impl Strategy<Value = Prefix> {
     let from_end = prop_oneof![Just(0_u8), Just(1), 0..=8_u8, 0..=128_u8];
     (any_addr(), from_end, any::<bool>()).prop_map(|(addr, from_end, long)| {

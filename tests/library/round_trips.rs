@@ -1,4 +1,5 @@
-//! Every form of digest that a policy can ask for, with the crate `digest_auth` as the client.
+//! Round trips of every digest form that a policy can require, with the crate `digest_auth` as
+//! client.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use sip_authz_testing::kit::*;
 
 const SDP: &[u8] = b"v=0\r\no=alice 1 1 IN IP4 192.0.2.7\r\n\0\xff";
 
-/// The header value that the client itself makes of a challenge's value.
+/// The client's own header value for a challenge value.
 fn respond(prompt: &mut WwwAuthenticateHeader, request: &Request, password: &str) -> String {
     let context = AuthContext::new_with_method(
         "alice",
@@ -28,7 +29,7 @@ fn prompt(value: &str) -> WwwAuthenticateHeader {
     WwwAuthenticateHeader::parse(value).unwrap()
 }
 
-/// alice's first header for `request`, of the first challenge.
+/// alice's first header for `request`, in response to the first challenge.
 fn first_header(world: &World, request: &Request) -> Header {
     Header::answer(&world.challenge(request, OUTSIDE).values[0], request, "alice", PASSWORD)
 }
@@ -90,7 +91,7 @@ fn an_offer_of_both_qops_takes_either() {
         let world = World::with_policy(offering(&[algorithm]).with_qop(QopOffer::Both));
         let request = Request { body: SDP.to_vec(), ..Request::to(HOST) };
         let values = world.challenge(&request, OUTSIDE).values;
-        // this client takes auth-int where it is offered, and the helper takes auth
+        // this client prefers auth-int if offered; the helper uses auth
         let text = respond(&mut prompt(&values[0]), &request, PASSWORD);
         assert!(text.contains("qop=auth-int"));
         accepted(world.send(&request.clone().with(&text), OUTSIDE));
@@ -121,7 +122,7 @@ fn userhash_counts_only_where_it_is_offered() {
         let world = World::with_policy(Policy::default().with_userhash(userhash));
         let request = Request::to(HOST);
         let mut header = first_header(&world, &request);
-        // the plain name is always understood
+        // the plain name is always accepted
         header.inner.userhash = false;
         header.sign();
         accepted(world.send(&request.clone().with(&header.text()), OUTSIDE));
@@ -148,7 +149,7 @@ fn the_form_of_rfc_2069_where_it_is_admitted() {
         }
         assert!(!accepted(decision).repeat);
         assert!(accepted(world.send(&request.clone().with(&text), OUTSIDE)).repeat);
-        // once: the next response on this nonce is the same one
+        // accepted once: the next response on this nonce is identical
         let text = respond(&mut client, &request, PASSWORD);
         assert!(challenged(world.send(&request.next().with(&text), OUTSIDE)));
 
@@ -166,7 +167,7 @@ fn the_form_of_rfc_2069_where_it_is_admitted() {
         let mut client = prompt(&world.challenge(&request, OUTSIDE).values[1]);
         client.qop = None;
         let mut text = respond(&mut client, &request, PASSWORD);
-        // this client leaves any form of MD5 out, as if it were the plain one
+        // this client omits the algorithm parameter for MD5-sess as for MD5
         if !text.contains("algorithm") {
             text = format!("{text}, algorithm={algorithm}");
         }
@@ -191,7 +192,7 @@ fn presets_in_their_order_and_any_pick_of_them() {
         assert_eq!(names, expected);
         assert!(values.iter().all(|value| prompt(value).nonce == prompt(&values[0]).nonce));
 
-        // a client picks one, whichever
+        // a client that answers any one challenge
         let mut next = request.clone();
         for value in &values {
             next = next.next();
@@ -200,14 +201,15 @@ fn presets_in_their_order_and_any_pick_of_them() {
             let text = respond(&mut prompt(&fresh.values[at]), &next, PASSWORD);
             accepted(world.send(&next.clone().with(&text), OUTSIDE));
         }
-        // a client answers all at once: one nonce and count, so they serve one time in all
+        // a client that answers all challenges: they share a nonce and count, so they are accepted
+        // once
         let headers: Vec<_> =
             values.iter().map(|value| respond(&mut prompt(value), &request, PASSWORD)).collect();
         let all = headers.iter().fold(next.next(), |request, text| request.with(text));
         assert_eq!(accepted(world.send(&all, OUTSIDE)).credential.unwrap().header.index, 0);
         let again = headers.iter().fold(next.next().next(), |request, text| request.with(text));
         assert!(challenged(world.send(&again, OUTSIDE)));
-        // one of them is enough, in any place
+        // one right header is enough, at any position
         let values = world.challenge(&request, OUTSIDE).values;
         let mut one = next.next().next().next();
         for (at, value) in values.iter().enumerate() {
@@ -235,14 +237,14 @@ fn an_algorithm_that_was_not_offered_is_wrong() {
 }
 
 #[test]
-fn as_a_proxy_or_as_a_server() {
+fn challenges_as_proxy_and_as_server() {
     for (kind, status, name) in [
         (ChallengeKind::Proxy, 407, "Proxy-Authenticate"),
         (ChallengeKind::Server, 401, "WWW-Authenticate"),
     ] {
         let world = World::with_policy(Policy::default().with_challenge(kind));
         let mut request = Request::to(HOST);
-        // either header is read, whichever was asked for
+        // both header names are accepted for either kind of challenge
         for (line, field) in [
             ("Proxy-Authorization", CredentialsField::ProxyAuthorization),
             ("Authorization", CredentialsField::Authorization),
@@ -282,7 +284,7 @@ fn the_from_user_must_be_the_authenticated_one_where_the_policy_asks() {
             let world = World::with_policy(Policy::default().with_from_must_match(from_must_match));
             let request = Request { from: from.to_owned(), ..Request::to(HOST) };
             let request = world.answered(&request, OUTSIDE, "alice", PASSWORD);
-            // the retransmission gets the same
+            // a retransmission gets the same decision
             for repeat in [false, true] {
                 match world.send(&request, OUTSIDE) {
                     Decision::Accept(accept) => {
@@ -302,7 +304,7 @@ fn the_from_user_must_be_the_authenticated_one_where_the_policy_asks() {
 }
 
 #[test]
-fn a_wrong_password_is_told_before_a_wrong_from() {
+fn a_wrong_password_is_reported_before_a_wrong_from() {
     let world = World::with_policy(Policy::default().with_from_must_match(true));
     let request = Request { from: "<sip:bob@example.com>;tag=1".to_owned(), ..Request::to(HOST) };
     let request = world.answered(&request, OUTSIDE, "alice", "wrong");
@@ -324,7 +326,7 @@ fn a_nonce_that_is_bound_to_no_source_serves_from_anywhere() {
                 assert!(!accepted(decision).repeat, "{source}");
             }
         }
-        // bound or not, a count serves once
+        // bound or not, a count is accepted once
         let text = header.with_nc(3).text();
         assert!(challenged(world.send(&request.next().with(&text), INSIDE)));
     }
@@ -335,7 +337,7 @@ fn a_nonce_lives_as_long_as_the_policy_says() {
     for nonce_lifetime in [1, 60, 3_600, Policy::MAX_NONCE_LIFETIME] {
         let policy = Policy::default().with_nonce_lifetime(nonce_lifetime);
         let mut world = World::with_policy(policy.clone()).over(Transport::Tcp);
-        // time is counted in whole seconds, from the second in which the nonce was issued
+        // nonce age is measured in whole seconds, from the second of issue
         world.sleep(Duration::from_millis(5_999));
         let request = Request::to(HOST);
         let header = first_header(&world, &request);
@@ -350,7 +352,7 @@ fn a_nonce_lives_as_long_as_the_policy_says() {
         assert!(challenged(send(&world, 3)));
         world.sleep(Duration::from_secs(100_000));
         assert!(challenged(send(&world, 3)));
-        // a longer life holds for nonces that are out already, and a shorter one too
+        // a changed lifetime applies to nonces issued before, longer or shorter
         let nonce_lifetime = Policy::MAX_NONCE_LIFETIME;
         let header = first_header(&world, &request);
         world.sleep(Duration::from_secs(80_000));

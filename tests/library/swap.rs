@@ -1,5 +1,5 @@
-//! Snapshots are swapped as fast as it goes while four threads decide: every decision belongs whole
-//! to one of the two generations. Case 35 of the inputs that broke other systems.
+//! Snapshots are swapped as fast as possible while four threads decide: every decision belongs to
+//! exactly one of the two generations. Hostile case 35.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
@@ -23,13 +23,13 @@ use sip_authz::{
 };
 
 const READERS: usize = 4;
-/// Rounds of a reader; a round is seven decisions.
+/// Minimum rounds of a reader; a round has seven decisions.
 const ROUNDS: usize = 500;
-/// A reader that saw one generation only after its rounds goes on up to this many.
+/// Maximum rounds of a reader that has seen only one generation.
 const MAX_ROUNDS: usize = 100 * ROUNDS;
 const SWAPS_AT_LEAST: usize = 100;
 
-/// One of two states of the world that have no SID in common, and the same six hosts.
+/// One of two states with the same six hosts and no SID in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Generation {
     A,
@@ -73,13 +73,14 @@ impl Generation {
     }
 
     fn realm(self, host: &str) -> Realm {
-        // nonces are bound to the realm, so a user can be the same in both generations only in one
+        // nonces are bound to the realm, so a user can only authenticate in both generations if
+        // they share it
         let realm = if host == "challenge" { self.name() } else { "users" };
         realm.parse().unwrap()
     }
 
-    /// All records. A admits by prefix, B by address; A asks for MD5 as a proxy, B for SHA-256 first
-    /// and as a server.
+    /// All records. A admits by prefix and challenges with MD5 as a proxy; B admits by address and
+    /// challenges with SHA-256 first and as a server.
     fn records(self) -> Vec<Record> {
         let mut records = Vec::new();
         let status = if self == A { AccountStatus::Active } else { AccountStatus::Suspended };
@@ -139,7 +140,7 @@ impl Generation {
         records.fold(Snapshot::builder(), sip_authz::SnapshotBuilder::record).build().unwrap()
     }
 
-    /// The one commit that makes this generation of the other.
+    /// A single commit that turns the other generation into this one.
     fn commit(self) -> Commit {
         let other = if self == A { B } else { A };
         let mut commit = Commit::new();
@@ -161,7 +162,7 @@ fn uri(host: &str) -> String {
     format!("sip:100@{host}.example.com")
 }
 
-/// The generation that the decision belongs to with all it says.
+/// The generation that every part of the decision belongs to.
 fn generation_of(host: &str, decision: &Decision) -> Generation {
     let of = |is: &dyn Fn(Generation) -> bool| match (is(A), is(B)) {
         (true, false) => A,
@@ -226,7 +227,7 @@ fn is_challenge_of(generation: Generation, challenge: &Challenge) -> bool {
         }
 }
 
-/// A client at the host `user`, where both generations know its name, each with another password.
+/// A client at the host `user`, which both generations know with different passwords.
 struct Client {
     password: &'static str,
     challenge: WwwAuthenticateHeader,
@@ -241,7 +242,7 @@ impl Client {
         Self { password, challenge: digest_auth::parse(&challenge.values[0]).unwrap() }
     }
 
-    /// The next count of one nonce.
+    /// A response with the next count of the same nonce.
     fn answer(&mut self) -> String {
         let method = HttpMethod::from("INVITE");
         let (uri, body) = (uri("user"), None::<&[u8]>);
@@ -250,7 +251,8 @@ impl Client {
     }
 }
 
-/// Reads until both generations were seen, at least [`ROUNDS`] times; how many decisions of each.
+/// Decides for at least [`ROUNDS`] rounds and until both generations were seen. Returns the
+/// decisions of each.
 fn read(authorizer: &Authorizer, now: Instant, swaps: &AtomicUsize) -> [usize; 2] {
     let mut clients = [A, B].map(|it| Client::new(authorizer, now, it.password()));
     let mut counts = [0; 2];
@@ -271,7 +273,7 @@ fn read(authorizer: &Authorizer, now: Instant, swaps: &AtomicUsize) -> [usize; 2
                 .with_credentials(field, value.as_bytes());
             let decision = authorizer.authorize(&invite, now);
             let generation = generation_of("user", &decision);
-            // right in the generation that has this password, and only there
+            // accepted only in the generation that has this password
             assert_eq!(decision.is_accept(), client.password == generation.password());
             counts[generation as usize] += 1;
         }
@@ -279,7 +281,7 @@ fn read(authorizer: &Authorizer, now: Instant, swaps: &AtomicUsize) -> [usize; 2
     counts
 }
 
-/// Swaps with `swap` for as long as the readers read.
+/// Calls `swap` until the readers finish.
 fn swap_under_readers(what: &str, swap: impl Fn(&Authorizer, Generation) + Sync) {
     let (now, capacity) = (Instant::now(), Capacity::default());
     let authorizer = Authorizer::from_seed(A.snapshot(), capacity, &[7; 32], now);
@@ -309,7 +311,7 @@ fn swap_under_readers(what: &str, swap: impl Fn(&Authorizer, Generation) + Sync)
     assert!(swaps >= SWAPS_AT_LEAST);
 }
 
-/// Says that a reader has come to its end, also by a panic.
+/// Signals the end of a reader, also after a panic.
 struct Done<'a>(&'a AtomicUsize);
 
 impl Drop for Done<'_> {
@@ -344,7 +346,7 @@ fn case_35_a_change_that_fails_leaves_the_old_snapshot_in_force() {
     let accepted = decide("listed");
     assert_eq!(generation_of("listed", &accepted), A);
 
-    // all of B, and one record that cannot be
+    // all of B, plus one record that breaks a rule
     let nowhere = IpAccessControlListSid::from_name(&["nowhere"]);
     let mut missing = B.commit();
     missing.put(Record::from(Mapping::IpAccessControlList(B.target("mapped"), nowhere)));

@@ -1,4 +1,4 @@
-//! The torture messages of RFC 4475 and RFC 5118, read and decided as the table says.
+//! The torture messages of RFC 4475 and RFC 5118, parsed and decided as the table says.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use sip_authz_testing::torture::{CASES, HOSTS, Intent, Scan};
 
 const INSIDE: &str = "192.0.2.7:5060";
 
-/// The domains of the table, guarded by an address or by a password.
+/// The domains of the table, protected by an address or by a password.
 fn authorizer(by_password: bool) -> Authorizer {
     let account = AccountSid::from_name(&["a"]);
     let (inside, staff) =
@@ -51,8 +51,8 @@ fn name(decision: &Decision) -> &'static str {
     }
 }
 
-/// The message as an INVITE: its method is another in the first line and in CSeq. None for a
-/// response, and where the two are not one method.
+/// Changes the method to INVITE in the first line and in CSeq. None for a response, and if the two
+/// methods differ.
 fn as_invite(bytes: &[u8]) -> Option<Vec<u8>> {
     let end = bytes.iter().position(|byte| *byte == b' ')?;
     let (method, rest) = bytes.split_at(end);
@@ -128,7 +128,7 @@ fn each_is_decided_as_the_table_says_and_by_its_facts_alone() {
         assert_eq!(decision.as_ref().map(name), case.decision, "{}", case.file);
         let (Some(invite), Some(decision)) = (invite, decision) else { continue };
 
-        // the Request-URI by another way
+        // the Request-URI, found in another way
         let text = String::from_utf8_lossy(message.as_deref().unwrap_or_default());
         let uri = text.split(' ').nth(1).unwrap();
         let facts = Invite::new(uri, INSIDE.parse().unwrap(), Transport::Udp);
@@ -136,15 +136,15 @@ fn each_is_decided_as_the_table_says_and_by_its_facts_alone() {
         let outside =
             Invite::new(invite.request_uri(), "198.51.100.1:9".parse().unwrap(), Transport::Udp);
         assert!(!by_address.authorize(&outside, now).is_accept(), "{}", case.file);
-        // nobody proves a password
+        // no message has credentials
         let asked = by_password.authorize(&invite, now);
         let expected = if decision.is_accept() { "challenge" } else { name(&decision) };
         assert_eq!(name(&asked), expected, "{}", case.file);
     }
 }
 
-/// What rsip takes leads to the same decision; what it refuses is accepted only where the RFC says
-/// that it is well-formed or may be taken.
+/// A message that rsip parses gets the same decision. A message that rsip rejects is accepted only
+/// if the RFC calls it well-formed or allows it.
 #[test]
 fn rsip_and_the_scan_lead_to_the_same_decision() {
     let authorizer = authorizer(false);
@@ -169,7 +169,7 @@ fn rsip_and_the_scan_lead_to_the_same_decision() {
 }
 
 #[test]
-fn what_is_not_as_the_rfc_would_have_it_has_its_reason() {
+fn every_deviation_from_the_rfc_has_a_reason() {
     for case in &CASES {
         let refused = case.scan != Scan::Fine;
         let as_meant = match case.intent {
@@ -185,13 +185,13 @@ fn what_is_not_as_the_rfc_would_have_it_has_its_reason() {
 }
 
 #[test]
-fn cut_short_none_is_taken_but_one_without_a_length() {
+fn truncated_messages_are_refused_unless_they_lack_a_length() {
     for case in &CASES {
         let Some(bytes) = as_invite(&case.bytes()) else { continue };
         let head = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
         let end = Message::scan(&bytes).map(|message| head + message.body().len());
         for length in 0..bytes.len() {
-            // what comes after the body may be missing
+            // bytes after the body may be missing
             if end.is_none_or(|end| length < end) && read(&bytes[..length]).is_ok() {
                 assert!(case.file == "rfc4475/inv2543" && length >= head, "{}", case.file);
             }

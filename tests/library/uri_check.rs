@@ -1,4 +1,4 @@
-//! The digest-uri against the Request-URI, mode by mode.
+//! The digest-uri check against the Request-URI, in each mode.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::model::{Policy, UriCheck};
@@ -8,7 +8,7 @@ use sip_authz_testing::kit::*;
 const MODES: [UriCheck; 4] =
     [UriCheck::Off, UriCheck::SameHost, UriCheck::SameUserAndHost, UriCheck::Equivalent];
 
-/// Sends a request for `uri` whose digest is right for `digest_uri`.
+/// Sends a request for `uri` with a correct digest over `digest_uri`.
 fn send(world: &World, uri: &str, digest_uri: &str) -> Decision {
     let request = Request { uri: uri.to_owned(), ..Request::to(HOST) };
     let challenge = world.challenge(&request, OUTSIDE);
@@ -16,7 +16,8 @@ fn send(world: &World, uri: &str, digest_uri: &str) -> Decision {
     digest_uri.clone_into(&mut header.inner.uri);
     header.sign();
     let decision = world.send(&request.clone().with(&header.text()), OUTSIDE);
-    // a refusal for the uri uses no nonce up and tells nothing of the digest
+    // a rejection for the digest-uri uses up no nonce and does not reveal whether the digest is
+    // right
     if !decision.is_accept() {
         let junk = header.text_with("response", "\"0\"");
         let other = world.send(&request.with(&junk), OUTSIDE);
@@ -35,19 +36,19 @@ fn modes() {
         // the same text
         (uri, uri, [true; 4]),
         (with_port, with_port, [true; 4]),
-        // case: of scheme and host it does not count, of the user it does
+        // case: ignored in scheme and host, significant in the user
         (uri, "SIP:100@Digest.EXAMPLE.com", [true; 4]),
         (uri, "sip:100@digest.example.com.", [true; 4]),
         ("sip:al@digest.example.com", "sip:AL@digest.example.com", [true, true, false, false]),
-        // escapes: of an unreserved character they are the character, of a reserved one not
+        // escapes: equal to an unreserved character, different from a reserved one
         (uri, "sip:1%30%30@digest.example.com", [true; 4]),
         (escaped, "sip:1*0%2B@digest.example.com?Subject=%61", [true; 4]),
         (escaped, "sip:1*0+@digest.example.com?subject=a", [true, true, false, false]),
-        // another number, and none
+        // another number, and no number
         (uri, "sip:101@digest.example.com", [true, true, false, false]),
         (uri, "sip:1000@digest.example.com", [true, true, false, false]),
         (uri, "sip:digest.example.com", [true, true, false, false]),
-        // port and password: an omitted port is not the default one
+        // port and password: an omitted port differs from the default port
         (uri, "sip:100@digest.example.com:5060", [true, true, true, false]),
         (
             with_port,
@@ -56,7 +57,7 @@ fn modes() {
         ),
         (uri, "sip:100:x@digest.example.com", [true, true, true, false]),
         (uri, "sips:100@digest.example.com", [true, true, true, false]),
-        // parameters: some are never defaulted, of the rest only what both have counts
+        // parameters: some have no default; of the others only those in both URIs are compared
         (uri, "sip:100@digest.example.com;transport=udp", [true, true, true, false]),
         (with_port, "sip:100@digest.example.com:5060;USER=phone;Transport=TCP", [true; 4]),
         (
@@ -67,13 +68,13 @@ fn modes() {
         (with_port, "sip:100@digest.example.com:5060;transport=tcp", [true, true, true, false]),
         (uri, "sip:100@digest.example.com;lr;x=1", [true; 4]),
         (uri, "sip:100@digest.example.com?subject=a", [true, true, true, false]),
-        // another host, and what only looks like it
+        // other hosts, and lookalikes
         (uri, "sip:100@other.example.com", [true, false, false, false]),
         (uri, "sip:100@xdigest.example.com", [true, false, false, false]),
         (uri, "sip:100@digest.example.com.example", [true, false, false, false]),
         (uri, "sip:digest.example.com@other.example.com", [true, false, false, false]),
         (uri, "sip:100@192.0.2.1", [true, false, false, false]),
-        // no SIP URI
+        // not a SIP URI
         (uri, "tel:100", [true, false, false, false]),
         (uri, "100", [true, false, false, false]),
         (uri, "*", [true, false, false, false]),
@@ -95,7 +96,7 @@ fn modes() {
 }
 
 #[test]
-fn the_text_sent_is_the_text_hashed() {
+fn the_digest_covers_the_digest_uri_as_sent() {
     // a digest over the Request-URI, with an equivalent digest-uri in the header
     for uri_check in MODES {
         let world = World::with_policy(Policy::default().with_uri_check(uri_check));

@@ -1,37 +1,36 @@
-//! What the table asks of an address of either family.
+//! Integer operations on addresses that the table needs, for both families.
 
-/// An address as a number.
+/// An address as an integer.
 pub(super) trait Address: Copy + Ord + std::fmt::Debug + 'static {
-    /// The form in which it is kept: of no stricter alignment than an owner's number, so that no
-    /// space is lost between the two.
+    /// The stored form. Its alignment is at most that of a prefix number, which avoids padding in
+    /// [`Cut`](super::cuts::Cut).
     type Kept: Copy + std::fmt::Debug;
 
-    /// The words that it takes.
+    /// Number of `u32` words of an address.
     const WORDS: usize;
 
-    /// Whether it is one word, so that a few fit the processor's registers and comparing is cheap.
+    /// Whether an address is one word, so that several fit in registers and comparing is cheap.
     const NARROW: bool = Self::WORDS == 1;
 
-    /// The lowest.
+    /// The lowest address.
     const ZERO: Self;
 
     fn keep(self) -> Self::Kept;
 
     fn kept(kept: Self::Kept) -> Self;
 
-    /// The address after this one, unless this is the last.
+    /// The next address; none for the highest.
     fn next(self) -> Option<Self>;
 
-    /// How many bits the distance to this address from `lower` has behind its leading zeros.
+    /// Number of significant bits of the distance from `lower`.
     fn distance_bits(self, lower: Self) -> u32;
 
-    /// The distance to this address from `lower` shifted right, at least 0 and at most `max`. It
-    /// never descends as the address ascends.
+    /// The distance from `lower`, shifted right and clamped to `0..=max`. Monotonic in the address.
     fn slot(self, lower: Self, shift: u32, max: u32) -> u32;
 
     fn write(self, words: &mut Vec<u32>);
 
-    /// The address that `words` begin with, and what comes after.
+    /// Reads an address from the start of `words`; also returns the rest.
     fn read(words: &[u32]) -> Option<(Self, &[u32])>;
 }
 
@@ -100,8 +99,8 @@ impl Address for u128 {
     #[inline]
     fn slot(self, lower: Self, shift: u32, max: u32) -> u32 {
         let slot = if shift >= 64 {
-            // the usual case, for which half the bits are enough; what they leave out can only make
-            // the distance larger by one, for every address that has the same half
+            // common case: use the upper half only. Ignoring the borrow from the lower half can
+            // increase the distance by one, but equally for all addresses with the same upper half
             high(self).saturating_sub(high(lower)).wrapping_shr(shift)
         } else {
             let slot = self.saturating_sub(lower).wrapping_shr(shift);
@@ -125,7 +124,7 @@ impl Address for u128 {
     }
 }
 
-/// The upper half.
+/// The upper 64 bits.
 #[inline]
 fn high(addr: u128) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = addr.to_be_bytes();

@@ -1,13 +1,13 @@
-//! The address space of one family, cut where the most specific prefix changes.
+//! Cuts the address space of one family where the most specific prefix changes.
 
 use std::cmp::Reverse;
 
 use super::address::Address;
 
-/// The owner of an interval that no prefix covers.
+/// The owner of an interval outside every prefix.
 pub(super) const NOBODY: u32 = u32::MAX;
 
-/// A prefix by its first and last address, with its number.
+/// The first and last address of a prefix, and its number.
 #[derive(Clone, Copy)]
 pub(super) struct Range<A> {
     pub(super) first: A,
@@ -15,8 +15,8 @@ pub(super) struct Range<A> {
     pub(super) owner: u32,
 }
 
-/// From `start` up to the start of the next cut the addresses belong to `owner`. The two lie side
-/// by side, as one that is read is mostly followed by the other.
+/// The start of an interval and its owner; it ends where the next cut starts. Both fields are
+/// stored together, because a lookup usually reads both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut<A: Address> {
     start: A::Kept,
@@ -30,20 +30,20 @@ impl<A: Address> Cut<A> {
     }
 }
 
-/// Cuts the address space. The first cut is at the lowest address, no two are at the same one, and
-/// no two in a row have the same owner; without a prefix there is none.
+/// Cuts the address space. The first cut is at the lowest address, starts are strictly ascending,
+/// and neighbours have different owners. Without prefixes there are no cuts.
 pub(super) fn cut<A: Address>(mut ranges: Vec<Range<A>>) -> Vec<Cut<A>> {
     if ranges.is_empty() {
         return Vec::new();
     }
-    // A prefix comes before those nested in it, and of equal ones the first given stays.
+    // outer prefixes first; of equal prefixes keep the first given
     ranges.sort_unstable_by_key(|range| (range.first, Reverse(range.last), range.owner));
     ranges.dedup_by_key(|range| (range.first, range.last));
 
     let mut cuts = Cuts(Vec::with_capacity(ranges.len().saturating_mul(2).saturating_add(1)));
     cuts.0.push(Cut { start: A::ZERO.keep(), owner: NOBODY });
-    // The prefixes around the current address, the most specific on top. Prefixes nest or are
-    // disjoint, so they end in the reverse of the order in which they began.
+    // stack of the prefixes around the current address, most specific on top; prefixes nest or are
+    // disjoint, so the top ends first
     let mut open: Vec<Range<A>> = Vec::new();
     for range in ranges {
         while let Some(ended) = open.pop_if(|outer| outer.last < range.first) {
@@ -62,8 +62,8 @@ pub(super) fn cut<A: Address>(mut ranges: Vec<Range<A>>) -> Vec<Cut<A>> {
 struct Cuts<A: Address>(Vec<Cut<A>>);
 
 impl<A: Address> Cuts<A> {
-    /// From `start` on the owner is `owner`. Starts never descend; of two cuts at one address the
-    /// later holds, and a cut that changes nothing is left out.
+    /// Makes `owner` the owner from `start` on. Starts must not descend. A second cut at one
+    /// address replaces the first, and a cut with the same owner is dropped.
     fn cut(&mut self, start: A, owner: u32) {
         self.0.pop_if(|last| last.start() == start);
         if self.0.last().is_none_or(|last| last.owner != owner) {
@@ -71,7 +71,7 @@ impl<A: Address> Cuts<A> {
         }
     }
 
-    /// After `ended` the innermost of the prefixes still open owns the addresses again.
+    /// After `ended`, the innermost open prefix is the owner again.
     fn end(&mut self, ended: Range<A>, open: &[Range<A>]) {
         if let Some(after) = ended.last.next() {
             self.cut(after, open.last().map_or(NOBODY, |outer| outer.owner));
@@ -98,7 +98,7 @@ mod tests {
         cuts.iter().map(|cut| (Ipv4Addr::from_bits(cut.start()).to_string(), cut.owner)).collect()
     }
 
-    /// After nobody from the lowest address on.
+    /// The expected cuts after the leading one without owner.
     fn cuts(expected: &[(&str, u32)]) -> Vec<(String, u32)> {
         let all = [("0.0.0.0", NOBODY)].into_iter().chain(expected.iter().copied());
         all.map(|(start, owner)| (start.to_owned(), owner)).collect()
@@ -109,22 +109,22 @@ mod tests {
         assert_eq!(cuts_v4(&["0.0.0.0/0"]), cuts(&[("0.0.0.0", 0)])[1..]);
         assert_eq!(cuts_v4(&["255.255.255.255"]), cuts(&[("255.255.255.255", 0)]));
         assert_eq!(cuts_v4(&["0.0.0.0"]), cuts(&[("0.0.0.0", 0), ("0.0.0.1", NOBODY)])[1..]);
-        // Neighbours leave no gap between them, in whatever order they come.
+        // adjacent prefixes leave no gap, in any order
         assert_eq!(
             cuts_v4(&["10.0.0.2/31", "10.0.0.0/31"]),
             cuts(&[("10.0.0.0", 1), ("10.0.0.2", 0), ("10.0.0.4", NOBODY)]),
         );
-        // A prefix hidden whole by longer ones owns nothing.
+        // a prefix fully covered by longer ones owns nothing
         assert_eq!(
             cuts_v4(&["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"]),
             cuts(&[("0.0.0.0", 1), ("128.0.0.0", 2)])[1..],
         );
-        // Three that end at the same address.
+        // three prefixes that end at the same address
         assert_eq!(
             cuts_v4(&["10.0.0.0/24", "10.0.0.128/25", "10.0.0.255"]),
             cuts(&[("10.0.0.0", 0), ("10.0.0.128", 1), ("10.0.0.255", 2), ("10.0.1.0", NOBODY)]),
         );
-        // Three that begin at the same address.
+        // three prefixes that begin at the same address
         assert_eq!(
             cuts_v4(&["10.0.0.0", "10.0.0.0/24", "10.0.0.0/25"]),
             cuts(&[("10.0.0.0", 0), ("10.0.0.1", 2), ("10.0.0.128", 1), ("10.0.1.0", NOBODY)]),

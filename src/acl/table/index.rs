@@ -1,68 +1,66 @@
-//! Where among the cuts to look for an address: a tree of nodes that each spread their part of the
-//! address space evenly over slots.
+//! Index over the cuts: a tree of nodes that each divide their part of the address space into equal
+//! slots.
 //!
 //! A node covers a run of cuts. It divides the space from the first to the last of them into slots
-//! of one width, a power of two; an address below falls into the first slot, one above into the
-//! last. So the slot never descends as the address ascends, and for an address in a slot the cuts of
-//! the slots before are at lower addresses, those of the slots after at higher ones. What is left is
-//! to look among the slot's own cuts and the one just before them:
+//! of equal width, a power of two. An address below falls into the first slot, one above into the
+//! last. The slot number is therefore monotonic in the address. For an address in a slot, all cuts
+//! of earlier slots are lower and all cuts of later slots higher. The search is thus limited to the
+//! slot's own cuts and the one before them:
 //!
 //! - A slot with few cuts is a window: the lookup compares [`WINDOW`] cuts from there on, without a
-//!   branch. Those beyond the slot are at higher addresses and change nothing.
-//! - A slot with more leads to a node of its own. That begins at the first of its cuts and ends at
-//!   the last, so a list that is crowded in a few networks takes a step or two more, no matter how
-//!   far apart they are.
-//! - Where more nodes would take more memory than they may, or where cuts lie in such a way that
-//!   nodes do not tell them apart (prefixes nested many times), a slot leads to a run of cuts for
-//!   binary search.
+//!   branch. Cuts beyond the slot are higher and do not affect the result.
+//! - A slot with more cuts points to a node of its own, which covers exactly its cuts. A list
+//!   clustered in a few networks takes a step or two more, at any distance between them.
+//! - If the memory limit is reached, or nodes cannot separate the cuts (prefixes nested many
+//!   times), a slot points to a run of cuts for binary search.
 //!
-//! A small table has a root with one slot, so that small and large ones take the same path.
+//! A small table has a root with one slot, so small and large tables use the same code path.
 //!
-//! All but the head of the root is kept in one row of words, each node after its parent: its head
-//! (lowest address, shift, last slot), then its slots. The tag of a slot tells what the rest of it numbers: a cut, or the
-//! word where a node begins, or that where the first cut of a run and its length stand.
+//! All nodes are in one array of words, each after its parent: its head (lowest address, shift,
+//! last slot), then its slots. The head of the root is stored apart. The tag of a slot says what
+//! its number refers to: a cut, the word where a node starts, or the word with the start and length
+//! of a run.
 
 use std::collections::VecDeque;
 
 use super::address::Address;
 use super::cuts::Cut;
 
-/// How many cuts are compared at the end of most lookups: the last before the slot, which is at the
-/// address or below, and those of the slot.
+/// Number of cuts that end most lookups: the last cut before the slot and those of the slot.
 pub(super) const WINDOW: usize = 5;
-/// How many levels of nodes there are at most, so that a lookup is bounded.
+/// Maximum depth of nodes, which bounds a lookup.
 const LEVELS: usize = 6;
-/// The tags of a slot; without one it is a window.
+/// The tags of a slot; an untagged slot is a window.
 const FAR: u32 = 1 << 31;
 const RUN: u32 = 1 << 30;
 const TAGS: u32 = FAR | RUN;
-/// The words of a run.
+/// Number of words of a run.
 const RUN_WORDS: usize = 2;
-/// A table may have this many words, whatever its size.
+/// Minimum limit on the words of a table.
 const MIN_WORDS: usize = 16;
 
-/// The cuts to look among.
+/// The cuts that can contain the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The [`WINDOW`] cuts from this one on.
+pub(super) enum CutIndex {
+    /// The [`WINDOW`] cuts from this index on.
     Window(usize),
-    /// So many cuts from this one on.
+    /// `len` cuts from index `from` on.
     Run { from: usize, len: usize },
 }
 
-/// What a slot of the root leads to.
+/// A slot of the root.
 #[derive(Clone, Copy)]
 pub(super) struct Slot(u32);
 
 impl Slot {
-    /// The window that it is, if it is one.
+    /// The index of the window, if the slot is one.
     #[inline]
     pub(super) fn window(self) -> Option<usize> {
         (self.0 & FAR == 0).then_some(self.0 as usize)
     }
 }
 
-/// How a node spreads addresses over its slots.
+/// Maps addresses to the slots of a node.
 #[derive(Clone, Copy, Debug)]
 struct Head<A> {
     lower: A,
@@ -83,7 +81,7 @@ impl<A: Address> Head<A> {
         words.extend([self.shift, self.last]);
     }
 
-    /// The head that `words` begin with, and what comes after.
+    /// Reads a head from the start of `words`; also returns the rest.
     #[inline]
     fn read(words: &[u32]) -> Option<(Self, &[u32])> {
         let (lower, words) = A::read(words)?;
@@ -94,38 +92,38 @@ impl<A: Address> Head<A> {
 
 #[derive(Clone, Debug)]
 pub(super) struct Index<A> {
-    /// The head of the root, whose slots are the first words.
+    /// The head of the root; its slots are the first words.
     root: Head<A>,
     words: Box<[u32]>,
 }
 
 impl<A: Address> Index<A> {
-    /// The slot of the root that `addr` falls into. None if there are no cuts.
+    /// The root slot of `addr`; none if there are no cuts.
     #[inline]
     pub(super) fn slot(&self, addr: A) -> Option<Slot> {
         self.words.get(self.root.slot(addr)).copied().map(Slot)
     }
 
-    /// Where the last cut at `addr` or below is, by the slot that it falls into.
+    /// Follows the slot of `addr` to the cuts that can contain it.
     #[inline]
-    pub(super) fn place(&self, Slot(mut slot): Slot, addr: A) -> Option<Place> {
+    pub(super) fn find(&self, Slot(mut slot): Slot, addr: A) -> Option<CutIndex> {
         while slot & FAR != 0 {
             let words = self.words.get((slot & !TAGS) as usize..)?;
             if slot & RUN != 0 {
                 let [from, len] = *words.first_chunk::<RUN_WORDS>()?;
-                return Some(Place::Run { from: from as usize, len: len as usize });
+                return Some(CutIndex::Run { from: from as usize, len: len as usize });
             }
             let (head, slots) = Head::read(words)?;
             slot = *slots.get(head.slot(addr))?;
         }
-        Some(Place::Window(slot as usize))
+        Some(CutIndex::Window(slot as usize))
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
         size_of_val(&*self.words)
     }
 
-    /// The index of `cuts`, with about one word for each.
+    /// Builds the index of `cuts`, with about one word for each.
     pub(super) fn build(cuts: &[Cut<A>]) -> Self {
         if cuts.is_empty() {
             return Self::default();
@@ -140,9 +138,9 @@ impl<A: Address> Default for Index<A> {
     }
 }
 
-/// A slot that is not filled yet, as it has more cuts than a window.
+/// A slot with more cuts than a window, to be filled later.
 struct Crowd {
-    /// Where its slot is.
+    /// Index of the slot's word.
     slot: usize,
     from: usize,
     to: usize,
@@ -152,23 +150,23 @@ struct Crowd {
 struct Builder<'a, A: Address> {
     cuts: &'a [Cut<A>],
     words: Vec<u32>,
-    /// Breadth first, so that memory goes to the nodes that most addresses pass.
+    /// Breadth first, so that the memory limit favours the nodes that most lookups visit.
     queue: VecDeque<Crowd>,
 }
 
-/// How a node divides its cuts.
+/// A candidate division of a node's cuts.
 #[derive(Clone, Copy)]
 struct Shape<A> {
     head: Head<A>,
-    /// How many slots have cuts.
+    /// Number of slots with cuts.
     occupied: usize,
-    /// How many have more than a window.
+    /// Number of slots with more cuts than a window.
     crowded: usize,
 }
 
 impl<A: Address> Builder<'_, A> {
     fn build(mut self) -> Index<A> {
-        // the first cut is at the lowest address, so the last cut before any slot exists
+        // start at 1: the first cut is at the lowest address, so every slot has a cut before it
         let (from, to) = (1, self.cuts.len());
         let shape = if to - from >= WINDOW { self.shape(from, to) } else { None };
         let root = shape.map_or(Head { lower: A::ZERO, shift: 0, last: 0 }, |shape| shape.head);
@@ -184,14 +182,14 @@ impl<A: Address> Builder<'_, A> {
                 head.write(&mut self.words);
                 self.slots(head, from, to, level + 1);
             } else {
-                // from the last cut before the slot on
+                // starts with the last cut before the slot
                 self.words.extend([word(from - 1), word(to - from + 1)]);
             }
         }
         Index { root, words: self.words.into() }
     }
 
-    /// Appends the slots of a node of the cuts `from..to`, and queues those that are crowded.
+    /// Appends the slots of a node for the cuts `from..to`, and queues the crowded ones.
     fn slots(&mut self, head: Head<A>, from: usize, to: usize, level: usize) {
         let mut at = from;
         for number in 0..=head.last as usize {
@@ -206,22 +204,23 @@ impl<A: Address> Builder<'_, A> {
         }
     }
 
-    /// How best to divide the cuts `from..to`, if that is possible in the words that are left.
+    /// The best division of the cuts `from..to` that fits the memory limit, if any.
     fn shape(&self, from: usize, to: usize) -> Option<Shape<A>> {
         let reserved = self.words.len() + RUN_WORDS * self.queue.len();
-        // a little less than a word for each cut, as the first cut and those after the last are extra
+        // a bit less than a word a cut, to make up for the first cut and the padding after the last
         let words = self.cuts.len() - self.cuts.len() / 64;
         let room = words.max(MIN_WORDS).checked_sub(reserved)?;
         let cuts = self.cuts.get(from..to)?;
         let (lower, upper) = (cuts.first()?.start(), cuts.last()?.start());
         let bits = upper.distance_bits(lower);
-        // no more slots than cuts
+        // at most as many slots as cuts
         let mut shift = bits.saturating_sub(cuts.len().ilog2());
         let mut best: Option<Shape<A>> = None;
         while shift < bits {
             let head = Head { lower, shift, last: upper.slot(lower, shift, u32::MAX) };
             let shape = Shape::of(cuts, head);
-            // half the slots, where they tell nearly as much apart, leave more for further nodes
+            // halve the slots while they separate the cuts nearly as well, to leave memory for more
+            // nodes
             if best.is_some_and(|best| shape.occupied * 4 < best.occupied * 3) {
                 break;
             }
@@ -250,8 +249,8 @@ impl<A: Address> Shape<A> {
     }
 }
 
-/// The number of a word or cut. There are fewer than 2<sup>30</sup> cuts, and not more words than
-/// cuts, or the table would not have been built.
+/// A word or cut number without tag bits. There are fewer than 2<sup>30</sup> cuts, and at most as
+/// many words.
 fn word(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX) & !TAGS
 }

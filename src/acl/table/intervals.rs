@@ -1,16 +1,16 @@
-//! The table of one family.
+//! The prefix table of one family.
 
 use std::hint::select_unpredictable;
 
 use super::address::Address;
 use super::cuts::{Cut, NOBODY, Range, cut};
-use super::index::{Index, Place, Slot, WINDOW};
+use super::index::{CutIndex, Index, Slot, WINDOW};
 
-/// The cuts, and where to look among them.
+/// The cuts and the index over them.
 #[derive(Clone)]
 pub(super) struct Intervals<A: Address> {
     index: Index<A>,
-    /// The last is repeated, so that every window is whole.
+    /// The last cut is repeated so that every window is complete.
     cuts: Box<[Cut<A>]>,
 }
 
@@ -29,7 +29,7 @@ impl<A: Address> Intervals<A> {
         let slot = self.index.slot(addr)?;
         match slot.window() {
             Some(from) => self.owner_in_window(from, addr),
-            // one address is compared in a few registers, which would be more for this
+            // kept out of line: the loop needs more registers than the window comparison
             None if A::NARROW => self.owner_beyond_apart(slot, addr),
             None => self.owner_beyond(slot, addr),
         }
@@ -40,7 +40,7 @@ impl<A: Address> Intervals<A> {
         let window = self.cuts.get(from..from.wrapping_add(WINDOW))?.first_chunk::<WINDOW>()?;
         let [before, cuts @ ..] = window;
         let owner = if A::NARROW {
-            // where comparing is cheap, counting takes fewer instructions than choosing
+            // comparing is cheap: counting takes fewer instructions than selecting
             let begun = cuts
                 .iter()
                 .fold(WINDOW - 1, |begun, cut| begun.wrapping_sub(usize::from(addr < cut.start())));
@@ -60,9 +60,9 @@ impl<A: Address> Intervals<A> {
 
     #[inline]
     fn owner_beyond(&self, slot: Slot, addr: A) -> Option<u32> {
-        match self.index.place(slot, addr)? {
-            Place::Window(from) => self.owner_in_window(from, addr),
-            Place::Run { from, len } => {
+        match self.index.find(slot, addr)? {
+            CutIndex::Window(from) => self.owner_in_window(from, addr),
+            CutIndex::Run { from, len } => {
                 let run = self.cuts.get(from..)?.get(..len)?;
                 let begun = run.partition_point(|cut| cut.start() <= addr);
                 let owner = run.get(begun.checked_sub(1)?)?.owner;
@@ -76,7 +76,7 @@ impl<A: Address> Intervals<A> {
     }
 }
 
-// Derived, it would ask for `A: Default`.
+// written out, because the derive would require `A: Default`
 impl<A: Address> Default for Intervals<A> {
     fn default() -> Self {
         Self { index: Index::default(), cuts: Box::default() }
@@ -89,14 +89,14 @@ mod tests {
 
     use super::*;
 
-    /// The ways in which places are found.
+    /// The two kinds of search.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     enum Form {
         Window,
         Run,
     }
 
-    /// Compares with a linear scan, around every cut. Returns the forms that were met.
+    /// Compares with a linear scan around every cut. Returns the kinds of search used.
     fn check<A: Address>(ranges: Vec<Range<A>>, before: impl Fn(A) -> Option<A>) -> BTreeSet<Form> {
         let cuts = cut(ranges.clone());
         let table = Intervals::build(ranges);
@@ -110,34 +110,34 @@ mod tests {
             let owner = (last.owner != NOBODY).then_some(last.owner);
             assert_eq!(table.owner(addr), owner, "{addr:?} of {}", cuts.len());
             forms.insert(
-                match table.index.slot(addr).and_then(|slot| table.index.place(slot, addr)).unwrap()
+                match table.index.slot(addr).and_then(|slot| table.index.find(slot, addr)).unwrap()
                 {
-                    Place::Window(_) => Form::Window,
-                    Place::Run { .. } => Form::Run,
+                    CutIndex::Window(_) => Form::Window,
+                    CutIndex::Run { .. } => Form::Run,
                 },
             );
         }
         forms
     }
 
-    /// One address each.
+    /// Single addresses.
     fn hosts<A: Address>(starts: impl Iterator<Item = A>) -> Vec<Range<A>> {
         starts.zip(0..).map(|(first, owner)| Range { first, last: first, owner }).collect()
     }
 
     #[test]
-    fn nothing_has_no_place() {
+    fn an_empty_table_has_no_owner() {
         let none = Intervals::<u32>::build(Vec::new());
         assert_eq!((none.owner(0), none.owner(u32::MAX)), (None, None));
     }
 
     #[test]
-    fn every_size_around_the_seams() {
+    fn table_sizes_around_the_window() {
         for size in (1..14_u32).chain([31, 32, 33, 64, 65, 139]) {
             for step in [1, 2, 3, 0x100, 0x0101_0101] {
                 let v4 = hosts((0..size).map(|i| i.wrapping_mul(step)));
                 check(v4, |addr| addr.checked_sub(1));
-                // in the low half, across the middle, in the high half
+                // in the low half, across the middle, and in the high half
                 for shift in [0, 60, 96] {
                     let v6 = (0..size).map(|i| u128::from(i.wrapping_mul(step)) << shift);
                     check(hosts(v6), |addr| addr.checked_sub(1));
@@ -147,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn crowds_far_apart_take_windows_only() {
+    fn distant_clusters_need_windows_only() {
         let crowds = (0..600_u32).map(|i| ((i % 5) << 29) | (i * 4));
         let forms = check(hosts(crowds), |addr| addr.checked_sub(1));
         assert_eq!(forms, [Form::Window].into());
     }
 
     #[test]
-    fn crowds_are_told_apart_whichever_half_they_share() {
+    fn clusters_are_separated_in_either_half() {
         for shared in [0x9abc_def1_u128 << 32, 0x9abc_def1 << 64] {
             let crowds = (0..600_u128).map(|i| ((i % 5) << 125) | shared | (i * 4));
             let forms = check(hosts(crowds), |addr| addr.checked_sub(1));

@@ -1,4 +1,4 @@
-//! What wrong digests are counted by, and when they are not looked at any more.
+//! Guess limits: the token buckets of wrong digests.
 
 use arrayvec::ArrayVec;
 
@@ -7,11 +7,11 @@ use crate::authorizer::explain::Trace;
 use crate::digest::{Credentials, GuessKey, GuessRate, Insertion, Username};
 use crate::model::Target;
 
-/// The counters that a wrong digest goes to.
+/// The guess buckets of one set of credentials.
 pub(super) type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
 
 impl Judge<'_, '_, '_> {
-    /// The counters of wrong digests of this user, with a nonce that is live or is not.
+    /// The buckets for this user, which depend on whether the nonce is live.
     pub(super) fn budget(&self, is_live: bool, username: &Username) -> Budget {
         let scope = match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
@@ -20,7 +20,7 @@ impl Judge<'_, '_, '_> {
         let (guesses, policy) = (&self.state.guesses, &self.policy.guesses);
         let (name, source) = (username.as_str().as_bytes(), self.invite.source().ip());
         let mut budget = Budget::new();
-        // no more than there is room for
+        // `Budget` holds every combination
         let mut add = |key, rate| _ = budget.try_push((key, rate));
         if is_live {
             add(guesses.pair_key(scope, name, source), policy.pair);
@@ -36,13 +36,13 @@ impl Judge<'_, '_, '_> {
         budget
     }
 
-    /// Whether no more may be looked at.
+    /// Whether one of the buckets is empty.
     pub(super) fn is_over(&self, budget: &Budget) -> bool {
         let over = |(key, rate): &_| self.state.guesses.is_over(*key, *rate, self.now_ms);
         budget.iter().any(over)
     }
 
-    /// Counts a wrong digest; a retransmission of one that was counted is not counted again.
+    /// Takes a token from each bucket for a wrong digest; a retransmission takes none.
     pub(super) fn count_wrong<T: Trace>(&self, budget: &Budget, fingerprint: Option<u128>) {
         if !T::COMMITS {
             return;
@@ -58,15 +58,15 @@ impl Judge<'_, '_, '_> {
         }
     }
 
-    /// Takes back what was counted for other headers of the same user with the same nonce, now that
-    /// the request proves to know the password: a client that answers every challenge answers with
-    /// hash functions too of which nothing is stored for it. What could have been right stays counted,
-    /// that of another list's user of the same name, too.
+    /// Refunds wrong digests of headers that the user could not have answered, once another header
+    /// of the request proved the password. A client that answers every challenge also uses hash
+    /// functions that its record has no hash for. Headers that could have been right stay counted,
+    /// even for another list's user of the same name.
     pub(super) fn forgive(&self, proved: &Credentials<'_>, wrong: &[&Credentials<'_>]) {
         let could_not_be_right = |other: &Credentials<'_>| {
             let function = other.algorithm.hash_function();
             self.entry.credential_lists.iter().all(|mapped| {
-                let found = self.look_up(mapped, other).found;
+                let found = self.look_up(mapped, other).hit;
                 found.is_none_or(|user| user.ha1.get(function).is_none())
             })
         };
@@ -76,7 +76,7 @@ impl Judge<'_, '_, '_> {
                 && could_not_be_right(other)
         };
         for credentials in wrong.iter().filter(same) {
-            // what was proved with it and is no repeat has a live nonce
+            // proved and no retransmission, so the nonce is live
             for (key, rate) in self.budget(true, &credentials.username) {
                 self.state.guesses.give_back(key, rate, self.now_ms);
             }

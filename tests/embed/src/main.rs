@@ -1,4 +1,5 @@
-//! A program that links the library alone: reads a datagram and prints the decision.
+//! A program that uses the library without default features: reads a datagram and prints the
+//! decision.
 
 use sip_authz::model::{Account, Domain, IpAccessControlList, IpAddress, Mapping};
 use sip_authz::{AccountSid, DomainSid, IpAccessControlListSid, IpAddressSid};

@@ -1,6 +1,6 @@
-//! The replay, repeat and guess tables of sip-authz, built from their own sources with locks whose
-//! interleavings are chosen by a scheduler, and what must hold in each of them. The runs are in
-//! `tests/`.
+//! Properties of sip-authz's replay, retransmission and guess tables under a scheduler that picks
+//! the interleaving of threads. The tables are compiled from the library's sources with the
+//! scheduler's locks. The runs are in `tests/`.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 #[path = "../../../src/digest/buckets.rs"]
@@ -9,22 +9,22 @@ mod buckets;
 mod framed;
 #[path = "../../../src/digest/guess.rs"]
 mod guess;
-#[path = "../../../src/digest/retransmission.rs"]
-mod retransmission;
 #[path = "../../../src/digest/replay.rs"]
 mod replay;
+#[path = "../../../src/digest/retransmission.rs"]
+mod retransmission;
 
-/// Of `src/digest/credentials.rs` what the tables ask for.
+/// The parts of `src/digest/credentials.rs` that the tables use.
 mod credentials {
     pub(super) const MAX_USERNAME: usize = 64;
 }
 
-/// Of `src/digest/function.rs` what the tables ask for.
+/// Replaces `src/digest/function.rs` of the library.
 mod function {
     pub(super) const MAX_HEX_LEN: usize = 64;
 }
 
-/// What `src/digest/sync.rs` is to the library.
+/// Replaces `src/digest/sync.rs` of the library.
 mod sync {
     pub(super) use shuttle::sync::{Mutex, MutexGuard};
     pub(super) use std::sync::PoisonError;
@@ -36,14 +36,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use guess::{GuessLimiter, GuessRate};
-use retransmission::{Insertion, RetransmissionCache};
 use replay::{Admission, ReplayTable};
+use retransmission::{Insertion, RetransmissionCache};
 use shuttle::thread;
 use siphasher::sip::SipHasher13;
 
 const KEY: [u8; 16] = *b"0123456789abcdef";
 
-/// What every thread returned.
+/// Runs `work` on each thread and collects the results.
 fn on_threads<T: Send + 'static>(
     count: u32,
     work: impl Fn(u32) -> T + Send + Sync + 'static,
@@ -58,16 +58,16 @@ fn on_threads<T: Send + 'static>(
     threads.into_iter().map(|thread| thread.join().unwrap()).collect()
 }
 
-/// Of responses with one nonce and one nonce count, one is fresh.
-pub fn one_count_serves_once(threads: u32) {
+/// Of several responses with the same nonce and count, exactly one is fresh.
+pub fn one_count_is_accepted_once(threads: u32) {
     let table = Arc::new(ReplayTable::new(0, &KEY));
     let answers = on_threads(threads, move |_| table.admit(1, 1, 1));
     let fresh = answers.iter().filter(|answer| **answer == Admission::Fresh).count();
     assert_eq!(fresh, 1, "{answers:?}");
 }
 
-/// Of nonce counts that come in any order, each serves once, while other threads look on.
-pub fn each_count_serves_once(threads: u32) {
+/// Each nonce count is accepted once, in any order, while other threads query.
+pub fn each_count_is_accepted_once(threads: u32) {
     const COUNTS: u32 = 4;
     let table = Arc::new(ReplayTable::new(0, &KEY));
     let answers = on_threads(threads, {
@@ -78,7 +78,7 @@ pub fn each_count_serves_once(threads: u32) {
             for nc in order {
                 let asked = table.would_admit(7, 7, Some(nc));
                 let answer = table.admit(7, 7, nc);
-                // what was used stays used
+                // a used count stays used
                 assert!(asked == Admission::Fresh || answer == Admission::Replayed);
                 fresh.extend((answer == Admission::Fresh).then_some(nc));
             }
@@ -91,8 +91,8 @@ pub fn each_count_serves_once(threads: u32) {
     assert_eq!(fresh, [1, 2, 3, 4]);
 }
 
-/// Without a nonce count a nonce serves once in all, and not beside one with a count.
-pub fn both_forms_serve_once_in_all() {
+/// Without a count, a nonce is accepted once in total, and not after a use with a count.
+pub fn both_forms_are_accepted_once_in_total() {
     let table = Arc::new(ReplayTable::new(0, &KEY));
     let answers = on_threads(4, move |number| match number {
         0 | 1 => table.admit_once(1, 1),
@@ -102,7 +102,7 @@ pub fn both_forms_serve_once_in_all() {
     assert_eq!(fresh, 1, "{answers:?}");
 }
 
-/// Stamps, in order, whose nonces share a bucket, by the hash of `ReplayTable::bucket`.
+/// Ascending stamps whose nonces share a bucket, by the hash of `ReplayTable::bucket`.
 fn of_one_bucket(count: usize) -> Vec<u64> {
     let bucket = |stamp: &u64| {
         let name = u128::from(*stamp) << 64;
@@ -112,9 +112,9 @@ fn of_one_bucket(count: usize) -> Vec<u64> {
     (0..).filter(|stamp| bucket(stamp) == wanted).take(count).collect()
 }
 
-/// Threads that overflow one bucket, each in another order: no nonce passes twice, nothing that was
-/// forgotten comes back, and the newest always passes.
-pub fn floors_let_no_replay_in(threads: u32) {
+/// Threads overflow one bucket in different orders: no nonce is accepted twice, evicted nonces stay
+/// rejected, and the newest is always accepted.
+pub fn evicted_nonces_stay_rejected(threads: u32) {
     let mut stamps = of_one_bucket(12);
     let newest = stamps.pop().unwrap();
     let table = Arc::new(ReplayTable::new(0, &KEY));
@@ -141,8 +141,8 @@ pub fn floors_let_no_replay_in(threads: u32) {
     assert_eq!(table.admit(newest, 0, 1), Admission::Fresh);
 }
 
-/// Of identical requests one is inserted and the others are repeats; none is refused.
-pub fn of_copies_one_is_new(threads: u32) {
+/// Of identical requests, one is inserted and the others are repeats; none is refused.
+pub fn identical_requests_insert_once(threads: u32) {
     let tables = Arc::new((RetransmissionCache::new(0), ReplayTable::new(0, &KEY)));
     let answers = on_threads(threads, move |_| {
         let (repeats, replays) = &*tables;
@@ -155,8 +155,8 @@ pub fn of_copies_one_is_new(threads: u32) {
     assert!(!answers.contains(&Insertion::Refused), "{answers:?}");
 }
 
-/// The same in two steps, as it must not be done: some order refuses a retransmission.
-pub fn of_copies_one_is_new_in_two_steps() {
+/// Counterexample: with two separate steps, some interleaving refuses a retransmission.
+pub fn two_step_insertion_of_identical_requests() {
     let tables = Arc::new((RetransmissionCache::new(0), ReplayTable::new(0, &KEY)));
     let refused = on_threads(2, move |_| {
         let (repeats, replays) = &*tables;
@@ -172,9 +172,8 @@ pub fn of_copies_one_is_new_in_two_steps() {
     assert!(!refused.contains(&true), "a retransmission was refused");
 }
 
-/// A copy with the nonce count of a request that was accepted with another fingerprint is refused,
-/// and leaves nothing behind.
-pub fn one_count_under_two_fingerprints_serves_once() {
+/// A used nonce count with another fingerprint is refused and stores nothing.
+pub fn one_count_with_two_fingerprints_is_accepted_once() {
     let tables = Arc::new((RetransmissionCache::new(0), ReplayTable::new(0, &KEY)));
     let answers = on_threads(3, {
         let tables = tables.clone();
@@ -190,9 +189,9 @@ pub fn one_count_under_two_fingerprints_serves_once() {
     assert!((0..3).all(|number| tables.0.contains(number, 0) == new.contains(&number)));
 }
 
-/// Threads that ask before they record pass the burst by at most one less than their number, and
-/// use it up.
-pub fn a_burst_is_passed_by_fewer_than_the_threads(threads: u32) {
+/// Threads that query before they record exceed the burst by at most one less than their number,
+/// and empty the bucket.
+pub fn threads_exceed_a_burst_by_less_than_their_number(threads: u32) {
     const BURST: u32 = 3;
     let rate = GuessRate {
         burst: NonZeroU32::new(BURST).unwrap(),
@@ -217,7 +216,7 @@ pub fn a_burst_is_passed_by_fewer_than_the_threads(threads: u32) {
     assert!(limiter.is_over(key, rate, 999) && !limiter.is_over(key, rate, 1_000));
 }
 
-/// No record is lost: as many as the burst use it up, to the last one.
+/// No record is lost: as many records as the burst empty the bucket exactly.
 pub fn no_record_is_lost(threads: u32) {
     let rate = GuessRate { burst: NonZeroU32::new(threads).unwrap(), refill_ms: NonZeroU32::MIN };
     let limiter = Arc::new(GuessLimiter::new(0, &KEY));

@@ -1,62 +1,62 @@
-//! Each property in every interleaving where there are few, and in thousands drawn by chance where
-//! there are more. A failure prints the schedule that led to it.
+//! Checks each property in every interleaving if there are few, else in thousands of random ones. A
+//! failure prints its schedule.
 
 use shuttle::{check_dfs, check_pct, check_random};
 use sip_authz_interleavings as tables;
 
-/// How many interleavings are drawn.
+/// Number of random interleavings.
 const DRAWN: usize = 3_000;
-/// How many changes of thread at bad moments are looked for together.
+/// Maximum number of preemptions at chosen points in one schedule.
 const DEPTH: usize = 3;
 
 #[test]
-fn one_count_serves_once() {
-    check_dfs(|| tables::one_count_serves_once(2), None);
-    check_random(|| tables::one_count_serves_once(5), DRAWN);
-    check_pct(|| tables::one_count_serves_once(5), DRAWN, DEPTH);
+fn one_count_is_accepted_once() {
+    check_dfs(|| tables::one_count_is_accepted_once(2), None);
+    check_random(|| tables::one_count_is_accepted_once(5), DRAWN);
+    check_pct(|| tables::one_count_is_accepted_once(5), DRAWN, DEPTH);
 }
 
 #[test]
-fn each_count_serves_once() {
-    check_random(|| tables::each_count_serves_once(3), DRAWN);
-    check_pct(|| tables::each_count_serves_once(4), DRAWN, DEPTH);
+fn each_count_is_accepted_once() {
+    check_random(|| tables::each_count_is_accepted_once(3), DRAWN);
+    check_pct(|| tables::each_count_is_accepted_once(4), DRAWN, DEPTH);
 }
 
 #[test]
-fn both_forms_serve_once_in_all() {
-    check_random(tables::both_forms_serve_once_in_all, DRAWN);
+fn both_forms_are_accepted_once_in_total() {
+    check_random(tables::both_forms_are_accepted_once_in_total, DRAWN);
 }
 
 #[test]
-fn floors_let_no_replay_in() {
-    check_random(|| tables::floors_let_no_replay_in(3), DRAWN);
-    check_pct(|| tables::floors_let_no_replay_in(3), DRAWN, DEPTH);
+fn evicted_nonces_stay_rejected() {
+    check_random(|| tables::evicted_nonces_stay_rejected(3), DRAWN);
+    check_pct(|| tables::evicted_nonces_stay_rejected(3), DRAWN, DEPTH);
 }
 
 #[test]
-fn of_copies_one_is_new() {
-    check_dfs(|| tables::of_copies_one_is_new(2), None);
-    check_random(|| tables::of_copies_one_is_new(4), DRAWN);
-    check_pct(|| tables::of_copies_one_is_new(4), DRAWN, DEPTH);
+fn identical_requests_insert_once() {
+    check_dfs(|| tables::identical_requests_insert_once(2), None);
+    check_random(|| tables::identical_requests_insert_once(4), DRAWN);
+    check_pct(|| tables::identical_requests_insert_once(4), DRAWN, DEPTH);
 }
 
-/// The scheduler finds the fault that doing it in one step avoids.
+/// The scheduler finds the bug that the single-step insertion prevents.
 #[test]
 #[should_panic(expected = "a retransmission was refused")]
-fn in_two_steps_a_copy_is_refused() {
-    check_random(tables::of_copies_one_is_new_in_two_steps, DRAWN);
+fn two_step_insertion_refuses_a_retransmission() {
+    check_random(tables::two_step_insertion_of_identical_requests, DRAWN);
 }
 
 #[test]
-fn one_count_under_two_fingerprints_serves_once() {
-    check_random(tables::one_count_under_two_fingerprints_serves_once, DRAWN);
-    check_pct(tables::one_count_under_two_fingerprints_serves_once, DRAWN, DEPTH);
+fn one_count_with_two_fingerprints_is_accepted_once() {
+    check_random(tables::one_count_with_two_fingerprints_is_accepted_once, DRAWN);
+    check_pct(tables::one_count_with_two_fingerprints_is_accepted_once, DRAWN, DEPTH);
 }
 
 #[test]
-fn a_burst_is_passed_by_fewer_than_the_threads() {
-    check_random(|| tables::a_burst_is_passed_by_fewer_than_the_threads(4), DRAWN);
-    check_pct(|| tables::a_burst_is_passed_by_fewer_than_the_threads(4), DRAWN, DEPTH);
+fn threads_exceed_a_burst_by_less_than_their_number() {
+    check_random(|| tables::threads_exceed_a_burst_by_less_than_their_number(4), DRAWN);
+    check_pct(|| tables::threads_exceed_a_burst_by_less_than_their_number(4), DRAWN, DEPTH);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn each_step_is_told_with_the_names_of_the_file() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert_eq!(
         masked(&stdout),
-        "host: `a.example` names SD… (a.example) of AC… (acme)\n\
+        "host: `a.example` is SD… (a.example) of AC… (acme)\n\
          account: AC… (acme) is active\n\
          access list AL… (office): 192.0.2.7 matches 192.0.2.0/24 (IP… (192.0.2.0/24))\n\
          decision: accept\n"
@@ -78,7 +78,7 @@ fn each_step_is_told_with_the_names_of_the_file() {
     assert_eq!(code, Some(1));
     assert_eq!(
         stdout,
-        "host: `no.example` names no domain and no trunk\ndecision: reject 404 unknown-host\n"
+        "host: no domain or trunk has the name `no.example`\ndecision: reject 404 unknown-host\n"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Applying a commit: the next snapshot while it is being made.
+//! Applies a commit to a copy of a snapshot.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -15,23 +15,22 @@ use crate::model::{
 };
 use crate::sid::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid};
 
-/// A snapshot in the making: tables that share with the old one, and what is to be compiled at the
-/// end.
-pub(super) struct Draft {
+/// A snapshot while a commit is applied to it. Its tables share data with the original.
+pub(super) struct SnapshotTransaction {
     snapshot: Snapshot,
-    /// By access list, how its compiled form is out of date.
+    /// Changes to compile at the end, by access list.
     changed: BTreeMap<IpAccessControlListSid, Changes>,
 }
 
-impl Draft {
-    /// What is made of `snapshot`, which stays as it is for whoever else holds it.
+impl SnapshotTransaction {
+    /// Starts from a clone of the snapshot in force.
     pub(super) fn of(snapshot: Snapshot) -> Self {
         Self { snapshot, changed: BTreeMap::new() }
     }
 
-    /// Makes all writes, or ends at the first that would break a rule; then the draft is of no use.
+    /// Applies all writes, or fails at the first that breaks a rule; drop the transaction then.
     pub(super) fn apply(&mut self, commit: &Commit) -> Result<(), ApplyError> {
-        // records of a whole store come in the order of their keys, so that none is there twice
+        // a full export of a store is sorted by key, which excludes duplicates
         let ordered = commit.writes().is_sorted_by(|one, two| one.key() < two.key());
         let mut keys = HashSet::with_capacity(if ordered { 0 } else { commit.writes().len() });
         let mut deletions = Vec::new();
@@ -66,7 +65,7 @@ impl Draft {
         Ok(())
     }
 
-    /// A domain or trunk that is put anew gives its name up first, so that two can swap names.
+    /// Clears the name of a domain or trunk before it is written, so that two can swap names.
     fn release_name(&mut self, record: &Record) {
         if matches!(record, Record::Domain(_) | Record::Trunk(_))
             && let Key::Target(target) = record.key()
@@ -103,7 +102,7 @@ impl Draft {
                     tables.addresses.put(AddressEntry { sid, list, prefix });
                     let changes = self.changed.entry(address.list).or_default();
                     match previous {
-                        // an address stays in its list
+                        // a record never moves to another list
                         Some(previous) => _ = changes.insert((previous, sid), false),
                         None => _ = tables.access_lists.change(list, |list| list.len += 1),
                     }
@@ -226,7 +225,7 @@ impl Draft {
         }
     }
 
-    /// Maps a list (again with another role, perhaps), or takes the mapping away.
+    /// Adds a mapping, changes its role, or removes it.
     fn map(&mut self, record: MappingRecord, mapped: bool) {
         let MappingRecord { mapping, role, .. } = record;
         match mapping {
@@ -309,7 +308,7 @@ impl Draft {
         tables.users.lists.change(list, |list| count(&mut list.mappings, mapped));
     }
 
-    /// Counts one more or one less that carries the role.
+    /// Adds `by` to the use count of a role.
     fn use_role(&mut self, role: Option<Slot<RoleEntry>>, by: isize) {
         if let Some(slot) = role {
             self.snapshot.roles.change(slot, |role| {
@@ -330,7 +329,7 @@ impl Draft {
         });
     }
 
-    /// Compiles what changed.
+    /// Compiles the changed access lists.
     pub(super) fn finish(mut self) -> Result<Snapshot, ApplyError> {
         for (sid, changes) in std::mem::take(&mut self.changed) {
             let Some(slot) = self.snapshot.access_lists.slot(&sid) else { continue };
@@ -341,8 +340,7 @@ impl Draft {
     }
 }
 
-/// The members, which are in the order of their SIDs, with one more or one less; `None` where that
-/// changes nothing.
+/// The members, sorted by SID, with `member` added or removed; none if nothing changes.
 fn with_member<T: Copy + PartialEq, S: Ord>(
     members: &[T],
     member: T,
@@ -362,7 +360,7 @@ fn with_member<T: Copy + PartialEq, S: Ord>(
     Some(members)
 }
 
-/// The realm of a list that is mapped now; without one, that of the lists that are left.
+/// Sets the realm of a list that is now mapped; clears it once no list is mapped.
 fn set_realm(entry: &mut TargetEntry, realm: Option<Realm>) {
     if realm.is_some() {
         entry.realm = realm;
