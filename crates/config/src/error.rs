@@ -53,7 +53,7 @@ impl ConfigError {
         self.key.as_deref()
     }
 
-    /// What was expected and what was found.
+    /// The message: the expected value, and the value that was found.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
@@ -134,14 +134,14 @@ pub(crate) struct Problem {
     pub(crate) subject: Subject,
 }
 
-/// The part of a text that an error is about.
+/// The part of the text to which an error applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// The value at the place.
     Value,
     /// The key at the place.
     Key,
-    /// A key that is missing from the table around the place.
+    /// A missing key of the table around the place.
     Missing,
     /// The syntax of a value or key.
     Syntax,
@@ -165,7 +165,7 @@ impl Problems {
         self.add(span, message, Subject::Value);
     }
 
-    /// Adds an error about a key that is missing from the table around `span`.
+    /// Adds an error about a missing key of the table around `span`.
     pub(crate) fn push_missing(&mut self, span: Range<usize>, message: impl fmt::Display) {
         self.add(span, message, Subject::Missing);
     }

@@ -349,7 +349,7 @@ fn each_error_names_file_line_and_column() {
             "e.toml",
             "[[accounts]]\nname = 'a'\n".to_owned(),
             &owned,
-            "e.toml:2:8: accounts[0].name: the file must name no accounts, since an owner is given for all of it",
+            "e.toml:2:8: accounts[0].name: expected no accounts in the file, since an owner is given for all records",
         ),
         (
             "e.json",
