@@ -13,8 +13,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "NAME=N", value_parser = limit)]
     limit: Vec<(Limit, u32)>,
 
-    /// Number of used nonces to remember against replay. If it is below the calls of 30 seconds,
-    /// nonces expire earlier; replays still fail
+    /// Number of used nonces to remember against replay. With fewer than the calls of 30 seconds,
+    /// nonces expire early; replays are still refused
     #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = table())]
     nonces: u32,
 

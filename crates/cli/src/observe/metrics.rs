@@ -136,7 +136,7 @@ fn describe() {
     describe_counter!("sip_authz_answers_unsent_total", "Answers that could not be sent");
     describe_counter!(
         "sip_authz_connections_closed_total",
-        "Connections refused, or closed because of an error or a timeout"
+        "Connections refused, evicted, or closed after an error"
     );
     describe_counter!(
         "sip_authz_decision_log_lines_total",

@@ -119,7 +119,7 @@ impl Totals {
         add(&self.shed, 1);
     }
 
-    /// Counts a connection that was refused, or closed because of an error or a timeout.
+    /// Counts a connection that was refused, evicted, or closed after an error.
     pub(crate) fn count_connection_closed(&self) {
         add(&self.turned_away, 1);
     }

@@ -49,7 +49,7 @@ pub(crate) async fn start<S: SharedStore>(
                 Some(length) => format!("calls are answered 503 from {} s on", length.as_secs()),
                 None => "calls are still decided by the last known state".to_owned(),
             };
-            warn(format_args!("warning: no contact with the store for {age} s: {error}; {then}"));
+            warn(format_args!("warning: the store has not confirmed the current state for {age} s: {error}; {then}"));
         }
         LeaseEvent::Reported => {
             warned = None;
