@@ -16,7 +16,7 @@ pub(crate) use serve::{Api, OnAccept, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
 pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
 
-/// Decides whether SIP INVITEs may pass, by address lists and digest credentials.
+/// Authorizes SIP INVITEs by IP access control lists and digest credentials.
 #[derive(Debug, Parser)]
 #[command(name = "sip-authz", version, max_term_width = 100)]
 pub(crate) struct Args {
@@ -26,66 +26,66 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Listen for SIP on UDP and TCP, and answer.
+    /// Run a SIP edge on UDP and TCP, with a REST API.
     ///
-    /// INVITEs are challenged (407 or 401), turned away (403, 404 and so on, with an X-Authz-Error
-    /// header where the reason has a code), or accepted, which is answered as --on-accept says. It
-    /// is a stateless user agent server: no call and no media goes through it.
+    /// The edge challenges an INVITE (407 or 401), rejects it (403, 404 and others, with an
+    /// X-Authz-Error header if the reason has a code), or accepts it with the answer of --on-accept.
+    /// It is a stateless user agent server: neither calls nor media pass through it.
     #[command(after_help = serve::HELP)]
     Serve(Box<ServeArgs>),
     /// Decide one INVITE from a file and explain each step.
     ///
-    /// Exit code: 0 accepted, 1 challenged or rejected, 2 neither, because something is wrong with
-    /// the command line, the configuration or the file.
+    /// Exit code: 0 accepted, 1 challenged or rejected, 2 no decision: the command line, the
+    /// configuration or the INVITE is invalid.
     Check(CheckArgs),
-    /// Make, list, suspend and close the accounts of a running program.
+    /// Create, list, suspend and close accounts of a running server.
     #[command(after_help = ADMIN_HELP)]
     Account(AccountArgs),
-    /// Bring records from a file into a running program, all of them or none.
+    /// Import records from a file into a running server, all of them or none.
     ///
-    /// A file is a configuration file (TOML), what `sip-authz export` wrote (JSON), or a dump of the
-    /// tables `subscriber` or `address` that Kamailio and OpenSIPS keep (CSV with a header line, or
-    /// what `mysql -B` prints). What is imported again replaces what it made the first time.
+    /// Accepts a configuration file (TOML), the output of `sip-authz export` (JSON), or a dump of the
+    /// table `subscriber` or `address` of Kamailio or OpenSIPS. A dump is CSV with a header line, or
+    /// the output of `mysql -B`. A second import of the same file updates the records of the first.
     #[command(after_help = ADMIN_HELP)]
     Import(ImportArgs),
-    /// Write all records of a running program as JSON.
+    /// Export all records of a running server as JSON.
     #[command(after_help = ADMIN_HELP)]
     Export(ExportArgs),
-    /// Copy what `serve --data` keeps to a new file, as of one moment, while it goes on.
+    /// Copy the database of `serve --data` to a new file, also while the server runs.
     ///
-    /// The copy is checked before the file appears; only its owner can read it, and hashes of
-    /// passwords are in it. To go back to it, stop the program, and make the file the only one in a
-    /// folder, under the name sip-authz.db.
+    /// The copy is a consistent snapshot. It is checked before the file appears, and only its owner
+    /// can read it: it holds password hashes. To restore it, stop the server, put the file into an
+    /// empty folder under the name sip-authz.db, and serve that folder.
     ///
-    /// Exit code: 0 done, 1 failed, nothing is left behind then.
+    /// Exit code: 0 done, 1 failed; a failed backup leaves no file.
     Backup(BackupArgs),
 }
 
 const ADMIN_HELP: &str = "\
-The admin token is taken from the environment variable SIP_AUTHZ_ADMIN_TOKEN, which must be that of \
-the running `sip-authz serve`.
+Environment: SIP_AUTHZ_ADMIN_TOKEN is the admin token, the same as that of the running \
+`sip-authz serve`.
 
-Exit code: 0 done, 1 the program refused or cannot be reached, 2 wrong command line or file.";
+Exit code: 0 done, 1 the server refused or is unreachable, 2 invalid command line or file.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
-    /// The TOML file that the decision is made by
+    /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
 
-    /// The address that the INVITE came from
+    /// Source IP address of the INVITE
     #[arg(long, value_name = "IP")]
     pub(crate) source: IpAddr,
 
-    /// The port that the INVITE came from
+    /// Source port of the INVITE
     #[arg(long, value_name = "PORT", default_value_t = 5060)]
     pub(crate) port: u16,
 
-    /// How the INVITE came
+    /// Transport of the INVITE
     #[arg(long, value_name = "TRANSPORT", value_enum, default_value_t = TransportName::Udp)]
     pub(crate) transport: TransportName,
 
-    /// The INVITE, from the start line to the end of the body; `-` is stdin
+    /// File with the INVITE, from the start line to the end of the body; `-` is stdin
     #[arg(value_name = "FILE.sip")]
     pub(crate) invite: PathBuf,
 }
@@ -100,47 +100,47 @@ pub(crate) struct AccountArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountCommand {
-    /// Make an account and print its SID and its auth token, which is shown this once
+    /// Create an account; print its SID and its auth token, which is shown only once
     Create {
-        /// A name for people
+        /// Display name of the account
         name: String,
     },
-    /// Print SID, status and name of each account
+    /// Print the SID, status and name of each account
     List,
-    /// Refuse every call to an account until it is active again
+    /// Reject all calls to an account until `activate`
     Suspend {
-        /// The account
+        /// SID of the account
         sid: AccountSid,
     },
     /// Undo `suspend`
     Activate {
-        /// The account
+        /// SID of the account
         sid: AccountSid,
     },
-    /// Refuse every call to an account for good
+    /// Close an account permanently and reject all calls to it
     Close {
-        /// The account
+        /// SID of the account
         sid: AccountSid,
     },
-    /// Give an account a new auth token and print it; the old one is no longer good
+    /// Replace the auth token of an account and print the new one; the old one stops working
     RotateToken {
-        /// The account
+        /// SID of the account
         sid: AccountSid,
     },
 }
 
-/// The running program that a command speaks to.
+/// The running server that a command sends its requests to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArgs {
-    /// Where the running program answers HTTP
+    /// URL of the running server's API
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", global = true)]
     pub(crate) api: String,
 
-    /// Speak to a program on another machine, though the admin token travels in clear
+    /// Allow plain HTTP to another machine; the admin token is sent unencrypted
     #[arg(long, global = true)]
     pub(crate) insecure_api: bool,
 
-    /// Trust certificates that lead to those in this file (PEM), and no others, with an https URL
+    /// With an https URL, trust only the CA certificates in this PEM file [default: public CAs]
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) ca: Option<PathBuf>,
@@ -151,54 +151,57 @@ pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 
-    /// The file; `-` is stdin
+    /// File to import; `-` is stdin
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
-    /// What the file is; `auto` tells by its name and its first line
+    /// Format of the file; `auto` detects it from the file name and the first line
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = FileFormat::Auto)]
     pub(crate) format: FileFormat,
 
-    /// The account that is to own what the file names no owner for
+    /// Account that owns the imported records; required for tables, optional for TOML files without
+    /// accounts
     #[arg(long, value_name = "SID")]
     pub(crate) account: Option<AccountSid>,
 
-    /// The realm that the hashes of a subscriber table were made with, where it is not the domain;
-    /// of a TOML file, that of credential lists that name none
+    /// Realm of the hashes in a subscriber table [default: the domain of each row]; for TOML, the
+    /// realm of credential lists without one
     #[arg(long, value_name = "REALM")]
     pub(crate) realm: Option<Realm>,
 
-    /// Import the column ha1b too: for each user another one called user@domain
+    /// Import the column ha1b too: it adds a second user named user@domain for each row
     #[arg(long)]
     pub(crate) with_ha1b: bool,
 
-    /// Import addresses that the table holds for one port, transport or pattern as addresses
-    /// without that condition
+    /// Import address rows that are limited to a port, transport or pattern, without that limit
     #[arg(long)]
     pub(crate) widen: bool,
 
-    /// Import addresses with mask 0 too, which admit everybody
+    /// Import address rows with mask 0 too; they admit every address
     #[arg(long)]
     pub(crate) allow_all: bool,
 
-    /// Check everything and tell what would change, but change nothing
+    /// Check the file and report the changes, but do not make them
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FileFormat {
+    /// Detect the format
     Auto,
+    /// Configuration file
     Toml,
+    /// Output of `sip-authz export`
     Json,
-    /// The table `subscriber` of Kamailio or OpenSIPS
+    /// Table `subscriber` of Kamailio or OpenSIPS
     #[value(
         name = "subscriber-csv",
         alias = "kamailio-subscriber-csv",
         alias = "opensips-subscriber-csv"
     )]
     Subscriber,
-    /// The table `address` of Kamailio or OpenSIPS
+    /// Table `address` of Kamailio or OpenSIPS
     #[value(name = "address-csv", alias = "kamailio-address-csv", alias = "opensips-address-csv")]
     Address,
 }
@@ -208,22 +211,22 @@ pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 
-    /// The file to write, instead of stdout; it appears when it is complete
+    /// Write to this file, which appears once it is complete [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Write the hashes of passwords and auth tokens too; only you can read the file then
+    /// Include the hashes of passwords and auth tokens; the file is then readable only by its owner
     #[arg(long)]
     pub(crate) with_secrets: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackupArgs {
-    /// The folder that `serve --data` keeps everything in
+    /// Data folder of `serve --data`
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
 
-    /// The file to write, which must not be there
+    /// File to write; it must not exist
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 }
@@ -260,7 +263,7 @@ mod tests {
 
     #[cfg(feature = "etcd")]
     #[test]
-    fn passwords_do_not_stand_on_the_command_line() {
+    fn an_etcd_url_with_a_password_is_refused() {
         let parse = |url| Args::try_parse_from(["", "serve", "--on-accept=ok", "--etcd", url]);
         assert!(parse("http://a:2379,http://b:2379").is_ok());
         let error = parse("http://a:2379,http://root:secret@b:2379").unwrap_err().to_string();

@@ -1,5 +1,4 @@
-//! The commands of the program, a file for each, and what the commands share that speak to a running
-//! `serve`.
+//! The commands of the program, one file each, and the HTTP client and progress bar that they share.
 
 pub(crate) mod account;
 pub(crate) mod backup;

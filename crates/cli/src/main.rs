@@ -1,6 +1,6 @@
-//! The program: `sip-authz serve` is a small SIP edge that lets INVITEs in or turns them away, with
-//! the HTTP surface beside it; `sip-authz check` explains the decision on one of them; the other
-//! commands speak to a running `serve`.
+//! The program `sip-authz`. `serve` is a small SIP edge that accepts, challenges or rejects INVITEs,
+//! with a REST API; `check` explains the decision on one INVITE; `backup` copies a data folder. The
+//! other commands send requests to the API of a running `serve`.
 
 mod args;
 mod commands;
@@ -19,7 +19,7 @@ use system::process;
 
 fn main() -> ExitCode {
     process::keep_private();
-    let ended = match Args::parse().command {
+    let result = match Args::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Account(args) => account::run(&args),
@@ -27,8 +27,8 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Backup(args) => backup::run(&args),
     };
-    ended.unwrap_or_else(|failure| {
-        failure.report();
-        failure.exit_code()
+    result.unwrap_or_else(|error| {
+        error.report();
+        error.exit_code()
     })
 }

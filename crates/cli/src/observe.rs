@@ -1,9 +1,9 @@
-//! What operators see: the log, the decision log, metrics, and errors of the HTTP surface.
+//! Output for operators: the log, the decision log, metrics, and errors of HTTP requests.
 
 pub(crate) mod audit;
-pub(crate) mod faults;
+pub(crate) mod http_errors;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod observers;
 pub(crate) mod totals;
-pub(crate) mod watch;
 pub(crate) mod writer;

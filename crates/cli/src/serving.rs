@@ -1,4 +1,4 @@
-//! The resources that `serve` decides by: where they come from, and the HTTP server over them.
+//! The records that `serve` decides by: the stores, the follower and the HTTP server.
 
 pub(crate) mod api;
 pub(crate) mod demo;

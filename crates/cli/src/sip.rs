@@ -1,8 +1,8 @@
-//! SIP as the program speaks it: sockets, framing, the answer to each message.
+//! The SIP server: sockets, framing, and the answer to each message.
 
 pub(crate) mod edge;
 pub(crate) mod peer;
-pub(crate) mod places;
+pub(crate) mod permits;
 mod put;
 pub(crate) mod respond;
 pub(crate) mod route;

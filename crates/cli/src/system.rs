@@ -1,6 +1,6 @@
-//! The process: how it speaks and ends, its signals, and the certificates it reads.
+//! The process: output and exit codes, signals, limits and TLS certificates.
 
-pub(crate) mod failure;
+pub(crate) mod output;
 pub(crate) mod process;
 pub(crate) mod secure;
 pub(crate) mod signals;

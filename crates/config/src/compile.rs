@@ -1,8 +1,8 @@
-//! From the shape of the file to records: names become SIDs, references are looked up, and records that
-//! break a rule of the library are found again in the text.
+//! Compiles the file to records: turns names into SIDs, resolves references, and reports records that
+//! break a rule of the library at their place in the text.
 //!
-//! The compiler goes on after each error. An error is not reported if it is only a consequence of another:
-//! what could not be read may well be what a reference names.
+//! The compiler continues after each error. It does not report consequences of other errors, for
+//! example a reference to a list that could not be read.
 
 mod credentials;
 mod lists;
@@ -38,15 +38,17 @@ const ONLY_ACCOUNT: &str = "default";
 pub(crate) struct Compiled {
     /// All records of the file.
     pub(crate) commit: Commit,
-    /// The state they make, with the account of [`Options::owner`], which is not among them.
+    /// The snapshot of the records and of the account of [`Options::owner`], which is not a record.
     pub(crate) snapshot: Snapshot,
     pub(crate) names: Names,
-    /// What is allowed and probably not meant, with its place.
+    /// Warnings, with their places.
     pub(crate) warnings: Vec<(Option<Span>, String)>,
 }
 
-/// Makes the records and reports every error. `is_damaged` tells that the file may lack parts that the text
-/// has. `None` if there are errors, those that `problems` holds already included.
+/// Compiles the records and reports every error.
+///
+/// `is_damaged` means that parts of the text may be missing from `file`. Returns `None` if `problems`
+/// has errors, including earlier ones.
 pub(crate) fn compile(
     file: File,
     options: &Options,
@@ -66,13 +68,13 @@ struct Compiler<'p> {
     problems: &'p mut Problems,
     owner: Option<AccountSid>,
     default_realm: Option<Realm>,
-    /// Whether the file may lack parts that the text has.
+    /// Whether parts of the text may be missing from the file.
     is_damaged: bool,
     commit: Commit,
     dates: Dates,
-    /// The number of mappings so far, which are listed in the order of the file.
+    /// The number of mappings so far. Mappings are listed in the order of the file.
     mappings: u64,
-    /// Where each record stands.
+    /// The place of each record.
     places: HashMap<Key, Span>,
     names: Names,
     accounts: HashMap<String, AccountSid>,
@@ -106,7 +108,7 @@ impl<'p> Compiler<'p> {
         if let Some(owner) = self.owner {
             if let Some(account) = accounts.read.first() {
                 let message =
-                    "the file must name no accounts, since an owner is given for all of it";
+                    "expected no accounts in the file, since an owner is given for all records";
                 self.problems.push(account.name.span().unwrap_or(account.span.clone()), message);
                 self.accounts_are_incomplete = true;
             }
@@ -182,7 +184,7 @@ impl<'p> Compiler<'p> {
         Some(Parent { sid, account_name, name })
     }
 
-    /// Checks an address, and puts it in its list if there is one without errors.
+    /// Checks an address, and adds it to its list unless the list has errors.
     fn address(&mut self, entry: file::Address, list: Option<&Parent<IpAccessControlListSid>>) {
         let prefix = entry.address;
         let text = prefix.to_string();
@@ -246,7 +248,7 @@ impl<'p> Compiler<'p> {
             let account = owner.as_ref().map(|(sid, _)| *sid);
             let mut target = None;
             if let (Some((span, name)), Some((account, account_name))) = (name, owner) {
-                // a rule that a trunk breaks is most often one about its host
+                // most rules about trunks concern the host
                 let span = entry.domain_name.span().unwrap_or(span);
                 let host = entry.domain_name.into_value();
                 let sid = entry.sid.unwrap_or_else(|| TrunkSid::from_name(&[&account_name, &name]));
@@ -292,7 +294,7 @@ impl<'p> Compiler<'p> {
         }
     }
 
-    /// Puts a mapping to the list that was found, if its target has no errors.
+    /// Adds a mapping to the list that was found, unless its target has errors.
     fn map<Sid>(
         &mut self,
         found: Option<Result<Sid, String>>,
@@ -322,7 +324,7 @@ impl<'p> Compiler<'p> {
         self.commit.put(Record::Policy(PolicyRecord { target, policy, dates: self.dates }));
     }
 
-    /// The account that is named, or the only one there is. `None` after an error.
+    /// The account of this name, or the only account of the file. `None` after an error.
     fn account(&mut self, name: Given<String>, owned: Span) -> Option<(AccountSid, String)> {
         let name = match name {
             Given::Value(name) => name,
@@ -347,10 +349,10 @@ impl<'p> Compiler<'p> {
         None
     }
 
-    /// Notes a record and its place. Returns false if another one has its SID, which is an error.
+    /// Adds a record and its place. Reports an error and returns false if its SID is in use.
     fn put(&mut self, record: Record, span: Span, sid: impl std::fmt::Display, name: &str) -> bool {
         if self.places.contains_key(&record.key()) {
-            // the same name gives the same SID; another name has been given the SID of the first
+            // equal names have equal derived SIDs; with another name the SID was set explicitly
             let message = match record {
                 _ if self.names.get(&sid) != name => format!("{sid} is used twice"),
                 Record::IpAddress(_) | Record::Credential(_) => {
@@ -396,8 +398,8 @@ impl<'p> Compiler<'p> {
         } else {
             None
         };
-        for (key, error) in rules::broken(owner, &commit) {
-            // the key that sets another realm may be in a part that could not be read
+        for (key, error) in rules::violations(owner, &commit) {
+            // the key that sets another realm may be in an unreadable part
             if is_damaged && matches!(error, RuleError::RealmDiffers { .. }) {
                 continue;
             }
@@ -415,7 +417,7 @@ impl<'p> Compiler<'p> {
     }
 }
 
-/// The message for a rule of the library that the file breaks, in the file's own names.
+/// The message for a violated rule of the library, with the names of the file.
 fn broken_rule(error: &RuleError, names: &Names) -> String {
     match error {
         RuleError::NameTaken { name, by } => {
@@ -438,7 +440,7 @@ fn broken_rule(error: &RuleError, names: &Names) -> String {
     }
 }
 
-/// The warnings about a snapshot, each at the mapping of the list that it names.
+/// The warnings about a snapshot, each at the place of the mapping that it concerns.
 fn warnings(
     snapshot: &Snapshot,
     places: &HashMap<Key, Span>,

@@ -52,7 +52,7 @@ impl ConfigError {
         self.key.as_deref()
     }
 
-    /// What was expected and what was found.
+    /// The message: the expected value, and the value that was found.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

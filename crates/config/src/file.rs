@@ -66,7 +66,7 @@ pub(crate) fn is_known_key(key: &str) -> bool {
 }
 
 pub(crate) struct File {
-    /// The realm of credential lists that name none.
+    /// The realm of credential lists without one.
     pub(crate) realm: Given<Realm>,
     pub(crate) accounts: Elements<Account>,
     pub(crate) ip_access_control_lists: Elements<AccessList>,
@@ -84,7 +84,7 @@ pub(crate) struct Account {
     pub(crate) token_sha256: Option<TokenSha256>,
 }
 
-/// What is kept of an account's auth token.
+/// The SHA-256 hash of an account's auth token.
 pub(crate) struct TokenSha256(pub(crate) TokenHash);
 
 pub(crate) struct AccessList {
@@ -96,7 +96,7 @@ pub(crate) struct AccessList {
     pub(crate) addresses: Vec<Address>,
 }
 
-/// A prefix as text, or a table with more about it.
+/// An address entry: a prefix as text, or a table with further keys.
 pub(crate) struct Address {
     pub(crate) span: Span,
     pub(crate) address: Prefix,
@@ -124,7 +124,7 @@ pub(crate) struct Credential {
     pub(crate) disabled: bool,
 }
 
-/// The hashes that are given, each for its function.
+/// The given hashes, with their functions.
 pub(crate) struct Ha1(pub(crate) Vec<(HashFunction, Spanned<Secret>)>);
 
 pub(crate) struct Domain {
@@ -154,7 +154,7 @@ pub(crate) struct Trunk {
 }
 
 impl File {
-    /// Reads the whole file. The parts that are wrong are reported and left out.
+    /// Reads the whole file; reports and removes invalid parts.
     pub(crate) fn read(root: &Spanned<DeTable<'_>>, problems: &mut Problems) -> Self {
         let fields = Fields::of_table(root.get_ref(), root.span(), keys::FILE, problems);
         Self {
@@ -310,7 +310,7 @@ impl Trunk {
     }
 }
 
-/// Reads a policy and checks its ranges. A value that is out of range is reported where it stands.
+/// Reads a policy and checks its ranges. A value out of range is reported at its place.
 fn read_policy(value: &Value<'_>, problems: &mut Problems) -> Option<model::Policy> {
     let before = problems.0.len();
     let mut policy = value::read::<Policy>(value, problems)?.with_defaults();
@@ -319,7 +319,7 @@ fn read_policy(value: &Value<'_>, problems: &mut Problems) -> Option<model::Poli
     let is_offer_wrong = read_errors.any(|problem| offered.contains(&problem.span.start));
     let default = model::Policy::DEFAULT;
     let at = |path: &[&str]| span_at(value, path);
-    // the check stops at the first error, so each value that it names gives way to its default
+    // the check stops at the first error, so the invalid value is replaced by its default
     while let Err(error) = policy.check() {
         let span = match error {
             PolicyError::NonceLifetime(_) => {
@@ -351,7 +351,7 @@ fn read_policy(value: &Value<'_>, problems: &mut Problems) -> Option<model::Poli
                 };
                 at(&["guesses", name, "refill_ms"])
             }
-            // another error has no place of its own here
+            // other errors are reported at the whole policy
             _ => {
                 policy = default.clone();
                 value.span()
@@ -362,7 +362,7 @@ fn read_policy(value: &Value<'_>, problems: &mut Problems) -> Option<model::Poli
     Some(policy)
 }
 
-/// The place of the value that a path leads to, or of the innermost table on the way to it.
+/// The place of the value at a path, or of the innermost table that exists on the path.
 fn span_at(value: &Value<'_>, path: &[&str]) -> Span {
     let mut value = value;
     for key in path {
@@ -376,7 +376,7 @@ fn span_at(value: &Value<'_>, path: &[&str]) -> Span {
 
 macro_rules! policy_table {
     ($($(#[$doc:meta])* $field:ident: $type:ty = $parameter:literal [$($stored:meta)?];)*) => {
-        /// What is left out keeps its default.
+        /// A policy table; absent fields keep their defaults.
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub(crate) struct Policy {
@@ -385,7 +385,7 @@ macro_rules! policy_table {
         }
 
         impl Policy {
-            /// The policy, with the default of what is left out.
+            /// The policy, with the defaults of absent fields.
             pub(crate) fn with_defaults(self) -> model::Policy {
                 let mut policy = model::Policy::DEFAULT;
                 $(policy.$field = self.$field.unwrap_or(policy.$field);)*
@@ -397,7 +397,7 @@ macro_rules! policy_table {
 }
 sip_authz::policy_fields!(policy_table);
 
-/// A password or a hash. No error shows what stands in its place.
+/// A password or a hash. Errors never show its value.
 #[derive(serde::Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(pub(crate) Password);

@@ -1,10 +1,10 @@
 //! Reads the TOML configuration of [`sip_authz`]: accounts, lists, domains, trunks and policies.
 //!
-//! [`parse`] turns a text into a [`Config`] with the [`Snapshot`] that an
-//! [`Authorizer`](sip_authz::Authorizer) decides on; [`load`] does the same for a file. A text with
-//! errors gives none of it but [`ConfigErrors`]: all errors at once, each with its line, its column and
-//! the path of its key. An error is left out if it is only a consequence of another one, such as a
-//! reference to a list that could not be read. No password, hash or token appears in a message.
+//! [`parse`] turns a text into a [`Config`] with the [`Snapshot`] for an
+//! [`Authorizer`](sip_authz::Authorizer); [`load`] does the same for a file. For an invalid text they
+//! return [`ConfigErrors`]: all errors at once, each with its line, its column and the path of its key.
+//! Consequences of another error are left out, for example a reference to a list that could not be
+//! read. No password, hash or token appears in a message.
 //!
 //! `docs/config.md` of the repository describes the format. This crate prints nothing, starts no
 //! threads and keeps no state; reading the file again when it changes is up to the program.
@@ -74,15 +74,16 @@ use syntax::Syntax;
 pub struct Config {
     /// All records of the file.
     pub commit: Commit,
-    /// The state that the records make.
+    /// The snapshot of the records.
     pub snapshot: Snapshot,
-    /// The names in the file of everything that has a SID.
+    /// The name in the file of each SID.
     pub names: Names,
     warnings: Vec<String>,
 }
 
 impl Config {
-    /// What is allowed and probably not meant, each with the file, and with the place where it is known.
+    /// Warnings about valid but probably unintended settings. Each names the file, and the place if it
+    /// is known.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -137,7 +138,7 @@ pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
     })
 }
 
-/// The problems in the order of the text, each with its place and key.
+/// Sorts the problems by their place in the text, and adds line, column and key.
 fn placed(
     text: &str,
     file: &Arc<str>,
@@ -152,7 +153,7 @@ fn placed(
     };
     let mut places = Places::new(text);
     let placed = problems.into_iter().zip(keys).map(|(problem, mut key)| {
-        // the place is that of what the parser took for the next element
+        // the parser reports the place of the next element, which is not in the array
         if problem.message.starts_with("unclosed array,")
             && let Some(key) = &mut key
             && key.ends_with(']')

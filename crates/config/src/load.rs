@@ -18,7 +18,7 @@ use crate::{Config, parse};
 ///
 /// # Errors
 ///
-/// [`ConfigErrors`] with every error in the file, or with the one reason why it cannot be read.
+/// [`ConfigErrors`] with every error in the file, or with one error if it cannot be read.
 pub fn load(path: &Path, options: &Options) -> Result<Config, ConfigErrors> {
     let mut options = options.clone();
     let file = options.file.get_or_insert_with(|| path.display().to_string()).clone();
@@ -34,7 +34,8 @@ pub fn load(path: &Path, options: &Options) -> Result<Config, ConfigErrors> {
     })?;
     let mut config = parse(text, &options)?;
     if is_readable_by_others(&metadata) && has_secrets(text) {
-        let warning = format!("{file} holds passwords, and everyone may read it");
+        let warning =
+            format!("{file} holds passwords and is readable by all users of this machine");
         config.warnings.insert(0, warning);
     }
     Ok(config)
@@ -47,14 +48,14 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Metadata), Error> {
         return Err(ErrorKind::IsADirectory.into());
     }
     let mut bytes = Zeroizing::new(Vec::new());
-    // at once in its full size, since a buffer that grows leaves copies behind
+    // reserve the full size: a buffer that grows leaves copies in memory
     let size = usize::try_from(metadata.len()).unwrap_or_default();
     bytes.reserve_exact(size.saturating_add(1));
     file.read_to_end(&mut bytes)?;
     Ok((bytes, metadata))
 }
 
-/// The time of the last change, as far as the system tells it.
+/// The time of the last change; 0 if the system does not provide it.
 fn dates_of(metadata: &Metadata) -> Dates {
     let since = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let seconds = since.map_or(0, |since| since.as_secs());
@@ -62,7 +63,7 @@ fn dates_of(metadata: &Metadata) -> Dates {
 }
 
 fn has_secrets(text: &str) -> bool {
-    // a word in a comment warns too, which does no harm
+    // a match in a comment causes a needless but harmless warning
     text.contains("password") || text.contains("ha1")
 }
 
@@ -70,12 +71,12 @@ fn error_text(error: &Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "no such file".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::IsADirectory => "a directory, not a file".to_owned(),
+        ErrorKind::IsADirectory => "expected a file, found a directory".to_owned(),
         _ => error.to_string(),
     }
 }
 
-/// Whether every user of the machine may read a file.
+/// Whether all users of the machine can read a file.
 #[cfg(unix)]
 #[must_use]
 pub fn is_readable_by_others(metadata: &Metadata) -> bool {
@@ -83,7 +84,7 @@ pub fn is_readable_by_others(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.permissions().mode() & 0o004 != 0
 }
 
-/// Whether every user of the machine may read a file; false on systems without Unix permissions.
+/// Whether all users of the machine can read a file; always false without Unix permissions.
 #[cfg(not(unix))]
 #[must_use]
 pub fn is_readable_by_others(_: &Metadata) -> bool {

@@ -1,14 +1,14 @@
-//! The names in the file of the things that have SIDs.
+//! The names of records in the file, by SID.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// The name in the file of each thing that has a SID.
+/// The name in the file of each SID.
 #[derive(Debug, Default)]
 pub struct Names(pub(crate) HashMap<String, String>);
 
 impl Names {
-    /// Adds its name in parentheses after each SID in `text`.
+    /// Adds the name in parentheses after each known SID in `text`.
     #[must_use]
     pub fn annotate(&self, text: &str) -> String {
         let mut annotated = String::with_capacity(text.len());

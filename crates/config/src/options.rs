@@ -1,9 +1,9 @@
-//! What the file does not say itself.
+//! Settings for a configuration that the file does not contain.
 
 use sip_authz::AccountSid;
 use sip_authz::model::{Dates, Realm};
 
-/// What a configuration does not say itself. The default suits a file that says everything.
+/// Settings that complete a configuration file. The default suits a self-contained file.
 ///
 /// ```
 /// use sip_authz_config::Options;
@@ -20,7 +20,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// No option set.
+    /// Creates options with all defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -34,16 +34,16 @@ impl Options {
         self
     }
 
-    /// Sets the account that owns everything in a file that names no account. It is not one of the
-    /// configuration's records. Default: an account `default`, which is.
+    /// Sets the account that owns all records of a file without accounts. The configuration has no
+    /// record of it. Default: a new account `default`, which is one of the records.
     #[must_use]
     pub fn owner(mut self, owner: AccountSid) -> Self {
         self.owner = Some(owner);
         self
     }
 
-    /// Sets the realm of credential lists that name none in a file without a realm. Default: such lists are
-    /// an error.
+    /// Sets the realm of credential lists without one, if the file has no realm either. Default: such
+    /// lists are an error.
     #[must_use]
     pub fn realm(mut self, realm: Realm) -> Self {
         self.realm = Some(realm);

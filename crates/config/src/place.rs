@@ -1,4 +1,4 @@
-//! Places in a TOML text: line and column, and the key that leads to them.
+//! Places in a TOML text: the line, the column and the path of the key.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ pub(crate) struct Places<'t> {
 
 impl<'t> Places<'t> {
     pub(crate) fn new(text: &'t str) -> Self {
-        // a byte order mark is no character of the first line
+        // a byte order mark does not count as a character
         let offset = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Self { text, offset, place: Place { line: 1, column: 1 } }
     }
@@ -46,8 +46,8 @@ impl<'t> Places<'t> {
     }
 }
 
-/// For each problem, which are sorted by offset, the path of the key that it is about, such as
-/// `domains[0].name`: the longest path whose key or value holds the place.
+/// The path of the key of each problem, for example `domains[0].name`: the longest path whose key or
+/// value contains the place. The problems must be sorted by offset.
 pub(crate) fn keys_at(
     root: &DeTable<'_>,
     problems: &[Problem],
@@ -82,7 +82,7 @@ impl<'t> Search<'t, '_> {
         }
     }
 
-    /// Searches the whole tree, since the span of a table is its header and not what stands under it.
+    /// Searches the whole tree: the span of a table covers only its header.
     fn value(&mut self, value: &'t Spanned<DeValue<'_>>) {
         self.offer(value.span(), false);
         match value.get_ref() {
@@ -141,8 +141,8 @@ fn render(path: &[Step<'_>], known_only: bool, is_known: fn(&str) -> bool) -> Op
     (!text.is_empty()).then_some(text)
 }
 
-/// Whether a key is a short word. Others are not shown: they are no slip of a known key, and what was
-/// put in the place of a key could be a password or a hash.
+/// Whether a key is a short word. Other keys are not shown in errors: they could be a misplaced password
+/// or hash.
 pub(crate) fn is_plain(key: &str) -> bool {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     (1..=30).contains(&key.len()) && key.chars().all(bare)

@@ -1,4 +1,4 @@
-//! Errors while a file is read, whose places are ranges of bytes.
+//! Errors while a file is read. Their places are ranges of bytes.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,14 +11,14 @@ pub(crate) struct Problem {
     pub(crate) subject: Subject,
 }
 
-/// The part of a text that an error is about.
+/// The part of the text to which an error applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// The value at the place.
     Value,
     /// The key at the place.
     Key,
-    /// A key that is missing from the table around the place.
+    /// A missing key of the table around the place.
     Missing,
     /// The syntax of a value or key.
     Syntax,
@@ -42,7 +42,7 @@ impl Problems {
         self.add(span, message, Subject::Value);
     }
 
-    /// Adds an error about a key that is missing from the table around `span`.
+    /// Adds an error about a missing key of the table around `span`.
     pub(crate) fn push_missing(&mut self, span: Range<usize>, message: impl fmt::Display) {
         self.add(span, message, Subject::Missing);
     }

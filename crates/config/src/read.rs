@@ -1,4 +1,4 @@
-//! Reads a table of the file key by key, so that each wrong value is an error of its own.
+//! Reads a table of the file key by key, so that each invalid value is a separate error.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub(crate) enum Given<T> {
 }
 
 impl<T> Given<T> {
-    /// The value, if there is a right one.
+    /// The value, if it is present and valid.
     pub(crate) fn into_value(self) -> Option<T> {
         match self {
             Self::Value(value) => Some(value.into_inner()),
@@ -30,12 +30,12 @@ impl<T> Given<T> {
         }
     }
 
-    /// Whether an error about it has been reported.
+    /// Whether an error about the key or its value has been reported.
     pub(crate) fn is_wrong(&self) -> bool {
         matches!(self, Self::Wrong)
     }
 
-    /// The place of the value, if there is a right one.
+    /// The place of the value, if it is present and valid.
     pub(crate) fn span(&self) -> Option<Range<usize>> {
         match self {
             Self::Value(value) => Some(value.span()),
@@ -45,13 +45,13 @@ impl<T> Given<T> {
 }
 
 impl Given<bool> {
-    /// Whether it is given as true.
+    /// Whether the value is true.
     pub(crate) fn is_true(&self) -> bool {
         matches!(self, Self::Value(value) if *value.get_ref())
     }
 }
 
-/// The tables or values that an array holds.
+/// The valid tables or values of an array.
 #[derive(Debug)]
 pub(crate) struct Elements<T> {
     pub(crate) read: Vec<T>,
@@ -59,16 +59,16 @@ pub(crate) struct Elements<T> {
     pub(crate) is_incomplete: bool,
 }
 
-/// A table whose keys are read one by one.
+/// Reads a table key by key.
 pub(crate) struct Fields<'t> {
     table: &'t DeTable<'t>,
     span: Range<usize>,
-    /// The keys that unknown keys were most probably meant to be.
+    /// The known keys of which the table probably has a misspelling.
     meant: Vec<&'static str>,
 }
 
 impl<'t> Fields<'t> {
-    /// The fields of a table, whose keys must all be in `known`. `None` if the value is no table.
+    /// The fields of a table; reports keys that are not in `known`. `None` if the value is not a table.
     pub(crate) fn of(
         value: &'t Spanned<DeValue<'t>>,
         known: &[&'static str],
@@ -101,12 +101,12 @@ impl<'t> Fields<'t> {
         Self { table, span, meant }
     }
 
-    /// The place of the table: its header, or all of an inline table.
+    /// The place of the table: its header, or the whole inline table.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
-    /// The value of a key that may be left out.
+    /// The value of an optional key.
     pub(crate) fn optional<T: DeserializeOwned>(
         &self,
         key: &'static str,
@@ -115,12 +115,12 @@ impl<'t> Fields<'t> {
         self.read(key, problems, |value, problems| {
             let errors = problems.0.len();
             let read = value::read(value, problems);
-            // a value that was read without its wrong parts is not the one that was meant
+            // a value without its invalid parts is not the intended one
             read.filter(|_| problems.0.len() == errors)
         })
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub(crate) fn required<T: DeserializeOwned>(
         &self,
         key: &'static str,
@@ -135,7 +135,7 @@ impl<'t> Fields<'t> {
         }
     }
 
-    /// The value of a key that may be left out, as `read` reads it.
+    /// The value of an optional key, converted by `read`.
     pub(crate) fn read<T>(
         &self,
         key: &'static str,
@@ -152,7 +152,7 @@ impl<'t> Fields<'t> {
         }
     }
 
-    /// The elements of an array, each as `read` reads it; none if the key is left out.
+    /// The elements of an array, each converted by `read`; none if the key is absent.
     pub(crate) fn each<T>(
         &self,
         key: &'static str,

@@ -1,4 +1,4 @@
-//! Finds every record that breaks a rule of the library, where [`Snapshot::apply`] stops at the first.
+//! Finds all records that break a rule of the library; [`Snapshot::apply`] stops at the first.
 //!
 //! [`Snapshot::apply`]: sip_authz::Snapshot::apply
 
@@ -14,9 +14,9 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
 };
 
-/// The records that break a rule, with the rule. A record that refers to a missing one is not among them:
-/// all that the file refers to has been looked up before.
-pub(crate) fn broken(owner: Option<AccountSid>, commit: &Commit) -> Vec<(Key, RuleError)> {
+/// The records that break a rule, with the rule. References to missing records are not included, since
+/// the compiler has reported them.
+pub(crate) fn violations(owner: Option<AccountSid>, commit: &Commit) -> Vec<(Key, RuleError)> {
     let mut records: Vec<&Record> = commit
         .writes()
         .iter()
@@ -25,19 +25,19 @@ pub(crate) fn broken(owner: Option<AccountSid>, commit: &Commit) -> Vec<(Key, Ru
             Write::Delete(_) => None,
         })
         .collect();
-    // stable: of two records with the same name, the second in the file breaks the rule
+    // a stable sort: of two records with the same name, the second in the file breaks the rule
     records.sort_by_key(|record| rules::rank(&record.key()));
     let mut seen = Seen::default();
     seen.accounts.extend(owner.map(|owner| (owner, AccountStatus::Active)));
-    let mut broken = Vec::new();
+    let mut violations = Vec::new();
     for record in records {
         match check_put(&seen, record) {
             Ok(()) => seen.add(record),
             Err(RuleError::Missing(_)) => {}
-            Err(error) => broken.push((record.key(), error)),
+            Err(error) => violations.push((record.key(), error)),
         }
     }
-    broken
+    violations
 }
 
 /// The records that break no rule.
@@ -88,7 +88,7 @@ impl<'c> Seen<'c> {
     }
 }
 
-/// Each key is put once and nothing is deleted, so what only changes and deletions ask for is not kept.
+/// Each key is put once and never deleted, so facts for changes and deletions are not stored.
 impl View for Seen<'_> {
     fn account(&self, sid: AccountSid) -> Option<(AccountStatus, usize)> {
         self.accounts.get(&sid).map(|status| (*status, 0))

@@ -1,4 +1,4 @@
-//! The syntax of the text: its tree of keys and values, as far as it can be read, and the errors.
+//! Parses the text into a tree of keys and values, and collects the syntax errors.
 
 use std::ops::Range;
 
@@ -9,17 +9,17 @@ use zeroize::Zeroizing;
 use crate::file::is_known_key;
 use crate::problem::{Problem, Problems, Subject};
 
-/// What could be read of a text.
+/// The readable parts of a text, and its syntax errors.
 pub(crate) struct Syntax<'t> {
     pub(crate) root: Spanned<DeTable<'t>>,
     pub(crate) problems: Problems,
-    /// The lines whose keys and values may not be what the text means.
+    /// The lines whose keys and values may have been misread.
     broken: Parts,
-    /// The tables that may lack keys which the text has.
+    /// The tables whose keys may be missing from the tree.
     damaged: Parts,
 }
 
-/// Parts of a text, ascending and disjoint.
+/// Ranges of a text, ascending and disjoint.
 #[derive(Default)]
 struct Parts(Vec<Range<usize>>);
 
@@ -38,31 +38,31 @@ impl Parts {
     }
 }
 
-/// An error of the parser.
-type Defect = (Range<usize>, String);
+/// The place and the message of a parser error.
+type ParserError = (Range<usize>, String);
 
 impl<'t> Syntax<'t> {
-    /// Reads `text`. A copy of it that is needed is kept in `copy`.
+    /// Parses `text`. `copy` holds a copy of the text, if one is needed.
     pub(crate) fn parse(text: &'t str, copy: &'t mut Option<Zeroizing<String>>) -> Self {
-        let (mut root, mut defects) = tree(text);
-        // where a key has no value, the parser stops making the tree, so the line is left out
-        let stops = |(_, message): &Defect| message.starts_with("key with no value");
-        if defects.iter().any(stops) {
-            defects.retain(stops);
-            let rest = copy.insert(blanked(text, &defects));
+        let (mut root, mut errors) = tree(text);
+        // the parser stops at a key without a value, so such lines are blanked
+        let stops = |(_, message): &ParserError| message.starts_with("key with no value");
+        if errors.iter().any(stops) {
+            errors.retain(stops);
+            let rest = copy.insert(blanked(text, &errors));
             let others;
             (root, others) = tree(rest);
-            defects.extend(others);
+            errors.extend(others);
         }
         let (problems, broken, damaged) = Default::default();
         let mut syntax = Self { root, problems, broken, damaged };
-        if !defects.is_empty() {
-            syntax.add(text, defects);
+        if !errors.is_empty() {
+            syntax.add(text, errors);
         }
         syntax
     }
 
-    /// Whether the tree may lack keys that the text has.
+    /// Whether keys of the text may be missing from the tree.
     pub(crate) fn is_damaged(&self) -> bool {
         !self.damaged.0.is_empty()
     }
@@ -72,25 +72,25 @@ impl<'t> Syntax<'t> {
         match problem.subject {
             Subject::Syntax | Subject::Header => false,
             Subject::Missing => self.damaged.touches(&problem.span),
-            // an empty span is that of a value which the parser made up
+            // the parser inserts values with an empty span
             Subject::Value | Subject::Key => {
                 self.broken.touches(&problem.span) || (self.is_damaged() && problem.span == (0..0))
             }
         }
     }
 
-    /// Adds the errors: one for each line, since the others of a line are mostly its consequences.
-    fn add(&mut self, text: &str, mut defects: Vec<Defect>) {
+    /// Adds the first error of each line; further ones in a line are mostly consequences.
+    fn add(&mut self, text: &str, mut errors: Vec<ParserError>) {
         let headers = headers(text);
-        let unclosed = unclosed(text, &headers, &defects);
+        let unclosed = unclosed(text, &headers, &errors);
         let at = unclosed.as_ref().map(|(span, _)| span.start);
         if let Some(at) = at {
-            defects.retain(|(span, _)| span.start < at);
+            errors.retain(|(span, _)| span.start < at);
         }
-        defects.extend(unclosed);
-        defects.sort_by_key(|(span, _)| span.start);
+        errors.extend(unclosed);
+        errors.sort_by_key(|(span, _)| span.start);
         let mut last = None;
-        for (span, message) in defects {
+        for (span, message) in errors {
             self.broken.add(lines(text, &span));
             let since = last.map(|last| text.get(last..span.start).unwrap_or_default());
             if since.is_some_and(|since| !since.contains('\n')) {
@@ -102,8 +102,8 @@ impl<'t> Syntax<'t> {
         }
     }
 
-    /// Marks the table around an error as damaged; all that follows too, if the error hides where other
-    /// tables begin.
+    /// Marks the table around an error as damaged, and the rest of the text too if the error hides the
+    /// headers of other tables.
     fn damage(
         &mut self,
         text: &str,
@@ -114,7 +114,7 @@ impl<'t> Syntax<'t> {
         let count = headers.partition_point(|header| *header < offset);
         let from = count.checked_sub(1).and_then(|last| headers.get(last)).copied();
         let next = headers.get(count).copied();
-        // the number of a table in its array would be wrong after a header that cannot be read
+        // after an unreadable header the index of a table in its array would be wrong
         let in_header = from.is_some_and(|from| {
             text.get(from..offset).is_some_and(|since| !since.trim_end().contains('\n'))
         });
@@ -128,21 +128,21 @@ impl<'t> Syntax<'t> {
     }
 }
 
-/// The tree of keys and values, as far as it can be read, and the errors in the order of the text.
-fn tree(text: &str) -> (Spanned<DeTable<'_>>, Vec<Defect>) {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    let errors = errors.iter();
-    let mut defects: Vec<Defect> =
-        errors.map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
-    defects.sort_by_key(|(span, _)| span.start);
-    (root, defects)
+/// The readable tree of keys and values, and the errors in the order of the text.
+fn tree(text: &str) -> (Spanned<DeTable<'_>>, Vec<ParserError>) {
+    let (root, reported) = DeTable::parse_recoverable(text);
+    let reported = reported.iter();
+    let mut errors: Vec<ParserError> =
+        reported.map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
+    errors.sort_by_key(|(span, _)| span.start);
+    (root, errors)
 }
 
-/// The text with spaces in place of the lines with these errors, so that all else keeps its place.
-fn blanked(text: &str, defects: &[Defect]) -> Zeroizing<String> {
-    // in its full size, since a buffer that grows leaves copies behind
+/// The text with the lines of these errors replaced by spaces, so that all offsets stay.
+fn blanked(text: &str, errors: &[ParserError]) -> Zeroizing<String> {
+    // allocate the full size: a buffer that grows leaves copies in memory
     let mut copy = Zeroizing::new(String::with_capacity(text.len()));
-    for (span, _) in defects {
+    for (span, _) in errors {
         let line = lines(text, span);
         let end = line.end.min(text.len());
         if let (Some(before), Some(line)) =
@@ -157,7 +157,7 @@ fn blanked(text: &str, defects: &[Defect]) -> Zeroizing<String> {
     copy
 }
 
-/// The lines that `span` is in.
+/// The range of the lines that contain `span`.
 fn lines(text: &str, span: &Range<usize>) -> Range<usize> {
     let before = text.get(..span.start).unwrap_or_default();
     let after = text.get(span.end..).unwrap_or_default();
@@ -165,7 +165,7 @@ fn lines(text: &str, span: &Range<usize>) -> Range<usize> {
     start..after.find('\n').map_or(text.len() + 1, |end| span.end + end + 1)
 }
 
-/// Where the lines begin that look like headers of the format's tables.
+/// The offsets of lines that look like headers of known tables.
 fn headers(text: &str) -> Vec<usize> {
     let mut headers = Vec::new();
     let mut offset = 0;
@@ -182,21 +182,23 @@ fn headers(text: &str) -> Vec<usize> {
     headers
 }
 
-/// The error for an array or inline table that is not closed. The parser takes all the rest of the text for
-/// a part of it and reports an error for each line; this one stands at the first of them.
-fn unclosed(text: &str, headers: &[usize], defects: &[Defect]) -> Option<Defect> {
+/// The error for an unclosed array or inline table.
+///
+/// The parser takes the rest of the text for a part of it, and reports an error for each line. This
+/// function returns one error, at the first of them.
+fn unclosed(text: &str, headers: &[usize], errors: &[ParserError]) -> Option<ParserError> {
     let end = text.trim_end().len();
-    let (at_end, message) = defects.iter().find(|(span, message)| {
+    let (at_end, message) = errors.iter().find(|(span, message)| {
         (message.starts_with("unclosed array,") || message.starts_with("unclosed inline table"))
             && span.start >= end
     })?;
     let consequences =
         ["missing comma", "missing key", "unexpected", "invalid inline table element"];
-    let mut starts = defects
+    let mut starts = errors
         .iter()
         .filter(|(_, message)| consequences.iter().any(|known| message.starts_with(known)))
         .map(|(span, _)| span.start);
-    // a header is such an error only in what is not closed, which so begins in the table before
+    // a header is an error only inside an unclosed value, which begins in the table before it
     let swallowed = starts.clone().find(|start| headers.contains(start));
     let count = headers.partition_point(|header| swallowed.is_none_or(|at| *header < at));
     let table = count.checked_sub(1).and_then(|last| headers.get(last)).copied().unwrap_or(0);
@@ -204,12 +206,12 @@ fn unclosed(text: &str, headers: &[usize], defects: &[Defect]) -> Option<Defect>
     Some((start..start, message.clone()))
 }
 
-/// The parser's message, reworded where it does not say what was expected.
+/// The parser's message, reworded if it does not name the expected text.
 fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
     let ends_line = text.get(span.start..).is_none_or(|rest| {
         rest.trim_start_matches([' ', '\t', '\r']).starts_with('\n') || rest.trim().is_empty()
     });
-    // the parser takes a word for the kind of value that its first letter may begin
+    // the parser guesses the type of a bare word by its first letter
     let word = [
         "string values must be quoted",
         "invalid boolean",
@@ -223,7 +225,7 @@ fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
         };
     }
     if message == "duplicate key" {
-        // another key than the known ones could be a misplaced password
+        // an unknown key could be a misplaced password
         let key = text.get(span).filter(|key| is_known_key(key));
         return key.map_or_else(|| message.to_owned(), |key| format!("duplicate key `{key}`"));
     }
@@ -233,6 +235,6 @@ fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
     {
         return format!("unclosed string, expected {quotes}");
     }
-    // one line, also where the parser says it in more
+    // the parser's message can have several lines
     message.trim_end().trim_end_matches(", expected nothing").replace('\n', "; ")
 }

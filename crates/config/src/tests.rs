@@ -1,4 +1,4 @@
-//! Files without errors, and files on disk. The errors of others stand in tests/errors.rs.
+//! Valid files, and files on disk. tests/errors.rs tests invalid files.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -125,7 +125,7 @@ fn a_file_with_everything_in_it() {
 }
 
 #[test]
-fn sids_are_those_of_the_names_and_the_same_each_time() {
+fn sids_are_derived_from_the_names() {
     let minimal = "[[domains]]\nname = 'a.example'";
     let sids = |text: &str| {
         let mut sids: Vec<_> = parse(text, &Options::new()).unwrap().names.0.into_iter().collect();
@@ -144,12 +144,12 @@ fn sids_are_those_of_the_names_and_the_same_each_time() {
 }
 
 #[test]
-fn an_empty_file_serves_nobody() {
+fn an_empty_file_has_no_domains() {
     assert_eq!(decide(parse("", &Options::new()).unwrap(), "sip:a@b", "127.0.0.1").status(), 404);
 }
 
 #[test]
-fn options_say_what_the_file_does_not() {
+fn options_complete_the_file() {
     let text = "[[credential_lists]]\nname = 'l'\n";
     let owner = AccountSid::from_name(&["owner"]);
     let dates = Dates { created: 1, updated: 2 };
@@ -159,7 +159,7 @@ fn options_say_what_the_file_does_not() {
     assert_eq!((list.account, list.realm.as_str(), list.dates), (owner, "r", dates));
 
     let errors = parse("[[accounts]]\nname = 'a'", &options).unwrap_err();
-    let message = "the file must name no accounts, since an owner is given for all of it";
+    let message = "expected no accounts in the file, since an owner is given for all records";
     assert_eq!(errors.first().message(), message);
     let error = errors.first();
     assert_eq!((error.file(), error.line(), error.column()), ("config", Some(2), Some(8)));

@@ -1,5 +1,7 @@
-//! Deserialises one value of the tree with serde. Errors carry their place and say what was expected
-//! and what kind of value was found; they do not quote values of the wrong type.
+//! Deserialises one value of the tree with serde.
+//!
+//! Errors have their place, the expected value and the type that was found. They do not quote values of
+//! the wrong type.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,8 +21,8 @@ type Span = Range<usize>;
 
 /// Deserialises a value and reports every part of it that is wrong.
 ///
-/// Serde stops at the first error. So the part that failed is left out, and the value is read again:
-/// the result has the type's default for each part that was left out. It is `None` if that cannot be.
+/// Serde stops at the first error. So this function removes the invalid part and reads the value
+/// again. The result has the type's default for each removed part, or is `None` if there is no default.
 pub(crate) fn read<T: DeserializeOwned>(
     value: &Spanned<DeValue<'_>>,
     problems: &mut Problems,
@@ -36,7 +38,7 @@ pub(crate) fn read<T: DeserializeOwned>(
             let subject = error.missing.map_or(Subject::Value, |_| Subject::Missing);
             problems.add(span.clone(), error.message, subject);
         }
-        // the second condition ends the loop should a value be named that is not left out
+        // the second condition prevents an endless loop
         if span == value.span() || left_out.contains(&span) {
             return None;
         }
@@ -44,7 +46,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     }
 }
 
-/// What kind of value stands there, with an article.
+/// The type of a value, with an article.
 pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
@@ -57,7 +59,7 @@ pub(crate) fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The message for a key that its table does not have.
+/// The message for an unknown key of a table.
 pub(crate) fn unknown_key(key: &str, expected: &[&str]) -> String {
     let named =
         if is_plain(key) { format!("unknown key `{key}`") } else { "unknown key".to_owned() };
@@ -67,9 +69,9 @@ pub(crate) fn unknown_key(key: &str, expected: &[&str]) -> String {
     }
 }
 
-/// The one of `candidates` that `word` is most probably a slip of.
+/// The candidate closest to `word`, if it is close enough to be a typing error.
 pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    // comparing is quadratic in the length, and no key is that long
+    // the comparison is quadratic in the length, and no key is that long
     if word.len() > 40 {
         return None;
     }
@@ -114,14 +116,14 @@ fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Why a value could not be read.
+/// An error in a value.
 #[derive(Debug)]
 pub(crate) struct ValueError {
     message: String,
     span: Option<Span>,
     /// The key that is missing.
     missing: Option<&'static str>,
-    /// Whether an array or table is wrong as a whole only because a part of it was left out.
+    /// Whether an array or table is invalid as a whole only because a part of it was removed.
     is_consequence: bool,
 }
 
@@ -131,7 +133,7 @@ impl ValueError {
         self
     }
 
-    /// Notes whether the error, if it is one of the whole array or table, is a consequence.
+    /// Marks an error of a whole array or table as a consequence if the condition holds.
     fn after(mut self, is_consequence: impl FnOnce() -> bool) -> Self {
         self.is_consequence |= self.span.is_none() && is_consequence();
         self
@@ -195,7 +197,7 @@ impl de::Error for ValueError {
     }
 }
 
-/// The message for a key that its table must have.
+/// The message for a missing key.
 pub(crate) fn missing_key(key: &str) -> String {
     format!("missing key `{key}`")
 }
@@ -205,7 +207,7 @@ fn shortened(text: &str) -> String {
     text.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// What a visitor expects, in words of TOML instead of Rust.
+/// The expected value in terms of TOML instead of Rust.
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {
@@ -221,7 +223,7 @@ fn wanted(expected: &dyn Expected) -> String {
     }
 }
 
-/// A value without the parts that were left out.
+/// A value without its invalid parts.
 #[derive(Clone, Copy)]
 struct Node<'t> {
     value: &'t Spanned<DeValue<'t>>,
@@ -276,7 +278,7 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Whether the table's `key` was left out, or an unknown key that is a slip of it.
+/// Whether the table's `key` was removed, or an unknown key that is a misspelling of it.
 fn is_left_out(table: &DeTable<'_>, key: &'static str, left_out: &[Span]) -> bool {
     table.iter().any(|(present, value)| {
         let out = left_out.contains(&present.span()) || left_out.contains(&value.span());

@@ -1,4 +1,4 @@
-//! Broken configurations and the exact errors in them.
+//! Invalid configurations and their exact errors.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
@@ -111,7 +111,7 @@ fn each_error_has_its_line_column_and_key() {
             "7:7: domains[1].sid: `x` is not a SID of the form SD and 32 hexadecimal digits",
             "8:10: domains[1].policy: expected a table, found an integer",
         ]),
-        // slips of known keys, and what follows from them
+        // misspelled keys, and their consequences
         ("[[domain]]\nname = 'a.example'\n".to_owned(), &["1:3: domain: unknown key `domain`, did you mean `domains`?"]),
         ("[[domains]]\nnmae = 'a.example'\n".to_owned(), &["2:1: domains[0].nmae: unknown key `nmae`, did you mean `name`?"]),
         ("relam = 'r'\n[[credential_lists]]\nname = 'l'\n".to_owned(), &["1:1: relam: unknown key `relam`, did you mean `realm`?"]),
@@ -121,7 +121,7 @@ fn each_error_has_its_line_column_and_key() {
         ]),
         ("acounts = []\n[[domains]]\nname = 'a.example'\naccount = 'b'\n".to_owned(), &["1:1: acounts: unknown key `acounts`, did you mean `accounts`?"]),
         ("[[domains]]\nname = 'a.example'\n'a key with spaces' = 1\n".to_owned(), &["3:1: domains[0]: unknown key, expected `name`, `sid`, `friendly_name`, `account`, `secure`, `ip_access_control_lists`, `credential_lists`, `registrations` or `policy`"]),
-        // a list with errors is not reported again where it is named
+        // references to a list with errors are not reported
         ("[[credential_lists]]\nname = 'l'\n[[domains]]\nname = 'a.example'\ncredential_lists = ['l']\n".to_owned(), &["2:8: credential_lists[0].name: missing key `realm`, and the file has no `realm` for all lists"]),
         ("[[credential_lists]]\nname = 5\n[[domains]]\nname = 'a.example'\ncredential_lists = ['l']\nip_access_control_lists = ['l']\n".to_owned(), &[
             "1:1: credential_lists[0]: missing key `realm`, and the file has no `realm` for all lists",
@@ -319,7 +319,7 @@ fn no_error_shows_a_secret() {
     }
 }
 
-/// Checks what must hold of the errors in any text made from the example.
+/// Checks properties of the errors in any variant of the example: order, place, no secrets.
 fn check(text: &str, errors: &ConfigErrors) {
     let lines: Vec<&str> = text.split('\n').collect();
     let mut last = (0, 0);
@@ -332,7 +332,7 @@ fn check(text: &str, errors: &ConfigErrors) {
         let shown = error.to_string();
         assert!(!shown.contains('\n'), "{shown}");
         for secret in SECRETS {
-            // parts of it too, since the change may be in the middle
+            // parts of a secret too, since the change may be in its middle
             let parts = secret.as_bytes().windows(6).map(|part| str::from_utf8(part).unwrap());
             parts.for_each(|part| assert!(!shown.contains(part), "{shown}\n{text}"));
         }
@@ -340,7 +340,7 @@ fn check(text: &str, errors: &ConfigErrors) {
 }
 
 #[test]
-fn no_secret_is_shown_wherever_a_line_with_one_is_broken() {
+fn no_error_of_a_corrupted_line_shows_a_secret() {
     assert!(parse(EXAMPLE, &Options::new()).is_ok());
     let section =
         EXAMPLE.find("[[credential_lists]]").unwrap()..EXAMPLE.find("[[domains]]").unwrap();
@@ -364,7 +364,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn errors_of_a_changed_file_lie_in_it_and_show_no_secret(
+    fn errors_of_a_changed_file_are_inside_it_and_show_no_secret(
         changes in prop::collection::vec(
             (any::<prop::sample::Index>(), 0_usize..4, prop::collection::vec(any::<u8>(), 0..3)),
             1..4,
@@ -383,7 +383,7 @@ proptest! {
     }
 
     #[test]
-    fn errors_of_a_file_with_lines_moved_lie_in_it(
+    fn errors_of_a_file_with_moved_lines_are_inside_it(
         lines in prop::collection::vec(any::<prop::sample::Index>(), 1..30)
     ) {
         let all: Vec<&str> = EXAMPLE.lines().collect();

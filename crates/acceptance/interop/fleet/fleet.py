@@ -285,7 +285,7 @@ def steps(table, folder, binary, apart, running):
     etcd.end()
     south = edge("south", "--stale-for", f"{LEASE}s", apart=apart)
     table.step("an edge that starts without an etcd says so and waits", True,
-               south.says("nothing is served yet, since", south.err))
+               south.says("waiting for the store since", south.err))
     etcd.start()
     north = edge("north")
     west = edge("west")
@@ -339,7 +339,7 @@ def steps(table, folder, binary, apart, running):
     table.step("south refuses once its lease is over", "503", south.comes_to(DOMAINS[3], "503"))
     table.step("north's /health says so", 503, health(north))
     table.step("and stderr says why", True,
-               north.says("a request by HTTP met an error: the store: .*etcd", north.err))
+               north.says("HTTP request failed: the store: .*etcd", north.err))
     etcd.start()
     table.step("etcd is back, and knows no session: south decides again", "403",
                south.comes_to(DOMAINS[3], "403"))

@@ -1,36 +1,36 @@
-//! How much of a client's time and room the HTTP server grants.
+//! Connection and time limits of the HTTP server.
 
 use std::time::Duration;
 
-/// The bounds of connections for HTTP, those of `--api` and, apart, those of `--metrics`.
+/// The limits of one HTTP listener; `--api` and `--metrics` each have their own count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
 pub(crate) struct ApiBounds {
-    /// How many connections for HTTP are served at a time; more wait to be accepted
+    /// Maximum number of open HTTP connections of --api, and of --metrics; further ones wait
     #[arg(id = "api_connections", long = "api-connections", value_name = "N")]
     #[arg(default_value_t = 512, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) connections: u16,
 
-    /// How long the head of an HTTP request may take to come, also on a connection that was idle,
-    /// and an answer to be taken, such as 30s or 1m
+    /// Time limit to receive the head of an HTTP request, which includes the idle time of a
+    /// connection, and to deliver an answer; for example 30s or 1m
     #[arg(id = "api_head_timeout", long = "api-head-timeout", value_name = "TIME")]
     #[arg(default_value = "30s", value_parser = timeout)]
     pub(crate) head: Duration,
 
-    /// How long an HTTP request may take to come whole and be carried out; imports are long
+    /// Time limit to receive and process a whole HTTP request; imports take long
     #[arg(id = "api_request_timeout", long = "api-request-timeout", value_name = "TIME")]
     #[arg(default_value = "10m", value_parser = timeout)]
     pub(crate) request: Duration,
 }
 
-/// A time of a second or more.
+/// Parses a time of one second or more.
 fn timeout(text: &str) -> Result<Duration, String> {
-    match time(text).ok_or("not a time such as 30s, 5m or 1h")? {
-        Duration::ZERO => Err("less than 1s".to_owned()),
+    match time(text).ok_or("expected a time such as 30s, 5m or 1h")? {
+        Duration::ZERO => Err("expected at least 1s".to_owned()),
         time => Ok(time),
     }
 }
 
-/// A whole number of seconds, minutes or hours.
+/// Parses a whole number of seconds, minutes or hours.
 pub(super) fn time(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
     let number: u32 = number.parse().ok()?;
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_as_documented_and_as_given() {
+    fn defaults_are_as_documented_and_options_change_them() {
         let seconds = Duration::from_secs;
         let documented = ApiBounds { connections: 512, head: seconds(30), request: seconds(600) };
         assert_eq!(bounds(&[]), Ok(documented));

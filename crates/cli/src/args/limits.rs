@@ -1,33 +1,33 @@
-//! How much accounts may own, and how much the program remembers.
+//! Quotas of accounts and sizes of memory tables.
 
 use sip_authz::Capacity;
 use sip_authz_directory::Limits;
 
-/// Limits of accounts, and sizes of tables.
+/// Quotas of accounts and sizes of memory tables.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct LimitArgs {
-    /// How many of something there may be, such as domains=500; can be given several times. Of an
-    /// account: domains (100), trunks (100), access-lists (1000), credential-lists (100), roles
-    /// (1000); of a list: addresses (100), credentials (1000); characters of a user name, at most
-    /// 64: username (32); of a password, at least: password (12)
-    #[arg(long, value_name = "WHAT=N", value_parser = limit)]
+    /// Set a quota, for example domains=500 (repeatable). Per account: domains (default 100),
+    /// trunks (100), access-lists (1000), credential-lists (100), roles (1000). Per list: addresses
+    /// (100), credentials (1000). Maximum length of a user name, up to 64: username (32). Minimum
+    /// length of a password, from 8: password (12)
+    #[arg(long, value_name = "NAME=N", value_parser = limit)]
     limit: Vec<(Limit, u32)>,
 
-    /// How many used nonces are remembered; too few for the calls of 30 s shorten the life of
-    /// nonces, and no replay passes
+    /// Number of used nonces to remember against replay. With fewer than the calls of 30 seconds,
+    /// nonces expire early; replays are still refused
     #[arg(long, value_name = "N", default_value_t = 131_072, value_parser = table())]
     nonces: u32,
 
-    /// How many accepted requests are remembered, whose retransmissions are accepted again
+    /// Number of accepted requests to remember, so that their retransmissions are accepted too
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = table())]
     repeats: u32,
 
-    /// How many sources, and names from a source, wrong guesses are counted for
+    /// Number of sources, and of pairs of source and user name, to count wrong digests for
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = table())]
     guess_counters: u32,
 }
 
-/// What there is a limit of.
+/// Selects the field of [`Limits`] that an option sets.
 type Limit = fn(&mut Limits) -> &mut usize;
 
 const LIMITS: [(&str, Limit); 9] = [
@@ -63,25 +63,25 @@ fn size(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// As many entries as a table can have.
+/// Accepts the sizes that a table can have.
 fn table() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(512..=134_217_728)
 }
 
 fn limit(text: &str) -> Result<(Limit, u32), String> {
-    let (what, number) = text.split_once('=').ok_or("not WHAT=N, such as domains=500")?;
+    let (what, number) = text.split_once('=').ok_or("expected NAME=N, for example domains=500")?;
     let known = LIMITS.iter().find(|(name, _)| *name == what);
     let (_, limit) = known.ok_or_else(|| {
         let names: Vec<_> = LIMITS.iter().map(|(name, _)| *name).collect();
-        format!("`{what}` is none of {}", names.join(", "))
+        format!("expected one of {}, got `{what}`", names.join(", "))
     })?;
-    let number: u32 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-    // what is stored has room for so long a name
+    let number: u32 = number.parse().map_err(|_| format!("expected a number, got `{number}`"))?;
+    // a stored user name has at most 64 characters
     if what == "username" && !(1..=64).contains(&number) {
-        return Err("a user name has 1 to 64 characters".to_owned());
+        return Err(format!("username must be 1 to 64, got {number}"));
     }
     if what == "password" && number < 8 {
-        return Err("passwords have at least 8 characters".to_owned());
+        return Err(format!("password must be at least 8, got {number}"));
     }
     Ok((*limit, number))
 }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_the_librarys() {
+    fn omitted_options_have_the_defaults_of_the_library() {
         assert_eq!(parse(&[]), Ok((Limits::default(), Capacity::default())));
     }
 

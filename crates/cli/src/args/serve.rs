@@ -5,41 +5,40 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use sip_authz::Sampling;
 use sip_authz::model::{DomainName, Realm};
 use sip_authz::uri::SipUri;
-use sip_authz::{Sampling, SamplingError};
 
 #[cfg(feature = "etcd")]
 use super::bounds;
 use super::bounds::ApiBounds;
 use super::limits::LimitArgs;
-use crate::observe::audit::Place;
+use crate::observe::audit::LogSink;
 
 pub(super) const HELP: &str = "\
-What is served can be read and changed over HTTP (--api) while it runs. With --config the file is \
-the truth: what would change it is answered 409. With --data DIR what \
-is stored is kept in that folder: a change that was answered is on the disk. Without both nothing \
-is kept: it is gone when the program ends.
+Storage: the REST API (--api) reads and changes the records at run time. With --config the records \
+come from the file, and the API answers 409 to changes. With --data DIR they are stored in that \
+folder; an answered change is on disk. Without both they are held in memory and lost at exit.
 
-Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the user `admin`, who makes accounts; without it \
-there is no such user.
+Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the API user `admin`, who creates accounts. \
+Without it there is no such user.
 
-Signals: Ctrl-C and SIGTERM end it with a line of totals, once HTTP requests under way are answered \
-(for 10 s at most; another signal ends it at once). SIGHUP reads --config and certificates again, and \
-what cannot be used leaves the old state in force; it opens --decision-log anew too.
+Signals: Ctrl-C and SIGTERM stop the server: it finishes open HTTP requests, for 10 s at most, and \
+prints a line of totals; a second signal stops it at once. SIGHUP reloads --config and the \
+certificates, keeps the old state if a file is invalid, and reopens --decision-log.
 
-Exit code: 0 ended by a signal, 1 failed while running, 2 wrong command line or configuration, or \
-the address is in use.
+Exit code: 0 stopped by a signal, 1 failed while running, 2 invalid command line or configuration, \
+or address in use.
 
 Try it: sip-authz serve --demo";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen for SIP, on UDP and on TCP; with port 0 on any free port
+    /// Listen for SIP on this address, UDP and TCP; port 0 selects a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5060")]
     pub(crate) sip: SocketAddr,
 
-    /// How many threads answer datagrams [default: one for each core]
+    /// Number of UDP threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub(crate) udp_workers: Option<u16>,
 
@@ -47,55 +46,54 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
 
-    /// Where to answer HTTP, in clear unless it has a certificate; `off` for nowhere
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = api)]
+    /// Serve the REST API on this address, over TLS with --api-cert; `off` disables it
+    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:8080", value_parser = api)]
     pub(crate) api: Api,
 
-    /// Answer HTTP on an address that others can reach, though tokens and passwords travel in clear
+    /// Allow --api on a non-loopback address without TLS; tokens and passwords are sent unencrypted
     #[arg(long)]
     pub(crate) insecure_api: bool,
 
     #[command(flatten)]
     pub(crate) api_bounds: ApiBounds,
 
-    /// Where clients reach the API, such as https://api.example.com behind a proxy with TLS: its
-    /// links begin with it
+    /// Base URL for links in API answers, for example https://api.example.com behind a TLS proxy
+    /// [default: the host of the request]
     #[arg(long, value_name = "URL", value_parser = public_url)]
     pub(crate) public_url: Option<String>,
 
-    /// An origin whose pages may use the API from a browser; can be given several times
+    /// Allow web pages of this origin to use the API (CORS; repeatable)
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) cors_origin: Vec<String>,
 
-    /// A permission that roles can have besides the documented ones; can be given several times
+    /// Register a permission that roles can grant, besides the documented ones (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) permission: Vec<String>,
 
-    /// The realm of credential lists that are made without one [default: sip-authz]
+    /// Realm of credential lists that are created without one [default: sip-authz]
     #[arg(long, value_name = "REALM")]
     pub(crate) realm: Option<Realm>,
 
-    /// What names of domains must end in, after a dot; can be given several times
+    /// Require domain names to end in a dot and this suffix (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) domain_suffix: Vec<DomainName>,
 
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
 
-    /// Serve an account made up for a try, and print commands that show what it does
+    /// Serve a demo account and print example commands
     #[arg(long)]
     pub(crate) demo: bool,
 
-    /// Serve what this TOML file says
+    /// Serve the records of this TOML file
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Keep what is served in this folder, which is made if there is none and which one program
-    /// serves at a time
+    /// Store the records in this folder; it is created if missing, and only one process can serve it
     #[arg(long, value_name = "DIR", conflicts_with_all = ["demo", "config"])]
     pub(crate) data: Option<PathBuf>,
 
-    /// Serve what the etcd at these URLs holds, as all others that name it do; separated by commas
+    /// Serve the records that a fleet of edges shares in etcd, at these URLs (comma-separated)
     #[cfg(feature = "etcd")]
     #[arg(long, value_name = "URL,…", value_delimiter = ',', value_parser = etcd_url)]
     #[arg(conflicts_with_all = ["demo", "config", "data"])]
@@ -109,34 +107,35 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 
-    /// What an accepted INVITE is answered with: `ok` (200, all media declined; the default with
-    /// --demo) or `redirect:<sip-uri>` (302 with this Contact)
-    #[arg(long, value_name = "ANSWER", required_unless_present = "demo", value_parser = on_accept)]
+    /// Answer to accepted INVITEs: `ok` (200, declines all media; the default with --demo) or
+    /// `redirect:<sip-uri>` (302 with this Contact)
+    #[arg(long, value_name = "ok|redirect:URI", value_parser = on_accept)]
+    #[arg(required_unless_present = "demo")]
     pub(crate) on_accept: Option<OnAccept>,
 
-    /// Write a line to stderr for decisions, without addresses and names of users: for each
-    /// (`decisions`), for refusals (`refused`), for one of N (`1/N`), or for none (`none`)
-    #[arg(long, value_name = "WHICH", value_parser = log)]
+    /// Log decisions to stderr, one line each, without addresses and user names: all of them
+    /// (`decisions`), only rejections (`refused`), one of N (`1/N`) or none (`none`) [default: none]
+    #[arg(long, value_name = "decisions|refused|1/N|none", value_parser = log)]
     pub(crate) log: Option<Sampling>,
 
-    /// Write addresses and names of users in these lines too
+    /// Include addresses and user names in the lines of --log
     #[arg(long, requires = "log")]
     pub(crate) log_names: bool,
 
-    /// Answer `GET /metrics` for Prometheus, to whoever asks: at this address, or at
-    /// 127.0.0.1:9464 if none is given
+    /// Serve Prometheus metrics at `GET /metrics` on this address, without authentication
+    /// [default without ADDR: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:9464")]
     pub(crate) metrics: Option<SocketAddr>,
 
-    /// Append each decision as a line of JSON to this file, which SIGHUP opens anew; `-` is stdout
-    #[arg(long, value_name = "FILE", value_parser = place)]
-    pub(crate) decision_log: Option<Place>,
+    /// Append each decision to this file as a line of JSON; `-` is stdout, SIGHUP reopens the file
+    #[arg(long, value_name = "FILE", value_parser = log_sink)]
+    pub(crate) decision_log: Option<LogSink>,
 
-    /// Write addresses and names of users in the decision log too
+    /// Include addresses and user names in the decision log
     #[arg(long, requires = "decision_log")]
     pub(crate) decision_log_names: bool,
 
-    /// How many decisions may wait to be written; beyond that they are lost, and counted
+    /// Number of decisions that may wait to be written; further ones are dropped and counted
     #[arg(long, value_name = "N", default_value_t = 32_768, requires = "decision_log")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     pub(crate) decision_log_queue: u32,
@@ -146,66 +145,66 @@ pub(crate) struct ServeArgs {
 #[cfg(feature = "tls")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct TlsArgs {
-    /// Where to listen for SIP over TLS, besides --sip
+    /// Listen for SIP over TLS on this address, in addition to --sip
     #[arg(long, value_name = "ADDR", requires = "tls_cert")]
     pub(crate) sips: Option<SocketAddr>,
 
-    /// The certificate for SIP over TLS, with those that it leads to, in PEM; SIGHUP reads it again
+    /// Certificate chain for SIP over TLS (PEM); SIGHUP reloads it
     #[arg(long, value_name = "FILE", requires_all = ["sips", "tls_key"])]
     pub(crate) tls_cert: Option<PathBuf>,
 
-    /// The key of that certificate, in PEM
+    /// Private key of --tls-cert (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
 
-    /// The certificate for HTTP, which is then answered over TLS alone; SIGHUP reads it again
+    /// Certificate chain for the API, which then accepts only HTTPS (PEM); SIGHUP reloads it
     #[arg(long, value_name = "FILE", requires = "api_key", conflicts_with = "demo")]
     pub(crate) api_cert: Option<PathBuf>,
 
-    /// The key of that certificate, in PEM
+    /// Private key of --api-cert (PEM)
     #[arg(long, value_name = "FILE", requires = "api_cert")]
     pub(crate) api_key: Option<PathBuf>,
 }
 
-/// How to use the etcd of `--etcd`.
+/// How to connect to the etcd of `--etcd`.
 #[cfg(feature = "etcd")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct EtcdArgs {
-    /// What all keys in etcd begin with
+    /// Prefix of all keys in etcd
     #[arg(long, value_name = "PREFIX", default_value = "sip-authz/", requires = "etcd")]
     pub(crate) etcd_prefix: String,
 
-    /// Trust etcd nodes with a certificate of this authority, a PEM file
+    /// CA certificate of the etcd nodes (PEM)
     #[arg(long, value_name = "FILE", requires = "etcd")]
     pub(crate) etcd_ca: Option<PathBuf>,
 
-    /// Show etcd this certificate, a PEM file
+    /// Client certificate for etcd (PEM)
     #[arg(long, value_name = "FILE", requires = "etcd_key")]
     pub(crate) etcd_cert: Option<PathBuf>,
 
-    /// The key of --etcd-cert, a PEM file
+    /// Private key of --etcd-cert (PEM)
     #[arg(long, value_name = "FILE", requires = "etcd_cert")]
     pub(crate) etcd_key: Option<PathBuf>,
 
-    /// Log in to etcd as this user, with the password in SIP_AUTHZ_ETCD_PASSWORD
+    /// Log in to etcd as this user; the password is in SIP_AUTHZ_ETCD_PASSWORD
     #[arg(long, value_name = "NAME", requires = "etcd")]
     pub(crate) etcd_user: Option<String>,
 }
 
-/// An edge of a fleet, whichever store the fleet shares.
+/// Options of an edge in a fleet, for any shared store.
 #[cfg(feature = "etcd")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct FleetArgs {
-    /// What this edge is called, unlike all others [default: the machine's name and the SIP port]
+    /// Name of this edge, unique in the fleet [default: host name and SIP port]
     #[arg(long, value_name = "NAME", requires = "etcd")]
     pub(crate) edge_name: Option<String>,
 
-    /// How long to decide on when etcd cannot be reached, such as 30s or 5m, from 2s up; then
-    /// everything is refused with 503. A change that waits for all edges waits no longer than this
-    /// for one that is away; with `unlimited` it is not confirmed without the edge
+    /// Answer 503 once etcd has been unreachable for this long, for example 30s or 5m, at least 2s.
+    /// A change that waits for all edges waits this long for an unreachable edge; with `unlimited`
+    /// it is not confirmed without that edge
     #[arg(
         long,
-        value_name = "TIME",
+        value_name = "TIME|unlimited",
         default_value = "unlimited",
         requires = "etcd",
         value_parser = stale_for
@@ -213,15 +212,15 @@ pub(crate) struct FleetArgs {
     pub(crate) stale_for: StaleFor,
 }
 
-/// How long an edge decides without a word from the store.
+/// How long an edge decides without contact to the store; `None` is unlimited.
 #[cfg(feature = "etcd")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StaleFor(pub(crate) Option<std::time::Duration>);
 
-/// A store that outlives the program. `Display` describes it for people.
+/// A persistent store. `Display` names its records for log lines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StoreChoice<'a> {
-    /// `--data`: SQLite in a folder.
+    /// `--data`: an SQLite file in a folder.
     Folder(&'a Path),
     /// `--etcd`: an etcd that a fleet shares.
     #[cfg(feature = "etcd")]
@@ -231,9 +230,9 @@ pub(crate) enum StoreChoice<'a> {
 impl fmt::Display for StoreChoice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder(folder) => write!(f, "what {} keeps", folder.display()),
+            Self::Folder(folder) => write!(f, "the records in {}", folder.display()),
             #[cfg(feature = "etcd")]
-            Self::Etcd(urls, _) => write!(f, "what etcd at {} holds", urls.join(", ")),
+            Self::Etcd(urls, _) => write!(f, "the records in etcd at {}", urls.join(", ")),
         }
     }
 }
@@ -249,17 +248,17 @@ impl ServeArgs {
     }
 }
 
-/// Where HTTP is answered.
+/// The address of the REST API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Api {
     Off,
     At(SocketAddr),
 }
 
-/// What an accepted INVITE is answered with.
+/// The answer to accepted INVITEs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OnAccept {
-    /// 200, with all media declined.
+    /// 200, which declines all media.
     Ok,
     /// 302 with this Contact, a valid SIP URI.
     Redirect(String),
@@ -268,7 +267,10 @@ pub(crate) enum OnAccept {
 fn api(text: &str) -> Result<Api, String> {
     match text {
         "off" => Ok(Api::Off),
-        _ => text.parse().map(Api::At).map_err(|_| "neither an address and port nor `off`".into()),
+        _ => text
+            .parse()
+            .map(Api::At)
+            .map_err(|_| "expected an IP address and port, or `off`".to_owned()),
     }
 }
 
@@ -278,30 +280,33 @@ fn stale_for(text: &str) -> Result<StaleFor, String> {
     if text == "unlimited" {
         return Ok(StaleFor(None));
     }
-    match bounds::time(text).ok_or("neither `unlimited` nor a time such as 30s, 5m or 1h")? {
-        time if time < Duration::from_secs(2) => Err("less than 2s".to_owned()),
+    match bounds::time(text).ok_or("expected `unlimited` or a time such as 30s, 5m or 1h")? {
+        time if time < Duration::from_secs(2) => Err("expected at least 2s".to_owned()),
         time => Ok(StaleFor(Some(time))),
     }
 }
 
-/// A command line is no place for a password: other users of the machine can read it.
+/// Refuses URLs with a user and password: other users of the machine can read the command line.
 #[cfg(feature = "etcd")]
 fn etcd_url(text: &str) -> Result<String, &'static str> {
     if text.contains('@') {
-        return Err("a user is named with --etcd-user, and the password in the environment");
+        return Err("expected a URL without a user; use --etcd-user and SIP_AUTHZ_ETCD_PASSWORD");
     }
     Ok(text.to_owned())
 }
 
-fn log(text: &str) -> Result<Sampling, SamplingError> {
-    if text == "decisions" { Ok(Sampling::All) } else { text.parse() }
+fn log(text: &str) -> Result<Sampling, &'static str> {
+    if text == "decisions" {
+        return Ok(Sampling::All);
+    }
+    text.parse().map_err(|_| "expected `decisions`, `refused`, `1/N` or `none`")
 }
 
-fn place(text: &str) -> Result<Place, Infallible> {
-    Ok(if text == "-" { Place::Stdout } else { Place::File(text.into()) })
+fn log_sink(text: &str) -> Result<LogSink, Infallible> {
+    Ok(if text == "-" { LogSink::Stdout } else { LogSink::File(text.into()) })
 }
 
-/// What browsers send as an origin: scheme and authority, nothing behind.
+/// Accepts an origin as browsers send it: scheme and authority, without a path.
 fn origin(text: &str) -> Result<String, String> {
     let authority = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
@@ -309,11 +314,11 @@ fn origin(text: &str) -> Result<String, String> {
         Some(authority) if !authority.is_empty() && authority.chars().all(fits) => {
             Ok(text.to_owned())
         }
-        _ => Err("not an origin such as `https://console.example.com`".to_owned()),
+        _ => Err("expected an origin such as `https://console.example.com`".to_owned()),
     }
 }
 
-/// Scheme and authority, perhaps a path.
+/// Accepts a URL of a scheme, an authority and an optional path.
 fn public_url(text: &str) -> Result<String, String> {
     let rest = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._~:/[]".contains(c);
@@ -321,7 +326,7 @@ fn public_url(text: &str) -> Result<String, String> {
         Some(rest) if !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(fits) => {
             Ok(text.to_owned())
         }
-        _ => Err("not a URL such as `https://api.example.com/sip`".to_owned()),
+        _ => Err("expected a URL such as `https://api.example.com/sip`".to_owned()),
     }
 }
 
@@ -329,9 +334,9 @@ fn on_accept(text: &str) -> Result<OnAccept, String> {
     if text == "ok" {
         return Ok(OnAccept::Ok);
     }
-    let uri = text.strip_prefix("redirect:").ok_or("neither `ok` nor `redirect:<sip-uri>`")?;
-    // what is no SIP URI might not be fit to stand in a header either
-    SipUri::parse(uri).map_err(|error| format!("not a SIP URI to redirect to: {error}"))?;
+    let uri = text.strip_prefix("redirect:").ok_or("expected `ok` or `redirect:<sip-uri>`")?;
+    // a valid SIP URI is also safe to write into a header
+    SipUri::parse(uri).map_err(|error| format!("expected a SIP URI after `redirect:`: {error}"))?;
     Ok(OnAccept::Redirect(uri.to_owned()))
 }
 
@@ -340,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_http_is_answered() {
+    fn api_addresses_and_origins() {
         assert_eq!(api("off"), Ok(Api::Off));
         assert_eq!(api("[::1]:80"), Ok(Api::At("[::1]:80".parse().unwrap())));
         assert!(api("8080").is_err() && api("localhost:8080").is_err());
@@ -352,7 +357,7 @@ mod tests {
 
     #[cfg(feature = "etcd")]
     #[test]
-    fn times_without_a_word_from_the_store() {
+    fn stale_for_accepts_times_of_two_seconds_or_more() {
         let seconds = |n| Ok(StaleFor(Some(std::time::Duration::from_secs(n))));
         assert_eq!(stale_for("unlimited"), Ok(StaleFor(None)));
         assert_eq!(
@@ -365,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_to_accepted_invites() {
+    fn on_accept_is_ok_or_a_redirect_to_a_sip_uri() {
         assert_eq!(on_accept("ok"), Ok(OnAccept::Ok));
         let redirect = OnAccept::Redirect("sip:gw.example:5080;lr".to_owned());
         assert_eq!(on_accept("redirect:sip:gw.example:5080;lr"), Ok(redirect));

@@ -1,4 +1,4 @@
-//! `sip-authz account`: the accounts of a running program.
+//! `sip-authz account`: creates, lists and changes accounts of a running server.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use sip_authz::AccountSid;
 
 use crate::args::{AccountArgs, AccountCommand};
 use crate::commands::client::Client;
-use crate::system::failure::{Failure, print};
+use crate::system::output::{ProgramError, print};
 
 const ACCOUNTS: &str = "/2010-04-01/Accounts";
 
@@ -16,7 +16,7 @@ struct Account {
     sid: String,
     friendly_name: String,
     status: String,
-    /// Only where it is new.
+    /// Present only in the answer that creates the token.
     auth_token: Option<String>,
 }
 
@@ -26,7 +26,7 @@ struct Accounts {
     next_page_uri: Option<String>,
 }
 
-pub(crate) fn run(args: &AccountArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &AccountArgs) -> Result<ExitCode, ProgramError> {
     let client = Client::new(&args.server)?;
     match &args.command {
         AccountCommand::Create { name } => {
@@ -44,19 +44,19 @@ pub(crate) fn run(args: &AccountArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The token is shown once, so it must not go unnoticed that nobody could read it.
-fn print_new(account: &Account) -> Result<(), Failure> {
+/// Prints a new auth token. The server never shows it again, so a failed write is an error.
+fn print_new(account: &Account) -> Result<(), ProgramError> {
     let Account { sid, auth_token, .. } = account;
     let token = auth_token.as_deref().unwrap_or("-");
     print(format_args!("account    {sid}\nauth token {token}")).map_err(|error| {
-        Failure::Runtime(format!(
-            "stdout: {error}; {sid} has a new auth token that nobody has seen \
-             (`sip-authz account rotate-token {sid}` makes another)"
+        ProgramError::Runtime(format!(
+            "stdout: {error}; the new auth token of {sid} is lost; \
+             `sip-authz account rotate-token {sid}` creates another"
         ))
     })
 }
 
-fn list(client: &Client) -> Result<(), Failure> {
+fn list(client: &Client) -> Result<(), ProgramError> {
     let mut next = Some(format!("{ACCOUNTS}.json?PageSize=1000"));
     while let Some(path) = next {
         let page: Accounts = client.get(&path)?;
@@ -66,13 +66,13 @@ fn list(client: &Client) -> Result<(), Failure> {
     Ok(())
 }
 
-fn set_status(client: &Client, sid: AccountSid, status: &str) -> Result<(), Failure> {
+fn set_status(client: &Client, sid: AccountSid, status: &str) -> Result<(), ProgramError> {
     let path = format!("{ACCOUNTS}/{sid}.json");
     print_one(&client.post(&path, &[("Status", status)])?)
 }
 
-fn print_one(account: &Account) -> Result<(), Failure> {
+fn print_one(account: &Account) -> Result<(), ProgramError> {
     let Account { sid, status, friendly_name, .. } = account;
     print(format_args!("{sid}  {status:<9}  {friendly_name}"))
-        .map_err(|error| Failure::Runtime(format!("stdout: {error}")))
+        .map_err(|error| ProgramError::Runtime(format!("stdout: {error}")))
 }

@@ -1,4 +1,4 @@
-//! `sip-authz check`: one INVITE from a file, decided and explained step by step.
+//! `sip-authz check`: decides one INVITE from a file and explains each step.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -9,30 +9,31 @@ use std::time::Instant;
 use sip_authz::{Authorizer, Decision, Invite};
 
 use crate::args::CheckArgs;
-use crate::system::failure::{Failure, say, warn};
+use crate::system::output::{ProgramError, say, warn_all};
 use sip_authz_config::Options;
 
-/// The longest file that is read; more than any message that would be answered.
+/// The maximum number of bytes read from the file; longer than any SIP message that is answered.
 const MAX_FILE: u64 = 1 << 20;
 
-pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let config = sip_authz_config::load(&args.config, &Options::new()).map_err(Failure::Config)?;
-    warn(config.warnings());
+pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, ProgramError> {
+    let config =
+        sip_authz_config::load(&args.config, &Options::new()).map_err(ProgramError::Config)?;
+    warn_all(config.warnings());
     let named = args.invite.display();
-    let wrong = |why: String| Failure::Setup(format!("{named}: {why}"));
+    let wrong = |why: String| ProgramError::Setup(format!("{named}: {why}"));
     let bytes = with_line_ends(read(&args.invite).map_err(|error| wrong(error.to_string()))?);
     let source = SocketAddr::new(args.source, args.port);
     let invite = Invite::from_datagram(&bytes, source, args.transport.into())
         .map_err(|error| wrong(error.to_string()))?;
     let authorizer = Authorizer::new(config.snapshot);
-    let authorizer = authorizer.map_err(|error| Failure::Runtime(error.to_string()))?;
+    let authorizer = authorizer.map_err(|error| ProgramError::Runtime(error.to_string()))?;
 
     let mut explanation = authorizer.explain(&invite, Instant::now());
     for step in std::mem::take(&mut explanation.steps) {
         say(config.names.annotate(&printable(&step.to_string())));
     }
     if matches!(&explanation.decision, Decision::Challenge(challenge) if challenge.stale) {
-        say("note: a nonce is good only where it was issued, so here even a right answer is stale");
+        say("note: `check` does not know the server's nonces, so a correct response is stale here");
     }
     let accepted = explanation.decision.is_accept();
     say(explanation);
@@ -49,8 +50,8 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file from an editor has no CRLF: its head gets them. The body stays as it is, since a digest
-/// may be made over it.
+/// Converts line ends of the head to CRLF if the file has none. The body stays as it is, since an
+/// `auth-int` digest may cover it.
 fn with_line_ends(bytes: Vec<u8>) -> Vec<u8> {
     if bytes.windows(2).any(|pair| pair == b"\r\n") {
         return bytes;
@@ -69,7 +70,7 @@ fn with_line_ends(bytes: Vec<u8>) -> Vec<u8> {
     message
 }
 
-/// What came over the wire must not steer the terminal.
+/// Escapes control characters, so that text from the INVITE cannot control the terminal.
 fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_steers_the_terminal() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("a\u{1b}[1mä\n\u{9b}"), "a\\u{1b}[1mä\\n\\u{9b}");
     }
 }

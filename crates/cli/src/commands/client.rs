@@ -1,4 +1,4 @@
-//! How commands speak to a running `sip-authz serve`: HTTP, as the user `admin`.
+//! The HTTP client for the API of a running `sip-authz serve`, as the user `admin`.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -12,29 +12,29 @@ use ureq::{Agent, Body, SendBody};
 use zeroize::Zeroizing;
 
 use crate::args::ServerArgs;
-use crate::system::failure::Failure;
+use crate::system::output::ProgramError;
 
-/// The environment variable that holds the admin's token, for `serve` and for whoever speaks to it.
+/// The environment variable with the admin token, of the server and of its clients.
 pub(crate) const ADMIN_TOKEN: &str = "SIP_AUTHZ_ADMIN_TOKEN";
 
-/// How long a connection may take to be made.
+/// Time limit to establish a connection.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// The longest answer that is read whole: more than any page of a listing.
+/// The longest JSON answer in bytes; longer than any page of a list.
 const MAX_ANSWER: u64 = 16 << 20;
 
-/// The admin's token, if the environment has one.
-pub(crate) fn admin_token() -> Result<Option<Zeroizing<String>>, Failure> {
+/// The admin token from the environment; an empty value counts as absent.
+pub(crate) fn admin_token() -> Result<Option<Zeroizing<String>>, ProgramError> {
     match std::env::var(ADMIN_TOKEN) {
         Ok(token) if token.is_empty() => Ok(None),
         Ok(token) => Ok(Some(Zeroizing::new(token))),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => {
-            Err(Failure::Setup(format!("{ADMIN_TOKEN} is not UTF-8")))
+            Err(ProgramError::Setup(format!("{ADMIN_TOKEN} is not UTF-8")))
         }
     }
 }
 
-/// A running program.
+/// A client of one running server.
 pub(crate) struct Client {
     agent: Agent,
     base: String,
@@ -42,23 +42,22 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The program at a URL. Nothing is sent yet.
-    pub(crate) fn new(args: &ServerArgs) -> Result<Self, Failure> {
+    /// Checks the URL and reads the admin token. Sends nothing yet.
+    pub(crate) fn new(args: &ServerArgs) -> Result<Self, ProgramError> {
         let base = args.api.trim_end_matches('/').to_owned();
         check_base(&base, args.insecure_api)
-            .map_err(|why| Failure::Setup(format!("--api {base}: {why}")))?;
+            .map_err(|why| ProgramError::Setup(format!("--api {base}: {why}")))?;
         let Some(token) = admin_token()? else {
             let message = format!(
-                "{ADMIN_TOKEN} is not set; it must be the token that `sip-authz serve` was started \
-                 with"
+                "{ADMIN_TOKEN} is not set; set it to the same token as for `sip-authz serve`"
             );
-            return Err(Failure::Setup(message));
+            return Err(ProgramError::Setup(message));
         };
         let pair = Zeroizing::new(format!("admin:{}", *token));
         let encoded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
         let authorization = Zeroizing::new(format!("Basic {}", *encoded));
         let agent = Agent::config_builder()
-            // the token goes to that address and nowhere else
+            // the token must not reach a proxy or the target of a redirect
             .proxy(None)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -70,41 +69,41 @@ impl Client {
         Ok(Self { agent: agent.build().into(), base, authorization })
     }
 
-    /// Asks for a resource.
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    /// Sends a GET request.
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ProgramError> {
         let request = self.agent.get(self.url(path));
         let answer = request.header("authorization", self.authorization.as_str()).call();
         self.read(self.accepted(answer)?)
     }
 
-    /// Sends a form.
+    /// Sends a POST request with a form.
     pub(crate) fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         form: &[(&str, &str)],
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ProgramError> {
         let request = self.agent.post(self.url(path));
         let request = request.header("authorization", self.authorization.as_str());
         self.read(self.accepted(request.send_form(form.iter().copied()))?)
     }
 
-    /// Sends JSON as it is read.
+    /// Sends a POST request with a JSON body, which is streamed.
     pub(crate) fn post_json<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &mut dyn Read,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ProgramError> {
         let request = self.agent.post(self.url(path));
         let request = request.header("authorization", self.authorization.as_str());
         let request = request.header("content-type", "application/json");
-        // what is refused without being read need not be sent
+        // lets the server refuse the request before the body is sent
         let request = request.header("expect", "100-continue");
         let mut body = body;
         self.read(self.accepted(request.send(SendBody::from_reader(&mut body)))?)
     }
 
-    /// Asks for something long, to be read as it comes.
-    pub(crate) fn download(&self, path: &str) -> Result<impl Read, Failure> {
+    /// Sends a GET request and returns the body as a stream.
+    pub(crate) fn download(&self, path: &str) -> Result<impl Read, ProgramError> {
         let request = self.agent.get(self.url(path));
         let answer = request.header("authorization", self.authorization.as_str()).call();
         Ok(self.accepted(answer)?.into_body().into_reader())
@@ -114,54 +113,55 @@ impl Client {
         format!("{}{path}", self.base)
     }
 
-    /// The answer, if the request was carried out.
+    /// Returns a successful answer; turns any other into an error with the server's message.
     fn accepted(
         &self,
         answer: Result<Response<Body>, ureq::Error>,
-    ) -> Result<Response<Body>, Failure> {
+    ) -> Result<Response<Body>, ProgramError> {
         let base = &self.base;
         let answer =
-            answer.map_err(|error| Failure::Runtime(format!("{base}: {}", why(&error))))?;
+            answer.map_err(|error| ProgramError::Runtime(format!("{base}: {}", why(&error))))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
         if status == StatusCode::UNAUTHORIZED {
-            let message = format!("{base}: {ADMIN_TOKEN} is not the admin token there");
-            return Err(Failure::Runtime(message));
+            let message = format!("{base}: {ADMIN_TOKEN} is not the admin token of this server");
+            return Err(ProgramError::Runtime(message));
         }
-        let told = self.read::<Refusal>(answer).map(|refusal| refusal.message);
-        Err(Failure::Runtime(match told {
+        let message = self.read::<ErrorBody>(answer).map(|error| error.message);
+        Err(ProgramError::Runtime(match message {
             Ok(message) => message,
-            Err(_) => format!("{base}: answered {status}"),
+            Err(_) => format!("{base}: unexpected status {status}"),
         }))
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: Response<Body>) -> Result<T, Failure> {
+    fn read<T: DeserializeOwned>(&self, answer: Response<Body>) -> Result<T, ProgramError> {
         let base = &self.base;
         let body = answer.into_body().into_with_config().limit(MAX_ANSWER).read_to_vec();
-        let body = body.map_err(|error| Failure::Runtime(format!("{base}: {}", why(&error))))?;
+        let body =
+            body.map_err(|error| ProgramError::Runtime(format!("{base}: {}", why(&error))))?;
         serde_json::from_slice(&body)
-            .map_err(|_| Failure::Runtime(format!("{base}: what answers there is not sip-authz")))
+            .map_err(|_| ProgramError::Runtime(format!("{base}: not an answer of sip-authz")))
     }
 }
 
-/// How the program refuses.
+/// The JSON body of an error answer.
 #[derive(serde::Deserialize)]
-struct Refusal {
+struct ErrorBody {
     message: String,
 }
 
 fn check_base(base: &str, insecure: bool) -> Result<(), &'static str> {
-    let uri: Uri = base.parse().map_err(|_| "not a URL such as http://127.0.0.1:8080")?;
+    let uri: Uri = base.parse().map_err(|_| "expected a URL such as http://127.0.0.1:8080")?;
     match uri.scheme_str() {
         Some("http") => {}
         Some("https") if cfg!(feature = "tls") => {}
-        Some("https") => return Err("https is not spoken by this build; use a URL with http"),
-        _ => return Err("not a URL such as http://127.0.0.1:8080"),
+        Some("https") => return Err("this build has no TLS; use an http URL"),
+        _ => return Err("expected a URL such as http://127.0.0.1:8080"),
     }
     if uri.query().is_some() || uri.authority().is_some_and(|part| part.as_str().contains('@')) {
-        return Err("only a host, a port and a path can be given");
+        return Err("expected only a host, a port and a path");
     }
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let loopback = host == "localhost"
@@ -169,16 +169,20 @@ fn check_base(base: &str, insecure: bool) -> Result<(), &'static str> {
     if loopback || insecure || uri.scheme_str() == Some("https") {
         return Ok(());
     }
-    Err("the admin token would travel in clear to another machine; --insecure-api says that it may")
+    Err(
+        "plain HTTP would send the admin token unencrypted to another machine; use https, or allow \
+         it with --insecure-api",
+    )
 }
 
-/// The certificates that are trusted: those of the file, or else the public ones.
+/// The TLS settings: trust the CA certificates of `--ca`, or the public ones without it.
 #[cfg(feature = "tls")]
-fn trusted(args: &ServerArgs) -> Result<ureq::tls::TlsConfig, Failure> {
+fn trusted(args: &ServerArgs) -> Result<ureq::tls::TlsConfig, ProgramError> {
     use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
     let Some(path) = &args.ca else { return Ok(TlsConfig::default()) };
-    let wrong =
-        |why: &dyn std::fmt::Display| Failure::Setup(format!("--ca {}: {why}", path.display()));
+    let wrong = |why: &dyn std::fmt::Display| {
+        ProgramError::Setup(format!("--ca {}: {why}", path.display()))
+    };
     let text = std::fs::read(path).map_err(|error| wrong(&error))?;
     let mut roots = Vec::new();
     for item in parse_pem(&text) {
@@ -187,7 +191,7 @@ fn trusted(args: &ServerArgs) -> Result<ureq::tls::TlsConfig, Failure> {
         }
     }
     if roots.is_empty() {
-        return Err(wrong(&"there is no certificate in it"));
+        return Err(wrong(&"expected a certificate in PEM, found none"));
     }
     Ok(TlsConfig::builder().root_certs(RootCerts::Specific(roots.into())).build())
 }
@@ -195,7 +199,7 @@ fn trusted(args: &ServerArgs) -> Result<ureq::tls::TlsConfig, Failure> {
 fn why(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            "connection refused; does `sip-authz serve` run there?".to_owned()
+            "connection refused; is `sip-authz serve` running there?".to_owned()
         }
         ureq::Error::ConnectionFailed => "no connection".to_owned(),
         ureq::Error::Io(error) => error.to_string(),
@@ -208,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_stays_on_this_machine_unless_told_otherwise() {
+    fn plain_http_to_another_machine_needs_insecure_api() {
         for base in ["http://127.0.0.1:8080", "http://[::1]", "http://localhost:1/prefix"] {
             assert_eq!(check_base(base, false), Ok(()), "{base}");
         }

@@ -1,4 +1,4 @@
-//! `sip-authz export`: all records of a running program, as JSON.
+//! `sip-authz export`: writes all records of a running server as JSON.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write};
@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use crate::args::ExportArgs;
 use crate::commands::client::Client;
 use crate::commands::progress::Progress;
-use crate::system::failure::{Failure, complain};
+use crate::system::output::{ProgramError, warn};
 
-pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode, ProgramError> {
     if args.with_secrets && args.output.is_none() && io::stdout().is_terminal() {
-        let message = "--with-secrets: hashes are not shown on a terminal; name a file with -o";
-        return Err(Failure::Setup(message.to_owned()));
+        let message = "--with-secrets: refusing to print hashes on a terminal; use -o FILE";
+        return Err(ProgramError::Setup(message.to_owned()));
     }
     let client = Client::new(&args.server)?;
     let path = if args.with_secrets { "/admin/export?secrets=true" } else { "/admin/export" };
@@ -26,17 +26,17 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode, Failure> {
                 stdout.write_all(b"\n")?;
                 stdout.flush()
             });
-            written.map_err(|error| Failure::Runtime(format!("stdout: {error}")))?;
+            written.map_err(|error| ProgramError::Runtime(format!("stdout: {error}")))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a file beside the one that is wanted, and gives it its name when it is complete.
-fn write_file(answer: impl Read, output: &Path, private: bool) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::Runtime(format!("{}: {error}", output.display()));
+/// Writes a temporary file in the same folder and renames it to `output` once it is complete.
+fn write_file(answer: impl Read, output: &Path, private: bool) -> Result<(), ProgramError> {
+    let failed = |error: io::Error| ProgramError::Runtime(format!("{}: {error}", output.display()));
     let Some(name) = output.file_name() else {
-        return Err(Failure::Setup(format!("{}: not the name of a file", output.display())));
+        return Err(ProgramError::Setup(format!("{}: expected a file name", output.display())));
     };
     let mut part = name.to_owned();
     part.push(format!(".part-{}", std::process::id()));
@@ -47,12 +47,12 @@ fn write_file(answer: impl Read, output: &Path, private: bool) -> Result<(), Fai
     std::fs::rename(&unfinished.0, output).map_err(failed)?;
     std::mem::forget(unfinished);
     if private {
-        complain(format_args!("{} holds hashes that are as good as passwords", output.display()));
+        warn(format_args!("warning: {} holds hashes that work like passwords", output.display()));
     }
     Ok(())
 }
 
-/// A file that is removed unless it is finished.
+/// A temporary file, removed on drop.
 struct Unfinished(PathBuf);
 
 impl Drop for Unfinished {

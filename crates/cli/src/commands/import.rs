@@ -1,4 +1,4 @@
-//! `sip-authz import`: records from a file into a running program, by one request.
+//! `sip-authz import`: sends the records of a file to a running server, in one request.
 
 mod address;
 mod format;
@@ -17,20 +17,20 @@ use zeroize::Zeroizing;
 use crate::args::{FileFormat, ImportArgs};
 use crate::commands::client::Client;
 use crate::commands::progress::Progress;
-use crate::system::failure::{Failure, complain, say};
+use crate::system::output::{ProgramError, say, warn};
 use sip_authz_config::{Names, Options};
 
-/// What a file says, ready to be sent.
+/// A file converted to an import request.
 struct Prepared {
     /// The document as JSON.
     body: Zeroizing<Vec<u8>>,
-    /// What the things are called in the file that have SIDs, with the line where there is one.
+    /// The name in the file of each SID, with its line if it is a table, for messages.
     names: Names,
-    /// What is worth knowing about the file.
+    /// Notes about the file for the user.
     notes: Vec<String>,
 }
 
-/// Why a file cannot be used, and where.
+/// An error in a file, with its place.
 #[derive(Debug, PartialEq, Eq)]
 struct FileError {
     line: Option<u64>,
@@ -48,19 +48,19 @@ impl FileError {
         Self { line: Some(line), place: Some(column.to_owned()), message: message.to_string() }
     }
 
-    fn told(&self, file: &str) -> String {
+    fn describe(&self, file: &str) -> String {
         let line = self.line.map_or_else(String::new, |line| format!(":{line}"));
         let place = self.place.as_ref().map_or_else(String::new, |place| format!(": {place}"));
         format!("{file}{line}{place}: {}", self.message)
     }
 }
 
-pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, ProgramError> {
     let client = Client::new(&args.server)?;
     let file = args.file.display().to_string();
     let Prepared { body, names, notes } = prepare(args, &file)?;
     for note in notes {
-        complain(format_args!("{file}: {note}"));
+        warn(format_args!("{file}: {note}"));
     }
     let path = if args.dry_run { "/admin/import?dry_run=true" } else { "/admin/import" };
     let total = body.len();
@@ -71,25 +71,25 @@ pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, Failure> {
     };
     let answer = client.post_json(path, &mut body);
     drop(body);
-    let answer: ImportAnswer = answer.map_err(|failure| match failure {
-        Failure::Runtime(text) => Failure::Runtime(format!("{file}: {}", names.annotate(&text))),
-        other @ (Failure::Setup(_) | Failure::Config(_)) => other,
+    let answer: ImportAnswer = answer.map_err(|error| match error {
+        ProgramError::Runtime(text) => {
+            ProgramError::Runtime(format!("{file}: {}", names.annotate(&text)))
+        }
+        other @ (ProgramError::Setup(_) | ProgramError::Config(_)) => other,
     })?;
     for warning in &answer.warnings {
-        complain(format_args!("warning: {}", names.annotate(warning)));
+        warn(format_args!("warning: {}", names.annotate(warning)));
     }
     let ImportAnswer { new, changed, unchanged, dry_run, .. } = answer;
     let all = new + changed + unchanged;
     let head = if dry_run { "would import" } else { "imported" };
-    say(format_args!(
-        "{head} {all} records: {new} new, {changed} changed, {unchanged} as they were"
-    ));
+    say(format_args!("{head} {all} records: {new} new, {changed} changed, {unchanged} unchanged"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads the file and checks all that can be known without the program.
-fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, Failure> {
-    let wrong = |error: FileError| Failure::Setup(error.told(file));
+/// Reads the file and makes all checks that need no server.
+fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, ProgramError> {
+    let wrong = |error: FileError| ProgramError::Setup(error.describe(file));
     let bytes = read(&args.file).map_err(|error| wrong(FileError::new(error)))?;
     let text = text_of(&bytes).map_err(wrong)?;
     let format = match args.format {
@@ -106,12 +106,12 @@ fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, Failure> {
             if let Some(realm) = &args.realm {
                 options = options.realm(realm.clone());
             }
-            let config = sip_authz_config::parse(text, &options).map_err(Failure::Config)?;
+            let config = sip_authz_config::parse(text, &options).map_err(ProgramError::Config)?;
             prepared(&records(&config.commit), config.names, Vec::new())
         }
         FileFormat::Json => {
             let document = format::json(text).map_err(wrong)?;
-            // what the program would refuse is refused here, with the file's own places
+            // repeats the server's checks, so that an error names the place in the file
             document.into_incoming().map_err(|error| {
                 wrong(FileError { place: Some(error.place), ..FileError::new(error.message) })
             })?;
@@ -132,7 +132,7 @@ fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, Failure> {
     }
 }
 
-/// What a table says.
+/// The records of a table.
 #[derive(Default)]
 struct Rows {
     records: Vec<Record>,
@@ -148,38 +148,42 @@ fn records(commit: &Commit) -> Vec<Record> {
     commit.writes().iter().filter_map(put).collect()
 }
 
-fn prepared(records: &[Record], names: Names, notes: Vec<String>) -> Result<Prepared, Failure> {
+fn prepared(
+    records: &[Record],
+    names: Names,
+    notes: Vec<String>,
+) -> Result<Prepared, ProgramError> {
     let document = Document::of(records, true).without_dates();
     let body = serde_json::to_vec(&document);
-    let body = body.map_err(|error| Failure::Runtime(error.to_string()))?.into();
+    let body = body.map_err(|error| ProgramError::Runtime(error.to_string()))?.into();
     Ok(Prepared { body, names, notes })
 }
 
-/// Options that mean nothing for the format are more likely a mistake than not.
-fn check_options(args: &ImportArgs, format: FileFormat) -> Result<(), Failure> {
+/// Refuses options that have no effect for the format.
+fn check_options(args: &ImportArgs, format: FileFormat) -> Result<(), ProgramError> {
     let table = matches!(format, FileFormat::Subscriber | FileFormat::Address);
-    let (name, for_whom) = match format {
+    let (name, scope) = match format {
         _ if table && args.account.is_none() => {
-            let message = "--account SID must tell which account is to own what a table holds";
-            return Err(Failure::Setup(message.to_owned()));
+            let message = "--account SID is required: it names the owner of the table's records";
+            return Err(ProgramError::Setup(message.to_owned()));
         }
         FileFormat::Json if args.account.is_some() => {
-            ("--account", "a file that names no accounts")
+            ("--account", "tables and for TOML files without accounts")
         }
         FileFormat::Json | FileFormat::Address if args.realm.is_some() => {
-            ("--realm", "a TOML file or a subscriber table")
+            ("--realm", "TOML files and subscriber tables")
         }
         _ if args.with_ha1b && format != FileFormat::Subscriber => {
-            ("--with-ha1b", "a subscriber table")
+            ("--with-ha1b", "subscriber tables")
         }
-        _ if args.widen && format != FileFormat::Address => ("--widen", "an address table"),
-        _ if args.allow_all && format != FileFormat::Address => ("--allow-all", "an address table"),
+        _ if args.widen && format != FileFormat::Address => ("--widen", "address tables"),
+        _ if args.allow_all && format != FileFormat::Address => ("--allow-all", "address tables"),
         _ => return Ok(()),
     };
-    Err(Failure::Setup(format!("{name} is for {for_whom}")))
+    Err(ProgramError::Setup(format!("{name} is only for {scope}")))
 }
 
-/// The whole file, which may hold passwords.
+/// Reads the whole file into a buffer that is wiped, since it may hold passwords.
 fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     if path == Path::new("-") {
@@ -191,24 +195,24 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    // at once in its full size, since a buffer that grows leaves copies behind
+    // reserve the full size: a buffer that grows leaves copies in memory
     let size = usize::try_from(metadata.len()).unwrap_or_default();
     bytes.reserve_exact(size.saturating_add(1));
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The text, without the mark that some programs put at its beginning.
+/// The file as text, without a byte order mark.
 fn text_of(bytes: &[u8]) -> Result<&str, FileError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let lines = before.iter().filter(|byte| **byte == b'\n').count();
-        FileError { line: u64::try_from(lines + 1).ok(), ..FileError::new("not UTF-8") }
+        FileError { line: u64::try_from(lines + 1).ok(), ..FileError::new("expected UTF-8") }
     })
 }
 
-/// A body that tells how much of it has been sent.
+/// A request body that reports its progress.
 struct Counted<'b> {
     body: Cursor<&'b [u8]>,
     progress: Progress,

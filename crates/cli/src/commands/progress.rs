@@ -1,31 +1,31 @@
-//! How far long work has come: a bar on a terminal, a line now and then elsewhere.
+//! Progress of long work on stderr: a bar on a terminal, a line every few seconds otherwise.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use crate::system::failure::complain;
+use crate::system::output::warn;
 
-/// Work that ends sooner is not spoken of on a terminal.
+/// The delay before a bar appears; shorter work shows none.
 const QUIET: Duration = Duration::from_millis(500);
-/// How often a bar is drawn.
+/// The interval between two drawings of a bar.
 const REDRAW: Duration = Duration::from_millis(100);
-/// How often a line is written where there is no terminal, and when the first.
+/// The interval between two lines without a terminal, and the delay before the first.
 const LINE: Duration = Duration::from_secs(5);
-/// The length of the bar in characters.
+/// The width of the bar in characters.
 const WIDTH: usize = 30;
 
-/// One piece of work.
+/// The progress of one piece of work.
 pub(crate) struct Progress {
     what: &'static str,
     total: usize,
     terminal: bool,
-    /// When it is next spoken of.
+    /// The time of the next output.
     next: Instant,
     drawn: bool,
 }
 
 impl Progress {
-    /// Work on `total` of something has begun; with a total of 0 nobody knows how much there is.
+    /// Starts at 0 of `total`; a total of 0 is unknown.
     pub(crate) fn begin(what: &'static str, total: usize) -> Self {
         let terminal = std::io::stderr().is_terminal();
         Self {
@@ -37,7 +37,7 @@ impl Progress {
         }
     }
 
-    /// So much is done.
+    /// Reports that `done` of the total is done; prints at most once per interval.
     pub(crate) fn at(&mut self, done: usize) {
         let now = Instant::now();
         if now < self.next {
@@ -50,7 +50,7 @@ impl Progress {
             let _ = write!(anstream::stderr().lock(), "\r{text}\u{1b}[K");
         } else {
             self.next = now + LINE;
-            complain(text);
+            warn(text);
         }
     }
 }
@@ -58,7 +58,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.drawn {
-            // the line is for what is said next
+            // clears the line for the next output
             let _ = write!(anstream::stderr().lock(), "\r\u{1b}[K");
         }
     }
@@ -69,7 +69,6 @@ fn describe(what: &str, done: usize, total: usize, bar: bool) -> String {
         return format!("{what}: {done}");
     }
     let done = done.min(total);
-    // a percentage of what fits in memory
     let percent = done.saturating_mul(100) / total;
     if !bar {
         return format!("{what}: {percent}%");

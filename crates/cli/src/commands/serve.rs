@@ -1,4 +1,5 @@
-//! `sip-authz serve`: sets everything up, tells where it listens, and ends on a signal.
+//! `sip-authz serve`: opens the store and the listeners, prints their addresses, and runs until a
+//! signal.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -17,10 +18,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use crate::args::{Api, OnAccept, ServeArgs};
 use crate::commands::client;
 use crate::observe::audit::Audit;
-use crate::observe::faults;
+use crate::observe::http_errors;
 use crate::observe::log::DecisionLog;
 use crate::observe::metrics::Scraped;
-use crate::observe::watch::Watch;
+use crate::observe::observers::DecisionObservers;
 use crate::observe::writer::Writer;
 use crate::serving::api;
 use crate::serving::demo::{self, Demo};
@@ -31,24 +32,25 @@ use crate::sip::respond::TagKey;
 use crate::sip::sockets::{self, SipSockets};
 use crate::sip::tcp;
 use crate::sip::udp::Workers;
-use crate::system::failure::{Failure, complain, config_lines, say, warn};
+use crate::system::output::{ProgramError, config_lines, say, warn, warn_all};
 use crate::system::process;
 use crate::system::secure::{Secured, Security};
 use crate::system::signals::{Signal, Signals};
 use sip_authz_config::Options;
 
-/// The end of a message about a file that was read again and cannot be used.
-const OLD_STATE: &str = "the old state stays in force";
+/// The end of a message about a failed reload.
+const OLD_STATE: &str = "the old state stays in use";
 
-pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
     let secured = Secured::load(args)?;
     let api = check_api(args, &secured)?;
     let demo = args.demo.then(Demo::new).transpose()?;
     let records = match (&demo, &args.config) {
         (Some(demo), _) => demo.commit()?,
         (None, Some(path)) => {
-            let config = sip_authz_config::load(path, &Options::new()).map_err(Failure::Config)?;
-            warn(config.warnings());
+            let config =
+                sip_authz_config::load(path, &Options::new()).map_err(ProgramError::Config)?;
+            warn_all(config.warnings());
             config.commit
         }
         (None, None) => Commit::new(),
@@ -58,10 +60,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let admin = options.admin.is_some();
     let setup = Setup { settings, options, capacity: args.limits.capacity() };
     let front = Front { demo: demo.as_ref(), api, admin };
-    // what a tenant asks for by HTTP, however much it is, delays no call
+    // separate runtimes, so that HTTP requests of tenants never delay calls
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
-        let mut signals = Signals::new().map_err(|error| Failure::Runtime(error.to_string()))?;
+        let mut signals =
+            Signals::new().map_err(|error| ProgramError::Runtime(error.to_string()))?;
         let resources = tokio::select! {
             started = open(args, records, setup) => started?,
             () = signals.end() => return Ok(None),
@@ -74,34 +77,34 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     streams.shutdown_background();
     runtime.shutdown_background();
     if let Some(edge) = served? {
-        if let Some(log) = &edge.watch.log {
+        if let Some(log) = &edge.observers.log {
             log.end();
         }
-        if let Some(audit) = &edge.watch.audit {
+        if let Some(audit) = &edge.observers.audit {
             audit.end();
         }
-        // whoever reads stdout may have stopped
-        let told = Writer::start("totals", move || say(&edge.totals))?;
-        if !told.ends() {
-            complain("nobody takes the totals");
+        // on its own thread: the reader of stdout may have stopped
+        let writer = Writer::start("totals", move || say(&edge.totals))?;
+        if !writer.ends() {
+            warn("the totals could not be written: stdout is blocked");
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What requests of HTTP have to be answered in once the program is told to end.
+/// The grace period for open HTTP requests at the end of the program.
 const END: Duration = Duration::from_secs(10);
-/// What of that passes before it is told.
+/// The wait before the grace period is announced.
 const END_IN_SILENCE: Duration = Duration::from_millis(300);
 
-/// What there is beside the records.
+/// Facts that the program prints at the start.
 struct Front<'a> {
     demo: Option<&'a Demo>,
     api: Option<SocketAddr>,
     admin: bool,
 }
 
-/// Answers whoever asks, until a signal or a failure ends it.
+/// Opens the listeners and answers SIP and HTTP until a signal or an error.
 async fn answer(
     args: &ServeArgs,
     front: &Front<'_>,
@@ -109,11 +112,11 @@ async fn answer(
     secured: &Secured,
     streams: &Runtime,
     mut signals: Signals,
-) -> Result<Arc<Edge>, Failure> {
-    let tags = TagKey::random().map_err(|error| Failure::Runtime(error.to_string()))?;
+) -> Result<Arc<Edge>, ProgramError> {
+    let tags = TagKey::random().map_err(|error| ProgramError::Runtime(error.to_string()))?;
     let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
     let authorizer = Arc::clone(&resources.authorizer);
-    let edge = Arc::new(Edge::new(authorizer, tags, on_accept, watch(args)?));
+    let edge = Arc::new(Edge::new(authorizer, tags, on_accept, observers(args)?));
     let sip = SipSockets::open(args.sip, udp_workers(args))?;
     let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
     let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
@@ -125,8 +128,8 @@ async fn answer(
         api: http.as_ref().map(|(_, local)| *local),
         metrics: scrapes.as_ref().map(|(_, local)| *local),
     };
-    tell(args, front, listening, secured);
-    let failed = |error: std::io::Error| Failure::Runtime(error.to_string());
+    announce(args, front, listening, secured);
+    let failed = |error: std::io::Error| ProgramError::Runtime(error.to_string());
     let mut servers = Vec::new();
     if let Some((listener, _)) = http {
         let listener = TcpListener::from_std(listener).map_err(failed)?;
@@ -148,8 +151,8 @@ async fn answer(
         streams.spawn(tcp::serve(Arc::clone(&edge), listener, security.clone()));
     }
     drop(within);
-    let (broken, threads) = unbounded_channel();
-    let workers = Workers::start(&edge, sip.udp, sip.address, &broken).map_err(failed)?;
+    let (stopped, threads) = unbounded_channel();
+    let workers = Workers::start(&edge, sip.udp, sip.address, &stopped).map_err(failed)?;
     let ended = until_the_end(args, resources, secured, &edge, &mut signals, threads).await;
     if ended.is_ok() {
         tokio::select! {
@@ -161,7 +164,7 @@ async fn answer(
     ended.map(|()| edge)
 }
 
-/// Has the HTTP servers end, which may have requests under way; calls are answered all the while.
+/// Stops the HTTP servers and waits for open requests. Calls are answered meanwhile.
 async fn end(servers: Vec<api::Server>) {
     let ended = async {
         for server in servers {
@@ -170,55 +173,56 @@ async fn end(servers: Vec<api::Server>) {
     };
     tokio::pin!(ended);
     if tokio::time::timeout(END_IN_SILENCE, &mut ended).await.is_err() {
-        complain(format_args!(
-            "ending once the HTTP requests under way are answered, in {} s at most; \
-             another signal ends it at once",
+        warn(format_args!(
+            "waiting up to {} s for open HTTP requests; a second signal stops the program at once",
             END.as_secs()
         ));
         let _ = tokio::time::timeout(END, ended).await;
     }
 }
 
-/// Who is to be told of decisions.
-fn watch(args: &ServeArgs) -> Result<Watch, Failure> {
+/// Starts the log and the decision log.
+fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
     let log = args.log.map(|sampling| DecisionLog::start(sampling, args.log_names));
     let queue = usize::try_from(args.decision_log_queue).unwrap_or(usize::MAX);
-    let place = args.decision_log.clone();
-    let audit = place.map(|place| Audit::start(place, queue, args.decision_log_names));
-    Ok(Watch { log: log.transpose()?, audit: audit.transpose()?, ..Watch::default() })
+    let sink = args.decision_log.clone();
+    let audit = sink.map(|sink| Audit::start(sink, queue, args.decision_log_names));
+    Ok(DecisionObservers {
+        log: log.transpose()?,
+        audit: audit.transpose()?,
+        ..DecisionObservers::default()
+    })
 }
 
-/// Sees to it that all connections that may be open can be.
+/// Raises the limit of open files, and warns if it does not cover all connections.
 fn open_files(args: &ServeArgs, secured: &Secured, api: bool) {
     let sip = u64::from(1 + u16::from(secured.sips.is_some()));
     let http = u64::from(u16::from(api) + u16::from(args.metrics.is_some()));
     let connections =
         sip * tcp::MAX_CONNECTIONS as u64 + http * u64::from(args.api_bounds.connections);
     if let Err(allowed) = process::make_room(connections) {
-        complain(format_args!(
-            "warning: {allowed} files may be open, fewer than {connections} connections need: \
-             clients could keep each other and the store from opening any (ulimit -n, LimitNOFILE=)"
+        warn(format_args!(
+            "warning: the limit of {allowed} open files does not cover {connections} connections: \
+             clients could block each other and the store; raise it (ulimit -n, LimitNOFILE=)"
         ));
     }
 }
 
-/// How many threads answer datagrams.
+/// The number of UDP threads.
 fn udp_workers(args: &ServeArgs) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     args.udp_workers.map_or_else(cores, usize::from)
 }
 
-/// The best advice to whoever would have HTTP in clear reached by others.
-const TLS_HINT: &str =
-    if cfg!(feature = "tls") { "give it --api-cert and --api-key, " } else { "" };
+/// The advice that needs the feature `tls`.
+const TLS_HINT: &str = if cfg!(feature = "tls") { "use --api-cert and --api-key, " } else { "" };
 
-/// Where HTTP is answered, if that is safe enough.
-fn check_api(args: &ServeArgs, secured: &Secured) -> Result<Option<SocketAddr>, Failure> {
+/// The address of the API. Refuses plain HTTP on a non-loopback address without `--insecure-api`.
+fn check_api(args: &ServeArgs, secured: &Secured) -> Result<Option<SocketAddr>, ProgramError> {
     match args.api {
         Api::Off if !args.demo && args.config.is_none() && args.store().is_none() => {
-            Err(Failure::Setup(
-                "--api off leaves nothing to serve: without --demo, --config and a store everything \
-                 comes by it"
+            Err(ProgramError::Setup(
+                "--api off leaves nothing to serve: it needs --demo, --config or a store"
                     .to_owned(),
             ))
         }
@@ -228,18 +232,18 @@ fn check_api(args: &ServeArgs, secured: &Secured) -> Result<Option<SocketAddr>, 
                 && secured.api.is_none()
                 && !args.insecure_api =>
         {
-            Err(Failure::Setup(format!(
-                "--api {address}: others can reach this address, and HTTP carries tokens and \
-                 passwords in clear; {TLS_HINT}put a proxy with TLS before a loopback address \
-                 (and name it with --public-url), or say --insecure-api"
+            Err(ProgramError::Setup(format!(
+                "--api {address}: plain HTTP would send tokens and passwords unencrypted on a \
+                 non-loopback address; {TLS_HINT}listen on loopback behind a TLS proxy \
+                 (see --public-url), or allow it with --insecure-api"
             )))
         }
         Api::At(address) => Ok(Some(address)),
     }
 }
 
-fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Setup(error.to_string());
+fn settings(args: &ServeArgs) -> Result<Settings, ProgramError> {
+    let wrong = |error: &dyn std::fmt::Display| ProgramError::Setup(error.to_string());
     let fallback = if args.demo { demo::REALM } else { "sip-authz" };
     let realm = match &args.realm {
         Some(realm) => realm.clone(),
@@ -255,18 +259,18 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         ))
 }
 
-fn options(args: &ServeArgs) -> Result<RestOptions, Failure> {
+fn options(args: &ServeArgs) -> Result<RestOptions, ProgramError> {
     let token = client::admin_token()?;
     Ok(RestOptions::default()
         .with_admin(token.as_deref().and_then(|token| AdminToken::new(token)))
         .with_cors_origins(args.cors_origin.clone())
-        .with_on_fault(Some(faults::to_stderr()?))
+        .with_on_fault(Some(http_errors::to_stderr()?))
         .with_public_base(args.public_url.clone())
         .with_read_only(args.config.is_some()))
 }
 
-/// Tells what is served, and where.
-fn tell(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: &Secured) {
+/// Prints the addresses of the listeners and the source of the records.
+fn announce(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: &Secured) {
     let Front { demo, admin, .. } = *front;
     let Listening { sip, sips, api, metrics } = listening;
     say(format_args!("listening for SIP on {sip} (udp and tcp)"));
@@ -280,34 +284,32 @@ fn tell(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: &Sec
     if let Some(metrics) = metrics {
         say(format_args!("listening for scrapes on http://{metrics}/metrics"));
         if !metrics.ip().to_canonical().is_loopback() {
-            complain(format_args!(
-                "warning: --metrics {metrics}: whoever reaches this address can read the figures"
+            warn(format_args!(
+                "warning: --metrics {metrics}: anyone who can reach this address can read the metrics"
             ));
         }
     }
     match (demo, &args.config) {
         (Some(demo), _) => demo.print(sip, api),
         (None, Some(path)) => say(format_args!(
-            "serving {}, which SIGHUP reads again; nothing is stored",
+            "serving the records in {}; SIGHUP reloads it, changes over HTTP are refused",
             path.display()
         )),
         (None, None) => {
             match args.store() {
                 Some(store) => say(format_args!("serving {store}")),
-                None => say(
-                    "serving what comes by HTTP; nothing is kept: it is gone when the program ends \
-                     (--data keeps it)",
-                ),
+                None => say("serving records in memory, empty at first; they are lost at exit \
+                     (--data stores them)"),
             }
             if !admin && api.is_some() {
                 let token = client::ADMIN_TOKEN;
-                complain(format_args!("warning: {token} is not set, so nobody can make accounts"));
+                warn(format_args!("warning: {token} is not set, so no accounts can be created"));
             }
         }
     }
 }
 
-/// Reads the file again at each signal that says so, until another ends the program.
+/// Reloads at each SIGHUP, until another signal ends the program or a UDP thread stops.
 async fn until_the_end(
     args: &ServeArgs,
     resources: &Resources,
@@ -315,52 +317,52 @@ async fn until_the_end(
     edge: &Edge,
     signals: &mut Signals,
     mut threads: UnboundedReceiver<String>,
-) -> Result<(), Failure> {
+) -> Result<(), ProgramError> {
     loop {
         let signal = tokio::select! {
             signal = signals.next() => signal,
-            Some(why) = threads.recv() => return Err(Failure::Runtime(why)),
+            Some(why) = threads.recv() => return Err(ProgramError::Runtime(why)),
         };
         if signal == Signal::End {
             return Ok(());
         }
         let certificates = secured.reload();
-        let audit = edge.watch.audit.as_ref();
+        let audit = edge.observers.audit.as_ref();
         if let Some(audit) = audit {
             audit.reopen();
         }
         match &args.config {
             Some(path) => reload(path, resources).await,
             None if certificates || audit.is_some() => {}
-            None => complain("SIGHUP: there is no --config to read again"),
+            None => warn("SIGHUP: nothing to reload without --config"),
         }
     }
 }
 
-/// Puts what the file says now in force; if it cannot be used, the old state stays.
+/// Loads the configuration file and replaces the records; after an error the old ones stay in use.
 async fn reload(path: &std::path::Path, resources: &Resources) {
     let owned = path.to_owned();
     let named = path.display();
-    // hashing many passwords takes its time, which no call should wait for
+    // on a thread of its own: hashing many passwords takes long
     let load = move || sip_authz_config::load(&owned, &Options::new());
     let config = match tokio::task::spawn_blocking(load).await {
         Ok(Ok(config)) => config,
         Ok(Err(errors)) => {
             let mut lines = config_lines(&errors);
             let last = lines.pop().unwrap_or_default();
-            lines.iter().for_each(complain);
-            return complain(format_args!("{last}; {OLD_STATE}"));
+            lines.iter().for_each(warn);
+            return warn(format_args!("{last}; {OLD_STATE}"));
         }
-        Err(error) => return complain(format_args!("{named}: {error}; {OLD_STATE}")),
+        Err(error) => return warn(format_args!("{named}: {error}; {OLD_STATE}")),
     };
-    warn(config.warnings());
+    warn_all(config.warnings());
     match resources.replace(config.commit).await {
-        Ok(()) => complain(format_args!("{named} was read again and is in force")),
-        Err(error) => complain(format_args!("{named}: {error}; {OLD_STATE}")),
+        Ok(()) => warn(format_args!("reloaded {named}")),
+        Err(error) => warn(format_args!("{named}: {error}; {OLD_STATE}")),
     }
 }
 
-/// The addresses that the program is found at.
+/// The addresses of the listeners.
 #[derive(Clone, Copy)]
 struct Listening {
     sip: SocketAddr,
@@ -369,9 +371,9 @@ struct Listening {
     metrics: Option<SocketAddr>,
 }
 
-/// A runtime of its own for one kind of work, so that none waits for another kind.
-fn runtime(name: &str) -> Result<Runtime, Failure> {
+/// Starts a runtime for one kind of work, so that it does not wait for another kind.
+fn runtime(name: &str) -> Result<Runtime, ProgramError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(name).build();
-    runtime.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))
+    runtime.map_err(|error| ProgramError::Runtime(format!("cannot start the runtime: {error}")))
 }

@@ -1,9 +1,8 @@
-//! The decision log: a line of JSON for each decision, for those who must be able to tell later who
-//! was let in and why.
+//! The decision log: a line of JSON for each decision, for audits.
 //!
-//! Whoever decides puts the decision into a bounded queue and goes on; a thread of its own writes. If
-//! the queue is full, or what is written to takes nothing, decisions are lost, and a line and a
-//! metric tell how many. No call waits.
+//! Deciding threads put decisions into a bounded queue, and a writer thread takes them out. If the
+//! queue is full or a write fails, decisions are dropped; a line of the log and a metric count them.
+//! No call waits for the log.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -20,24 +19,24 @@ use sip_authz::{Decision, Transport};
 
 use crate::observe::writer::Writer;
 use crate::sip::peer::Peer;
-use crate::system::failure::{Failure, complain};
+use crate::system::output::{ProgramError, warn};
 
-/// How long the writer sleeps when there was nothing. It looks by itself: waking it would cost those
-/// who decide a call of the system.
+/// The sleep of the writer after an empty queue. The writer polls, since waking it would cost the
+/// deciding threads a system call.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How many decisions are written at once at most.
+/// The maximum number of decisions in one write.
 const CHUNK: usize = 1_024;
 
-/// Where lines are put.
+/// The decision log: the queue and its writer.
 pub(crate) struct Audit {
     queue: SyncSender<Entry>,
     shared: Arc<Shared>,
     writer: Writer,
 }
 
-/// Where lines go.
+/// The destination of the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum LogSink {
     Stdout,
     File(PathBuf),
 }
@@ -60,18 +59,18 @@ struct Entry {
 }
 
 impl Audit {
-    /// Opens the place and starts the writer. The queue holds so many decisions; addresses and names
-    /// of users are written with `names` alone.
-    pub(crate) fn start(place: Place, queue: usize, names: bool) -> Result<Self, Failure> {
-        let out = open(&place).map_err(|error| Failure::Setup(format!("{place}: {error}")))?;
+    /// Opens the sink and starts the writer. `queue` is the capacity of the queue in decisions.
+    /// Addresses and user names are written only with `names`.
+    pub(crate) fn start(sink: LogSink, queue: usize, names: bool) -> Result<Self, ProgramError> {
+        let out = open(&sink).map_err(|error| ProgramError::Setup(format!("{sink}: {error}")))?;
         let shared = Arc::new(Shared::default());
         let (queue, entries) = sync_channel(queue);
         let lines = Lines {
-            place,
+            sink,
             out,
             names,
             shared: Arc::clone(&shared),
-            told: 0,
+            reported: 0,
             torn: false,
             failed: false,
         };
@@ -79,7 +78,7 @@ impl Audit {
         Ok(Self { queue, shared, writer })
     }
 
-    /// Puts decisions that were made by the snapshot of this number into the queue.
+    /// Puts decisions of the snapshot with this number into the queue.
     pub(crate) fn put<'d>(
         &self,
         snapshot: Option<u64>,
@@ -97,16 +96,16 @@ impl Audit {
         }
     }
 
-    /// Has the file opened anew, for one that was moved away.
+    /// Asks the writer to reopen the file, after a rotation moved it.
     pub(crate) fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Relaxed);
     }
 
-    /// Writes what is left and ends, unless nobody takes it.
+    /// Writes the rest of the queue and stops the writer; warns if that takes too long.
     pub(crate) fn end(&self) {
         self.shared.end.store(true, Ordering::Release);
         if !self.writer.ends() {
-            complain("the last decisions could not be written to the decision log");
+            warn("the last decisions could not be written: the decision log is blocked");
         }
     }
 
@@ -119,7 +118,7 @@ impl Audit {
     }
 }
 
-/// The decision without the texts of a challenge, which nobody asks for later.
+/// The decision without the header values of a challenge, which the log does not contain.
 fn brief(decision: &Decision) -> Decision {
     match decision {
         Decision::Challenge(challenge) => Decision::Challenge(challenge.without_values()),
@@ -128,15 +127,15 @@ fn brief(decision: &Decision) -> Decision {
 }
 
 struct Lines {
-    place: Place,
+    sink: LogSink,
     out: Box<dyn Write + Send>,
     names: bool,
     shared: Arc<Shared>,
-    /// How many lost decisions a line has told of.
-    told: u64,
-    /// The last line may be there in part.
+    /// The number of dropped decisions that lines of the log have reported.
+    reported: u64,
+    /// Whether the last line may be incomplete.
     torn: bool,
-    /// Writing has failed, and it was told.
+    /// Whether the last write failed and a warning was printed.
     failed: bool,
 }
 
@@ -144,7 +143,7 @@ impl Lines {
     fn run(mut self, entries: &Receiver<Entry>) {
         let mut bytes = Vec::new();
         loop {
-            // looked at first: what was put before the end is in the queue by then
+            // read before the queue: decisions put before the end are in the queue by then
             let end = self.shared.end.load(Ordering::Acquire);
             if self.shared.reopen.swap(false, Ordering::Relaxed) {
                 self.reopen();
@@ -156,9 +155,9 @@ impl Lines {
                 count += 1;
             }
             let lost = self.shared.lost.load(Ordering::Relaxed);
-            if lost > self.told {
+            if lost > self.reported {
                 let time = text(SystemTime::now());
-                push(&mut bytes, &Loss { time, lost: lost - self.told });
+                push(&mut bytes, &Loss { time, lost: lost - self.reported });
             }
             if !bytes.is_empty() {
                 self.write(&bytes, count, lost);
@@ -175,32 +174,35 @@ impl Lines {
         let mended = if self.torn { self.out.write_all(b"\n") } else { Ok(()) };
         match mended.and_then(|()| self.out.write_all(bytes)).and_then(|()| self.out.flush()) {
             Ok(()) => {
-                (self.torn, self.failed, self.told) = (false, false, lost);
+                (self.torn, self.failed, self.reported) = (false, false, lost);
                 self.shared.written.fetch_add(count, Ordering::Relaxed);
             }
             Err(error) => {
                 self.torn = true;
                 self.shared.lost.fetch_add(count, Ordering::Relaxed);
                 if !std::mem::replace(&mut self.failed, true) {
-                    complain(format_args!("{}: {error}; decisions are lost", self.place));
+                    warn(format_args!(
+                        "warning: {}: {error}; decisions are missing from the decision log",
+                        self.sink
+                    ));
                 }
-                // what does not work now does not work at once either
+                // an immediate retry would most likely fail too
                 std::thread::sleep(PAUSE);
             }
         }
     }
 
     fn reopen(&mut self) {
-        match open(&self.place) {
+        match open(&self.sink) {
             Ok(out) => (self.out, self.torn) = (out, false),
             Err(error) => {
-                complain(format_args!("{}: {error}; the old file stays in use", self.place));
+                warn(format_args!("warning: {}: {error}; the old file stays in use", self.sink));
             }
         }
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for LogSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
@@ -209,14 +211,14 @@ impl std::fmt::Display for Place {
     }
 }
 
-fn open(place: &Place) -> std::io::Result<Box<dyn Write + Send>> {
-    Ok(match place {
-        Place::Stdout => Box::new(std::io::stdout()),
-        Place::File(path) => Box::new(append(path)?),
+fn open(sink: &LogSink) -> std::io::Result<Box<dyn Write + Send>> {
+    Ok(match sink {
+        LogSink::Stdout => Box::new(std::io::stdout()),
+        LogSink::File(path) => Box::new(append(path)?),
     })
 }
 
-/// The file to append to; one that is made here is its owner's alone.
+/// Opens the file to append to. A new file is readable and writable only by its owner.
 fn append(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
@@ -296,13 +298,13 @@ impl<'a> Line<'a> {
     }
 }
 
-/// In UTC, to the microsecond.
+/// The time in UTC, to the microsecond.
 fn text(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
 }
 
 fn push(bytes: &mut Vec<u8>, line: &impl Serialize) {
-    // texts and numbers always have a form
+    // serializing strings and numbers to a Vec does not fail
     if serde_json::to_writer(&mut *bytes, line).is_ok() {
         bytes.push(b'\n');
     }

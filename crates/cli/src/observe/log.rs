@@ -1,6 +1,6 @@
-//! One line for each decision, for people; without addresses and names of users unless asked for.
+//! The log of `--log`: one line on stderr per decision, without addresses and user names by default.
 //!
-//! A thread of its own writes the lines. If whoever reads stderr stops, lines are lost, and no call waits.
+//! A writer thread prints the lines. If the reader of stderr stops, lines are dropped; no call waits.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,47 +13,48 @@ use sip_authz::{Decision, Sampling};
 
 use crate::observe::writer::Writer;
 use crate::sip::peer::Peer;
-use crate::system::failure::{Failure, complain};
+use crate::system::output::{ProgramError, warn};
 
-/// How many batches of lines may wait to be written.
+/// The maximum number of batches of lines that wait to be written.
 const QUEUE: usize = 1_024;
 
 /// Writes decisions to stderr.
 pub(crate) struct DecisionLog {
     sampling: Sampling,
-    /// Whether addresses and names of users are written.
+    /// Whether addresses and user names are written.
     names: bool,
     decided: AtomicU64,
-    /// Lines; an empty text ends it.
+    /// Batches of lines; an empty text stops the writer.
     queue: SyncSender<String>,
     lost: Arc<AtomicU64>,
     writer: Writer,
 }
 
 impl DecisionLog {
-    /// Starts the thread that writes.
-    pub(crate) fn start(sampling: Sampling, names: bool) -> Result<Self, Failure> {
+    /// Starts the writer thread.
+    pub(crate) fn start(sampling: Sampling, names: bool) -> Result<Self, ProgramError> {
         let (queue, texts) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
-        let told = Arc::clone(&lost);
-        let writer = Writer::start("log", move || write_all(&texts, &told))?;
+        let unreported = Arc::clone(&lost);
+        let writer = Writer::start("log", move || write_all(&texts, &unreported))?;
         Ok(Self { sampling, names, decided: AtomicU64::new(0), queue, lost, writer })
     }
 
-    /// Writes what is left and ends, unless nobody takes it.
+    /// Writes the rest of the queue and stops the writer, within a time limit.
     pub(crate) fn end(&self) {
         if self.queue.try_send(String::new()).is_ok() {
             let _ = self.writer.ends();
         }
     }
 
-    /// Has the lines of those that are taken written.
+    /// Queues the lines of the decisions that the sampling selects.
     pub(crate) fn write<'d>(&self, decisions: impl ExactSizeIterator<Item = (Peer, &'d Decision)>) {
         let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
-        let taken = decisions
+        let sampled = decisions
             .zip(first..)
-            .filter(|((_, decision), place)| self.sampling.takes(decision, *place));
-        let lines: String = taken.map(|((hop, decision), _)| self.line(decision, hop)).collect();
+            .filter(|((_, decision), number)| self.sampling.takes(decision, *number));
+        let lines: String =
+            sampled.map(|((peer, decision), _)| self.line(decision, peer)).collect();
         if !lines.is_empty()
             && let Err(error) = self.queue.try_send(lines)
         {
@@ -116,7 +117,7 @@ fn write_all(texts: &Receiver<String>, lost: &AtomicU64) {
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
         let lost = lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            complain(format_args!("{lost} lines of --log are lost, as nobody took them"));
+            warn(format_args!("warning: {lost} lines of --log are lost: stderr was blocked"));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `GET /metrics`: the figures of the program as text, in the form that Prometheus reads.
+//! `GET /metrics`: the metrics of the program in the Prometheus text format.
 //!
-//! A scrape makes a recorder of its own, has everything that counts tell it what it has, and writes
-//! that down. Nothing is kept between scrapes, and no call waits for one.
+//! Each scrape records all counters into a recorder of its own and renders them. No call waits for a
+//! scrape.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -26,13 +26,13 @@ use sip_authz_store::Confirmed;
 use crate::serving::resources::{Following, Resources};
 use crate::sip::edge::Edge;
 
-/// Version 0.0.4 of the text form, which every scraper reads.
+/// The content type of version 0.0.4 of the text format, which every scraper supports.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A page serves for so long, so that no number of scrapes keeps the tables busy.
+/// The time for which a page is cached, so that frequent scrapes do not load the tables.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// What is scraped.
+/// The sources of the metrics, and the cached page.
 pub(crate) struct Scraped {
     edge: Arc<Edge>,
     authorizer: Arc<Authorizer>,
@@ -54,16 +54,17 @@ impl Scraped {
         }
     }
 
-    /// What answers scrapes, and nothing else. Where only this machine reaches it, `local`, it has to
-    /// be asked by an address or as `localhost`: a page in a browser could otherwise read the figures
-    /// by a name of its own that leads here.
+    /// The router for scrapes.
+    ///
+    /// On a loopback address (`local`) the Host header must be an IP address or `localhost`. This
+    /// prevents DNS rebinding: a web page could otherwise read the metrics under its own host name.
     pub(crate) fn router(self, local: bool) -> Router {
         let scraped = Arc::new(self);
         let answer = move |headers: HeaderMap| {
             let scraped = Arc::clone(&scraped);
             async move {
                 if local && !is_asked_as_local(&headers) {
-                    let why = "Host: neither an address nor localhost\n";
+                    let why = "Host: expected an IP address or localhost\n";
                     return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
                 }
                 ([(CONTENT_TYPE, TEXT)], scraped.page()).into_response()
@@ -91,7 +92,7 @@ impl Scraped {
             sip_authz::metrics::describe();
             sip_authz_store::metrics::describe();
             sip_authz::metrics::record(&self.authorizer, now);
-            sip_authz::metrics::record_latencies(&self.edge.watch.latencies);
+            sip_authz::metrics::record_latencies(&self.edge.observers.latencies);
             let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(applied) = following {
                 sip_authz_store::metrics::record_follower(&applied);
@@ -112,7 +113,7 @@ impl Scraped {
         }
         counter!("sip_authz_answers_unsent_total").absolute(totals.unsent());
         counter!("sip_authz_connections_closed_total").absolute(totals.connections_closed());
-        if let Some(audit) = &self.edge.watch.audit {
+        if let Some(audit) = &self.edge.observers.audit {
             counter!("sip_authz_decision_log_lines_total").absolute(audit.written());
             counter!("sip_authz_decision_log_lost_total").absolute(audit.lost());
         }
@@ -131,22 +132,25 @@ fn is_asked_as_local(headers: &HeaderMap) -> bool {
 }
 
 fn describe() {
-    describe_counter!("sip_authz_messages_total", "Messages that came, by what became of them");
+    describe_counter!("sip_authz_messages_total", "Messages received, by outcome");
     describe_counter!("sip_authz_answers_unsent_total", "Answers that could not be sent");
     describe_counter!(
         "sip_authz_connections_closed_total",
-        "Connections refused, or closed for what came over them"
+        "Connections refused, evicted, or closed after an error"
     );
     describe_counter!(
         "sip_authz_decision_log_lines_total",
         "Decisions written to the decision log"
     );
-    describe_counter!("sip_authz_decision_log_lost_total", "Decisions that the decision log lost");
+    describe_counter!(
+        "sip_authz_decision_log_lost_total",
+        "Decisions missing from the decision log"
+    );
     describe_gauge!("sip_authz_build_info", "Always 1");
-    describe_gauge!("process_start_time_seconds", "When the program started, in Unix time");
+    describe_gauge!("process_start_time_seconds", "Start time of the program, in Unix time");
 }
 
-/// What is on a page, in the order that it came in.
+/// A recorder for one page; keeps the order of registration.
 #[derive(Default)]
 struct Page {
     described: Mutex<Vec<(String, &'static str, SharedString)>>,
@@ -155,14 +159,14 @@ struct Page {
 
 struct Series {
     name: String,
-    /// As they are written, with the braces.
+    /// The rendered labels with their braces.
     labels: String,
     gauge: bool,
     value: Arc<AtomicU64>,
 }
 
 impl Series {
-    /// Whether it is of the family of this name and kind.
+    /// Whether the series belongs to the family of this name and kind.
     fn is_of(&self, family: &str, kind: &str) -> bool {
         match self.name.strip_prefix(family) {
             Some("") => true,
@@ -200,7 +204,7 @@ impl Page {
         value
     }
 
-    /// The families that were described and have a series.
+    /// Renders the described families that have a series.
     fn text(&self) -> String {
         let (described, series) = (locked(&self.described), locked(&self.series));
         let mut out = String::new();
@@ -236,13 +240,13 @@ impl Recorder for Page {
         Gauge::from_arc(self.value(key, true))
     }
 
-    /// Nothing here records single values.
+    /// Unused: histograms are recorded as counters of their buckets.
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
     }
 }
 
-/// The labels of a series as they are written.
+/// Renders the labels of a series.
 fn written(key: &Key) -> String {
     let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     let labels: Vec<_> = key
@@ -261,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_as_prometheus_reads_it() {
+    fn a_page_has_the_prometheus_text_format() {
         let page = Page::default();
         with_local_recorder(&page, || {
             metrics::describe_histogram!("t_seconds", "time");

@@ -1,24 +1,24 @@
-//! What became of the messages, counted.
+//! Counts messages by outcome.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sip_authz::Reason;
 
-/// What became of one message.
+/// The outcome of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// An INVITE was accepted, and answered so.
+    /// An accepted INVITE.
     Accepted,
-    /// An INVITE was answered with a challenge.
+    /// A challenged INVITE.
     Challenged,
-    /// An INVITE was turned away.
+    /// A rejected INVITE.
     Rejected(Reason),
-    /// Anything else that was answered, with this status.
+    /// Any other message with an answer; its status.
     Answered(u16),
-    /// It is never answered: an ACK, a CANCEL, a response, a keep-alive.
+    /// An ACK, a CANCEL, a response or a keep-alive, which get no answer.
     Ignored,
-    /// It is no SIP, or no response could be addressed.
+    /// Not SIP, or a request whose response cannot be addressed.
     Dropped,
 }
 
@@ -31,13 +31,13 @@ pub(crate) struct Totals {
     turned_away: AtomicU64,
 }
 
-/// What became of some messages, to be added to the totals at once.
+/// Counts of a batch, which are added to the totals at once.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     outcomes: [u64; SLOTS],
 }
 
-// the slot of each outcome; each reason has one, in the order of `Reason::ALL`
+// the slot of each outcome; the reasons have one each, in the order of `Reason::ALL`
 const ACCEPTED: usize = 0;
 const CHALLENGED: usize = 1;
 const ANSWERED: usize = 2;
@@ -74,7 +74,7 @@ impl Totals {
         }
     }
 
-    /// Adds what was tallied, and empties the tally.
+    /// Adds the counts of a tally, and resets the tally.
     pub(crate) fn add(&self, tally: &mut Tally) {
         for (total, count) in self.outcomes.iter().zip(&mut tally.outcomes) {
             if *count > 0 {
@@ -87,7 +87,7 @@ impl Totals {
         self.outcomes.get(slot).map_or(0, get)
     }
 
-    /// What became of messages, and of how many.
+    /// The number of messages by outcome.
     pub(crate) fn messages(&self) -> [(&'static str, u64); 7] {
         let rejected = self.outcomes.iter().skip(REJECTED).map(get).sum();
         [
@@ -114,12 +114,12 @@ impl Totals {
         add(&self.unsent, 1);
     }
 
-    /// Counts a datagram that was taken and thrown away, since too many waited.
+    /// Counts a datagram that was discarded because too many were waiting.
     pub(crate) fn count_shed(&self) {
         add(&self.shed, 1);
     }
 
-    /// Counts a connection that was refused, or closed for what came over it.
+    /// Counts a connection that was refused, evicted, or closed after an error.
     pub(crate) fn count_connection_closed(&self) {
         add(&self.turned_away, 1);
     }
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line() {
+    fn totals_are_one_line() {
         let (totals, mut tally) = (Totals::default(), Tally::default());
         for outcome in [
             Outcome::Accepted,

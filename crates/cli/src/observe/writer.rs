@@ -1,15 +1,15 @@
-//! A thread that writes what others put into its queue, and whose end is waited for, but not for ever.
+//! A thread for output that may block. The program waits for its end within a time limit.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::system::failure::Failure;
+use crate::system::output::ProgramError;
 
-/// How long the end of the program waits for what is left to be written.
+/// The time limit for the rest of the output at the end of the program.
 const LAST: Duration = Duration::from_secs(2);
 
-/// A thread of this kind.
+/// A thread that runs a function which writes.
 pub(crate) struct Writer {
     done: Mutex<Receiver<()>>,
 }
@@ -18,18 +18,18 @@ impl Writer {
     pub(crate) fn start(
         name: &str,
         write: impl FnOnce() + Send + 'static,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, ProgramError> {
         let (finished, done) = sync_channel(1);
         let thread = std::thread::Builder::new().name(name.to_owned());
         let started = thread.spawn(move || {
             write();
             let _ = finished.send(());
         });
-        started.map_err(|error| Failure::Runtime(error.to_string()))?;
+        started.map_err(|error| ProgramError::Runtime(error.to_string()))?;
         Ok(Self { done: Mutex::new(done) })
     }
 
-    /// Whether it ends, once it was told to, within the time that the end of the program has.
+    /// Waits for the thread. Returns whether it ended within the time limit.
     pub(crate) fn ends(&self) -> bool {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         done.recv_timeout(LAST).is_ok()

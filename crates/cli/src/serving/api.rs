@@ -1,5 +1,4 @@
-//! The HTTP server that carries the resources: HTTP/1.1, in clear or over TLS, bounded in connections, in the
-//! size of heads and in time.
+//! The HTTP/1.1 server, plain or over TLS, with limits on connections, head size and time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,9 +23,9 @@ use tokio::task::JoinHandle;
 use crate::args::ApiBounds;
 use crate::system::secure::Security;
 
-/// The longest head of a request in bytes.
+/// The maximum size of a request head in bytes.
 const MAX_HEAD: usize = 64 << 10;
-/// What is waited after a connection could not be accepted, for lack of file handles for instance.
+/// The wait after a failed `accept`, for example without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server at one address.
@@ -36,7 +35,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers with whatever router is current. To be called within the runtime.
+    /// Starts to answer with the current router. Must be called within the runtime.
     pub(crate) fn start(
         listener: TcpListener,
         current: Arc<ArcSwap<Router>>,
@@ -47,7 +46,7 @@ impl Server {
         Self { stop, ended: tokio::spawn(serve(listener, current, security, bounds, stopped)) }
     }
 
-    /// Takes no more requests, and returns when those under way are answered.
+    /// Accepts no more requests, and returns once the open ones are answered.
     pub(crate) async fn end(self) {
         let _ = self.stop.send(());
         let _ = self.ended.await;
@@ -61,20 +60,20 @@ async fn serve(
     bounds: ApiBounds,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let room = Arc::new(Semaphore::new(bounds.connections.into()));
-    let under_way = GracefulShutdown::new();
+    let permits = Arc::new(Semaphore::new(bounds.connections.into()));
+    let open = GracefulShutdown::new();
     loop {
-        let (stream, place) = tokio::select! {
-            Some(next) = next(&listener, &room) => next,
+        let (stream, permit) = tokio::select! {
+            Some(next) = next(&listener, &permits) => next,
             _ = &mut stopped => break,
         };
-        // answers are written whole
+        // answers are written whole, so Nagle's algorithm would only delay them
         let _ = stream.set_nodelay(true);
-        // a client that never reads does not hold its place for ever
+        // closes the connection of a client that does not read its answers
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(bounds.head));
         let (current, security) = (Arc::clone(&current), security.clone());
-        let watcher = under_way.watcher();
+        let watcher = open.watcher();
         tokio::spawn(async move {
             match security {
                 Security::None => connection(stream, current, watcher, false, bounds).await,
@@ -86,23 +85,23 @@ async fn serve(
                     }
                 }
             }
-            drop(place);
+            drop(permit);
         });
     }
     drop(listener);
-    under_way.shutdown().await;
+    open.shutdown().await;
 }
 
-/// The next connection, once there is room for it.
+/// Waits for a free permit, then for the next connection.
 async fn next(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     // the semaphore is never closed
-    let place = Arc::clone(room).acquire_owned().await.ok()?;
+    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some((stream, place)),
+            Ok((stream, _)) => return Some((stream, permit)),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -124,15 +123,15 @@ async fn connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
-        // of what was read in part, and of what came whole
+        // the first limits the read buffer, the second a head that arrives at once
         .max_buf_size(MAX_HEAD)
         .max_header_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // a client that goes away or speaks no HTTP is its own affair
+    // errors of a client are not logged
     let _ = watcher.watch(served).await;
 }
 
-/// The URI with its scheme and the host that the client named, for links in answers to begin with.
+/// The request's URI with `https` and the Host header, from which the router builds links.
 fn with_https(request: &hyper::Request<Incoming>) -> Option<Uri> {
     let host = request.headers().get(header::HOST)?;
     let path = request.uri().path_and_query()?.clone();
@@ -144,7 +143,7 @@ async fn answer(
     request: hyper::Request<Incoming>,
     time: Duration,
 ) -> Result<Response, Infallible> {
-    // all records at once take long to read and to write, and other requests do not wait for that
+    // import and export of all records take long; other requests must not wait for them
     let long = request.uri().path().starts_with("/admin/");
     let answered = TowerToHyperService::new(Router::clone(&router)).call(request);
     let answered = async move { if long { aside(answered).await } else { answered.await } };
@@ -152,8 +151,9 @@ async fn answer(
     answered.unwrap_or_else(|_| Ok(StatusCode::REQUEST_TIMEOUT.into_response()))
 }
 
-/// Answers on a thread of its own, until nobody waits for it any more. What runs there has no timer, as
-/// timers end before such threads do when the program ends.
+/// Answers on a thread of its own, and stops once the client has gone or its time is over.
+///
+/// The future must not use timers: at the end of the program timers stop before such threads.
 async fn aside(
     answered: impl Future<Output = Result<Response, Infallible>> + Send + 'static,
 ) -> Result<Response, Infallible> {

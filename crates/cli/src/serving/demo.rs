@@ -1,5 +1,5 @@
-//! What `--demo` serves: one account with a domain that asks for the address and a domain that asks
-//! for a password, both reachable from this machine alone. The password is made at each start.
+//! The records of `--demo`: one account with a domain that checks the address and a domain that
+//! checks a password. Each start generates a new password.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
 };
 
-use crate::system::failure::{Failure, say};
+use crate::system::output::{ProgramError, say};
 
 const ACCOUNT: &str = "demo";
 const BY_ADDRESS: &str = "by-address.example";
@@ -21,32 +21,32 @@ const BY_PASSWORD: &str = "by-password.example";
 const ADDRESS_LIST: &str = "this-machine";
 const ADDRESSES: [&str; 2] = ["127.0.0.1/32", "::1/128"];
 const CREDENTIAL_LIST: &str = "staff";
-/// The realm of the list, and of those that are made while the demo runs.
+/// The realm of the demo's list, and of lists that are created while it runs.
 pub(crate) const REALM: &str = "sip-authz demo";
 const USER: &str = "alice";
 
-/// Without letters and digits that look alike. 32 of them: five bits of a random byte choose one.
+/// The 32 characters of a password, without those that look alike. Five random bits select one.
 const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789L";
 
-/// The demo's secrets.
+/// The secrets of the demo.
 pub(crate) struct Demo {
     password: String,
     token: String,
 }
 
 impl Demo {
-    pub(crate) fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, ProgramError> {
         let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|error| Failure::Runtime(error.to_string()))?;
+        getrandom::fill(&mut random).map_err(|error| ProgramError::Runtime(error.to_string()))?;
         let (letters, token) = random.split_at(16);
         let letter = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).copied().map(char::from);
         let password = letters.iter().filter_map(letter).collect();
         Ok(Self { password, token: hex::encode(token) })
     }
 
-    /// All that the demo serves.
-    pub(crate) fn commit(&self) -> Result<Commit, Failure> {
-        self.build().map_err(|error| Failure::Runtime(error.to_string()))
+    /// The records of the demo.
+    pub(crate) fn commit(&self) -> Result<Commit, ProgramError> {
+        self.build().map_err(|error| ProgramError::Runtime(error.to_string()))
     }
 
     fn build(&self) -> Result<Commit, Box<dyn std::error::Error>> {
@@ -106,7 +106,7 @@ impl Demo {
         Ok(commit)
     }
 
-    /// How the HTTP surface at `api` is asked as the demo's account.
+    /// Example commands for the API at `api`, as the demo's account.
     fn requests(&self, api: SocketAddr) -> [(&'static str, String); 3] {
         let (sid, token) = (AccountSid::from_name(&[ACCOUNT]), &self.token);
         let base = format!("http://{}", reachable(api));
@@ -134,7 +134,7 @@ impl Demo {
         ]
     }
 
-    /// Tells what is served and what to try.
+    /// Prints the demo's records and example commands.
     pub(crate) fn print(&self, local: SocketAddr, api: Option<SocketAddr>) {
         let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
         say("serving a demo; nothing is stored, and Ctrl-C ends it\n");
@@ -183,7 +183,7 @@ impl Demo {
             say(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
         }
         let Some(api) = api else { return };
-        say("what is served can be read and changed over HTTP, and the next call sees it:\n");
+        say("read and change the records over HTTP; a change applies to the next call:\n");
         for (what, command) in self.requests(api) {
             say(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
         }
@@ -196,7 +196,7 @@ fn now() -> Dates {
     Dates { created: seconds, updated: seconds }
 }
 
-/// Where a client on this machine finds the server.
+/// The address that reaches the server from this machine.
 fn reachable(local: SocketAddr) -> SocketAddr {
     let mut server = local;
     match server {
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demo_is_valid_and_its_password_is_new_each_time() {
+    fn the_demo_is_valid_and_has_new_secrets_each_time() {
         let (one, other) = (Demo::new().unwrap(), Demo::new().unwrap());
         assert_eq!(one.password.len(), 16);
         assert_ne!(one.password, other.password);

@@ -9,7 +9,7 @@ use sip_authz_store::{Applied, Lease, LeaseEvent, SharedStore};
 use crate::args::{FleetArgs, StaleFor};
 use crate::serving::follow;
 use crate::serving::resources::{Resources, Setup};
-use crate::system::failure::{Failure, complain};
+use crate::system::output::{ProgramError, warn};
 
 /// The interval between two warnings about one condition.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -24,11 +24,13 @@ pub(crate) async fn start<S: SharedStore>(
     args: &FleetArgs,
     sip: SocketAddr,
     setup: Setup,
-) -> Result<Resources, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Setup(error.to_string());
+) -> Result<Resources, ProgramError> {
+    let wrong = |error: &dyn std::fmt::Display| ProgramError::Setup(error.to_string());
     let name = args.edge_name.clone().unwrap_or_else(|| format!("{}:{}", machine(), sip.port()));
     if name.is_empty() || name.chars().any(|c| c.is_control() || c == '/') {
-        return Err(wrong(&format_args!("--edge-name `{name}`: a name without slashes is needed")));
+        return Err(wrong(&format_args!(
+            "--edge-name: expected a name without slashes and control characters, got `{name}`"
+        )));
     }
     let (mut resources, applied) = load(&store, setup).await?;
     let StaleFor(length) = args.stale_for;
@@ -38,33 +40,29 @@ pub(crate) async fn start<S: SharedStore>(
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
     let confirmed = lease.confirmed();
     resources.lease = Some((confirmed.clone(), length));
-    let mut complained: Option<Instant> = None;
+    let mut warned: Option<Instant> = None;
     let reporting = tokio::spawn(lease.run(follow::Tokio, move |event| match event {
-        LeaseEvent::Unreported(error)
-            if complained.is_none_or(|last| last.elapsed() >= AGAIN) =>
-        {
-            complained = Some(Instant::now());
+        LeaseEvent::Unreported(error) if warned.is_none_or(|last| last.elapsed() >= AGAIN) => {
+            warned = Some(Instant::now());
             let age = confirmed.age(Instant::now()).as_secs();
             let then = match length {
-                Some(length) => format!("calls are refused from {} s on", length.as_secs()),
-                None => "calls are decided by it all the same".to_owned(),
+                Some(length) => format!("calls are answered 503 from {} s on", length.as_secs()),
+                None => "calls are still decided by the last known state".to_owned(),
             };
-            complain(format_args!(
-                "warning: the store has not confirmed the present state for {age} s: {error}; {then}"
-            ));
+            warn(format_args!("warning: the store has not confirmed the current state for {age} s: {error}; {then}"));
         }
         LeaseEvent::Reported => {
-            complained = None;
-            complain("the store accepts the reports of this edge again");
+            warned = None;
+            warn("the store accepts the reports of this edge again");
         }
         _ => {}
     }));
     let leaving = async move {
         reporting.abort();
         let _ = reporting.await;
-        // connections may still bring calls until the process ends
+        // calls can still arrive over open connections until the process ends
         refusing.refuse_from(Some(Instant::now()));
-        // a report that stays is removed by the next edge with this name, or by an operator
+        // if this fails, the next edge with this name or an operator removes the report
         let _ = left.withdraw_report().await;
     };
     resources.leaving = Mutex::new(Some(Box::pin(leaving)));
@@ -75,9 +73,9 @@ pub(crate) async fn start<S: SharedStore>(
 async fn warn_of_name_conflicts<S: SharedStore>(store: S, name: String) {
     loop {
         if store.take_name_conflict() {
-            complain(format_args!(
-                "warning: another process reports as the edge `{name}`, too: each needs an \
-                 --edge-name of its own; until then a change that waits for all edges waits for both"
+            warn(format_args!(
+                "warning: another process also reports as edge `{name}`; give each its own \
+                 --edge-name; until then a change that waits for all edges waits for both"
             ));
             tokio::time::sleep(AGAIN).await;
         }
@@ -85,31 +83,33 @@ async fn warn_of_name_conflicts<S: SharedStore>(store: S, name: String) {
     }
 }
 
-/// Loads all records as soon as the store answers. Until then the edge has nothing to decide by, so it
-/// opens no sockets.
-async fn load<S: SharedStore>(store: &S, setup: Setup) -> Result<(Resources, Applied), Failure> {
+/// Loads all records as soon as the store answers. The edge opens its sockets only after that.
+async fn load<S: SharedStore>(
+    store: &S,
+    setup: Setup,
+) -> Result<(Resources, Applied), ProgramError> {
     let begun = Instant::now();
-    let mut complained: Option<Instant> = None;
+    let mut warned: Option<Instant> = None;
     let mut waiting = |error: &dyn std::fmt::Display| {
-        if complained.is_none_or(|last| last.elapsed() >= AGAIN) {
-            complained = Some(Instant::now());
+        if warned.is_none_or(|last| last.elapsed() >= AGAIN) {
+            warned = Some(Instant::now());
             let since = begun.elapsed().as_secs();
-            complain(format_args!("warning: nothing is served yet, since {since} s: {error}"));
+            warn(format_args!("warning: waiting for the store since {since} s: {error}"));
         }
     };
     loop {
         let ready = store.wait_until_ready(|error| waiting(error)).await;
-        ready.map_err(|error| Failure::Setup(error.to_string()))?;
+        ready.map_err(|error| ProgramError::Setup(error.to_string()))?;
         match Resources::of_shared(store.clone(), setup.clone()).await {
             Ok(loaded) => return Ok(loaded),
             // the store failed again, or compacted its history during the load
-            Err(failure) => waiting(&failure),
+            Err(error) => waiting(&error),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// The name of this machine.
+/// The host name of this machine.
 fn machine() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();

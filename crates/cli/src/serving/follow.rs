@@ -1,12 +1,12 @@
-//! The follower in the program: its clock, and what it writes to the log.
+//! The clock and the log lines of the follower.
 
 use std::time::{Duration, Instant};
 
 use sip_authz_store::{FollowerEvent, Timer};
 
-use crate::system::failure::complain;
+use crate::system::output::warn;
 
-/// How often a state that goes on is complained about again.
+/// The interval between two warnings about one condition.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// The clock of the runtime.
@@ -18,37 +18,35 @@ impl Timer for Tokio {
     }
 }
 
-/// Tells the operator when decisions no longer follow what is stored, at once and then every minute.
+/// Warns the operator while decisions do not follow the store, at once and then every minute.
 #[derive(Default)]
 pub(crate) struct Log {
     since: Option<Instant>,
-    complained: Option<Instant>,
+    warned: Option<Instant>,
 }
 
 impl Log {
-    pub(crate) fn tell(&mut self, event: &FollowerEvent) {
+    pub(crate) fn report(&mut self, event: &FollowerEvent) {
         match event {
             FollowerEvent::Behind(error) => {
                 let since = *self.since.get_or_insert_with(Instant::now);
-                if self.complained.is_none_or(|last| last.elapsed() >= AGAIN) {
-                    self.complained = Some(Instant::now());
-                    complain(format_args!(
-                        "warning: decisions do not follow what is stored, since {} s: {error}; they \
-                         go by the last state that is known",
+                if self.warned.is_none_or(|last| last.elapsed() >= AGAIN) {
+                    self.warned = Some(Instant::now());
+                    warn(format_args!(
+                        "warning: decisions have not followed the store for {} s: {error}; they \
+                         use the last known state",
                         since.elapsed().as_secs()
                     ));
                 }
             }
             FollowerEvent::Loaded(number) => {
-                complain(format_args!("all records were loaded afresh, as of commit {number}"));
+                warn(format_args!("reloaded all records, as of commit {number}"));
             }
             FollowerEvent::Following(number) => {
                 *self = Self::default();
-                complain(format_args!(
-                    "decisions follow what is stored again, from commit {number}"
-                ));
+                warn(format_args!("decisions follow the store again, from commit {number}"));
             }
-            // an event that this program does not know yet
+            // the enum is non-exhaustive
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The choice of the store: the one place that names each kind.
+//! Opens the store that the options select.
 
 use sip_authz::model::Commit;
 
@@ -6,7 +6,7 @@ use crate::args::{ServeArgs, StoreChoice};
 use crate::serving::resources::{Resources, Setup};
 #[cfg(feature = "etcd")]
 use crate::serving::{etcd, fleet};
-use crate::system::failure::Failure;
+use crate::system::output::ProgramError;
 
 /// Opens the store that the options name and serves its records; without one, serves `records` from
 /// memory. Call it within the runtime.
@@ -17,7 +17,7 @@ pub(crate) async fn open(
     args: &ServeArgs,
     records: Commit,
     setup: Setup,
-) -> Result<Resources, Failure> {
+) -> Result<Resources, ProgramError> {
     match args.store() {
         None => Resources::of_records(records, setup).await,
         Some(StoreChoice::Folder(folder)) => Resources::of_folder(folder, setup).await,

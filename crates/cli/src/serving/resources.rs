@@ -1,4 +1,4 @@
-//! What is served at present: a store, the authorizer that follows it, and the HTTP surface over it.
+//! The current store, the authorizer that follows it, and the REST API on top of it.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -22,16 +22,16 @@ use zeroize::Zeroizing;
 
 use crate::commands::progress::Progress;
 use crate::serving::follow;
-use crate::system::failure::{Failure, say};
+use crate::system::output::{ProgramError, say};
 
-/// How often it is looked how far loading has come.
+/// The interval between two checks of the load progress.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a follower may take to end.
+/// Time limit for the follower to stop, and for the store to close.
 const END: Duration = Duration::from_secs(2);
-/// How long the store may take to take back a report.
+/// Time limit to withdraw the edge's report from the store.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// What stays the same whichever records there are.
+/// Settings that do not depend on the records.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) settings: Settings,
@@ -39,37 +39,37 @@ pub(crate) struct Setup {
     pub(crate) capacity: Capacity,
 }
 
-/// Records, and all that depends on them.
+/// The authorizer, the API and the follower of the current store.
 pub(crate) struct Resources {
     pub(crate) authorizer: Arc<Authorizer>,
-    /// What answers HTTP. It is replaced with the store.
+    /// The router of the API; replaced together with the store.
     pub(crate) router: Arc<ArcSwap<Router>>,
-    /// How far the authorizer has come with the present store.
+    /// The last commit of the store that the authorizer has applied.
     pub(crate) following: Following,
-    /// Of an edge that reports to its store.
+    /// The lease of an edge in a fleet, and its length; `None` is unlimited.
     pub(crate) lease: Option<(Confirmed, Option<Duration>)>,
-    /// What such an edge does last: it takes back its report.
+    /// Withdraws the report of an edge in a fleet.
     pub(crate) leaving: Mutex<Option<Leaving>>,
     setup: Setup,
-    /// The follower of the present store: what has it end when it is dropped, and its thread.
+    /// The follower of the current store: dropping the sender stops its thread.
     follower: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
-/// Runs once calls are answered no longer.
+/// A future to run after the last call.
 pub(crate) type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How far the authorizer has come with whatever store is present.
+/// The position of the authorizer in the commits of the current store.
 pub(crate) type Following = Arc<Mutex<Option<Applied>>>;
 
 impl Resources {
     /// Serves these records from memory. Call it within the runtime.
-    pub(crate) async fn of_records(commit: Commit, setup: Setup) -> Result<Self, Failure> {
+    pub(crate) async fn of_records(commit: Commit, setup: Setup) -> Result<Self, ProgramError> {
         let (resources, _) = Self::on(open(commit, setup.settings.vocabulary).await?, setup)?;
         Ok(resources)
     }
 
     /// Serves the SQLite store in a folder. Call it within the runtime.
-    pub(crate) async fn of_folder(folder: &Path, setup: Setup) -> Result<Self, Failure> {
+    pub(crate) async fn of_folder(folder: &Path, setup: Setup) -> Result<Self, ProgramError> {
         let opened = open_folder(folder, setup.settings.vocabulary).await?;
         let (resources, _) = Self::on(opened, setup)?;
         Ok(resources)
@@ -80,7 +80,7 @@ impl Resources {
     pub(crate) async fn of_shared<S: SharedStore>(
         store: S,
         setup: Setup,
-    ) -> Result<(Self, Applied), Failure> {
+    ) -> Result<(Self, Applied), ProgramError> {
         let (snapshot, head) = load(&store, setup.settings.vocabulary).await?;
         Self::on((store, snapshot, head), setup)
     }
@@ -88,10 +88,10 @@ impl Resources {
     fn on<S: Store + Clone>(
         (store, snapshot, head): (S, Snapshot, Head),
         setup: Setup,
-    ) -> Result<(Self, Applied), Failure> {
+    ) -> Result<(Self, Applied), ProgramError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice())
-            .map_err(|error| Failure::Runtime(format!("no random bytes: {error}")))?;
+            .map_err(|error| ProgramError::Runtime(format!("no random bytes: {error}")))?;
         let authorizer = Authorizer::from_seed(snapshot, setup.capacity, &seed, Instant::now());
         let authorizer = Arc::new(authorizer);
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
@@ -103,8 +103,8 @@ impl Resources {
         Ok((resources, applied))
     }
 
-    /// Puts the records of `commit` in the place of all that there are, for calls and for HTTP.
-    pub(crate) async fn replace(&self, commit: Commit) -> Result<(), Failure> {
+    /// Replaces all records by those of `commit`, for calls and for the API.
+    pub(crate) async fn replace(&self, commit: Commit) -> Result<(), ProgramError> {
         let (store, snapshot, head) = open(commit, self.setup.settings.vocabulary).await?;
         drop(self.detach());
         self.authorizer.replace(snapshot);
@@ -112,7 +112,7 @@ impl Resources {
         Ok(())
     }
 
-    /// Has the authorizer follow `store`, which its snapshot was loaded from.
+    /// Starts a follower of `store`, from which the authorizer's snapshot was loaded.
     fn attach<S: Store + Clone>(&self, store: S, head: Head) -> Applied {
         let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer), head);
         let applied = follower.applied();
@@ -123,7 +123,7 @@ impl Resources {
             Handle::current().block_on(async move {
                 let mut log = follow::Log::default();
                 tokio::select! {
-                    never = follower.keep(follow::Tokio, |event| log.tell(&event)) => match never {},
+                    never = follower.keep(follow::Tokio, |event| log.report(&event)) => match never {},
                     _ = stopped => {}
                 }
             });
@@ -136,14 +136,15 @@ impl Resources {
         applied
     }
 
-    /// Has the follower end, which it soon does.
+    /// Stops the follower. Returns its thread, which ends soon.
     fn detach(&self) -> Option<JoinHandle<()>> {
         let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
         follower.map(|(_, ended)| ended)
     }
 
-    /// Follows the store no longer, and closes it. To be waited for before the runtime ends, whose timers
-    /// a follower must not outlive; for a while only, as a load of many records takes its time.
+    /// Withdraws the report, stops the follower and closes the store, each within a time limit.
+    ///
+    /// Call it before the runtime ends: the follower uses the runtime's timers.
     pub(crate) async fn end(&self) {
         let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(leaving) = leaving {
@@ -152,20 +153,20 @@ impl Resources {
         if let Some(ended) = self.detach() {
             let _ = tokio::time::timeout(END, ended).await;
         }
-        // no request holds it by now; what is closed in order leaves no log of old records behind
+        // no request holds the store now; a clean close leaves no write-ahead log behind
         let router = self.router.swap(Arc::default());
         let closed = tokio::task::spawn_blocking(move || drop(router));
         let _ = tokio::time::timeout(END, closed).await;
     }
 }
 
-/// A store with these records, and what they come to.
+/// Creates a memory store with these records, and their snapshot.
 async fn open(
     commit: Commit,
     vocabulary: &'static Vocabulary,
-) -> Result<(MemoryStore, Snapshot, Head), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
-    // many records take their time, which no call should wait for
+) -> Result<(MemoryStore, Snapshot, Head), ProgramError> {
+    let failed = |error: &dyn std::fmt::Display| ProgramError::Runtime(error.to_string());
+    // on a thread of its own: many records take long
     let opened = tokio::task::spawn_blocking(move || {
         Handle::current().block_on(async move {
             let store = MemoryStore::new();
@@ -183,32 +184,32 @@ async fn open(
     opened.await.map_err(|error| failed(&error))?
 }
 
-/// The store in a folder, and what it comes to.
+/// Opens the store in a folder, and loads its snapshot.
 async fn open_folder(
     folder: &Path,
     vocabulary: &'static Vocabulary,
-) -> Result<(SqliteStore, Snapshot, Head), Failure> {
-    let store =
-        SqliteStore::open(folder).map_err(|error| Failure::Setup(error.reason().to_owned()))?;
+) -> Result<(SqliteStore, Snapshot, Head), ProgramError> {
+    let store = SqliteStore::open(folder)
+        .map_err(|error| ProgramError::Setup(error.reason().to_owned()))?;
     let loaded = load(&store, vocabulary).await;
-    let (snapshot, head) = loaded.map_err(|failure| Failure::Setup(failure.to_string()))?;
+    let (snapshot, head) = loaded.map_err(|error| ProgramError::Setup(error.to_string()))?;
     Ok((store, snapshot, head))
 }
 
-/// What the records of a store come to. How far it has come is shown, and how long it took.
+/// Loads the snapshot of a store. Shows the progress, and prints the time that it took.
 async fn load<S: Store + Clone>(
     store: &S,
     vocabulary: &'static Vocabulary,
-) -> Result<(Snapshot, Head), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
+) -> Result<(Snapshot, Head), ProgramError> {
+    let failed = |error: &dyn std::fmt::Display| ProgramError::Runtime(error.to_string());
     let begun = Instant::now();
     let total = store.head().await.map_err(|error| failed(&error))?.records;
-    // many records take their time, which no call should wait for
+    // on a thread of its own: many records take long
     let loading = tokio::task::spawn_blocking({
         let store = store.clone();
         move || {
             let loaded = Handle::current().block_on(Follower::load(&store, vocabulary));
-            loaded.map_err(|error| Failure::Runtime(error.to_string()))
+            loaded.map_err(|error| ProgramError::Runtime(error.to_string()))
         }
     });
     let count = |records: u64| usize::try_from(records).unwrap_or(usize::MAX);
@@ -223,6 +224,6 @@ async fn load<S: Store + Clone>(
     drop(progress);
     let (snapshot, head) = loaded?;
     let took = begun.elapsed();
-    say(format_args!("{} records of commit {} loaded in {took:.1?}", head.records, head.number));
+    say(format_args!("loaded {} records as of commit {} in {took:.1?}", head.records, head.number));
     Ok((snapshot, head))
 }

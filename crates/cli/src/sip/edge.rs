@@ -1,5 +1,5 @@
-//! From the bytes of messages and where they came from to the bytes of their answers, if they get
-//! any. No sockets here; whatever the bytes are, the worst that happens is no answer.
+//! Turns the bytes of messages into the bytes of their answers, without sockets. Bytes that cannot be
+//! answered get no answer; no input causes an error.
 
 use std::net::SocketAddr;
 use std::slice::from_ref;
@@ -12,17 +12,17 @@ use sip_authz::uri::{Scheme, SipUri, UriError};
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
 use crate::args::OnAccept;
+use crate::observe::observers::DecisionObservers;
 use crate::observe::totals::{Outcome, Tally, Totals};
-use crate::observe::watch::Watch;
 use crate::sip::peer::Peer;
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
 use crate::sip::sdp;
 
-/// The methods that something is done about (RFC 3261 §20.5).
+/// The supported methods (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
-/// The most messages that are answered as one batch.
+/// The maximum number of messages in a batch.
 pub(crate) const BATCH: usize = 64;
 
 /// A stateless user agent server in front of an [`Authorizer`].
@@ -31,24 +31,24 @@ pub(crate) struct Edge {
     pub(crate) totals: Totals,
     on_accept: OnAccept,
     tags: TagKey,
-    pub(crate) watch: Watch,
+    pub(crate) observers: DecisionObservers,
 }
 
-/// What is kept from batch to batch: the answers to the last one, and memory for the next.
+/// The answers to the last batch, and buffers that the next batch reuses.
 #[derive(Default)]
-pub(crate) struct Desk {
+pub(crate) struct BatchScratch {
     bytes: Vec<u8>,
-    /// Where each answer ends, and where it goes.
+    /// The end of each answer in `bytes`, and its destination.
     answers: Vec<(usize, SocketAddr)>,
-    /// Where the requests that were accepted came from.
+    /// The sources of the accepted requests.
     accepted: Vec<SocketAddr>,
     decisions: Vec<Decision>,
     tally: Tally,
     routes: Routes,
 }
 
-impl Desk {
-    /// The answers to the last batch.
+impl BatchScratch {
+    /// The answers to the last batch, with their destinations.
     pub(crate) fn answers(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let mut start = 0;
         self.answers.iter().map(move |(end, to)| {
@@ -58,7 +58,7 @@ impl Desk {
         })
     }
 
-    /// Where the requests of the last batch that were accepted came from.
+    /// The sources of the accepted requests of the last batch.
     pub(crate) fn accepted(&self) -> impl Iterator<Item = SocketAddr> {
         self.accepted.iter().copied()
     }
@@ -70,11 +70,11 @@ impl Desk {
     }
 }
 
-/// An INVITE on its way to a decision.
+/// An INVITE that awaits its decision.
 struct Pending<'a> {
     echo: Echo<'a>,
     uri: &'a str,
-    hop: Peer,
+    peer: Peer,
 }
 
 impl Edge {
@@ -82,20 +82,20 @@ impl Edge {
         authorizer: Arc<Authorizer>,
         tags: TagKey,
         on_accept: OnAccept,
-        watch: Watch,
+        observers: DecisionObservers,
     ) -> Self {
-        Self { authorizer, totals: Totals::default(), on_accept, tags, watch }
+        Self { authorizer, totals: Totals::default(), on_accept, tags, observers }
     }
 
-    /// Appends the answer to one whole message to `out`, or nothing, and counts the message.
+    /// Appends the answer to a whole message to `out`, if it gets one, and counts the message.
     pub(crate) fn answer(
         &self,
         bytes: &[u8],
-        hop: Peer,
+        peer: Peer,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Outcome {
-        let outcome = match self.read(bytes, hop, out) {
+        let outcome = match self.read(bytes, peer, out) {
             Ok((pending, invite)) => {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
@@ -112,47 +112,49 @@ impl Edge {
         outcome
     }
 
-    /// Leaves the answers to as many whole messages as a batch holds on the desk, and counts them.
+    /// Answers up to [`BATCH`] whole messages into `scratch`, and counts them.
     pub(crate) fn answer_batch<'a>(
         &self,
         messages: impl Iterator<Item = (&'a [u8], Peer)>,
         now: Instant,
-        desk: &mut Desk,
+        scratch: &mut BatchScratch,
     ) {
-        desk.bytes.clear();
-        desk.answers.clear();
-        desk.accepted.clear();
+        scratch.bytes.clear();
+        scratch.answers.clear();
+        scratch.accepted.clear();
         let mut pending = ArrayVec::<_, BATCH>::new();
         let mut invites = ArrayVec::<_, BATCH>::new();
-        for (bytes, hop) in messages.take(BATCH) {
-            match self.read(bytes, hop, &mut desk.bytes) {
+        for (bytes, peer) in messages.take(BATCH) {
+            match self.read(bytes, peer, &mut scratch.bytes) {
                 Ok((asked, invite)) => {
                     pending.push(asked);
                     invites.push(invite);
                 }
                 Err(outcome) => {
-                    desk.tally.count(outcome);
-                    desk.address_answer(hop.source);
+                    scratch.tally.count(outcome);
+                    scratch.address_answer(peer.source);
                 }
             }
         }
-        let mut decisions = std::mem::take(&mut desk.decisions);
+        let mut decisions = std::mem::take(&mut scratch.decisions);
         self.decide(&pending, &invites, now, &mut decisions);
         for (asked, decision) in pending.iter().zip(&decisions) {
-            let outcome = self.conclude(asked, decision, &mut desk.routes, &mut desk.bytes);
-            desk.tally.count(outcome);
+            let outcome = self.conclude(asked, decision, &mut scratch.routes, &mut scratch.bytes);
+            scratch.tally.count(outcome);
             if outcome == Outcome::Accepted {
-                desk.accepted.push(asked.hop.source);
+                scratch.accepted.push(asked.peer.source);
             }
-            desk.address_answer(asked.hop.source);
+            scratch.address_answer(asked.peer.source);
         }
         decisions.clear();
-        desk.decisions = decisions;
-        self.totals.add(&mut desk.tally);
+        scratch.decisions = decisions;
+        self.totals.add(&mut scratch.tally);
     }
 
-    /// Decides INVITEs, and tells whoever watches. An accept that is no longer good, because the
-    /// thread was held up since the time of the messages, becomes a refusal.
+    /// Decides INVITEs, and passes the decisions to the observers.
+    ///
+    /// If the snapshot became stale between `now` and the decision, because the thread was delayed,
+    /// accepts turn into rejections.
     fn decide(
         &self,
         pending: &[Pending<'_>],
@@ -172,19 +174,19 @@ impl Edge {
             }
         }
         let took = decided.saturating_duration_since(now);
-        let hops = pending.iter().map(|asked| asked.hop);
-        self.watch.tell(snapshot, took, hops.zip(&*decisions));
+        let peers = pending.iter().map(|asked| asked.peer);
+        self.observers.notify(snapshot, took, peers.zip(&*decisions));
     }
 
-    /// An INVITE to be decided, or what became of anything else, which is answered by then.
+    /// Reads a message. Returns an INVITE to decide; answers any other message and returns its outcome.
     fn read<'a>(
         &'a self,
         bytes: &'a [u8],
-        hop: Peer,
+        peer: Peer,
         out: &mut Vec<u8>,
     ) -> Result<(Pending<'a>, Invite<'a>), Outcome> {
         let Some(message) = Message::scan(bytes) else {
-            // phones keep their NAT bindings open with such datagrams
+            // phones send such datagrams to keep their NAT bindings open
             let keep_alive = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | 0));
             return Err(if keep_alive { Outcome::Ignored } else { Outcome::Dropped });
         };
@@ -194,7 +196,7 @@ impl Edge {
         if matches!(method, "ACK" | "CANCEL") {
             return Err(Outcome::Ignored);
         }
-        let Some(echo) = Echo::of(message, hop.source, &self.tags) else {
+        let Some(echo) = Echo::of(message, peer.source, &self.tags) else {
             return Err(Outcome::Dropped);
         };
         let mut bad_request = |echo: &Echo<'_>, detail: &dyn std::fmt::Display| {
@@ -216,8 +218,8 @@ impl Edge {
             None => {}
         }
         match method {
-            "INVITE" => match Invite::from_message(&message, hop.source, hop.transport) {
-                Ok(invite) => Ok((Pending { echo, uri, hop }, invite)),
+            "INVITE" => match Invite::from_message(&message, peer.source, peer.transport) {
+                Ok(invite) => Ok((Pending { echo, uri, peer }, invite)),
                 Err(error) => Err(bad_request(&echo, &error)),
             },
             "BYE" | "OPTIONS" => match SipUri::parse(uri) {
@@ -244,7 +246,7 @@ impl Edge {
         }
     }
 
-    /// Answers an INVITE as it was decided.
+    /// Answers an INVITE according to its decision.
     fn conclude(
         &self,
         pending: &Pending<'_>,
@@ -267,8 +269,8 @@ impl Edge {
                 let response = echo.respond(reason.status(), reason.phrase(), out);
                 match reason.code() {
                     Some(code) => {
-                        let told = reason.public().as_str();
-                        response.header(ERROR_HEADER, format_args!("{code} {told}")).end();
+                        let public = reason.public().as_str();
+                        response.header(ERROR_HEADER, format_args!("{code} {public}")).end();
                     }
                     None => response.end(),
                 }
@@ -278,7 +280,7 @@ impl Edge {
     }
 
     fn accepted(&self, pending: &Pending<'_>, routes: &mut Routes, out: &mut Vec<u8>) -> Outcome {
-        let Pending { echo, uri, hop } = pending;
+        let Pending { echo, uri, peer } = pending;
         let message = echo.message();
         let mut other = |status, phrase: &str| {
             echo.respond(status, phrase, out).end();
@@ -294,7 +296,7 @@ impl Edge {
                     SipUri::parse(target).is_ok_and(|target| target.equivalent(&uri))
                 };
                 if uri.is_some_and(same) {
-                    // a caller that followed it would come back for ever (RFC 3261 §8.3)
+                    // a redirect to itself would loop (RFC 3261 §8.3)
                     return other(404, "Not Found");
                 }
                 let response = echo.respond(302, "Moved Temporarily", out);
@@ -305,7 +307,7 @@ impl Edge {
                 if message.first(Header::Require).is_some() {
                     return bad_extension(echo, out);
                 }
-                let local = routes.local_address(*hop);
+                let local = routes.local_address(*peer);
                 let description = match message.first(Header::ContentType).unwrap_or_default() {
                     _ if message.body().is_empty() => sdp::nothing(local.ip()),
                     content_type if sdp::is_sdp(content_type) => {
@@ -321,7 +323,7 @@ impl Edge {
                     }
                 };
                 let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
-                with_contact(response, uri, local, hop.transport)
+                with_contact(response, uri, local, peer.transport)
                     .end_with(sdp::CONTENT_TYPE, description.as_bytes());
                 Outcome::Accepted
             }
@@ -329,10 +331,10 @@ impl Edge {
     }
 }
 
-/// The header that gives a refusal's code and reason.
+/// The header with the code and reason of a rejection.
 const ERROR_HEADER: &str = "X-Authz-Error";
 
-/// No extension is supported (RFC 3261 §8.2.2.3).
+/// Answers 420: no extension is supported (RFC 3261 §8.2.2.3).
 fn bad_extension(echo: &Echo<'_>, out: &mut Vec<u8>) -> Outcome {
     let mut response = echo.respond(420, "Bad Extension", out);
     for field in echo.message().fields().filter(|field| field.header == Header::Require) {
@@ -349,7 +351,7 @@ fn with_contact<'o>(
     transport: Transport,
 ) -> Response<'o> {
     let (user, at) = uri.and_then(|uri| uri.user).map_or(("", ""), |user| (user, "@"));
-    // what was called by sips: is reached by sips: (RFC 3261 §12.1.1)
+    // the Contact is a SIPS URI if the Request-URI is one (RFC 3261 §12.1.1)
     let (scheme, transport) = match transport {
         Transport::Udp => ("sip", ""),
         _ if uri.is_some_and(|uri| uri.scheme == Scheme::Sips) => ("sips", ""),
@@ -367,22 +369,22 @@ mod tests {
 
     fn edge() -> Edge {
         let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
-        Edge::new(authorizer, TagKey::random().unwrap(), OnAccept::Ok, Watch::default())
+        Edge::new(authorizer, TagKey::random().unwrap(), OnAccept::Ok, DecisionObservers::default())
     }
 
-    fn hop(source: &str, local: &str) -> Peer {
+    fn peer(source: &str, local: &str) -> Peer {
         let (source, local) = (source.parse().unwrap(), local.parse().unwrap());
         Peer { source, local, transport: Transport::Udp }
     }
 
     #[test]
-    fn an_answer_is_appended_and_nothing_else_is_touched() {
+    fn an_answer_is_appended_to_the_buffer() {
         let edge = edge();
-        let hop = hop("192.0.2.1:9", "192.0.2.2:5060");
+        let peer = peer("192.0.2.1:9", "192.0.2.2:5060");
         let request = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nFrom: <sip:a@b>\r\n\
             To: <sip:a@b>;tag=x\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
         let mut out = b"before".to_vec();
-        assert_eq!(edge.answer(request, hop, Instant::now(), &mut out), Outcome::Answered(200));
+        assert_eq!(edge.answer(request, peer, Instant::now(), &mut out), Outcome::Answered(200));
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
@@ -394,13 +396,13 @@ mod tests {
         );
         for length in 0..request.len() {
             let mut out = Vec::new();
-            let outcome = edge.answer(&request[..length], hop, Instant::now(), &mut out);
+            let outcome = edge.answer(&request[..length], peer, Instant::now(), &mut out);
             assert_eq!(out.is_empty(), !matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
         }
     }
 
     #[test]
-    fn a_batch_is_answered_as_one_by_one() {
+    fn a_batch_has_the_same_answers_as_single_messages() {
         let edge = edge();
         let request = |method: &str, uri: &str| {
             format!(
@@ -416,26 +418,26 @@ mod tests {
             request("INVITE", "tel:1"),
             request("PUBLISH", "sip:a"),
         ];
-        let hop_of = |at: usize| hop(&format!("192.0.2.1:{}", 1_000 + at), "192.0.2.2:5060");
+        let peer_of = |at: usize| peer(&format!("192.0.2.1:{}", 1_000 + at), "192.0.2.2:5060");
         let now = Instant::now();
         let mut expected: Vec<(Vec<u8>, SocketAddr)> = Vec::new();
         for (at, message) in messages.iter().enumerate() {
             let mut out = Vec::new();
-            edge.answer(message.as_bytes(), hop_of(at), now, &mut out);
+            edge.answer(message.as_bytes(), peer_of(at), now, &mut out);
             if !out.is_empty() {
-                expected.push((out, hop_of(at).source));
+                expected.push((out, peer_of(at).source));
             }
         }
         expected.sort();
         assert_eq!(expected.len(), 4);
 
         let edge = Edge { totals: Totals::default(), ..edge };
-        let mut desk = Desk::default();
+        let mut scratch = BatchScratch::default();
         for _ in 0..2 {
             let batch = messages.iter().enumerate();
-            let batch = batch.map(|(at, message)| (message.as_bytes(), hop_of(at)));
-            edge.answer_batch(batch, now, &mut desk);
-            let answers = desk.answers().map(|(bytes, to)| (bytes.to_vec(), to));
+            let batch = batch.map(|(at, message)| (message.as_bytes(), peer_of(at)));
+            edge.answer_batch(batch, now, &mut scratch);
+            let answers = scratch.answers().map(|(bytes, to)| (bytes.to_vec(), to));
             let mut answers: Vec<_> = answers.collect();
             answers.sort();
             assert!(answers == expected, "{answers:?}");

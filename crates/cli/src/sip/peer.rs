@@ -1,15 +1,15 @@
-//! The other end of a message: the address that sent it and the socket that took it.
+//! The addresses and the transport of a message.
 
 use std::net::SocketAddr;
 
 use sip_authz::Transport;
 
-/// Where a message came from and where it came in.
+/// The source of a message, and the local socket that received it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// Where it came from; the answer goes there and nowhere else.
+    /// The source address. The answer always goes there.
     pub(crate) source: SocketAddr,
-    /// Where it came in; a wildcard address for a socket that is bound to one.
+    /// The address of the local socket, which can be a wildcard address.
     pub(crate) local: SocketAddr,
     pub(crate) transport: Transport,
 }

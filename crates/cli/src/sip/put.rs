@@ -1,8 +1,8 @@
-//! Values written into a message.
+//! Writes values into a message.
 
-/// Whether a value can be written to a header field: no control characters but HTAB and folds.
+/// Whether a value can be echoed in a header field: no control characters except HTAB and folds.
 pub(crate) fn is_echoable(value: &[u8]) -> bool {
-    // nearly always there is none; without an early end this is vectorised
+    // the common case has no control characters; without an early exit the loop is vectorised
     let control = |byte: u8| (byte < b' ') | (byte == 0x7f);
     if !value.iter().fold(false, |found, byte| found | control(*byte)) {
         return true;
@@ -18,7 +18,7 @@ pub(crate) fn is_echoable(value: &[u8]) -> bool {
     }
 }
 
-/// Writes a value on one line: the line end of a fold goes, the space after it stays.
+/// Writes a value on one line: removes the line ends of folds and keeps the space after them.
 pub(crate) fn put_unfolded(value: &[u8], out: &mut Vec<u8>) {
     let line_end = |byte: u8| (byte == b'\r') | (byte == b'\n');
     if !value.iter().fold(false, |found, byte| found | line_end(*byte)) {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_as_others_write_them() {
+    fn numbers_equal_their_display() {
         for number in 0..=u16::MAX {
             let mut out = Vec::new();
             put_number(number, &mut out);

@@ -1,7 +1,7 @@
-//! Writing responses as a stateless user agent server does (RFC 3261 §8.2.6, §8.2.7).
+//! Writes the responses of a stateless user agent server (RFC 3261 §8.2.6, §8.2.7).
 //!
-//! Nothing of a request reaches a response but the values that must be echoed; these lose their
-//! folds, and a value with any other control character is not echoed at all.
+//! A response contains only those values of the request that must be echoed. Their folds are removed,
+//! and a value with any other control character is not echoed.
 
 use std::fmt::{self, Write as _};
 use std::hash::Hasher as _;
@@ -15,7 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use crate::sip::put::{is_echoable, put_number, put_unfolded};
 use crate::sip::via::TopVia;
 
-/// What a response carries back of a request.
+/// The values of a request that its response echoes.
 pub(crate) struct Echo<'a> {
     message: Message<'a>,
     via: TopVia<'a>,
@@ -29,11 +29,11 @@ pub(crate) struct Echo<'a> {
 pub(crate) enum ToTag {
     None,
     Some,
-    /// The value cannot be read.
+    /// The value is malformed.
     Unreadable,
 }
 
-/// The key of To tags, which are the same for a request and its retransmissions.
+/// The key for To tags. A request and its retransmissions get the same tag.
 pub(crate) struct TagKey([u8; 16]);
 
 impl TagKey {
@@ -61,8 +61,8 @@ impl TagKey {
 }
 
 impl<'a> Echo<'a> {
-    /// None if no response can be addressed: the topmost Via cannot be read, or a value that has to
-    /// be echoed cannot stand in a header.
+    /// `None` if no response can be addressed: the topmost Via is malformed, or a value to echo has
+    /// control characters.
     pub(crate) fn of(message: Message<'a>, source: SocketAddr, key: &'a TagKey) -> Option<Self> {
         let via = TopVia::read(message.first(Header::Via)?)?;
         // a message without a defect has no control characters outside of its folds
@@ -86,7 +86,7 @@ impl<'a> Echo<'a> {
         &self.message
     }
 
-    /// Whether the topmost Via field is well-formed beyond what a response needs of it.
+    /// Whether the topmost Via field is well-formed in the parts that a response does not need, too.
     pub(crate) fn is_via_whole(&self) -> bool {
         self.via.is_whole()
     }
@@ -95,7 +95,7 @@ impl<'a> Echo<'a> {
         self.to
     }
 
-    /// Begins a response at the end of `out`: the status line and what is echoed.
+    /// Begins a response at the end of `out`: writes the status line and the echoed fields.
     pub(crate) fn respond<'o>(
         &self,
         status: u16,
@@ -142,14 +142,14 @@ impl<'a> Echo<'a> {
     }
 }
 
-/// A response that has been begun. It must be ended with or without a body.
+/// A response under construction. Call `end` or `end_with` to complete it.
 #[must_use]
 pub(crate) struct Response<'o> {
     out: &'o mut Vec<u8>,
 }
 
 impl Response<'_> {
-    /// Adds a header field with the program's own text, without line ends.
+    /// Adds a header field. `value` is text of the program and has no line ends.
     pub(crate) fn text(self, name: &str, value: &str) -> Self {
         for part in [name, ": ", value, "\r\n"] {
             self.out.extend_from_slice(part.as_bytes());
@@ -157,13 +157,13 @@ impl Response<'_> {
         self
     }
 
-    /// Adds a header field. `value` is the program's own text, without line ends.
+    /// Adds a header field with a formatted value. It is text of the program and has no line ends.
     pub(crate) fn header(self, name: &str, value: impl fmt::Display) -> Self {
         let _ = write!(self.out, "{name}: {value}\r\n");
         self
     }
 
-    /// Adds a header field with a value of the request, if it can be echoed.
+    /// Adds a header field with a value of the request, unless it has control characters.
     pub(crate) fn echo(self, name: &str, value: &[u8]) -> Self {
         if is_echoable(value) {
             put_field(name, value, self.out);
@@ -183,7 +183,7 @@ impl Response<'_> {
     }
 }
 
-/// The text of a SIP phrase that is made of a message of the library: no backticks (§25.1).
+/// A reason phrase with the detail of an error. Backticks, which §25.1 does not allow, become quotes.
 pub(crate) fn phrase(start: &str, detail: impl fmt::Display) -> String {
     let mut text = start.to_owned();
     let _ = write!(text, " ({detail})");

@@ -1,4 +1,4 @@
-//! Where the program can be reached by whoever sent a message.
+//! Finds the local address that the sender of a message can reach.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use crate::sip::peer::Peer;
 
-/// How long an answer of the system is good; routes hardly ever change.
+/// The time for which routes are cached; they rarely change.
 const GOOD_FOR: Duration = Duration::from_secs(10);
-/// The most peers that are remembered.
+/// The maximum number of cached peers.
 const MAX_PEERS: usize = 1_024;
 
-/// Which addresses of this machine packets to some peers leave from.
+/// A cache of the local address for packets to each peer.
 #[derive(Default)]
 pub(crate) struct Routes {
     known: HashMap<IpAddr, IpAddr>,
@@ -20,10 +20,10 @@ pub(crate) struct Routes {
 
 impl Routes {
     /// The address that the sender of a message can reach.
-    pub(crate) fn local_address(&mut self, hop: Peer) -> SocketAddr {
-        let mut local = hop.local;
+    pub(crate) fn local_address(&mut self, peer: Peer) -> SocketAddr {
+        let mut local = peer.local;
         if local.ip().is_unspecified()
-            && let Some(ip) = self.towards(hop.source)
+            && let Some(ip) = self.towards(peer.source)
         {
             local.set_ip(ip);
         }
@@ -47,7 +47,7 @@ impl Routes {
     }
 }
 
-/// The address that a packet to `peer` would leave from. Nothing is sent to find out.
+/// The local address for packets to `peer`, from the routing table. Sends no packet.
 fn address_towards(peer: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = match peer {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_can_be_called_back() {
+    fn a_wildcard_address_becomes_a_reachable_one() {
         let mut routes = Routes::default();
         for (source, local, expected) in [
             ("192.0.2.1:9", "192.0.2.2:5060", "192.0.2.2:5060"),
@@ -75,8 +75,8 @@ mod tests {
             ("[::ffff:127.0.0.1]:9", "[::ffff:127.0.0.1]:5060", "127.0.0.1:5060"),
         ] {
             let (source, local) = (source.parse().unwrap(), local.parse().unwrap());
-            let hop = Peer { source, local, transport: Transport::Udp };
-            assert_eq!(routes.local_address(hop).to_string(), expected, "{hop:?}");
+            let peer = Peer { source, local, transport: Transport::Udp };
+            assert_eq!(routes.local_address(peer).to_string(), expected, "{peer:?}");
         }
         assert_eq!(routes.known.len(), 2);
     }

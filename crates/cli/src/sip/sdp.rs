@@ -1,20 +1,20 @@
-//! Session descriptions that accept no media (RFC 3264 §6: a stream is declined with port 0).
+//! Session descriptions that decline all media (RFC 3264 §6: port 0 declines a stream).
 
 use std::net::IpAddr;
 
-/// The content type of what is written and read here.
+/// The content type of session descriptions.
 pub(crate) const CONTENT_TYPE: &str = "application/sdp";
 
-/// The most media lines of an offer that are answered.
+/// The maximum number of media lines in an offer.
 const MAX_MEDIA: usize = 64;
 
-/// Whether a Content-Type names a session description, whatever its case and parameters.
+/// Whether a Content-Type is `application/sdp`; ignores case and parameters.
 pub(crate) fn is_sdp(content_type: &[u8]) -> bool {
     let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(CONTENT_TYPE.as_bytes())
 }
 
-/// The answer that declines every stream of `offer`. None if it is no session description.
+/// The answer that declines every stream of `offer`. `None` if the offer is malformed.
 pub(crate) fn decline(offer: &[u8], local: IpAddr) -> Option<String> {
     let text = str::from_utf8(offer).ok()?;
     let mut lines = text.lines().filter(|line| !line.is_empty());
@@ -33,7 +33,7 @@ pub(crate) fn decline(offer: &[u8], local: IpAddr) -> Option<String> {
         count += 1;
         let mut parts = line.splitn(3, ' ');
         let (media, port, formats) = (parts.next()?, parts.next()?, parts.next()?);
-        // protocol and at least one format; whatever they are, they go back unchanged
+        // the protocol and at least one format; the answer repeats them unchanged
         let sound = |text: &str| text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         let port_is_sound = port.split('/').all(is_number);
         if count > MAX_MEDIA || !port_is_sound || !sound(line) || !formats.contains(' ') {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_offer_gets_no_answer() {
+    fn malformed_offers_have_no_answer() {
         let many = format!("v=0\r\n{}", "m=audio 1 RTP/AVP 0\r\n".repeat(MAX_MEDIA + 1));
         for offer in [
             "",

@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::system::failure::Failure;
+use crate::system::output::ProgramError;
 
-/// Datagrams that wait at a socket while its thread is busy, in bytes; the system may allow less.
+/// The receive buffer of a UDP socket in bytes; the system may allow less.
 const UDP_BUFFER: usize = 4 << 20;
 
-/// Where SIP is listened for: one address and port, for UDP and TCP.
+/// The sockets for SIP on one address and port, UDP and TCP.
 pub(crate) struct SipSockets {
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) tcp: TcpListener,
@@ -18,39 +18,39 @@ pub(crate) struct SipSockets {
 }
 
 impl SipSockets {
-    /// Opens them, for so many threads that answer datagrams.
-    pub(crate) fn open(address: SocketAddr, threads: usize) -> Result<Self, Failure> {
-        // with port 0, the port that is free for UDP may be taken for TCP
+    /// Opens the sockets, with one UDP socket per thread where the system supports it.
+    pub(crate) fn open(address: SocketAddr, threads: usize) -> Result<Self, ProgramError> {
+        // with port 0, the free UDP port may be in use for TCP
         let attempts = if address.port() == 0 { 16 } else { 1 };
-        let mut failure = Failure::Setup(format!("{address}: no free port"));
+        let mut last_error = ProgramError::Setup(format!("{address}: no free port"));
         for _ in 0..attempts {
             let failed =
-                |transport| move |error: std::io::Error| bind_failure(address, transport, &error);
+                |transport| move |error: std::io::Error| bind_error(address, transport, &error);
             let (udp, local) = bind_udp(address, threads).map_err(failed("udp"))?;
             match bind_tcp(local) {
                 Ok(tcp) => return Ok(Self { udp, tcp, address: local }),
-                Err(error) => failure = failed("tcp")(error),
+                Err(error) => last_error = failed("tcp")(error),
             }
         }
-        Err(failure)
+        Err(last_error)
     }
 }
 
-/// A listener and the address that it got. `what` it is for is told if that fails.
+/// Opens a TCP listener; returns it with its address. `what` names its purpose in an error.
 pub(crate) fn listen(
     address: SocketAddr,
     what: &str,
-) -> Result<(TcpListener, SocketAddr), Failure> {
+) -> Result<(TcpListener, SocketAddr), ProgramError> {
     let listening = bind_tcp(address).and_then(|listener| {
         let local = listener.local_addr()?;
         Ok((listener, local))
     });
-    listening.map_err(|error| bind_failure(address, what, &error))
+    listening.map_err(|error| bind_error(address, what, &error))
 }
 
-/// A socket for each thread, which the system spreads datagrams over by where they come from.
+/// Opens a UDP socket per thread. The system spreads datagrams over them by source.
 fn bind_udp(address: SocketAddr, threads: usize) -> std::io::Result<(Vec<UdpSocket>, SocketAddr)> {
-    // The first is bound alone: otherwise another process that shares ports would go unnoticed.
+    // The first is bound without SO_REUSEPORT: a port that another process uses is then an error.
     let first = socket(address, Type::DGRAM)?;
     first.bind(&address.into())?;
     let local = UdpSocket::from(first.try_clone()?).local_addr()?;
@@ -60,7 +60,7 @@ fn bind_udp(address: SocketAddr, threads: usize) -> std::io::Result<(Vec<UdpSock
     while sockets.len() < threads {
         sockets.extend(another(&sockets, local)?);
     }
-    // as much as the system allows; less works too
+    // best effort: a smaller buffer works too
     sockets.iter().for_each(|socket| drop(socket.set_recv_buffer_size(UDP_BUFFER)));
     Ok((sockets.into_iter().map(UdpSocket::from).collect(), local))
 }
@@ -73,7 +73,7 @@ fn another(_: &[Socket], local: SocketAddr) -> std::io::Result<Option<Socket>> {
     Ok(Some(socket))
 }
 
-/// Where the system does not spread datagrams, all threads share one socket.
+/// Clones the first socket: here the system does not spread datagrams over sockets.
 #[cfg(not(target_os = "linux"))]
 fn another(sockets: &[Socket], _: SocketAddr) -> std::io::Result<Option<Socket>> {
     sockets.first().map(Socket::try_clone).transpose()
@@ -81,7 +81,7 @@ fn another(sockets: &[Socket], _: SocketAddr) -> std::io::Result<Option<Socket>>
 
 fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = socket(address, Type::STREAM)?;
-    // connections of an earlier run that are still closing do not hold the port
+    // the port is usable while connections of an earlier run are still closing
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -93,18 +93,18 @@ fn bind_tcp(address: SocketAddr) -> std::io::Result<TcpListener> {
 fn socket(address: SocketAddr, kind: Type) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
-        // `[::]` means all addresses of this machine, whatever the system's default
+        // `[::]` accepts IPv4 too, regardless of the system's default
         socket.set_only_v6(false)?;
     }
     Ok(socket)
 }
 
-fn bind_failure(address: SocketAddr, what: &str, error: &std::io::Error) -> Failure {
+fn bind_error(address: SocketAddr, what: &str, error: &std::io::Error) -> ProgramError {
     let why = match error.kind() {
         ErrorKind::AddrInUse => "address already in use".to_owned(),
         ErrorKind::AddrNotAvailable => "not an address of this machine".to_owned(),
         ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
-    Failure::Setup(format!("{address} ({what}): {why}"))
+    ProgramError::Setup(format!("{address} ({what}): {why}"))
 }

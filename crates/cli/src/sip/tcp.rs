@@ -1,5 +1,5 @@
-//! SIP over TCP and TLS (RFC 3261 §18, RFC 5626 §3.5.1): connections bounded in number, size and
-//! time.
+//! SIP over TCP and TLS (RFC 3261 §18, RFC 5626 §3.5.1), with limits on the number of connections, the
+//! size of messages and the time.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -15,54 +15,54 @@ use tokio::time::{Instant, timeout_at};
 use crate::observe::totals::Outcome;
 use crate::sip::edge::Edge;
 use crate::sip::peer::Peer;
-use crate::sip::places::Places;
+use crate::sip::permits::ConnectionPermits;
 use crate::system::secure::Security;
 
-/// Connections of a listener at one time; further ones are closed at once, or push others out.
+/// The maximum number of connections of a listener. A further one is closed, or evicts another.
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
-/// The times that a connection has.
+/// The time limits of a connection.
 const TIMES: Times = Times { idle: Duration::from_secs(300), message: Duration::from_secs(32) };
-/// How much is read at a time.
+/// The size of one read in bytes.
 const CHUNK: usize = 8_192;
 
 #[derive(Clone, Copy)]
 struct Times {
-    /// How long a connection may be without a message.
+    /// The limit between two messages.
     idle: Duration,
-    /// How long a message may take to come whole, and an answer to be taken.
+    /// The limit to receive a whole message, and to send an answer.
     message: Duration,
 }
 
-/// Accepts connections for ever, each with a task of its own.
+/// Accepts connections, each with a task of its own. Never returns.
 pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Security) {
-    let places = Places::new(MAX_CONNECTIONS);
+    let permits = ConnectionPermits::new(MAX_CONNECTIONS);
     loop {
         let Ok((stream, source)) = listener.accept().await else {
-            // such as no file descriptor left: others must close first
+            // for example out of file descriptors: wait until others close
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let Some((mut place, gone)) = places.enter(source.ip()) else {
+        let Some((mut permit, evicted)) = permits.acquire(source.ip()) else {
             edge.totals.count_connection_closed();
             continue;
         };
         let (edge, security) = (Arc::clone(&edge), security.clone());
         tokio::spawn(async move {
             let ended = tokio::select! {
-                ended = begin(&edge, stream, source, &security, || place.keep()) => ended,
-                _ = gone => Err(Broken),
+                ended = begin(&edge, stream, source, &security, || permit.keep()) => ended,
+                _ = evicted => Err(ConnectionError),
             };
             if ended.is_err() {
                 edge.totals.count_connection_closed();
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-/// Why a connection was closed from this side, or broke. No one asks which.
+/// A connection that failed, or that this side closed.
 #[derive(Debug, PartialEq, Eq)]
-struct Broken;
+struct ConnectionError;
 
 async fn begin(
     edge: &Edge,
@@ -70,32 +70,32 @@ async fn begin(
     source: SocketAddr,
     security: &Security,
     accepted: impl FnMut(),
-) -> Result<(), Broken> {
-    let local = stream.local_addr().map_err(|_| Broken)?;
-    // answers are written whole, so there is nothing to collect
+) -> Result<(), ConnectionError> {
+    let local = stream.local_addr().map_err(|_| ConnectionError)?;
+    // answers are written whole, so Nagle's algorithm would only delay them
     let _ = stream.set_nodelay(true);
-    let hop = |transport| Peer { source, local, transport };
+    let peer = |transport| Peer { source, local, transport };
     match security {
-        Security::None => connection(edge, stream, hop(Transport::Tcp), TIMES, accepted).await,
+        Security::None => connection(edge, stream, peer(Transport::Tcp), TIMES, accepted).await,
         #[cfg(feature = "tls")]
         Security::Tls(identity) => {
             let stream = identity
                 .accept(stream, crate::system::tls::HANDSHAKE_TIME)
                 .await
-                .map_err(|_| Broken)?;
-            connection(edge, stream, hop(Transport::Tls), TIMES, accepted).await
+                .map_err(|_| ConnectionError)?;
+            connection(edge, stream, peer(Transport::Tls), TIMES, accepted).await
         }
     }
 }
 
-/// Answers what comes over a connection; `accepted` is told when a call was accepted.
+/// Answers the messages of a connection; calls `accepted` after each accepted call.
 async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    hop: Peer,
+    peer: Peer,
     times: Times,
     mut accepted: impl FnMut(),
-) -> Result<(), Broken> {
+) -> Result<(), ConnectionError> {
     let mut input = Input::default();
     let mut answers = Vec::new();
     let mut since = Instant::now();
@@ -104,20 +104,20 @@ async fn connection(
         let deadline = since + if idle { times.idle } else { times.message };
         input.bytes.reserve(CHUNK);
         match timeout_at(deadline, stream.read_buf(&mut input.bytes)).await {
-            Ok(Ok(0)) => return if idle { Ok(()) } else { Err(Broken) },
+            Ok(Ok(0)) => return if idle { Ok(()) } else { Err(ConnectionError) },
             Ok(Ok(_)) => {}
             // many clients end TLS by ending TCP
             Ok(Err(error)) if idle && error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
-            Ok(Err(_)) => return Err(Broken),
-            Err(_) => return if idle { Ok(()) } else { Err(Broken) },
+            Ok(Err(_)) => return Err(ConnectionError),
+            Err(_) => return if idle { Ok(()) } else { Err(ConnectionError) },
         }
         let before = input.taken;
-        let sound = input.answer(edge, hop, &mut answers);
+        let sound = input.answer(edge, peer, &mut answers);
         if std::mem::take(&mut input.accepted) {
             accepted();
         }
         if idle || input.taken > before {
-            // the patience is with one message, from its first byte to its last
+            // the time limit is for one message, from its first byte to its last
             since = Instant::now();
         }
         if !answers.is_empty() {
@@ -127,8 +127,8 @@ async fn connection(
             };
             timeout_at(since + times.message, write)
                 .await
-                .map_err(|_| Broken)?
-                .map_err(|_| Broken)?;
+                .map_err(|_| ConnectionError)?
+                .map_err(|_| ConnectionError)?;
             answers.clear();
             answers.shrink_to(MAX_HEAD);
         }
@@ -136,22 +136,27 @@ async fn connection(
     }
 }
 
-/// What came over a connection and is not answered yet.
+/// The received bytes of a connection that are not answered yet.
 #[derive(Default)]
 struct Input {
     bytes: Vec<u8>,
     scan: Scan,
-    /// Whether half of a keep-alive, one CRLF, came before these bytes.
+    /// Whether half of a keep-alive, one CRLF, precedes these bytes.
     half_ping: bool,
-    /// How many bytes were taken off in all.
+    /// The total number of bytes consumed.
     taken: u64,
     /// Whether a call was accepted.
     accepted: bool,
 }
 
 impl Input {
-    /// Answers all whole messages, pipelined ones in their order, and keeps the rest.
-    fn answer(&mut self, edge: &Edge, hop: Peer, out: &mut Vec<u8>) -> Result<(), Broken> {
+    /// Answers all whole messages in order, and keeps the rest.
+    fn answer(
+        &mut self,
+        edge: &Edge,
+        peer: Peer,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ConnectionError> {
         let mut used = 0;
         let ended = loop {
             let rest = self.bytes.get(used..).unwrap_or_default();
@@ -172,14 +177,14 @@ impl Input {
                         self.scan.wanted = head + body;
                         break Ok(());
                     };
-                    let outcome = edge.answer(message, hop, std::time::Instant::now(), out);
+                    let outcome = edge.answer(message, peer, std::time::Instant::now(), out);
                     self.accepted |= matches!(outcome, Outcome::Accepted);
                     used += message.len();
                     self.half_ping = false;
                     self.scan = Scan::default();
                 }
                 Ok(None) => break Ok(()),
-                Err(_) => break Err(Broken),
+                Err(_) => break Err(ConnectionError),
             }
         };
         self.bytes.drain(..used);
@@ -189,8 +194,8 @@ impl Input {
     }
 }
 
-/// How far a message has been looked at: its head is framed when it is all there, and not with every
-/// byte that comes.
+/// The progress of the search for the end of a head. The head is framed once it is complete, not after
+/// each read.
 #[derive(Default)]
 struct Scan {
     searched: usize,
@@ -201,7 +206,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// Whether framing `bytes` may tell more than it did the last time.
+    /// Whether framing `bytes` can have a new result since the last call.
     fn is_due(&mut self, bytes: &[u8]) -> bool {
         if bytes.len() < self.wanted {
             return false;
@@ -210,7 +215,7 @@ impl Scan {
         self.searched = bytes.len();
         let blank_line = |part: &[u8]| part.starts_with(b"\n\n") || part == b"\n\r\n";
         self.head_ended |= new.windows(3).any(blank_line) || new.ends_with(b"\n\n");
-        // what does not begin like SIP is known by its first line
+        // the first line shows whether the bytes are SIP
         let first_line = !self.line_ended && new.contains(&b'\n');
         self.line_ended |= first_line;
         self.head_ended || first_line || bytes.len() > MAX_HEAD
@@ -225,34 +230,34 @@ mod tests {
 
     use super::*;
     use crate::args::OnAccept;
-    use crate::observe::watch::Watch;
+    use crate::observe::observers::DecisionObservers;
     use crate::sip::respond::TagKey;
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\
         Content-Length: 0\r\n\r\n";
 
-    /// How a connection ends, and after how many milliseconds, with times that are short; the client
-    /// has room for so many bytes.
+    /// Serves one connection with short time limits. Returns its end and the time in milliseconds;
+    /// `room` is the size of the client's buffer in bytes.
     async fn served<F: Future>(
         room: usize,
         client: impl FnOnce(DuplexStream) -> F,
-    ) -> (Result<(), Broken>, u128) {
+    ) -> (Result<(), ConnectionError>, u128) {
         let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
         let tags = TagKey::random().unwrap();
-        let edge = Edge::new(authorizer, tags, OnAccept::Ok, Watch::default());
+        let edge = Edge::new(authorizer, tags, OnAccept::Ok, DecisionObservers::default());
         let here = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let hop = Peer { source: here, local: here, transport: Transport::Tcp };
+        let peer = Peer { source: here, local: here, transport: Transport::Tcp };
         let times = Times { idle: Duration::from_millis(300), message: Duration::from_millis(200) };
         let (near, far) = duplex(room);
         let start = Instant::now();
         tokio::select! {
-            ended = connection(&edge, near, hop, times, || {}) => (ended, start.elapsed().as_millis()),
+            ended = connection(&edge, near, peer, times, || {}) => (ended, start.elapsed().as_millis()),
             _ = client(far) => panic!("the client ended first"),
         }
     }
 
-    /// Writes the bytes one at a time, and goes on for ever.
+    /// Writes the bytes one at a time, then never ends.
     async fn trickle(mut stream: DuplexStream, bytes: impl Iterator<Item = u8>) {
         for byte in bytes {
             let _ = stream.write_u8(byte).await;
@@ -262,33 +267,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_end_that_are_idle_or_slow() {
+    async fn idle_and_slow_connections_are_closed() {
         let (ended, after) = served(64, |stream| trickle(stream, std::iter::empty())).await;
         assert!(ended == Ok(()) && after >= 300, "{ended:?} after {after}");
         // a message that never ends, and one that ends at once with the next begun
         let (ended, after) =
             served(64, |stream| trickle(stream, b"INVITE ".iter().copied().cycle())).await;
-        assert!(ended == Err(Broken) && (200..2_000).contains(&after), "{ended:?} after {after}");
+        assert!(
+            ended == Err(ConnectionError) && (200..2_000).contains(&after),
+            "{ended:?} after {after}"
+        );
         let (ended, after) = served(8_192, async |mut stream: DuplexStream| {
             stream.write_all(&[OPTIONS, b"O"].concat()).await.unwrap();
             std::future::pending::<()>().await
         })
         .await;
-        assert!(ended == Err(Broken) && (200..2_000).contains(&after), "{ended:?} after {after}");
+        assert!(
+            ended == Err(ConnectionError) && (200..2_000).contains(&after),
+            "{ended:?} after {after}"
+        );
     }
 
     #[tokio::test]
-    async fn connections_end_whose_answers_nobody_takes() {
+    async fn a_connection_that_reads_no_answers_is_closed() {
         let (ended, after) = served(64, async |mut stream: DuplexStream| {
             stream.write_all(&OPTIONS.repeat(9)).await.unwrap();
             std::future::pending::<()>().await
         })
         .await;
-        assert!(ended == Err(Broken) && (200..2_000).contains(&after), "{ended:?} after {after}");
+        assert!(
+            ended == Err(ConnectionError) && (200..2_000).contains(&after),
+            "{ended:?} after {after}"
+        );
     }
 
     #[tokio::test]
-    async fn connections_stay_that_ask_now_and_then() {
+    async fn a_connection_with_regular_requests_stays_open() {
         let (ended, after) = served(8_192, async |mut stream: DuplexStream| {
             for _ in 0..5 {
                 stream.write_all(OPTIONS).await.unwrap();
@@ -306,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_framed_when_due_however_they_are_cut() {
+    fn a_head_is_framed_once_it_is_complete() {
         let message = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc";
         let mut scan = Scan::default();
         let mut due = Vec::new();

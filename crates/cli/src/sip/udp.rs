@@ -1,8 +1,11 @@
-//! SIP over UDP: datagrams in, at most one datagram back for each to where it came from. Each core
-//! has a thread and, where the system spreads datagrams over sockets, a socket; what has come
-//! meanwhile is taken, decided and answered at once. When more comes than can be answered, all of it
-//! is still taken: callers that were accepted lately are answered, and what is left of the time is
-//! for the others, in order, as many of them as can wait.
+//! SIP over UDP. Each datagram gets at most one datagram as answer, to its source.
+//!
+//! Each core has a thread and, where the system spreads datagrams over sockets, a socket of its own. A
+//! thread receives all waiting datagrams, decides them as a batch and answers them.
+//!
+//! Under overload a thread still receives all datagrams. Those of callers that were accepted recently
+//! are answered first. The others wait in a bounded queue and are answered in order with the remaining
+//! time; datagrams that find the queue full are discarded.
 
 #[cfg(target_os = "linux")]
 #[path = "udp/many.rs"]
@@ -23,23 +26,23 @@ use arrayvec::ArrayVec;
 use sip_authz::Transport;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::sip::edge::{BATCH, Desk, Edge};
+use crate::sip::edge::{BATCH, BatchScratch, Edge};
 use crate::sip::peer::Peer;
 use exchange::{Inbox, Outbox};
 use waiting::{Accepted, Waiting};
 
-/// The largest datagram there is.
+/// The maximum size of a datagram in bytes.
 const MAX_DATAGRAM: usize = 65_535;
-/// How long a thread waits for a datagram before it looks whether it is to end.
+/// The wait for a datagram before a thread checks whether it must end.
 const WAIT: Duration = Duration::from_millis(100);
-/// How long an answer may wait for room to be sent.
+/// Time limit to send an answer while the send buffer is full.
 const SEND_WAIT: Duration = Duration::from_secs(1);
-/// What is waited after an error of the socket.
+/// The wait after an error of the socket.
 const PAUSE: Duration = Duration::from_millis(1);
-/// How often datagrams are taken before some of those that wait are answered, as more keep coming.
+/// The maximum number of full receives before some of the waiting datagrams are answered.
 const MOST_TAKES: usize = 16;
-/// How many of those that wait are answered before more are taken, which must not find the socket's
-/// buffer full.
+/// The number of waiting datagrams that are answered before the next receive. A larger number could let
+/// the socket's buffer overflow.
 const AT_ONCE: usize = 32;
 
 /// The threads that answer datagrams.
@@ -49,7 +52,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Begins to answer, one thread for each socket. `stopped` is told if a thread ends by itself.
+    /// Starts one thread per socket. `stopped` gets a message if a thread ends by itself.
     pub(crate) fn start(
         edge: &Arc<Edge>,
         sockets: Vec<UdpSocket>,
@@ -62,39 +65,39 @@ impl Workers {
             socket.set_nonblocking(false)?;
             socket.set_read_timeout(Some(WAIT))?;
             socket.set_write_timeout(Some(SEND_WAIT))?;
-            let alarm = Alarm { end: Arc::clone(&end), stopped: stopped.clone() };
+            let guard = StopGuard { end: Arc::clone(&end), stopped: stopped.clone() };
             let edge = Arc::clone(edge);
             let thread = std::thread::Builder::new().name("udp".to_owned());
             let thread = thread.spawn(move || {
-                let alarm = alarm;
-                serve(&edge, &socket, local, &alarm.end);
+                let guard = guard;
+                serve(&edge, &socket, local, &guard.end);
             });
             workers.threads.push(thread?);
         }
         Ok(workers)
     }
 
-    /// Ends the threads; what they have taken is answered first.
+    /// Stops the threads after they have answered the datagrams that they received.
     pub(crate) fn end(self) {
         self.end.store(true, Ordering::Relaxed);
         for thread in self.threads {
-            // one that broke has told so
+            // a thread that panicked has reported it
             let _ = thread.join();
         }
     }
 }
 
-/// Tells that a thread ended though it was not to.
-struct Alarm {
+/// Reports on drop a thread that ended although the program goes on.
+struct StopGuard {
     end: Arc<AtomicBool>,
     stopped: UnboundedSender<String>,
 }
 
-impl Drop for Alarm {
+impl Drop for StopGuard {
     fn drop(&mut self) {
         if !self.end.load(Ordering::Relaxed) {
-            // nobody listens when the program ends
-            let _ = self.stopped.send("a thread that answers datagrams has ended".to_owned());
+            // fails only while the program ends
+            let _ = self.stopped.send("a UDP thread stopped unexpectedly".to_owned());
         }
     }
 }
@@ -113,7 +116,7 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
                 ) => {}
             Err(_) => {
-                // such as an ICMP error for an earlier answer: nothing to do with the next datagram
+                // for example an ICMP error for an earlier answer; the next receive can succeed
                 std::thread::sleep(PAUSE);
             }
         }
@@ -121,7 +124,7 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
             answerer.answer(inbox.datagrams());
             continue;
         }
-        // more may have come by now than can be answered
+        // overload is possible from here on
         let now = Instant::now();
         let is_known = |source| answerer.accepted.has(source, now);
         let mut known = ArrayVec::<_, BATCH>::new();
@@ -140,19 +143,19 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
             waiting.remove(AT_ONCE);
         }
     }
-    // what was taken is answered; no more is taken, as more could come for ever
+    // answers the received datagrams, but receives no more: they might never end
     while !waiting.is_empty() {
         answerer.answer(waiting.first(AT_ONCE));
         waiting.remove(AT_ONCE);
     }
 }
 
-/// Where datagrams are answered.
+/// Answers the datagrams of one socket.
 struct Answerer<'e> {
     edge: &'e Edge,
     socket: &'e UdpSocket,
     local: SocketAddr,
-    desk: Desk,
+    scratch: BatchScratch,
     outbox: Outbox,
     accepted: Accepted,
 }
@@ -160,16 +163,23 @@ struct Answerer<'e> {
 impl<'e> Answerer<'e> {
     fn new(edge: &'e Edge, socket: &'e UdpSocket, local: SocketAddr) -> Self {
         let accepted = Accepted::new(Instant::now());
-        Self { edge, socket, local, desk: Desk::default(), outbox: Outbox::new(), accepted }
+        Self {
+            edge,
+            socket,
+            local,
+            scratch: BatchScratch::default(),
+            outbox: Outbox::new(),
+            accepted,
+        }
     }
 
     fn answer<'a>(&mut self, datagrams: impl Iterator<Item = (&'a [u8], SocketAddr)>) {
         let now = Instant::now();
-        let hop = |source| Peer { source, local: self.local, transport: Transport::Udp };
-        let messages = datagrams.map(|(bytes, source)| (bytes, hop(source)));
-        self.edge.answer_batch(messages, now, &mut self.desk);
-        self.outbox.send(self.socket, &self.desk, || self.edge.totals.count_unsent());
-        for source in self.desk.accepted() {
+        let peer = |source| Peer { source, local: self.local, transport: Transport::Udp };
+        let messages = datagrams.map(|(bytes, source)| (bytes, peer(source)));
+        self.edge.answer_batch(messages, now, &mut self.scratch);
+        self.outbox.send(self.socket, &self.scratch, || self.edge.totals.count_unsent());
+        for source in self.scratch.accepted() {
             self.accepted.remember(source, now);
         }
     }

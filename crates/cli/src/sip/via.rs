@@ -1,12 +1,12 @@
-//! The topmost Via of a request (RFC 3261 §20.42): read as far as a response needs it, and written
-//! back with where the request really came from (§18.2.1, RFC 3581 §4).
+//! The topmost Via of a request (RFC 3261 §20.42): parses the parts that a response needs, and writes
+//! it back with the real source of the request (§18.2.1, RFC 3581 §4).
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::sip::put::{is_echoable, put_number, put_unfolded};
 
-/// The first value of a Via field, apart from what follows it in the same field.
+/// The first value of a Via field, split into its parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TopVia<'a> {
     /// Protocol and sent-by.
@@ -19,7 +19,7 @@ pub(crate) struct TopVia<'a> {
 }
 
 impl<'a> TopVia<'a> {
-    /// Reads the value of a message's first Via field. None if it is malformed or cannot be echoed.
+    /// Parses the value of a message's first Via field. `None` if it is malformed or cannot be echoed.
     pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
         if !is_echoable(value) {
             return None;
@@ -36,12 +36,13 @@ impl<'a> TopVia<'a> {
         transport.iter().all(is_token_byte).then_some(Self { head, host, params, rest })
     }
 
-    /// Whether no parameter and no further value of the field is empty (RFC 4475 §3.1.2.1).
+    /// Whether all parameters and further values of the field are non-empty (RFC 4475 §3.1.2.1).
     pub(crate) fn is_whole(&self) -> bool {
         has_no_empty_part(self.params, b';') && has_no_empty_part(self.rest, b',')
     }
 
-    /// Writes the value back. Another address in sent-by gets a `received`, and `rport` the port.
+    /// Writes the value. Adds `received` if sent-by has another address than `source`, and fills in
+    /// `rport`.
     pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
         let ip = source.ip().to_canonical();
         put_unfolded(self.head.trim_ascii(), out);
@@ -54,7 +55,7 @@ impl<'a> TopVia<'a> {
             if name.eq_ignore_ascii_case(b"rport") {
                 wants_port = true;
             } else if !name.eq_ignore_ascii_case(b"received") {
-                // a `received` of the sender's own would be read as ours
+                // the sender's own `received` is dropped: it could be mistaken for ours
                 out.push(b';');
                 put_unfolded(param.trim_ascii(), out);
             }
@@ -78,7 +79,7 @@ impl<'a> TopVia<'a> {
     }
 }
 
-/// What follows a part of the sent-protocol that is as it must be.
+/// The text after a part of the sent-protocol and its `/`, if the part passes `fits`.
 fn protocol_part(text: &[u8], fits: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
     let (part, after) = text.split_at_checked(text.iter().position(|byte| *byte == b'/')?)?;
     fits(part.trim_ascii()).then_some(after)
@@ -105,7 +106,7 @@ fn host_of(sent_by: &[u8]) -> Option<&[u8]> {
     (port && !host.is_empty() && host.iter().all(sound)).then_some(host)
 }
 
-/// Of parts that each come after a `mark`.
+/// Whether all parts are non-empty, each of which follows a `mark`.
 fn has_no_empty_part(mut text: &[u8], mark: u8) -> bool {
     while let [_, part @ ..] = text {
         let end = find_unquoted(part, mark).unwrap_or(part.len());
@@ -118,7 +119,7 @@ fn has_no_empty_part(mut text: &[u8], mark: u8) -> bool {
     true
 }
 
-/// The place of the first `mark` outside quoted strings, or the end. None if a quote is not closed.
+/// The index of the first `mark` outside quoted strings, or the length. `None` if a quote is unclosed.
 fn find_unquoted(text: &[u8], mark: u8) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in text.iter().enumerate() {
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn written_back_with_the_true_source() {
+    fn received_and_rport_name_the_source() {
         for (source, value, expected) in [
             ("192.0.2.1:5060", "SIP/2.0/UDP 192.0.2.1;branch=x", "SIP/2.0/UDP 192.0.2.1;branch=x"),
             (
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_parts_are_seen() {
+    fn empty_parts_are_detected() {
         for (value, expected) in [
             ("SIP/2.0/UDP h", true),
             ("SIP/2.0/UDP h;branch=x ; rport", true),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_ones_are_not_read() {
+    fn malformed_values_are_refused() {
         for value in [
             "",
             ",",

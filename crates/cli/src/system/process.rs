@@ -1,18 +1,19 @@
-//! What the program asks of the system for its own process.
+//! Limits and protection of the process.
 
 #[cfg(target_os = "linux")]
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// For the store, its logs and what else is opened while all connections are taken.
+/// File descriptors for everything but connections: the store, logs, listeners.
 #[cfg(target_os = "linux")]
 const SPARE: u64 = 256;
-/// As many as any set of connections could need.
+/// The most file descriptors that the program asks for.
 #[cfg(target_os = "linux")]
 const ENOUGH: u64 = 1 << 20;
 
-/// Raises the usual limit, which is there for programs of another kind, to what the system allows.
-/// With fewer than all connections can take, those of one listener could keep the store, the API and
-/// other listeners from opening any; whether there are enough is the answer, with their number.
+/// Raises the limit of open files to the maximum that the system allows.
+///
+/// Returns the limit as an error if it does not cover `connections` and the other files. The
+/// connections of one listener could then block the store, the API and the other listeners.
 #[cfg(target_os = "linux")]
 pub(crate) fn make_room(connections: u64) -> Result<(), u64> {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
@@ -22,20 +23,19 @@ pub(crate) fn make_room(connections: u64) -> Result<(), u64> {
     if allowed < connections.saturating_add(SPARE) { Err(allowed) } else { Ok(()) }
 }
 
-/// Has no dump of the memory made when the program crashes, and keeps the environment and the memory
-/// from other programs of its user: tokens and hashes are in them. The system's administrator can still
-/// look.
+/// Disables core dumps, and denies other processes of the same user access to the memory and the
+/// environment, which hold tokens and hashes. The system's administrator keeps access.
 #[cfg(target_os = "linux")]
 pub(crate) fn keep_private() {
-    // no reason not to start: what cannot be had is said in the documentation
+    // the program also starts without this protection
     let _ = nix::sys::prctl::set_dumpable(false);
 }
 
-/// Where this is the system's affair.
+/// Has no effect outside Linux.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn keep_private() {}
 
-/// Where limits are the system's affair.
+/// Has no effect outside Linux.
 #[cfg(not(target_os = "linux"))]
 #[allow(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
 pub(crate) fn make_room(_: u64) -> Result<(), u64> {

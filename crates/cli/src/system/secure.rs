@@ -1,4 +1,4 @@
-//! Whether connections are encrypted, and with what.
+//! The encryption of each listener.
 
 use std::net::SocketAddr;
 #[cfg(feature = "tls")]
@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::args::ServeArgs;
-use crate::system::failure::Failure;
+use crate::system::output::ProgramError;
 #[cfg(feature = "tls")]
 use crate::system::tls::Identity;
 
-/// What the connections of a listener carry.
+/// The encryption of a listener's connections.
 #[derive(Clone)]
 pub(crate) enum Security {
-    /// What is said, in clear.
+    /// No encryption.
     None,
-    /// TLS.
+    /// TLS with this certificate.
     #[cfg(feature = "tls")]
     Tls(Arc<Identity>),
 }
@@ -27,9 +27,9 @@ impl Security {
     }
 }
 
-/// What of the program is encrypted.
+/// The encryption of all listeners.
 pub(crate) struct Secured {
-    /// Where SIP over TLS is listened for.
+    /// The address and certificate for SIP over TLS.
     pub(crate) sips: Option<(SocketAddr, Security)>,
     pub(crate) api: Security,
 }
@@ -37,10 +37,10 @@ pub(crate) struct Secured {
 #[cfg(feature = "tls")]
 impl Secured {
     /// Reads the certificates that the command line names.
-    pub(crate) fn load(args: &ServeArgs) -> Result<Self, Failure> {
+    pub(crate) fn load(args: &ServeArgs) -> Result<Self, ProgramError> {
         let load = |certificate: &Option<PathBuf>, key: &Option<PathBuf>| match (certificate, key) {
             (Some(certificate), Some(key)) => {
-                let identity = Identity::load(certificate, key).map_err(Failure::Setup)?;
+                let identity = Identity::load(certificate, key).map_err(ProgramError::Setup)?;
                 Ok(Security::Tls(Arc::new(identity)))
             }
             _ => Ok(Security::None),
@@ -51,7 +51,7 @@ impl Secured {
         Ok(Self { sips: tls.sips.map(|address| (address, sip)), api })
     }
 
-    /// Reads the certificates again. False if there is none.
+    /// Reloads the certificates. Returns false if there are none.
     pub(crate) fn reload(&self) -> bool {
         let all = self.sips.iter().map(|(_, security)| security).chain([&self.api]);
         let mut any = false;
@@ -67,13 +67,13 @@ impl Secured {
 
 #[cfg(not(feature = "tls"))]
 impl Secured {
-    /// Without the feature `tls` everything is in clear.
+    /// Without the feature `tls` nothing is encrypted.
     #[allow(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
-    pub(crate) fn load(_: &ServeArgs) -> Result<Self, Failure> {
+    pub(crate) fn load(_: &ServeArgs) -> Result<Self, ProgramError> {
         Ok(Self { sips: None, api: Security::None })
     }
 
-    /// There is no certificate to read again.
+    /// Without the feature `tls` there are no certificates.
     #[allow(clippy::unused_self, reason = "with TLS it is used")]
     pub(crate) fn reload(&self) -> bool {
         false

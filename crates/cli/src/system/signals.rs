@@ -1,6 +1,6 @@
-//! The signals that end the program or have it read its configuration again.
+//! The signals that end the program or reload its configuration.
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     End,
@@ -14,7 +14,7 @@ pub(crate) use unix::Signals;
 pub(crate) use other::Signals;
 
 impl Signals {
-    /// Returns when one comes that ends the program.
+    /// Waits for a signal that ends the program.
     pub(crate) async fn end(&mut self) {
         while self.next().await != Signal::End {}
     }
@@ -26,7 +26,7 @@ mod unix {
 
     use super::Signal;
 
-    /// The signals, caught from the moment this is made.
+    /// Catches SIGINT, SIGTERM and SIGHUP from its creation on.
     pub(crate) struct Signals {
         interrupt: unix::Signal,
         terminate: unix::Signal,
@@ -56,7 +56,7 @@ mod unix {
 mod other {
     use super::Signal;
 
-    /// Ctrl-C; there is no signal to reload here.
+    /// Catches Ctrl-C; there is no reload signal here.
     pub(crate) struct Signals(());
 
     impl Signals {
@@ -67,7 +67,7 @@ mod other {
         pub(crate) async fn next(&mut self) -> Signal {
             match tokio::signal::ctrl_c().await {
                 Ok(()) => Signal::End,
-                // without the signal nothing ends it but the system
+                // without Ctrl-C only the system can end the program
                 Err(_) => std::future::pending().await,
             }
         }

@@ -1,4 +1,4 @@
-//! Certificates and keys, and the TLS that is spoken with them (feature `tls`).
+//! TLS with certificates that can be reloaded (feature `tls`).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::system::failure::complain;
+use crate::system::output::warn;
 use sip_authz_config::is_readable_by_others;
 
-/// How long a handshake may take at most.
+/// Time limit of a TLS handshake.
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// The certificate and key of a listener. Connections that are open keep what they began with.
+/// The certificate and key of a listener. Open connections keep theirs after a reload.
 pub(crate) struct Identity {
     certificate: PathBuf,
     key: PathBuf,
@@ -28,25 +28,25 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Reads two files in PEM: the certificate with those that it leads to, and its key.
+    /// Reads a certificate chain and its private key from two PEM files.
     pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Self, String> {
         let current = ArcSwap::from_pointee(read(certificate, key)?);
         Ok(Self { certificate: certificate.to_owned(), key: key.to_owned(), current })
     }
 
-    /// Reads the files again. If they cannot be used, the old ones stay.
+    /// Reads the files again. If they are invalid, the old certificate stays in use.
     pub(crate) fn reload(&self) {
         let name = self.certificate.display();
         match read(&self.certificate, &self.key) {
             Ok(config) => {
                 self.current.store(Arc::new(config));
-                complain(format_args!("{name} was read again and is in force"));
+                warn(format_args!("reloaded {name}"));
             }
-            Err(why) => complain(format_args!("{why}; the old certificate stays in force")),
+            Err(why) => warn(format_args!("{why}; the old certificate stays in use")),
         }
     }
 
-    /// Begins TLS on a connection, within this time.
+    /// Performs the TLS handshake on a connection within `time`.
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
@@ -63,13 +63,16 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| wrong(certificate, &error))?;
     if chain.is_empty() {
-        return Err(wrong(certificate, &"there is no certificate in it"));
+        return Err(wrong(certificate, &"expected a certificate in PEM, found none"));
     }
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, &error))?;
     if std::fs::metadata(key).is_ok_and(|metadata| is_readable_by_others(&metadata)) {
-        complain(format_args!("warning: {} is a key, and everyone may read it", key.display()));
+        warn(format_args!(
+            "warning: private key {} is readable by all users of this machine",
+            key.display()
+        ));
     }
-    // named, since another crate may bring a second one, and then there is no default
+    // explicit: with a second provider in the build rustls has no default
     let provider = Arc::new(ring::default_provider());
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

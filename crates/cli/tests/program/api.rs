@@ -1,4 +1,4 @@
-//! The resources beside SIP: what is made over HTTP decides the next INVITE.
+//! The REST API of the program, and the commands that use it.
 
 use std::process::Command;
 
@@ -7,12 +7,12 @@ use crate::support::{ADMIN_TOKEN, Caller, Request, Server, file, outcome, run, r
 
 const PASSWORD: &str = "Correct-Horse-7";
 
-/// A server that keeps what it is given in memory, with further arguments.
+/// A server with records in memory, with further arguments.
 fn empty(args: &[&str]) -> Server {
     Server::start(&[&["--on-accept", "ok"], args].concat())
 }
 
-/// An account made at the command line: its SID and token.
+/// Creates an account with `sip-authz account`; returns its SID and token.
 fn account(server: &Server) -> (String, String) {
     let api = format!("http://{}", server.api);
     let (code, stdout, stderr) = outcome(&run(&["account", "create", "Acme", "--api", &api]));
@@ -24,7 +24,7 @@ fn account(server: &Server) -> (String, String) {
     (value("account "), value("auth token "))
 }
 
-/// What two INVITEs come to, the second one with the answer to the challenge.
+/// The statuses of an INVITE and, after a challenge, of a second one with credentials.
 fn call(server: &Server, domain: &str) -> Vec<u16> {
     let caller = Caller::new(server);
     let invite = Request::invite(&format!("sip:100@{domain}"));
@@ -37,9 +37,9 @@ fn call(server: &Server, domain: &str) -> Vec<u16> {
 }
 
 #[test]
-fn what_is_made_over_http_decides_the_next_invite() {
+fn a_change_over_http_decides_the_next_invite() {
     let server = empty(&["--realm", "r"]);
-    server.stdout.wait_for("nothing is kept: it is gone when the program ends");
+    server.stdout.wait_for("they are lost at exit");
     assert_eq!(call(&server, "sip.example.com"), [404]);
 
     let (sid, token) = account(&server);
@@ -59,7 +59,7 @@ fn what_is_made_over_http_decides_the_next_invite() {
 }
 
 #[test]
-fn permissions_of_a_role_stand_in_the_log_line_until_the_role_changes() {
+fn the_log_line_has_the_current_permissions_of_a_role() {
     let server = empty(&["--permission", "callInternational", "--log", "decisions"]);
     let (sid, token) = account(&server);
     let http = Http::new(&server, &sid, &token);
@@ -97,7 +97,7 @@ fn a_configuration_file_is_read_over_http_and_never_changed() {
     let sid = &accounts[..34];
     assert_eq!(accounts, format!("{sid}  active     acme\n"));
 
-    // its hash stands in the file
+    // the file has the hash of this token
     let http = Http::new(&server, sid, "token");
     let domains = format!("/2010-04-01/Accounts/{sid}/SIP/Domains.json");
     let names = || {
@@ -122,10 +122,10 @@ fn a_configuration_file_is_read_over_http_and_never_changed() {
     assert_eq!(code, Some(1));
     assert!(stderr.ends_with("are read-only: the server takes them from a file\n"), "{stderr}");
 
-    // the file changes what is read, and what decides
+    // a reload changes the answers of the API and the decisions
     std::fs::write(&path, CONFIG.replace("one.example", "three.example")).unwrap();
     server.signal("HUP");
-    server.stderr.wait_for("was read again and is in force");
+    server.stderr.wait_for("sip-authz: reloaded ");
     assert_eq!(names(), ["three.example"]);
     assert_eq!(
         (call(&server, "one.example"), call(&server, "three.example")),
@@ -133,12 +133,12 @@ fn a_configuration_file_is_read_over_http_and_never_changed() {
     );
     std::fs::write(&path, "nonsense").unwrap();
     server.signal("HUP");
-    server.stderr.wait_for("the old state stays in force");
+    server.stderr.wait_for("the old state stays in use");
     assert_eq!(names(), ["three.example"]);
 }
 
 #[test]
-fn what_is_fixed_elsewhere_changes_with_the_file() {
+fn a_reload_can_change_the_realm_of_a_list() {
     let text = |realm: &str| {
         format!(
             "[[credential_lists]]\nname = 'l'\nsid = 'CL{}'\nrealm = '{realm}'\n\
@@ -152,7 +152,7 @@ fn what_is_fixed_elsewhere_changes_with_the_file() {
     assert_eq!(call(&server, "a.example"), [407, 200]);
     std::fs::write(&path, text("two")).unwrap();
     server.signal("HUP");
-    server.stderr.wait_for("was read again and is in force");
+    server.stderr.wait_for("sip-authz: reloaded ");
     assert_eq!(call(&server, "a.example"), [407, 200]);
     let invite = Request::invite("sip:100@a.example").text();
     assert!(Caller::new(&server).ask(&invite).contains("realm=\"two\""));
@@ -186,7 +186,7 @@ fn accounts_at_the_command_line() {
 }
 
 #[test]
-fn limits_of_accounts_are_the_operators() {
+fn the_limit_option_sets_quotas() {
     let server = empty(&["--limit", "domains=1", "--limit", "password=20"]);
     let (sid, token) = account(&server);
     let http = Http::new(&server, &sid, &token);
@@ -202,7 +202,7 @@ fn limits_of_accounts_are_the_operators() {
 }
 
 #[test]
-fn commands_that_cannot_be_carried_out() {
+fn errors_of_commands() {
     let server = empty(&[]);
     let api = format!("http://{}", server.api);
     let said = |token: &str, args: &[&str]| {
@@ -213,14 +213,14 @@ fn commands_that_cannot_be_carried_out() {
     let list = |token: &str, api: &str| said(token, &["account", "list", "--api", api]);
     assert_eq!(
         list("wrong", &api),
-        (1, format!("{api}: SIP_AUTHZ_ADMIN_TOKEN is not the admin token there"))
+        (1, format!("{api}: SIP_AUTHZ_ADMIN_TOKEN is not the admin token of this server"))
     );
     let (code, text) = list("", &api);
     assert_eq!(code, 2);
     assert!(text.starts_with("SIP_AUTHZ_ADMIN_TOKEN is not set"), "{text}");
     let (code, text) = list(ADMIN_TOKEN, "http://127.0.0.1:1");
     assert_eq!(code, 1);
-    assert_eq!(text, "http://127.0.0.1:1: connection refused; does `sip-authz serve` run there?");
+    assert_eq!(text, "http://127.0.0.1:1: connection refused; is `sip-authz serve` running there?");
     let (code, text) = list(ADMIN_TOKEN, "http://192.0.2.1:8080");
     assert_eq!(code, 2);
     assert!(text.contains("--insecure-api"), "{text}");
@@ -229,7 +229,10 @@ fn commands_that_cannot_be_carried_out() {
         |args: &[&str]| said("", &[&["serve", "--demo", "--sip", "127.0.0.1:0"], args].concat());
     let (code, text) = serve(&["--api", "0.0.0.0:0"]);
     assert_eq!(code, 2);
-    assert!(text.starts_with("--api 0.0.0.0:0: others can reach this address"), "{text}");
+    assert!(
+        text.starts_with("--api 0.0.0.0:0: plain HTTP would send tokens and passwords"),
+        "{text}"
+    );
     let taken = server.api.to_string();
     assert_eq!(serve(&["--api", &taken]), (2, format!("{taken} (api): address already in use")));
     let (code, text) = said("", &["serve", "--on-accept", "ok", "--api", "off"]);
@@ -238,15 +241,15 @@ fn commands_that_cannot_be_carried_out() {
 }
 
 #[test]
-fn without_its_token_there_is_no_admin() {
+fn without_an_admin_token_there_is_no_admin() {
     let server = Server::start_as("", &["--on-accept", "ok"]);
-    server.stderr.wait_for("SIP_AUTHZ_ADMIN_TOKEN is not set, so nobody can make accounts");
+    server.stderr.wait_for("SIP_AUTHZ_ADMIN_TOKEN is not set, so no accounts can be created");
     assert_eq!(Http::new(&server, "admin", "").get("/2010-04-01/Accounts.json").0, 401);
     assert_eq!(Http::new(&server, "admin", "").get("/health").0, 200);
 }
 
 #[test]
-fn the_demo_account_is_ready_for_http() {
+fn the_demo_account_works_over_http() {
     let server = Server::demo();
     let line = server.stdout.wait_for("curl -u ");
     server.stdout.wait_for("c.api.base_url = c.trunking.base_url = c.chat.base_url = \"http://");
@@ -256,7 +259,7 @@ fn the_demo_account_is_ready_for_http() {
         Http::new(&server, sid, token).get(&format!("/2010-04-01/Accounts/{sid}/SIP/Domains.json"));
     assert_eq!((status, body["domains"].as_array().unwrap().len()), (200, 2));
     assert!(server.stdout.all().iter().any(|l| l.contains(sid) && l.ends_with(token)));
-    // as it stands, where there is curl
+    // run the printed command, if curl is installed
     if let Ok(output) = Command::new("sh").args(["-c", line.trim()]).output()
         && output.status.success()
     {
@@ -264,10 +267,9 @@ fn the_demo_account_is_ready_for_http() {
     }
 }
 
-/// What is shown once and cannot be written is told.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_token_that_nobody_could_read_is_a_failure() {
+fn a_new_token_that_cannot_be_printed_is_an_error() {
     let server = Server::start(&["--on-accept", "ok"]);
     let api = format!("http://{}", server.api);
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sip-authz"));

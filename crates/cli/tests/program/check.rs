@@ -38,7 +38,7 @@ fn check(message: &str, options: &[&str]) -> (Option<i32>, String, String) {
     (code, stdout, stderr.replace(invite.to_str().unwrap(), "FILE"))
 }
 
-/// Without the digits of SIDs, which are derived.
+/// Replaces the digits of SIDs, which are derived, with `…`.
 fn masked(text: &str) -> String {
     let sid = |word: &str| {
         let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -56,7 +56,7 @@ fn masked(text: &str) -> String {
 }
 
 #[test]
-fn each_step_is_told_with_the_names_of_the_file() {
+fn each_step_has_the_names_of_the_file() {
     let invite = Request::invite("sip:1@a.example").text();
     let (code, stdout, stderr) = check(&invite, &["--source", "192.0.2.7"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
@@ -105,7 +105,7 @@ fn transports_ports_and_credentials() {
         let (code, stdout, _) = check(&request, &["--source", "192.0.2.7"]);
         assert_eq!(code, Some(1));
         assert!(stdout.contains(part), "{stdout}");
-        assert_eq!(password == "secret word", stdout.contains("note: a nonce is good only"));
+        assert_eq!(password == "secret word", stdout.contains("note: `check` does not know"));
     }
 }
 
@@ -126,7 +126,7 @@ fn files_from_an_editor_and_stdin() {
 }
 
 #[test]
-fn what_cannot_be_decided_is_an_error() {
+fn an_invalid_invite_is_an_error() {
     let invite = Request::invite("sip:1@a.example").text();
     for (message, expected) in [
         (String::new(), "not a SIP message"),
@@ -147,7 +147,7 @@ fn what_cannot_be_decided_is_an_error() {
 }
 
 #[test]
-fn nothing_of_the_message_steers_the_terminal() {
+fn control_characters_of_the_message_are_escaped() {
     let name = "Digest username*=UTF-8''%1b%5b1mx%0aforged, realm=\"example\", nonce=\"AAAAAAAAAAAAAAAAAAAAAA\", \
                 uri=\"sip:1@b.example\", qop=auth, nc=00000001, cnonce=\"c\", algorithm=MD5, \
                 response=\"00000000000000000000000000000000\"";

@@ -1,10 +1,9 @@
-//! Files that cannot be used, and how their errors are printed. The errors themselves stand in the tests of
-//! `sip-authz-config`.
+//! The output for invalid configuration files. `sip-authz-config` tests the errors themselves.
 
 use crate::support::{file, outcome, run};
 
-/// The lines that the program prints for `text` in a file called `edge.toml`.
-fn complaints(text: &str) -> Vec<String> {
+/// The lines that `serve` and `check` print for `text` in a file `edge.toml`.
+fn errors(text: &str) -> Vec<String> {
     let path = file("edge.toml", text);
     let path = path.to_str().unwrap();
     let output = run(&["serve", "--sip", "127.0.0.1:0", "--config", path, "--on-accept", "ok"]);
@@ -25,11 +24,11 @@ fn complaints(text: &str) -> Vec<String> {
 #[test]
 fn each_error_names_file_line_and_key() {
     assert_eq!(
-        complaints("[[domains]]\nname = 'a.example'\nsecure = 'yes'\n"),
+        errors("[[domains]]\nname = 'a.example'\nsecure = 'yes'\n"),
         ["edge.toml:3:10: domains[0].secure: expected a boolean, found a string"]
     );
     assert_eq!(
-        complaints(
+        errors(
             "relam = 'r'\n[[domains]]\nname = 'a b'\n[[trunks]]\nname = 't\n[[trunks]]\n\
              name = 'u'\nsecure = 1\n"
         ),
@@ -46,26 +45,26 @@ fn each_error_names_file_line_and_key() {
 #[test]
 fn at_most_twenty_errors_are_printed() {
     let trunks = |count: usize| "[[trunks]]\n".repeat(count);
-    let lines = complaints(&trunks(20));
+    let lines = errors(&trunks(20));
     assert_eq!(lines.len(), 21, "{lines:?}");
     assert_eq!(lines[19], "edge.toml:20:1: trunks[19]: missing key `name`");
     assert_eq!(lines[20], "20 errors in edge.toml");
-    let lines = complaints(&trunks(23));
+    let lines = errors(&trunks(23));
     assert_eq!(lines.len(), 22, "{lines:?}");
     assert_eq!(lines[20..], ["and 3 more", "23 errors in edge.toml"]);
 }
 
 #[test]
 fn files_that_cannot_be_read() {
-    let say = |path: &str| {
+    let error = |path: &str| {
         let (code, _, stderr) = outcome(&run(&["serve", "--config", path, "--on-accept", "ok"]));
         assert_eq!(code, Some(2));
         stderr
     };
-    assert_eq!(say("no/such.toml"), "sip-authz: no/such.toml: no such file\n");
-    assert_eq!(say("/"), "sip-authz: /: a directory, not a file\n");
+    assert_eq!(error("no/such.toml"), "sip-authz: no/such.toml: no such file\n");
+    assert_eq!(error("/"), "sip-authz: /: expected a file, found a directory\n");
     let path = file("edge.toml", "");
     std::fs::write(&path, b"realm = 'r'\nx = '\xff'\n").unwrap();
     let path = path.to_str().unwrap();
-    assert_eq!(say(path), format!("sip-authz: {path}:2:6: expected UTF-8\n"));
+    assert_eq!(error(path), format!("sip-authz: {path}:2:6: expected UTF-8\n"));
 }

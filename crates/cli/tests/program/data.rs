@@ -1,4 +1,4 @@
-//! What `serve --data` keeps, and copies of it.
+//! `serve --data`: its records survive a restart, and `backup` copies them.
 
 use crate::http::Http;
 use crate::support::{Caller, Request, Server, file, outcome, run, status};
@@ -20,13 +20,13 @@ fn list(server: &Server) -> String {
 }
 
 #[test]
-fn what_was_answered_outlives_the_program() {
+fn answered_changes_survive_a_kill() {
     let folder = folder();
     let serve = || Server::start(&["--data", &folder, "--on-accept", "ok"]);
     let server = serve();
-    server.stdout.wait_for(&format!("serving what {folder} keeps"));
+    server.stdout.wait_for(&format!("serving the records in {folder}"));
     create(&server, "first");
-    // killed, so that nothing is left to be written on the way out
+    // killed, so that it cannot write anything at exit
     server.signal("KILL");
     drop(server);
     let server = serve();
@@ -57,7 +57,7 @@ fn two_programs_do_not_serve_one_folder() {
 }
 
 #[test]
-fn a_backup_is_made_beside_the_running_program() {
+fn a_backup_of_a_running_server_can_be_served() {
     let folder = folder();
     let server = Server::start(&["--data", &folder, "--on-accept", "ok"]);
     create(&server, "copied");
@@ -79,9 +79,9 @@ fn a_backup_is_made_beside_the_running_program() {
 }
 
 #[test]
-fn without_a_folder_it_says_that_nothing_is_kept() {
+fn without_a_folder_the_records_are_in_memory() {
     let server = Server::start(&["--on-accept", "ok"]);
-    server.stdout.wait_for("serving what comes by HTTP; nothing is kept");
+    server.stdout.wait_for("serving records in memory");
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn a_folder_that_cannot_be_used_is_one_clear_line() {
     assert_eq!((code, error), (Some(2), expected));
 }
 
-/// What stderr says of errors that requests met.
-fn errors_told(server: &Server) -> Vec<String> {
+/// The lines on stderr about failed requests.
+fn request_errors(server: &Server) -> Vec<String> {
     let mut lines = server.stderr.all();
-    lines.retain(|line| line.contains("met an error"));
+    lines.retain(|line| line.contains("HTTP request failed"));
     lines
 }
 
@@ -119,13 +119,13 @@ fn a_full_disk_is_a_503_and_nothing_has_changed() {
         assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
         assert_eq!(kept(&http), made);
     }
-    // the operator is told, but not each time; there may be room again, so the program is well
-    let line = server.stderr.wait_for("a request by HTTP met an error");
+    // one warning for all three; the disk may have space again, so the health check succeeds
+    let line = server.stderr.wait_for("HTTP request failed");
     let full = ["database or disk is full", "disk I/O error"];
     assert!(full.iter().any(|full| line.contains(full)) && line.contains(&folder), "{line}");
-    assert_eq!(errors_told(&server), [line]);
+    assert_eq!(request_errors(&server), [line]);
     assert_eq!(http.get("/health").0, 200);
-    // calls are decided all the while
+    // calls are still decided
     let caller = Caller::new(&server);
     assert_eq!(status(&caller.ask(&Request::invite("sip:1@nobody.example").text())), 404);
     server.end("TERM");
@@ -136,7 +136,7 @@ fn a_full_disk_is_a_503_and_nothing_has_changed() {
 }
 
 #[test]
-fn a_store_that_another_has_written_to_is_told_of_and_shows_in_health() {
+fn a_store_changed_by_another_process_is_a_warning_and_unhealthy() {
     let folder = folder();
     let server = Server::start(&["--data", &folder, "--on-accept", "ok"]);
     let http = Http::admin(&server);
@@ -151,13 +151,13 @@ fn a_store_that_another_has_written_to_is_told_of_and_shows_in_health() {
         let (status, body) = http.get("/health");
         assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
     }
-    // what there is can be read
+    // the records can still be read
     assert!(list(&server).contains("first"));
     let line = server.stderr.wait_for("another program has written to the file");
     let expected = format!(
-        "sip-authz: warning: a request by HTTP met an error: the store: `{folder}/sip-authz.db`: \
+        "sip-authz: warning: HTTP request failed: the store: `{folder}/sip-authz.db`: \
          nothing is written until the program starts again: another program has written to the file"
     );
     assert_eq!(line, expected);
-    assert_eq!(errors_told(&server), [expected]);
+    assert_eq!(request_errors(&server), [expected]);
 }

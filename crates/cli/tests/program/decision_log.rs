@@ -1,4 +1,4 @@
-//! The decision log: what is in it, what it does when nobody takes it, and rotation.
+//! The decision log: its lines, a blocked reader, and rotation.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +19,7 @@ fn start(path: &Path, more: &[&str]) -> Server {
     Server::start(&[&args, more].concat())
 }
 
-/// A path in a folder of its own where there is nothing yet.
+/// The path of a file that does not exist, in a folder of its own.
 fn fresh(name: &str) -> PathBuf {
     file("beside", "").with_file_name(name)
 }
@@ -29,11 +29,11 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-/// The lines of the file once there are so many.
+/// Waits until the file has `count` lines, and returns them.
 fn wait_for(path: &Path, count: usize) -> Vec<Value> {
     let start = Instant::now();
     loop {
-        // a line may be there in part
+        // the last line may be incomplete
         let whole = fs::read_to_string(path).is_ok_and(|text| text.lines().count() >= count);
         if whole {
             return lines(path);
@@ -111,7 +111,7 @@ fn each_decision_is_a_line() {
 }
 
 #[test]
-fn names_are_written_when_asked_for_and_what_is_there_stays() {
+fn names_are_written_only_with_their_option_and_the_file_is_appended_to() {
     let path = fresh("decisions.json");
     fs::write(&path, "{\"earlier\":true}\n").unwrap();
     let server = start(&path, &["--decision-log-names"]);
@@ -125,7 +125,7 @@ fn names_are_written_when_asked_for_and_what_is_there_stays() {
 }
 
 #[test]
-fn a_file_that_was_moved_away_is_begun_anew_on_sighup() {
+fn sighup_reopens_a_rotated_file() {
     let path = fresh("decisions.json");
     let server = start(&path, &[]);
     let caller = Caller::new(&server);
@@ -134,21 +134,21 @@ fn a_file_that_was_moved_away_is_begun_anew_on_sighup() {
     wait_for(&path, 1);
     let moved = path.with_extension("1");
     fs::rename(&path, &moved).unwrap();
-    // until the signal it goes where it went
+    // until the signal the program writes to the moved file
     call();
     wait_for(&moved, 2);
     server.signal("HUP");
-    server.stderr.wait_for("was read again and is in force");
+    server.stderr.wait_for("sip-authz: reloaded ");
     let start = Instant::now();
     while !path.exists() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the file is not opened anew");
+        assert!(start.elapsed() < Duration::from_secs(10), "the file is not reopened");
         std::thread::sleep(Duration::from_millis(5));
     }
     call();
     assert_eq!(wait_for(&path, 1).len(), 1);
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
-    // a place that cannot be opened leaves the one in use
+    // if the path cannot be opened, the old file stays in use
     let folder = path.parent().unwrap().join("later");
     fs::rename(&path, &folder).unwrap();
     fs::create_dir(&path).unwrap();
@@ -160,10 +160,10 @@ fn a_file_that_was_moved_away_is_begun_anew_on_sighup() {
 }
 
 #[test]
-fn what_nobody_takes_is_lost_and_counted_and_no_call_waits() {
+fn with_a_blocked_reader_decisions_are_lost_and_counted_and_no_call_waits() {
     let path = fresh("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    // both ends, so that opening it waits for nobody; what is read is read later
+    // both ends, so that the open does not block; it is read later
     let mut reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let server = start(&path, &["--decision-log-queue", "16", "--metrics", "127.0.0.1:0"]);
     let url = metrics::address(&server.stdout);
@@ -177,14 +177,14 @@ fn what_nobody_takes_is_lost_and_counted_and_no_call_waits() {
             sent += 1;
         }
         let page = metrics::scrape(&url);
-        // the first lines are written when the writer looks next
+        // the writer polls, so the first lines can be late
         if page[lost] >= 50.0 && page["sip_authz_decision_log_lines_total"] > 0.0 {
             break;
         }
-        assert!(sent < 200_000, "a pipe holds no more than so much");
+        assert!(sent < 200_000, "the pipe never filled up");
     }
 
-    // now it is taken: each decision is a line, or in the number of lost ones
+    // once it is read, each decision is either a line or counted as lost
     let taken = std::thread::spawn(move || {
         use std::io::BufRead as _;
         let (mut lines, mut lost) = (0, 0);
@@ -200,16 +200,16 @@ fn what_nobody_takes_is_lost_and_counted_and_no_call_waits() {
         }
         (lines, lost)
     });
-    let (lines, told) = taken.join().unwrap();
-    assert_eq!(lines + told, sent);
+    let (lines, reported) = taken.join().unwrap();
+    assert_eq!(lines + reported, sent);
     // lines are counted once they are written
     let page = metrics::wait_for(&url, "sip_authz_decision_log_lines_total", lines as f64);
-    assert_eq!(page[lost], told as f64);
+    assert_eq!(page[lost], reported as f64);
     server.end("TERM");
 }
 
 #[test]
-fn places_that_cannot_be_written_to_are_refused() {
+fn a_path_that_cannot_be_opened_is_an_error() {
     let path = fresh("no-such-folder").join("decisions.json");
     let path = path.to_str().unwrap();
     let args = ["serve", "--demo", "--sip", "127.0.0.1:0", "--decision-log", path];

@@ -1,5 +1,4 @@
-//! The program is told to end while it has much to do: what becomes of HTTP requests that are under way,
-//! of the store, and of callers that go on.
+//! The end of the program under load: open HTTP requests, the store, and callers that keep calling.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -16,15 +15,15 @@ use crate::support::{ADMIN_TOKEN, Caller, Lines, Request, Server, file, status};
 const PATIENCE: Duration = Duration::from_secs(8);
 const ACCOUNT: &str = "FriendlyName=under+way";
 const RECORDS: &str = "{\"format\":\"sip-authz/1\"}";
-const WAITS: &str = "sip-authz: ending once the HTTP requests under way are answered, in 10 s at \
-                     most; another signal ends it at once";
+const WAITS: &str = "sip-authz: waiting up to 10 s for open HTTP requests; a second signal stops \
+                     the program at once";
 
-/// A request whose head was read, and whose body is being waited for.
-struct UnderWay {
+/// A request whose head the server has read, and whose body it waits for.
+struct OpenRequest {
     stream: BufReader<TcpStream>,
 }
 
-impl UnderWay {
+impl OpenRequest {
     fn new(server: &Server, path: &str, kind: &str, length: usize) -> Self {
         let stream = TcpStream::connect(server.api).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -35,7 +34,7 @@ impl UnderWay {
         );
         (&stream).write_all(head.as_bytes()).unwrap();
         let mut it = Self { stream: BufReader::new(stream) };
-        // sent when the body is first asked for (RFC 9110 §10.1.1)
+        // the server sends it when it wants the body (RFC 9110 §10.1.1)
         assert_eq!(it.line(), "HTTP/1.1 100 Continue\r\n");
         assert_eq!(it.line(), "\r\n");
         it
@@ -56,7 +55,7 @@ impl UnderWay {
         line
     }
 
-    /// Sends the body; the first line of the answer, behind which the connection is closed.
+    /// Sends the body and returns the status line. Checks that the server closes the connection.
     fn finish(mut self, body: &str) -> String {
         self.stream.get_mut().write_all(body.as_bytes()).unwrap();
         let line = self.line();
@@ -73,7 +72,7 @@ fn decides(server: &Server) {
 }
 
 #[test]
-fn they_are_answered_and_kept_and_calls_are_answered_meanwhile() {
+fn open_requests_are_answered_and_calls_meanwhile() {
     let folder = file("unused", "").with_file_name("data");
     let args = ["--data", folder.to_str().unwrap(), "--on-accept", "ok"];
     let server = Server::start(&args);
@@ -81,18 +80,18 @@ fn they_are_answered_and_kept_and_calls_are_answered_meanwhile() {
     idle.set_read_timeout(Some(PATIENCE)).unwrap();
     idle.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(idle.read(&mut [0; 1_024]).unwrap().min(1), 1);
-    let (account, import) = (UnderWay::account(&server), UnderWay::import(&server));
+    let (account, import) = (OpenRequest::account(&server), OpenRequest::import(&server));
 
     server.signal("TERM");
-    assert_eq!(server.stderr.wait_for("ending once"), WAITS);
-    assert_eq!(idle.read_to_end(&mut Vec::new()).unwrap(), 0, "what asks nothing is closed");
+    assert_eq!(server.stderr.wait_for("waiting up to"), WAITS);
+    assert_eq!(idle.read_to_end(&mut Vec::new()).unwrap(), 0, "an idle connection is closed");
     let error = TcpStream::connect(server.api).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     decides(&server);
     assert_eq!(import.finish(RECORDS), "HTTP/1.1 200 OK\r\n");
     assert_eq!(account.finish(ACCOUNT), "HTTP/1.1 201 Created\r\n");
     server.ended();
-    // the database was closed, so nothing that was deleted is left in a log
+    // the database was closed, so no write-ahead log is left
     let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
     let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
     files.sort();
@@ -105,12 +104,12 @@ fn they_are_answered_and_kept_and_calls_are_answered_meanwhile() {
 }
 
 #[test]
-fn another_signal_ends_it_without_them() {
-    for under_way in [UnderWay::account, UnderWay::import] {
+fn a_second_signal_ends_it_without_the_open_requests() {
+    for open in [OpenRequest::account, OpenRequest::import] {
         let server = Server::start(&["--on-accept", "ok"]);
-        let mut request = under_way(&server);
+        let mut request = open(&server);
         server.signal("TERM");
-        server.stderr.wait_for("ending once");
+        server.stderr.wait_for("waiting up to");
         let (start, stderr) = (Instant::now(), server.stderr.clone());
         server.end("INT");
         assert!(start.elapsed() < PATIENCE);
@@ -121,9 +120,8 @@ fn another_signal_ends_it_without_them() {
     }
 }
 
-/// Callers that go on calling do not keep it from ending.
 #[test]
-fn it_ends_though_more_comes_than_it_can_answer() {
+fn it_ends_under_overload() {
     let server = Server::start(&["--on-accept", "ok", "--udp-workers", "1"]);
     let (address, stop) = (server.address, AtomicBool::new(false));
     let long = "X-Long: x\r\n".repeat(300);
@@ -134,7 +132,7 @@ fn it_ends_though_more_comes_than_it_can_answer() {
             scope.spawn(|| {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
                 while !stop.load(Ordering::Relaxed) {
-                    // once nobody listens any more it fails
+                    // fails once the server has gone
                     let _ = socket.send_to(datagram.as_bytes(), address);
                 }
             });
@@ -149,19 +147,18 @@ fn it_ends_though_more_comes_than_it_can_answer() {
 }
 
 #[test]
-fn without_any_nothing_is_waited_for() {
+fn without_open_requests_it_ends_at_once() {
     let server = Server::start(&["--on-accept", "ok"]);
-    // one that was never used, either
+    // an unused connection does not count
     let _idle = TcpStream::connect(server.api).unwrap();
     assert_eq!(Http::admin(&server).get("/health").0, 200);
     let stderr = server.stderr.clone();
     server.end("TERM");
-    assert!(!stderr.all().concat().contains("ending"), "{:?}", stderr.all());
+    assert!(!stderr.all().concat().contains("waiting"), "{:?}", stderr.all());
 }
 
-/// A reader that stopped does not keep it from ending.
 #[test]
-fn it_ends_though_nobody_reads_its_decision_log() {
+fn it_ends_with_a_blocked_stdout() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sip-authz"));
     command.args(["serve", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0", "--on-accept", "ok"]);
     command.args(["--decision-log", "-"]).stdin(Stdio::null());
@@ -180,7 +177,7 @@ fn it_ends_though_nobody_reads_its_decision_log() {
         socket.recv(&mut [0; 2_048]).unwrap();
     }
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    stderr.wait_for("nobody takes the totals");
+    stderr.wait_for("the totals could not be written: stdout is blocked");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     drop(stdout);
 }

@@ -1,4 +1,4 @@
-//! A caller of the HTTP surface, as an account or as the admin.
+//! A client of the REST API, as an account or as the admin.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -48,7 +48,7 @@ impl Http {
         answer.status().as_u16()
     }
 
-    /// Makes something and returns its SID.
+    /// Creates a resource and returns its SID.
     pub(crate) fn create(&self, path: &str, form: &[(&str, &str)]) -> String {
         let (status, body) = self.post(path, form);
         assert_eq!(status, 201, "{path} {form:?}: {body}");

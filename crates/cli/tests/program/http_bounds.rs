@@ -1,5 +1,4 @@
-//! Clients of the HTTP server that are slow, many, or never done; written as bytes where no client of
-//! another make would send such things.
+//! Slow, numerous and malformed clients of the HTTP server, over plain sockets.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use crate::http::Http;
 use crate::support::{ADMIN_TOKEN, Caller, Request, Server, status};
 
-/// What the bound of a second may come to on a machine that is busy.
+/// The time within which a limit of one second takes effect on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 
 const GET: &str = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -20,7 +19,7 @@ fn serve(more: &[&str]) -> Server {
     Server::start(&[&["--on-accept", "ok"], more].concat())
 }
 
-/// A server with bounds of a second.
+/// A server with time limits of one second.
 fn hasty(more: &[&str]) -> Server {
     serve(&[&["--api-head-timeout", "1s", "--api-request-timeout", "1s"], more].concat())
 }
@@ -32,7 +31,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// All that comes until the connection is closed, and when that was.
+/// Reads until the connection is closed; returns the text and the time that it took.
 fn rest(mut stream: &TcpStream) -> (String, Duration) {
     let start = Instant::now();
     let mut bytes = Vec::new();
@@ -42,7 +41,7 @@ fn rest(mut stream: &TcpStream) -> (String, Duration) {
     (String::from_utf8(bytes).unwrap(), start.elapsed())
 }
 
-/// The next answer, head and body.
+/// Reads the next answer, head and body.
 fn answer(mut stream: &TcpStream) -> String {
     let mut bytes = Vec::new();
     loop {
@@ -59,7 +58,7 @@ fn answer(mut stream: &TcpStream) -> String {
     }
 }
 
-/// Sends a byte now and then until that fails, and returns what came and how long it took.
+/// Sends bytes slowly until the connection is closed; returns the received text and the time.
 fn trickle(stream: &TcpStream, bytes: impl Iterator<Item = u8>) -> (String, Duration) {
     let start = Instant::now();
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -95,7 +94,7 @@ fn form(more: &str) -> String {
     )
 }
 
-/// How many there are.
+/// The number of accounts.
 fn accounts(server: &Server) -> usize {
     let (code, page) = Http::admin(server).get("/2010-04-01/Accounts.json");
     assert_eq!(code, 200, "{page}");
@@ -119,14 +118,14 @@ fn heads_are_bounded_in_size() {
         (long.clone(), vec![400, 431]),
     ] {
         let stream = connect(server.api);
-        // it may be closed while this is still being written
+        // the server may close the connection during the write
         let _ = (&stream).write_all(head.as_bytes());
         let mut came = [0; 12];
         (&stream).read_exact(&mut came).unwrap();
         let came = String::from_utf8(came.to_vec()).unwrap();
         assert!(expected.contains(&code(&came)), "{came} to {head:.80}");
     }
-    // large ones that fit are served
+    // a head below the limit is served
     let stream = connect(server.api);
     let fits = "x".repeat(60_000);
     (&stream)
@@ -152,7 +151,7 @@ fn slow_heads_and_idle_connections_are_closed() {
                 after_a_second(&rest(&kept));
             });
         }
-        // one that asks now and then stays
+        // a connection with regular requests stays open
         let busy = connect(server.api);
         for _ in 0..6 {
             (&busy).write_all(GET.as_bytes()).unwrap();
@@ -162,7 +161,7 @@ fn slow_heads_and_idle_connections_are_closed() {
     });
 }
 
-/// Nothing, and not at once.
+/// Checks that the connection ended after about a second, without an answer.
 #[track_caller]
 fn after_a_second((came, taken): &(String, Duration)) {
     let fits = *taken > Duration::from_millis(700) && *taken < SOON;
@@ -179,7 +178,7 @@ fn a_slow_body_ends_with_its_request() {
     assert_eq!(code(&came), 408);
     assert!(taken > Duration::from_millis(700), "{taken:?}");
     assert_eq!(accounts(&server), 0);
-    // of a stranger nothing is read, and nothing is waited for
+    // without credentials the server does not read the body, nor wait for it
     let stranger = connect(server.api);
     let head = form("Content-Length: 60000\r\n").replace(&authorization(), "");
     (&stranger).write_all(head.as_bytes()).unwrap();
@@ -200,7 +199,7 @@ fn bodies_are_bounded_however_they_are_sent() {
         let _ = (&stream).write_all(chunk.as_bytes());
     }
     assert_eq!(code(&answer(&stream)), 413);
-    // what would grow when it is unpacked is not unpacked
+    // compressed bodies are refused
     let packed = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03s+\xcaL\xcdK\xc9\xa9\xf4K\xccM\xb5\xad\x02\0";
     let stream = connect(server.api);
     let head = form(&format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n", packed.len()));
@@ -219,7 +218,7 @@ fn more_connections_wait_and_calls_do_not() {
     waits.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let error = (&waits).read(&mut [0]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-    // those that have a place are served
+    // open connections are served
     (&idle[0]).write_all(GET.as_bytes()).unwrap();
     assert_eq!(code(&answer(&idle[0])), 200);
     drop(idle.pop());
@@ -230,7 +229,7 @@ fn more_connections_wait_and_calls_do_not() {
 }
 
 #[test]
-fn requests_may_come_many_at_once() {
+fn pipelined_requests_are_answered_in_order() {
     let server = serve(&[]);
     let stream = connect(server.api);
     let paths = ["/health", "/nowhere", "/2010-04-01/Accounts.json"];
@@ -243,17 +242,17 @@ fn requests_may_come_many_at_once() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn who_never_takes_answers_loses_the_connection() {
+fn a_client_that_reads_no_answers_loses_the_connection() {
     let server = hasty(&["--api-connections", "1"]);
     let greedy = connect(server.api);
     greedy.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-    // answers of a hundred times their size, until neither side takes more
+    // the answers are a hundred times larger than the requests, so both buffers fill up
     let asks = GET.replace("/health", "/openapi.json").repeat(100);
     let start = Instant::now();
     while (&greedy).write_all(asks.as_bytes()).is_ok() {
-        assert!(start.elapsed() < SOON, "it takes all");
+        assert!(start.elapsed() < SOON, "the buffers never filled up");
     }
-    // the only place is free again, though nothing was read
+    // the only permit is free again
     let next = connect(server.api);
     (&next).write_all(GET.as_bytes()).unwrap();
     assert_eq!(code(&answer(&next)), 200);
@@ -261,7 +260,7 @@ fn who_never_takes_answers_loses_the_connection() {
 }
 
 #[test]
-fn what_two_servers_could_read_as_two_things_is_one_or_none() {
+fn ambiguous_requests_cannot_smuggle_another() {
     let server = serve(&[]);
     let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
     let length = smuggled.len();
@@ -294,7 +293,7 @@ fn what_two_servers_could_read_as_two_things_is_one_or_none() {
         assert!((400..500).contains(&code), "{more}: {code}");
     }
     assert_eq!(accounts(&server), 0);
-    // of two lengths the chunks count, and nothing that comes after them is a request
+    // Transfer-Encoding overrides Content-Length, and the bytes after the chunks are no request
     let twice = format!("Content-Length: {length}\r\n");
     for more in [format!("{twice}{chunked}"), format!("{chunked}{twice}")] {
         assert_eq!(send(&more, ended()), 201, "{more}");
@@ -305,10 +304,10 @@ fn what_two_servers_could_read_as_two_things_is_one_or_none() {
 #[cfg(target_os = "linux")]
 #[test]
 fn idle_sip_connections_leave_files_for_http() {
-    // half of what is usual, so that this process has enough for its side
+    // half of the usual limit, so that this process has enough for its own sockets
     let server = Server::start_with_files(512, &["--on-accept", "ok"]);
     let mut idle: Vec<_> = (0..600).map(|_| connect(server.address)).collect();
-    // they are taken in the order that they came in, so all were when the last one is answered
+    // connections are accepted in order, so an answer on the last one shows that all were accepted
     let last = idle.last_mut().unwrap();
     last.write_all(Request::new("OPTIONS", "sip:a").text().as_bytes()).unwrap();
     let mut came = [0; 12];

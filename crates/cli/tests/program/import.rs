@@ -1,4 +1,4 @@
-//! Files into a running program and out of it again.
+//! `sip-authz import` and `sip-authz export`.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -17,7 +17,7 @@ fn empty() -> Server {
     Server::start(&["--on-accept", "ok"])
 }
 
-/// Runs `import`: exit code, stdout, stderr, with the file's own name.
+/// Runs `import`; returns the exit code, stdout and stderr, with paths reduced to the file name.
 fn import(server: &Server, name: &str, text: &str, args: &[&str]) -> (i32, String, String) {
     let path = file(name, text);
     let path = path.to_str().unwrap();
@@ -32,8 +32,7 @@ fn account(server: &Server) -> String {
 
 fn done(new: usize, changed: usize, same: usize) -> (i32, String, String) {
     let all = new + changed + same;
-    let line =
-        format!("imported {all} records: {new} new, {changed} changed, {same} as they were\n");
+    let line = format!("imported {all} records: {new} new, {changed} changed, {same} unchanged\n");
     (0, line, String::new())
 }
 
@@ -109,7 +108,7 @@ fn an_address_table_becomes_a_list_for_each_group() {
                  3,7,2001:db8::1,128,0,\n4,1,127.0.0.1,32,0,again\n";
     let (code, stdout, stderr) = import(&server, "address.csv", table, &owned);
     assert_eq!((code, stdout), (0, done(5, 0, 0).1));
-    assert_eq!(stderr, "sip-authz: address.csv: 1 rows say again what another row says\n");
+    assert_eq!(stderr, "sip-authz: address.csv: 1 rows are duplicates and were skipped\n");
     let all = export(&server);
     let names = |key: &str| {
         let entries = all[key].as_array().unwrap().iter();
@@ -120,20 +119,17 @@ fn an_address_table_becomes_a_list_for_each_group() {
     assert_eq!(names("ip_access_control_lists"), ["group 1", "group 7"]);
     assert_eq!(names("ip_addresses"), ["", "", "gw, 1"]);
 
-    // OpenSIPS, whose rows can hold for less than an address
+    // OpenSIPS, whose rows can be limited to a port or transport
     let table = "id,grp,ip,mask,port,proto,pattern,context_info\n1,1,198.51.100.1,32,5060,udp,,x\n";
     let (code, _, stderr) = import(&server, "opensips.csv", table, &owned);
     assert_eq!(code, 2);
-    assert!(
-        stderr.starts_with("sip-authz: opensips.csv:2: port: the row holds for `5060`"),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("sip-authz: opensips.csv:2: port: limited to `5060`"), "{stderr}");
     let with = [&owned[..], &["--widen"]].concat();
     assert_eq!(import(&server, "opensips.csv", table, &with), done(1, 0, 1));
 }
 
 #[test]
-fn a_configuration_file_is_imported_and_its_gaps_are_warned_of() {
+fn a_configuration_file_is_imported_with_warnings() {
     let server = empty();
     let text = "realm = 'r'\n[[accounts]]\nname = 'acme'\n[[credential_lists]]\nname = 'staff'\n\
                 credentials = [{ username = 'u', ha1 = { md5 = '939e7578ed9e3c518a452acee763bce9' } }]\n\
@@ -141,7 +137,7 @@ fn a_configuration_file_is_imported_and_its_gaps_are_warned_of() {
                 policy = { algorithms = 'md5-first' }\n";
     let (code, stdout, stderr) = import(&server, "edge.toml", text, &["--dry-run"]);
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(stdout, "would import 6 records: 6 new, 0 changed, 0 as they were\n");
+    assert_eq!(stdout, "would import 6 records: 6 new, 0 changed, 0 unchanged\n");
     assert!(export(&server)["accounts"].is_null(), "a dry run wrote something");
 
     let (code, stdout, stderr) = import(&server, "edge.toml", text, &[]);
@@ -151,19 +147,19 @@ fn a_configuration_file_is_imported_and_its_gaps_are_warned_of() {
             && stderr.contains("(a.example) offers SHA-256, and 1 users of CL"),
         "{stderr}"
     );
-    // also where only the list is imported later, with a user more
+    // also if a later import changes only the list
     let more =
         text.replace("credentials = [", "credentials = [{ username = 'v', password = 'w' }, ");
     let (_, stdout, stderr) = import(&server, "edge.toml", &more, &[]);
     assert_eq!(stdout, done(1, 0, 6).1);
     assert!(stderr.contains("and 1 users of CL"), "{stderr}");
 
-    // for an account that is there
+    // for an existing account
     let sid = account(&server);
     let text = text.replace("[[accounts]]\nname = 'acme'\n", "").replace("a.example", "b.example");
     let (code, stdout, _) = import(&server, "edge.toml", &text, &["--account", &sid]);
     assert_eq!((code, stdout), (0, done(5, 0, 0).1));
-    // whose name is taken by now is told in the words of the file
+    // an error of the server names the records as the file does
     let text = text.replace("b.example", "a.example");
     let before = export(&server);
     let (code, stdout, stderr) = import(&server, "edge.toml", &text, &["--account", &sid]);
@@ -219,14 +215,14 @@ fn an_export_gives_the_same_records_again() {
     // the account signs in with the token it had
     assert_eq!(Http::new(&other, sid, token).get(&format!("{sip}/Domains.json")).0, 200);
 
-    // without secrets nothing is in it that is as good as a password, and it changes nothing
+    // an export without secrets has no hashes, and importing it changes nothing
     let (code, stdout, _) = outcome(&run(&["export", "--api", &api]));
     assert_eq!(code, Some(0));
     assert!(!stdout.contains("ha1") && !stdout.contains("token_sha256"), "{stdout}");
     let (code, line, stderr) = import(&other, "export.json", &stdout, &[]);
     assert_eq!((code, line.contains(" 0 new, 0 changed, ")), (0, true), "{line} {stderr}");
     assert_eq!(export(&other), records);
-    // but users that are not there yet need a hash
+    // but new users need a hash
     let (code, _, stderr) = import(&empty(), "export.json", &stdout, &[]);
     assert_eq!(code, 1);
     assert!(stderr.contains("a new user needs a password or ha1"), "{stderr}");
@@ -258,7 +254,7 @@ fn each_error_names_file_line_and_column() {
             "s.csv",
             format!("{users}a,d,\n"),
             &owned,
-            "s.csv:2: ha1: it is empty, and so is password",
+            "s.csv:2: ha1: expected a hash, or a value in password",
         ),
         (
             "s.csv",
@@ -266,7 +262,12 @@ fn each_error_names_file_line_and_column() {
             &owned,
             "s.csv:2: ha1: the password of a credential must not be empty",
         ),
-        ("s.csv", format!("{users}NULL,d,{md5}\n"), &owned, "s.csv:2: username: it is empty"),
+        (
+            "s.csv",
+            format!("{users}NULL,d,{md5}\n"),
+            &owned,
+            "s.csv:2: username: expected a user name",
+        ),
         (
             "s.csv",
             format!("{users}a:b,d,{md5}\n"),
@@ -277,27 +278,27 @@ fn each_error_names_file_line_and_column() {
             "s.csv",
             format!("{users}a,,{md5}\n"),
             &owned,
-            "s.csv:2: domain: it is empty; --realm tells what the hashes were made with",
+            "s.csv:2: domain: expected a domain; --realm names the realm of the hashes instead",
         ),
         (
             "s.csv",
             format!("{users}a,d,{md5}\nb,d,{md5}\n\na,d,{md5}\n"),
             &owned,
-            "s.csv:5: username: `a` is in the domain `d` twice, first in line 2",
+            "s.csv:5: username: duplicate user `a` in domain `d`, first in line 2",
         ),
         (
             "s.csv",
             format!("{users}a,d\n"),
             &owned,
-            "s.csv:2: 2 fields, where the first line names 3 columns",
+            "s.csv:2: expected 3 fields as in the first line, found 2",
         ),
         (
             "s.csv",
             format!("username,ha1\na,{md5}\n"),
             &owned,
-            "s.csv:1: the first line must name the columns, and there is no `domain`",
+            "s.csv:1: expected a first line of column names with `domain`",
         ),
-        ("s.csv", users.to_owned(), &owned, "s.csv: there is no row in it"),
+        ("s.csv", users.to_owned(), &owned, "s.csv: expected at least one row, found none"),
         (
             "s.csv",
             format!("username,domain,ha1,ha1b\n{},d,{md5},{md5}\n", "u".repeat(64)),
@@ -311,7 +312,7 @@ fn each_error_names_file_line_and_column() {
             "s.csv",
             "1,alice,example.com\n".to_owned(),
             &owned,
-            "s.csv: neither TOML nor JSON by its name, nor has it a first line with the columns of the table `subscriber` (username) or `address` (ip_addr, or grp and ip); --format says what it is",
+            "s.csv: unknown format: expected a name ending in .toml or .json, or a first line with the columns of the table `subscriber` (username) or `address` (ip_addr, or grp and ip); use --format",
         ),
         (
             "a.csv",
@@ -324,19 +325,19 @@ fn each_error_names_file_line_and_column() {
             "a.csv",
             format!("{addresses}1,gw.example,32,0\n"),
             &owned,
-            "a.csv:2: ip_addr: `gw.example` is not an IP address; a host name cannot be listed",
+            "a.csv:2: ip_addr: expected an IP address, got `gw.example` (no host names)",
         ),
         (
             "a.csv",
             format!("{addresses}x,192.0.2.1,32,0\n"),
             &owned,
-            "a.csv:2: grp: `x` is not a number",
+            "a.csv:2: grp: expected a number, got `x`",
         ),
         (
             "a.csv",
             format!("{addresses}1,0.0.0.0,0,0\n"),
             &owned,
-            "a.csv:2: mask: 0 admits every address; --allow-all says that it is meant",
+            "a.csv:2: mask: 0 admits every address; allow it with --allow-all",
         ),
         (
             "e.toml",
@@ -348,7 +349,7 @@ fn each_error_names_file_line_and_column() {
             "e.toml",
             "[[accounts]]\nname = 'a'\n".to_owned(),
             &owned,
-            "e.toml:2:8: accounts[0].name: the file must name no accounts, since an owner is given for all of it",
+            "e.toml:2:8: accounts[0].name: expected no accounts in the file, since an owner is given for all records",
         ),
         (
             "e.json",
@@ -385,26 +386,26 @@ fn each_error_names_file_line_and_column() {
             "a.csv",
             addresses.to_owned(),
             &[],
-            "--account SID must tell which account is to own what a table holds",
+            "--account SID is required: it names the owner of the table's records",
         ),
         (
             "e.json",
             "{\"format\": \"sip-authz/1\"}".to_owned(),
             &["--with-ha1b"],
-            "--with-ha1b is for a subscriber table",
+            "--with-ha1b is only for subscriber tables",
         ),
     ] {
         let (code, stdout, stderr) = import(&server, name, &text, args);
-        let said = stderr.strip_prefix("sip-authz: ").unwrap_or(&stderr).trim_end();
-        let fits = said == expected || (expected.ends_with(' ') && said.starts_with(expected));
+        let found = stderr.strip_prefix("sip-authz: ").unwrap_or(&stderr).trim_end();
+        let fits = found == expected || (expected.ends_with(' ') && found.starts_with(expected));
         if (code, stdout.as_str(), fits) != (2, "", true) {
-            wrong.push(format!("{text}\nsaid:     {code} {said}{stdout}\nexpected: {expected}\n"));
+            wrong.push(format!("{text}\nfound:    {code} {found}{stdout}\nexpected: {expected}\n"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(export(&server), before);
 
-    // what only the program knows is refused by it, whole
+    // the server checks the rest, and refuses the import as a whole
     let text = json(&format!("{{{user}, \"username\": \"a\", \"password\": \"x\"}}"));
     let (code, _, stderr) = import(&server, "e.json", &text, &[]);
     assert_eq!(code, 1);
@@ -416,7 +417,7 @@ fn each_error_names_file_line_and_column() {
 }
 
 #[test]
-fn import_and_export_are_the_admins() {
+fn only_the_admin_can_import_and_export() {
     let server = empty();
     let http = Http::admin(&server);
     let (_, account) = http.post("/2010-04-01/Accounts.json", &[("FriendlyName", "a")]);
@@ -454,13 +455,13 @@ fn ten_thousand_users_at_once() {
     let owned = ["--account", sid.as_str()];
     for expected in [done(10_010, 0, 0), done(0, 0, 10_010)] {
         let (code, stdout, stderr) = import(&server, "s.csv", &table, &owned);
-        // a slow machine is told now and then how far it has come, and nothing else
-        let told = stderr.lines().filter(|line| !is_progress(line));
-        assert_eq!((code, stdout, told.collect()), expected);
+        // on a slow machine there are also lines of progress
+        let others = stderr.lines().filter(|line| !is_progress(line));
+        assert_eq!((code, stdout, others.collect()), expected);
     }
 }
 
-/// Whether this is `sip-authz: sending: 40%` or the like.
+/// Whether this is a line of progress such as `sip-authz: sending: 40%`.
 fn is_progress(line: &str) -> bool {
     ["sip-authz: reading: ", "sip-authz: sending: "].iter().any(|what| {
         let percent = line.strip_prefix(what).and_then(|rest| rest.strip_suffix('%'));
@@ -469,7 +470,7 @@ fn is_progress(line: &str) -> bool {
 }
 
 #[test]
-fn an_import_enables_nobody_and_opens_no_closed_account() {
+fn an_import_enables_no_disabled_user_and_opens_no_closed_account() {
     let server = empty();
     let (sid, http) = (account(&server), Http::admin(&server));
     let owned = ["--account", sid.as_str()];

@@ -10,7 +10,7 @@ const ONE: &str = "[[ip_access_control_lists]]\nname = 'l'\naddresses = ['127.0.
                    [[domains]]\nname = 'one.example'\nip_access_control_lists = ['l']\n";
 
 #[test]
-fn the_demo_prints_what_it_serves_and_commands_that_do_what_they_say() {
+fn the_demo_prints_its_records_and_commands_that_work() {
     let server = Server::demo();
     server.stdout.wait_for("  sipp ");
     let printed = server.stdout.all().join("\n");
@@ -30,7 +30,7 @@ fn the_demo_prints_what_it_serves_and_commands_that_do_what_they_say() {
         assert!(printed.contains(part), "no {part} in {printed}");
     }
     assert!(!printed.contains('\u{1b}'), "colour in a pipe");
-    // the files that the commands name, as sipsak and sipp find them
+    // the files that the commands name exist
     for word in printed.split_whitespace().filter(|word| word.starts_with("crates/")) {
         assert!(
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(word).exists(),
@@ -71,7 +71,7 @@ fn a_port_in_use_is_one_clear_line() {
         let message = format!("sip-authz: {address} ({transport}): address already in use\n");
         assert_eq!(outcome(&output), (Some(2), String::new(), message));
     }
-    // the threads of one program share its port, another program does not
+    // the threads of one process share its port, another process cannot
     let server = Server::start(&["--demo", "--udp-workers", "3"]);
     let address = server.address.to_string();
     let output = run(&["serve", "--demo", "--sip", &address, "--udp-workers", "3"]);
@@ -83,21 +83,21 @@ fn a_port_in_use_is_one_clear_line() {
 }
 
 #[test]
-fn command_lines_that_are_wrong() {
+fn invalid_command_lines_are_errors() {
     for (args, part) in [
-        (&["serve"][..], "--on-accept <ANSWER>"),
-        (&["serve", "--demo", "--api", "8080"], "neither an address and port nor `off`"),
-        (&["serve", "--demo", "--cors-origin", "*"], "not an origin such as"),
+        (&["serve"][..], "--on-accept <ok|redirect:URI>"),
+        (&["serve", "--demo", "--api", "8080"], "expected an IP address and port, or `off`"),
+        (&["serve", "--demo", "--cors-origin", "*"], "expected an origin such as"),
         (&["serve", "--demo", "--permission", "a b"], "--permission: `a b` is not a permission"),
         (&["serve", "--demo", "--realm", "a\"b"], "must not be in a realm"),
         (&["serve", "--demo", "--domain-suffix", "a b"], "`a b` is not a host name"),
         (&["serve", "--demo", "--config", "x"], "cannot be used with"),
-        (&["serve", "--config", "x"], "--on-accept <ANSWER>"),
+        (&["serve", "--config", "x"], "--on-accept <ok|redirect:URI>"),
         (&["serve", "--demo", "--on-accept", "redirect:tel:1"], "unsupported uri scheme"),
-        (&["serve", "--demo", "--on-accept", "no"], "neither `ok` nor `redirect:<sip-uri>`"),
+        (&["serve", "--demo", "--on-accept", "no"], "expected `ok` or `redirect:<sip-uri>`"),
         (&["serve", "--demo", "--udp-workers", "0"], "0 is not in 1..=1024"),
         (&["serve", "--demo", "--sip", "here"], "invalid socket address"),
-        (&["serve", "--demo", "--log-names"], "--log <WHICH>"),
+        (&["serve", "--demo", "--log-names"], "--log <decisions|refused|1/N|none>"),
         (&["check", "--config", "x", "f"], "--source <IP>"),
         (&[], "Usage: sip-authz <COMMAND>"),
     ] {
@@ -118,7 +118,7 @@ fn command_lines_that_are_wrong() {
 }
 
 #[test]
-fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
+fn sighup_reloads_the_file_and_ignores_an_invalid_one() {
     let path = file("edge.toml", ONE);
     let name = path.to_str().unwrap();
     let server = Server::start(&["--config", name, "--on-accept", "ok"]);
@@ -129,17 +129,17 @@ fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
 
     std::fs::write(&path, ONE.replace("one.example", "two.example")).unwrap();
     server.signal("HUP");
-    server.stderr.wait_for(&format!("sip-authz: {name} was read again and is in force"));
+    server.stderr.wait_for(&format!("sip-authz: reloaded {name}"));
     assert_eq!((ask("one.example"), ask("two.example")), (404, 200));
 
     std::fs::write(&path, ONE.replace("['l']", "['m']")).unwrap();
     server.signal("HUP");
-    let line = server.stderr.wait_for("; the old state stays in force");
+    let line = server.stderr.wait_for("; the old state stays in use");
     assert_eq!(
         line,
         format!(
             "sip-authz: {name}:6:28: domains[0].ip_access_control_lists[0]: there is no IP access \
-             control list `m`; the old state stays in force"
+             control list `m`; the old state stays in use"
         )
     );
     assert_eq!((ask("one.example"), ask("two.example")), (404, 200));
@@ -147,17 +147,17 @@ fn sighup_reads_the_file_again_and_a_bad_one_changes_nothing() {
     std::fs::write(&path, ONE.replace("['l']", "['m', 'n']")).unwrap();
     server.signal("HUP");
     let line = server.stderr.wait_for("errors in");
-    assert_eq!(line, format!("sip-authz: 2 errors in {name}; the old state stays in force"));
+    assert_eq!(line, format!("sip-authz: 2 errors in {name}; the old state stays in use"));
 
     std::fs::remove_file(&path).unwrap();
     server.signal("HUP");
-    server.stderr.wait_for(&format!("{name}: no such file; the old state stays in force"));
+    server.stderr.wait_for(&format!("{name}: no such file; the old state stays in use"));
     assert_eq!(ask("two.example"), 200);
     server.end("TERM");
 }
 
 #[test]
-fn what_was_captured_is_of_no_use_after_a_new_start() {
+fn captured_credentials_are_stale_after_a_restart() {
     let secret = "realm = 'r'\n[[credential_lists]]\nname = 'l'\n\
                   credentials = [{ username = 'u', password = 'p' }]\n\
                   [[domains]]\nname = 'one.example'\ncredential_lists = ['l']\n";
@@ -185,12 +185,12 @@ fn what_was_captured_is_of_no_use_after_a_new_start() {
 fn sighup_does_not_end_a_demo() {
     let server = Server::demo();
     server.signal("HUP");
-    server.stderr.wait_for("SIGHUP: there is no --config to read again");
+    server.stderr.wait_for("SIGHUP: nothing to reload without --config");
     assert_eq!(status(&Caller::new(&server).ask(&Request::new("OPTIONS", "sip:a").text())), 200);
 }
 
 #[test]
-fn a_file_with_passwords_that_all_may_read_is_warned_of() {
+fn a_readable_file_with_passwords_is_a_warning() {
     let secret = "realm = 'r'\n[[credential_lists]]\nname = 'l'\n\
                   credentials = [{ username = 'u', password = 'p' }]\n";
     for (text, mode, warned) in [(secret, 0o644, true), (secret, 0o640, false), (ONE, 0o644, false)]
@@ -209,7 +209,7 @@ fn a_file_with_passwords_that_all_may_read_is_warned_of() {
 }
 
 #[test]
-fn decisions_are_logged_only_when_asked_for_and_names_too() {
+fn decisions_and_names_are_logged_only_with_their_options() {
     let log = |args: &[&str]| {
         let server = Server::start(&[&["--demo"], args].concat());
         let password = server.stdout.wait_for("password ").rsplit(' ').next().unwrap().to_owned();
@@ -247,7 +247,7 @@ fn decisions_are_logged_only_when_asked_for_and_names_too() {
 }
 
 #[test]
-fn calls_do_not_wait_for_whoever_reads_stderr() {
+fn a_blocked_stderr_delays_no_call() {
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
         .args(["serve", "--demo", "--sip", "127.0.0.1:0", "--api", "off", "--log", "decisions"])
@@ -261,14 +261,14 @@ fn calls_do_not_wait_for_whoever_reads_stderr() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(address).unwrap();
     socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-    // more lines than a pipe and the queue have room for
+    // more lines than a pipe and the queue can hold
     for _ in 0..4_000 {
         socket.send(Request::invite("sip:1@nowhere.example").text().as_bytes()).unwrap();
         assert!(socket.recv(&mut [0; 2_048]).is_ok(), "no answer");
     }
     let stderr = Lines::of(child.stderr.take().unwrap());
     let lost = stderr.wait_for(" lines of --log are lost");
-    let lost: usize = lost.split(' ').nth(1).unwrap().parse().unwrap();
+    let lost: usize = lost.split(' ').nth(2).unwrap().parse().unwrap();
     assert!((1..4_000).contains(&lost), "{lost}");
     child.kill().unwrap();
     child.wait().unwrap();

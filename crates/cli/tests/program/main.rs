@@ -1,4 +1,4 @@
-//! The program as others see it: started, spoken to over real sockets, signalled, and ended.
+//! Tests of the whole program over real sockets: start, requests, signals, end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod api;

@@ -1,4 +1,4 @@
-//! `GET /metrics` and what it says about requests that were sent.
+//! `GET /metrics`: the metrics agree with the requests that were sent.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(crate) fn scrape(url: &str) -> Page {
         .collect()
 }
 
-/// The page once this series has this value.
+/// Waits until the series has this value, and returns the page.
 pub(crate) fn wait_for(url: &str, series: &str, value: f64) -> Page {
     let start = Instant::now();
     loop {
@@ -59,7 +59,7 @@ credential_lists = ["staff"]
 "#;
 
 #[test]
-fn figures_agree_with_what_was_sent() {
+fn metrics_agree_with_the_requests() {
     let path = file("edge.toml", CONFIG);
     let server = Server::start(&[
         "--config",
@@ -93,7 +93,7 @@ fn figures_agree_with_what_was_sent() {
     }
     inside.ask(&Request::new("OPTIONS", "sip:a").text());
 
-    // the page of a moment ago may still be served
+    // the cached page may still be served
     let options = "sip_authz_messages_total{outcome=\"answered\"}";
     let page = wait_for(&url, options, 1.0);
     for (outcome, reason, expected) in [
@@ -121,7 +121,7 @@ fn figures_agree_with_what_was_sent() {
     assert_eq!(page["sip_authz_follower_state{state=\"away\"}"], 0.0);
     assert!(page["sip_authz_snapshot_age_seconds"] >= 0.0);
 
-    // nothing that a request or the configuration said is in it
+    // it contains no text of a request or of the configuration
     let all = format!("{page:?}");
     for secret in ["alice", "127.0.0", "by-address", "staff", "correct horse", ADMIN_TOKEN] {
         assert!(!all.contains(secret), "{secret} in {all}");
@@ -150,7 +150,7 @@ fn refused_guesses_and_foreign_nonces_are_counted() {
 }
 
 #[test]
-fn figures_have_an_address_of_their_own() {
+fn metrics_have_an_address_of_their_own() {
     let server = Server::start(&["--demo", "--metrics", "127.0.0.1:0", "--nonces", "1024"]);
     let url = address(&server.stdout);
     assert_eq!(scrape(&url)["sip_authz_replay_nonces_max"], 1_024.0);
@@ -161,7 +161,7 @@ fn figures_have_an_address_of_their_own() {
     };
     assert_eq!(status(&url), 200);
     assert_eq!(status(&url.replace("/metrics", "/2010-04-01/Accounts.json")), 404);
-    // a name that somebody else has lead here is no way for a page in a browser
+    // DNS rebinding: other host names are refused
     let asked_as = |host: &str| {
         let agent: ureq::Agent =
             ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build().into();
@@ -173,6 +173,6 @@ fn figures_have_an_address_of_their_own() {
     for host in ["evil.example", "evil.example:9464", "localhost.evil.example", "127.0.0.1.evil"] {
         assert_eq!(asked_as(host), 421, "{host}");
     }
-    // tenants reach the other one
+    // tenants reach the API, which has no metrics
     assert!(status(&format!("http://{}/metrics", server.api)) >= 400);
 }

@@ -1,4 +1,4 @@
-//! A running program, and a caller that authenticates with a digest implementation not our own.
+//! A running program, and a caller that uses another implementation of digest authentication.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, UdpSocket};
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sip-authz");
 
-/// What a test waits for at most. Nothing takes that long.
+/// The maximum wait of a test.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The token of the user `admin` of every server here.
+/// The admin token of all servers in these tests.
 pub(crate) const ADMIN_TOKEN: &str = "admin token of the tests";
 
 pub(crate) fn run(args: &[&str]) -> Output {
     run_as(ADMIN_TOKEN, args)
 }
 
-/// Runs it with this admin token.
+/// Runs the program with this admin token.
 pub(crate) fn run_as(token: &str, args: &[&str]) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(args).env("SIP_AUTHZ_ADMIN_TOKEN", token).stdin(Stdio::null()).output().unwrap()
@@ -32,7 +32,7 @@ pub(crate) fn outcome(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// A file of its own for a test; nobody else may read it.
+/// Creates a file in a new folder, readable only by its owner.
 pub(crate) fn file(name: &str, content: &str) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +54,7 @@ pub(crate) fn set_mode(path: &std::path::Path, mode: u32) {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// Where it answers HTTP.
+    /// The address of the API.
     pub(crate) api: SocketAddr,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
@@ -65,7 +65,7 @@ impl Server {
         Self::start(&["--demo"])
     }
 
-    /// Serves a configuration and answers what it accepts with 200.
+    /// Serves a configuration, with `--on-accept ok`.
     pub(crate) fn config(text: &str) -> Self {
         let path = file("edge.toml", text);
         Self::start(&["--config", path.to_str().unwrap(), "--on-accept", "ok"])
@@ -75,24 +75,24 @@ impl Server {
         Self::start_as(ADMIN_TOKEN, args)
     }
 
-    /// Starts it with this admin token.
+    /// Starts a server with this admin token.
     pub(crate) fn start_as(token: &str, args: &[&str]) -> Self {
         Self::start_at(Some("127.0.0.1:0"), token, args)
     }
 
-    /// Starts it with this admin token. Where HTTP is answered is said here or in `args`.
+    /// Starts a server with this admin token. The address of the API is in `api` or in `args`.
     pub(crate) fn start_at(api: Option<&str>, token: &str, args: &[&str]) -> Self {
         Self::start_by(Command::new(PROGRAM), api, token, args)
     }
 
-    /// Starts it where no file may grow beyond a mebibyte, as if the disk were full then.
+    /// Starts a server with a file size limit of 1 MiB, to simulate a full disk.
     pub(crate) fn start_with_little_room(args: &[&str]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"", PROGRAM]);
         Self::start_by(command, Some("127.0.0.1:0"), ADMIN_TOKEN, args)
     }
 
-    /// Starts it where no more files may be open unless it asks for more.
+    /// Starts a server with a soft limit of open files, which it may raise.
     #[cfg(target_os = "linux")]
     pub(crate) fn start_with_files(files: u32, args: &[&str]) -> Self {
         let mut command = Command::new("sh");
@@ -126,30 +126,30 @@ impl Server {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
-    /// Stops it where it stands, all of its threads, until it gets CONT.
+    /// Stops all threads of the server until it gets SIGCONT.
     #[cfg(target_os = "linux")]
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
         let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
-        // the state of a thread stands behind its name in parentheses (proc(5), `stat`)
+        // the state of a thread follows its name in parentheses (proc(5), `stat`)
         let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
             let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
             stat.rsplit(") ").next().unwrap().starts_with('T')
         };
         let start = Instant::now();
         while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
-            assert!(start.elapsed() < PATIENCE, "it does not stop");
+            assert!(start.elapsed() < PATIENCE, "a thread does not stop");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Ends it, and returns its last line.
+    /// Ends the program with a signal, and returns its line of totals.
     pub(crate) fn end(self, signal: &str) -> String {
         self.signal(signal);
         self.ended()
     }
 
-    /// Waits until it has ended, and returns its last line.
+    /// Waits for the end of the program, and returns its line of totals.
     pub(crate) fn ended(mut self) -> String {
         let totals = self.stdout.wait_for("totals: ");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
@@ -164,7 +164,7 @@ impl Drop for Server {
     }
 }
 
-/// Lines that come from a pipe.
+/// The lines read from a pipe so far.
 #[derive(Clone)]
 pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -180,7 +180,7 @@ impl Lines {
         lines
     }
 
-    /// The first line with `part` in it, once it has come.
+    /// Waits for a line that contains `part`, and returns the first one.
     pub(crate) fn wait_for(&self, part: &str) -> String {
         let start = Instant::now();
         loop {
@@ -193,7 +193,7 @@ impl Lines {
         }
     }
 
-    /// The lines from a place on to the first that fits, once that has come.
+    /// Waits for a line that fits, and returns the lines from `start` up to it.
     #[cfg(any(feature = "tls", target_os = "linux"))]
     pub(crate) fn wait_from(&self, start: usize, fits: impl Fn(&str) -> bool) -> Vec<String> {
         let begun = Instant::now();
@@ -253,7 +253,7 @@ impl Caller {
         self.receive().expect("an answer")
     }
 
-    /// Sends what must not be answered, and sees that the server still answers other things.
+    /// Sends a message that must get no answer, and checks that the server answers the next one.
     pub(crate) fn send_unanswered(&self, message: &[u8]) {
         self.send(message);
         let answer = self.ask(&Request::new("OPTIONS", "sip:still@there").call_id("still").text());
@@ -264,7 +264,7 @@ impl Caller {
     }
 }
 
-/// A request in the making.
+/// A SIP request under construction.
 #[derive(Clone)]
 pub(crate) struct Request {
     method: &'static str,
@@ -322,7 +322,7 @@ impl Request {
         self.header("Content-Type", content_type)
     }
 
-    /// The request that follows a challenge, with the answer to it.
+    /// The next request after a challenge, with credentials.
     pub(crate) fn authorized(&self, challenge: &str, user: &str, password: &str) -> Self {
         let (name, prompt) = [
             ("Proxy-Authorization", header(challenge, "Proxy-Authenticate")),
@@ -364,7 +364,7 @@ pub(crate) fn status(response: &str) -> u16 {
     response.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)).unwrap().parse().unwrap()
 }
 
-/// The status, and the code of a refusal.
+/// The status and the X-Authz-Error header.
 pub(crate) fn verdict(response: &str) -> (u16, Option<String>) {
     (status(response), header(response, "X-Authz-Error"))
 }

@@ -25,7 +25,7 @@ impl Connection {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Whether more has come; false at the end of the connection.
+    /// Reads more bytes; returns false at the end of the connection.
     fn read(&mut self) -> bool {
         let mut buffer = [0; 8_192];
         let length = self.stream.read(&mut buffer).unwrap_or(0);
@@ -81,7 +81,7 @@ fn challenge_and_accept_over_one_connection() {
 }
 
 #[test]
-fn messages_may_come_cut_or_many_at_once() {
+fn split_and_pipelined_messages_are_answered() {
     let server = Server::demo();
     let mut connection = Connection::open(&server);
     let with_body = invite("by-address").body("application/sdp", "v=0\r\nt=1 2\r\n");
@@ -106,7 +106,7 @@ fn a_keep_alive_is_answered() {
     assert!(connection.read());
     assert_eq!(connection.bytes, b"\r\n");
     connection.bytes.clear();
-    // a single CRLF is none, however often it comes before a message
+    // a single CRLF is no keep-alive
     connection.send("\r\n");
     assert_eq!(status(&connection.ask(&invite("by-address"))), 200);
     connection.send("\r\n\r");
@@ -116,7 +116,7 @@ fn a_keep_alive_is_answered() {
 }
 
 #[test]
-fn what_cannot_be_cut_into_messages_closes_its_connection_only() {
+fn bytes_that_cannot_be_framed_close_only_their_connection() {
     let server = Server::demo();
     let mut other = Connection::open(&server);
     let good = invite("by-address").text();
@@ -133,7 +133,7 @@ fn what_cannot_be_cut_into_messages_closes_its_connection_only() {
         format!("OPTIONS sip:a SIP/2.0\r\n{}\r\n", "X: y\r\n".repeat(300)),
     ] {
         let mut connection = Connection::open(&server);
-        // it may be closed while this is still being written
+        // the server may close the connection during the write
         let _ = connection.stream.write_all(bad.as_bytes());
         assert!(connection.is_closed(), "{bad:.80}");
     }
@@ -155,7 +155,7 @@ fn nothing_is_sent_to_an_ack_or_a_response() {
     assert_eq!(status(&connection.ask(&invite("nowhere"))), 404);
 }
 
-/// Whether this process can have a descriptor for every connection, beside other tests.
+/// Whether the limit of open files covers the connections of this test.
 fn has_files() -> bool {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
@@ -168,7 +168,7 @@ fn has_files() -> bool {
 }
 
 #[test]
-fn connections_are_bounded_in_number() {
+fn the_number_of_connections_is_limited() {
     if !has_files() {
         return;
     }
@@ -178,7 +178,7 @@ fn connections_are_bounded_in_number() {
     let last = connections.last_mut().unwrap();
     last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
-    // UDP goes on, and so does TCP when there is room again
+    // UDP still works, and TCP works again once permits are free
     let caller = Caller::new(&server);
     assert_eq!(status(&caller.ask(&invite("by-address").text())), 200);
     drop(connections);
@@ -194,7 +194,7 @@ fn connections_are_bounded_in_number() {
 }
 
 #[test]
-fn a_host_with_all_connections_gives_way_to_others_but_for_those_that_called() {
+fn a_host_with_all_connections_loses_one_without_an_accepted_call() {
     if !has_files() {
         return;
     }
@@ -203,7 +203,7 @@ fn a_host_with_all_connections_gives_way_to_others_but_for_those_that_called() {
     assert_eq!(status(&caller.ask(&invite("by-address"))), 200);
     let mut idle: Vec<_> =
         (0..1_030).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-    // the last of them found no place
+    // the last of them got no permit
     let last = idle.last_mut().unwrap();
     last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);

@@ -1,4 +1,4 @@
-//! SIP and HTTP over TLS, spoken by OpenSSL's and curl's clients.
+//! SIP and HTTP over TLS, with the clients of OpenSSL and curl.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -28,7 +28,7 @@ secure = true
 credential_lists = ["staff"]
 "#;
 
-/// Certificates of an authority made for one test.
+/// A certificate authority for one test.
 struct Authority(PathBuf);
 
 impl Authority {
@@ -43,7 +43,7 @@ impl Authority {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
-    /// A certificate `edge.pem` and its key `edge.key` for this machine.
+    /// Issues a certificate `edge.pem` with the key `edge.key` for this machine.
     fn issue(&self, subject: &str) {
         let (ca, key) = (self.path("ca.pem"), self.path("ca.key"));
         let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
@@ -63,7 +63,7 @@ impl Authority {
         assert!(made.status.success(), "{made:?}");
     }
 
-    /// A server with SIP over TLS, and where it listens for that.
+    /// Starts a server with SIP over TLS, and returns it with its TLS address.
     fn serve(&self, more: &[&str]) -> (Server, SocketAddr) {
         let (config, pem, key) =
             (self.path("edge.toml"), self.path("edge.pem"), self.path("edge.key"));
@@ -76,7 +76,7 @@ impl Authority {
     }
 }
 
-/// A connection made by `openssl s_client`, which checks the certificate.
+/// A connection of `openssl s_client`, which verifies the certificate.
 struct Connection {
     child: Child,
     input: ChildStdin,
@@ -102,11 +102,11 @@ impl Connection {
     fn ask(&mut self, request: &Request) -> String {
         self.input.write_all(request.text().as_bytes()).unwrap();
         self.input.flush().unwrap();
-        // up to the next blank line
+        // the head, up to the blank line
         let head = self.output.wait_from(self.lines, |line| line.is_empty());
         self.lines += head.len();
         let answer = head.join("\r\n");
-        // the lines of a description follow as they come
+        // the lines of the body
         let length: usize = header(&answer, "Content-Length").unwrap().parse().unwrap();
         let mut read = 0;
         while read < length {
@@ -140,7 +140,7 @@ fn domains_that_must_be_secure_are_reached() {
     assert_eq!(status(&answer), 200, "{answer}");
     let contact = format!("<sip:1@{address};transport=tls>");
     assert_eq!(header(&answer, "Contact"), Some(contact));
-    // what was called by sips: is reached by sips:
+    // a SIPS Request-URI gets a SIPS Contact
     let answer = connection.ask(&request("sips:1@secure.example"));
     assert_eq!(header(&answer, "Contact"), Some(format!("<sips:1@{address}>")), "{answer}");
 
@@ -154,7 +154,7 @@ fn domains_that_must_be_secure_are_reached() {
 }
 
 #[test]
-fn what_is_no_tls_gets_nothing_and_harms_nobody() {
+fn plain_text_on_the_tls_port_gets_no_sip_answer() {
     let authority = Authority::new();
     authority.issue("/CN=edge");
     let (server, address) = authority.serve(&[]);
@@ -163,7 +163,7 @@ fn what_is_no_tls_gets_nothing_and_harms_nobody() {
     plain.write_all(Request::new("OPTIONS", "sip:a").text().as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
-    // an alert of TLS at most
+    // at most a TLS alert
     assert!(!answer.starts_with(b"SIP"), "{answer:?}");
     let mut connection = Connection::new(&authority, address);
     assert_eq!(status(&connection.ask(&Request::new("OPTIONS", "sip:a"))), 200);
@@ -176,7 +176,7 @@ fn what_is_no_tls_gets_nothing_and_harms_nobody() {
 }
 
 #[test]
-fn sighup_reads_the_certificates_again_and_bad_ones_change_nothing() {
+fn sighup_reloads_the_certificates_and_ignores_invalid_ones() {
     let authority = Authority::new();
     authority.issue("/CN=first");
     let (server, address) = authority.serve(&[]);
@@ -197,8 +197,8 @@ fn sighup_reads_the_certificates_again_and_bad_ones_change_nothing() {
     authority.issue("/CN=second");
     let pem = authority.path("edge.pem");
     server.signal("HUP");
-    server.stderr.wait_for(&format!("sip-authz: {pem} was read again and is in force"));
-    // the connection that was open stays
+    server.stderr.wait_for(&format!("sip-authz: reloaded {pem}"));
+    // the open connection stays
     assert_eq!((subject(), asks()), ("subject=CN=second".to_owned(), 200));
 
     let key = Path::new(&authority.path("edge.key")).to_owned();
@@ -210,7 +210,7 @@ fn sighup_reads_the_certificates_again_and_bad_ones_change_nothing() {
         std::fs::write(&key, content).unwrap();
         server.signal("HUP");
         let line = server.stderr.wait_for(part);
-        assert!(line.ends_with("; the old certificate stays in force"), "{line}");
+        assert!(line.ends_with("; the old certificate stays in use"), "{line}");
         assert_eq!((subject(), asks()), ("subject=CN=second".to_owned(), 200));
     }
     std::fs::write(&key, good).unwrap();
@@ -222,7 +222,7 @@ fn http_over_tls() {
     authority.issue("/CN=edge");
     let (pem, key, ca) =
         (authority.path("edge.pem"), authority.path("edge.key"), authority.path("ca.pem"));
-    // with a certificate others may reach it
+    // with a certificate a non-loopback address is allowed
     let args = ["--api-cert", &pem, "--api-key", &key, "--on-accept", "ok", "--api", "0.0.0.0:0"];
     let server = Server::start_at(None, ADMIN_TOKEN, &args);
     let port = server.api.port();
@@ -244,31 +244,34 @@ fn http_over_tls() {
     let (code, _, stderr) = command(&[]);
     assert!(code == Some(1) && stderr.contains("certificate"), "{stderr}");
     let (code, _, stderr) = command(&["--ca", &authority.path("edge.key")]);
-    assert!(code == Some(2) && stderr.contains("there is no certificate in it"), "{stderr}");
+    assert!(
+        code == Some(2) && stderr.contains("expected a certificate in PEM, found none"),
+        "{stderr}"
+    );
 
     let (done, listing) = curl(&["--cacert", &ca, &url]);
     assert!(done && listing.contains("\"accounts\""), "{listing}");
-    // links that are not relative begin with what was asked
+    // absolute links begin with the host of the request
     let user = account.join(":");
     let trunks = format!("https://localhost:{port}/v1/Trunks?PageSize=1");
     let (done, page) = curl(&["--cacert", &ca, "-u", &user, &trunks]);
     let base = format!("\"url\":\"https://localhost:{port}/v1/Trunks?");
     assert!(done && page.replace(": ", ":").contains(&base), "{page}");
     let (done, _) = curl(&[&url]);
-    assert!(!done, "a certificate that nobody vouches for");
+    assert!(!done, "an untrusted certificate");
     let (done, _) = curl(&[&url.replace("https", "http")]);
-    assert!(!done, "in clear");
+    assert!(!done, "plain HTTP");
 }
 
 #[test]
-fn old_versions_and_weak_ciphers_are_not_spoken() {
+fn old_versions_and_weak_ciphers_are_refused() {
     let authority = Authority::new();
     authority.issue("/CN=edge");
     let (server, sips) = authority.serve(&[]);
     let (pem, key) = (authority.path("edge.pem"), authority.path("edge.key"));
     let args = ["--api-cert", &pem, "--api-key", &key, "--api-head-timeout", "1s"];
     let api = Server::start(&[&args[..], &["--on-accept", "ok"]].concat());
-    // whether OpenSSL and the server agree, and on what; at level 0 OpenSSL itself has no objection
+    // whether the handshake succeeds; security level 0 disables OpenSSL's own checks
     let speaks = |address: SocketAddr, options: &[&str]| {
         let shown = Command::new("openssl")
             .args(["s_client", "-connect", &address.to_string()])
@@ -292,7 +295,7 @@ fn old_versions_and_weak_ciphers_are_not_spoken() {
         }
         assert!(speaks(address, &["-tls1_2"]) && speaks(address, &["-tls1_3"]));
     }
-    // who begins no handshake loses the connection
+    // a client that starts no handshake loses the connection
     let mut silent = TcpStream::connect(api.api).unwrap();
     silent.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
     assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
@@ -300,7 +303,7 @@ fn old_versions_and_weak_ciphers_are_not_spoken() {
 }
 
 #[test]
-fn certificates_that_cannot_be_used() {
+fn invalid_certificates_are_errors() {
     let authority = Authority::new();
     authority.issue("/CN=edge");
     let (pem, key) = (authority.path("edge.pem"), authority.path("edge.key"));
@@ -312,7 +315,7 @@ fn certificates_that_cannot_be_used() {
     for (certificate, key, part) in [
         (&missing, &key, "missing: "),
         (&pem, &missing, "missing: "),
-        (&key, &key, "there is no certificate in it"),
+        (&key, &key, "expected a certificate in PEM, found none"),
         (&pem, &pem, "edge.pem: "),
         (&pem, &other, "edge.pem: "),
     ] {

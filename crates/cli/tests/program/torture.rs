@@ -1,4 +1,4 @@
-//! The torture messages of RFC 4475 and RFC 5118, each sent to a running program.
+//! Sends the torture messages of RFC 4475 and RFC 5118 to a running program.
 
 use crate::support::{Caller, Server, header, status};
 use sip_authz_testing::torture::{CASES, HOSTS};
@@ -26,7 +26,7 @@ fn each_is_answered_as_the_table_says() {
         let again = caller.receive_within(std::time::Duration::from_millis(1));
         assert_eq!(again, None, "{}: a second answer", case.file);
     }
-    // it is none the worse for it
+    // the program is still running
     let totals = server.end("TERM");
     assert!(totals.starts_with("totals: "), "{totals}");
 }

@@ -53,7 +53,7 @@ fn each_decision_has_its_answer() {
 }
 
 #[test]
-fn passwords_are_proved_by_another_implementation() {
+fn digests_of_another_implementation_are_verified() {
     let server = Server::config(CONFIG);
     let caller = Caller::new(&server);
     let invite = Request::invite("sip:1@by-password.example");
@@ -78,7 +78,7 @@ fn passwords_are_proved_by_another_implementation() {
 }
 
 #[test]
-fn beyond_the_guessing_limit_the_answers_are_the_same() {
+fn above_the_guess_limit_the_answers_do_not_change() {
     let server = Server::config(CONFIG);
     let caller = Caller::new(&server);
     let invite = Request::invite("sip:1@by-password.example");
@@ -110,7 +110,7 @@ fn a_retransmission_gets_the_same_response() {
 }
 
 #[test]
-fn a_response_carries_back_what_it_must_and_nothing_else() {
+fn a_response_echoes_only_the_required_headers() {
     let server = Server::config(CONFIG);
     let caller = Caller::new(&server);
     let request = Request::invite("sip:1@nowhere.example")
@@ -140,7 +140,7 @@ fn a_response_carries_back_what_it_must_and_nothing_else() {
 }
 
 #[test]
-fn what_an_accepted_invite_gets() {
+fn answers_to_an_accepted_invite() {
     let server = Server::config(CONFIG);
     let caller = Caller::new(&server);
     let invite = || Request::invite("sip:1@by-address.example");
@@ -172,7 +172,7 @@ fn what_an_accepted_invite_gets() {
 }
 
 #[test]
-fn a_redirect_names_its_target_unless_that_is_where_the_call_came_from() {
+fn a_redirect_never_points_to_the_request_uri() {
     let path = crate::support::file("edge.toml", CONFIG);
     let target = "redirect:sip:gw@by-address.example;lr";
     let server = Server::start(&["--config", path.to_str().unwrap(), "--on-accept", target]);
@@ -206,7 +206,7 @@ fn other_methods() {
 }
 
 #[test]
-fn what_is_never_answered() {
+fn messages_without_an_answer() {
     let server = Server::demo();
     let caller = Caller::new(&server);
     let request = |method| Request::new(method, "sip:1@by-address.example").text();
@@ -226,7 +226,7 @@ fn what_is_never_answered() {
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         request("INVITE").replace("Via: SIP/2.0/UDP 127.0.0.1", "Via: nonsense"),
         request("INVITE").replace("Via:", "X-Via:"),
-        // a bare CR would be a line end to some readers of the answer
+        // some parsers take a bare CR for a line end
         request("INVITE").replace("Call-ID: ", "Call-ID: x\rX-Injected: "),
         request("INVITE").replace("<sip:caller", "\0<sip:caller"),
     ] {
@@ -242,7 +242,7 @@ fn what_is_never_answered() {
 }
 
 #[test]
-fn what_is_not_well_formed_is_refused_if_its_via_can_be_read() {
+fn malformed_requests_with_a_valid_via_are_answered() {
     let server = Server::demo();
     let caller = Caller::new(&server);
     let invite = || Request::invite("sip:1@by-address.example").text();
@@ -273,7 +273,7 @@ fn what_is_not_well_formed_is_refused_if_its_via_can_be_read() {
 }
 
 #[test]
-fn every_cut_and_every_flipped_byte_leaves_it_running() {
+fn truncated_and_corrupted_messages_do_not_stop_it() {
     let server = Server::demo();
     let caller = Caller::new(&server);
     let outside = Caller::from("127.0.0.2", &server);
@@ -296,7 +296,7 @@ fn every_cut_and_every_flipped_byte_leaves_it_running() {
 }
 
 #[test]
-fn a_crowd_is_answered_by_all_threads_and_each_gets_its_own() {
+fn many_callers_get_their_own_answers_from_all_threads() {
     let path = file("edge.toml", CONFIG);
     for threads in ["1", "4"] {
         let args = ["--config", path.to_str().unwrap(), "--on-accept", "ok"];
@@ -307,7 +307,7 @@ fn a_crowd_is_answered_by_all_threads_and_each_gets_its_own() {
             let request = Request::invite(&format!("sip:1@{host}.example"));
             request.call_id(&format!("{caller}-{nth}")).text()
         };
-        // all at once, so that several wait at a socket
+        // sent at once, so that several datagrams wait at a socket
         for nth in 0..10 {
             for (at, caller) in callers.iter().enumerate() {
                 caller.send(invite(at, nth).as_bytes());
@@ -333,7 +333,7 @@ fn a_crowd_is_answered_by_all_threads_and_each_gets_its_own() {
     }
 }
 
-/// Whoever forges a source has the answers sent there.
+/// Limits amplification: answers go to the source, which can be forged.
 #[test]
 fn an_answer_is_at_most_four_times_its_request() {
     let server = Server::config(CONFIG);
@@ -344,7 +344,7 @@ fn an_answer_is_at_most_four_times_its_request() {
         ("x", 404),
         ("server.example", 401),
     ] {
-        // as short as it can be
+        // a request of minimum length
         let request = format!(
             "INVITE sip:{host} SIP/2.0\r\nv:SIP/2.0/UDP a;branch=z9hG4bK1\r\nf:<sip:a>;tag=1\r\n\
              t:<sip:a>\r\ni:1\r\nCSeq:1 INVITE\r\nl:0\r\n\r\n"
@@ -355,11 +355,11 @@ fn an_answer_is_at_most_four_times_its_request() {
     }
 }
 
-/// What one caller sent while the program could not answer is answered in few pieces, which the system
-/// cuts into datagrams: each request gets an answer of its own, the longest too, which cannot be cut.
+/// The answers to one caller are sent segmented (`UDP_SEGMENT`). Each request still gets its own
+/// answer, also those above the segment size.
 #[cfg(target_os = "linux")]
 #[test]
-fn many_from_one_place_are_each_answered() {
+fn a_burst_of_one_caller_is_answered_one_by_one() {
     let server = Server::config(CONFIG);
     let caller = Caller::new(&server);
     let call_id = |nth: usize| format!("{nth}-{}", "x".repeat([1, 20, 300, 1_500][nth % 4]));
@@ -377,7 +377,7 @@ fn many_from_one_place_are_each_answered() {
             let nth = own[..3].parse().unwrap();
             assert_eq!(own, call_id(nth));
             assert_eq!(status(&answer), [200, 403][nth / 4 % 2]);
-            // one and the whole of it
+            // exactly one whole answer
             assert_eq!(answer.matches("SIP/2.0 ").count(), 1, "{answer}");
             assert!(answer.ends_with("\r\n"), "{answer}");
             nth
@@ -389,11 +389,10 @@ fn many_from_one_place_are_each_answered() {
     assert!(totals.contains(", not sent 0, "), "{totals}");
 }
 
-/// Far more than can be answered at once waits at the socket, and last of all what an established
-/// caller sent.
+/// More than a batch waits at the socket, and the datagrams of a known caller are the last.
 #[cfg(target_os = "linux")]
 #[test]
-fn who_was_accepted_before_goes_before_a_flood() {
+fn a_recently_accepted_caller_is_answered_before_a_flood() {
     let path = file("edge.toml", CONFIG);
     let args = ["--config", path.to_str().unwrap(), "--on-accept", "ok", "--udp-workers", "1"];
     let server = Server::start(&[&args[..], &["--log", "decisions"]].concat());

@@ -1,4 +1,4 @@
-//! Credential lists and their credentials, whose passwords and hashes become HA1 values.
+//! Compiles credential lists and credentials, and computes HA1 values from passwords.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ impl Compiler<'_> {
         file_realm: Given<Realm>,
     ) {
         self.credential_lists.is_incomplete |= lists.is_incomplete;
-        // a realm in a damaged part of the text is no less wrong than one that cannot be read
+        // the realm may be in a damaged part of the text
         let realm_is_unknown = matches!(file_realm, Given::Wrong) || self.is_damaged;
         let default_realm = file_realm.into_value().or_else(|| self.default_realm.take());
         for mut entry in lists.read {
@@ -83,7 +83,7 @@ impl Compiler<'_> {
         Some(Parent { sid, account_name, name })
     }
 
-    /// Checks a credential, and puts it in its list if there is one without errors.
+    /// Checks a credential, and adds it to its list unless the list has errors.
     fn credential(
         &mut self,
         entry: file::Credential,
@@ -92,7 +92,7 @@ impl Compiler<'_> {
     ) {
         let span = entry.username.span().unwrap_or_else(|| entry.span.clone());
         let username = entry.username.into_value();
-        // what is wrong with a password or hash alone is wrong for any user and realm
+        // errors of a password or hash do not depend on the user and realm, so any will do
         let (any_username, any_realm);
         let ha1 = {
             let username = match &username {
@@ -126,7 +126,7 @@ impl Compiler<'_> {
         self.put(Record::Credential(credential), span, sid, &name);
     }
 
-    /// The hashes of a credential, from its password or as they are given.
+    /// The hashes of a credential: computed from its password, or the given ones.
     fn ha1(
         &mut self,
         password: Given<file::Secret>,
@@ -167,7 +167,7 @@ impl Compiler<'_> {
         let file::Ha1(hashes) = ha1.into_inner();
         let errors = self.problems.0.len();
         for (function, hash) in &hashes {
-            // one by one first, so that each error stands at its hash
+            // checked one by one, so that each error has the place of its hash
             let given: (HashFunction, &str) = (*function, hash.get_ref().0.expose());
             if let Err(error) = Ha1Set::from_hex(username, realm, [given]) {
                 self.problems.push(hash.span(), error);
@@ -182,7 +182,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Some name, for checks whose outcome does not depend on the name.
+/// A placeholder name, for checks that do not depend on the name.
 fn any<T: FromStr>() -> Option<T> {
     "any".parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The lists that the file has, by owner and name.
+//! The lists of the file, by owner and name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,9 +10,9 @@ use crate::names::Names;
 pub(super) struct Lists<Sid> {
     kind: &'static str,
     pub(super) by_owner: HashMap<(AccountSid, String), Sid>,
-    /// An owner of a list of this name, the first in the file.
+    /// The owner of the first list with this name in the file.
     first_owner: HashMap<String, AccountSid>,
-    /// The names of lists that have errors, so that nothing can be said of what refers to them.
+    /// The names of lists with errors. References to them are not reported.
     pub(super) doubtful: HashSet<String>,
     /// Whether an error hides names of lists.
     pub(super) is_incomplete: bool,
@@ -29,8 +29,8 @@ impl<Sid: Copy> Lists<Sid> {
         self.by_owner.insert((owner, name), sid);
     }
 
-    /// The account's list of this name, or the message that there is none. `None` if an error elsewhere may
-    /// be the reason.
+    /// The account's list of this name, or an error message if there is none. `None` if another error
+    /// may be the reason.
     pub(super) fn find(
         &self,
         owner: Option<AccountSid>,
@@ -59,7 +59,7 @@ impl<Sid: Copy> Lists<Sid> {
     }
 }
 
-/// A list that addresses or credentials are put in.
+/// The list of an address or a credential.
 pub(super) struct Parent<Sid> {
     pub(super) sid: Sid,
     pub(super) account_name: String,

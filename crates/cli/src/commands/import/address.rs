@@ -1,8 +1,8 @@
 //! The table `address` of Kamailio and OpenSIPS: one IP access control list for each group.
 //!
 //! Kamailio calls the columns grp, ip_addr, mask, port, tag; OpenSIPS grp, ip, mask, port, proto,
-//! pattern, context_info. An entry here admits an address whatever the port, transport and From, so
-//! a row that holds for some of them only is refused unless it may be widened.
+//! pattern, context_info. An entry here admits an address for any port, transport and From. A row
+//! that is limited to one of them is an error without `--widen`.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -27,10 +27,10 @@ pub(super) fn read(text: &str, args: &ImportArgs) -> Result<Rows, FileError> {
         if table::columns(text)?.iter().any(|name| name == "ip") { "ip" } else { "ip_addr" };
     table::for_each(text, &[address], |row| import.row(row, address))?;
     if import.rows.records.is_empty() {
-        return Err(FileError::new("there is no row in it"));
+        return Err(FileError::new("expected at least one row, found none"));
     }
     if import.again > 0 {
-        let note = format!("{} rows say again what another row says", import.again);
+        let note = format!("{} rows are duplicates and were skipped", import.again);
         import.rows.notes.push(note);
     }
     Ok(import.rows)
@@ -49,13 +49,13 @@ impl Import<'_> {
     fn row(&mut self, row: &Row<'_>, column: &str) -> Result<(), FileError> {
         let group: u32 = match row.get("grp") {
             None => 1,
-            Some(text) => {
-                text.parse().map_err(|_| row.wrong("grp", format!("`{text}` is not a number")))?
-            }
+            Some(text) => text
+                .parse()
+                .map_err(|_| row.wrong("grp", format!("expected a number, got `{text}`")))?,
         };
         let prefix = prefix(row, column)?;
         if prefix.is_whole_internet() && !self.args.allow_all {
-            let message = "0 admits every address; --allow-all says that it is meant";
+            let message = "0 admits every address; allow it with --allow-all";
             return Err(row.wrong("mask", message));
         }
         if !self.args.widen {
@@ -88,21 +88,21 @@ impl Import<'_> {
 }
 
 fn prefix(row: &Row<'_>, column: &str) -> Result<Prefix, FileError> {
-    let text = row.get(column).ok_or_else(|| row.wrong(column, "it is empty"))?;
+    let text = row.get(column).ok_or_else(|| row.wrong(column, "expected an IP address"))?;
     let address: IpAddr = text.trim().parse().map_err(|_| {
-        row.wrong(column, format!("`{text}` is not an IP address; a host name cannot be listed"))
+        row.wrong(column, format!("expected an IP address, got `{text}` (no host names)"))
     })?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let mask: u8 = match row.get("mask") {
         None => longest,
         Some(mask) => mask.trim().parse().map_err(|_| {
-            row.wrong("mask", format!("`{mask}` is not a number of bits, 0 to {longest}"))
+            row.wrong("mask", format!("expected 0 to {longest} bits, got `{mask}`"))
         })?,
     };
     Prefix::new(address, mask).map_err(|error| row.wrong("mask", error))
 }
 
-/// Whether the row holds for an address as such.
+/// Refuses a row that is limited to a port, transport or pattern.
 fn check_conditions(row: &Row<'_>) -> Result<(), FileError> {
     for (column, always) in
         [("port", &["0"][..]), ("proto", &["any", "ANY"]), ("pattern", &[]), ("ruri_pattern", &[])]
@@ -111,8 +111,8 @@ fn check_conditions(row: &Row<'_>) -> Result<(), FileError> {
             && !always.contains(&&*value)
         {
             let message = format!(
-                "the row holds for `{value}` only, and an entry here holds for the whole address; \
-                 --widen imports it so"
+                "limited to `{value}`, but an entry admits the whole address; \
+                 import it without the limit with --widen"
             );
             return Err(row.wrong(column, message));
         }

@@ -1,10 +1,10 @@
 //! The table `subscriber` of Kamailio and OpenSIPS: users of a realm, one credential list for each
 //! domain.
 //!
-//! `ha1` is MD5(username:realm:password), where the realm is the domain unless --realm says
-//! otherwise; OpenSIPS 3 adds `ha1_sha256` and `ha1_sha512t256`. `ha1b` is made with
-//! username@domain in the place of the user name: the hash of another user, which is imported as one
-//! if that is asked for. A `password` in clear is used where no hash is given.
+//! `ha1` is MD5(username:realm:password). The realm is the domain, or `--realm`. OpenSIPS 3 adds
+//! `ha1_sha256` and `ha1_sha512t256`. `ha1b` is the same hash with username@domain in place of the
+//! user name; `--with-ha1b` imports it as a second user. A plain `password` is used for a row
+//! without hashes.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ pub(super) fn read(text: &str, args: &ImportArgs) -> Result<Rows, FileError> {
     let needed = if args.realm.is_some() { &["username"][..] } else { &["username", "domain"] };
     table::for_each(text, needed, |row| import.row(row))?;
     if import.rows.records.is_empty() {
-        return Err(FileError::new("there is no row in it"));
+        return Err(FileError::new("expected at least one row, found none"));
     }
     Ok(import.rows)
 }
@@ -36,7 +36,7 @@ struct Import<'i> {
     account: AccountSid,
     args: &'i ImportArgs,
     rows: Rows,
-    /// By domain.
+    /// The list of each domain.
     lists: HashMap<String, List>,
 }
 
@@ -50,7 +50,8 @@ struct List {
 impl Import<'_> {
     fn row(&mut self, row: &Row<'_>) -> Result<(), FileError> {
         let domain = row.get("domain").unwrap_or_default();
-        let username = row.get("username").ok_or_else(|| row.wrong("username", "it is empty"))?;
+        let username =
+            row.get("username").ok_or_else(|| row.wrong("username", "expected a user name"))?;
         let name = user_name(row, "username", &username)?;
         let realm = self.list(row, &domain)?.realm.clone();
         let ha1 = hashes(row, &name, &realm)?;
@@ -67,13 +68,14 @@ impl Import<'_> {
         self.put(row, &domain, name, ha1)
     }
 
-    /// The list of a domain, which is made with its first user.
+    /// The list of a domain; adds it at the first user.
     fn list(&mut self, row: &Row<'_>, domain: &str) -> Result<&mut List, FileError> {
         if !self.lists.contains_key(domain) {
             let realm = match &self.args.realm {
                 Some(realm) => realm.clone(),
                 None if domain.is_empty() => {
-                    let message = "it is empty; --realm tells what the hashes were made with";
+                    let message =
+                        "expected a domain; --realm names the realm of the hashes instead";
                     return Err(row.wrong("domain", message));
                 }
                 None => domain.parse().map_err(|error| row.wrong("domain", error))?,
@@ -102,7 +104,7 @@ impl Import<'_> {
         let list = self.list(row, domain)?;
         if let Some(line) = list.users.insert(name.clone(), row.line) {
             let message =
-                format!("`{name}` is in the domain `{domain}` twice, first in line {line}");
+                format!("duplicate user `{name}` in domain `{domain}`, first in line {line}");
             return Err(row.wrong("username", message));
         }
         let sid = CredentialSid::from_name(&[&account, "subscriber", domain, name.as_str()]);
@@ -117,7 +119,7 @@ fn user_name(row: &Row<'_>, column: &str, text: &str) -> Result<UserName, FileEr
     text.parse().map_err(|error| row.wrong(column, error))
 }
 
-/// The column that holds the hash of a function.
+/// The column with the hashes of a function.
 fn column(function: HashFunction) -> Cow<'static, str> {
     match function {
         HashFunction::Md5 => "ha1".into(),
@@ -126,14 +128,14 @@ fn column(function: HashFunction) -> Cow<'static, str> {
     }
 }
 
-/// What a row says of its user's password.
+/// The hashes of a row, or those of its plain password.
 fn hashes(row: &Row<'_>, name: &UserName, realm: &Realm) -> Result<Ha1Set, FileError> {
     let mut given: Vec<(HashFunction, Cow<'_, str>)> = Vec::new();
     let mut last = None;
     for function in HashFunction::ALL {
         let column = column(function);
         if let Some(hash) = row.get(&column) {
-            // one by one first, so that the error names the column
+            // checked one by one, so that an error names its column
             last = Some(from_hash(row, &column, function, &hash, name, realm)?);
             given.push((function, hash));
         }
@@ -141,7 +143,7 @@ fn hashes(row: &Row<'_>, name: &UserName, realm: &Realm) -> Result<Ha1Set, FileE
     match (last, given.len()) {
         (None, _) => match row.get("password") {
             Some(password) => from_password(row, &password, name, realm),
-            None => Err(row.wrong("ha1", "it is empty, and so is password")),
+            None => Err(row.wrong("ha1", "expected a hash, or a value in password")),
         },
         (Some(only), 1) => Ok(only),
         (Some(_), _) => {

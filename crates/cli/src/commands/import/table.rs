@@ -1,5 +1,5 @@
-//! A dump of a table, as the tools of MySQL and PostgreSQL and spreadsheets write it: a line with
-//! the names of the columns, then a line for each row; separated by tabs, semicolons or commas.
+//! Reads a table dump of MySQL, PostgreSQL or a spreadsheet: a line with the column names, then one
+//! line per row, separated by tabs, semicolons or commas.
 
 use std::borrow::Cow;
 
@@ -8,16 +8,16 @@ use csv::{ReaderBuilder, StringRecord};
 use super::FileError;
 use crate::commands::progress::Progress;
 
-/// How a table is written down.
+/// The syntax of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Dialect {
     separator: u8,
-    /// Fields may stand in quotes, where a quote is doubled (RFC 4180). Without quotes a backslash
-    /// announces what could not stand for itself, as `mysql -B` and `\copy` have it.
+    /// Whether fields may be quoted, with quotes doubled (RFC 4180). Otherwise a backslash escapes
+    /// special characters, as in the output of `mysql -B` and `\copy`.
     quotes: bool,
 }
 
-/// The names of the columns, in small letters.
+/// The column names in lower case.
 pub(super) fn columns(text: &str) -> Result<Vec<String>, FileError> {
     let mut reader = reader(text, dialect(text));
     let mut header = StringRecord::new();
@@ -27,7 +27,7 @@ pub(super) fn columns(text: &str) -> Result<Vec<String>, FileError> {
 
 /// One row of a table.
 pub(super) struct Row<'r> {
-    /// The line of the file that it begins at.
+    /// The line of the file where the row begins.
     pub(super) line: u64,
     columns: &'r [String],
     record: &'r StringRecord,
@@ -35,7 +35,7 @@ pub(super) struct Row<'r> {
 }
 
 impl Row<'_> {
-    /// The value in a column; none if there is no such column, or nothing in it.
+    /// The value in a column; `None` if the column is missing or the value is empty or NULL.
     pub(super) fn get(&self, column: &str) -> Option<Cow<'_, str>> {
         let at = self.columns.iter().position(|name| name == column)?;
         match self.record.get(at)? {
@@ -45,13 +45,13 @@ impl Row<'_> {
         }
     }
 
-    /// What is wrong with the value in a column.
+    /// An error about the value in a column.
     pub(super) fn wrong(&self, column: &str, message: impl std::fmt::Display) -> FileError {
         FileError::at(self.line, column, message)
     }
 }
 
-/// Hands each row to `each`, until one is wrong.
+/// Calls `each` for each row and stops at the first error. `needed` are the required columns.
 pub(super) fn for_each(
     text: &str,
     needed: &[&str],
@@ -61,11 +61,11 @@ pub(super) fn for_each(
     let columns = columns(text)?;
     for (at, name) in columns.iter().enumerate() {
         if columns.iter().take(at).any(|other| other == name) {
-            return Err(FileError::at(1, name, "there are two columns of this name"));
+            return Err(FileError::at(1, name, "duplicate column"));
         }
     }
     if let Some(missing) = needed.iter().find(|name| !columns.iter().any(|c| c == *name)) {
-        let message = format!("the first line must name the columns, and there is no `{missing}`");
+        let message = format!("expected a first line of column names with `{missing}`");
         return Err(FileError { line: Some(1), ..FileError::new(message) });
     }
     let mut progress = Progress::begin("reading", text.len());
@@ -80,7 +80,7 @@ pub(super) fn for_each(
         let line = position.map_or(0, |position| line_of(text, position));
         let (have, want) = (record.len(), columns.len());
         if have != want {
-            let message = format!("{have} fields, where the first line names {want} columns");
+            let message = format!("expected {want} fields as in the first line, found {have}");
             return Err(FileError { line: Some(line), ..FileError::new(message) });
         }
         each(&Row { line, columns: &columns, record: &record, dialect })?;
@@ -90,7 +90,7 @@ pub(super) fn for_each(
     Ok(())
 }
 
-/// How the table is written down, by its first line.
+/// Detects the syntax from the first line.
 fn dialect(text: &str) -> Dialect {
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let count = |separator: char| first.matches(separator).count();
@@ -111,7 +111,7 @@ fn reader(text: &str, dialect: Dialect) -> csv::Reader<&[u8]> {
         .from_reader(text.as_bytes())
 }
 
-/// What a field stands for whose tabs, line ends and backslashes are announced by a backslash.
+/// Decodes the backslash escapes of a field.
 fn unescaped(field: &str) -> Cow<'_, str> {
     if !field.contains('\\') {
         return Cow::Borrowed(field);
@@ -134,7 +134,7 @@ fn unescaped(field: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// The line that a record begins at; its position may lie before empty lines.
+/// The line where a record begins. The position may be that of empty lines before it.
 fn line_of(text: &str, position: &csv::Position) -> u64 {
     let rest = usize::try_from(position.byte()).ok().and_then(|at| text.as_bytes().get(at..));
     let ends = rest.unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
@@ -143,8 +143,8 @@ fn line_of(text: &str, position: &csv::Position) -> u64 {
 
 fn csv_error(error: &csv::Error) -> FileError {
     let line = error.position().map(csv::Position::line);
-    // no message of the crate shows a field
-    FileError { line, ..FileError::new("not a table") }
+    // the text of the csv error is left out: it could quote a secret
+    FileError { line, ..FileError::new("expected a CSV table") }
 }
 
 #[cfg(test)]
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_tools_write() {
+    fn dumps_of_common_tools_are_read() {
         let some = |line, text: &str| vec![(line, Some(text.to_owned()))];
         for (text, line, b) in [
             ("a,b\n1,2\n", 2, "2"),
@@ -186,14 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table() {
-        let said =
-            |text: &str, needed: &[&str]| for_each(text, needed, |_| Ok(())).unwrap_err().told("f");
+    fn broken_tables_are_errors() {
+        let error = |text: &str, needed: &[&str]| {
+            for_each(text, needed, |_| Ok(())).unwrap_err().describe("f")
+        };
         assert_eq!(
-            said("", &["username"]),
-            "f:1: the first line must name the columns, and there is no `username`"
+            error("", &["username"]),
+            "f:1: expected a first line of column names with `username`"
         );
-        assert_eq!(said("a,b\n1\n", &[]), "f:2: 1 fields, where the first line names 2 columns");
-        assert_eq!(said("a,b,A\n", &[]), "f:1: a: there are two columns of this name");
+        assert_eq!(error("a,b\n1\n", &[]), "f:2: expected 2 fields as in the first line, found 1");
+        assert_eq!(error("a,b,A\n", &[]), "f:1: a: duplicate column");
     }
 }

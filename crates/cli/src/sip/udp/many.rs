@@ -1,4 +1,4 @@
-//! Many datagrams by one call of the system, in and out.
+//! Receives and sends many datagrams per system call (Linux).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -11,19 +11,19 @@ use nix::sys::socket::{
 };
 
 use super::MAX_DATAGRAM;
-use crate::sip::edge::{BATCH, Desk};
+use crate::sip::edge::{BATCH, BatchScratch};
 
-/// From the start of one buffer to that of the next: odd in cache lines, since buffers a power of
-/// two apart would share a few places of the cache.
+/// The distance between two buffers in bytes: an odd number of cache lines. With a power of two the
+/// buffers would compete for a few cache sets.
 const STRIDE: usize = MAX_DATAGRAM.next_multiple_of(64) + 33 * 64;
 
-/// The longest answers that the kernel is to cut from a piece, since it cuts none that would not pass
-/// in one packet: IPv6's least MTU, less its header and UDP's.
-const MOST_CUT: usize = 1_280 - 40 - 8;
-/// The longest piece: as long as a datagram may be, less the headers.
-const MOST_PIECE: usize = MAX_DATAGRAM - 40 - 8;
+/// The maximum segment size for `UDP_SEGMENT`, which refuses segments above the MTU: the minimum MTU of
+/// IPv6 less the IPv6 and UDP headers.
+const MAX_SEGMENT: usize = 1_280 - 40 - 8;
+/// The maximum size of one send with `UDP_SEGMENT`: the maximum datagram less the headers.
+const MAX_SEND: usize = MAX_DATAGRAM - 40 - 8;
 
-/// The datagrams of a batch.
+/// The received datagrams of a batch.
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     headers: MultiHeaders<SockaddrStorage>,
@@ -33,14 +33,14 @@ pub(super) struct Inbox {
 impl Inbox {
     pub(super) fn new() -> Self {
         Self {
-            // memory that no datagram has reached is not there yet
+            // zeroed pages take no memory until a datagram is written to them
             bytes: vec![0; BATCH * STRIDE],
             headers: MultiHeaders::preallocate(BATCH, None),
             received: ArrayVec::new(),
         }
     }
 
-    /// Takes all datagrams that have come and fit, and waits for the first if it is to.
+    /// Receives up to [`BATCH`] datagrams. With `wait` it waits for the first one.
     pub(super) fn receive(&mut self, socket: &UdpSocket, wait: bool) -> std::io::Result<()> {
         self.received.clear();
         let mut buffers = self.bytes.chunks_exact_mut(STRIDE).filter_map(<[u8]>::first_chunk_mut);
@@ -55,7 +55,7 @@ impl Inbox {
         let socket = socket.as_raw_fd();
         let received = recvmmsg(socket, &mut self.headers, slices.iter_mut(), flags, None)?;
         for message in received {
-            // without an address it cannot be answered; one of length 0 is never answered
+            // without a source there is no answer; an empty datagram never gets one
             let (length, source) = match message.address.as_ref().and_then(address_of) {
                 Some(source) => (message.bytes, source),
                 None => (0, SocketAddr::from(([0; 4], 0))),
@@ -65,12 +65,12 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether there may be more than was received last.
+    /// Whether more datagrams may be waiting at the socket.
     pub(super) fn is_full(&self) -> bool {
         self.received.is_full()
     }
 
-    /// What was received last.
+    /// The datagrams of the last receive, with their sources.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let received = self.received.iter().zip(self.bytes.chunks_exact(STRIDE));
         received
@@ -86,12 +86,12 @@ fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
     }
 }
 
-/// What it takes to send a batch of answers.
+/// Sends a batch of answers; holds reusable buffers.
 pub(super) struct Outbox {
     headers: MultiHeaders<SockaddrStorage>,
 }
 
-/// An answer and where it goes.
+/// The destination of an answer, and the answer.
 type Answer<'a> = (SocketAddr, &'a [u8]);
 
 impl Outbox {
@@ -99,19 +99,20 @@ impl Outbox {
         Self { headers: MultiHeaders::preallocate(BATCH, None) }
     }
 
-    /// Sends all answers; each that cannot be sent is told to `unsent`. Those of one length to one
-    /// place go through the kernel as one, which cuts them (udp(7), `UDP_SEGMENT`): where most calls
-    /// come from a few proxies, that is half the work of sending.
-    pub(super) fn send(&mut self, socket: &UdpSocket, desk: &Desk, unsent: impl Fn()) {
+    /// Sends all answers; calls `unsent` for each that fails.
+    ///
+    /// Answers of equal length to one destination are sent with one call, which the kernel segments
+    /// (udp(7), `UDP_SEGMENT`). This halves the cost of sending if most calls come from few proxies.
+    pub(super) fn send(&mut self, socket: &UdpSocket, scratch: &BatchScratch, unsent: impl Fn()) {
         let mut answers: ArrayVec<Answer<'_>, BATCH> =
-            desk.answers().take(BATCH).map(|(bytes, to)| (to, bytes)).collect();
-        // answers to one place stay in order if they are of one length; datagrams have none anyway
+            scratch.answers().take(BATCH).map(|(bytes, to)| (to, bytes)).collect();
+        // the order changes only between answers of different lengths; UDP keeps no order anyway
         answers.sort_by_key(|(to, bytes)| (*to, bytes.len()));
         let mut single = ArrayVec::<_, BATCH>::new();
         for alike in answers.chunk_by(|one, two| one.0 == two.0 && one.1.len() == two.1.len()) {
             let length = alike.first().map_or(1, |(_, bytes)| bytes.len().max(1));
-            for piece in alike.chunks((MOST_PIECE / length).max(1)) {
-                if !send_as_one(socket, piece) {
+            for piece in alike.chunks((MAX_SEND / length).max(1)) {
+                if !send_segmented(socket, piece) {
                     single.extend(piece.iter().copied());
                 }
             }
@@ -132,7 +133,7 @@ impl Outbox {
             let addresses = addresses.get(at..).unwrap_or_default();
             let (socket, flags) = (socket.as_raw_fd(), MsgFlags::empty());
             at += match sendmmsg(socket, &mut self.headers, slices, addresses, [], flags) {
-                // those before one that cannot be sent
+                // the number of answers before the first failure
                 Ok(sent) => sent.count().max(1),
                 Err(Errno::EINTR) => 0,
                 Err(_) => {
@@ -144,12 +145,13 @@ impl Outbox {
     }
 }
 
-/// Sends answers of one length to one place in one piece. False, with none sent, if there is but one,
-/// if they are too long, or where the kernel cannot: an old one, or on a way that takes only shorter
-/// packets.
-fn send_as_one(socket: &UdpSocket, alike: &[Answer<'_>]) -> bool {
+/// Sends answers of equal length to one destination with one call.
+///
+/// Returns false, and sends none, for a single answer, for answers above [`MAX_SEGMENT`], and if the
+/// kernel or the path does not support it.
+fn send_segmented(socket: &UdpSocket, alike: &[Answer<'_>]) -> bool {
     let [(to, first), _, ..] = alike else { return false };
-    let length = u16::try_from(first.len()).ok().filter(|_| first.len() <= MOST_CUT);
+    let length = u16::try_from(first.len()).ok().filter(|_| first.len() <= MAX_SEGMENT);
     let Some(length) = length else { return false };
     let pieces: ArrayVec<_, BATCH> = alike.iter().map(|(_, bytes)| IoSlice::new(bytes)).collect();
     let (cut, to) = ([ControlMessage::UdpGsoSegments(&length)], SockaddrStorage::from(*to));

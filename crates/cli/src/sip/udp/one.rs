@@ -1,11 +1,11 @@
-//! One datagram by one call of the system, for systems without calls for many.
+//! Receives and sends one datagram per system call, for systems without `recvmmsg`.
 
 use std::net::{SocketAddr, UdpSocket};
 
 use super::MAX_DATAGRAM;
-use crate::sip::edge::Desk;
+use crate::sip::edge::BatchScratch;
 
-/// A datagram.
+/// The last received datagram.
 pub(super) struct Inbox {
     bytes: Vec<u8>,
     received: Option<(usize, SocketAddr)>,
@@ -23,19 +23,19 @@ impl Inbox {
         Ok(())
     }
 
-    /// Never: what comes meanwhile waits at the socket, and nobody goes first.
+    /// Always false: further datagrams wait at the socket, without priority for known callers.
     pub(super) fn is_full(&self) -> bool {
         false
     }
 
-    /// What was received last.
+    /// The last received datagram, with its source.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let received = self.received.iter();
         received.map(|(length, source)| (self.bytes.get(..*length).unwrap_or_default(), *source))
     }
 }
 
-/// What it takes to send answers: nothing.
+/// Sends answers one by one; needs no buffers.
 pub(super) struct Outbox;
 
 impl Outbox {
@@ -43,9 +43,9 @@ impl Outbox {
         Self
     }
 
-    /// Sends all answers; each that cannot be sent is told to `unsent`.
-    pub(super) fn send(&mut self, socket: &UdpSocket, desk: &Desk, unsent: impl Fn()) {
-        for (bytes, to) in desk.answers() {
+    /// Sends all answers; calls `unsent` for each that fails.
+    pub(super) fn send(&mut self, socket: &UdpSocket, scratch: &BatchScratch, unsent: impl Fn()) {
+        for (bytes, to) in scratch.answers() {
             if socket.send_to(bytes, to).is_err() {
                 unsent();
             }

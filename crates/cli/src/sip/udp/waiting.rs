@@ -1,4 +1,4 @@
-//! What waits while more comes than can be answered, and who need not wait.
+//! The queue for datagrams under overload, and the callers that need not wait in it.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -6,13 +6,13 @@ use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// The most datagrams that wait: at some 10 µs each, far less than the half second after which a
-/// caller asks again (RFC 3261 §17.1.1.2).
-const MOST: usize = 1_024;
-/// The most bytes that wait.
-const MOST_BYTES: usize = 4 << 20;
+/// The maximum number of waiting datagrams. At about 10 µs each they are answered well within the
+/// 500 ms after which a caller retransmits (RFC 3261 §17.1.1.2).
+const MAX_DATAGRAMS: usize = 1_024;
+/// The maximum number of waiting bytes.
+const MAX_BYTES: usize = 4 << 20;
 
-/// Datagrams that have come and are not answered yet, in order.
+/// Received datagrams without an answer, in order.
 #[derive(Default)]
 pub(super) struct Waiting {
     datagrams: VecDeque<(Box<[u8]>, SocketAddr)>,
@@ -24,22 +24,22 @@ impl Waiting {
         self.datagrams.is_empty()
     }
 
-    /// False if there is no more room.
+    /// Adds a datagram. Returns false if the queue is full.
     pub(super) fn push(&mut self, bytes: &[u8], source: SocketAddr) -> bool {
-        let has_room = self.datagrams.len() < MOST && self.bytes + bytes.len() <= MOST_BYTES;
-        if has_room {
+        let fits = self.datagrams.len() < MAX_DATAGRAMS && self.bytes + bytes.len() <= MAX_BYTES;
+        if fits {
             self.bytes += bytes.len();
             self.datagrams.push_back((bytes.into(), source));
         }
-        has_room
+        fits
     }
 
-    /// The first of them, as many as `count`.
+    /// The first datagrams, up to `count`.
     pub(super) fn first(&self, count: usize) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         self.datagrams.iter().take(count).map(|(bytes, source)| (&**bytes, *source))
     }
 
-    /// Takes the first out.
+    /// Removes the first datagrams, up to `count`.
     pub(super) fn remove(&mut self, count: usize) {
         for (bytes, _) in self.datagrams.drain(..count.min(self.datagrams.len())) {
             self.bytes -= bytes.len();
@@ -47,38 +47,39 @@ impl Waiting {
     }
 }
 
-/// The flows, that is, addresses and ports, that have remembered places. A newer one takes the
-/// place of an older one now and then; it then waits like any other.
-const PLACES: usize = 1 << 16;
-/// How long a flow is remembered after a request of its was accepted.
+/// The number of slots for flows (address and port). A flow whose hash collides replaces an older one,
+/// which then waits like any other.
+const SLOTS: usize = 1 << 16;
+/// The time for which a flow is remembered after its last accepted request.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
 
-/// Flows that had a request accepted lately. Only an accepted request leads to a place here, so no
-/// flood of others pushes them out.
+/// Flows with a recently accepted request. Only accepted requests add entries, so a flood of other
+/// requests cannot replace them.
 pub(super) struct Accepted {
     hasher: RandomState,
-    /// Part of a hash, and the second after `start`, counted from one, at which it was accepted.
-    places: Box<[(u32, u32)]>,
+    /// Part of the flow's hash, and the second of its last accepted request, counted from 1 at
+    /// `start`; 0 marks an empty slot.
+    slots: Box<[(u32, u32)]>,
     start: Instant,
 }
 
 impl Accepted {
     pub(super) fn new(now: Instant) -> Self {
-        let places = vec![(0, 0); PLACES].into_boxed_slice();
-        Self { hasher: RandomState::new(), places, start: now }
+        let slots = vec![(0, 0); SLOTS].into_boxed_slice();
+        Self { hasher: RandomState::new(), slots, start: now }
     }
 
     pub(super) fn remember(&mut self, source: SocketAddr, now: Instant) {
-        let (place, tag) = self.place_of(source);
+        let (slot, tag) = self.slot_of(source);
         let second = self.second(now);
-        if let Some(place) = self.places.get_mut(place) {
-            *place = (tag, second);
+        if let Some(slot) = self.slots.get_mut(slot) {
+            *slot = (tag, second);
         }
     }
 
     pub(super) fn has(&self, source: SocketAddr, now: Instant) -> bool {
-        let (place, tag) = self.place_of(source);
-        self.places.get(place).is_some_and(|(found, second)| {
+        let (slot, tag) = self.slot_of(source);
+        self.slots.get(slot).is_some_and(|(found, second)| {
             let age = self.second(now).saturating_sub(*second);
             *second > 0 && *found == tag && u64::from(age) <= REMEMBERED.as_secs()
         })
@@ -89,9 +90,9 @@ impl Accepted {
         u32::try_from(seconds).unwrap_or(u32::MAX).saturating_add(1)
     }
 
-    fn place_of(&self, source: SocketAddr) -> (usize, u32) {
-        let [a, b, c, d, place @ ..] = self.hasher.hash_one(source).to_ne_bytes();
-        (u32::from_ne_bytes(place) as usize % PLACES, u32::from_ne_bytes([a, b, c, d]))
+    fn slot_of(&self, source: SocketAddr) -> (usize, u32) {
+        let [a, b, c, d, slot @ ..] = self.hasher.hash_one(source).to_ne_bytes();
+        (u32::from_ne_bytes(slot) as usize % SLOTS, u32::from_ne_bytes([a, b, c, d]))
     }
 }
 
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_comes_out_in_order_and_is_bounded() {
+    fn the_queue_is_bounded_and_keeps_the_order() {
         let mut waiting = Waiting::default();
         for port in 0..1_024 {
             assert!(waiting.push(&port.to_string().into_bytes(), source(port)));
@@ -138,7 +139,7 @@ mod tests {
         assert!(!accepted.has(source(1), now + REMEMBERED + Duration::from_secs(1)));
         accepted.remember(source(1), now + REMEMBERED);
         assert!(accepted.has(source(1), now + 2 * REMEMBERED));
-        // as much as there is room for, most keep their places
+        // with far fewer flows than slots, few collide
         for port in 0..10_000 {
             accepted.remember(source(port), now);
         }

@@ -1,5 +1,4 @@
-//! How the program speaks and ends: lines on stdout and stderr that may fail to be written, and the
-//! exit codes.
+//! Lines on stdout and stderr, and errors with their exit codes.
 
 use std::fmt;
 use std::io::Write as _;
@@ -7,21 +6,21 @@ use std::process::ExitCode;
 
 use sip_authz_config::ConfigErrors;
 
-/// The most errors of one configuration that are printed.
+/// The maximum number of errors printed for one configuration.
 const MAX_ERRORS: usize = 20;
 
-/// Why the program ends without having done what it was asked to.
+/// An error that ends the program.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// The command line, the configuration or the address to listen on cannot be used: exit code 2.
+pub(crate) enum ProgramError {
+    /// The command line, a file or the listen address is invalid: exit code 2.
     Setup(String),
     /// The configuration has errors: exit code 2.
     Config(ConfigErrors),
-    /// Something failed on the way: exit code 1.
+    /// An error at run time: exit code 1.
     Runtime(String),
 }
 
-impl Failure {
+impl ProgramError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Setup(_) | Self::Config(_) => ExitCode::from(2),
@@ -29,16 +28,16 @@ impl Failure {
         }
     }
 
-    /// Prints it on stderr.
+    /// Prints the error to stderr.
     pub(crate) fn report(&self) {
         match self {
-            Self::Setup(_) | Self::Runtime(_) => complain(self),
-            Self::Config(errors) => config_lines(errors).iter().for_each(complain),
+            Self::Setup(_) | Self::Runtime(_) => warn(self),
+            Self::Config(errors) => config_lines(errors).iter().for_each(warn),
         }
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ProgramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setup(text) | Self::Runtime(text) => f.write_str(text),
@@ -47,29 +46,28 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Prints to stdout, in colour if it is a terminal that wants it.
+/// Prints a line to stdout, in colour on a terminal. A closed pipe is not an error.
 pub(crate) fn say(text: impl fmt::Display) {
-    // whoever reads may have gone; that is no reason to stop
     let _ = writeln!(anstream::stdout().lock(), "{text}");
 }
 
-/// Prints a line of what was asked for to stdout.
+/// Prints the result of a command to stdout.
 ///
 /// # Errors
 ///
-/// What keeps it from being written.
+/// The error of a write that fails.
 pub(crate) fn print(text: impl fmt::Display) -> std::io::Result<()> {
     let mut stdout = anstream::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
 }
 
-/// Prints one line to stderr, with the program's name.
-pub(crate) fn complain(text: impl fmt::Display) {
+/// Prints one line to stderr, after the program's name.
+pub(crate) fn warn(text: impl fmt::Display) {
     let _ = writeln!(anstream::stderr().lock(), "sip-authz: {text}");
 }
 
-/// The errors of a configuration, one for each line; several are counted at the end.
+/// The errors of a configuration, one per line, and their number at the end if there are several.
 pub(crate) fn config_lines(errors: &ConfigErrors) -> Vec<String> {
     let mut lines: Vec<_> = errors.iter().take(MAX_ERRORS).map(ToString::to_string).collect();
     let count = errors.len();
@@ -82,9 +80,9 @@ pub(crate) fn config_lines(errors: &ConfigErrors) -> Vec<String> {
     lines
 }
 
-/// Prints each warning of a configuration on stderr.
-pub(crate) fn warn(warnings: &[String]) {
+/// Prints the warnings of a configuration to stderr.
+pub(crate) fn warn_all(warnings: &[String]) {
     for warning in warnings {
-        complain(format_args!("warning: {warning}"));
+        warn(format_args!("warning: {warning}"));
     }
 }

@@ -1,4 +1,4 @@
-//! Who is told of decisions besides the caller: log, decision log, metrics.
+//! The receivers of decisions besides the caller: log, decision log and metrics.
 
 use std::time::Duration;
 
@@ -9,18 +9,20 @@ use crate::observe::audit::Audit;
 use crate::observe::log::DecisionLog;
 use crate::sip::peer::Peer;
 
-/// Who watches the decisions.
+/// The log, the decision log and the latency histogram.
 #[derive(Default)]
-pub(crate) struct Watch {
+pub(crate) struct DecisionObservers {
     pub(crate) log: Option<DecisionLog>,
     pub(crate) audit: Option<Audit>,
     pub(crate) latencies: Latencies,
 }
 
-impl Watch {
-    /// Tells of a batch: by which snapshot it was decided, and how long that took from when the
-    /// messages were taken.
-    pub(crate) fn tell<'d>(
+impl DecisionObservers {
+    /// Passes a batch of decisions to all observers.
+    ///
+    /// `snapshot` is the number of the snapshot that decided; `took` is the time since the messages
+    /// were received.
+    pub(crate) fn notify<'d>(
         &self,
         snapshot: Option<u64>,
         took: Duration,
