@@ -1,9 +1,9 @@
 //! Measures the store in an SQLite file.
 //!
-//! `sqlite_load write DIR COMMITS`: makes commits and prints a line after each.
-//! `sqlite_load commits DIR COMMITS`: prints the number of commits of one record per second.
-//! `sqlite_load make DIR COUNT`: makes a store with COUNT domains and COUNT credentials.
-//! `sqlite_load cold DIR`: prints the time from opening the file to the first decision.
+//! - `sqlite_load write DIR COMMITS`: makes commits and prints a line after each.
+//! - `sqlite_load commits DIR COMMITS`: prints the number of commits of one record per second.
+//! - `sqlite_load make DIR COUNT`: makes a store with COUNT domains and COUNT credentials.
+//! - `sqlite_load cold DIR`: prints the time from opening the file to the first decision.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz_testing::many_records;

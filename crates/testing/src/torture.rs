@@ -123,7 +123,7 @@ pub const CASES: [Case; 61] = [
     row("rfc4475/trws", "3.1.2.10", Tolerable, SPACES, false, "", 400, ""),
     row("rfc4475/escruri", "3.1.2.11", Tolerable, Fine, false, "accept", 200,
         "the headers in the Request-URI are ignored; rsip takes them for a port"),
-    row("rfc4475/baddate", "3.1.2.12", Tolerable, Fine, true, "accept", 200, "nobody reads Date"),
+    row("rfc4475/baddate", "3.1.2.12", Tolerable, Fine, true, "accept", 200, "a decision does not read Date"),
     row("rfc4475/regbadct", "3.1.2.13", Tolerable, Fine, true, "accept", 405, METHOD),
     row("rfc4475/badaspec", "3.1.2.14", Tolerable, Fine, true, "unknown-host", 400,
         "a decision does not read To"),

@@ -1,8 +1,8 @@
 //! Lists of prefixes of any size, the same in every run, and addresses inside and outside them.
 //!
-//! `random`: prefixes with lengths of 8 to 32 anywhere (IPv6: 16 to 128 in 2000::/3). Long lists omit
-//! the shortest, which would cover the whole range. Misses are anywhere else.
-//! `crowded`: hosts and small networks in a few /16 (IPv6: /32). Misses are in the same networks.
+//! - `random`: prefixes with lengths of 8 to 32 anywhere (IPv6: 16 to 128 in 2000::/3). Long lists omit
+//!   the shortest, which would cover the whole range. Misses are anywhere else.
+//! - `crowded`: hosts and small networks in a few /16 (IPv6: /32). Misses are in the same networks.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -47,18 +47,18 @@ pub const HOSTS: [&str; 12] = [
 /// Bytes that rsip rejects must be rejected here too, except for the following. rsip 0.4 cannot parse
 /// them, but they are well-formed or do not affect a decision:
 ///
-/// a folded header field (RFC 3261 §7.3.1),
-/// white space before the colon of a header field (§25.1, HCOLON),
-/// `SIP` in the first line in another case (§7.1: it is case-insensitive),
-/// an IPv6 address as host (§25.1, IPv6reference): rsip takes the first colon for that of a port,
-/// a dot in the user or password (§25.1, unreserved): rsip stops looking for `@` there, so it takes the
-/// rest for a port or parameter if it contains `:` or `;`,
-/// a URI parameter with a character outside token (§25.1, paramchar),
-/// `transport` and `method` with a value unknown to rsip (§25.1, other-transport, extension-method),
-/// headers in the URI: not allowed in a Request-URI, and ignored if present (§19.1.1),
-/// a header field that is not UTF-8. The grammar does not allow it, but old phones send Latin-1 in
-/// display names. No decision uses such bytes: hosts and users are in the Request-URI, which is ASCII,
-/// and the parsers of credentials and From reject them where needed.
+/// - a folded header field (RFC 3261 §7.3.1),
+/// - white space before the colon of a header field (§25.1, HCOLON),
+/// - `SIP` in the first line in another case (§7.1: it is case-insensitive),
+/// - an IPv6 address as host (§25.1, IPv6reference): rsip takes the first colon for that of a port,
+/// - a dot in the user or password (§25.1, unreserved): rsip stops looking for `@` there, so it takes
+///   the rest for a port or parameter if it contains `:` or `;`,
+/// - a URI parameter with a character outside token (§25.1, paramchar),
+/// - `transport` and `method` with a value unknown to rsip (§25.1, other-transport, extension-method),
+/// - headers in the URI: not allowed in a Request-URI, and ignored if present (§19.1.1),
+/// - a header field that is not UTF-8. The grammar does not allow it, but old phones send Latin-1 in
+///   display names. No decision uses such bytes: hosts and users are in the Request-URI, which is
+///   ASCII, and the parsers of credentials and From reject them where needed.
 ///
 /// One input that rsip accepts is not compared: if the scheme is neither `sip` nor `sips`, rsip looks
 /// for `://` beyond the first line. The library rejects all such messages.
