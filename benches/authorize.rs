@@ -1,14 +1,14 @@
-//! A decision of each kind, beside the bare hashing of the same message in the same run:
-//! `cargo bench --bench authorize`, then `python3 benches/ratios.py` for the table of medians and
-//! ratios. Absolute times are worth little on another machine; the ratios hold.
+//! Measures a decision of each kind, and bare hashing of the same message, in one run: `cargo bench
+//! --bench authorize`. Then `python3 benches/ratios.py` prints medians and ratios. Absolute times
+//! depend on the machine; compare the ratios.
 //!
-//! Each row is measured with what it is given:
+//! Each row is measured with these inputs:
 //!
-//! - `invite`: an `Invite` that was made before; the credentials header is read within.
-//! - `datagram`: a datagram of about 1,000 bytes, `Invite::from_datagram` included.
-//! - `rsip`: an `rsip::Request` that was parsed before, `Invite::from_rsip` included.
+//! - `invite`: a prepared `Invite`; the decision parses the credentials header.
+//! - `datagram`: a datagram of about 1,000 bytes, including `Invite::from_datagram`.
+//! - `rsip`: a parsed `rsip::Request`, including `Invite::from_rsip`.
 //!
-//! 64 domains take turns. An accept by digest uses a count of its own each time.
+//! 64 domains take turns. Each accept by digest uses a new nonce count.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs)]
 
@@ -26,22 +26,21 @@ use sip_authz_testing::bench::support::{
     by_credential, rejected, same, user,
 };
 
-/// What a row is given.
+/// The input of a row.
 #[derive(Clone, Copy)]
-enum Given {
+enum Input {
     Invite,
     Datagram,
     Rsip,
 }
 
-const BOTH: &[Given] = &[Given::Invite, Given::Datagram];
-const ALL: &[Given] = &[Given::Invite, Given::Datagram, Given::Rsip];
+const BOTH: &[Input] = &[Input::Invite, Input::Datagram];
+const ALL: &[Input] = &[Input::Invite, Input::Datagram, Input::Rsip];
 
-/// The time of `iters` decisions on requests from `next`, each of which must come out as `expected`
-/// says.
+/// The time of `iters` decisions on requests from `next`. Each decision must match `expected`.
 fn time(
     world: &World,
-    given: Given,
+    given: Input,
     iters: u64,
     next: &mut dyn FnMut() -> Rc<[Packet]>,
     expected: fn(&Decision) -> bool,
@@ -58,18 +57,18 @@ fn time(
         };
         let mut right = 0;
         match given {
-            Given::Invite => {
+            Input::Invite => {
                 let invites: Vec<_> = packets.iter().map(Packet::invite).collect();
                 let start = Instant::now();
                 right += invites.iter().map(decide).sum::<usize>();
                 spent += start.elapsed();
             }
-            Given::Datagram => {
+            Input::Datagram => {
                 let start = Instant::now();
                 right += packets.iter().map(|packet| decide(&packet.invite())).sum::<usize>();
                 spent += start.elapsed();
             }
-            Given::Rsip => {
+            Input::Rsip => {
                 let parse = |packet: &Packet| rsip::Request::try_from(&packet.bytes[..]).unwrap();
                 let requests: Vec<_> = packets.iter().map(parse).collect();
                 let start = Instant::now();
@@ -80,7 +79,7 @@ fn time(
                 spent += start.elapsed();
             }
         }
-        assert_eq!(right, count, "a decision came out otherwise");
+        assert_eq!(right, count, "unexpected decision");
     }
     spent
 }
@@ -89,16 +88,16 @@ fn row(
     c: &mut Criterion,
     world: &World,
     name: &str,
-    givens: &[Given],
+    givens: &[Input],
     expected: fn(&Decision) -> bool,
     mut next: impl FnMut() -> Rc<[Packet]>,
 ) {
     let mut group = c.benchmark_group("authorize");
     for given in givens {
         let label = match given {
-            Given::Invite => "invite",
-            Given::Datagram => "datagram",
-            Given::Rsip => "rsip",
+            Input::Invite => "invite",
+            Input::Datagram => "datagram",
+            Input::Rsip => "rsip",
         };
         group.bench_function(BenchmarkId::new(name, label), |bencher| {
             bencher.iter_custom(|iters| time(world, *given, iters, &mut next, expected));
@@ -132,12 +131,12 @@ fn authorize(c: &mut Criterion) {
     row(c, world, "accept_sha512_256", BOTH, proved, || sha512.batch());
 
     let used = client(Kind::Md5, Tcp).batch();
-    time(world, Given::Invite, BATCH as u64, &mut || Rc::clone(&used), proved);
+    time(world, Input::Invite, BATCH as u64, &mut || Rc::clone(&used), proved);
     row(c, world, "replay_md5_tcp", BOTH, stale, || Rc::clone(&used));
-    // a world of its own: time stands still, so the older accepts are not older
+    // a separate world, so that its time stands still and the older accepts stay valid
     let world = &World::new();
     let sent = Client::new(world, Kind::Md5, Udp).batch();
-    time(world, Given::Invite, BATCH as u64, &mut || Rc::clone(&sent), proved);
+    time(world, Input::Invite, BATCH as u64, &mut || Rc::clone(&sent), proved);
     row(c, world, "repeat_md5_udp", BOTH, |d| by_credential(d, true), || Rc::clone(&sent));
 
     let wrong = |d: &Decision| rejected(d, Reason::WrongCredentials);
@@ -176,7 +175,7 @@ fn authorize(c: &mut Criterion) {
     bare::<Sha512_256>(c, "sha512_256", &mut client(Kind::Sha512, Udp));
 }
 
-/// The bare hashing of the messages that the client's accepts are made of.
+/// The bare hashing for the accepts of the client.
 fn bare<D: Digest>(c: &mut Criterion, name: &str, client: &mut Client) {
     let message = |at: usize| client.bare::<D>(at % DOMAINS, &user(at % DOMAINS % USERS));
     let mut messages: Vec<Bare> = (0..BATCH).map(message).collect();

@@ -1,8 +1,8 @@
-//! Decisions in batches of 1, 8 and 64 beside one at a time and the bare hashing of the same messages,
-//! in one run: `cargo bench --bench batch`, then `python3 benches/ratios.py` for the table of medians
-//! and ratios. Absolute times are worth little on another machine; the ratios hold.
+//! Measures decisions in batches of 1, 8 and 64, single decisions, and bare hashing of the same
+//! messages, in one run: `cargo bench --bench batch`. Then `python3 benches/ratios.py` prints medians
+//! and ratios. Absolute times depend on the machine; compare the ratios.
 //!
-//! The INVITEs were made before; the credentials headers are read within.
+//! The INVITEs are prepared; the decisions parse the credentials headers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs)]
 
@@ -21,7 +21,7 @@ use sip_authz_testing::bench::support::{
 
 const SIZES: [usize; 3] = [1, 8, 64];
 
-/// The time of `iters` decisions, `size` at once; one at a time without a size.
+/// The time of `iters` decisions in batches of `size`, or single decisions without a size.
 fn time(
     world: &World,
     size: Option<usize>,
@@ -49,7 +49,7 @@ fn time(
             right += black_box(&out).iter().filter(|decision| expected(decision)).count();
         }
         spent += start.elapsed();
-        assert_eq!(right, invites.len(), "a decision came out otherwise");
+        assert_eq!(right, invites.len(), "unexpected decision");
     }
     spent
 }
@@ -71,7 +71,7 @@ fn rows(
     group.finish();
 }
 
-/// The bare hashing of the messages that the client's accepts are made of.
+/// The bare hashing for the accepts of the client.
 fn bare<D: Digest>(c: &mut Criterion, name: &str, client: &mut Client) {
     let message = |at: usize| client.bare::<D>(at % DOMAINS, &user(at % DOMAINS % USERS));
     let mut messages: Vec<Bare> = (0..BATCH).map(message).collect();

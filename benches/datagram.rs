@@ -1,6 +1,5 @@
-//! Reading a datagram, beside rsip's reading of the same one in the same run:
-//! `cargo bench --bench datagram`. The ratios are printed at the end; absolute times are worth
-//! little on another machine.
+//! Measures parsing a datagram, compared with rsip on the same datagram in one run: `cargo bench
+//! --bench datagram`. Prints the ratios at the end. Absolute times depend on the machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs)]
 
@@ -22,7 +21,7 @@ const DIGEST: &str = "Digest username=\"user0003\", realm=\"example.com\", \
     response=\"6629fae49393a05397450978507c4ef1\", algorithm=MD5, qop=auth, nc=00000001, \
     cnonce=\"0a4f113b0a4f113b\", opaque=\"5ccc069c403ebaf9\"";
 
-/// An INVITE of so many bytes: the smallest has no more than it needs.
+/// An INVITE of this many bytes; the smallest has only what it needs.
 fn invite(size: usize) -> Vec<u8> {
     let (digest, more) = if size < 700 {
         (String::new(), "")
@@ -46,9 +45,9 @@ fn invite(size: usize) -> Vec<u8> {
     message.into_bytes()
 }
 
-/// The best of many short runs, in nanoseconds: for the ratios, which criterion does not print.
+/// The best of many short runs, in nanoseconds. Used for the ratios, which criterion does not print.
 fn best(mut body: impl FnMut()) -> f64 {
-    // one run shows that it works, where this is only tested
+    // a test (without --bench) runs the body once
     if !std::env::args().any(|argument| argument == "--bench") {
         body();
         return f64::NAN;

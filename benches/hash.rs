@@ -1,13 +1,13 @@
-//! The hashing of digest verification beside the md-5 and sha2 crates in the same run:
-//! `cargo bench --bench hash`. No target-cpu is set: the crates and ours are built for the base of
-//! the architecture, and what is chosen at run time is chosen by both.
+//! Measures the hashing of digest verification, compared with the md-5 and sha2 crates in one run:
+//! `cargo bench --bench hash`. Without a target-cpu, so that both are built for the baseline of the
+//! architecture and choose instructions at run time.
 //!
-//! - `md5/block/…` and `sha256/block/…`: one block, each, of messages of 55 bytes; a group's rows
-//!   hash 64 of them, so divide by 64.
-//! - `verify/…`: the hashing of one verification, 64 of them: H(A2) of `INVITE:` and a URI, hexadecimal,
-//!   the response, hexadecimal, comparison. `bare` is what `benches/authorize.rs` calls by that name:
-//!   two digests of the md-5 crate, messages ready but for the hexadecimal of H(A2). The others put
-//!   their messages together from the parts, too.
+//! - `md5/block/…` and `sha256/block/…`: one block for each message of 55 bytes. A row hashes 64
+//!   messages, so divide by 64.
+//! - `verify/…`: the hashing of 64 verifications, each with H(A2) of `INVITE:` and a URI, hexadecimal,
+//!   the response, hexadecimal and comparison. `bare` is the same as in `benches/authorize.rs`: two
+//!   digests of the md-5 crate, on messages that are prepared except for the hexadecimal of H(A2). The
+//!   others also build their messages from the parts.
 //!
 //! With `-- --table` it prints medians and ratios instead.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_precision_loss)]
@@ -21,12 +21,12 @@ use sha2::{Sha256, Sha512_256};
 use sip_authz::internals::{hex16, same_hex};
 use sip_authz_arch::*;
 
-/// As many as a batch has.
+/// The size of a batch.
 const MANY: usize = 64;
 const SHORT_CNONCE: &str = "0a4f113b0a4f113b";
 const LONG_CNONCE: &str = "0a4f113b0a4f113b0a4f113b0a4f113b";
 
-/// What one verification is made of.
+/// The inputs of one verification.
 struct Request {
     ha1: [u8; 32],
     nonce: String,
@@ -67,7 +67,7 @@ impl Request {
         assert!(fits);
     }
 
-    /// All of the response's message but H(A2).
+    /// Writes the message of the response except H(A2).
     fn write_head<const B: usize>(&self, message: &mut Message<B>) {
         let mut fits = message.push(&self.ha1);
         for part in [&self.nonce, &self.nc, self.cnonce, "auth"] {
@@ -88,7 +88,7 @@ impl Request {
     }
 }
 
-/// What a batch works in, kept from one to the next.
+/// The buffers of a batch, reused by the next.
 struct Batch {
     a2: [Message<2>; MANY],
     responses: [Message<3>; MANY],
@@ -114,7 +114,7 @@ impl Batch {
     }
 }
 
-/// A row: its name, and what is measured, which does the thing [`MANY`] times.
+/// A row: its name, and a function that repeats the measured operation [`MANY`] times.
 type Row = (String, Box<dyn FnMut()>);
 
 fn rows() -> Vec<Row> {
@@ -188,8 +188,8 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// All rows in turn, again and again, so that what disturbs the machine disturbs all; the median of
-/// each, and its ratio to the first of its group.
+/// Runs all rows in turn many times, so that a disturbance affects all rows. Prints the median of each,
+/// and its ratio to the first of its group.
 fn table() {
     let mut rows = rows();
     let mut times = vec![Vec::new(); rows.len()];

@@ -1,12 +1,13 @@
-//! How many instructions the usual decisions take, counted by callgrind, with a limit for each in
-//! `benches/instructions.txt`: `cargo bench --bench instructions`. Exits with 1 when one is passed.
+//! Counts the instructions of common decisions under callgrind, with a limit for each in
+//! `benches/instructions.txt`: `cargo bench --bench instructions`. Exits with 1 if a count exceeds its
+//! limit.
 //!
-//! Needs valgrind. The counts are the same on a busy machine and on a quiet one. Callgrind shows a
-//! program AVX2, and neither AVX-512 nor SHA-NI, so these are the scalar and the AVX2 path; what is
-//! faster with those is told by `--bench targets`.
+//! Needs valgrind. The counts do not depend on the load of the machine. Callgrind supports AVX2, but
+//! neither AVX-512 nor SHA-NI, so this measures the scalar and the AVX2 path. `--bench targets`
+//! measures the others.
 //!
-//! With `-- --set` the limits become what is counted now and a tenth more: tables hash under random
-//! keys, and counts vary with them.
+//! With `-- --set` it writes new limits, a tenth above the counts. The counts vary, since tables hash
+//! under random keys.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
@@ -22,10 +23,10 @@ use sip_authz_testing::bench::support::{
 };
 
 const LIMITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
-/// How many are decided at once, each as one.
+/// The number of decisions in a batch, each counted as one.
 const MANY: usize = 32;
 
-/// What is counted: one decision, a batch of them, or the reading of a datagram.
+/// The counted operation: one decision, a batch of decisions, or parsing a datagram.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
     Decision,
@@ -80,8 +81,8 @@ fn counted_datagram(packet: &Packet) -> Invite<'_> {
     black_box(packet).invite()
 }
 
-/// What this program does under callgrind: one thing that is counted, after others that made what is
-/// made once.
+/// The job of this program under callgrind: one counted operation, after others that do the one-time
+/// setup.
 fn probe(name: &str) {
     let (_, what, kind, transport, password, expected) =
         *ROWS.iter().find(|row| row.0 == name).unwrap();
@@ -134,7 +135,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !has("--bench") {
-        // not by `cargo bench`: to see that it works
+        // without --bench, run each probe once as a test
         ROWS.iter().for_each(|row| probe(row.0));
         return ExitCode::SUCCESS;
     }
@@ -160,8 +161,8 @@ fn main() -> ExitCode {
         set += &format!("{name:<22} {:>6}\n", (counted * 1.10).ceil());
     }
     if has("--set") {
-        let head = "# The most instructions of each row of benches/instructions.rs; of a batch, for \
-            each\n# INVITE. Set by `cargo bench --bench instructions -- --set`.\n";
+        let head = "# The instruction limits of benches/instructions.rs, for a batch per INVITE. \
+            Set by\n# `cargo bench --bench instructions -- --set`.\n";
         fs::write(LIMITS, head.to_owned() + &set).unwrap();
         return ExitCode::SUCCESS;
     }

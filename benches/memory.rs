@@ -1,8 +1,8 @@
-//! What a snapshot costs at a size: memory by kind, time to build, time for one change to be in force
-//! (alone, and while two threads decide), and look-ups.
+//! Measures a snapshot of a given size: memory by kind, time to build, time until one change is in
+//! force (alone, and while two threads decide), and lookups.
 //!
-//! `cargo bench --bench memory -- [DOMAINS [CREDENTIALS]]`, by default 50,000 and 500,000; the size
-//! that the targets are for is `-- 1000000 10000000` and needs 3 GB and some minutes.
+//! `cargo bench --bench memory -- [DOMAINS [CREDENTIALS]]`, by default 50,000 and 500,000. The targets
+//! are for `-- 1000000 10000000`, which needs 3 GB and some minutes.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -21,22 +21,22 @@ use sip_authz_testing::bench::large::{
     KINDS, Large, host, invite, mix, publish, publish_while_read, show, username,
 };
 
-/// Bytes of this process in physical memory.
+/// The resident memory of this process in bytes.
 fn resident() -> f64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<f64>().ok());
     pages.unwrap_or_default() * 4096.0
 }
 
-/// Seconds of processor time of this process.
+/// The processor time of this process in seconds.
 fn processor() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // after the name, which may hold anything: state, ten numbers, then user and system in 1/100 s
+    // skip the name, which may contain spaces, and eleven fields; then user and system time in 1/100 s
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Does `build` and tells what it took: in memory by both counts, for each of `count`, and in time.
+/// Runs `build` and prints its costs: memory by both measures, for each of `count`, and time.
 fn measured(what: &str, count: usize, build: impl FnOnce()) {
     let (before, began, busy) = (resident(), Instant::now(), processor());
     let counted = allocation_counter::measure(build).bytes_current;
@@ -50,7 +50,7 @@ fn measured(what: &str, count: usize, build: impl FnOnce()) {
     );
 }
 
-/// Nanoseconds for each of `count`, the best of five.
+/// Nanoseconds for each of `count`, the best of five runs.
 fn each(count: usize, mut run: impl FnMut()) -> f64 {
     let once = |_| {
         let began = Instant::now();
@@ -118,7 +118,7 @@ fn changes(large: &Large, authorizer: &Authorizer, now: Instant) {
 
 fn main() {
     let sizes: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    // without --bench it is `cargo test` that runs this, to see that it works
+    // without --bench, `cargo test` runs this with small sizes
     let small = !std::env::args().any(|argument| argument == "--bench");
     let domains = sizes.first().copied().unwrap_or(if small { 2_000 } else { 50_000 });
     let credentials = sizes.get(1).copied().unwrap_or(domains * 10);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what the last `cargo bench --bench authorize` measured: the median of each row in
+"""Prints the results of the last `cargo bench --bench authorize`: the median of each row in
 nanoseconds, and its ratio to the bare hashing of the same message.
 
 Usage: benches/ratios.py [TARGET_DIR]    (default: CARGO_TARGET_DIR, else target)
@@ -20,10 +20,10 @@ def main():
         name = json.loads((path.parent / "benchmark.json").read_text())["full_id"]
         medians[name] = json.loads(path.read_text())["median"]["point_estimate"]
     if not medians:
-        sys.exit(f"nothing measured in {target}")
+        sys.exit(f"no measurements in {target}")
     print(f"{'row':<46}{'median ns':>10}{'ratio':>8}  to")
     for name, median in sorted(medians.items()):
-        # a row without a digest is put beside the hashing of the default algorithm
+        # a row without a digest is compared with hashing of the default algorithm
         bare = "bare/" + next((it for it in BARE if it in name), "md5")
         ratio = f"{median / medians[bare]:8.2f}" if bare in medians else f"{'-':>8}"
         print(f"{name:<46}{median:>10.1f}{ratio}  {bare}")

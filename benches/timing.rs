@@ -1,12 +1,13 @@
-//! Whether time tells who exists: a statistical test after dudect (Reparaz, Balasch, Verbauwhede,
-//! 2017). Informational: it prints what it finds and always ends well.
+//! Tests whether decision times reveal which users exist, with the statistical test of dudect (Reparaz,
+//! Balasch, Verbauwhede, 2017). It only reports: the exit code is always 0.
 //!
-//! Two classes of requests that must not be told apart are decided in random order, each timed by
-//! itself; Welch's t-test compares the two means, over all times and over those below percentiles,
-//! as the slowest are the machine's doing. |t| under 4.5 shows no difference. On a machine that is not
-//! quiet the first row, which compares like with like, tells how much t is worth.
+//! It decides requests of two classes that must be indistinguishable, in random order, and times each
+//! decision. Welch's t-test compares the two means, over all times and over the times below
+//! percentiles, since other load causes the slowest. |t| below 4.5 shows no difference. The first row
+//! compares a class with itself and shows the noise of t on this machine.
 //!
-//! `cargo bench --bench timing` takes two minutes, `-- --quick` under 20 s. Run it on a quiet machine.
+//! `cargo bench --bench timing` takes two minutes, `-- --quick` less than 20 s. Run it on a quiet
+//! machine.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -25,37 +26,38 @@ use sip_authz::model::{Credential, CredentialList, GuessPolicy, Ha1Set, Mapping,
 use sip_authz::{Capacity, Invite, Transport};
 use sip_authz_testing::kit::*;
 
-/// Users of each kind. Names take turns, so that no user stays in the cache for being asked about.
+/// The number of users of each kind. Names take turns, so that no user stays in the cache.
 const USERS: usize = 512;
-/// Users that nobody asks for. An unknown name is answered with the work of a user's; were these
-/// few, that would now and then be the work of one who was just asked for, and quicker.
+/// The number of users that no request names. A request for an unknown name does the work for a random
+/// user instead. With few users, that could be one requested just before, which is faster.
 const FILLERS: usize = 16_384;
-/// Requests of each class, all different; one comes again only when it is no retransmission any more.
+/// The number of requests of each class, all different. Each is sent again only once it no longer
+/// counts as a retransmission.
 const POOL: usize = 4_096;
-/// Virtual time from one request to the next.
+/// The virtual time between requests.
 const STEP: Duration = Duration::from_millis(10);
-/// The percentiles that times are cropped at.
+/// The percentiles at which times are cropped.
 const CROPS: [f64; 7] = [1.0, 0.99, 0.95, 0.9, 0.75, 0.5, 0.25];
 
 const SOURCE: &str = "198.51.100.7:5060";
 
-/// What a request's sender is. All names are of one length.
+/// The kind of user in a request. All names have the same length.
 #[derive(Clone, Copy)]
 enum Who {
-    /// Enabled, of a mapped list, and the password is wrong.
+    /// An enabled user of a mapped list, with a wrong password.
     Wrong,
-    /// As [`Self::Wrong`], and other users: the two must not differ, or the test itself is off.
+    /// Like [`Self::Wrong`], with other users. The two must not differ, or the test itself is wrong.
     WrongToo,
-    /// As [`Self::Wrong`], but the password is right.
+    /// Like [`Self::Wrong`], with the correct password.
     Right,
     Unknown,
-    /// The password is right.
+    /// A disabled user, with the correct password.
     Disabled,
-    /// Of a list that is not mapped; the password is right.
+    /// A user of a list that is not mapped, with the correct password.
     Unlisted,
-    /// Enabled, with a hash for another algorithm only.
+    /// An enabled user without a hash for the algorithm.
     NoHash,
-    /// Malformed: answered without a digest, so the two must differ.
+    /// A malformed header, answered without a digest. The two classes must differ.
     Malformed,
 }
 
@@ -85,9 +87,9 @@ struct Pair {
     classes: [Who; 2],
     algorithm: Algorithm,
     userhash: bool,
-    /// How many lists are mapped; the users are in one of them.
+    /// The number of mapped lists; the users are in one of them.
     lists: usize,
-    /// All names are beyond their limit from the start.
+    /// Whether all names have exceeded their limit from the start.
     beyond: bool,
 }
 
@@ -134,7 +136,7 @@ impl Pair {
                 let (sid, username) = (credential(LIST, &name), name.parse().unwrap());
                 let filler = Credential::new(sid, list(LIST), username, filler.clone());
                 commit.put(Record::Credential(filler));
-                // the others among them, or they would lie closer together in memory
+                // spread among the fillers, so that they are not close together in memory
                 if !n.is_multiple_of(FILLERS / USERS) {
                     continue;
                 }
@@ -168,8 +170,8 @@ impl Pair {
         world
     }
 
-    /// The datagrams of both classes, made in turns so that they lie alike in memory, each with a
-    /// branch of its own, all with one live nonce.
+    /// The datagrams of both classes, created alternately so that their memory layout is similar. Each
+    /// has its own branch, and all share one valid nonce.
     fn datagrams(&self, world: &World) -> [Vec<Vec<u8>>; 2] {
         let challenge = world.challenge(&Request::to(HOST), SOURCE);
         let mut datagrams = [Vec::new(), Vec::new()];
@@ -190,7 +192,7 @@ impl Pair {
         datagrams
     }
 
-    /// The times of as many decisions as fit in `length`, in nanoseconds, by class.
+    /// The times of all decisions within `length`, in nanoseconds, by class.
     fn measure(&self, length: Duration) -> [Vec<f64>; 2] {
         let world = self.world();
         let datagrams = self.datagrams(&world);
@@ -199,7 +201,7 @@ impl Pair {
         let mut next = [0_usize; 2];
         let mut times = [Vec::new(), Vec::new()];
         let mut random = Instant::now().elapsed().as_nanos() as u64 ^ 0x9e37_79b9_7f4a_7c15;
-        // the first round warms caches and uses limits up; it is not counted
+        // the first round warms caches and uses up limits; it is not measured
         let warm_up = 4 * POOL;
         let end = Instant::now() + length;
         for round in 0_usize.. {
@@ -214,7 +216,7 @@ impl Pair {
             let bytes = &datagrams[class][next[class] % POOL];
             next[class] += 1;
             now += STEP;
-            // read just before, so that all of it is in the cache, whatever the class
+            // parsed just before, so that the INVITE is in the cache for both classes
             let invite = Invite::from_datagram(bytes, source, Transport::Udp).unwrap();
             let began = Instant::now();
             let decision = black_box(world.authorizer.authorize(black_box(&invite), now));
@@ -248,7 +250,7 @@ fn welch(times: &[Vec<f64>; 2], limit: f64) -> (f64, f64) {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    // without --bench it is `cargo test` that runs this, to see that it works
+    // without --bench, `cargo test` runs this with small sizes
     let length = match (has("--quick"), has("--bench")) {
         (true, _) => Duration::from_millis(1_200),
         (false, true) => Duration::from_secs(10),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the commands of the documentation, so that none of them is out of date.
+"""Runs the commands of the documentation, to find outdated ones.
 
 The script reads the blocks `sh` of README.md, the other pages at the root, docs/ and fuzz/README.md, and the lines
 after `$ ` in blocks `text`. The table RULES classifies each command: run it, run it with substitutions, or skip it with
@@ -64,7 +64,7 @@ def skip(pattern, reason):
 
 
 def names(pattern, reason):
-    """Does not run the command, but checks that what it names is there."""
+    """Does not run the command, but checks that the files and targets in it exist."""
     return Rule(pattern, "names", reason=reason)
 
 
@@ -81,7 +81,7 @@ RULES = [
     run(r"sip-authz export\b"),
     run(r"sip-authz backup\b"),
     run(r"sip-authz (help|--version|--help)\b"),
-    # beside it
+    # other programs
     run(r"export \w+="),
     run(r"printf "),
     run(r"curl -s\S* ", tools=["curl"]),
@@ -106,7 +106,7 @@ RULES = [
 ]
 
 
-# --- what the pages hold ---------------------------------------------------------------------------------------------
+# --- the contents of pages ---------------------------------------------------------------------------------------------
 
 
 class Command:
@@ -153,7 +153,7 @@ def rule_of(command):
     return next((rule for rule in RULES if rule.pattern.match(command.text)), None)
 
 
-# --- what a command names --------------------------------------------------------------------------------------------
+# --- the names in a command --------------------------------------------------------------------------------------------
 
 
 def packages():
@@ -163,7 +163,7 @@ def packages():
 
 
 def missing_names(text, known):
-    """What a command of cargo, or a script, names and is not there."""
+    """The names in a cargo command, or a script, that do not exist."""
     missing = []
     words = text.split(" -- ")[0].split()
     if words[:2] == ["cargo", "xtask"]:
@@ -199,7 +199,7 @@ def missing_names(text, known):
     return [] if os.access(ROOT / script, os.X_OK) else [f"script {script}"]
 
 
-# --- a page that is run ----------------------------------------------------------------------------------------------
+# --- running a page ----------------------------------------------------------------------------------------------
 
 
 def free_port():
@@ -236,7 +236,7 @@ class Page:
     def substituted(self, text):
         """The command with the ports, folders and SIDs of this page."""
         text = re.sub(r"^cargo run --release -- ", "sip-authz ", text).removesuffix("&").strip()
-        # a synopsis: with its options, and names for its places
+        # a synopsis: keep the options, replace the placeholders
         text = re.sub(r"\[(--[^\]]*)\]", r"\1", text)
         text = re.sub(r"\bimport FILE\b", "import subscriber.csv", text)
         text = re.sub(r"\bDIR\b", str(self.folder / "data"), text)
@@ -367,7 +367,7 @@ def default_program():
 
 
 def result(page, command, known):
-    """What became of a command: a word, and a reason."""
+    """The result of a command: a word, and a reason."""
     rule = rule_of(command)
     if rule is None:
         return "FAILED", "no rule in RULES of crates/acceptance/docs-commands.py matches it: add one"
@@ -394,7 +394,7 @@ def main():
     options.add_argument("--list", action="store_true", help="print the commands with their rules, run nothing")
     options = options.parse_args()
     if options.program is None and not options.list:
-        sys.exit("no program: build it with `cargo build`, or name it")
+        sys.exit("no program found: build it with `cargo build`, or pass its path")
     known, counts = packages(), {}
     pages = sorted({path for pattern in PAGES for path in ROOT.glob(pattern)})
     for path in pages:

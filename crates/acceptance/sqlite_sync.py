@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Whether each commit is on the disk before it is answered, as strace (Debian: strace) sees it.
+"""Checks with strace (Debian: strace) that each commit is on the disk before its answer.
 
-A kill alone does not show that: what the system holds in memory outlives the program. So this runs
-the example `sqlite_load`, which makes commits and writes a line for each answer, and looks at its
-system calls: between the last write to the log of the database and the line there must be a sync of
-the log that ended well.
+A kill does not show that, since the memory of the system outlives the program. So this runs
+the example `sqlite_load`, which makes commits and prints a line after each, and traces its
+system calls. Between the last write to the log of the database and the line there must be a
+successful sync of the log.
 
 Usage: crates/acceptance/sqlite_sync.py target/release/examples/sqlite_load [COMMITS]
 """
@@ -31,7 +31,7 @@ def main():
             pid, _, call = line.partition(" ")
             call = call.strip()
             if call.endswith("<unfinished ...>"):
-                # a write counts from its beginning, a sync and an answer from their end
+                # a write counts from its start, a sync and an answer from their end
                 if "-wal" in call and call.startswith("pwrite"):
                     synced, writes = False, writes + 1
                 unfinished[pid] = call.removesuffix("<unfinished ...>")
@@ -48,10 +48,10 @@ def main():
                 if not synced:
                     sys.exit(f"answer {answered} came before its commit was on the disk: {line}")
         if answered != commits:
-            sys.exit(f"{answered} answers were seen, not {commits}")
+            sys.exit(f"expected {commits} answers, found {answered}")
         if syncs < commits or writes < commits:
-            sys.exit(f"only {writes} writes and {syncs} syncs of the log were seen")
-        print(f"{answered} answers, each after a sync of all that was written ({syncs} syncs)")
+            sys.exit(f"found only {writes} writes and {syncs} syncs of the log")
+        print(f"{answered} answers, each after a sync of all writes ({syncs} syncs)")
 
 
 main()

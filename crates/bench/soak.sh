@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Sends `sip-authz serve`, on one core, twice as many bad requests as it can answer, or as many as the
-# other core can send (half of them wrong digests, half without any), and beside them right ones from
-# callers that it has accepted before. Prints what became of both and the program's memory on the way.
-# Fails if an answer is wrong, if too many of the right ones get none within a fifth of a second, or if
-# the memory grows.
+# Sends `sip-authz serve`, which runs on one core, good requests from callers that it has accepted
+# before, and a flood of bad ones: twice as many as it can answer, or as many as the other core can
+# send. Half of the bad requests have wrong digests, half have none. Prints the results of both and the
+# memory of the program over time. Fails if an answer is wrong, if too many good requests get no answer
+# within a fifth of a second, or if the memory grows.
 #
 #   crates/bench/soak.sh [seconds, default 600]
 #
@@ -68,15 +68,15 @@ grep '^totals' "$work/out"
 
 awk -v first="$first" -v last="$last" '
     function fail(why) { print why; failed = 1 }
-    # 407 where a new nonce is asked for
+    # 407 for a request for a new nonce
     /^good answers/ { for (i = 3; i <= NF; i++) { split($i, part, ":"); good += part[2]
-        if (part[1] != 302 && part[1] != 407) fail("a right request got " part[1]) } }
+        if (part[1] != 302 && part[1] != 407) fail("a good request got " part[1]) } }
     /^bad answers/ { for (i = 3; i <= NF; i++) { split($i, part, ":")
-        if (part[1] != 403 && part[1] != 407) fail("a wrong request got " part[1]) } }
+        if (part[1] != 403 && part[1] != 407) fail("a bad request got " part[1]) } }
     /^good lost/ { lost = $3 }
     END {
-        printf "right requests without an answer: %.3f %%\n", 100 * lost / (good + lost)
-        if (good == 0 || lost > 0.01 * (good + lost)) fail("too many right requests got no answer")
+        printf "good requests without an answer: %.3f %%\n", 100 * lost / (good + lost)
+        if (good == 0 || lost > 0.01 * (good + lost)) fail("too many good requests got no answer")
         if (last > 1.1 * first + 1024) fail("the memory has grown")
         exit failed
     }' "$work/flood"

@@ -1,4 +1,4 @@
-//! Any bytes as batches of INVITEs: decided at once, and one by one by a twin.
+//! Bytes as batches of INVITEs: batch decisions must equal single decisions.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as a sequence of commits, applied one after the other.
+//! Bytes as a sequence of commits, applied in order.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

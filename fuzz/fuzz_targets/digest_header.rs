@@ -1,4 +1,4 @@
-//! Any bytes as the value of a credentials header, beside the slow second parser of the tests.
+//! Bytes as the value of a credentials header, compared with the slow parser of the tests.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

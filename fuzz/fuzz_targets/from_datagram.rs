@@ -1,4 +1,4 @@
-//! Any bytes as a datagram: what is read in them, compared with what rsip reads.
+//! Bytes as a datagram, parsed and compared with rsip.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any messages, hashed by every set of instructions that the machine has.
+//! Bytes as messages, hashed with every instruction set of the machine.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

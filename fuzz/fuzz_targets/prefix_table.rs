@@ -1,4 +1,4 @@
-//! Any bytes as a list of prefixes: the table beside a scan of the list.
+//! Bytes as a list of prefixes: table lookups compared with a scan of the list.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as a datagram: read, decided, and the decision checked.
+//! Bytes as a datagram, parsed and decided; checks the decision.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

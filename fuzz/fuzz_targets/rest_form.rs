@@ -1,4 +1,4 @@
-//! Any bytes as a form body, beside another parser, and as the query of a listing with a page token.
+//! Bytes as a form body, compared with another parser, and as the query of a list with a page token.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!fuzz_rest_params().any(wrong));
         }
         None => {
-            // what is not UTF-8 is refused here and mended there
+            // the library rejects invalid UTF-8, the other parser replaces it
             let mended = theirs.iter().any(|(name, value)| {
                 name.contains(char::REPLACEMENT_CHARACTER)
                     || value.contains(char::REPLACEMENT_CHARACTER)

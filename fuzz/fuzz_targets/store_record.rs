@@ -1,4 +1,4 @@
-//! Any bytes as a key and a value of a store: read, written and read again.
+//! Bytes as a key and value of a store, decoded, encoded and decoded again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,14 +1,14 @@
-# For scripts that try the program with clients in Python, to be sourced: `begin WHAT "$@"`, what else
-# they need, `environment REQUIREMENTS [OPTION_OF_PIP]...`, `drive SCRIPT [ARGUMENT]...`.
+# Functions for scripts that test the program with Python clients, to be sourced: `begin WHAT "$@"`,
+# checks for other tools, `environment REQUIREMENTS [OPTION_OF_PIP]...`, `drive SCRIPT [ARGUMENT]...`.
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # what is set here is read there
+# shellcheck disable=SC2034 # the sourcing script reads these variables
 
 give_up() {
     echo "$what: $*" >&2
     exit 2
 }
 
-# Sets `binary`, `python`, `venv` and `scratch`, a directory that goes away in the end, from the
+# Sets `binary`, `python`, `venv` and `scratch`, a directory that is removed at the end, from the
 # arguments BINARY [VENV].
 begin() {
     what=$1
@@ -26,7 +26,7 @@ begin() {
     venv=${2:-$scratch/venv}
 }
 
-# Makes the environment. What it has already from an earlier run is not fetched again.
+# Creates the environment. Packages from an earlier run are not downloaded again.
 environment() {
     if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         "$python" -m venv --clear "$venv" ||
@@ -36,11 +36,11 @@ environment() {
         --root-user-action=ignore -r "$@" || give_up "the clients cannot be installed from PyPI"
 }
 
-# Runs the script in the environment, by `apart` if that is set, and ends with its exit code.
+# Runs the script in the environment, through `apart` if that is set, and exits with its exit code.
 drive() {
     mkdir "$scratch/run"
     PYTHONDONTWRITEBYTECODE=1 "${apart[@]}" "$venv/bin/python" "$1" "$binary" "$scratch/run" "${@:2}" &
-    # who ends this script ends what it started
+    # ending this script ends its child processes
     trap 'kill $! 2>/dev/null || true' HUP INT TERM
     code=0
     wait $! || code=$?

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Drives the program with sipp and compares how many 407, 200, 403 and 404 come back.
-#   crates/acceptance/interop/run.sh target/release/sip-authz
+# Runs sipp against the program and compares the numbers of 407, 200, 403 and 404.
+# crates/acceptance/interop/run.sh target/release/sip-authz
 set -euo pipefail
 
 program=$(realpath "${1:?usage: $0 PATH-OF-SIP-AUTHZ}")
 here=$(dirname "$(realpath "$0")")
 calls=${CALLS:-20}
-# sipp draws screens; any terminal it knows will do, there need not be one
+# sipp draws screens; any known terminal will do, and none need exist
 export TERM=xterm
 
 work=$(mktemp -d)
@@ -28,7 +28,7 @@ for _ in $(seq 100); do
     kill -0 "$server" 2>/dev/null || { cat "$work/err" >&2; server=; exit 1; }
     sleep 0.05
 done
-[ -n "$address" ] || { echo "the program does not listen" >&2; exit 1; }
+[ -n "$address" ] || { echo "the program did not start to listen" >&2; exit 1; }
 
 failed=0
 printf '%-42s %-36s %s\n' case expected got
@@ -57,7 +57,7 @@ n=$calls
 inside=(-i 127.0.0.1 -bind_local)
 outside=(-i 127.0.0.2 -bind_local)
 right=(-au alice -ap "correct horse" "${inside[@]}")
-# wrong answers are counted by address, and would cost the right ones theirs
+# wrong digests are counted by source, so they use another one than the correct ones
 guesser=(-i 127.0.0.3 -bind_local)
 wrong=(-au alice -ap guess "${guesser[@]}")
 disabled=(-au bob -ap "battery staple" "${guesser[@]}")
@@ -93,5 +93,5 @@ kill -TERM "$server"
 if wait "$server"; then ended=0; else ended=$?; fi
 server=
 tail -n 1 "$work/out"
-[ "$ended" -eq 0 ] || { echo "the program ended with $ended" >&2; failed=1; }
+[ "$ended" -eq 0 ] || { echo "the program exited with $ended" >&2; failed=1; }
 exit "$failed"

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Loads the program's demo, has Prometheus scrape it, and compares what it counted with what the load
-tool counted; then asks the queries of the dashboard and of the alerts.
+"""Puts load on the program's demo, scrapes it with Prometheus, and compares its counts with those of the
+load tool. Then evaluates the queries of the dashboard and of the alerts.
 
-Fails if the page is not in the right form, if a figure is not the tool's, if a panel has no data, or
-if an alert cannot be asked or fires though nothing is wrong. With a third argument it draws the panels
+Fails if the page is malformed, if a count differs from the tool's, if a panel has no data, or
+if an alert cannot be evaluated or fires without cause. With a third argument it draws the panels
 to that file (PNG; needs matplotlib).
 """
 
@@ -29,7 +29,7 @@ PHASES = [
     ("acl", "nowhere.example", [], {404: "reject"}),
     ("call", "by-password.example", [], {407: "challenge", 200: "accept"}),
     ("digest", "by-password.example", [], {407: "challenge", 200: "accept"}),
-    # guesses are counted by source: not where the good calls come from
+    # guesses are counted by source, so use another source than the good calls
     ("wrong", "by-password.example", ["--from", "127.0.0.3"], {407: "challenge", 403: "reject"}),
 ]
 
@@ -41,7 +41,7 @@ def free_port():
 
 
 def get(url):
-    # never by way of a proxy
+    # never through a proxy
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=5) as answer:
         return answer.read().decode()
@@ -96,7 +96,7 @@ def load(tool, sip, password, seconds, phase):
 
 
 def first_lines(server):
-    """Where the demo listens, where it is scraped, and the password of its user."""
+    """The SIP address of the demo, its scrape address, and the password of its user."""
     found = {}
     for line in server.stdout:
         for name, pattern in (("sip", r"listening for SIP on (\S+)"), ("scrapes", r"scrapes on (\S+)"),
@@ -105,7 +105,7 @@ def first_lines(server):
                 found.setdefault(name, match.group(1))
         if len(found) == 3:
             return found["sip"], found["scrapes"], found["password"]
-    raise SystemExit("the program does not start")
+    raise SystemExit("the program did not start")
 
 
 def run(program, tool, picture, folder, started):
@@ -193,10 +193,10 @@ def run(program, tool, picture, folder, started):
     rules, firing = alerts(prometheus), ask("query", query='ALERTS{alertstate="firing"}')
     for _, query in rules:
         ask("query", query=query)
-    # losses are told at once, and a slow disk is no mistake of the program
+    # this alert fires at the first loss, and a slow disk is not an error of the program
     firing = [one["metric"]["alertname"] for one in firing]
     assert set(firing) <= ({"SipAuthzDecisionsLost"} if gone else set()), firing
-    print(f"{len(rules)} alerts can be asked")
+    print(f"{len(rules)} alerts evaluated")
     if picture:
         draw(picture, drawn)
 
@@ -213,7 +213,7 @@ def main():
                 process.terminate()
             for process in started:
                 process.wait(10)
-    print("metrics: all as it should be")
+    print("metrics: all checks passed")
 
 
 main()

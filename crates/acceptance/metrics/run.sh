@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A real Prometheus scrapes the program while it is under load. Its figures must be those of the load
-# tool; the queries of the dashboard and of the alerts are asked of it:
+# Runs a real Prometheus against the program under load. Its counts must equal those of the load tool.
+# Then evaluates the queries of the dashboard and of the alerts:
 # crates/acceptance/metrics/run.sh PROGRAM LOAD [PICTURE.png]
 # Needs Debian's `prometheus`; the picture needs matplotlib (PyPI), in the Python that PYTHON names.
 set -euo pipefail

@@ -1,11 +1,11 @@
-"""Drives every resource with the official Python client, unmodified but for its base URL.
+"""Uses every resource with the official Python client, unmodified except for its base URL.
 
     python3 -m venv VENV && VENV/bin/pip install -r crates/acceptance/rest_client/requirements.txt
     cargo build -p sip-authz-rest --example rest_server
     VENV/bin/python crates/acceptance/rest_client/drive.py target/debug/examples/rest_server
 
 Starts the server twice, at the root and under a prefix, and prints how many calls of each kind
-were made. Ends with status 1 at the first answer that is not as the reference has it.
+were made. Exits with 1 at the first answer that differs from the reference.
 """
 
 import collections
@@ -28,7 +28,7 @@ OPERATIONS = ("create", "fetch", "list", "update", "delete", "errors")
 
 
 class Failed(Exception):
-    """An answer is not as it has to be."""
+    """An answer differs from the reference."""
 
 
 def expect(what, got, wanted):
@@ -43,7 +43,7 @@ def connect(base, sid, token):
 
 
 def refused(resource, status, code, call, /, *args, **kwargs):
-    """The call is answered with this status and code."""
+    """Expects this status and code for the call."""
     COUNTS[resource, "errors"] += 1
     try:
         got = call(*args, **kwargs)
@@ -51,13 +51,13 @@ def refused(resource, status, code, call, /, *args, **kwargs):
         expect(f"{resource} {error.method} {error.uri} {error.msg}", (error.status, error.code),
                (status, code))
     except TwilioException as error:
-        # a page that is refused comes with the response, unread
+        # the client returns the response of a rejected page unread
         response = error.args[1]
         expect(f"{resource} page", response.status_code, status)
         if f'"code":{code},' not in response.text:
             raise Failed(f"{resource}: {response.text} has no code {code}") from error
     else:
-        raise Failed(f"{resource}: {got!r} where {status} {code} was due")
+        raise Failed(f"{resource}: expected {status} {code}, got {got!r}")
 
 
 def dated(instance):
@@ -68,9 +68,9 @@ def dated(instance):
 
 
 def drive(resource, listing, make, changes=None, others=2):
-    """Create, fetch, list over several pages, update and delete; one is left and returned.
+    """Creates, fetches, lists over several pages, updates and deletes. Leaves one and returns it.
 
-    `make(n)` creates the nth, `changes` are what update is called with and what is then so.
+    `make(n)` creates the nth; `changes` are the arguments of update and the values expected after it.
     """
     before = [row.sid for row in listing.list()]
     made = [dated(make(n)) for n in range(others + 1)]
@@ -306,7 +306,7 @@ def roles(client):
 
 
 def isolation(client, stranger, owned):
-    """Another account sees nothing of what this one has, and wrong credentials see nothing."""
+    """Another account cannot see this account's resources, and wrong credentials cannot see any."""
     sip = stranger.api.account.sip
     for resource, there in (
         ("domain", sip.domains(owned["SD"])), ("access list", sip.ip_access_control_lists(owned["AL"])),
@@ -363,7 +363,7 @@ def accounts(client, base):
 
 
 def paging(sip):
-    """A listing of several pages stays right while rows come and go under it."""
+    """A listing over several pages stays correct while rows are created and deleted."""
     lists = sip.credential_lists.create(friendly_name="many")
     users = sip.credential_lists(lists.sid).credentials
     sids = [users.create(username=f"many{n}", password=PASSWORD).sid for n in range(25)]
@@ -386,7 +386,7 @@ def paging(sip):
 
 
 def extensions(client, users, domain):
-    """What the official client has no method for, by its raw request."""
+    """Requests for which the official client has no method."""
     account = f"{client.api.base_url}/2010-04-01/Accounts/{client.account_sid}"
     policy = f"{account}/SIP/Domains/{domain.sid}/Policy.json"
     expect("policy", client.request("GET", policy).status_code, 200)
@@ -442,7 +442,7 @@ def main():
     print(f"{'':20}" + "".join(f"{operation:>8}" for operation in OPERATIONS))
     for row in rows:
         print(f"{row:20}" + "".join(f"{COUNTS[row, operation]:8}" for operation in OPERATIONS))
-    print(f"{sum(COUNTS.values())} calls, all as the reference has them")
+    print(f"{sum(COUNTS.values())} calls, all as in the reference")
 
 
 if __name__ == "__main__":

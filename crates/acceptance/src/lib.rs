@@ -1,1 +1,1 @@
-//! Every test of sip-authz that crosses crates is in `tests` of this package; the library is empty.
+//! The tests of sip-authz that cross crates, in `tests`. The library is empty.

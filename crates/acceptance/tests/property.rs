@@ -1,6 +1,6 @@
-//! Random commands from several tasks at once, on one directory and on two over one store, against
-//! plain rules: what was done was right at its place in the order of commits, what was refused was
-//! wrong at some moment while it was asked for, and callers meet the outcome.
+//! Random commands from several tasks at once, on one directory and on two over one store, compared
+//! with simple rules. A committed command was valid at its place in the order of commits. A rejected
+//! one was invalid at some moment while it ran. Calls follow the result.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz_testing::folder;
@@ -31,7 +31,7 @@ const REALMS: [&str; 5] =
 const PREFIXES: [&str; 5] = ["192.0.2.0/24", "192.0.2.7", "2001:db8::/32", "10.0.0.0/8", "::/0"];
 const PERMISSIONS: [&str; 4] = ["addMember", "createChannel", "sendMessage", "fly"];
 
-/// So small that random commands reach them.
+/// Small enough that random commands reach them.
 fn limits() -> Limits {
     Limits::default()
         .with_domains(3)
@@ -45,7 +45,7 @@ fn limits() -> Limits {
         .with_password(12)
 }
 
-/// Numbers without a pattern (SplitMix64).
+/// Random numbers (SplitMix64).
 struct Random(u64);
 
 impl Random {
@@ -74,7 +74,7 @@ impl Random {
     }
 }
 
-/// A random command by an account on what there is, or was.
+/// A random command by an account on existing or deleted resources.
 fn command(random: &mut Random, seen: &Oracle, accounts: [AccountSid; 2]) -> (AccountSid, Op) {
     let nowhere = [0xee; 16];
     let target = random.key(&seen.targets).unwrap_or_else(|| DomainSid::from_bytes(nowhere).into());
@@ -88,7 +88,7 @@ fn command(random: &mut Random, seen: &Oracle, accounts: [AccountSid; 2]) -> (Ac
     let some_role = Some(role).filter(|_| random.one_in(3));
     let prefix = random.of(&PREFIXES).parse().unwrap();
     let name = random.of(&NAMES);
-    // mostly a mapping that stands, where one is to be undone
+    // to delete a mapping, mostly choose an existing one
     let any_mapping = match (random.below(3), target) {
         (0, Target::Domain(domain)) => Mapping::Registration(domain, list),
         (1, _) => Mapping::IpAccessControlList(target, access_list),
@@ -151,19 +151,19 @@ fn command(random: &mut Random, seen: &Oracle, accounts: [AccountSid; 2]) -> (Ac
     (account, op)
 }
 
-/// One command that was asked for.
+/// A command that was run.
 struct Event {
     account: AccountSid,
     op: Op,
-    /// The head before it and after it.
+    /// The head before and after it.
     during: [u64; 2],
     /// The number of its commit, or 0.
     committed: u64,
-    /// What it came to; none if it was dropped on the way.
+    /// The result, or `None` if the command was dropped.
     outcome: Option<Result<(), DirectoryError>>,
 }
 
-/// What happened in all rounds.
+/// The counts over all rounds.
 #[derive(Default, Debug)]
 struct Tally {
     done: usize,
@@ -171,7 +171,7 @@ struct Tally {
     busy: usize,
     dropped: usize,
     dropped_after_commit: usize,
-    /// Commits that ended after nobody waited for them any more.
+    /// Commits that completed after their command was dropped.
     unattended: u64,
     conflicts: u64,
     ops: BTreeSet<String>,
@@ -211,8 +211,8 @@ async fn ask<S: Store + Clone>(
     events
 }
 
-/// The commands that were dropped on the way, whose commit may still have ended on a thread of the
-/// store's: the one that led from one state to the next is taken out.
+/// Removes the dropped command whose commit led from one state to the next. The thread of the store may
+/// complete such a commit.
 fn unattended<'e>(
     dropped: &mut Vec<&'e Event>,
     [previous, state]: [&Oracle; 2],
@@ -221,7 +221,7 @@ fn unattended<'e>(
 ) -> Option<&'e Event> {
     let led = |Event { account, op, during, .. }: &Event| {
         let mut expected = previous.clone();
-        // only what kept the rules can be applied to them
+        // the rules allow only valid commands
         during[0] < number && previous.faults(op, *account, &limits()).is_empty() && {
             expected.apply(op, *account, made, number) && expected == *state
         }
@@ -230,14 +230,14 @@ fn unattended<'e>(
     Some(dropped.remove(nth))
 }
 
-/// Every write so far in order, and the plain rules beside it: the rules' states, from that of the
-/// empty store on.
+/// Applies all commits in order and compares them with the rules. Returns the states, starting with
+/// that of the empty store.
 async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<Oracle> {
     let was_dropped = |event: &&Event| event.outcome.is_none() && event.committed == 0;
     let mut dropped: Vec<_> = events.iter().filter(was_dropped).collect();
     let mut by_number = BTreeMap::new();
     for event in events.iter().filter(|event| event.committed > 0) {
-        assert!(by_number.insert(event.committed, event).is_none(), "one commit of two commands");
+        assert!(by_number.insert(event.committed, event).is_none(), "two commands with one commit");
     }
     let mut feed = store.follow(0).await.unwrap();
     let mut records = BTreeMap::new();
@@ -263,18 +263,21 @@ async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<O
             event
         });
         match by {
-            // the two accounts were made before
-            None => assert!(number <= 2, "nobody made commit {number}"),
+            // the two accounts were created before
+            None => assert!(number <= 2, "commit {number} without a command"),
             Some(Event { account, op, .. }) => {
                 let faults = previous.faults(op, *account, &limits());
-                assert!(faults.is_empty(), "commit {number}: {op:?} in spite of {faults:?}");
+                assert!(
+                    faults.is_empty(),
+                    "commit {number}: {op:?} was committed despite {faults:?}"
+                );
                 let mut expected = previous.clone();
                 assert!(expected.apply(op, *account, made, number), "{op:?} made {made:?}");
                 assert_eq!(state, expected, "commit {number}: {op:?}");
                 tally.ops.extend(format!("{op:?}").split(['(', ' ']).next().map(str::to_owned));
             }
         }
-        sound(&state);
+        check_invariants(&state);
         states.push(state);
     }
     for Event { account, op, during: [from, to], committed, outcome } in events {
@@ -290,7 +293,7 @@ async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<O
             }
             Some(Err(error)) => error,
         };
-        assert_eq!(*committed, 0, "{op:?} was done and refused: {error}");
+        assert_eq!(*committed, 0, "{op:?} was committed and rejected: {error}");
         if *error == DirectoryError::Busy {
             tally.busy += 1;
             continue;
@@ -308,8 +311,8 @@ async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<O
     states
 }
 
-/// What must hold of all records together, whatever commands led there.
-fn sound(state: &Oracle) {
+/// The invariants over all records, after any commands.
+fn check_invariants(state: &Oracle) {
     let named: Vec<_> = state.targets.values().filter_map(|(_, name)| name.as_ref()).collect();
     assert_eq!(named.len(), named.iter().collect::<BTreeSet<_>>().len(), "a name taken twice");
     let users: BTreeSet<_> = state.users.values().map(|user| (user.0, &user.1)).collect();
@@ -326,7 +329,7 @@ fn sound(state: &Oracle) {
     }
     let carried = state.users.values().filter_map(|user| user.3);
     let carried = carried.chain(state.mappings.values().filter_map(|mapping| mapping.0));
-    carried.for_each(|role| assert!(state.roles.contains_key(&role), "a role that is gone"));
+    carried.for_each(|role| assert!(state.roles.contains_key(&role), "a missing role"));
     assert!(state.policies.keys().all(|target| state.targets.contains_key(target)));
     assert!(state.addresses.values().all(|(list, _)| state.access_lists.contains_key(list)));
     assert!(state.users.values().all(|user| state.lists.contains_key(&user.0)));
@@ -353,7 +356,7 @@ fn sound(state: &Oracle) {
     }
 }
 
-/// What a snapshot answers to every question that the rules ask, about everything there ever was.
+/// The answers of a snapshot to every question that the rules use, about all past and present records.
 fn view(snapshot: &Snapshot, states: &[Oracle]) -> Vec<String> {
     let mut all = BTreeSet::new();
     for state in states {
@@ -414,7 +417,7 @@ async fn round<S: Store + Clone>(store: S, seed: u64, directories: usize, tally:
     }
     let states = check(&store.inner, &events, tally).await;
 
-    // the directories are still good for more, and no turn is taken for ever
+    // the directories accept further commands, and no lock is held forever
     for site in &sites {
         let more = site.directory.create_account("more");
         tokio::time::timeout(Duration::from_secs(5), more).await.unwrap().unwrap();
@@ -436,13 +439,13 @@ async fn round<S: Store + Clone>(store: S, seed: u64, directories: usize, tally:
     let unattended = tally.unattended - unattended;
     assert_eq!(commits + unattended, number);
     if directories == 1 {
-        // but for commits that nobody waits for
-        assert!(conflicts <= unattended, "the commands of one directory wait for each other");
+        // only commits of dropped commands may conflict
+        assert!(conflicts <= unattended, "the commands of one directory must not conflict");
     }
     tally.conflicts += conflicts;
 }
 
-/// How many rounds; `SIP_AUTHZ_TEST_ROUNDS` asks for more.
+/// The number of rounds, from `SIP_AUTHZ_TEST_ROUNDS` if set.
 fn rounds() -> u64 {
     std::env::var("SIP_AUTHZ_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(24)
 }
@@ -458,7 +461,7 @@ fn run<S: Store + Clone>(make: impl Fn() -> S, rounds: u64, directories: usize) 
         println!("seed {seed}");
         let round = round(make(), seed, directories, &mut tally);
         let round = async { tokio::time::timeout(Duration::from_secs(60), round).await };
-        runtime.block_on(round).expect("nothing waits for ever");
+        runtime.block_on(round).expect("a command never returned");
     }
     println!("{tally:?}");
     tally
@@ -469,7 +472,7 @@ fn run_in_memory(directories: usize) -> Tally {
     assert_eq!(tally.unattended, 0, "a store in memory has no thread");
     assert!(tally.done > 1_000 && tally.refused > 1_000, "{tally:?}");
     assert!(tally.dropped > 100 && tally.dropped_after_commit > 0, "{tally:?}");
-    assert_eq!(tally.ops.len(), 23, "each command was done: {:?}", tally.ops);
+    assert_eq!(tally.ops.len(), 23, "every command must succeed at least once: {:?}", tally.ops);
     for fault in [
         Fault::TooMany(Kind::Domain),
         Fault::TooMany(Kind::Role),
@@ -494,8 +497,8 @@ fn commands_at_once_on_two_directories_keep_the_rules() {
     assert!(tally.conflicts > 100, "{tally:?}");
 }
 
-/// The same in a short form over a store that has a thread of its own: what is dropped on the way
-/// there may be done behind one's back, whole.
+/// The same with fewer rounds over a store with its own thread, where a dropped command may still be
+/// committed completely.
 #[test]
 fn commands_at_once_over_an_sqlite_file_keep_the_rules() {
     let folders = std::cell::RefCell::new(Vec::new());

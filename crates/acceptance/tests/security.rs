@@ -1,4 +1,4 @@
-//! Every test that SECURITY.md names for a threat exists, and so does every test that the guide names.
+//! Every test that SECURITY.md or the guide names exists.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The paths below `folder` with their texts, without what is built.
+/// The paths below `folder` with their texts, without build outputs.
 fn sources(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,6 +1,6 @@
-//! A fleet under virtual time: edges that follow one store through delays, lost and repeated messages,
-//! cuts, pauses and restarts, and writers who take access away. Each seed is another story:
-//! `SIM_SEED=n` tells one again, `SIM_SEEDS=n` tells so many.
+//! A fleet under virtual time. Edges follow one store through delays, lost and repeated messages, cuts,
+//! pauses and restarts, while writers revoke access. Each seed is another run: `SIM_SEED=n` repeats
+//! one, `SIM_SEEDS=n` runs this many.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,17 +24,17 @@ use sip_authz_store::{Follower, Lease, Timer};
 use sip_authz_testing::kit::{Header, PASSWORD, REALM, Request};
 use sip_authz_testing::virtual_time::{Owner, Virtual};
 
-/// Edges: all but the last have a lease.
+/// The number of edges. All but the last have a lease.
 const EDGES: usize = 4;
 const WRITERS: usize = 2;
 const LEASE: Duration = Duration::from_secs(2);
-/// Callers, each with a domain and a list of one.
+/// The number of callers. Each has a domain and a list with one credential.
 const CALLERS: usize = 3;
-/// How long there are faults, and how long there are none afterwards.
-const TROUBLE: Duration = Duration::from_secs(40);
-const CALM: Duration = Duration::from_secs(60);
+/// The length of the phase with failures, and of the phase without failures after it.
+const FAILURE_PHASE: Duration = Duration::from_secs(40);
+const CALM_PHASE: Duration = Duration::from_secs(60);
 
-/// What a seed came to.
+/// The counts of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     commits: u64,
@@ -48,22 +48,22 @@ struct Tally {
     restarts: u64,
 }
 
-/// All that there is, seen from above.
+/// The complete state of the simulation.
 struct World {
     time: Virtual,
     inner: MemoryStore,
     edges: Mutex<BTreeMap<String, Edge>>,
-    /// Whether a client of the store is cut off from it.
+    /// The clients that are cut off from the store.
     cut: Mutex<BTreeSet<Owner>>,
     faults: Mutex<bool>,
     /// Whether each account is active and its list mapped, after the last commit.
     states: Mutex<[(bool, bool); CALLERS]>,
-    /// Which callers may call, after each commit.
+    /// After each commit, whether each caller may call.
     truth: Mutex<Vec<[bool; CALLERS]>>,
     authorizers: Mutex<BTreeMap<Owner, Arc<Authorizer>>>,
-    /// The newest revocation that was confirmed everywhere.
+    /// The number of the newest revocation that all edges have confirmed.
     fenced: Mutex<u64>,
-    /// Every nonce and count that was accepted, wherever.
+    /// Every accepted nonce and count, of all edges.
     accepted: Mutex<BTreeSet<String>>,
     tally: Mutex<Tally>,
 }
@@ -85,7 +85,7 @@ fn mapping(n: usize) -> Mapping {
     Mapping::CredentialList(domain(n).into(), list)
 }
 
-/// The records that all begins with, with nothing mapped.
+/// The initial records, with no mapping.
 fn first_records() -> Commit {
     let mut commit = Commit::new();
     for n in 0..CALLERS {
@@ -101,7 +101,7 @@ fn first_records() -> Commit {
     commit
 }
 
-/// What a commit makes of who may call. A caller may while the account is active and the list mapped.
+/// The state after a commit. A caller may call while the account is active and the list is mapped.
 fn after(mut state: [(bool, bool); CALLERS], commit: &Commit) -> [(bool, bool); CALLERS] {
     for write in commit.writes() {
         for (n, (active, mapped)) in state.iter_mut().enumerate() {
@@ -118,7 +118,7 @@ fn after(mut state: [(bool, bool); CALLERS], commit: &Commit) -> [(bool, bool); 
     state
 }
 
-/// The store as one process reaches it.
+/// The connection of one process to the store.
 #[derive(Clone)]
 struct Link {
     world: Arc<World>,
@@ -140,20 +140,20 @@ impl Link {
         self.world.cut.lock().unwrap().contains(&self.client)
     }
 
-    /// A message on its way.
+    /// The delay of a message, or its loss.
     async fn travel(&self) -> Result<(), StoreError> {
         let time = &self.world.time;
         let slow = self.faults() && time.chance(5);
         time.ms(1 + time.below(if slow { 700 } else { 5 })).await;
         if self.is_cut() || (self.faults() && time.chance(2)) {
             time.ms(200).await;
-            return Err(StoreError::Unreachable("nothing comes back".to_owned()));
+            return Err(StoreError::Unreachable("the answer was lost".to_owned()));
         }
         Ok(())
     }
 
-    /// Asks the store. What was asked may be done though no answer comes, and later than it is waited
-    /// for.
+    /// Sends a request to the store. The store may execute it even if the answer is lost, and after the
+    /// caller has stopped waiting.
     async fn ask<T>(
         &self,
         asked: impl Future<Output = Result<T, StoreError>>,
@@ -270,7 +270,7 @@ impl Feed for LinkFeed {
         loop {
             self.link.travel().await?;
             if self.link.faults() && world.time.chance(3) {
-                // once more what came last
+                // repeats the last message
                 if let Some(last) = self.last.clone() {
                     return Ok(last);
                 }
@@ -287,7 +287,7 @@ impl Feed for LinkFeed {
             let Some(came) = came else { continue };
             let came = came?;
             if self.link.faults() && world.time.chance(3) {
-                // lost on the way
+                // the message is lost
                 continue;
             }
             self.last = Some(came.clone());
@@ -296,7 +296,7 @@ impl Feed for LinkFeed {
     }
 }
 
-/// The clock of an edge, which runs a little faster or slower than the others.
+/// The clock of an edge, which runs slightly faster or slower than the others.
 struct Clock {
     time: Virtual,
     percent: u32,
@@ -315,7 +315,7 @@ impl Timer for Clock {
     }
 
     async fn sleep(&self, time: Duration) {
-        // never shorter than asked for by this clock
+        // never shorter than requested, by this clock
         self.time.sleep(time * 100 / self.percent + Duration::from_micros(1)).await;
     }
 
@@ -332,7 +332,7 @@ impl World {
     }
 }
 
-/// Starts an edge: it loads, follows and reports, and is called.
+/// Starts an edge, which loads, follows and reports, and receives calls.
 fn start_edge(world: &Arc<World>, edge: Owner, generation: u8) {
     let started = Arc::clone(world);
     world.time.spawn(edge, async move {
@@ -368,7 +368,7 @@ fn start_edge(world: &Arc<World>, edge: Owner, generation: u8) {
     });
 }
 
-/// One call at an edge, and what must hold of it.
+/// Makes a call at an edge and checks the decision.
 fn called(world: &World, edge: Owner, authorizer: &Authorizer, call: (u8, u32)) {
     let caller = world.time.below(u32::try_from(CALLERS).unwrap()) as usize;
     let clock = Clock::of(world, edge);
@@ -382,7 +382,7 @@ fn called(world: &World, edge: Owner, authorizer: &Authorizer, call: (u8, u32)) 
         Request { call_id: format!("{edge}-{}-{}", call.0, call.1), ..Request::to(&host(caller)) };
     let number = authorizer.snapshot().number();
     let truth = world.truth.lock().unwrap();
-    // a prefix of the commits: the state after exactly so many
+    // the edge has applied a prefix of the commits, so the expected state is the one after it
     let allowed = truth[usize::try_from(number).unwrap()][caller];
     drop(truth);
     let mut tally = world.tally.lock().unwrap();
@@ -400,23 +400,23 @@ fn called(world: &World, edge: Owner, authorizer: &Authorizer, call: (u8, u32)) 
     let header = Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
     let answer = request.next().with(&header.text());
     let Decision::Accept(_) = decide(authorizer, &answer, clock.now()) else {
-        panic!("a right answer is refused by edge {edge} at {number}");
+        panic!("edge {edge} at {number} rejects a correct answer");
     };
     tally.accepted += 1;
-    // whatever was revoked and confirmed everywhere is in force here
+    // every revocation that all edges have confirmed is in force here
     let fenced = *world.fenced.lock().unwrap();
     assert!(number >= fenced, "edge {edge} decides by {number}, after {fenced} was confirmed");
     let nonce = header.inner.nonce.clone();
     assert!(world.accepted.lock().unwrap().insert(nonce), "a nonce was accepted twice");
-    // what was captured is sent again, to all
+    // replay the captured request to all edges
     for (other, authorizer) in world.authorizers.lock().unwrap().iter() {
         let captured = Request { branch: format!("z9hG4bKc{other}"), ..answer.clone() };
         let again = decide(authorizer, &captured, Clock::of(world, *other).now());
-        assert!(!again.is_accept(), "a captured request is accepted by edge {other}");
+        assert!(!again.is_accept(), "edge {other} accepts a captured request");
     }
 }
 
-/// Lets callers in and out, and now and then waits until all edges know that one is out.
+/// Grants and revokes access, and sometimes waits until all edges have applied a revocation.
 async fn write(world: Arc<World>, writer: Owner) {
     let link = Link { world: Arc::clone(&world), client: writer };
     let settings = Settings::new(REALM.parse().unwrap());
@@ -468,11 +468,11 @@ async fn write(world: Arc<World>, writer: Owner) {
     }
 }
 
-/// Cuts, pauses and restarts, until there has been enough of it.
-async fn trouble(world: Arc<World>) {
+/// Causes cuts, pauses and restarts until the end of the phase.
+async fn cause_failures(world: Arc<World>) {
     let time = world.time.clone();
     let mut generation = 1;
-    while time.elapsed() < TROUBLE {
+    while time.elapsed() < FAILURE_PHASE {
         time.ms(100 + time.below(2_000)).await;
         let client = time.below(u32::try_from(EDGES + WRITERS).unwrap()) as usize;
         let many = Duration::from_millis(u64::from(100 + time.below(6_000)));
@@ -507,7 +507,7 @@ async fn trouble(world: Arc<World>) {
     }
 }
 
-fn tell(seed: u64) -> Tally {
+fn run_seed(seed: u64) -> Tally {
     let time = Virtual::new(seed);
     let world = Arc::new(World {
         time: time.clone(),
@@ -534,43 +534,43 @@ fn tell(seed: u64) -> Tally {
         for writer in 0..WRITERS {
             world.time.spawn(EDGES + writer, write(Arc::clone(&world), EDGES + writer));
         }
-        world.time.spawn(usize::MAX, trouble(Arc::clone(&world)));
+        world.time.spawn(usize::MAX, cause_failures(Arc::clone(&world)));
     });
-    time.run(TROUBLE + CALM);
-    // all are well and agree
+    time.run(FAILURE_PHASE + CALM_PHASE);
+    // all edges decide and agree
     let last = u64::try_from(world.truth.lock().unwrap().len()).unwrap() - 1;
     let authorizers = world.authorizers.lock().unwrap();
     assert_eq!(authorizers.len(), EDGES);
     for (edge, authorizer) in authorizers.iter() {
         assert_eq!(authorizer.snapshot().number(), last, "edge {edge}");
         let now = Clock::of(&world, *edge).now();
-        assert!(!authorizer.is_stale(now), "edge {edge} still refuses");
+        assert!(!authorizer.is_stale(now), "edge {edge} is still stale");
     }
     std::mem::take(&mut world.tally.lock().unwrap())
 }
 
 #[test]
-fn fleets_keep_their_promises() {
+fn edges_enforce_revocations_and_converge() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     if let Some(seed) = number("SIM_SEED") {
-        println!("seed {seed}: {:?}", tell(seed));
+        println!("seed {seed}: {:?}", run_seed(seed));
         return;
     }
     let seeds = number("SIM_SEEDS").unwrap_or(if cfg!(debug_assertions) { 10 } else { 1_000 });
     let began = Instant::now();
     let mut all = Tally::default();
     for seed in 0..seeds {
-        let told = std::panic::catch_unwind(|| tell(seed));
-        let told = told.unwrap_or_else(|_| panic!("SIM_SEED={seed} tells how"));
-        all.commits += told.commits;
-        all.decisions += told.decisions;
-        all.accepted += told.accepted;
-        all.stale += told.stale;
-        all.confirmed += told.confirmed;
-        all.unconfirmed += told.unconfirmed;
-        all.pauses += told.pauses;
-        all.cuts += told.cuts;
-        all.restarts += told.restarts;
+        let result = std::panic::catch_unwind(|| run_seed(seed));
+        let result = result.unwrap_or_else(|_| panic!("failed: repeat it with SIM_SEED={seed}"));
+        all.commits += result.commits;
+        all.decisions += result.decisions;
+        all.accepted += result.accepted;
+        all.stale += result.stale;
+        all.confirmed += result.confirmed;
+        all.unconfirmed += result.unconfirmed;
+        all.pauses += result.pauses;
+        all.cuts += result.cuts;
+        all.restarts += result.restarts;
     }
     println!("{seeds} seeds in {:?}: {all:?}", began.elapsed());
     for (what, count) in [
@@ -579,13 +579,13 @@ fn fleets_keep_their_promises() {
         ("confirmations", all.confirmed),
         ("timeouts", all.unconfirmed),
     ] {
-        assert!(count >= seeds / 5, "{count} {what} show little");
+        assert!(count >= seeds / 5, "only {count} {what}");
     }
 }
 
-/// The same seed tells the same story.
+/// The same seed gives the same run.
 #[test]
-fn stories_can_be_told_again() {
-    assert_eq!(tell(7), tell(7));
-    assert_ne!(tell(7), tell(8));
+fn a_seed_determines_the_run() {
+    assert_eq!(run_seed(7), run_seed(7));
+    assert_ne!(run_seed(7), run_seed(8));
 }

@@ -1,8 +1,8 @@
-//! What it costs to watch decisions, as ratios to nobody watching, all taken in turn in one run:
+//! Measures the cost of observing decisions, as ratios to no observer. All rows take turns in one run:
 //! `cargo bench --bench observe --features metrics,tracing`.
 //!
-//! Counting is always on and in every row. A recorder of the crate `metrics` is not asked on the way
-//! to a decision, so what it costs is the time of one `record`, told last.
+//! Counting is always on, and part of every row. A decision does not call the recorder of the crate
+//! `metrics`, so its cost is the time of one `record`, which is printed last.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::cast_precision_loss)]
 
@@ -17,7 +17,8 @@ use sip_authz::{Decision, EventOptions, Invite, Transport};
 use sip_authz_testing::bench::support::{BATCH, Client, Kind, LISTED, Packet, World, same};
 use tracing::Level;
 
-/// Who watches: the level that a subscriber takes, if there is one, and which decisions it is told.
+/// The observers: a name, the level of the subscriber if there is one, and the decisions that it
+/// receives.
 const WAYS: [(&str, Option<(Level, &str)>); 5] = [
     ("nobody", None),
     ("a subscriber of warnings", Some((Level::WARN, "all"))),
@@ -26,7 +27,7 @@ const WAYS: [(&str, Option<(Level, &str)>); 5] = [
     ("events, all", Some((Level::INFO, "all"))),
 ];
 
-/// The time of one decision of the packets in nanoseconds.
+/// The time of one decision in nanoseconds.
 fn measure(world: &World, packets: &[Packet], way: Option<(Level, &str)>) -> f64 {
     let invites: Vec<Invite<'_>> = packets.iter().map(Packet::invite).collect();
     let decide = || {
@@ -82,5 +83,5 @@ fn main() {
     let (record, counted) = (median(&mut times), world.authorizer.counts());
     let decided = counted.total();
     assert!(counted.of("accept") >= (2 * WAYS.len() * rounds * BATCH) as u64);
-    println!("record     once a scrape              {record:>8.0} ns, of {decided} decisions");
+    println!("record     once per scrape              {record:>8.0} ns, of {decided} decisions");
 }

@@ -1,17 +1,16 @@
-//! The prefix table beside the crates that one would pick instead, in one run:
-//! `cargo bench --bench prefix`, with `-- --quick` for about two minutes.
+//! Compares the prefix table with similar crates in one run: `cargo bench --bench prefix`, with `--
+//! --quick` for about two minutes.
 //!
-//! Prints, after criterion's own lines, a table with the nanoseconds of a lookup, in the fastest
-//! rounds, and how many times as long the fastest of prefix-trie, ip_network_table and its treebitmap
-//! takes; then bytes a prefix and the time to build. Absolute times are worth little on another
-//! machine; the ratios hold.
+//! After criterion's output it prints tables: the nanoseconds of a lookup in the fastest rounds, and
+//! the ratio to the fastest of prefix-trie, ip_network_table and its treebitmap. Then bytes per prefix
+//! and the time to build. Absolute times depend on the machine; compare the ratios.
 //!
-//! - `random`: prefixes of lengths 8 to 32 (IPv6: 16 to 128 in 2000::/3) anywhere. In long lists
-//!   the shortest are left out, as they would cover all there is. Misses are anywhere else.
-//! - `crowded`: hosts and small networks in a few /16 (IPv6: /32). Misses are in the same ones.
+//! - `random`: prefixes with lengths of 8 to 32 anywhere (IPv6: 16 to 128 in 2000::/3). Long lists omit
+//!   the shortest, which would cover the whole range. Misses are anywhere else.
+//! - `crowded`: hosts and small networks in a few /16 (IPv6: /32). Misses are in the same networks.
 //!
-//! The addresses asked for come in random order, 4,096 of them, or 262,144 for a million prefixes, so
-//! that the processor's cache holds what it would hold in service.
+//! The lookups use 4,096 addresses in random order, or 262,144 for a million prefixes, so that the
+//! cache of the processor holds what it would hold in service.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -33,18 +32,18 @@ use sip_authz_testing::bench::lists::{Family, List};
 
 const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 1_000_000];
 const OURS: [&str; 2] = ["contains", "longest"];
-/// What the target is set by.
+/// The crates that define the target.
 const RIVALS: [&str; 3] = ["prefix-trie", "ip_network_table", "treebitmap"];
 const OTHERS: [&str; 1] = ["iptrie"];
-/// How many lookups are timed at once: few enough that a round without an interruption is likely.
+/// The number of lookups timed at once. Few, so that many rounds have no interruption.
 const BLOCK: usize = 1_024;
 
-/// What was measured of one list.
+/// The results for one list.
 struct Row {
     family: &'static str,
     list: &'static str,
     size: usize,
-    /// By name: nanoseconds of a hit and a miss, bytes a prefix, milliseconds to build.
+    /// By name: nanoseconds of a hit and of a miss, bytes per prefix, milliseconds to build.
     figures: Vec<(&'static str, [f64; 4])>,
 }
 
@@ -54,7 +53,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Nanoseconds a lookup: the mean over blocks of addresses of the fastest round of each.
+    /// Nanoseconds per lookup: the mean over blocks of addresses of each block's fastest round.
     fn lookups<R>(&mut self, id: String, addrs: &[IpAddr], look_up: impl Fn(IpAddr) -> R) -> f64 {
         let mut best = vec![f64::INFINITY; addrs.len().div_ceil(BLOCK)];
         let mut turns = (0..best.len()).cycle();
@@ -175,7 +174,7 @@ macro_rules! family {
                 &mut row,
                 all,
                 || {
-                    // it has no way to say nobody but a value for the root
+                    // a value for the root stands for no match
                     let mut map = iptrie::map::RTrieMap::<$theirs, u32>::with_root(u32::MAX);
                     for (addr, len, number) in numbered() {
                         map.insert(<$theirs>::new(addr, len).unwrap(), number);
@@ -223,7 +222,7 @@ fn main() {
     let rows = bench.rows;
     criterion.final_summary();
     for (figure, title) in
-        ["ns, hit", "ns, miss", "bytes a prefix", "ms to build"].into_iter().enumerate()
+        ["ns, hit", "ns, miss", "bytes per prefix", "ms to build"].into_iter().enumerate()
     {
         print!("\n{title:<20}");
         for name in OURS.into_iter().chain(RIVALS).chain(OTHERS) {

@@ -1,11 +1,11 @@
-//! How long one change takes to be in force: each kind, in small snapshots and in large ones, beside
+//! Measures the time until a change is in force: each kind, in small and large snapshots, compared with
 //! other ways to share a map with readers. Then the same while two threads decide.
 //!
-//! `cargo bench --bench publish`; sizes are numbers of credentials, a tenth as many domains:
+//! `cargo bench --bench publish`. Sizes are numbers of credentials, with a tenth as many domains.
 //! `PUBLISH_SIZES="10000 10000000" cargo bench --bench publish` needs 8 GB and some minutes.
 //!
-//! The peers hold 32 bytes for each entry, much less than a credential, and check nothing: one inserts
-//! into `imbl::HashMap`, the other copies a `HashMap` whole, and both put it in the old one's place.
+//! The peers hold 32 bytes for each entry, much less than a credential, and check nothing. One inserts
+//! into an `imbl::HashMap`, the other copies a whole `HashMap`. Both then replace the old map.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use sip_authz::model::{Account, Commit, IpAccessControlList, IpAddress, Key};
 use sip_authz::{Authorizer, Capacity, IpAddressSid, Snapshot};
 use sip_authz_testing::bench::large::{Large, access_list, account, mix, publish_while_read, show};
 
-/// Each kind of `large::KINDS` by the two changes that it alternates.
+/// Each kind of `large::KINDS`, with the two changes that it alternates.
 const CHANGES: [(&str, [&str; 2]); 5] = [
     ("map", ["unmap", "map"]),
     ("address", ["add_address", "remove_address"]),
@@ -34,7 +34,7 @@ const CHANGES: [(&str, [&str; 2]); 5] = [
     ("suspend", ["suspend", "resume"]),
 ];
 
-/// Without `--bench` it is `cargo test` that runs this, to see that it works.
+/// Whether `cargo test` runs this (without `--bench`), with small sizes.
 fn is_test() -> bool {
     !std::env::args().any(|argument| argument == "--bench")
 }
@@ -49,8 +49,8 @@ fn sizes() -> Vec<usize> {
     }
 }
 
-/// A row of the changes of even rounds, or of those of odd ones, which undo them. `change` tells how
-/// long the change of a round took.
+/// A row for the changes of even rounds, or of odd rounds, which undo them. `change` returns the time
+/// of the change in a round.
 fn row(
     group: &mut BenchmarkGroup<'_, WallTime>,
     id: BenchmarkId,
@@ -84,7 +84,7 @@ fn entry(n: usize) -> ([u64; 2], [u64; 2]) {
     ([mix(n), mix(!n)], [0; 2])
 }
 
-/// Puts one more entry into what `map` holds, or takes it out again, and tells how long that took.
+/// Adds an entry to the contents of `map`, or removes it again, and returns the time that this took.
 fn toggle<M>(
     map: &ArcSwap<M>,
     round: usize,
@@ -155,14 +155,14 @@ fn publish(criterion: &mut Criterion) {
     }
 }
 
-/// One address of a list with many more.
+/// Changes one address of a long list.
 fn address_of_list(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("publish");
     group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     let mut report = Vec::new();
     for entries in [10, 100, 1_000, 10_000] {
         let put = |n: usize| {
-            // a network of 16 to 32 bits somewhere
+            // a network of 16 to 32 bits
             let bits = u32::try_from(mix(n) >> 32).unwrap();
             let len = 16 + u8::try_from(mix(n) % 17).unwrap();
             let addr = bits >> (32 - len) << (32 - len);
@@ -187,7 +187,7 @@ fn address_of_list(criterion: &mut Criterion) {
             apply(&authorizer, &commit)
         };
         row(&mut group, BenchmarkId::new("address_of_list", entries), false, &mut change);
-        // a busy machine moves the means above more than the medians
+        // on a busy machine the medians vary less than the means above
         let mut times: Vec<_> = (0..if is_test() { 20 } else { 2_000 }).map(&mut change).collect();
         times.sort_unstable();
         report.push((format!("in a list of {entries}"), times));

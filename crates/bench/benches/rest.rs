@@ -1,14 +1,13 @@
-//! The HTTP surface over loopback, asked by a plain client on connections that stay open:
-//! `cargo bench --bench rest --features rest`, with `-- --quick` for about three seconds.
+//! Measures the HTTP API over loopback, with a simple client on persistent connections: `cargo bench
+//! --bench rest --features rest`, with `-- --quick` for about three seconds.
 //!
-//! Prints two tables. The first has requests a second, the median of the rounds and the slowest and
-//! fastest of them; each round of POST fills a credential list of its own, but for the rows that
-//! name a size. The second has what was created, an INVITE that only this lets pass and that is
-//! decided before and right after, how many of these were accepted, and the time from the end of the
-//! answer to the end of the decision; nothing waits in between. Ends with status 1 if an INVITE was
-//! accepted too early or not at once.
+//! Prints two tables. The first has requests per second: the median, slowest and fastest round. Each
+//! round of POST fills its own credential list, except in rows that name a size. For the second it
+//! creates a resource and decides an INVITE that only this resource allows, before and right after. The
+//! table has the number of accepted INVITEs, and the time from the end of the answer to the end of the
+//! decision. Exits with 1 if an INVITE was accepted before its resource was created or rejected after.
 //!
-//! Client and server share the machine and the process, so these are the requests of both.
+//! Client and server share the machine and the process, so the rates include the work of both.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs)]
 
@@ -36,23 +35,23 @@ use tokio::runtime::Runtime;
 
 const REALM: &str = "example.com";
 const PASSWORD: &str = "Correct-Horse-7";
-/// Asks for an address.
+/// A domain that requires an address.
 const LISTED: &str = "listed.example.com";
-/// Asks for a password.
+/// A domain that requires a password.
 const SECRET: &str = "secret.example.com";
-/// How many things are created to see whether they are in force at once.
+/// The number of resources created for the second table.
 const CREATED: u32 = 1_000;
 
-/// How long it is measured, and over how much.
+/// The length and size of the measurements.
 #[derive(Clone, Copy)]
 struct Plan {
     rounds: usize,
     round: Duration,
-    /// How many credentials there are when it is measured over many.
+    /// The number of credentials in the rows with many.
     many: usize,
 }
 
-/// The server, and what it serves.
+/// The server and its contents.
 struct World {
     runtime: Runtime,
     directory: Arc<Directory<MemoryStore>>,
@@ -104,7 +103,7 @@ impl World {
         }
     }
 
-    /// A request on the account's resources, whole.
+    /// A complete request for a resource of the account.
     fn request(&self, method: &str, path: &str, form: &str) -> Vec<u8> {
         let mut text = format!(
             "{method} /2010-04-01/Accounts/{}/SIP/{path}.json HTTP/1.1\r\nHost: {}\r\n\
@@ -122,7 +121,7 @@ impl World {
         self.request("GET", &self.mapping, "")
     }
 
-    /// A request for a credential with a name of its own.
+    /// A request that creates a credential with a new name.
     fn post_credential(&self, list: CredentialListSid) -> Vec<u8> {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
         self.request_credential(list, &format!("user{number}"))
@@ -139,7 +138,7 @@ impl World {
         self.runtime.block_on(made).unwrap().sid
     }
 
-    /// Puts credentials into a list, all by one commit.
+    /// Puts credentials into a list with one commit.
     fn fill(&self, list: CredentialListSid, count: usize) {
         let realm: Realm = REALM.parse().unwrap();
         let mut commit = Commit::new();
@@ -153,7 +152,7 @@ impl World {
         self.runtime.block_on(self.directory.import(commit)).unwrap();
     }
 
-    /// Requests a second on so many connections at once, for each round.
+    /// Requests per second on this many connections at once, for each round.
     fn rate(
         &self,
         plan: Plan,
@@ -163,7 +162,7 @@ impl World {
         request: impl Fn(CredentialListSid) -> Vec<u8> + Sync,
     ) -> Vec<f64> {
         let mut rates = Vec::new();
-        // the first round warms up
+        // round 0 warms up
         for round in 0..=plan.rounds {
             let list = prepare();
             let started = Instant::now();
@@ -192,7 +191,7 @@ impl World {
         matches!(self.authorizer.authorize_now(invite), Decision::Accept(_))
     }
 
-    /// Creates addresses; an INVITE from each.
+    /// Creates addresses, and decides an INVITE from each.
     fn addresses_at_once(&self) -> AtOnce {
         let mut connection = Connection::open(self.address);
         let mut seen = AtOnce::default();
@@ -210,12 +209,12 @@ impl World {
         seen
     }
 
-    /// Creates credentials; an INVITE of each, its digest made before.
+    /// Creates credentials, and decides an INVITE with the digest of each, computed before.
     fn credentials_at_once(&self) -> AtOnce {
         let mut connection = Connection::open(self.address);
         let mut seen = AtOnce::default();
         for number in 0..CREATED {
-            // wrong answers are counted by address
+            // a new source for each INVITE, since wrong digests are counted by source
             let source = (Ipv4Addr::from_bits(0x0b00_0000 + number), 5060).into();
             let user = format!("caller{number}");
             let request = self.request_credential(self.users, &user);
@@ -228,7 +227,7 @@ impl World {
         seen
     }
 
-    /// The answer to a challenge of its own.
+    /// The answer to a new challenge.
     fn answer(&self, user: &str, source: SocketAddr) -> String {
         let uri = format!("sip:100@{SECRET}");
         let asked = Invite::new(uri.as_str(), source, Transport::Udp);
@@ -247,7 +246,7 @@ fn answered(credentials: &str, source: SocketAddr) -> Invite<'_> {
         .with_credentials(CredentialsField::ProxyAuthorization, credentials.as_bytes())
 }
 
-/// What INVITEs came to before and right after what they need was created.
+/// The decisions on INVITEs before and right after their resource was created.
 #[derive(Default)]
 struct AtOnce {
     early: u32,
@@ -263,7 +262,7 @@ impl AtOnce {
         self.accepted += u32::from(accepted);
     }
 
-    /// Prints a row; whether all is as it has to be.
+    /// Prints a row, and returns whether all decisions were correct.
     fn print(mut self, what: &str) -> bool {
         self.times.sort();
         let micros = |at: usize| self.times[at].as_secs_f64() * 1e6;
@@ -279,7 +278,7 @@ impl AtOnce {
     }
 }
 
-/// Serves the HTTP surface on a free port.
+/// Serves the HTTP API on a free port.
 async fn serve() -> (Arc<Directory<MemoryStore>>, Arc<Authorizer>, SocketAddr) {
     let store = MemoryStore::new();
     let limits = Limits::default()
@@ -295,13 +294,13 @@ async fn serve() -> (Arc<Directory<MemoryStore>>, Arc<Authorizer>, SocketAddr) {
     let router = router(Arc::clone(&directory), RestOptions::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    // answers are written whole
+    // the server writes whole answers, so do not delay them
     let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
     tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
     (directory, authorizer, address)
 }
 
-/// A connection that stays open: HTTP/1.1 with bodies of known length.
+/// A persistent connection: HTTP/1.1 with bodies of known length.
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -315,7 +314,7 @@ impl Connection {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// The status of the answer, which has been read to its end.
+    /// Sends a request, reads the whole answer and returns its status.
     fn ask(&mut self, request: &[u8]) -> u16 {
         self.stream.write_all(request).unwrap();
         self.buffer.clear();
@@ -351,7 +350,7 @@ fn print_rates(what: &str, connections: usize, rates: &[f64]) {
 
 fn main() -> ExitCode {
     let has = |name: &str| std::env::args().any(|argument| argument == name);
-    // without --bench it is `cargo test` that runs this, to see that it works
+    // without --bench, `cargo test` runs this with small sizes
     let quick = has("--quick") || !has("--bench");
     let plan = if quick {
         Plan { rounds: 3, round: Duration::from_millis(80), many: 10_000 }
@@ -390,7 +389,7 @@ fn main() -> ExitCode {
     right &= world.credentials_at_once().print("POST a credential, INVITE with its digest");
 
     if !right {
-        println!("\nnot all INVITEs were decided by what had been answered");
+        println!("\nsome INVITEs were not decided by the latest answered change");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

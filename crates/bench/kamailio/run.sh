@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures `sip-authz serve` and Kamailio in turn on the same core, each with one worker, by the same
-# load from another core, and prints both figures and their ratio. Fails if ours answers fewer than
+# Measures `sip-authz serve` and Kamailio in turn on the same core, each with one worker, with the same
+# load from another core. Prints both results and their ratio. Fails if `sip-authz` answers fewer than
 # MIN_RATIO times as many requests with digests.
 #
 #   crates/bench/kamailio/run.sh [seconds of each measurement, default 3] [rounds, default 3]
 #
-# Installs Kamailio from Debian's packages if it is not there. Needs two cores and taskset.
+# Installs Kamailio from Debian's packages if it is missing. Needs two cores and taskset.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 seconds=${1:-3} rounds=${2:-3}
@@ -29,7 +29,7 @@ free_port() {
 theirs=127.0.0.1:$(free_port)
 ours=127.0.0.1:$(free_port)
 
-# a thousand prefixes that the caller is in none of, for both
+# a thousand prefixes that do not contain the caller, for both
 prefixes=$(for i in $(seq 0 999); do echo "10.$((i / 250)).$((i % 250)).0/24"; done)
 for prefix in $prefixes; do echo "1 ${prefix%/*} 24 0"; done >"$work/addresses"
 ha1=$(printf 'alice:example.com:secret' | md5sum | cut -d' ' -f1)
@@ -52,7 +52,7 @@ sed "s|@LISTEN@|$theirs|; s|@ADDRESSES@|$work/addresses|; s|@HA1@|$ha1|" \
 } >"$work/edge.toml"
 chmod 600 "$work/edge.toml"
 
-# both share the core, but only one of them has anything to do at a time
+# both run on the same core, but only one at a time has work
 taskset -c 0 kamailio -f "$work/kamailio.cfg" -x fm -m 64 -M 16 -DD -E -Y "$work" \
     -P "$work/kamailio.pid" >"$work/kamailio.log" 2>&1 &
 servers+=($!)
@@ -72,7 +72,7 @@ load() { # server pids arguments…
     taskset -c 1 "$target/load" "$server" --pid "$pids" --seconds "$seconds" "$@"
 }
 
-# best of the rounds: whatever else the machine does only makes a figure worse
+# best of the rounds: other load on the machine only lowers a result
 measure() { # name expected-status arguments…
     local name=$1 status=$2 round out which
     shift 2
@@ -81,7 +81,7 @@ measure() { # name expected-status arguments…
         for which in theirs ours; do
             if [ "$which" = theirs ]; then out=$(load "$theirs" "$their_pids" "$@")
             else out=$(load "$ours" "$our_main" "$@"); fi
-            # every answer but some must be the one that the row is about
+            # almost every answer must have the expected status
             awk -v status="$status" -v name="$name $which" '/^answers/ {
                     for (i = 2; i <= NF; i++) { split($i, part, ":"); all += part[2]
                         if (index("," status ",", "," part[1] ",")) good += part[2] } }

@@ -1,1 +1,1 @@
-//! What the benches share.
+//! Shared code of the benches.

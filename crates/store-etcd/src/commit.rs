@@ -1,8 +1,8 @@
 //! Commits: one etcd transaction with the condition that the head is unchanged.
 //!
-//! A commit that is too large for one transaction is first staged in parts, which no reader uses. A new
-//! head then makes it visible as a whole. After that its writer folds it into the pages piece by piece; if
-//! the writer dies, the next process that reads or commits continues.
+//! A commit that is too large for one transaction is first staged in parts, which no reader uses. Then
+//! a new head makes the whole commit visible. After that its writer folds it into the pages piece by
+//! piece. If the writer dies, the next process that reads or commits continues.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -21,20 +21,20 @@ use super::{Etcd, StoreError, size_limits};
 use sip_authz::model::Commit;
 use sip_authz_store::{CommitOutcome, Head, Sum};
 
-/// The most page changes for which a commit in one transaction is tried.
+/// The maximum number of page changes for a commit in one transaction.
 const LARGE: usize = 600;
-/// Bytes of a staged part.
+/// The maximum size of a staged part, in bytes.
 const PART: usize = 1 << 20;
 
 /// The result of a conditional write.
-enum Written {
+enum WriteResult {
     Done,
-    /// The head was a different one.
-    Refused(Option<State>),
+    /// The head has changed. Contains the new head, if there is one.
+    Rejected(Option<State>),
 }
 
 impl Etcd {
-    /// The head, and the revision it was read at.
+    /// Reads the head. Also returns the revision at which it was read.
     pub(super) async fn state(&self) -> Result<(State, i64), StoreError> {
         let read = self.link.read(&[self.layout.head()], None).await?;
         let state = match read.values.first().and_then(Option::as_ref) {
@@ -45,7 +45,8 @@ impl Etcd {
         Ok((state, read.revision))
     }
 
-    /// The head once no staged commit has to be folded in, and the revision it was read at.
+    /// Folds in the staged commit, if any, and then reads the head. Also returns the revision at which
+    /// it was read.
     pub(super) async fn settled(&self) -> Result<(State, i64), StoreError> {
         loop {
             let (state, revision) = self.state().await?;
@@ -66,7 +67,7 @@ impl Etcd {
             return Ok(CommitOutcome::Conflict);
         }
         if state.revision == 0 {
-            // of those that begin a store at once, the first's is the one that is found
+            // If several processes create a store at once, the first commit determines the key.
             state.pages = random()?;
         }
         let layout = self.layout.of(&state);
@@ -89,7 +90,7 @@ impl Etcd {
         let parts = payload::parts(&entries, PART.min(layout.limit))?;
         let next = State { head, id, parts: 0, revision: 0, ..state.clone() };
         let work = Work::of(&layout, entries, &old.values)?;
-        // what one transaction can hold
+        // try a single transaction first
         if let [payload] = parts.as_slice()
             && work.len() <= LARGE
         {
@@ -99,14 +100,15 @@ impl Etcd {
                 return self.write_head(&state, &next, vec![], operations).await;
             }
         }
-        // once announced, the commit counts as done, and every reader waits until it is folded in
+        // An announced commit is committed, and every reader waits until it is folded in. So check all
+        // limits before.
         size_limits::check_parts(&parts, layout.limit)?;
         size_limits::check_work(&work, &self.link, &layout, &old, revision).await?;
         drop((work, old));
         self.commit_staged(&state, next, parts).await
     }
 
-    /// The writes that make `next` the head and announce it to the feeds.
+    /// The writes that make `next` the head and announce the commit to the feeds.
     fn announce(&self, next: &State, payload: &[u8]) -> Result<[TxnOp; 2], StoreError> {
         let head = next.encode()?;
         let log = [head.as_slice(), b"\n", payload].concat();
@@ -122,7 +124,7 @@ impl Etcd {
     ) -> Result<CommitOutcome, StoreError> {
         self.sweep().await?;
         self.try_largest().await?;
-        // the mark is made first and goes with the parts: none is staged, and none counts, without
+        // Each part is written on condition that the mark exists. Deleting the mark aborts the commit.
         let mark = self.layout.staged(&next.id);
         let marked = Compare::version(mark.clone(), CompareOp::Greater, 0);
         self.link.write(Txn::new().and_then(vec![TxnOp::put(mark.clone(), "", None)])).await?;
@@ -132,7 +134,7 @@ impl Etcd {
             let txn = Txn::new().when(vec![marked.clone()]).and_then(vec![put]);
             if !self.link.write(txn).await?.succeeded() {
                 return Err(StoreError::Conflict(
-                    "a staged commit was taken for left behind".to_owned(),
+                    "a staged commit was deleted as abandoned".to_owned(),
                 ));
             }
         }
@@ -143,35 +145,35 @@ impl Etcd {
             let delete = TxnOp::delete(mark, Some(all));
             self.link.write(Txn::new().and_then(vec![delete])).await?;
         } else {
-            // the commit has taken effect; if folding fails here, the next process continues it
+            // The commit has taken effect. If folding fails here, the next process continues it.
             let _ = self.settled().await;
         }
         Ok(outcome)
     }
 
-    /// Checks, once for each process, that etcd accepts the largest request that folding can need: its
+    /// Checks, once in each process, that etcd accepts the largest request that folding may need. Its
     /// limit may be configured below the default.
     async fn try_largest(&self) -> Result<(), StoreError> {
-        if self.roomy.load(Ordering::Relaxed) {
+        if self.accepts_largest.load(Ordering::Relaxed) {
             return Ok(());
         }
         let size = work::largest(self.layout.limit);
         let nowhere = self.layout.staged("");
-        // no version is below 0: the size is looked at, and nothing is written
+        // no version is below 0, so etcd checks the size but writes nothing
         let never = Compare::version(nowhere.clone(), CompareOp::Less, 0);
         let put = TxnOp::put(nowhere, vec![0; size], None);
         let tried = self.link.write(Txn::new().when(vec![never]).and_then(vec![put])).await;
         tried.map_err(|error| {
             error.context(format_args!(
-                "the commit is refused: etcd did not take a request of {size} bytes, which the commit \
+                "commit rejected: etcd did not accept a request of {size} bytes, which the commit \
                  may need (--max-request-bytes of etcd must be at least 1.5 MiB)"
             ))
         })?;
-        self.roomy.store(true, Ordering::Relaxed);
+        self.accepts_largest.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Writes if the head is still that of `state`, and finds out the result even if answers get lost.
+    /// Writes if the head is still that of `state`. Determines the outcome even if answers get lost.
     async fn write_head(
         &self,
         state: &State,
@@ -182,21 +184,21 @@ impl Etcd {
         let unstaged = !conditions.is_empty();
         conditions.push(self.head_is(state));
         match self.conditional(conditions, operations).await? {
-            Written::Done => Ok(CommitOutcome::Committed(next.head.number)),
-            // an earlier try took effect, and only its answer was lost
-            Written::Refused(Some(now)) if now.id == next.id => {
+            WriteResult::Done => Ok(CommitOutcome::Committed(next.head.number)),
+            // an earlier attempt took effect, and its answer was lost
+            WriteResult::Rejected(Some(now)) if now.id == next.id => {
                 Ok(CommitOutcome::Committed(next.head.number))
             }
-            Written::Refused(now) => {
+            WriteResult::Rejected(now) => {
                 let now = now.unwrap_or_else(State::first);
                 if now.head.number > next.head.number {
-                    // further commits came since: find out whether the first of them is this one
+                    // more commits followed: check whether the first of them is this one
                     let first = self.committed_after(state.revision).await?;
                     if first.id == next.id {
                         return Ok(CommitOutcome::Committed(next.head.number));
                     }
                 } else if now.head.number < next.head.number && unstaged {
-                    let swept = "a staged commit was taken for left behind";
+                    let swept = "a staged commit was deleted as abandoned";
                     return Err(StoreError::Conflict(swept.to_owned()));
                 }
                 Ok(CommitOutcome::Conflict)
@@ -212,28 +214,28 @@ impl Etcd {
         &self,
         conditions: Vec<Compare>,
         operations: Vec<TxnOp>,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteResult, StoreError> {
         let head = TxnOp::get(self.layout.head(), None);
         let txn = Txn::new().when(conditions).and_then(operations).or_else(vec![head]);
         let answer = self.link.write(txn).await?;
         if answer.succeeded() {
-            return Ok(Written::Done);
+            return Ok(WriteResult::Done);
         }
         match answer.op_responses().first() {
             Some(TxnOpResponse::Get(got)) => match got.kvs().first() {
                 Some(value) => {
                     let state = State::decode(value.value(), value.mod_revision())?;
-                    Ok(Written::Refused(Some(state)))
+                    Ok(WriteResult::Rejected(Some(state)))
                 }
-                None => Ok(Written::Refused(None)),
+                None => Ok(WriteResult::Rejected(None)),
             },
-            _ => Err(StoreError::Other("etcd did not answer what it was asked".to_owned())),
+            _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
         }
     }
 
     /// The first commit after a revision.
     async fn committed_after(&self, revision: i64) -> Result<State, StoreError> {
-        let looking = async {
+        let search = async {
             let mut client = self.link.client(self.link.preferred()).await?.watch_client();
             let from = WatchOptions::new().with_start_revision(revision + 1);
             let watching = client.watch(self.layout.log(), Some(from)).await;
@@ -249,17 +251,19 @@ impl Etcd {
                     break;
                 }
             }
-            Err(StoreError::Unreachable("what became of a commit cannot be found out".to_owned()))
-        };
-        let looked = tokio::time::timeout(self.link.give_up_after(), looking).await;
-        looked.unwrap_or_else(|_| {
             Err(StoreError::Unreachable(
-                "what became of a commit was not found out in time".to_owned(),
+                "the outcome of a commit is unknown: the watch ended".to_owned(),
+            ))
+        };
+        let result = tokio::time::timeout(self.link.give_up_after(), search).await;
+        result.unwrap_or_else(|_| {
+            Err(StoreError::Unreachable(
+                "the outcome of a commit is unknown: etcd did not answer in time".to_owned(),
             ))
         })
     }
 
-    /// The entries of the commit that is staged under a head.
+    /// Reads the entries of the commit that is staged under a head.
     pub(super) async fn staged(
         &self,
         state: &State,
@@ -277,8 +281,8 @@ impl Etcd {
         Ok(entries)
     }
 
-    /// Folds the commit that is staged under `state` into the pages. Several processes may do so at once;
-    /// each piece takes effect once.
+    /// Folds the commit that is staged under `state` into the pages. Several processes may do so at
+    /// once; each piece takes effect once.
     async fn fold(&self, state: &State) -> Result<(), StoreError> {
         let layout = self.layout.of(state);
         let (at_head, at_fold) = (layout.head(), layout.fold());
@@ -287,7 +291,7 @@ impl Etcd {
             let read = self.link.read(&[at_head.clone(), at_fold.clone()], None).await?;
             let [head, fold] = read.values.as_slice() else { return Ok(()) };
             if head.as_ref().is_none_or(|head| head.mod_revision() != state.revision) {
-                // another process has finished it
+                // another process has finished
                 return Ok(());
             }
             let revision = read.revision;
@@ -326,7 +330,7 @@ impl Etcd {
                     ]
                 }
             };
-            // refused or not: what is next is read again
+            // read the progress again, whether the write was rejected or not
             self.conditional(conditions, operations).await?;
         }
     }
@@ -342,8 +346,8 @@ impl Etcd {
             let id = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
             ids.insert(String::from_utf8_lossy(id).into_owned(), Instant::now());
         }
-        let left = self.left_behind(ids);
-        for id in left {
+        let abandoned = self.abandoned(ids);
+        for id in abandoned {
             let (state, _) = self.state().await?;
             if state.parts > 0 && state.id == id {
                 continue;
@@ -356,7 +360,7 @@ impl Etcd {
     }
 }
 
-/// How far a commit has been folded in.
+/// Decodes the progress of folding in a commit.
 fn progress(bytes: &[u8], id: &str) -> Option<Progress> {
     let mut words = str::from_utf8(bytes).ok()?.split(' ');
     let (of, records, done) = (words.next()?, words.next()?, words.next()?);

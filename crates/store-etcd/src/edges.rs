@@ -1,12 +1,12 @@
-//! The reports of edges: one key for each process, which each of its reports overwrites.
+//! The reports of edges. Each process has one key, which it overwrites with each report.
 //!
-//! Two edges may have one name by mistake, for example on machines made from one image. Each process has a
-//! key of its own, so that the report of one never counts for the other. A killed process leaves its
-//! report behind; the next process with the same name removes it.
+//! Two edges may share a name by mistake, for example on machines made from one image. Each process has
+//! its own key, so the report of one never counts for the other. A killed process leaves its report
+//! behind; the next process with the same name removes it.
 //!
-//! The leases of etcd are not used. A former leader that does not yet know of its successor may renew or
-//! end them (3.4.23), which is not safe for fencing. A report is a write, which a majority of the nodes
-//! has accepted.
+//! This does not use the leases of etcd. A former leader that does not yet know its successor may renew
+//! or revoke them (3.4.23), which is not safe for fencing. A report is a write, so a majority of the
+//! nodes has accepted it.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -19,27 +19,27 @@ use super::layout::State;
 use super::{Etcd, StoreError};
 use sip_authz_store::Edge;
 
-/// The silence, since the first report of this process, after which another process of the same name
-/// without a lease counts as gone. Edges without a lease report every ten seconds.
-const SILENT: Duration = Duration::from_secs(60);
+/// Another process with the same name and without a lease counts as gone after this silence, if it has
+/// not reported since this process started. Edges without a lease report every ten seconds.
+const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct StoredReport {
     v: u32,
     applied: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease_ms: Option<u64>,
 }
 
-impl Written {
+impl StoredReport {
     fn read(value: &KeyValue) -> Result<Self, StoreError> {
         let wrong = |error: &dyn std::fmt::Display| {
-            StoreError::Corrupt(format!("the report of an edge cannot be read: {error}"))
+            StoreError::Corrupt(format!("invalid report of an edge: {error}"))
         };
         let written: Self = serde_json::from_slice(value.value()).map_err(|error| wrong(&error))?;
         if written.v != 1 {
-            return Err(wrong(&format_args!("unknown version {}", written.v)));
+            return Err(wrong(&format_args!("unsupported version {}", written.v)));
         }
         Ok(written)
     }
@@ -49,7 +49,7 @@ impl Written {
     }
 }
 
-/// The report of another process of the same name.
+/// The report of another process with the same name.
 struct Other {
     key: Vec<u8>,
     revision: i64,
@@ -59,39 +59,40 @@ struct Other {
 /// The other processes that report under the same name.
 #[derive(Default)]
 pub(super) struct Namesakes {
-    /// The key that this process reports under.
+    /// The key of this process's reports.
     own: Option<Vec<u8>>,
-    /// The revision of this process's first report.
+    /// The revision of the first report of this process.
     first: Option<i64>,
-    /// For each other process the revision of its last report, and when that was first seen.
-    seen: HashMap<Vec<u8>, (i64, Instant)>,
-    /// Whether another process has reported while this one was running.
-    beside: bool,
+    /// For each other process, the revision of its last report and the time when this process first
+    /// read it.
+    last_reports: HashMap<Vec<u8>, (i64, Instant)>,
+    /// Whether another process has reported since this one started.
+    has_conflict: bool,
 }
 
 impl Namesakes {
-    /// Notes the last reports of others as of `revision`, at which this process reported, and returns the
-    /// reports of processes that are gone.
+    /// Updates the last reports of others, as of `revision`, the revision of this process's report.
+    /// Returns the reports of processes that are gone.
     fn gone(&mut self, revision: i64, others: Vec<Other>, now: Instant) -> Vec<Other> {
         let first = *self.first.get_or_insert(revision);
-        self.seen.retain(|key, _| others.iter().any(|other| other.key == *key));
+        self.last_reports.retain(|key, _| others.iter().any(|other| other.key == *key));
         let mut gone = Vec::new();
         for other in others {
             // a process that has not reported since this one started may be its predecessor
-            let beside = other.revision > first;
-            let since = match self.seen.get(&other.key) {
+            let is_concurrent = other.revision > first;
+            let since = match self.last_reports.get(&other.key) {
                 Some((revision, since)) if *revision == other.revision => *since,
                 _ => {
-                    self.seen.insert(other.key.clone(), (other.revision, now));
-                    self.beside |= beside;
+                    self.last_reports.insert(other.key.clone(), (other.revision, now));
+                    self.has_conflict |= is_concurrent;
                     now
                 }
             };
             let silent = now.saturating_duration_since(since);
             let is_gone = match other.lease {
-                // it refuses all calls by now, and reports again before it decides
+                // it has refused all calls since its lease ended, and reports again before it decides
                 Some(lease) => silent >= lease,
-                None => !beside && silent >= SILENT,
+                None => !is_concurrent && silent >= SILENCE_LIMIT,
             };
             if is_gone {
                 gone.push(other);
@@ -109,7 +110,7 @@ impl Etcd {
 
     /// Whether another process has reported under the same name since the last call.
     pub(super) fn take_name_conflict(&self) -> bool {
-        std::mem::take(&mut self.namesakes().beside)
+        std::mem::take(&mut self.namesakes().has_conflict)
     }
 
     pub(super) async fn withdraw_report(&self) -> Result<(), StoreError> {
@@ -122,10 +123,10 @@ impl Etcd {
     }
 
     pub(super) async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
-        // rounded up, so that nobody waits too short
-        let whole = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
-        let lease_ms = edge.lease.map(|lease| whole(lease).unwrap_or(u64::MAX));
-        let written = Written { v: 1, applied: edge.applied, lease_ms };
+        // rounded up, so that no change waits too short a time
+        let milliseconds = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
+        let lease_ms = edge.lease.map(|lease| milliseconds(lease).unwrap_or(u64::MAX));
+        let written = StoredReport { v: 1, applied: edge.applied, lease_ms };
         let value =
             serde_json::to_vec(&written).map_err(|error| StoreError::Other(error.to_string()))?;
         let own = self.layout.edge(&edge.name, &self.process);
@@ -134,13 +135,13 @@ impl Etcd {
         let head = TxnOp::get(self.layout.head(), None);
         let called = self.layout.edges_called(&edge.name);
         let same = TxnOp::get(called.clone(), Some(GetOptions::new().with_prefix()));
-        // one transaction: the head is the one that the report was written at
+        // one transaction, so that the head is as of the same revision as the report
         let answer = self.link.write(Txn::new().and_then(vec![put, head, same])).await?;
-        let unasked = || StoreError::Other("etcd did not answer what it was asked".to_owned());
+        let unexpected = || StoreError::Other("unexpected response from etcd".to_owned());
         let revision = answer.header().map_or(0, |header| header.revision());
         let answers = answer.op_responses();
         let [_, TxnOpResponse::Get(head), TxnOpResponse::Get(same)] = answers.as_slice() else {
-            return Err(unasked());
+            return Err(unexpected());
         };
         let number = match head.kvs().first() {
             Some(value) => State::decode(value.value(), value.mod_revision())?.head.number,
@@ -149,10 +150,10 @@ impl Etcd {
         let mut others = Vec::new();
         for value in same.kvs() {
             let id = value.key().strip_prefix(called.as_slice()).unwrap_or_default();
-            // another name that contains a slash may begin with this name
+            // skips names that start with this name and a slash
             if value.key() != own.as_slice() && !id.contains(&b'/') {
                 let (key, revision) = (value.key().to_vec(), value.mod_revision());
-                others.push(Other { key, revision, lease: Written::read(value)?.lease() });
+                others.push(Other { key, revision, lease: StoredReport::read(value)?.lease() });
             }
         }
         let gone = self.namesakes().gone(revision, others, Instant::now());
@@ -169,7 +170,7 @@ impl Etcd {
         let prefix = self.layout.all_edges();
         let found = self.link.get(prefix.clone(), GetOptions::new().with_prefix()).await?;
         let edge = |value: &KeyValue| {
-            let written = Written::read(value)?;
+            let written = StoredReport::read(value)?;
             let rest = value.key().strip_prefix(prefix.as_slice()).unwrap_or_default();
             let rest = String::from_utf8_lossy(rest);
             let name = rest.rsplit_once('/').map_or(&*rest, |(name, _)| name).to_owned();
@@ -199,18 +200,19 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(20);
 
-    struct Told {
+    struct Fixture {
         namesakes: Namesakes,
         start: Instant,
     }
 
-    impl Told {
+    impl Fixture {
         fn new() -> Self {
             Self { namesakes: Namesakes::default(), start: Instant::now() }
         }
 
-        /// Which others are gone at a report of this time and revision, and whether one is beside.
-        fn at(&mut self, seconds: u64, revision: i64, others: &[(i64, bool)]) -> (usize, bool) {
+        /// The number of other processes that are gone at a report of this time and revision, and
+        /// whether there is a conflict.
+        fn report(&mut self, seconds: u64, revision: i64, others: &[(i64, bool)]) -> (usize, bool) {
             let other = |(n, (revision, leased)): (usize, &(i64, bool))| Other {
                 key: vec![u8::try_from(n).unwrap()],
                 revision: *revision,
@@ -219,33 +221,36 @@ mod tests {
             let others = others.iter().enumerate().map(other).collect();
             let now = self.start + Duration::from_secs(seconds);
             let gone = self.namesakes.gone(revision, others, now).len();
-            (gone, std::mem::take(&mut self.namesakes.beside))
+            (gone, std::mem::take(&mut self.namesakes.has_conflict))
         }
     }
 
     #[test]
-    fn what_a_process_follows_on_goes_when_it_cannot_decide_or_is_silent() {
-        let mut told = Told::new();
-        assert_eq!(told.at(0, 10, &[(4, true), (5, false)]), (0, false));
-        assert_eq!(told.at(19, 20, &[(4, true), (5, false)]), (0, false));
-        assert_eq!(told.at(20, 30, &[(4, true), (5, false)]), (1, false));
-        assert_eq!(told.at(59, 40, &[(4, true), (5, false)]), (1, false));
-        assert_eq!(told.at(60, 50, &[(4, true), (5, false)]), (2, false));
+    fn a_predecessor_is_gone_after_its_lease_or_a_silence() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.report(0, 10, &[(4, true), (5, false)]), (0, false));
+        assert_eq!(fixture.report(19, 20, &[(4, true), (5, false)]), (0, false));
+        assert_eq!(fixture.report(20, 30, &[(4, true), (5, false)]), (1, false));
+        assert_eq!(fixture.report(59, 40, &[(4, true), (5, false)]), (1, false));
+        assert_eq!(fixture.report(60, 50, &[(4, true), (5, false)]), (2, false));
     }
 
     #[test]
-    fn one_that_reports_beside_is_told_of_and_goes_only_with_its_lease() {
+    fn a_concurrent_process_is_a_conflict_and_is_gone_only_after_its_lease() {
         for leased in [true, false] {
-            let mut told = Told::new();
-            // it was there before, and goes on; or it came later
+            let mut fixture = Fixture::new();
+            // it started before this process, or later
             for first in [&[(4, leased)][..], &[]] {
-                told.at(0, 10, first);
-                assert_eq!(told.at(10, 20, &[(15, leased)]), (0, true));
-                assert_eq!(told.at(20, 30, &[(25, leased)]), (0, true));
-                assert_eq!(told.at(39, 40, &[(25, leased)]), (0, false));
-                assert_eq!(told.at(100, 50, &[(25, leased)]), (usize::from(leased), false));
-                assert_eq!(told.at(3_600, 60, &[(25, leased)]), (usize::from(leased), false));
-                told = Told::new();
+                fixture.report(0, 10, first);
+                assert_eq!(fixture.report(10, 20, &[(15, leased)]), (0, true));
+                assert_eq!(fixture.report(20, 30, &[(25, leased)]), (0, true));
+                assert_eq!(fixture.report(39, 40, &[(25, leased)]), (0, false));
+                assert_eq!(fixture.report(100, 50, &[(25, leased)]), (usize::from(leased), false));
+                assert_eq!(
+                    fixture.report(3_600, 60, &[(25, leased)]),
+                    (usize::from(leased), false)
+                );
+                fixture = Fixture::new();
             }
         }
     }

@@ -12,28 +12,28 @@ use super::link::failed;
 use super::{Etcd, StoreError, payload};
 use sip_authz_store::{CommitEntry, Feed};
 
-/// The silence of a watch after which its node has to show that it is alive.
+/// After a watch has been silent for this long, the feed checks that the node is alive.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The time limit for that.
-const SIGN: Duration = Duration::from_secs(3);
+/// The time limit for the answer to that check.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The feed of an [`EtcdStore`](super::EtcdStore). After a failure it continues at another node from the
-/// same position, as long as etcd has not compacted the commits since.
+/// The feed of an [`EtcdStore`](super::EtcdStore). After a failure it continues at another node from
+/// the same position, unless etcd has compacted the commits after it.
 pub struct EtcdFeed {
     etcd: Arc<Etcd>,
-    /// The number of the last commit that was delivered.
+    /// The number of the last delivered commit.
     number: u64,
-    /// The last etcd revision that was seen.
+    /// The last etcd revision received.
     revision: i64,
     watch: Option<WatchStream>,
-    came: VecDeque<KeyValue>,
+    received: VecDeque<KeyValue>,
 }
 
 /// Why a watch ended.
-enum Broken {
+enum WatchError {
     /// The watch failed; another node may be able to continue.
-    Cut(StoreError),
-    /// etcd has compacted the commits since; the oldest kept revision.
+    Failed(StoreError),
+    /// etcd has compacted the commits after the position. Contains the oldest revision that it keeps.
     Compacted(i64),
 }
 
@@ -49,14 +49,14 @@ impl EtcdFeed {
         let (state, _) = etcd.state().await?;
         let number = state.head.number;
         let revision = match etcd.revision_of(from) {
-            // nothing that is already there is wanted
+            // no existing commit is wanted
             _ if number <= from => state.revision,
             Some(revision) => revision,
-            // from as far back as there is
+            // start as far back as etcd allows
             None => 0,
         };
-        let (watch, came) = (None, VecDeque::new());
-        let mut feed = Self { etcd, number: from, revision, watch, came };
+        let (watch, received) = (None, VecDeque::new());
+        let mut feed = Self { etcd, number: from, revision, watch, received };
         feed.connect().await?;
         Ok(feed)
     }
@@ -64,95 +64,105 @@ impl EtcdFeed {
     /// Starts a watch from the last position.
     async fn connect(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.etcd.link.give_up_after();
-        let mut place = self.etcd.link.preferred();
+        let mut node = self.etcd.link.preferred();
         loop {
-            let error = match self.connect_to(place).await {
+            let error = match self.connect_to(node).await {
                 Ok(()) => return Ok(()),
-                Err(Broken::Compacted(kept)) if self.revision == 0 => {
+                Err(WatchError::Compacted(kept)) if self.revision == 0 => {
                     // without a known position, start at the oldest kept revision
                     self.revision = kept.max(2) - 1;
                     continue;
                 }
-                Err(Broken::Compacted(_)) => {
+                Err(WatchError::Compacted(_)) => {
                     let next = self.number + 1;
-                    return Err(StoreError::Other(format!("commit {next} is no longer kept")));
+                    return Err(StoreError::Other(format!("commit {next} is no longer in etcd")));
                 }
-                Err(Broken::Cut(error)) => error,
+                Err(WatchError::Failed(error)) => error,
             };
             if Instant::now() >= deadline {
                 return Err(error);
             }
-            place += 1;
+            node += 1;
             sleep(Duration::from_millis(50)).await;
         }
     }
 
-    async fn connect_to(&mut self, place: usize) -> Result<(), Broken> {
-        let client = self.etcd.link.client(place).await.map_err(Broken::Cut)?;
+    async fn connect_to(&mut self, node: usize) -> Result<(), WatchError> {
+        let client = self.etcd.link.client(node).await.map_err(WatchError::Failed)?;
         let mut watching = client.watch_client().max_decoding_message_size(usize::MAX);
         let options = WatchOptions::new()
             .with_start_revision(self.revision + 1)
             .with_progress_notify()
             .with_fragment();
-        let late =
-            |_| Broken::Cut(StoreError::Unreachable("etcd does not answer a watch".to_owned()));
-        let watch = timeout(SIGN, watching.watch(self.etcd.layout.log(), Some(options))).await;
-        let mut watch = watch.map_err(late)?.map_err(|error| Broken::Cut(failed(&error)))?;
-        // the first answer says whether the watch exists
-        let heard = timeout(SIGN, self.hear(&mut watch)).await.map_err(late)?;
-        if let Err(Broken::Cut(_)) = heard {
-            // a node that has forgotten the login ends the watch: the next attempt logs in again
-            let _ = timeout(SIGN, client.refresh_token()).await;
+        let timed_out = |_| {
+            WatchError::Failed(StoreError::Unreachable("etcd did not answer a watch".to_owned()))
+        };
+        let watch =
+            timeout(ALIVE_TIMEOUT, watching.watch(self.etcd.layout.log(), Some(options))).await;
+        let mut watch =
+            watch.map_err(timed_out)?.map_err(|error| WatchError::Failed(failed(&error)))?;
+        // the first message confirms the watch
+        let result = timeout(ALIVE_TIMEOUT, self.receive(&mut watch)).await.map_err(timed_out)?;
+        if let Err(WatchError::Failed(_)) = result {
+            // a node that has forgotten the login ends the watch, so the next attempt logs in again
+            let _ = timeout(ALIVE_TIMEOUT, client.refresh_token()).await;
         }
-        heard?;
+        result?;
         self.watch = Some(watch);
         Ok(())
     }
 
     /// Handles the next message of the watch.
-    async fn hear(&mut self, watch: &mut WatchStream) -> Result<(), Broken> {
+    async fn receive(&mut self, watch: &mut WatchStream) -> Result<(), WatchError> {
         let answer = match watch.message().await {
             Ok(Some(answer)) => answer,
             Ok(None) => {
-                return Err(Broken::Cut(StoreError::Unreachable("a watch has ended".to_owned())));
+                return Err(WatchError::Failed(StoreError::Unreachable(
+                    "a watch has ended".to_owned(),
+                )));
             }
-            Err(error) => return Err(Broken::Cut(failed(&error))),
+            Err(error) => return Err(WatchError::Failed(failed(&error))),
         };
         if answer.compact_revision() > 0 {
-            return Err(Broken::Compacted(answer.compact_revision()));
+            return Err(WatchError::Compacted(answer.compact_revision()));
         }
         if answer.canceled() {
-            let why = format!("a watch was ended: {}", answer.cancel_reason());
-            return Err(Broken::Cut(StoreError::Unreachable(why)));
+            let why = format!("etcd cancelled a watch: {}", answer.cancel_reason());
+            return Err(WatchError::Failed(StoreError::Unreachable(why)));
         }
         for event in answer.events() {
             let Some(value) = event.kv() else { continue };
             if event.event_type() == EventType::Delete {
-                let gone = "the log in etcd was deleted";
-                return Err(Broken::Cut(StoreError::Corrupt(gone.to_owned())));
+                let gone = "the commit log in etcd was deleted";
+                return Err(WatchError::Failed(StoreError::Corrupt(gone.to_owned())));
             }
             if value.mod_revision() > self.revision {
                 self.revision = value.mod_revision();
-                self.came.push_back(value.clone());
+                self.received.push_back(value.clone());
             }
         }
         Ok(())
     }
 
-    /// Waits for the next message of the watch, and asks for a progress notification after a silence.
-    async fn listen(&mut self) -> Result<(), Broken> {
+    /// Waits for the next message of the watch. After a silence, requests a progress notification.
+    async fn listen(&mut self) -> Result<(), WatchError> {
         let Some(mut watch) = self.watch.take() else {
-            return Err(Broken::Cut(StoreError::Unreachable("a watch has ended".to_owned())));
+            return Err(WatchError::Failed(StoreError::Unreachable(
+                "a watch has ended".to_owned(),
+            )));
         };
-        if let Ok(heard) = timeout(SILENCE, self.hear(&mut watch)).await {
-            heard?;
+        if let Ok(result) = timeout(SILENCE, self.receive(&mut watch)).await {
+            result?;
         } else {
-            let late = |_| {
-                Broken::Cut(StoreError::Unreachable("a watch gives no sign of life".to_owned()))
+            let timed_out = |_| {
+                WatchError::Failed(StoreError::Unreachable(
+                    "a watch did not answer in time".to_owned(),
+                ))
             };
-            let asked = timeout(SIGN, watch.request_progress()).await.map_err(late)?;
-            asked.map_err(|error| Broken::Cut(failed(&error)))?;
-            timeout(SIGN, self.hear(&mut watch)).await.map_err(late)??;
+            let asked =
+                timeout(ALIVE_TIMEOUT, watch.request_progress()).await.map_err(timed_out)?;
+            asked.map_err(|error| WatchError::Failed(failed(&error)))?;
+            timeout(ALIVE_TIMEOUT, self.receive(&mut watch)).await.map_err(timed_out)??;
         }
         self.watch = Some(watch);
         Ok(())
@@ -175,25 +185,28 @@ impl EtcdFeed {
 impl Feed for EtcdFeed {
     async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         loop {
-            // removed from the queue only after it was read whole, since this future may be dropped
-            while let Some(value) = self.came.front().cloned() {
+            // removed from the queue only once it is read completely, since the caller may drop this
+            // future
+            while let Some(value) = self.received.front().cloned() {
                 let read = self.read(&value).await?;
-                self.came.pop_front();
+                self.received.pop_front();
                 let Some(next) = read else { continue };
                 if next.head.number != self.number + 1 {
-                    let due = self.number + 1;
-                    return Err(StoreError::Other(format!("commit {due} is no longer kept")));
+                    let expected = self.number + 1;
+                    return Err(StoreError::Other(format!(
+                        "commit {expected} is no longer in etcd"
+                    )));
                 }
                 self.number = next.head.number;
                 return Ok(next);
             }
-            let broken = match self.listen().await {
+            let error = match self.listen().await {
                 Ok(()) => continue,
-                Err(broken) => broken,
+                Err(error) => error,
             };
-            if let Broken::Compacted(_) = broken {
+            if let WatchError::Compacted(_) = error {
                 let next = self.number + 1;
-                return Err(StoreError::Other(format!("commit {next} is no longer kept")));
+                return Err(StoreError::Other(format!("commit {next} is no longer in etcd")));
             }
             self.connect().await?;
         }

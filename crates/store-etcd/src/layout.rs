@@ -2,18 +2,19 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `head` | [`State`]: number, count and sum, and the commit that is being folded in, if any |
-//! | `log` | the last commit whole, or where its parts are staged; what edges watch |
+//! | `head` | [`State`]: number, count and checksum, and the commit that is being folded in, if any |
+//! | `log` | the last commit, or the location of its staged parts; the key that edges watch |
 //! | `r/00000` to `r/1ffff` | pages of records, by a hash of their keys |
-//! | `n/0000` to `n/3fff` | pages of names: which record each leads to, by a hash of the name |
-//! | `m/0000` to `m/3fff` | pages of collections, by a hash of the collection: its members, while few |
-//! | `b/COLLECTION/KEY` | a page of the members of a collection with many, from this key on |
+//! | `n/0000` to `n/3fff` | pages of names, by a hash of the name; each leads to a record |
+//! | `m/0000` to `m/3fff` | pages of collections, by a hash of the collection; small ones list their members here |
+//! | `b/COLLECTION/KEY` | for a large collection, a page of members, from this key on |
 //! | `stage/ID/0000` … | the parts of a commit that is too large for one transaction |
-//! | `fold` | how far the staged commit has been folded in |
-//! | `edge/NAME/ID` | the last report of an edge, for each process of that name |
+//! | `fold` | the progress of folding in the staged commit |
+//! | `edge/NAME/ID` | the last report of an edge, one for each process with that name |
 //!
-//! The hash is keyed with random bytes that the first commit draws and every head carries. Without a key,
-//! a tenant who chooses user names could fill one page until no transaction can rewrite it.
+//! The hash is keyed with random bytes. The first commit draws them and every head contains them.
+//! Without a key, a tenant who chooses user names could fill one page until no transaction can rewrite
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +22,10 @@ use super::{Collection, Lookup, StoreError};
 use sip_authz::model::Target;
 use sip_authz_store::{Head, ListKey, Sum};
 
-/// Pages of records. At ten million records each holds 76, some 24 kB, which is what the change of one
-/// record rewrites.
+/// The number of pages of records. With ten million records each page holds 76, about 24 kB. A change
+/// of one record rewrites a page.
 const RECORD_PAGES: u32 = 1 << 17;
-/// Pages of names, and of collections.
+/// The number of pages of names, and of pages of collections.
 const NAME_PAGES: u32 = 1 << 14;
 
 /// The random key of the hash that selects pages, so that no tenant can aim at one page.
@@ -35,17 +36,17 @@ pub(super) type PageKey = [u8; 32];
 pub(super) struct Layout {
     root: String,
     pages: PageKey,
-    /// Bytes of one transaction, and of a page, beyond which a commit is not made.
+    /// The maximum size of a transaction, and of a page, in bytes.
     pub(super) limit: usize,
 }
 
 impl Layout {
-    /// The places of all that is no page.
+    /// The keys that do not depend on the page key.
     pub(super) fn new(root: &str, limit: usize) -> Self {
         Self { root: root.to_owned(), pages: [0; 32], limit }
     }
 
-    /// The places of the pages too, which the head tells of.
+    /// The same layout with the page key of this head.
     pub(super) fn of(&self, state: &State) -> Self {
         Self { pages: state.pages, ..self.clone() }
     }
@@ -67,12 +68,12 @@ impl Layout {
     }
 
     pub(super) fn record(&self, key: &str) -> Vec<u8> {
-        self.key(format_args!("r/{:05x}", self.place(key.as_bytes(), RECORD_PAGES)))
+        self.key(format_args!("r/{:05x}", self.page_index(key.as_bytes(), RECORD_PAGES)))
     }
 
-    /// Ranges of keys that hold all records between them, about so many.
+    /// Splits all pages of records into about `many` ranges.
     pub(super) fn record_ranges(&self, many: u64) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-        // as many pages in each
+        // the same number of pages in each
         let many = u32::try_from(many).unwrap_or(u32::MAX).clamp(16, 1 << 13).next_power_of_two();
         let bound = move |n: u32| match n {
             n if n == many => self.key(format_args!("r0")),
@@ -82,11 +83,11 @@ impl Layout {
     }
 
     pub(super) fn name(&self, name: &[u8]) -> Vec<u8> {
-        self.key(format_args!("n/{:04x}", self.place(name, NAME_PAGES)))
+        self.key(format_args!("n/{:04x}", self.page_index(name, NAME_PAGES)))
     }
 
     pub(super) fn collection(&self, collection: &str) -> Vec<u8> {
-        self.key(format_args!("m/{:04x}", self.place(collection.as_bytes(), NAME_PAGES)))
+        self.key(format_args!("m/{:04x}", self.page_index(collection.as_bytes(), NAME_PAGES)))
     }
 
     /// The prefix of the pages of a large collection.
@@ -94,7 +95,7 @@ impl Layout {
         self.key(format_args!("b/{collection}/"))
     }
 
-    /// Whether a key is that of a page of members.
+    /// Whether this is the key of a page of members.
     pub(super) fn is_members(&self, key: &[u8]) -> bool {
         let rest = key.strip_prefix(self.root.as_bytes());
         rest.is_some_and(|rest| rest.starts_with(b"b/"))
@@ -116,7 +117,7 @@ impl Layout {
         self.key(format_args!("edge/{name}/{id}"))
     }
 
-    /// The prefix of all that edges of this name say.
+    /// The prefix of the reports of edges with this name.
     pub(super) fn edges_called(&self, name: &str) -> Vec<u8> {
         self.key(format_args!("edge/{name}/"))
     }
@@ -125,15 +126,15 @@ impl Layout {
         self.key(format_args!("edge/"))
     }
 
-    fn place(&self, key: &[u8], pages: u32) -> u32 {
+    fn page_index(&self, key: &[u8], pages: u32) -> u32 {
         let hash = blake3::keyed_hash(&self.pages, key);
         let first = hash.as_bytes().iter().take(4);
         first.fold(0_u32, |word, byte| (word << 8) | u32::from(*byte)) % pages
     }
 }
 
-/// A name as names are found: a hash of it, so that pages hold no long names. What it leads to is
-/// compared with what was asked.
+/// A hash of a name, so that pages hold no long names. `find` compares the name of the record that it
+/// leads to.
 pub(super) fn name_of(lookup: &Lookup) -> Vec<u8> {
     let text = match lookup {
         Lookup::Name(name) => format!("n/{name}"),
@@ -143,7 +144,7 @@ pub(super) fn name_of(lookup: &Lookup) -> Vec<u8> {
     hash.as_bytes().iter().copied().take(16).collect()
 }
 
-/// A collection, written down.
+/// Encodes a collection.
 pub(super) fn collection_of(collection: Collection) -> String {
     let target = |target: Target| target.to_string();
     match collection {
@@ -163,24 +164,24 @@ pub(super) fn collection_of(collection: Collection) -> String {
     }
 }
 
-/// What the head key holds.
+/// The value of the head key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) head: Head,
-    /// Which commit made it. Drawn by the writer, who finds out by it whether a commit whose answer
-    /// got lost took effect.
+    /// The random ID of the commit that made this head. If an answer gets lost, the writer compares it
+    /// to determine whether its commit took effect.
     pub(super) id: String,
-    /// The parts of the last commit that are staged, while it is not folded in yet.
+    /// The number of staged parts of the last commit; 0 once it is folded in.
     pub(super) parts: usize,
-    /// The revision that wrote it; 0 before the first commit.
+    /// The revision that wrote this head; 0 before the first commit.
     pub(super) revision: i64,
-    /// What pages are chosen by; zeros before the first commit.
+    /// The key of the hash that selects pages; zeros before the first commit.
     pub(super) pages: PageKey,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct StoredState {
     v: u64,
     number: u64,
     records: u64,
@@ -191,7 +192,7 @@ struct Written {
     pages: String,
 }
 
-/// The version of the head: another means that pages are found in another way.
+/// The version of the head. It changes when pages are located differently.
 const VERSION: u64 = 2;
 
 impl State {
@@ -201,7 +202,7 @@ impl State {
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
         let Head { number, records, .. } = self.head;
-        let written = Written {
+        let written = StoredState {
             v: VERSION,
             number,
             records,
@@ -222,14 +223,14 @@ impl State {
             Some(VERSION) => {}
             Some(1) => {
                 return Err(wrong(
-                    &"version 1, whose pages are chosen without a key, is not read: export its \
+                    &"version 1, which selects pages without a key, is not supported: export its \
                       accounts with the release that wrote it and import them under another prefix",
                 ));
             }
-            Some(v) => return Err(wrong(&format_args!("unknown version {v}"))),
+            Some(v) => return Err(wrong(&format_args!("unsupported version {v}"))),
             None => return Err(wrong(&"no version")),
         }
-        let written: Written = serde_json::from_value(any).map_err(|error| wrong(&error))?;
+        let written: StoredState = serde_json::from_value(any).map_err(|error| wrong(&error))?;
         let (mut sum, mut pages) = ([0; 32], [0; 32]);
         hex::decode_to_slice(&written.sum, &mut sum).map_err(|error| wrong(&error))?;
         hex::decode_to_slice(&written.pages, &mut pages).map_err(|error| wrong(&error))?;
@@ -244,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_come_back_and_others_are_refused() {
+    fn heads_survive_encoding_and_other_versions_are_rejected() {
         let mut state = State { id: "ab".to_owned(), parts: 3, pages: [7; 32], ..State::first() };
         state.head = Head { number: 5, records: 6, sum: Sum::from_bytes([8; 32]) };
         state.revision = 9;
@@ -257,15 +258,15 @@ mod tests {
         assert!(refused(&unkeyed).contains("missing field `pages`"));
         let old = refused(&unkeyed.replace("\"v\":2", "\"v\":1"));
         assert!(old.contains("version 1") && old.contains("without a key"), "{old}");
-        assert!(refused(&text.replace("\"v\":2", "\"v\":3")).contains("unknown version 3"));
+        assert!(refused(&text.replace("\"v\":2", "\"v\":3")).contains("unsupported version 3"));
         assert!(refused("{}").contains("no version"));
     }
 
     #[test]
-    fn whoever_does_not_know_the_key_cannot_aim_at_a_page() {
+    fn names_that_share_a_page_in_one_store_are_spread_in_another() {
         let layout = |key| Layout::new("", 0).of(&State { pages: [key; 32], ..State::first() });
         let (known, other) = (layout(1), layout(2));
-        // names that all fall into one page of the one store
+        // names that all fall into one page of the first store
         let aimed: Vec<_> = (0..NAME_PAGES * 20)
             .map(u32::to_be_bytes)
             .filter(|name| known.name(name) == known.name(b"page"))

@@ -1,8 +1,9 @@
 //! A store in etcd (3.4 or later) that the edges of a fleet share.
 //!
 //! Records are packed into pages, since etcd is not made for ten million keys. Each commit is one etcd
-//! transaction with the condition that the head is unchanged. The commit carries a random ID, by which
-//! its writer finds out whether it took effect if the answer gets lost. All futures need a tokio runtime.
+//! transaction with the condition that the head is unchanged. The commit carries a random ID. If an
+//! answer gets lost, the writer reads the ID to determine whether its commit took effect. All futures
+//! need a tokio runtime.
 
 mod commit;
 mod edges;
@@ -35,10 +36,10 @@ use sip_authz_store::{
 
 pub use self::feed::EtcdFeed;
 
-/// The most heads whose etcd revisions are remembered.
-const REMEMBERED: usize = 64;
+/// The maximum number of heads in the cache.
+const MAX_CACHED: usize = 64;
 /// The interval between two searches for abandoned staged commits.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A store in etcd. Clones are the same store.
 #[derive(Clone)]
@@ -53,25 +54,25 @@ struct Etcd {
     /// The random ID of this process in the keys of its reports.
     process: String,
     namesakes: Mutex<edges::Namesakes>,
-    /// Whether etcd has taken a request of the largest size.
-    roomy: AtomicBool,
-    seen: Mutex<Seen>,
+    /// Whether etcd has accepted a request of the largest size.
+    accepts_largest: AtomicBool,
+    cache: Mutex<Cache>,
     /// The number of records that the current load has read.
     read: AtomicU64,
 }
 
-/// Facts about the store that save requests.
+/// Cached facts that save requests.
 #[derive(Default)]
-struct Seen {
+struct Cache {
     /// The etcd revision of each head, by the number of the head.
     revisions: BTreeMap<u64, i64>,
-    /// Staged commits that the head does not name, and when each was first seen.
+    /// Staged commits that the head does not name, and the time when each was first found.
     staged: HashMap<String, Instant>,
     swept: Option<Instant>,
 }
 
 impl EtcdStore {
-    /// The store in the etcd of these options. Sends no request yet.
+    /// A store in the etcd of these options. Sends no request yet.
     ///
     /// # Errors
     ///
@@ -83,8 +84,8 @@ impl EtcdStore {
             orphans_after: options.orphans_after,
             process: commit::new_id()?,
             namesakes: Mutex::default(),
-            roomy: AtomicBool::default(),
-            seen: Mutex::default(),
+            accepts_largest: AtomicBool::default(),
+            cache: Mutex::default(),
             read: AtomicU64::default(),
         };
         Ok(Self { etcd: Arc::new(etcd) })
@@ -102,48 +103,48 @@ impl EtcdStore {
 }
 
 impl Etcd {
-    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
-        // nothing that is done under the lock panics
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        // no code panics while it holds the lock
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, number: u64, revision: i64) {
-        let mut seen = self.seen();
-        // the first revision is kept: folding rewrites the head
-        seen.revisions.entry(number).or_insert(revision);
-        while seen.revisions.len() > REMEMBERED {
-            seen.revisions.pop_first();
+        let mut cache = self.cache();
+        // keep the first revision, since folding rewrites the head
+        cache.revisions.entry(number).or_insert(revision);
+        while cache.revisions.len() > MAX_CACHED {
+            cache.revisions.pop_first();
         }
     }
 
     fn revision_of(&self, number: u64) -> Option<i64> {
-        self.seen().revisions.get(&number).copied()
+        self.cache().revisions.get(&number).copied()
     }
 
     fn sweep_is_due(&self) -> bool {
-        let mut seen = self.seen();
-        let due = seen.swept.is_none_or(|last| last.elapsed() >= SWEEP_EVERY);
+        let mut cache = self.cache();
+        let due = cache.swept.is_none_or(|last| last.elapsed() >= SWEEP_INTERVAL);
         if due {
-            seen.swept = Some(Instant::now());
+            cache.swept = Some(Instant::now());
         }
         due
     }
 
-    /// The staged commits of `found` that are old enough to count as abandoned.
-    fn left_behind(&self, found: HashMap<String, Instant>) -> Vec<String> {
-        let mut seen = self.seen();
-        seen.staged.retain(|id, _| found.contains_key(id));
-        let mut left = Vec::new();
+    /// Those of the staged commits in `found` that are old enough to count as abandoned.
+    fn abandoned(&self, found: HashMap<String, Instant>) -> Vec<String> {
+        let mut cache = self.cache();
+        cache.staged.retain(|id, _| found.contains_key(id));
+        let mut abandoned = Vec::new();
         for (id, now) in found {
-            let since = *seen.staged.entry(id.clone()).or_insert(now);
+            let since = *cache.staged.entry(id.clone()).or_insert(now);
             if since.elapsed() >= self.orphans_after {
-                left.push(id);
+                abandoned.push(id);
             }
         }
-        left
+        abandoned
     }
 
-    /// The existing records with these keys, in this order, as of one revision.
+    /// Reads the records with these keys, in this order, as of one revision. Skips missing records.
     async fn records(
         &self,
         layout: &Layout,
@@ -219,7 +220,7 @@ impl Etcd {
             Ok(records)
         } else {
             Err(StoreError::Corrupt(
-                "a collection in etcd lists records that are not in it".to_owned(),
+                "a collection in etcd lists records that do not belong to it".to_owned(),
             ))
         }
     }
@@ -234,7 +235,7 @@ impl Etcd {
         let Some(key) = page.get(&name) else { return Ok(None) };
         let key = str::from_utf8(key).map_err(|_| page::unreadable())?.to_owned();
         let records = self.records(&layout, &[key], revision).await?;
-        // names are found by their hashes
+        // the page holds only a hash of the name
         Ok(records.into_iter().find(|record| lookup(record).as_ref() == Some(wanted)))
     }
 }
@@ -298,7 +299,7 @@ impl Store for EtcdStore {
 }
 
 impl SharedStore for EtcdStore {
-    /// One failed attempt is a round in which every node was asked.
+    /// One failed attempt is a round over all nodes.
     async fn wait_until_ready(
         &self,
         on_failure: impl FnMut(&StoreError) + Send,

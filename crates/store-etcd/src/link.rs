@@ -1,7 +1,7 @@
-//! Requests to the nodes of etcd: all go to one node until it fails, then to the next.
+//! Requests to the nodes of etcd. All go to one node until it fails, then to the next.
 //!
-//! Every request may be sent twice, since an answer can get lost. So each write has a condition that holds
-//! once, or is idempotent.
+//! Every request may be sent twice, since an answer can get lost. So each write has a condition that
+//! only the first satisfies, or is idempotent.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::StoreError;
 use super::options::{BeforeWrite, EtcdOptions};
 
 /// The time limit for one answer of one node.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest wait before a further round over all nodes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest pause before another round over all nodes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
-/// Read operations in one transaction; etcd accepts 128.
+/// The maximum number of read operations in one transaction; etcd accepts 128.
 const READS: usize = 100;
 
 pub(super) struct Link {
@@ -39,21 +39,21 @@ struct Node {
     client: OnceCell<Client>,
 }
 
-/// Why a request failed.
-struct Failed {
+/// A failed request.
+struct RequestError {
     error: StoreError,
-    /// Whether another attempt, at any node, would fail in the same way.
+    /// Whether every further attempt, at any node, would fail in the same way.
     is_final: bool,
 }
 
-impl From<Error> for Failed {
+impl From<Error> for RequestError {
     fn from(error: Error) -> Self {
         Self { is_final: is_final(&error), error: failed(&error) }
     }
 }
 
-impl Failed {
-    fn away(why: String) -> Self {
+impl RequestError {
+    fn unreachable(why: String) -> Self {
         Self { error: StoreError::Unreachable(why), is_final: false }
     }
 }
@@ -61,14 +61,14 @@ impl Failed {
 /// Several values as of one revision.
 pub(super) struct Read {
     pub(super) revision: i64,
-    /// In the order they were asked for.
+    /// The values in the order of the requested keys.
     pub(super) values: Vec<Option<KeyValue>>,
 }
 
 impl Link {
     pub(super) fn new(options: &EtcdOptions) -> Result<Self, StoreError> {
         if options.endpoints.is_empty() {
-            return Err(StoreError::Other("no etcd node is named".to_owned()));
+            return Err(StoreError::Other("no etcd node is configured".to_owned()));
         }
         let node = |url: &String| Node { url: url.clone(), client: OnceCell::new() };
         Ok(Self {
@@ -90,25 +90,29 @@ impl Link {
     }
 
     /// A client of the node at this index, modulo the number of nodes.
-    pub(super) async fn client(&self, place: usize) -> Result<Client, StoreError> {
-        self.connect(place).await.map_err(|failed| failed.error)
+    pub(super) async fn client(&self, index: usize) -> Result<Client, StoreError> {
+        self.connect(index).await.map_err(|failed| failed.error)
     }
 
-    async fn connect(&self, place: usize) -> Result<Client, Failed> {
-        let node = self.nodes.get(place % self.nodes.len());
-        let node = node.ok_or_else(|| Failed::away("no etcd node is named".to_owned()))?;
+    async fn connect(&self, index: usize) -> Result<Client, RequestError> {
+        let node = self.nodes.get(index % self.nodes.len());
+        let node =
+            node.ok_or_else(|| RequestError::unreachable("no etcd node is configured".to_owned()))?;
         let connecting = async || {
             let connected = Client::connect([&node.url], Some(self.options.clone()));
-            match timeout(PATIENCE, connected).await {
-                Ok(connected) => connected.map_err(Failed::from),
-                Err(_) => Err(Failed::away(format!("etcd at {} does not answer", node.url))),
+            match timeout(ANSWER_TIMEOUT, connected).await {
+                Ok(connected) => connected.map_err(RequestError::from),
+                Err(_) => Err(RequestError::unreachable(format!(
+                    "etcd at {} did not answer in time",
+                    node.url
+                ))),
             }
         };
         node.client.get_or_try_init(connecting).await.cloned()
     }
 
-    /// Waits until this key can be read. Calls `on_failure` each time that no node has answered for as
-    /// long as one call may take.
+    /// Waits until this key can be read. Calls `on_failure` after each period of `give_up_after` in
+    /// which no node answers.
     pub(super) async fn wait_until_ready(
         &self,
         key: Vec<u8>,
@@ -121,8 +125,8 @@ impl Link {
             });
             match asked.await {
                 Ok(_) => return Ok(()),
-                Err(Failed { error, is_final: true }) => return Err(error),
-                Err(Failed { error, .. }) => on_failure(&error),
+                Err(RequestError { error, is_final: true }) => return Err(error),
+                Err(RequestError { error, .. }) => on_failure(&error),
             }
         }
     }
@@ -134,8 +138,8 @@ impl Link {
         self.try_call(ask).await.map_err(|failed| failed.error)
     }
 
-    /// Sends the request to one node after the other until one answers or the time is up.
-    async fn try_call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, Failed>
+    /// Sends the request to one node after another until one answers or the time is up.
+    async fn try_call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, RequestError>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -143,25 +147,27 @@ impl Link {
         let mut pause = Duration::from_millis(20);
         let mut tried = 0;
         loop {
-            let place = self.preferred();
-            let failed = match self.connect(place).await {
+            let index = self.preferred();
+            let failed = match self.connect(index).await {
                 Err(failed) => failed,
                 Ok(client) => {
                     let kv = client.kv_client().max_decoding_message_size(usize::MAX);
-                    match timeout(PATIENCE, ask(kv)).await {
+                    match timeout(ANSWER_TIMEOUT, ask(kv)).await {
                         Ok(Ok(answer)) => return Ok(answer),
                         Ok(Err(error)) => error.into(),
-                        Err(_) => Failed::away("etcd does not answer".to_owned()),
+                        Err(_) => {
+                            RequestError::unreachable("etcd did not answer in time".to_owned())
+                        }
                     }
                 }
             };
             if failed.is_final {
                 return Err(failed);
             }
-            // the first task that fails moves on; the others find another node preferred already
-            let next = (place + 1) % self.nodes.len();
+            // the first task that fails selects the next node; others find it selected already
+            let next = (index + 1) % self.nodes.len();
             let _ =
-                self.preferred.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
+                self.preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
             if Instant::now() >= deadline {
                 return Err(failed);
             }
@@ -173,12 +179,12 @@ impl Link {
         }
     }
 
-    /// A transaction that writes.
+    /// Runs a transaction that writes.
     pub(super) async fn write(&self, txn: Txn) -> Result<TxnResponse, StoreError> {
         if let Some(before_write) = &self.before_write
             && !before_write()
         {
-            // as if the process had been killed here
+            // simulates a kill at this point
             std::future::pending::<()>().await;
         }
         self.call(|mut kv| {
@@ -188,7 +194,7 @@ impl Link {
         .await
     }
 
-    /// A range.
+    /// Reads a range of keys.
     pub(super) async fn get(
         &self,
         key: Vec<u8>,
@@ -201,7 +207,7 @@ impl Link {
         .await
     }
 
-    /// These keys' values, all as of one revision: the given one, or the newest.
+    /// Reads the values of these keys, all as of one revision: the given one, or the latest.
     pub(super) async fn read(
         self: &Arc<Self>,
         keys: &[Vec<u8>],
@@ -225,9 +231,7 @@ impl Link {
             }
             for answer in answer.op_responses() {
                 let TxnOpResponse::Get(mut answer) = answer else {
-                    return Err(StoreError::Other(
-                        "etcd did not answer what it was asked".to_owned(),
-                    ));
+                    return Err(StoreError::Other("unexpected response from etcd".to_owned()));
                 };
                 read.values.push(answer.take_kvs().into_iter().next());
             }
@@ -236,14 +240,14 @@ impl Link {
     }
 }
 
-/// Whether another attempt, at any node, would fail in the same way.
+/// Whether every further attempt, at any node, would fail in the same way.
 fn is_final(error: &Error) -> bool {
     match error {
         // invalid argument, not found, permission denied, resource exhausted, failed precondition,
         // out of range (compacted), unimplemented, unauthenticated
         Error::GRpcStatus(status) => {
             let out_of_range = i32::from(status.code()) == 11;
-            // a node that has just come back may not know the revision yet
+            // a node that has just restarted may not have the revision yet
             let future = out_of_range && status.message().contains("future");
             [3, 5, 7, 8, 9, 11, 12, 16].contains(&i32::from(status.code())) && !future
         }
@@ -252,7 +256,7 @@ fn is_final(error: &Error) -> bool {
     }
 }
 
-/// The error of a call, without the values that were sent.
+/// Converts an error of a request. Leaves out the values that were sent.
 pub(super) fn failed(error: &Error) -> StoreError {
     match error {
         Error::GRpcStatus(status) => {
@@ -266,7 +270,7 @@ pub(super) fn failed(error: &Error) -> StoreError {
     }
 }
 
-/// The kind of error that a gRPC status code and its message stand for.
+/// The kind of error for a gRPC status code and its message.
 fn classify(code: i32, message: &str) -> fn(String) -> StoreError {
     const CANCELLED: i32 = 1;
     const UNKNOWN: i32 = 2;
@@ -278,9 +282,9 @@ fn classify(code: i32, message: &str) -> fn(String) -> StoreError {
     const DATA_LOSS: i32 = 15;
     match code {
         INVALID_ARGUMENT if message.contains("too large") => StoreError::TooLarge,
-        // etcd has reached its quota, and takes no writes until an operator frees space
+        // etcd has reached its quota, and rejects writes until an operator frees space
         RESOURCE_EXHAUSTED if message.contains("space exceeded") => StoreError::ReadOnly,
-        // the gRPC layer of the server has a limit of its own
+        // the gRPC layer of the server has its own limit
         RESOURCE_EXHAUSTED if message.contains("larger than max") => StoreError::TooLarge,
         RESOURCE_EXHAUSTED | CANCELLED | UNKNOWN | DEADLINE_EXCEEDED | INTERNAL | UNAVAILABLE => {
             StoreError::Unreachable
@@ -295,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn grpc_statuses_have_their_kind_of_error() {
+    fn grpc_statuses_map_to_store_errors() {
         let kind = |code, message: &str| classify(code, message)(String::new());
         let none = String::new;
         assert_eq!(kind(3, "etcdserver: request is too large"), StoreError::TooLarge(none()));

@@ -1,4 +1,4 @@
-//! Loads all records as of one revision, several disjoint ranges at a time.
+//! Loads all records as of one revision, several disjoint ranges concurrently.
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
@@ -16,9 +16,9 @@ use super::{Etcd, StoreError, page};
 use sip_authz::model::Record;
 use sip_authz_store::{StoreSnapshot, Sum, encoding};
 
-/// Ranges that are read at a time.
+/// The number of ranges read concurrently.
 const READERS: usize = 8;
-/// Records in one range, approximately.
+/// The approximate number of records in one range.
 const RECORDS: u64 = 2_000;
 
 /// The records of a range, in the order of their keys.
@@ -31,7 +31,7 @@ struct Part {
 impl Etcd {
     pub(super) async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (state, revision) = self.state().await?;
-        // a staged commit is in force before it is folded in
+        // a staged commit is committed, although it is not folded in yet
         let staged = match state.parts {
             0 => Vec::new(),
             _ => self.staged(&state, revision).await?,
@@ -72,7 +72,7 @@ impl Etcd {
     }
 }
 
-/// All records in the order of their keys, from parts that are in it.
+/// Merges parts that are sorted by key.
 fn merged(parts: Vec<Vec<Record>>, many: usize) -> Vec<Record> {
     let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
     let key = |part: &IntoIter<Record>| part.as_slice().first().map(Record::key);
@@ -91,7 +91,7 @@ fn merged(parts: Vec<Vec<Record>>, many: usize) -> Vec<Record> {
     records
 }
 
-/// The records of a range of pages, without those that `staged` replaces.
+/// Reads the records of a range of pages, except those that `staged` replaces.
 async fn read(
     link: Arc<Link>,
     from: Vec<u8>,
@@ -126,7 +126,7 @@ mod tests {
     use sip_authz::model::Account;
 
     #[test]
-    fn parts_are_merged_in_the_order_of_keys() {
+    fn sorted_parts_are_merged_by_key() {
         let record = |n| Record::from(Account::new(AccountSid::from_bytes([n; 16])));
         let all: Vec<_> = (0..200).map(record).collect();
         for many in [1, 2, 7, 300] {

@@ -1,5 +1,6 @@
-//! The members of a collection. A few stand in the page of the collection. Many stand in pages of their
-//! own, each for a range of keys, and the page of the collection holds the first key of each range.
+//! The members of a collection. A small collection lists its members in the page of the collection. A
+//! large one has pages of members, each for a range of keys, and the page of the collection holds the
+//! first key of each range.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -7,17 +8,17 @@ use std::ops::Bound;
 use super::StoreError;
 use super::page::{self, Page, take, unreadable};
 
-/// The most members that stand in the collection's page.
-const FEW: usize = 256;
-/// A page of members with more than this is divided into pages of half of it.
-const LARGE: usize = 2_048;
+/// The maximum number of members in the page of the collection.
+const MAX_FEW: usize = 256;
+/// A page with more members than this is split into pages of half this size.
+const MAX_PAGE: usize = 2_048;
 
-/// What a collection's page says of it.
+/// The members of a collection, as the page of the collection stores them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Members {
-    /// All of them.
+    /// All members.
     Few(BTreeSet<String>),
-    /// How many there are, and the first keys of their pages, of which the first is empty.
+    /// The number of members, and the first key of each page. The first of these keys is empty.
     Many(u64, BTreeSet<String>),
 }
 
@@ -72,18 +73,18 @@ impl Members {
         }
     }
 
-    /// By how many keys what [`Self::encode`] writes can grow while so many members are added,
-    /// however they are divided into steps.
+    /// The maximum growth of the output of [`Self::encode`], in entries, while so many members are
+    /// added in any number of steps.
     pub(super) fn growth(&self, added: usize) -> usize {
         let (few, pages) = match self {
-            Self::Few(_) => (added.min(FEW), 1),
+            Self::Few(_) => (added.min(MAX_FEW), 1),
             Self::Many(_, first) => (0, first.len()),
         };
-        // a full page comes to three with the next member, and one of half of it only after as many
-        few + 2 * pages.min(added) + added / (LARGE / 4) + 3
+        // a full page becomes three with the next member; a half-full page must first fill up
+        few + 2 * pages.min(added) + added / (MAX_PAGE / 4) + 3
     }
 
-    /// The page that has, or would have, this member: its first key.
+    /// The first key of the page that has, or would have, this member.
     pub(super) fn page_of(&self, member: &str) -> Option<&str> {
         match self {
             Self::Few(_) => None,
@@ -95,14 +96,13 @@ impl Members {
     }
 }
 
-/// A change of a collection's page of members: its first key, and what it then holds; nothing where
-/// it goes.
+/// A changed page of members: its first key and its new content, or `None` if it is deleted.
 pub(super) type Changed = (String, Option<Page>);
 
-/// Moves members that have become too many into pages of their own.
+/// Converts a collection with too many members to pages of members.
 pub(super) fn grow(members: &mut Members) -> Vec<Changed> {
     let Members::Few(keys) = members else { return Vec::new() };
-    if keys.len() <= FEW {
+    if keys.len() <= MAX_FEW {
         return Vec::new();
     }
     let count = keys.len() as u64;
@@ -113,7 +113,7 @@ pub(super) fn grow(members: &mut Members) -> Vec<Changed> {
     changed
 }
 
-/// Adds members to a page, or takes them away, and divides it if it has become large.
+/// Adds members to a page or removes them, and splits the page if it becomes too large.
 pub(super) fn change(
     members: &mut Members,
     name: String,
@@ -129,7 +129,7 @@ pub(super) fn change(
             *count = count.saturating_sub(u64::from(page.remove(member).is_some()));
         }
     }
-    // the first page stays, so that each member has a page
+    // the first page stays even if empty, so that every member has a page
     if page.is_empty() && !name.is_empty() {
         first.remove(&name);
         return vec![(name, None)];
@@ -138,17 +138,17 @@ pub(super) fn change(
 }
 
 fn divide(name: String, page: Page, first: &mut BTreeSet<String>) -> Vec<Changed> {
-    if page.len() <= LARGE {
+    if page.len() <= MAX_PAGE {
         return vec![(name, Some(page))];
     }
     let mut pages: Vec<Changed> = Vec::new();
     for (member, nothing) in page {
         match pages.last_mut() {
-            Some((_, Some(page))) if page.len() < LARGE / 2 => {
+            Some((_, Some(page))) if page.len() < MAX_PAGE / 2 => {
                 page.insert(member, nothing);
             }
             _ => {
-                // the first of them keeps the name
+                // the first part keeps the name of the page
                 let from = String::from_utf8_lossy(&member).into_owned();
                 let from = if pages.is_empty() { name.clone() } else { from };
                 first.insert(from.clone());
@@ -159,7 +159,7 @@ fn divide(name: String, page: Page, first: &mut BTreeSet<String>) -> Vec<Changed
     pages
 }
 
-/// The members in a page of members.
+/// Decodes the members in a page of members.
 pub(super) fn listed(bytes: Option<&[u8]>) -> Result<Vec<String>, StoreError> {
     let mut all = Vec::new();
     page::each(bytes, |member, _| {
@@ -177,9 +177,9 @@ mod tests {
     use crate::options::BYTES;
     use crate::work::largest;
 
-    /// Adds and removes at random, against a set.
+    /// Compares random changes with a set.
     #[test]
-    fn members_are_those_of_a_set() {
+    fn random_changes_match_a_set() {
         let mut members = Members::none();
         let mut pages = BTreeMap::<String, Page>::new();
         let mut oracle = BTreeSet::new();
@@ -236,7 +236,7 @@ mod tests {
                 assert!(first.iter().eq(pages.keys()));
                 let all: Vec<_> = pages.values().flat_map(|page| page.keys().cloned()).collect();
                 assert!(all.iter().map(Vec::as_slice).eq(oracle.iter().map(String::as_bytes)));
-                assert!(pages.values().all(|page| page.len() <= LARGE));
+                assert!(pages.values().all(|page| page.len() <= MAX_PAGE));
             }
             most = most.max(pages.len());
         }
@@ -244,18 +244,19 @@ mod tests {
         assert!(oracle.is_empty() && pages.len() == 1);
     }
 
-    /// What one change of a collection writes at most: its page, and a page of members in three.
+    /// The most that one change of a collection can write: its page, and a page of members split in
+    /// three.
     #[test]
     fn one_change_of_the_largest_pages_fits_a_request_to_etcd() {
         let longest = "8/3/SD00000000000000000000000000000000/CL00000000000000000000000000000000";
         let member = |n: usize| format!("{n:0width$}", width = longest.len());
-        let page: Page = (0..=LARGE).map(|n| (member(n).into_bytes(), Vec::new())).collect();
+        let page: Page = (0..=MAX_PAGE).map(|n| (member(n).into_bytes(), Vec::new())).collect();
         let mut first = BTreeSet::from([String::new()]);
         let pages = divide(String::new(), page, &mut first);
         assert_eq!(pages.len(), 3);
         let written: usize =
             pages.iter().map(|(_, page)| page::encode(page.as_ref().unwrap()).unwrap().len()).sum();
-        // with room for the keys of the engine, the head and the log
+        // plus space for keys, the head and the log
         assert!(BYTES + written + (64 << 10) < largest(BYTES), "{written}");
         assert!(largest(BYTES) + (64 << 10) < 1_572_864);
     }

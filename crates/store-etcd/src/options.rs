@@ -7,14 +7,14 @@ use std::time::Duration;
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
 use zeroize::Zeroizing;
 
-/// Bytes in one transaction, and the most in a page; the engine takes 1.5 MiB (1,572,864 bytes)
-/// unless told otherwise. One change of a collection may come with members' pages beside its own.
+/// The default limit of a transaction and of a page, in bytes. etcd accepts 1.5 MiB (1,572,864 bytes)
+/// by default. One change of a collection may write pages of members beside the page of the collection.
 pub(super) const BYTES: usize = 1 << 20;
 
-/// Called before each write; false stops the caller there for good.
+/// Called before each write. If it returns false, the caller stops there forever.
 pub(super) type BeforeWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// The nodes of etcd, and how to use them.
+/// The nodes of etcd, and the settings of the client.
 #[derive(Clone)]
 pub struct EtcdOptions {
     pub(super) endpoints: Vec<String>,
@@ -30,9 +30,8 @@ pub struct EtcdOptions {
 }
 
 impl EtcdOptions {
-    /// The nodes at these URLs (`http://` or `https://`), with all keys under `sip-authz/`. Each node
-    /// need only know some of the others: name all of them here, since the first that fails is left
-    /// for the next.
+    /// Uses the nodes at these URLs (`http://` or `https://`), with all keys under `sip-authz/`. List
+    /// all nodes: if one fails, the client tries the next.
     #[must_use]
     pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
@@ -49,30 +48,29 @@ impl EtcdOptions {
         }
     }
 
-    /// Keeps all keys under this prefix, which no other may begin with.
+    /// Keeps all keys under this prefix. The prefix of another store must not begin with it.
     #[must_use]
     pub fn with_root(mut self, root: impl Into<String>) -> Self {
         self.root = root.into();
         self
     }
 
-    /// Asks the node at this place first, so that many edges are spread over the nodes.
+    /// Uses the node at this index first, so that many edges spread over the nodes.
     #[must_use]
-    pub fn with_first_node(mut self, place: usize) -> Self {
-        self.first_node = place;
+    pub fn with_first_node(mut self, index: usize) -> Self {
+        self.first_node = index;
         self
     }
 
-    /// Gives a call up after this time, with all nodes tried again and again; 10 s unless told.
+    /// Fails a call after this time. Until then it retries at all nodes. The default is 10 s.
     #[must_use]
     pub fn with_give_up_after(mut self, time: Duration) -> Self {
         self.give_up_after = time;
         self
     }
 
-    /// Takes staged parts of a large commit for left behind when they have been there for this time
-    /// and are no part of the head; ten minutes unless told. One that is still being staged then is
-    /// not committed.
+    /// Deletes a staged commit that is older than this and not yet the head, as abandoned by its
+    /// writer. A commit that takes longer to stage fails. The default is ten minutes.
     #[must_use]
     pub fn with_orphans_after(mut self, time: Duration) -> Self {
         self.orphans_after = time;
@@ -86,7 +84,7 @@ impl EtcdOptions {
         self
     }
 
-    /// Shows nodes this certificate (PEM) and proves it with this key (PEM).
+    /// Authenticates to the nodes with this certificate and private key (PEM).
     #[must_use]
     pub fn with_identity(mut self, certificate: impl Into<Vec<u8>>, key: Vec<u8>) -> Self {
         self.identity = Some((certificate.into(), Zeroizing::new(key)));
@@ -100,7 +98,7 @@ impl EtcdOptions {
         self
     }
 
-    /// Stops a writer for good before the write that `go_on` says no to, as a kill would.
+    /// Stops a writer forever before the first write for which `go_on` returns false, as a kill would.
     #[doc(hidden)]
     #[must_use]
     pub fn with_stop(mut self, go_on: impl Fn() -> bool + Send + Sync + 'static) -> Self {
@@ -108,8 +106,8 @@ impl EtcdOptions {
         self
     }
 
-    /// Makes no commit whose transactions or pages would have more bytes, for an etcd that takes
-    /// little; 1 MiB unless told.
+    /// Rejects commits whose transactions or pages would exceed this many bytes, for an etcd with a low
+    /// limit. The default is 1 MiB.
     #[doc(hidden)]
     #[must_use]
     pub fn with_limit(mut self, bytes: usize) -> Self {
@@ -134,14 +132,14 @@ impl EtcdOptions {
             options = options.with_tls(tls);
         }
         if let Some((name, password)) = &self.user {
-            // a node forgets whom it has let in when it starts anew
+            // a node loses its logins when it restarts
             options = options.with_user(name, password.as_str()).with_auto_token_refresh(true);
         }
         options
     }
 }
 
-/// Shows no key and no password.
+/// Contains no key and no password.
 impl fmt::Debug for EtcdOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtcdOptions")

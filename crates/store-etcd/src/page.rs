@@ -1,20 +1,20 @@
-//! A page: a small sorted map of bytes, the value of one key of the engine.
+//! A page: a small sorted map of bytes, stored as the value of one etcd key.
 //!
-//! The engine keeps an index entry in memory for each of its keys, and some hundred bytes on disk
-//! beside each value. Packed into pages, ten million records are some hundred thousand keys.
+//! etcd keeps an index entry in memory for each key, and about a hundred bytes on disk beside each
+//! value. Packed into pages, ten million records need a few hundred thousand keys.
 
 use std::collections::BTreeMap;
 
 use super::StoreError;
 
-/// The version of the form, the first byte.
+/// The version of the format, stored in the first byte.
 const VERSION: u8 = 1;
 
-/// What a page holds.
+/// The entries of a page.
 pub(super) type Page = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A page written down: the version, then each entry as the length of its key (two bytes, most
-/// significant first), the key, the length of its value (four bytes) and the value.
+/// Encodes a page: the version, then for each entry the length of its key (two bytes, most significant
+/// first), the key, the length of its value (four bytes) and the value.
 pub(super) fn encode(page: &Page) -> Result<Vec<u8>, StoreError> {
     let size: usize = page.iter().map(|(key, value)| key.len() + value.len() + 6).sum();
     let mut bytes = Vec::with_capacity(size + 1);
@@ -25,7 +25,7 @@ pub(super) fn encode(page: &Page) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-/// The page that is written so; an empty one where there is none.
+/// Decodes a page. A missing value is an empty page.
 pub(super) fn decode(bytes: Option<&[u8]>) -> Result<Page, StoreError> {
     let mut page = Page::new();
     each(bytes, |key, value| {
@@ -35,26 +35,26 @@ pub(super) fn decode(bytes: Option<&[u8]>) -> Result<Page, StoreError> {
     Ok(page)
 }
 
-/// Looks at each entry of a page.
+/// Calls `visit` with each entry of a page.
 pub(super) fn each(
     bytes: Option<&[u8]>,
-    mut look: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let Some(bytes) = bytes else { return Ok(()) };
     let (version, mut rest) = bytes.split_first().ok_or_else(unreadable)?;
     if *version != VERSION {
-        return Err(StoreError::Corrupt(format!("a page of the unknown form {version}")));
+        return Err(StoreError::Corrupt(format!("unsupported page version {version}")));
     }
     while !rest.is_empty() {
         let (key, value);
         (key, rest) = take::<2>(rest)?;
         (value, rest) = take::<4>(rest)?;
-        look(key, value)?;
+        visit(key, value)?;
     }
     Ok(())
 }
 
-/// Appends bytes and their length.
+/// Appends a key and a value, each after its length.
 pub(super) fn put(bytes: &mut Vec<u8>, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     let long = |_| StoreError::TooLarge("too long for a page".to_owned());
     bytes.extend_from_slice(&u16::try_from(key.len()).map_err(long)?.to_be_bytes());
@@ -64,7 +64,7 @@ pub(super) fn put(bytes: &mut Vec<u8>, key: &[u8], value: &[u8]) -> Result<(), S
     Ok(())
 }
 
-/// Bytes behind a length of `N` bytes, and what follows them.
+/// Splits off bytes that follow their length of `N` bytes. Returns them and the rest.
 pub(super) fn take<const N: usize>(bytes: &[u8]) -> Result<(&[u8], &[u8]), StoreError> {
     let (length, rest) = bytes.split_at_checked(N).ok_or_else(unreadable)?;
     let length = length.iter().fold(0_usize, |length, byte| (length << 8) | usize::from(*byte));
@@ -72,9 +72,7 @@ pub(super) fn take<const N: usize>(bytes: &[u8]) -> Result<(&[u8], &[u8]), Store
 }
 
 pub(super) fn unreadable() -> StoreError {
-    StoreError::Corrupt(
-        "what etcd holds cannot be read: it was cut off or written by something else".to_owned(),
-    )
+    StoreError::Corrupt("a value in etcd is truncated or was not written by sip-authz".to_owned())
 }
 
 #[cfg(test)]
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_come_back() {
+    fn pages_survive_encoding() {
         let mut page = Page::new();
         assert_eq!(decode(None).unwrap(), page);
         assert_eq!(decode(Some(&encode(&page).unwrap())).unwrap(), page);

@@ -1,4 +1,4 @@
-//! A commit as it is written for those who follow, and staged where it is too large.
+//! The encoding of a commit, in the log for feeds and in staged parts.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use sip_authz_store::{CommitEntry, Head, Sum, encoding};
 /// One write of a commit.
 pub(super) struct Entry {
     pub(super) key: Key,
-    /// The key, written down.
+    /// The encoded key.
     pub(super) text: String,
-    /// The record, written down; none where it goes.
+    /// The encoded record, or `None` for a deletion.
     pub(super) value: Option<Zeroizing<Vec<u8>>>,
-    /// The sum over the record that was there before.
+    /// The checksum of the replaced record, if any.
     pub(super) replaced: Option<Sum>,
 }
 
@@ -43,13 +43,12 @@ impl Entry {
         }
     }
 
-    /// What the entry takes when it is written down, at most.
+    /// The maximum encoded size in bytes.
     fn size(&self) -> usize {
         self.text.len() + self.value.as_ref().map_or(0, |value| value.len()) + 39
     }
 
-    /// Appends one byte that tells what follows, the key, and the replaced sum and the value where
-    /// there are any.
+    /// Appends a byte of flags, the key, and the checksum and the value if present.
     fn write(&self, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
         let long = |_| StoreError::TooLarge("too long to be written".to_owned());
         bytes.push(u8::from(self.value.is_some()) | (u8::from(self.replaced.is_some()) << 1));
@@ -82,7 +81,7 @@ impl Entry {
     }
 }
 
-/// Entries in parts of at most `limit` bytes each, where no entry is longer.
+/// Encodes entries into parts of at most `limit` bytes. A longer entry gets a part of its own.
 pub(super) fn parts(entries: &[Entry], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
     let mut parts = vec![Vec::new()];
     for entry in entries {
@@ -100,7 +99,7 @@ pub(super) fn parts(entries: &[Entry], limit: usize) -> Result<Vec<Vec<u8>>, Sto
     Ok(parts)
 }
 
-/// The entries of one part, or of a whole commit.
+/// Decodes the entries of one part or of a whole commit.
 pub(super) fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
@@ -111,7 +110,7 @@ pub(super) fn entries(mut bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
     Ok(entries)
 }
 
-/// What a follower gets.
+/// The commit as a feed delivers it.
 pub(super) fn commit_entry(head: Head, entries: &[Entry]) -> Result<CommitEntry, StoreError> {
     let mut commit = Commit::new();
     for entry in entries {
@@ -131,7 +130,7 @@ mod tests {
     use sip_authz::model::Account;
 
     #[test]
-    fn entries_come_back_in_parts_of_any_size() {
+    fn entries_survive_encoding_in_parts_of_any_size() {
         let record = |n| Record::from(Account::new(AccountSid::from_bytes([n; 16])));
         let mut written: Vec<_> =
             (0..20).map(|n| Entry::of(&Write::Put(record(n))).unwrap()).collect();

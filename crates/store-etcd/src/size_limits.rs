@@ -1,8 +1,8 @@
 //! Checks that a staged commit can be folded into the pages within etcd's limit on the size of requests.
 //!
-//! An announced commit counts as done, and every reader waits until it is in the pages. So a commit that
-//! needs a request above the limit is refused before anything is written. A change that makes a page
-//! smaller is never refused.
+//! An announced commit is committed, and every reader waits until it is in the pages. So a commit that
+//! needs a request above the limit is rejected before anything is written. A change that shrinks a page
+//! is never rejected.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,21 +14,21 @@ use super::members::Members;
 use super::page;
 use super::work::{self, Change, Old, Work};
 
-/// The bytes that an entry of a page takes beside its key and value.
+/// The overhead of an entry of a page in bytes, beside its key and value.
 const ENTRY: usize = 6;
 
-/// Refuses staged parts that are larger than one request.
+/// Rejects staged parts that are larger than one request.
 pub(super) fn check_parts(parts: &[Vec<u8>], limit: usize) -> Result<(), StoreError> {
     match parts.iter().map(Vec::len).max() {
         Some(longest) if longest > limit => Err(StoreError::TooLarge(format!(
-            "the commit is refused: a record of {longest} bytes is more than the {limit} that one \
-             request to etcd may have"
+            "commit rejected: it contains a record of {longest} bytes, but a request to etcd may have \
+              at most {limit} bytes"
         ))),
         _ => Ok(()),
     }
 }
 
-/// Refuses work with a step that is larger than one request.
+/// Rejects work with a step that is larger than one request.
 pub(super) async fn check_work(
     work: &Work,
     link: &Arc<Link>,
@@ -70,8 +70,8 @@ fn check_page(
 ) -> Result<(), StoreError> {
     let page = page::decode(value)?;
     let mut size = Size::of(value.map_or(0, <[u8]>::len));
-    // for each collection the number of new members, and the length of the longest key
-    let mut coming = BTreeMap::<&str, (usize, usize)>::new();
+    // for each collection, the number of new members and the length of the longest key
+    let mut added_members = BTreeMap::<&str, (usize, usize)>::new();
     for (_, change) in changes {
         match change {
             Change::Name { name, record, put } => {
@@ -85,17 +85,17 @@ fn check_page(
                 }
             }
             Change::Member { collection, member, added: true } => {
-                let (many, longest) = coming.entry(collection).or_default();
+                let (many, longest) = added_members.entry(collection).or_default();
                 *many += 1;
                 *longest = member.len().max(*longest);
             }
             Change::Member { .. } | Change::Record { .. } => {}
         }
     }
-    for (collection, (many, longest)) in coming {
+    for (collection, (many, longest)) in added_members {
         let found = page.get(collection.as_bytes());
         let members = Members::decode(found)?;
-        // ten bytes for a collection that becomes one with many
+        // ten bytes for the conversion of a small collection to a large one
         let grown = members.growth(many) * (longest + 2) + 10;
         let new = if found.is_none() { collection.len() + ENTRY } else { 0 };
         size.change(0, grown + new);
@@ -103,35 +103,35 @@ fn check_page(
     size.check(key, limit)
 }
 
-/// The size of a page while it is changed.
+/// The size of a page during its changes.
 struct Size {
     before: usize,
     now: usize,
-    most: usize,
+    max: usize,
 }
 
 impl Size {
     fn of(bytes: usize) -> Self {
-        // a page that is not there yet begins with its version
+        // a new page starts with its version byte
         let now = bytes.max(1);
-        Self { before: now, now, most: now }
+        Self { before: now, now, max: now }
     }
 
-    /// Replaces an entry of `before` bytes by one of `after` bytes; 0 stands for no entry.
+    /// Replaces an entry of `before` bytes with one of `after` bytes; 0 means no entry.
     fn change(&mut self, before: usize, after: usize) {
         self.now = self.now.saturating_sub(before).saturating_add(after);
-        self.most = self.most.max(self.now);
+        self.max = self.max.max(self.now);
     }
 
     fn check(&self, key: &[u8], limit: usize) -> Result<(), StoreError> {
-        if self.most <= limit || self.most <= self.before {
+        if self.max <= limit || self.max <= self.before {
             return Ok(());
         }
         Err(StoreError::TooLarge(format!(
-            "the commit is refused: the page `{}` would come to {} bytes, and {limit} is the most \
-             that can be written to etcd at once",
+            "commit rejected: the page `{}` would grow to {} bytes, but a write to etcd may have at \
+              most {limit} bytes",
             String::from_utf8_lossy(key),
-            self.most
+            self.max
         )))
     }
 }
@@ -148,7 +148,7 @@ mod tests {
         (b"n/0000".to_vec(), Change::Name { name, record: "r".repeat(36), put })
     }
 
-    /// A page of so many names, which take 58 bytes each.
+    /// A page with this many names of 58 bytes each.
     fn page_of(names: u16) -> Vec<u8> {
         let names = (0..names).map(|n| {
             let (_, Change::Name { name, record, .. }) = name(n, true) else { unreachable!() };
@@ -162,18 +162,18 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_would_be_too_large_is_refused_and_one_that_shrinks_is_not() {
+    fn a_page_may_shrink_but_not_outgrow_the_limit() {
         let fit = u16::try_from((LIMIT - 1) / 58).unwrap();
         let full = page_of(fit);
         assert!(full.len() <= LIMIT && full.len() + 58 > LIMIT);
         assert!(fits(&page_of(fit - 1), &[name(fit - 1, true)]));
         assert!(!fits(&full, &[name(fit, true)]));
-        // what is there already, and one that takes another's place
+        // writing an existing name again, and replacing one name by another
         assert!(fits(&full, &[name(fit - 1, true)]));
         assert!(fits(&full, &[name(0, false), name(fit, true)]));
-        // it is larger on the way
+        // it exceeds the limit before the second change
         assert!(!fits(&full, &[name(fit, true), name(0, false)]));
-        // a page that is too large already
+        // a page that already exceeds the limit
         let over = page_of(fit + 20);
         assert!(fits(&over, &[name(0, false)]));
         assert!(fits(&over, &[name(0, false), name(fit + 20, true)]));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn members_of_many_collections_count_too() {
+    fn members_of_many_collections_count() {
         let member = |n: usize, added| {
             let (collection, member) = (format!("collection {}", n / 100), format!("{n:030}"));
             (b"m/0000".to_vec(), Change::Member { collection, member, added })
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_no_request_holds_is_refused() {
+    fn a_record_larger_than_a_request_is_rejected() {
         assert!(check_parts(&[vec![0; LIMIT], vec![0; 5]], LIMIT).is_ok());
         assert!(check_parts(&[vec![0; 5], vec![0; LIMIT + 1]], LIMIT).is_err());
     }

@@ -1,7 +1,7 @@
-//! The changes that a commit makes to the pages, as a list that is worked off in pieces.
+//! The page changes of a commit, as a list that is applied in pieces.
 //!
-//! Changes of collections and names come first, since they follow from the old records. The pages of
-//! records come last. So another process can compute the same list again and continue.
+//! The list starts with changes of collections and names, which are computed from the old records. The
+//! changes of records come last. So another process can compute the same list and continue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,32 +18,32 @@ use super::page::{self, Page};
 use super::payload::Entry;
 use sip_authz_store::{collections, encoding, lookup};
 
-/// Operations in one transaction; the engine takes 128, and some are for the head.
+/// The maximum number of operations in one transaction; etcd accepts 128, and some are for the head.
 pub(super) const OPERATIONS: usize = 110;
 /// The largest request that work with this limit can need.
 pub(super) const fn largest(limit: usize) -> usize {
     limit + limit / 4
 }
 
-/// Pages that one piece touches at most, and changes that it has.
+/// The maximum number of pages, and of changes, in one piece.
 const PAGES: usize = 100;
 const CHANGES: usize = 8_000;
-/// Reads under way at once.
+/// The number of concurrent reads.
 const READERS: usize = 8;
 
-/// One change, with the key of the page that it is made in.
+/// A change of one page.
 pub(super) enum Change {
     Member { collection: String, member: String, added: bool },
     Name { name: Vec<u8>, record: String, put: bool },
     Record { text: String, value: Option<Zeroizing<Vec<u8>>> },
 }
 
-/// Where the work stands.
+/// The position in the list of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Progress {
-    /// Whether collections and names are done.
+    /// Whether the changes of collections and names are applied.
     pub(super) records: bool,
-    /// How many changes of the present part are done.
+    /// The number of applied changes in the current half of the list.
     pub(super) done: usize,
 }
 
@@ -51,30 +51,30 @@ impl Progress {
     pub(super) const START: Self = Self { records: false, done: 0 };
 }
 
-/// All changes of a commit.
+/// All page changes of a commit, each with the key of its page.
 pub(super) struct Work {
-    /// Changes of collections and names, in the order of their pages.
+    /// The changes of collections and names, sorted by page.
     pub(super) index: Vec<(Vec<u8>, Change)>,
-    /// Changes of records, in the order of their pages.
+    /// The changes of records, sorted by page.
     pub(super) records: Vec<(Vec<u8>, Change)>,
 }
 
-/// A piece of the work.
+/// A piece of the list.
 pub(super) struct Piece {
     pub(super) operations: Vec<TxnOp>,
     pub(super) next: Progress,
 }
 
-/// What was there before a commit.
+/// The state before a commit.
 #[derive(Default)]
 pub(super) struct Old {
-    /// The values of the records that it writes.
+    /// The old values of the records that it writes.
     pub(super) values: HashMap<String, Vec<u8>>,
-    /// The bytes of the pages that these are in.
+    /// The sizes in bytes of the pages with these records.
     pub(super) pages: HashMap<Vec<u8>, usize>,
 }
 
-/// The old values of these records, as of a revision.
+/// Reads the old values of these records, as of a revision.
 pub(super) async fn old_values(
     link: &Arc<Link>,
     layout: &Layout,
@@ -103,7 +103,7 @@ pub(super) async fn old_values(
     Ok(found)
 }
 
-/// Looks at each of these pages as of a revision, in any order.
+/// Calls `look` with each of these pages, as of a revision, in any order.
 pub(super) async fn each_page(
     link: &Arc<Link>,
     keys: &[Vec<u8>],
@@ -131,7 +131,7 @@ pub(super) async fn each_page(
 }
 
 impl Work {
-    /// The changes that `entries` come to where the records had these values before.
+    /// The page changes for `entries`, given the old values of their records.
     pub(super) fn of(
         layout: &Layout,
         entries: Vec<Entry>,
@@ -157,7 +157,7 @@ impl Work {
                 put_names.extend(lookup(&record).map(|name| (name_of(&name), entry.text.clone())));
             }
         }
-        // a name passes on whichever of the writes comes first
+        // the order of the writes in the commit does not matter
         names.extend(put_names.into_iter().map(|(name, record)| (name, (record, true))));
         let mut index = Vec::with_capacity(membership.len() + names.len());
         for ((collection, member), added) in membership {
@@ -170,7 +170,7 @@ impl Work {
         Ok(Self { index: sorted(index), records: records(layout, entries) })
     }
 
-    /// The changes of records alone, when the others are done.
+    /// The changes of records only, once the others are applied.
     pub(super) fn records_of(layout: &Layout, entries: Vec<Entry>) -> Self {
         Self { index: Vec::new(), records: records(layout, entries) }
     }
@@ -179,7 +179,7 @@ impl Work {
         self.index.len() + self.records.len()
     }
 
-    /// The changes after `at`; none when all is done.
+    /// The piece after `at`, or `None` at the end.
     pub(super) async fn piece(
         &self,
         link: &Arc<Link>,
@@ -213,7 +213,7 @@ impl Work {
         }
     }
 
-    /// All changes at once.
+    /// All changes in one piece.
     pub(super) async fn whole(
         &self,
         link: &Arc<Link>,
@@ -233,19 +233,19 @@ fn records(layout: &Layout, entries: Vec<Entry>) -> Vec<(Vec<u8>, Change)> {
     sorted(entries.into_iter().map(change).collect())
 }
 
-/// In the order of the pages. In each, what goes makes room for what comes, so that no page is larger
-/// on the way than before and after it; else changes of one page stay in their order.
+/// Sorts changes by page. On each page removals come first, so that the page never exceeds both its old
+/// and its new size. Otherwise the changes of a page keep their order.
 fn sorted(mut changes: Vec<(Vec<u8>, Change)>) -> Vec<(Vec<u8>, Change)> {
-    let comes = |change: &Change| match change {
+    let is_added = |change: &Change| match change {
         Change::Member { added, .. } => *added,
         Change::Name { put, .. } => *put,
         Change::Record { value, .. } => value.is_some(),
     };
-    changes.sort_by(|one, two| (&one.0, comes(&one.1)).cmp(&(&two.0, comes(&two.1))));
+    changes.sort_by(|one, two| (&one.0, is_added(&one.1)).cmp(&(&two.0, is_added(&two.1))));
     changes
 }
 
-/// The writes that these changes come to, and how many bytes they have.
+/// The writes for these changes, and their size in bytes.
 async fn apply(
     link: &Arc<Link>,
     layout: &Layout,
@@ -275,7 +275,7 @@ async fn apply(
                 page.insert(name.clone(), record.clone().into_bytes());
             }
             Change::Name { name, record, put: false } => {
-                // it may lead to another record by now
+                // another change may have given the name to another record
                 if page.get(name).is_some_and(|found| found == record.as_bytes()) {
                     page.remove(name);
                 }
@@ -331,7 +331,7 @@ async fn apply(
     for (key, page) in writes {
         bytes += key.len() + 32;
         operations.push(match page {
-            // an empty page of members stays: a collection with many has at least one
+            // keep an empty page of members: a large collection has at least one page
             Some(page) if !page.is_empty() || layout.is_members(&key) => {
                 let value = page::encode(&page)?;
                 bytes += value.len();

@@ -1,6 +1,6 @@
-//! Edges that follow an etcd of three nodes while nodes are killed, frozen and restarted under them.
-//! Afterwards every edge is at the same number and sum, no commit is missing or was applied twice, and
-//! nothing that was answered is lost. Needs etcd (Debian: etcd-server, etcd-client).
+//! Edges follow an etcd cluster of three nodes while nodes are killed, frozen and restarted. Afterwards
+//! every edge has the same number and checksum, no commit is missing or applied twice, and no answered
+//! commit is lost. Needs etcd (Debian: etcd-server, etcd-client).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
 use tokio::task::JoinHandle;
 
-/// One cluster at a time: elections on a busy machine are slow.
+/// Runs one cluster at a time, since elections are slow on a busy machine.
 static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const EDGES: usize = 6;
@@ -55,14 +55,14 @@ impl Edge {
         Self { store, authorizer, applied, events, task }
     }
 
-    /// Stops following; what is decided by stays.
+    /// Stops the follower; the authorizer keeps its snapshot.
     async fn stop(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
     }
 
-    /// Follows again from where it stopped.
-    fn go_on(&mut self) {
+    /// Starts the follower again from where it stopped.
+    fn resume(&mut self) {
         let (store, authorizer) = (self.store.clone(), Arc::clone(&self.authorizer));
         let follower = Follower::new(store, authorizer, self.applied.head());
         self.applied = follower.applied();
@@ -81,23 +81,23 @@ impl Drop for Edge {
     }
 }
 
-/// What writers were told.
+/// The results that the writers received.
 #[derive(Default)]
-struct Told {
-    /// The number and key of each answered commit, and when.
+struct WriterLog {
+    /// The number and key of each answered commit, and the time of the answer.
     answered: Vec<(u64, Key, Instant)>,
-    /// Commits that were answered with an error: they may have taken effect.
+    /// Commits that returned an error. They may have taken effect.
     unknown: Vec<Key>,
 }
 
-/// An etcd, edges that follow it, and writers that never rest.
+/// An etcd cluster, edges that follow it, and writers that never pause.
 struct Fleet {
     cluster: Cluster,
     edges: Vec<Edge>,
-    told: Arc<Mutex<Told>>,
+    log: Arc<Mutex<WriterLog>>,
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<()>>,
-    /// Every commit that a feed gave from the first on, by number.
+    /// Every commit of a feed from the first on, by number.
     history: Arc<Mutex<BTreeMap<u64, Vec<Key>>>>,
     historian: JoinHandle<()>,
 }
@@ -110,7 +110,7 @@ fn account(writer: u64, n: u64) -> AccountSid {
     AccountSid::from_name(&[&writer.to_string(), &n.to_string()])
 }
 
-async fn write(store: EtcdStore, writer: u64, told: Arc<Mutex<Told>>, stop: Arc<AtomicBool>) {
+async fn write(store: EtcdStore, writer: u64, log: Arc<Mutex<WriterLog>>, stop: Arc<AtomicBool>) {
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
         let Ok(head) = store.head().await else { continue };
@@ -120,29 +120,32 @@ async fn write(store: EtcdStore, writer: u64, told: Arc<Mutex<Told>>, stop: Arc<
         commit.put(record.into());
         match store.commit(head.number, commit).await {
             Ok(CommitOutcome::Committed(number)) => {
-                told.lock().unwrap().answered.push((number, key, Instant::now()));
+                log.lock().unwrap().answered.push((number, key, Instant::now()));
                 n += 1;
             }
             Ok(CommitOutcome::Conflict) => {}
             Err(error) => {
                 println!("writer {writer}: {error}");
-                told.lock().unwrap().unknown.push(key);
+                log.lock().unwrap().unknown.push(key);
                 n += 1;
             }
         }
-        // leaves the machine some time for elections
+        // leaves CPU time for elections
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-async fn tell(store: EtcdStore, history: Arc<Mutex<BTreeMap<u64, Vec<Key>>>>) {
+async fn record_history(store: EtcdStore, history: Arc<Mutex<BTreeMap<u64, Vec<Key>>>>) {
     let mut from = 0;
     loop {
         if let Ok(mut feed) = store.follow(from).await {
             while let Ok(next) = feed.next().await {
                 from = next.head.number;
                 let keys = next.commit.writes().iter().map(sip_authz::model::Write::key).collect();
-                assert!(history.lock().unwrap().insert(from, keys).is_none(), "{from} came twice");
+                assert!(
+                    history.lock().unwrap().insert(from, keys).is_none(),
+                    "{from} was delivered twice"
+                );
             }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -156,17 +159,17 @@ impl Fleet {
         for n in 0..EDGES {
             edges.push(Edge::start(&options(&cluster, n)).await);
         }
-        let (told, stop, history) = (Arc::default(), Arc::default(), Arc::default());
+        let (log, stop, history) = (Arc::default(), Arc::default(), Arc::default());
         let writers = (0..WRITERS)
             .map(|n| {
                 let first = usize::try_from(n).unwrap();
                 let store = EtcdStore::new(&options(&cluster, first)).unwrap();
-                tokio::spawn(write(store, n, Arc::clone(&told), Arc::clone(&stop)))
+                tokio::spawn(write(store, n, Arc::clone(&log), Arc::clone(&stop)))
             })
             .collect();
         let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
-        let historian = tokio::spawn(tell(store, Arc::clone(&history)));
-        let fleet = Self { cluster, edges, told, stop, writers, history, historian };
+        let historian = tokio::spawn(record_history(store, Arc::clone(&history)));
+        let fleet = Self { cluster, edges, log, stop, writers, history, historian };
         fleet.rest(1).await;
         fleet
     }
@@ -175,9 +178,9 @@ impl Fleet {
         tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 
-    /// Stops the writers, waits for all to come to the head, and compares.
-    async fn ends_well(mut self, what: &str) -> Vec<Edge> {
-        // some commits after the last fault
+    /// Stops the writers, waits until all edges have applied the head, and compares the states.
+    async fn check_final_state(mut self, what: &str) -> Vec<Edge> {
+        // some commits after the last failure
         self.rest(2).await;
         self.stop.store(true, Ordering::Relaxed);
         for writer in self.writers.drain(..) {
@@ -203,11 +206,11 @@ impl Fleet {
             self.rest(1).await;
         }
         self.historian.abort();
-        let told = self.told.lock().unwrap();
+        let log = self.log.lock().unwrap();
         let history = self.history.lock().unwrap();
-        assert!(history.keys().copied().eq(1..=head.number), "no number is missing");
-        // what was answered stands under the number that was told, once
-        for (number, key, _) in &told.answered {
+        assert!(history.keys().copied().eq(1..=head.number), "numbers are missing");
+        // each answered commit is in the history once, under its number
+        for (number, key, _) in &log.answered {
             assert_eq!(history[number], [*key]);
         }
         let mut keys: Vec<_> = history.values().flatten().copied().collect();
@@ -215,21 +218,21 @@ impl Fleet {
         let all = keys.len();
         keys.dedup();
         assert_eq!(keys.len(), all, "a commit was applied twice");
-        let effective = told.unknown.iter().filter(|key| keys.binary_search(key).is_ok()).count();
-        assert_eq!(told.answered.len() + effective, all, "commits that nobody made");
+        let effective = log.unknown.iter().filter(|key| keys.binary_search(key).is_ok()).count();
+        assert_eq!(log.answered.len() + effective, all, "unknown commits");
         assert!(loaded.records.iter().map(|record| record.key()).eq(keys));
-        let mut times: Vec<_> = told.answered.iter().map(|(_, _, at)| *at).collect();
+        let mut times: Vec<_> = log.answered.iter().map(|(_, _, at)| *at).collect();
         times.sort_unstable();
         let stall = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         println!(
             "{what}: {} commits, {} of unknown outcome ({effective} took effect); the longest time \
-             without a commit was {} ms; edges loaded afresh {} times",
-            told.answered.len(),
-            told.unknown.len(),
+             without a commit was {} ms; edges reloaded {} times",
+            log.answered.len(),
+            log.unknown.len(),
             stall.as_millis(),
             self.edges.iter().map(Edge::loads).sum::<usize>(),
         );
-        drop((told, history));
+        drop((log, history));
         std::mem::take(&mut self.edges)
     }
 }
@@ -243,7 +246,7 @@ async fn the_leader_is_killed() {
     fleet.rest(5).await;
     fleet.cluster.restart(leader);
     fleet.rest(2).await;
-    fleet.ends_well("leader killed").await;
+    fleet.check_final_state("leader killed").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -257,7 +260,7 @@ async fn each_node_is_killed_in_turn() {
         fleet.cluster.leader();
         fleet.rest(3).await;
     }
-    fleet.ends_well("each node killed in turn").await;
+    fleet.check_final_state("each node killed in turn").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -272,7 +275,7 @@ async fn all_nodes_are_killed_and_come_back() {
         fleet.cluster.restart(n);
     }
     fleet.rest(4).await;
-    fleet.ends_well("all nodes killed, 3 s").await;
+    fleet.check_final_state("all nodes killed, 3 s").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -284,14 +287,14 @@ async fn the_leader_is_cut_off_and_comes_back() {
     fleet.rest(8).await;
     fleet.cluster.thaw(leader);
     fleet.rest(2).await;
-    fleet.ends_well("leader cut off for 8 s").await;
+    fleet.check_final_state("leader cut off for 8 s").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn history_is_compacted_under_an_edge_that_lags() {
+async fn history_is_compacted_while_an_edge_lags() {
     let _one = ONE.lock().await;
     let mut fleet = Fleet::start().await;
-    // an edge that stands still while history goes on and is cut off behind it
+    // an edge that stops while commits continue, and whose next commits are compacted
     let mut lagging = Edge::start(&options(&fleet.cluster, 0)).await;
     lagging.stop().await;
     let before = lagging.applied.head();
@@ -302,15 +305,15 @@ async fn history_is_compacted_under_an_edge_that_lags() {
     let revision = status[0]["Status"]["header"]["revision"].to_string();
     fleet.cluster.ctl(&["--endpoints", &url, "compact", &revision]).unwrap();
     assert_eq!(lagging.applied.head(), before);
-    lagging.go_on();
+    lagging.resume();
     fleet.rest(3).await;
     fleet.edges.push(lagging);
-    let edges = fleet.ends_well("compacted under an edge that lags").await;
-    assert!(edges.last().unwrap().loads() > 0, "it had to load afresh");
-    assert!(edges.iter().rev().skip(1).all(|edge| edge.loads() == 0), "the others had not");
+    let edges = fleet.check_final_state("compacted while an edge lags").await;
+    assert!(edges.last().unwrap().loads() > 0, "it must reload");
+    assert!(edges.iter().rev().skip(1).all(|edge| edge.loads() == 0), "the others must not reload");
 }
 
-/// A feed that nobody reads while thousands of commits come holds up nobody and misses nothing.
+/// A feed without a reader does not block thousands of commits, and misses none of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_watcher_is_slow() {
     let _one = ONE.lock().await;
@@ -325,7 +328,7 @@ async fn a_watcher_is_slow() {
         commit.put(account.into());
         assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
     }
-    println!("2,000 commits one after the other in {:?}", began.elapsed());
+    println!("2,000 sequential commits in {:?}", began.elapsed());
     let mut at = sip_authz_store::Head::default();
     while at.number < 2_000 {
         let next =

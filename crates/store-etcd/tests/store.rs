@@ -1,5 +1,5 @@
-//! The store in etcd does what every store must; commits too large for one transaction are whole or
-//! not at all wherever their writer is killed. Needs etcd (Debian: etcd-server, etcd-client).
+//! The store in etcd conforms. Commits too large for one transaction are atomic wherever their writer
+//! is killed. Needs etcd (Debian: etcd-server, etcd-client).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::ops::Range;
@@ -59,7 +59,7 @@ fn user(n: usize, generation: u32) -> Record {
     Credential::new(sid, list(), name, ha1).into()
 }
 
-/// Users, and the owner of their list.
+/// A commit of users and the owner of their list.
 fn import(users: usize, generation: u32) -> Commit {
     let mut commit = Commit::new();
     for record in owner().into_iter().chain((0..users).map(|n| user(n, generation))) {
@@ -68,22 +68,22 @@ fn import(users: usize, generation: u32) -> Commit {
     commit
 }
 
-/// What an import leaves, by one load: its records, in order.
+/// The sorted records after an import.
 fn after(commit: &Commit) -> Vec<Record> {
     let mut records: Vec<_> = commit
         .writes()
         .iter()
         .map(|write| match write {
             sip_authz::model::Write::Put(record) => record.clone(),
-            sip_authz::model::Write::Delete(_) => panic!("imports delete nothing"),
+            sip_authz::model::Write::Delete(_) => panic!("an import contains no deletion"),
         })
         .collect();
     records.sort_unstable_by_key(Record::key);
     records
 }
 
-/// Commits with a store that is stopped before write number `allowed`, counted from 0. Says whether
-/// it got so far as to be stopped.
+/// Commits with a store that stops before write number `allowed`, counted from 0. Returns whether it
+/// reached that write.
 async fn stopped_at(options: &EtcdOptions, allowed: i64, head: u64, commit: Commit) -> bool {
     let (left, stopped) = (Arc::new(AtomicI64::new(allowed)), Arc::new(Notify::new()));
     let told = Arc::clone(&stopped);
@@ -118,15 +118,21 @@ async fn staged_keys(cluster: &Cluster, options: &EtcdOptions) -> usize {
     found.unwrap().lines().filter(|line| !line.is_empty()).count()
 }
 
-/// A store after a writer was killed: old or new, whole, by every way of reading; and it goes on.
-async fn is_whole(store: &EtcdStore, old: &StoreSnapshot, new: &[Record], sample: usize) -> bool {
+/// Checks a store after a kill: all reads see the old records or all see the new, and commits continue.
+/// Returns whether the commit took effect.
+async fn check_atomic(
+    store: &EtcdStore,
+    old: &StoreSnapshot,
+    new: &[Record],
+    sample: usize,
+) -> bool {
     let loaded = store.load().await.unwrap();
     let took_effect = loaded.head.number > old.head.number;
     if took_effect {
         assert_eq!(loaded.head.number, old.head.number + 1);
-        assert!(loaded.records == new, "the new records whole");
+        assert!(loaded.records == new, "all new records");
     } else {
-        assert!(loaded == *old, "the old records whole");
+        assert!(loaded == *old, "all old records");
     }
     let expected = &loaded.records;
     let of_list = Collection::Credentials(list());
@@ -143,9 +149,9 @@ async fn is_whole(store: &EtcdStore, old: &StoreSnapshot, new: &[Record], sample
     took_effect
 }
 
-/// A writer is killed before each of its writes in turn; all others read the old or the new.
+/// A writer is killed before each of its writes in turn. All readers see the old or the new records.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_large_commit_is_whole_wherever_its_writer_is_killed() {
+async fn a_large_commit_is_atomic_wherever_its_writer_is_killed() {
     let cluster = Cluster::start(1);
     let (old, new) = (import(700, 1), import(1_500, 2));
     let (mut took_effect, mut had_not) = (0, 0);
@@ -158,12 +164,12 @@ async fn a_large_commit_is_whole_wherever_its_writer_is_killed() {
         let mut feed = store(&options).follow(1).await.unwrap();
         let killed = stopped_at(&options, allowed, 1, new.clone()).await;
         let next = store(&options);
-        if is_whole(&next, &before, &after(&new), 100).await {
+        if check_atomic(&next, &before, &after(&new), 100).await {
             took_effect += 1;
         } else {
             had_not += 1;
         }
-        // whoever comes next goes on from there, and leaves nothing behind
+        // the next writer continues the commit and removes all staged parts
         let head = next.head().await.unwrap();
         let mut commit = Commit::new();
         commit.delete(user(3, 0).key());
@@ -175,7 +181,7 @@ async fn a_large_commit_is_whole_wherever_its_writer_is_killed() {
         next.sweep().await.unwrap();
         next.sweep().await.unwrap();
         assert_eq!(staged_keys(&cluster, &options).await, 0);
-        // an edge sees each commit once, whole
+        // an edge receives each commit once and complete
         let mut at = before.head;
         while at.number < number {
             let came = feed.next().await.unwrap();
@@ -191,20 +197,20 @@ async fn a_large_commit_is_whole_wherever_its_writer_is_killed() {
     assert!(had_not >= 3 && took_effect >= 10, "{had_not} and {took_effect}");
 }
 
-/// As above, with 100,000 records, at a few steps.
+/// The same with 100,000 records, at a few steps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_import_of_100_000_records_is_whole_wherever_it_is_killed() {
+async fn an_import_of_100_000_records_is_atomic_wherever_it_is_killed() {
     let cluster = Cluster::start(1);
     let new = import(100_000, 2);
     let expected = after(&new);
     let nothing = StoreSnapshot { head: Head::default(), records: Vec::new() };
     let began = Instant::now();
-    // while it is staged, just before and after it takes effect, and while it is folded in
+    // during staging, just before and after it takes effect, and during folding
     for (allowed, visible) in [(0, false), (1, false), (12, false), (40, true), (700, true)] {
         let options = options(&cluster).with_orphans_after(Duration::ZERO);
-        assert!(stopped_at(&options, allowed, 0, new.clone()).await, "it has more writes");
+        assert!(stopped_at(&options, allowed, 0, new.clone()).await, "expected more writes");
         let next = store(&options);
-        let took_effect = is_whole(&next, &nothing, &expected, 1_000).await;
+        let took_effect = check_atomic(&next, &nothing, &expected, 1_000).await;
         assert_eq!(took_effect, visible, "killed before write {allowed}");
         next.sweep().await.unwrap();
         next.sweep().await.unwrap();
@@ -214,22 +220,22 @@ async fn an_import_of_100_000_records_is_whole_wherever_it_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_still_staged_is_not_swept_at_once() {
+async fn a_commit_in_staging_is_not_swept_at_once() {
     let cluster = Cluster::start(1);
     let options = options(&cluster);
     assert!(stopped_at(&options, 3, 0, import(20_000, 1)).await);
     let other = store(&options);
     other.sweep().await.unwrap();
     assert!(staged_keys(&cluster, &options).await > 0);
-    // and one that was swept too early is not committed in part
+    // a commit whose parts are swept too early fails as a whole
     let hasty = store(&options.clone().with_orphans_after(Duration::ZERO));
     hasty.sweep().await.unwrap();
     assert_eq!(staged_keys(&cluster, &options).await, 0);
 }
 
-/// Etcd refuses what is too large for it. A commit that could not be folded in is not announced.
+/// A commit that etcd could not fold in is rejected before it is announced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
+async fn a_commit_that_cannot_be_folded_in_is_rejected_and_others_succeed() {
     let cluster = Cluster::start_with(1, &["--max-request-bytes", "8000"]);
     let options = options(&cluster).with_limit(6_000);
     let store = store(&options);
@@ -244,7 +250,7 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
         }
         commit
     };
-    // the keys of all accounts stand in one page while they are few
+    // a page lists the keys of all accounts while they are few
     let mut head = 0;
     let refused = loop {
         match store.commit(head, commit(head..head + 1, 0..0)).await {
@@ -257,7 +263,7 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     assert!((130..160).contains(&head), "{head} accounts");
     assert!(refused.contains("/m/") && refused.contains("6000"), "{refused}");
     let before = store.load().await.unwrap();
-    // nor many at once, nor a record that no request holds
+    // many accounts at once, and a record larger than a request
     assert!(store.commit(head, commit(1_000..1_400, 0..0)).await.is_err());
     let mut large = account(5);
     large.friendly_name = "x".repeat(7_000);
@@ -265,13 +271,13 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     one.put(large.into());
     let large = store.commit(head, one).await.unwrap_err();
     assert!(matches!(&large, StoreError::TooLarge(why) if why.contains("a record of")), "{large}");
-    // nothing was changed by any of them
+    // none of these commits changed anything
     let other = EtcdStore::new(&options).unwrap();
     assert!(other.load().await.unwrap() == before);
     assert_eq!(before.head.number, head);
     assert_eq!(usize::try_from(head).unwrap(), other.count(Collection::Accounts).await.unwrap());
     assert_eq!(staged_keys(&cluster, &options).await, 0);
-    // others go on, and so do deletions
+    // other commits succeed, and so do deletions
     let domain = Domain::new(DomainSid::from_name(&["d"]), account(0).sid, "d".parse().unwrap());
     let mut one = Commit::new();
     one.put(domain.into());
@@ -287,9 +293,9 @@ async fn what_cannot_be_folded_in_is_refused_and_others_go_on() {
     assert_eq!(other.load().await.unwrap().records.len(), left + 1);
 }
 
-/// An etcd that was told to take less than it does by itself.
+/// An etcd with a limit below its default.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_a_smaller_etcd_might_not_take_is_refused() {
+async fn an_etcd_with_a_low_limit_rejects_large_commits() {
     let cluster = Cluster::start_with(1, &["--max-request-bytes", "50000"]);
     let options = options(&cluster);
     let store = store(&options);
@@ -307,9 +313,9 @@ async fn what_a_smaller_etcd_might_not_take_is_refused() {
     assert_eq!(store.commit(2, one).await.unwrap(), CommitOutcome::Committed(3));
 }
 
-/// Machines made from one image have one name. Each counts, and each is told.
+/// Machines made from one image share a name. Each process counts, and each reports the conflict.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn edges_of_one_name_are_waited_for_each() {
+async fn each_edge_with_a_shared_name_is_waited_for() {
     let cluster = Cluster::start(1);
     let options = options(&cluster);
     let [writer, one, two, third] = std::array::from_fn(|_| store(&options));
@@ -318,7 +324,7 @@ async fn edges_of_one_name_are_waited_for_each() {
         applied,
         lease: lease.map(Duration::from_millis),
     };
-    // what is waited for
+    // the edges that a change waits for
     let behind = async || {
         let edges = writer.edges().await.unwrap();
         edges.into_iter().filter(|edge| edge.applied < 1).map(|edge| edge.name).collect::<Vec<_>>()
@@ -326,7 +332,7 @@ async fn edges_of_one_name_are_waited_for_each() {
     one.report(edge("same", 0, None)).await.unwrap();
     two.report(edge("same", 0, None)).await.unwrap();
     let _ = writer.commit(0, import(1, 1)).await.unwrap();
-    // the faster one's word does not count for the other
+    // the report of the faster edge does not count for the other
     for _ in 0..3 {
         two.report(edge("same", 1, None)).await.unwrap();
         assert_eq!(behind().await, ["same"]);
@@ -335,10 +341,13 @@ async fn edges_of_one_name_are_waited_for_each() {
     assert_eq!(behind().await, [""; 0]);
     two.report(edge("same", 1, None)).await.unwrap();
     assert!(one.take_name_conflict() && two.take_name_conflict());
-    assert!(!one.take_name_conflict() && !two.take_name_conflict(), "told once for each time");
+    assert!(
+        !one.take_name_conflict() && !two.take_name_conflict(),
+        "reported once for each conflict"
+    );
     writer.forget("same").await.unwrap();
     assert_eq!(writer.edges().await.unwrap(), []);
-    // a process that follows on one with a lease forgets it when that is over, and nobody else
+    // a process removes the report of its predecessor once the lease ends, and no other report
     one.report(edge("again", 0, Some(300))).await.unwrap();
     third.report(edge("again", 1, Some(60_000))).await.unwrap();
     writer.report(edge("again/2", 1, Some(1))).await.unwrap();
@@ -349,13 +358,13 @@ async fn edges_of_one_name_are_waited_for_each() {
     let mut found = writer.edges().await.unwrap();
     found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(found, left);
-    assert!(!third.take_name_conflict(), "it only follows on the other");
-    // one that ends in order leaves nothing
+    assert!(!third.take_name_conflict(), "the other is its predecessor");
+    // a process that withdraws its report leaves none
     third.withdraw_report().await.unwrap();
     assert_eq!(writer.edges().await.unwrap(), left[1..]);
 }
 
-/// A list that grows and shrinks page by page, read in every way.
+/// Reads a list while its pages grow and shrink.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn long_lists_are_read_in_order() {
     let cluster = Cluster::start(1);

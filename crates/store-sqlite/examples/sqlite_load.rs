@@ -1,9 +1,9 @@
-//! Loads on the store in an SQLite file, measured.
+//! Measures the store in an SQLite file.
 //!
-//! - `sqlite_load write DIR COMMITS`: makes commits and writes a line for each once it is answered.
-//! - `sqlite_load commits DIR COMMITS`: how many commits of one record are answered in a second.
-//! - `sqlite_load make DIR COUNT`: a store with COUNT domains and COUNT credentials.
-//! - `sqlite_load cold DIR`: from the file to a snapshot that decides, timed.
+//! - `sqlite_load write DIR COMMITS`: makes commits and prints a line after each.
+//! - `sqlite_load commits DIR COMMITS`: prints the number of commits of one record per second.
+//! - `sqlite_load make DIR COUNT`: makes a store with COUNT domains and COUNT credentials.
+//! - `sqlite_load cold DIR`: prints the time from opening the file to the first decision.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz_testing::many_records;
@@ -17,7 +17,7 @@ use sip_authz_store::{CommitOutcome, Store as _};
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_testing::many_records::sid;
 
-/// How many domains and as many credentials are written at once.
+/// The number of domains, and of credentials, in one commit.
 const BATCH: u32 = 10_000;
 
 #[tokio::main(flavor = "current_thread")]
@@ -53,7 +53,7 @@ async fn write(folder: &str, commits: u32, tell: bool) {
     }
     if !tell {
         let rate = f64::from(commits) / started.elapsed().as_secs_f64();
-        println!("{commits} commits, one after the other: {rate:.0} a second");
+        println!("{commits} sequential commits: {rate:.0} per second");
     }
 }
 
@@ -70,7 +70,7 @@ async fn make(folder: &str, count: u32) {
         );
     }
     let records = store.head().await.unwrap().records;
-    println!("{records} records were written in {:.1} s", started.elapsed().as_secs_f64());
+    println!("{records} records written in {:.1} s", started.elapsed().as_secs_f64());
 }
 
 async fn cold(folder: &str) {

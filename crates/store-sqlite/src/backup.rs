@@ -1,4 +1,4 @@
-//! Backups: a copy of the file as of one moment, while a program serves it.
+//! Backups: a consistent copy of the file while a program serves it.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,18 +13,19 @@ use super::load::load;
 use super::{failed, folder};
 use sip_authz_store::{Head, StoreError};
 
-/// The pages that are copied between two reports of progress.
+/// The number of pages copied between two progress reports.
 const PAGES: i32 = 1_000;
 
-/// Writes a copy of the store in `from`, as of one moment, to the new file `to`. Another program may serve
-/// the folder meanwhile. The copy is loaded and its checksum verified before it gets its name. To restore
-/// it, make it the only file in a folder, under the name `sip-authz.db`.
+/// Copies the store in the folder `from` to the new file `to`. Another program may serve the folder
+/// meanwhile; the copy is consistent. It is loaded and its checksum verified before it gets its name.
+/// To restore it, make it the only file in a folder, under the name `sip-authz.db`.
 ///
-/// `progress` gets the work done and the total work. Blocks until the copy is complete.
+/// `progress` receives the pages copied and the total. Blocks until the copy is complete.
 ///
 /// # Errors
 ///
-/// [`StoreError`], also if `to` exists; no partial file is left behind.
+/// [`StoreError`] if the source cannot be read, or if `to` exists or cannot be written. A partial file
+/// is removed.
 pub fn backup(
     from: &Path,
     to: &Path,
@@ -32,12 +33,12 @@ pub fn backup(
 ) -> Result<Head, StoreError> {
     let source = folder::file(from);
     if to.symlink_metadata().is_ok() {
-        return Err(named(to, StoreError::Other("is there already".to_owned())));
+        return Err(named(to, StoreError::Other("already exists".to_owned())));
     }
     if !source.is_file() {
-        return Err(named(&source, StoreError::Other("there is no such file".to_owned())));
+        return Err(named(&source, StoreError::Other("no such file".to_owned())));
     }
-    let part = Part::make(to).map_err(|error| named(to, folder::failed(&error)))?;
+    let part = PartialFile::make(to).map_err(|error| named(to, folder::failed(&error)))?;
     let reader = open_to_read(&source).map_err(|error| named(&source, error))?;
     copy(&reader, &part.0, &mut progress).map_err(|error| named(&source, error))?;
     drop(reader);
@@ -51,7 +52,7 @@ fn copy(
     to: &Path,
     progress: &mut impl FnMut(usize, usize),
 ) -> Result<(), StoreError> {
-    // with this the reader has its moment: it is not begun again when others write
+    // starts the read transaction, so that other writes do not restart the copy
     read_head(reader)?;
     let mut copy = Connection::open(to).map_err(failed)?;
     copy.pragma_update(None, "synchronous", "OFF").map_err(failed)?;
@@ -67,19 +68,19 @@ fn copy(
                 StepResult::Done => break,
                 StepResult::More => {}
                 _ => {
-                    return Err(StoreError::Unreachable("is locked by another program".to_owned()));
+                    return Err(StoreError::Unreachable("locked by another program".to_owned()));
                 }
             }
         }
     }
-    // one file, without a log beside it
+    // the copy is one file without a log
     copy.pragma_update(None, "journal_mode", "DELETE").map_err(failed)
 }
 
-/// A file that is removed unless it is finished.
-struct Part(PathBuf);
+/// A file that is removed when this is dropped.
+struct PartialFile(PathBuf);
 
-impl Part {
+impl PartialFile {
     fn make(beside: &Path) -> io::Result<Self> {
         let mut name = beside.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
         name.push(format!(".part-{}", std::process::id()));
@@ -93,14 +94,14 @@ impl Part {
 
     fn finish(&self, name: &Path) -> io::Result<()> {
         File::open(&self.0)?.sync_all()?;
-        // unlike a rename, this does not take the place of a file that came in between
+        // unlike a rename, this fails if a file with this name was created meanwhile
         fs::hard_link(&self.0, name)?;
         let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
         folder::sync(folder.unwrap_or(Path::new(".")))
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

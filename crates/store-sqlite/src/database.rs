@@ -18,19 +18,19 @@ use sip_authz_store::{
     Collection, CommitEntry, Head, Lookup, StoreError, Sum, collections, encoding, lookup,
 };
 
-/// The wait for another program that has locked the file.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The size of the log after a large commit, in bytes.
-const LOG_KEPT: i64 = 64 << 20;
+/// How long to wait for another program to unlock the file.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The log is truncated to this size after a large commit, in bytes.
+const LOG_SIZE_LIMIT: i64 = 64 << 20;
 
-/// Why no commit is written any more, once that is so.
-pub(super) type Broken = OnceLock<StoreError>;
+/// Set to the reason once the store rejects all further commits.
+pub(super) type WriteFailure = OnceLock<StoreError>;
 
 pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
     head: Head,
-    broken: Arc<Broken>,
+    write_failure: Arc<WriteFailure>,
     /// Closed last, since another program may use the folder from then on.
     _lock: File,
 }
@@ -38,13 +38,13 @@ pub(super) struct Database {
 impl Database {
     /// Locks the folder, opens its file and migrates it to this version.
     pub(super) fn open(at: &Path) -> Result<Self, StoreError> {
-        let lock = folder::take(at)?;
+        let lock = folder::lock(at)?;
         let path = folder::file(at);
         let (connection, head) = prepare(&path).map_err(|error| named(&path, error))?;
-        Ok(Self { connection, path, head, broken: Arc::default(), _lock: lock })
+        Ok(Self { connection, path, head, write_failure: Arc::default(), _lock: lock })
     }
 
-    /// The error with the path of the file.
+    /// Adds the path of the file to an error.
     pub(super) fn named(&self, error: StoreError) -> StoreError {
         named(&self.path, error)
     }
@@ -53,9 +53,10 @@ impl Database {
         self.head
     }
 
-    /// The reason why no commit is written any more, readable while the thread of the database works.
-    pub(super) fn broken(&self) -> Arc<Broken> {
-        Arc::clone(&self.broken)
+    /// The reason why the store rejects commits, if it does. Another thread can read it while the
+    /// database is busy.
+    pub(super) fn write_failure(&self) -> Arc<WriteFailure> {
+        Arc::clone(&self.write_failure)
     }
 
     pub(super) fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
@@ -80,7 +81,7 @@ impl Database {
         match self.get(encoding::decode_key(&key)?)? {
             Some(record) if lookup(&record).as_ref() == Some(wanted) => Ok(Some(record)),
             _ => Err(StoreError::Corrupt(format!(
-                "damaged: a name leads to `{key}`, which has another"
+                "damaged: the index of names points to `{key}`, which has another name"
             ))),
         }
     }
@@ -104,7 +105,7 @@ impl Database {
             let record = encoding::decode(key, bytes(row, 1)?)?;
             if !collections(&record).any(|of| of == collection) {
                 return Err(StoreError::Corrupt(format!(
-                    "damaged: {key} is not in the list that names it"
+                    "damaged: {key} is listed in a collection that it does not belong to"
                 )));
             }
             found.push(record);
@@ -120,13 +121,13 @@ impl Database {
         Ok(count.unwrap_or_default())
     }
 
-    /// Writes a commit if the head has this number; returns none otherwise.
+    /// Writes a commit if the head has this number; returns `None` otherwise.
     pub(super) fn commit(
         &mut self,
         number: u64,
         commit: Commit,
     ) -> Result<Option<CommitEntry>, StoreError> {
-        if let Some(error) = self.broken.get() {
+        if let Some(error) = self.write_failure.get() {
             return Err(error.clone());
         }
         if self.head.number != number {
@@ -138,50 +139,56 @@ impl Database {
                 let (commit, replaced) = (Arc::new(commit), replaced.into());
                 Ok(Some(CommitEntry { head, commit, replaced }))
             }
-            Err(Failed { error, doubtful }) => {
-                // earlier writes may be lost, or the transaction cannot be rolled back: only a
-                // restart reads the true state
-                if doubtful || !self.connection.is_autocommit() {
-                    let until = "nothing is written until the program starts again";
+            Err(CommitError { error, must_restart }) => {
+                // Earlier writes may be lost, or the transaction cannot be rolled back. Only a restart
+                // reads the true state.
+                if must_restart || !self.connection.is_autocommit() {
+                    let until = "commits are rejected until the program restarts";
                     let why = format!("{until}: {}", error.reason());
-                    return Err(self.broken.get_or_init(|| StoreError::ReadOnly(why)).clone());
+                    return Err(self
+                        .write_failure
+                        .get_or_init(|| StoreError::ReadOnly(why))
+                        .clone());
                 }
                 Err(error)
             }
         }
     }
 
-    /// On an error nothing has changed.
-    fn write(&mut self, commit: &Commit) -> Result<(Head, Vec<Option<Sum>>), Failed> {
+    /// Writes one transaction. An error leaves the file unchanged, except a failed sync.
+    fn write(&mut self, commit: &Commit) -> Result<(Head, Vec<Option<Sum>>), CommitError> {
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
         if read_head(&transaction)? != self.head {
             let why = "another program has written to the file";
-            return Err(Failed { error: StoreError::Conflict(why.to_owned()), doubtful: true });
+            return Err(CommitError {
+                error: StoreError::Conflict(why.to_owned()),
+                must_restart: true,
+            });
         }
         let (head, replaced) = write(&transaction, self.head, commit)?;
         transaction
             .commit()
-            .map_err(|error| Failed { doubtful: is_sync(&error), error: failed(error) })?;
+            .map_err(|error| CommitError { must_restart: is_sync(&error), error: failed(error) })?;
         Ok((head, replaced))
     }
 }
 
-/// The error with the path of the file.
+/// Adds the path of the file to an error.
 pub(super) fn named(path: &Path, error: StoreError) -> StoreError {
     error.context(format_args!("`{}`", path.display()))
 }
 
-/// Why a commit was not written.
-struct Failed {
+/// A commit that failed.
+struct CommitError {
     error: StoreError,
-    /// Whether the file may differ from the state in memory.
-    doubtful: bool,
+    /// Whether the file may differ from the head in memory.
+    must_restart: bool,
 }
 
-impl From<StoreError> for Failed {
+impl From<StoreError> for CommitError {
     fn from(error: StoreError) -> Self {
-        Self { error, doubtful: false }
+        Self { error, must_restart: false }
     }
 }
 
@@ -194,39 +201,41 @@ fn is_sync(error: &rusqlite::Error) -> bool {
 fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.busy_timeout(LOCK_TIMEOUT).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
     if connection.is_readonly("main").map_err(failed)? {
-        return Err(StoreError::ReadOnly("cannot be written".to_owned()));
+        return Err(StoreError::ReadOnly("not writable".to_owned()));
     }
-    // a refused file stays unchanged, and its log too
-    let leave = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    connection.set_db_config(leave, true).map_err(failed)?;
+    // if this release rejects the file, closing must not change it or its log
+    let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(no_checkpoint, true).map_err(failed)?;
     schema::check(&connection)?;
 
     let mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
         .map_err(failed)?;
     if mode != "wal" {
-        return Err(StoreError::Other("the file system cannot keep a write-ahead log".to_owned()));
+        return Err(StoreError::Other(
+            "the file system does not support a write-ahead log".to_owned(),
+        ));
     }
     for (name, value) in [
         ("synchronous", "FULL"),
         ("cell_size_check", "ON"),
         ("trusted_schema", "OFF"),
-        // old password hashes do not stay in the file
+        // overwrites deleted data, such as old password hashes
         ("secure_delete", "ON"),
     ] {
         connection.pragma_update(None, name, value).map_err(failed)?;
     }
-    connection.pragma_update(None, "journal_size_limit", LOG_KEPT).map_err(failed)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_SIZE_LIMIT).map_err(failed)?;
     schema::migrate(&mut connection)?;
     let head = read_head(&connection)?;
-    connection.set_db_config(leave, false).map_err(failed)?;
+    connection.set_db_config(no_checkpoint, false).map_err(failed)?;
     Ok((connection, head))
 }
 
-/// The head of the file; also for connections that only read.
+/// The head in the file. Works on read-only connections too.
 pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     let query = "SELECT number, records, sum FROM head";
     let mut query = connection.prepare_cached(query).map_err(failed)?;
@@ -236,14 +245,14 @@ pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     head.map_err(failed)
 }
 
-/// Opens a file to read it as of one moment, while another connection may write.
+/// Opens a file for reading a consistent snapshot, while another connection may write.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.busy_timeout(LOCK_TIMEOUT).map_err(failed)?;
     schema::check(&connection)?;
     if schema::pragma(&connection, "application_id")? != schema::APPLICATION_ID {
-        return Err(StoreError::Other("is not a store of sip-authz".to_owned()));
+        return Err(StoreError::Other("not a sip-authz store".to_owned()));
     }
     connection.execute_batch("PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
     Ok(connection)
@@ -257,15 +266,15 @@ fn write(
     commit: &Commit,
 ) -> Result<(Head, Vec<Option<Sum>>), StoreError> {
     let prepare = |text: &str| transaction.prepare_cached(text).map_err(failed);
-    let mut old = prepare("SELECT value FROM records WHERE key = ?1")?;
-    let mut leave = prepare("DELETE FROM members WHERE collection = ?1 AND key = ?2")?;
-    let mut unname = prepare("DELETE FROM names WHERE name = ?1")?;
-    let mut delete = prepare("DELETE FROM records WHERE key = ?1")?;
+    let mut select_record = prepare("SELECT value FROM records WHERE key = ?1")?;
+    let mut delete_member = prepare("DELETE FROM members WHERE collection = ?1 AND key = ?2")?;
+    let mut delete_name = prepare("DELETE FROM names WHERE name = ?1")?;
+    let mut delete_record = prepare("DELETE FROM records WHERE key = ?1")?;
     let mut counts = HashMap::<String, i64>::new();
     let mut replaced = Vec::with_capacity(commit.writes().len());
     for written in commit.writes() {
         let text = encoding::key(written.key());
-        let mut rows = old.query([&text]).map_err(failed)?;
+        let mut rows = select_record.query([&text]).map_err(failed)?;
         let Some(row) = rows.next().map_err(failed)? else {
             replaced.push(None);
             continue;
@@ -275,21 +284,21 @@ fn write(
         replaced.push(Some(Sum::of_encoded(&text, value)));
         for of in collections(&record) {
             let of = index::collection(of);
-            leave.execute([&of, &text]).map_err(failed)?;
+            delete_member.execute([&of, &text]).map_err(failed)?;
             *counts.entry(of).or_default() -= 1;
         }
         if let Some(of) = lookup(&record) {
-            unname.execute([index::name(&of)]).map_err(failed)?;
+            delete_name.execute([index::name(&of)]).map_err(failed)?;
         }
         drop(rows);
         if matches!(written, Write::Delete(_)) {
-            delete.execute([&text]).map_err(failed)?;
+            delete_record.execute([&text]).map_err(failed)?;
         }
     }
 
-    let mut put = prepare("INSERT OR REPLACE INTO records VALUES (?1, ?2)")?;
-    let mut join = prepare("INSERT INTO members VALUES (?1, ?2)")?;
-    let mut call = prepare("INSERT OR REPLACE INTO names VALUES (?1, ?2)")?;
+    let mut insert_record = prepare("INSERT OR REPLACE INTO records VALUES (?1, ?2)")?;
+    let mut insert_member = prepare("INSERT INTO members VALUES (?1, ?2)")?;
+    let mut insert_name = prepare("INSERT OR REPLACE INTO names VALUES (?1, ?2)")?;
     for (written, replaced) in commit.writes().iter().zip(&replaced) {
         let Write::Put(record) = written else {
             head = head.with(*replaced, None)?;
@@ -297,40 +306,38 @@ fn write(
         };
         let (text, value) = (encoding::key(record.key()), encoding::encode(record)?);
         head = head.with(*replaced, Some(Sum::of_encoded(&text, value.as_bytes())))?;
-        put.execute([text.as_str(), value.as_text()]).map_err(failed)?;
+        insert_record.execute([text.as_str(), value.as_text()]).map_err(failed)?;
         for of in collections(record) {
             let of = index::collection(of);
-            join.execute([&of, &text]).map_err(failed)?;
+            insert_member.execute([&of, &text]).map_err(failed)?;
             *counts.entry(of).or_default() += 1;
         }
         if let Some(of) = lookup(record) {
-            call.execute([&index::name(&of), &text]).map_err(failed)?;
+            insert_name.execute([&index::name(&of), &text]).map_err(failed)?;
         }
     }
 
-    let mut count = prepare(
+    let mut update_count = prepare(
         "INSERT INTO counts VALUES (?1, ?2) \
          ON CONFLICT DO UPDATE SET members = members + excluded.members",
     )?;
-    let mut forget = prepare("DELETE FROM counts WHERE collection = ?1 AND members = 0")?;
+    let mut delete_count = prepare("DELETE FROM counts WHERE collection = ?1 AND members = 0")?;
     for (of, more) in counts.iter().filter(|(_, more)| **more != 0) {
-        count.execute(params![of, more]).map_err(failed)?;
+        update_count.execute(params![of, more]).map_err(failed)?;
         if *more < 0 {
-            forget.execute([of]).map_err(failed)?;
+            delete_count.execute([of]).map_err(failed)?;
         }
     }
     head.number = head.number.saturating_add(1);
-    let mut stand = prepare("UPDATE head SET number = ?1, records = ?2, sum = ?3")?;
-    let stood = stand.execute(params![head.number, head.records, head.sum.as_bytes()]);
-    stood.map_err(failed)?;
+    let mut update_head = prepare("UPDATE head SET number = ?1, records = ?2, sum = ?3")?;
+    let updated = update_head.execute(params![head.number, head.records, head.sum.as_bytes()]);
+    updated.map_err(failed)?;
     Ok((head, replaced))
 }
 
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     let value = row.get_ref(column).map_err(failed)?;
-    value
-        .as_str()
-        .map_err(|_| StoreError::Corrupt("damaged: not text where text must be".to_owned()))
+    value.as_str().map_err(|_| StoreError::Corrupt("damaged: expected text in a column".to_owned()))
 }
 
 pub(super) fn bytes<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], StoreError> {

@@ -1,4 +1,4 @@
-//! The folder of the database, which only its owner can read and one program serves at a time.
+//! The folder of the database. Only its owner can read it, and one program at a time serves it.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
@@ -19,20 +19,20 @@ pub(super) fn file(folder: &Path) -> PathBuf {
 }
 
 /// Creates the folder and the file if needed, and locks the folder for as long as the returned file lives.
-pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
+pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     let failing = |what: &'static str| {
         move |error: io::Error| {
             failed(&error).context(format_args!("`{}`: {what}", folder.display()))
         }
     };
     if !folder.is_dir() {
-        make(folder).map_err(failing("cannot make the folder"))?;
+        make(folder).map_err(failing("cannot create the folder"))?;
     }
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     private(&mut options);
     let mut lock =
-        options.open(folder.join(LOCK)).map_err(failing("cannot write in the folder"))?;
+        options.open(folder.join(LOCK)).map_err(failing("cannot write to the folder"))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -43,11 +43,11 @@ pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(error)) => return Err(failing("cannot lock the folder")(error)),
     }
-    let noted = lock.set_len(0).and_then(|()| lock.rewind());
-    let noted = noted.and_then(|()| writeln!(lock, "{}", std::process::id()));
-    noted.map_err(failing("cannot write in the folder"))?;
+    let written = lock.set_len(0).and_then(|()| lock.rewind());
+    let written = written.and_then(|()| writeln!(lock, "{}", std::process::id()));
+    written.map_err(failing("cannot write to the folder"))?;
 
-    // under the lock, no other process creates or opens the file
+    // the lock prevents other processes from creating or opening the file
     if file(folder).exists() {
         check(&file(folder))?;
     } else {
@@ -55,8 +55,8 @@ pub(super) fn take(folder: &Path) -> Result<File, StoreError> {
         options.write(true).create_new(true);
         private(&mut options);
         let made = options.open(file(folder)).and_then(|file| file.sync_all());
-        made.map_err(failing("cannot write in the folder"))?;
-        sync(folder).map_err(failing("cannot write in the folder"))?;
+        made.map_err(failing("cannot write to the folder"))?;
+        sync(folder).map_err(failing("cannot write to the folder"))?;
     }
     Ok(lock)
 }
@@ -78,16 +78,16 @@ fn check(path: &Path) -> Result<(), StoreError> {
     match (header.starts_with(b"SQLite format 3\0"), number(68), number(60)) {
         (true, Some(application_id), Some(version)) => {
             let checked = schema::check_header(application_id, version);
-            checked.map_err(|why| StoreError::Other(format!("`{}` {why}", path.display())))
+            checked.map_err(|why| StoreError::Other(format!("`{}`: {why}", path.display())))
         }
         _ => {
-            let why = "not an SQLite database, or a damaged one";
+            let why = "not an SQLite database, or damaged";
             Err(StoreError::Corrupt(format!("`{}`: {why}", path.display())))
         }
     }
 }
 
-/// The error of a call of the file system.
+/// Converts an error of the file system.
 pub(super) fn failed(error: &io::Error) -> StoreError {
     match error.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull => {
@@ -124,8 +124,8 @@ pub(super) fn private(options: &mut fs::OpenOptions) {
     let _ = options;
 }
 
-/// Syncs a folder, so that the names in it survive a power cut.
+/// Syncs a folder, so that its file names survive a power failure.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
-    // elsewhere a folder cannot be opened
+    // other systems cannot open a folder
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

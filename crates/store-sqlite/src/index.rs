@@ -1,4 +1,4 @@
-//! What stands in the tables beside the records, and how it is made sure of when all is read.
+//! The index tables beside the records, and their checksums.
 
 use std::hash::Hasher as _;
 
@@ -7,7 +7,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use sip_authz::model::Record;
 use sip_authz_store::{Collection, ListKey, Lookup, collections, lookup};
 
-/// A collection as the tables name it.
+/// The key of a collection in the tables.
 pub(super) fn collection(of: Collection) -> String {
     match of {
         Collection::Accounts => "accounts".to_owned(),
@@ -26,7 +26,7 @@ pub(super) fn collection(of: Collection) -> String {
     }
 }
 
-/// A unique name as the tables name it.
+/// The key of a unique name in the tables.
 pub(super) fn name(of: &Lookup) -> String {
     match of {
         Lookup::Name(host) => format!("host/{host}"),
@@ -34,8 +34,8 @@ pub(super) fn name(of: &Lookup) -> String {
     }
 }
 
-/// Sums over what stands in the tables beside the records, whatever the order. They find damage:
-/// nobody can make use of it who could not write to the file anyway.
+/// Checksums over the index tables, independent of the order of rows. They detect damage. They need not
+/// resist an attacker, who would have to be able to write to the file.
 #[derive(Default, PartialEq, Eq)]
 pub(super) struct Sums {
     members: u128,
@@ -43,7 +43,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Adds all that is to stand there for the record with this key.
+    /// Adds the index rows that belong to the record with this key.
     pub(super) fn add(&mut self, key: &str, record: &Record) {
         for of in collections(record) {
             self.member(&collection(of), key);
@@ -53,7 +53,7 @@ impl Sums {
         }
     }
 
-    /// Adds what another has summed up.
+    /// Adds the sums of another reader.
     pub(super) fn plus(&mut self, other: &Self) {
         self.members = self.members.wrapping_add(other.members);
         self.names = self.names.wrapping_add(other.names);

@@ -9,9 +9,9 @@
 //! shows no hashes. The table `records` holds the hashes, so protect the file against readers. Do not
 //! write to it by hand: the next load detects a wrong checksum.
 //!
-//! A full load fails if a record, the count, the checksum or an index table is wrong. It cannot detect a
-//! log (`sip-authz.db-wal`) that was cut or damaged behind a complete commit: SQLite then returns to that
-//! commit.
+//! A full load fails if a record, the count, the checksum or an index table is wrong. It cannot detect
+//! that a log (`sip-authz.db-wal`) was cut or damaged after a complete commit: SQLite then returns to
+//! that commit.
 
 mod backup;
 mod database;
@@ -27,14 +27,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use backup::backup;
 
-use database::{Broken, Database};
+use database::{Database, WriteFailure};
 use rusqlite::ErrorCode;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{Collection, CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot};
 use sip_authz_store::{LocalFeed, Recent};
-use worker::{Worker, aside};
+use worker::{Worker, run_on_new_thread};
 
-/// A store in an SQLite file. Clones are the same store; the folder is free once all are dropped.
+/// A store in an SQLite file. Clones are the same store; dropping the last one releases the folder.
 #[derive(Clone)]
 pub struct SqliteStore {
     inner: Arc<Inner>,
@@ -43,35 +43,35 @@ pub struct SqliteStore {
 struct Inner {
     worker: Worker,
     recent: Arc<Recent>,
-    broken: Arc<Broken>,
+    write_failure: Arc<WriteFailure>,
     file: PathBuf,
     /// The number of records that the current load has read.
     read: Arc<AtomicU64>,
 }
 
 impl SqliteStore {
-    /// Opens the store in `folder`, and creates the folder if needed, for its owner alone. Blocks for a
-    /// short time, which does not grow with the file.
+    /// Opens the store in `folder`, and creates the folder if needed, readable by its owner only.
+    /// Blocks for a short time that does not grow with the file.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if another program serves the folder, if the folder cannot be written, or if the
-    /// file is damaged, foreign or from a newer release. The file is then unchanged.
+    /// [`StoreError`] if another program serves the folder, if the folder is not writable, or if the
+    /// file is damaged, not a store, or from a newer release. The file is then unchanged.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, StoreError> {
         let database = Database::open(folder.as_ref())?;
         let recent = Arc::new(Recent::from(database.head()));
         let (file, read) = (folder::file(folder.as_ref()), Arc::default());
-        let broken = database.broken();
+        let write_failure = database.write_failure();
         let worker = Worker::start(database)?;
-        Ok(Self { inner: Arc::new(Inner { worker, recent, broken, file, read }) })
+        Ok(Self { inner: Arc::new(Inner { worker, recent, write_failure, file, read }) })
     }
 }
 
-/// The error of a call of SQLite.
+/// Converts an error of SQLite.
 fn failed(error: rusqlite::Error) -> StoreError {
     let why = error.to_string();
     let Some(code) = error.sqlite_error_code() else {
-        // the queries are fixed: a value of another type, or none, is damage in the file
+        // the queries are fixed, so a value of the wrong type or a missing row means a damaged file
         return StoreError::Corrupt(why);
     };
     match code {
@@ -95,12 +95,12 @@ impl Store for SqliteStore {
         Ok(self.inner.recent.head())
     }
 
-    /// Does not wait for the thread of the database, which may be busy with a large commit.
+    /// Does not wait for the database thread, which may be busy with a large commit.
     async fn health(&self) -> Result<(), StoreError> {
-        let Inner { worker, broken, file, .. } = &*self.inner;
-        match broken.get() {
+        let Inner { worker, write_failure, file, .. } = &*self.inner;
+        match write_failure.get() {
             Some(error) => Err(database::named(file, error.clone())),
-            None => worker.lives().map_err(|error| database::named(file, error)),
+            None => worker.check_running().map_err(|error| database::named(file, error)),
         }
     }
 
@@ -129,7 +129,7 @@ impl Store for SqliteStore {
         let recent = Arc::clone(&self.inner.recent);
         let written = self.inner.worker.ask(move |database| {
             let written = database.commit(head, commit)?;
-            // pushed by the thread of the database, which makes the commits in order
+            // pushed by the database thread, so that the feeds get the commits in order
             Ok(written.map(|entry| {
                 let number = entry.head.number;
                 recent.push(entry);
@@ -144,7 +144,10 @@ impl Store for SqliteStore {
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         let (file, read) = (self.inner.file.clone(), Arc::clone(&self.inner.read));
-        aside(move || load::load(&file, &read).map_err(|error| database::named(&file, error))).await
+        run_on_new_thread(move || {
+            load::load(&file, &read).map_err(|error| database::named(&file, error))
+        })
+        .await
     }
 
     fn load_progress(&self) -> u64 {
@@ -163,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_sqlite_have_their_kind() {
+    fn sqlite_errors_map_to_store_errors() {
         let kind = |code| failed(Error::SqliteFailure(ffi::Error::new(code), Some(String::new())));
         let why = String::new;
         for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_NOTADB] {

@@ -1,7 +1,7 @@
-//! Loads all records as of one head, on several connections at a time.
+//! Loads all records as of one head, on several connections.
 //!
-//! The index tables (members of collections, their counts, names) are read too, and compared with the
-//! records.
+//! It also reads the index tables (members of collections, their counts, names) and compares them with
+//! the records.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -17,17 +17,18 @@ use super::index::Sums;
 use sip_authz::model::Record;
 use sip_authz_store::{Head, StoreError, StoreSnapshot, Sum, encoding};
 
-/// Connections at once, at most.
+/// The maximum number of connections.
 const READERS: usize = 8;
-/// Records up to which one connection reads everything.
+/// Up to this many records, one connection reads everything.
 const FEW: u64 = 4_096;
-/// Attempts to open all connections at one head.
-const TRIES: usize = 8;
-/// How many records are counted at a time.
-const COUNTED: u64 = 256;
+/// The number of attempts to open all connections at one head.
+const ATTEMPTS: usize = 8;
+/// Readers add to the progress counter after this many records.
+const PROGRESS_STEP: u64 = 256;
 
-/// What the three large tables are cut by: these texts, each followed by each hexadecimal digit. That
-/// spreads the work, and no more rests on it: before the first cut and behind the last is read too.
+/// The split points of the three large tables: each of these texts followed by each hexadecimal digit.
+/// They only spread the work: the first piece begins at the start of the table, the last reaches to its
+/// end.
 const RECORDS: [&str; 15] = [
     "1/AC", "2/AL", "3/CL", "4/IP", "5/CR", "6/SD", "6/TK", "7/SD", "7/TK", "8/1/SD", "8/1/TK",
     "8/2/SD", "8/2/TK", "8/3/SD", "9/RL",
@@ -49,12 +50,12 @@ const MEMBERS: [&str; 13] = [
 ];
 const NAMES: [&str; 2] = ["host/", "user/CL"];
 
-/// A part of the work.
+/// A range of a table for one reader.
 struct Piece {
-    what: Table,
-    /// From this text on.
+    table: Table,
+    /// The first key.
     from: String,
-    /// Up to this one, which is not in it.
+    /// The end of the range, exclusive.
     to: Option<String>,
 }
 
@@ -65,36 +66,36 @@ enum Table {
     Names,
 }
 
-/// What one reader has found.
+/// The results of one reader.
 #[derive(Default)]
 struct Found {
-    /// The records of each piece, with the piece's place.
+    /// The records of each piece, with the index of the piece.
     records: Vec<(usize, Vec<Record>)>,
     sum: Sum,
-    /// What is to stand beside the records, and what does.
-    due: Sums,
-    there: Sums,
+    /// Checksums of the expected index tables, and of the actual ones.
+    expected: Sums,
+    actual: Sums,
     counts: HashMap<String, i64>,
 }
 
-/// Loads the file as of one moment, while another connection may write. `read` counts the records read so
-/// far.
+/// Loads a consistent snapshot of the file, while another connection may write. `read` counts the
+/// records read so far.
 pub(super) fn load(path: &Path, read: &AtomicU64) -> Result<StoreSnapshot, StoreError> {
     let (head, readers) = readers(path)?;
     load_by(head, readers, read)
 }
 
-/// Connections that all read as of this head.
+/// Opens connections that all read as of the returned head.
 fn readers(path: &Path) -> Result<(Head, Vec<Connection>), StoreError> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS {
         let first = open_to_read(path)?;
         let head = read_head(&first)?;
         let mut readers = vec![first];
         let many = if head.records <= FEW { 1 } else { cores.min(READERS) };
         while readers.len() < many {
             let next = open_to_read(path)?;
-            // each commit makes another head, so those with one head read the same
+            // each commit changes the head, so connections with equal heads read the same state
             if read_head(&next)? != head {
                 break;
             }
@@ -104,9 +105,9 @@ fn readers(path: &Path) -> Result<(Head, Vec<Connection>), StoreError> {
             return Ok((head, readers));
         }
     }
-    // commits come faster than connections open, so one connection has to do
-    let alone = open_to_read(path)?;
-    Ok((read_head(&alone)?, vec![alone]))
+    // commits come faster than connections open, so use one connection
+    let only = open_to_read(path)?;
+    Ok((read_head(&only)?, vec![only]))
 }
 
 fn load_by(
@@ -122,7 +123,7 @@ fn load_by(
             .into_iter()
             .map(|reader| scope.spawn(|| read_pieces(reader, &pieces, &next, read)))
             .collect();
-        let gone = |_| Err(StoreError::Other("a thread that read the file has ended".to_owned()));
+        let gone = |_| Err(StoreError::Other("a reader thread has panicked".to_owned()));
         reading.into_iter().map(|thread| thread.join().unwrap_or_else(gone)).collect()
     });
     let mut all = Found::default();
@@ -144,14 +145,14 @@ fn load_by(
     Ok(StoreSnapshot { head, records })
 }
 
-/// All of the three tables, each in one piece or cut. What may be large in one piece comes first.
+/// The pieces of all three tables. A large single piece comes first.
 fn pieces(are_cut: bool) -> Vec<Piece> {
     let tables =
         [(Table::Names, &NAMES[..]), (Table::Members, &MEMBERS), (Table::Records, &RECORDS)];
-    tables.into_iter().flat_map(|(what, at)| cut(what, if are_cut { at } else { &[] })).collect()
+    tables.into_iter().flat_map(|(table, at)| cut(table, if are_cut { at } else { &[] })).collect()
 }
 
-fn cut(what: Table, at: &[&str]) -> Vec<Piece> {
+fn cut(table: Table, at: &[&str]) -> Vec<Piece> {
     let digits = "0123456789abcdef".chars();
     let mut cuts: Vec<_> = at
         .iter()
@@ -160,10 +161,10 @@ fn cut(what: Table, at: &[&str]) -> Vec<Piece> {
     cuts.sort_unstable();
     let from = std::iter::once(String::new()).chain(cuts.iter().cloned());
     let to = cuts.iter().cloned().map(Some).chain([None]);
-    from.zip(to).map(|(from, to)| Piece { what, from, to }).collect()
+    from.zip(to).map(|(from, to)| Piece { table, from, to }).collect()
 }
 
-/// Reads pieces until there is none left; hands the connection back.
+/// Reads pieces until none is left, and returns the connection.
 fn read_pieces(
     reader: Connection,
     pieces: &[Piece],
@@ -174,13 +175,13 @@ fn read_pieces(
     loop {
         let place = next.fetch_add(1, Ordering::Relaxed);
         let Some(piece) = pieces.get(place) else { return Ok((found, reader)) };
-        let outcome = match piece.what {
+        let outcome = match piece.table {
             Table::Records => found.read_records(&reader, piece, place, read),
             Table::Members => found.read_members(&reader, piece),
             Table::Names => found.read_names(&reader, piece),
         };
         if outcome.is_err() {
-            // the others need not go on
+            // stops the other readers
             next.store(pieces.len(), Ordering::Relaxed);
         }
         outcome?;
@@ -203,10 +204,10 @@ impl Found {
             let key = encoding::decode_key(text)?;
             let record = encoding::decode(key, value)?;
             self.sum = self.sum.plus(Sum::of_encoded(text, value));
-            self.due.add(text, &record);
+            self.expected.add(text, &record);
             records.push(record);
             counted += 1;
-            if counted == COUNTED {
+            if counted == PROGRESS_STEP {
                 read.fetch_add(std::mem::take(&mut counted), Ordering::Relaxed);
             }
             Ok(())
@@ -227,7 +228,7 @@ impl Found {
                 self.counts.insert(name, count);
             }
             counting.1 += 1;
-            self.there.member(collection, text(row, 1)?);
+            self.actual.member(collection, text(row, 1)?);
             Ok(())
         })?;
         self.counts.insert(counting.0, counting.1);
@@ -238,7 +239,7 @@ impl Found {
     fn read_names(&mut self, reader: &Connection, piece: &Piece) -> Result<(), StoreError> {
         let query = "SELECT name, key FROM names WHERE name >= ?1 ORDER BY name";
         each(reader, query, piece, |row| {
-            self.there.name(text(row, 0)?, text(row, 1)?);
+            self.actual.name(text(row, 0)?, text(row, 1)?);
             Ok(())
         })
     }
@@ -246,16 +247,16 @@ impl Found {
     fn add(&mut self, other: Self) {
         self.records.extend(other.records);
         self.sum = self.sum.plus(other.sum);
-        self.due.plus(&other.due);
-        self.there.plus(&other.there);
-        // no collection is in two pieces
+        self.expected.plus(&other.expected);
+        self.actual.plus(&other.actual);
+        // a collection is never split between pieces
         self.counts.extend(other.counts);
     }
 
-    /// Whether what stands beside the records is what they say.
+    /// Compares the index tables with the records.
     fn compare(&mut self, reader: &Connection) -> Result<(), StoreError> {
-        let mut agree = self.there == self.due;
-        let all = Piece { what: Table::Members, from: String::new(), to: None };
+        let mut agree = self.actual == self.expected;
+        let all = Piece { table: Table::Members, from: String::new(), to: None };
         let query = "SELECT collection, members FROM counts WHERE collection >= ?1 \
                      ORDER BY collection";
         each(reader, query, &all, |row| {
@@ -266,12 +267,12 @@ impl Found {
         if agree && self.counts.is_empty() {
             return Ok(());
         }
-        Err(StoreError::Corrupt("damaged: what records are found by is not as they say".to_owned()))
+        Err(StoreError::Corrupt("damaged: the index tables do not match the records".to_owned()))
     }
 }
 
-/// Calls `visit` with each row that a query gives for a piece. The query gives rows from where the piece
-/// begins, in the order of their first column.
+/// Calls `visit` with each row of a piece. The query must return rows from `?1` on, ordered by the
+/// first column.
 fn each(
     reader: &Connection,
     query: &str,
@@ -294,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_leave_nothing_out() {
+    fn pieces_cover_each_table() {
         for at in [&[][..], &RECORDS, &MEMBERS, &NAMES] {
             let pieces = cut(Table::Records, at);
             assert_eq!(pieces.len(), at.len() * 16 + 1);

@@ -1,11 +1,11 @@
--- Each record once, as `store::encoding` writes it: the key's first digit is the kind, and keys sort
--- as the program has it. Change nothing by hand: `head` has a sum over all of it.
+-- Each record once, in the encoding of `store::encoding`. Keys sort in the same order as in the
+-- program. Do not change records by hand: `head` has a checksum over all of them.
 CREATE TABLE records (
     key TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The number of the last commit, how many records there are, and the sum over them.
+-- The number of the last commit, the number of records, and their checksum.
 CREATE TABLE head (
     one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
     number INTEGER NOT NULL,
@@ -14,26 +14,26 @@ CREATE TABLE head (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO head VALUES (1, 0, 0, zeroblob(32));
 
--- What is listed together, such as `credentials/CL…`, in the order of the keys.
+-- The members of collections, such as `credentials/CL…`, in the order of their keys.
 CREATE TABLE members (
     collection TEXT NOT NULL,
     key TEXT NOT NULL,
     PRIMARY KEY (collection, key)
 ) STRICT, WITHOUT ROWID;
 
--- How many members each collection has that has any.
+-- The number of members of each collection that is not empty.
 CREATE TABLE counts (
     collection TEXT NOT NULL PRIMARY KEY,
     members INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Names that at most one record has: `host/…` of domains and trunks, `user/CL…/…` within a list.
+-- Unique names: `host/…` of domains and trunks, `user/CL…/…` within a list.
 CREATE TABLE names (
     name TEXT NOT NULL PRIMARY KEY,
     key TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- For people: a view for each kind of record. None of them shows a hash.
+-- Views for operators, one for each kind of record. No view shows a hash.
 CREATE VIEW accounts AS SELECT
     substr(key, 3) AS sid,
     json_extract(value, '$.status') AS status,

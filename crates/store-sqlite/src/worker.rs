@@ -1,4 +1,4 @@
-//! The thread of the database, and the futures of its answers, which need no runtime.
+//! The database thread, and futures for its results, which need no runtime.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use sip_authz_store::StoreError;
 
 type Job = Box<dyn FnOnce(&mut Database) + Send>;
 
-/// The thread. It ends, and with it the database is closed, when this is dropped.
+/// The database thread. Dropping this ends the thread and closes the database.
 pub(super) struct Worker {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -19,19 +19,20 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn start(mut database: Database) -> Result<Self, StoreError> {
-        let (jobs, due) = mpsc::channel::<Job>();
-        let thread = spawn("sqlite", move || due.into_iter().for_each(|job| job(&mut database)))?;
+        let (jobs, receiver) = mpsc::channel::<Job>();
+        let thread =
+            spawn("sqlite", move || receiver.into_iter().for_each(|job| job(&mut database)))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Runs a job on the thread, even if the answer is dropped.
+    /// Runs a job on the thread, even if the result is dropped.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<T> {
         let (reply, answer) = reply();
         if let Some(jobs) = &self.jobs {
-            // if the thread is gone, so is the reply, and the answer says so
+            // if the thread has ended, the dropped reply resolves to an error
             let _ = jobs.send(Box::new(move |database| {
                 let done = job(database);
                 reply.give(done.map_err(|error| database.named(error)));
@@ -41,7 +42,7 @@ impl Worker {
     }
 
     /// Fails if the thread has ended.
-    pub(super) fn lives(&self) -> Result<(), StoreError> {
+    pub(super) fn check_running(&self) -> Result<(), StoreError> {
         match &self.thread {
             Some(thread) if !thread.is_finished() => Ok(()),
             _ => Err(ended()),
@@ -50,12 +51,12 @@ impl Worker {
 }
 
 fn ended() -> StoreError {
-    StoreError::Unreachable("the thread of the database has ended".to_owned())
+    StoreError::Unreachable("the database thread has ended".to_owned())
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // no more jobs; what was begun is ended, and the folder is free when this returns
+        // The thread finishes the jobs in its queue. The folder is released when this returns.
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -63,12 +64,12 @@ impl Drop for Worker {
     }
 }
 
-/// Has a thread of its own do something.
-pub(super) fn aside<T: Send + 'static>(
+/// Runs a job on a new thread.
+pub(super) fn run_on_new_thread<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Answer<T> {
     let (reply, answer) = reply();
-    // if there is no thread to be had, the reply is dropped with the job
+    // if no thread can be started, the dropped reply resolves to an error
     let _ = spawn("sqlite load", move || reply.give(job()));
     answer
 }
@@ -85,7 +86,7 @@ struct Slot<T> {
 
 struct Reply<T>(Arc<Mutex<Slot<T>>>);
 
-/// What a thread will answer.
+/// The result of a job, as a future.
 pub(super) struct Answer<T>(Arc<Mutex<Slot<T>>>);
 
 fn reply<T>() -> (Reply<T>, Answer<T>) {
@@ -94,7 +95,7 @@ fn reply<T>() -> (Reply<T>, Answer<T>) {
 }
 
 fn lock<T>(slot: &Mutex<Slot<T>>) -> MutexGuard<'_, Slot<T>> {
-    // nothing that is done under the lock panics
+    // no code panics while it holds the lock
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -139,15 +140,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_has_ended_is_noticed() {
+    fn a_dead_thread_is_detected() {
         let folder = std::env::temp_dir().join(format!("sip-authz-worker-{}", std::process::id()));
         let worker = Worker::start(Database::open(&folder).unwrap()).unwrap();
-        assert_eq!(worker.lives(), Ok(()));
-        drop(worker.ask(|_| -> Result<(), StoreError> { panic!("as a defect would") }));
-        while worker.lives().is_ok() {
+        assert_eq!(worker.check_running(), Ok(()));
+        drop(worker.ask(|_| -> Result<(), StoreError> { panic!("simulated defect") }));
+        while worker.check_running().is_ok() {
             thread::yield_now();
         }
-        assert_eq!(worker.lives(), Err(ended()));
+        assert_eq!(worker.check_running(), Err(ended()));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,8 +1,7 @@
-//! What can happen to a program that keeps records in a folder: it is killed, the disk is full, a sync
-//! fails, the folder cannot be written. Not run by the usual harness, since the program that it happens to is
-//! this one, started again with other arguments.
+//! Failures of a process that serves a folder: it is killed, the disk is full, a sync fails, the folder
+//! is not writable. The test has no harness, because it runs this program again as a child process.
 //!
-//! `SIP_AUTHZ_KILLS` is how often it is killed (default: 10, with optimisations 200).
+//! `SIP_AUTHZ_KILLS` is the number of kills (default: 10, with optimisations 200).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
@@ -33,21 +32,21 @@ fn main() {
     }
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// This program again, in the part that something happens to.
+/// This program as a child process that runs one part of the test.
 fn child(part: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--child", part]).arg(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
-/// Makes commits, one after the other, and tells each once it is answered.
+/// Makes sequential commits, and prints the number of each after it returns.
 fn write(folder: &Path) {
     let store = SqliteStore::open(folder).unwrap();
-    wait(async {
+    block_on(async {
         let head = store.head().await.unwrap();
         let mut plain = Plain::at(head.number);
         println!("begun {}", head.number);
@@ -60,21 +59,21 @@ fn write(folder: &Path) {
     });
 }
 
-/// Whether the log ends in frames of a commit that had not come to its last one.
+/// Whether the log ends within a commit.
 fn log_ends_in_part(folder: &Path) -> bool {
     const HEADER: usize = 32;
     const FRAME: usize = 24 + 4_096;
     let log = fs::read(folder.join("sip-authz.db-wal")).unwrap();
     let Some((header, frames)) = log.split_at_checked(HEADER) else { return false };
-    // others were left behind when the log was begun anew
-    let of_now = |frame: &&[u8]| frame.get(8..16) == Some(&header[16..24]);
-    // the last frame of a commit says how large the database is then
-    let last = frames.chunks(FRAME).take_while(of_now).last();
+    // older frames with another salt remain in a log that was restarted
+    let is_current = |frame: &&[u8]| frame.get(8..16) == Some(&header[16..24]);
+    // the last frame of a commit holds the size of the database, other frames hold 0
+    let last = frames.chunks(FRAME).take_while(is_current).last();
     last.is_some_and(|last| last.len() < FRAME || last[4..8] == [0; 4])
 }
 
-/// After each kill every answered commit is there, and what is there is what the commits up to the
-/// head come to: none is there in part. The load checks count and sum.
+/// After each kill every answered commit is present, and every commit is complete. The load checks the
+/// count and checksum.
 fn killed_at_random() {
     let rounds = std::env::var("SIP_AUTHZ_KILLS").ok().and_then(|text| text.parse().ok());
     let rounds = rounds.unwrap_or(if cfg!(debug_assertions) { 10 } else { 200 });
@@ -91,7 +90,7 @@ fn killed_at_random() {
         let mut answered = plain.number;
         let mut spread = 0x3_ffff;
         if round % 2 == 1 {
-            // in every second round within a large commit, or soon after it
+            // every second kill hits a large commit, or comes shortly after it
             let mut numbers =
                 lines.by_ref().map_while(Result::ok).filter_map(|line| line.parse().ok());
             let before = |number: &u64| (number + 1).is_multiple_of(LARGE_EVERY);
@@ -106,9 +105,9 @@ fn killed_at_random() {
         with_log += u32::from(folder.join("sip-authz.db-wal").exists());
         in_part += u32::from(log_ends_in_part(&folder));
         let store = SqliteStore::open(&*folder).unwrap();
-        let StoreSnapshot { head, records } = wait(store.load()).unwrap();
+        let StoreSnapshot { head, records } = block_on(store.load()).unwrap();
         let one_more = head.number == answered + 1;
-        assert!(head.number == answered || one_more, "{answered} answered, {} there", head.number);
+        assert!(head.number == answered || one_more, "{answered} answered, {} found", head.number);
         behind += u32::from(one_more);
         answered_in_all += answered - plain.number;
         while plain.number < head.number {
@@ -117,17 +116,17 @@ fn killed_at_random() {
         assert!(records.iter().eq(plain.records.values()), "round {round}");
     }
     println!(
-        "killed {rounds} times in {answered_in_all} answered commits, {in_part} times while one was \
-         written, {behind} times between a commit and its answer: nothing lost, nothing in part"
+        "killed {rounds} times in {answered_in_all} answered commits, {in_part} times within a \
+          write, {behind} times between a commit and its answer: no commit lost, none partial"
     );
-    assert_eq!(with_log, rounds, "a kill leaves a log to be read");
+    assert_eq!(with_log, rounds, "a kill leaves a log behind");
 }
 
-/// Commits until the disk is full; then nothing has changed, reads go on, and once there is room so
-/// do commits.
+/// Commits until the disk is full. The failed commit changes nothing and reads keep working; once space
+/// is free, commits work again.
 fn fill(folder: &Path) {
     let store = SqliteStore::open(folder).unwrap();
-    wait(async {
+    block_on(async {
         let mut plain = Plain::default();
         let mut failures = 0;
         let started = Instant::now();
@@ -139,13 +138,13 @@ fn fill(folder: &Path) {
                     plain.advance();
                 }
                 Err(error) => {
-                    // a limit on the size of the file is an I/O error of SQLite
+                    // SQLite reports a limit on the file size as an I/O error
                     let full =
                         matches!(error, StoreError::ReadOnly(_) | StoreError::Unreachable(_));
                     assert!(full, "{error:?}");
                     println!("{}", error.reason());
                     failures += 1;
-                    // there may be room again
+                    // a full disk can get space again, so the store stays healthy
                     assert_eq!(store.health().await, Ok(()));
                     let StoreSnapshot { head, records } = store.load().await.unwrap();
                     assert_eq!((head.number, store.head().await.unwrap()), (plain.number, head));
@@ -163,7 +162,7 @@ fn fill(folder: &Path) {
                 assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
                 plain.advance();
             }
-            println!("went on");
+            println!("continued");
         }
         println!("{}", plain.number);
     });
@@ -172,11 +171,11 @@ fn fill(folder: &Path) {
 struct Full {
     command: Command,
     folder: std::path::PathBuf,
-    /// Ends what was set up for it.
+    /// Undoes the setup.
     end: Box<dyn FnOnce()>,
 }
 
-/// Files may not grow beyond a mebibyte.
+/// Limits files to one mebibyte.
 fn limited_folder(outer: &Path) -> Option<Full> {
     let (inner, folder) = (child("fill", &outer.join("data")), outer.join("data"));
     let mut command = Command::new("sh");
@@ -186,7 +185,7 @@ fn limited_folder(outer: &Path) -> Option<Full> {
     Some(Full { command, folder, end: Box::new(|| ()) })
 }
 
-/// Needs the right to mount.
+/// Mounts a small file system, which needs permission.
 fn small_file_system(outer: &Path) -> Option<Full> {
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=8m", "none"])
@@ -208,7 +207,7 @@ fn small_file_system(outer: &Path) -> Option<Full> {
 fn a_full_disk(how: &str, make: fn(&Path) -> Option<Full>) {
     let outer = Folder::new();
     let Some(Full { mut command, folder, end }) = make(&outer) else {
-        println!("{how}: cannot be made here");
+        println!("{how}: skipped, not possible here");
         return;
     };
     let output = command.output().unwrap();
@@ -224,26 +223,27 @@ fn a_full_disk(how: &str, make: fn(&Path) -> Option<Full>) {
     }
     let number = lines.next_back().unwrap().parse().unwrap();
     let store = SqliteStore::open(&folder).unwrap();
-    let StoreSnapshot { head, records } = wait(store.load()).unwrap();
+    let StoreSnapshot { head, records } = block_on(store.load()).unwrap();
     assert_eq!(head.number, number);
     assert!(records.iter().eq(Plain::at(number).records.values()));
-    // with room, it goes on
+    // commits work again after a restart with free space
     let plain = Plain::at(number);
     assert_eq!(
-        wait(store.commit(number, plain.next())).unwrap(),
+        block_on(store.commit(number, plain.next())).unwrap(),
         CommitOutcome::Committed(number + 1)
     );
     drop(store);
     end();
     let first = text.lines().next().unwrap_or_default();
-    let went_on = if text.contains("went on") { ", then with room it went on" } else { "" };
-    println!("{how}: full after {number} commits (`{first}`){went_on}");
+    let continued =
+        if text.contains("continued") { ", commits continued with free space" } else { "" };
+    println!("{how}: full after {number} commits (`{first}`){continued}");
 }
 
-/// Commits until a sync fails; then nothing more is written, and the store says so.
+/// Commits until a sync fails. Then the store rejects all commits and reports it.
 fn fail_to_sync(folder: &Path) {
     let store = SqliteStore::open(folder).unwrap();
-    wait(async {
+    block_on(async {
         let mut plain = Plain::default();
         let error = loop {
             assert!(plain.number < 100, "no sync fails");
@@ -254,7 +254,7 @@ fn fail_to_sync(folder: &Path) {
             }
             plain.advance();
         };
-        let why = "nothing is written until the program starts again";
+        let why = "commits are rejected until the program restarts";
         assert!(matches!(&error, StoreError::ReadOnly(text) if text.contains(why)), "{error:?}");
         assert_eq!(store.commit(plain.number, plain.next()).await, Err(error.clone()));
         assert_eq!(store.health().await, Err(error));
@@ -263,30 +263,30 @@ fn fail_to_sync(folder: &Path) {
     });
 }
 
-/// Needs strace, and the right to trace.
+/// Needs strace, and permission to trace.
 fn a_failed_sync() {
     let folder = Folder::new();
     let inner = child("sync", &folder);
     let mut command = Command::new("strace");
-    // counted for each thread: that of the database
+    // strace counts the calls of each thread; only the database thread syncs
     command.args(["-f", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"]);
     command.args(["-e", "inject=fsync,fdatasync:error=EIO:when=30+"]);
     let output = command.arg(inner.get_program()).args(inner.get_args()).output();
     let output = match output {
         Ok(output) if !String::from_utf8_lossy(&output.stderr).starts_with("strace:") => output,
-        _ => return println!("a failed sync: cannot be made here"),
+        _ => return println!("a failed sync: skipped, not possible here"),
     };
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     let answered = text.trim().parse().unwrap();
     let store = SqliteStore::open(&*folder).unwrap();
-    let StoreSnapshot { head, records } = wait(store.load()).unwrap();
+    let StoreSnapshot { head, records } = block_on(store.load()).unwrap();
     assert!([answered, answered + 1].contains(&head.number), "{answered}: {}", head.number);
     assert!(records.iter().eq(Plain::at(head.number).records.values()));
-    println!("a failed sync: nothing more was written after {answered} commits");
+    println!("a failed sync: no commit accepted after {answered} commits");
 }
 
-/// Opens the store, or tells why not.
+/// Opens the store and prints the result.
 fn open(folder: &Path) {
     match SqliteStore::open(folder) {
         Ok(_) => println!("opened"),
@@ -294,7 +294,7 @@ fn open(folder: &Path) {
     }
 }
 
-/// As somebody whom modes hold back, which root is not.
+/// Runs as an unprivileged user, since root may write to any folder.
 fn a_folder_that_cannot_be_written() {
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::CommandExt as _;
@@ -306,13 +306,13 @@ fn a_folder_that_cannot_be_written() {
         id.wait().unwrap();
         text.trim() == "0"
     };
-    // where everybody may look
+    // a folder that every user can read
     let outer = std::env::temp_dir().join(format!("sip-authz-read-only-{}", std::process::id()));
     let folder = outer.join("data");
     {
         let store = SqliteStore::open(&folder).unwrap();
         let plain = Plain::default();
-        assert_eq!(wait(store.commit(0, plain.next())).unwrap(), CommitOutcome::Committed(1));
+        assert_eq!(block_on(store.commit(0, plain.next())).unwrap(), CommitOutcome::Committed(1));
     }
     let program = outer.join("program");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
@@ -331,21 +331,21 @@ fn a_folder_that_cannot_be_written() {
         }
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
-    // neither folder nor files; then the folder, but not the file
+    // first neither the folder nor the files are writable, then only the file is not
     mode(&folder, 0o555);
     mode(&file, 0o444);
     mode(&folder.join("lock"), 0o444);
     let refused = opened();
-    let expected = format!("`{}`: cannot write in the folder: Permission denied", folder.display());
+    let expected = format!("`{}`: cannot write to the folder: Permission denied", folder.display());
     assert!(refused.starts_with(&expected), "{refused}");
     mode(&folder, 0o777);
     mode(&folder.join("lock"), 0o666);
     let refused = opened();
-    let expected = format!("`{}`: cannot be written", file.display());
+    let expected = format!("`{}`: not writable", file.display());
     assert!(refused.starts_with(&expected), "{refused}");
     assert!(fs::read(&file).unwrap() == before, "the file was changed");
     mode(&file, 0o666);
     assert_eq!(opened(), "opened\n");
     fs::remove_dir_all(&outer).unwrap();
-    println!("a folder that cannot be written: refused, and left as it was");
+    println!("a folder that is not writable: rejected and unchanged");
 }

@@ -1,4 +1,4 @@
-//! The store in an SQLite file does what every store must, keeps it, and refuses what is not right.
+//! The store in an SQLite file conforms, keeps its commits, and rejects damaged and foreign files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz_testing::many_records;
@@ -19,7 +19,7 @@ use sip_authz_store_sqlite::backup;
 use sip_authz_testing::commits::Plain;
 use sip_authz_testing::folder::Folder;
 
-/// A store in a folder that lasts as long as the process.
+/// A store in a folder that the process deletes at its end.
 fn open_new() -> SqliteStore {
     static FOLDERS: std::sync::Mutex<Vec<Folder>> = std::sync::Mutex::new(Vec::new());
     let folder = Folder::new();
@@ -55,7 +55,7 @@ fn error(opened: Result<SqliteStore, StoreError>) -> String {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_there_after_a_new_start() {
+async fn answered_commits_survive_a_restart() {
     let folder = Folder::new();
     let mut plain = Plain::default();
     for round in 0..4 {
@@ -74,7 +74,7 @@ async fn what_was_answered_is_there_after_a_new_start() {
 }
 
 #[tokio::test]
-async fn one_program_serves_a_folder() {
+async fn one_program_at_a_time_serves_a_folder() {
     let folder = Folder::new();
     let store = SqliteStore::open(&*folder).unwrap();
     let expected = format!("`{}` is in use by process {}", folder.display(), std::process::id());
@@ -82,7 +82,7 @@ async fn one_program_serves_a_folder() {
     let clone = store.clone();
     drop(store);
     assert_eq!(error(SqliteStore::open(&*folder)), expected);
-    // a commit that nobody waits for any more is ended before the folder is free
+    // a commit whose future is dropped completes before the folder is released
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_bytes([1; 16])).into());
     {
@@ -99,7 +99,7 @@ async fn one_program_serves_a_folder() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn only_the_owner_can_read_it() {
+async fn only_the_owner_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt as _;
     let outer = Folder::new();
     let folder = outer.join("new/data");
@@ -118,9 +118,8 @@ async fn only_the_owner_can_read_it() {
     assert_eq!(mode(&outer.join("copy")), 0o600);
 }
 
-/// Every view shows its records, and no view a hash.
 #[tokio::test]
-async fn what_was_deleted_is_not_left_in_the_file() {
+async fn deleted_data_is_overwritten() {
     let folder = Folder::new();
     let name = |n: usize| format!("account-{n:04}-{n:04}-{n:04}");
     let account = |n: usize| {
@@ -133,7 +132,7 @@ async fn what_was_deleted_is_not_left_in_the_file() {
         made.put(account(n).into());
     }
     assert_eq!(store.commit(0, made).await.unwrap(), CommitOutcome::Committed(1));
-    // when the store is closed, its log goes into the file
+    // closing the store moves the log into the file
     drop(store);
     let names = || {
         let bytes = fs::read(file(&folder)).unwrap();
@@ -143,7 +142,7 @@ async fn what_was_deleted_is_not_left_in_the_file() {
     };
     assert_eq!(names(), (0..2_000).map(name).collect());
 
-    // one here and there, and many that fill pages
+    // single records, and many neighbours that fill whole pages
     let gone = |n: usize| n % 100 == 7 || (1_000..1_500).contains(&n);
     let store = SqliteStore::open(&*folder).unwrap();
     let mut deleted = Commit::new();
@@ -155,12 +154,13 @@ async fn what_was_deleted_is_not_left_in_the_file() {
     assert_eq!(names(), (0..2_000).filter(|n| !gone(*n)).map(name).collect());
 }
 
+/// Every view shows its records, and no view shows a hash.
 #[tokio::test]
-async fn operators_can_look_at_it() {
+async fn operators_can_query_the_views() {
     let folder = Folder::new();
     let store = SqliteStore::open(&*folder).unwrap();
     assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
-    // beside the running store
+    // while the store is open
     let shell = Connection::open(file(&folder)).unwrap();
     let mut names = shell.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'").unwrap();
     let names = names.query_map([], |row| row.get(0)).unwrap();
@@ -197,7 +197,7 @@ async fn operators_can_look_at_it() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_release_is_left_as_it_is() {
+async fn a_file_of_a_newer_release_stays_unchanged() {
     let folder = Folder::new();
     {
         let store = SqliteStore::open(&*folder).unwrap();
@@ -210,7 +210,7 @@ async fn a_file_of_a_newer_release_is_left_as_it_is() {
     set("user_version", 2);
     let before = fs::read(file(&folder)).unwrap();
     let newer = error(SqliteStore::open(&*folder));
-    let message = "was written by a newer release (version 2 of the schema, this one knows 1)";
+    let message = "written by a newer release (schema version 2; this release supports up to 1)";
     assert!(newer.contains(message), "{newer}");
     let copied = backup(&folder, &folder.join("copy"), |_, _| ()).unwrap_err();
     assert!(copied.reason().contains(message), "{copied}");
@@ -221,7 +221,7 @@ async fn a_file_of_a_newer_release_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn other_files_are_left_as_they_are() {
+async fn foreign_files_stay_unchanged() {
     for make in [
         |path: &Path| fs::write(path, "these are not the records").unwrap(),
         |path: &Path| fs::write(path, vec![0; 8_192]).unwrap(),
@@ -238,14 +238,14 @@ async fn other_files_are_left_as_they_are() {
         assert!(message.contains("sip-authz.db`"), "{message}");
         assert!(fs::read(file(&folder)).unwrap() == before, "{message}");
     }
-    // what an earlier start left before it came to make the tables is gone on with
+    // the store completes an empty file that an interrupted start left
     let folder = Folder::new();
     fs::write(file(&folder), "").unwrap();
     assert_eq!(SqliteStore::open(&*folder).unwrap().head().await.unwrap().number, 0);
 }
 
 #[tokio::test]
-async fn what_was_changed_by_hand_is_not_loaded() {
+async fn manual_changes_are_not_loaded() {
     let folder = Folder::new();
     for change in [
         "UPDATE records SET value = json_set(value, '$.disabled', json('false')) WHERE key = (SELECT key FROM records WHERE key > '5/' LIMIT 1)",
@@ -266,7 +266,7 @@ async fn what_was_changed_by_hand_is_not_loaded() {
         assert!(shell.execute(change, []).unwrap() > 0, "{change}");
         let error = store.load().await.unwrap_err();
         println!("{error}");
-        // and what is written on top of another head is not written
+        // a commit on top of a foreign head is rejected
         let mut more = Commit::new();
         more.put(Account::new(AccountSid::from_bytes([9; 16])).into());
         assert_eq!(store.health().await, Ok(()));
@@ -275,17 +275,17 @@ async fn what_was_changed_by_hand_is_not_loaded() {
                 let error = store.commit(1, more.clone()).await.unwrap_err();
                 assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
                 assert!(error.reason().contains("another program has written"), "{error}");
-                assert!(error.reason().contains("nothing is written until"), "{error}");
+                assert!(error.reason().contains("commits are rejected until"), "{error}");
                 assert_eq!(store.health().await, Err(error));
             }
         }
     }
 }
 
-/// With many records several connections read at once: as of one head though commits go on, and with
-/// an eye on the tables beside the records.
+/// With many records several connections read at once. They read one head while commits continue, and
+/// check the index tables.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_records_are_read_in_pieces() {
+async fn many_records_are_loaded_by_several_connections() {
     let folder = Folder::new();
     let store = SqliteStore::open(&*folder).unwrap();
     let commit = many_records::commit(0..2_500);
@@ -358,7 +358,7 @@ async fn many_records_are_read_in_pieces() {
     }
 }
 
-/// All that can be asked of a store, with what it loads.
+/// The results of every read of a store, and its snapshot.
 async fn all_answers(store: &SqliteStore, records: &[Record]) -> Result<StoreSnapshot, StoreError> {
     let loaded = store.load().await?;
     for record in records {
@@ -379,9 +379,10 @@ async fn all_answers(store: &SqliteStore, records: &[Record]) -> Result<StoreSna
     Ok(loaded)
 }
 
-/// Bits turned and bytes cleared all over the file: what can be opened and loaded is what was there.
+/// Flips bits and clears bytes all over the file. A file that opens and loads has its original
+/// contents.
 #[tokio::test]
-async fn a_damaged_file_is_refused_or_as_it_was() {
+async fn a_damaged_file_is_rejected_or_unchanged() {
     let folder = Folder::new();
     let mut records = full_records();
     let plain = Plain::at(25);
@@ -396,7 +397,7 @@ async fn a_damaged_file_is_refused_or_as_it_was() {
         }
         assert_eq!(store.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
     }
-    assert!(!folder.join("sip-authz.db-wal").exists(), "all is in the file");
+    assert!(!folder.join("sip-authz.db-wal").exists(), "the log is in the file");
     let whole = fs::read(file(&folder)).unwrap();
     let rounds = if cfg!(debug_assertions) { 150 } else { 2_000 };
     let (mut refused, mut same, mut random) = (0, 0, 1_u64);
@@ -404,7 +405,7 @@ async fn a_damaged_file_is_refused_or_as_it_was() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
         let mut place = usize::try_from(random >> 20).unwrap() % whole.len();
         if round % 4 == 0 {
-            // the beginning of a page, where its structure stands
+            // the header of a page, which holds its structure
             place = place / 4_096 * 4_096 + place % 64;
         }
         let mut damaged = whole.clone();
@@ -436,12 +437,12 @@ async fn a_damaged_file_is_refused_or_as_it_was() {
             }
         }
     }
-    println!("of {rounds} damaged files {refused} were refused, {same} were as before");
+    println!("of {rounds} damaged files {refused} were rejected, {same} loaded unchanged");
     assert!(refused > rounds / 4 && same > 0);
 }
 
 #[tokio::test]
-async fn a_backup_is_of_one_moment() {
+async fn a_backup_is_consistent() {
     let folder = Folder::new();
     let store = SqliteStore::open(&*folder).unwrap();
     let mut plain = Plain::default();
@@ -452,7 +453,7 @@ async fn a_backup_is_of_one_moment() {
         );
         plain.advance();
     }
-    // commits go on while it is made
+    // commits continue during the backup
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writer = std::thread::spawn({
         let (store, stop) = (store.clone(), std::sync::Arc::clone(&stop));
@@ -478,9 +479,9 @@ async fn a_backup_is_of_one_moment() {
         });
         heads.push(head.unwrap());
         assert!(steps > 0);
-        // what is there is not overwritten
+        // an existing file is not overwritten
         let again = backup(&folder, &copy, |_, _| ()).unwrap_err();
-        assert!(again.reason().ends_with("copy-0`: is there already") || nth > 0, "{again}");
+        assert!(again.reason().ends_with("copy-0`: already exists") || nth > 0, "{again}");
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let last = writer.join().unwrap();
@@ -494,8 +495,8 @@ async fn a_backup_is_of_one_moment() {
         assert!((100..=last).contains(&head.number));
         assert!(loaded.records.iter().eq(Plain::at(head.number).records.values()));
     }
-    // nothing else is left: five copies, five folders, the file and the lock
+    // no other file remains: five copies, five folders, the file and the lock
     assert_eq!(fs::read_dir(&*folder).unwrap().count(), 12);
     let missing = backup(&folder.join("no"), &folder.join("c"), |_, _| ()).unwrap_err();
-    assert!(missing.reason().ends_with("no/sip-authz.db`: there is no such file"), "{missing}");
+    assert!(missing.reason().ends_with("no/sip-authz.db`: no such file"), "{missing}");
 }

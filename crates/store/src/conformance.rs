@@ -1,23 +1,22 @@
-//! What every store must do, whatever it is made of: for whoever writes one. Feature
-//! `conformance`.
+//! A test that every implementation of [`Store`] must pass. Feature `conformance`.
 //!
-//! [`conforms`] tries a store by its trait alone: what is found after which commits, against a plain
-//! map; which of racing commits wins; loads beside writers; feeds that lag, wait and are dropped. It
-//! panics at the first thing that is not as it must be, so it stands in a test:
+//! [`conforms`] tests a store through its trait only: reads after commits, compared with a map; racing
+//! commits; loads beside writers; feeds that lag, wait and are dropped. It panics at the first
+//! violation, so call it from a test:
 //!
 //! ```
 //! use sip_authz_store::MemoryStore;
 //! use sip_authz_store::conformance::conforms;
 //!
 //! #[tokio::main(worker_threads = 4)] // in a test: #[tokio::test(flavor = "multi_thread")]
-//! async fn main() {
+//! each call makes an empty store
 //!     // each time an empty store
 //!     conforms(async || MemoryStore::new()).await;
 //! }
 //! ```
-//!
-//! Whether a store keeps what it answered through crashes, cuts and full disks cannot be seen from
-//! here, and needs tests of its own.
+//! It cannot test that a store keeps its commits through crashes, cut connections and full disks. Write
+//! separate tests for those.
+//! a test reports a violation by a panic
 // it is a test: a panic is how it tells
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -41,26 +40,26 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid, RoleSid, TrunkSid};
 
-/// Tries twelve stores that `make` makes, each of them empty and with nobody else writing. Needs a
-/// tokio runtime with a clock; on one with several threads, commits race on several.
+/// Tests twelve stores from `make`, which must be empty and have no other writer. Needs a tokio runtime
+/// with a clock. On a multi-threaded runtime, commits race on several threads.
 ///
 /// # Panics
 ///
-/// If a store does not what it must. The message says what, and its line stands below a function
-/// whose name is the rule.
+/// If a store violates a rule. The backtrace names the function of the rule, and the message says what
+/// differs.
 pub async fn conforms<S: Store, F: Future<Output = S>>(make: impl Fn() -> F) {
-    an_empty_store_has_nothing(make().await).await;
-    a_commit_needs_the_head_it_was_checked_at(make().await).await;
-    every_record_comes_back_as_it_was_put(make().await).await;
-    records_are_found_by_what_they_say_now(make().await).await;
+    an_empty_store_has_no_records(make().await).await;
+    a_commit_needs_the_current_head(make().await).await;
+    every_record_is_read_back_unchanged(make().await).await;
+    indexes_follow_changes_of_records(make().await).await;
     names_can_be_swapped_in_one_commit(make().await).await;
-    ranges_go_on_behind_a_key_that_is_gone(make().await).await;
-    random_commits_leave_what_a_map_would_hold(make().await).await;
-    of_racing_commits_one_wins(make().await).await;
-    loads_are_of_one_head(make().await).await;
-    feeds_give_each_commit_once_in_order(make().await).await;
-    a_feed_waits_and_can_be_waited_for_again(make().await).await;
-    a_commit_that_is_dropped_is_whole_or_nothing(make().await).await;
+    ranges_continue_after_a_deleted_key(make().await).await;
+    random_commits_match_a_map(make().await).await;
+    one_of_racing_commits_wins(make().await).await;
+    a_load_is_consistent_with_one_head(make().await).await;
+    feeds_deliver_each_commit_once_in_order(make().await).await;
+    waiting_for_a_feed_can_be_cancelled(make().await).await;
+    a_dropped_commit_takes_effect_completely_or_not_at_all(make().await).await;
 }
 
 fn account(n: u8) -> AccountSid {
@@ -104,7 +103,7 @@ fn puts(records: impl IntoIterator<Item = Record>) -> Commit {
     commit
 }
 
-/// Commits at the present head.
+/// Commits at the current head.
 async fn write(store: &impl Store, commit: Commit) -> u64 {
     let before = store.head().await.unwrap();
     let committed = store.commit(before.number, commit).await.unwrap();
@@ -114,17 +113,17 @@ async fn write(store: &impl Store, commit: Commit) -> u64 {
     head.number
 }
 
-/// What a store with these records loads, its sum by a plain sum over all.
+/// The snapshot that a store with these records must load.
 fn holding(number: u64, records: impl IntoIterator<Item = Record>) -> StoreSnapshot {
     let records: Vec<_> = records.into_iter().collect();
     let sum = records.iter().fold(Sum::ZERO, |sum, record| sum.plus(Sum::of(record).unwrap()));
     StoreSnapshot { head: Head { number, records: records.len() as u64, sum }, records }
 }
 
-/// The head after a commit of a feed, which must be what comes of the head before.
+/// The head after a commit of a feed. Panics if it does not follow the previous head.
 fn checked(head: Head, next: &CommitEntry) -> Head {
     next.check(head).unwrap();
-    assert!(next.check(next.head).is_err(), "the same one twice");
+    assert!(next.check(next.head).is_err(), "a repeated commit");
     next.head
 }
 
@@ -134,7 +133,7 @@ async fn keys(store: &impl Store, collection: Collection) -> Vec<Key> {
     records.iter().map(Record::key).collect()
 }
 
-async fn an_empty_store_has_nothing(store: impl Store) {
+async fn an_empty_store_has_no_records(store: impl Store) {
     assert_eq!(store.head().await.unwrap(), Head::default());
     assert_eq!(store.get(Key::Account(account(1))).await.unwrap(), None);
     assert_eq!(store.find(Lookup::User(list(1), name("alice"))).await.unwrap(), None);
@@ -142,7 +141,7 @@ async fn an_empty_store_has_nothing(store: impl Store) {
     assert_eq!(store.load().await.unwrap(), holding(0, []));
 }
 
-async fn a_commit_needs_the_head_it_was_checked_at(store: impl Store) {
+async fn a_commit_needs_the_current_head(store: impl Store) {
     let commit = |n| puts([Account::new(account(n)).into()]);
     assert_eq!(store.commit(1, commit(1)).await.unwrap(), CommitOutcome::Conflict);
     assert_eq!(store.commit(0, commit(1)).await.unwrap(), CommitOutcome::Committed(1));
@@ -158,7 +157,7 @@ async fn a_commit_needs_the_head_it_was_checked_at(store: impl Store) {
     assert_eq!(keys(&store, Collection::Accounts).await, [Key::Account(account(2))]);
 }
 
-async fn every_record_comes_back_as_it_was_put(store: impl Store) {
+async fn every_record_is_read_back_unchanged(store: impl Store) {
     let records = full_records();
     let mut feed = store.follow(0).await.unwrap();
     let commit = puts(records.clone());
@@ -179,7 +178,7 @@ async fn every_record_comes_back_as_it_was_put(store: impl Store) {
     assert_eq!(*feed.next().await.unwrap().commit, commit);
 }
 
-async fn records_are_found_by_what_they_say_now(store: impl Store) {
+async fn indexes_follow_changes_of_records(store: impl Store) {
     let alice = user(1, 1, "alice", Some(1));
     let mapping = Mapping::CredentialList(domain(1).into(), list(1));
     let mapped = MappingRecord { role: Some(role(1)), ..mapping.into() };
@@ -192,7 +191,7 @@ async fn records_are_found_by_what_they_say_now(store: impl Store) {
         1
     );
 
-    // another name, another role, none
+    // another name, another role, no role
     let moved = Credential { role: Some(role(2)), ..alice.clone() };
     write(
         &store,
@@ -228,7 +227,7 @@ async fn records_are_found_by_what_they_say_now(store: impl Store) {
 
 async fn names_can_be_swapped_in_one_commit(store: impl Store) {
     write(&store, puts([named(1, "a.example").into(), named(2, "b.example").into()])).await;
-    // a name passes on whichever of the writes comes first
+    // the order of the writes does not matter
     let swaps = [(1, "b.example", 2, "a.example"), (2, "b.example", 1, "a.example")];
     for (one, name_of_one, two, name_of_two) in swaps {
         write(&store, puts([named(one, name_of_one).into(), named(two, name_of_two).into()])).await;
@@ -237,7 +236,7 @@ async fn names_can_be_swapped_in_one_commit(store: impl Store) {
             assert_eq!(found.map(|found| found.key()), Some(Key::Target(domain(n).into())));
         }
     }
-    // and from one that is deleted, before it or behind it
+    // a commit can give the name of a deleted record to another
     let mut commit = Commit::new();
     commit.put(named(3, "a.example").into()).delete(Key::Target(domain(1).into()));
     write(&store, commit).await;
@@ -245,8 +244,8 @@ async fn names_can_be_swapped_in_one_commit(store: impl Store) {
     assert_eq!(found.map(|found| found.key()), Some(Key::Target(domain(3).into())));
 }
 
-async fn ranges_go_on_behind_a_key_that_is_gone(store: impl Store) {
-    // lists 1 and 3 stand beside list 2 and must not be met in it
+async fn ranges_continue_after_a_deleted_key(store: impl Store) {
+    // lists 1 and 3 are neighbours of list 2; their users must not appear in it
     let users = (0..30).map(|n: u8| user(n, 1 + n % 3, &format!("u{n}"), None).into());
     write(&store, puts(users)).await;
     let of_two = Collection::Credentials(list(2));
@@ -273,14 +272,14 @@ async fn ranges_go_on_behind_a_key_that_is_gone(store: impl Store) {
     assert_eq!(behind.iter().map(Record::key).collect::<Vec<_>>(), all[5..7]);
     let behind = store.range(of_two, Some(all[3]), 2).await.unwrap();
     assert_eq!(behind.iter().map(Record::key).collect::<Vec<_>>(), all[5..7]);
-    // a key of another kind serves as a place too
+    // a key of another kind is a valid start too
     let first = store.range(of_two, Some(Key::FIRST), 1).await.unwrap();
     assert_eq!(first.iter().map(Record::key).collect::<Vec<_>>(), all[..1]);
     let last = Key::Role(role(0xff));
     assert_eq!(store.range(of_two, Some(last), 5).await.unwrap(), []);
 }
 
-async fn random_commits_leave_what_a_map_would_hold(store: impl Store) {
+async fn random_commits_match_a_map(store: impl Store) {
     let mut random = 1_u64;
     let mut below = move |bound: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -303,7 +302,7 @@ async fn random_commits_leave_what_a_map_would_hold(store: impl Store) {
                     MappingRecord { role, since: number, ..mapping.into() }.into()
                 }
                 2 => Trunk::new(TrunkSid::from_bytes([n; 16]), account(of), None).into(),
-                // a user name of its own for each, so that none is taken twice
+                // each user has its own name
                 _ => user(n, of, &format!("user{n}"), carries).into(),
             };
             if !written.insert(record.key()) {
@@ -319,7 +318,7 @@ async fn random_commits_leave_what_a_map_would_hold(store: impl Store) {
             }
         }
         assert_eq!(write(&store, commit).await, number);
-        // by what each write took away, a follower has the store's sum
+        // a follower computes the store's checksum from the replaced records
         head = checked(head, &feed.next().await.unwrap());
         if number % 10 > 0 {
             continue;
@@ -341,7 +340,7 @@ async fn random_commits_leave_what_a_map_would_hold(store: impl Store) {
     }
 }
 
-async fn of_racing_commits_one_wins(store: impl Store) {
+async fn one_of_racing_commits_wins(store: impl Store) {
     let store = Arc::new(store);
     let racers: Vec<_> = (0..8_u8)
         .map(|racer| {
@@ -352,7 +351,7 @@ async fn of_racing_commits_one_wins(store: impl Store) {
                 while won.len() < 20 {
                     let head = store.head().await.unwrap().number;
                     tokio::task::yield_now().await;
-                    // one counter that all raise
+                    // all racers increment one counter
                     let counter = store.get(Key::Account(account(0))).await.unwrap();
                     let count = match counter {
                         Some(Record::Account(account)) => account.dates.updated,
@@ -388,7 +387,7 @@ async fn of_racing_commits_one_wins(store: impl Store) {
     assert_eq!(keys(&*store, Collection::Accounts).await.len(), 161);
 }
 
-/// Two records that every commit writes alike, and the number of the commit in both.
+/// Two records that hold the number of their commit. Every commit writes both.
 fn pair(number: u64) -> [Record; 2] {
     let dates = Dates { created: number, updated: number };
     [1, 2].map(|n| Account { dates, ..Account::new(account(n)) }.into())
@@ -401,7 +400,7 @@ fn number_of(record: &Record) -> u64 {
     }
 }
 
-async fn loads_are_of_one_head(store: impl Store) {
+async fn a_load_is_consistent_with_one_head(store: impl Store) {
     let store = Arc::new(store);
     let writer = tokio::spawn({
         let store = Arc::clone(&store);
@@ -428,7 +427,7 @@ async fn loads_are_of_one_head(store: impl Store) {
     writer.await.unwrap();
 }
 
-async fn feeds_give_each_commit_once_in_order(store: impl Store) {
+async fn feeds_deliver_each_commit_once_in_order(store: impl Store) {
     let store = Arc::new(store);
     let follow = |from: u64| {
         let store = Arc::clone(&store);
@@ -449,7 +448,7 @@ async fn feeds_give_each_commit_once_in_order(store: impl Store) {
     for number in 1..=200 {
         write(&*store, puts(pair(number))).await;
         if number % 50 == 0 {
-            // from the beginning, from here, and from what is yet to come
+            // from the beginning, from here, and from the previous commit
             followers.extend([follow(0), follow(number), follow(number - 1)]);
         }
         if number == 100 {
@@ -461,13 +460,13 @@ async fn feeds_give_each_commit_once_in_order(store: impl Store) {
     }
 }
 
-async fn a_feed_waits_and_can_be_waited_for_again(store: impl Store) {
+async fn waiting_for_a_feed_can_be_cancelled(store: impl Store) {
     let mut feed = store.follow(0).await.unwrap();
     let short = Duration::from_millis(20);
     assert!(tokio::time::timeout(short, feed.next()).await.is_err());
     write(&store, puts(pair(1))).await;
     assert_eq!(feed.next().await.unwrap().head.number, 1);
-    // a wait that was dropped, before a commit or with it, has taken nothing
+    // a cancelled wait does not consume a commit
     for number in 2..30 {
         let waited = tokio::select! {
             biased;
@@ -478,13 +477,13 @@ async fn a_feed_waits_and_can_be_waited_for_again(store: impl Store) {
             assert_eq!(feed.next().await.unwrap().head.number, number);
         }
     }
-    // a feed that is dropped hinders nobody
+    // a dropped feed does not block commits
     drop(feed);
     let head = store.head().await.unwrap().number;
     write(&store, puts(pair(head + 1))).await;
 }
 
-async fn a_commit_that_is_dropped_is_whole_or_nothing(store: impl Store) {
+async fn a_dropped_commit_takes_effect_completely_or_not_at_all(store: impl Store) {
     for polls in 0..12_u64 {
         let head = store.head().await.unwrap().number;
         {
@@ -499,7 +498,7 @@ async fn a_commit_that_is_dropped_is_whole_or_nothing(store: impl Store) {
                 tokio::task::yield_now().await;
             }
         }
-        // what was begun may still end behind one's back; then the next attempt meets a conflict
+        // the dropped commit may still complete later; then the next attempt returns a conflict
         let mut expected = head + 1;
         loop {
             let at = store.head().await.unwrap().number;

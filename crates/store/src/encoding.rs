@@ -1,7 +1,7 @@
-//! How keys and records are written down, in every store alike, and what the sum of the
-//! [head](super::Head) is over.
+//! The encoding of keys and records that all stores share. The checksum of the [head](super::Head)
+//! covers it.
 //!
-//! A key is text that sorts as the [`Key`] does: a digit for the kind, then the SIDs.
+//! An encoded key is text that sorts like the [`Key`]: a digit for the kind, then the SIDs.
 //!
 //! | key | record |
 //! |---|---|
@@ -17,10 +17,10 @@
 //! | `8/3/SD…/CL…` | mapping of a credential list to registrations |
 //! | `9/RL…` | role |
 //!
-//! A value is a JSON object with all that the key does not say, its fields in one order, beginning
-//! with the version of its form, `"v":1`. Fields at their default are left out, except in a policy,
-//! which keeps its meaning whatever the defaults become. What is read must be of a known version and
-//! have no field that is not known: a store written by a newer release is refused, never half read.
+//! A value is a JSON object with everything that the key does not contain. Its fields have a fixed
+//! order, and the first is the version of the format, `"v":1`. Fields at their default are omitted,
+//! except in a policy, which keeps its meaning when a release changes the defaults. The decoder rejects
+//! unknown versions and unknown fields, so it never misreads the store of a newer release.
 
 mod hashes;
 mod values;
@@ -35,7 +35,7 @@ use zeroize::Zeroizing;
 use sip_authz::model::{Key, Mapping, Record, Target};
 use values::Value;
 
-/// What is written down cannot be read, or the other way round.
+/// A key or record that cannot be encoded or decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {message}")]
 pub struct EncodingError {
@@ -49,26 +49,26 @@ impl EncodingError {
     }
 }
 
-/// A record written down. A credential's hashes are in it, so it is wiped when it is dropped and has
-/// no `Debug`.
+/// An encoded record. It is wiped when it is dropped and has no `Debug`, since a credential contains
+/// hashes.
 pub struct Encoded(Zeroizing<Vec<u8>>);
 
 impl Encoded {
-    /// The JSON. Secret where the record is a credential.
+    /// The JSON. Secret if the record is a credential.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The JSON as text. Secret where the record is a credential.
+    /// The JSON as text. Secret if the record is a credential.
     #[must_use]
     pub fn as_text(&self) -> &str {
-        // the writer writes nothing else
+        // the serializer writes UTF-8 only
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// A key, written down.
+/// Encodes a key.
 #[must_use]
 pub fn key(key: Key) -> String {
     match key {
@@ -86,16 +86,16 @@ pub fn key(key: Key) -> String {
     }
 }
 
-/// The key that is written so.
+/// Decodes a key.
 ///
 /// # Errors
 ///
-/// [`EncodingError`] if no key is.
+/// [`EncodingError`] if `text` is not the encoding of a key.
 pub fn decode_key(text: &str) -> Result<Key, EncodingError> {
-    // an unbounded text must not end up in a message
-    let error = || EncodingError::new(text.chars().take(100).collect::<String>(), "not a key");
+    // the message must not grow with the text
+    let error = || EncodingError::new(text.chars().take(100).collect::<String>(), "invalid key");
     let found = key_of(text).ok_or_else(error)?;
-    // digits of a SID may be read in either case, but they are written in one
+    // `parse` accepts the digits of a SID in either case, but the encoding has one
     if key(found) == text { Ok(found) } else { Err(error()) }
 }
 
@@ -131,13 +131,13 @@ fn target(text: &str) -> Option<Target> {
     }
 }
 
-/// The value of a record, written down.
+/// Encodes the value of a record.
 ///
 /// # Errors
 ///
-/// [`EncodingError`], which no record that a snapshot can hold leads to.
+/// [`EncodingError`], but never for a record that a snapshot can hold.
 pub fn encode(record: &Record) -> Result<Encoded, EncodingError> {
-    // room for all but the longest, so that hashes are not left behind where the buffer was
+    // large enough for most records: growing would leave unwiped hashes in the old buffer
     let mut bytes = Zeroizing::new(Vec::with_capacity(1_024));
     write(record, &mut *bytes)?;
     Ok(Encoded(bytes))
@@ -150,27 +150,31 @@ pub(super) fn write(record: &Record, to: &mut impl io::Write) -> Result<(), Enco
     written.map_err(|error| EncodingError::new(record.key(), error))
 }
 
-/// The record that is written so under `key`.
+/// Decodes the value of the record with this key.
 ///
 /// # Errors
 ///
-/// [`EncodingError`] if none is. Names the key, and nothing of what could be secret.
+/// [`EncodingError`] if `value` is invalid. It names the key and contains no secret.
 pub fn decode(key: Key, value: &[u8]) -> Result<Record, EncodingError> {
     values::record(key, value).map_err(|error| {
         let text = error.to_string();
-        // those name fields and versions; others may repeat what stood there
-        let telling =
-            ["unknown field", "missing field", "duplicate field", "version", "a credential"];
+        // these name fields and versions only; other messages may repeat a secret from the value
+        let without_secrets = [
+            "unknown field",
+            "missing field",
+            "duplicate field",
+            "unsupported version",
+            "a credential",
+        ];
         match error.classify() {
-            Category::Data if telling.iter().any(|known| text.starts_with(known)) => {
+            Category::Data if without_secrets.iter().any(|known| text.starts_with(known)) => {
                 EncodingError::new(key, text)
             }
             Category::Data => {
-                let message =
-                    format!("a field is not what it must be, at column {}", error.column());
+                let message = format!("invalid value at column {}", error.column());
                 EncodingError::new(key, message)
             }
-            _ => EncodingError::new(key, "not a JSON object"),
+            _ => EncodingError::new(key, "expected a JSON object"),
         }
     })
 }

@@ -1,10 +1,10 @@
-//! Why a store could not be read or written.
+//! Errors of stores.
 
 use std::fmt::Display;
 
 use super::EncodingError;
 
-/// Why a store could not be read or written. Each variant holds the reason in words.
+/// A failed operation of a store. Each variant holds the reason in words.
 ///
 /// A commit that ends with an error may or may not have taken effect, except where the variant says
 /// otherwise.

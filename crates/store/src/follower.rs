@@ -18,10 +18,10 @@ use sip_authz::Authorizer;
 use sip_authz::model::Vocabulary;
 use sip_authz::{ApplyError, Snapshot};
 
-/// The silence of a feed after which the follower reads the head, and the further wait for commits that
-/// the head shows.
+/// After this long without a commit from the feed, the follower reads the head. If the head shows newer
+/// commits, it waits for them for `COMMIT_WAIT` more.
 const SILENCE: Duration = Duration::from_secs(10);
-const ON_ITS_WAY: Duration = Duration::from_secs(5);
+const COMMIT_WAIT: Duration = Duration::from_secs(5);
 /// The wait after the first failure, and the longest wait. Each failure doubles the wait.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -33,28 +33,29 @@ pub enum FollowerError {
     /// The store failed, or no longer has a commit that this follower needs.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A commit breaks a rule that its writer did not check.
+    /// A commit breaks a rule of the records.
     #[error("commit {number}: {error}")]
     Apply {
-        /// The commit.
+        /// The number of the commit.
         number: u64,
-        /// The rule.
+        /// The broken rule.
         error: ApplyError,
     },
     /// A commit came out of order.
-    #[error("commit {got} came where {expected} was due")]
+    #[error("expected commit {expected}, got {got}")]
     Gap {
-        /// The number that was due.
+        /// The number of the expected commit.
         expected: u64,
-        /// The number that came.
+        /// The number of the received commit, or of the head if the feed stays silent.
         got: u64,
     },
-    /// After this commit the records here would differ from those in the store, so a write was missed.
+    /// The commit's checksum or count does not match the records of this follower, so the follower
+    /// missed a write.
     #[error("commit {number}: {error}")]
     Differs {
-        /// The commit.
+        /// The number of the commit.
         number: u64,
-        /// What differs.
+        /// The difference.
         error: StoreError,
     },
 }
@@ -78,11 +79,11 @@ pub struct Follower<S: Store> {
     /// The head that the authorizer's snapshot corresponds to.
     head: Head,
     applied: Applied,
-    /// The snapshot may differ from the store at `head`, or the commits after `head` are gone. All records
-    /// have to be reloaded.
-    doubt: bool,
-    /// The records in the store break a rule, so a reload fails too.
-    hopeless: bool,
+    /// The snapshot may differ from the store at `head`, or the commits after `head` are gone. The
+    /// follower must reload all records.
+    must_reload: bool,
+    /// The last reload failed because the records in the store break a rule.
+    reload_fails: bool,
     /// Failed attempts since the last applied commit or the last feed that started.
     failures: u32,
 }
@@ -108,16 +109,24 @@ impl<S: Store> Follower<S> {
     #[must_use]
     pub fn new(store: S, authorizer: Arc<Authorizer>, head: Head) -> Self {
         let applied = Applied::new(head);
-        Self { store, authorizer, head, applied, doubt: false, hopeless: false, failures: 0 }
+        Self {
+            store,
+            authorizer,
+            head,
+            applied,
+            must_reload: false,
+            reload_fails: false,
+            failures: 0,
+        }
     }
 
-    /// A handle that shows how far the authorizer has come.
+    /// A handle on the progress of the authorizer.
     #[must_use]
     pub fn applied(&self) -> Applied {
         self.applied.clone()
     }
 
-    /// Applies commits until the first failure, for programs that end then. Others use
+    /// Applies commits until the first failure, for programs that exit then. Other programs use
     /// [`keep`](Self::keep). Run it as a task of its own.
     ///
     /// # Errors
@@ -131,8 +140,7 @@ impl<S: Store> Follower<S> {
         }
     }
 
-    /// Applies commits without end. Run it as a task of its own, on a thread that may be busy for as long
-    /// as a reload takes.
+    /// Applies commits without end. Run it as a task of its own, on a thread that a reload may occupy.
     ///
     /// The follower applies a commit only if it follows the last one by number, count and checksum.
     /// Otherwise it reloads all records and replaces the snapshot as a whole; until then the authorizer
@@ -140,14 +148,14 @@ impl<S: Store> Follower<S> {
     pub async fn keep<T: Timer>(
         mut self,
         timer: T,
-        mut tell: impl FnMut(FollowerEvent) + Send,
+        mut on_event: impl FnMut(FollowerEvent) + Send,
     ) -> Infallible {
         loop {
-            let error = self.follow(&timer, &mut tell).await;
+            let error = self.follow(&timer, &mut on_event).await;
             self.failures = self.failures.saturating_add(1);
             self.applied.set_failed(&error);
-            self.applied.set_stuck(self.hopeless);
-            tell(FollowerEvent::Behind(error));
+            self.applied.set_stuck(self.reload_fails);
+            on_event(FollowerEvent::Behind(error));
             timer.sleep(self.pause(timer.random())).await;
         }
     }
@@ -156,48 +164,48 @@ impl<S: Store> Follower<S> {
     async fn follow(
         &mut self,
         timer: &impl Timer,
-        tell: &mut (impl FnMut(FollowerEvent) + Send),
+        on_event: &mut (impl FnMut(FollowerEvent) + Send),
     ) -> FollowerError {
-        let came_to = match self.begin(tell).await {
-            Ok(feed) => self.apply_from(feed, timer, tell).await,
+        let error = match self.begin(on_event).await {
+            Ok(feed) => self.apply_from(feed, timer, on_event).await,
             Err(error) => error,
         };
-        match &came_to {
-            // a reload repairs each of these
+        match &error {
+            // a reload repairs all of these
             FollowerError::Apply { .. }
             | FollowerError::Gap { .. }
-            | FollowerError::Differs { .. } => self.doubt = true,
-            // the commits that come next cannot be read, however often they are asked for
-            FollowerError::Store(StoreError::Corrupt(_)) => self.doubt = true,
-            // the store answers, and still the next commit could not be read twice in a row
+            | FollowerError::Differs { .. } => self.must_reload = true,
+            // the next commit stays unreadable, so another attempt does not help
+            FollowerError::Store(StoreError::Corrupt(_)) => self.must_reload = true,
+            // the store answers, but reading the next commit has failed twice in a row
             FollowerError::Store(_) if self.failures > 0 => {
-                self.doubt |= self.store.head().await.is_ok();
+                self.must_reload |= self.store.head().await.is_ok();
             }
             FollowerError::Store(_) => {}
         }
-        came_to
+        error
     }
 
     /// Starts a feed at the current snapshot, after a reload if one is needed.
     async fn begin(
         &mut self,
-        tell: &mut (impl FnMut(FollowerEvent) + Send),
+        on_event: &mut (impl FnMut(FollowerEvent) + Send),
     ) -> Result<S::Feed, FollowerError> {
-        if self.failures > 0 && !self.doubt {
+        if self.failures > 0 && !self.must_reload {
             let head = self.store.head().await?;
-            self.applied.see(head.number);
+            self.applied.set_head_seen(head.number);
             // the store was restored from a backup, or is a different one
-            self.doubt = head.number < self.head.number
+            self.must_reload = head.number < self.head.number
                 || (head.number == self.head.number && head != self.head);
         }
-        if self.doubt {
+        if self.must_reload {
             let (snapshot, head) = self.reload().await?;
             self.authorizer.replace(snapshot);
             self.head = head;
-            self.doubt = false;
-            self.applied.see(head.number);
+            self.must_reload = false;
+            self.applied.set_head_seen(head.number);
             self.applied.set(head);
-            tell(FollowerEvent::Loaded(head.number));
+            on_event(FollowerEvent::Loaded(head.number));
         }
         Ok(self.store.follow(self.head.number).await?)
     }
@@ -205,7 +213,7 @@ impl<S: Store> Follower<S> {
     async fn reload(&mut self) -> Result<(Snapshot, Head), FollowerError> {
         let vocabulary = self.authorizer.snapshot().vocabulary();
         let loaded = Self::load(&self.store, vocabulary).await;
-        self.hopeless = matches!(loaded, Err(FollowerError::Apply { .. }));
+        self.reload_fails = matches!(loaded, Err(FollowerError::Apply { .. }));
         loaded
     }
 
@@ -213,29 +221,29 @@ impl<S: Store> Follower<S> {
         &mut self,
         mut feed: S::Feed,
         timer: &impl Timer,
-        tell: &mut (impl FnMut(FollowerEvent) + Send),
+        on_event: &mut (impl FnMut(FollowerEvent) + Send),
     ) -> FollowerError {
         if self.failures > 0 && self.store.head().await.is_ok_and(|head| head == self.head) {
-            self.recovered(tell);
+            self.recovered(on_event);
         }
         loop {
             match self.apply_next(&mut feed, timer).await {
-                Ok(()) if self.failures > 0 => self.recovered(tell),
+                Ok(()) if self.failures > 0 => self.recovered(on_event),
                 Ok(()) => {}
                 Err(error) => return error,
             }
         }
     }
 
-    fn recovered(&mut self, tell: &mut (impl FnMut(FollowerEvent) + Send)) {
+    fn recovered(&mut self, on_event: &mut (impl FnMut(FollowerEvent) + Send)) {
         self.failures = 0;
         self.applied.set_recovered();
         self.applied.set_stuck(false);
-        tell(FollowerEvent::Following(self.head.number));
+        on_event(FollowerEvent::Following(self.head.number));
     }
 
-    /// The next commit. If the feed loses the last commit, no later one shows the gap. So after a silence
-    /// the follower compares the head of the store.
+    /// The next commit. If the feed loses the last commit, no later commit shows the gap. So after a
+    /// silence the follower reads the head of the store.
     async fn next(
         &self,
         feed: &mut S::Feed,
@@ -247,10 +255,10 @@ impl<S: Store> Follower<S> {
                 return Ok(next?);
             }
             let got = self.store.head().await?.number;
-            self.applied.see(got);
+            self.applied.set_head_seen(got);
             if got != self.head.number {
                 let expected = self.head.number.saturating_add(1);
-                let next = first(coming.as_mut(), timer.sleep(ON_ITS_WAY)).await;
+                let next = first(coming.as_mut(), timer.sleep(COMMIT_WAIT)).await;
                 return Ok(next.ok_or(FollowerError::Gap { expected, got })??);
             }
         }
@@ -267,12 +275,12 @@ impl<S: Store> Follower<S> {
 
     async fn apply(&mut self, next: CommitEntry) -> Result<(), FollowerError> {
         let (expected, number) = (self.head.number.saturating_add(1), next.head.number);
-        // the head may have been seen at a higher number already
-        self.applied.see(self.applied.seen().max(number));
+        // an earlier read of the head may have seen a higher number
+        self.applied.set_head_seen(self.applied.seen().max(number));
         if number != expected {
             return Err(FollowerError::Gap { expected, got: number });
         }
-        // checked before it is applied: no decision may use a state that the store never had
+        // checked before it is applied, so that no decision uses a state that the store never had
         let checked = next.check(self.head);
         checked.map_err(|error| FollowerError::Differs { number, error })?;
         let applied = self.authorizer.apply(&next.commit);
@@ -285,10 +293,10 @@ impl<S: Store> Follower<S> {
     /// A random wait between half and all of the back-off time, so that many edges do not return to a
     /// store at the same moment.
     fn pause(&self, random: u32) -> Duration {
-        let most = FIRST_PAUSE
+        let longest = FIRST_PAUSE
             .saturating_mul(1 << self.failures.saturating_sub(1).min(16))
             .min(LONGEST_PAUSE);
-        most / 2 + (most / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+        longest / 2 + (longest / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }
 

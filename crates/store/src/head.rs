@@ -38,17 +38,17 @@ impl Sum {
     ///
     /// # Errors
     ///
-    /// [`EncodingError`] if the record cannot be written down.
+    /// [`EncodingError`] if the record cannot be encoded.
     pub fn of(record: &Record) -> Result<Self, EncodingError> {
-        let mut hash = begin(&encoding::key(record.key()));
-        encoding::write(record, &mut Hashed(&mut hash))?;
+        let mut hash = hasher_for(&encoding::key(record.key()));
+        encoding::write(record, &mut HashWriter(&mut hash))?;
         Ok(Self(hash.finalize().into()))
     }
 
-    /// The sum over one record that is written down already.
+    /// The sum over one record that is already encoded.
     #[must_use]
     pub fn of_encoded(key: &str, value: &[u8]) -> Self {
-        Self(begin(key).update(value).finalize().into())
+        Self(hasher_for(key).update(value).finalize().into())
     }
 
     /// The sum with these bytes, the least significant first.
@@ -89,16 +89,16 @@ impl Sum {
     }
 }
 
-fn begin(key: &str) -> blake3::Hasher {
+fn hasher_for(key: &str) -> blake3::Hasher {
     let mut hash = blake3::Hasher::new();
     hash.update(&(key.len() as u64).to_be_bytes()).update(key.as_bytes());
     hash
 }
 
-/// Hashes what is written.
-struct Hashed<'h>(&'h mut blake3::Hasher);
+/// A writer that hashes its input.
+struct HashWriter<'h>(&'h mut blake3::Hasher);
 
-impl io::Write for Hashed<'_> {
+impl io::Write for HashWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -132,7 +132,7 @@ impl Head {
     pub fn after(self, commit: &Commit, replaced: &[Option<Sum>]) -> Result<Self, StoreError> {
         if commit.writes().len() != replaced.len() {
             return Err(StoreError::Corrupt(format!(
-                "{} writes replace {} records",
+                "the commit has {} writes, but {} checksums of replaced records were given",
                 commit.writes().len(),
                 replaced.len()
             )));
@@ -163,7 +163,7 @@ impl Head {
         if let Some(replaced) = replaced {
             sum = sum.minus(replaced);
             records = records.checked_sub(1).ok_or_else(|| {
-                StoreError::Corrupt("more records would go than there are".to_owned())
+                StoreError::Corrupt("a commit deletes more records than there are".to_owned())
             })?;
         }
         Ok(Self { number, records, sum })
@@ -177,13 +177,13 @@ impl Head {
     pub fn check(&self, records: u64, sum: Sum) -> Result<(), StoreError> {
         if self.records != records {
             return Err(StoreError::Corrupt(format!(
-                "there are {records} records where the head of commit {} tells of {}",
-                self.number, self.records
+                "expected {} records at commit {}, found {records}",
+                self.records, self.number
             )));
         }
         if self.sum != sum {
             return Err(StoreError::Corrupt(format!(
-                "the records do not have the sum that the head of commit {} tells of",
+                "the checksum of the records does not match the head of commit {}",
                 self.number
             )));
         }
@@ -198,12 +198,12 @@ impl CommitEntry {
     ///
     /// [`StoreError::Corrupt`] with the difference.
     pub fn check(&self, head: Head) -> Result<(), StoreError> {
-        let due = head.after(&self.commit, &self.replaced)?;
-        if due.number != self.head.number {
-            let (due, came) = (due.number, self.head.number);
-            return Err(StoreError::Corrupt(format!("commit {came} came where {due} was due")));
+        let expected = head.after(&self.commit, &self.replaced)?;
+        if expected.number != self.head.number {
+            let (expected, found) = (expected.number, self.head.number);
+            return Err(StoreError::Corrupt(format!("expected commit {expected}, found {found}")));
         }
-        self.head.check(due.records, due.sum)
+        self.head.check(expected.records, expected.sum)
     }
 }
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_has_one_sum_however_it_is_come_by() {
+    fn the_sum_of_a_record_equals_the_sum_of_its_encoding() {
         for record in [account(1), account(2)] {
             let value = encoding::encode(&record).unwrap();
             let key = encoding::key(record.key());
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_kept_up_by_commits() {
+    fn commits_update_the_head() {
         let mut commit = Commit::new();
         commit.put(account(1)).put(account(2));
         let head = Head::default().after(&commit, &[None, None]).unwrap();

@@ -101,7 +101,7 @@ pub fn lookup(record: &Record) -> Option<Lookup> {
     }
 }
 
-/// The keys of what a record refers to.
+/// The keys of the records that a record refers to.
 pub fn references(record: &Record) -> impl Iterator<Item = Key> + use<> {
     let mut all = ArrayVec::<_, 3>::new();
     match record {

@@ -9,7 +9,7 @@
 //! - [`SharedStore`] is what a fleet of edges needs of a store besides.
 //! - [`Follower`] keeps an authorizer at the head of a store, and [`Lease`] makes an edge of a fleet
 //!   refuse calls once it has lost contact with the store.
-//! - [`StoreError`] tells the kinds of failures apart.
+//! - [`StoreError`] distinguishes the kinds of failures.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -145,8 +145,8 @@ pub trait Store: Send + Sync + 'static {
     /// The commits after number `from`, in order: the existing ones and then new ones as they are made.
     fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
 
-    /// How many records the current [load](Self::load) has read so far, for progress reports. The head
-    /// tells how many there are.
+    /// The number of records that the current [load](Self::load) has read so far, for progress reports.
+    /// The head holds the total.
     fn load_progress(&self) -> u64 {
         0
     }

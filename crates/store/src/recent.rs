@@ -11,9 +11,10 @@ use event_listener::Event;
 use super::{CommitEntry, Feed, Head, StoreError};
 
 /// The most commits kept for feeds that lag behind, and the most writes in all of them. The last commit is
-/// always kept, whatever its size.
-const KEPT: usize = 4_096;
-const KEPT_WRITES: usize = 65_536;
+/// Limits on the commits kept for feeds that lag behind, and on the writes in them. The last commit is
+/// always kept, however large it is.
+const MAX_COMMITS: usize = 4_096;
+const MAX_WRITES: usize = 65_536;
 
 /// The head and the newest commits.
 #[derive(Default)]
@@ -28,7 +29,7 @@ struct Kept {
     head: Head,
     /// Oldest first; the last one led to the head.
     commits: VecDeque<CommitEntry>,
-    /// How many writes these have.
+    /// The number of writes in `commits`.
     writes: usize,
 }
 
@@ -52,7 +53,7 @@ impl Recent {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // nothing that is done under the lock panics, so a poisoned one guards whole contents
+        // no code panics while it holds the lock, so a poisoned lock guards intact contents
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,7 +63,9 @@ impl Kept {
         self.head = commit.head;
         self.writes += commit.commit.writes().len();
         self.commits.push_back(commit);
-        while self.commits.len() > KEPT || (self.writes > KEPT_WRITES && self.commits.len() > 1) {
+        while self.commits.len() > MAX_COMMITS
+            || (self.writes > MAX_WRITES && self.commits.len() > 1)
+        {
             if let Some(oldest) = self.commits.pop_front() {
                 self.writes -= oldest.commit.writes().len();
             }
@@ -72,8 +75,8 @@ impl Kept {
     /// The commit with this number, if it is still kept.
     fn get(&self, number: u64) -> Option<CommitEntry> {
         let behind = usize::try_from(self.head.number.checked_sub(number)?).ok()?;
-        let place = self.commits.len().checked_sub(behind + 1)?;
-        self.commits.get(place).cloned()
+        let index = self.commits.len().checked_sub(behind + 1)?;
+        self.commits.get(index).cloned()
     }
 }
 
@@ -95,7 +98,7 @@ impl Feed for LocalFeed {
     async fn next(&mut self) -> Result<CommitEntry, StoreError> {
         let number = self.applied.saturating_add(1);
         loop {
-            // listened first, so that a commit between the look and the wait is not missed
+            // registered first, so that no commit between the check and the wait is missed
             let committed = self.recent.committed.listen();
             {
                 let kept = self.recent.kept();
@@ -104,7 +107,9 @@ impl Feed for LocalFeed {
                     return Ok(commit);
                 }
                 if kept.head.number >= number {
-                    return Err(StoreError::Other(format!("commit {number} is no longer kept")));
+                    return Err(StoreError::Other(format!(
+                        "commit {number} is no longer in memory"
+                    )));
                 }
             }
             committed.await;

@@ -8,11 +8,11 @@ use super::{MemoryStore, Store, StoreError};
 /// The last report of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
-    /// The name of the edge. Two edges with one name, by mistake, count as two.
+    /// The name of the edge. If two edges share a name by mistake, they count as two.
     pub name: String,
-    /// The number of the last commit that it decides by.
+    /// The number of the last commit that it has applied.
     pub applied: u64,
-    /// How long it decides after a report without sending another. Without a limit it always does.
+    /// How long it keeps deciding after a report without sending another; without end if `None`.
     pub lease: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! What the benches share: requests of each kind, large snapshots and lists, and callgrind.
+//! Code that the benches share: requests of each kind, large snapshots and lists, and callgrind.
 
 pub mod callgrind;
 pub mod large;

@@ -1,5 +1,4 @@
-//! Commits that follow from their numbers, so that whoever knows the number of a store's head knows
-//! what is in it.
+//! Commits that are determined by their numbers: the number of a store's head determines its contents.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +8,10 @@ use sip_authz::model::{
 };
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 
-/// How often a commit is a large one.
+/// Every commit with a multiple of this number is large.
 pub const LARGE_EVERY: u64 = 97;
 
-/// What the commits so far come to.
+/// The state after the commits so far.
 #[derive(Default)]
 pub struct Plain {
     pub number: u64,
@@ -30,7 +29,7 @@ fn record(kind: u64, n: u64, number: u64) -> Record {
     match kind {
         0 => Account { dates, ..Account::new(AccountSid::from_bytes(sid(n))) }.into(),
         1 => {
-            // the name moves from one commit to the next, and is nobody else's
+            // the name moves from one commit to the next, and no other record has it
             let name = format!("n{number}.d{n}.example").parse().unwrap();
             Domain { dates, ..Domain::new(DomainSid::from_bytes(sid(n)), account, name) }.into()
         }
@@ -59,7 +58,7 @@ impl Plain {
         plain
     }
 
-    /// The next commit: mostly a few writes, now and then very many.
+    /// The next commit: mostly a few writes, sometimes very many.
     pub fn next(&self) -> Commit {
         let number = self.number + 1;
         let mut random = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -1,26 +1,26 @@
-// A slow, obvious reader of the digest credentials header, to compare the fast one with.
+// A slow and simple parser of the digest credentials header, to compare the fast one with.
 //
-// It knows nothing of the crate. It cuts the text into pieces, puts the pieces into list elements,
-// makes parameters of the elements, and only then asks what they mean. It is included as a module
-// by an integration test and by a fuzz target.
+// It shares no code with the library. It splits the text into pieces, the pieces into list elements and
+// the elements into parameters, and only then interprets them. An integration test and a fuzz target
+// include it as a module.
 
-/// What a header value says to the one who asked with a realm.
+/// The result of parsing a header value for a realm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OracleParsed {
-    /// Not for us.
+    /// For another realm.
     Ignored,
-    /// For us, without credentials.
+    /// For this realm, without credentials.
     Empty,
-    /// For us and wrong: the text of the kind, such as `missing-nonce`.
+    /// For this realm, but malformed: the text of the defect, such as `missing-nonce`.
     Malformed(String),
-    /// For us and well-formed.
+    /// For this realm, and well-formed.
     Credentials(OracleCredentials),
 }
 
-/// A well-formed header.
+/// The contents of a well-formed header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OracleCredentials {
-    /// The name, or the hash in lower case.
+    /// The user name, or its hash in lower case.
     pub username: String,
     /// Whether `username` is a hash.
     pub is_hash: bool,
@@ -30,9 +30,9 @@ pub struct OracleCredentials {
     pub uri: Vec<u8>,
     /// As sent.
     pub response: Vec<u8>,
-    /// The algorithm's name as RFC 7616 and RFC 8760 write it.
+    /// The name of the algorithm as in RFC 7616 and RFC 8760.
     pub algorithm: String,
-    /// `auth` or `auth-int`, cnonce, nc, nc as sent.
+    /// `auth` or `auth-int`, cnonce, nc, and nc as sent.
     pub qop: Option<(String, Vec<u8>, u32, Vec<u8>)>,
 }
 
@@ -44,7 +44,7 @@ enum Piece {
     Space,
     Word(Vec<u8>),
     Quoted(Vec<u8>),
-    /// A byte that begins none of these; nothing is read behind it.
+    /// A byte that starts no other piece. Parsing stops here.
     Bad,
 }
 
@@ -54,7 +54,7 @@ struct Parameter {
     quoted: bool,
 }
 
-/// Reads `value` for `realm`.
+/// Parses `value` for `realm`.
 pub fn parse(value: &[u8], realm: &str) -> OracleParsed {
     let mut pieces = pieces(value);
 
@@ -69,7 +69,7 @@ pub fn parse(value: &[u8], realm: &str) -> OracleParsed {
     let pieces: Vec<Piece> =
         pieces.into_iter().skip(1).filter(|piece| *piece != Piece::Space).collect();
 
-    // *(parameter COMMA), up to the first element that is none
+    // *(parameter COMMA), up to the first element that is not a parameter
     let mut parameters = Vec::new();
     let mut syntax_is_right = true;
     for element in pieces.split(|piece| *piece == Piece::Comma) {
@@ -99,7 +99,7 @@ pub fn parse(value: &[u8], realm: &str) -> OracleParsed {
     if !is_ours {
         return OracleParsed::Ignored;
     }
-    if let Some(fault) = first_fault_in_the_text(&parameters) {
+    if let Some(fault) = first_text_defect(&parameters) {
         return OracleParsed::Malformed(fault);
     }
     if !syntax_is_right {
@@ -114,7 +114,7 @@ pub fn parse(value: &[u8], realm: &str) -> OracleParsed {
     }
 }
 
-/// The text cut into pieces.
+/// Splits the text into pieces.
 fn pieces(text: &[u8]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = text.to_vec();
@@ -124,7 +124,7 @@ fn pieces(text: &[u8]) -> Vec<Piece> {
             pieces.push(piece);
             break;
         }
-        // white space is white space, however often it folds
+        // folded white space counts as one space
         if !(piece == Piece::Space && pieces.last() == Some(&Piece::Space)) {
             pieces.push(piece);
         }
@@ -133,7 +133,7 @@ fn pieces(text: &[u8]) -> Vec<Piece> {
     pieces
 }
 
-/// The piece that `text` begins with, and its length in bytes.
+/// The first piece of `text`, and its length in bytes.
 fn first_piece(text: &[u8]) -> (Piece, usize) {
     if text.starts_with(b",") {
         return (Piece::Comma, 1);
@@ -158,14 +158,14 @@ fn first_piece(text: &[u8]) -> (Piece, usize) {
     (Piece::Word(word), len)
 }
 
-/// A byte of a token in RFC 7230 §3.2.6.
+/// Whether a byte is allowed in a token (RFC 7230 §3.2.6).
 fn is_token_byte(byte: u8) -> bool {
     "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
         .bytes()
         .any(|token_byte| token_byte == byte)
 }
 
-/// The quoted string that `text` begins with.
+/// The quoted string at the start of `text`.
 fn first_quoted_string(text: &[u8]) -> (Piece, usize) {
     let mut content = Vec::new();
     let mut after_backslash = false;
@@ -184,8 +184,8 @@ fn first_quoted_string(text: &[u8]) -> (Piece, usize) {
     (Piece::Bad, 0)
 }
 
-/// The first parameter that is there again, too long, or has a backslash it must not have.
-fn first_fault_in_the_text(parameters: &[Parameter]) -> Option<String> {
+/// The first parameter that is repeated, too long, or has a forbidden backslash.
+fn first_text_defect(parameters: &[Parameter]) -> Option<String> {
     let mut seen: Vec<String> = Vec::new();
     for Parameter { name, value, .. } in parameters {
         let (name, bound) = match name.as_str() {
@@ -252,7 +252,7 @@ fn credentials(parameters: &[Parameter]) -> Result<OracleCredentials, String> {
     Ok(OracleCredentials { username, is_hash, nonce, uri, response, algorithm, qop })
 }
 
-/// The name or the hash, and whether it is a hash.
+/// The user name or its hash, and whether it is a hash.
 fn username(parameters: &[Parameter]) -> Result<(String, bool), String> {
     let is_hash = match raw(parameters, "userhash").map(|text| lower(&text)).as_deref() {
         None | Some("false") => false,
@@ -290,7 +290,7 @@ fn username(parameters: &[Parameter]) -> Result<(String, bool), String> {
     Ok((text, false))
 }
 
-/// `UTF-8''` and value-chars, RFC 8187 §3.2.1.
+/// Decodes `UTF-8''` and value-chars, RFC 8187 §3.2.1.
 fn decoded(text: &[u8]) -> Result<Vec<u8>, String> {
     // a token is ASCII
     let text: Vec<char> = text.iter().copied().map(char::from).collect();
@@ -327,7 +327,7 @@ fn raw(parameters: &[Parameter], name: &str) -> Option<Vec<u8>> {
     Some(parameter.value.clone())
 }
 
-/// The value as sent, which must be there and not be empty.
+/// The value as sent, which must be present and not empty.
 fn mandatory(parameters: &[Parameter], name: &str) -> Result<Vec<u8>, String> {
     match raw(parameters, name) {
         Some(value) if !value.is_empty() => Ok(value),
@@ -335,7 +335,7 @@ fn mandatory(parameters: &[Parameter], name: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Quoted-pairs undone.
+/// The value without the backslashes of its quoted-pairs.
 fn unescaped(value: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut after_backslash = false;
@@ -350,7 +350,7 @@ fn unescaped(value: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// In lower case; bytes that are not ASCII equal nothing that is compared with this.
+/// In lower case. A byte outside ASCII equals nothing in a comparison.
 fn lower(text: &[u8]) -> String {
     text.iter().map(|&byte| char::from(byte).to_ascii_lowercase()).collect()
 }

@@ -1,5 +1,5 @@
-//! The rules of the directory once more, as plainly as they can be put: maps, and for each command
-//! everything that would stand in its way.
+//! A second, simple implementation of the rules of the directory: maps, and for each command every rule
+//! that it would break.
 
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ pub fn service() -> ServiceSid {
 }
 
 impl Op {
-    /// Has `directory` do it for `account`.
+    /// Runs the command in `directory` for `account`.
     pub async fn run<S: Store>(
         self,
         directory: &Directory<S>,
@@ -153,7 +153,7 @@ impl Op {
     }
 }
 
-/// What stands in the way of a command.
+/// A rule that a command would break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Missing(Kind),
@@ -165,7 +165,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The fault that an error tells of, if it is one of the rules.
+    /// The broken rule that an error reports, if the error is about a rule.
     pub fn of(error: &DirectoryError) -> Option<Self> {
         Some(match error {
             DirectoryError::NotFound(kind) => Self::Missing(*kind),
@@ -179,7 +179,7 @@ impl Fault {
     }
 }
 
-/// All records, as far as the rules go.
+/// All records, reduced to the fields that the rules use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
     pub accounts: BTreeMap<AccountSid, AccountStatus>,
@@ -194,7 +194,7 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// What these records say.
+    /// The state with these records.
     pub fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut all = Self::default();
         for record in records {
@@ -231,7 +231,7 @@ impl Oracle {
         all
     }
 
-    /// Everything that stands in the way of `op`; it may be done where nothing does.
+    /// Every rule that `op` would break. It must succeed if there are none.
     pub fn faults(&self, op: &Op, account: AccountSid, limits: &Limits) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut must = |holds: bool, fault: Fault| {
@@ -411,8 +411,8 @@ impl Oracle {
         faults
     }
 
-    /// Does `op`, whose commit had this number and put a record under `made`, if it put any. False
-    /// when `op` makes records of another kind, so that the commit was not its.
+    /// Applies `op`, after a commit with this number that made the record `made`, if any. Returns false
+    /// if `op` makes records of another kind, so that the commit was not for it.
     #[must_use]
     pub fn apply(&mut self, op: &Op, account: AccountSid, made: Option<Key>, number: u64) -> bool {
         let text = |name: &str| name.to_owned();
@@ -480,7 +480,7 @@ impl Oracle {
     }
 }
 
-/// The credential list that is mapped.
+/// The credential list of a mapping.
 fn credentials_of(mapping: &Mapping) -> Option<CredentialListSid> {
     match mapping {
         Mapping::IpAccessControlList(..) => None,

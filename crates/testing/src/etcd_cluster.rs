@@ -1,5 +1,5 @@
-//! An etcd of several nodes on loopback, each with a folder of its own, started and stopped by the
-//! test. Nodes are killed and removed when it is dropped.
+//! An etcd cluster on loopback, each node with its own folder, started and stopped by the test.
+//! Dropping it kills the nodes and removes their folders.
 #![allow(clippy::indexing_slicing)]
 
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Where the nodes' folders are made: a disk in memory would hide what syncs cost.
+/// The parent of the nodes' folders. Not a memory disk, which would hide the cost of syncs.
 fn scratch() -> PathBuf {
     crate::folder::temporary()
 }
@@ -24,19 +24,19 @@ struct Node {
     child: Mutex<Option<Child>>,
 }
 
-/// Ports that nobody listens on.
+/// Ports that are not in use.
 fn free_ports(count: usize) -> Vec<u16> {
     let bound: Vec<_> = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
     bound.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 impl Cluster {
-    /// Starts so many nodes and waits until they have a leader.
+    /// Starts this many nodes and waits until they have a leader.
     pub fn start(count: usize) -> Self {
         Self::start_with(count, &[])
     }
 
-    /// As [`Self::start`], with more arguments for each node.
+    /// Like [`Self::start`], with more arguments for each node.
     pub fn start_with(count: usize, more: &[&str]) -> Self {
         let found = Command::new("etcd").arg("--version").stdout(Stdio::null()).status();
         assert!(found.is_ok(), "these tests need etcd (Debian: etcd-server)");
@@ -88,7 +88,7 @@ impl Cluster {
         self.nodes.len()
     }
 
-    /// Starts a node that is not running, with what its folder holds.
+    /// Starts a stopped node with the contents of its folder.
     pub fn restart(&self, n: usize) {
         let log = std::fs::File::options()
             .create(true)
@@ -102,22 +102,22 @@ impl Cluster {
             .spawn()
             .unwrap();
         let before = self.nodes[n].child.lock().unwrap().replace(child);
-        assert!(before.is_none(), "node {n} was running");
+        assert!(before.is_none(), "node {n} is already running");
     }
 
-    /// Ends a node without a warning.
+    /// Kills a node.
     pub fn kill(&self, n: usize) {
         let mut child = self.nodes[n].child.lock().unwrap().take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Stops a node where it is: to others it looks cut off.
+    /// Freezes a node, which looks cut off to the others.
     pub fn freeze(&self, n: usize) {
         self.signal(n, "-STOP");
     }
 
-    /// Bytes of memory that a node has in use.
+    /// The memory in use by a node, in bytes.
     pub fn memory(&self, n: usize) -> u64 {
         let child = self.nodes[n].child.lock().unwrap();
         let path = format!("/proc/{}/statm", child.as_ref().expect("it runs").id());
@@ -125,7 +125,7 @@ impl Cluster {
         statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
     }
 
-    /// Lets a frozen node go on.
+    /// Continues a frozen node.
     pub fn thaw(&self, n: usize) {
         self.signal(n, "-CONT");
     }
@@ -136,11 +136,11 @@ impl Cluster {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    /// The place of the leader, once there is one that a majority of the nodes follows.
+    /// The index of the leader, once a majority of the nodes follows it.
     pub fn leader(&self) -> usize {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            // a write needs a leader and a majority
+            // a successful write proves that there is a leader with a majority
             for (n, url) in self.urls().iter().enumerate() {
                 if let Some(true) = self.leads(n, url) {
                     return n;
@@ -159,7 +159,7 @@ impl Cluster {
         Some(status.get("leader")? == status.get("header")?.get("member_id")?)
     }
 
-    /// What `etcdctl` prints, if it succeeds within two seconds.
+    /// The output of `etcdctl`, if it succeeds within two seconds.
     pub fn ctl(&self, arguments: &[&str]) -> Option<String> {
         let output = Command::new("etcdctl")
             .env("ETCDCTL_API", "3")
@@ -176,7 +176,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         for node in &self.nodes {
             if let Some(mut child) = node.child.lock().unwrap().take() {
-                // SIGKILL ends a stopped process too
+                // SIGKILL also ends a stopped process
                 let _ = child.kill();
                 let _ = child.wait();
             }

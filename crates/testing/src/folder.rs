@@ -1,10 +1,10 @@
-//! Folders that are there as long as a test.
+//! Temporary folders of tests.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where tests keep files: in the target folder of the workspace.
+/// The parent of temporary folders, in the target folder of the workspace.
 #[must_use]
 pub fn temporary() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp")
@@ -13,7 +13,7 @@ pub fn temporary() -> PathBuf {
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// A new folder, empty.
+    /// Creates a new, empty folder.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets, and a snapshot for them to decide on.
+//! The bodies of the fuzz targets, and the snapshot that they use.
 
 pub mod batch;
 pub mod commits;

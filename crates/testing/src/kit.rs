@@ -1,4 +1,4 @@
-//! A small world to decide in, and a client for it whose digests are someone else's code.
+//! A small snapshot, and a client whose digests are computed by an independent crate.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -17,15 +17,15 @@ use sip_authz::{
 };
 
 pub const REALM: &str = "example.com";
-/// The domain whose callers authenticate; its list is [`LIST`].
+/// The domain whose callers authenticate with [`LIST`].
 pub const HOST: &str = "digest.example.com";
-/// The domain whose callers come from 192.0.2.0/24 or 2001:db8::/32; its list is [`ACL`].
+/// The domain whose callers come from 192.0.2.0/24 or 2001:db8::/32, by the list [`ACL`].
 pub const ACL_HOST: &str = "acl.example.com";
-/// The domain that has both lists.
+/// The domain with both lists.
 pub const BOTH_HOST: &str = "both.example.com";
 /// The domain without a list.
 pub const BARE_HOST: &str = "bare.example.com";
-/// The domain with the list [`OTHER_LIST`], in which only bob is.
+/// The domain with the list [`OTHER_LIST`], which contains only bob.
 pub const OTHER_HOST: &str = "other.example.com";
 /// A source inside the access list.
 pub const INSIDE: &str = "192.0.2.7:5060";
@@ -56,9 +56,9 @@ pub fn address(prefix: &str) -> IpAddressSid {
     IpAddressSid::from_name(&[prefix])
 }
 
-/// alice and carol (disabled) are in it; alice's password is [`PASSWORD`].
+/// Contains alice, with [`PASSWORD`], and carol, who is disabled.
 pub const LIST: &str = "users";
-/// bob is in it, with [`PASSWORD`].
+/// Contains bob, with [`PASSWORD`].
 pub const OTHER_LIST: &str = "others";
 pub const ACL: &str = "offices";
 pub const PASSWORD: &str = "Correct-Horse-7";
@@ -76,7 +76,7 @@ pub fn unlimited() -> GuessRate {
     GuessRate { burst: 1_000_000.try_into().unwrap(), refill_ms: 1.try_into().unwrap() }
 }
 
-/// An authorizer with the domains and lists above, and a clock of its own.
+/// An authorizer with the domains and lists above, and its own clock.
 pub struct World {
     pub authorizer: Authorizer,
     pub start: Instant,
@@ -90,7 +90,7 @@ impl World {
         Self::with_policy(Policy::default())
     }
 
-    /// Every domain has `policy`.
+    /// A world in which every domain has `policy`.
     pub fn with_policy(policy: Policy) -> Self {
         Self::with(
             policy,
@@ -114,7 +114,7 @@ impl World {
         self.now += time;
     }
 
-    /// Decides the bytes of a datagram that came from `source`.
+    /// Decides a datagram from `source`.
     pub fn try_send(&self, bytes: &[u8], source: &str) -> Result<Decision, InviteError> {
         let source: SocketAddr = source.parse().unwrap();
         let invite = Invite::from_datagram(bytes, source, self.transport)?;
@@ -125,15 +125,15 @@ impl World {
         self.try_send(&request.bytes(), source).unwrap()
     }
 
-    /// The challenge that `request` without credentials gets.
+    /// The challenge to `request` without credentials.
     pub fn challenge(&self, request: &Request, source: &str) -> Challenge {
         match self.send(&request.without_credentials(), source) {
             Decision::Challenge(challenge) => challenge,
-            other => panic!("no challenge: {other:?}"),
+            other => panic!("expected a challenge: {other:?}"),
         }
     }
 
-    /// A request by `name` that answers a new challenge: right but for what the caller then changes.
+    /// The request of `name` with correct credentials for a new challenge.
     pub fn answered(&self, request: &Request, source: &str, name: &str, password: &str) -> Request {
         let challenge = self.challenge(request, source);
         let header = Header::answer(&challenge.values[0], request, name, password);
@@ -187,7 +187,7 @@ pub fn snapshot(policy: &Policy) -> Snapshot {
         .unwrap()
 }
 
-/// Offers these algorithms.
+/// A policy that offers these algorithms.
 pub fn offering(algorithms: &[Algorithm]) -> Policy {
     let algorithms = AlgorithmOffer::new(algorithms.iter().copied()).unwrap();
     Policy::default().with_algorithms(algorithms)
@@ -198,7 +198,7 @@ pub fn policy_of(host: &str, policy: Policy) -> Record {
     PolicyRecord::new(domain(host), policy).into()
 }
 
-/// An INVITE in the making.
+/// A builder of an INVITE.
 #[derive(Clone)]
 pub struct Request {
     pub uri: String,
@@ -207,7 +207,7 @@ pub struct Request {
     pub to: String,
     pub call_id: String,
     pub cseq: u32,
-    /// Whole header lines without their end.
+    /// Whole header lines without line ends.
     pub headers: Vec<Vec<u8>>,
     pub body: Vec<u8>,
 }
@@ -273,8 +273,8 @@ impl Request {
     }
 }
 
-/// A credentials header whose response is computed by the crate `digest_auth`. Fields are changed at
-/// will, before [`Header::sign`] or after it.
+/// A credentials header whose response is computed by the crate `digest_auth`. Tests change fields
+/// before or after [`Header::sign`].
 #[derive(Clone)]
 pub struct Header {
     pub inner: AuthorizationHeader,
@@ -285,8 +285,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// The answer to one value of a challenge, signed, with nc 1 and a client nonce of 16
-    /// characters. Takes `auth` where it is offered.
+    /// The signed answer to one value of a challenge, with nc 1 and a client nonce of 16 characters.
+    /// Uses `auth` if it is offered.
     pub fn answer(challenge: &str, request: &Request, username: &str, password: &str) -> Self {
         let prompt = WwwAuthenticateHeader::parse(challenge).unwrap();
         let qop = prompt.qop.as_ref().map(|offered| {
@@ -317,7 +317,7 @@ impl Header {
         header
     }
 
-    /// Computes the response over the fields as they are.
+    /// Computes the response from the current fields.
     pub fn sign(&mut self) {
         let context = AuthContext::new_with_method(
             self.username.as_str(),
@@ -329,14 +329,14 @@ impl Header {
         self.inner.digest(&context);
     }
 
-    /// Signed again with this count.
+    /// Signs again with this count.
     pub fn with_nc(mut self, nc: u32) -> Self {
         self.inner.nc = nc;
         self.sign();
         self
     }
 
-    /// Its parameters as `name=value`, quoted where the grammar has them quoted, in a usual order.
+    /// The parameters as `name=value` in a common order, quoted where the grammar requires it.
     pub fn parameters(&self) -> Vec<(String, String)> {
         let header = &self.inner;
         let quoted = |text: &str| format!("\"{text}\"");
@@ -364,7 +364,7 @@ impl Header {
         join(&self.parameters())
     }
 
-    /// The header value with one parameter's value replaced as it stands, quotes included.
+    /// The header value with the value of one parameter replaced, including its quotes.
     pub fn text_with(&self, name: &str, value: &str) -> String {
         let mut parameters = self.parameters();
         parameters.iter_mut().find(|(n, _)| n == name).unwrap().1 = value.to_owned();
@@ -379,7 +379,7 @@ impl Header {
     }
 }
 
-/// A header value of these parameters.
+/// A header value with these parameters.
 pub fn join(parameters: &[(String, String)]) -> String {
     let parameters: Vec<_> = parameters.iter().map(|(n, v)| format!("{n}={v}")).collect();
     format!("Digest {}", parameters.join(", "))
@@ -390,7 +390,7 @@ pub fn join(parameters: &[(String, String)]) -> String {
 pub fn accepted(decision: Decision) -> sip_authz::Accept {
     match decision {
         Decision::Accept(accept) => accept,
-        other => panic!("not accepted: {other:?}"),
+        other => panic!("expected an accept: {other:?}"),
     }
 }
 
@@ -399,7 +399,7 @@ pub fn accepted(decision: Decision) -> sip_authz::Accept {
 pub fn challenged(decision: Decision) -> bool {
     match decision {
         Decision::Challenge(challenge) => challenge.stale,
-        other => panic!("not challenged: {other:?}"),
+        other => panic!("expected a challenge: {other:?}"),
     }
 }
 
@@ -408,6 +408,6 @@ pub fn challenged(decision: Decision) -> bool {
 pub fn rejected(decision: Decision) -> Reason {
     match decision {
         Decision::Reject(reject) => reject.reason,
-        other => panic!("not rejected: {other:?}"),
+        other => panic!("expected a rejection: {other:?}"),
     }
 }

@@ -1,7 +1,7 @@
-//! What the tests, benches and fuzz targets of sip-authz share: worlds to decide in, clients that are
-//! someone else's code, slow oracles beside the fast structures, and the bodies of the fuzz targets.
+//! Shared code of the tests, benches and fuzz targets of sip-authz: snapshots, independent clients,
+//! slow oracles for the fast structures, and the bodies of the fuzz targets.
 //!
-//! Never published, and never compiled by an embedder.
+//! Not published, and not a dependency of any published crate.
 #![allow(
     missing_docs,
     clippy::len_without_is_empty,

@@ -1,21 +1,21 @@
-//! As many domains as credentials, for stores that are to hold many records.
+//! Equal numbers of domains and credentials, for tests of stores with many records.
 
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{Account, Commit, Credential, CredentialList, Domain, Ha1Set, Mapping};
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 
-/// How many credentials a list has.
+/// The number of credentials in a list.
 const LIST: u32 = 1_000;
 
-/// Spread, as those of many owners are.
+/// A SID that is spread over the key space, like random SIDs.
 pub fn sid(kind: u8, n: u32) -> [u8; 16] {
     let mut bytes = [kind; 16];
     bytes[..8].copy_from_slice(&u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     bytes
 }
 
-/// The domains and credentials with these numbers, with the lists that begin among them; the first
-/// also has the account that owns all.
+/// The domains and credentials with these numbers, and the lists that begin among them. The first
+/// commit also contains the account that owns all.
 pub fn commit(numbers: std::ops::Range<u32>) -> Commit {
     let account = AccountSid::from_bytes([1; 16]);
     let mut commit = Commit::new();

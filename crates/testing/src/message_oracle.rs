@@ -1,12 +1,12 @@
-//! A slow second reader of SIP messages, to compare [`sip_authz::message::Message::scan`] with: it
-//! takes the text apart line by line, one character for each byte, and shares no code with the library.
+//! A slow second parser of SIP messages, to compare [`sip_authz::message::Message::scan`] with. It
+//! splits the text line by line, one character for each byte, and shares no code with the library.
 
 use sip_authz::message::{Defect, Header, MAX_FIELDS, MAX_HEAD};
 
-/// All that is compared.
+/// The parts of a message that are compared.
 #[derive(Debug, PartialEq)]
 pub struct OracleMessage {
-    /// Method and URI, or the status.
+    /// The method and URI, or the status.
     pub start: Result<(String, String), u16>,
     /// Header, name and value.
     pub fields: Vec<(Header, Vec<u8>, Vec<u8>)>,
@@ -61,7 +61,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_digit())
 }
 
-/// The number, or one larger than any that is allowed anywhere.
+/// The number, or a number larger than any limit.
 fn number(digits: &str) -> u128 {
     format!("0{}", digits.trim_start_matches('0')).parse().unwrap_or(u128::MAX)
 }

@@ -1,4 +1,4 @@
-//! Asks an authorizer through requests alone what it counted and what it used up.
+//! Measures through requests alone which attempts an authorizer counted and which nonces it used up.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,12 +12,12 @@ use crate::kit::*;
 /// The burst of both budgets in [`counting`].
 pub const BURST: u32 = 100;
 
-/// No token comes back while a test lasts, so each attempt that was counted shows.
+/// A policy without refill during a test, so that every counted attempt is visible.
 pub fn counting() -> Policy {
     limited(BURST, BURST)
 }
 
-/// Bursts for a source and for a (name, source) pair, with no refill while a test lasts.
+/// Bursts for a source and for a (source, name) pair, without refill during a test.
 pub fn limited(source: u32, pair: u32) -> Policy {
     let rate = |burst: u32| GuessRate {
         burst: burst.try_into().unwrap(),
@@ -27,25 +27,25 @@ pub fn limited(source: u32, pair: u32) -> Policy {
     Policy::default().with_guesses(guesses)
 }
 
-/// No budget is ever used up.
+/// A policy whose budgets never run out.
 pub fn boundless() -> Policy {
     let guesses = GuessPolicy::default().with_source(unlimited()).with_pair(unlimited());
     Policy::default().with_guesses(guesses)
 }
 
-/// A request to [`HOST`] in a transaction of its own.
+/// A request to [`HOST`] in its own transaction.
 pub fn new_request() -> Request {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     Request { branch: format!("z9hG4bK-{number}"), ..Request::to(HOST) }
 }
 
-/// alice's right answer to a new challenge of `request`.
+/// alice's correct answer to a new challenge of `request`.
 pub fn answer(world: &World, request: &Request, source: &str) -> Header {
     Header::answer(&world.challenge(request, source).values[0], request, "alice", PASSWORD)
 }
 
-/// Asserts that alice can make a call.
+/// Asserts that a call of alice is accepted.
 #[track_caller]
 pub fn alice_passes(world: &World, source: &str) {
     let request = new_request();
@@ -55,8 +55,8 @@ pub fn alice_passes(world: &World, source: &str) {
     assert!(!accept.repeat);
 }
 
-/// Sends what `spoil` makes of a right header, and then the right header itself in another
-/// transaction. That must be accepted: the first used nothing up.
+/// Sends a correct header changed by `spoil`, and then the correct header itself in another
+/// transaction. The second must be accepted, since the first must not use up the nonce count.
 #[track_caller]
 pub fn spoiled(world: &World, spoil: impl FnOnce(&Header) -> String) -> Decision {
     let request = new_request();
@@ -67,31 +67,31 @@ pub fn spoiled(world: &World, spoil: impl FnOnce(&Header) -> String) -> Decision
     decision
 }
 
-/// Asserts a 400 for credentials that cannot be read and returns what is wrong with them.
+/// Asserts a 400 for malformed credentials and returns the defect.
 #[track_caller]
 pub fn malformed(decision: Decision) -> MalformedCredentials {
     assert_eq!(decision.status(), 400);
     match rejected(decision) {
         Reason::MalformedCredentials(kind) => kind,
-        other => panic!("another reason: {other:?}"),
+        other => panic!("unexpected reason: {other:?}"),
     }
 }
 
-/// Asserts 403 for wrong credentials.
+/// Asserts a 403 for wrong credentials.
 #[track_caller]
 pub fn wrong(decision: Decision) {
     assert_eq!(decision.status(), 403);
     assert_eq!(rejected(decision), Reason::WrongCredentials);
 }
 
-/// How many attempts were counted against `source`, and against alice at `source`. Asking uses
-/// both budgets up; the policy is [`counting`].
+/// The number of attempts counted against `source`, and against alice at `source`. Measuring uses both
+/// budgets up. Requires the policy [`counting`].
 #[track_caller]
 pub fn attempts(world: &World, source: &str) -> (u32, u32) {
     (BURST - source_left(world, source), BURST - pair_left(world, "alice", source))
 }
 
-/// How many more attempts with dead nonces `source` has.
+/// The number of attempts with expired nonces that `source` has left.
 #[track_caller]
 pub fn source_left(world: &World, source: &str) -> u32 {
     let guess = || {
@@ -112,7 +112,7 @@ pub fn source_left(world: &World, source: &str) -> u32 {
     (0..10 * BURST).find(|_| !guess()).expect("a limit")
 }
 
-/// How many more attempts at `name` with live nonces `source` has.
+/// The number of attempts at `name` with valid nonces that `source` has left.
 #[track_caller]
 pub fn pair_left(world: &World, name: &str, source: &str) -> u32 {
     let guess = || {

@@ -1,5 +1,5 @@
-//! A directory at work: a store that counts, yields and can be told to fail, an authorizer kept at
-//! its head by a follower, and calls decided by it.
+//! A directory with its authorizer: a store that counts and yields and can be made to fail, an
+//! authorizer that a follower keeps at its head, and calls.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -25,12 +25,12 @@ thread_local! {
     static NOW_MS: Cell<u64> = const { Cell::new(1_700_000_000_000) };
 }
 
-/// A clock for tests on one thread: each test has its own.
+/// A clock for single-threaded tests. Each test has its own.
 pub fn now_ms() -> u64 {
     NOW_MS.get()
 }
 
-/// Sets that clock forth, or back.
+/// Moves that clock forward or back.
 pub fn tick(by_ms: i64) {
     NOW_MS.set(NOW_MS.get().saturating_add_signed(by_ms));
 }
@@ -40,7 +40,7 @@ tokio::task_local! {
     pub static COMMITTED: Cell<u64>;
 }
 
-/// A store with an eye on what passes to the one within. Clones share their counts.
+/// A store that counts and records the calls to an inner store. Clones share their counts.
 #[derive(Clone)]
 pub struct Probe<S> {
     pub inner: S,
@@ -51,17 +51,17 @@ pub struct Probe<S> {
 
 #[derive(Default)]
 pub struct Counts {
-    /// Operations that read.
+    /// The number of read operations.
     pub reads: AtomicU64,
-    /// Records that they gave.
+    /// The number of records that they returned.
     pub rows: AtomicU64,
     pub commits: AtomicU64,
     pub conflicts: AtomicU64,
-    /// How long each pause was to be.
+    /// The requested length of each pause.
     pub pauses: Mutex<Vec<Duration>>,
-    /// Whether others commit in between, always.
+    /// Makes every commit conflict.
     pub contended: AtomicBool,
-    /// What edges say of themselves.
+    /// The reports of edges.
     pub edges: Mutex<Vec<Edge>>,
 }
 
@@ -138,7 +138,7 @@ impl<S: Store> Store for Probe<S> {
                 true => Ok(CommitOutcome::Conflict),
                 false => self.inner.commit(head, commit).await,
             };
-            // told before another task may run
+            // recorded before another task may run
             match outcome {
                 Ok(CommitOutcome::Committed(number)) => {
                     self.counts.commits.fetch_add(1, Ordering::Relaxed);
@@ -172,13 +172,13 @@ impl<S: Store> Store for Probe<S> {
     }
 }
 
-/// A store in memory whose feed first gives what was scripted, instead of the commits there are.
-/// Count and sum are right if nothing that is written was there.
+/// A store in memory whose feed first delivers a script instead of the actual commits. Counts and
+/// checksums are right if the script writes only new records.
 #[derive(Clone, Default)]
 pub struct Scripted {
     pub inner: MemoryStore,
     script: Arc<Mutex<VecDeque<Entry>>>,
-    /// What the head says was written besides what the script gives.
+    /// Writes that the head contains but the script does not deliver.
     lost: Commit,
 }
 
@@ -263,7 +263,7 @@ impl Feed for ScriptedFeed {
     }
 }
 
-/// A directory, and the authorizer that is kept at its store's head.
+/// A directory, and an authorizer kept at its store's head.
 pub struct Site<S: Store> {
     pub directory: Directory<S>,
     pub authorizer: Arc<Authorizer>,
@@ -271,13 +271,13 @@ pub struct Site<S: Store> {
     pub follower: JoinHandle<FollowerError>,
 }
 
-/// The settings of tests: the realm is [`REALM`].
+/// The settings of tests, with the realm [`REALM`].
 pub fn settings() -> Settings {
     Settings::new(REALM.parse().unwrap())
 }
 
 impl Site<Probe<MemoryStore>> {
-    /// A site with a store of its own, which takes its time from [`now_ms`].
+    /// A site with its own store, and with the clock [`now_ms`].
     pub async fn new(settings: Settings) -> Self {
         let store = Probe::new(MemoryStore::new());
         Self::with(store, settings, |directory| directory.with_clock(now_ms)).await
@@ -302,7 +302,7 @@ impl<S: Store + Clone> Site<S> {
             match follower.run().await {
                 Ok(never) => match never {},
                 Err(error) => {
-                    // commands of a site whose follower has stopped are never answered
+                    // commands of a site whose follower has stopped would wait forever
                     println!("the follower stopped: {error}");
                     error
                 }
@@ -327,7 +327,7 @@ impl<S: Store> Drop for Site<S> {
     }
 }
 
-/// An authorizer with little memory, which is quick to make.
+/// An authorizer with little memory, so that it is created quickly.
 pub fn authorizer(snapshot: Snapshot) -> Authorizer {
     let capacity = Capacity::default().with_nonces(8_192).with_repeats(64).with_guesses(1_024);
     Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now())
@@ -339,7 +339,7 @@ fn call(authorizer: &Authorizer, request: &Request, source: &str) -> Decision {
     authorizer.authorize_now(&invite)
 }
 
-/// What a caller comes to who answers a challenge, where there is one.
+/// The decision on a caller who answers the challenge, if there is one.
 pub fn call_as(
     authorizer: &Authorizer,
     host: &str,
@@ -357,7 +357,7 @@ pub fn call_as(
     }
 }
 
-/// What a snapshot makes of every caller from every source at every host.
+/// The decisions on every caller from every source to every host.
 pub fn behaviour(
     snapshot: &Snapshot,
     hosts: &[&str],
@@ -381,7 +381,7 @@ pub fn behaviour(
     all
 }
 
-/// The outcome of `future`, unless it takes more than so many polls: then it is dropped.
+/// The output of `future`, or `None` once it has been polled this often. Then it is dropped.
 pub async fn cut<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;

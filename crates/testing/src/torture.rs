@@ -1,46 +1,46 @@
-//! What RFC 4475 (§3) and RFC 5118 (§4) say of their torture messages, and what is said and done of
-//! them here. The messages are in `tests/torture/`, byte for byte as the RFCs print them.
+//! The torture messages of RFC 4475 (§3) and RFC 5118 (§4): what the RFCs require, and what this
+//! library does. The messages are in `tests/torture/`, byte for byte as printed in the RFCs.
 
 use std::path::Path;
 
-/// What the RFC says of a message.
+/// The classification of a message in its RFC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Well-formed: it must be read.
+    /// Well-formed: it must be accepted.
     Valid,
-    /// Malformed: it should be refused, if it is a request, or discarded.
+    /// Malformed: a request should be rejected, a response discarded.
     Malformed,
-    /// Malformed, but an element may be liberal.
+    /// Malformed, but an element may accept it.
     Tolerable,
 }
 
-/// What a scan says of a message.
+/// The result of scanning a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scan {
     /// No defect.
     Fine,
     /// The text of the first defect.
     Defect(&'static str),
-    /// No SIP message at all.
+    /// Not a SIP message.
     NotSip,
 }
 
 /// One message.
 pub struct Case {
-    /// Its file in `tests/torture/`, without the ending.
+    /// The file in `tests/torture/`, without the extension.
     pub file: &'static str,
     /// The section of the RFC.
     pub section: &'static str,
     pub intent: Intent,
     pub scan: Scan,
-    /// Whether rsip reads it as a request.
+    /// Whether rsip parses it as a request.
     pub rsip: bool,
-    /// The decision on it, made an INVITE where it is another request, if there is one: sent from
-    /// inside the access list of [`HOSTS`].
+    /// The decision on the message, sent from inside the access list of [`HOSTS`]. The test turns other
+    /// requests into an INVITE. `None` if there is no decision.
     pub decision: Option<&'static str>,
-    /// The status that the program answers with (`--on-accept ok`). None: it answers nothing.
+    /// The status that the program answers with (`--on-accept ok`). `None` if it does not answer.
     pub status: Option<u16>,
-    /// Why this is not what the RFC would have, or what is not obvious about it.
+    /// The reason for a deviation from the RFC, or a remark.
     pub why: &'static str,
 }
 
@@ -51,7 +51,7 @@ impl Case {
     }
 }
 
-/// The domains that there are: all map an access list that the caller is in.
+/// The configured domains. All map an access list that contains the caller.
 pub const HOSTS: [&str; 4] =
     ["example.com", "chair-dnrc.example.com", "company.com", "registrar.example.com"];
 
@@ -81,13 +81,13 @@ const URI: Scan = Defect("bad character in the request-uri");
 const CSEQ: Scan = Defect("bad cseq");
 const CSEQ_METHOD: Scan = Defect("cseq method is not the request's");
 
-/// What rsip cannot read though it is well-formed.
+/// Well-formed messages that rsip cannot parse.
 const RSIP_FOLDS: &str = "rsip reads no folded value that begins on the next line";
 const RSIP_IPV6: &str = "rsip reads no IPv6 reference";
-/// The program is asked for nothing but INVITE.
+/// The program handles INVITE only.
 const METHOD: &str = "not a method of the program";
 
-/// All messages in the order of the RFCs. A status of 0 is no answer.
+/// All messages in the order of the RFCs. A status of 0 means no answer.
 #[rustfmt::skip]
 pub const CASES: [Case; 61] = [
     row("rfc4475/wsinv", "3.1.1.1", Valid, Fine, false, "accept", 481,
@@ -123,7 +123,7 @@ pub const CASES: [Case; 61] = [
     row("rfc4475/trws", "3.1.2.10", Tolerable, SPACES, false, "", 400, ""),
     row("rfc4475/escruri", "3.1.2.11", Tolerable, Fine, false, "accept", 200,
         "the headers in the Request-URI are ignored; rsip takes them for a port"),
-    row("rfc4475/baddate", "3.1.2.12", Tolerable, Fine, true, "accept", 200, "nobody reads Date"),
+    row("rfc4475/baddate", "3.1.2.12", Tolerable, Fine, true, "accept", 200, "a decision does not read Date"),
     row("rfc4475/regbadct", "3.1.2.13", Tolerable, Fine, true, "accept", 405, METHOD),
     row("rfc4475/badaspec", "3.1.2.14", Tolerable, Fine, true, "unknown-host", 400,
         "a decision does not read To"),

@@ -1,5 +1,6 @@
-//! Tasks under virtual time, in an order that a seed decides: time passes when nothing else can happen.
-//! Tasks have owners, and an owner can be paused (its tasks stand still while time goes on) or ended.
+//! Runs tasks under virtual time, in an order determined by a seed. Time advances only when no task is
+//! ready. Tasks have owners. A test can pause an owner, so that its tasks stop while time continues, or
+//! end it.
 #![allow(clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 pub type Owner = usize;
 
-/// The virtual clock and all that waits for it. Clones are the same.
+/// The virtual clock and its timers. Clones share the state.
 #[derive(Clone)]
 pub struct Virtual {
     core: Arc<Mutex<Core>>,
@@ -21,7 +22,7 @@ pub struct Virtual {
 
 struct Core {
     now: Duration,
-    /// Who is woken when, in the order of their sleeping.
+    /// The timers by time, then by creation.
     timers: BTreeMap<(Duration, u64), Waker>,
     next: u64,
     random: u64,
@@ -48,7 +49,7 @@ impl Virtual {
             now: Duration::ZERO,
             timers: BTreeMap::new(),
             next: 0,
-            // neighbouring seeds must not begin alike
+            // spreads neighbouring seeds
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d,
             commands: Vec::new(),
             paused: BTreeMap::new(),
@@ -101,7 +102,7 @@ impl Virtual {
         })
     }
 
-    /// Sleeps so many milliseconds.
+    /// Sleeps for this many milliseconds.
     pub fn ms(&self, ms: u32) -> impl Future<Output = ()> + Send + use<> {
         self.sleep(Duration::from_millis(ms.into()))
     }
@@ -110,17 +111,17 @@ impl Virtual {
         self.core.lock().unwrap().commands.push(Command::Spawn(owner, Box::pin(future)));
     }
 
-    /// Ends all tasks of an owner where they are.
+    /// Drops all tasks of an owner.
     pub fn end(&self, owner: Owner) {
         self.core.lock().unwrap().commands.push(Command::End(owner));
     }
 
-    /// Stops all tasks of an owner for a while.
+    /// Stops all tasks of an owner for this long.
     pub fn pause(&self, owner: Owner, time: Duration) {
         let mut core = self.core.lock().unwrap();
         let until = core.now + time;
         core.paused.insert(owner, until);
-        // somebody has to wake up then, that it be noticed
+        // a timer at the end of the pause wakes the scheduler
         let place = (until, core.next);
         core.next += 1;
         core.timers.insert(place, Waker::noop().clone());

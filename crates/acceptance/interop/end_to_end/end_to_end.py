@@ -1,9 +1,9 @@
-"""Changes what is stored with the official Python client, unmodified but for its base URL, and
+"""Makes changes with the official Python client, unmodified except for its base URL, and
 calls with sipp after each change: end_to_end.py BINARY DIRECTORY.
 
-Prints a table of the steps. A call is written as the statuses of the answers in their order, the
-code of the refusal if it has one, and the permissions that the program's log gives the accepted
-call. Ends with status 1 if a step is not as expected, 2 if it could not be tried.
+Prints a table of the steps. A call is shown as the statuses of the answers in order, the
+code of the rejection if any, and the permissions of an accepted call in the program's
+log. Exits with 1 if a step is not as expected, 2 if the test could not run.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-# the client and its HTTP library are to find nothing in the environment
+# the environment must not change the client or its HTTP library
 for name in list(os.environ):
     if name.upper().startswith("TWILIO_") or name.lower().endswith("_proxy"):
         del os.environ[name]
@@ -32,18 +32,18 @@ SECONDS_A_CALL = 10
 DOMAIN, OTHER_DOMAIN = "voice.example.com", "other.example.com"
 USER, PASSWORD, NEXT_PASSWORD = "alice", "Correct-Horse-7", "Battery-Staple-8"
 INSIDE, OUTSIDE = "127.0.0.1", "127.0.0.2"
-# wrong answers are counted by address, and would cost the right ones theirs
+# wrong digests are counted by source, so they use another one than the correct ones
 GUESSER = "127.0.0.3"
 SERVICE = "IS" + "0" * 32
 CHANGES = 100
 
 
 class Failed(Exception):
-    """It could not be tried."""
+    """The test could not run."""
 
 
 class Table:
-    """The steps, printed as they are made."""
+    """The steps, printed when they end."""
 
     def __init__(self):
         self.steps = self.failed = 0
@@ -95,7 +95,7 @@ class Server:
         raise Failed(f"the program does not listen: {self.err.read_text().strip()}")
 
     def account(self, *arguments):
-        """What `sip-authz account` prints."""
+        """The output of `sip-authz account`."""
         ended = subprocess.run(
             [self.binary, "account", *arguments, "--api", self.api],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.environment,
@@ -115,11 +115,11 @@ class Server:
 
 
 class Calls:
-    """Calls by sipp, one at a time, and the lines of the log that they come to."""
+    """Calls by sipp, one at a time, and their lines in the log."""
 
     def __init__(self, server, directory):
         self.server, self.directory, self.seen, self.made = server, directory, 0, 0
-        # the scenario of the other runs, which need no 603
+        # the scenario of the other tests, which do not expect 603
         text = (HERE.parent / "call.xml").read_text()
         refused = '<recv response="404" optional="true" next="answered"/>'
         if text.count(refused) != 1:
@@ -130,7 +130,7 @@ class Calls:
         self.scenario.write_text(text)
 
     def call(self, source=INSIDE, password=PASSWORD, domain=DOMAIN):
-        """One call, written as the table has it."""
+        """Makes a call and returns it in the format of the table."""
         self.made += 1
         messages = self.directory / f"messages.{self.made}"
         command = [
@@ -145,7 +145,7 @@ class Calls:
         )
         text = messages.read_text() if messages.exists() else ""
         answers = re.findall(r"^SIP/2\.0 (\d{3}) .*?^CSeq: (\d+)", text, re.MULTILINE | re.DOTALL)
-        # an INVITE that was sent again is answered again
+        # a retransmitted INVITE gets another answer
         statuses = [status for status, _ in dict.fromkeys(answers)]
         code = re.findall(r"^X-Authz-Error: (\d+)", text, re.MULTILINE)[-1:]
         lines = self.lines(len(statuses))
@@ -154,17 +154,17 @@ class Calls:
             parts += re.findall(r"\bpermits=\S+", line)
         if ended.returncode != 0:
             parts.append(f"sipp:{ended.returncode}")
-        # the log and the wire tell the same
+        # the log and the answers must agree
         told = [line.split()[0] for line in lines]
         if told != [{"200": "accept", "407": "challenge"}.get(s, "reject") for s in statuses]:
             parts.append(f"log:{','.join(told)}")
         return " ".join(parts)
 
     def lines(self, count):
-        """The lines of the log since the last call, as soon as there are so many different ones."""
+        """Waits for this many different new lines of the log and returns them."""
         for _ in range(100):
             lines = self.server.err.read_text().splitlines()[self.seen:]
-            # an INVITE that was sent again is decided again
+            # a retransmitted INVITE is logged again
             different = list(dict.fromkeys(line.removesuffix(" repeat") for line in lines))
             if len(different) >= count:
                 break
@@ -174,7 +174,7 @@ class Calls:
 
 
 class Prober:
-    """Bare INVITEs by a socket that is open already, so that one comes right after a change."""
+    """Plain INVITEs on an open socket, so that one follows a change immediately."""
 
     def __init__(self, sip, domain):
         host, port = sip.rsplit(":", 1)
@@ -206,7 +206,7 @@ def connect(base, sid, token):
 
 
 def refusal(call, /, *args, **kwargs):
-    """Status and code of the error that the call is answered with."""
+    """The status and code of the error from the call."""
     try:
         call(*args, **kwargs)
     except TwilioRestException as error:
@@ -215,7 +215,7 @@ def refusal(call, /, *args, **kwargs):
 
 
 def raw(client, path, /, **data):
-    """A request that the client has no method for: what it was answered with."""
+    """Sends a request for which the client has no method, and returns the answer."""
     url = f"{client.api.base_url}/2010-04-01/Accounts/{client.account_sid}/SIP/{path}"
     answer = client.request("POST", url, data=data)
     if answer.status_code not in (200, 201):
@@ -281,13 +281,13 @@ def steps(table, server, calls, admin, client):
 
 
 def permissions(table, calls, client, credential, users, mappings, domain):
-    """Roles of a credential and of a mapping show in the log, and go."""
+    """The log shows roles of a credential and of a mapping, until they are removed."""
     roles = client.chat.v2.services(SERVICE).roles
     make = {"friendly_name": "abroad", "type": "deployment"}
-    table.step("a role with a permission that nobody registered", "400 50104",
+    table.step("a role with an unregistered permission", "400 50104",
                refusal(roles.create, **make, permission=["callTheMoon"]))
     role = roles.create(**make, permission=["callInternational"])
-    table.step("a role that nobody has", "407 200", calls.call())
+    table.step("an unused role", "407 200", calls.call())
     raw(client, credential, RoleSid=role.sid)
     table.step("the credential has it", "407 200 permits=callInternational", calls.call())
     table.step("a wrong password does not", "407 403 32202", calls.call(GUESSER, "Guess-Guess-2"))
@@ -314,7 +314,7 @@ def permissions(table, calls, client, credential, users, mappings, domain):
 
 
 def addresses(table, calls, sip, domain):
-    """An access list beside the credential list: both must pass."""
+    """With an access list and a credential list, both must pass."""
     lists = sip.ip_access_control_lists.create(friendly_name="offices")
     entries = sip.ip_access_control_lists(lists.sid).ip_addresses
     entries.create(friendly_name="elsewhere", ip_address="192.0.2.1")
@@ -336,7 +336,7 @@ def addresses(table, calls, sip, domain):
 
 
 def trunk(table, calls, client, users):
-    """A trunk decides as a domain does."""
+    """A trunk decides like a domain."""
     made = client.trunking.v1.trunks.create(domain_name=OTHER_DOMAIN)
     table.step("a trunk, nothing mapped", "403 32200", calls.call(domain=OTHER_DOMAIN))
     made.credentials_lists.create(credential_list_sid=users.sid)
@@ -348,7 +348,7 @@ def trunk(table, calls, client, users):
 
 
 def at_once(table, server, sip):
-    """The INVITE that is sent right after the answer to a change is decided by it, each time."""
+    """Every INVITE right after the answer to a change is decided by the new state."""
     lists = sip.ip_access_control_lists.create(friendly_name="at once")
     domain = sip.domains.create(domain_name=OTHER_DOMAIN)
     mappings = sip.domains(domain.sid).auth.calls.ip_access_control_list_mappings

@@ -1,8 +1,8 @@
 """Three edges on one etcd, changed by the official Python client: fleet.py BINARY DIRECTORY APART.
 
-With APART other than 0 the network is this run's own, and one edge has another one, joined by a pair of
-interfaces, which is cut. Prints a table of the steps. Ends with status 1 if a step is not as expected,
-2 if it could not be tried.
+If APART is not 0, this script runs in a network namespace. One edge has another one, joined by a pair of
+interfaces, which the test cuts. Prints a table of the steps. Exits with 1 if a step is not as expected,
+2 if the test could not run.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-# the client and its HTTP library are to find nothing in the environment
+# the environment must not change the client or its HTTP library
 for name in list(os.environ):
     if name.upper().startswith("TWILIO_") or name.lower().endswith("_proxy"):
         del os.environ[name]
@@ -26,13 +26,13 @@ from twilio.http.http_client import TwilioHttpClient  # noqa: E402
 from twilio.rest import Client  # noqa: E402
 
 PATIENCE = 20
-# that of the edge whose network is cut
+# the lease of the edge whose network is cut
 LEASE = 4
 DOMAINS = [f"d{n}.example.com" for n in range(6)]
-# what has a change wait for all edges, but not for long
+# makes a change wait for all edges, with a short limit
 SOON = {"Wait": "applied", "WaitSeconds": "1"}
 LATE = "late.example.com"
-# the etcd's address, and that of the edge with a network of its own
+# the address of etcd, and of the edge in the other network namespace
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 ALONE = "127.0.0.1"
 
@@ -54,11 +54,11 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
 
 class Failed(Exception):
-    """It could not be tried."""
+    """The test could not run."""
 
 
 class Table:
-    """The steps, printed as they are made."""
+    """The steps, printed when they end."""
 
     def __init__(self):
         self.steps = self.failed = 0
@@ -85,7 +85,7 @@ def free_port():
 
 
 def until(expected, ask):
-    """What is asked for as soon as it is as expected, or at last."""
+    """Calls `ask` until it returns the expected value or the time is up. Returns the last value."""
     end = time.monotonic() + PATIENCE
     while (got := ask()) != expected and time.monotonic() < end:
         time.sleep(0.05)
@@ -93,7 +93,7 @@ def until(expected, ask):
 
 
 def certificates(folder, address):
-    """An authority, the etcd's certificate and the edges', as an operator would make them."""
+    """Creates an authority and certificates for etcd and the edges, as an operator would."""
     def key(name, subject, *more):
         run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-keyout", folder / f"{name}.key", "-subj", subject, *more)
@@ -110,7 +110,7 @@ def certificates(folder, address):
 
 
 class Etcd:
-    """One node that asks for certificates, and for a password once it is told to."""
+    """An etcd node that requires certificates, and passwords after `ask_for_passwords`."""
 
     def __init__(self, folder, address):
         self.folder, self.process = folder, None
@@ -159,7 +159,7 @@ class Etcd:
 
 
 class Edge:
-    """The program, perhaps with a network of its own."""
+    """The program, optionally in its own network namespace."""
 
     def __init__(self, binary, etcd, name, token, *more, apart=False, password="fleet password"):
         self.binary, self.name, self.prefix = binary, name, []
@@ -174,7 +174,7 @@ class Edge:
             "--api", self.api.removeprefix("http://"), "--on-accept", "ok", *more,
         ]
         if apart:
-            # it waits for its network
+            # waits until its network is configured
             command = ["unshare", "--net", "sh", "-c", 'read -r _; exec "$@"', "sh", *command]
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err,
@@ -188,26 +188,26 @@ class Edge:
         self.prefix = ["nsenter", "-t", pid, "-n"]
         own = os.readlink("/proc/self/ns/net")
         if until(True, lambda: os.readlink(f"/proc/{pid}/ns/net") != own) is not True:
-            raise Failed("no network of its own")
+            raise Failed("no network namespace for the edge")
         run("ip", "link", "set", "there", "netns", pid)
         for command in [f"address add {THERE}/30 dev there", "link set there up", "link set lo up"]:
             run(*self.prefix, "ip", *command.split())
         self.process.stdin.write(b"\n")
 
     def cut(self, change, *more):
-        """Has both ends send to an address of Ethernet that nobody has, or find each other again."""
+        """Cuts or restores the link: sets an unused Ethernet address at both ends, or removes it."""
         for prefix, address, device in [([], THERE, "here"), (self.prefix, HERE, "there")]:
             run(*prefix, "ip", "neighbour", change, address, "dev", device, *more)
 
     def says(self, pattern, where=None):
-        """Waits until it has written this."""
+        """Waits for this text in its output."""
         found = until(True, lambda: bool(re.search(pattern, (where or self.out).read_text(), re.M)))
         if not found:
-            raise Failed(f"{self.name} does not say {pattern}: {self.err.read_text().strip()}")
+            raise Failed(f"{self.name} did not print {pattern}: {self.err.read_text().strip()}")
         return True
 
     def status(self, domain):
-        """What an INVITE is answered with; `none` if it is not."""
+        """The status of the answer to an INVITE, or `none`."""
         probe = [*self.prefix, sys.executable, "-c", PROBE, self.sip, domain, secrets.token_hex(8)]
         ended = subprocess.run(probe, capture_output=True, text=True, timeout=PATIENCE)
         return ended.stdout.strip() or "none"
@@ -231,7 +231,7 @@ class Edge:
 
 
 class Waiting(TwilioHttpClient):
-    """Has all that the client does wait for the edges."""
+    """Makes every change of the client wait for all edges."""
 
     def request(self, method, url, params=None, **others):
         return super().request(method, url, params={**(params or {}), **SOON}, **others)
@@ -244,7 +244,7 @@ def connect(edge, sid, token, http_client=None):
 
 
 def delete(client, domain, **query):
-    """Takes a domain away and tells how that was answered, and how long it took."""
+    """Deletes a domain, and returns the answer and the time it took."""
     sid = client.domains[domain]
     path = f"/2010-04-01/Accounts/{client.account_sid}/SIP/Domains/{sid}.json"
     begun = time.monotonic()
@@ -254,7 +254,7 @@ def delete(client, domain, **query):
 
 
 def told(answer):
-    """The status, and the edges that a change is not confirmed by."""
+    """The status, and the edges that have not confirmed a change."""
     edges = f" {','.join(json.loads(answer.text)['edges'])}" if answer.status_code == 202 else ""
     return f"{answer.status_code}{edges}"
 
@@ -266,7 +266,7 @@ def health(edge):
 def steps(table, folder, binary, apart, running):
     address = HERE if apart else ALONE
     if apart:
-        # where the edge with a network of its own will find it
+        # reachable from the edge in the other network namespace
         run("ip", "link", "add", "here", "type", "veth", "peer", "name", "there")
         run("ip", "address", "add", f"{HERE}/30", "dev", "here")
         run("ip", "link", "set", "here", "up")
@@ -284,7 +284,7 @@ def steps(table, folder, binary, apart, running):
     etcd.ask_for_passwords()
     etcd.end()
     south = edge("south", "--stale-for", f"{LEASE}s", apart=apart)
-    table.step("an edge that starts without an etcd says so and waits", True,
+    table.step("an edge that starts without etcd reports it and waits", True,
                south.says("waiting for the store since", south.err))
     etcd.start()
     north = edge("north")
@@ -321,9 +321,9 @@ def steps(table, folder, binary, apart, running):
     table.step("a new auth token is shown, though west is named", "202 west", told(answer))
     domains, client = client.domains, connect(north, sid, json.loads(answer.text)["auth_token"])
     client.domains = domains
-    table.step("and it is the one that is good", "Acme", client.api.account.fetch().friendly_name)
+    table.step("and the new token works", "Acme", client.api.account.fetch().friendly_name)
     west.signal(signal.SIGCONT)
-    table.step("west goes on and catches up", "404", west.comes_to(DOMAINS[1], "404"))
+    table.step("west continues and catches up", "404", west.comes_to(DOMAINS[1], "404"))
 
     if apart:
         south.cut("replace", "lladdr", "02:00:00:00:00:01", "nud", "permanent")
@@ -335,15 +335,15 @@ def steps(table, folder, binary, apart, running):
                    south.comes_to(DOMAINS[2], "404"))
 
     etcd.end()
-    table.step("etcd is gone: an INVITE at north", "403", north.status(DOMAINS[3]))
-    table.step("south refuses once its lease is over", "503", south.comes_to(DOMAINS[3], "503"))
-    table.step("north's /health says so", 503, health(north))
-    table.step("and stderr says why", True,
+    table.step("etcd is stopped: an INVITE at north", "403", north.status(DOMAINS[3]))
+    table.step("south answers 503 once its lease has ended", "503", south.comes_to(DOMAINS[3], "503"))
+    table.step("north's /health reports it", 503, health(north))
+    table.step("and stderr has the reason", True,
                north.says("HTTP request failed: the store: .*etcd", north.err))
     etcd.start()
-    table.step("etcd is back, and knows no session: south decides again", "403",
+    table.step("etcd is restarted without sessions: south decides again", "403",
                south.comes_to(DOMAINS[3], "403"))
-    table.step("/health is well again", 200, until(200, lambda: health(north)))
+    table.step("/health recovers", 200, until(200, lambda: health(north)))
     answer, _ = delete(client, DOMAINS[3], Wait="applied")
     table.step("a change that waits for all", "204", answer)
     for each in (north, west, south):
@@ -358,7 +358,7 @@ def main():
     if apart:
         run("ip", "link", "set", "lo", "up")
     else:
-        print("no network of one's own can be had here: none is cut")
+        print("network namespaces are not available here: the network cut is skipped")
     try:
         with contextlib.ExitStack() as running:
             steps(table, folder, str(Path(binary).resolve()), apart, running)
@@ -372,6 +372,6 @@ def main():
     sys.exit(1 if table.failed else 0)
 
 
-# who ends this script ends what it started
+# ending this script ends its child processes
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
 main()

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Edges of one etcd, as programs: with TLS, client certificates and a password; a change at one shows
-# at the others; changes that wait for all edges; an edge that is stopped, one whose network is cut,
-# an etcd that is away or starts anew.
+# Tests edges on one etcd, as programs: TLS, client certificates and a password; changes that appear at
+# the other edges; changes that wait for all edges; a stopped edge, an edge whose network is cut, and an
+# etcd that is stopped and restarted.
 #
 #   crates/acceptance/interop/fleet/run.sh BINARY [VENV]
 #
-# BINARY has the feature `etcd`. VENV is where the virtual environment of the official Python client is
-# made, or was made by an earlier run. It has a network of its own, by `unshare`; where that is not
-# allowed, no network is cut.
+# BINARY needs the feature `etcd`. VENV is the virtual environment of the official Python client,
+# created if missing. The test creates a network namespace with `unshare`; if that is not allowed, it
+# skips the network cut.
 #
-# Exit code: 0 all as expected, 1 a step differs, 2 it could not be tried.
+# Exit code: 0 all as expected, 1 a step differs, 2 the test could not run.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

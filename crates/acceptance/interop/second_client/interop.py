@@ -1,10 +1,10 @@
-"""Starts the program, lets other people's clients call through it, and compares what they saw with
-what was expected and with what the program counted: interop.py BINARY DIRECTORY.
+"""Starts the program, calls through it with independent clients, and compares their results with
+the expected ones and with the program's counts: interop.py BINARY DIRECTORY.
 
-Each client runs as a process of its own, against a fresh program: pjsua_calls.py or sippy_calls.py
-JOB RESULT. JOB is JSON with the port of the program, that for TLS or null, the seconds that a call may take, and the
-calls to make one after the other. RESULT has for each call an error or null, whether it was
-connected, and the SIP messages in order as the client logged them. After an error no more calls are
+Each client runs in its own process, against a new program: pjsua_calls.py or sippy_calls.py
+JOB RESULT. JOB is JSON with the port of the program, the TLS port or null, the time limit of a call in seconds, and
+the calls to make in sequence. RESULT has for each call an error or null, whether it was
+connected, and the SIP messages in order from the client's log. After an error no more calls are
 made.
 """
 
@@ -29,7 +29,7 @@ REALM = "interop.example"
 
 @dataclass(frozen=True)
 class Offer:
-    """A domain with this policy, and what each client answers: None if it cannot."""
+    """A domain with this policy, and the choice of each client: None if it cannot answer."""
 
     name: str
     policy: str
@@ -38,7 +38,7 @@ class Offer:
     challenge: int = 407
     transport: str = "udp"
 
-    # short, since an INVITE beyond 1,300 bytes goes by TCP
+    # short, since an INVITE of more than 1,300 bytes uses TCP
 
     @property
     def user(self):
@@ -49,9 +49,9 @@ class Offer:
         return f"d{OFFERS.index(self)}.example"
 
 
-# The PJSIP of this wheel computes SHA-512/256 by OpenSSL, and is built with 1.0.2, which has none;
-# it knows neither the -sess forms nor auth-int. sippy knows all of these. Both take the first
-# challenge that they know, and sippy the first qop. sippy has no TCP.
+# The PJSIP of this wheel computes SHA-512/256 with OpenSSL 1.0.2, which does not support it;
+# it supports neither -sess nor auth-int. sippy supports all of these. Both take the first
+# challenge that they support, and sippy the first qop. sippy has no TCP.
 SHA256 = "SHA-256 auth"
 OFFERS = [
     Offer("MD5 only", 'algorithms = "md5-only"', "MD5 auth", "MD5 auth"),
@@ -94,7 +94,7 @@ OFFERS = [
 
 
 def configuration():
-    """A domain for each offer, and a user for each, so that no guess counts against another."""
+    """A domain and a user for each offer, so that guesses are counted separately."""
     lines = [f'realm = "{REALM}"', "[[credential_lists]]", 'name = "callers"', "credentials = ["]
     lines += [f'  {{ username = "{o.user}", password = "{PASSWORD}" }},' for o in OFFERS]
     lines.append("]")
@@ -106,7 +106,7 @@ def configuration():
 
 
 class Failed(Exception):
-    """It could not be tried."""
+    """The test could not run."""
 
 
 def has_tls(binary):
@@ -116,7 +116,7 @@ def has_tls(binary):
 
 
 def certificate(directory):
-    """The options for a certificate that nobody vouches for, which PJSIP takes unless told not to."""
+    """The options for a self-signed certificate, which PJSIP accepts by default."""
     certificate, key = directory / "certificate.pem", directory / "key.pem"
     made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     subprocess.run(
@@ -161,7 +161,7 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        # BINARY may be a script that started others
+        # BINARY may be a script with child processes
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -182,20 +182,20 @@ class Server:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
-        raise Failed(f"the program does not listen:\n{self.said()}")
+        raise Failed(f"the program did not start to listen:\n{self.said()}")
 
     def said(self):
         return self.out.read_text(errors="replace") + self.err.read_text(errors="replace")
 
     def end(self):
-        """Ends it by SIGTERM and reads the line of totals."""
+        """Ends the program with SIGTERM and parses its line of totals."""
         self.process.terminate()
         try:
             code = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            raise Failed(f"the program does not end on SIGTERM:\n{self.said()}") from None
+            raise Failed(f"the program did not end on SIGTERM:\n{self.said()}") from None
         if code != 0:
-            raise Failed(f"the program ended with {code}:\n{self.said()}")
+            raise Failed(f"the program exited with {code}:\n{self.said()}")
         line = re.search(r"^totals: (.*)$", self.out.read_text(errors="replace"), re.M)
         if not line:
             raise Failed(f"no line of totals:\n{self.said()}")
@@ -217,7 +217,7 @@ def status(message):
 
 
 def once(messages):
-    """Without retransmissions."""
+    """The messages without retransmissions."""
     seen = set()
     for message in messages:
         key = (message.partition("\n")[0], *header(message, "Via")[:1], *header(message, "CSeq"))
@@ -232,7 +232,7 @@ def parameter(credentials, name):
 
 
 class Call:
-    """What a client saw of one call."""
+    """The result of one call at a client."""
 
     def __init__(self, result):
         self.error, self.connected = result["error"], result["connected"]
@@ -257,7 +257,7 @@ class Call:
 
     @property
     def transport(self):
-        """How the INVITEs went."""
+        """The transport of the INVITEs."""
         vias = [header(text, "Via")[0] for text in self.sent if text.startswith("INVITE ")]
         ways = [re.match(r"SIP/2.0/(\w+)", via)[1].lower() for via in vias]
         return ", then ".join(dict.fromkeys(ways))
@@ -297,7 +297,7 @@ def run_client(script, server, calls, directory):
 
 
 def check_calls(client, offers, calls):
-    """Prints a row for each call, and returns how many were not as expected."""
+    """Prints a row for each call, and returns the number of unexpected results."""
     wrong = 0
     for (offer, password), call in zip(offers, calls, strict=True):
         choice = getattr(offer, client.lower())
@@ -327,8 +327,8 @@ def check_calls(client, offers, calls):
 
 
 def check_totals(client, totals, calls):
-    """Compares the program's count with the answers that the client got, retransmissions too. How
-    many ACKs came is not compared: the program may end before it has read the last one."""
+    """Compares the program's counts with the answers at the client, including retransmissions. The
+    number of ACKs is not compared: the program may end before it reads the last one."""
     received = [text for call in calls for text in call.received]
     invited = [status(text) for text in received if method(text) == "INVITE"]
     challenged = sum(code in (401, 407) for code in invited)
@@ -347,7 +347,7 @@ def check_totals(client, totals, calls):
     print(f"{client}: {len(calls)} calls, the program counted: {counts}")
     if not fits:
         counts = ", ".join(f"{name} {count}" for name, count in expected.items())
-        print(f"{client}: DIFFERS from what the client saw: {counts}")
+        print(f"{client}: DIFFERS from the client's count:  {counts}")
     return not fits
 
 
@@ -381,7 +381,7 @@ def main(binary, directory):
             if client != "sippy" or offer.transport == "udp"
             if offer.transport != "tls" or has_tls(binary)
             for password in (PASSWORD, "not-" + PASSWORD)
-            # who cannot answer needs to be told so only once
+            # one call is enough for a client that cannot answer
             if password == PASSWORD or getattr(offer, client.lower())
         ]
         calls = [

@@ -9,7 +9,7 @@ import pjsua2 as pj
 
 
 class Wire(pj.LogWriter):
-    """Takes the messages from PJSIP's own log, and prints the rest."""
+    """Extracts the messages from PJSIP's log, and prints the other lines."""
 
     def __init__(self):
         super().__init__()
@@ -50,7 +50,7 @@ def main(job_file, result_file):
     config.uaConfig.threadCnt = 0
     config.uaConfig.mainThreadOnly = True
     config.logConfig.level = 4
-    # also the level of what goes to the writer
+    # also the log level of the writer
     config.logConfig.consoleLevel = 4
     config.logConfig.msgLogging = 1
     config.logConfig.writer = wire
@@ -77,7 +77,7 @@ def main(job_file, result_file):
             break
     with open(result_file, "w", encoding="utf-8") as file:
         json.dump(results, file)
-    # nothing is left to be said, and taking the library down takes a second
+    # skips the shutdown of the library, which takes a second
     os._exit(0)
 
 
@@ -97,7 +97,7 @@ def make_call(endpoint, job, wanted, wire):
     account.create(account_config)
     options = pj.CallOpParam(True)
     if wanted["transport"] == "udp, then tcp":
-        # with credentials too it is longer than UDP may carry (RFC 3261 §18.1.1)
+        # with credentials it is too long for UDP (RFC 3261 §18.1.1)
         subject = pj.SipHeader()
         subject.hName, subject.hValue = "Subject", "far too long " * 20
         options.txOption.headers.append(subject)
@@ -110,9 +110,9 @@ def make_call(endpoint, job, wanted, wire):
     deadline = time.monotonic() + job["seconds"]
     while error is None and not call.over:
         if time.monotonic() > deadline:
-            error = f"not over after {job['seconds']} s"
+            error = f"did not end within {job['seconds']} s"
         endpoint.libHandleEvents(20)
-        # it hangs up by itself if all media was declined
+        # PJSIP hangs up if all media was declined
         if call.connected and not call.over and not wire.has_sent("BYE"):
             call.hangup(pj.CallOpParam())
     if error is not None:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Calls through the program with two SIP clients that are not ours, PJSIP and sippy, from PyPI.
+# Calls through the program with two independent SIP clients, PJSIP and sippy, from PyPI.
 #
 #   run.sh BINARY [VENV]
 #
-# VENV is where their virtual environment is made, or was made by an earlier run. Without it, it is
-# made in a temporary directory. PYTHON names another interpreter than python3.
+# VENV is the virtual environment of the clients, created if missing. The default is a temporary
+# directory. PYTHON names another interpreter than python3.
 #
-# Exit code: 0 all as expected, 1 a call or the server's totals differ, 2 it could not be tried.
+# Exit code: 0 all as expected, 1 a call or the server's totals differ, 2 the test could not run.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

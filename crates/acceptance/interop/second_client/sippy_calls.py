@@ -27,7 +27,7 @@ OFFER = "\r\n".join(
 
 
 class Wire:
-    """Takes the place of sippy's log."""
+    """Replaces sippy's log."""
 
     def __init__(self):
         self.messages = []
@@ -41,7 +41,7 @@ class Wire:
 
 
 class Try(CCEventTry):
-    """An outgoing call to a domain that is not its next hop's address."""
+    """An outgoing call to a domain that differs from the address of the next hop."""
 
     domain = None
 
@@ -89,7 +89,7 @@ def main(job_file, result_file):
         port = free.getsockname()[1]
     wire = Wire()
     config = {"_sip_address": "127.0.0.1", "_sip_port": port, "_sip_logger": wire}
-    # nobody calls this user agent
+    # this user agent receives no calls
     config["_sip_tm"] = SipTransactionManager(config, lambda request, transaction: None)
     results = []
     for wanted in job["calls"]:
@@ -104,7 +104,7 @@ def main(job_file, result_file):
 def make_call(wire, config, job, wanted):
     call = Call(wire, config, job, wanted)
     ED2.loop(timeout=job["seconds"])
-    error = None if call.over else f"not over after {job['seconds']} s"
+    error = None if call.over else f"did not end within {job['seconds']} s"
     return {"error": error, "connected": call.connected, "messages": wire.messages}
 
 

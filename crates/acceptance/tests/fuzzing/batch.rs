@@ -9,7 +9,7 @@ use sip_authz::Decision;
 use sip_authz_testing::fuzzing::batch::*;
 
 #[test]
-fn seeds_are_decided_alike_and_in_every_way() {
+fn seeds_are_decided_equally_with_every_outcome() {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
     for (file, bytes) in seeds("batch") {
         let decided = fuzz_batch(&bytes);
@@ -34,7 +34,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn any_batches_are_decided_alike(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+    fn any_batches_are_decided_equally(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         fuzz_batch(&bytes);
     }
 }

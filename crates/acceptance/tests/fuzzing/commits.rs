@@ -12,7 +12,7 @@ fn there_are_records_of_every_kind() {
         .filter_map(|kind| record(kind, 0, 1))
         .map(|record| format!("{:?}", std::mem::discriminant(&record)))
         .collect();
-    // three kinds of mapping are one kind of record
+    // three kinds of mapping share one kind of record
     assert_eq!(kinds.len(), 9);
 }
 
@@ -20,16 +20,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn any_commits_end_where_their_records_alone_would(
+    fn any_commits_match_a_rebuilt_snapshot(
         writes in prop::collection::vec((0..8_u8, any::<[u8; 3]>()), 0..300)
     ) {
-        // the account and some lists first, or nearly all would be refused
+        // create the account and some lists first, otherwise nearly all commits are rejected
         let mut bytes = vec![2, 0, 0, 0];
         for which in 0..6 {
             bytes.extend([2, 1, which << 2, 0, 2, 2, which << 2, 0]);
         }
         for (how, [kind, one, two]) in writes {
-            // mostly puts, mostly alone
+            // mostly puts in a commit of their own
             let how = [0, 1, 2, 2, 2, 2, 3, 3][usize::from(how)];
             bytes.extend([how, kind, one, two]);
         }

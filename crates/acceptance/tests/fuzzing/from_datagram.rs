@@ -14,15 +14,15 @@ use sip_authz::{Decision, Invite, Transport};
 use sip_authz_testing::fuzzing::from_datagram::*;
 
 #[test]
-fn snapshot_is_whole() {
+fn snapshot_is_complete() {
     let debug = format!("{:?}", admitting());
     assert_eq!(debug, "Snapshot { number: 1, targets: 12, credentials: 0, .. }");
 }
 
-/// A seed begins with what comes of it: `none`, `refused`, `accept`, or `lenient` where rsip
-/// refuses what is accepted.
+/// The name of a seed begins with its outcome: `none`, `refused`, `accept`, or `lenient` if the library
+/// accepts what rsip rejects.
 #[test]
-fn seeds_are_read_as_their_names_begin() {
+fn seeds_have_the_outcome_in_their_name() {
     let (mut reasons, mut wrong) = (BTreeSet::new(), Vec::new());
     for (file, bytes) in seeds("from_datagram") {
         let theirs = Request::try_from(&bytes[..]);
@@ -46,7 +46,7 @@ fn seeds_are_read_as_their_names_begin() {
 }
 
 #[test]
-fn torture_messages_and_requests_are_read_alike() {
+fn torture_messages_and_requests_are_parsed_equally() {
     let mut accepted = 0;
     for folder in ["tests/torture/rfc4475", "tests/torture/rfc5118", "fuzz/seeds/request"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
@@ -57,7 +57,7 @@ fn torture_messages_and_requests_are_read_alike() {
     }
     assert!(accepted >= 20, "{accepted}");
 }
-/// What is put into a seed, in the place of so many bytes.
+/// A text inserted into a seed in place of some bytes.
 fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
     const TEXTS: [&str; 40] = [
         "",
@@ -110,9 +110,9 @@ fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
 
 proptest! {
     #[test]
-    fn edited_seeds_are_read_alike(
+    fn edited_seeds_are_parsed_equally(
         seed in any::<Index>(),
-        // most edits in the first line, which is where the readers differ
+        // most edits are in the first line, where the parsers differ
         edits in prop::collection::vec((any::<bool>(), edit()), 1..4),
     ) {
         static SEEDS: LazyLock<Vec<(String, Vec<u8>)>> =

@@ -1,7 +1,7 @@
 //! The seeds of the fuzz target `lanes`.
 
 #[test]
-fn seeds_are_hashed_alike() {
+fn seeds_are_hashed_equally() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/lanes");
     let seeds = std::fs::read_dir(folder).unwrap();
     let read = seeds.map(|seed| {

@@ -1,4 +1,5 @@
-//! The seeds of the fuzz targets do what their names say, and the worlds of the targets are whole.
+//! The seeds of the fuzz targets have the outcomes in their names, and the snapshots of the targets are
+//! complete.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod batch;
@@ -39,14 +40,14 @@ pub(crate) fn name_of(decision: Option<&Decision>) -> &'static str {
 }
 
 #[test]
-fn snapshot_is_whole() {
+fn snapshot_is_complete() {
     let debug = format!("{:?}", fuzz_snapshot());
     assert_eq!(debug, "Snapshot { number: 1, targets: 11, credentials: 6, .. }");
 }
 
-/// What sequences of commits are judged by sees every record.
+/// The facts that compare snapshots cover every record.
 #[test]
-fn facts_are_whole() {
+fn facts_cover_every_record() {
     let before = facts(&fuzz_snapshot());
     let count = |parts: &[&str]| {
         before.iter().filter(|fact| parts.iter().all(|part| fact.contains(part))).count()
@@ -55,7 +56,7 @@ fn facts_are_whole() {
     assert_eq!((count(&["compiled true"]), count(&["compiled false"])), (3, 0));
     assert_eq!((count(&[", realm "]), count(&[", disabled "]), count(&["6 users"])), (2, 6, 1));
     assert_eq!((count(&[" names Some("]), count(&["11 targets"])), (11, 1));
-    // users are found by hashed names while a target of their list admits those
+    // users can be found by hashed name only while a target of their list allows it
     let unfound =
         |facts: &[String]| facts.iter().filter(|fact| fact.ends_with("[None, None, None]")).count();
     let mut commit = Commit::new();
@@ -67,14 +68,14 @@ fn facts_are_whole() {
 }
 
 #[test]
-fn seeds_of_requests_are_decided_as_their_names_begin() {
+fn seeds_of_requests_have_the_outcome_in_their_name() {
     let mut seen = BTreeSet::new();
     for (file, bytes) in seeds("request") {
         let name = name_of(fuzz_request(&bytes).as_ref());
         assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");
         seen.insert(name);
     }
-    // too-many-guesses takes a second request, snapshot-stale a deadline
+    // these need a second request, or a deadline
     let without = [Reason::TooManyGuesses, Reason::SnapshotStale];
     let reasons = Reason::ALL.iter().filter(|reason| !without.contains(reason));
     let mut expected = BTreeSet::from(["none", "accept", "challenge", "stale"]);
@@ -83,7 +84,7 @@ fn seeds_of_requests_are_decided_as_their_names_begin() {
 }
 
 #[test]
-fn seeds_of_records_are_read_as_their_names_begin() {
+fn seeds_of_records_have_the_outcome_in_their_name() {
     let mut read = 0;
     for (file, bytes) in seeds("store_record") {
         assert_eq!(fuzz_store_record(&bytes), file.starts_with("record."), "{file}");
@@ -100,7 +101,7 @@ fn seeds_of_commits_hold() {
 }
 
 #[test]
-fn seeds_of_headers_are_read_as_their_names_begin() {
+fn seeds_of_headers_have_the_outcome_in_their_name() {
     for (file, value) in seeds("digest_header") {
         fuzz_digest_header(&value, |parsed| {
             let name = match parsed {
@@ -115,7 +116,7 @@ fn seeds_of_headers_are_read_as_their_names_begin() {
 }
 
 #[test]
-fn seeds_of_forms_are_read_as_their_names_begin() {
+fn seeds_of_forms_have_the_outcome_in_their_name() {
     for (file, bytes) in seeds("rest_form") {
         let name = if fuzz_rest_form(&bytes).is_some() { "read" } else { "refused" };
         assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");

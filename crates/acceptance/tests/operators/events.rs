@@ -1,4 +1,4 @@
-//! What a subscriber of the crate `tracing` is told, read by one that is not our own.
+//! The events that a `tracing` subscriber receives, read by an independent one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write;
@@ -40,8 +40,8 @@ fn authorizer() -> Authorizer {
     Authorizer::new(snapshot.unwrap()).unwrap()
 }
 
-/// What is told of four decisions: three of a batch, and one alone.
-fn told(options: Option<EventOptions>, level: tracing::Level) -> Vec<String> {
+/// The events for four decisions: three in a batch, and a single one.
+fn events_of(options: Option<EventOptions>, level: tracing::Level) -> Vec<String> {
     let authorizer = authorizer();
     if let Some(options) = options {
         authorizer.set_events(options);
@@ -70,8 +70,8 @@ fn told(options: Option<EventOptions>, level: tracing::Level) -> Vec<String> {
 }
 
 #[test]
-fn one_event_a_decision_and_nobody_is_named() {
-    let lines = told(None, tracing::Level::DEBUG);
+fn each_decision_is_one_event_without_names() {
+    let lines = events_of(None, tracing::Level::DEBUG);
     let [accept, outside, nowhere, alone] = &lines[..] else { panic!("{lines:?}") };
     for part in [
         "sip_authz::decision",
@@ -97,21 +97,21 @@ fn one_event_a_decision_and_nobody_is_named() {
 }
 
 #[test]
-fn options_choose_which_decisions_and_whether_they_are_named() {
-    let told = |sampling: &str, names| {
+fn options_select_decisions_and_names() {
+    let events_of = |sampling: &str, names| {
         let options =
             EventOptions::default().with_sampling(sampling.parse().unwrap()).with_names(names);
-        told(Some(options), tracing::Level::INFO)
+        events_of(Some(options), tracing::Level::INFO)
     };
-    assert_eq!(told("all", false).len(), 4);
-    let refused = told("refused", true);
+    assert_eq!(events_of("all", false).len(), 4);
+    let refused = events_of("refused", true);
     assert_eq!(refused.len(), 2);
     assert!(refused.iter().all(|line| line.contains("outcome=\"reject\"")), "{refused:?}");
     assert!(refused.first().unwrap().contains("source=198.51.100.9:5060"), "{refused:?}");
-    let some = told("1/2", false);
+    let some = events_of("1/2", false);
     assert_eq!(some.len(), 2);
     assert!(some.iter().any(|line| line.contains("unknown-host")), "{some:?}");
-    assert_eq!(told("none", true), [""; 0]);
+    assert_eq!(events_of("none", true), [""; 0]);
     let options = EventOptions::default().with_names(true);
-    assert!(self::told(Some(options), tracing::Level::WARN).is_empty());
+    assert!(self::events_of(Some(options), tracing::Level::WARN).is_empty());
 }

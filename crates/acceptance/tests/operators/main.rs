@@ -1,4 +1,4 @@
-//! What operators see: figures, events, and no secret in them; and files of earlier releases that still open.
+//! The output for operators: metrics, events without secrets, and files of earlier releases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod events;

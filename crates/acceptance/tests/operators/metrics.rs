@@ -1,4 +1,4 @@
-//! The figures of an authorizer in a recorder that is not our own.
+//! The metrics of an authorizer in an independent recorder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn decided(page: &str, outcome: &str, reason: &str) -> f64 {
 }
 
 #[test]
-fn figures_are_those_of_the_decisions() {
+fn metrics_match_the_decisions() {
     let start = Instant::now();
     let snapshot = Snapshot::empty().apply(&commit()).unwrap();
     let capacity = Capacity::default().with_nonces(512);
@@ -95,7 +95,7 @@ fn figures_are_those_of_the_decisions() {
     assert_eq!(value(&after, "sip_authz_snapshot_stale"), Some(0.0));
     assert_eq!(value(&after, "sip_authz_snapshot_deadline_seconds"), None);
 
-    // looking twice counts nothing twice
+    // recording twice does not count twice
     assert_eq!(decided(&page(start), "accept", "passed"), 3.0);
 
     let deadline = start + Duration::from_secs(60);
@@ -113,13 +113,13 @@ fn figures_are_those_of_the_decisions() {
 }
 
 #[test]
-fn the_age_begins_anew_with_a_change() {
+fn a_change_resets_the_age() {
     let authorizer = Authorizer::new(Snapshot::empty()).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let old = authorizer.snapshot_age();
     assert!(old >= Duration::from_millis(50));
     authorizer.apply(&commit()).unwrap();
-    // however slow the machine is, the age since the change is the younger one
+    // on a slow machine too, the age since the change is less than before it
     assert!(authorizer.snapshot_age() < old + Duration::from_millis(1));
     assert_eq!(authorizer.snapshot().number(), 1);
 }
@@ -143,7 +143,7 @@ fn latencies_become_the_series_of_a_histogram() {
 }
 
 #[tokio::test]
-async fn a_follower_tells_how_far_it_is_and_that_it_has_ended() {
+async fn a_follower_reports_its_progress_and_its_end() {
     let store = MemoryStore::new();
     let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
     let head = store.head().await.unwrap();
@@ -172,7 +172,7 @@ async fn a_follower_tells_how_far_it_is_and_that_it_has_ended() {
     assert_eq!(look(), [1.0, 1.0, 0.0, 0.0, 1.0]);
 }
 
-/// The system's clock, and time that is never over.
+/// A clock whose sleeps never end.
 struct Standing;
 
 impl Timer for Standing {
@@ -182,7 +182,7 @@ impl Timer for Standing {
 }
 
 #[tokio::test]
-async fn a_lease_tells_how_old_its_leave_is() {
+async fn a_lease_reports_the_age_of_its_confirmation() {
     let store = MemoryStore::new();
     let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
     let head = store.head().await.unwrap();
@@ -200,7 +200,7 @@ async fn a_lease_tells_how_old_its_leave_is() {
         let page = handle.render();
         ["age_seconds", "seconds"].map(|name| value(&page, &format!("sip_authz_lease_{name}")))
     };
-    // not confirmed yet: as old as the lease
+    // without a confirmation, the age counts from the start of the lease
     let [age, told] = look(None, before + Duration::from_secs(100));
     assert!((99.0..=100.0).contains(&age.unwrap()) && told.is_none(), "{age:?} {told:?}");
     let running = tokio::spawn(lease.run(Standing, |_| ()));

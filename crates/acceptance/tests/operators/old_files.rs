@@ -1,5 +1,5 @@
-//! Files that the program wrote before the package was split into crates. `written-by-0.1` holds the
-//! database of `serve --data`, its records as text, and the output of `export --with-secrets`.
+//! Files that release 0.1 wrote. `written-by-0.1` holds the database of `serve --data`, its records as
+//! text, and the output of `export --with-secrets`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,7 +30,7 @@ async fn an_old_database_opens_and_every_record_keeps_its_bytes() {
     let folder = Folder::new();
     fs::copy(old_file("sip-authz.db"), folder.join("sip-authz.db")).unwrap();
     let store = SqliteStore::open(&*folder).unwrap();
-    // checks the count and the sum of the head against the records
+    // the load checks the count and checksum of the head
     let loaded = store.load().await.unwrap();
     assert_eq!((loaded.head.number, loaded.head.records), (17, 37));
     assert_eq!(loaded.head.sum.to_string(), SUM);
@@ -43,7 +43,7 @@ async fn an_old_database_opens_and_every_record_keeps_its_bytes() {
 }
 
 #[test]
-fn old_records_are_read_and_written_without_a_change() {
+fn old_records_are_encoded_unchanged() {
     for line in read("records.txt").lines() {
         let (key, value) = line.split_once(' ').unwrap();
         let record = decode(decode_key(key).unwrap(), value.as_bytes()).unwrap();
@@ -52,7 +52,7 @@ fn old_records_are_read_and_written_without_a_change() {
 }
 
 #[tokio::test]
-async fn an_old_export_is_imported_and_comes_out_as_it_was() {
+async fn an_old_export_is_imported_and_exported_unchanged() {
     let document: Document = serde_json::from_str(&read("export.json")).unwrap();
     let mut settings = settings();
     settings.vocabulary = Vocabulary::with(["callInternational"]).unwrap();
@@ -66,13 +66,13 @@ async fn an_old_export_is_imported_and_comes_out_as_it_was() {
     keeps("", &serde_json::from_str(&read("export.json")).unwrap(), &exported);
 }
 
-/// A newer export may have more keys, never fewer, and none with another value.
+/// A newer export may have more keys, but every old key and value must remain.
 fn keeps(path: &str, old: &Value, new: &Value) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
             for (key, value) in old {
                 let path = format!("{path}.{key}");
-                keeps(&path, value, new.get(key).unwrap_or_else(|| panic!("{path} is gone")));
+                keeps(&path, value, new.get(key).unwrap_or_else(|| panic!("{path} is missing")));
             }
         }
         (Value::Array(old), Value::Array(new)) => {

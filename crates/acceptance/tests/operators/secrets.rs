@@ -1,5 +1,5 @@
-//! What must not be seen: no password, stored hash or response in any `Debug` or error text, no user
-//! name or address unless asked for, and no password in memory once it has been hashed.
+//! No `Debug` or error text contains a password, stored hash or response, or a user name or address
+//! without the option for it. Memory does not contain a password after it was hashed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fmt::Debug;
@@ -21,11 +21,11 @@ const NUMBER: &str = "+4930555777";
 const SOURCE: &str = "192.0.2.177:5077";
 const PREFIX: &str = "2001:db8:7777::/48";
 
-/// Something to look for, and what it is.
+/// A text to search for: its description and its forms.
 struct Needle(String, Vec<String>);
 
 impl Needle {
-    /// `bytes` as text, in hexadecimal of either case, and as a list of numbers in any base.
+    /// `bytes` as text, in hexadecimal of either case, and as lists of numbers in several bases.
     fn new(what: &str, bytes: &[u8]) -> Self {
         let start = &bytes[..bytes.len().min(8)];
         let list =
@@ -48,7 +48,7 @@ impl Needle {
     }
 }
 
-/// Password, stored hashes and response: never seen.
+/// The password, stored hashes and responses, which no text may contain.
 fn secrets(responses: &[String]) -> Vec<Needle> {
     let ha1 = ha1();
     let mut needles = vec![Needle::text("password", SECRET)];
@@ -61,7 +61,7 @@ fn secrets(responses: &[String]) -> Vec<Needle> {
     needles
 }
 
-/// User names, numbers and addresses: not seen unless asked for.
+/// User names, numbers and addresses, which texts contain only with an option.
 fn persons() -> Vec<Needle> {
     let source: SocketAddr = SOURCE.parse().unwrap();
     let IpAddr::V4(ip) = source.ip() else { panic!() };
@@ -76,11 +76,11 @@ fn persons() -> Vec<Needle> {
 
 #[track_caller]
 fn assert_hides(needles: &[Needle], name: &str, text: &str) {
-    // indented lists are lists all the same
+    // white space does not matter in lists of numbers
     let dense: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     for Needle(what, forms) in needles {
         for form in forms {
-            assert!(!dense.contains(form.as_str()), "the {what} stands in {name}: {text}");
+            assert!(!dense.contains(form.as_str()), "{name} contains the {what}: {text}");
         }
     }
 }
@@ -130,7 +130,7 @@ fn call(host: &str) -> Request {
     }
 }
 
-/// A call with right credentials, and the response in them.
+/// A call with correct credentials, and their response.
 fn answered(world: &World, host: &str, password: &str) -> (Request, String) {
     let request = call(host);
     let challenge = world.challenge(&request, SOURCE);
@@ -139,7 +139,7 @@ fn answered(world: &World, host: &str, password: &str) -> (Request, String) {
 }
 
 #[test]
-fn needles_are_found_where_they_are() {
+fn the_search_finds_each_form() {
     let needle = |bytes: &[u8]| vec![Needle::new("it", bytes)];
     let (bytes, text) = ([147_u8, 158, 117, 120], "sesame");
     for shown in [
@@ -161,7 +161,7 @@ fn needles_are_found_where_they_are() {
 }
 
 #[test]
-fn records_commits_and_snapshots_show_nothing() {
+fn records_commits_and_snapshots_contain_no_secret() {
     let needles = [secrets(&[]), persons()].concat_all();
     let records = [
         Record::Credential(zebulon()),
@@ -192,7 +192,7 @@ fn records_commits_and_snapshots_show_nothing() {
 }
 
 #[test]
-fn errors_about_hashes_do_not_repeat_them() {
+fn errors_about_hashes_do_not_contain_them() {
     let (user, realm) = (USER.parse().unwrap(), REALM.parse().unwrap());
     let needles = secrets(&[]);
     for function in HashFunction::ALL {
@@ -206,7 +206,7 @@ fn errors_about_hashes_do_not_repeat_them() {
             assert_hides(&needles, "Ha1Error", &format!("{error} {error:?}"));
         }
     }
-    // a commit that is refused names the user at most
+    // the error for a rejected commit contains at most the user name
     let world = world(Policy::default());
     let mut commit = Commit::new();
     commit.put(Record::Credential(Credential { sid: credential(LIST, "twin"), ..zebulon() }));
@@ -215,7 +215,7 @@ fn errors_about_hashes_do_not_repeat_them() {
 }
 
 #[test]
-fn messages_and_decisions_show_nothing() {
+fn messages_and_decisions_contain_no_secret() {
     for algorithm in Algorithm::ALL {
         for userhash in [false, true] {
             let policy = offering(&[algorithm]).with_userhash(userhash);
@@ -233,7 +233,7 @@ fn messages_and_decisions_show_nothing() {
                     HashFunction::Sha512_256 => {
                         hex::encode(<sha2::Sha512_256 as sha2::Digest>::digest(hashed))
                     }
-                    other => panic!("hash user names with {other} here, too"),
+                    other => panic!("add the hash of user names for {other} to this test"),
                 };
                 let needles = [
                     secrets(&[response]),
@@ -252,7 +252,7 @@ fn messages_and_decisions_show_nothing() {
                 if let Decision::Reject(reject) = &decision {
                     assert_hides(&needles, "Reason", &reject.reason.to_string());
                 }
-                // sent again over another way it is challenged
+                // from another source it gets a challenge
                 let again = world.send(&request, "192.0.2.177:5078");
                 assert_debug_hides(&needles, "Decision", &again);
             }
@@ -260,7 +260,7 @@ fn messages_and_decisions_show_nothing() {
     }
 }
 
-/// Every type that a message is read into.
+/// Checks every type that is parsed from a message.
 fn show_message(needles: &[Needle], request: &Request) {
     let bytes = request.bytes();
     let message = Message::scan(&bytes).unwrap();
@@ -280,7 +280,7 @@ fn show_message(needles: &[Needle], request: &Request) {
         .with_credentials(CredentialsField::Authorization, invite.credentials()[0].1)
         .with_body(invite.body());
     assert_debug_hides(needles, "Invite", &owned);
-    // cut anywhere, the error tells no more
+    // the errors for truncated messages contain no secret either
     for len in (0..bytes.len()).step_by(7) {
         if let Err(error) = Invite::from_datagram(&bytes[..len], source, Transport::Udp) {
             assert_debug_hides(needles, "InviteError", &error);
@@ -305,7 +305,7 @@ fn show_message(needles: &[Needle], request: &Request) {
 }
 
 #[test]
-fn an_explanation_names_users_and_sources_and_no_secret() {
+fn an_explanation_contains_names_but_no_secret() {
     let world = world(Policy::default());
     for password in [SECRET, "wrong"] {
         let (request, response) = answered(&world, BOTH_HOST, password);
@@ -314,15 +314,15 @@ fn an_explanation_names_users_and_sources_and_no_secret() {
         let invite = Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
         let explanation = world.authorizer.explain(&invite, world.start);
         let text = explanation.to_string();
-        assert!(text.contains(USER) && text.contains("192.0.2.177"), "asked for: {text}");
+        assert!(text.contains(USER) && text.contains("192.0.2.177"), "names are expected: {text}");
         let needles = secrets(&[response]);
         assert_hides(&needles, "Explanation", &text);
         assert_debug_hides(&needles, "Explanation", &explanation);
     }
 }
 
-/// Everything that a subscriber of the crate `tracing` is told, spans and fields and all.
-fn told(decide: impl FnOnce()) -> String {
+/// The output of a `tracing` subscriber, with spans and fields.
+fn events_of(decide: impl FnOnce()) -> String {
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
@@ -347,7 +347,7 @@ fn told(decide: impl FnOnce()) -> String {
 }
 
 #[test]
-fn events_name_nobody_unless_asked_and_no_secret_ever() {
+fn events_contain_names_only_with_options_and_never_secrets() {
     use sip_authz::EventOptions;
 
     for names in [false, true] {
@@ -364,7 +364,7 @@ fn events_name_nobody_unless_asked_and_no_secret_ever() {
             } else {
                 answered(&world, host, password)
             };
-            let text = told(|| {
+            let text = events_of(|| {
                 let _ = world.send(&call(HOST), SOURCE);
                 let _ = world.send(&request, SOURCE);
             });
@@ -374,7 +374,7 @@ fn events_name_nobody_unless_asked_and_no_secret_ever() {
                 needles.push(Needle::text("response", &response));
             }
             if names {
-                // what was asked for, and of accepts alone the user
+                // the requested fields, and for accepts only the user
                 assert!(text.contains(SOURCE), "{text}");
                 assert_eq!(text.contains(USER), outcome == "accept", "{text}");
                 needles.push(Needle::text("number", NUMBER));
@@ -387,7 +387,7 @@ fn events_name_nobody_unless_asked_and_no_secret_ever() {
 }
 
 #[test]
-fn counts_hold_texts_of_this_crate_alone() {
+fn counts_contain_only_fixed_texts() {
     let world = world(Policy::default());
     let (request, response) = answered(&world, BOTH_HOST, SECRET);
     let _ = world.send(&request, SOURCE);
@@ -397,7 +397,7 @@ fn counts_hold_texts_of_this_crate_alone() {
     assert_debug_hides(&needles, "Counts", &counts);
 }
 
-/// Lists of needles in one.
+/// Concatenates lists of needles.
 trait ConcatAll {
     fn concat_all(self) -> Vec<Needle>;
 }
@@ -408,8 +408,8 @@ impl<const N: usize> ConcatAll for [Vec<Needle>; N] {
     }
 }
 
-/// How often the text whose bytes are `hidden`, each with its bits inverted, stands in memory that
-/// this process can write, and in which mappings. It is never put together here.
+/// The number of copies of a text in writable memory of this process, and their mappings. `hidden`
+/// holds its bytes with all bits inverted, so the search itself makes no copy.
 #[cfg(target_os = "linux")]
 fn copies_in_memory(hidden: &[u8]) -> Vec<String> {
     use std::io::{Read as _, Seek as _, SeekFrom};
@@ -417,7 +417,7 @@ fn copies_in_memory(hidden: &[u8]) -> Vec<String> {
     let mut memory = std::fs::File::open("/proc/self/mem").unwrap();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let mut found = Vec::new();
-    // a page at a time and a tail, so that this buffer holds little of what it looks at
+    // read a page and a tail at a time, so that this buffer holds little of the searched memory
     let mut buffer = vec![0_u8; 4_096 + hidden.len()];
     for line in maps.lines().filter(|line| line.contains(" rw")) {
         let (range, rest) = line.split_once(' ').unwrap();
@@ -445,14 +445,14 @@ fn copies_in_memory(hidden: &[u8]) -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_password_is_gone_from_memory_once_it_has_been_hashed() {
-    // put together at run time, so that the program's own text does not hold it; long, and only its
-    // end is looked for, since an allocator writes into the start of what is given back to it
+fn hashing_a_password_wipes_it_from_memory() {
+    // Computed at run time, so that the program file does not contain it. Long, and the search uses
+    // only its end, since an allocator overwrites the start of freed memory.
     let inverted: Vec<u8> = (0..120_u8).map(|n| !(b'a' + (n % 26 * 7 + n / 26 + 3) % 26)).collect();
     let reveal = || -> String { inverted.iter().map(|byte| char::from(!*byte)).collect() };
     let hidden = &inverted[80..];
 
-    // a password that is held is found: the search works
+    // the search finds a password that is still held
     let held = Password::new(reveal());
     assert!(!copies_in_memory(hidden).is_empty());
     drop(held);

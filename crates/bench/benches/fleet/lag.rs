@@ -1,4 +1,4 @@
-//! From a commit to the last of a hundred edges that go by it.
+//! Measures the time from a commit until the last of a hundred edges has applied it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,12 +15,12 @@ use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use crate::{median_and_p99, one_record, options};
 use sip_authz_testing::etcd_cluster::Cluster;
 
-/// Edges, in so many processes.
+/// The number of edges, and of processes that run them.
 const EDGES: usize = 100;
 const PROCESSES: usize = 4;
-/// Commits of a round, and how often one is made.
+/// The commits in a round, and the interval between them.
 const COMMITS: u32 = 200;
-const EVERY: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(50);
 
 struct Clock;
 
@@ -30,13 +30,13 @@ impl Timer for Clock {
     }
 }
 
-/// All processes are on one machine and read one clock.
+/// The system time. All processes run on one machine, so they share the clock.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// So many edges, each with a store and a watch of its own. Tells when each commit was applied by the
-/// last of them, until its input ends.
+/// Runs this many edges, each with its own store and watch. Prints when the last of them has applied
+/// each commit, until standard input ends.
 pub(super) fn child(count: usize, first: usize, urls: &[&str]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (told, applied) = std::sync::mpsc::channel();
@@ -80,7 +80,7 @@ pub(super) fn child(count: usize, first: usize, urls: &[&str]) {
 pub(super) async fn measure(rounds: u32) {
     println!(
         "{EDGES} edges in {PROCESSES} processes on an etcd of three nodes, a commit every {} ms:",
-        EVERY.as_millis()
+        INTERVAL.as_millis()
     );
     let cluster = Cluster::start(3);
     let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
@@ -100,7 +100,7 @@ pub(super) async fn measure(rounds: u32) {
     let mut number = store.head().await.unwrap().number;
     for round in 0..rounds {
         let mut commits = Vec::new();
-        let mut ticks = tokio::time::interval(EVERY);
+        let mut ticks = tokio::time::interval(INTERVAL);
         for n in 0..COMMITS {
             ticks.tick().await;
             let begun = now();

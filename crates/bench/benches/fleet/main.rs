@@ -1,10 +1,10 @@
-//! The figures of `docs/fleet.md`: what changes cost and how fast they travel. Starts an etcd of three
-//! nodes on loopback by itself (Debian: etcd-server, etcd-client).
+//! Measures the figures of `docs/fleet.md`: the cost of changes and the time until edges apply them.
+//! Starts an etcd cluster of three nodes on loopback (Debian: etcd-server, etcd-client).
 //!
-//! `cargo bench -p sip-authz-bench --bench fleet -- commits|lag|leader|cold` measures one of them,
-//! without a word all but `cold`; `SIP_AUTHZ_ROUNDS` is how often (3). `cold` fills an etcd of one node with
-//! a million domains and a million credentials, or as many as are named behind it: some minutes and a
-//! gigabyte or two.
+//! `cargo bench -p sip-authz-bench --bench fleet -- commits|lag|leader|cold` runs one measurement, and
+//! without an argument all but `cold`. `SIP_AUTHZ_ROUNDS` is the number of rounds (default: 3). `cold`
+//! fills an etcd of one node with a million domains and a million credentials, or with the count after
+//! it. It takes some minutes and one to two gigabytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::cast_possible_truncation)]
 
@@ -21,8 +21,8 @@ use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_testing::etcd_cluster::Cluster;
 
-/// How long commits are counted.
-const COUNTED: Duration = Duration::from_secs(5);
+/// The length of a round of commits.
+const ROUND_LENGTH: Duration = Duration::from_secs(5);
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -59,7 +59,7 @@ fn one_record(writer: u32, n: u32) -> Commit {
     commit
 }
 
-/// The value in the middle, and the one that at most a hundredth of the others are above.
+/// The median and the 99th percentile.
 fn median_and_p99(values: &mut [f64]) -> (f64, f64) {
     values.sort_unstable_by(f64::total_cmp);
     let at = |part: usize| values[(values.len() * part / 100).min(values.len() - 1)];
@@ -67,7 +67,10 @@ fn median_and_p99(values: &mut [f64]) -> (f64, f64) {
 }
 
 async fn commits(rounds: u32) {
-    println!("commits of one record a second, in {rounds} rounds of {} s:", COUNTED.as_secs());
+    println!(
+        "commits of one record per second, in {rounds} rounds of {} s:",
+        ROUND_LENGTH.as_secs()
+    );
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("fleet-{}", std::process::id()));
     for writers in [1, 8] {
@@ -77,7 +80,7 @@ async fn commits(rounds: u32) {
             rates.push(rate(vec![store; writers]).await);
             std::fs::remove_dir_all(&folder).unwrap();
         }
-        tell("SQLite", writers, &rates);
+        print_rates("SQLite", writers, &rates);
     }
     for writers in [1, 8] {
         let mut rates = Vec::new();
@@ -86,17 +89,17 @@ async fn commits(rounds: u32) {
             let store = |n| EtcdStore::new(&options(&cluster, n)).unwrap();
             rates.push(rate((0..writers).map(store).collect()).await);
         }
-        tell("etcd, three nodes", writers, &rates);
+        print_rates("etcd, three nodes", writers, &rates);
     }
 }
 
-fn tell(store: &str, writers: usize, rates: &[f64]) {
+fn print_rates(store: &str, writers: usize, rates: &[f64]) {
     let rates: Vec<_> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
     println!("  {store}, writers: {writers}: {}", rates.join(", "));
 }
 
-/// Commits that are answered in a second with as many writers as there are stores. They commit on
-/// condition that nobody came before, and try again if somebody did.
+/// Answered commits per second with one writer for each store. Each commit has the condition that the
+/// head is unchanged; after a conflict the writer tries again.
 async fn rate<S: Store>(stores: Vec<S>) -> f64 {
     let started = Instant::now();
     let writing: Vec<_> = stores
@@ -105,7 +108,7 @@ async fn rate<S: Store>(stores: Vec<S>) -> f64 {
         .map(|(store, writer)| {
             tokio::spawn(async move {
                 let (mut n, mut head) = (0, store.head().await.unwrap().number);
-                while started.elapsed() < COUNTED {
+                while started.elapsed() < ROUND_LENGTH {
                     match store.commit(head, one_record(writer, n)).await.unwrap() {
                         CommitOutcome::Committed(number) => (n, head) = (n + 1, number),
                         CommitOutcome::Conflict => head = store.head().await.unwrap().number,
@@ -122,7 +125,7 @@ async fn rate<S: Store>(stores: Vec<S>) -> f64 {
     f64::from(answered) / started.elapsed().as_secs_f64()
 }
 
-/// From a kill of the leader to the answer of a commit that was begun afterwards.
+/// Measures the time from a kill of the leader to the answer of the next commit.
 async fn leader(rounds: u32) {
     let cluster = Cluster::start(3);
     let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
@@ -148,7 +151,7 @@ async fn leader(rounds: u32) {
     println!("leader killed, seconds to the next commit: {}", text.join(", "));
 }
 
-/// From etcd to a snapshot that decides.
+/// Measures the time from an etcd with records to a snapshot that decides.
 async fn cold(count: u32) {
     const BATCH: u32 = 250_000;
     let cluster = Cluster::start_with(
@@ -166,7 +169,7 @@ async fn cold(count: u32) {
         println!("  {:6.1} s: {number} commits folded in", started.elapsed().as_secs_f64());
     }
     let records = store.head().await.unwrap().records;
-    println!("{records} records were written in {:.0} s", started.elapsed().as_secs_f64());
+    println!("{records} records written in {:.0} s", started.elapsed().as_secs_f64());
     let url = cluster.urls().remove(0);
     let status = |when: &str| {
         let status = cluster.ctl(&["--endpoints", &url, "endpoint", "status", "-w", "json"]);

@@ -1,4 +1,4 @@
-//! Decisions by address lists alone, beside a memory access that misses the cache.
+//! Decisions by address lists only, compared with a memory access that misses the cache.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -8,14 +8,14 @@ use sip_authz::{Authorizer, Invite};
 use crate::report::{Report, Target, Unit, ns_each};
 use sip_authz_testing::bench::large::{Large, host, invite, mix};
 
-/// What the targets are set for.
+/// The cache miss time for which the targets are set.
 const MISS_NS: f64 = 130.0;
 const BUSY: usize = 64;
-/// So few that what was asked stays in the cache, as a datagram does that was just received.
+/// Few enough that the requests stay in the cache, like a datagram just received.
 const AT_ONCE: usize = 256;
 pub(crate) const NAMES: [&str; 3] = ["address-64", "address-million", "address-million-batch"];
 
-/// A walk through memory in which every step has to wait for the one before.
+/// A walk through memory in which each step depends on the previous one.
 struct Chase {
     lines: Vec<[u32; 16]>,
     at: u32,
@@ -27,7 +27,7 @@ impl Chase {
     fn new(bytes: usize) -> Self {
         let count = bytes / 64;
         let mut lines: Vec<[u32; 16]> = (0_u32..).take(count).map(|n| [n; 16]).collect();
-        // Sattolo's shuffle: one cycle through all of them
+        // Sattolo's shuffle: one cycle through all elements
         for i in (1..count).rev() {
             let j = usize::try_from(mix(i)).unwrap() % i;
             let (a, b) = (lines[i][0], lines[j][0]);
@@ -47,7 +47,7 @@ impl Chase {
     }
 }
 
-/// Invites that come by the same name each time, or each by another, made just before.
+/// INVITEs for the same hosts each time, or for new random hosts, made just before.
 struct Hosts {
     count: usize,
     next: usize,
@@ -56,7 +56,7 @@ struct Hosts {
 impl Hosts {
     fn take(&mut self) -> Vec<String> {
         let number = |n: usize| {
-            // in `Large` those of even numbers have address lists alone
+            // in `Large`, domains with even numbers have address lists only
             let random = usize::try_from(mix(n)).unwrap() % self.count;
             if self.count <= BUSY { n % self.count * 2 } else { random / 2 * 2 }
         };
@@ -99,7 +99,7 @@ pub(crate) fn measure(report: &mut Report, large: &Large) {
             continue;
         }
         let mut hosts = Hosts { count, next: 0 };
-        let measured = report.beside(|| run(&authorizer, &mut hosts, at_once), || chase.step());
+        let measured = report.compare(|| run(&authorizer, &mut hosts, at_once), || chase.step());
         let miss = measured.second;
         let scaled = target * miss / MISS_NS;
         let note = format!(

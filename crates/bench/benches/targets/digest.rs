@@ -1,4 +1,4 @@
-//! Decisions by digest beside the bare hashing of the same messages, one at a time and in batches.
+//! Decisions by digest compared with bare hashing of the same messages, single and in batches.
 
 use std::hint::black_box;
 use std::rc::Rc;
@@ -12,14 +12,14 @@ use sip_authz::internals::{count_right, verify};
 use sip_authz::{Decision, Invite};
 use sip_authz_arch::{Width, hold_width};
 
-use crate::report::{Beside, Report, Target, Unit, ns_each};
+use crate::report::{Comparison, Report, Target, Unit, ns_each};
 use sip_authz_testing::bench::support::{
     BATCH, Bare, Client, DOMAINS, Kind, LISTED, Packet, REALM, USERS, World, by_credential, same,
     user,
 };
 
-/// Batches of these sizes must not be slower than one at a time. With some room for the noise of a
-/// measurement: a batch of one does the same thing.
+/// Batches of these sizes must not be slower than single decisions. The ratio leaves room for noise: a
+/// batch of one does the same work.
 const SIZES: [usize; 6] = [1, 2, 4, 8, 16, 64];
 const NOT_SLOWER: f64 = 1.03;
 
@@ -38,7 +38,7 @@ fn proved(decision: &Decision) -> bool {
     by_credential(decision, false)
 }
 
-/// Time for each of a batch of requests, decided one at a time.
+/// The time per request of a batch, with single decisions.
 fn one_at_a_time(world: &World, packets: &[Packet]) -> f64 {
     let invites: Vec<_> = packets.iter().map(Packet::invite).collect();
     let begun = Instant::now();
@@ -49,7 +49,7 @@ fn one_at_a_time(world: &World, packets: &[Packet]) -> f64 {
     ns_each(took, invites.len())
 }
 
-/// The bare hashing of what the accepts of a client are made of.
+/// The bare hashing for the accepts of a client.
 fn bare<D: Digest>(client: &mut Client) -> impl FnMut() -> f64 + use<D> {
     let message = |at: usize| client.bare::<D>(at % DOMAINS, &user(at % DOMAINS % USERS));
     let mut messages: Vec<Bare> = (0..BATCH).map(message).collect();
@@ -75,12 +75,12 @@ fn authorize<D: Digest>(
     let world = World::new();
     let bare = bare::<D>(&mut Client::new(&world, kind, transport));
     let mut client = Client::new(&world, kind, transport);
-    let measured = report.beside(|| one_at_a_time(&world, &client.batch()), bare);
+    let measured = report.compare(|| one_at_a_time(&world, &client.batch()), bare);
     let note = format!("{:.0} ns, bare hashing {:.0} ns", measured.first, measured.second);
     report.line(name, Unit::Ratio, measured.ratio, Target::AtMost(target), &note);
 }
 
-/// The library's own verification of headers that were read before, one at a time and side by side.
+/// The library's verification of parsed headers, single and interleaved.
 fn verification(report: &mut Report) {
     const NAMES: [(&str, f64); 2] = [("verify-md5", 0.70), ("verify-md5-batch", 0.12)];
     let world = World::new();
@@ -113,14 +113,14 @@ fn verification(report: &mut Report) {
             assert_eq!(right, BATCH);
             ns_each(took, BATCH)
         };
-        let measured = report.beside(ours, bare::<Md5>(&mut Client::new(&world, Kind::Md5, Udp)));
-        let Beside { first, second, ratio } = measured;
+        let measured = report.compare(ours, bare::<Md5>(&mut Client::new(&world, Kind::Md5, Udp)));
+        let Comparison { first, second, ratio } = measured;
         let note = format!("{first:.0} ns, bare hashing {second:.0} ns");
         report.line(name, Unit::Ratio, ratio, Target::AtMost(target), &note);
     }
 }
 
-/// Time for each of the requests, decided `size` at once.
+/// The time per request, in batches of `size`.
 fn in_batches(
     world: &World,
     packets: &[Packet],
@@ -133,7 +133,7 @@ fn in_batches(
     })
 }
 
-/// The same, in as many vectors, one at a time.
+/// The same number of requests, one at a time.
 fn one_by_one(
     world: &World,
     packets: &[Packet],
@@ -147,7 +147,7 @@ fn one_by_one(
     })
 }
 
-/// Time for each of the requests, given to `decide` in slices of `size`.
+/// The time per request, given to `decide` in slices of `size`.
 fn time_each(
     packets: &[Packet],
     size: usize,
@@ -180,14 +180,14 @@ fn batch(report: &mut Report, name: &str, instructions: &str, target: f64) {
     let mut client = Client::new(&world, Kind::Md5, Udp);
     let mut out = Vec::new();
     let ours = || in_batches(&world, &client.batch(), BATCH, &mut out, proved);
-    let measured = report.beside(ours, bare);
+    let measured = report.compare(ours, bare);
     drop(held);
     let note =
         format!("{:.0} ns each of 64, bare hashing {:.0} ns", measured.first, measured.second);
     report.line(name, Unit::Ratio, measured.ratio, Target::AtMost(target), &note);
 }
 
-/// What is decided in a row of `batch-never-slower-…`.
+/// The requests of a row of `batch-never-slower-…`.
 type Source<'w> = Box<dyn FnMut() -> Rc<[Packet]> + 'w>;
 
 fn never_slower(report: &mut Report) {
@@ -214,7 +214,7 @@ fn never_slower(report: &mut Report) {
             };
             let (mut first, mut second) = (source(), source());
             let (mut out, mut other_out) = (Vec::new(), Vec::new());
-            let measured = report.beside(
+            let measured = report.compare(
                 || in_batches(&world, &first(), size, &mut out, expected),
                 || one_by_one(&world, &second(), size, &mut other_out, expected),
             );

@@ -1,9 +1,8 @@
-//! Every target of speed, memory and allocation, measured in one run: `cargo bench --bench targets`.
+//! Measures every target of speed, memory and allocation in one run: `cargo bench --bench targets`.
 //!
-//! Prints a line for each: name, what was measured, target, `ok` or `MISS`, and how it came about.
-//! Ratios are taken against a primitive that is measured in turn with the thing itself, so they hold
-//! on other machines and on busy ones; times that depend on memory are put beside a cache miss that
-//! is measured in the same run.
+//! Prints a line for each: name, measured value, target, `ok` or `MISS`, and a note. Ratios compare
+//! with a primitive measured in turn with the subject, so they hold on other and on busy machines.
+//! Times that depend on memory are compared with a cache miss measured in the same run.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -33,9 +32,9 @@ Usage: cargo bench --bench targets -- [OPTIONS] [PART OF A NAME]...
 Options:
   --check      exit with 1 if a target is missed
   --full       publish with 10,000,000 credentials in force instead of 1,000,000 (4 GB, some minutes)
-  --only NAME  the target of this name alone; may be given several times
-  --list       the names, without measuring
-  --help       this text
+  --only NAME  measure only the target with this name (repeatable)
+  --list       print the names and exit
+  --help       print this help
 ";
 
 fn main() -> ExitCode {
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
     let options = match Options::read(arguments) {
         Ok(options) => options,
         Err(unknown) => {
-            eprintln!("{unknown} is not known here\n\n{HELP}");
+            eprintln!("unknown argument: {unknown}\n\n{HELP}");
             return ExitCode::from(2);
         }
     };
@@ -62,7 +61,7 @@ fn main() -> ExitCode {
     probes::measure(report);
     size::measure(report);
     if report.wants(&["kamailio"]) {
-        report.absent("kamailio", "requests a second beside it: crates/bench/kamailio/run.sh");
+        report.absent("kamailio", "measured by crates/bench/kamailio/run.sh");
     }
     report.finish()
 }

@@ -1,4 +1,4 @@
-//! The prefix table beside the fastest of other crates' on the same lists.
+//! Compares the prefix table with the fastest of other crates on the same lists.
 
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -7,12 +7,12 @@ use std::time::Instant;
 use ipnet::{Ipv4Net, Ipv6Net};
 use sip_authz::acl::PrefixTable;
 
-use crate::report::{Beside, Report, Target, Unit, median, ns_each};
+use crate::report::{Comparison, Report, Target, Unit, median, ns_each};
 use sip_authz_testing::bench::lists::{Family, List};
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 const MILLION: usize = 1_000_000;
-/// How many lookups are timed at once: few enough that many rounds see no interruption.
+/// The number of lookups timed at once. Few, so that many rounds have no interruption.
 const BLOCK: usize = 1_024;
 
 macro_rules! rivals {
@@ -59,7 +59,7 @@ pub(crate) fn measure(report: &mut Report) {
     }
 }
 
-/// Nanoseconds a lookup, the next block each time.
+/// Nanoseconds per lookup, of the next block each time.
 fn rounds(addrs: &[IpAddr], look_up: impl Fn(IpAddr) -> bool, hit: bool) -> impl FnMut() -> f64 {
     let mut blocks = addrs.chunks_exact(BLOCK).cycle();
     move || {
@@ -83,7 +83,7 @@ fn lookups(report: &mut Report, family: Family, size: usize) {
     if !report.wants(&names) {
         return;
     }
-    // of both lists the worse one counts
+    // the worse of the two lists counts
     let mut worst = [(f64::INFINITY, String::new()), (f64::INFINITY, String::new())];
     let mut most: f64 = 0.0;
     for crowded in [false, true] {
@@ -98,9 +98,9 @@ fn lookups(report: &mut Report, family: Family, size: usize) {
             let ratio = |rival: &&Rival| rival.longest[at].ratio;
             let fastest = rivals.iter().min_by(|a, b| ratio(a).total_cmp(&ratio(b))).unwrap();
             if ratio(&fastest) < worst.0 {
-                let Beside { first, second, ratio } = fastest.longest[at];
+                let Comparison { first, second, ratio } = fastest.longest[at];
                 let note = format!(
-                    "{second:.1} ns, {} {first:.1} ns, {} list; only whether: {:.2}x",
+                    "{second:.1} ns, {} {first:.1} ns, {} list; contains: {:.2}x",
                     fastest.name,
                     if crowded { "crowded" } else { "random" },
                     fastest.contains[at],
@@ -113,7 +113,7 @@ fn lookups(report: &mut Report, family: Family, size: usize) {
         report.line(name, Unit::Ratio, ratio, Target::AtLeast(2.0), &note);
     }
     if size >= 1_000 {
-        report.line(&bytes, Unit::Bytes, most, most_bytes(family), "a prefix, on the heap");
+        report.line(&bytes, Unit::Bytes, most, most_bytes(family), "per prefix, on the heap");
     }
 }
 
@@ -121,7 +121,7 @@ fn most_bytes(family: Family) -> Target {
     Target::AtMost(if family == Family::V4 { 24.0 } else { 48.0 })
 }
 
-/// Absolute times: a table of this size does not stay in the cache.
+/// Absolute times, since a table of this size does not stay in the cache.
 fn million(report: &mut Report, family: Family) {
     let name = |what: &str| format!("prefix-{}-1000000-{what}", family.name());
     let (hit, bytes, build) = (name("hit"), name("bytes"), name("build"));
@@ -142,21 +142,21 @@ fn million(report: &mut Report, family: Family) {
         longest = longest.max(median(times));
         most = most.max(table.heap_bytes() as f64 / size as f64);
         let mut look_up = rounds(&list.hits, |addr| table.longest(addr).is_some(), true);
-        // every block twice; the second time others have been between
+        // each block twice; the other blocks evict its data before the second time
         let blocks = list.hits.len() / BLOCK * 2;
         slowest = slowest.max(median((0..blocks).map(|_| look_up()).collect()));
     }
     let note = "the slower of a random and a crowded list";
     report.line(&hit, Unit::Ns, slowest, Target::AtMost(50.0), note);
-    report.line(&bytes, Unit::Bytes, most, most_bytes(family), "a prefix, on the heap");
+    report.line(&bytes, Unit::Bytes, most, most_bytes(family), "per prefix, on the heap");
     report.line(&build, Unit::Seconds, longest, Target::AtMost(0.5), note);
 }
 
-/// Another crate's table beside ours: hits and misses, against the longest prefix, which is what a
-/// decision asks for, and against whether there is one.
+/// Compares another crate's table with ours, for hits and misses. One comparison uses the longest
+/// prefix, as decisions do, the other only whether a prefix matches.
 struct Rival {
     name: &'static str,
-    longest: [Beside; 2],
+    longest: [Comparison; 2],
     contains: [f64; 2],
 }
 
@@ -173,10 +173,10 @@ impl Rival {
         Self {
             name,
             longest: kinds.map(|(hit, addrs)| {
-                report.beside(rounds(addrs, &theirs, hit), rounds(addrs, longest, hit))
+                report.compare(rounds(addrs, &theirs, hit), rounds(addrs, longest, hit))
             }),
             contains: kinds.map(|(hit, addrs)| {
-                report.beside(rounds(addrs, &theirs, hit), rounds(addrs, contains, hit)).ratio
+                report.compare(rounds(addrs, &theirs, hit), rounds(addrs, contains, hit)).ratio
             }),
         }
     }

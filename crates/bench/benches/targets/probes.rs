@@ -1,4 +1,4 @@
-//! What is counted instead of timed: allocations, and the instructions of a decision under callgrind.
+//! Counts allocations, and the instructions of a decision under callgrind.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -18,20 +18,20 @@ pub(crate) fn measure(report: &mut Report) {
     allocations(report);
 }
 
-/// One decision, alone in a function that callgrind can be told to count in.
+/// One decision in a function of its own, which callgrind counts.
 #[inline(never)]
 fn probed(world: &World, packet: &Packet) -> Decision {
     black_box(world).authorizer.authorize(&black_box(packet).invite(), world.now)
 }
 
-/// Without reading the datagram.
+/// The same without parsing the datagram.
 #[inline(never)]
 fn probed_invite(world: &World, invite: &sip_authz::Invite<'_>) -> Decision {
     black_box(world).authorizer.authorize(black_box(invite), world.now)
 }
 
-/// What this program does when it is run under callgrind: one decision that counts, after others
-/// that made what is made once.
+/// The job of this program under callgrind: one counted decision, after others that do the one-time
+/// setup.
 pub(crate) fn run(name: &str) -> ExitCode {
     let transport = if name.ends_with("udp") { Transport::Udp } else { Transport::Tcp };
     let world = World::new();
@@ -92,7 +92,7 @@ fn rejects(world: &World) -> Vec<Row> {
     ]
 }
 
-/// Each from the datagram on, one at a time and in batches.
+/// Each with parsing of the datagram, single and in batches.
 fn allocations(report: &mut Report) {
     type Rows = fn(&World) -> Vec<Row>;
     let groups: [(&str, Rows); 2] =

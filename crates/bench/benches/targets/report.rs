@@ -1,12 +1,12 @@
-//! The lines of the report, and how two things are measured beside each other.
+//! The lines of the report, and the comparison of two measurements.
 
 use std::io::{IsTerminal, stderr, stdout};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How many rounds a ratio is the median of.
+/// The number of rounds, of which a ratio is the median.
 const ROUNDS: usize = 41;
-/// How often both are measured in a round, in turn; the fastest of each counts.
+/// The measurements of each subject in a round, in turn. The fastest counts.
 const TURNS: usize = 3;
 
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Options {
     pub(crate) full: bool,
     pub(crate) help: bool,
     list: bool,
-    /// Not by `cargo bench`: everything is small, to see that it works.
+    /// Whether to use small sizes, as a test without `cargo bench`.
     pub(crate) small: bool,
     only: Vec<String>,
     parts: Vec<String>,
@@ -24,7 +24,7 @@ pub(crate) struct Options {
 impl Options {
     /// # Errors
     ///
-    /// The argument that is not known.
+    /// The unknown argument.
     pub(crate) fn read(arguments: Vec<String>) -> Result<Self, String> {
         let mut options = Self { small: true, ..Self::default() };
         let mut arguments = arguments.into_iter();
@@ -37,7 +37,7 @@ impl Options {
                 "--bench" => options.small = false,
                 "--only" => match arguments.next() {
                     Some(name) => options.only.push(name),
-                    None => return Err("--only without a name".to_owned()),
+                    None => return Err("--only needs a name".to_owned()),
                 },
                 other if other.starts_with('-') => return Err(other.to_owned()),
                 _ => options.parts.push(argument),
@@ -47,14 +47,14 @@ impl Options {
     }
 }
 
-/// What must hold of a figure.
+/// The condition for a value.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtMost(f64),
     AtLeast(f64),
 }
 
-/// What a figure is counted in; also how it is written.
+/// The unit of a value, which determines its format.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     Ratio,
@@ -78,11 +78,11 @@ impl Unit {
     }
 }
 
-/// Two things measured in turn.
-pub(crate) struct Beside {
-    /// The median of the rounds' ratios.
+/// The comparison of two measurements.
+pub(crate) struct Comparison {
+    /// The median of the ratios of all rounds.
     pub(crate) ratio: f64,
-    /// Nanoseconds of the first and of the second, medians too.
+    /// The median nanoseconds of the first and of the second.
     pub(crate) first: f64,
     pub(crate) second: f64,
 }
@@ -100,7 +100,7 @@ impl Report {
         Self { options, missed: Vec::new(), colour, began: Instant::now() }
     }
 
-    /// Whether one of these is asked for. With `--list` they are printed, and none is.
+    /// Whether to measure one of these. With `--list` it prints the names and returns false.
     pub(crate) fn wants(&self, names: &[&str]) -> bool {
         let asked: Vec<_> = names.iter().filter(|name| self.is_asked_for(name)).collect();
         if self.options.list {
@@ -127,7 +127,7 @@ impl Report {
             && (parts.is_empty() || parts.iter().any(|part| name.contains(part)))
     }
 
-    /// The line of a figure.
+    /// Prints the line of a measured value.
     pub(crate) fn line(&mut self, name: &str, unit: Unit, figure: f64, target: Target, note: &str) {
         let (is_met, sign, limit) = match target {
             Target::AtMost(limit) => (figure <= limit, "<=", limit),
@@ -141,7 +141,7 @@ impl Report {
         self.print(name, &unit.write(figure), &target, verdict, note);
     }
 
-    /// The line of what cannot be measured here.
+    /// Prints the line of a target that cannot be measured here.
     pub(crate) fn absent(&self, name: &str, why: &str) {
         self.print(name, "not-measured", "", "-", why);
     }
@@ -162,12 +162,12 @@ impl Report {
         println!("{}", line.trim_end());
     }
 
-    /// The first beside the second, which give the nanoseconds that one piece of theirs took.
-    pub(crate) fn beside(
+    /// Compares two measurements, which return nanoseconds per operation.
+    pub(crate) fn compare(
         &self,
         mut first: impl FnMut() -> f64,
         mut second: impl FnMut() -> f64,
-    ) -> Beside {
+    ) -> Comparison {
         let rounds = if self.options.small { 1 } else { ROUNDS };
         let (mut ratios, mut firsts, mut seconds) = (Vec::new(), Vec::new(), Vec::new());
         first();
@@ -182,7 +182,7 @@ impl Report {
             firsts.push(fastest[0]);
             seconds.push(fastest[1]);
         }
-        Beside { ratio: median(ratios), first: median(firsts), second: median(seconds) }
+        Comparison { ratio: median(ratios), first: median(firsts), second: median(seconds) }
     }
 
     pub(crate) fn finish(&self) -> ExitCode {
@@ -204,7 +204,7 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Nanoseconds for each of `count`.
+/// Nanoseconds per operation, for `count` operations.
 pub(crate) fn ns_each(took: Duration, count: usize) -> f64 {
     took.as_nanos() as f64 / count.max(1) as f64
 }

@@ -1,4 +1,4 @@
-//! What depends on size: memory, publishing a change, decisions among a million domains.
+//! Targets that depend on size: memory, publishing a change, decisions among a million domains.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use sip_authz_testing::bench::large::{KINDS, Large, host, invite, publish};
 const MEMORY: [&str; 2] = ["memory-domain", "memory-credential"];
 const PUBLISH: [&str; 4] =
     ["publish-median", "publish-p99", "publish-growth", "publish-readers-held-up"];
-/// What the growth is measured from.
+/// The size with which larger ones are compared.
 const FEW: usize = 10_000;
 
 pub(crate) fn measure(report: &mut Report) {
@@ -34,14 +34,13 @@ pub(crate) fn measure(report: &mut Report) {
     publishing(report, &large);
 }
 
-/// Bytes of this process in physical memory; none where the system does not tell.
+/// The resident memory of this process in bytes, if the system reports it.
 fn resident() -> Option<f64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     Some(statm.split(' ').nth(1)?.parse::<f64>().ok()? * 4096.0)
 }
 
-/// Bytes for each of `count`: what was allocated and not given back, or what the process has grown
-/// by, if that is more.
+/// The bytes for each of `count`: the larger of the net allocations and the growth of the process.
 fn memory(report: &mut Report, name: &str, target: f64, count: usize, build: impl FnOnce()) {
     report.wants(&[name]);
     let (before, begun) = (resident(), Instant::now());
@@ -60,7 +59,7 @@ fn build(report: &mut Report, domains: usize, credentials: usize) -> Large {
     large
 }
 
-/// The greatest of all kinds of change: median and 99th percentile, in microseconds.
+/// The slowest kind of change: its median and 99th percentile, in microseconds.
 fn greatest(large: &Large, authorizer: &Authorizer, rounds: usize) -> ([f64; 2], &'static str) {
     let (mut greatest, mut which) = ([0.0_f64; 2], "");
     for kind in KINDS {
@@ -97,15 +96,14 @@ fn publishing(report: &mut Report, large: &Large) {
 
     let quiet = held_up(large, &authorizer, now, median, None);
     let changed = held_up(large, &authorizer, now, median, Some(rounds));
-    let note =
-        "decisions longer than a change takes, for each change, beyond those without changes";
+    let note = "decisions longer than a change, per change, minus those without changes";
     let more = (changed - quiet).max(0.0);
     report.line(PUBLISH[3], Unit::Ratio, more, Target::AtMost(0.05), note);
 }
 
-/// How many decisions of a reader took longer than `limit_us`, for each change that was published
-/// meanwhile; without changes, for as much time as one of them takes. If readers waited for changes,
-/// it would be one for each.
+/// The number of decisions of a reader that took longer than `limit_us`, per change published
+/// meanwhile. The comparison without changes runs for as long as a change takes. If readers waited for
+/// changes, the number would be one.
 fn held_up(
     large: &Large,
     authorizer: &Authorizer,

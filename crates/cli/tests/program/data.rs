@@ -68,7 +68,7 @@ fn a_backup_of_a_running_server_can_be_served() {
     assert_eq!(printed, format!("{copy}: 1 records, as of commit 1\n"));
     create(&server, "later");
     let (code, _, error) = outcome(&run(&["backup", "--data", &folder, copy]));
-    assert_eq!((code, error), (Some(1), format!("sip-authz: `{copy}`: is there already\n")));
+    assert_eq!((code, error), (Some(1), format!("sip-authz: `{copy}`: already exists\n")));
     server.end("INT");
     // the folder of the copy is one that can be served
     std::fs::remove_file(copy.replace("sip-authz.db", "unused")).unwrap();
@@ -92,7 +92,7 @@ fn a_folder_that_cannot_be_used_is_one_clear_line() {
     let refused = run(&[&["serve", "--data", folder][..], &arguments].concat());
     let (code, _, error) = outcome(&refused);
     let path = beside.display();
-    let expected = format!("sip-authz: `{path}`: not an SQLite database, or a damaged one\n");
+    let expected = format!("sip-authz: `{path}`: not an SQLite database, or damaged\n");
     assert_eq!((code, error), (Some(2), expected));
 }
 
@@ -156,7 +156,7 @@ fn a_store_changed_by_another_process_is_a_warning_and_unhealthy() {
     let line = server.stderr.wait_for("another program has written to the file");
     let expected = format!(
         "sip-authz: warning: HTTP request failed: the store: `{folder}/sip-authz.db`: \
-         nothing is written until the program starts again: another program has written to the file"
+         commits are rejected until the program restarts: another program has written to the file"
     );
     assert_eq!(line, expected);
     assert_eq!(request_errors(&server), [expected]);

@@ -227,7 +227,7 @@ async fn a_commit_out_of_order_stops_the_follower() {
     // the same commit twice
     let third = || Ok((3, second(2, "third.example.com")));
     let error = stopped(scripted([third(), third()]).await, 3).await;
-    assert_eq!(error.to_string(), "commit 3 came where 4 was due");
+    assert_eq!(error.to_string(), "expected commit 4, got 3");
 }
 
 /// The feed lacks a write of a commit, so the store has more records than the follower saw.
@@ -237,7 +237,7 @@ async fn a_write_that_is_missing_stops_the_follower() {
     let site = scripted_by(script.losing(second(3, "lost.example.com"))).await;
     let error = stopped(site, 2).await;
     assert!(matches!(error, FollowerError::Differs { number: 3, .. }), "{error:?}");
-    let message = "commit 3: the store: there are 3 records where the head of commit 3 tells of 4";
+    let message = "commit 3: the store: expected 4 records at commit 3, found 3";
     assert_eq!(error.to_string(), message);
 }
 
@@ -272,7 +272,7 @@ async fn a_follower_that_lags_too_far_must_reload() {
         put(&store, [Account::new(AccountSid::from_name(&[&n.to_string()])).into()]).await;
     }
     let error = within(follower.run()).await.unwrap_err();
-    assert_eq!(error.to_string(), "the store: commit 1 is no longer kept");
+    assert_eq!(error.to_string(), "the store: commit 1 is no longer in memory");
     assert_eq!(authorizer.snapshot().number(), 0);
 
     // a program then reloads and keeps the authorizer, with its record of nonces

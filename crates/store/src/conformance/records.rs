@@ -13,9 +13,8 @@ use sip_authz::{
     TrunkSid,
 };
 
-/// A record of each kind with nothing at its default, and others with everything there: what a store
-/// must give back as it was. They keep the rules together, with a vocabulary that has the permission
-/// `callInternational`.
+/// A record of each kind without default values, and others with all fields set. Together they keep the
+/// rules, with a vocabulary that has the permission `callInternational`.
 #[must_use]
 pub fn full_records() -> Vec<Record> {
     let dates = Dates { created: 1_700_000_000, updated: 1_700_000_001 };

@@ -1,5 +1,5 @@
-//! The hashes of a credential, which stand among its other fields: one under the stored name of each
-//! hash function. Secrets are wiped and no error shows one.
+//! The hashes of a credential: among its other fields, one field with the stored name of each hash
+//! function. Secrets are wiped, and no error contains one.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(super) fn write<S: SerializeStruct>(ha1: &Ha1Set, to: &mut S) -> Result<(), 
         .try_for_each(|(function, hash)| to.serialize_field(function.stored_name(), &Digits(hash)))
 }
 
-/// Bytes that are written in hexadecimal.
+/// Bytes that serialize as hexadecimal text.
 struct Digits<'h>(&'h [u8]);
 
 impl Serialize for Digits<'_> {
@@ -31,14 +31,14 @@ impl Serialize for Digits<'_> {
     }
 }
 
-/// The fields of a value: hashes, and all others as `T` reads them.
+/// The fields of a value: the hashes, and all others as `T`.
 pub(super) struct WithHashes<T> {
     pub(super) others: T,
     hashes: PerHashFunction<Hash>,
 }
 
 impl<T> WithHashes<T> {
-    /// The hashes; there must be one.
+    /// The hashes; at least one is required.
     pub(super) fn ha1(&self) -> Result<Ha1Set, Ha1Error> {
         Ha1Set::from_bytes(self.hashes.iter())
     }
@@ -79,7 +79,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for WithHashes<T> {
     }
 }
 
-/// The fields that are no hashes; hashes are put aside on the way.
+/// A map without the hash fields, which it moves into `hashes` on the way.
 struct Others<'h, A> {
     map: A,
     hashes: &'h mut PerHashFunction<Hash>,
@@ -114,9 +114,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Others<'_, A> {
 
 /// The name of a field.
 enum Name<K, T> {
-    /// A hash, with the seed that was not needed.
+    /// A hash, and the unused seed.
     Hash(HashFunction, K),
-    /// What the seed has made of another name.
+    /// The seed's output for another name.
     Other(T),
 }
 
@@ -134,7 +134,7 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for NameSeed<K> {
     type Value = Name<K, K::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a field")
+        f.write_str("a field name")
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
@@ -168,8 +168,8 @@ impl Visitor<'_> for HashSeed {
         let place = hash.bytes.get_mut(..hash.len).unwrap_or_default();
         match hex::decode_to_slice(text, place) {
             Ok(()) => Ok(hash),
-            // without the text, which is secret
-            Err(_) => Err(E::custom("not hexadecimal digits")),
+            // the text is secret and stays out of the error
+            Err(_) => Err(E::custom("expected hexadecimal digits")),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The forms of the values, which stand between the records and serde: no record can be serialised
-//! but by them, and secrets are written nowhere else.
+//! The stored format of each kind of record, separate from the record types. Only these types implement
+//! `Serialize`, so secrets are serialized here only.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,10 +24,10 @@ use sip_authz::{
 
 use super::hashes::{self, WithHashes};
 
-/// The version of the forms.
+/// The version of the format.
 const VERSION: u32 = 1;
 
-/// Stands for [`VERSION`] and no other.
+/// Serializes as [`VERSION`], and rejects every other version.
 struct Version;
 
 impl Serialize for Version {
@@ -40,7 +40,7 @@ impl<'de> Deserialize<'de> for Version {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         match u32::deserialize(from)? {
             VERSION => Ok(Self),
-            other => Err(de::Error::custom(format!("version {other} is not known"))),
+            other => Err(de::Error::custom(format!("unsupported version {other}"))),
         }
     }
 }
@@ -79,8 +79,8 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
                 let mut bytes = Hex([0; N]);
                 match hex::decode_to_slice(text, &mut bytes.0) {
                     Ok(()) => Ok(bytes),
-                    // without the text, which is secret
-                    Err(_) => Err(E::custom("not hexadecimal digits")),
+                    // the text is secret and stays out of the error
+                    Err(_) => Err(E::custom("expected hexadecimal digits")),
                 }
             }
         }
@@ -139,8 +139,8 @@ impl Stored<'_, Option<TokenHash>> for Option<Hex<32>> {
     }
 }
 
-/// Declares the form of a kind of record and the conversions both ways. The field after `by` stands in
-/// the key. A form with a lifetime has a friendly name; all have dates.
+/// Declares the format of a kind of record, and the conversions in both directions. The field after
+/// `by` is in the key. A format with a lifetime has a friendly name; all have dates.
 macro_rules! value {
     ($name:ident$(<$a:lifetime>)? of $record:ident by $key:ident: $key_type:ty {
         $($(#[$meta:meta])* $field:ident: $type:ty,)*
@@ -284,7 +284,7 @@ macro_rules! policy_value {
             $($(#[$stored])? $field: $type,)*
             guesses_by_source: GuessRate,
             guesses_by_pair: GuessRate,
-            // may be null, must not be missing
+            // the field may be null but must be present
             #[serde(deserialize_with = "Option::deserialize")]
             guesses_by_name: Option<GuessRate>,
             #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -326,7 +326,7 @@ macro_rules! policy_value {
 }
 sip_authz::policy_fields!(policy_value);
 
-/// The form of a credential without its hashes, which [`WithHashes`] reads.
+/// A credential without its hashes, which [`WithHashes`] reads.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CredentialValue {
@@ -355,7 +355,7 @@ fn into_credential(
     Ok(Credential { sid, list, username, ha1, disabled, role, dates }.into())
 }
 
-/// A credential with its hashes, whose fields depend on the functions that there are.
+/// A credential with its hashes. The fields depend on the hash functions.
 pub(super) struct WrittenCredential<'a>(&'a Credential);
 
 impl Serialize for WrittenCredential<'_> {
@@ -381,7 +381,7 @@ impl Serialize for WrittenCredential<'_> {
     }
 }
 
-/// The form of a record of any kind; the key says which.
+/// The format of a record of any kind. The key determines the kind.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Value<'a> {
@@ -414,7 +414,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads the form that the key says.
+/// Decodes a record of the kind that the key has.
 pub(super) fn record(key: Key, value: &[u8]) -> Result<Record, serde_json::Error> {
     fn read<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Result<T, serde_json::Error> {
         serde_json::from_slice(value)

@@ -1,4 +1,4 @@
-//! The progress of an authorizer along the commits of its store, and waiting for it.
+//! The progress of an authorizer along the commits of its store.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,8 +50,8 @@ pub struct Applied {
 
 struct Shared {
     number: AtomicU64,
-    /// The number of the store's head when it was last seen.
-    seen: AtomicU64,
+    /// The number of the store's head when it was last read.
+    head_seen: AtomicU64,
     /// The result of the last attempt: [`FOLLOWING`], [`AWAY`] or [`BEHIND`].
     attempt: AtomicU8,
     head: Mutex<Head>,
@@ -70,7 +70,7 @@ impl Applied {
     pub(super) fn new(head: Head) -> Self {
         let shared = Shared {
             number: AtomicU64::new(head.number),
-            seen: AtomicU64::new(head.number),
+            head_seen: AtomicU64::new(head.number),
             attempt: AtomicU8::new(FOLLOWING),
             head: Mutex::new(head),
             stuck: AtomicBool::new(false),
@@ -92,10 +92,10 @@ impl Applied {
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the store's head when it was last seen, applied or not.
+    /// The number of the store's head when it was last read, whether applied or not.
     #[must_use]
     pub fn seen(&self) -> u64 {
-        self.shared.seen.load(Ordering::Relaxed)
+        self.shared.head_seen.load(Ordering::Relaxed)
     }
 
     /// The current state of the follower.
@@ -134,9 +134,9 @@ impl Applied {
         }
     }
 
-    /// Notes the number of the store's head, which is lower than before after a restore.
-    pub(super) fn see(&self, number: u64) {
-        self.shared.seen.store(number, Ordering::Relaxed);
+    /// Sets the number of the store's head. It can decrease after a restore.
+    pub(super) fn set_head_seen(&self, number: u64) {
+        self.shared.head_seen.store(number, Ordering::Relaxed);
     }
 
     pub(super) fn set_failed(&self, error: &FollowerError) {

@@ -21,15 +21,15 @@ use super::{Applied, Timer};
 use crate::{Edge, SharedStore, StoreError};
 use sip_authz::Authorizer;
 
-/// Reports during the length of one lease.
-const REPORTS: u32 = 4;
-/// How often an edge without a lease reports when nothing changes.
-const UNLEASED: Duration = Duration::from_secs(10);
-/// The least time between two reports.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// The number of reports during one lease.
+const REPORTS_PER_LEASE: u32 = 4;
+/// The interval of reports of an edge without a lease while nothing changes.
+const UNLEASED_INTERVAL: Duration = Duration::from_secs(10);
+/// The minimum time between two reports.
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The most answers that wait until their head is applied.
-const KEPT: usize = 64;
+/// The maximum number of answers that wait for their head to be applied.
+const MAX_PENDING: usize = 64;
 
 /// A change in the state of a [`Lease`], for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +72,9 @@ impl<S: SharedStore> Lease<S> {
     /// The lease of the edge `name`, which must be unique in the fleet.
     ///
     /// With a `length` of at least one second, the authorizer refuses every INVITE once nine tenths of
-    /// that time have passed since the last confirmation. Without a length it goes on, and a change that
-    /// waits for all edges waits for the report of this one. Either way it refuses until the store has
-    /// confirmed its snapshot for the first time.
+    /// that time have passed since the last confirmation. Without a length it keeps deciding, and a
+    /// change that waits for all edges waits for the report of this one. In both cases it refuses every
+    /// INVITE until the store has confirmed its snapshot for the first time.
     #[must_use]
     pub fn new(
         store: S,
@@ -97,50 +97,53 @@ impl<S: SharedStore> Lease<S> {
         Confirmed { start: self.start, confirmed_ms: Arc::clone(&self.confirmed_ms) }
     }
 
-    /// Reports without end. Run it as a task of its own, beside that of the follower.
+    /// Sends reports without end. Run it as a task of its own, beside the follower's task.
     pub async fn run<T: Timer>(
         mut self,
         timer: T,
-        mut tell: impl FnMut(LeaseEvent) + Send,
+        mut on_event: impl FnMut(LeaseEvent) + Send,
     ) -> Infallible {
-        let every = self.edge.lease.map_or(UNLEASED, |length| length / REPORTS);
+        let interval =
+            self.edge.lease.map_or(UNLEASED_INTERVAL, |length| length / REPORTS_PER_LEASE);
         let mut failing = false;
-        // for each report the time of sending, and the head that must be applied for it to count
+        // for each report, the time of sending and the head that must be applied before the report
+        // counts
         let mut answered = VecDeque::<(Instant, u64)>::new();
         loop {
             let sent = timer.now();
             self.edge.applied = self.applied.number();
             let reporting = self.store.report(self.edge.clone());
-            match first(reporting, timer.sleep(every * 2)).await {
+            match first(reporting, timer.sleep(interval * 2)).await {
                 Some(Ok(head)) => {
                     answered.push_back((sent, head));
-                    // an edge that lags this far needs the newest reports only
-                    if answered.len() > KEPT {
+                    // an edge that lags this far needs only the newest reports
+                    if answered.len() > MAX_PENDING {
                         answered.pop_front();
                     }
                     if std::mem::take(&mut failing) {
-                        tell(LeaseEvent::Reported);
+                        on_event(LeaseEvent::Reported);
                     }
                 }
                 failed => {
                     failing = true;
-                    let late =
-                        StoreError::Unreachable("a report was not answered in time".to_owned());
-                    let error = failed.and_then(Result::err).unwrap_or(late);
-                    tell(LeaseEvent::Unreported(error));
+                    let timeout = StoreError::Unreachable(
+                        "the store did not answer a report in time".to_owned(),
+                    );
+                    let error = failed.and_then(Result::err).unwrap_or(timeout);
+                    on_event(LeaseEvent::Unreported(error));
                 }
             }
-            self.take(&mut answered);
-            // an answer counts as soon as its head is applied; progress is reported soon, but not more
-            // often than every `REPORT_EVERY`
-            let due = sent + every;
+            self.extend(&mut answered);
+            // An answer counts as soon as its head is applied. The edge reports progress soon, but
+            // waits at least `MIN_INTERVAL` between reports.
+            let due = sent + interval;
             while let Some(left) = due.checked_duration_since(timer.now())
                 && !left.is_zero()
             {
                 let number = self.applied.number();
-                let news = number > self.edge.applied;
-                let pause = if news {
-                    let soon = sent + REPORT_EVERY;
+                let has_progress = number > self.edge.applied;
+                let pause = if has_progress {
+                    let soon = sent + MIN_INTERVAL;
                     match soon.checked_duration_since(timer.now()) {
                         Some(rest) if !rest.is_zero() => rest.min(left),
                         _ => break,
@@ -149,12 +152,12 @@ impl<S: SharedStore> Lease<S> {
                     left
                 };
                 first(self.advanced(number.saturating_add(1)), timer.sleep(pause)).await;
-                self.take(&mut answered);
+                self.extend(&mut answered);
             }
         }
     }
 
-    /// Waits for a commit, for ever if none will be applied.
+    /// Waits until commit `number` is applied; forever if the follower has ended.
     async fn advanced(&self, number: u64) {
         if !self.applied.wait(number).await {
             std::future::pending::<()>().await;
@@ -162,10 +165,10 @@ impl<S: SharedStore> Lease<S> {
     }
 
     /// Extends the deadline by the answers whose head is applied.
-    fn take(&self, answered: &mut VecDeque<(Instant, u64)>) {
+    fn extend(&self, answered: &mut VecDeque<(Instant, u64)>) {
         let number = self.applied.number();
         let mut newest = None;
-        // heads only grow
+        // the heads in the queue never decrease
         while let Some((sent, _)) = answered.front().copied().filter(|(_, head)| *head <= number) {
             newest = Some(sent);
             answered.pop_front();
@@ -177,7 +180,7 @@ impl<S: SharedStore> Lease<S> {
     }
 }
 
-/// The part of a lease that an edge does not use, since clocks differ in speed: a tenth.
+/// The part of a lease that an edge leaves unused because clocks differ in speed: a tenth.
 fn margin(length: Duration) -> Duration {
     length / 10
 }

@@ -5,9 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// A clock: the time and waiting. Programs use that of their runtime, simulations a virtual one.
+/// A clock. Programs use the clock of their runtime, simulations a virtual one.
 pub trait Timer: Send + Sync + 'static {
-    /// The present time.
+    /// The current time.
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -18,12 +18,12 @@ pub trait Timer: Send + Sync + 'static {
     /// A random number that spreads the waits of many edges.
     fn random(&self) -> u32 {
         let mut random = [0; 4];
-        // without random bytes all wait the longest
+        // without random bytes every edge waits the longest
         getrandom::fill(&mut random).map_or(u32::MAX, |()| u32::from_le_bytes(random))
     }
 }
 
-/// The output of `future`, or none if `limit` ends first.
+/// The output of `future`, or `None` if `limit` finishes first.
 pub(super) async fn first<F: Future>(
     future: F,
     limit: impl Future<Output = ()>,

@@ -1,5 +1,5 @@
-//! Keys and records as stores write them down: every kind comes back as it was, in one form, and
-//! nothing else is read.
+//! The encoding of keys and records: every kind decodes to the same record, and the decoder rejects all
+//! other input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -20,9 +20,9 @@ use sip_authz_store::conformance::full_records;
 use sip_authz_store::encoding::{decode, decode_key, encode, key};
 use sip_authz_testing::fuzzing::fuzz_store_record;
 
-/// The form that operators and other programs see must not change without a version.
+/// Operators and other programs read this format, so it must not change without a new version.
 #[test]
-fn the_form_of_a_few() {
+fn the_format_is_stable() {
     let records = full_records();
     let written = |key_text: &str| {
         let record = records.iter().find(|record| key(record.key()) == key_text).expect(key_text);
@@ -52,7 +52,7 @@ fn the_form_of_a_few() {
 }
 
 #[test]
-fn every_kind_comes_back_as_it_was() {
+fn every_kind_decodes_to_the_same_record() {
     let mut kinds = BTreeSet::new();
     let mut fields = BTreeSet::new();
     for record in full_records() {
@@ -67,12 +67,12 @@ fn every_kind_comes_back_as_it_was() {
         );
     }
     assert_eq!(kinds.len(), 13, "{kinds:?}");
-    assert_eq!(fields.len(), 110, "every field there is: {fields:#?}");
+    assert_eq!(fields.len(), 110, "all fields: {fields:#?}");
 }
 
-/// What was changed in any way is another record with another sum, or none.
+/// A changed value is rejected, or decodes to another record with another checksum.
 #[test]
-fn no_field_is_taken_for_another() {
+fn changed_fields_are_rejected_or_change_the_record() {
     for record in full_records() {
         let (text, written) = (key(record.key()), encode(&record).unwrap());
         let value: serde_json::Value = serde_json::from_str(written.as_text()).unwrap();
@@ -88,13 +88,13 @@ fn no_field_is_taken_for_another() {
         assert!(refused(&more).contains("unknown field `later`"), "{text}");
         let mut newer = object.clone();
         newer.insert("v".to_owned(), 2.into());
-        assert!(refused(&newer).contains("version 2 is not known"), "{text}");
+        assert!(refused(&newer).contains("unsupported version 2"), "{text}");
         for (field, value) in object {
             let mut less = object.clone();
             less.remove(field);
             let less = serde_json::to_string(&less).unwrap();
             if let Ok(other) = decode(record.key(), less.as_bytes()) {
-                assert!(other != record, "{field} of {text} says nothing");
+                assert!(other != record, "removing {field} of {text} changes nothing");
             }
             let mut other = object.clone();
             let odd = if value.is_number() { "x".into() } else { 77.into() };
@@ -126,7 +126,7 @@ fn a_hash_of_each_function_is_a_field() {
         let kept: Vec<_> = user.ha1.iter().map(|(f, hash)| (f, hex::encode(hash))).collect();
         assert_eq!(kept, chosen);
 
-        // a field is read from wherever it stands, and once
+        // the order of the fields does not matter; a duplicate is an error
         let mut turned = chosen.to_vec();
         turned.reverse();
         assert!(read(&fields(&turned)).unwrap() == record);
@@ -146,7 +146,7 @@ fn a_hash_of_each_function_is_a_field() {
 }
 
 #[test]
-fn errors_name_no_secret() {
+fn errors_contain_no_secret() {
     let alice: (_, _) = ("alice".parse().unwrap(), "example.com".parse().unwrap());
     let ha1 = Ha1Set::from_password(&alice.0, &alice.1, Password::new("secret".to_owned()));
     let list = CredentialListSid::from_bytes([1; 16]);
@@ -171,12 +171,12 @@ fn errors_name_no_secret() {
         }
     }
     let error = decode(record.key(), b"{\"v\":1,\"list\":7}").map(drop).unwrap_err();
-    let expected = format!("`credential {sid}`: a field is not what it must be, at column 15");
+    let expected = format!("`credential {sid}`: invalid value at column 15");
     assert_eq!(error.to_string(), expected);
 }
 
 #[test]
-fn other_texts_are_no_keys() {
+fn other_texts_are_invalid_keys() {
     let sid = "01".repeat(16);
     for text in [
         "",
@@ -197,13 +197,13 @@ fn other_texts_are_no_keys() {
         &format!("8/2/TK{sid}/CL{sid}/"),
     ] {
         let error = decode_key(text).unwrap_err();
-        assert_eq!(error.to_string(), format!("`{text}`: not a key"));
+        assert_eq!(error.to_string(), format!("`{text}`: invalid key"));
     }
     assert!(decode_key(&"x".repeat(10_000)).unwrap_err().to_string().len() < 200);
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
-    // few SIDs, so that keys that differ in one part are met
+    // few SIDs, so that many keys differ in one part only
     let sid = || prop_oneof![Just([0; 16]), Just([0xff; 16]), any::<[u8; 16]>()];
     let target = || {
         (any::<bool>(), sid()).prop_map(|(domain, sid)| match domain {
@@ -237,13 +237,13 @@ fn any_key() -> impl Strategy<Value = Key> {
 
 proptest! {
     #[test]
-    fn keys_sort_as_their_texts(one in any_key(), two in any_key()) {
+    fn keys_sort_like_their_encodings(one in any_key(), two in any_key()) {
         prop_assert_eq!(key(one).cmp(&key(two)), one.cmp(&two));
         prop_assert_eq!(decode_key(&key(one)), Ok(one));
     }
 
     #[test]
-    fn any_text_and_number_comes_back(friendly_name: String, created: u64, updated: u64) {
+    fn any_text_and_number_survives_encoding(friendly_name: String, created: u64, updated: u64) {
         let account = Account::new(AccountSid::from_bytes([1; 16]));
         let dates = Dates { created, updated };
         let record = Record::from(Account { friendly_name, dates, ..account });
@@ -252,7 +252,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_values_are_read_as_they_stand_or_not_at_all(
+    fn damaged_values_are_rejected_or_change_the_checksum(
         nth in any::<prop::sample::Index>(),
         place in any::<prop::sample::Index>(),
         byte: u8,
@@ -267,16 +267,16 @@ proptest! {
         let read = fuzz_store_record(&bytes);
         prop_assert!(read || damaged);
         if damaged && place > text.len() {
-            // what the head's sum is for
+            // the checksum of the head detects this
             let sum = Sum::of_encoded(&text, &bytes[text.len() + 1..]);
             prop_assert_ne!(sum, Sum::of(record).unwrap());
         }
     }
 }
 
-/// The seeds of the fuzz target are the records that stores are tried with.
+/// The seeds of the fuzz target are the records of the conformance test.
 #[test]
-fn the_seeds_are_these_records() {
+fn the_fuzz_seeds_are_the_full_records() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/store_record");
     let mut missing = Vec::new();
     for record in full_records() {
@@ -291,5 +291,9 @@ fn the_seeds_are_these_records() {
             missing.push(file);
         }
     }
-    assert_eq!(missing, Vec::<std::path::PathBuf>::new(), "with WRITE_SEEDS=1 they are written");
+    assert_eq!(
+        missing,
+        Vec::<std::path::PathBuf>::new(),
+        "run with WRITE_SEEDS=1 to write the missing seeds"
+    );
 }

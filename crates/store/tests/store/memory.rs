@@ -1,4 +1,4 @@
-//! The store in memory does what every store must, and tells feeds that lag too far behind.
+//! The store in memory conforms, and reports an error to feeds that lag too far behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::model::{Account, Commit, Vocabulary};
@@ -27,7 +27,7 @@ async fn clones_are_one_store() {
 }
 
 #[tokio::test]
-async fn a_feed_that_lags_too_far_behind_is_told() {
+async fn a_feed_that_lags_too_far_behind_fails() {
     let store = MemoryStore::new();
     let mut first = store.follow(0).await.unwrap();
     let mut second = store.follow(1).await.unwrap();
@@ -36,13 +36,13 @@ async fn a_feed_that_lags_too_far_behind_is_told() {
         commit.put(Account::new(AccountSid::from_name(&["a"])).into());
         assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
     }
-    let gone = StoreError::Other("commit 1 is no longer kept".to_owned());
+    let gone = StoreError::Other("commit 1 is no longer in memory".to_owned());
     assert_eq!(first.next().await.unwrap_err(), gone);
-    assert_eq!(gone.to_string(), "the store: commit 1 is no longer kept");
+    assert_eq!(gone.to_string(), "the store: commit 1 is no longer in memory");
     assert_eq!(second.next().await.unwrap().head.number, 2);
 }
 
-/// The records that stores are tried with are records that there can be.
+/// The records of the conformance test build a valid snapshot.
 #[test]
 fn the_full_records_keep_the_rules() {
     let vocabulary = Vocabulary::with(["callInternational"]).unwrap();

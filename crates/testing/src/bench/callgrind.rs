@@ -1,12 +1,12 @@
-//! Counting the instructions of one function of this program, by running it again under callgrind.
+//! Counts the instructions of one function of this program, by running the program under callgrind.
 
 use std::process::Command;
 
-/// How many instructions were executed within the function when this program ran with `arguments`.
+/// The number of instructions within the function when this program runs with `arguments`.
 ///
 /// # Errors
 ///
-/// Why nothing was counted.
+/// A message if valgrind fails or counts nothing.
 pub fn count(function: &str, arguments: &[&str]) -> Result<f64, String> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -14,12 +14,12 @@ pub fn count(function: &str, arguments: &[&str]) -> Result<f64, String> {
         .arg(std::env::current_exe().unwrap())
         .args(arguments)
         .output();
-    let output = output.map_err(|error| format!("valgrind does not start: {error}"))?;
+    let output = output.map_err(|error| format!("cannot start valgrind: {error}"))?;
     let text = String::from_utf8_lossy(&output.stderr);
     let counted = text.lines().find_map(|line| line.split_once("Collected : "));
     let counted = counted.and_then(|(_, count)| count.trim().parse::<f64>().ok());
     match counted.filter(|count| output.status.success() && *count > 0.0) {
         Some(count) => Ok(count),
-        None => Err(format!("callgrind counted nothing: {text}")),
+        None => Err(format!("callgrind counted no instructions: {text}")),
     }
 }

@@ -13,16 +13,16 @@ use sip_authz::{
     IpAccessControlListSid, IpAddressSid, Snapshot, Transport,
 };
 
-/// Domains of an account, which share one access list.
+/// The domains of an account, which share one access list.
 const DOMAINS_OF_ACCOUNT: usize = 100;
-/// Addresses of an access list.
+/// The addresses of an access list.
 const ADDRESSES: usize = 16;
-/// Writes of a commit while it is built: so few that a commit itself takes little of the memory that
-/// is measured.
+/// The number of writes in a commit during the build. Small, so that the commits take little of the
+/// measured memory.
 const CHUNK: usize = 20_000;
 const REALM: &str = "sip.example.com";
 
-/// A well mixed number for each `n`.
+/// A well-mixed number for each `n`.
 pub fn mix(n: usize) -> u64 {
     let mut z = (n as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -55,7 +55,7 @@ pub fn host(n: usize) -> String {
     format!("c{n:07}.sip.example.com")
 }
 
-/// Twelve characters.
+/// A user name of twelve characters.
 pub fn username(n: usize) -> String {
     format!("user{n:08}")
 }
@@ -69,10 +69,10 @@ pub struct Large {
 }
 
 impl Large {
-    /// The accounts and their lists, an access list with its addresses for each.
+    /// The accounts and their lists: an access list with addresses, and credential lists.
     pub fn new(domains: usize, credentials: usize) -> Self {
         let accounts = domains.div_ceil(DOMAINS_OF_ACCOUNT);
-        // as many users in a list as the documented service allows, or fewer
+        // lists hold at most as many users as Twilio documents
         let lists = accounts.max(credentials.div_ceil(1_000));
         let (name, realm) = ("somebody".parse().unwrap(), REALM.parse().unwrap());
         let password = Password::new("correct horse".to_owned());
@@ -96,7 +96,8 @@ impl Large {
         large
     }
 
-    /// The domains: each has the access list of its account, and every other one a credential list.
+    /// Adds the domains. Each has the access list of its account, and every second one a credential
+    /// list.
     pub fn add_domains(&mut self) {
         let all = self.domains;
         self.put_all((0..all).flat_map(|n| {
@@ -156,8 +157,8 @@ impl Large {
         (Authorizer::from_seed(self.snapshot.clone(), capacity, &[7; 32], now), now)
     }
 
-    /// The `round`th change of a kind: at first something is made somewhere at random, in the next
-    /// round it is undone.
+    /// The change number `round` of a kind. Even rounds make a change at a random place, odd rounds
+    /// undo it.
     pub fn change(&self, kind: &str, round: usize) -> Commit {
         let (pick, undo) = (mix(round / 2), round % 2 == 1);
         let n = usize::try_from(pick).unwrap() % self.domains;
@@ -172,7 +173,7 @@ impl Large {
             };
         };
         match kind {
-            // mapped from the start, so here the undoing is the making
+            // this mapping exists from the start, so the order is reversed
             "map" => {
                 toggle(Mapping::IpAccessControlList(target, access_list(owner)).into(), undo);
             }
@@ -198,7 +199,7 @@ impl Large {
 
 pub const KINDS: [&str; 5] = ["map", "address", "credential", "rename", "suspend"];
 
-/// How long each of `rounds` changes took to be in force, sorted.
+/// The time until each of `rounds` changes was in force, sorted.
 pub fn publish(large: &Large, authorizer: &Authorizer, kind: &str, rounds: usize) -> Vec<Duration> {
     let mut times: Vec<_> = (0..rounds)
         .map(|round| {
@@ -214,7 +215,7 @@ pub fn publish(large: &Large, authorizer: &Authorizer, kind: &str, rounds: usize
     times
 }
 
-/// The same for every kind while two threads decide, and how long one decision took then.
+/// The same for every kind while two threads decide. Also returns the times of the decisions.
 pub fn publish_while_read(
     large: &Large,
     authorizer: &Authorizer,
@@ -249,7 +250,7 @@ pub fn publish_while_read(
     })
 }
 
-/// Prints the median, the 99th percentile and the worst of sorted times, in microseconds.
+/// Prints the median, the 99th percentile and the maximum of sorted times, in microseconds.
 pub fn show(what: &str, times: &[Duration]) {
     let at = |part: usize| times[(times.len() - 1) * part / 1_000].as_nanos() as f64 / 1e3;
     println!("{what:<22} {:>9.1} {:>9.1} {:>9.1}", at(500), at(990), at(1_000));

@@ -1,15 +1,15 @@
-//! Lists of prefixes of any size, the same in every run, and addresses on them and off them.
+//! Lists of prefixes of any size, the same in every run, and addresses inside and outside them.
 //!
-//! - `random`: prefixes of lengths 8 to 32 (IPv6: 16 to 128 in 2000::/3) anywhere. In long lists
-//!   the shortest are left out, as they would cover all there is. Misses are anywhere else.
-//! - `crowded`: hosts and small networks in a few /16 (IPv6: /32). Misses are in the same ones.
+//! - `random`: prefixes with lengths of 8 to 32 anywhere (IPv6: 16 to 128 in 2000::/3). Long lists omit
+//!   the shortest, which would cover the whole range. Misses are anywhere else.
+//! - `crowded`: hosts and small networks in a few /16 (IPv6: /32). Misses are in the same networks.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sip_authz::acl::{Prefix, PrefixError, PrefixTable};
 
-/// SplitMix64: the same lists in every run.
+/// SplitMix64, so that the lists are the same in every run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -41,7 +41,7 @@ impl Family {
         if self == Self::V4 { "v4" } else { "v6" }
     }
 
-    /// The address of these leading bits.
+    /// The address with these leading bits.
     pub fn addr(self, bits: u128) -> IpAddr {
         match self {
             Self::V4 => Ipv4Addr::from_bits((bits >> 96) as u32).into(),
@@ -64,7 +64,7 @@ pub fn leading(addr: IpAddr) -> u128 {
     }
 }
 
-/// A list, and addresses on it and off it.
+/// A list, with addresses inside and outside it.
 pub struct List {
     pub prefixes: Vec<Prefix>,
     pub hits: Vec<IpAddr>,
@@ -114,7 +114,7 @@ impl List {
         let misses = std::iter::repeat_with(|| match (crowded, random.below(2)) {
             (false, _) => family.addr(family.anywhere(random)),
             (true, 0) => family.addr(inside(random)),
-            // close to one that is listed
+            // close to a listed address
             (true, _) => {
                 let near = leading(prefixes[random.below(size)].addr());
                 let bits = if family == Family::V4 { 118 } else { 80 };

@@ -1,5 +1,5 @@
-//! What benches decide on and ask for: 64 domains of each kind, clients that answer their challenges,
-//! and the bare hashing of the same messages.
+//! The snapshot and requests of the benches: 64 domains of each kind, clients that answer their
+//! challenges, and the bare hashing for the same messages.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use sip_authz::{
     Invite, IpAccessControlListSid, IpAddressSid, Reason, Snapshot, Transport,
 };
 
-/// How long each row is measured, where criterion measures decisions beside bare hashing.
+/// The measuring time of each row in benches that compare decisions with bare hashing.
 pub fn settings() -> Criterion {
     Criterion::default()
         .without_plots()
@@ -30,24 +30,24 @@ pub fn settings() -> Criterion {
         .measurement_time(Duration::from_millis(1_600))
 }
 
-/// How many domains of each kind take turns.
+/// The number of domains of each kind, which take turns.
 pub const DOMAINS: usize = 64;
-/// How many requests are made at once, outside the time that is measured: small enough that they
-/// stay in the cache, as a datagram does that was just received.
+/// The number of requests made at once, outside the measured time. Small enough that they stay in the
+/// cache, like a datagram just received.
 pub const BATCH: usize = DOMAINS;
 pub const REALM: &str = "example.com";
 pub const USERS: usize = 8;
 pub const LISTED: &str = "192.0.2.77:5060";
 pub const UNLISTED: &str = "198.51.100.7:5060";
-/// With at most 16 characters an MD5 response is made of two blocks.
+/// With at most 16 characters the input of an MD5 response fits in two blocks.
 pub const SHORT_CNONCE: &str = "0a4f113b0a4f113b";
-/// What some clients send.
+/// A long client nonce, as some clients send.
 pub const LONG_CNONCE: &str = "0a4f113b0a4f113b0a4f113b0a4f113b";
 pub const BODY: &str = "v=0\r\no=alice 2890844526 2890844526 IN IP4 192.0.2.77\r\ns=-\r\n\
     c=IN IP4 192.0.2.77\r\nt=0 0\r\nm=audio 49172 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\n\
     a=rtpmap:101 telephone-event/8000\r\n";
 
-/// What a domain asks for; also the first part of its name.
+/// The authentication that a domain requires; also the first part of its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Address,
@@ -164,7 +164,7 @@ impl World {
     }
 }
 
-/// A request as it comes, and from where.
+/// A request as received, with its source.
 pub struct Packet {
     pub bytes: Vec<u8>,
     pub source: SocketAddr,
@@ -206,8 +206,8 @@ impl Packet {
     }
 }
 
-/// The hashing of one verification and nothing else: both inputs lie ready, H(A2) is written into
-/// its place in the second as hexadecimal.
+/// The hashing of one verification and nothing else. Both inputs are prepared; H(A2) is written into
+/// the second one in hexadecimal.
 pub struct Bare {
     pub a2: Vec<u8>,
     pub response: Vec<u8>,
@@ -241,7 +241,7 @@ impl Bare {
     }
 }
 
-/// A client for each of the 64 domains of a kind, with one nonce each and counts that go up.
+/// A client for each of the 64 domains of a kind. It has one nonce for each, and counts up.
 pub struct Client {
     pub kind: Kind,
     pub password: &'static str,
@@ -279,7 +279,7 @@ impl Client {
             Kind::Md5 => self.answer::<Md5>(number),
             Kind::Sha256 => self.answer::<Sha256>(number),
             Kind::Sha512 => self.answer::<Sha512_256>(number),
-            _ => panic!("nothing to answer"),
+            _ => panic!("expected a challenge"),
         }
     }
 
@@ -300,14 +300,14 @@ impl Client {
     }
 
     pub fn bare<D: Digest>(&mut self, number: usize, name: &str) -> Bare {
-        // the window is 64 wide, and a count serves one domain once
+        // the window is 64 wide, and each domain sees a count once
         self.nc += u32::from(number == 0);
         let ha1 = D::digest(format!("{name}:{REALM}:{} {name}", self.password));
         let (uri, nonce) = (self.kind.uri(number), &self.nonces[number]);
         Bare::new::<D>(&hex::encode(ha1), &uri, nonce, self.nc, self.cnonce)
     }
 }
-/// The same requests again and again.
+/// Returns the same requests each time.
 pub fn same(
     kind: Kind,
     credentials: &str,

@@ -1,4 +1,4 @@
-//! Bytes as batches of INVITEs, decided at once and one by one.
+//! Compares batch and single decisions for INVITEs built from bytes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,33 +11,33 @@ use sip_authz::Authorizer;
 use sip_authz::Decision;
 use sip_authz::{Invite, Transport};
 
-/// Most INVITEs in one batch.
-pub const MOST: usize = 40;
-/// How many bytes are one INVITE.
-pub const EACH: usize = 8;
+/// The maximum number of INVITEs in a batch.
+pub const MAX_BATCH: usize = 40;
+/// The number of bytes for one INVITE.
+pub const INVITE_LEN: usize = 8;
 
 pub const HOSTS: [&str; 8] =
     ["known", "known", "strict", "secret", "both", "addr", "none", "unknown"];
 pub const USERS: [&str; 4] = ["alice", r"corp\bob", "carol", "nobody"];
 
-/// Takes bytes for batches of up to 40 INVITEs, and has them decided by [`Authorizer::authorize_batch`]
-/// and by a twin of the same seed that is asked one by one. The decisions must be equal, in their
-/// order. Returns them, batch after batch.
+/// Builds batches of up to 40 INVITEs from bytes. Decides each batch with
+/// [`Authorizer::authorize_batch`], and singly with a second authorizer of the same seed. Panics unless
+/// the decisions are equal and in the same order. Returns all decisions.
 ///
-/// Eight bytes are one INVITE: where from and where to, who with which password, which challenge it
-/// answers and how, which copy of a transaction it is, what is odd about it, and whether it is the last
-/// of its batch. Before each batch time goes on and challenges are fetched; those that come of a batch
-/// can be answered in the next. What is left over is not read.
+/// Eight bytes make one INVITE: source and target, user and password, which challenge it answers and
+/// how, which copy of a transaction it is, a defect, and whether it ends its batch. Before each batch
+/// time advances and new challenges are fetched. An INVITE can also answer challenges from earlier
+/// batches. Remaining bytes are ignored.
 pub fn fuzz_batch(bytes: &[u8]) -> Vec<Decision> {
     let ((one, start), (many, _)) = (fuzz_authorizer(), fuzz_authorizer());
-    let (plans, _) = bytes.as_chunks::<EACH>();
+    let (plans, _) = bytes.as_chunks::<INVITE_LEN>();
     let mut rest = plans;
     let (mut now, mut challenges, mut decided) = (start, Vec::new(), Vec::new());
     let mut decisions = Vec::new();
     while let Some([pause, ..]) = rest.first() {
         now += Duration::from_secs(u64::from(pause >> 5));
-        let ends = |plan: &[u8; EACH]| plan.last().is_some_and(|last| last & 0xe0 == 0xe0);
-        let len = rest.iter().position(ends).map_or(rest.len(), |at| at + 1).min(MOST);
+        let ends = |plan: &[u8; INVITE_LEN]| plan.last().is_some_and(|last| last & 0xe0 == 0xe0);
+        let len = rest.iter().position(ends).map_or(rest.len(), |at| at + 1).min(MAX_BATCH);
         let (plans, after) = rest.split_at(len);
         rest = after;
 
@@ -67,8 +67,8 @@ pub fn fuzz_batch(bytes: &[u8]) -> Vec<Decision> {
             .collect();
         let singly: Vec<_> = invites.iter().map(|invite| one.authorize(invite, now)).collect();
         many.authorize_batch(&invites, now, &mut decisions);
-        assert_eq!(decisions, singly, "a batch and one by one");
-        // the newest first, and not too many
+        assert_eq!(decisions, singly, "batch and single decisions");
+        // the newest first, up to a limit
         let fresh = singly.iter().cloned().flat_map(values);
         challenges = fresh.chain(challenges.iter().rev().cloned()).take(64).collect();
         decided.extend(singly);
@@ -85,7 +85,7 @@ pub fn values(decision: Decision) -> Vec<String> {
     }
 }
 
-/// Inside the access list, or outside it.
+/// A source inside or outside the access list.
 pub fn source_of(which: u8) -> SocketAddr {
     let addr = if which & 1 == 0 { [192, 0, 2, 1] } else { [198, 51, 100, 1] };
     SocketAddr::new(IpAddr::V4(Ipv4Addr::from(addr)), 5060)
@@ -108,8 +108,8 @@ pub fn datagram(host: &str, branch: &str, call: u8, credentials: &str) -> Vec<u8
     .into_bytes()
 }
 
-/// The INVITE that eight bytes tell of.
-pub fn request(plan: &[u8; EACH], challenges: &[String]) -> (Vec<u8>, SocketAddr, Transport) {
+/// Builds the INVITE for eight bytes.
+pub fn request(plan: &[u8; INVITE_LEN], challenges: &[String]) -> (Vec<u8>, SocketAddr, Transport) {
     let [place, who, challenge, how, copy, odd, more, _] = *plan;
     let host = HOSTS.get(usize::from(place & 7)).copied().unwrap_or_default();
     let source = source_of(place >> 3);
@@ -142,7 +142,7 @@ pub fn param<'a>(challenge: &'a str, name: &str) -> &'a str {
     values.next().unwrap_or_default().trim_matches('"')
 }
 
-/// Credentials, by the crates that hash and by nothing of this one.
+/// Credentials computed by independent crates.
 pub fn answer(challenge: &str, host: &str, who: u8, how: u8, odd: u8, more: u8) -> String {
     let user = USERS.get(usize::from(who & 3)).copied().unwrap_or_default();
     let list = if matches!(host, "known" | "strict") { "known" } else { "hidden" };

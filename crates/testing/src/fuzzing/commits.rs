@@ -1,4 +1,4 @@
-//! Bytes as a sequence of commits.
+//! Applies sequences of commits built from bytes.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,12 @@ pub const HOSTS: [&str; 4] =
 pub const PREFIXES: [&str; 4] = ["192.0.2.0/24", "192.0.2.7", "::/0", "10.0.0.0/8"];
 pub const NAMES: [&str; 4] = ["alice", "bob", "carol", "a user with a name that is long"];
 
-/// Takes bytes for a sequence of commits over few SIDs and names, so that they meet, and applies
-/// them. A refused one must change nothing; in the end the snapshot must be the one that the records
-/// that are left make by themselves.
+/// Builds commits from bytes, over few SIDs and names so that they collide, and applies them. A
+/// rejected commit must change nothing. The final snapshot must equal one built from the remaining
+/// records.
 ///
-/// Four bytes are one write: how it is written and whether it is the last of its commit, the kind of
-/// record, and what it says. What is left over is not read.
+/// Four bytes make one write: put or delete and whether it ends its commit, the kind of record, and its
+/// contents. Remaining bytes are ignored.
 pub fn fuzz_commits(bytes: &[u8]) {
     let mut snapshot = Snapshot::empty();
     let mut records = BTreeMap::new();
@@ -47,27 +47,27 @@ pub fn fuzz_commits(bytes: &[u8]) {
         match snapshot.apply(&commit) {
             Ok(next) => {
                 assert_eq!(next.number(), snapshot.number() + 1);
-                assert_eq!(facts(&snapshot), before, "the old snapshot, while there is a new one");
+                assert_eq!(facts(&snapshot), before, "the old snapshot must not change");
                 follow(&mut records, &commit);
                 snapshot = next;
             }
-            Err(_) => assert_eq!(facts(&snapshot), before, "after a refusal"),
+            Err(_) => assert_eq!(facts(&snapshot), before, "after a rejected commit"),
         }
     }
     assert_eq!(facts(&snapshot), facts(&built(&records)));
 }
 
-/// What the commit leaves of the records.
+/// Applies a commit to the records.
 pub fn follow(records: &mut BTreeMap<Key, Record>, commit: &Commit) {
     for write in commit.writes() {
         match write {
-            Write::Delete(key) => assert!(records.remove(key).is_some(), "{key} was not there"),
+            Write::Delete(key) => assert!(records.remove(key).is_some(), "{key} did not exist"),
             Write::Put(record) => drop(records.insert(record.key(), record.clone())),
         }
     }
 }
 
-/// The snapshot of these records alone.
+/// A snapshot built from these records.
 pub fn built(records: &BTreeMap<Key, Record>) -> Snapshot {
     let builder = records.values().cloned().fold(Snapshot::builder(), |b, record| b.record(record));
     let built = builder.build();
@@ -83,7 +83,7 @@ pub fn record(kind: u8, one: u8, two: u8) -> Option<Record> {
         3 => Target::Trunk(TrunkSid::from_bytes([3; 16])),
         n => Target::Domain(DomainSid::from_bytes([n; 16])),
     };
-    // more than lie inline in a target
+    // more than a target holds inline
     let which = one >> 2 & 7;
     let access_list = IpAccessControlListSid::from_bytes([which; 16]);
     let list = CredentialListSid::from_bytes([which; 16]);

@@ -1,12 +1,12 @@
-//! Bytes as the value of a credentials header.
+//! Parses bytes as the value of a credentials header.
 
 use sip_authz::digest::{Credentials, Parsed, Username, parse as parse_credentials};
 
 use super::FUZZ_REALM;
 use sip_authz::digest::{MAX_HEX_LEN, MAX_USERNAME};
 
-/// Reads `value` as a credentials header, checks what is promised of every outcome, and hands the
-/// outcome to `compare`, which knows another parser.
+/// Parses `value` as a credentials header, and checks the guarantees of every result. Then passes the
+/// result to `compare`, which runs another parser.
 pub fn fuzz_digest_header(value: &[u8], compare: impl FnOnce(&Parsed<'_>)) {
     let parsed = parse_credentials(value, FUZZ_REALM);
     if let Parsed::Credentials(credentials) = &parsed {
@@ -14,7 +14,7 @@ pub fn fuzz_digest_header(value: &[u8], compare: impl FnOnce(&Parsed<'_>)) {
     }
     if !matches!(parsed, Parsed::Ignored | Parsed::Malformed(_)) {
         let other = parse_credentials(value, "EXAMPLE.com");
-        assert!(matches!(other, Parsed::Ignored), "ours for two realms");
+        assert!(matches!(other, Parsed::Ignored), "credentials for two realms");
     }
     compare(&parsed);
 }

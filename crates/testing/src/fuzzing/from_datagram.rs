@@ -1,4 +1,4 @@
-//! Bytes as a datagram, beside what rsip reads in them.
+//! Compares the parser of datagrams with rsip.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
@@ -17,10 +17,10 @@ use sip_authz::uri::SipUri;
 use sip_authz::{Authorizer, Capacity};
 use sip_authz::{CredentialsField, Invite, Transport};
 
-/// Where all datagrams come from: inside the one access list.
+/// The source of all datagrams, inside the access list.
 pub const SOURCE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
 
-/// The domains, those of the torture messages among them. Each asks for the address alone.
+/// The domains, including those of the torture messages. Each authorizes by address only.
 pub const HOSTS: [&str; 12] = [
     "addr.example.com",
     "known.example.com",
@@ -36,38 +36,39 @@ pub const HOSTS: [&str; 12] = [
     "[2001:db8::10]",
 ];
 
-/// Decides `bytes` by a snapshot that accepts every call to `HOSTS`, after it has compared what
-/// [`Invite::from_datagram`] reads in them with what rsip 0.4 does. None if they are no INVITE.
+/// Parses `bytes` with [`Invite::from_datagram`] and with rsip 0.4, and compares the results. Then
+/// decides with a snapshot that accepts every call to `HOSTS`. Returns `None` for bytes that are not an
+/// INVITE.
 ///
-/// Where both take them, they must find the same: the method, the Request-URI, every header field in
-/// its place, From, To, Call-ID, `CSeq` and the topmost Via among them, the credentials in order, and
-/// the body that Content-Length counts. A compact name is the long one, though rsip does not know it.
+/// If both parsers accept the bytes, they must find the same method, Request-URI, header fields in
+/// order (with From, To, Call-ID, `CSeq` and the topmost Via), credentials in order, and body according
+/// to Content-Length. A compact header name equals its long form, although rsip does not know it.
 ///
-/// What rsip refuses must not be accepted, but for these, which rsip 0.4 cannot read and which are
-/// well-formed, or harmless to a decision:
+/// Bytes that rsip rejects must be rejected here too, except for the following. rsip 0.4 cannot parse
+/// them, but they are well-formed or do not affect a decision:
 ///
-/// - a header field that is folded (RFC 3261 §7.3.1),
+/// - a folded header field (RFC 3261 §7.3.1),
 /// - white space before the colon of a header field (§25.1, HCOLON),
 /// - `SIP` in the first line in another case (§7.1: it is case-insensitive),
-/// - an IPv6 address as host (§25.1, IPv6reference): rsip takes its first colon for that of a port,
-/// - a dot in the user or password (§25.1, unreserved): rsip looks for an `@` no further than that, so
-///   what follows it, if there is a `:` or a `;`, is a port or a parameter to it,
-/// - a URI parameter with a character that no token has (§25.1, paramchar),
-/// - `transport` and `method` with a value that is new to rsip (§25.1, other-transport, extension-method),
-/// - headers in the URI: the Request-URI has none, and where it has some they are ignored (§19.1.1),
-/// - a header field that is not UTF-8. The grammar has no such; phones of old send Latin-1 in names
-///   that are displayed. No decision is by such bytes: hosts and users are in the Request-URI, which
-///   is ASCII, and credentials and From are refused by their own readers where they count.
+/// - an IPv6 address as host (§25.1, IPv6reference): rsip takes the first colon for that of a port,
+/// - a dot in the user or password (§25.1, unreserved): rsip stops looking for `@` there, so it takes
+///   the rest for a port or parameter if it contains `:` or `;`,
+/// - a URI parameter with a character outside token (§25.1, paramchar),
+/// - `transport` and `method` with a value unknown to rsip (§25.1, other-transport, extension-method),
+/// - headers in the URI: not allowed in a Request-URI, and ignored if present (§19.1.1),
+/// - a header field that is not UTF-8. The grammar does not allow it, but old phones send Latin-1 in
+///   display names. No decision uses such bytes: hosts and users are in the Request-URI, which is
+///   ASCII, and the parsers of credentials and From reject them where needed.
 ///
-/// One thing rsip takes is not compared: where the scheme is neither `sip` nor `sips`, it looks for
-/// `://` beyond the first line. Nothing of that kind is accepted.
+/// One input that rsip accepts is not compared: if the scheme is neither `sip` nor `sips`, rsip looks
+/// for `://` beyond the first line. The library rejects all such messages.
 pub fn fuzz_from_datagram(bytes: &[u8]) -> Option<Decision> {
     let invite = Invite::from_datagram(bytes, SOURCE, Transport::Udp).ok()?;
     let message = Message::scan(bytes)?;
     let decision = decide(&invite);
     match Request::try_from(bytes) {
         Ok(request) if request.uri.to_string().contains([' ', '\r', '\n']) => {
-            assert!(!decision.is_accept(), "a URI of more than a line is accepted");
+            assert!(!decision.is_accept(), "accepted a URI of more than one line");
         }
         Ok(request) => {
             compare(&message, &invite, &request);
@@ -81,7 +82,7 @@ pub fn fuzz_from_datagram(bytes: &[u8]) -> Option<Decision> {
     Some(decision)
 }
 
-/// Decides with nothing remembered of former calls.
+/// Decides without state from earlier calls.
 pub fn decide(invite: &Invite<'_>) -> Decision {
     static SNAPSHOT: OnceLock<(Snapshot, Instant)> = OnceLock::new();
     let (snapshot, now) = SNAPSHOT.get_or_init(|| (admitting(), Instant::now()));
@@ -105,7 +106,7 @@ pub fn admitting() -> Snapshot {
     builder.build().unwrap_or_default()
 }
 
-/// The header fields that rsip has found, in order.
+/// The header fields that rsip has parsed, in order.
 pub fn fields_of(request: &Request) -> Vec<(String, String)> {
     let parts = |text: String| {
         let (name, value) = text.split_once(':').unwrap_or_default();
@@ -118,14 +119,14 @@ pub fn text_of(value: &[u8]) -> String {
     String::from_utf8_lossy(trim(value)).into_owned()
 }
 
-/// All that is read of the message must be what rsip reads.
+/// Compares every parsed part of the message with rsip's.
 pub fn compare(message: &Message<'_>, invite: &Invite<'_>, request: &Request) {
     assert_eq!(request.method, ::rsip::Method::Invite);
     assert_same_uri(invite.request_uri(), &request.uri.to_string());
 
     let theirs = fields_of(request);
     let ours: Vec<_> = message.fields().collect();
-    assert_eq!(ours.len(), theirs.len(), "how many header fields");
+    assert_eq!(ours.len(), theirs.len(), "number of header fields");
     for (ours, (name, value)) in ours.iter().zip(&theirs) {
         assert!(ours.name.eq_ignore_ascii_case(name.as_bytes()), "{ours:?}, rsip {name}");
         assert_eq!(text_of(ours.value), *value, "{name}");
@@ -146,7 +147,7 @@ pub fn compare(message: &Message<'_>, invite: &Invite<'_>, request: &Request) {
     for (long, compact, value) in transaction.into_iter().flatten() {
         let theirs = all(long, compact);
         assert_eq!(theirs.first(), Some(&&text_of(value)), "{long}");
-        assert!(theirs.len() == 1 || long == "Via", "{long} is there again");
+        assert!(theirs.len() == 1 || long == "Via", "{long} is repeated");
     }
 
     let field = |name: &str| match () {
@@ -173,16 +174,16 @@ pub fn compare(message: &Message<'_>, invite: &Invite<'_>, request: &Request) {
     assert_eq!(Some(invite.body()), body, "the body");
 }
 
-/// What [`Invite::from_rsip`] makes of rsip's message must lead to the same decision.
+/// [`Invite::from_rsip`] with rsip's message must lead to the same decision.
 pub fn compare_facts(invite: &Invite<'_>, request: &Request, ours: &Decision) {
     let facts = Invite::from_rsip(request, SOURCE, Transport::Udp);
-    assert!(facts.is_ok(), "the scan takes it, and {:?}", facts.err());
+    assert!(facts.is_ok(), "the scan accepts it, but from_rsip returns {:?}", facts.err());
     let Ok(facts) = facts else { return };
-    // a port or parameter that is no such thing to the grammar, `:+5060` for one, may be put right by
-    // rsip; nothing can tell from its message
-    let put_right =
+    // rsip may correct a malformed port or parameter, such as `:+5060`, and its message does not show
+    // that
+    let corrected =
         SipUri::parse(invite.request_uri()).is_err() && SipUri::parse(facts.request_uri()).is_ok();
-    assert!(decide(&facts) == *ours || (put_right && !ours.is_accept()), "{ours:?}");
+    assert!(decide(&facts) == *ours || (corrected && !ours.is_accept()), "{ours:?}");
     let credentials = |invite: &Invite<'_>| {
         let values = invite.credentials().iter();
         values.map(|(field, value)| (*field, text_of(value))).collect::<Vec<_>>()
@@ -197,19 +198,20 @@ pub fn compare_facts(invite: &Invite<'_>, request: &Request, ours: &Decision) {
     assert_eq!(invite.body(), facts.body());
 }
 
-/// Whether two texts are one URI. rsip keeps no text, so it is written anew, in its own form.
+/// Whether two texts are the same URI. rsip does not keep the text, so it serializes the URI in its own
+/// form.
 pub fn assert_same_uri(ours: &str, theirs: &str) {
     let same = match (SipUri::parse(ours), SipUri::parse(theirs)) {
         (Ok(uri), Ok(rsip)) => uri.equivalent(&rsip) || with_plain_number(ours) == theirs,
-        // well-formed to us only after rsip has put it right, or not even then
+        // well-formed only after rsip's correction, or not even then
         (Err(_), _) => true,
         (Ok(_), Err(_)) => false,
     };
     assert!(same, "`{ours}`, rsip `{theirs}`");
 }
 
-/// The URI as rsip writes it that takes the number behind the last colon for a port, in the headers of a
-/// URI too: without its sign and its zeros.
+/// The URI in the form of rsip, which takes the number after the last colon for a port, even within URI
+/// headers: without its sign and leading zeros.
 pub fn with_plain_number(uri: &str) -> String {
     let number = uri.rsplit_once(':').and_then(|(before, number)| {
         number.parse::<u16>().ok().map(|number| format!("{before}:{number}"))
@@ -217,7 +219,7 @@ pub fn with_plain_number(uri: &str) -> String {
     number.unwrap_or_else(|| uri.to_owned())
 }
 
-/// Which of the things that rsip 0.4 cannot read is in the message; see [`fuzz_from_datagram`].
+/// The construct in the message that rsip 0.4 cannot parse; see [`fuzz_from_datagram`].
 pub fn why_rsip_refuses(bytes: &[u8], message: &Message<'_>, uri: &str) -> Option<&'static str> {
     let head_len = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = bytes.get(..head_len)?;
@@ -254,11 +256,11 @@ pub fn why_rsip_refuses(bytes: &[u8], message: &Message<'_>, uri: &str) -> Optio
     }
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~=;".contains(&byte);
     if !uri.params.bytes().all(token) {
-        return Some("a parameter that is no token");
+        return Some("a parameter that is not a token");
     }
     let of_a_kind = |param: &str| {
         let name = param.split('=').next().unwrap_or_default();
         name.eq_ignore_ascii_case("transport") || name.eq_ignore_ascii_case("method")
     };
-    uri.params.split(';').any(of_a_kind).then_some("a transport or method that is new to rsip")
+    uri.params.split(';').any(of_a_kind).then_some("a transport or method unknown to rsip")
 }

@@ -7,9 +7,9 @@ use sip_authz_arch::{
     Message, PartialMd5, Width, md5, md5_messages_with, sha256, sha256_messages_with, sha512_256,
 };
 
-/// Cuts `bytes` into messages, each as long as a byte before it says, by fours if that is odd. Hashes
-/// each by itself, as many beside each other as the machine has sets of instructions for, and each
-/// beside the next one, and compares with the md-5 and sha2 crates.
+/// Splits `bytes` into messages. A byte before each gives its length, times four if it is odd. Hashes
+/// each message alone, in as many lanes as the machine's instructions allow, and interleaved with the
+/// next one. Compares all results with the md-5 and sha2 crates.
 pub fn fuzz_lanes(bytes: &[u8]) {
     let mut messages = Vec::new();
     let mut rest = bytes;

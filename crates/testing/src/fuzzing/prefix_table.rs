@@ -1,11 +1,11 @@
-//! Bytes as a list of prefixes.
+//! Compares the prefix table with a linear scan.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sip_authz::acl::{Prefix, PrefixError, PrefixTable};
 
-/// Reads `bytes` as prefixes, 18 bytes each: family, length, address. Each address that they begin or
-/// end at, and those beside it, must be found in the table as in a scan of the list.
+/// Parses `bytes` as prefixes of 18 bytes each: family, length, address. For the first and last address
+/// of each prefix and their neighbours, the table must return the same as a scan of the list.
 pub fn fuzz_prefix_table(bytes: &[u8]) {
     let (entries, _) = bytes.as_chunks::<18>();
     let prefixes: Vec<Prefix> = entries.iter().map(|entry| fuzz_prefix(*entry)).collect();
@@ -14,7 +14,7 @@ pub fn fuzz_prefix_table(bytes: &[u8]) {
     for prefix in &prefixes {
         for addr in addresses_around(*prefix) {
             let matching = prefixes.iter().enumerate().filter(|(_, prefix)| prefix.contains(addr));
-            // of the longest the first
+            // the first of the longest
             let longest = matching.max_by_key(|(i, prefix)| (prefix.len(), usize::MAX - i));
             assert_eq!(table.longest(addr), longest.map(|(i, _)| i), "{addr} in {prefixes:?}");
             assert_eq!(table.contains(addr), longest.is_some(), "{addr} in {prefixes:?}");
@@ -36,7 +36,8 @@ fn fuzz_prefix([family, len, addr @ ..]: [u8; 18]) -> Prefix {
     }
 }
 
-/// The first and last address of `prefix`, their neighbours, and IPv4 also as mapped.
+/// The first and last address of `prefix` and their neighbours; for IPv4 also the mapped IPv6
+/// addresses.
 fn addresses_around(prefix: Prefix) -> Vec<IpAddr> {
     let len = u32::from(prefix.len());
     match prefix.addr() {

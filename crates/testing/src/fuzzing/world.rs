@@ -1,4 +1,4 @@
-//! What the fuzz targets ask: a snapshot with a domain or trunk for each way a decision can go.
+//! The snapshot of the fuzz targets: a domain or trunk for each outcome of a decision.
 
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
@@ -16,11 +16,11 @@ use sip_authz::{
 };
 use sip_authz::{Authorizer, Capacity};
 
-/// The realm that fuzz targets ask with.
+/// The realm of the fuzz targets.
 pub const FUZZ_REALM: &str = "example.com";
 
-/// The authorizer that the fuzz targets ask, and the time it asks for. Its nonces are the same in
-/// every process, so that seeds can hold live ones.
+/// The authorizer of the fuzz targets, and the time of its decisions. Its nonces are the same in every
+/// process, so seeds can contain valid ones.
 pub fn fuzz_authorizer() -> (Authorizer, Instant) {
     static SNAPSHOT: OnceLock<(Snapshot, Instant)> = OnceLock::new();
     let (snapshot, now) = SNAPSHOT.get_or_init(|| (fuzz_snapshot(), Instant::now()));
@@ -53,8 +53,8 @@ pub mod sids {
     }
 }
 
-/// A domain or trunk for each way a decision can go. Whatever cannot be built is left out; a test
-/// counts them.
+/// A domain or trunk for each outcome of a decision. Skips records that cannot be built; a test counts
+/// the rest.
 pub fn fuzz_snapshot() -> Snapshot {
     let (open, shut) = (sids::account("open"), sids::account("shut"));
     let mut builder = Snapshot::builder()

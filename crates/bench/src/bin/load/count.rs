@@ -1,12 +1,12 @@
-//! What came of the requests that were sent.
+//! The results of the requests.
 
 use std::time::Duration;
 
-/// What came of the requests of one kind.
+/// The results of the requests of one kind.
 pub(crate) struct Count {
     pub(crate) statuses: Vec<u64>,
     pub(crate) sent: u64,
     pub(crate) lost: u64,
-    /// How long answers took, where that is told.
+    /// The times until answered, if they are measured.
     pub(crate) times: Vec<Duration>,
 }

@@ -1,4 +1,4 @@
-//! One socket with its requests under way.
+//! A socket with its outstanding requests.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
@@ -12,39 +12,39 @@ use nix::sys::socket::{
 use crate::count::Count;
 use crate::message::{Credentials, Template};
 
-/// The most datagrams that are sent or taken by one call.
+/// The maximum number of datagrams in one system call.
 const BATCH: usize = 64;
-/// The most bytes that go by one call where the kernel cuts them into datagrams.
-const MOST_BYTES: usize = 65_000;
-/// A flood is sent in lots of this many, or of what is due in this time if that is less.
-const LOT: u32 = 32;
-const LOT_TIME: Duration = Duration::from_millis(2);
-/// Room for an answer.
-const ROOM: usize = 4_096;
-/// What is not answered by then is lost.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// How long a nonce is used.
+/// The maximum number of bytes in one call, if the kernel splits them into datagrams.
+const MAX_BYTES: usize = 65_000;
+/// The size of a burst of a flood. If fewer requests are due in `BURST_TIME`, the burst is smaller.
+const BURST: u32 = 32;
+const BURST_TIME: Duration = Duration::from_millis(2);
+/// The size of the buffer for an answer.
+const MAX_ANSWER: usize = 4_096;
+/// A request without an answer within this time counts as lost.
+const TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a nonce is used before a new challenge is requested.
 const NONCE_USE: Duration = Duration::from_secs(20);
 
-/// What the requests of a lane carry.
+/// The credentials in the requests of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proof {
     /// No credentials.
     Nothing,
-    /// The answer to one challenge for many requests, with a count that goes up.
+    /// The answer to one challenge for many requests, with increasing nonce counts.
     Counted,
-    /// As `Counted`, to a challenge for each request; both count.
+    /// A new challenge for each request; the challenge and its answer both count.
     Fresh,
 }
 
-/// When the requests of a lane are sent.
+/// The pace of the requests of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// As many are under way as the window holds.
+    /// Keeps the window full.
     Full,
-    /// One at a time, this long after the other; how long each answer takes is told.
+    /// One request at a time, at this interval. Measures the time of each answer.
     Calm(Duration),
-    /// One each so often, whether answers come or not; what is lost is not counted.
+    /// One request at this interval, whether answers come or not. Lost requests are not counted.
     Flood(Duration),
 }
 
@@ -58,16 +58,16 @@ pub(crate) struct Lane {
     number: u32,
     window: usize,
     pace: Pace,
-    /// When the next request is due, unless the pace is full.
+    /// The time of the next request, except at full pace.
     due: Instant,
     sent: Instant,
     under_way: usize,
-    /// Nothing more is sent.
+    /// Set once no more requests are sent.
     done: bool,
     last_answer: Instant,
     requests: Vec<Vec<u8>>,
-    /// Requests of a flood, one behind the other.
-    lot: Vec<u8>,
+    /// The requests of a burst, concatenated.
+    burst: Vec<u8>,
     answers: Vec<u8>,
     in_headers: MultiHeaders<SockaddrStorage>,
     out_headers: MultiHeaders<SockaddrStorage>,
@@ -103,26 +103,26 @@ impl Lane {
             done: false,
             last_answer: Instant::now(),
             requests: vec![Vec::new(); BATCH],
-            lot: Vec::new(),
-            answers: vec![0; BATCH * ROOM],
+            burst: Vec::new(),
+            answers: vec![0; BATCH * MAX_ANSWER],
             in_headers: MultiHeaders::preallocate(BATCH, None),
             out_headers: MultiHeaders::preallocate(BATCH, None),
         })
     }
 
-    /// Sends nothing more. False while answers are still waited for.
+    /// Stops sending. Returns whether no answers are outstanding.
     pub(crate) fn finish(&mut self) -> bool {
         self.done = true;
         self.under_way == 0
     }
 
-    /// Takes the answers that have come, gives up what is lost, and fills the window again. False
-    /// if nothing had come.
+    /// Receives answers, gives up lost requests and refills the window. Returns false if there was no
+    /// answer.
     pub(crate) fn turn(&mut self, now: Instant, count: &mut Count) -> io::Result<bool> {
         let came = self.take(now, count)?;
         if came > 0 {
             self.last_answer = now;
-        } else if self.under_way > 0 && now.duration_since(self.last_answer) > PATIENCE {
+        } else if self.under_way > 0 && now.duration_since(self.last_answer) > TIMEOUT {
             if !matches!(self.pace, Pace::Flood(_)) {
                 count.lost += self.under_way as u64;
             }
@@ -134,7 +134,7 @@ impl Lane {
     }
 
     fn take(&mut self, now: Instant, count: &mut Count) -> io::Result<usize> {
-        let mut rooms = self.answers.chunks_exact_mut(ROOM);
+        let mut rooms = self.answers.chunks_exact_mut(MAX_ANSWER);
         let mut slices: [_; BATCH] =
             std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
@@ -151,12 +151,12 @@ impl Lane {
             Err(error) => return Err(error.into()),
         }
         let Self { answers, .. } = self;
-        for (length, room) in lengths.into_iter().zip(answers.chunks_exact(ROOM)).take(came) {
+        for (length, room) in lengths.into_iter().zip(answers.chunks_exact(MAX_ANSWER)).take(came) {
             let answer = room.get(..length).unwrap_or_default();
             let status = answer.get(8..11).and_then(|digits| str::from_utf8(digits).ok());
             let status: usize = status.and_then(|digits| digits.parse().ok()).unwrap_or_default();
             if (100..200).contains(&status) {
-                // another answer follows
+                // sends the next request of the pair, whose answer follows
                 continue;
             }
             self.under_way = self.under_way.saturating_sub(1);
@@ -170,7 +170,9 @@ impl Lane {
             if challenged && self.credentials.is_none() {
                 let credentials = Credentials::answering(answer, &self.template, &self.password);
                 self.credentials =
-                    Some(credentials.ok_or_else(|| io::Error::other("no challenge to answer"))?);
+                    Some(credentials.ok_or_else(|| {
+                        io::Error::other("expected an MD5 challenge with qop auth")
+                    })?);
                 self.credentials_since = self.last_answer;
             } else if challenged || self.proof == Proof::Fresh {
                 self.credentials = None;
@@ -188,26 +190,26 @@ impl Lane {
             self.credentials_since = now;
         }
         let asks_first = self.proof != Proof::Nothing && self.credentials.is_none();
-        // a challenge is for all that follow, or for one
+        // one challenge serves all following requests, or one request
         let single = matches!(self.pace, Pace::Calm(_)) || self.proof == Proof::Fresh;
         let window = if asks_first || single { 1 } else { self.window };
         let free = match self.pace {
             Pace::Flood(interval) if !asks_first => {
-                let lot = (interval * (LOT - 1)).min(LOT_TIME);
-                let full = now.saturating_duration_since(self.due) >= lot;
+                let burst = (interval * (BURST - 1)).min(BURST_TIME);
+                let full = now.saturating_duration_since(self.due) >= burst;
                 if full { self.owed(now, interval) } else { 0 }
             }
             Pace::Calm(interval) if self.under_way == 0 => self.owed(now, interval).min(1),
             Pace::Full | Pace::Flood(_) => window.saturating_sub(self.under_way),
             Pace::Calm(_) => 0,
         };
-        // several by one call, as far as that leaves none waiting
+        // send many requests in one call, unless the window is nearly full
         if free == 0 || (self.pace == Pace::Full && free < window / 4) {
             return Ok(());
         }
         self.sent = now;
         if matches!(self.pace, Pace::Flood(_)) && !asks_first {
-            return self.send_lot(free, count);
+            return self.send_burst(free, count);
         }
         for request in self.requests.iter_mut().take(free) {
             self.number = self.number.wrapping_add(1);
@@ -231,20 +233,20 @@ impl Lane {
         Ok(())
     }
 
-    /// Sends requests of a flood as one piece, which the kernel cuts into datagrams (udp(7),
-    /// `UDP_SEGMENT`): that costs less than a call, or a way through the kernel, for each.
-    fn send_lot(&mut self, requests: usize, count: &mut Count) -> io::Result<()> {
-        self.lot.clear();
+    /// Sends requests of a flood in one buffer, which the kernel splits into datagrams (udp(7),
+    /// `UDP_SEGMENT`). A burst is cheaper than a call, or a pass through the kernel, for each request.
+    fn send_burst(&mut self, requests: usize, count: &mut Count) -> io::Result<()> {
+        self.burst.clear();
         let mut length = 0;
         for _ in 0..requests {
             self.number = self.number.wrapping_add(1);
-            self.template.write(self.number, self.credentials.as_mut(), &mut self.lot);
-            // numbers and counts are written with as many digits each time
-            length = if length == 0 { self.lot.len() } else { length };
+            self.template.write(self.number, self.credentials.as_mut(), &mut self.burst);
+            // all requests have the same length, since numbers and counts are padded
+            length = if length == 0 { self.burst.len() } else { length };
         }
         let each = u16::try_from(length).map_err(io::Error::other)?;
-        for lot in self.lot.chunks(MOST_BYTES / length.max(1) * length) {
-            let (pieces, cut) = ([IoSlice::new(lot)], [ControlMessage::UdpGsoSegments(&each)]);
+        for burst in self.burst.chunks(MAX_BYTES / length.max(1) * length) {
+            let (pieces, cut) = ([IoSlice::new(burst)], [ControlMessage::UdpGsoSegments(&each)]);
             let (socket, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
             match sendmsg::<()>(socket, &pieces, &cut, flags, None) {
                 Ok(bytes) => count.sent += (bytes / length) as u64,
@@ -255,7 +257,7 @@ impl Lane {
         Ok(())
     }
 
-    /// How many requests are due by now. What one call cannot send is given up.
+    /// The number of requests that are due. Those that do not fit in one call are dropped.
     fn owed(&mut self, now: Instant, interval: Duration) -> usize {
         let mut owed = 0;
         while owed < BATCH && self.due <= now {

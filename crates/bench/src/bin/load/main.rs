@@ -1,9 +1,9 @@
-//! Saturates a SIP server over UDP and tells how many requests it answers in a second, with which
-//! answers, how many get none, and with `--pid` how much processor time each takes. Any server
-//! will do: `load 127.0.0.1:5060 --mode digest --domain by-password.example --password secret`.
+//! Saturates a SIP server over UDP. Prints the requests answered per second, the number of answers by
+//! status, the number of lost requests, and with `--pid` the processor time for each request. Works
+//! with any server: `load 127.0.0.1:5060 --mode digest --domain by-password.example --password secret`.
 //!
-//! A fixed number of requests is under way at any time: an answer makes room for the next request,
-//! and what is not answered within a fifth of a second is lost. Linux only.
+//! It keeps a fixed number of requests outstanding: each answer lets it send the next request. A
+//! request without an answer within a fifth of a second counts as lost. Linux only.
 
 #[cfg(target_os = "linux")]
 mod count;
@@ -21,5 +21,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("this needs the calls of Linux for many datagrams");
+    println!("this program runs on Linux only");
 }

@@ -1,27 +1,27 @@
-//! The requests, written into memory that is used again.
+//! The requests, written into a reused buffer.
 
 use md5::{Digest as _, Md5};
 
-/// What does not change from request to request.
+/// The constant part of the requests.
 pub(crate) struct Template {
     pub(crate) method: &'static str,
     pub(crate) uri: String,
-    /// Where the caller is, as its Via says.
+    /// The address of the caller, for the Via.
     pub(crate) caller: String,
     pub(crate) user: String,
-    /// Tells the requests of one socket from those of others.
+    /// Distinguishes the requests of one socket from those of others.
     pub(crate) lane: usize,
     pub(crate) body: &'static str,
 }
 
-/// What a challenge asks for, and how it is answered.
+/// The parameters of a challenge and of its answers.
 pub(crate) struct Credentials {
     before_count: String,
     after_count: String,
     after_response: String,
-    /// HA1 and the nonce, as they are hashed for each response.
+    /// HA1 and the nonce, the start of the hash input for each response.
     start: String,
-    /// The client's nonce, qop and HA2.
+    /// The client nonce, qop and HA2, the end of the hash input.
     end: String,
     count: u32,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Credentials {
 const CNONCE: &str = "0a4f113b";
 
 impl Credentials {
-    /// None if the answer is no challenge for MD5 with qop auth.
+    /// Returns `None` if the answer is not a challenge for MD5 with qop auth.
     pub(crate) fn answering(challenge: &[u8], request: &Template, password: &str) -> Option<Self> {
         let text = str::from_utf8(challenge).ok()?;
         let name = if text.contains("\r\nWWW-Authenticate:") {
@@ -63,7 +63,7 @@ impl Credentials {
         self.count = self.count.wrapping_add(1);
         let mut count = [0; 8];
         let mut response = [0; 32];
-        // both have two digits for each byte
+        // both buffers have two digits for each byte
         let _ = hex::encode_to_slice(self.count.to_be_bytes(), &mut count);
         let hash = Md5::new_with_prefix(&self.start).chain_update(count).chain_update(&self.end);
         let _ = hex::encode_to_slice(hash.finalize(), &mut response);

@@ -1,4 +1,4 @@
-//! The command line, the measurement and what is told of it.
+//! The command line, the measurement and the output.
 
 use std::error::Error;
 use std::fmt;
@@ -15,9 +15,9 @@ use crate::message::Template;
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Args {
-    /// The server
+    /// The address of the server
     server: SocketAddr,
-    /// What is asked
+    /// The kind of requests to send
     #[arg(long, value_enum, default_value_t = Mode::Options)]
     mode: Mode,
     /// The host of the Request-URI
@@ -27,39 +27,39 @@ struct Args {
     user: String,
     #[arg(long, default_value = "secret")]
     password: String,
-    /// The address that requests come from
+    /// The source address of the requests
     #[arg(long, default_value = "127.0.0.1")]
     from: IpAddr,
-    /// The address that bad requests come from in the mode `flood`
+    /// The source address of bad requests in the mode `flood`
     #[arg(long, default_value = "127.0.0.2")]
     flood_from: IpAddr,
-    /// How many bad requests are sent each second in the mode `flood`, whether answers come or not;
-    /// 0 for as many as are answered
+    /// The number of bad requests per second in the mode `flood`, sent whether answers come or not; 0
+    /// sends the next request after each answer
     #[arg(long, default_value_t = 0.0)]
     flood_rate: f64,
-    /// How many right requests are sent each second in the mode `flood`, one at a time from each
-    /// socket, whose answers are timed; 0 for as many as are answered
+    /// The number of good requests per second in the mode `flood`, one at a time on each socket, with
+    /// measured answer times; 0 sends the next request after each answer
     #[arg(long, default_value_t = 0.0)]
     good_rate: f64,
-    /// How many sockets send
+    /// The number of sockets
     #[arg(long, default_value_t = 4)]
     sockets: usize,
-    /// How many requests are under way at each socket
+    /// The number of outstanding requests on each socket
     #[arg(long, default_value_t = 16)]
     window: usize,
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// What is not measured at the beginning
+    /// The seconds before the measurement starts
     #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
-    /// The server's processes, whose processor time is told
+    /// The processes of the server, to print their processor time
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
-    /// Wait at the end for what is still under way, and count it: the server then has the same counts,
-    /// but for what was lost (with --warm-up 0)
+    /// Wait at the end for outstanding requests and count them; with --warm-up 0 the server then has
+    /// the same counts, except for lost requests
     #[arg(long)]
     drain: bool,
-    /// How many seconds go by between lines on the way; 0 for none
+    /// The seconds between progress lines; 0 for none
     #[arg(long, default_value_t = 0.0)]
     every: f64,
 }
@@ -68,18 +68,18 @@ struct Args {
 enum Mode {
     /// OPTIONS
     Options,
-    /// INVITEs without credentials, for a domain that has address lists
+    /// INVITEs without credentials, for a domain with address lists
     Acl,
-    /// INVITEs without credentials, each to be challenged
+    /// INVITEs without credentials, which get a challenge
     Challenge,
-    /// INVITEs with right credentials: one challenge for many, the nonce count goes up
+    /// INVITEs with correct credentials: one challenge for many, with increasing nonce counts
     Digest,
-    /// A challenge and an answer to it, in turn
+    /// A challenge and its answer, in turn
     Call,
-    /// INVITEs with wrong credentials for live nonces
+    /// INVITEs with wrong credentials for valid nonces
     Wrong,
-    /// `digest` from one address and, from others, `wrong` and `challenge` in equal parts; half of
-    /// the sockets each
+    /// `digest` from one address on half of the sockets; `wrong` and `challenge` in equal parts from
+    /// another address on the other half
     Flood,
 }
 
@@ -176,12 +176,12 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// So many requests each second from all of these sockets together.
+/// The pace at which these sockets together send this many requests per second.
 fn pace(rate: f64, sockets: usize, pace: impl Fn(Duration) -> Pace) -> Pace {
     if rate > 0.0 { pace(Duration::from_secs_f64(sockets as f64 / rate)) } else { Pace::Full }
 }
 
-/// The median and beyond, in microseconds.
+/// The median and higher quantiles, in microseconds.
 fn quantiles(times: &mut [Duration]) -> String {
     times.sort_unstable();
     let last = times.len().saturating_sub(1);
@@ -236,7 +236,7 @@ fn drive(kinds: &mut [Callers], seconds: f64, every: f64) -> Result<Duration, Bo
             }
         }
         if !came {
-            // where both share a core, the server is to have it
+            // lets the server run if both share a core
             std::thread::yield_now();
         }
         if every.is_some_and(|every| now.duration_since(told) >= every) {
@@ -249,11 +249,11 @@ fn drive(kinds: &mut [Callers], seconds: f64, every: f64) -> Result<Duration, Bo
     }
 }
 
-/// Takes the last answers.
+/// Receives the outstanding answers.
 fn drain(kinds: &mut [Callers]) -> Result<(), Box<dyn Error>> {
     for Callers { lanes, count, .. } in kinds {
         for lane in lanes {
-            // what does not come is given up in time
+            // lost requests time out
             while !lane.finish() {
                 lane.turn(Instant::now(), count)?;
                 std::thread::yield_now();
@@ -263,17 +263,17 @@ fn drain(kinds: &mut [Callers]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What processes have used of the processor, in seconds (proc(5), `stat`).
+/// The processor time of these processes, in seconds (proc(5), `stat`).
 fn processor_time(pids: &[u32]) -> Result<f64, Box<dyn Error>> {
     let mut ticks = 0.0;
     for pid in pids {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // the name in the second field may hold spaces
-        let (_, rest) = stat.rsplit_once(')').ok_or("no stat of the process")?;
+        // the name in the second field may contain spaces
+        let (_, rest) = stat.rsplit_once(')').ok_or("invalid stat of a process")?;
         for field in rest.split_whitespace().skip(11).take(2) {
             ticks += field.parse::<f64>()?;
         }
     }
-    // the unit of these fields is a hundredth of a second on every Linux that is in use
+    // these fields count hundredths of a second on all current Linux systems
     Ok(ticks / 100.0)
 }
