@@ -20,7 +20,7 @@ use tracing::Level;
 /// The observers: a name, the level of the subscriber if there is one, and the decisions that it
 /// receives.
 const WAYS: [(&str, Option<(Level, &str)>); 5] = [
-    ("nobody", None),
+    ("no observer", None),
     ("a subscriber of warnings", Some((Level::WARN, "all"))),
     ("events, none", Some((Level::INFO, "none"))),
     ("events, 1/100", Some((Level::INFO, "1/100"))),

@@ -374,8 +374,8 @@ async fn all_answers(store: &SqliteStore, records: &[Record]) -> Result<StoreSna
             assert_eq!(store.count(collection).await?, rows.len());
         }
     }
-    let nobody = Lookup::Name("nobody.example".parse().unwrap());
-    assert!(store.find(nobody).await?.is_none());
+    let unknown = Lookup::Name("unknown.example".parse().unwrap());
+    assert!(store.find(unknown).await?.is_none());
     Ok(loaded)
 }
 

@@ -9,15 +9,15 @@
 //! use sip_authz_store::conformance::conforms;
 //!
 //! #[tokio::main(worker_threads = 4)] // in a test: #[tokio::test(flavor = "multi_thread")]
-//! each call makes an empty store
-//!     // each time an empty store
+//! async fn main() {
+//!     // each call makes an empty store
 //!     conforms(async || MemoryStore::new()).await;
 //! }
 //! ```
+//!
 //! It cannot test that a store keeps its commits through crashes, cut connections and full disks. Write
 //! separate tests for those.
-//! a test reports a violation by a panic
-// it is a test: a panic is how it tells
+// a test reports a violation by a panic
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod records;

@@ -4,10 +4,10 @@
 //! | name | kind | meaning |
 //! |---|---|---|
 //! | `sip_authz_follower_commit_number` | gauge | the last commit that the authorizer has applied |
-//! | `sip_authz_store_commit_number` | gauge | the store's last commit, when it was last read |
+//! | `sip_authz_store_commit_number` | gauge | the last known commit of the store |
 //! | `sip_authz_follower_state` | gauge | 1 for the current `state`, 0 for the others: `following`, `away` (the store fails or is corrupt), `behind` (a commit does not follow the last one), `stuck` (the records in the store break a rule), `ended` |
-//! | `sip_authz_lease_seconds` | gauge | the lease of the edge; absent without a lease |
-//! | `sip_authz_lease_age_seconds` | gauge | the age of the last state that the store has confirmed |
+//! | `sip_authz_lease_seconds` | gauge | the length of the lease of the edge; absent without a lease |
+//! | `sip_authz_lease_age_seconds` | gauge | the age of the newest state that the store has confirmed |
 
 use std::time::{Duration, Instant};
 
@@ -21,20 +21,13 @@ pub fn describe() {
         "sip_authz_follower_commit_number",
         "Last commit that the authorizer has applied"
     );
-    describe_gauge!(
-        "sip_authz_store_commit_number",
-        "Last commit of the store, when it was last read"
-    );
+    describe_gauge!("sip_authz_store_commit_number", "Last known commit of the store");
     describe_gauge!("sip_authz_follower_state", "1 for the current state of the follower");
-    describe_gauge!(
-        "sip_authz_lease_seconds",
-        Unit::Seconds,
-        "How long the edge decides after a confirmation by the store"
-    );
+    describe_gauge!("sip_authz_lease_seconds", Unit::Seconds, "Length of the lease of the edge");
     describe_gauge!(
         "sip_authz_lease_age_seconds",
         Unit::Seconds,
-        "Age of the last state that the store has confirmed"
+        "Age of the newest state that the store has confirmed"
     );
 }
 

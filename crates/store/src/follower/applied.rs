@@ -50,7 +50,7 @@ pub struct Applied {
 
 struct Shared {
     number: AtomicU64,
-    /// The number of the store's head when it was last read.
+    /// The last known number of the store's head.
     head_seen: AtomicU64,
     /// The result of the last attempt: [`FOLLOWING`], [`AWAY`] or [`BEHIND`].
     attempt: AtomicU8,
@@ -92,7 +92,7 @@ impl Applied {
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the store's head when it was last read, whether applied or not.
+    /// The last known number of the store's head, whether applied or not.
     #[must_use]
     pub fn seen(&self) -> u64 {
         self.shared.head_seen.load(Ordering::Relaxed)
