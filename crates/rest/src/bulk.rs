@@ -23,8 +23,8 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::auth::{Caller, identify};
+use super::error::excerpt;
 use super::error::{ApiError, BAD_PARAMETER, Json};
-use super::form::excerpt;
 use super::request::is_from_another_site;
 use sip_authz_directory::{DirectoryError, MergeError, Merged};
 use sip_authz_store::Store;

@@ -6,7 +6,8 @@ use utoipa::PartialSchema as _;
 use utoipa::openapi::{RefOr, Schema};
 
 use super::error::ApiError;
-use super::form::{Form, ParamForm, domain_name, excerpt};
+use super::error::excerpt;
+use super::form::{Form, ParamForm, domain_name};
 use sip_authz::digest::Algorithm;
 use sip_authz::model::{
     AlgorithmOffer, ChallengeKind, DomainName, HttpMethod, QopOffer, TransferCallerId,

@@ -5,7 +5,6 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::form::excerpt;
 use super::server_error::ServerError;
 use sip_authz_directory::{DirectoryError, Kind};
 use sip_authz_store::StoreError;
@@ -239,4 +238,9 @@ fn taken_code(kind: Kind) -> u32 {
         Kind::Trunk => 21_248,
         other => bad_name_code(other),
     }
+}
+
+/// Up to 40 characters of a rejected value, for error messages.
+pub(super) fn excerpt(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(40).collect()
 }

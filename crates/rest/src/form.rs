@@ -9,7 +9,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer, value};
 use zeroize::Zeroizing;
 
-use super::error::ApiError;
+use super::error::{ApiError, excerpt};
 use sip_authz::model::{DomainName, NameError};
 use sip_authz_directory::{DirectoryError, Kind};
 
@@ -202,11 +202,6 @@ impl Form {
             }
         }
     }
-}
-
-/// Up to 40 characters of a rejected value, for error messages.
-pub(super) fn excerpt(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(40).collect()
 }
 
 /// Parses the host name of a domain or trunk.

@@ -4,8 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::dates::iso8601;
+use super::error::excerpt;
 use super::error::{ApiError, BAD_ROLE_TYPE};
-use super::form::{Param, excerpt};
+use super::form::Param;
 use super::links::Links;
 use super::page::Rows;
 use super::request::ApiRequest;

@@ -12,8 +12,9 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
+use super::error::excerpt;
 use super::error::{ApiError, BAD_PARAMETER};
-use super::form::{Param, excerpt};
+use super::form::Param;
 use super::server_error::ServerError;
 use sip_authz_directory::{Confirmation, Directory};
 use sip_authz_store::Store;
