@@ -2,7 +2,7 @@
 //!
 //! Link the crate into a SIP proxy or edge. It does no I/O, starts no thread, and a decision waits
 //! for nothing; the caller passes the time. It is not a SIP stack. The program parses messages
-//! ([`Invite::from_rsip`]), or [`Invite::from_datagram`] parses the parts that a decision needs.
+//! (`Invite::from_rsip`, feature `rsip`), or [`Invite::from_datagram`] parses the parts that a decision needs.
 //!
 //! ```
 //! use sip_authz::model::{Account, CredentialList, Credential, Domain, Ha1Set, Mapping, Password};
@@ -67,7 +67,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `rsip` (default) | [`Invite::from_rsip`] |
+//! | `rsip` (default) | `Invite::from_rsip` |
 //! | `serde` | `Serialize` and `Deserialize` for SIDs, names, prefixes, policy choices and callbacks; of the secrets, `Password` can be read and none can be written |
 //! | `metrics` | `metrics::record`: exports the metrics of an authorizer to a recorder of the crate `metrics` |
 //! | `tracing` | a span for each call and an event for each decision, for subscribers of the crate `tracing` |
