@@ -48,7 +48,7 @@ impl Width {
     }
 
     /// The widest instruction set. The standard library caches the answer of the processor, so this
-    /// reads one word. With the feature `hold-width`, not wider than the limit of [`hold_width`].
+    /// reads one word. With the feature `hold-width`, not wider than the limit of `hold_width`.
     #[must_use]
     pub fn widest() -> Self {
         let widths = Self::available();
