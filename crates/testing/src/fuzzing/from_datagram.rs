@@ -202,7 +202,11 @@ pub fn compare_facts(invite: &Invite<'_>, request: &Request, ours: &Decision) {
 /// form.
 pub fn assert_same_uri(ours: &str, theirs: &str) {
     let same = match (SipUri::parse(ours), SipUri::parse(theirs)) {
-        (Ok(uri), Ok(rsip)) => uri.equivalent(&rsip) || with_plain_number(ours) == theirs,
+        (Ok(uri), Ok(rsip)) => {
+            let corrected = with_plain_number(ours);
+            uri.equivalent(&rsip)
+                || SipUri::parse(&corrected).is_ok_and(|corrected| corrected.equivalent(&rsip))
+        }
         // well-formed only after rsip's correction, or not even then
         (Err(_), _) => true,
         (Ok(_), Err(_)) => false,
