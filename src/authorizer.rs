@@ -57,6 +57,9 @@ pub(crate) struct State {
     /// Requests with a wrong digest over UDP, so that a retransmission is counted once.
     pub(crate) refused: RetransmissionCache,
     pub(crate) guesses: GuessLimiter,
+    /// `stale=true` answers to each flow whose nonces are not live. A table of its own: strangers
+    /// can fill it.
+    pub(crate) stale_answers: GuessLimiter,
     pub(crate) fingerprints: Fingerprints,
     /// Verified against in place of the HA1 of a user that cannot authenticate.
     pub(crate) decoy: [u8; MAX_OUTPUT_LEN],
@@ -73,7 +76,7 @@ pub struct Capacity {
     /// Number of accepted requests whose retransmissions are recognised for 32 s. Default 65,536. A
     /// retransmission of an evicted request gets another challenge.
     pub repeats: usize,
-    /// Number of sources and (name, source) pairs whose wrong digests are counted. Default 65,536.
+    /// Number of (name, source) pairs whose wrong digests are counted. Default 65,536.
     pub guesses: usize,
 }
 
@@ -95,6 +98,10 @@ crate::setters! {
         with_guesses: guesses: usize,
     }
 }
+
+/// Number of flows whose `stale=true` answers are counted. A flow that is forgotten gets more of
+/// them.
+const STALE_FLOWS: usize = 8_192;
 
 /// The operating system returned no random bytes, so no key could be created.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -154,6 +161,7 @@ impl Authorizer {
                 accepted: RetransmissionCache::new(capacity.repeats),
                 refused: RetransmissionCache::new(capacity.repeats),
                 guesses: GuessLimiter::new(capacity.guesses, &short_key("guess")),
+                stale_answers: GuessLimiter::new(STALE_FLOWS, &short_key("stale")),
                 fingerprints: Fingerprints::new(&key("fingerprint")),
                 decoy,
                 counters: Counters::default(),

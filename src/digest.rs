@@ -26,11 +26,11 @@ mod sync;
 pub use algorithm::Qop;
 pub(crate) use bytes::Bytes;
 pub(crate) use challenge::ChallengeText;
-pub(crate) use credentials::username;
 pub use credentials::{
     Credentials, InlineName, InlineText, MAX_USERNAME, MalformedCredentials, Parameter, Parsed,
-    QopFields, Username, parse,
+    QopFields, Username, parse, split,
 };
+pub(crate) use credentials::{parse_fast, username};
 pub(crate) use fingerprint::Fingerprints;
 pub(crate) use function::{ALL_OUTPUTS_LEN, HashImpl, HashVisitor};
 pub use function::{Algorithm, HashFunction, MAX_HEX_LEN, MAX_OUTPUT_LEN};

@@ -66,28 +66,6 @@ pub enum CredentialsField {
     ProxyAuthorization,
 }
 
-/// The header values that identify a transaction, as sent; used to recognise retransmissions.
-#[derive(Clone, Copy)]
-pub struct Transaction<'a> {
-    /// From; `from_must_match` compares it with the authenticated user.
-    pub from: &'a [u8],
-    /// To.
-    pub to: &'a [u8],
-    /// Call-ID.
-    pub call_id: &'a [u8],
-    /// `CSeq`.
-    pub cseq: &'a [u8],
-    /// The topmost Via, which holds the branch.
-    pub via: &'a [u8],
-}
-
-/// Shows no header values, because it may be logged.
-impl fmt::Debug for Transaction<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction").finish_non_exhaustive()
-    }
-}
-
 /// The parts of an INVITE that a decision needs. The constructors that read a message reject every
 /// other method.
 ///
@@ -99,7 +77,8 @@ pub struct Invite<'a> {
     transport: Transport,
     credentials: ArrayVec<(CredentialsField, &'a [u8]), MAX_CREDENTIALS>,
     too_many_credentials: bool,
-    transaction: Option<Transaction<'a>>,
+    from: Option<&'a [u8]>,
+    received: Option<Cow<'a, [u8]>>,
     body: &'a [u8],
 }
 
@@ -137,7 +116,8 @@ impl<'a> Invite<'a> {
     /// Creates an INVITE for `request_uri`, received from `source` over `transport`, without
     /// credentials.
     ///
-    /// Without [`Self::with_transaction`], retransmissions are not recognised.
+    /// Without [`Self::with_received`], retransmissions are not recognised. Without
+    /// [`Self::with_from`], a target that compares From with the user rejects every caller.
     pub fn new(
         request_uri: impl Into<Cow<'a, str>>,
         source: SocketAddr,
@@ -149,7 +129,8 @@ impl<'a> Invite<'a> {
             transport,
             credentials: ArrayVec::new(),
             too_many_credentials: false,
-            transaction: None,
+            from: None,
+            received: None,
             body: &[],
         }
     }
@@ -165,10 +146,20 @@ impl<'a> Invite<'a> {
         self.too_many_credentials |= self.credentials.try_push((field, value)).is_err();
     }
 
-    /// Sets the header values by which retransmissions are recognised.
+    /// Sets the value of From, which
+    /// [`Policy::from_must_match`](crate::model::Policy::from_must_match) compares with the user.
     #[must_use]
-    pub fn with_transaction(mut self, transaction: Transaction<'a>) -> Self {
-        self.transaction = Some(transaction);
+    pub fn with_from(mut self, value: &'a [u8]) -> Self {
+        self.from = Some(value);
+        self
+    }
+
+    /// Sets the received message, by which a retransmission is recognised: it has the same bytes
+    /// (RFC 3261 §17.1.1.2). Pass the whole datagram, or if there is none, a text that contains
+    /// every field and the body.
+    #[must_use]
+    pub fn with_received(mut self, message: impl Into<Cow<'a, [u8]>>) -> Self {
+        self.received = Some(message.into());
         self
     }
 
@@ -210,10 +201,16 @@ impl<'a> Invite<'a> {
         self.too_many_credentials
     }
 
-    /// The header values by which retransmissions are recognised, if set.
+    /// The value of From, if set.
     #[must_use]
-    pub fn transaction(&self) -> Option<&Transaction<'a>> {
-        self.transaction.as_ref()
+    pub fn from(&self) -> Option<&'a [u8]> {
+        self.from
+    }
+
+    /// The received message, if set.
+    #[must_use]
+    pub fn received(&self) -> Option<&[u8]> {
+        self.received.as_deref()
     }
 
     /// The body.

@@ -105,7 +105,7 @@ pub use decision::{
     Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, Sampling,
     SamplingError, UsedHeader,
 };
-pub use invite::{CredentialsField, Invite, InviteError, Transaction, Transport};
+pub use invite::{CredentialsField, Invite, InviteError, Transport};
 pub use sid::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
     IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, SidError, TrunkSid,

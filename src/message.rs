@@ -22,6 +22,7 @@ pub const MAX_FIELDS: usize = 256;
 /// A SIP message, borrowed from the received bytes.
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
+    bytes: &'a [u8],
     start: StartLine<'a>,
     fields: &'a [u8],
     first: [Option<&'a [u8]>; NAMES.len()],
@@ -49,12 +50,12 @@ impl<'a> Message<'a> {
         let cut = if bytes.len() > MAX_HEAD { Defect::HeadTooLong } else { Defect::NoBlankLine };
         let Some((line, head)) = take_line(window) else {
             let (start, defect) = start_line(window)?;
-            return Some(Message::new(start, defect.or(Some(cut))));
+            return Some(Message::new(bytes, start, defect.or(Some(cut))));
         };
         let (start, defect) = start_line(line)?;
-        let mut message = Message::new(start, defect);
+        let mut message = Message::new(bytes, start, defect);
         if !message.read::<false>(bytes, line, head, cut) {
-            message = Message::new(start, flaw(line).or(defect));
+            message = Message::new(bytes, start, flaw(line).or(defect));
             message.read::<true>(bytes, line, head, cut);
         }
         Some(message)
@@ -102,6 +103,12 @@ impl<'a> Message<'a> {
         // two control characters a line are its CRLF; any other is a flaw
         let read = bytes.get(..line.len() + self.fields.len()).unwrap_or_default();
         FULL || (ended && controls(read) == 2 * lines)
+    }
+
+    /// The scanned bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The first line. If it is defective, the parts that could be parsed.
@@ -154,8 +161,9 @@ impl<'a> Message<'a> {
         self.defect
     }
 
-    fn new(start: StartLine<'a>, defect: Option<Defect>) -> Self {
+    fn new(bytes: &'a [u8], start: StartLine<'a>, defect: Option<Defect>) -> Self {
         Message {
+            bytes,
             start,
             fields: &[],
             first: [None; NAMES.len()],

@@ -13,7 +13,9 @@ use super::decide::{DecisionContext, PendingAuth, RequestTarget, reject};
 use super::explain::NoTrace;
 use super::judge::{Checked, Claim, Precomputed, offers};
 use crate::decision::{AddressMatch, Decision, Reason};
-use crate::digest::{Credentials, DigestCheck, MAX_BATCH, Parsed, Username, parse, verify_batch};
+use crate::digest::{
+    Credentials, DigestCheck, Freshness, MAX_BATCH, Username, parse_fast, verify_batch,
+};
 use crate::invite::Invite;
 use crate::snapshot::{AccessList, MappedList, TargetEntry};
 use crate::uri::Host;
@@ -91,24 +93,33 @@ impl<'s> DecisionContext<'s> {
         if pending.iter().all(Option::is_none) {
             return;
         }
-        let parsed: Each<Option<Parsed<'_>>> = pending
+        let read: Each<Option<(Credentials<'_>, Freshness)>> = pending
             .iter()
             .zip(invites)
-            .map(|(auth, invite)| match (auth, invite.credentials()) {
-                (Some((_, auth)), [(_, value)]) => Some(parse(value, auth.realm.as_str())),
-                _ => None,
+            .map(|(pending, invite)| {
+                let ((request, auth), [(_, value)]) = (pending.as_ref()?, invite.credentials())
+                else {
+                    return None;
+                };
+                let credentials = parse_fast(value, auth.realm.as_str())?;
+                let freshness = self.judge(request, auth, invite).freshness(credentials.nonce);
+                Some((credentials, freshness))
             })
             .collect();
-        let checked = self.precompute_checks(invites, &pending, &parsed);
+        let checked = self.precompute_checks(invites, &pending, &read);
 
         let places = out.iter_mut().skip(first);
-        let precomputed = parsed.iter().zip(checked);
+        let precomputed = read.iter().zip(checked);
         for (((invite, auth), precomputed), place) in
             invites.iter().zip(&pending).zip(precomputed).zip(places)
         {
             if let Some((request, auth)) = auth {
-                let (parsed, checked) = precomputed;
-                let precomputed = parsed.as_ref().map(|parsed| Precomputed { parsed, checked });
+                let (read, checked) = precomputed;
+                let precomputed = read.as_ref().map(|(credentials, freshness)| Precomputed {
+                    credentials,
+                    freshness: *freshness,
+                    checked,
+                });
                 *place = self.authenticate(request, auth, invite, precomputed, &mut NoTrace);
             }
         }
@@ -162,22 +173,24 @@ impl<'s> DecisionContext<'s> {
         &self,
         invites: &[Invite<'_>],
         pending: &[Option<(&RequestTarget<'_>, PendingAuth<'s>)>],
-        parsed: &[Option<Parsed<'_>>],
+        read: &[Option<(Credentials<'_>, Freshness)>],
     ) -> Each<Option<Checked<'s>>> {
-        let is_fast = |parsed: &'_ Option<Parsed<'_>>| -> bool {
-            matches!(parsed, Some(Parsed::Credentials(it)) if DigestCheck::is_batchable(it))
+        // only a live nonce leads to a verification
+        let live = |read: &'_ Option<(Credentials<'_>, Freshness)>| match read {
+            Some((credentials, Freshness::Live(_))) => DigestCheck::is_batchable(credentials),
+            _ => false,
         };
         let mut checked: Each<_> = invites.iter().map(|_| None).collect();
-        if !parsed.iter().any(is_fast) {
+        if !read.iter().any(live) {
             return checked;
         }
         // prefetch the claimed users as `look_up_hosts` prefetches the targets
         let users = self.snapshot.users();
         let mut named = Each::<(_, _, &MappedList, _)>::new();
-        for (number, (parsed, auth)) in parsed.iter().zip(pending).enumerate() {
-            if let (Some(Parsed::Credentials(credentials)), Some((_, auth))) = (parsed, auth)
+        for (number, (read, auth)) in read.iter().zip(pending).enumerate() {
+            if let (Some((credentials, _)), Some((_, auth))) = (read, auth)
+                && live(read)
                 && let Some(mapped) = auth.entry.credential_lists.first()
-                && DigestCheck::is_batchable(credentials)
                 && offers(auth.policy, credentials)
             {
                 let key = match &credentials.username {

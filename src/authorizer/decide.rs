@@ -3,6 +3,7 @@
 //! Nothing here does I/O, waits or panics; accept and reject do not allocate. The steps follow the
 //! order of the list in the crate documentation.
 
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
 use super::State;
@@ -175,7 +176,19 @@ impl<'s> DecisionContext<'s> {
         let PendingAuth { entry, realm, policy, .. } = *pending;
         let Self { state, snapshot, now_ms } = *self;
         let (host, request_uri) = (request.host, &request.uri);
-        Judge { state, snapshot, entry, policy, realm, host, request_uri, invite, now_ms }
+        let fingerprint = OnceCell::new();
+        Judge {
+            state,
+            snapshot,
+            entry,
+            policy,
+            realm,
+            host,
+            request_uri,
+            invite,
+            now_ms,
+            fingerprint,
+        }
     }
 
     /// Decides by the credentials headers.
@@ -198,7 +211,7 @@ impl<'s> DecisionContext<'s> {
                 repeat: proved.is_repeat(),
             }),
             Verdict::NoCredentials => self.challenge(pending, &judge.binding(), false),
-            Verdict::Stale => self.challenge(pending, &judge.binding(), true),
+            Verdict::Stale | Verdict::NotLive => self.challenge(pending, &judge.binding(), true),
             Verdict::Wrong(reason) => match pending.policy.wrong_answer {
                 WrongAnswer::Reject => reject(Some(pending.entry), reason),
                 WrongAnswer::Challenge => self.challenge(pending, &judge.binding(), false),

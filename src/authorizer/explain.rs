@@ -70,6 +70,9 @@ pub enum Step {
     },
     /// One check of a credentials header.
     Header(UsedHeader, HeaderStep),
+    /// The flow has had too many answers with `stale=true` within a nonce lifetime, so this answer is
+    /// a challenge without it.
+    StaleLimit,
     /// From was compared with the authenticated user (`from_must_match`).
     From {
         /// Whether they are equal.
@@ -83,9 +86,11 @@ pub enum Step {
 pub enum HeaderStep {
     /// Ignored: another realm, not Digest, or unparsable before the realm.
     OtherRealm,
-    /// Ignored: nonce and response are empty.
-    Empty,
-    /// The realm matches, but the header is malformed.
+    /// Ignored: the realm matches, but the header cannot be parsed.
+    Unreadable,
+    /// Ignored: the nonce or the response is missing or empty.
+    Incomplete,
+    /// The nonce is live, but the header is malformed.
     Malformed(MalformedCredentials),
     /// The realm matches and the header is well-formed.
     Read {
@@ -266,6 +271,9 @@ impl fmt::Display for Step {
                 None => write!(f, "access list {list}: {source} matches no entry"),
             },
             Self::Header(header, step) => write!(f, "{header}: {step}"),
+            Self::StaleLimit => f.write_str(
+                "flow: too many answers with stale=true, a challenge without it follows",
+            ),
             Self::From { matches: true } => f.write_str("From: matches the authenticated user"),
             Self::From { matches: false } => {
                 f.write_str("From: does not match the authenticated user")
@@ -288,7 +296,8 @@ impl fmt::Display for HeaderStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherRealm => f.write_str("not digest credentials for this realm, ignored"),
-            Self::Empty => f.write_str("nonce and response are empty, ignored"),
+            Self::Unreadable => f.write_str("cannot be parsed, ignored"),
+            Self::Incomplete => f.write_str("without nonce or response, ignored"),
             Self::Malformed(kind) => write!(f, "malformed ({kind})"),
             Self::Read { username, algorithm, qop } => {
                 let qop = qop.map_or("none", Qop::name);

@@ -1,7 +1,12 @@
-//! Judges each credentials header of an INVITE by itself; the best verdict wins.
+//! Judges each credentials of an INVITE by themselves; the best verdict wins.
+//!
+//! The nonce comes first. Credentials whose nonce is not live are not judged further: nothing is
+//! verified, so they reveal nothing and count for nothing.
 
 mod guesses;
 
+use std::cell::OnceCell;
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 use arrayvec::ArrayVec;
@@ -11,10 +16,10 @@ use super::State;
 use super::explain::{HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
-    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, Insertion,
-    MAX_OUTPUT_LEN, Nonce, Parsed, Username, decoy, parse, username,
+    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, GuessRate, Insertion,
+    MAX_OUTPUT_LEN, Nonce, Parsed, Username, decoy, parse, parse_fast, split, username,
 };
-use crate::invite::{CredentialsField, Invite};
+use crate::invite::Invite;
 use crate::model::{Policy, Realm, UriCheck};
 use crate::sid::CredentialListSid;
 use crate::snapshot::{
@@ -22,9 +27,14 @@ use crate::snapshot::{
 };
 use crate::uri::{Host, SipUri, name_addr};
 
-/// Maximum number of headers judged for our realm. A client that answers every challenge sends one
-/// for each algorithm.
-const MAX_HEADERS: usize = 8;
+/// Maximum number of credentials judged for our realm. A client that answers every challenge sends
+/// one for each algorithm.
+const MAX_CREDENTIALS: usize = 8;
+
+/// Number of `stale=true` answers to one flow within a nonce lifetime. A client whose next request
+/// never has a live nonce, for example behind a load balancer that spreads packets, would otherwise
+/// retry for ever.
+const MAX_STALE_ANSWERS: NonZeroU32 = NonZeroU32::new(8).unwrap();
 
 /// An INVITE for a target with credential lists, and the context to judge it in.
 pub(super) struct Judge<'s, 'r, 'i> {
@@ -38,6 +48,8 @@ pub(super) struct Judge<'s, 'r, 'i> {
     pub(super) request_uri: &'r SipUri<'r>,
     pub(super) invite: &'r Invite<'i>,
     pub(super) now_ms: u64,
+    /// The fingerprint of the message, once it is needed.
+    pub(super) fingerprint: OnceCell<Option<u128>>,
 }
 
 /// Verdict on all credentials headers together.
@@ -45,14 +57,29 @@ pub(super) enum Verdict<'s> {
     /// The user proved knowledge of the password, with an unused nonce and count or by a
     /// retransmission.
     Proved(Proved<'s>),
-    /// No header has our realm.
+    /// No credentials have our realm, or they answer no challenge.
     NoCredentials,
-    /// Challenge again with `stale=true`.
+    /// The digest is right, but the nonce count was used before: challenge with `stale=true`.
     Stale,
+    /// The nonce is not live, and nothing was verified: challenge with `stale=true`.
+    NotLive,
     /// Wrong credentials: reject or challenge, as the policy says.
     Wrong(Reason),
     /// Reject with this reason under any policy.
     Refused(Reason),
+}
+
+impl Verdict<'_> {
+    /// The best of several verdicts has the highest rank.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NoCredentials => 0,
+            Self::Wrong(_) => 1,
+            Self::NotLive => 2,
+            Self::Stale => 3,
+            Self::Proved(_) | Self::Refused(_) => 4,
+        }
+    }
 }
 
 /// Proof of a verified digest with an admitted nonce. The fields are private and only
@@ -125,14 +152,25 @@ pub(super) fn offers(policy: &Policy, credentials: &Credentials<'_>) -> bool {
         && credentials.qop.is_none_or(|fields| policy.qop.contains(fields.qop))
 }
 
-/// Batch results for an INVITE with one credentials header. The [`Judge`] computes the same without
+/// Batch results for an INVITE with one set of credentials. The [`Judge`] computes the same without
 /// them.
 #[derive(Clone, Copy)]
 pub(super) struct Precomputed<'x, 's, 'i> {
     /// The parsed header.
-    pub(super) parsed: &'x Parsed<'i>,
+    pub(super) credentials: &'x Credentials<'i>,
+    pub(super) freshness: Freshness,
     /// Result of the first mapped list.
     pub(super) checked: Option<Checked<'s>>,
+}
+
+/// Credentials that are judged: their nonce is live, or they repeat an accepted request.
+#[derive(Clone)]
+struct Attempt<'i> {
+    /// The place among the credentials of the request for our realm.
+    number: usize,
+    header: UsedHeader,
+    credentials: Credentials<'i>,
+    freshness: Freshness,
 }
 
 /// Result of verifying a header against one mapped list.
@@ -178,109 +216,172 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         trace: &mut T,
     ) -> Verdict<'s> {
         let verdict = match self.invite.credentials() {
-            _ if self.invite.has_too_many_credentials() => Err(Reason::TooManyCredentials),
-            [] => Ok(Verdict::NoCredentials),
+            _ if self.invite.has_too_many_credentials() => {
+                Verdict::Refused(Reason::TooManyCredentials)
+            }
+            [] => Verdict::NoCredentials,
             [(field, value)] => {
                 let header = UsedHeader { field: *field, index: 0 };
-                match precomputed {
-                    Some(Precomputed { parsed, checked }) => {
-                        self.judge_only(header, parsed, checked, trace)
-                    }
-                    None => {
-                        self.judge_only(header, &parse(value, self.realm.as_str()), None, trace)
-                    }
+                if let Some(Precomputed { credentials, freshness, checked }) = precomputed {
+                    self.judge_only(header, credentials, freshness, checked, trace)
+                } else if let Some(credentials) = parse_fast(value, self.realm.as_str()) {
+                    let freshness = self.freshness(credentials.nonce);
+                    self.judge_only(header, &credentials, freshness, None, trace)
+                } else {
+                    self.judge_several(trace)
                 }
             }
-            several => self.judge_several(several, trace),
+            _ => self.judge_several(trace),
         };
         match verdict {
-            Ok(Verdict::Proved(proved)) => self.check_from(proved, trace),
-            Ok(verdict) => verdict,
-            Err(reason) => {
-                // count by source only: no user has been looked up yet
-                if T::COMMITS {
-                    let key = self.state.guesses.source_key(self.invite.source().ip());
-                    self.state.guesses.record(key, self.policy.guesses.source, self.now_ms);
-                }
-                Verdict::Refused(reason)
-            }
+            Verdict::Proved(proved) => self.check_from(proved, trace),
+            Verdict::NotLive => self.answer_stale(trace),
+            verdict => verdict,
         }
     }
 
-    /// Judges an INVITE with one credentials header.
+    /// Judges an INVITE with one set of well-formed credentials.
     fn judge_only<T: Trace>(
         &self,
         header: UsedHeader,
-        parsed: &Parsed<'i>,
+        credentials: &Credentials<'i>,
+        freshness: Freshness,
         checked: Option<Checked<'s>>,
         trace: &mut T,
-    ) -> Result<Verdict<'s>, Reason> {
-        Ok(match self.candidate(header, parsed, trace)? {
-            Some(credentials) => self.judge_one(header, credentials, checked, trace),
-            None => Verdict::NoCredentials,
-        })
+    ) -> Verdict<'s> {
+        if !self.is_judged(0, header, freshness, trace) {
+            return Verdict::NotLive;
+        }
+        if let Err(reason) = self.check_form(header, credentials, trace) {
+            return Verdict::Refused(reason);
+        }
+        self.judge_one(0, header, credentials, freshness, checked, trace)
     }
 
-    /// Judges several headers and returns the best verdict. It parses all before it judges one, so
-    /// a parse rejection reveals nothing about users.
-    fn judge_several<T: Trace>(
-        &self,
-        headers: &[(CredentialsField, &'i [u8])],
-        trace: &mut T,
-    ) -> Result<Verdict<'s>, Reason> {
-        let mut candidates = ArrayVec::<_, MAX_HEADERS>::new();
-        for (index, (field, value)) in headers.iter().enumerate() {
+    /// Judges any number of credentials and returns the best verdict. It parses all before it
+    /// judges one, so a parse rejection reveals nothing about users.
+    fn judge_several<T: Trace>(&self, trace: &mut T) -> Verdict<'s> {
+        let mut attempts = ArrayVec::<Attempt<'_>, MAX_CREDENTIALS>::new();
+        let (mut best, mut ours) = (Verdict::NoCredentials, 0);
+        for (index, (field, value)) in self.invite.credentials().iter().enumerate() {
             let header = UsedHeader { field: *field, index };
-            let parsed = parse(value, self.realm.as_str());
-            if let Some(credentials) = self.candidate(header, &parsed, trace)? {
-                let candidate = (header, credentials.clone());
-                candidates.try_push(candidate).map_err(|_| Reason::TooManyCredentials)?;
+            for value in split(value) {
+                let parsed = parse(value, self.realm.as_str());
+                let (nonce, read) = match parsed {
+                    Parsed::Ignored => {
+                        trace.step(|| Step::Header(header, HeaderStep::OtherRealm));
+                        continue;
+                    }
+                    Parsed::Unreadable => {
+                        trace.step(|| Step::Header(header, HeaderStep::Unreadable));
+                        continue;
+                    }
+                    Parsed::Incomplete => {
+                        trace.step(|| Step::Header(header, HeaderStep::Incomplete));
+                        continue;
+                    }
+                    Parsed::Malformed { nonce, defect } => (nonce, Err(defect)),
+                    Parsed::Credentials(credentials) => (credentials.nonce, Ok(credentials)),
+                };
+                let number = ours;
+                ours += 1;
+                if ours > MAX_CREDENTIALS {
+                    return Verdict::Refused(Reason::TooManyCredentials);
+                }
+                let freshness = self.freshness(nonce);
+                if !self.is_judged(number, header, freshness, trace) {
+                    best = Verdict::NotLive;
+                    continue;
+                }
+                let credentials = match read {
+                    Ok(credentials) => credentials,
+                    Err(defect) => {
+                        trace.step(|| Step::Header(header, HeaderStep::Malformed(defect)));
+                        return Verdict::Refused(Reason::MalformedCredentials(defect));
+                    }
+                };
+                if let Err(reason) = self.check_form(header, &credentials, trace) {
+                    return Verdict::Refused(reason);
+                }
+                // there are at most as many as were counted
+                let _ = attempts.try_push(Attempt { number, header, credentials, freshness });
             }
         }
-        let mut best = Verdict::NoCredentials;
-        let mut wrong = ArrayVec::<_, MAX_HEADERS>::new();
-        for (header, credentials) in &candidates {
-            let verdict = self.judge_one(*header, credentials, None, trace);
-            if let Verdict::Wrong(Reason::WrongCredentials) = verdict {
-                // `wrong` has room for every candidate
-                let _ = wrong.try_push(credentials);
-            }
-            match (&verdict, &best) {
-                (Verdict::Proved(proved), _) => {
+        let mut wrong = ArrayVec::<_, MAX_CREDENTIALS>::new();
+        for Attempt { number, header, credentials, freshness } in &attempts {
+            let verdict = self.judge_one(*number, *header, credentials, *freshness, None, trace);
+            match &verdict {
+                Verdict::Proved(proved) => {
                     if T::COMMITS && !proved.repeat {
                         self.forgive(credentials, &wrong);
                     }
-                    return Ok(verdict);
+                    return verdict;
                 }
-                (Verdict::Stale, _) | (_, Verdict::NoCredentials) => best = verdict,
+                // `wrong` has room for every attempt
+                Verdict::Wrong(Reason::WrongCredentials) => _ = wrong.try_push(credentials),
                 _ => {}
             }
+            if verdict.rank() > best.rank() {
+                best = verdict;
+            }
         }
-        Ok(best)
+        best
     }
 
-    /// The credentials if the header has our realm, or the reason to reject. Looks up no user.
-    fn candidate<'c, T: Trace>(
+    #[inline(always)]
+    pub(super) fn freshness(&self, nonce: &[u8]) -> Freshness {
+        let lifetime = self.policy.nonce_lifetime;
+        self.state.nonces.open(nonce, self.now_ms, lifetime, &self.binding())
+    }
+
+    /// Whether credentials with such a nonce are judged: it is live, or has expired and the request
+    /// repeats an accepted one.
+    fn is_judged<T: Trace>(
+        &self,
+        number: usize,
+        header: UsedHeader,
+        freshness: Freshness,
+        trace: &mut T,
+    ) -> bool {
+        trace.step(|| Step::Header(header, HeaderStep::Nonce(freshness.into())));
+        match freshness {
+            Freshness::Live(_) => true,
+            Freshness::Expired(_) => self.repeats(number),
+            Freshness::Foreign => {
+                if T::COMMITS {
+                    self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
+                }
+                false
+            }
+        }
+    }
+
+    /// The answer to credentials whose nonce is not live: a challenge with `stale=true`, unless this
+    /// flow has had too many of them.
+    fn answer_stale<T: Trace>(&self, trace: &mut T) -> Verdict<'s> {
+        let lifetime_ms = self.policy.nonce_lifetime.saturating_mul(1_000);
+        let refill_ms = NonZeroU32::new(lifetime_ms / MAX_STALE_ANSWERS);
+        let refill_ms = refill_ms.unwrap_or(NonZeroU32::MIN);
+        let rate = GuessRate { burst: MAX_STALE_ANSWERS, refill_ms };
+        let answers = &self.state.stale_answers;
+        let flow = answers.flow_key(self.invite.source());
+        if answers.is_over(flow, rate, self.now_ms) {
+            trace.step(|| Step::StaleLimit);
+            return Verdict::NoCredentials;
+        }
+        if T::COMMITS {
+            answers.record(flow, rate, self.now_ms);
+        }
+        Verdict::Stale
+    }
+
+    /// Checks what the grammar does not. Looks up no user.
+    fn check_form<T: Trace>(
         &self,
         header: UsedHeader,
-        parsed: &'c Parsed<'i>,
+        credentials: &Credentials<'_>,
         trace: &mut T,
-    ) -> Result<Option<&'c Credentials<'i>>, Reason> {
-        let credentials = match parsed {
-            Parsed::Ignored => {
-                trace.step(|| Step::Header(header, HeaderStep::OtherRealm));
-                return Ok(None);
-            }
-            Parsed::Empty => {
-                trace.step(|| Step::Header(header, HeaderStep::Empty));
-                return Ok(None);
-            }
-            Parsed::Malformed(kind) => {
-                trace.step(|| Step::Header(header, HeaderStep::Malformed(*kind)));
-                return Err(Reason::MalformedCredentials(*kind));
-            }
-            Parsed::Credentials(credentials) => credentials,
-        };
+    ) -> Result<(), Reason> {
         trace.step(|| Step::Header(header, HeaderStep::read(credentials)));
         if credentials.qop.is_none() && !self.admits_without_qop(credentials) {
             return Err(Reason::QopMissing);
@@ -288,7 +389,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if !self.uri_matches(credentials.uri) {
             return Err(Reason::UriMismatch);
         }
-        Ok(Some(credentials))
+        Ok(())
     }
 
     fn admits_without_qop(&self, credentials: &Credentials<'_>) -> bool {
@@ -328,44 +429,34 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
 
     fn judge_one<T: Trace>(
         &self,
+        number: usize,
         header: UsedHeader,
         credentials: &Credentials<'i>,
+        freshness: Freshness,
         checked: Option<Checked<'s>>,
         trace: &mut T,
     ) -> Verdict<'s> {
-        let fingerprint = self.fingerprint(credentials);
-        if let Some(fingerprint) = fingerprint {
+        if let Some(fingerprint) = self.fingerprint(number) {
             self.state.accepted.prefetch(fingerprint);
         }
-        let freshness = self.state.nonces.open(
-            credentials.nonce,
-            self.now_ms,
-            self.policy.nonce_lifetime,
-            &self.binding(),
-        );
-        trace.step(|| Step::Header(header, HeaderStep::Nonce(freshness.into())));
-        if T::COMMITS && freshness == Freshness::Foreign {
-            self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
-        }
-        let is_live = matches!(freshness, Freshness::Live(_));
-        let budget = || self.budget(is_live, &credentials.username);
-
+        let budget = || self.budget(&credentials.username);
+        let guesses = &self.state.guesses;
         // a retransmission of an accepted request is no guess, so other clients' guesses must not
         // block it
-        let repeats = || fingerprint.is_some_and(|f| self.state.accepted.contains(f, self.now_ms));
-        let guesses = &self.state.guesses;
-        if guesses.is_anyone_over(self.now_ms) && self.is_over(&budget()) && !repeats() {
+        if guesses.is_anyone_over(self.now_ms) && self.is_over(&budget()) && !self.repeats(number) {
             trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
             if T::COMMITS {
                 self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
             }
-            return if is_live { Verdict::Wrong(Reason::TooManyGuesses) } else { Verdict::Stale };
+            return Verdict::Wrong(Reason::TooManyGuesses);
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
-            self.count_wrong::<T>(&budget(), fingerprint);
+            if matches!(freshness, Freshness::Live(_)) {
+                self.count_wrong::<T>(&budget(), number);
+            }
             return Verdict::Wrong(Reason::WrongCredentials);
         };
-        let verdict = self.admit::<T>(header, credentials, freshness, fingerprint, &verified);
+        let verdict = self.admit::<T>(number, header, credentials, freshness, &verified);
         trace.step(|| {
             let fresh = matches!(verdict, Verdict::Proved(_));
             Step::Header(header, HeaderStep::Admitted { fresh })
@@ -438,31 +529,25 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     /// Uses up the nonce count of a verified response. Only this function creates a [`Proved`].
     fn admit<T: Trace>(
         &self,
+        number: usize,
         header: UsedHeader,
         credentials: &Credentials<'_>,
         freshness: Freshness,
-        fingerprint: Option<u128>,
         verified: &Verified<'s>,
     ) -> Verdict<'s> {
         let proved = |repeat| {
             let Verified { list, mapped, credential } = *verified;
             Verdict::Proved(Proved { list, mapped, credential, header, repeat })
         };
-        let accepted = &self.state.accepted;
-        match (freshness, fingerprint) {
-            (Freshness::Foreign, _) | (Freshness::Expired(_), None) => Verdict::Stale,
-            (Freshness::Expired(_), Some(fingerprint)) => {
-                if accepted.contains(fingerprint, self.now_ms) {
-                    proved(true)
-                } else {
-                    Verdict::Stale
-                }
-            }
+        match (freshness, self.fingerprint(number)) {
+            (Freshness::Foreign, _) => Verdict::NotLive,
+            (Freshness::Expired(_), _) if self.repeats(number) => proved(true),
+            (Freshness::Expired(_), _) => Verdict::NotLive,
             (Freshness::Live(nonce), Some(fingerprint)) if T::COMMITS => {
                 // update both tables in one step; otherwise a copy on another thread could find the
                 // count used and the fingerprint missing
                 let fresh = || self.use_up(credentials, nonce) == Admission::Fresh;
-                match accepted.insert_if(fingerprint, self.now_ms, fresh) {
+                match self.state.accepted.insert_if(fingerprint, self.now_ms, fresh) {
                     Insertion::Inserted => proved(false),
                     Insertion::Present => proved(true),
                     Insertion::Refused => Verdict::Stale,
@@ -472,10 +557,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 Admission::Fresh => proved(false),
                 Admission::Replayed => Verdict::Stale,
             },
-            (Freshness::Live(nonce), fingerprint) => {
-                if fingerprint.is_some_and(|f| accepted.contains(f, self.now_ms)) {
-                    return proved(true);
-                }
+            (Freshness::Live(_), _) if self.repeats(number) => proved(true),
+            (Freshness::Live(nonce), _) => {
                 let nc = credentials.qop.map(|fields| fields.nc);
                 match self.state.replay.would_admit(nonce.stamp, nonce.tag, nc) {
                     Admission::Fresh => proved(false),
@@ -500,37 +583,31 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let name = proved.credential.username.as_str();
         let matches = self
             .invite
-            .transaction()
-            .and_then(|transaction| name_addr(transaction.from))
+            .from()
+            .and_then(name_addr)
             .and_then(|from| SipUri::parse(from.uri).ok())
             .is_some_and(|from| from.user_is(name));
         trace.step(|| Step::From { matches });
         if matches { Verdict::Proved(proved) } else { Verdict::Refused(Reason::FromMismatch) }
     }
 
-    /// Keyed hash that identifies a retransmission, for transports that retransmit. Each part is
-    /// framed by its length.
-    fn fingerprint(&self, credentials: &Credentials<'_>) -> Option<u128> {
-        let transaction = self.invite.transaction()?;
-        if !self.invite.transport().retransmits() {
-            return None;
-        }
-        // a request without qop counts as nc 0
-        let nc = credentials.qop.map_or(0, |fields| fields.nc);
-        Some(self.state.fingerprints.of(
-            self.invite.source(),
-            nc,
-            &[
-                credentials.nonce,
-                credentials.response,
-                self.invite.request_uri().as_bytes(),
-                transaction.from,
-                transaction.to,
-                transaction.call_id,
-                transaction.cseq,
-                transaction.via,
-                self.invite.body(),
-            ],
-        ))
+    /// Whether the request repeats one that was accepted less than 32 s ago by these credentials.
+    fn repeats(&self, number: usize) -> bool {
+        let accepted = &self.state.accepted;
+        self.fingerprint(number).is_some_and(|it| accepted.contains(it, self.now_ms))
+    }
+
+    /// Keyed hash of the received message, its source, and the place of the credentials in it, for
+    /// transports that retransmit: a retransmission has the same bytes (RFC 3261 §17.1.1.2).
+    ///
+    /// The place matters. Without it, credentials with an expired nonce would count as accepted in
+    /// the copy of a request that other credentials beside them got accepted.
+    fn fingerprint(&self, number: usize) -> Option<u128> {
+        let message = *self.fingerprint.get_or_init(|| {
+            let message = self.invite.received()?;
+            let retransmits = self.invite.transport().retransmits();
+            retransmits.then(|| self.state.fingerprints.of(self.invite.source(), message))
+        });
+        message.map(|message| message.wrapping_add(number as u128))
     }
 }

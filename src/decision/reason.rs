@@ -88,15 +88,15 @@ reasons! {
          [`Self::WrongCredentials`].";
     FromMismatch: 403, "from-mismatch",
         "the From header has another user than the credentials.";
-    MalformedCredentials(MalformedCredentials = MalformedCredentials::Syntax):
+    MalformedCredentials(MalformedCredentials = MalformedCredentials::UnknownQop):
         400, "malformed-credentials",
-        "a credentials header for the realm cannot be read.";
+        "credentials for the realm with a live nonce are malformed.";
     QopMissing: 400, "qop-missing",
         "a response without qop, which the policy does not allow.";
     UriMismatch: 400, "uri-mismatch",
         "the digest-uri does not match the Request-URI as the policy requires.";
     TooManyCredentials: 400, "too-many-credentials",
-        "more than eight credentials headers for the realm, or more than sixteen in all.";
+        "more than eight credentials for the realm, or more than sixteen headers in all.";
     SnapshotStale: 503, "snapshot-stale",
         "the snapshot has not been confirmed within the program's limit \
          ([`Authorizer::refuse_from`](crate::Authorizer::refuse_from)).";
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(indices, Vec::from_iter(0..Reason::ALL.len()));
         let texts: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(texts.len(), Reason::ALL.len());
-        let (one, other) = (MalformedCredentials::Syntax, MalformedCredentials::UnknownQop);
+        let (one, other) = (MalformedCredentials::BadUsername, MalformedCredentials::UnknownQop);
         let index = |kind| Reason::MalformedCredentials(kind).index();
         assert_eq!(index(one), index(other));
     }

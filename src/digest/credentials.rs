@@ -11,8 +11,11 @@ use crate::digest::Qop;
 
 mod fast;
 mod reader;
+mod split;
 
+pub(crate) use fast::parse_fast;
 use reader::{Reader, Value};
+pub use split::split;
 
 /// The maximum length of a username in bytes, after unescaping or decoding.
 pub const MAX_USERNAME: usize = 64;
@@ -77,18 +80,39 @@ pub(crate) fn username(name: &[u8]) -> Option<InlineName> {
 }
 
 /// The result of parsing a credentials header for one realm.
-#[derive(Debug)]
 #[must_use]
 pub enum Parsed<'a> {
     /// The scheme is not Digest, or no realm equals ours. The header is ignored.
     Ignored,
-    /// Our realm, with `nonce` and `response` present and empty. Some clients send this before
-    /// their first challenge. It does not count as an attempt.
-    Empty,
-    /// Our realm, but not well-formed.
-    Malformed(MalformedCredentials),
+    /// Our realm, but the rest does not match the grammar of RFC 3261 §25.1. Counts as no
+    /// credentials.
+    Unreadable,
+    /// Our realm, but `nonce` or `response` is missing or empty, so it answers no challenge. Some
+    /// clients send this before their first challenge. Counts as no credentials.
+    Incomplete,
+    /// Our realm, with a nonce and a response, but not well-formed. A defect only counts if the
+    /// nonce is live.
+    Malformed {
+        /// `nonce`, the last one if there are several.
+        nonce: &'a [u8],
+        /// The first defect.
+        defect: MalformedCredentials,
+    },
     /// Our realm and well-formed. Nothing is verified yet.
     Credentials(Credentials<'a>),
+}
+
+/// Hides the nonce, because a log may show it.
+impl fmt::Debug for Parsed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ignored => f.write_str("Ignored"),
+            Self::Unreadable => f.write_str("Unreadable"),
+            Self::Incomplete => f.write_str("Incomplete"),
+            Self::Malformed { defect, .. } => write!(f, "Malformed({defect})"),
+            Self::Credentials(credentials) => credentials.fmt(f),
+        }
+    }
 }
 
 /// A well-formed credentials header for our realm (RFC 7616 §3.4).
@@ -134,7 +158,7 @@ pub struct QopFields<'a> {
     pub cnonce: &'a [u8],
     /// `nc`, never zero.
     pub nc: u32,
-    /// `nc` as sent, eight hex digits in either case.
+    /// `nc` as sent, one to eight hex digits in either case. The digest covers this text.
     pub nc_text: &'a [u8],
 }
 
@@ -263,9 +287,6 @@ impl Parameter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MalformedCredentials {
-    /// The header does not match the grammar of RFC 3261 §25.1, or a quoted string has a control
-    /// character.
-    Syntax,
     /// A known parameter appears twice, even with equal values.
     Duplicate(Parameter),
     /// A value is too long.
@@ -286,7 +307,7 @@ pub enum MalformedCredentials {
     UnknownAlgorithm,
     /// `qop` is not exactly `auth` or `auth-int`.
     UnknownQop,
-    /// `nc` does not have eight hex digits, or is zero.
+    /// `nc` does not have one to eight hex digits, or is zero.
     BadNonceCount,
 }
 
@@ -295,7 +316,6 @@ impl MalformedCredentials {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Syntax => "syntax",
             Self::Duplicate(_) => "duplicate",
             Self::TooLong(_) => "too-long",
             Self::Backslash(_) => "backslash",
@@ -322,7 +342,7 @@ impl MalformedCredentials {
     }
 }
 
-/// Writes the kind and the parameter: `syntax`, `missing-nonce`.
+/// Writes the kind and the parameter: `unknown-qop`, `missing-uri`.
 impl fmt::Display for MalformedCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
@@ -330,18 +350,19 @@ impl fmt::Display for MalformedCredentials {
     }
 }
 
-/// Parses a header value (without name and line end) for one realm.
+/// Parses one set of credentials for one realm. `value` is a header value without name and line
+/// end, or a part of one from [`split`].
 ///
-/// If the header has several defects, the result is the first of these:
+/// If the credentials have several defects, the result is the first of these:
 ///
-/// 1. a syntax error, a duplicate, a value that is too long, or a backslash, in the order of the
-///    text. A syntax error ends the parsing, so a realm after it is not found;
-/// 2. an invalid value, in the order username, nonce, uri, response, algorithm, qop, nc, cnonce.
-///    [`Parsed::Empty`] takes precedence over these.
+/// 1. [`Parsed::Unreadable`]. A syntax error ends the parsing, so a realm after it is not found;
+/// 2. [`Parsed::Incomplete`];
+/// 3. a duplicate, a value that is too long, or a backslash, in the order of the text;
+/// 4. an invalid value, in the order username, uri, algorithm, qop, nc, cnonce.
 ///
 /// Time is linear in the length of `value`.
 pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
-    fast::parse_fast(value, realm).map_or_else(|| parse_full(value, realm), Parsed::Credentials)
+    parse_fast(value, realm).map_or_else(|| parse_full(value, realm), Parsed::Credentials)
 }
 
 /// The full parser: accepts the whole grammar and classifies every defect.
@@ -358,8 +379,7 @@ fn parse_full<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
             fields.add(name, value, realm);
         }
         if parameter.is_none() || !reader.element_ends() {
-            fields.fail(MalformedCredentials::Syntax);
-            break;
+            return if fields.is_ours { Parsed::Unreadable } else { Parsed::Ignored };
         }
     }
     fields.finish()
@@ -419,20 +439,25 @@ impl<'a> Fields<'a> {
         if !self.is_ours {
             return Parsed::Ignored;
         }
-        if let Some(defect) = self.defect {
-            return Parsed::Malformed(defect);
-        }
-        if self.get(Parameter::Nonce) == Some(b"") && self.get(Parameter::Response) == Some(b"") {
-            return Parsed::Empty;
-        }
-        self.credentials().map_or_else(Parsed::Malformed, Parsed::Credentials)
+        let (Ok(nonce), Ok(response)) =
+            (self.required(Parameter::Nonce), self.required(Parameter::Response))
+        else {
+            return Parsed::Incomplete;
+        };
+        let read = match self.defect {
+            Some(defect) => Err(defect),
+            None => self.credentials(nonce, response),
+        };
+        read.map_or_else(|defect| Parsed::Malformed { nonce, defect }, Parsed::Credentials)
     }
 
-    fn credentials(&self) -> Result<Credentials<'a>, MalformedCredentials> {
+    fn credentials(
+        &self,
+        nonce: &'a [u8],
+        response: &'a [u8],
+    ) -> Result<Credentials<'a>, MalformedCredentials> {
         let username = self.username()?;
-        let nonce = self.required(Parameter::Nonce)?;
         let uri = self.required(Parameter::Uri)?;
-        let response = self.required(Parameter::Response)?;
         let algorithm = self.get(Parameter::Algorithm).map_or(Ok(Algorithm::Md5), |name| {
             Algorithm::from_name(name).ok_or(MalformedCredentials::UnknownAlgorithm)
         })?;
@@ -542,10 +567,20 @@ fn checked_name<const N: usize>(
     ArrayString::from(text).map(InlineText).map_err(|_| MalformedCredentials::TooLong(parameter))
 }
 
-/// Parses `nc`: exactly eight hex digits, not zero (RFC 7616 §3.4).
+/// Parses `nc`: hex digits, not zero. RFC 7616 §3.4 asks for exactly eight; some clients send
+/// fewer and hash what they send.
 fn nonce_count(text: &[u8]) -> Option<u32> {
-    let digits: &[u8; 8] = text.try_into().ok()?;
-    hex(digits).filter(|&count| count != 0)
+    let count = match text.try_into() {
+        Ok(digits) => hex::<8>(digits),
+        Err(_) if text.is_empty() || text.len() > 8 => None,
+        Err(_) => {
+            let mut digits = [b'0'; 8];
+            let end = digits.get_mut(8 - text.len()..)?;
+            end.copy_from_slice(text);
+            hex(&digits)
+        }
+    };
+    count.filter(|count| *count != 0)
 }
 
 /// Parses at most eight hex digits.

@@ -1,6 +1,5 @@
-//! Keyed fingerprints that identify retransmissions. A fingerprint covers every part that a
-//! retransmission has in common with its original, including the body, so it must be fast for about
-//! a thousand bytes.
+//! Keyed fingerprints that identify retransmissions. A fingerprint covers the whole message, so it
+//! must be fast for about a thousand bytes.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,8 +18,8 @@ const PAIRS: usize = 64;
 /// sum with a probability of at most 2^-64 over the choice of the key. A second pass with the keys
 /// shifted by one pair makes that 2^-128.
 ///
-/// The lengths of the parts precede the texts. After each round, SipHash-1-3 hashes the sums and
-/// the number of pairs so far. Fingerprints never leave the process, so an attacker learns about
+/// The length of the message precedes it. After each round, SipHash-1-3 hashes the sums and the
+/// number of pairs so far. Fingerprints never leave the process, so an attacker learns about
 /// the key only from a collision.
 pub(crate) struct Fingerprints {
     keys: Box<Zeroizing<[[u64; 2]; PAIRS + 1]>>,
@@ -44,29 +43,16 @@ impl Fingerprints {
         Self { keys: Box::new(Zeroizing::new(keys)), outer }
     }
 
-    /// The fingerprint of a source, a number and a list of parts. For lists of the same number of
-    /// parts, the input is unique: moving a byte from one part to the next changes it.
-    pub(crate) fn of<const N: usize>(
-        &self,
-        source: SocketAddr,
-        number: u32,
-        parts: &[&[u8]; N],
-    ) -> u128 {
+    /// The fingerprint of a message from a source.
+    pub(crate) fn of(&self, source: SocketAddr, message: &[u8]) -> u128 {
         let address = match source.ip() {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
         };
-        // the lengths come first, so no separator is needed; no message is longer than u32::MAX
-        // bytes
-        let lengths = parts.map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-        let numbers = [u32::from(source.port()).to_le_bytes(), number.to_le_bytes()];
         let mut text = Text { print: self, keys: &**self.keys, sums: [0; 2], rounds: 0 };
         text.pair(words(&address.octets()));
-        text.push(numbers.as_flattened());
-        text.push(lengths.as_flattened());
-        for part in parts {
-            text.push(part);
-        }
+        text.pair([source.port().into(), message.len() as u64]);
+        text.push(message);
         text.end()
     }
 
@@ -98,18 +84,18 @@ struct Text<'k> {
 }
 
 impl Text<'_> {
-    /// Adds a part. Each part starts a new pair.
+    /// Adds the message.
     #[inline(always)]
-    fn push(&mut self, part: &[u8]) {
-        let (chunks, rest) = part.as_chunks();
+    fn push(&mut self, message: &[u8]) {
+        let (chunks, rest) = message.as_chunks();
         for chunk in chunks {
             self.pair(words(chunk));
         }
-        // A part that does not end with a pair adds its last 16 bytes, which overlap the pair
+        // A message that does not end with a pair adds its last 16 bytes, which overlap the pair
         // before. The length is hashed too, so these words identify the text. A copy of the rest
         // would cost a call.
         if !rest.is_empty() {
-            self.pair(part.last_chunk().map_or_else(|| short(part), words));
+            self.pair(message.last_chunk().map_or_else(|| short(message), words));
         }
     }
 
@@ -171,33 +157,29 @@ mod tests {
     }
 
     /// A simple reference implementation: builds the whole text and splits it into rounds.
-    fn oracle(prints: &Fingerprints, source: SocketAddr, number: u32, parts: &[&[u8]]) -> u128 {
-        let lengths: Vec<u8> = parts
-            .iter()
-            .flat_map(|part| u32::try_from(part.len()).unwrap().to_le_bytes())
-            .collect();
+    fn oracle(prints: &Fingerprints, source: SocketAddr, message: &[u8]) -> u128 {
         let address = match source.ip() {
             IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
             IpAddr::V6(address) => address.octets(),
         };
-        let numbers = [u32::from(source.port()).to_le_bytes(), number.to_le_bytes()].concat();
-        let mut text = Vec::new();
-        for part in [&address[..], &numbers, &lengths].iter().chain(parts) {
-            let (len, whole) = (part.len(), part.len() / 16 * 16);
-            text.extend_from_slice(&part[..whole]);
+        let (len, whole) = (message.len(), message.len() / 16 * 16);
+        let mut text = address.to_vec();
+        text.extend_from_slice(&u64::from(source.port()).to_le_bytes());
+        text.extend_from_slice(&(len as u64).to_le_bytes());
+        text.extend_from_slice(&message[..whole]);
+        if len > whole {
             let mut end = [0; 16];
             match len {
-                _ if len == whole => continue,
-                16.. => end.copy_from_slice(&part[len - 16..]),
+                16.. => end.copy_from_slice(&message[len - 16..]),
                 8.. => {
-                    end[..8].copy_from_slice(&part[..8]);
-                    end[8..].copy_from_slice(&part[len - 8..]);
+                    end[..8].copy_from_slice(&message[..8]);
+                    end[8..].copy_from_slice(&message[len - 8..]);
                 }
                 4.. => {
-                    end[..4].copy_from_slice(&part[..4]);
-                    end[8..12].copy_from_slice(&part[len - 4..]);
+                    end[..4].copy_from_slice(&message[..4]);
+                    end[8..12].copy_from_slice(&message[len - 4..]);
                 }
-                _ => part.iter().rev().zip(&mut end).for_each(|(byte, place)| *place = *byte),
+                _ => message.iter().rev().zip(&mut end).for_each(|(byte, place)| *place = *byte),
             }
             text.extend_from_slice(&end);
         }
@@ -236,30 +218,20 @@ mod tests {
     #[test]
     fn every_bit_length_and_key_changes_the_fingerprint() {
         let (prints, source) = (fingerprints(), "192.0.2.1:5060".parse().unwrap());
-        let of = |parts: &[&[u8]; 4]| prints.of(source, 1, parts);
-        let body = vec![b'a'; 2_500];
-        let parts: [&[u8]; 4] = [b"nonce", b"", b"\0\0", &body];
-        let print = of(&parts);
-        assert_eq!(print, of(&parts));
-        assert_ne!(print, prints.of(source, 2, &parts));
+        let message = vec![b'a'; 2_500];
+        let print = prints.of(source, &message);
+        assert_eq!(print, prints.of(source, &message));
         for other in ["192.0.2.2:5060", "192.0.2.1:5061", "[::192.0.2.1]:5060"] {
-            assert_ne!(print, prints.of(other.parse().unwrap(), 1, &parts));
+            assert_ne!(print, prints.of(other.parse().unwrap(), &message));
         }
-        for at in 0..body.len() {
-            let mut changed = body.clone();
+        for at in 0..message.len() {
+            let mut changed = message.clone();
             changed[at] ^= 1 << (at % 8);
-            assert_ne!(of(&[parts[0], parts[1], parts[2], &changed]), print, "{at}");
+            assert_ne!(prints.of(source, &changed), print, "{at}");
+            assert_ne!(prints.of(source, &message[..at]), print, "{at}");
         }
-        for other in [
-            [&b"nonc"[..], b"e", b"\0\0", &body],
-            [b"nonce", b"\0", b"\0", &body],
-            [b"nonce", b"\0\0", b"", &body],
-            [b"nonce", b"", b"\0\0", &body[1..]],
-            [b"nonce\0", b"", b"\0\0", &body],
-        ] {
-            assert_ne!(of(&other), print);
-        }
-        assert_ne!(Fingerprints::new(&[7; 32]).of(source, 1, &parts), print);
+        assert_ne!(prints.of(source, b""), prints.of(source, b"\0"));
+        assert_ne!(Fingerprints::new(&[7; 32]).of(source, &message), print);
         let keys: std::collections::HashSet<_> = prints.keys.iter().flatten().collect();
         assert_eq!(keys.len(), 2 * (PAIRS + 1), "every word of the key is its own");
     }
@@ -269,24 +241,17 @@ mod tests {
         let (prints, source) = (fingerprints(), "192.0.2.1:5060".parse().unwrap());
         let long = [7; 2 * 16 * PAIRS];
         for len in 0..long.len() {
-            let parts: [&[u8]; 1] = [&long[..len]];
-            assert_eq!(prints.of(source, 1, &parts), oracle(&prints, source, 1, &parts), "{len}");
+            let message = &long[..len];
+            assert_eq!(prints.of(source, message), oracle(&prints, source, message), "{len}");
         }
     }
 
     proptest! {
         #[test]
-        fn agrees_with_the_reference(
-            source: SocketAddr,
-            number: u32,
-            parts: [Vec<u8>; 6],
-            long in vec(any::<u8>(), 0..3_000),
-        ) {
-            let [a, b, c, d, e, f] = &parts;
-            let parts: [&[u8]; 7] = [a, b, c, &long, d, e, f];
+        fn agrees_with_the_reference(source: SocketAddr, message in vec(any::<u8>(), 0..3_000)) {
             let prints = fingerprints();
-            let print = prints.of(source, number, &parts);
-            prop_assert_eq!(print, oracle(&prints, source, number, &parts));
+            let print = prints.of(source, &message);
+            prop_assert_eq!(print, oracle(&prints, source, &message));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Limits on wrong digests per source and per claimed name, in fixed memory.
+//! Limits on wrong digests per source and per claimed name, and on stale answers per flow, in fixed
+//! memory.
 //! Each key has a token bucket, stored as one time by the generic cell rate algorithm (GCRA).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -77,13 +78,7 @@ impl GuessLimiter {
         Self { buckets, last_ms: AtomicU64::default(), latest_ms, key: words(key) }
     }
 
-    /// The key of a source: an IPv4 address (also IPv4-mapped IPv6) or an IPv6 /64.
-    #[must_use]
-    pub(crate) fn source_key(&self, ip: IpAddr) -> GuessKey {
-        self.key(Domain::Source, b"", b"", Some(ip))
-    }
-
-    /// The key of a name and a source, which is reduced as in [`source_key`](Self::source_key).
+    /// The key of a name and a source: an IPv4 address (also IPv4-mapped IPv6) or an IPv6 /64.
     /// `scope` is the SID of the domain or trunk of the name.
     #[must_use]
     pub(crate) fn pair_key(&self, scope: &[u8], name: &[u8], ip: IpAddr) -> GuessKey {
@@ -97,11 +92,25 @@ impl GuessLimiter {
         self.key(Domain::Name, scope, name, None)
     }
 
-    /// The key of a source, reduced as in [`source_key`](Self::source_key), over all names in a
+    /// The key of a source, reduced as in [`pair_key`](Self::pair_key), over all names in a
     /// scope.
     #[must_use]
     pub(crate) fn any_name_key(&self, scope: &[u8], ip: IpAddr) -> GuessKey {
         self.key(Domain::AnyName, scope, b"", Some(ip))
+    }
+
+    /// The key of a flow: address and port.
+    #[must_use]
+    pub(crate) fn flow_key(&self, source: SocketAddr) -> GuessKey {
+        let address = match source.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let mut flow = [0; 18];
+        let (ip, port) = flow.split_at_mut(16);
+        ip.copy_from_slice(&address.octets());
+        port.copy_from_slice(&source.port().to_be_bytes());
+        self.key(Domain::Flow, b"", &flow, None)
     }
 
     /// Whether any key may be over its limit. False if no wrong digest arrived recently; then the
@@ -182,7 +191,7 @@ const MAX_NAME: usize = if MAX_HEX_LEN > MAX_USERNAME { MAX_HEX_LEN } else { MAX
 /// The kind of a key.
 #[derive(Clone, Copy)]
 enum Domain {
-    Source = 1,
+    Flow = 1,
     Pair = 2,
     Name = 3,
     AnyName = 4,
@@ -282,7 +291,7 @@ mod tests {
     #[test]
     fn a_burst_passes_then_one_per_refill() {
         let (limiter, rate) = (limiter(), rate(3, 1000));
-        let key = limiter.source_key(ip("192.0.2.1"));
+        let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
         for _ in 0..3 {
             assert!(!limiter.is_over(key, rate, 5000));
             limiter.record(key, rate, 5000);
@@ -292,7 +301,7 @@ mod tests {
         assert!(!limiter.is_over(key, rate, 6000));
         limiter.record(key, rate, 6000);
         assert!(limiter.is_over(key, rate, 6999));
-        assert!(!limiter.is_over(limiter.source_key(ip("192.0.2.2")), rate, 5000));
+        assert!(!limiter.is_over(limiter.any_name_key(b"SD0", ip("192.0.2.2")), rate, 5000));
     }
 
     #[test]
@@ -309,7 +318,7 @@ mod tests {
     #[test]
     fn the_largest_values_do_not_overflow() {
         let limiter = limiter();
-        let key = limiter.source_key(ip("::1"));
+        let key = limiter.any_name_key(b"SD0", ip("::1"));
         for rate in [rate(u32::MAX, u32::MAX), rate(1, u32::MAX), rate(1, 1)] {
             for now_ms in [u64::MAX, 0, u64::MAX - 1] {
                 limiter.record(key, rate, now_ms);
@@ -323,13 +332,13 @@ mod tests {
         let limiter = limiter();
         let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
         let keys = [
-            limiter.source_key(here),
-            limiter.source_key(there),
-            limiter.source_key(ip("2001:db8::1")),
-            limiter.source_key(ip("2001:db8:0:1::1")),
-            limiter.source_key(ip("::c000:201")),
-            limiter.source_key(ip("0.0.0.0")),
-            limiter.source_key(ip("::")),
+            limiter.flow_key("192.0.2.1:5060".parse().unwrap()),
+            limiter.flow_key("192.0.2.1:5061".parse().unwrap()),
+            limiter.any_name_key(b"SD0", ip("2001:db8::1")),
+            limiter.any_name_key(b"SD0", ip("2001:db8:0:1::1")),
+            limiter.any_name_key(b"SD0", ip("::c000:201")),
+            limiter.any_name_key(b"SD0", ip("0.0.0.0")),
+            limiter.any_name_key(b"SD0", ip("::")),
             limiter.name_key(b"", b""),
             limiter.name_key(b"SD1", b"alice"),
             limiter.name_key(b"SD1a", b"lice"),
@@ -352,7 +361,7 @@ mod tests {
             assert_eq!(same, if matches!(number, 4 | 6) { 2 } else { 1 }, "key {number}");
         }
         let other = GuessLimiter::new(0, b"another 16 bytes");
-        assert_ne!(other.source_key(here), limiter.source_key(here));
+        assert_ne!(other.any_name_key(b"SD0", here), limiter.any_name_key(b"SD0", here));
     }
 
     #[test]
@@ -363,7 +372,7 @@ mod tests {
             ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"),
         ] {
             let (one, other) = (ip(one), ip(other));
-            assert_eq!(limiter.source_key(one), limiter.source_key(other));
+            assert_eq!(limiter.any_name_key(b"SD0", one), limiter.any_name_key(b"SD0", other));
             assert_eq!(limiter.pair_key(b"s", b"n", one), limiter.pair_key(b"s", b"n", other));
         }
     }
@@ -404,7 +413,7 @@ mod tests {
     #[test]
     fn a_returned_token_can_be_taken_again() {
         let (limiter, rate) = (limiter(), rate(2, 1_000));
-        let key = limiter.source_key(ip("192.0.2.1"));
+        let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
         limiter.give_back(key, rate, 5_000);
         for _ in 0..3 {
             limiter.record(key, rate, 5_000);
@@ -433,7 +442,7 @@ mod tests {
     #[test]
     fn concurrent_attempts_are_all_counted() {
         let (limiter, rate) = (limiter(), rate(8000, 1000));
-        let key = limiter.source_key(ip("192.0.2.1"));
+        let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| (0..1000).for_each(|_| limiter.record(key, rate, 0)));
@@ -451,7 +460,7 @@ mod tests {
             steps in vec((0u64..60, 0u8..5), 0..200),
         ) {
             let (limiter, rate) = (limiter(), rate(burst, refill));
-            let key = limiter.source_key(ip("192.0.2.1"));
+            let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
             let mut oracle = Oracle { rate, parts: full_ms(rate), now_ms: 0 };
             let mut now_ms = 0;
             for (later_ms, what) in steps {
@@ -476,7 +485,7 @@ mod tests {
         #[test]
         fn a_clock_that_steps_back_returns_no_token(times in vec(0u64..500, 0..100), later_ms in 0u64..500) {
             let (limiter, rate) = (limiter(), rate(4, 50));
-            let key = limiter.source_key(ip("192.0.2.1"));
+            let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
             for now_ms in times {
                 let was_over = limiter.is_over(key, rate, later_ms);
                 limiter.record(key, rate, now_ms);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
+use super::{CredentialsField, Invite, InviteError, Transport};
 use crate::message::{Header, Message, StartLine};
 
 impl<'a> Invite<'a> {
@@ -37,18 +37,10 @@ impl<'a> Invite<'a> {
         if let Some(defect) = message.defect() {
             return Err(InviteError::Defect(defect));
         }
-        let field = |header: Header| {
-            message.first(header).ok_or_else(|| InviteError::Missing(header.name()))
-        };
         let mut invite = Self::new(uri, source, transport);
         invite.body = message.body();
-        invite.transaction = Some(Transaction {
-            from: field(Header::From)?,
-            to: field(Header::To)?,
-            call_id: field(Header::CallId)?,
-            cseq: field(Header::CSeq)?,
-            via: field(Header::Via)?,
-        });
+        invite.from = message.first(Header::From);
+        invite.received = Some(message.bytes().into());
         for field in message.credentials() {
             let name = match field.header {
                 Header::Authorization => CredentialsField::Authorization,

@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use rsip::prelude::UntypedHeader;
 use rsip::{Header, Method, Request};
 
-use super::{CredentialsField, Invite, InviteError, Transaction, Transport};
+use super::{CredentialsField, Invite, InviteError, Transport};
 use crate::message::{Defect, Header as Field, number, trim};
 
 impl<'a> Invite<'a> {
     /// Takes the parts from `request`, received from `source` over `transport`.
     ///
     /// Everything is borrowed except the Request-URI, which is formatted again because rsip keeps
-    /// only its parts.
+    /// only its parts, and over UDP a copy of all fields, by which a retransmission is recognised.
     ///
     /// # Errors
     ///
@@ -66,17 +66,38 @@ impl<'a> Invite<'a> {
                 _ => {}
             }
         }
-        let there = |field: Field, value: Option<&'a str>| {
-            value.map(str::as_bytes).ok_or(InviteError::Missing(field.name()))
-        };
-        Ok(invite.with_body(body(request, length)?).with_transaction(Transaction {
-            from: there(Field::From, from)?,
-            to: there(Field::To, to)?,
-            call_id: there(Field::CallId, call_id)?,
-            cseq: there(Field::CSeq, cseq)?,
-            via: there(Field::Via, via)?,
-        }))
+        for (field, value) in [
+            (Field::From, from),
+            (Field::To, to),
+            (Field::CallId, call_id),
+            (Field::CSeq, cseq),
+            (Field::Via, via),
+        ] {
+            value.ok_or(InviteError::Missing(field.name()))?;
+        }
+        invite.from = from.map(str::as_bytes);
+        invite.body = body(request, length)?;
+        if transport.retransmits() {
+            invite.received = Some(all_fields(request).into());
+        }
+        Ok(invite)
     }
+}
+
+/// A text that two requests share only if all their fields and bodies are equal: each part after its
+/// length.
+fn all_fields(request: &Request) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut add = |part: &[u8]| {
+        text.extend_from_slice(&part.len().to_le_bytes());
+        text.extend_from_slice(part);
+    };
+    add(request.uri.to_string().as_bytes());
+    for header in request.headers.iter() {
+        add(header.to_string().as_bytes());
+    }
+    add(&request.body);
+    text
 }
 
 /// Stores the value of a header that must be single; rsip allows repeated ones.

@@ -20,12 +20,12 @@ fn client(algorithm: Algorithm) -> ClientAlgorithm {
 fn limited(burst: u32) -> GuessPolicy {
     let rate =
         GuessRate { burst: burst.try_into().unwrap(), refill_ms: 3_600_000.try_into().unwrap() };
-    GuessPolicy::default().with_source(rate).with_pair(rate)
+    GuessPolicy::default().with_pair(rate)
 }
 
 /// Guess limits that no test reaches.
 fn lenient(policy: Policy) -> Policy {
-    policy.with_guesses(GuessPolicy::default().with_source(unlimited()).with_pair(unlimited()))
+    policy.with_guesses(GuessPolicy::default().with_pair(unlimited()))
 }
 
 /// The challenge, and alice's correct response to its first value.
@@ -163,7 +163,7 @@ fn case_22_an_unknown_algorithm_is_refused_and_never_md5() {
 }
 
 #[test]
-fn case_22_an_unknown_algorithm_is_counted_by_source_only() {
+fn case_22_an_unknown_algorithm_is_no_guess() {
     let world = World::with_policy(Policy::default().with_guesses(limited(2)));
     let request = Request::to(HOST);
     let (_, header) = right_answer(&world, &request);
@@ -176,16 +176,6 @@ fn case_22_an_unknown_algorithm_is_counted_by_source_only() {
     let wrong = world.answered(&request.next(), OUTSIDE, "alice", "wrong");
     assert_eq!(rejected(world.send(&wrong, OUTSIDE)), Reason::WrongCredentials);
     assert_right(&world, &request, &header.text());
-    // the limit of the source has no tokens for nonces that are not live: no digest is verified
-    let mut foreign = header;
-    foreign.inner.nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    foreign.password = "wrong".to_owned();
-    foreign.sign();
-    assert!(challenged(world.send(&request.next().with(&foreign.text()), OUTSIDE)));
-    assert!(matches!(
-        world.send(&request.next().with(&foreign.text()), "198.51.100.8:5060"),
-        sip_authz::Decision::Reject(reject) if reject.reason == Reason::WrongCredentials
-    ));
 }
 
 /// The hash function of a hand-made response, in lower-case hexadecimal.
@@ -536,12 +526,9 @@ fn case_25_a_backslash_in_a_value_hashed_as_sent_is_refused() {
     let world = World::with_policy(lenient(Policy::default()));
     let request = Request::to(HOST);
     let (_, right) = right_answer(&world, &request);
-    for (name, parameter) in [
-        ("uri", Parameter::Uri),
-        ("nonce", Parameter::Nonce),
-        ("cnonce", Parameter::Cnonce),
-        ("response", Parameter::Response),
-    ] {
+    for (name, parameter) in
+        [("uri", Parameter::Uri), ("cnonce", Parameter::Cnonce), ("response", Parameter::Response)]
+    {
         let parameters = right.parameters();
         let (_, value) = parameters.iter().find(|(other, _)| other == name).unwrap();
         let bare = value.trim_matches('"');
@@ -555,12 +542,16 @@ fn case_25_a_backslash_in_a_value_hashed_as_sent_is_refused() {
         let mut header = right.clone();
         match name {
             "uri" => header.inner.uri.insert(4, '\\'),
-            "nonce" => header.inner.nonce.insert(4, '\\'),
             "cnonce" => header.inner.cnonce.as_mut().unwrap().insert(4, '\\'),
             _ => continue,
         }
         header.sign();
         assert_bad(&world, &request, &header.text(), expected);
     }
+    // a nonce with a backslash is not live
+    let mut header = right.clone();
+    header.inner.nonce.insert(4, '\\');
+    header.sign();
+    assert!(challenged(world.send(&request.clone().with(&header.text()), OUTSIDE)));
     assert_right(&world, &request, &right.text());
 }

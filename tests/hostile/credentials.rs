@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use sip_authz::digest::MalformedCredentials::{
-    Backslash, BadUserhash, Duplicate, Missing, Syntax, TwoUsernames, UnknownAlgorithm, UnknownQop,
+    Backslash, BadUserhash, Duplicate, Missing, TwoUsernames, UnknownAlgorithm, UnknownQop,
 };
 use sip_authz::digest::{Algorithm, Parameter};
 use sip_authz::message::{Defect, Header as Name, Message};
@@ -30,35 +30,36 @@ fn headed_by(header: &Header, first: &[(&str, &str)], without: &str) -> String {
 #[test]
 fn case_01_a_parameter_name_cut_off_at_the_end_of_the_header() {
     let world = World::with_policy(counting());
-    let mut counted = 0;
     let cuts = ["user", "real", "nonc", "resp", "algo", "opaq", "cnon", "username", "n", "ur"];
     for cut in cuts {
         for tail in ["", " ", "=", " = ", "=\"", "=\"x"] {
             let decision = spoiled(&world, |header| format!("{}, {cut}{tail}", header.text()));
-            assert_eq!(malformed(decision), Syntax, "{cut}{tail}");
-            counted += 1;
+            absent(decision);
             let decision = spoiled(&world, |_| format!("Digest {cut}{tail}"));
             assert!(!challenged(decision), "{cut}{tail}: no realm, so not ours");
         }
     }
-    assert_eq!(attempts(&world, OUTSIDE), (counted, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
 }
 
 #[test]
 fn case_01_a_parameter_name_cut_short_is_another_parameter() {
     let world = World::new();
     for (whole, cut, missing) in [
-        ("username", "user", Parameter::Username),
-        ("nonce", "nonc", Parameter::Nonce),
-        ("response", "resp", Parameter::Response),
-        ("uri", "ur", Parameter::Uri),
-        ("cnonce", "cnon", Parameter::Cnonce),
-        ("nc", "n", Parameter::Nc),
+        ("username", "user", Some(Parameter::Username)),
+        ("nonce", "nonc", None),
+        ("response", "resp", None),
+        ("uri", "ur", Some(Parameter::Uri)),
+        ("cnonce", "cnon", Some(Parameter::Cnonce)),
+        ("nc", "n", Some(Parameter::Nc)),
     ] {
         let decision = spoiled(&world, |header| {
             header.text().replace(&format!(" {whole}="), &format!(" {cut}="))
         });
-        assert_eq!(malformed(decision), Missing(missing), "{cut}");
+        match missing {
+            Some(missing) => assert_eq!(malformed(decision), Missing(missing), "{cut}"),
+            None => absent(decision),
+        }
     }
     assert!(!challenged(spoiled(&world, |header| header.text().replace("realm=", "real="))));
     // algorithm is optional: without it the default is MD5
@@ -86,19 +87,19 @@ fn case_02_a_mandatory_parameter_that_is_missing() {
     let world = World::with_policy(counting());
     for (name, parameter) in [
         ("username", Parameter::Username),
-        ("nonce", Parameter::Nonce),
         ("uri", Parameter::Uri),
-        ("response", Parameter::Response),
         ("nc", Parameter::Nc),
         ("cnonce", Parameter::Cnonce),
     ] {
         let decision = spoiled(&world, |header| header.text_without(name));
         assert_eq!(malformed(decision), Missing(parameter), "{name}");
     }
+    for name in ["nonce", "response", "realm"] {
+        absent(spoiled(&world, |header| header.text_without(name)));
+    }
     let decision = spoiled(&world, |header| header.text_without("qop"));
     assert_eq!((decision.status(), rejected(decision)), (400, Reason::QopMissing));
-    assert!(!challenged(spoiled(&world, |header| header.text_without("realm"))));
-    assert_eq!(attempts(&world, OUTSIDE), (7, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
     alice_passes(&world, "198.51.100.8:5060");
 }
 
@@ -106,27 +107,30 @@ fn case_02_a_mandatory_parameter_that_is_missing() {
 fn case_02_empty_values() {
     let world = World::with_policy(counting());
     for (name, expected) in [
-        ("username", Missing(Parameter::Username)),
-        ("nonce", Missing(Parameter::Nonce)),
-        ("uri", Missing(Parameter::Uri)),
-        ("response", Missing(Parameter::Response)),
-        ("algorithm", UnknownAlgorithm),
-        ("qop", UnknownQop),
-        ("nc", Missing(Parameter::Nc)),
-        ("cnonce", Missing(Parameter::Cnonce)),
+        ("username", Some(Missing(Parameter::Username))),
+        ("nonce", None),
+        ("uri", Some(Missing(Parameter::Uri))),
+        ("response", None),
+        ("algorithm", Some(UnknownAlgorithm)),
+        ("qop", Some(UnknownQop)),
+        ("nc", Some(Missing(Parameter::Nc))),
+        ("cnonce", Some(Missing(Parameter::Cnonce))),
     ] {
         let decision = spoiled(&world, |header| header.text_with(name, "\"\""));
-        assert_eq!(malformed(decision), expected, "{name}");
+        match expected {
+            Some(expected) => assert_eq!(malformed(decision), expected, "{name}"),
+            None => absent(decision),
+        }
         let decision = spoiled(&world, |header| {
             let mut parameters = with_last(header, name);
             parameters.last_mut().unwrap().1 = String::new();
             join(&parameters)
         });
-        assert_eq!(malformed(decision), Syntax, "{name}");
+        absent(decision);
     }
     assert!(!challenged(spoiled(&world, |header| header.text_with("realm", "\"\""))));
     assert!(!challenged(spoiled(&world, |header| header.text_with("realm", ""))));
-    assert_eq!(attempts(&world, OUTSIDE), (16, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
 }
 
 #[test]
@@ -143,19 +147,8 @@ fn case_02_a_value_without_its_closing_quote() {
             let value = header.parameters().into_iter().find(|(n, _)| n == name).unwrap().1;
             header.text_with(name, value.strip_suffix('"').unwrap())
         });
-        if name == "realm" {
-            assert!(!challenged(last), "a realm that cannot be read is not ours");
-            assert!(!challenged(inside));
-        } else {
-            assert_eq!(malformed(last), Syntax, "{name}");
-            // the unclosed string swallows the following text; for username that includes the realm
-            match inside {
-                Decision::Challenge(challenge) => {
-                    assert!(!challenge.stale && name == "username", "{name}");
-                }
-                other => assert_eq!(malformed(other), Syntax, "{name}"),
-            }
-        }
+        absent(last);
+        absent(inside);
     }
 }
 
@@ -188,7 +181,7 @@ fn case_03_a_header_for_a_realm_that_is_not_ours() {
     let request = new_request();
     assert!(!challenged(world.send(&request.clone().with("Basic YWxpY2U6eA=="), OUTSIDE)));
     assert!(!challenged(world.send(&request, OUTSIDE)));
-    assert_eq!(attempts(&world, OUTSIDE), (0, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
 }
 
 #[test]
@@ -233,7 +226,7 @@ fn case_04_a_control_character_before_the_colon_is_not_that_header() {
         assert!(message.fields().all(|field| field.header != Name::ProxyAuthorization));
         assert!(!accepted(world.send(&request.with(&header.text()), OUTSIDE)).repeat);
     }
-    assert_eq!(attempts(&world, OUTSIDE), (0, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
 }
 
 #[test]
@@ -269,11 +262,9 @@ impl At for Request {
 #[test]
 fn case_05_the_same_parameter_twice() {
     let world = World::with_policy(counting());
-    let mut counted = 0;
     for (name, other, parameter) in [
         ("username", "\"bob\"", Parameter::Username),
         ("realm", "\"other.example\"", Parameter::Realm),
-        ("nonce", "\"AAAAAAAAAAAAAAAAAAAAAA\"", Parameter::Nonce),
         ("uri", "\"sip:other@digest.example.com\"", Parameter::Uri),
         ("response", "\"0123456789abcdef0123456789abcdef\"", Parameter::Response),
         ("algorithm", "SHA-256", Parameter::Algorithm),
@@ -291,9 +282,13 @@ fn case_05_the_same_parameter_twice() {
         });
         for decision in [before, after, same] {
             assert_eq!(malformed(decision), Duplicate(parameter), "{name}");
-            counted += 1;
         }
     }
+    // of two nonces the last decides whether the header is judged; it is never accepted
+    let dead = "\"AAAAAAAAAAAAAAAAAAAAAA\"";
+    let before = spoiled(&world, |header| headed_by(header, &[("nonce", dead)], ""));
+    assert_eq!(malformed(before), Duplicate(Parameter::Nonce));
+    stale(spoiled(&world, |header| format!("{}, nonce={dead}", header.text())));
     for (first, second, expected) in [
         (("opaque", "\"a\""), ("opaque", "\"b\""), Duplicate(Parameter::Opaque)),
         (("userhash", "true"), ("userhash", "false"), Duplicate(Parameter::Userhash)),
@@ -304,13 +299,12 @@ fn case_05_the_same_parameter_twice() {
     ] {
         let decision = spoiled(&world, |header| headed_by(header, &[first, second], ""));
         assert_eq!(malformed(decision), expected, "{first:?} {second:?}");
-        counted += 1;
     }
     // an unknown parameter may be repeated
     let request = new_request();
     let text = headed_by(&answer(&world, &request, OUTSIDE), &[("x", "1"), ("x", "2")], "");
     accepted(world.send(&request.with(&text), OUTSIDE));
-    assert_eq!(attempts(&world, OUTSIDE), (counted, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
 }
 
 #[test]
@@ -349,7 +343,10 @@ fn case_06_separators_and_escapes_in_quoted_strings() {
             let value = header.parameters().into_iter().find(|(n, _)| n == name).unwrap().1;
             header.text_with(name, &value.replacen('"', "\"\\", 1))
         });
-        assert!(matches!(malformed(decision), Backslash(_)), "{name}");
+        match name {
+            "nonce" => stale(decision),
+            _ => assert!(matches!(malformed(decision), Backslash(_)), "{name}"),
+        }
     }
 }
 
@@ -376,7 +373,7 @@ fn case_06_an_escaped_quote_does_not_end_the_string() {
             }
         }
     }
-    assert_eq!(attempts(&world, OUTSIDE), (0, 0), "none counted as a guess at alice");
+    assert_eq!(attempts(&world, OUTSIDE), 0, "none counted as a guess at alice");
 }
 
 #[test]
@@ -401,18 +398,13 @@ fn case_06_cr_lf_and_nul_in_a_quoted_string() {
             };
             match outcome {
                 Err(error) => assert_eq!(Some(error), defect.map(InviteError::Defect)),
-                Ok(decision) if name == "realm" => assert!(!challenged(decision)),
-                Ok(decision) => assert_eq!(malformed(decision), Syntax, "{name} {bytes:?}"),
+                Ok(decision) => absent(decision),
             }
             // from a program whose own parser let it through
             let invite = Invite::new(request.uri.clone(), source, Transport::Udp)
                 .with_credentials(CredentialsField::ProxyAuthorization, text.as_bytes());
             let decision = world.authorizer.authorize(&invite, world.start);
-            if name == "realm" {
-                assert!(!challenged(decision));
-            } else {
-                assert_eq!(malformed(decision), Syntax, "{name} {bytes:?}");
-            }
+            absent(decision);
             accepted(world.send(&request.with(&header.text()), OUTSIDE));
         }
     }
@@ -443,7 +435,7 @@ fn case_07_the_scheme_is_compared_whole_and_without_case() {
         let decision = spoiled(&world, |header| header.text().replacen("Digest ", scheme, 1));
         assert!(!challenged(decision), "`{scheme}`");
     }
-    assert_eq!(attempts(&world, OUTSIDE), (0, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
 }
 
 #[test]
@@ -454,7 +446,6 @@ fn case_07_the_algorithm_is_compared_whole_and_without_case() {
         let text = answer(&world, &request, OUTSIDE).text_with("algorithm", algorithm);
         accepted(world.send(&request.with(&text), OUTSIDE));
     }
-    let mut counted = 0;
     for algorithm in [
         "M",
         "MD",
@@ -478,9 +469,8 @@ fn case_07_the_algorithm_is_compared_whole_and_without_case() {
     ] {
         let decision = spoiled(&world, |header| header.text_with("algorithm", algorithm));
         assert_eq!(malformed(decision), UnknownAlgorithm, "{algorithm}");
-        counted += 1;
     }
-    assert_eq!(attempts(&world, OUTSIDE), (counted, 0));
+    assert_eq!(attempts(&world, OUTSIDE), 0);
 }
 
 #[test]
@@ -502,7 +492,7 @@ fn case_07_a_session_algorithm_is_not_taken_for_its_plain_form() {
             wrong(world.send(&request.clone().with(&text), OUTSIDE));
             accepted(world.send(&request.next().with(&header.text()), OUTSIDE));
         }
-        assert_eq!(attempts(&world, OUTSIDE), (0, 2));
+        assert_eq!(attempts(&world, OUTSIDE), 2);
 
         // correct by its own algorithm, but not offered: wrong
         let world = World::with_policy(policy(&[plain]));
@@ -511,6 +501,6 @@ fn case_07_a_session_algorithm_is_not_taken_for_its_plain_form() {
         header.inner.algorithm.sess = true;
         header.sign();
         wrong(world.send(&request.with(&header.text()), OUTSIDE));
-        assert_eq!(attempts(&world, OUTSIDE), (0, 1));
+        assert_eq!(attempts(&world, OUTSIDE), 1);
     }
 }

@@ -473,8 +473,9 @@ fn case_34_no_header_replaces_the_source_that_a_nonce_is_bound_to() {
     let request = Request::to(HOST);
     let answered = world.answered(&request, INSIDE, "alice", PASSWORD);
     let own_ip: SocketAddr = INSIDE.parse().unwrap();
-    for bytes in claims(&own_ip.ip().to_string(), &answered) {
-        assert!(challenged(world.try_send(&bytes, OUTSIDE).unwrap()), "stale from elsewhere");
+    for (bytes, port) in claims(&own_ip.ip().to_string(), &answered).into_iter().zip(1_024..) {
+        let elsewhere = format!("198.51.100.7:{port}");
+        assert!(challenged(world.try_send(&bytes, &elsewhere).unwrap()), "stale from elsewhere");
     }
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
     assert!(world.send(&answered, INSIDE).is_accept());

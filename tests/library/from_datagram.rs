@@ -20,19 +20,20 @@ fn read(bytes: &[u8]) -> Result<Invite<'_>, InviteError> {
     Invite::from_datagram(bytes, "192.0.2.7:5060".parse().unwrap(), Transport::Udp)
 }
 
-/// Every part of the message that a decision uses: Request-URI, credentials, transaction, body.
-type Facts = (String, Vec<(bool, String)>, [String; 5], Vec<u8>);
+/// Every part of the message that a decision uses: Request-URI, credentials, From, body. The bytes by
+/// which a retransmission is recognised differ with the spelling.
+type Facts = (String, Vec<(bool, String)>, String, Vec<u8>);
 
 fn facts(bytes: &[u8]) -> Result<Facts, InviteError> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let invite = read(bytes)?;
-    let it = *invite.transaction().unwrap();
+    assert_eq!(invite.received(), Some(bytes));
     let is_proxy = |field| field == CredentialsField::ProxyAuthorization;
     let credentials = invite.credentials().iter();
     Ok((
         invite.request_uri().to_owned(),
         credentials.map(|(field, value)| (is_proxy(*field), text(value))).collect(),
-        [it.from, it.to, it.call_id, it.cseq, it.via].map(text),
+        text(invite.from().unwrap()),
         invite.body().to_vec(),
     ))
 }
@@ -71,7 +72,7 @@ fn each_part_of_the_message_is_returned() {
     let expected = [(false, "Digest\r\n two".to_owned()), (true, "Digest one".to_owned())];
     assert_eq!(facts(twice.as_bytes()).unwrap().1, expected);
     let folded = with("7 INVITE", "7\r\n INVITE");
-    assert_eq!(facts(folded.as_bytes()).unwrap().2[3], "7\r\n INVITE");
+    assert!(facts(folded.as_bytes()).is_ok(), "a folded CSeq");
     let body = "v=0\r\n\r\nAuthorization: Digest x\r\n\r\nINVITE sip:a SIP/2.0\r\n";
     let headers = with("Content-Length: 4\r\n", "").replace("v=0\n", body);
     let read_body = facts(headers.as_bytes()).unwrap();

@@ -9,10 +9,12 @@
 pub enum OracleParsed {
     /// For another realm.
     Ignored,
-    /// For this realm, without credentials.
-    Empty,
-    /// For this realm, but malformed: the text of the defect, such as `missing-nonce`.
-    Malformed(String),
+    /// For this realm, but not in the grammar.
+    Unreadable,
+    /// For this realm, without nonce or response.
+    Incomplete,
+    /// For this realm, but malformed: the text of the defect, such as `missing-uri`, and the nonce.
+    Malformed(String, Vec<u8>),
     /// For this realm, and well-formed.
     Credentials(OracleCredentials),
 }
@@ -99,18 +101,23 @@ pub fn parse(value: &[u8], realm: &str) -> OracleParsed {
     if !is_ours {
         return OracleParsed::Ignored;
     }
-    if let Some(fault) = first_text_defect(&parameters) {
-        return OracleParsed::Malformed(fault);
-    }
     if !syntax_is_right {
-        return OracleParsed::Malformed("syntax".to_owned());
+        return OracleParsed::Unreadable;
     }
-    if raw(&parameters, "nonce") == Some(vec![]) && raw(&parameters, "response") == Some(vec![]) {
-        return OracleParsed::Empty;
+    let last = |name: &str| {
+        let named = parameters.iter().filter(|parameter| parameter.name == name);
+        named.last().map(|parameter| parameter.value.clone()).unwrap_or_default()
+    };
+    let nonce = last("nonce");
+    if nonce.is_empty() || last("response").is_empty() {
+        return OracleParsed::Incomplete;
+    }
+    if let Some(fault) = first_text_defect(&parameters) {
+        return OracleParsed::Malformed(fault, nonce);
     }
     match credentials(&parameters) {
         Ok(credentials) => OracleParsed::Credentials(credentials),
-        Err(fault) => OracleParsed::Malformed(fault),
+        Err(fault) => OracleParsed::Malformed(fault, nonce),
     }
 }
 
@@ -236,7 +243,7 @@ fn credentials(parameters: &[Parameter]) -> Result<OracleCredentials, String> {
             return Err("unknown-qop".to_owned());
         }
         let nc_text = mandatory(parameters, "nc")?;
-        if nc_text.len() != 8 || !nc_text.iter().all(u8::is_ascii_hexdigit) {
+        if nc_text.len() > 8 || !nc_text.iter().all(u8::is_ascii_hexdigit) {
             return Err("bad-nonce-count".to_owned());
         }
         let nc = u32::from_str_radix(&lower(&nc_text), 16).unwrap_or(0);

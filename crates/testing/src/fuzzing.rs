@@ -13,7 +13,7 @@ pub mod world;
 
 pub use batch::fuzz_batch;
 pub use commits::fuzz_commits;
-pub use digest_header::fuzz_digest_header;
+pub use digest_header::{fuzz_digest_header, in_oracle_terms};
 pub use from_datagram::fuzz_from_datagram;
 pub use lanes::fuzz_lanes;
 pub use prefix_table::fuzz_prefix_table;

@@ -9,27 +9,27 @@ use sip_authz::{Decision, Reason};
 
 use crate::kit::*;
 
-/// The burst of both budgets in [`counting`].
+/// The burst of [`counting`].
 pub const BURST: u32 = 100;
 
 /// A policy without refill during a test, so that every counted attempt is visible.
 pub fn counting() -> Policy {
-    limited(BURST, BURST)
+    limited(BURST)
 }
 
-/// Bursts for a source and for a (source, name) pair, without refill during a test.
-pub fn limited(source: u32, pair: u32) -> Policy {
+/// The burst of a (source, name) pair, without refill during a test.
+pub fn limited(pair: u32) -> Policy {
     let rate = |burst: u32| GuessRate {
         burst: burst.try_into().unwrap(),
         refill_ms: NonZeroU32::new(3_600_000).unwrap(),
     };
-    let guesses = GuessPolicy::default().with_source(rate(source)).with_pair(rate(pair));
+    let guesses = GuessPolicy::default().with_pair(rate(pair));
     Policy::default().with_guesses(guesses)
 }
 
-/// A policy whose budgets never run out.
+/// A policy whose budget never runs out.
 pub fn boundless() -> Policy {
-    let guesses = GuessPolicy::default().with_source(unlimited()).with_pair(unlimited());
+    let guesses = GuessPolicy::default().with_pair(unlimited());
     Policy::default().with_guesses(guesses)
 }
 
@@ -38,6 +38,14 @@ pub fn new_request() -> Request {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     Request { branch: format!("z9hG4bK-{number}"), ..Request::to(HOST) }
+}
+
+/// A source with the address of [`OUTSIDE`] and a port of its own, so that the limit of stale answers
+/// to a flow is not reached.
+pub fn new_flow() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let port = 10_000 + NUMBER.fetch_add(1, Ordering::Relaxed) % 50_000;
+    format!("198.51.100.7:{port}")
 }
 
 /// alice's correct answer to a new challenge of `request`.
@@ -67,6 +75,18 @@ pub fn spoiled(world: &World, spoil: impl FnOnce(&Header) -> String) -> Decision
     decision
 }
 
+/// Asserts a challenge without `stale`: the credentials count as absent.
+#[track_caller]
+pub fn absent(decision: Decision) {
+    assert!(!challenged(decision), "stale");
+}
+
+/// Asserts a challenge with `stale`.
+#[track_caller]
+pub fn stale(decision: Decision) {
+    assert!(challenged(decision), "not stale");
+}
+
 /// Asserts a 400 for malformed credentials and returns the defect.
 #[track_caller]
 pub fn malformed(decision: Decision) -> MalformedCredentials {
@@ -84,32 +104,11 @@ pub fn wrong(decision: Decision) {
     assert_eq!(rejected(decision), Reason::WrongCredentials);
 }
 
-/// The number of attempts counted against `source`, and against alice at `source`. Measuring uses both
-/// budgets up. Requires the policy [`counting`].
+/// The number of attempts counted against alice at `source`. Measuring uses her budget up. Requires
+/// the policy [`counting`].
 #[track_caller]
-pub fn attempts(world: &World, source: &str) -> (u32, u32) {
-    (BURST - source_left(world, source), BURST - pair_left(world, "alice", source))
-}
-
-/// The number of attempts with expired nonces that `source` has left.
-#[track_caller]
-pub fn source_left(world: &World, source: &str) -> u32 {
-    let guess = || {
-        let request = new_request();
-        let mut header = answer(world, &request, source);
-        header.inner.nonce = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-        match world.send(&request.with(&header.text()), source) {
-            Decision::Challenge(challenge) => {
-                assert!(challenge.stale);
-                false
-            }
-            other => {
-                wrong(other);
-                true
-            }
-        }
-    };
-    (0..10 * BURST).find(|_| !guess()).expect("a limit")
+pub fn attempts(world: &World, source: &str) -> u32 {
+    BURST - pair_left(world, "alice", source)
 }
 
 /// The number of attempts at `name` with valid nonces that `source` has left.

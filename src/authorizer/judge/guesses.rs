@@ -11,8 +11,8 @@ use crate::model::Target;
 pub(super) type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
 
 impl Judge<'_, '_, '_> {
-    /// The buckets for this user, which depend on whether the nonce is live.
-    pub(super) fn budget(&self, is_live: bool, username: &Username) -> Budget {
+    /// The buckets for this user.
+    pub(super) fn budget(&self, username: &Username) -> Budget {
         let scope = match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
             Target::Trunk(sid) => sid.as_bytes(),
@@ -22,13 +22,9 @@ impl Judge<'_, '_, '_> {
         let mut budget = Budget::new();
         // `Budget` holds every combination
         let mut add = |key, rate| _ = budget.try_push((key, rate));
-        if is_live {
-            add(guesses.pair_key(scope, name, source), policy.pair);
-            if let Some(rate) = policy.any_name {
-                add(guesses.any_name_key(scope, source), rate);
-            }
-        } else {
-            add(guesses.source_key(source), policy.source);
+        add(guesses.pair_key(scope, name, source), policy.pair);
+        if let Some(rate) = policy.any_name {
+            add(guesses.any_name_key(scope, source), rate);
         }
         if let Some(rate) = policy.name {
             add(guesses.name_key(scope, name), rate);
@@ -42,12 +38,13 @@ impl Judge<'_, '_, '_> {
         budget.iter().any(over)
     }
 
-    /// Takes a token from each bucket for a wrong digest; a retransmission takes none.
-    pub(super) fn count_wrong<T: Trace>(&self, budget: &Budget, fingerprint: Option<u128>) {
+    /// Takes a token from each bucket for a wrong digest; a retransmission takes none. `number` is
+    /// the place of the credentials in the request.
+    pub(super) fn count_wrong<T: Trace>(&self, budget: &Budget, number: usize) {
         if !T::COMMITS {
             return;
         }
-        let first = fingerprint.is_none_or(|fingerprint| {
+        let first = self.fingerprint(number).is_none_or(|fingerprint| {
             let inserted = self.state.refused.insert_if(fingerprint, self.now_ms, || true);
             matches!(inserted, Insertion::Inserted)
         });
@@ -76,8 +73,7 @@ impl Judge<'_, '_, '_> {
                 && could_not_be_right(other)
         };
         for credentials in wrong.iter().filter(same) {
-            // proved and no retransmission, so the nonce is live
-            for (key, rate) in self.budget(true, &credentials.username) {
+            for (key, rate) in self.budget(&credentials.username) {
                 self.state.guesses.give_back(key, rate, self.now_ms);
             }
         }

@@ -30,7 +30,7 @@ struct Values<'a> {
 /// space around `=`, and a comma or a comma and a space as separator. Values are neither empty nor
 /// long and have no backslash. Returns `None` for every other header, whether it is well-formed or
 /// not.
-pub(super) fn parse_fast<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>> {
+pub(crate) fn parse_fast<'a>(value: &'a [u8], realm: &str) -> Option<Credentials<'a>> {
     let mut rest = value.strip_prefix(b"Digest ").filter(|_| is_plain(value))?;
     let mut values = Values::default();
     loop {

@@ -74,6 +74,18 @@ impl<'a> Reader<'a> {
         is_digest && self.skip_white_space()
     }
 
+    /// The number of bytes of white space before a scheme that a space and more text follow; `None`
+    /// for something else, for example a parameter.
+    pub(super) fn credentials_start(&mut self) -> Option<usize> {
+        let before = self.rest.len();
+        self.skip_white_space();
+        let spaces = before - self.rest.len();
+        let is_scheme = !self.token().is_empty() && self.skip_white_space();
+        // a parameter or a token68 (RFC 7235 §2.1), which may start with a slash
+        let more = matches!(self.rest, [byte, ..] if is_token(*byte) || *byte == b'/');
+        (is_scheme && more).then_some(spaces)
+    }
+
     /// Moves to the next list element that is not empty; false at the end.
     pub(super) fn next_element(&mut self) -> bool {
         self.skip_white_space();

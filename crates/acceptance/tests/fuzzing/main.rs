@@ -106,8 +106,9 @@ fn seeds_of_headers_have_the_outcome_in_their_name() {
         fuzz_digest_header(&value, |parsed| {
             let name = match parsed {
                 Parsed::Ignored => "ignored".to_owned(),
-                Parsed::Empty => "empty".to_owned(),
-                Parsed::Malformed(kind) => kind.to_string(),
+                Parsed::Unreadable => "unreadable".to_owned(),
+                Parsed::Incomplete => "incomplete".to_owned(),
+                Parsed::Malformed { defect, .. } => defect.to_string(),
                 Parsed::Credentials(_) => "credentials".to_owned(),
             };
             assert_eq!(file.split_once('.').map(|(name, _)| name), Some(&*name), "{file}");

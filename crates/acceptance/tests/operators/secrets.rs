@@ -12,7 +12,7 @@ use sip_authz::model::{
     Commit, Credential, Ha1Set, IpAddress, Mapping, Password, Policy, PolicyRecord, Record, Write,
 };
 use sip_authz::uri::{SipUri, name_addr};
-use sip_authz::{Capacity, CredentialsField, Decision, Invite, Snapshot, Transaction, Transport};
+use sip_authz::{Capacity, CredentialsField, Decision, Invite, Snapshot, Transport};
 use sip_authz_testing::kit::*;
 
 const USER: &str = "zebulon-of-ur";
@@ -272,9 +272,7 @@ fn show_message(needles: &[Needle], request: &Request) {
     let source = SOURCE.parse().unwrap();
     let invite = Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
     assert_debug_hides(needles, "Invite", &invite);
-    let transaction: &Transaction<'_> = invite.transaction().unwrap();
-    assert_debug_hides(needles, "Transaction", transaction);
-    assert_debug_hides(needles, "NameAddr", &name_addr(transaction.from).unwrap());
+    assert_debug_hides(needles, "NameAddr", &name_addr(invite.from().unwrap()).unwrap());
     assert_debug_hides(needles, "SipUri", &SipUri::parse(invite.request_uri()).unwrap());
     let owned = Invite::new(request.uri.clone(), source, Transport::Tls)
         .with_credentials(CredentialsField::Authorization, invite.credentials()[0].1)
@@ -298,8 +296,8 @@ fn show_message(needles: &[Needle], request: &Request) {
     for len in 0..value.len() {
         let parsed = parse(&value[..len], REALM);
         assert_debug_hides(needles, "Parsed", &parsed);
-        if let Parsed::Malformed(kind) = parsed {
-            assert_hides(needles, "MalformedCredentials", &kind.to_string());
+        if let Parsed::Malformed { defect, .. } = parsed {
+            assert_hides(needles, "MalformedCredentials", &defect.to_string());
         }
     }
 }

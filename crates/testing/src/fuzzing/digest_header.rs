@@ -1,9 +1,11 @@
 //! Parses bytes as the value of a credentials header.
 
-use sip_authz::digest::{Credentials, Parsed, Username, parse as parse_credentials};
+use sip_authz::digest::{
+    Credentials, MAX_HEX_LEN, MAX_USERNAME, Parsed, Username, parse as parse_credentials, split,
+};
 
 use super::FUZZ_REALM;
-use sip_authz::digest::{MAX_HEX_LEN, MAX_USERNAME};
+use crate::digest_header_oracle::{OracleCredentials, OracleParsed};
 
 /// Parses `value` as a credentials header, and checks the guarantees of every result. Then passes the
 /// result to `compare`, which runs another parser.
@@ -12,7 +14,9 @@ pub fn fuzz_digest_header(value: &[u8], compare: impl FnOnce(&Parsed<'_>)) {
     if let Parsed::Credentials(credentials) = &parsed {
         check_credentials(credentials);
     }
-    if !matches!(parsed, Parsed::Ignored | Parsed::Malformed(_)) {
+    let parts: Vec<_> = split(value).collect();
+    assert!(parts.concat() == value && !parts.is_empty(), "split");
+    if matches!(parsed, Parsed::Incomplete | Parsed::Credentials(_)) {
         let other = parse_credentials(value, "EXAMPLE.com");
         assert!(matches!(other, Parsed::Ignored), "credentials for two realms");
     }
@@ -41,8 +45,33 @@ fn check_credentials(credentials: &Credentials<'_>) {
     assert!(credentials.qop.is_some() || !credentials.algorithm.is_session(), "-sess without qop");
     if let Some(fields) = credentials.qop {
         assert!(sound(fields.cnonce, 256), "cnonce");
-        assert!(fields.nc != 0 && fields.nc_text.len() == 8, "nc");
+        assert!(fields.nc != 0 && (1..=8).contains(&fields.nc_text.len()), "nc");
         let nc_text = str::from_utf8(fields.nc_text).unwrap_or_default();
         assert_eq!(u32::from_str_radix(nc_text, 16), Ok(fields.nc), "nc");
     }
+}
+
+/// The result of the parser in the type of the reference parser.
+pub fn in_oracle_terms(parsed: &Parsed<'_>) -> OracleParsed {
+    let credentials = match parsed {
+        Parsed::Ignored => return OracleParsed::Ignored,
+        Parsed::Unreadable => return OracleParsed::Unreadable,
+        Parsed::Incomplete => return OracleParsed::Incomplete,
+        Parsed::Malformed { nonce, defect } => {
+            return OracleParsed::Malformed(defect.to_string(), nonce.to_vec());
+        }
+        Parsed::Credentials(credentials) => credentials,
+    };
+    OracleParsed::Credentials(OracleCredentials {
+        username: credentials.username.as_str().to_owned(),
+        is_hash: matches!(credentials.username, Username::Hash(_)),
+        nonce: credentials.nonce.to_vec(),
+        uri: credentials.uri.to_vec(),
+        response: credentials.response.to_vec(),
+        algorithm: credentials.algorithm.name().to_owned(),
+        qop: credentials.qop.map(|fields| {
+            let qop = fields.qop.name().to_owned();
+            (qop, fields.cnonce.to_vec(), fields.nc, fields.nc_text.to_vec())
+        }),
+    })
 }
