@@ -37,7 +37,7 @@ enum What {
 type Row = (&'static str, What, Kind, Transport, &'static str, fn(&Decision) -> bool);
 
 const PASSWORD: &str = "secret of";
-const ROWS: [Row; 10] = {
+const ROWS: [Row; 11] = {
     use Transport::{Tcp, Udp};
     use What::{Batch, Datagram, Decision as One};
     [
@@ -46,6 +46,7 @@ const ROWS: [Row; 10] = {
         ("authorize-sha256-udp", One, Kind::Sha256, Udp, PASSWORD, proved),
         ("authorize-address", One, Kind::Address, Udp, "", Decision::is_accept),
         ("challenge", One, Kind::Md5, Udp, "", challenged),
+        ("foreign-nonce", One, Kind::Md5, Udp, PASSWORD, challenged),
         ("wrong-password", One, Kind::Md5, Udp, "not that of", wrong),
         ("datagram", Datagram, Kind::Md5, Udp, PASSWORD, proved),
         ("batch-32-md5", Batch, Kind::Md5, Udp, PASSWORD, proved),
@@ -92,6 +93,9 @@ fn probe(name: &str) {
         [next(), next()]
     } else {
         let mut client = Client { password, ..Client::new(&world, kind, transport) };
+        if name == "foreign-nonce" {
+            client.nonces.fill("A".repeat(22));
+        }
         [client.batch(), client.batch()]
     };
     let mut out = Vec::with_capacity(BATCH);

@@ -106,7 +106,7 @@ pub fn parse(value: &[u8], realm: &str) -> OracleParsed {
     }
     let last = |name: &str| {
         let named = parameters.iter().filter(|parameter| parameter.name == name);
-        named.last().map(|parameter| parameter.value.clone()).unwrap_or_default()
+        named.fold(Vec::new(), |_, parameter| parameter.value.clone())
     };
     let nonce = last("nonce");
     if nonce.is_empty() || last("response").is_empty() {
