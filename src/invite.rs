@@ -110,6 +110,9 @@ pub enum InviteError {
     /// A mandatory header (RFC 3261 §8.1.1) is missing.
     #[error("no {0} header")]
     Missing(&'static str),
+    /// The other parser has read another host in the Request-URI than this crate does.
+    #[error("the parsers read different hosts in the Request-URI")]
+    HostMismatch,
 }
 
 impl<'a> Invite<'a> {

@@ -2,6 +2,9 @@
 //! defect.
 //!
 //! Linear time, no allocation, and no panic for any input.
+//!
+//! A defect is what makes a decision or the end of the message doubtful. Other flaws are recorded
+//! for each header and do not refuse the message: see [`Message::is_well_formed`].
 
 use std::fmt;
 
@@ -9,10 +12,10 @@ mod field;
 mod frame;
 mod start_line;
 
-use field::{Extent, blank_line, controls, field, flaw, take_field, take_line};
+use field::{Extent, blank_line, controls, field, flaw, flaws, take_field, take_line};
 pub use frame::{Frame, FrameError, MAX_BODY, frame, skip_keepalive};
 pub use start_line::StartLine;
-use start_line::start_line;
+use start_line::{FirstLine, start_line};
 
 /// Maximum length of the head, in bytes: start line, header fields and blank line.
 pub const MAX_HEAD: usize = 65_535;
@@ -36,7 +39,15 @@ pub struct Message<'a> {
     vias: usize,
     body: &'a [u8],
     defect: Option<Defect>,
+    /// Flaws that are no defect: a bit for each [`Header`], [`TRAILING_SPACE`] and [`CONTROL`].
+    flaws: u32,
 }
+
+/// White space after the version of the request line.
+const TRAILING_SPACE: u32 = 1 << 30;
+/// A control character in the value of a field.
+const CONTROL: u32 = 1 << 31;
+const _: () = assert!(NAMES.len() < 30, "each header has a bit of its own");
 
 impl<'a> Message<'a> {
     /// Scans a datagram, or a message that [`frame`] has cut from a stream.
@@ -49,13 +60,15 @@ impl<'a> Message<'a> {
         let window = bytes.get(..MAX_HEAD).unwrap_or(bytes);
         let cut = if bytes.len() > MAX_HEAD { Defect::HeadTooLong } else { Defect::NoBlankLine };
         let Some((line, head)) = take_line(window) else {
-            let (start, defect) = start_line(window)?;
-            return Some(Message::new(bytes, start, defect.or(Some(cut))));
+            let mut message = Message::new(bytes, start_line(window)?);
+            message.note(Some(cut));
+            return Some(message);
         };
-        let (start, defect) = start_line(line)?;
-        let mut message = Message::new(bytes, start, defect);
+        let first = start_line(line)?;
+        let mut message = Message::new(bytes, first);
         if !message.read::<false>(bytes, line, head, cut) {
-            message = Message::new(bytes, start, flaw(line).or(defect));
+            message =
+                Message::new(bytes, FirstLine { defect: flaw(line).or(first.defect), ..first });
             message.read::<true>(bytes, line, head, cut);
         }
         Some(message)
@@ -87,13 +100,14 @@ impl<'a> Message<'a> {
                 self.note(Some(Defect::TooManyFields));
                 break &[];
             }
+            let field = field(rest, raw.len());
             if FULL {
-                self.note(flaw(raw));
+                self.check_lines(raw, field.map(|field| field.header));
             }
             // each line must end in CRLF, or a missing CR or LF could cancel out a stray control
             // character
             ended &= if folds == 0 { raw.ends_with(b"\r\n") } else { flaw(raw).is_none() };
-            self.add(field(rest, raw.len()), rest);
+            self.add(field, rest);
             lines += 1 + folds;
             count += 1;
             rest = after;
@@ -154,17 +168,52 @@ impl<'a> Message<'a> {
         self.body
     }
 
-    /// The first reason why this message is not well-formed; none if it passes all checks of this
-    /// module. Most header values are not parsed here.
+    /// The first reason to refuse this message; none if it passes all checks of this module. Most
+    /// header values are not parsed here.
+    ///
+    /// Flaws that affect neither a decision nor the end of the message are no defect:
+    /// [`is_well_formed`](Self::is_well_formed) and
+    /// [`has_trailing_space`](Self::has_trailing_space) tell them. On a stream use
+    /// [`stream_defect`](Self::stream_defect).
     #[must_use]
     pub fn defect(&self) -> Option<Defect> {
         self.defect
     }
 
-    fn new(bytes: &'a [u8], start: StartLine<'a>, defect: Option<Defect>) -> Self {
+    /// The first reason to refuse this message on a stream: a [`defect`](Self::defect), white space
+    /// at the end of the request line, or a control character in a value.
+    ///
+    /// A stream has no other mark for the end of a message than its text, so a text that parsers
+    /// read in different ways is refused. [`frame`] refuses control characters by itself.
+    #[must_use]
+    pub fn stream_defect(&self) -> Option<Defect> {
+        let spaces = self.has_trailing_space().then_some(Defect::RequestLine);
+        let control = (self.flaws & CONTROL != 0).then_some(Defect::Control);
+        self.defect.or(spaces).or(control)
+    }
+
+    /// Whether all fields of this header pass the checks of this module; true if there are none.
+    /// [`Header::Other`] stands for all fields that this crate does not know by name.
+    ///
+    /// False for a value with a control character other than HTAB, for an empty mandatory field,
+    /// and for a Max-Forwards that is repeated or not a number from 0 to 255. Do not forward a
+    /// field that is not well-formed. Most header values are not parsed here.
+    #[must_use]
+    pub fn is_well_formed(&self, header: Header) -> bool {
+        self.flaws & header.bit() == 0
+    }
+
+    /// Whether the request line ends in spaces or tabs. RFC 3261 §7.1 allows none, but devices send
+    /// them.
+    #[must_use]
+    pub fn has_trailing_space(&self) -> bool {
+        self.flaws & TRAILING_SPACE != 0
+    }
+
+    fn new(bytes: &'a [u8], first: FirstLine<'a>) -> Self {
         Message {
             bytes,
-            start,
+            start: first.start,
             fields: &[],
             first: [None; NAMES.len()],
             from_credentials: &[],
@@ -172,12 +221,27 @@ impl<'a> Message<'a> {
             from_vias: &[],
             vias: 0,
             body: &[],
-            defect,
+            defect: first.defect,
+            flaws: if first.trailing_space { TRAILING_SPACE } else { 0 },
         }
     }
 
     fn note(&mut self, defect: Option<Defect>) {
         self.defect = self.defect.or(defect);
+    }
+
+    /// Checks the line ends and characters of a field and its folds.
+    fn check_lines(&mut self, raw: &[u8], header: Option<Header>) {
+        for flaw in flaws(raw) {
+            match header {
+                // the name is a token, so the control character is in the value
+                Some(header) if flaw == Defect::Control => {
+                    self.flaws |= header.bit() | CONTROL;
+                    self.note(header.is_strict().then_some(flaw));
+                }
+                _ => self.note(Some(flaw)),
+            }
+        }
     }
 
     /// Records a field, which starts `from`.
@@ -186,11 +250,12 @@ impl<'a> Message<'a> {
             return self.note(Some(Defect::FieldName));
         };
         if value.is_empty() && MANDATORY.contains(&header) {
-            self.note(Some(Defect::Empty(header)));
+            self.flaws |= header.bit();
         }
         match self.first.get_mut(header as usize) {
             Some(slot @ None) => *slot = Some(value),
             Some(_) if header.is_single() => self.note(Some(Defect::Repeated(header))),
+            Some(_) if header == Header::MaxForwards => self.flaws |= header.bit(),
             _ => {}
         }
         if matches!(header, Header::Authorization | Header::ProxyAuthorization) {
@@ -214,8 +279,10 @@ impl<'a> Message<'a> {
         if let Some(value) = self.first(Header::CSeq) {
             self.note(cseq_flaw(value, self.start));
         }
-        if let Some(value) = self.first(Header::MaxForwards) {
-            self.note(number(value).is_none_or(|hops| hops > 255).then_some(Defect::MaxForwards));
+        if let Some(value) = self.first(Header::MaxForwards)
+            && number(value).is_none_or(|hops| hops > 255)
+        {
+            self.flaws |= Header::MaxForwards.bit();
         }
         self.body = rest;
         if let Some(value) = self.first(Header::ContentLength) {
@@ -272,8 +339,19 @@ impl Header {
 
     /// Whether a second field with this name is a defect.
     fn is_single(self) -> bool {
-        use Header::{CSeq, CallId, ContentLength, From, MaxForwards, To};
-        matches!(self, From | To | CallId | CSeq | ContentLength | MaxForwards)
+        use Header::{CSeq, CallId, ContentLength, From, To};
+        matches!(self, From | To | CallId | CSeq | ContentLength)
+    }
+
+    /// Whether a control character in the value is a defect. Credentials have a grammar of their
+    /// own, which refuses them.
+    fn is_strict(self) -> bool {
+        matches!(self, Header::CSeq | Header::ContentLength)
+    }
+
+    /// The bit of this header in [`Message::flaws`].
+    fn bit(self) -> u32 {
+        1 << (self as u32)
     }
 }
 
@@ -320,12 +398,13 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// A reason why a message is not well-formed. The texts are stable.
+/// A reason to refuse a message. The texts are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 #[rustfmt::skip]
 pub enum Defect {
-    /// Not `METHOD SP uri SP version` with single spaces.
+    /// Not `METHOD SP uri SP version` with single spaces. Spaces and tabs at the end are a defect on
+    /// streams only: see [`Message::stream_defect`].
     #[error("spaces of the request line")] RequestLine,
     /// Not `SIP/2.0 SP code SP reason`, or a code outside 100 to 699.
     #[error("bad status line")] StatusLine,
@@ -335,9 +414,11 @@ pub enum Defect {
     #[error("bad character in the request-uri")] RequestUri,
     /// A CR or LF in the head that is not part of a CRLF.
     #[error("bare cr or lf in the head")] LineEnd,
-    /// A control character in the head other than HTAB.
+    /// A control character other than HTAB in the start line, in a name, or in the value of CSeq or
+    /// Content-Length. On a stream, in any part of the head: see [`Message::stream_defect`].
     #[error("control character in the head")] Control,
-    /// A folded line of white space only; other parsers may take it for the end of the head.
+    /// A folded line of white space and control characters only; other parsers may take it for the
+    /// end of the head.
     #[error("blank folded line")] Fold,
     /// A line that is not a name (RFC 3261 token), a colon and a value.
     #[error("line is not a header field")] FieldName,
@@ -351,14 +432,11 @@ pub enum Defect {
     #[error("missing header `{}`", .0.name())] Missing(Header),
     /// A field that must be single is repeated.
     #[error("repeated header `{}`", .0.name())] Repeated(Header),
-    /// A mandatory field has no value.
-    #[error("empty header `{}`", .0.name())] Empty(Header),
-    /// CSeq is not a number below 2^31, white space and a method.
+    /// CSeq is not a number below 2^32, white space and a method. RFC 3261 §8.1.1.5 asks for a number
+    /// below 2^31, but devices count on.
     #[error("bad cseq")] CSeq,
     /// The CSeq method differs from the request method.
     #[error("cseq method is not the request's")] CSeqMethod,
-    /// Max-Forwards is not a number from 0 to 255.
-    #[error("bad max-forwards")] MaxForwards,
     /// Content-Length is not digits only.
     #[error("bad content-length")] ContentLength,
     /// Content-Length exceeds the bytes after the head.
@@ -441,7 +519,7 @@ fn cseq_flaw(value: &[u8], start: StartLine<'_>) -> Option<Defect> {
     };
     // the request method is already known to be a token
     let spaced = method.len() < rest.len() && (wanted == Some(method) || is_token(method));
-    if !spaced || number(digits).is_none_or(|number| number >= 1 << 31) {
+    if !spaced || number(digits).is_none_or(|number| number >= 1 << 32) {
         return Some(Defect::CSeq);
     }
     wanted.is_some_and(|wanted| wanted != method).then_some(Defect::CSeqMethod)

@@ -1,6 +1,7 @@
 //! SIP URIs (RFC 3261 §19.1, §25.1), host names, and the URI in a From or To value.
 //!
-//! Borrowed, linear and without allocation. Texts outside the grammar are rejected.
+//! Borrowed, linear and without allocation. Texts outside the grammar are rejected, except that
+//! [`SipUri::parse_request_uri`] leaves parameters and headers unread.
 
 use std::fmt;
 
@@ -75,10 +76,14 @@ pub struct SipUri<'a> {
     pub host: &'a str,
     /// The port, 1 to 65535.
     pub port: Option<u16>,
-    /// The uri-parameters without the first `;`; empty without parameters.
+    /// The uri-parameters without the first `;`; empty without parameters. As sent and unread after
+    /// [`SipUri::parse_request_uri`].
     pub params: &'a str,
-    /// The headers without the `?`; empty without headers.
+    /// The headers without the `?`; empty without headers. As sent and unread after
+    /// [`SipUri::parse_request_uri`].
     pub headers: &'a str,
+    /// Parameters and headers with their marks.
+    tail: &'a str,
 }
 
 impl SipUri<'_> {
@@ -87,11 +92,29 @@ impl SipUri<'_> {
     /// # Errors
     /// [`UriError`] if the text is not a well-formed SIP or SIPS URI.
     pub fn parse(text: &str) -> Result<SipUri<'_>, UriError> {
+        let uri = SipUri::parse_request_uri(text)?;
+        check_tail(uri.tail)?;
+        Ok(uri)
+    }
+
+    /// Parses the Request-URI of a received request: scheme, user, password, host and port by RFC
+    /// 3261 §25.1, as [`parse`](Self::parse) does. Takes parameters and headers as sent, because
+    /// phones send them doubled, empty or badly escaped, and they do not name the host.
+    ///
+    /// [`equivalent`](Self::equivalent) is false for malformed parameters or headers, unless both
+    /// texts are equal.
+    ///
+    /// # Errors
+    /// [`UriError`] as for `parse`, except [`Parameter`](UriError::Parameter),
+    /// [`Header`](UriError::Header) and [`TooMany`](UriError::TooMany). A second `@`, or `<`, `>`,
+    /// `"` or a byte beyond ASCII, is [`Character`](UriError::Character) anywhere, because another
+    /// parser could take another host.
+    pub fn parse_request_uri(text: &str) -> Result<SipUri<'_>, UriError> {
         read(text).map(|(uri, _)| uri)
     }
 
-    /// Parses a URI and its canonical host. `host` is the buffer for a host that is not canonical
-    /// as sent.
+    /// Parses a Request-URI and its canonical host. `host` is the buffer for a host that is not
+    /// canonical as sent.
     pub(crate) fn parse_with_host<'t>(
         text: &'t str,
         host: &'t mut Host,
@@ -111,14 +134,15 @@ impl SipUri<'_> {
         let end = rest.bytes().position(|byte| !plain(byte)).filter(|end| *end > 0)?;
         let (user, host) = (rest.get(..end)?, rest.get(end..)?.strip_prefix('@')?);
         let (scheme, user) = (Scheme::Sip, Some(user));
-        Some(SipUri { scheme, user, password: None, host, port: None, params: "", headers: "" })
+        let (password, port, params, headers, tail) = (None, None, "", "", "");
+        Some(SipUri { scheme, user, password, host, port, params, headers, tail })
     }
 
     /// Compares two URIs by RFC 3261 §19.1.4.
     ///
     /// Not transitive, as in the RFC: parameters in only one URI are ignored, except user, ttl,
     /// method, maddr and transport. Header values are compared case-sensitively, so different
-    /// values are never equal.
+    /// values are never equal. Malformed parameters or headers equal only the same text.
     #[must_use]
     pub fn equivalent(&self, other: &SipUri<'_>) -> bool {
         let hosts = (read_host(self.host), read_host(other.host));
@@ -127,6 +151,13 @@ impl SipUri<'_> {
             && matches!(hosts, (Ok(a), Ok(b)) if a.same(&b))
             && self.same_user(other)
             && same_text(self.password, other.password)
+            && (self.tail == other.tail || self.same_tail(other))
+    }
+
+    /// Whether the parameters and headers of both are well-formed and equal by RFC 3261 §19.1.4.
+    fn same_tail(&self, other: &SipUri<'_>) -> bool {
+        check_tail(self.tail).is_ok()
+            && check_tail(other.tail).is_ok()
             && same_params(self.params, other.params)
             && same_headers(self.headers, other.headers)
     }
@@ -190,7 +221,7 @@ pub enum UriError {
     #[error("too many uri-parameters or headers")] TooMany,
 }
 
-/// Parses a URI and its host: the fast path first, then the full parser.
+/// Parses a Request-URI and its host: the fast path first, then the full parser.
 fn read(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
     read_fast(text).map_or_else(|| read_full(text), Ok)
 }
@@ -211,20 +242,22 @@ fn read_full(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
         return Err(UriError::TooLong);
     }
     // no early exit, so that the compiler vectorises the loop; the first odd byte rarely matters
-    let odd = |byte: u8| (byte <= b' ') | (byte == 0x7f) | (byte == b'\\');
+    let odd =
+        |byte: u8| (byte <= b' ') | (byte >= 0x7f) | matches!(byte, b'\\' | b'<' | b'>' | b'"');
     if text.bytes().fold(false, |any, byte| any | odd(byte)) {
         text.bytes().try_for_each(|byte| match byte {
             b'\\' => Err(UriError::Backslash),
             b' ' => Err(UriError::Space),
             _ if byte.is_ascii_control() => Err(UriError::Control),
+            _ if odd(byte) => Err(UriError::Character),
             _ => Ok(()),
         })?;
     }
     let (_, rest) = split_once(text, ':').ok_or(UriError::NoScheme)?;
     // host, parameters and headers cannot contain `@`, so the first one ends the userinfo
     let (userinfo, rest) = split_before(rest, '@');
-    let (rest, headers) = split_after(rest, '?');
-    let (hostport, params) = split_after(rest, ';');
+    let end = memchr2(b';', b'?', rest.as_bytes()).unwrap_or(rest.len());
+    let (hostport, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let (host, port) = split_port(hostport)?;
     let (user, password) = match userinfo.map(|info| split_after(info, ':')) {
         Some((user, password)) => (Some(user), password),
@@ -239,8 +272,29 @@ fn read_full(text: &str) -> Result<(SipUri<'_>, HostKind<'_>), UriError> {
         Err(HostError::Empty) => return Err(UriError::EmptyHost),
         read => read.map_err(UriError::Host)?,
     };
-    let (params, headers) = (check_params(params)?, check_headers(headers)?);
-    Ok((SipUri { scheme, user, password, host, port, params, headers }, kind))
+    // a parser that takes the last one for the end of the userinfo would read another host
+    if memchr(b'@', tail.as_bytes()).is_some() {
+        return Err(UriError::Character);
+    }
+    let (params, headers) = split_tail(tail);
+    let (params, headers) = (params.unwrap_or_default(), headers.unwrap_or_default());
+    Ok((SipUri { scheme, user, password, host, port, params, headers, tail }, kind))
+}
+
+/// The uri-parameters and the headers, if present, without their marks. `tail` starts with one.
+fn split_tail(tail: &str) -> (Option<&str>, Option<&str>) {
+    let (params, headers) = split_after(tail, '?');
+    (params.strip_prefix(';'), headers)
+}
+
+/// Checks the grammar of the text after host and port.
+fn check_tail(tail: &str) -> Result<(), UriError> {
+    if tail.is_empty() {
+        return Ok(());
+    }
+    let (params, headers) = split_tail(tail);
+    check_params(params)?;
+    check_headers(headers)
 }
 
 fn split_port(hostport: &str) -> Result<(&str, Option<u16>), UriError> {
@@ -305,8 +359,8 @@ static UNRESERVED: [bool; 256] = {
     unreserved
 };
 
-fn check_params(params: Option<&str>) -> Result<&str, UriError> {
-    let Some(text) = params else { return Ok("") };
+fn check_params(params: Option<&str>) -> Result<(), UriError> {
+    let Some(text) = params else { return Ok(()) };
     check(text, b"[]/:&+$;=")?;
     let pairs = read_pairs(text, ';').ok_or(UriError::TooMany)?;
     for (at, pair) in pairs.iter().enumerate() {
@@ -316,17 +370,17 @@ fn check_params(params: Option<&str>) -> Result<&str, UriError> {
             return Err(UriError::Parameter);
         }
     }
-    if text.is_empty() { Err(UriError::Parameter) } else { Ok(text) }
+    if text.is_empty() { Err(UriError::Parameter) } else { Ok(()) }
 }
 
-fn check_headers(headers: Option<&str>) -> Result<&str, UriError> {
-    let Some(text) = headers else { return Ok("") };
+fn check_headers(headers: Option<&str>) -> Result<(), UriError> {
+    let Some(text) = headers else { return Ok(()) };
     check(text, b"[]/?:+$&=")?;
     let sound = |pair: &Pair<'_>| {
         !pair.name.is_empty() && pair.value.is_some_and(|value| !value.contains('='))
     };
     let all_sound = read_pairs(text, '&').ok_or(UriError::TooMany)?.iter().all(sound);
-    if all_sound && !text.is_empty() { Ok(text) } else { Err(UriError::Header) }
+    if all_sound && !text.is_empty() { Ok(()) } else { Err(UriError::Header) }
 }
 
 #[cfg(test)]

@@ -63,11 +63,19 @@ impl<'i> RequestTarget<'i> {
 
     /// Parses any Request-URI. `host` is the buffer for a host that is not canonical as sent.
     pub(super) fn parse_full(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, Reason> {
-        match SipUri::parse_with_host(invite.request_uri(), host) {
-            Ok((uri, host)) => Ok(Self { uri, host, parsed_fast: false }),
-            Err(UriError::UnsupportedScheme) => Err(Reason::UnsupportedScheme),
-            Err(_) => Err(Reason::BadRequestUri),
-        }
+        Self::parse_uri(invite, host).map_err(uri_reason)
+    }
+
+    fn parse_uri(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, UriError> {
+        let (uri, host) = SipUri::parse_with_host(invite.request_uri(), host)?;
+        Ok(Self { uri, host, parsed_fast: false })
+    }
+}
+
+fn uri_reason(error: UriError) -> Reason {
+    match error {
+        UriError::UnsupportedScheme => Reason::UnsupportedScheme,
+        _ => Reason::BadRequestUri,
     }
 }
 
@@ -79,12 +87,15 @@ impl<'s> DecisionContext<'s> {
             return self.decide_request(&request, entry, invite, trace);
         }
         let mut host = Host::empty();
-        match RequestTarget::parse_full(invite, &mut host) {
+        match RequestTarget::parse_uri(invite, &mut host) {
             Ok(request) => {
                 let entry = self.snapshot.named_entry(request.host);
                 self.decide_request(&request, entry, invite, trace)
             }
-            Err(reason) => reject(None, reason),
+            Err(error) => {
+                trace.step(|| Step::UnreadableUri { error });
+                reject(None, uri_reason(error))
+            }
         }
     }
 

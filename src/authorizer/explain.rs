@@ -13,6 +13,7 @@ use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
 };
 use crate::snapshot::CredentialEntry;
+use crate::uri::UriError;
 
 /// A decision and the steps that led to it. `Display` prints one line for each step. The text
 /// contains addresses and user names; keep it out of logs that must not hold them.
@@ -31,6 +32,11 @@ pub struct Explanation {
 pub enum Step {
     /// The snapshot is past the deadline of [`refuse_from`](crate::Authorizer::refuse_from).
     Stale,
+    /// The Request-URI cannot be read.
+    UnreadableUri {
+        /// Its first defect.
+        error: UriError,
+    },
     /// No domain or trunk has the Request-URI's host.
     UnknownHost {
         /// The canonical host.
@@ -246,6 +252,7 @@ impl fmt::Display for Explanation {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::UnreadableUri { error } => write!(f, "Request-URI: {error}"),
             Self::UnknownHost { host } => {
                 write!(f, "host: no domain or trunk has the name `{host}`")
             }

@@ -405,7 +405,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             return true;
         }
         let Ok(text) = std::str::from_utf8(digest_uri) else { return false };
-        let Ok(uri) = SipUri::parse(text) else { return false };
+        let Ok(uri) = SipUri::parse_request_uri(text) else { return false };
         let same_host = || Host::parse(uri.host).is_ok_and(|host| host.as_str() == self.host);
         match self.policy.uri_check {
             UriCheck::Off => true,

@@ -7,7 +7,8 @@ use crate::message::{Header, Message, StartLine};
 
 impl<'a> Invite<'a> {
     /// Parses an INVITE from `bytes`, borrowed and without building a message. Rejects a message
-    /// that is not well-formed.
+    /// with a [`defect`](Message::defect); on all transports but UDP, with a
+    /// [`stream_defect`](Message::stream_defect).
     ///
     /// # Errors
     ///
@@ -34,7 +35,9 @@ impl<'a> Invite<'a> {
         let StartLine::Request { method: "INVITE", uri } = message.start_line() else {
             return Err(InviteError::NotInvite);
         };
-        if let Some(defect) = message.defect() {
+        let is_datagram = transport.retransmits();
+        let defect = if is_datagram { message.defect() } else { message.stream_defect() };
+        if let Some(defect) = defect {
             return Err(InviteError::Defect(defect));
         }
         let mut invite = Self::new(uri, source, transport);

@@ -2,13 +2,14 @@
 //!
 //! Uses only rsip's message, URI and header texts; credentials are parsed from the header text.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use rsip::prelude::UntypedHeader;
 use rsip::{Header, Method, Request};
 
 use super::{CredentialsField, Invite, InviteError, Transport};
 use crate::message::{Defect, Header as Field, number, trim};
+use crate::uri::{Host, SipUri};
 
 impl<'a> Invite<'a> {
     /// Takes the parts from `request`, received from `source` over `transport`.
@@ -19,6 +20,10 @@ impl<'a> Invite<'a> {
     /// # Errors
     ///
     /// - [`InviteError::NotInvite`] for another method.
+    /// - [`InviteError::HostMismatch`] if rsip has read another host in the Request-URI than
+    ///   [`SipUri::parse_request_uri`] does. A decision for one host must not admit a call to
+    ///   another. rsip 0.4 takes a user with a dot, and the headers of a URI, for a part of the
+    ///   host: `sip:john.doe@example.com`. Use [`Invite::from_datagram`] for such calls.
     /// - [`InviteError::Missing`] if From, To, Call-ID, `CSeq` or Via is missing.
     /// - [`InviteError::Defect`] if From, To, Call-ID, `CSeq` or Content-Length is repeated, by its
     ///   long or compact name. Also if Content-Length is not digits only or exceeds the body.
@@ -30,7 +35,12 @@ impl<'a> Invite<'a> {
         if request.method != Method::Invite {
             return Err(InviteError::NotInvite);
         }
-        let mut invite = Self::new(request.uri.to_string(), source, transport);
+        let uri = request.uri.to_string();
+        // a URI that cannot be read names no host, and the decision rejects it
+        if SipUri::parse_request_uri(&uri).is_ok_and(|uri| !is_host(request.uri.host(), uri.host)) {
+            return Err(InviteError::HostMismatch);
+        }
+        let mut invite = Self::new(uri, source, transport);
         let (mut from, mut to, mut call_id, mut cseq) = (None, None, None, None);
         let (mut via, mut length) = (None, None);
         for header in request.headers.iter() {
@@ -98,6 +108,17 @@ fn all_fields(request: &Request) -> Vec<u8> {
     }
     add(&request.body);
     text
+}
+
+/// Whether `ours` is the host that rsip has read.
+fn is_host(theirs: &rsip::Host, ours: &str) -> bool {
+    let canonical = match theirs {
+        rsip::Host::Domain(name) if name.to_string().eq_ignore_ascii_case(ours) => return true,
+        rsip::Host::Domain(name) => Host::parse(&name.to_string()),
+        rsip::Host::IpAddr(IpAddr::V4(address)) => Host::parse(&address.to_string()),
+        rsip::Host::IpAddr(IpAddr::V6(address)) => Host::parse(&format!("[{address}]")),
+    };
+    canonical.is_ok_and(|theirs| Host::parse(ours).is_ok_and(|ours| ours == theirs))
 }
 
 /// Stores the value of a header that must be single; rsip allows repeated ones.

@@ -175,16 +175,23 @@ pub(super) fn flaw(raw: &[u8]) -> Option<Defect> {
     if raw.strip_suffix(b"\r\n").is_some_and(|text| controls(text) == 0) {
         return None;
     }
-    for (at, line) in raw.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        match line.strip_suffix(b"\r\n") {
-            None => return Some(Defect::LineEnd),
-            Some(text) if text.contains(&b'\r') => return Some(Defect::LineEnd),
-            Some(text) if controls(text) > 0 => return Some(Defect::Control),
-            Some(text) if at > 0 && trim(text).is_empty() => return Some(Defect::Fold),
-            Some(_) => {}
-        }
-    }
-    None
+    flaws(raw).next()
+}
+
+/// The first defect of each line of a field and its folds.
+pub(super) fn flaws(raw: &[u8]) -> impl Iterator<Item = Defect> {
+    let lines = raw.split_inclusive(|byte| *byte == b'\n').enumerate();
+    lines.filter_map(|(at, line)| match line.strip_suffix(b"\r\n") {
+        None => Some(Defect::LineEnd),
+        Some(text) if text.contains(&b'\r') => Some(Defect::LineEnd),
+        Some(text) if at > 0 && is_blank(text) => Some(Defect::Fold),
+        Some(text) => (controls(text) > 0).then_some(Defect::Control),
+    })
+}
+
+/// Whether a parser that takes control characters for white space would see an empty line.
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(|byte| *byte <= b' ' || *byte == 0x7f)
 }
 
 /// Number of control characters other than HTAB. Counts by chunk in `u8` sums that cannot overflow,

@@ -31,13 +31,28 @@ impl fmt::Debug for StartLine<'_> {
     }
 }
 
+/// A parsed first line.
+#[derive(Clone, Copy)]
+pub(super) struct FirstLine<'a> {
+    pub(super) start: StartLine<'a>,
+    pub(super) defect: Option<Defect>,
+    /// Whether a request line ends in spaces or tabs.
+    pub(super) trailing_space: bool,
+}
+
+impl<'a> FirstLine<'a> {
+    fn new(start: StartLine<'a>, defect: Option<Defect>) -> Self {
+        Self { start, defect, trailing_space: false }
+    }
+}
+
 /// Parses a first line, with or without its line end, and finds its first defect. None if it is not
 /// SIP.
-pub(super) fn start_line(line: &[u8]) -> Option<(StartLine<'_>, Option<Defect>)> {
+pub(super) fn start_line(line: &[u8]) -> Option<FirstLine<'_>> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if let Some(start) = request_line_fast(line) {
-        return Some((start, None));
+        return Some(FirstLine::new(start, None));
     }
     let is_sip = |text: &[u8]| text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"SIP/"));
     let version_flaw =
@@ -52,20 +67,24 @@ pub(super) fn start_line(line: &[u8]) -> Option<(StartLine<'_>, Option<Defect>)>
         }
         let sound = (100..700).contains(&status) && !reason.is_empty();
         let flaw = (!sound).then_some(Defect::StatusLine);
-        return Some((StartLine::Response { status }, flaw.or(version_flaw(word))));
+        return Some(FirstLine::new(StartLine::Response { status }, flaw.or(version_flaw(word))));
     }
     let method = str::from_utf8(word).ok().filter(|_| is_token(word))?;
+    let spaces = rest.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let rest = rest.get(..rest.len() - spaces)?;
     let tidy = trim(rest);
     let space = tidy.iter().rposition(|byte| *byte == b' ')?;
     let (uri, version) = (trim(tidy.get(..space)?), tidy.get(space + 1..)?);
     if !is_sip(version) {
         return None;
     }
-    let spaces = (uri.len() + 1 + version.len() != rest.len()).then_some(Defect::RequestLine);
+    let odd_spaces = (uri.len() + 1 + version.len() != rest.len()).then_some(Defect::RequestLine);
     let visible = uri.iter().all(|byte| Class::UriText.has(*byte));
     let bad_uri = (!visible).then_some(Defect::RequestUri);
     let uri = str::from_utf8(uri).unwrap_or_default();
-    Some((StartLine::Request { method, uri }, spaces.or(version_flaw(version)).or(bad_uri)))
+    let defect = odd_spaces.or(version_flaw(version)).or(bad_uri);
+    let start = StartLine::Request { method, uri };
+    Some(FirstLine { start, defect, trailing_space: spaces > 0 })
 }
 
 /// Fast path: a well-formed request line.

@@ -10,7 +10,7 @@ use sip_authz::model::{
     AlgorithmOffer, Commit, Credential, CredentialList, GuessPolicy, Ha1Error, Ha1Set, Mapping,
     Password, Policy, Realm, Record, UserName, WrongAnswer,
 };
-use sip_authz::{Decision, InviteError, Reason, Snapshot, Transport};
+use sip_authz::{Decision, Reason, Snapshot, Transport};
 use sip_authz_testing::kit::*;
 
 const NO_LIMIT: fn() -> GuessPolicy = || GuessPolicy::default().with_pair(unlimited());
@@ -196,31 +196,31 @@ fn case_27_a_nonce_of_one_offer_or_source_is_stale_under_another() {
 #[test]
 fn case_28_an_empty_from_matches_no_user() {
     let strict = Policy::default().with_from_must_match(true);
-    for (from, well_formed) in [
-        ("", false),
-        (" ", false),
-        ("<>", true),
-        ("\"alice\"", true),
-        ("\"\" <>;tag=1", true),
-        ("alice", true),
-        ("<alice@example.com>;tag=1", true),
-        ("<sip:example.com>;tag=1", true),
-        ("<sip:@example.com>;tag=1", true),
-        ("\"sip:alice@example.com\" <sip:example.com>;tag=1", true),
-        ("<tel:alice>;tag=1", true),
+    for from in [
+        "",
+        " ",
+        "<>",
+        "\"alice\"",
+        "\"\" <>;tag=1",
+        "alice",
+        "<alice@example.com>;tag=1",
+        "<sip:example.com>;tag=1",
+        "<sip:@example.com>;tag=1",
+        "\"sip:alice@example.com\" <sip:example.com>;tag=1",
+        "<tel:alice>;tag=1",
+        // a control character, anywhere
+        "<sip:alice@example.com>;tag=1\x01",
+        "\"\0\" <sip:alice@example.com>;tag=1",
+        "<sip:alice\x7f@example.com>;tag=1",
+        "\x0b<sip:alice@example.com>;tag=1",
+        "Al\x08ice <sip:alice@example.com>;tag=1",
     ] {
         let world = World::with_policy(strict.clone());
         let request = Request { from: from.to_owned(), ..Request::to(HOST) };
         let answer = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
         let request = Request { headers: answer.headers, ..request };
-        let decision = world.try_send(&request.bytes(), OUTSIDE);
-        if well_formed {
-            let reason = rejected(decision.unwrap());
-            assert_eq!((reason, reason.status()), (Reason::FromMismatch, 403), "{from}");
-        } else {
-            assert!(matches!(decision, Err(InviteError::Defect(_))), "{from:?}: {decision:?}");
-            assert_eq!(world.authorizer.remembered_nonces().0, 0, "{from:?}");
-        }
+        let reason = rejected(world.send(&request, OUTSIDE));
+        assert_eq!((reason, reason.status()), (Reason::FromMismatch, 403), "{from:?}");
     }
     // a request without From is malformed
     let world = World::with_policy(strict);

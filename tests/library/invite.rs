@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use sip_authz::message::Defect;
-use sip_authz::{CredentialsField, Decision, Invite, InviteError, Transport};
+use sip_authz::{CredentialsField, Decision, Invite, InviteError, Reason, Transport};
 use sip_authz_testing::kit::*;
 
 fn both(bytes: &[u8], check: impl Fn(Result<Invite<'_>, InviteError>, &str)) {
@@ -124,4 +124,55 @@ fn an_rsip_request_is_decided_like_a_datagram() {
         Invite::from_rsip(&request, INSIDE.parse().unwrap(), Transport::Tcp)
             .is_ok_and(|invite| invite.received().is_none())
     );
+}
+
+/// rsip reads a user with a dot, and the headers of a URI, as a part of the host.
+#[test]
+fn a_request_uri_whose_host_rsip_reads_differently_is_refused() {
+    let world = World::new();
+    let source = INSIDE.parse().unwrap();
+    let request = |uri: &str| {
+        let bytes = Request { uri: uri.to_owned(), ..Request::to(HOST) }.bytes();
+        rsip::Request::try_from(bytes).unwrap()
+    };
+    for (uri, theirs) in [
+        ("sip:john.doe@digest.example.com", "john.doe@digest.example.com"),
+        ("sip:1.2@digest.example.com:5060", "1.2@digest.example.com"),
+        ("sip:known.example.com@digest.example.com", "known.example.com@digest.example.com"),
+        ("sip:100@digest.example.com?x=y", "digest.example.com?x=y"),
+        ("sip:100@digest.example.com?x:5060", "digest.example.com?x"),
+    ] {
+        let parsed = request(uri);
+        assert_eq!(parsed.uri.host().to_string(), theirs);
+        let error = Invite::from_rsip(&parsed, source, Transport::Udp).err();
+        assert_eq!(error, Some(InviteError::HostMismatch), "{uri}");
+    }
+    // a URI built by hand
+    let mut built = request("sip:100@digest.example.com");
+    for host in ["digest.example.com:5060", "digest.example.com;x=other.example"] {
+        built.uri.host_with_port = rsip::Host::Domain(host.into()).into();
+        let error = Invite::from_rsip(&built, source, Transport::Udp).err();
+        assert_eq!(error, Some(InviteError::HostMismatch), "{host}");
+    }
+    let text = InviteError::HostMismatch.to_string();
+    assert_eq!(text, "the parsers read different hosts in the Request-URI");
+
+    // the same host in another spelling
+    for uri in [
+        "sip:100@DIGEST.example.com",
+        "sip:100@digest.example.com.",
+        "sip:100@digest.example.com:5060;transport=udp;transport=udp",
+        "sip:a;b?c:secret@digest.example.com;;",
+        "sip:100@192.0.2.1",
+    ] {
+        assert!(Invite::from_rsip(&request(uri), source, Transport::Udp).is_ok(), "{uri}");
+    }
+    // a URI that cannot be read is rejected by the decision; rsip writes no brackets
+    built.uri.host_with_port = rsip::Host::IpAddr("2001:db8::1".parse().unwrap()).into();
+    let invite = Invite::from_rsip(&built, source, Transport::Udp).unwrap();
+    let decision = world.authorizer.authorize(&invite, world.start);
+    assert_eq!(rejected(decision), Reason::BadRequestUri);
+    drop(invite);
+    built.uri.host_with_port = rsip::Host::Domain("[2001:DB8:0::1]".into()).into();
+    assert!(Invite::from_rsip(&built, source, Transport::Udp).is_ok());
 }

@@ -13,6 +13,7 @@ mod invite;
 mod message;
 mod message_oracle;
 mod prefix_table;
+mod request_uri;
 mod round_trips;
 mod swap;
 mod torture;

@@ -1,5 +1,5 @@
 //! Compares [`Message::scan`] with a slow line-by-line parser on damaged messages: both must find
-//! the same fields, body and first defect.
+//! the same fields, body, first defect and flawed headers.
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -44,10 +44,30 @@ const SHORT: &str = "OPTIONS sip:a SIP/2.0\r\nv:a\r\nf:b\r\nt:c\r\ni:d\r\nCSeq:1
 const RESPONSE: &str = "SIP/2.0 200 OK\r\nVia: a\r\nFrom: b\r\nTo: c\r\nCall-ID: d\r\n\
 CSeq: 1 INVITE\r\nTimestamp: 5\r\nRecord-Route: <sip:x>\r\nRequire: y\r\nl: 0\r\n\r\n";
 
+const HEADERS: [Header; 17] = [
+    Header::Via,
+    Header::From,
+    Header::To,
+    Header::CallId,
+    Header::CSeq,
+    Header::Contact,
+    Header::ContentLength,
+    Header::ContentType,
+    Header::Authorization,
+    Header::ProxyAuthorization,
+    Header::MaxForwards,
+    Header::Require,
+    Header::ProxyRequire,
+    Header::RecordRoute,
+    Header::Route,
+    Header::Timestamp,
+    Header::Other,
+];
+
 const BASES: [&str; 4] = [PLAIN, FOLDED, SHORT, RESPONSE];
 
 /// Pieces to insert or to overwrite with.
-const PIECES: [&[u8]; 46] = [
+const PIECES: [&[u8]; 51] = [
     b"\r",
     b"\n",
     b"\r\n",
@@ -94,6 +114,11 @@ const PIECES: [&[u8]; 46] = [
     b"NoColon\r\n",
     b"A-Name-Of-Sixteen: z\r\n",
     b"SIP/2.0",
+    b" \r\n",
+    b"\r\n \x0b\r\n",
+    b"Max-Forwards: x\r\n",
+    b"CSeq: 4294967295 INVITE\r\n",
+    b"CSeq: 4294967296 INVITE\r\n",
 ];
 
 #[derive(Clone, Debug)]
@@ -193,7 +218,16 @@ fn read(message: &Message<'_>) -> OracleMessage {
         let first = fields.iter().find(|field| field.0 == header);
         assert_eq!(message.first(header), first.map(|(_, _, value)| &value[..]));
     }
-    OracleMessage { start, fields, body: message.body().to_vec(), defect: message.defect() }
+    let flawed = HEADERS.into_iter().filter(|header| !message.is_well_formed(*header));
+    OracleMessage {
+        start,
+        fields,
+        body: message.body().to_vec(),
+        defect: message.defect(),
+        stream_defect: message.stream_defect(),
+        flawed: flawed.map(Header::name).collect(),
+        trailing_space: message.has_trailing_space(),
+    }
 }
 
 /// Compares both parsers; returns whether the message has no defect.

@@ -31,6 +31,7 @@ fn send(world: &World, uri: &str, digest_uri: &str) -> Decision {
 fn modes() {
     let uri = "sip:100@digest.example.com";
     let with_port = "sip:100@digest.example.com:5060;transport=tcp;user=phone";
+    let doubled = "sip:100@digest.example.com;transport=udp;transport=udp";
     let escaped = "sip:%31*0%2b@digest.example.com?subject=a";
     let table: &[(&str, &str, [bool; 4])] = &[
         // the same text
@@ -68,6 +69,26 @@ fn modes() {
         (with_port, "sip:100@digest.example.com:5060;transport=tcp", [true, true, true, false]),
         (uri, "sip:100@digest.example.com;lr;x=1", [true; 4]),
         (uri, "sip:100@digest.example.com?subject=a", [true, true, true, false]),
+        // malformed parameters and headers equal only the same text
+        (doubled, doubled, [true; 4]),
+        (doubled, "sip:100@DIGEST.example.com;transport=udp;transport=udp", [true; 4]),
+        (doubled, "sip:100@digest.example.com;transport=udp", [true, true, true, false]),
+        (doubled, "sip:100@digest.example.com;lr;lr", [true, true, true, false]),
+        (
+            doubled,
+            "sip:101@digest.example.com;transport=udp;transport=udp",
+            [true, true, false, false],
+        ),
+        (
+            doubled,
+            "sip:100@other.example.com;transport=udp;transport=udp",
+            [true, false, false, false],
+        ),
+        ("sip:100@digest.example.com;", uri, [true, true, true, false]),
+        (uri, "sip:100@digest.example.com?", [true, true, true, false]),
+        (uri, "sip:100@digest.example.com;ob=", [true, true, true, false]),
+        ("sip:100@digest.example.com;x=%zz", "sip:100@digest.example.com;x=%zz", [true; 4]),
+        (uri, "sip:100@digest.example.com;x=a@other.example.com", [true, false, false, false]),
         // other hosts, and lookalikes
         (uri, "sip:100@other.example.com", [true, false, false, false]),
         (uri, "sip:100@xdigest.example.com", [true, false, false, false]),

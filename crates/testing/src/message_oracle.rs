@@ -1,6 +1,8 @@
 //! A slow second parser of SIP messages, to compare [`sip_authz::message::Message::scan`] with. It
 //! splits the text line by line, one character for each byte, and shares no code with the library.
 
+use std::collections::BTreeSet;
+
 use sip_authz::message::{Defect, Header, MAX_FIELDS, MAX_HEAD};
 
 /// The parts of a message that are compared.
@@ -12,6 +14,10 @@ pub struct OracleMessage {
     pub fields: Vec<(Header, Vec<u8>, Vec<u8>)>,
     pub body: Vec<u8>,
     pub defect: Option<Defect>,
+    pub stream_defect: Option<Defect>,
+    /// The headers that are not well-formed, sorted by name.
+    pub flawed: BTreeSet<&'static str>,
+    pub trailing_space: bool,
 }
 
 const NAMES: [(Header, &str, &str); 16] = [
@@ -32,14 +38,8 @@ const NAMES: [(Header, &str, &str); 16] = [
     (Header::Route, "route", "route"),
     (Header::Timestamp, "timestamp", "timestamp"),
 ];
-const SINGLE: [Header; 6] = [
-    Header::From,
-    Header::To,
-    Header::CallId,
-    Header::CSeq,
-    Header::ContentLength,
-    Header::MaxForwards,
-];
+const SINGLE: [Header; 5] =
+    [Header::From, Header::To, Header::CallId, Header::CSeq, Header::ContentLength];
 const MANDATORY: [Header; 5] =
     [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq];
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
@@ -72,10 +72,24 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
     let mut lines = window.split_inclusive('\n').peekable();
     let first = lines.next().unwrap_or_default();
     let (start, start_defect) = start_line(first)?;
+    let line = first.strip_suffix('\n').unwrap_or(first);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    let trailing_space = start.is_ok() && line.ends_with([' ', '\t']);
     if !first.ends_with('\n') {
         let defect = start_defect.or(Some(cut));
-        return Some(OracleMessage { start, fields: vec![], body: vec![], defect });
+        let flawed = BTreeSet::new();
+        let (fields, body, stream_defect) = (vec![], vec![], defect);
+        return Some(OracleMessage {
+            start,
+            fields,
+            body,
+            defect,
+            stream_defect,
+            flawed,
+            trailing_space,
+        });
     }
+    let (mut flawed, mut has_control) = (BTreeSet::new(), false);
 
     let mut defects: Vec<Defect> = line_defect(first, false).into_iter().collect();
     defects.extend(start_defect);
@@ -108,13 +122,14 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
             defects.push(Defect::TooManyFields);
             break;
         }
-        let flaws = whole.iter().enumerate().filter_map(|(at, line)| line_defect(line, at > 0));
-        defects.extend(flaws);
+        let flaws: Vec<_> =
+            whole.iter().enumerate().filter_map(|(at, line)| line_defect(line, at > 0)).collect();
         let whole = whole.concat();
         let named = whole
             .split_once(':')
             .map(|(name, value)| (name.trim_end_matches([' ', '\t']), value.trim_matches(SPACE)));
         let Some((name, value)) = named.filter(|(name, _)| is_token(name)) else {
+            defects.extend(flaws);
             defects.push(Defect::FieldName);
             fields.push((Header::Other, bytes(whole.trim_matches(SPACE)), vec![]));
             continue;
@@ -122,8 +137,13 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
         let lower = name.to_lowercase();
         let known = NAMES.iter().find(|(_, long, compact)| [*long, *compact].contains(&&*lower));
         let header = known.map_or(Header::Other, |entry| entry.0);
-        if MANDATORY.contains(&header) && value.is_empty() {
-            defects.push(Defect::Empty(header));
+        let controls = flaws.contains(&Defect::Control);
+        let is_strict = [Header::CSeq, Header::ContentLength].contains(&header);
+        defects.extend(flaws.into_iter().filter(|flaw| is_strict || *flaw != Defect::Control));
+        has_control |= controls;
+        let hops = fields.iter().any(|field| field.0 == header) && header == Header::MaxForwards;
+        if controls || hops || (MANDATORY.contains(&header) && value.is_empty()) {
+            flawed.insert(header.name());
         }
         if SINGLE.contains(&header) && fields.iter().any(|field| field.0 == header) {
             defects.push(Defect::Repeated(header));
@@ -142,7 +162,7 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
     if let Some(value) = first(Header::MaxForwards)
         && !(is_digits(&value) && number(&value) <= 255)
     {
-        defects.push(Defect::MaxForwards);
+        flawed.insert(Header::MaxForwards.name());
     }
     let mut body = body.unwrap_or_default();
     if let Some(value) = first(Header::ContentLength) {
@@ -154,7 +174,11 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
             body.truncate(usize::try_from(number(&value)).unwrap());
         }
     }
-    Some(OracleMessage { start, fields, body, defect: defects.first().copied() })
+    let defect = defects.first().copied();
+    defects.extend(trailing_space.then_some(Defect::RequestLine));
+    defects.extend(has_control.then_some(Defect::Control));
+    let stream_defect = defects.first().copied();
+    Some(OracleMessage { start, fields, body, defect, stream_defect, flawed, trailing_space })
 }
 
 type Start = Result<(String, String), u16>;
@@ -184,7 +208,7 @@ fn start_line(line: &str) -> Option<(Start, Option<Defect>)> {
     }
     let uri = uri.trim_matches(SPACE);
     let mut defects = vec![];
-    if format!("{uri} {sip}") != rest {
+    if format!("{uri} {sip}") != rest.trim_end_matches([' ', '\t']) {
         defects.push(Defect::RequestLine);
     }
     defects.extend(version(sip));
@@ -199,10 +223,10 @@ fn line_defect(line: &str, fold: bool) -> Option<Defect> {
     let Some(text) = line.strip_suffix("\r\n") else { return Some(Defect::LineEnd) };
     if text.contains('\r') {
         Some(Defect::LineEnd)
-    } else if text.chars().any(|c| c.is_ascii_control() && c != '\t') {
-        Some(Defect::Control)
+    } else if fold && text.chars().all(|c| c == ' ' || c.is_ascii_control()) {
+        Some(Defect::Fold)
     } else {
-        (fold && text.trim_matches(SPACE).is_empty()).then_some(Defect::Fold)
+        text.chars().any(|c| c.is_ascii_control() && c != '\t').then_some(Defect::Control)
     }
 }
 
@@ -210,7 +234,7 @@ fn cseq_defect(value: &str, method: Option<&str>) -> Option<Defect> {
     let after = value.trim_start_matches(|c: char| c.is_ascii_digit());
     let digits = &value[..value.len() - after.len()];
     let named = after.trim_matches(SPACE);
-    let sound = is_digits(digits) && number(digits) < 1 << 31;
+    let sound = is_digits(digits) && number(digits) < 1 << 32;
     if !sound || !after.starts_with(SPACE) || !is_token(named) {
         return Some(Defect::CSeq);
     }
