@@ -8,14 +8,14 @@ use arrayvec::ArrayVec;
 use subtle::{Choice, ConditionallySelectable};
 
 use super::State;
-use super::explain::{HeaderStep, Step, Trace};
+use super::explain::{FromOutcome, HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
     Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, Insertion,
     MAX_OUTPUT_LEN, Nonce, Parsed, Username, decoy, parse, username,
 };
 use crate::invite::{CredentialsField, Invite};
-use crate::model::{Policy, Realm, UriCheck};
+use crate::model::{FromCheck, Policy, Realm, UriCheck};
 use crate::sid::CredentialListSid;
 use crate::snapshot::{
     CredentialEntry, MappedList, RoleEntry, Slot, Snapshot, TargetEntry, UserMatch,
@@ -494,18 +494,27 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
 
     /// Compares From with the authenticated user, if the policy requires it.
     fn check_from<T: Trace>(&self, proved: Proved<'s>, trace: &mut T) -> Verdict<'s> {
-        if !self.policy.from_must_match {
-            return Verdict::Proved(proved);
-        }
+        let or_anonymous = match self.policy.from_must_match {
+            FromCheck::Off => return Verdict::Proved(proved),
+            FromCheck::User => false,
+            FromCheck::UserOrAnonymous => true,
+        };
         let name = proved.credential.username.as_str();
-        let matches = self
+        let from = self
             .invite
             .transaction()
             .and_then(|transaction| name_addr(transaction.from))
-            .and_then(|from| SipUri::parse(from.uri).ok())
-            .is_some_and(|from| from.user_is(name));
-        trace.step(|| Step::From { matches });
-        if matches { Verdict::Proved(proved) } else { Verdict::Refused(Reason::FromMismatch) }
+            .and_then(|from| SipUri::parse(from.uri).ok());
+        let outcome = match from {
+            Some(from) if from.user_is(name) => FromOutcome::Matches,
+            Some(from) if or_anonymous && from.is_anonymous() => FromOutcome::Anonymous,
+            _ => FromOutcome::Differs,
+        };
+        trace.step(|| Step::From(outcome));
+        match outcome {
+            FromOutcome::Matches | FromOutcome::Anonymous => Verdict::Proved(proved),
+            FromOutcome::Differs => Verdict::Refused(Reason::FromMismatch),
+        }
     }
 
     /// Keyed hash that identifies a retransmission, for transports that retransmit. Each part is

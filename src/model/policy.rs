@@ -25,8 +25,8 @@ pub struct Policy {
     /// MD5 and one use of each nonce, and protect neither a nonce count nor a client nonce.
     pub allow_rfc2069: bool,
     /// How the digest-uri must match the Request-URI. Default: [`UriCheck::Off`], because many
-    /// clients send a different URI and many proxies rewrite it. Without the check, a dishonest
-    /// server can relay a response to call another number.
+    /// clients send a different URI and many proxies rewrite it; each value says which callers it
+    /// refuses. Without the check, a dishonest server can relay a response to call another number.
     pub uri_check: UriCheck,
     /// The nonce lifetime in seconds, 1 to 86,400. Default: 60. An expired nonce costs the client
     /// one more round trip, never a password prompt.
@@ -38,9 +38,9 @@ pub struct Policy {
     pub bind_source: bool,
     /// The answer to wrong credentials. Default: 403.
     pub wrong_answer: WrongAnswer,
-    /// Whether the user of the From header must be the authenticated user. Default: no, because a
-    /// caller's number often differs from its user name.
-    pub from_must_match: bool,
+    /// Whether the user of the From header must be the authenticated user. Default:
+    /// [`FromCheck::Off`], because a caller's number often differs from its user name.
+    pub from_must_match: FromCheck,
     /// Whether hashed user names are offered and accepted (RFC 7616 §3.4.4). Default: no, because
     /// few user agents support them.
     pub userhash: bool,
@@ -66,12 +66,19 @@ macro_rules! policy_fields {
             algorithms: $crate::model::AlgorithmOffer = "Algorithms" [];
             qop: $crate::model::QopOffer = "Qop" [];
             allow_rfc2069: bool = "AllowRfc2069" [];
+            /// How the digest-uri must match the Request-URI. off refuses no caller. same-host refuses
+            /// callers behind a proxy that rewrites the host, and clients that hash the address of their
+            /// outbound proxy. same-user-and-host also refuses callers whose number a dial plan or proxy
+            /// rewrites. equivalent also refuses clients whose digest-uri lacks the port or a parameter of
+            /// the Request-URI, such as LiveKit (RFC 3261 §19.1.4).
             uri_check: $crate::model::UriCheck = "UriCheck" [];
             /// In seconds.
             nonce_lifetime: u32 = "NonceLifetime" [];
             bind_source: bool = "BindSource" [];
             wrong_answer: $crate::model::WrongAnswer = "WrongAnswer" [];
-            from_must_match: bool = "FromMustMatch" [];
+            /// Whether From must name the authenticated user: false, true, or the string or-anonymous,
+            /// which also admits an anonymous From (RFC 3323), sip:anonymous@anonymous.invalid.
+            from_must_match: $crate::model::FromCheck = "FromMustMatch" [];
             userhash: bool = "Userhash" [];
             challenge: $crate::model::ChallengeKind = "Challenge" [];
         }
@@ -132,7 +139,7 @@ impl Policy {
         nonce_lifetime: 60,
         bind_source: true,
         wrong_answer: WrongAnswer::Reject,
-        from_must_match: false,
+        from_must_match: FromCheck::Off,
         userhash: false,
         challenge: ChallengeKind::Proxy,
         guesses: GuessPolicy::DEFAULT,
@@ -176,7 +183,7 @@ crate::setters! {
         with_nonce_lifetime: nonce_lifetime: u32,
         with_bind_source: bind_source: bool,
         with_wrong_answer: wrong_answer: WrongAnswer,
-        with_from_must_match: from_must_match: bool,
+        with_from_must_match: from_must_match: impl Into<FromCheck>,
         with_userhash: userhash: bool,
         with_challenge: challenge: ChallengeKind,
         with_guesses: guesses: GuessPolicy,
@@ -307,15 +314,51 @@ impl QopOffer {
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum UriCheck {
-    /// Accepts any digest-uri. The hash uses the bytes as sent.
+    /// Accepts any digest-uri. The hash uses the bytes as sent. Refuses no caller.
     #[default]
     Off,
-    /// Both have the same host.
+    /// Both have the same host. Refuses callers behind a proxy that rewrites the host of the
+    /// Request-URI, and clients that hash the name or IP address of their outbound proxy.
     SameHost,
-    /// Both have the same user and host. Recommended if no proxy in front rewrites the URI.
+    /// Both have the same user and host. Recommended if no proxy in front rewrites the URI. Refuses
+    /// the same callers as [`SameHost`](Self::SameHost), and callers whose number a dial plan or
+    /// proxy rewrites after the client has hashed it.
     SameUserAndHost,
-    /// Both are equivalent by RFC 3261 §19.1.4.
+    /// Both are equivalent by RFC 3261 §19.1.4. Refuses the same callers as
+    /// [`SameUserAndHost`](Self::SameUserAndHost), and clients whose digest-uri leaves out the port
+    /// or a parameter of the Request-URI, such as LiveKit: a URI with the default port is not
+    /// equivalent to one without a port, and `transport`, `user`, `method`, `ttl` and `maddr` must
+    /// be in both or in neither.
     Equivalent,
+}
+
+/// Whether From must name the authenticated user.
+///
+/// In TOML, JSON and stores the values are `false`, `true` and `"or-anonymous"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum FromCheck {
+    /// Accepts any From.
+    #[default]
+    Off,
+    /// The user of From is the authenticated user. Refuses callers who withhold their identity, and
+    /// callers whose number differs from their user name.
+    User,
+    /// As [`User`](Self::User), and also accepts an anonymous From
+    /// ([`SipUri::is_anonymous`](crate::uri::SipUri::is_anonymous), RFC 3323 §4.1.1.3).
+    UserOrAnonymous,
+}
+
+impl FromCheck {
+    /// The text of [`UserOrAnonymous`](Self::UserOrAnonymous) in written forms.
+    pub const OR_ANONYMOUS: &str = "or-anonymous";
+}
+
+/// `true` becomes [`FromCheck::User`].
+impl From<bool> for FromCheck {
+    fn from(must_match: bool) -> Self {
+        if must_match { Self::User } else { Self::Off }
+    }
 }
 
 /// The answer to wrong credentials.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use sip_authz::model::{Dates, Record, Write};
+use sip_authz::model::{Dates, FromCheck, Record, Write};
 use sip_authz::{AccountSid, Authorizer, Decision, Invite, Transport};
 
 use super::*;
@@ -121,6 +121,29 @@ fn a_file_with_everything_in_it() {
         ("sip:1@unnamed", "192.0.2.1", 404),
     ] {
         assert_eq!(decide(full(), uri, source).status(), status, "{uri} from {source}");
+    }
+}
+
+#[test]
+fn from_must_match_has_three_values() {
+    for (value, check) in [
+        ("false", FromCheck::Off),
+        ("true", FromCheck::User),
+        ("'or-anonymous'", FromCheck::UserOrAnonymous),
+    ] {
+        let text =
+            format!("[[domains]]\nname = 'a.example'\npolicy = {{ from_must_match = {value} }}\n");
+        let config = parse(&text, &Options::new()).unwrap();
+        let checks: Vec<_> = config
+            .commit
+            .writes()
+            .iter()
+            .filter_map(|write| match write {
+                Write::Put(Record::Policy(record)) => Some(record.policy.from_must_match),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(checks, [check], "{value}");
     }
 }
 

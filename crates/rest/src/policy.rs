@@ -55,7 +55,7 @@ macro_rules! policy_forms {
                 let mut schema = GuessBody::schema();
                 if let RefOr::T(Schema::Object(object)) = &mut schema {
                     $(
-                        let field = described(<$type>::field_schema(), concat!($($doc)*));
+                        let field = described(<$type>::field_schema(), concat!($($doc),*));
                         object.properties.insert(stringify!($field).to_owned(), field);
                         object.required.push(stringify!($field).to_owned());
                     )*
