@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
 
-use crate::digest::{Algorithm, GuessRate, Qop};
+use crate::digest::{Algorithm, GuessRate, HashFunction, Qop};
 
 #[cfg(feature = "serde")]
 mod written;
@@ -16,7 +16,7 @@ mod written;
 pub struct Policy {
     /// The offered algorithms, in this order, one challenge header each (RFC 8760 §2.4).
     /// Default: MD5 only, because most user agents know nothing else and several fail on a second
-    /// header.
+    /// header. `docs/clients.md` lists which clients pass with which offer.
     pub algorithms: AlgorithmOffer,
     /// The offered quality of protection. Default: `auth`. `auth-int` also protects the body, but
     /// the response then fails if a proxy rewrites the SDP.
@@ -63,6 +63,8 @@ pub struct Policy {
 macro_rules! policy_fields {
     ($expand:ident) => {
         $expand! {
+            /// The offered algorithms, in this order. Many phones fail if several are offered and
+            /// SHA-256 or SHA-512-256 comes first: see docs/clients.md.
             algorithms: $crate::model::AlgorithmOffer = "Algorithms" [];
             qop: $crate::model::QopOffer = "Qop" [];
             allow_rfc2069: bool = "AllowRfc2069" [];
@@ -210,18 +212,23 @@ pub struct AlgorithmOffer {
 }
 
 impl AlgorithmOffer {
-    /// MD5 only: works with every user agent.
+    /// MD5 only: passes with all of six common user agents (`docs/clients.md`).
     pub const MD5_ONLY: Self = Self::preset(&[Algorithm::Md5]);
-    /// MD5, then SHA-256. Fails with one of six common user agents.
+    /// MD5, then SHA-256. Fails with one of six common user agents (`docs/clients.md`).
     pub const MD5_FIRST: Self = Self::preset(&[Algorithm::Md5, Algorithm::Sha256]);
-    /// Strongest first, as in RFC 8760 §2.4. Fails with several of six common user agents.
+    /// SHA-256, then MD5. For clients that take the first algorithm; see `docs/clients.md` for those
+    /// that fail.
+    pub const SHA256_FIRST: Self = Self::preset(&[Algorithm::Sha256, Algorithm::Md5]);
+    /// Strongest first, as in RFC 8760 §2.4. Fails with five of six common user agents
+    /// (`docs/clients.md`).
     pub const STRONGEST_FIRST: Self =
         Self::preset(&[Algorithm::Sha512_256, Algorithm::Sha256, Algorithm::Md5]);
 
     /// The named offers that a configuration can choose.
-    pub const PRESETS: [(&str, Self); 3] = [
+    pub const PRESETS: [(&str, Self); 4] = [
         ("md5-only", Self::MD5_ONLY),
         ("md5-first", Self::MD5_FIRST),
+        ("sha256-first", Self::SHA256_FIRST),
         ("strongest-first", Self::STRONGEST_FIRST),
     ];
 
@@ -267,6 +274,16 @@ impl AlgorithmOffer {
     #[must_use]
     pub fn contains(&self, algorithm: Algorithm) -> bool {
         self.iter().any(|offered| offered == algorithm)
+    }
+
+    /// The first algorithm, if it is no MD5 and others follow. Many phones fail at such an offer:
+    /// they take the first header that they find, or none if they do not know its algorithm
+    /// (`docs/clients.md`).
+    #[must_use]
+    pub fn stronger_first(&self) -> Option<Algorithm> {
+        let mut offered = self.iter();
+        let first = offered.next().filter(|first| first.hash_function() != HashFunction::Md5)?;
+        offered.next().map(|_| first)
     }
 }
 
@@ -392,9 +409,8 @@ pub enum ChallengeKind {
 #[cfg_attr(feature = "serde", serde(from = "written::GuessPolicyForm"))]
 #[non_exhaustive]
 pub struct GuessPolicy {
-    /// Per source (IPv6: per /64), for requests without a live nonce. Default: a burst of 20, then
-    /// one every 2 s. Above the limit the answer is a new challenge. Requests with live nonces do
-    /// not count.
+    /// Has no effect: a response without a live nonce is not verified. Kept so that written
+    /// policies stay readable.
     pub source: GuessRate,
     /// Per claimed name and source, for requests with a live nonce. Default: a burst of 10, then
     /// one every 6 s. Above the limit this pair gets the answer for wrong credentials.
@@ -455,6 +471,28 @@ mod tests {
         let preset = AlgorithmOffer::new([Algorithm::Md5, Algorithm::Sha256]).unwrap();
         assert_eq!(preset, AlgorithmOffer::MD5_FIRST);
         assert!(!preset.contains(Algorithm::Md5Sess));
+    }
+
+    #[test]
+    fn an_offer_that_many_phones_fail_at_has_several_algorithms_and_no_md5_first() {
+        for (name, offer) in AlgorithmOffer::PRESETS {
+            let first = match name {
+                "md5-only" | "md5-first" => None,
+                "sha256-first" => Some(Algorithm::Sha256),
+                _ => Some(Algorithm::Sha512_256),
+            };
+            assert_eq!(offer.stronger_first(), first, "{name}");
+        }
+        use Algorithm::{Md5, Md5Sess, Sha256, Sha256Sess};
+        for (algorithms, first) in [
+            (&[Sha256][..], None),
+            (&[Md5Sess, Sha256], None),
+            (&[Sha256Sess, Md5], Some(Sha256Sess)),
+            (&[Sha256, Sha256Sess], Some(Sha256)),
+        ] {
+            let offer = AlgorithmOffer::new(algorithms.iter().copied()).unwrap();
+            assert_eq!(offer.stronger_first(), first, "{algorithms:?}");
+        }
     }
 
     #[test]

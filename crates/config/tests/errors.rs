@@ -90,7 +90,7 @@ fn each_error_has_its_line_column_and_key() {
         // policies
         (policy("nonce_lifetime = 0"), &["5:18: domains[0].policy.nonce_lifetime: nonce lifetime must be 1 to 86400 seconds, got 0"]),
         (policy("nonce_lifetime = -1"), &["5:18: domains[0].policy.nonce_lifetime: expected an integer from 0 to 4294967295, found -1"]),
-        (policy("algorithms = 'md5'"), &["5:14: domains[0].policy.algorithms: expected `md5-only`, `md5-first`, `strongest-first`, or a list of names such as `MD5`, found `md5`"]),
+        (policy("algorithms = 'md5'"), &["5:14: domains[0].policy.algorithms: expected `md5-only`, `md5-first`, `sha256-first`, `strongest-first`, or a list of names such as `MD5`, found `md5`"]),
         (policy("algorithms = ['MD5', 'SHA-1']"), &["5:22: domains[0].policy.algorithms[1]: expected one of MD5, MD5-sess, SHA-256, SHA-256-sess, SHA-512-256, SHA-512-256-sess, found `SHA-1`"]),
         (policy("algorithms = []"), &["5:14: domains[0].policy.algorithms: at least one algorithm must be offered"]),
         (policy("algorithms = ['MD5', 'md5']"), &["5:14: domains[0].policy.algorithms: MD5 is offered twice"]),

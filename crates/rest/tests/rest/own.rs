@@ -11,6 +11,7 @@ async fn a_policy_is_a_resource_with_every_setting() {
         guess_source_refill_ms, guess_pair_burst, guess_pair_refill_ms, guess_name_burst, \
         guess_name_refill_ms, guess_any_name_burst, guess_any_name_refill_ms, account_sid, date_created, date_updated";
     let changes = [
+        ("Algorithms=Sha256-First", "algorithms", r#"["SHA-256","MD5"]"#),
         ("Algorithms=strongest-first", "algorithms", r#"["SHA-512-256","SHA-256","MD5"]"#),
         ("Algorithms=md5,%20SHA-256-sess", "algorithms", r#"["MD5","SHA-256-sess"]"#),
         ("Algorithms=md5-only", "algorithms", r#"["MD5"]"#),
