@@ -23,7 +23,7 @@ pub use self::counters::Counts;
 use self::decide::DecisionContext;
 #[cfg(feature = "tracing")]
 pub use self::events::EventOptions;
-pub use self::explain::{Explanation, HeaderStep, NonceState, Step, UserOutcome};
+pub use self::explain::{Explanation, FromOutcome, HeaderStep, NonceState, Step, UserOutcome};
 use self::explain::{NoTrace, Steps, Trace};
 use crate::decision::{Decision, Reason, Reject};
 use crate::digest::{

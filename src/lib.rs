@@ -99,7 +99,8 @@ mod words;
 #[cfg(feature = "tracing")]
 pub use authorizer::EventOptions;
 pub use authorizer::{
-    Authorizer, Capacity, Counts, Explanation, HeaderStep, NonceState, SeedError, Step, UserOutcome,
+    Authorizer, Capacity, Counts, Explanation, FromOutcome, HeaderStep, NonceState, SeedError,
+    Step, UserOutcome,
 };
 pub use decision::{
     Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, Sampling,

@@ -21,8 +21,8 @@ pub use name::{DomainName, NameError, Realm, UserName};
 pub use password::Password;
 pub use permission::{PermissionSet, RoleKind, Vocabulary, VocabularyError};
 pub use policy::{
-    AlgorithmOffer, ChallengeKind, GuessPolicy, OfferError, Policy, PolicyError, QopOffer,
-    UriCheck, WrongAnswer,
+    AlgorithmOffer, ChallengeKind, FromCheck, GuessPolicy, OfferError, Policy, PolicyError,
+    QopOffer, UriCheck, WrongAnswer,
 };
 pub use record::{
     Account, AccountStatus, Credential, CredentialList, Dates, Domain, IpAccessControlList,

@@ -1,7 +1,8 @@
 //! Setters for structs with defaults. Such a struct is `#[non_exhaustive]`, so other crates cannot
 //! build it with `..Default::default()`.
 
-/// Generates a setter for each field of a struct. A missing field is a compile error. For the
+/// Generates a setter for each field of a struct. A setter can take `impl Into` the field's type. A
+/// missing field is a compile error. For the
 /// crates of this workspace only, without a semver promise.
 #[doc(hidden)]
 #[macro_export]
@@ -12,7 +13,7 @@ macro_rules! setters {
                 #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
                 #[must_use]
                 pub fn $setter(mut self, $field: $type) -> Self {
-                    self.$field = $field;
+                    self.$field = $field.into();
                     self
                 }
             )*

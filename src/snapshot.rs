@@ -98,6 +98,18 @@ pub enum Warning {
         /// Number of enabled users of the list without a hash for it.
         users: usize,
     },
+    /// A target offers several algorithms and does not begin with MD5, so many phones fail
+    /// ([`stronger_first`](crate::model::AlgorithmOffer::stronger_first)).
+    #[error(
+        "{target} offers several algorithms, {first} first: many phones fail at such a challenge \
+         (see docs/clients.md)"
+    )]
+    StrongerFirst {
+        /// The domain or trunk.
+        target: Target,
+        /// The algorithm of the first challenge header.
+        first: Algorithm,
+    },
 }
 
 /// All records that decisions need, as of one commit.
@@ -198,6 +210,9 @@ impl Snapshot {
         let default = Policy::default();
         for entry in self.targets.values() {
             let policy = entry.policy.as_deref().unwrap_or(&default);
+            if let Some(first) = policy.algorithms.stronger_first() {
+                warnings.push(Warning::StrongerFirst { target: entry.target, first });
+            }
             let lists = entry.credential_lists.iter();
             for list in lists.filter_map(|mapped| self.credential_list_entry(mapped.list)) {
                 for algorithm in policy.algorithms.iter() {
@@ -209,8 +224,11 @@ impl Snapshot {
                 }
             }
         }
-        warnings.sort_by_key(|Warning::MissingHashes { target, algorithm, list, .. }| {
-            (*target, *list, *algorithm)
+        warnings.sort_by_key(|warning| match warning {
+            Warning::StrongerFirst { target, .. } => (*target, None),
+            Warning::MissingHashes { target, algorithm, list, .. } => {
+                (*target, Some((*list, *algorithm)))
+            }
         });
         warnings
     }

@@ -173,6 +173,21 @@ impl SipUri<'_> {
     pub fn user_is(&self, name: &str) -> bool {
         self.user.is_some_and(|user| units(user).map(|(byte, _)| byte).eq(name.bytes()))
     }
+
+    /// Whether this is an anonymous URI (RFC 3323 §4.1.1.3): the host is `anonymous.invalid` and
+    /// the user is `anonymous` or missing, all in any case. Scheme, port and parameters do not
+    /// matter.
+    ///
+    /// Another user at that host, and the user `anonymous` at another host, may name somebody.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        let user = self.user.is_none_or(|user| {
+            units(user).map(|(byte, _)| byte.to_ascii_lowercase()).eq(b"anonymous".iter().copied())
+        });
+        user && self.password.is_none()
+            && matches!(read_host(self.host), Ok(HostKind::Name(name))
+                if name.eq_ignore_ascii_case("anonymous.invalid"))
+    }
 }
 
 impl fmt::Debug for SipUri<'_> {
@@ -479,6 +494,41 @@ mod tests {
             ("sip:[::ffff:192.0.2.1]", "sip:192.0.2.1"),
         ] {
             assert!(!same(a, b), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn anonymous_uris() {
+        for uri in [
+            "sip:anonymous@anonymous.invalid",
+            "SIPS:Anonymous@ANONYMOUS.Invalid.",
+            "sip:ANONYMOUS@anonymous.invalid:5061;transport=tls;user=phone?a=b",
+            "sip:%61nonymou%53@anonymous.invalid",
+            "sip:anonymous.invalid",
+            "sip:anonymous.invalid;user=phone",
+        ] {
+            assert!(SipUri::parse(uri).unwrap().is_anonymous(), "{uri}");
+        }
+        for uri in [
+            "sip:bob@anonymous.invalid",
+            "sip:anonymous:bob@anonymous.invalid",
+            "sip:anonymous2@anonymous.invalid",
+            "sip:anonymou@anonymous.invalid",
+            "sip:%00anonymous@anonymous.invalid",
+            "sip:anonymous%2541@anonymous.invalid",
+            "sip:anonymous;bob@anonymous.invalid",
+            "sip:anonymous@example.com",
+            "sip:anonymous@invalid",
+            "sip:anonymous@xanonymous.invalid",
+            "sip:anonymous@x.anonymous.invalid",
+            "sip:anonymous@anonymous.invalid.example.com",
+            "sip:anonymous@anonymous-invalid",
+            "sip:anonymous@192.0.2.1",
+            "sip:anonymous@[2001:db8::1]",
+            "sip:example.com",
+            "sip:anonymous",
+        ] {
+            assert!(!SipUri::parse(uri).unwrap().is_anonymous(), "{uri}");
         }
     }
 

@@ -10,9 +10,9 @@ use allocation_counter::AllocationInfo;
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use sip_authz::digest::{Algorithm, GuessRate};
 use sip_authz::model::{
-    Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
-    Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer, Realm, UriCheck,
-    UserName,
+    Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, FromCheck,
+    GuessPolicy, Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer,
+    Realm, UriCheck, UserName,
 };
 use sip_authz::{
     AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, CredentialsField, Decision,
@@ -74,7 +74,7 @@ fn snapshot() -> Snapshot {
         ("digest", wide.clone()),
         ("both", wide.with_uri_check(UriCheck::Equivalent)),
         ("uri", Policy::default().with_uri_check(UriCheck::SameUserAndHost)),
-        ("from", Policy::default().with_from_must_match(true)),
+        ("from", Policy::default().with_from_must_match(FromCheck::UserOrAnonymous)),
         ("once", Policy::default().with_guesses(GuessPolicy::default().with_pair(once))),
         ("default", Policy::default()),
     ];
@@ -321,6 +321,9 @@ fn rejects_allocate_nothing() {
     let text = message(&uri("from"), &header, "\"Bob, \\\"b\\\"\" <sip:bob@b>", BODY);
     watch.expect("from-mismatch", &text, Transport::Udp);
     watch.expect("from-mismatch", &text, Transport::Udp);
+    let header = watch.header("from", USER, PASSWORD);
+    let anonymous = "\"Anonymous\" <sip:Anonymous@anonymous.invalid>";
+    watch.expect("accept", &message(&uri("from"), &header, anonymous, BODY), Transport::Udp);
 
     for name in ["wrong-credentials", "too-many-guesses", "too-many-guesses"] {
         let header = watch.header("once", USER, "wrong");

@@ -80,10 +80,19 @@ pub enum Step {
     /// a challenge without it.
     StaleLimit,
     /// From was compared with the authenticated user (`from_must_match`).
-    From {
-        /// Whether they are equal.
-        matches: bool,
-    },
+    From(FromOutcome),
+}
+
+/// Result of the comparison of From with the authenticated user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FromOutcome {
+    /// From names the authenticated user.
+    Matches,
+    /// From is anonymous (RFC 3323 §4.1.1.3), which the policy admits.
+    Anonymous,
+    /// From names another user or none, or is malformed or absent.
+    Differs,
 }
 
 /// One check of a credentials header.
@@ -281,10 +290,11 @@ impl fmt::Display for Step {
             Self::StaleLimit => f.write_str(
                 "flow: too many answers with stale=true, a challenge without it follows",
             ),
-            Self::From { matches: true } => f.write_str("From: matches the authenticated user"),
-            Self::From { matches: false } => {
-                f.write_str("From: does not match the authenticated user")
-            }
+            Self::From(outcome) => f.write_str(match outcome {
+                FromOutcome::Matches => "From: matches the authenticated user",
+                FromOutcome::Anonymous => "From: is anonymous, which the policy admits",
+                FromOutcome::Differs => "From: does not match the authenticated user",
+            }),
         }
     }
 }

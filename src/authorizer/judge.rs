@@ -13,14 +13,14 @@ use arrayvec::ArrayVec;
 use subtle::{Choice, ConditionallySelectable};
 
 use super::State;
-use super::explain::{HeaderStep, Step, Trace};
+use super::explain::{FromOutcome, HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
     Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, GuessRate, Insertion,
     MAX_OUTPUT_LEN, Nonce, Parsed, Username, decoy, parse, parse_fast, split, username,
 };
 use crate::invite::Invite;
-use crate::model::{Policy, Realm, UriCheck};
+use crate::model::{FromCheck, Policy, Realm, UriCheck};
 use crate::sid::CredentialListSid;
 use crate::snapshot::{
     CredentialEntry, MappedList, RoleEntry, Slot, Snapshot, TargetEntry, UserMatch,
@@ -577,18 +577,24 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
 
     /// Compares From with the authenticated user, if the policy requires it.
     fn check_from<T: Trace>(&self, proved: Proved<'s>, trace: &mut T) -> Verdict<'s> {
-        if !self.policy.from_must_match {
-            return Verdict::Proved(proved);
-        }
+        let or_anonymous = match self.policy.from_must_match {
+            FromCheck::Off => return Verdict::Proved(proved),
+            FromCheck::User => false,
+            FromCheck::UserOrAnonymous => true,
+        };
         let name = proved.credential.username.as_str();
-        let matches = self
-            .invite
-            .from()
-            .and_then(name_addr)
-            .and_then(|from| SipUri::parse(from.uri).ok())
-            .is_some_and(|from| from.user_is(name));
-        trace.step(|| Step::From { matches });
-        if matches { Verdict::Proved(proved) } else { Verdict::Refused(Reason::FromMismatch) }
+        let from =
+            self.invite.from().and_then(name_addr).and_then(|from| SipUri::parse(from.uri).ok());
+        let outcome = match from {
+            Some(from) if from.user_is(name) => FromOutcome::Matches,
+            Some(from) if or_anonymous && from.is_anonymous() => FromOutcome::Anonymous,
+            _ => FromOutcome::Differs,
+        };
+        trace.step(|| Step::From(outcome));
+        match outcome {
+            FromOutcome::Matches | FromOutcome::Anonymous => Verdict::Proved(proved),
+            FromOutcome::Differs => Verdict::Refused(Reason::FromMismatch),
+        }
     }
 
     /// Whether the request repeats one that was accepted less than 32 s ago by these credentials.

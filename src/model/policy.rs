@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
 
-use crate::digest::{Algorithm, GuessRate, Qop};
+use crate::digest::{Algorithm, GuessRate, HashFunction, Qop};
 
 #[cfg(feature = "serde")]
 mod written;
@@ -16,7 +16,7 @@ mod written;
 pub struct Policy {
     /// The offered algorithms, in this order, one challenge header each (RFC 8760 §2.4).
     /// Default: MD5 only, because most user agents know nothing else and several fail on a second
-    /// header.
+    /// header. `docs/clients.md` lists which clients pass with which offer.
     pub algorithms: AlgorithmOffer,
     /// The offered quality of protection. Default: `auth`. `auth-int` also protects the body, but
     /// the response then fails if a proxy rewrites the SDP.
@@ -25,8 +25,8 @@ pub struct Policy {
     /// MD5 and one use of each nonce, and protect neither a nonce count nor a client nonce.
     pub allow_rfc2069: bool,
     /// How the digest-uri must match the Request-URI. Default: [`UriCheck::Off`], because many
-    /// clients send a different URI and many proxies rewrite it. Without the check, a dishonest
-    /// server can relay a response to call another number.
+    /// clients send a different URI and many proxies rewrite it; each value says which callers it
+    /// refuses. Without the check, a dishonest server can relay a response to call another number.
     pub uri_check: UriCheck,
     /// The nonce lifetime in seconds, 1 to 86,400. Default: 60. An expired nonce costs the client
     /// one more round trip, never a password prompt.
@@ -38,9 +38,9 @@ pub struct Policy {
     pub bind_source: bool,
     /// The answer to wrong credentials. Default: 403.
     pub wrong_answer: WrongAnswer,
-    /// Whether the user of the From header must be the authenticated user. Default: no, because a
-    /// caller's number often differs from its user name.
-    pub from_must_match: bool,
+    /// Whether the user of the From header must be the authenticated user. Default:
+    /// [`FromCheck::Off`], because a caller's number often differs from its user name.
+    pub from_must_match: FromCheck,
     /// Whether hashed user names are offered and accepted (RFC 7616 §3.4.4). Default: no, because
     /// few user agents support them.
     pub userhash: bool,
@@ -63,15 +63,24 @@ pub struct Policy {
 macro_rules! policy_fields {
     ($expand:ident) => {
         $expand! {
+            /// The offered algorithms, in this order. Many phones fail if several are offered and
+            /// SHA-256 or SHA-512-256 comes first: see docs/clients.md.
             algorithms: $crate::model::AlgorithmOffer = "Algorithms" [];
             qop: $crate::model::QopOffer = "Qop" [];
             allow_rfc2069: bool = "AllowRfc2069" [];
+            /// How the digest-uri must match the Request-URI. off refuses no caller. same-host refuses
+            /// callers behind a proxy that rewrites the host, and clients that hash the address of their
+            /// outbound proxy. same-user-and-host also refuses callers whose number a dial plan or proxy
+            /// rewrites. equivalent also refuses clients whose digest-uri lacks the port or a parameter of
+            /// the Request-URI, such as LiveKit (RFC 3261 §19.1.4).
             uri_check: $crate::model::UriCheck = "UriCheck" [];
             /// In seconds.
             nonce_lifetime: u32 = "NonceLifetime" [];
             bind_source: bool = "BindSource" [];
             wrong_answer: $crate::model::WrongAnswer = "WrongAnswer" [];
-            from_must_match: bool = "FromMustMatch" [];
+            /// Whether From must name the authenticated user: false, true, or the string or-anonymous,
+            /// which also admits an anonymous From (RFC 3323), sip:anonymous@anonymous.invalid.
+            from_must_match: $crate::model::FromCheck = "FromMustMatch" [];
             userhash: bool = "Userhash" [];
             challenge: $crate::model::ChallengeKind = "Challenge" [];
         }
@@ -132,7 +141,7 @@ impl Policy {
         nonce_lifetime: 60,
         bind_source: true,
         wrong_answer: WrongAnswer::Reject,
-        from_must_match: false,
+        from_must_match: FromCheck::Off,
         userhash: false,
         challenge: ChallengeKind::Proxy,
         guesses: GuessPolicy::DEFAULT,
@@ -176,7 +185,7 @@ crate::setters! {
         with_nonce_lifetime: nonce_lifetime: u32,
         with_bind_source: bind_source: bool,
         with_wrong_answer: wrong_answer: WrongAnswer,
-        with_from_must_match: from_must_match: bool,
+        with_from_must_match: from_must_match: impl Into<FromCheck>,
         with_userhash: userhash: bool,
         with_challenge: challenge: ChallengeKind,
         with_guesses: guesses: GuessPolicy,
@@ -203,18 +212,23 @@ pub struct AlgorithmOffer {
 }
 
 impl AlgorithmOffer {
-    /// MD5 only: works with every user agent.
+    /// MD5 only: passes with all of six common user agents (`docs/clients.md`).
     pub const MD5_ONLY: Self = Self::preset(&[Algorithm::Md5]);
-    /// MD5, then SHA-256. Fails with one of six common user agents.
+    /// MD5, then SHA-256. Fails with one of six common user agents (`docs/clients.md`).
     pub const MD5_FIRST: Self = Self::preset(&[Algorithm::Md5, Algorithm::Sha256]);
-    /// Strongest first, as in RFC 8760 §2.4. Fails with several of six common user agents.
+    /// SHA-256, then MD5. For clients that take the first algorithm; see `docs/clients.md` for those
+    /// that fail.
+    pub const SHA256_FIRST: Self = Self::preset(&[Algorithm::Sha256, Algorithm::Md5]);
+    /// Strongest first, as in RFC 8760 §2.4. Fails with five of six common user agents
+    /// (`docs/clients.md`).
     pub const STRONGEST_FIRST: Self =
         Self::preset(&[Algorithm::Sha512_256, Algorithm::Sha256, Algorithm::Md5]);
 
     /// The named offers that a configuration can choose.
-    pub const PRESETS: [(&str, Self); 3] = [
+    pub const PRESETS: [(&str, Self); 4] = [
         ("md5-only", Self::MD5_ONLY),
         ("md5-first", Self::MD5_FIRST),
+        ("sha256-first", Self::SHA256_FIRST),
         ("strongest-first", Self::STRONGEST_FIRST),
     ];
 
@@ -260,6 +274,16 @@ impl AlgorithmOffer {
     #[must_use]
     pub fn contains(&self, algorithm: Algorithm) -> bool {
         self.iter().any(|offered| offered == algorithm)
+    }
+
+    /// The first algorithm, if it is no MD5 and others follow. Many phones fail at such an offer:
+    /// they take the first header that they find, or none if they do not know its algorithm
+    /// (`docs/clients.md`).
+    #[must_use]
+    pub fn stronger_first(&self) -> Option<Algorithm> {
+        let mut offered = self.iter();
+        let first = offered.next().filter(|first| first.hash_function() != HashFunction::Md5)?;
+        offered.next().map(|_| first)
     }
 }
 
@@ -307,15 +331,51 @@ impl QopOffer {
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum UriCheck {
-    /// Accepts any digest-uri. The hash uses the bytes as sent.
+    /// Accepts any digest-uri. The hash uses the bytes as sent. Refuses no caller.
     #[default]
     Off,
-    /// Both have the same host.
+    /// Both have the same host. Refuses callers behind a proxy that rewrites the host of the
+    /// Request-URI, and clients that hash the name or IP address of their outbound proxy.
     SameHost,
-    /// Both have the same user and host. Recommended if no proxy in front rewrites the URI.
+    /// Both have the same user and host. Recommended if no proxy in front rewrites the URI. Refuses
+    /// the same callers as [`SameHost`](Self::SameHost), and callers whose number a dial plan or
+    /// proxy rewrites after the client has hashed it.
     SameUserAndHost,
-    /// Both are equivalent by RFC 3261 §19.1.4.
+    /// Both are equivalent by RFC 3261 §19.1.4. Refuses the same callers as
+    /// [`SameUserAndHost`](Self::SameUserAndHost), and clients whose digest-uri leaves out the port
+    /// or a parameter of the Request-URI, such as LiveKit: a URI with the default port is not
+    /// equivalent to one without a port, and `transport`, `user`, `method`, `ttl` and `maddr` must
+    /// be in both or in neither.
     Equivalent,
+}
+
+/// Whether From must name the authenticated user.
+///
+/// In TOML, JSON and stores the values are `false`, `true` and `"or-anonymous"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum FromCheck {
+    /// Accepts any From.
+    #[default]
+    Off,
+    /// The user of From is the authenticated user. Refuses callers who withhold their identity, and
+    /// callers whose number differs from their user name.
+    User,
+    /// As [`User`](Self::User), and also accepts an anonymous From
+    /// ([`SipUri::is_anonymous`](crate::uri::SipUri::is_anonymous), RFC 3323 §4.1.1.3).
+    UserOrAnonymous,
+}
+
+impl FromCheck {
+    /// The text of [`UserOrAnonymous`](Self::UserOrAnonymous) in written forms.
+    pub const OR_ANONYMOUS: &str = "or-anonymous";
+}
+
+/// `true` becomes [`FromCheck::User`].
+impl From<bool> for FromCheck {
+    fn from(must_match: bool) -> Self {
+        if must_match { Self::User } else { Self::Off }
+    }
 }
 
 /// The answer to wrong credentials.
@@ -349,9 +409,8 @@ pub enum ChallengeKind {
 #[cfg_attr(feature = "serde", serde(from = "written::GuessPolicyForm"))]
 #[non_exhaustive]
 pub struct GuessPolicy {
-    /// Per source (IPv6: per /64), for requests without a live nonce. Default: a burst of 20, then
-    /// one every 2 s. Above the limit the answer is a new challenge. Requests with live nonces do
-    /// not count.
+    /// Has no effect: a response without a live nonce is not verified. Kept so that written
+    /// policies stay readable.
     pub source: GuessRate,
     /// Per claimed name and source, for requests with a live nonce. Default: a burst of 10, then
     /// one every 6 s. Above the limit this pair gets the answer for wrong credentials.
@@ -412,6 +471,28 @@ mod tests {
         let preset = AlgorithmOffer::new([Algorithm::Md5, Algorithm::Sha256]).unwrap();
         assert_eq!(preset, AlgorithmOffer::MD5_FIRST);
         assert!(!preset.contains(Algorithm::Md5Sess));
+    }
+
+    #[test]
+    fn an_offer_that_many_phones_fail_at_has_several_algorithms_and_no_md5_first() {
+        for (name, offer) in AlgorithmOffer::PRESETS {
+            let first = match name {
+                "md5-only" | "md5-first" => None,
+                "sha256-first" => Some(Algorithm::Sha256),
+                _ => Some(Algorithm::Sha512_256),
+            };
+            assert_eq!(offer.stronger_first(), first, "{name}");
+        }
+        use Algorithm::{Md5, Md5Sess, Sha256, Sha256Sess};
+        for (algorithms, first) in [
+            (&[Sha256][..], None),
+            (&[Md5Sess, Sha256], None),
+            (&[Sha256Sess, Md5], Some(Sha256Sess)),
+            (&[Sha256, Sha256Sess], Some(Sha256)),
+        ] {
+            let offer = AlgorithmOffer::new(algorithms.iter().copied()).unwrap();
+            assert_eq!(offer.stronger_first(), first, "{algorithms:?}");
+        }
     }
 
     #[test]

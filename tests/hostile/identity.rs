@@ -7,10 +7,10 @@ use std::net::Ipv4Addr;
 use md5::{Digest, Md5};
 use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{
-    AlgorithmOffer, Commit, Credential, CredentialList, GuessPolicy, Ha1Error, Ha1Set, Mapping,
-    Password, Policy, Realm, Record, UserName, WrongAnswer,
+    AlgorithmOffer, Commit, Credential, CredentialList, FromCheck, GuessPolicy, Ha1Error, Ha1Set,
+    Mapping, Password, Policy, Realm, Record, UserName, WrongAnswer,
 };
-use sip_authz::{Decision, Reason, Snapshot, Transport};
+use sip_authz::{Decision, FromOutcome, Invite, Reason, Snapshot, Step, Transport};
 use sip_authz_testing::kit::*;
 
 const NO_LIMIT: fn() -> GuessPolicy = || GuessPolicy::default().with_pair(unlimited());
@@ -266,6 +266,70 @@ fn case_28_the_decision_names_the_verified_user() {
                 assert_eq!((reason, reason.status()), (Reason::FromMismatch, 403), "{from}");
                 assert_eq!(rejected(world.send(&answered, OUTSIDE)), reason, "nor again");
             }
+        }
+    }
+}
+
+#[test]
+fn case_28_only_the_anonymous_uri_passes_as_anonymous() {
+    use FromOutcome::{Anonymous, Differs, Matches};
+    for (from, outcome) in [
+        ("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1", Anonymous),
+        ("sip:anonymous@anonymous.invalid;tag=1", Anonymous),
+        ("<sips:ANONYMOUS@Anonymous.Invalid.:5061;user=phone>;tag=1", Anonymous),
+        ("Anonymous <sip:%61nonymous@anonymous.invalid>;tag=1", Anonymous),
+        ("<sip:anonymous.invalid>;tag=1", Anonymous),
+        ("\"Bob\" <sip:anonymous@anonymous.invalid>;tag=bob", Anonymous),
+        ("<sip:alice@anonymous.invalid>;tag=1", Matches),
+        ("<sip:bob@anonymous.invalid>;tag=1", Differs),
+        ("<sip:+15551234@anonymous.invalid;user=phone>;tag=1", Differs),
+        ("<sip:anonymous:bob@anonymous.invalid>;tag=1", Differs),
+        ("<sip:anonymous@example.com>;tag=1", Differs),
+        ("<sip:anonymous@192.0.2.1>;tag=1", Differs),
+        ("<sip:anonymous@anonymous.invalid.example.com>;tag=1", Differs),
+        ("<sip:anonymous%00@anonymous.invalid>;tag=1", Differs),
+        ("\"<sip:anonymous@anonymous.invalid>\" <sip:bob@example.com>;tag=1", Differs),
+        ("<sip:bob@example.com>;tag=1;x=\"<sip:anonymous@anonymous.invalid>\"", Differs),
+        ("<sip:anonymous@anonymous.invalid>;tag=1, <sip:bob@example.com>", Differs),
+        ("\"Anonymous\" <tel:anonymous@anonymous.invalid>;tag=1", Differs),
+        ("Anonymous", Differs),
+    ] {
+        for check in [FromCheck::Off, FromCheck::User, FromCheck::UserOrAnonymous] {
+            let world = World::with_policy(Policy::default().with_from_must_match(check));
+            let request = Request { from: from.to_owned(), ..Request::to(HOST) };
+            let answered = world
+                .answered(&request, OUTSIDE, "alice", PASSWORD)
+                .with_line(b"Privacy: id")
+                .with_line(b"P-Preferred-Identity: <sip:bob@example.com>");
+            let expected = match (check, outcome) {
+                (FromCheck::Off, _) => None,
+                (FromCheck::User, Anonymous) => Some(Differs),
+                (_, outcome) => Some(outcome),
+            };
+            let bytes = answered.bytes();
+            let source = OUTSIDE.parse().unwrap();
+            let invite = Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
+            let explained = world.authorizer.explain(&invite, world.start);
+            let steps: Vec<_> = explained
+                .steps
+                .iter()
+                .filter_map(
+                    |step| if let Step::From(outcome) = step { Some(*outcome) } else { None },
+                )
+                .collect();
+            assert_eq!(steps, Vec::from_iter(expected), "{check:?}: {from}");
+            let admits =
+                explained.to_string().contains("From: is anonymous, which the policy admits");
+            assert_eq!(admits, expected == Some(Anonymous), "{check:?}: {from}");
+            let decision = world.send(&answered, OUTSIDE);
+            if expected == Some(Differs) {
+                assert_eq!(rejected(decision), Reason::FromMismatch, "{check:?}: {from}");
+            } else {
+                assert_eq!(&*accepted(decision).credential.unwrap().username, "alice", "{from}");
+            }
+            // an anonymous From does not replace the password
+            let wrong = world.answered(&request.next(), OUTSIDE, "alice", "wrong");
+            assert_eq!(rejected(world.send(&wrong, OUTSIDE)), Reason::WrongCredentials, "{from}");
         }
     }
 }

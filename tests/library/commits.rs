@@ -13,6 +13,7 @@ use sip_authz::model::{
 };
 use sip_authz::{
     AccountSid, Authorizer, Capacity, Decision, DomainSid, Invite, Snapshot, Transport, TrunkSid,
+    Warning,
 };
 use sip_authz_testing::kit::*;
 
@@ -254,6 +255,31 @@ fn an_algorithm_that_users_have_no_hash_for_is_a_warning() {
     assert_eq!(text, [expected]);
     world.delete(Key::Credential(credential(OTHER_LIST, "dave")));
     assert_eq!(world.authorizer.snapshot().warnings(), []);
+}
+
+#[test]
+fn an_offer_that_many_phones_fail_at_is_a_warning() {
+    let (target, world) = (Target::from(domain(HOST)), World::new());
+    let warnings = || {
+        let all = world.authorizer.snapshot().warnings();
+        let about_offers =
+            all.into_iter().filter(|warning| matches!(warning, Warning::StrongerFirst { .. }));
+        about_offers.collect::<Vec<_>>()
+    };
+    for (name, offer) in AlgorithmOffer::PRESETS {
+        let first = offer.stronger_first();
+        world.put(policy_of(HOST, Policy::default().with_algorithms(offer)));
+        let expected = first.map(|first| Warning::StrongerFirst { target, first });
+        assert_eq!(warnings(), Vec::from_iter(expected.clone()), "{name}");
+        let text = expected.map(|warning| warning.to_string()).unwrap_or_default();
+        assert!(
+            first.is_none_or(|first| text
+                .starts_with(&format!("{target} offers several algorithms, {first} first"))),
+            "{text}"
+        );
+    }
+    world.delete(Key::Policy(target));
+    assert_eq!(warnings(), []);
 }
 
 /// Small sets of names, so that random writes collide.

@@ -181,6 +181,7 @@ fn presets_in_their_order_and_any_pick_of_them() {
     for (offer, expected) in [
         (AlgorithmOffer::MD5_ONLY, &["MD5"][..]),
         (AlgorithmOffer::MD5_FIRST, &["MD5", "SHA-256"]),
+        (AlgorithmOffer::SHA256_FIRST, &["SHA-256", "MD5"]),
         (AlgorithmOffer::STRONGEST_FIRST, &["SHA-512-256", "SHA-256", "MD5"]),
         (AlgorithmOffer::new(Algorithm::ALL).unwrap(), &Algorithm::ALL.map(Algorithm::name)),
     ] {

@@ -440,7 +440,7 @@ fn broken_rule(error: &RuleError, names: &Names) -> String {
     }
 }
 
-/// The warnings about a snapshot, each at the place of the mapping that it concerns.
+/// The warnings about a snapshot, each at the place of the mapping or policy that it concerns.
 fn warnings(
     snapshot: &Snapshot,
     places: &HashMap<Key, Span>,
@@ -452,6 +452,7 @@ fn warnings(
             Warning::MissingHashes { target, list, .. } => {
                 Some(Key::Mapping(Mapping::CredentialList(*target, *list)))
             }
+            Warning::StrongerFirst { target, .. } => Some(Key::Policy(*target)),
             _ => None,
         };
         let place = key.and_then(|key| places.get(&key)).cloned();

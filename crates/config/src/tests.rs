@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use sip_authz::model::{Dates, Record, Write};
+use sip_authz::model::{Dates, FromCheck, Record, Write};
 use sip_authz::{AccountSid, Authorizer, Decision, Invite, Transport};
 
 use super::*;
@@ -96,8 +96,25 @@ fn decide(config: Config, uri: &str, source: &str) -> Decision {
 fn a_file_with_everything_in_it() {
     let full = || parse(FULL, &Options::new().file("edge.toml")).unwrap();
     let config = full();
-    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
-    let warning = &config.warnings[0];
+    let [warning, first, other] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    for (warning, place, text) in [
+        (
+            first,
+            "edge.toml:49:1: domains[0].policy: SD",
+            "(sip.example.com) offers several algorithms, SHA-256 first",
+        ),
+        (
+            other,
+            "edge.toml:72:10: trunks[0].policy: TK",
+            "(carrier) offers several algorithms, SHA-512-256 first",
+        ),
+    ] {
+        assert!(warning.starts_with(place) && warning.contains(text), "{warning}");
+        assert!(
+            warning.ends_with(": many phones fail at such a challenge (see docs/clients.md)"),
+            "{warning}"
+        );
+    }
     let expected = "(sip.example.com) offers SHA-256, and 1 users of CL";
     let place = "edge.toml:46:21: domains[0].credential_lists[0]: SD";
     assert!(warning.starts_with(place) && warning.contains(expected), "{warning}");
@@ -121,6 +138,29 @@ fn a_file_with_everything_in_it() {
         ("sip:1@unnamed", "192.0.2.1", 404),
     ] {
         assert_eq!(decide(full(), uri, source).status(), status, "{uri} from {source}");
+    }
+}
+
+#[test]
+fn from_must_match_has_three_values() {
+    for (value, check) in [
+        ("false", FromCheck::Off),
+        ("true", FromCheck::User),
+        ("'or-anonymous'", FromCheck::UserOrAnonymous),
+    ] {
+        let text =
+            format!("[[domains]]\nname = 'a.example'\npolicy = {{ from_must_match = {value} }}\n");
+        let config = parse(&text, &Options::new()).unwrap();
+        let checks: Vec<_> = config
+            .commit
+            .writes()
+            .iter()
+            .filter_map(|write| match write {
+                Write::Put(Record::Policy(record)) => Some(record.policy.from_must_match),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(checks, [check], "{value}");
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::num::NonZeroU32;
 
+use serde_json::json;
 use utoipa::PartialSchema as _;
-use utoipa::openapi::{RefOr, Schema};
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 
 use super::error::ApiError;
 use super::error::excerpt;
 use super::form::{Form, ParamForm, domain_name};
 use sip_authz::digest::Algorithm;
 use sip_authz::model::{
-    AlgorithmOffer, ChallengeKind, DomainName, HttpMethod, QopOffer, TransferCallerId,
+    AlgorithmOffer, ChallengeKind, DomainName, FromCheck, HttpMethod, QopOffer, TransferCallerId,
     TransferMode, UriCheck, WrongAnswer,
 };
 use sip_authz::{ByocTrunkSid, PhoneNumberSid};
@@ -92,6 +94,32 @@ impl FormValue for AlgorithmOffer {
 
     fn field_schema() -> RefOr<Schema> {
         Vec::<String>::schema()
+    }
+}
+
+/// `true`, `false` or `or-anonymous`, in any case.
+impl FormValue for FromCheck {
+    const FORM: ParamForm = ParamForm::Text;
+
+    fn read(form: &Form, name: &str) -> Result<Option<Self>, ApiError> {
+        let Some(text) = form.text(name) else { return Ok(None) };
+        let is = |value: &str| text.eq_ignore_ascii_case(value);
+        match () {
+            () if is("false") => Ok(Some(Self::Off)),
+            () if is("true") => Ok(Some(Self::User)),
+            () if is(Self::OR_ANONYMOUS) => Ok(Some(Self::UserOrAnonymous)),
+            () => {
+                let (other, text) = (Self::OR_ANONYMOUS, excerpt(text));
+                Err(form.wrong(name, format_args!("must be true, false or {other}, got `{text}`")))
+            }
+        }
+    }
+
+    fn field_schema() -> RefOr<Schema> {
+        let types = SchemaType::Array(vec![Type::Boolean, Type::String]);
+        let values = [json!(false), json!(true), json!(Self::OR_ANONYMOUS)];
+        let schema = ObjectBuilder::new().schema_type(types).enum_values(Some(values));
+        RefOr::T(Schema::Object(schema.build()))
     }
 }
 

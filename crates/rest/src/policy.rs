@@ -55,7 +55,7 @@ macro_rules! policy_forms {
                 let mut schema = GuessBody::schema();
                 if let RefOr::T(Schema::Object(object)) = &mut schema {
                     $(
-                        let field = described(<$type>::field_schema(), concat!($($doc)*));
+                        let field = described(<$type>::field_schema(), concat!($($doc),*));
                         object.properties.insert(stringify!($field).to_owned(), field);
                         object.required.push(stringify!($field).to_owned());
                     )*
@@ -74,10 +74,11 @@ impl ToSchema for PolicyBody {
 }
 
 fn described(mut schema: RefOr<Schema>, description: &str) -> RefOr<Schema> {
-    if let RefOr::T(Schema::Object(object)) = &mut schema
-        && !description.is_empty()
-    {
-        object.description = Some(description.trim().to_owned());
+    let text = Some(description.trim().to_owned()).filter(|text| !text.is_empty());
+    match &mut schema {
+        RefOr::T(Schema::Object(object)) if text.is_some() => object.description = text,
+        RefOr::T(Schema::Array(array)) if text.is_some() => array.description = text,
+        _ => {}
     }
     schema
 }
@@ -85,7 +86,10 @@ fn described(mut schema: RefOr<Schema>, description: &str) -> RefOr<Schema> {
 /// How the callers of a domain or trunk are authenticated.
 #[derive(Serialize, ToSchema)]
 struct GuessBody {
+    /// Has no effect: a response without a live nonce is not verified. Kept so that written policies stay
+    /// readable.
     guess_source_burst: u32,
+    /// Has no effect, as `guess_source_burst`.
     guess_source_refill_ms: u32,
     guess_pair_burst: u32,
     guess_pair_refill_ms: u32,

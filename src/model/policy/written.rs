@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::{AlgorithmOffer, GuessPolicy};
+use super::{AlgorithmOffer, FromCheck, GuessPolicy};
 use crate::digest::{Algorithm, GuessRate};
 
 /// The serialized form of [`GuessPolicy`]. A missing limit keeps its default.
@@ -71,6 +71,47 @@ impl<'de> Deserialize<'de> for AlgorithmOffer {
         }
 
         deserializer.deserialize_any(PresetOrList)
+    }
+}
+
+/// Serializes as a boolean where one suffices, so that the bytes of stored policies stay the same.
+impl Serialize for FromCheck {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_bool(false),
+            Self::User => serializer.serialize_bool(true),
+            Self::UserOrAnonymous => serializer.serialize_str(Self::OR_ANONYMOUS),
+        }
+    }
+}
+
+/// Reads a boolean or `or-anonymous`.
+impl<'de> Deserialize<'de> for FromCheck {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BooleanOrName;
+
+        impl Visitor<'_> for BooleanOrName {
+            type Value = FromCheck;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "false, true or \"{}\"", FromCheck::OR_ANONYMOUS)
+            }
+
+            fn visit_bool<E: de::Error>(self, must_match: bool) -> Result<FromCheck, E> {
+                Ok(must_match.into())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<FromCheck, E> {
+                match text {
+                    FromCheck::OR_ANONYMOUS => Ok(FromCheck::UserOrAnonymous),
+                    // to quote the text would read as if the boolean had been found
+                    "true" | "false" => Err(E::invalid_type(Unexpected::Str(text), &self)),
+                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(BooleanOrName)
     }
 }
 

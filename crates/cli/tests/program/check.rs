@@ -56,6 +56,34 @@ fn masked(text: &str) -> String {
 }
 
 #[test]
+fn a_policy_that_many_phones_fail_at_is_a_warning() {
+    let invite = file("invite.sip", &Request::invite("sip:1@a.example").text());
+    for (offer, warns) in [
+        ("'md5-only'", None),
+        ("'md5-first'", None),
+        ("['SHA-256']", None),
+        ("'sha256-first'", Some("SHA-256")),
+        ("'strongest-first'", Some("SHA-512-256")),
+    ] {
+        let text = format!("{CONFIG}policy = {{ algorithms = {offer} }}\n");
+        let config = file("edge.toml", &text);
+        let config = config.to_str().unwrap();
+        let args = ["check", "--config", config, "--source", "192.0.2.7", invite.to_str().unwrap()];
+        let (code, _, stderr) = outcome(&run(&args));
+        assert_eq!(code, Some(0), "{stderr}");
+        let stderr = masked(&stderr.replace(config, "FILE"));
+        let expected = warns.map(|first| {
+            format!(
+                "sip-authz: warning: FILE:22:10: domains[2].policy: SD… (c.example) offers several \
+                 algorithms, {first} first: many phones fail at such a challenge \
+                 (see docs/clients.md)\n"
+            )
+        });
+        assert_eq!(stderr, expected.unwrap_or_default(), "{offer}");
+    }
+}
+
+#[test]
 fn each_step_has_the_names_of_the_file() {
     let invite = Request::invite("sip:1@a.example").text();
     let (code, stdout, stderr) = check(&invite, &["--source", "192.0.2.7"]);

@@ -289,3 +289,17 @@ fn a_closed_stdout_does_not_end_it() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_domain_that_many_phones_fail_at_is_named_at_the_start() {
+    for (offer, warns) in [("md5-first", false), ("sha256-first", true)] {
+        let server = Server::config(&format!("{ONE}policy = {{ algorithms = '{offer}' }}\n"));
+        let stderr = server.stderr.clone();
+        server.end("TERM");
+        let lines = stderr.all();
+        let found = lines.iter().any(|line| {
+            line.contains("(one.example) offers several algorithms, SHA-256 first: many phones")
+        });
+        assert_eq!(found, warns, "{offer}: {lines:?}");
+    }
+}

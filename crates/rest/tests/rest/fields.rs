@@ -150,6 +150,20 @@ async fn health_and_the_document_need_no_credentials() {
     assert_eq!(form["schema"]["properties"]["Secure"]["type"], "boolean");
     let row = &document["components"]["schemas"]["Trunk"];
     assert_eq!(keys(&row["properties"]), named(TRUNK));
+    let policy = &document["components"]["schemas"]["PolicySettings"]["properties"];
+    let from = &policy["from_must_match"];
+    assert_eq!(from["type"], serde_json::json!(["boolean", "string"]));
+    assert_eq!(from["enum"], serde_json::json!([false, true, "or-anonymous"]));
+    for (field, part) in [
+        ("from_must_match", "sip:anonymous@anonymous.invalid"),
+        ("uri_check", "behind a proxy that rewrites the host"),
+        ("nonce_lifetime", "In seconds."),
+        ("algorithms", "see docs/clients.md"),
+        ("guess_source_burst", "Has no effect"),
+    ] {
+        let description = policy[field]["description"].as_str().unwrap();
+        assert!(description.contains(part), "{description}");
+    }
     for path in ["/errors/1", "/errors/x", "/errors/%ff"] {
         assert_eq!(site.send(get(path)).await.status, 404, "{path}");
     }

@@ -11,6 +11,7 @@ async fn a_policy_is_a_resource_with_every_setting() {
         guess_source_refill_ms, guess_pair_burst, guess_pair_refill_ms, guess_name_burst, \
         guess_name_refill_ms, guess_any_name_burst, guess_any_name_refill_ms, account_sid, date_created, date_updated";
     let changes = [
+        ("Algorithms=Sha256-First", "algorithms", r#"["SHA-256","MD5"]"#),
         ("Algorithms=strongest-first", "algorithms", r#"["SHA-512-256","SHA-256","MD5"]"#),
         ("Algorithms=md5,%20SHA-256-sess", "algorithms", r#"["MD5","SHA-256-sess"]"#),
         ("Algorithms=md5-only", "algorithms", r#"["MD5"]"#),
@@ -20,6 +21,9 @@ async fn a_policy_is_a_resource_with_every_setting() {
         ("NonceLifetime=300", "nonce_lifetime", "300"),
         ("BindSource=False", "bind_source", "false"),
         ("WrongAnswer=challenge", "wrong_answer", r#""challenge""#),
+        ("FromMustMatch=or-anonymous", "from_must_match", r#""or-anonymous""#),
+        ("FromMustMatch=False", "from_must_match", "false"),
+        ("FromMustMatch=Or-Anonymous", "from_must_match", r#""or-anonymous""#),
         ("FromMustMatch=true", "from_must_match", "true"),
         ("Userhash=true", "userhash", "true"),
         ("Challenge=server", "challenge", r#""server""#),

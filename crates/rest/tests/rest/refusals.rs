@@ -105,6 +105,9 @@ async fn errors_have_their_status_and_code_and_change_nothing() {
                 "Algorithms=",
                 "Qop=none",
                 "UriCheck=same",
+                "FromMustMatch=",
+                "FromMustMatch=anonymous",
+                "FromMustMatch=1",
                 "GuessPairBurst=0",
                 "GuessNameBurst=5",
                 "GuessAnyNameRefillMs=5",
@@ -230,6 +233,16 @@ async fn the_error_has_the_corrected_prefix_and_length_0_needs_allow_all() {
     assert_eq!(site.call("POST", &path, all).await.status, 201);
     let answer = site.call("POST", &path, "FriendlyName=x&IpAddress=2001:db8::1").await.json();
     assert_eq!(answer["cidr_prefix_length"], 128);
+}
+
+#[tokio::test]
+async fn an_error_about_from_lists_the_three_values() {
+    let site = Site::new().await;
+    let domain = site.make(&sip("Domains"), "DomainName=a.example.com").await;
+    let policy = sip(&format!("Domains/{domain}/Policy"));
+    let answer = site.call("POST", &policy, "FromMustMatch=anonymous").await;
+    let expected = "FromMustMatch must be true, false or or-anonymous, got `anonymous`";
+    assert_eq!((answer.status, answer.text_of("message").as_str()), (400, expected));
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
-    Account, Credential, Dates, Ha1Set, Key, Mapping, Password, Record, Target,
+    Account, Credential, Dates, FromCheck, Ha1Set, Key, Mapping, Password, Policy, PolicyRecord,
+    Record, Target,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -49,6 +50,32 @@ fn the_format_is_stable() {
     );
     let mapping = "8/3/SD01010101010101010101010101010101/CL01010101010101010101010101010101";
     assert_eq!(written(mapping), r#"{"v":1,"since":1,"created":1700000000,"updated":1700000001}"#);
+}
+
+#[test]
+fn a_check_of_from_is_stored_as_a_boolean_where_one_suffices() {
+    let target = DomainSid::from_bytes([1; 16]);
+    let record = |check: FromCheck| {
+        Record::from(PolicyRecord::new(target, Policy::default().with_from_must_match(check)))
+    };
+    let text = |check| encode(&record(check)).unwrap().as_text().to_owned();
+    for (check, value) in [
+        (FromCheck::Off, "false"),
+        (FromCheck::User, "true"),
+        (FromCheck::UserOrAnonymous, "\"or-anonymous\""),
+    ] {
+        let stored = text(check);
+        assert!(stored.contains(&format!("\"from_must_match\":{value},")), "{stored}");
+        assert!(decode(record(check).key(), stored.as_bytes()).unwrap() == record(check));
+    }
+    let stored = text(FromCheck::Off);
+    for value in ["\"true\"", "\"false\"", "\"Or-Anonymous\"", "\"\"", "1", "null", "[true]", "{}"]
+    {
+        let other =
+            stored.replace("\"from_must_match\":false", &format!("\"from_must_match\":{value}"));
+        let error = decode(record(FromCheck::Off).key(), other.as_bytes()).map(drop).unwrap_err();
+        assert!(error.to_string().contains("expected false, true or \"or-anonymous\""), "{error}");
+    }
 }
 
 #[test]
