@@ -49,77 +49,64 @@ impl Fingerprints {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
         };
-        let mut text = Text { print: self, keys: &**self.keys, sums: [0; 2], rounds: 0 };
-        text.pair(words(&address.octets()));
-        text.pair([source.port().into(), message.len() as u64]);
-        text.push(message);
-        text.end()
+        let mut place = [0; 16];
+        let (port, len) = place.split_at_mut(8);
+        port.copy_from_slice(&u64::from(source.port()).to_le_bytes());
+        len.copy_from_slice(&(message.len() as u64).to_le_bytes());
+
+        // the first round starts with these two pairs
+        let start = [address.octets(), place];
+        let mut sums = add([0; 2], &start, &**self.keys);
+        let (mut free, mut pairs) = (PAIRS - start.len(), start.len());
+        let (mut chunks, rest) = message.as_chunks();
+        // A message that does not end with a pair adds its last 16 bytes, which overlap the pair
+        // before. The length is hashed too, so these bytes identify the text.
+        let last = message.last_chunk().copied().unwrap_or_else(|| short(message));
+        let last = if rest.is_empty() { &[][..] } else { &[last][..] };
+        loop {
+            let (round, after) = chunks.split_at_checked(free).unwrap_or((chunks, &[]));
+            sums = add(sums, round, self.keys.get(PAIRS - free..).unwrap_or_default());
+            free -= round.len();
+            pairs += round.len();
+            chunks = after;
+            if chunks.is_empty() && (free > 0 || last.is_empty()) {
+                break;
+            }
+            sums = [self.outer(sums, pairs); 2];
+            free = PAIRS;
+        }
+        sums = add(sums, last, self.keys.get(PAIRS - free..).unwrap_or_default());
+        self.outer(sums, pairs + last.len())
     }
 
     /// Hashes the sums of a round, which ends after `pairs` pairs of the text. The next round
     /// starts with the result: the probability that the sums of two texts differ by a given number
     /// is no higher than the probability that they are equal.
     #[inline(never)]
-    fn outer(&self, sums: [u128; 2], pairs: u64) -> u128 {
+    fn outer(&self, sums: [u128; 2], pairs: usize) -> u128 {
         let mut text = [0; 40];
         let (halves, last) = text.as_chunks_mut();
         for (half, sum) in halves.iter_mut().zip(sums) {
             *half = sum.to_le_bytes();
         }
         // the sums alone distinguish only texts of one length
-        last.copy_from_slice(&pairs.to_le_bytes());
+        last.copy_from_slice(&(pairs as u64).to_le_bytes());
         let [low, high] = *self.outer;
         SipHasher13::new_with_keys(low, high).hash(&text).as_u128()
     }
 }
 
-/// A text that is added up round by round.
-struct Text<'k> {
-    print: &'k Fingerprints,
-    /// The unused keys of the round. A pair uses the first two and removes the first.
-    keys: &'k [[u64; 2]],
-    sums: [u128; 2],
-    /// The number of completed rounds.
-    rounds: u64,
-}
-
-impl Text<'_> {
-    /// Adds the message.
-    #[inline(always)]
-    fn push(&mut self, message: &[u8]) {
-        let (chunks, rest) = message.as_chunks();
-        for chunk in chunks {
-            self.pair(words(chunk));
-        }
-        // A message that does not end with a pair adds its last 16 bytes, which overlap the pair
-        // before. The length is hashed too, so these words identify the text. A copy of the rest
-        // would cost a call.
-        if !rest.is_empty() {
-            self.pair(message.last_chunk().map_or_else(|| short(message), words));
-        }
+/// Adds the products of pairs of words to the sums of two passes. A pair uses two keys, of which the
+/// next pair uses the second too.
+#[inline(always)]
+fn add([mut first, mut second]: [u128; 2], pairs: &[[u8; 16]], keys: &[[u64; 2]]) -> [u128; 2] {
+    let others = keys.get(1..).unwrap_or_default();
+    for ((pair, one), other) in pairs.iter().zip(keys).zip(others) {
+        let pair = words(pair);
+        first = first.wrapping_add(product(pair, one));
+        second = second.wrapping_add(product(pair, other));
     }
-
-    #[inline(always)]
-    fn pair(&mut self, pair: [u64; 2]) {
-        let [first, second] = self.sums;
-        if self.keys.len() < 2 {
-            self.rounds += 1;
-            self.sums = [self.print.outer([first, second], self.rounds * PAIRS as u64); 2];
-            self.keys = &**self.print.keys;
-        }
-        let [one, rest @ ..] = self.keys else { return };
-        let [other, ..] = rest else { return };
-        self.keys = rest;
-        let [first, second] = self.sums;
-        self.sums =
-            [first.wrapping_add(product(pair, one)), second.wrapping_add(product(pair, other))];
-    }
-
-    #[inline(always)]
-    fn end(&self) -> u128 {
-        let last = PAIRS + 1 - self.keys.len();
-        self.print.outer(self.sums, self.rounds * PAIRS as u64 + last as u64)
-    }
+    [first, second]
 }
 
 #[inline(always)]
@@ -133,16 +120,13 @@ fn words(pair: &[u8; 16]) -> [u64; 2] {
     [u64::from_le_bytes(a), u64::from_le_bytes(b)]
 }
 
-/// One to fifteen bytes as two words, unique among texts of the same length.
-#[inline(always)]
-fn short(text: &[u8]) -> [u64; 2] {
-    if let (Some(start), Some(end)) = (text.first_chunk(), text.last_chunk()) {
-        return [u64::from_le_bytes(*start), u64::from_le_bytes(*end)];
+/// Less than sixteen bytes as a pair, unique among texts of the same length.
+fn short(text: &[u8]) -> [u8; 16] {
+    let mut pair = [0; 16];
+    if let Some(start) = pair.get_mut(..text.len()) {
+        start.copy_from_slice(text);
     }
-    if let (Some(start), Some(end)) = (text.first_chunk(), text.last_chunk()) {
-        return [u32::from_le_bytes(*start).into(), u32::from_le_bytes(*end).into()];
-    }
-    [text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0]
+    pair
 }
 
 #[cfg(test)]
@@ -171,15 +155,7 @@ mod tests {
             let mut end = [0; 16];
             match len {
                 16.. => end.copy_from_slice(&message[len - 16..]),
-                8.. => {
-                    end[..8].copy_from_slice(&message[..8]);
-                    end[8..].copy_from_slice(&message[len - 8..]);
-                }
-                4.. => {
-                    end[..4].copy_from_slice(&message[..4]);
-                    end[8..12].copy_from_slice(&message[len - 4..]);
-                }
-                _ => message.iter().rev().zip(&mut end).for_each(|(byte, place)| *place = *byte),
+                _ => end[..len].copy_from_slice(message),
             }
             text.extend_from_slice(&end);
         }
@@ -201,18 +177,6 @@ mod tests {
             chain = SipHasher13::new_with_keys(low, high).hash(&hashed).as_u128();
         }
         chain
-    }
-
-    /// All texts over two byte values, by length.
-    #[test]
-    fn short_texts_have_unique_words() {
-        let mut seen = std::collections::HashSet::new();
-        for len in 1..16_usize {
-            for number in 0..1_u32 << len {
-                let text: Vec<u8> = (0..len).map(|at| (number >> at & 1) as u8).collect();
-                assert!(seen.insert((len, short(&text))), "{text:?}");
-            }
-        }
     }
 
     #[test]
