@@ -11,6 +11,7 @@ mod from_datagram;
 mod guide;
 mod invite;
 mod message;
+mod message_flaws;
 mod message_oracle;
 mod prefix_table;
 mod request_uri;

@@ -42,7 +42,7 @@ fn seeds_have_the_outcome_in_their_name() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
-    assert_eq!(reasons.len(), 9, "a seed for each: {reasons:?}");
+    assert_eq!(reasons.len(), 11, "a seed for each: {reasons:?}");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn torture_messages_and_requests_are_parsed_equally() {
 }
 /// A text inserted into a seed in place of some bytes.
 fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
-    const TEXTS: [&str; 40] = [
+    const TEXTS: [&str; 47] = [
         "",
         " ",
         "\t",
@@ -100,6 +100,13 @@ fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
         "2001:db8::9",
         "+",
         "\u{e9}",
+        ";transport=udp;transport=udp",
+        ";;x=",
+        "?",
+        "%zz",
+        "\x0b",
+        " \r\n",
+        "\r\n \x01",
     ];
     let text = prop_oneof![
         4 => select(&TEXTS[..]).prop_map(|text| text.as_bytes().to_vec()),
