@@ -93,6 +93,7 @@ causes! {
     NoDialog, Answered(481), "to tag without a dialog";
     RedirectLoop, Answered(404), "redirect to the request-uri";
     Sdp, Answered(400), "malformed sdp";
+    Multipart, Answered(400), "malformed multipart body";
     MediaType, Answered(415), "unsupported media type";
     // messages that get no answer
     Ack, Ignored, "ack";

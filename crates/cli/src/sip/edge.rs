@@ -16,6 +16,7 @@ use crate::args::{OnAccept, ReplyPort};
 use crate::observe::cause::Cause;
 use crate::observe::observers::DecisionObservers;
 use crate::observe::totals::{Outcome, Tally, Totals};
+use crate::sip::body::Body;
 use crate::sip::peer::Peer;
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
@@ -24,8 +25,8 @@ use crate::sip::sdp;
 /// The supported methods (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
-/// The supported type of bodies (RFC 3261 §20.1).
-const ACCEPT: &str = sdp::CONTENT_TYPE;
+/// The supported types of bodies (RFC 3261 §20.1, RFC 5621 §3).
+const ACCEPT: &str = "application/sdp, multipart/*";
 
 /// The maximum number of messages in a batch.
 pub(crate) const BATCH: usize = 64;
@@ -294,15 +295,17 @@ impl Edge {
                     return Outcome::Other(bad_extension(echo, out));
                 }
                 let local = routes.local_address(*peer);
-                let description = match message.first(Header::ContentType).unwrap_or_default() {
-                    _ if message.body().is_empty() => sdp::nothing(local.ip()),
-                    content_type if sdp::is_sdp(content_type) => {
-                        match sdp::decline(message.body(), local.ip()) {
-                            Some(answer) => answer,
-                            None => return other(Cause::Sdp, 400, "Bad Request (malformed sdp)"),
-                        }
+                let description = match Body::of(message) {
+                    Body::None => sdp::nothing(local.ip()),
+                    Body::Sdp(offer) => match sdp::decline(offer, local.ip()) {
+                        Some(answer) => answer,
+                        None => return other(Cause::Sdp, 400, "Bad Request (malformed sdp)"),
+                    },
+                    Body::Malformed => {
+                        let phrase = "Bad Request (malformed multipart body)";
+                        return other(Cause::Multipart, 400, phrase);
                     }
-                    _ => {
+                    Body::Unsupported => {
                         let response = echo.respond(415, "Unsupported Media Type", out);
                         response.text("Accept", ACCEPT).end();
                         return Outcome::Other(Cause::MediaType);

@@ -254,6 +254,7 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
         (request("INVITE").to("<sip:a@b>;tag=1").text(), 481, "to tag without a dialog"),
         (request("INVITE").body("text/plain", "x").text(), 415, "unsupported media type"),
         (request("INVITE").body("application/sdp", "x").text(), 400, "malformed sdp"),
+        (request("INVITE").body("multipart/mixed", "x").text(), 400, "malformed multipart body"),
     ];
     for (message, expected, _) in &answered {
         assert_eq!(status(&phone.ask(message)), *expected, "{message}");
@@ -285,7 +286,7 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
     for (outcome, reason, _) in &unanswered {
         assert_eq!(page[&series(outcome, reason)], 1.0, "{reason}");
     }
-    for (outcome, count) in [("answered", 17.0), ("ignored", 5.0), ("dropped", 2.0)] {
+    for (outcome, count) in [("answered", 18.0), ("ignored", 5.0), ("dropped", 2.0)] {
         assert_eq!(page[&format!("sip_authz_messages_total{{outcome=\"{outcome}\"}}")], count);
     }
 
@@ -298,7 +299,7 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
     }
     let totals = server.end("TERM");
     for part in [
-        "otherwise answered 17 (ok 7, ",
+        "otherwise answered 18 (ok 7, ",
         "missing header Call-ID 1, ",
         "ignored 5 (ack 1, cancel 1, response 1, keep-alive 1, stun 1), ",
         "dropped 2 (missing header Via 1, not sip 1), ",
@@ -317,4 +318,37 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
     let line = find("missing header Via").unwrap();
     assert_eq!((&line["outcome"], line.get("status")), (&"dropped".into(), None));
     assert!(find("ok").is_none() && find("ack").is_none());
+}
+
+#[test]
+fn a_multipart_body_is_accepted() {
+    let server = server(&[]);
+    let phone = Caller::new(&server);
+    let sdp = "Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\n\
+               c=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let metadata = "Content-Type: application/rs-metadata+xml\r\n\r\n<recording/>\r\n";
+    let invite = || Request::invite("sip:1@by-address.example");
+    let both = format!("--b\r\n{sdp}--b\r\n{metadata}--b--\r\n");
+    for content_type in [
+        "multipart/mixed;boundary=b",
+        "multipart/related; boundary=\"b\"",
+        "Multipart/Alternative;boundary=b",
+    ] {
+        let answer = phone.ask(&invite().body(content_type, &both).text());
+        assert_eq!(status(&answer), 200, "{answer}");
+        assert!(answer.ends_with("\r\nm=audio 0 RTP/AVP 0\r\n"), "{answer}");
+        let compact = invite().body(content_type, &both).text().replace("Content-Type: m", "c:m");
+        assert_eq!(status(&phone.ask(&compact.replace("Content-Type: M", "c: M"))), 200);
+    }
+    let without = format!("--b\r\n{metadata}--b--\r\n");
+    let answer = phone.ask(&invite().body("multipart/mixed;boundary=b", &without).text());
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(answer.ends_with("\r\nt=0 0\r\n"), "{answer}");
+    let required =
+        format!("--b\r\nContent-Disposition: x;handling=required\r\n{metadata}--b--\r\n");
+    let answer = phone.ask(&invite().body("multipart/mixed;boundary=b", &required).text());
+    assert_eq!(status(&answer), 415, "{answer}");
+    assert_eq!(header(&answer, "Accept").as_deref(), Some("application/sdp, multipart/*"));
+    let optional = invite().header("Content-Disposition", "render;handling=optional");
+    assert_eq!(status(&phone.ask(&optional.body("text/plain", "hello").text())), 200);
 }
