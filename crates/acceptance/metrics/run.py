@@ -33,6 +33,9 @@ PHASES = [
     ("wrong", "by-password.example", ["--from", "127.0.0.3"], {407: "challenge", 403: "reject"}),
 ]
 
+# One message for each outcome without a decision: answered, ignored, dropped.
+UNDECIDED = [b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n\r\n", b"\r\n\r\n", b"not sip"]
+
 
 def free_port():
     with socket.socket() as sock:
@@ -157,8 +160,16 @@ def run(program, tool, picture, folder, started):
             sent[key] = sent.get(key, 0) + count
         for outcome in set(phase[3].values()):
             lost[outcome] = lost.get(outcome, 0) + late
+    for message in UNDECIDED:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(message, (sip.rpartition(":")[0], int(sip.rpartition(":")[2])))
     time.sleep(3)
 
+    for outcome in ("answered", "ignored", "dropped"):
+        reasons = value(f'sum(sip_authz_other_messages_total{{outcome="{outcome}"}})')
+        counted = value(f'sip_authz_messages_total{{outcome="{outcome}"}}')
+        print(f"{outcome}: {counted} messages, {reasons} by reason")
+        assert counted == reasons > 0, outcome
     total = 0
     for outcome in ("accept", "challenge", "reject"):
         told = sum(count for (of, _), count in sent.items() if of == outcome)
@@ -175,9 +186,11 @@ def run(program, tool, picture, folder, started):
     assert value("sip_authz_decision_seconds_count") == total
     written, gone = value("sip_authz_decision_log_lines_total"), value("sip_authz_decision_log_lost_total")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    decisions = sum("outcome" in line for line in lines)
+    decisions = sum(line.get("outcome") in ("accept", "challenge", "reject") for line in lines)
+    others = sum(line.get("outcome") in ("answered", "dropped") for line in lines)
     print(f"decision log: {decisions} lines, {gone} lost; {log.stat().st_size / max(decisions, 1):.0f} bytes a line")
-    assert decisions == written and decisions + gone == total, (decisions, written, gone, total)
+    counts = (decisions, others, written, gone, total)
+    assert decisions + others == written and decisions + gone == total and others == 2, counts
 
     drawn = []
     for title, unit, targets in panels():

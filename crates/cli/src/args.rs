@@ -12,7 +12,7 @@ use sip_authz::model::Realm;
 use sip_authz::{AccountSid, Transport};
 
 pub(crate) use bounds::ApiBounds;
-pub(crate) use serve::{Api, OnAccept, ServeArgs, StoreChoice};
+pub(crate) use serve::{Api, OnAccept, ReplyPort, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
 pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
 

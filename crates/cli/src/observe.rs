@@ -1,6 +1,7 @@
 //! Output for operators: the log, the decision log, metrics, and errors of HTTP requests.
 
 pub(crate) mod audit;
+pub(crate) mod cause;
 pub(crate) mod http_errors;
 pub(crate) mod log;
 pub(crate) mod metrics;

@@ -1,5 +1,6 @@
 //! The SIP server: sockets, framing, and the answer to each message.
 
+pub(crate) mod body;
 pub(crate) mod edge;
 pub(crate) mod peer;
 pub(crate) mod permits;

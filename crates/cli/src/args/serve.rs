@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use sip_authz::Sampling;
 use sip_authz::model::{DomainName, Realm};
 use sip_authz::uri::SipUri;
@@ -41,6 +42,10 @@ pub(crate) struct ServeArgs {
     /// Number of UDP threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub(crate) udp_workers: Option<u16>,
+
+    /// Port for answers over UDP; they always go to the address that the request came from
+    #[arg(long, value_name = "PORT", value_enum, default_value_t = ReplyPort::Auto)]
+    pub(crate) udp_reply_port: ReplyPort,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]
@@ -253,6 +258,19 @@ impl ServeArgs {
 pub(crate) enum Api {
     Off,
     At(SocketAddr),
+}
+
+/// The port for answers over UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplyPort {
+    /// Source port, or the port in Via if the phone asks for no `rport` and Via has its source address
+    /// with a port of 1024 or above
+    Auto,
+    /// Source port, for phones behind a NAT whose Via has the NAT's address
+    Source,
+    /// Port in Via, 5060 if it has none, for phones that listen on that port only although they ask for
+    /// `rport`, or whose Via has another address or a low port
+    SentBy,
 }
 
 /// The answer to accepted INVITEs.

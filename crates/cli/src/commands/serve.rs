@@ -116,7 +116,8 @@ async fn answer(
     let tags = TagKey::random().map_err(|error| ProgramError::Runtime(error.to_string()))?;
     let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
     let authorizer = Arc::clone(&resources.authorizer);
-    let edge = Arc::new(Edge::new(authorizer, tags, on_accept, observers(args)?));
+    let edge = Edge::new(authorizer, tags, on_accept, args.udp_reply_port, observers(args)?);
+    let edge = Arc::new(edge);
     let sip = SipSockets::open(args.sip, udp_workers(args))?;
     let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
     let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
@@ -187,11 +188,7 @@ fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
     let queue = usize::try_from(args.decision_log_queue).unwrap_or(usize::MAX);
     let sink = args.decision_log.clone();
     let audit = sink.map(|sink| Audit::start(sink, queue, args.decision_log_names));
-    Ok(DecisionObservers {
-        log: log.transpose()?,
-        audit: audit.transpose()?,
-        ..DecisionObservers::default()
-    })
+    Ok(DecisionObservers::new(log.transpose()?, audit.transpose()?))
 }
 
 /// Raises the limit of open files, and warns if it does not cover all connections.

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sip_authz::{Decision, Transport};
 
+use crate::observe::cause::{Cause, Handling};
 use crate::observe::writer::Writer;
 use crate::sip::peer::Peer;
 use crate::system::output::{ProgramError, warn};
@@ -49,13 +50,19 @@ struct Shared {
     end: AtomicBool,
 }
 
-/// A decision in the queue.
+/// A decision or another message in the queue.
 struct Entry {
     time: SystemTime,
     snapshot: Option<u64>,
-    decision: Decision,
+    subject: Subject,
     transport: Transport,
     source: SocketAddr,
+}
+
+#[expect(clippy::large_enum_variant, reason = "nearly all entries are decisions")]
+enum Subject {
+    Decision(Decision),
+    Other(Cause),
 }
 
 impl Audit {
@@ -87,12 +94,21 @@ impl Audit {
         let time = SystemTime::now();
         let mut lost = 0;
         for (Peer { source, transport, .. }, decision) in decisions {
-            let decision = brief(decision);
-            let entry = Entry { time, snapshot, decision, transport, source };
+            let subject = Subject::Decision(brief(decision));
+            let entry = Entry { time, snapshot, subject, transport, source };
             lost += u64::from(self.queue.try_send(entry).is_err());
         }
         if lost > 0 {
             self.shared.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts a message that is no decision into the queue.
+    pub(crate) fn put_other(&self, cause: Cause, Peer { source, transport, .. }: Peer) {
+        let (time, subject) = (SystemTime::now(), Subject::Other(cause));
+        let entry = Entry { time, snapshot: None, subject, transport, source };
+        if self.queue.try_send(entry).is_err() {
+            self.shared.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -151,7 +167,14 @@ impl Lines {
             bytes.clear();
             let mut count = 0;
             for entry in entries.try_iter().take(CHUNK) {
-                push(&mut bytes, &Line::of(&entry, self.names));
+                match &entry.subject {
+                    Subject::Decision(decision) => {
+                        push(&mut bytes, &Line::of(&entry, decision, self.names));
+                    }
+                    Subject::Other(cause) => {
+                        push(&mut bytes, &OtherLine::of(&entry, *cause, self.names));
+                    }
+                }
                 count += 1;
             }
             let lost = self.shared.lost.load(Ordering::Relaxed);
@@ -257,6 +280,19 @@ struct Line<'a> {
     username: Option<&'a str>,
 }
 
+/// A message that is no decision.
+#[derive(Serialize)]
+struct OtherLine {
+    time: String,
+    transport: &'static str,
+    outcome: &'static str,
+    reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+}
+
 #[derive(Serialize)]
 struct Loss {
     time: String,
@@ -264,16 +300,13 @@ struct Loss {
 }
 
 impl<'a> Line<'a> {
-    fn of(entry: &'a Entry, names: bool) -> Self {
-        let decision = &entry.decision;
+    fn of(entry: &Entry, decision: &'a Decision, names: bool) -> Self {
         let accept = match decision {
             Decision::Accept(accept) => Some(accept),
             _ => None,
         };
         let address = accept.and_then(|accept| accept.address);
         let credential = accept.and_then(|accept| accept.credential.as_ref());
-        let source =
-            || SocketAddr::new(entry.source.ip().to_canonical(), entry.source.port()).to_string();
         Self {
             time: text(entry.time),
             snapshot: entry.snapshot,
@@ -292,8 +325,30 @@ impl<'a> Line<'a> {
             credential_list: credential.map(|matched| matched.list.to_string()),
             credential: credential.map(|matched| matched.credential.to_string()),
             repeat: accept.is_some_and(|accept| accept.repeat),
-            source: names.then(source),
+            source: names.then(|| entry.source()),
             username: credential.filter(|_| names).map(|matched| matched.username.as_str()),
+        }
+    }
+}
+
+impl Entry {
+    fn source(&self) -> String {
+        SocketAddr::new(self.source.ip().to_canonical(), self.source.port()).to_string()
+    }
+}
+
+impl OtherLine {
+    fn of(entry: &Entry, cause: Cause, names: bool) -> Self {
+        Self {
+            time: text(entry.time),
+            transport: entry.transport.as_str(),
+            outcome: cause.handling().as_str(),
+            reason: cause.as_str(),
+            status: match cause.handling() {
+                Handling::Answered(status) => Some(status),
+                _ => None,
+            },
+            source: names.then(|| entry.source()),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use sip_authz::{Decision, Sampling};
 
+use crate::observe::cause::{Cause, Handling};
 use crate::observe::writer::Writer;
 use crate::sip::peer::Peer;
 use crate::system::output::{ProgramError, warn};
@@ -24,6 +25,8 @@ pub(crate) struct DecisionLog {
     /// Whether addresses and user names are written.
     names: bool,
     decided: AtomicU64,
+    /// The number of messages that are no decision.
+    others: AtomicU64,
     /// Batches of lines; an empty text stops the writer.
     queue: SyncSender<String>,
     lost: Arc<AtomicU64>,
@@ -37,7 +40,8 @@ impl DecisionLog {
         let lost = Arc::new(AtomicU64::new(0));
         let unreported = Arc::clone(&lost);
         let writer = Writer::start("log", move || write_all(&texts, &unreported))?;
-        Ok(Self { sampling, names, decided: AtomicU64::new(0), queue, lost, writer })
+        let (decided, others) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { sampling, names, decided, others, queue, lost, writer })
     }
 
     /// Writes the rest of the queue and stops the writer, within a time limit.
@@ -55,9 +59,26 @@ impl DecisionLog {
             .filter(|((_, decision), number)| self.sampling.takes(decision, *number));
         let lines: String =
             sampled.map(|((peer, decision), _)| self.line(decision, peer)).collect();
-        if !lines.is_empty()
-            && let Err(error) = self.queue.try_send(lines)
-        {
+        if !lines.is_empty() {
+            self.queue(lines);
+        }
+    }
+
+    /// Queues the line of a message that is no decision, if the sampling selects it.
+    pub(crate) fn write_other(&self, cause: Cause, peer: Peer) {
+        let number = self.others.fetch_add(1, Ordering::Relaxed);
+        let selected = match self.sampling {
+            Sampling::Nothing => false,
+            Sampling::OneIn(n) => number.is_multiple_of(n.get().into()),
+            _ => true,
+        };
+        if selected {
+            self.queue(self.other_line(cause, peer));
+        }
+    }
+
+    fn queue(&self, lines: String) {
+        if let Err(error) = self.queue.try_send(lines) {
             let (TrySendError::Full(lines) | TrySendError::Disconnected(lines)) = error;
             self.lost.fetch_add(lines.lines().count() as u64, Ordering::Relaxed);
         }
@@ -98,8 +119,7 @@ impl DecisionLog {
             }
         }
         if self.names {
-            let (ip, port) = (source.ip().to_canonical(), source.port());
-            let _ = write!(line, " source={}", SocketAddr::new(ip, port));
+            push_source(source, &mut line);
             if let Decision::Accept(accept) = decision
                 && let Some(credential) = &accept.credential
             {
@@ -110,6 +130,24 @@ impl DecisionLog {
         line.push('\n');
         line
     }
+
+    fn other_line(&self, cause: Cause, Peer { source, transport, .. }: Peer) -> String {
+        let mut line = cause.handling().as_str().to_owned();
+        if let Handling::Answered(status) = cause.handling() {
+            let _ = write!(line, " status={status}");
+        }
+        let _ = write!(line, " reason=\"{}\" transport={}", cause.as_str(), transport.as_str());
+        if self.names {
+            push_source(source, &mut line);
+        }
+        line.push('\n');
+        line
+    }
+}
+
+fn push_source(source: SocketAddr, line: &mut String) {
+    let (ip, port) = (source.ip().to_canonical(), source.port());
+    let _ = write!(line, " source={}", SocketAddr::new(ip, port));
 }
 
 fn write_all(texts: &Receiver<String>, lost: &AtomicU64) {

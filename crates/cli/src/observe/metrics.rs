@@ -111,6 +111,11 @@ impl Scraped {
         for (outcome, count) in totals.messages() {
             counter!("sip_authz_messages_total", "outcome" => outcome).absolute(count);
         }
+        for (cause, count) in totals.others() {
+            let (outcome, reason) = (cause.handling().as_str(), cause.as_str());
+            let labels = [("outcome", outcome), ("reason", reason)];
+            counter!("sip_authz_other_messages_total", &labels).absolute(count);
+        }
         counter!("sip_authz_answers_unsent_total").absolute(totals.unsent());
         counter!("sip_authz_connections_closed_total").absolute(totals.connections_closed());
         if let Some(audit) = &self.edge.observers.audit {
@@ -133,19 +138,17 @@ fn is_asked_as_local(headers: &HeaderMap) -> bool {
 
 fn describe() {
     describe_counter!("sip_authz_messages_total", "Messages received, by outcome");
+    describe_counter!(
+        "sip_authz_other_messages_total",
+        "Messages answered otherwise than by a decision, ignored or dropped, by reason"
+    );
     describe_counter!("sip_authz_answers_unsent_total", "Answers that could not be sent");
     describe_counter!(
         "sip_authz_connections_closed_total",
         "Connections refused, evicted, or closed after an error"
     );
-    describe_counter!(
-        "sip_authz_decision_log_lines_total",
-        "Decisions written to the decision log"
-    );
-    describe_counter!(
-        "sip_authz_decision_log_lost_total",
-        "Decisions missing from the decision log"
-    );
+    describe_counter!("sip_authz_decision_log_lines_total", "Lines written to the decision log");
+    describe_counter!("sip_authz_decision_log_lost_total", "Lines missing from the decision log");
     describe_gauge!("sip_authz_build_info", "Always 1");
     describe_gauge!("process_start_time_seconds", "Start time of the program, in Unix time");
 }

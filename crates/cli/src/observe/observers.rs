@@ -1,11 +1,13 @@
 //! The receivers of decisions besides the caller: log, decision log and metrics.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use sip_authz::Decision;
 use sip_authz::metrics::Latencies;
 
 use crate::observe::audit::Audit;
+use crate::observe::cause::Cause;
 use crate::observe::log::DecisionLog;
 use crate::sip::peer::Peer;
 
@@ -15,9 +17,15 @@ pub(crate) struct DecisionObservers {
     pub(crate) log: Option<DecisionLog>,
     pub(crate) audit: Option<Audit>,
     pub(crate) latencies: Latencies,
+    /// For messages that are no decision.
+    limit: LineLimit,
 }
 
 impl DecisionObservers {
+    pub(crate) fn new(log: Option<DecisionLog>, audit: Option<Audit>) -> Self {
+        Self { log, audit, ..Self::default() }
+    }
+
     /// Passes a batch of decisions to all observers.
     ///
     /// `snapshot` is the number of the snapshot that decided; `took` is the time since the messages
@@ -35,5 +43,65 @@ impl DecisionObservers {
         if let Some(audit) = &self.audit {
             audit.put(snapshot, decisions);
         }
+    }
+    /// Passes a message with another outcome than that of its decision to the logs, unless they had too
+    /// many in this second.
+    pub(crate) fn notify_other(&self, cause: Cause, peer: Peer, now: Instant) {
+        let has_log = self.log.is_some() || self.audit.is_some();
+        if !has_log || !cause.is_logged() || !self.limit.takes(now) {
+            return;
+        }
+        if let Some(log) = &self.log {
+            log.write_other(cause, peer);
+        }
+        if let Some(audit) = &self.audit {
+            audit.put_other(cause, peer);
+        }
+    }
+}
+
+/// The maximum number of lines per second about messages that are no decision. A flood of garbage must
+/// not displace decisions in the logs.
+const LINES_PER_SECOND: u64 = 100;
+
+/// Counts lines per second.
+#[derive(Debug)]
+struct LineLimit {
+    start: Instant,
+    /// The second since `start` in the upper half, the lines in this second in the lower half.
+    used: AtomicU64,
+}
+
+impl Default for LineLimit {
+    fn default() -> Self {
+        Self { start: Instant::now(), used: AtomicU64::new(0) }
+    }
+}
+
+impl LineLimit {
+    fn takes(&self, now: Instant) -> bool {
+        let second = now.saturating_duration_since(self.start).as_secs();
+        let next = |used: u64| match (used >> 32, used & u64::from(u32::MAX)) {
+            (last, _) if second > last => Some(second << 32 | 1),
+            (_, lines) => (lines < LINES_PER_SECOND).then_some(used + 1),
+        };
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_limited_in_each_second() {
+        let limit = LineLimit::default();
+        let taken = |millis| {
+            let now = limit.start + Duration::from_millis(millis);
+            (0..150).filter(|_| limit.takes(now)).count()
+        };
+        assert_eq!([taken(0), taken(999), taken(1_000), taken(1_500)], [100, 0, 100, 0]);
+        // a thread that is late does not reset the count
+        assert_eq!([taken(999), taken(7_000)], [0, 100]);
     }
 }

@@ -5,6 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sip_authz::Reason;
 
+use crate::observe::cause::{Cause, Handling};
+
+const ANSWERED: &str = Handling::Answered(0).as_str();
+const IGNORED: &str = Handling::Ignored.as_str();
+const DROPPED: &str = Handling::Dropped.as_str();
+
 /// The outcome of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -14,54 +20,81 @@ pub(crate) enum Outcome {
     Challenged,
     /// A rejected INVITE.
     Rejected(Reason),
-    /// Any other message with an answer; its status.
-    Answered(u16),
-    /// An ACK, a CANCEL, a response or a keep-alive, which get no answer.
-    Ignored,
-    /// Not SIP, or a request whose response cannot be addressed.
-    Dropped,
+    /// Any other message.
+    Other(Cause),
 }
 
 /// Counters since the start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Totals {
-    outcomes: [AtomicU64; SLOTS],
+    decisions: [AtomicU64; DECISIONS],
+    /// By [`Cause::index`].
+    others: [AtomicU64; Cause::ALL.len()],
     unsent: AtomicU64,
     shed: AtomicU64,
     turned_away: AtomicU64,
 }
 
-/// Counts of a batch, which are added to the totals at once.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    outcomes: [u64; SLOTS],
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            decisions: [const { AtomicU64::new(0) }; DECISIONS],
+            others: [const { AtomicU64::new(0) }; Cause::ALL.len()],
+            unsent: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+        }
+    }
 }
 
-// the slot of each outcome; the reasons have one each, in the order of `Reason::ALL`
+/// Counts of a batch, which are added to the totals at once.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    decisions: [u64; DECISIONS],
+    others: [u64; Cause::ALL.len()],
+    /// Whether `others` has a count: most batches have decisions only.
+    has_others: bool,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { decisions: [0; DECISIONS], others: [0; Cause::ALL.len()], has_others: false }
+    }
+}
+
+// the slot of each decision; the reasons have one each, in the order of `Reason::ALL`
 const ACCEPTED: usize = 0;
 const CHALLENGED: usize = 1;
-const ANSWERED: usize = 2;
-const IGNORED: usize = 3;
-const DROPPED: usize = 4;
-const REJECTED: usize = 5;
-const SLOTS: usize = REJECTED + Reason::ALL.len();
+const REJECTED: usize = 2;
+const DECISIONS: usize = REJECTED + Reason::ALL.len();
+
+/// The place of an outcome among the counters.
+enum Slot {
+    Decision(usize),
+    Other(usize),
+}
 
 impl Outcome {
-    fn slot(self) -> usize {
+    fn slot(self) -> Slot {
         match self {
-            Self::Accepted => ACCEPTED,
-            Self::Challenged => CHALLENGED,
-            Self::Rejected(reason) => REJECTED + reason.index(),
-            Self::Answered(_) => ANSWERED,
-            Self::Ignored => IGNORED,
-            Self::Dropped => DROPPED,
+            Self::Accepted => Slot::Decision(ACCEPTED),
+            Self::Challenged => Slot::Decision(CHALLENGED),
+            Self::Rejected(reason) => Slot::Decision(REJECTED + reason.index()),
+            Self::Other(cause) => Slot::Other(cause.index()),
         }
     }
 }
 
 impl Tally {
     pub(crate) fn count(&mut self, outcome: Outcome) {
-        if let Some(count) = self.outcomes.get_mut(outcome.slot()) {
+        let count = match outcome.slot() {
+            Slot::Decision(slot) => self.decisions.get_mut(slot),
+            Slot::Other(slot) => {
+                self.has_others = true;
+                self.others.get_mut(slot)
+            }
+        };
+        if let Some(count) = count {
             *count += 1;
         }
     }
@@ -69,34 +102,59 @@ impl Tally {
 
 impl Totals {
     pub(crate) fn count(&self, outcome: Outcome) {
-        if let Some(count) = self.outcomes.get(outcome.slot()) {
+        let count = match outcome.slot() {
+            Slot::Decision(slot) => self.decisions.get(slot),
+            Slot::Other(slot) => self.others.get(slot),
+        };
+        if let Some(count) = count {
             add(count, 1);
         }
     }
 
     /// Adds the counts of a tally, and resets the tally.
     pub(crate) fn add(&self, tally: &mut Tally) {
-        for (total, count) in self.outcomes.iter().zip(&mut tally.outcomes) {
-            if *count > 0 {
-                add(total, std::mem::take(count));
+        let add_all = |totals: &[AtomicU64], counts: &mut [u64]| {
+            for (total, count) in totals.iter().zip(counts) {
+                if *count > 0 {
+                    add(total, std::mem::take(count));
+                }
             }
+        };
+        add_all(&self.decisions, &mut tally.decisions);
+        if std::mem::take(&mut tally.has_others) {
+            add_all(&self.others, &mut tally.others);
         }
     }
 
-    fn outcome(&self, slot: usize) -> u64 {
-        self.outcomes.get(slot).map_or(0, get)
+    fn decision(&self, slot: usize) -> u64 {
+        self.decisions.get(slot).map_or(0, get)
+    }
+
+    /// The number of messages without the outcome of a decision, by cause.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (Cause, u64)> {
+        Cause::ALL.into_iter().zip(self.others.iter().map(get))
+    }
+
+    /// The causes of this handling with a count, and the sum of their counts.
+    fn handled(&self, handling: &str) -> (Vec<(&'static str, u64)>, u64) {
+        let all = self.others().filter(|(cause, _)| cause.handling().as_str() == handling);
+        let counts: Vec<_> =
+            all.filter(|(_, count)| *count > 0).map(|(cause, n)| (cause.as_str(), n)).collect();
+        let sum = counts.iter().map(|(_, count)| count).sum();
+        (counts, sum)
     }
 
     /// The number of messages by outcome.
     pub(crate) fn messages(&self) -> [(&'static str, u64); 7] {
-        let rejected = self.outcomes.iter().skip(REJECTED).map(get).sum();
+        let rejected = self.decisions.iter().skip(REJECTED).map(get).sum();
+        let other = |handling: &'static str| (handling, self.handled(handling).1);
         [
-            ("accepted", self.outcome(ACCEPTED)),
-            ("challenged", self.outcome(CHALLENGED)),
+            ("accepted", self.decision(ACCEPTED)),
+            ("challenged", self.decision(CHALLENGED)),
             ("rejected", rejected),
-            ("answered", self.outcome(ANSWERED)),
-            ("ignored", self.outcome(IGNORED)),
-            ("dropped", self.outcome(DROPPED)),
+            other(ANSWERED),
+            other(IGNORED),
+            other(DROPPED),
             ("shed", get(&self.shed)),
         ]
     }
@@ -127,34 +185,46 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reasons = || {
-            let counts = self.outcomes.iter().skip(REJECTED).map(get);
-            Reason::ALL.iter().zip(counts).filter(|(_, count)| *count > 0)
-        };
-        let rejected: u64 = reasons().map(|(_, count)| count).sum();
+        let rejected = self.decisions.iter().skip(REJECTED).map(get);
+        let rejected = Reason::ALL.iter().map(|reason| reason.as_str()).zip(rejected);
+        let rejected: Vec<_> = rejected.filter(|(_, count)| *count > 0).collect();
+        let sum = rejected.iter().map(|(_, count)| count).sum();
         write!(
             f,
-            "totals: received {}, accepted {}, challenged {}, rejected {rejected}",
-            self.outcomes.iter().chain([&self.shed]).map(get).sum::<u64>(),
-            self.outcome(ACCEPTED),
-            self.outcome(CHALLENGED),
+            "totals: received {}, accepted {}, challenged {}",
+            self.decisions.iter().chain(&self.others).chain([&self.shed]).map(get).sum::<u64>(),
+            self.decision(ACCEPTED),
+            self.decision(CHALLENGED),
         )?;
-        for (at, (reason, count)) in reasons().enumerate() {
-            let text = reason.as_str();
-            write!(f, "{}{text} {count}", if at == 0 { " (" } else { ", " })?;
+        write_counts(f, "rejected", &rejected, sum)?;
+        for (name, handling) in
+            [("otherwise answered", ANSWERED), ("ignored", IGNORED), ("dropped", DROPPED)]
+        {
+            let (causes, sum) = self.handled(handling);
+            write_counts(f, name, &causes, sum)?;
         }
         write!(
             f,
-            "{}, otherwise answered {}, ignored {}, dropped {}, not sent {}, shed {}, connections closed {}",
-            if rejected > 0 { ")" } else { "" },
-            self.outcome(ANSWERED),
-            self.outcome(IGNORED),
-            self.outcome(DROPPED),
+            ", not sent {}, shed {}, connections closed {}",
             get(&self.unsent),
             get(&self.shed),
             get(&self.turned_away),
         )
     }
+}
+
+/// Writes a sum, and in parentheses the counts that add up to it.
+fn write_counts(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    counts: &[(&str, u64)],
+    sum: u64,
+) -> fmt::Result {
+    write!(f, ", {name} {sum}")?;
+    for (at, (text, count)) in counts.iter().enumerate() {
+        write!(f, "{}{text} {count}", if at == 0 { " (" } else { ", " })?;
+    }
+    f.write_str(if counts.is_empty() { "" } else { ")" })
 }
 
 fn add(counter: &AtomicU64, count: u64) {
@@ -176,19 +246,23 @@ mod tests {
             Outcome::Accepted,
             Outcome::Rejected(Reason::UnknownHost),
             Outcome::Rejected(Reason::TooManyCredentials),
+            Outcome::Other(Cause::Stun),
+            Outcome::Other(Cause::Ack),
         ] {
             totals.count(outcome);
         }
-        for outcome in [Outcome::Rejected(Reason::UnknownHost), Outcome::Dropped] {
+        for outcome in [Outcome::Rejected(Reason::UnknownHost), Outcome::Other(Cause::NotSip)] {
             tally.count(outcome);
         }
         totals.add(&mut tally);
         totals.add(&mut tally);
+        let messages: Vec<_> = totals.messages().into_iter().filter(|(_, n)| *n > 0).collect();
+        assert_eq!(messages, [("accepted", 1), ("rejected", 3), ("ignored", 2), ("dropped", 1)]);
         assert_eq!(
             totals.to_string(),
-            "totals: received 5, accepted 1, challenged 0, rejected 3 (unknown-host 2, \
-             too-many-credentials 1), otherwise answered 0, ignored 0, dropped 1, not sent 0, \
-             shed 0, connections closed 0"
+            "totals: received 7, accepted 1, challenged 0, rejected 3 (unknown-host 2, \
+             too-many-credentials 1), otherwise answered 0, ignored 2 (ack 1, stun 1), \
+             dropped 1 (not sip 1), not sent 0, shed 0, connections closed 0"
         );
     }
 }

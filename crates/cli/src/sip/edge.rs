@@ -1,5 +1,6 @@
-//! Turns the bytes of messages into the bytes of their answers, without sockets. Bytes that cannot be
-//! answered get no answer; no input causes an error.
+//! Turns the bytes of messages into the bytes of their answers, without sockets.
+//!
+//! Each request except ACK and CANCEL gets an answer if it has a Via. No input causes an error.
 
 use std::net::SocketAddr;
 use std::slice::from_ref;
@@ -11,9 +12,11 @@ use sip_authz::message::{Defect, Header, Message, StartLine};
 use sip_authz::uri::{Scheme, SipUri, UriError};
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
-use crate::args::OnAccept;
+use crate::args::{OnAccept, ReplyPort};
+use crate::observe::cause::Cause;
 use crate::observe::observers::DecisionObservers;
 use crate::observe::totals::{Outcome, Tally, Totals};
+use crate::sip::body::Body;
 use crate::sip::peer::Peer;
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
@@ -21,6 +24,9 @@ use crate::sip::sdp;
 
 /// The supported methods (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+
+/// The supported types of bodies (RFC 3261 §20.1, RFC 5621 §3).
+const ACCEPT: &str = "application/sdp, multipart/*";
 
 /// The maximum number of messages in a batch.
 pub(crate) const BATCH: usize = 64;
@@ -30,6 +36,7 @@ pub(crate) struct Edge {
     authorizer: Arc<Authorizer>,
     pub(crate) totals: Totals,
     on_accept: OnAccept,
+    reply_port: ReplyPort,
     tags: TagKey,
     pub(crate) observers: DecisionObservers,
 }
@@ -77,14 +84,23 @@ struct Pending<'a> {
     peer: Peer,
 }
 
+/// A message that is not decided.
+struct Undecided {
+    cause: Cause,
+    /// The destination of its answer, if it has one.
+    to: SocketAddr,
+}
+
 impl Edge {
     pub(crate) fn new(
         authorizer: Arc<Authorizer>,
         tags: TagKey,
         on_accept: OnAccept,
+        reply_port: ReplyPort,
         observers: DecisionObservers,
     ) -> Self {
-        Self { authorizer, totals: Totals::default(), on_accept, tags, observers }
+        let totals = Totals::default();
+        Self { authorizer, totals, on_accept, reply_port, tags, observers }
     }
 
     /// Appends the answer to a whole message to `out`, if it gets one, and counts the message.
@@ -104,11 +120,12 @@ impl Edge {
                     .first()
                     .map(|decision| self.conclude(&pending, decision, &mut Routes::default(), out));
                 // there is one decision for each INVITE
-                concluded.unwrap_or(Outcome::Dropped)
+                concluded.unwrap_or(Outcome::Other(Cause::Malformed))
             }
-            Err(outcome) => outcome,
+            Err(Undecided { cause, .. }) => Outcome::Other(cause),
         };
         self.totals.count(outcome);
+        self.log(outcome, peer, now);
         outcome
     }
 
@@ -130,9 +147,10 @@ impl Edge {
                     pending.push(asked);
                     invites.push(invite);
                 }
-                Err(outcome) => {
-                    scratch.tally.count(outcome);
-                    scratch.address_answer(peer.source);
+                Err(Undecided { cause, to }) => {
+                    scratch.tally.count(Outcome::Other(cause));
+                    self.log(Outcome::Other(cause), peer, now);
+                    scratch.address_answer(to);
                 }
             }
         }
@@ -144,7 +162,8 @@ impl Edge {
             if outcome == Outcome::Accepted {
                 scratch.accepted.push(asked.peer.source);
             }
-            scratch.address_answer(asked.peer.source);
+            self.log(outcome, asked.peer, now);
+            scratch.address_answer(asked.echo.destination());
         }
         decisions.clear();
         scratch.decisions = decisions;
@@ -178,71 +197,39 @@ impl Edge {
         self.observers.notify(snapshot, took, peers.zip(&*decisions));
     }
 
-    /// Reads a message. Returns an INVITE to decide; answers any other message and returns its outcome.
+    /// Passes the outcome to the logs if it is not that of a decision, which has its own line.
+    fn log(&self, outcome: Outcome, peer: Peer, now: Instant) {
+        if let Outcome::Other(cause) = outcome {
+            self.observers.notify_other(cause, peer, now);
+        }
+    }
+
+    /// Reads a message. Returns an INVITE to decide, or answers any other message.
     fn read<'a>(
         &'a self,
         bytes: &'a [u8],
         peer: Peer,
         out: &mut Vec<u8>,
-    ) -> Result<(Pending<'a>, Invite<'a>), Outcome> {
-        let Some(message) = Message::scan(bytes) else {
-            // phones send such datagrams to keep their NAT bindings open
-            let keep_alive = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b' ' | 0));
-            return Err(if keep_alive { Outcome::Ignored } else { Outcome::Dropped });
+    ) -> Result<(Pending<'a>, Invite<'a>), Undecided> {
+        let unanswered = |cause| Err(Undecided { cause, to: peer.source });
+        let Some(message) = Message::scan(without_leading_lines(bytes, peer.transport)) else {
+            return unanswered(cause_of_garbage(bytes));
         };
         let StartLine::Request { method, uri } = message.start_line() else {
-            return Err(Outcome::Ignored);
+            return unanswered(Cause::Response);
         };
-        if matches!(method, "ACK" | "CANCEL") {
-            return Err(Outcome::Ignored);
-        }
-        let Some(echo) = Echo::of(message, peer.source, &self.tags) else {
-            return Err(Outcome::Dropped);
-        };
-        let mut bad_request = |echo: &Echo<'_>, detail: &dyn std::fmt::Display| {
-            echo.respond(400, &phrase("Bad Request", detail), out).end();
-            Outcome::Answered(400)
-        };
-        match message.defect() {
-            Some(Defect::Version) => {
-                echo.respond(505, "Version Not Supported", out).end();
-                return Err(Outcome::Answered(505));
-            }
-            Some(defect) => return Err(bad_request(&echo, &defect)),
-            None if !echo.is_via_whole() => {
-                return Err(bad_request(&echo, &"malformed header 'Via'"));
-            }
-            None if echo.to_tag() == ToTag::Unreadable => {
-                return Err(bad_request(&echo, &"malformed header 'To'"));
-            }
-            None => {}
-        }
         match method {
-            "INVITE" => match Invite::from_message(&message, peer.source, peer.transport) {
-                Ok(invite) => Ok((Pending { echo, uri, peer }, invite)),
-                Err(error) => Err(bad_request(&echo, &error)),
-            },
-            "BYE" | "OPTIONS" => match SipUri::parse(uri) {
-                Err(UriError::UnsupportedScheme) => {
-                    echo.respond(416, "Unsupported URI Scheme", out).end();
-                    Err(Outcome::Answered(416))
-                }
-                Err(error) => Err(bad_request(&echo, &error)),
-                Ok(_) if message.first(Header::Require).is_some() => Err(bad_extension(&echo, out)),
-                Ok(_) => {
-                    let mut response = echo.respond(200, "OK", out);
-                    if method == "OPTIONS" {
-                        response = response.text("Allow", ALLOW);
-                        response = response.text("Accept", sdp::CONTENT_TYPE);
-                    }
-                    response.end();
-                    Err(Outcome::Answered(200))
-                }
-            },
-            _ => {
-                echo.respond(405, "Method Not Allowed", out).text("Allow", ALLOW).end();
-                Err(Outcome::Answered(405))
-            }
+            "ACK" => return unanswered(Cause::Ack),
+            // a stateless server ignores it (RFC 3261 §8.2.7); 481 is for servers with transactions
+            "CANCEL" => return unanswered(Cause::Cancel),
+            _ => {}
+        }
+        let Some(echo) = Echo::of(message, peer, self.reply_port, &self.tags) else {
+            return unanswered(Cause::MissingVia);
+        };
+        match read_request(&echo, method, uri, peer, out) {
+            Ok(invite) => Ok((Pending { echo, uri, peer }, invite)),
+            Err(cause) => Err(Undecided { cause, to: echo.destination() }),
         }
     }
 
@@ -282,14 +269,14 @@ impl Edge {
     fn accepted(&self, pending: &Pending<'_>, routes: &mut Routes, out: &mut Vec<u8>) -> Outcome {
         let Pending { echo, uri, peer } = pending;
         let message = echo.message();
-        let mut other = |status, phrase: &str| {
+        let mut other = |cause, status, phrase: &str| {
             echo.respond(status, phrase, out).end();
-            Outcome::Answered(status)
+            Outcome::Other(cause)
         };
         if echo.to_tag() == ToTag::Some {
-            return other(481, "Call/Transaction Does Not Exist");
+            return other(Cause::NoDialog, 481, "Call/Transaction Does Not Exist");
         }
-        let uri = SipUri::parse(uri).ok();
+        let uri = SipUri::parse_request_uri(uri).ok();
         match &self.on_accept {
             OnAccept::Redirect(target) => {
                 let same = |uri: SipUri<'_>| {
@@ -297,7 +284,7 @@ impl Edge {
                 };
                 if uri.is_some_and(same) {
                     // a redirect to itself would loop (RFC 3261 §8.3)
-                    return other(404, "Not Found");
+                    return other(Cause::RedirectLoop, 404, "Not Found");
                 }
                 let response = echo.respond(302, "Moved Temporarily", out);
                 response.header("Contact", format_args!("<{target}>")).end();
@@ -305,21 +292,23 @@ impl Edge {
             }
             OnAccept::Ok => {
                 if message.first(Header::Require).is_some() {
-                    return bad_extension(echo, out);
+                    return Outcome::Other(bad_extension(echo, out));
                 }
                 let local = routes.local_address(*peer);
-                let description = match message.first(Header::ContentType).unwrap_or_default() {
-                    _ if message.body().is_empty() => sdp::nothing(local.ip()),
-                    content_type if sdp::is_sdp(content_type) => {
-                        match sdp::decline(message.body(), local.ip()) {
-                            Some(answer) => answer,
-                            None => return other(400, "Bad Request (malformed sdp)"),
-                        }
+                let description = match Body::of(message) {
+                    Body::None => sdp::nothing(local.ip()),
+                    Body::Sdp(offer) => match sdp::decline(offer, local.ip()) {
+                        Some(answer) => answer,
+                        None => return other(Cause::Sdp, 400, "Bad Request (malformed sdp)"),
+                    },
+                    Body::Malformed => {
+                        let phrase = "Bad Request (malformed multipart body)";
+                        return other(Cause::Multipart, 400, phrase);
                     }
-                    _ => {
+                    Body::Unsupported => {
                         let response = echo.respond(415, "Unsupported Media Type", out);
-                        response.text("Accept", sdp::CONTENT_TYPE).end();
-                        return Outcome::Answered(415);
+                        response.text("Accept", ACCEPT).end();
+                        return Outcome::Other(Cause::MediaType);
                     }
                 };
                 let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
@@ -331,17 +320,99 @@ impl Edge {
     }
 }
 
+/// Removes the line ends before the start line of a datagram. On a stream they were removed when it was
+/// cut into messages.
+fn without_leading_lines(bytes: &[u8], transport: Transport) -> &[u8] {
+    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    match bytes {
+        [b'\r' | b'\n', ..] if transport == Transport::Udp => {
+            let start = bytes.iter().position(|byte| !is_line_end(byte));
+            bytes.get(start.unwrap_or(bytes.len())..).unwrap_or_default()
+        }
+        _ => bytes,
+    }
+}
+
+/// The cause for bytes that do not begin as a SIP message.
+fn cause_of_garbage(bytes: &[u8]) -> Cause {
+    // phones send such datagrams to keep their NAT bindings open (RFC 5626 §4.4)
+    if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b'\t' | b' ' | 0)) {
+        return Cause::KeepAlive;
+    }
+    match bytes {
+        // RFC 8489 §5: two zero bits, and the magic cookie
+        [0..=0x3f, _, _, _, 0x21, 0x12, 0xa4, 0x42, ..] => Cause::Stun,
+        _ => Cause::NotSip,
+    }
+}
+
+/// The defect for which a request is refused. This is the one place where requests on a stream are
+/// refused for more than those in a datagram.
+fn defect_of(message: &Message<'_>, transport: Transport) -> Option<Defect> {
+    match transport {
+        Transport::Udp => message.defect(),
+        _ => message.stream_defect(),
+    }
+}
+
+/// Reads a request. Returns an INVITE to decide, or answers any other request.
+fn read_request<'a>(
+    echo: &Echo<'a>,
+    method: &str,
+    uri: &str,
+    peer: Peer,
+    out: &mut Vec<u8>,
+) -> Result<Invite<'a>, Cause> {
+    let message = echo.message();
+    let mut bad_request = |detail: &dyn std::fmt::Display, cause| {
+        echo.respond(400, &phrase("Bad Request", detail), out).end();
+        Err(cause)
+    };
+    match defect_of(message, peer.transport) {
+        Some(Defect::Version) => {
+            echo.respond(505, "Version Not Supported", out).end();
+            return Err(Cause::Version);
+        }
+        Some(defect) => return bad_request(&defect, defect.into()),
+        None => {}
+    }
+    match method {
+        "INVITE" => Invite::from_message(message, peer.source, peer.transport)
+            .or_else(|error| bad_request(&error, Cause::from(&error))),
+        "BYE" | "OPTIONS" => match SipUri::parse_request_uri(uri) {
+            Err(UriError::UnsupportedScheme) => {
+                echo.respond(416, "Unsupported URI Scheme", out).end();
+                Err(Cause::Scheme)
+            }
+            Err(error) => bad_request(&error, Cause::BadUri),
+            Ok(_) if message.first(Header::Require).is_some() => Err(bad_extension(echo, out)),
+            Ok(_) => {
+                let mut response = echo.respond(200, "OK", out);
+                if method == "OPTIONS" {
+                    response = response.text("Allow", ALLOW).text("Accept", ACCEPT);
+                }
+                response.end();
+                Err(Cause::Ok)
+            }
+        },
+        _ => {
+            echo.respond(405, "Method Not Allowed", out).text("Allow", ALLOW).end();
+            Err(Cause::Method)
+        }
+    }
+}
+
 /// The header with the code and reason of a rejection.
 const ERROR_HEADER: &str = "X-Authz-Error";
 
 /// Answers 420: no extension is supported (RFC 3261 §8.2.2.3).
-fn bad_extension(echo: &Echo<'_>, out: &mut Vec<u8>) -> Outcome {
+fn bad_extension(echo: &Echo<'_>, out: &mut Vec<u8>) -> Cause {
     let mut response = echo.respond(420, "Bad Extension", out);
     for field in echo.message().fields().filter(|field| field.header == Header::Require) {
         response = response.echo("Unsupported", field.value);
     }
     response.end();
-    Outcome::Answered(420)
+    Cause::Extension
 }
 
 fn with_contact<'o>(
@@ -366,10 +437,13 @@ mod tests {
     use sip_authz::Snapshot;
 
     use super::*;
+    use crate::observe::cause::Handling;
 
     fn edge() -> Edge {
         let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
-        Edge::new(authorizer, TagKey::random().unwrap(), OnAccept::Ok, DecisionObservers::default())
+        let tags = TagKey::random().unwrap();
+        let observers = DecisionObservers::default();
+        Edge::new(authorizer, tags, OnAccept::Ok, ReplyPort::Auto, observers)
     }
 
     fn peer(source: &str, local: &str) -> Peer {
@@ -384,20 +458,22 @@ mod tests {
         let request = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nFrom: <sip:a@b>\r\n\
             To: <sip:a@b>;tag=x\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
         let mut out = b"before".to_vec();
-        assert_eq!(edge.answer(request, peer, Instant::now(), &mut out), Outcome::Answered(200));
+        assert_eq!(edge.answer(request, peer, Instant::now(), &mut out), Outcome::Other(Cause::Ok));
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
             format!(
                 "beforeSIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nFrom: <sip:a@b>\r\n\
                  To: <sip:a@b>;tag=x\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nAllow: {ALLOW}\r\n\
-                 Accept: application/sdp\r\nContent-Length: 0\r\n\r\n"
+                 Accept: {ACCEPT}\r\nContent-Length: 0\r\n\r\n"
             )
         );
         for length in 0..request.len() {
             let mut out = Vec::new();
             let outcome = edge.answer(&request[..length], peer, Instant::now(), &mut out);
-            assert_eq!(out.is_empty(), !matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
+            let Outcome::Other(cause) = outcome else { panic!("{outcome:?}") };
+            let is_answered = matches!(cause.handling(), Handling::Answered(_));
+            assert_eq!(!out.is_empty(), is_answered, "{outcome:?}");
         }
     }
 
@@ -406,7 +482,7 @@ mod tests {
         let edge = edge();
         let request = |method: &str, uri: &str| {
             format!(
-                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
                  From: <sip:a@b>\r\nTo: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n\r\n"
             )
         };
@@ -444,5 +520,59 @@ mod tests {
         }
         let twice = "totals: received 12, accepted 0, challenged 0, rejected 4 (";
         assert!(edge.totals.to_string().starts_with(twice), "{}", edge.totals);
+    }
+    #[test]
+    fn bytes_that_are_no_request_have_a_cause() {
+        let edge = edge();
+        let stun = b"\0\x01\0\0\x21\x12\xa4\x42abcdefghijkl";
+        let response = b"SIP/2.0 200 OK\r\n\r\n";
+        for (bytes, cause) in [
+            (&b""[..], Cause::KeepAlive),
+            (b"\r\n", Cause::KeepAlive),
+            (b"\r\n\r\n", Cause::KeepAlive),
+            (b"\0", Cause::KeepAlive),
+            (b"\0\0\0\0 \t\n", Cause::KeepAlive),
+            (stun, Cause::Stun),
+            (b"\x01\x01\0\x08\x21\x12\xa4\x42", Cause::Stun),
+            (b"\0\x01\0\0\x21\x12\xa4", Cause::NotSip),
+            (b"\x40\x01\0\0\x21\x12\xa4\x42", Cause::NotSip),
+            (b"\x80\0\0\x01rtp", Cause::NotSip),
+            (b"hello", Cause::NotSip),
+            (b"\r\n\r\nhello", Cause::NotSip),
+            (b"GET / HTTP/1.1\r\n\r\n", Cause::NotSip),
+            (b"INVITE sip:a\r\n\r\n", Cause::NotSip),
+            (response, Cause::Response),
+            (b"\r\nSIP/2.0 99\r\n\r\n", Cause::NotSip),
+            (b"\nACK sip:a SIP/2.0\r\n\r\n", Cause::Ack),
+            (b"CANCEL sip:a SIP/2.0\r\n\r\n", Cause::Cancel),
+            (b"INVITE sip:a SIP/2.0\r\n\r\n", Cause::MissingVia),
+            (b"BYE sip:a SIP/2.0", Cause::MissingVia),
+        ] {
+            let mut out = Vec::new();
+            let peer = peer("192.0.2.1:9", "192.0.2.2:5060");
+            let outcome = edge.answer(bytes, peer, Instant::now(), &mut out);
+            assert_eq!(outcome, Outcome::Other(cause), "{}", bytes.escape_ascii());
+            assert!(out.is_empty(), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn line_ends_before_a_datagram_are_skipped() {
+        let edge = edge();
+        let mut peer = peer("192.0.2.1:9", "192.0.2.2:5060");
+        let request = "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:a@b>\r\n\
+            To: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        let answer = |text: &str, peer| {
+            let mut out = Vec::new();
+            (edge.answer(text.as_bytes(), peer, Instant::now(), &mut out), out)
+        };
+        let expected = answer(request, peer);
+        assert_eq!(expected.0, Outcome::Other(Cause::Ok));
+        for before in ["\r\n", "\r\n\r\n", "\n", "\r", "\n\r\n", &"\r\n".repeat(9_000)] {
+            assert_eq!(answer(&format!("{before}{request}"), peer), expected, "{before:?}");
+        }
+        // the stream is cut at such line ends, so none is left
+        peer.transport = Transport::Tcp;
+        assert_eq!(answer(&format!("\r\n{request}"), peer).0, Outcome::Other(Cause::NotSip));
     }
 }

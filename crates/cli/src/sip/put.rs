@@ -1,30 +1,18 @@
 //! Writes values into a message.
 
-/// Whether a value can be echoed in a header field: no control characters except HTAB and folds.
-pub(crate) fn is_echoable(value: &[u8]) -> bool {
-    // the common case has no control characters; without an early exit the loop is vectorised
-    let control = |byte: u8| (byte < b' ') | (byte == 0x7f);
-    if !value.iter().fold(false, |found, byte| found | control(*byte)) {
-        return true;
-    }
-    let mut rest = value;
-    loop {
-        rest = match rest {
-            [] => return true,
-            [b'\r', b'\n', b' ' | b'\t', after @ ..] | [b'\t', after @ ..] => after,
-            [byte, ..] if byte.is_ascii_control() => return false,
-            [_, after @ ..] => after,
-        }
-    }
-}
-
-/// Writes a value on one line: removes the line ends of folds and keeps the space after them.
-pub(crate) fn put_unfolded(value: &[u8], out: &mut Vec<u8>) {
-    let line_end = |byte: u8| (byte == b'\r') | (byte == b'\n');
-    if !value.iter().fold(false, |found, byte| found | line_end(*byte)) {
+/// Writes a value on one line: removes all control characters except HTAB, among them the line ends of
+/// folds. The space after a fold stays.
+pub(crate) fn put_line(value: &[u8], out: &mut Vec<u8>) {
+    // the common case has none; without an early exit the loop is vectorised
+    if !value.iter().fold(false, |found, byte| found | is_removed(*byte)) {
         return out.extend_from_slice(value);
     }
-    out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+    out.extend(value.iter().filter(|byte| !is_removed(**byte)));
+}
+
+/// Whether [`put_line`] removes a byte.
+pub(crate) fn is_removed(byte: u8) -> bool {
+    ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)
 }
 
 /// Writes a number in decimal.
@@ -37,6 +25,21 @@ pub(crate) fn put_number(number: u16, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_written_on_one_line() {
+        for (value, expected) in [
+            ("", ""),
+            ("a b\tc", "a b\tc"),
+            ("a\r\n b\r\n\tc", "a b\tc"),
+            ("a\rX: y\nZ: \r\nQ", "aX: yZ: Q"),
+            ("\0a\u{1f}\u{7f}é\u{1}", "aé"),
+        ] {
+            let mut out = Vec::new();
+            put_line(value.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn numbers_equal_their_display() {

@@ -1,18 +1,21 @@
 //! Writes the responses of a stateless user agent server (RFC 3261 §8.2.6, §8.2.7).
 //!
-//! A response contains only those values of the request that must be echoed. Their folds are removed,
-//! and a value with any other control character is not echoed.
+//! A response contains only those values of the request that must be echoed, without their folds and
+//! other control characters. A malformed value is echoed too.
 
 use std::fmt::{self, Write as _};
 use std::hash::Hasher as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 
+use sip_authz::Transport;
 use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::uri::name_addr;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::sip::put::{is_echoable, put_number, put_unfolded};
+use crate::args::ReplyPort;
+use crate::sip::peer::Peer;
+use crate::sip::put::{is_removed, put_line, put_number};
 use crate::sip::via::TopVia;
 
 /// The values of a request that its response echoes.
@@ -20,6 +23,8 @@ pub(crate) struct Echo<'a> {
     message: Message<'a>,
     via: TopVia<'a>,
     source: SocketAddr,
+    /// The destination of the response.
+    destination: SocketAddr,
     to: ToTag,
     key: &'a TagKey,
 }
@@ -29,7 +34,7 @@ pub(crate) struct Echo<'a> {
 pub(crate) enum ToTag {
     None,
     Some,
-    /// The value is malformed.
+    /// The value is malformed. It may or may not have a tag.
     Unreadable,
 }
 
@@ -61,24 +66,26 @@ impl TagKey {
 }
 
 impl<'a> Echo<'a> {
-    /// `None` if no response can be addressed: the topmost Via is malformed, or a value to echo has
-    /// control characters.
-    pub(crate) fn of(message: Message<'a>, source: SocketAddr, key: &'a TagKey) -> Option<Self> {
-        let via = TopVia::read(message.first(Header::Via)?)?;
-        // a message without a defect has no control characters outside of its folds
-        if message.defect().is_some() {
-            let single = [Header::From, Header::To, Header::CallId, Header::CSeq];
-            let mut echoed = single.into_iter().filter_map(|header| message.first(header));
-            if !echoed.all(is_echoable) || !message.vias().all(is_echoable) {
-                return None;
-            }
-        }
+    /// `None` if the request has no Via: its sender could not match a response (RFC 3261 §17.1.3).
+    pub(crate) fn of(
+        message: Message<'a>,
+        peer: Peer,
+        reply: ReplyPort,
+        key: &'a TagKey,
+    ) -> Option<Self> {
+        let via = TopVia::read(message.first(Header::Via)?);
+        let source = peer.source;
+        let destination = match peer.transport {
+            Transport::Udp => via.destination(source, reply),
+            // the connection on which the request came
+            _ => source,
+        };
         let to = match message.first(Header::To).and_then(name_addr) {
             None => ToTag::Unreadable,
             Some(to) if to.tag().is_some() => ToTag::Some,
             Some(_) => ToTag::None,
         };
-        Some(Self { message, via, source, to, key })
+        Some(Self { message, via, source, destination, to, key })
     }
 
     /// The request.
@@ -86,9 +93,10 @@ impl<'a> Echo<'a> {
         &self.message
     }
 
-    /// Whether the topmost Via field is well-formed in the parts that a response does not need, too.
-    pub(crate) fn is_via_whole(&self) -> bool {
-        self.via.is_whole()
+    /// The destination of the response: the source of the request, over UDP perhaps with another
+    /// port.
+    pub(crate) fn destination(&self) -> SocketAddr {
+        self.destination
     }
 
     pub(crate) fn to_tag(&self) -> ToTag {
@@ -122,7 +130,7 @@ impl<'a> Echo<'a> {
         }
         if let Some(to) = self.message.first(Header::To) {
             out.extend_from_slice(b"To: ");
-            put_unfolded(to, out);
+            put_line(to, out);
             if self.to == ToTag::None || (self.to == ToTag::Unreadable && !mentions_tag(to)) {
                 let mut digits = [0; 32];
                 let tag = self.key.tag(&self.message).to_be_bytes();
@@ -163,11 +171,9 @@ impl Response<'_> {
         self
     }
 
-    /// Adds a header field with a value of the request, unless it has control characters.
+    /// Adds a header field with a value of the request.
     pub(crate) fn echo(self, name: &str, value: &[u8]) -> Self {
-        if is_echoable(value) {
-            put_field(name, value, self.out);
-        }
+        put_field(name, value, self.out);
         self
     }
 
@@ -193,10 +199,37 @@ pub(crate) fn phrase(start: &str, detail: impl fmt::Display) -> String {
 fn put_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    put_unfolded(value, out);
+    put_line(value, out);
     out.extend_from_slice(b"\r\n");
 }
 
+/// Whether a malformed To may have a tag, as [`put_line`] writes it: `tag` and an equal sign.
 fn mentions_tag(to: &[u8]) -> bool {
-    to.windows(4).any(|part| part.eq_ignore_ascii_case(b"tag="))
+    let mut matched = 0;
+    for byte in to.iter().filter(|byte| !is_removed(**byte)) {
+        matched = match (matched, byte.to_ascii_lowercase()) {
+            (3, b'=') => return true,
+            (3, b' ' | b'\t') => 3,
+            (1, b'a') => 2,
+            (2, b'g') => 3,
+            (_, b't') => 1,
+            _ => 0,
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_in_a_malformed_to() {
+        for value in ["x;tag=1", "x;TAG =1", "\"x;tag\t = 1", "x;t\0ag=", "ttag=1", "tatag=1"] {
+            assert!(mentions_tag(value.as_bytes()), "{value:?}");
+        }
+        for value in ["", "tag", "x;tags=1", "Bond, James <sip:a@b>", "ta g=", "t;ag=1", "tag;="] {
+            assert!(!mentions_tag(value.as_bytes()), "{value:?}");
+        }
+    }
 }

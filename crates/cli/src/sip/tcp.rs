@@ -229,7 +229,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::args::OnAccept;
+    use crate::args::{OnAccept, ReplyPort};
     use crate::observe::observers::DecisionObservers;
     use crate::sip::respond::TagKey;
 
@@ -245,7 +245,8 @@ mod tests {
     ) -> (Result<(), ConnectionError>, u128) {
         let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
         let tags = TagKey::random().unwrap();
-        let edge = Edge::new(authorizer, tags, OnAccept::Ok, DecisionObservers::default());
+        let observers = DecisionObservers::default();
+        let edge = Edge::new(authorizer, tags, OnAccept::Ok, ReplyPort::Auto, observers);
         let here = SocketAddr::from(([127, 0, 0, 1], 5060));
         let peer = Peer { source: here, local: here, transport: Transport::Tcp };
         let times = Times { idle: Duration::from_millis(300), message: Duration::from_millis(200) };

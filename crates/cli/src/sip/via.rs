@@ -1,17 +1,34 @@
-//! The topmost Via of a request (RFC 3261 §20.42): parses the parts that a response needs, and writes
-//! it back with the real source of the request (§18.2.1, RFC 3581 §4).
+//! The topmost Via of a request (RFC 3261 §20.42): finds the port for the response, and writes the value
+//! back with the real source of the request (§18.2.1, RFC 3581 §4).
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::sip::put::{is_echoable, put_number, put_unfolded};
+use crate::args::ReplyPort;
+use crate::sip::put::{is_removed, put_line, put_number};
+
+/// The port of a sent-by without one (RFC 3261 §18.1.1).
+const DEFAULT_PORT: u16 = 5060;
+/// The lowest port that a Via can choose by itself. Ports below belong to other services.
+const LOWEST_PORT: u16 = 1_024;
+
+/// The value of a message's first Via field.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TopVia<'a> {
+    /// The first value is well-formed.
+    Parts(ViaParts<'a>),
+    /// The value cannot be read: it is echoed as it came.
+    Unreadable(&'a [u8]),
+}
 
 /// The first value of a Via field, split into its parts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TopVia<'a> {
+pub(crate) struct ViaParts<'a> {
     /// Protocol and sent-by.
     head: &'a [u8],
     host: &'a [u8],
+    /// The port of sent-by; none if it is missing, zero if it is not a port.
+    port: Option<u16>,
     /// The parameters, each after a `;`; empty if there are none.
     params: &'a [u8],
     /// The comma and the further values of the field, if there are any.
@@ -19,9 +36,46 @@ pub(crate) struct TopVia<'a> {
 }
 
 impl<'a> TopVia<'a> {
-    /// Parses the value of a message's first Via field. `None` if it is malformed or cannot be echoed.
-    pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
-        if !is_echoable(value) {
+    pub(crate) fn read(value: &'a [u8]) -> Self {
+        ViaParts::read(value).map_or(Self::Unreadable(value), Self::Parts)
+    }
+
+    /// The destination of the response over UDP: always the address of `source`, with its port or
+    /// that of sent-by (RFC 3261 §18.2.2, RFC 3581 §4). `maddr` is ignored.
+    pub(crate) fn destination(&self, source: SocketAddr, reply: ReplyPort) -> SocketAddr {
+        let Self::Parts(via) = self else { return source };
+        let port = via.port.unwrap_or(DEFAULT_PORT);
+        let is_chosen = match reply {
+            ReplyPort::Source => false,
+            ReplyPort::SentBy => port > 0,
+            // another address or a name is behind a NAT, where only the source port leads back
+            ReplyPort::Auto => {
+                port >= LOWEST_PORT
+                    && via.host_ip() == Some(source.ip().to_canonical())
+                    && !via.params().any(|param| is_named(param, b"rport"))
+            }
+        };
+        let mut to = source;
+        if is_chosen {
+            to.set_port(port);
+        }
+        to
+    }
+
+    /// Writes the value. A well-formed one gets `received` if sent-by has another address than
+    /// `source`, and its `rport` is filled in.
+    pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
+        match self {
+            Self::Parts(via) => via.write(source, out),
+            Self::Unreadable(value) => put_line(value, out),
+        }
+    }
+}
+
+impl<'a> ViaParts<'a> {
+    /// Parses a value. `None` if it is malformed, has empty parts or has control characters.
+    fn read(value: &'a [u8]) -> Option<Self> {
+        if has_controls(value) {
             return None;
         }
         let (first, rest) = value.split_at_checked(find_unquoted(value, b',')?)?;
@@ -32,34 +86,37 @@ impl<'a> TopVia<'a> {
         let start = after.trim_ascii_start();
         let end = start.iter().position(u8::is_ascii_whitespace)?;
         let (transport, sent_by) = start.split_at_checked(end)?;
-        let host = host_of(sent_by.trim_ascii())?;
-        transport.iter().all(is_token_byte).then_some(Self { head, host, params, rest })
+        let (host, port) = host_of(sent_by.trim_ascii())?;
+        let sound = transport.iter().all(is_token_byte)
+            && has_no_empty_part(params, b';')
+            && has_no_empty_part(rest, b',');
+        sound.then_some(Self { head, host, port, params, rest })
     }
 
-    /// Whether all parameters and further values of the field are non-empty (RFC 4475 §3.1.2.1).
-    pub(crate) fn is_whole(&self) -> bool {
-        has_no_empty_part(self.params, b';') && has_no_empty_part(self.rest, b',')
-    }
-
-    /// Writes the value. Adds `received` if sent-by has another address than `source`, and fills in
-    /// `rport`.
-    pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
-        let ip = source.ip().to_canonical();
-        put_unfolded(self.head.trim_ascii(), out);
-        let mut wants_port = false;
-        let mut params = self.params;
-        while let Some(text) = params.strip_prefix(b";") {
+    /// The parameters, without surrounding white space.
+    fn params(&self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.params;
+        std::iter::from_fn(move || {
+            let text = rest.strip_prefix(b";")?;
             let end = find_unquoted(text, b';').unwrap_or(text.len());
             let (param, after) = text.split_at_checked(end).unwrap_or((text, &[]));
-            let name = param.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-            if name.eq_ignore_ascii_case(b"rport") {
+            rest = after;
+            Some(param.trim_ascii())
+        })
+    }
+
+    fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
+        let ip = source.ip().to_canonical();
+        put_line(self.head.trim_ascii(), out);
+        let mut wants_port = false;
+        for param in self.params() {
+            if is_named(param, b"rport") {
                 wants_port = true;
-            } else if !name.eq_ignore_ascii_case(b"received") {
+            } else if !is_named(param, b"received") {
                 // the sender's own `received` is dropped: it could be mistaken for ours
                 out.push(b';');
-                put_unfolded(param.trim_ascii(), out);
+                put_line(param, out);
             }
-            params = after;
         }
         // writing to a Vec does not fail
         if wants_port || self.host_ip() != Some(ip) {
@@ -69,7 +126,7 @@ impl<'a> TopVia<'a> {
             out.extend_from_slice(b";rport=");
             put_number(source.port(), out);
         }
-        put_unfolded(self.rest, out);
+        put_line(self.rest, out);
     }
 
     fn host_ip(&self) -> Option<IpAddr> {
@@ -79,14 +136,37 @@ impl<'a> TopVia<'a> {
     }
 }
 
+fn is_named(param: &[u8], name: &[u8]) -> bool {
+    let found = param.split(|byte| *byte == b'=').next().unwrap_or_default();
+    found.trim_ascii().eq_ignore_ascii_case(name)
+}
+
+/// Whether a value has control characters except HTAB and folds.
+fn has_controls(value: &[u8]) -> bool {
+    // the common case has none; without an early exit the loop is vectorised
+    if !value.iter().fold(false, |found, byte| found | is_removed(*byte)) {
+        return false;
+    }
+    let mut rest = value;
+    loop {
+        rest = match rest {
+            [] => return false,
+            [b'\r', b'\n', b' ' | b'\t', after @ ..] => after,
+            [byte, ..] if is_removed(*byte) => return true,
+            [_, after @ ..] => after,
+        }
+    }
+}
+
 /// The text after a part of the sent-protocol and its `/`, if the part passes `fits`.
 fn protocol_part(text: &[u8], fits: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
     let (part, after) = text.split_at_checked(text.iter().position(|byte| *byte == b'/')?)?;
     fits(part.trim_ascii()).then_some(after)
 }
 
-/// The host of `host [":" port]`.
-fn host_of(sent_by: &[u8]) -> Option<&[u8]> {
+/// The host and port of `host [":" port]`. The port is none if it is missing, zero if it is above the
+/// maximum.
+fn host_of(sent_by: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let end = if sent_by.starts_with(b"[") {
         sent_by.iter().position(|byte| *byte == b']')? + 1
     } else {
@@ -96,14 +176,17 @@ fn host_of(sent_by: &[u8]) -> Option<&[u8]> {
     let (host, after) = sent_by.split_at_checked(end)?;
     let sound = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
     let port = match after.trim_ascii() {
-        [] => true,
+        [] => None,
         [b':', port @ ..] => {
             let port = port.trim_ascii();
-            !port.is_empty() && port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+            if port.is_empty() || port.len() > 5 || !port.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            Some(str::from_utf8(port).ok()?.parse().unwrap_or(0))
         }
-        _ => false,
+        _ => return None,
     };
-    (port && !host.is_empty() && host.iter().all(sound)).then_some(host)
+    (!host.is_empty() && host.iter().all(sound)).then_some((host, port))
 }
 
 /// Whether all parts are non-empty, each of which follows a `mark`.
@@ -178,29 +261,14 @@ mod tests {
             ),
         ] {
             let mut out = Vec::new();
-            TopVia::read(value.as_bytes()).unwrap().write(source.parse().unwrap(), &mut out);
+            TopVia::read(value.as_bytes()).write(source.parse().unwrap(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{value}");
         }
     }
 
     #[test]
-    fn empty_parts_are_detected() {
-        for (value, expected) in [
-            ("SIP/2.0/UDP h", true),
-            ("SIP/2.0/UDP h;branch=x ; rport", true),
-            ("SIP/2.0/UDP h;x=\";;,,\",SIP/2.0/UDP b;y, SIP/2.0/UDP c", true),
-            ("SIP/2.0/UDP h;", false),
-            ("SIP/2.0/UDP h; ;branch=x", false),
-            ("SIP/2.0/UDP 192.0.2.15;;,;,,", false),
-            ("SIP/2.0/UDP h;branch=x,", false),
-            ("SIP/2.0/UDP h;branch=x,\r\n ,SIP/2.0/UDP b", false),
-        ] {
-            assert_eq!(TopVia::read(value.as_bytes()).unwrap().is_whole(), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn malformed_values_are_refused() {
+    fn a_malformed_value_is_echoed_as_it_came() {
+        let source: SocketAddr = "192.0.2.1:9".parse().unwrap();
         for value in [
             "",
             ",",
@@ -210,18 +278,92 @@ mod tests {
             "SIP/3.0/UDP h",
             "HTTP/2.0/UDP h",
             "SIP/2.0 h",
+            "SIP/2.0/U(D)P h",
             "SIP/2.0/UDP h:",
             "SIP/2.0/UDP h:x",
-            "SIP/2.0/UDP h:123456",
+            "SIP/2.0/UDP h:123456;rport",
             "SIP/2.0/UDP [::1",
+            "SIP/2.0/UDP [fe80::1%eth0]:5060;rport",
+            "SIP/2.0/UDP 2001:db8::1:5060;rport",
             "SIP/2.0/UDP h h",
+            "SIP/2.0/UDP h_\u{e9};rport",
             "SIP/2.0/UDP h;x=\"",
-            "SIP/2.0/UDP h\r\nX: y",
-            "SIP/2.0/UDP h\0",
-            "SIP/2.0/UDP h\rX",
             ", SIP/2.0/UDP h",
+            "SIP/2.0/UDP h;",
+            "SIP/2.0/UDP h; ;branch=x;rport",
+            "SIP/2.0/UDP 192.0.2.15;;,;,,",
+            "SIP/2.0/UDP h;rport;branch=x,",
+            "SIP/2.0/UDP h;branch=x, ,SIP/2.0/UDP b",
         ] {
-            assert!(TopVia::read(value.as_bytes()).is_none(), "{value:?}");
+            let via = TopVia::read(value.as_bytes());
+            assert!(matches!(via, TopVia::Unreadable(_)), "{value:?}");
+            let mut out = Vec::new();
+            via.write(source, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), value);
+            for reply in [ReplyPort::Auto, ReplyPort::Source, ReplyPort::SentBy] {
+                assert_eq!(via.destination(source, reply), source, "{value:?}");
+            }
+        }
+        for (value, expected) in [
+            ("SIP/2.0/UDP h\r\nX: y", "SIP/2.0/UDP hX: y"),
+            ("SIP/2.0/UDP h\0;rport", "SIP/2.0/UDP h;rport"),
+            ("SIP/2.0/UDP h;a=\rX,\r\n\t\u{7f}b", "SIP/2.0/UDP h;a=X,\tb"),
+            ("SIP/2.0/UDP h;\r\n branch=x;", "SIP/2.0/UDP h; branch=x;"),
+        ] {
+            let mut out = Vec::new();
+            TopVia::read(value.as_bytes()).write(source, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn well_formed_values_are_read() {
+        for value in [
+            "SIP/2.0/UDP h",
+            "SIP/2.0/UDP h;branch=x ; rport",
+            "SIP/2.0/FOO h;x=\";;,,\",SIP/2.0/UDP b;y, SIP/2.0/UDP c",
+        ] {
+            assert!(matches!(TopVia::read(value.as_bytes()), TopVia::Parts(_)), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_destination_is_the_source_with_its_port_or_that_of_sent_by() {
+        // the source, the value, and the port: chosen by the value, and with `sent-by`
+        for (source, value, auto, sent_by) in [
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:5070", 5070, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1", 5060, 5060),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1 : 5070 ;branch=x", 5070, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:1024", 1024, 1024),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:1023", 9, 1023),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:0", 9, 9),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:65536", 9, 9),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:5070;rport", 9, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:5070;branch=x; RPORT =5", 9, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:5070;x=\";rport\"", 5070, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:5070;rportx", 5070, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:5070, SIP/2.0/UDP b;rport", 5070, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1:5070;maddr=203.0.113.1", 5070, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 203.0.113.1:5070;received=192.0.2.1", 9, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP 10.0.0.1:5070", 9, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP phone.example:5070", 9, 5070),
+            ("192.0.2.1:9", "SIP/2.0/UDP phone.example", 9, 5060),
+            ("192.0.2.1:9", "SIP/2.0/UDP [::ffff:192.0.2.1]:5070", 5070, 5070),
+            ("[::ffff:192.0.2.1]:9", "SIP/2.0/UDP 192.0.2.1:5070", 5070, 5070),
+            ("[2001:db8::1]:9", "SIP/2.0/UDP [2001:DB8:0::1]:5070", 5070, 5070),
+            ("[2001:db8::1]:9", "SIP/2.0/UDP [2001:db8::2]:5070", 9, 5070),
+            ("[fe80::1%3]:9", "SIP/2.0/UDP [fe80::1]:5070", 5070, 5070),
+        ] {
+            let (source, via): (SocketAddr, _) =
+                (source.parse().unwrap(), TopVia::read(value.as_bytes()));
+            let with = |port| {
+                let mut to = source;
+                to.set_port(port);
+                to
+            };
+            assert_eq!(via.destination(source, ReplyPort::Auto), with(auto), "{value}");
+            assert_eq!(via.destination(source, ReplyPort::SentBy), with(sent_by), "{value}");
+            assert_eq!(via.destination(source, ReplyPort::Source), source, "{value}");
         }
     }
 }

@@ -13,6 +13,7 @@ mod http_bounds;
 mod import;
 mod lifecycle;
 mod metrics;
+mod replies;
 mod support;
 mod tcp;
 #[cfg(feature = "tls")]
