@@ -216,8 +216,7 @@ impl AlgorithmOffer {
     pub const MD5_ONLY: Self = Self::preset(&[Algorithm::Md5]);
     /// MD5, then SHA-256. Fails with one of six common user agents (`docs/clients.md`).
     pub const MD5_FIRST: Self = Self::preset(&[Algorithm::Md5, Algorithm::Sha256]);
-    /// SHA-256, then MD5. For clients that take the first algorithm; see `docs/clients.md` for those
-    /// that fail.
+    /// SHA-256, then MD5. `docs/clients.md` lists the user agents that fail.
     pub const SHA256_FIRST: Self = Self::preset(&[Algorithm::Sha256, Algorithm::Md5]);
     /// Strongest first, as in RFC 8760 §2.4. Fails with five of six common user agents
     /// (`docs/clients.md`).
@@ -343,7 +342,7 @@ pub enum UriCheck {
     SameUserAndHost,
     /// Both are equivalent by RFC 3261 §19.1.4. Refuses the same callers as
     /// [`SameUserAndHost`](Self::SameUserAndHost), and clients whose digest-uri leaves out the port
-    /// or a parameter of the Request-URI, such as LiveKit: a URI with the default port is not
+    /// or a parameter of the Request-URI, such as LiveKit. A URI with the default port is not
     /// equivalent to one without a port, and `transport`, `user`, `method`, `ttl` and `maddr` must
     /// be in both or in neither.
     Equivalent,

@@ -8,8 +8,10 @@ mod credentials;
 mod lists;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
+use sip_authz::acl::Prefix;
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{
     Account, Commit, Dates, Domain, IpAccessControlList, IpAddress, Key, Mapping, MappingRecord,
@@ -43,6 +45,15 @@ pub(crate) struct Compiled {
     pub(crate) names: Names,
     /// Warnings, with their places.
     pub(crate) warnings: Vec<(Option<Span>, String)>,
+    /// Addresses that a list has twice.
+    pub(crate) repeats: Vec<Repeat>,
+}
+
+/// An address that is in a list again.
+pub(crate) struct Repeat {
+    pub(crate) prefix: Prefix,
+    pub(crate) first: Span,
+    pub(crate) again: Span,
 }
 
 /// Compiles the records and reports every error.
@@ -81,6 +92,9 @@ struct Compiler<'p> {
     /// Whether an error hides names of accounts.
     accounts_are_incomplete: bool,
     access_lists: Lists<IpAccessControlListSid>,
+    /// The first entry of each prefix of a list: its SID and its place.
+    addresses: HashMap<(IpAccessControlListSid, Prefix), (IpAddressSid, Span)>,
+    repeats: Vec<Repeat>,
     credential_lists: Lists<CredentialListSid>,
 }
 
@@ -99,6 +113,8 @@ impl<'p> Compiler<'p> {
             accounts: HashMap::new(),
             accounts_are_incomplete: is_damaged,
             access_lists: Lists::new("IP access control list", is_damaged),
+            addresses: HashMap::new(),
+            repeats: Vec::new(),
             credential_lists: Lists::new("credential list", is_damaged),
         }
     }
@@ -207,6 +223,18 @@ impl<'p> Compiler<'p> {
         let Some(Parent { sid: list, account_name, name: list_name }) = list else { return };
         let derived = || IpAddressSid::from_name(&[account_name, list_name, &text]);
         let sid = entry.sid.unwrap_or_else(derived);
+        match self.addresses.entry((*list, prefix)) {
+            Entry::Vacant(vacant) => drop(vacant.insert((sid, entry.span.clone()))),
+            Entry::Occupied(occupied) => {
+                let (first_sid, first) = occupied.get();
+                let (first, again) = (first.clone(), entry.span.clone());
+                self.repeats.push(Repeat { prefix, first, again });
+                // with a SID of its own it is a record of its own
+                if *first_sid == sid {
+                    return;
+                }
+            }
+        }
         let name = entry.friendly_name.clone().unwrap_or_else(|| text.clone());
         let friendly_name = entry.friendly_name.unwrap_or_default();
         let address = IpAddress { sid, list: *list, prefix, friendly_name, dates: self.dates };
@@ -382,7 +410,7 @@ impl<'p> Compiler<'p> {
     }
 
     fn finish(self) -> Option<Compiled> {
-        let Self { problems, owner, is_damaged, commit, places, names, .. } = self;
+        let Self { problems, owner, is_damaged, commit, places, names, repeats, .. } = self;
         let mut before = Commit::new();
         if let Some(owner) = owner {
             before.put(Record::Account(Account::new(owner)));
@@ -391,7 +419,7 @@ impl<'p> Compiler<'p> {
             match Snapshot::empty().apply(&before).and_then(|before| before.apply(&commit)) {
                 Ok(snapshot) => {
                     let warnings = warnings(&snapshot, &places, &names);
-                    return Some(Compiled { commit, snapshot, names, warnings });
+                    return Some(Compiled { commit, snapshot, names, warnings, repeats });
                 }
                 Err(error) => Some(error),
             }

@@ -65,8 +65,9 @@ pub use load::{is_readable_by_others, load};
 pub use names::Names;
 pub use options::Options;
 
+use compile::Repeat;
 use file::File;
-use place::{Places, keys_at};
+use place::{Lines, Places, keys_at};
 use problem::Problems;
 use syntax::Syntax;
 
@@ -79,6 +80,7 @@ pub struct Config {
     /// The name in the file of each SID.
     pub names: Names,
     warnings: Vec<String>,
+    repeats: Vec<String>,
 }
 
 impl Config {
@@ -87,6 +89,13 @@ impl Config {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The warnings about addresses that a list has twice. They are among [`warnings`](Self::warnings);
+    /// the records do not show them.
+    #[must_use]
+    pub fn repeats(&self) -> &[String] {
+        &self.repeats
     }
 }
 
@@ -128,13 +137,26 @@ pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
             None => unplaced.push(format!("{file}: {message}")),
         }
     }
-    let warnings = placed(text, &file, &syntax, warnings);
-    let warnings = unplaced.into_iter().chain(warnings.iter().map(ToString::to_string)).collect();
+    let mut repeats = Problems::default();
+    let lines = Lines::of(text, !compiled.repeats.is_empty());
+    for Repeat { prefix, first, again } in compiled.repeats {
+        let line = lines.at(first.start);
+        let message = format!("`{prefix}` is in the list twice, first in line {line}");
+        repeats.push(again.clone(), &message);
+        warnings.push(again, message);
+    }
+    let written = |problems| {
+        let placed = placed(text, &file, &syntax, problems);
+        placed.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let warnings = unplaced.into_iter().chain(written(warnings)).collect();
+    let repeats = written(repeats);
     Ok(Config {
         commit: compiled.commit,
         snapshot: compiled.snapshot,
         names: compiled.names,
         warnings,
+        repeats,
     })
 }
 

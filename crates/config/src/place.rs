@@ -46,6 +46,25 @@ impl<'t> Places<'t> {
     }
 }
 
+/// Finds the line of any byte offset.
+pub(crate) struct Lines {
+    /// The offset of each line end.
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    /// The lines of a text. If they are not `needed`, the text is not read.
+    pub(crate) fn of(text: &str, needed: bool) -> Self {
+        let text = if needed { text } else { "" };
+        Self { ends: text.match_indices('\n').map(|(at, _)| at).collect() }
+    }
+
+    /// The line, counted from 1, of the byte at `offset`.
+    pub(crate) fn at(&self, offset: usize) -> usize {
+        self.ends.partition_point(|end| *end < offset) + 1
+    }
+}
+
 /// The path of the key of each problem, for example `domains[0].name`: the longest path whose key or
 /// value contains the place. The problems must be sorted by offset.
 pub(crate) fn keys_at(

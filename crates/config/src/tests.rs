@@ -165,6 +165,53 @@ fn from_must_match_has_three_values() {
 }
 
 #[test]
+fn a_repeated_address_is_a_warning_that_names_both_lines() {
+    let text = "[[ip_access_control_lists]]
+name = 'l'
+addresses = [
+  '10.0.0.0/255.0.0.0',
+  { address = '192.0.2.1' }, '2001:db8::/32',
+  { address = '10.0.0.0/8', friendly_name = 'again' },
+  '::ffff:10.0.0.0/104', { address = '192.0.2.1/32', sid = 'IP00000000000000000000000000000001' },
+]
+[[ip_access_control_lists]]
+name = 'other'
+addresses = ['10.0.0.0/8']
+";
+    let config = parse(text, &Options::new().file("edge.toml")).unwrap();
+    let addresses = |at| format!("ip_access_control_lists[0].addresses[{at}]");
+    let expected = [
+        format!(
+            "edge.toml:6:3: {}: `10.0.0.0/8` is in the list twice, first in line 4",
+            addresses(3)
+        ),
+        format!(
+            "edge.toml:7:3: {}: `10.0.0.0/8` is in the list twice, first in line 4",
+            addresses(4)
+        ),
+        format!(
+            "edge.toml:7:26: {}: `192.0.2.1/32` is in the list twice, first in line 5",
+            addresses(5)
+        ),
+    ];
+    assert_eq!(config.warnings(), expected);
+    assert_eq!(config.repeats(), expected);
+    let prefixes: Vec<_> = config
+        .commit
+        .writes()
+        .iter()
+        .filter_map(|write| match write {
+            Write::Put(Record::IpAddress(address)) => {
+                Some((address.prefix.to_string(), address.friendly_name.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    let all = ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "192.0.2.1/32", "10.0.0.0/8"];
+    assert_eq!(prefixes, all.map(|prefix| (prefix.to_owned(), "")));
+}
+
+#[test]
 fn sids_are_derived_from_the_names() {
     let minimal = "[[domains]]\nname = 'a.example'";
     let sids = |text: &str| {

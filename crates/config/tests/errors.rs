@@ -70,7 +70,12 @@ fn each_error_has_its_line_column_and_key() {
         (format!("{lists}[[credential_lists]]\nname = 'other'\nrealm = 's'\n[[domains]]\nname = 'a.example'\ncredential_lists = ['staff', 'other']\n"), &["11:30: domains[0].credential_lists[1]: `other` has the realm `s`, and a list mapped before it has `r`"]),
         // addresses
         (in_addresses("'192.0.2.1/24'"), &["4:1: ip_access_control_lists[0].addresses[0]: host bits are set in `192.0.2.1/24`; the prefix is `192.0.2.0/24`"]),
-        (in_addresses("'192.0.2.0/24',\n\n'192.0.2.0/24'"), &["6:1: ip_access_control_lists[0].addresses[1]: `192.0.2.0/24` is in the list twice"]),
+        (in_addresses("'10.1.2.3/255.0.0.0'"), &["4:1: ip_access_control_lists[0].addresses[0]: host bits are set in `10.1.2.3/8`; the prefix is `10.0.0.0/8`"]),
+        (in_addresses("{ address = '10.0.0.0/255.0.255.0' }"), &["4:13: ip_access_control_lists[0].addresses[0].address: the netmask of `10.0.0.0/255.0.255.0` is not contiguous; expected ones and then zeros, such as `255.255.255.0`"]),
+        (in_addresses("'10.0.0.0/255.0.0'"), &["4:1: ip_access_control_lists[0].addresses[0]: `10.0.0.0/255.0.0` is not an IP address or prefix"]),
+        (in_addresses("'0.0.0.0/0.0.0.0'"), &["4:1: ip_access_control_lists[0].addresses[0]: `0.0.0.0/0` admits every address; if that is meant, write { address = \"0.0.0.0/0\", allow_all = true }"]),
+        // a prefix may repeat, a SID may not
+        (in_addresses("{ address = '192.0.2.0/24', sid = 'IP00000000000000000000000000000001' },\n{ address = '192.0.3.0/24', sid = 'IP00000000000000000000000000000001' }"), &["5:1: ip_access_control_lists[0].addresses[1]: IP00000000000000000000000000000001 is used twice"]),
         (in_addresses("'0.0.0.0/0'"), &["4:1: ip_access_control_lists[0].addresses[0]: `0.0.0.0/0` admits every address; if that is meant, write { address = \"0.0.0.0/0\", allow_all = true }"]),
         (in_addresses("{ address = '::/0' }"), &["4:1: ip_access_control_lists[0].addresses[0]: `::/0` admits every address; if that is meant, write { address = \"::/0\", allow_all = true }"]),
         (in_addresses("{ address = '192.0.2.1', allow_all = true }"), &["4:38: ip_access_control_lists[0].addresses[0].allow_all: `allow_all` needs a prefix of length 0, found `192.0.2.1/32`"]),

@@ -49,8 +49,8 @@ macro_rules! form_value {
 
 form_value! {
     bool: Boolean = |form, name| form.flag(name);
-    u32: Integer = |form, name| form.parsed(name);
-    NonZeroU32: Integer = |form, name| form.parsed(name);
+    u32: Integer = |form, name| form.integer(name);
+    NonZeroU32: Integer = |form, name| form.integer(name);
     String: Text = |form, name| Ok(form.text(name).map(str::to_owned));
     Option<String>: Text = |form, name| form.url(name);
     Option<HttpMethod>: Text = |form, name| Ok(form.choice(name)?.map(Some));

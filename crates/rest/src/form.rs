@@ -134,6 +134,35 @@ impl Form {
         self.text(name).map(parse).transpose()
     }
 
+    /// The value of an integer parameter: digits only, since `parse` alone accepts a sign.
+    pub(super) fn integer<T: FromStr<Err: Display>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, ApiError> {
+        self.text(name).map_or(Ok(()), |text| self.check_digits(name, text))?;
+        self.parsed(name)
+    }
+
+    /// The value of an integer parameter. An empty value clears the field: `Some(None)`.
+    pub(super) fn clearable_integer<T: FromStr<Err: Display>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<Option<T>>, ApiError> {
+        match self.text(name) {
+            Some("") => Ok(Some(None)),
+            _ => Ok(self.integer(name)?.map(Some)),
+        }
+    }
+
+    fn check_digits(&self, name: &str, text: &str) -> Result<(), ApiError> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(());
+        }
+        let text = excerpt(text);
+        Err(self
+            .wrong(name, format_args!("must be a number without sign and spaces, got `{text}`")))
+    }
+
     /// The parsed value of a parameter. An empty value clears the field: `Some(None)`.
     pub(super) fn clearable<T: FromStr<Err: Display>>(
         &self,
@@ -251,6 +280,11 @@ mod tests {
         for on in ["", "1", "yes", "tru"] {
             assert!(read(&format!("Name=a&On={on}")).unwrap().flag("On").is_err(), "{on}");
         }
+        for number in ["", "%2B1", "-1", "+1", "1+", "0x1", "1.0", "%D9%A1", "4294967296"] {
+            let form = read(&format!("Name={number}a&Many={number}"));
+            assert!(form.unwrap().integer::<u32>("Many").is_err(), "{number}");
+        }
+        assert_eq!(read("Name=a&Many=007").unwrap().integer::<u32>("Many").unwrap(), Some(7));
         for url in ["ftp://a", "http://", "http:///x", "//a", "http://a b", "javascript:x"] {
             assert!(read(&format!("Name={url}")).unwrap().url("Name").is_err(), "{url}");
         }

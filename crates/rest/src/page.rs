@@ -89,7 +89,7 @@ impl PageRequest {
         let form = Form::read(Kind::Policy, PARAMS, query.as_bytes())?;
         let max_size = if kind == Kind::Role { max_size.min(MAX_ROLES) } else { max_size };
         let size = form
-            .parsed::<u64>("PageSize")?
+            .integer::<u64>("PageSize")?
             .map_or(DEFAULT_SIZE.min(max_size), |size| u32::try_from(size).unwrap_or(u32::MAX));
         if size < 1 {
             return Err(ApiError::bad(BAD_PARAMETER, "PageSize must be at least 1"));
@@ -98,7 +98,7 @@ impl PageRequest {
             let message = format!("PageSize must be at most {max_size}");
             return Err(ApiError::bad(PAGE_SIZE_TOO_LARGE, message));
         }
-        let number = form.parsed("Page")?.unwrap_or_default();
+        let number = form.integer("Page")?.unwrap_or_default();
         let start = match form.text("PageToken") {
             None | Some("") => PageStart::First,
             Some(token) => open_token(token, key).ok_or_else(|| {

@@ -247,7 +247,9 @@ struct LimitChange {
 impl LimitChange {
     fn read(form: &Form, burst: &'static str, refill_ms: &'static str) -> Result<Self, ApiError> {
         let names = [burst, refill_ms];
-        Ok(Self { names, burst: form.clearable(burst)?, refill_ms: form.clearable(refill_ms)? })
+        let (burst, refill_ms) =
+            (form.clearable_integer(burst)?, form.clearable_integer(refill_ms)?);
+        Ok(Self { names, burst, refill_ms })
     }
 
     fn apply(&self, limit: &mut Option<GuessRate>) -> Result<(), String> {

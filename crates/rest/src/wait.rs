@@ -47,7 +47,9 @@ impl Wait {
                     return Err(ApiError::bad(BAD_PARAMETER, message));
                 }
                 "WaitSeconds" => {
-                    let known = value.parse().ok().filter(|n| (1..=MAX_SECONDS).contains(n));
+                    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                    let known = value.parse().ok();
+                    let known = known.filter(|n| digits && (1..=MAX_SECONDS).contains(n));
                     seconds = known.ok_or_else(|| {
                         let value = excerpt(&value);
                         let message =
@@ -116,7 +118,13 @@ mod tests {
         assert_eq!(wait("PageSize=2&WaitSeconds=3"), Some(Wait(None)));
         assert_eq!(wait("Wait=applied"), seconds(30));
         assert_eq!(wait("Wait=appl%69ed&WaitSeconds=300"), seconds(300));
-        for wrong in ["Wait", "Wait=yes", "Wait=applied&WaitSeconds=0", "WaitSeconds=301"] {
+        for wrong in [
+            "Wait",
+            "Wait=yes",
+            "Wait=applied&WaitSeconds=0",
+            "WaitSeconds=301",
+            "WaitSeconds=%2B5",
+        ] {
             assert_eq!(wait(wrong), None, "{wrong}");
         }
     }

@@ -5,6 +5,7 @@ mod format;
 mod subscriber;
 mod table;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::args::{FileFormat, ImportArgs};
 use crate::commands::client::Client;
 use crate::commands::progress::Progress;
-use crate::system::output::{ProgramError, say, warn};
+use crate::system::output::{ProgramError, say, warn, warn_all};
 use sip_authz_config::{Names, Options};
 
 /// A file converted to an import request.
@@ -28,6 +29,8 @@ struct Prepared {
     names: Names,
     /// Notes about the file for the user.
     notes: Vec<String>,
+    /// Warnings about entries that the file repeats, each with its place.
+    repeats: Vec<String>,
 }
 
 /// An error in a file, with its place.
@@ -58,10 +61,11 @@ impl FileError {
 pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, ProgramError> {
     let client = Client::new(&args.server)?;
     let file = args.file.display().to_string();
-    let Prepared { body, names, notes } = prepare(args, &file)?;
+    let Prepared { body, names, notes, repeats } = prepare(args, &file)?;
     for note in notes {
         warn(format_args!("{file}: {note}"));
     }
+    warn_all(&repeats);
     let path = if args.dry_run { "/admin/import?dry_run=true" } else { "/admin/import" };
     let total = body.len();
     let mut body = Counted {
@@ -107,10 +111,18 @@ fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, ProgramError> {
                 options = options.realm(realm.clone());
             }
             let config = sip_authz_config::parse(text, &options).map_err(ProgramError::Config)?;
-            prepared(&records(&config.commit), config.names, Vec::new())
+            let repeats = config.repeats().to_vec();
+            let rows = Rows {
+                records: records(&config.commit),
+                names: config.names,
+                repeats,
+                notes: Vec::new(),
+            };
+            prepared(rows)
         }
         FileFormat::Json => {
             let document = format::json(text).map_err(wrong)?;
+            let repeats = repeats(&document, file);
             // repeats the server's checks, so that an error names the place in the file
             document.into_incoming().map_err(|error| {
                 wrong(FileError { place: Some(error.place), ..FileError::new(error.message) })
@@ -119,15 +131,14 @@ fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, ProgramError> {
                 body: text.as_bytes().to_vec().into(),
                 names: Names::default(),
                 notes: Vec::new(),
+                repeats,
             })
         }
-        FileFormat::Subscriber => {
-            let table = subscriber::read(text, args).map_err(wrong)?;
-            prepared(&table.records, table.names, table.notes)
-        }
+        FileFormat::Subscriber => prepared(subscriber::read(text, args).map_err(wrong)?),
         FileFormat::Address => {
-            let table = address::read(text, args).map_err(wrong)?;
-            prepared(&table.records, table.names, table.notes)
+            let mut rows = address::read(text, args).map_err(wrong)?;
+            rows.repeats.iter_mut().for_each(|repeat| repeat.insert_str(0, &format!("{file}:")));
+            prepared(rows)
         }
     }
 }
@@ -138,6 +149,25 @@ struct Rows {
     records: Vec<Record>,
     names: Names,
     notes: Vec<String>,
+    repeats: Vec<String>,
+}
+
+/// Warnings about addresses that a list of the document has twice. JSON has no useful lines, since an
+/// export is one line; the places are those of the errors about a document.
+fn repeats(document: &Document, file: &str) -> Vec<String> {
+    let mut first = HashMap::new();
+    let mut repeats = Vec::new();
+    for (at, entry) in document.ip_addresses.iter().enumerate() {
+        let earlier = *first.entry((entry.ip_access_control_list_sid, entry.address)).or_insert(at);
+        if earlier != at {
+            let prefix = entry.address;
+            repeats.push(format!(
+                "{file}: ip_addresses[{at}]: `{prefix}` is in the list twice, first in \
+                 ip_addresses[{earlier}]"
+            ));
+        }
+    }
+    repeats
 }
 
 fn records(commit: &Commit) -> Vec<Record> {
@@ -148,15 +178,12 @@ fn records(commit: &Commit) -> Vec<Record> {
     commit.writes().iter().filter_map(put).collect()
 }
 
-fn prepared(
-    records: &[Record],
-    names: Names,
-    notes: Vec<String>,
-) -> Result<Prepared, ProgramError> {
-    let document = Document::of(records, true).without_dates();
+fn prepared(rows: Rows) -> Result<Prepared, ProgramError> {
+    let Rows { records, names, notes, repeats } = rows;
+    let document = Document::of(&records, true).without_dates();
     let body = serde_json::to_vec(&document);
     let body = body.map_err(|error| ProgramError::Runtime(error.to_string()))?.into();
-    Ok(Prepared { body, names, notes })
+    Ok(Prepared { body, names, notes, repeats })
 }
 
 /// Refuses options that have no effect for the format.

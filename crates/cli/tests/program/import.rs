@@ -108,7 +108,11 @@ fn an_address_table_becomes_a_list_for_each_group() {
                  3,7,2001:db8::1,128,0,\n4,1,127.0.0.1,32,0,again\n";
     let (code, stdout, stderr) = import(&server, "address.csv", table, &owned);
     assert_eq!((code, stdout), (0, done(5, 0, 0).1));
-    assert_eq!(stderr, "sip-authz: address.csv: 1 rows are duplicates and were skipped\n");
+    assert_eq!(
+        stderr,
+        "sip-authz: warning: address.csv:5: ip_addr: `127.0.0.1/32` is in group 1 twice, first in \
+         line 2; this row is skipped\n"
+    );
     let all = export(&server);
     let names = |key: &str| {
         let entries = all[key].as_array().unwrap().iter();
@@ -126,6 +130,64 @@ fn an_address_table_becomes_a_list_for_each_group() {
     assert!(stderr.starts_with("sip-authz: opensips.csv:2: port: limited to `5060`"), "{stderr}");
     let with = [&owned[..], &["--widen"]].concat();
     assert_eq!(import(&server, "opensips.csv", table, &with), done(1, 0, 1));
+}
+
+#[test]
+fn netmasks_are_imported_and_repeated_prefixes_are_warnings() {
+    let server = empty();
+    let sid = account(&server);
+    let owned = ["--account", sid.as_str()];
+    let prefixes = || {
+        let all = export(&server);
+        let entries = all["ip_addresses"].as_array().unwrap().iter();
+        let mut prefixes: Vec<_> =
+            entries.map(|entry| entry["address"].as_str().unwrap().to_owned()).collect();
+        prefixes.sort_unstable();
+        prefixes
+    };
+    let table =
+        "grp,ip_addr,mask\n1,10.0.0.0,255.0.0.0\n1,192.0.2.0/255.255.255.0,\n\n1,10.0.0.0,8\n";
+    let (code, stdout, stderr) = import(&server, "a.csv", table, &owned);
+    assert_eq!((code, stdout), (0, done(3, 0, 0).1), "{stderr}");
+    let again = "`10.0.0.0/8` is in group 1 twice, first in line 2; this row is skipped";
+    assert_eq!(stderr, format!("sip-authz: warning: a.csv:5: ip_addr: {again}\n"));
+    assert_eq!(prefixes(), ["10.0.0.0/8", "192.0.2.0/24"]);
+
+    let text = "[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n'198.51.100.0/24',\n\
+                '198.51.100.0/255.255.255.0',\n]\n";
+    let (code, stdout, stderr) = import(&server, "edge.toml", text, &owned);
+    assert_eq!((code, stdout), (0, done(2, 0, 0).1), "{stderr}");
+    assert_eq!(
+        stderr,
+        "sip-authz: warning: edge.toml:5:1: ip_access_control_lists[0].addresses[1]: \
+         `198.51.100.0/24` is in the list twice, first in line 4\n"
+    );
+    // a long list does not flood the terminal
+    let many = text.replace("'198.51.100.0/24',\n", &"'198.51.100.0/24',\n".repeat(30));
+    let (code, _, stderr) = import(&server, "edge.toml", &many, &owned);
+    assert_eq!((code, stderr.lines().count()), (0, 21), "{stderr}");
+    assert!(stderr.ends_with("sip-authz: warning: and 10 more\n"), "{stderr}");
+
+    let (list, entry) = (format!("AL{}", "7".repeat(32)), |n: u8, address: &str| {
+        let list = "7".repeat(32);
+        format!(
+            r#"{{"sid":"IP{:032}","ip_access_control_list_sid":"AL{list}","address":"{address}"}}"#,
+            n
+        )
+    });
+    let text = format!(
+        r#"{{"format":"sip-authz/1","ip_access_control_lists":[{{"sid":"{list}","account_sid":"{sid}"}}],"ip_addresses":[{},{},{}]}}"#,
+        entry(1, "203.0.113.0/24"),
+        entry(2, "203.0.113.7"),
+        entry(3, "203.0.113.0/255.255.255.0"),
+    );
+    let (code, stdout, stderr) = import(&server, "all.json", &text, &[]);
+    assert_eq!((code, stdout), (0, done(4, 0, 0).1), "{stderr}");
+    assert_eq!(
+        stderr,
+        "sip-authz: warning: all.json: ip_addresses[2]: `203.0.113.0/24` is in the list twice, \
+         first in ip_addresses[0]\n"
+    );
 }
 
 #[test]
@@ -321,6 +383,36 @@ fn each_error_names_file_line_and_column() {
             "a.csv:2: mask: host bits are set in `192.0.2.1/24`; the prefix is `192.0.2.0/24`",
         ),
         ("a.csv", format!("{addresses}1,192.0.2.1,33,0\n"), &owned, "a.csv:2: mask: "),
+        (
+            "a.csv",
+            format!("{addresses}1,192.0.2.0,+24,0\n"),
+            &owned,
+            "a.csv:2: mask: expected 0 to 32 bits or a netmask, got `+24`",
+        ),
+        (
+            "a.csv",
+            format!("{addresses}1,2001:db8::,255.0.0.0,0\n"),
+            &owned,
+            "a.csv:2: mask: expected 0 to 128 bits, got `255.0.0.0`",
+        ),
+        (
+            "a.csv",
+            format!("{addresses}1,10.0.0.0,0.255.255.255,0\n"),
+            &owned,
+            "a.csv:2: mask: the netmask of `10.0.0.0/0.255.255.255` is not contiguous; expected ones and then zeros, such as `255.255.255.0`",
+        ),
+        (
+            "a.csv",
+            format!("{addresses}1,10.1.0.0,255.0.0.0,0\n"),
+            &owned,
+            "a.csv:2: mask: host bits are set in `10.1.0.0/8`; the prefix is `10.0.0.0/8`",
+        ),
+        (
+            "a.csv",
+            format!("{addresses}1,10.0.0.0/8,32,0\n"),
+            &owned,
+            "a.csv:2: ip_addr: expected an IP address, got `10.0.0.0/8` (no host names)",
+        ),
         (
             "a.csv",
             format!("{addresses}1,gw.example,32,0\n"),

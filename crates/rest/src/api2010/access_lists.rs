@@ -1,5 +1,6 @@
 //! IP access control lists and their addresses.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -7,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::SIP;
 use crate::dates::rfc2822;
-use crate::error::ApiError;
+use crate::error::{ApiError, excerpt};
 use crate::form::{Form, Param};
 use crate::links::sip_uri;
 use crate::page::Rows;
@@ -21,18 +22,19 @@ use sip_authz_store::Store;
 
 const LIST: &str = "IpAccessControlListSid";
 const ADDRESS: &str = "IpAddressSid";
+const LENGTH: &str = "CidrPrefixLength";
 
 const NAMED: &[Param] = &[Param::text("FriendlyName").required()];
 const CREATE_ADDRESS: &[Param] = &[
     Param::text("FriendlyName").required(),
     Param::text("IpAddress").required(),
-    Param::integer("CidrPrefixLength"),
+    Param::integer(LENGTH),
     Param::flag("AllowAll"),
 ];
 const UPDATE_ADDRESS: &[Param] = &[
     Param::text("FriendlyName"),
     Param::text("IpAddress"),
-    Param::integer("CidrPrefixLength"),
+    Param::integer(LENGTH),
     Param::flag("AllowAll"),
 ];
 
@@ -218,12 +220,25 @@ struct AddressChange {
     allow_all: bool,
 }
 
+/// Reads a length: digits only, without sign and spaces.
+fn read_length(text: &str) -> Result<u8, DirectoryError> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let len = text.parse().ok().filter(|len| digits && *len <= 128);
+    len.ok_or_else(|| wrong_length("0 to 32 for IPv4, 0 to 128 for IPv6", text))
+}
+
+fn wrong_length(range: &str, found: impl Display) -> DirectoryError {
+    let found = excerpt(&found.to_string());
+    let message = format!("{LENGTH} must be a number from {range}, got `{found}`");
+    DirectoryError::Invalid { kind: Kind::IpAddress, message }
+}
+
 impl AddressChange {
     fn read(form: &Form) -> Result<Self, ApiError> {
         Ok(Self {
             friendly_name: form.text("FriendlyName").map(str::to_owned),
             addr: form.parsed("IpAddress")?,
-            len: form.parsed("CidrPrefixLength")?,
+            len: form.text(LENGTH).map(read_length).transpose()?,
             allow_all: form.flag("AllowAll")?.unwrap_or(false),
         })
     }
@@ -236,6 +251,9 @@ impl AddressChange {
             None if addr.is_ipv4() == old.addr().is_ipv4() => old.len(),
             None => return Ok(addr.into()),
         };
+        if addr.is_ipv4() && len > 32 {
+            return Err(wrong_length("0 to 32 for IPv4", len));
+        }
         Prefix::new(addr, len).map_err(|error| DirectoryError::Invalid {
             kind: Kind::IpAddress,
             message: error.to_string(),

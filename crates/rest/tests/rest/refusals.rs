@@ -109,6 +109,9 @@ async fn errors_have_their_status_and_code_and_change_nothing() {
                 "FromMustMatch=anonymous",
                 "FromMustMatch=1",
                 "GuessPairBurst=0",
+                "GuessPairBurst=%2B1",
+                "NonceLifetime=%2B60",
+                "GuessNameBurst=%2B1&GuessNameRefillMs=1",
                 "GuessNameBurst=5",
                 "GuessAnyNameRefillMs=5",
                 "GuessPairRefillMs=3600001",
@@ -233,6 +236,45 @@ async fn the_error_has_the_corrected_prefix_and_length_0_needs_allow_all() {
     assert_eq!(site.call("POST", &path, all).await.status, 201);
     let answer = site.call("POST", &path, "FriendlyName=x&IpAddress=2001:db8::1").await.json();
     assert_eq!(answer["cidr_prefix_length"], 128);
+}
+
+#[tokio::test]
+async fn a_prefix_length_is_digits_within_the_range_of_its_family() {
+    let site = Site::new().await;
+    let list = site.make(&sip("IpAccessControlLists"), "FriendlyName=x").await;
+    let path = sip(&format!("IpAccessControlLists/{list}/IpAddresses"));
+    let one = site.make(&path, "FriendlyName=x&IpAddress=192.0.2.0&CidrPrefixLength=024").await;
+    let one = instance(&path, &one);
+    assert_eq!(site.get(&one).await.json()["cidr_prefix_length"], 24);
+    let both = "0 to 32 for IPv4, 0 to 128 for IPv6";
+    for (length, range, found) in [
+        ("%2B24", both, "+24"),
+        ("+24", both, " 24"),
+        ("24+", both, "24 "),
+        ("-1", both, "-1"),
+        ("", both, ""),
+        ("0x18", both, "0x18"),
+        ("24.0", both, "24.0"),
+        ("255.255.255.0", both, "255.255.255.0"),
+        ("%D9%A2%D9%A4", both, "٢٤"),
+        ("129", both, "129"),
+        ("280", both, "280"),
+        ("99999999999999999999", both, "99999999999999999999"),
+        ("33", "0 to 32 for IPv4", "33"),
+        ("128", "0 to 32 for IPv4", "128"),
+    ] {
+        let expected = format!("CidrPrefixLength must be a number from {range}, got `{found}`");
+        let create = format!("FriendlyName=x&IpAddress=192.0.2.0&CidrPrefixLength={length}");
+        let change = format!("CidrPrefixLength={length}");
+        for (path, form) in [(&path, create), (&one, change)] {
+            let answer = site.call("POST", path, &form).await;
+            assert_eq!((answer.status, answer.code()), (400, 21238), "{form}");
+            assert_eq!(answer.text_of("message"), expected, "{form}");
+        }
+    }
+    let six = "FriendlyName=x&IpAddress=2001:db8::1&CidrPrefixLength=128";
+    assert_eq!(site.call("POST", &path, six).await.status, 201);
+    assert_eq!(site.get(&one).await.json()["cidr_prefix_length"], 24);
 }
 
 #[tokio::test]

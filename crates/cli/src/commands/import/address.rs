@@ -4,10 +4,10 @@
 //! pattern, context_info. An entry here admits an address for any port, transport and From. A row
 //! that is limited to one of them is an error without `--widen`.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 
-use sip_authz::acl::Prefix;
+use sip_authz::acl::{Prefix, PrefixError};
 use sip_authz::model::{IpAccessControlList, IpAddress};
 use sip_authz::{AccountSid, IpAccessControlListSid, IpAddressSid};
 
@@ -21,17 +21,12 @@ pub(super) fn read(text: &str, args: &ImportArgs) -> Result<Rows, FileError> {
     let Some(account) = args.account else {
         return Err(FileError::new("no account"));
     };
-    let mut import =
-        Import { account, args, rows: Rows::default(), groups: HashMap::new(), again: 0 };
+    let mut import = Import { account, args, rows: Rows::default(), groups: HashMap::new() };
     let address =
         if table::columns(text)?.iter().any(|name| name == "ip") { "ip" } else { "ip_addr" };
     table::for_each(text, &[address], |row| import.row(row, address))?;
     if import.rows.records.is_empty() {
         return Err(FileError::new("expected at least one row, found none"));
-    }
-    if import.again > 0 {
-        let note = format!("{} rows are duplicates and were skipped", import.again);
-        import.rows.notes.push(note);
     }
     Ok(import.rows)
 }
@@ -40,9 +35,8 @@ struct Import<'i> {
     account: AccountSid,
     args: &'i ImportArgs,
     rows: Rows,
-    /// The list of each group, and its prefixes.
-    groups: HashMap<u32, (IpAccessControlListSid, HashSet<Prefix>)>,
-    again: usize,
+    /// The list of each group, and its prefixes, each with the line of its first row.
+    groups: HashMap<u32, (IpAccessControlListSid, HashMap<Prefix, u64>)>,
 }
 
 impl Import<'_> {
@@ -69,12 +63,17 @@ impl Import<'_> {
             self.rows.names.insert(sid, &friendly_name);
             let new = IpAccessControlList::new(sid, self.account);
             self.rows.records.push(IpAccessControlList { friendly_name, ..new }.into());
-            (sid, HashSet::new())
+            (sid, HashMap::new())
         });
-        if !prefixes.insert(prefix) {
-            self.again += 1;
+        let line = row.line;
+        if let Some(first) = prefixes.get(&prefix) {
+            self.rows.repeats.push(format!(
+                "{line}: {column}: `{prefix}` is in group {group} twice, first in line {first}; this \
+                 row is skipped"
+            ));
             return Ok(());
         }
+        prefixes.insert(prefix, line);
         let (named, text) = (group.to_string(), prefix.to_string());
         let sid = IpAddressSid::from_name(&[&account, "address", &named, &text]);
         let tag = row.get("tag").or_else(|| row.get("context_info")).unwrap_or_default();
@@ -89,17 +88,29 @@ impl Import<'_> {
 
 fn prefix(row: &Row<'_>, column: &str) -> Result<Prefix, FileError> {
     let text = row.get(column).ok_or_else(|| row.wrong(column, "expected an IP address"))?;
-    let address: IpAddr = text.trim().parse().map_err(|_| {
+    let text = text.trim();
+    let mask = row.get("mask");
+    if mask.is_none() && text.contains('/') {
+        return text.parse().map_err(|error: PrefixError| row.wrong(column, error));
+    }
+    let address: IpAddr = text.parse().map_err(|_| {
         row.wrong(column, format!("expected an IP address, got `{text}` (no host names)"))
     })?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let mask: u8 = match row.get("mask") {
-        None => longest,
-        Some(mask) => mask.trim().parse().map_err(|_| {
-            row.wrong("mask", format!("expected 0 to {longest} bits, got `{mask}`"))
-        })?,
+    let Some(mask) = mask else { return Ok(address.into()) };
+    let mask = mask.trim();
+    let prefix = if address.is_ipv4() && mask.parse::<Ipv4Addr>().is_ok() {
+        format!("{address}/{mask}").parse()
+    } else {
+        // `parse` alone accepts a sign
+        let bits = Some(mask).filter(|mask| mask.bytes().all(|byte| byte.is_ascii_digit()));
+        let bits = bits.and_then(|bits| bits.parse().ok()).ok_or_else(|| {
+            let expected =
+                if address.is_ipv4() { "0 to 32 bits or a netmask" } else { "0 to 128 bits" };
+            row.wrong("mask", format!("expected {expected}, got `{mask}`"))
+        })?;
+        Prefix::new(address, bits)
     };
-    Prefix::new(address, mask).map_err(|error| row.wrong("mask", error))
+    prefix.map_err(|error| row.wrong("mask", error))
 }
 
 /// Refuses a row that is limited to a port, transport or pattern.
