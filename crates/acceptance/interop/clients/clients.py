@@ -48,14 +48,14 @@ POLICIES = [
     Policy("SHA-256-sess alone", algorithms("SHA-256-sess")),
     Policy("SHA-512-256-sess alone", algorithms("SHA-512-256-sess")),
     Policy("`md5-first`: MD5, SHA-256", 'algorithms = "md5-first"'),
-    Policy("`sha256-first`: SHA-256, MD5", algorithms("SHA-256", "MD5")),
+    Policy("`sha256-first`: SHA-256, MD5", 'algorithms = "sha256-first"'),
     Policy("`strongest-first`: SHA-512-256, SHA-256, MD5", 'algorithms = "strongest-first"'),
     Policy("MD5, `qop = \"auth-int\"`", 'qop = "auth-int"'),
     Policy("MD5, `qop = \"auth,auth-int\"`", 'qop = "auth,auth-int"'),
     Policy("MD5, `userhash`", "userhash = true"),
     Policy("SHA-256, `userhash`", algorithms("SHA-256") + ", userhash = true"),
     Policy("MD5, 401 instead of 407", 'challenge = "server"'),
-    Policy("`sha256-first`, 401 instead of 407", algorithms("SHA-256", "MD5") + ', challenge = "server"'),
+    Policy("`sha256-first`, 401 instead of 407", 'algorithms = "sha256-first", challenge = "server"'),
     Policy("MD5, `allow_rfc2069`", "allow_rfc2069 = true"),
 ]
 

@@ -86,7 +86,7 @@ cores.",
         about: "Call with seven SIP clients under each policy; write docs/clients.md",
         details: "--check: compare with docs/clients.md and write nothing. --print: print the table only.
 --only NAME,... and --without NAME,...: choose clients, for example --without linphone.
-All clients need Debian's linphone-cli (97 packages), which `setup` does not install. Needs
+linphone needs Debian's linphone-cli (many packages), which `setup` does not install. Needs
 x86-64 Linux and Python 3.11 or 3.12. PYTHON names another interpreter than python3.",
         needs: &[BARESIP, SIPP, SIPSAK, Need::PythonVenv, PROTOC, Need::Pypi],
         steps: &[
