@@ -31,6 +31,8 @@ pub(crate) enum Need {
     Pypi,
 }
 
+/// A SIP phone for the command line.
+pub(crate) const BARESIP: Need = debian("baresip", "baresip-core");
 /// The C++ compiler, for the runtime of the fuzzer.
 pub(crate) const CXX: Need = debian("c++", "g++");
 /// An HTTP client.

@@ -33,6 +33,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
     },
     Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "20", ..entry("soak") },
     entry("second-client"),
+    // linphone brings many packages
+    Entry { args: "--check --without linphone", ..entry("clients") },
+    entry("registrars"),
     entry("rest-client"),
     entry("end-to-end"),
     entry("fleet"),

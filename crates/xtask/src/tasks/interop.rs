@@ -1,8 +1,8 @@
 //! The program with other programs: SIP clients, Prometheus, Kamailio, the Python client.
 
 use crate::needs::{
-    CURL, ETCD, ETCDCTL, IP, KAMAILIO, Need, OPENSSL, PROMETHEUS, PROTOC, PYTHON, SIPP, SIPSAK,
-    TASKSET,
+    BARESIP, CURL, ETCD, ETCDCTL, IP, KAMAILIO, Need, OPENSSL, PROMETHEUS, PROTOC, PYTHON, SIPP,
+    SIPSAK, TASKSET,
 };
 use crate::task::{Step, Task, run};
 
@@ -79,6 +79,36 @@ cores.",
                  {target}/venv/second-client"),
         ],
         ..Task::BARE
+    },
+    Task {
+        name: "clients",
+        usage: "[OPTION]...",
+        about: "Call with seven SIP clients under each policy; write docs/clients.md",
+        details: "--check: compare with docs/clients.md and write nothing. --print: print the table only.
+--only NAME,... and --without NAME,...: choose clients, for example --without linphone.
+linphone needs Debian's linphone-cli (many packages), which `setup` does not install. Needs
+x86-64 Linux and Python 3.11 or 3.12. PYTHON names another interpreter than python3.",
+        needs: &[BARESIP, SIPP, SIPSAK, Need::PythonVenv, PROTOC, Need::Pypi],
+        steps: &[
+            PROGRAM,
+            run("crates/acceptance/interop/clients/run.sh clients {target}/release/sip-authz \
+                 {target}/venv/clients {args}"),
+        ],
+        ..Task::BARE
+    },
+    Task {
+        name: "registrars",
+        usage: "[--only NAME,...]",
+        default: "--only baresip,PJSIP",
+        about: "Call with phones that are registered at Kamailio",
+        details: "NAME: baresip, PJSIP or linphone, which needs Debian's linphone-cli (default: all but
+linphone). Needs what the task clients needs.",
+        needs: &[BARESIP, KAMAILIO, Need::PythonVenv, PROTOC, Need::Pypi],
+        steps: &[
+            PROGRAM,
+            run("crates/acceptance/interop/clients/run.sh registrars {target}/release/sip-authz \
+                 {target}/venv/clients {args}"),
+        ],
     },
     Task {
         name: "rest-client",

@@ -1,0 +1,108 @@
+"""Runs the program as an edge on loopback and reads its decisions."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+
+SECONDS_TO_START = 10
+
+
+class Failed(Exception):
+    """The test could not run."""
+
+
+def sid(domain):
+    """The SID that the configuration gives to a domain, to find its decisions in the log."""
+    return "SD" + hashlib.sha256(domain.encode()).hexdigest()[:32]
+
+
+class Edge:
+    """The program on a free port, until the end of the block. `configuration` is TOML."""
+
+    def __init__(self, binary, directory, configuration):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.out, self.log = directory / "edge.out", directory / "decisions.json"
+        config = directory / "edge.toml"
+        config.touch(mode=0o600)
+        config.write_text(configuration)
+        self.command = [
+            *(str(binary), "serve", "--sip", "127.0.0.1:0", "--api", "off"),
+            *("--config", str(config), "--on-accept", "ok", "--decision-log", str(self.log)),
+        ]
+
+    def __enter__(self):
+        self.process = start(self.command, self.out)
+        try:
+            self.port = self.wait_for_port()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        end(self.process)
+
+    def wait_for_port(self):
+        until = time.monotonic() + SECONDS_TO_START
+        while time.monotonic() < until and self.process.poll() is None:
+            text = self.out.read_text(errors="replace")
+            found = re.search(r"^listening for SIP on 127\.0\.0\.1:(\d+)", text, re.M)
+            if found:
+                return int(found[1])
+            time.sleep(0.05)
+        raise Failed(f"the program does not listen:\n{self.out.read_text(errors='replace')}")
+
+    def decisions(self):
+        """The decisions so far by the SID of the domain, in order."""
+        found = {}
+        for line in self.log.read_text().splitlines():
+            decision = json.loads(line)
+            if "lost" in decision:
+                raise Failed(f"the decision log lost {decision['lost']} decisions")
+            found.setdefault(decision.get("target"), []).append(decision)
+        return found
+
+
+# Processes that run now, to be stopped if this one is.
+RUNNING = set()
+
+
+def start(command, out, *, stdin=subprocess.DEVNULL, **options):
+    """Starts a process as the leader of a session, with its output in the file `out`."""
+    with open(out, "wb") as output:
+        process = subprocess.Popen(
+            command, stdin=stdin, stdout=output, stderr=output, start_new_session=True, **options
+        )
+    RUNNING.add(process)
+    return process
+
+
+def end(process):
+    """Stops a process that `start` started, and its children."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
+            break
+    process.wait()
+    RUNNING.discard(process)
+
+
+def stop(*_):
+    for process in list(RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    # threads may wait for these processes
+    os._exit(2)
+
+
+def stop_on_signals():
+    """Makes a signal stop all processes that run, and then this one."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
