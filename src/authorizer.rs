@@ -27,7 +27,8 @@ pub use self::explain::{Explanation, FromOutcome, HeaderStep, NonceState, Step, 
 use self::explain::{NoTrace, Steps, Trace};
 use crate::decision::{Decision, Reason, Reject};
 use crate::digest::{
-    Fingerprints, GuessLimiter, MAX_OUTPUT_LEN, NonceIssuer, ReplayTable, RetransmissionCache,
+    Fingerprints, GuessLimiter, MAX_OUTPUT_LEN, NonceIssuer, ProvenFlows, ReplayTable,
+    RetransmissionCache, StaleAnswers,
 };
 use crate::invite::Invite;
 use crate::model::Commit;
@@ -59,7 +60,9 @@ pub(crate) struct State {
     pub(crate) guesses: GuessLimiter,
     /// `stale=true` answers to each flow whose nonces are not live. A table of its own: strangers
     /// can fill it.
-    pub(crate) stale_answers: GuessLimiter,
+    pub(crate) stale_answers: StaleAnswers,
+    /// Flows that proved a password within the hour.
+    pub(crate) proven: ProvenFlows,
     pub(crate) fingerprints: Fingerprints,
     /// Verified against in place of the HA1 of a user that cannot authenticate.
     pub(crate) decoy: [u8; MAX_OUTPUT_LEN],
@@ -74,15 +77,17 @@ pub struct Capacity {
     /// nonces expire earlier; a replay is still never accepted.
     pub nonces: usize,
     /// Number of accepted requests whose retransmissions are recognised for 32 s. Default 65,536. A
-    /// retransmission of an evicted request gets another challenge.
+    /// retransmission of an evicted request gets another challenge. As many flows are remembered
+    /// that proved a password within the hour.
     pub repeats: usize,
-    /// Number of (name, source) pairs whose wrong digests are counted. Default 65,536.
+    /// Number of sources whose wrong digests are counted, for each account and up to sixteen names.
+    /// Default 16,384. Sixteen times as many more are remembered as guessers.
     pub guesses: usize,
 }
 
 impl Capacity {
     /// The default sizes.
-    pub const DEFAULT: Self = Self { nonces: 131_072, repeats: 65_536, guesses: 65_536 };
+    pub const DEFAULT: Self = Self { nonces: 131_072, repeats: 65_536, guesses: 16_384 };
 }
 
 impl Default for Capacity {
@@ -161,7 +166,8 @@ impl Authorizer {
                 accepted: RetransmissionCache::new(capacity.repeats),
                 refused: RetransmissionCache::new(capacity.repeats),
                 guesses: GuessLimiter::new(capacity.guesses, &short_key("guess")),
-                stale_answers: GuessLimiter::new(STALE_FLOWS, &short_key("stale")),
+                stale_answers: StaleAnswers::new(STALE_FLOWS, &short_key("stale")),
+                proven: ProvenFlows::new(capacity.repeats),
                 fingerprints: Fingerprints::new(&key("fingerprint")),
                 decoy,
                 counters: Counters::default(),

@@ -363,14 +363,10 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let refill_ms = NonZeroU32::new(lifetime_ms / MAX_STALE_ANSWERS);
         let refill_ms = refill_ms.unwrap_or(NonZeroU32::MIN);
         let rate = GuessRate { burst: MAX_STALE_ANSWERS, refill_ms };
-        let answers = &self.state.stale_answers;
-        let flow = answers.flow_key(self.invite.source());
-        if answers.is_over(flow, rate, self.now_ms) {
+        let flow = self.invite.source();
+        if !self.state.stale_answers.allows(flow, rate, self.now_ms, T::COMMITS) {
             trace.step(|| Step::StaleLimit);
             return Verdict::NoCredentials;
-        }
-        if T::COMMITS {
-            answers.record(flow, rate, self.now_ms);
         }
         Verdict::Stale
     }
@@ -441,9 +437,13 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
         let budget = || self.budget(&credentials.username);
         let guesses = &self.state.guesses;
-        // a retransmission of an accepted request is no guess, so other clients' guesses must not
-        // block it
-        if guesses.is_anyone_over(self.now_ms) && self.is_over(&budget()) && !self.repeats(number) {
+        // a retransmission of an accepted request is no guess, and a flow that proved the password
+        // is no guesser, so other clients' guesses must not block them
+        if guesses.is_anyone_over(self.now_ms)
+            && self.is_over(&budget())
+            && !self.repeats(number)
+            && !self.has_proved(credentials)
+        {
             trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
             if T::COMMITS {
                 self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
@@ -457,6 +457,11 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             return Verdict::Wrong(Reason::WrongCredentials);
         };
         let verdict = self.admit::<T>(number, header, credentials, freshness, &verified);
+        if let Verdict::Proved(Proved { repeat: false, credential, .. }) = &verdict
+            && T::COMMITS
+        {
+            self.prove(credential.sid);
+        }
         trace.step(|| {
             let fresh = matches!(verdict, Verdict::Proved(_));
             Step::Header(header, HeaderStep::Admitted { fresh })

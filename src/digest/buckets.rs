@@ -40,6 +40,10 @@ impl<E: Entry> Ways<E> {
         self.0.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
+        self.0.iter()
+    }
+
     pub(super) fn find(&self, id: &E::Id) -> Option<&E> {
         self.0.iter().find(|held| held.id() == *id)
     }

@@ -572,11 +572,11 @@ fn checked_name<const N: usize>(
 fn nonce_count(text: &[u8]) -> Option<u32> {
     let count = match text.try_into() {
         Ok(digits) => hex::<8>(digits),
-        Err(_) if text.is_empty() || text.len() > 8 => None,
         Err(_) => {
+            // an empty text is a zero
             let mut digits = [b'0'; 8];
-            let end = digits.get_mut(8 - text.len()..)?;
-            end.copy_from_slice(text);
+            let start = digits.len().checked_sub(text.len())?;
+            digits.get_mut(start..)?.copy_from_slice(text);
             hex(&digits)
         }
     };

@@ -79,6 +79,25 @@ impl Fingerprints {
         self.outer(sums, pairs + last.len())
     }
 
+    /// A short fingerprint of a flow and two SIDs. As they have fixed lengths, one pass of NH
+    /// suffices.
+    pub(crate) fn of_flow(&self, flow: SocketAddr, sids: [&[u8; 16]; 2]) -> u64 {
+        let address = match flow.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let mut place = [0; 16];
+        if let Some(port) = place.first_chunk_mut() {
+            *port = flow.port().to_le_bytes();
+        }
+        let [first, second] = sids;
+        let text = [address.octets(), place, *first, *second];
+        let [sum, _] = add([0; 2], &text, &**self.keys);
+        let [low @ .., _, _, _, _, _, _, _, _] = sum.to_le_bytes();
+        let [_, _, _, _, _, _, _, _, high @ ..] = sum.to_le_bytes();
+        u64::from_le_bytes(low) ^ u64::from_le_bytes(high)
+    }
+
     /// Hashes the sums of a round, which ends after `pairs` pairs of the text. The next round
     /// starts with the result: the probability that the sums of two texts differ by a given number
     /// is no higher than the probability that they are equal.

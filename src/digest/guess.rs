@@ -1,116 +1,113 @@
-//! Limits on wrong digests per source and per claimed name, and on stale answers per flow, in fixed
-//! memory.
-//! Each key has a token bucket, stored as one time by the generic cell rate algorithm (GCRA).
+//! Limits on wrong digests per source and per claimed name, in fixed memory.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrayvec::ArrayVec;
 use siphasher::sip128::SipHasher13;
 
 use super::buckets::{Buckets, Entry, WAYS, Ways};
 use super::credentials::MAX_USERNAME;
+use super::evicted::Evicted;
 use super::framed::{Framed, Key, words};
 use super::function::MAX_HEX_LEN;
+use super::rate::GuessRate;
 
-/// Allowed rate of wrong digests: a token bucket that starts full; each wrong digest takes one
-/// token.
+/// Counters of one source. A name beyond them takes the place of the one that owes least. With the
+/// default limits, the other names of a source are affected if it sends more than 2.6 wrong digests
+/// a second for a minute.
+const NAMES: usize = 16;
+/// Places for evicted sources, for each counted one.
+const EVICTED: usize = 16;
+/// The rate by which sources are ranked for eviction. It is the installation's and not that of a
+/// policy, because a tenant could otherwise keep its sources by a slow rate.
+const RANK: GuessRate =
+    GuessRate { burst: NonZeroU32::new(600).unwrap(), refill_ms: NonZeroU32::new(6_000).unwrap() };
+
+/// The key of a counter in a [`GuessLimiter`]: keyed hashes, meaningless outside of their limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct GuessRate {
-    /// The size of the token bucket.
-    pub burst: NonZeroU32,
-    /// The time in milliseconds for one token to return. In a policy at most
-    /// [`Policy::MAX_GUESS_REFILL_MS`](crate::model::Policy::MAX_GUESS_REFILL_MS).
-    pub refill_ms: NonZeroU32,
+pub(crate) struct GuessKey {
+    /// The source within an account, or the name if the limit is for a name alone.
+    pub(super) source: u128,
+    /// The account.
+    account: u64,
+    /// The target and the name.
+    name: u64,
 }
 
-/// The key of a counter in a [`GuessLimiter`]: a keyed hash, meaningless outside of its limiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct GuessKey(u128);
+/// A target and its account: whose counters a guess uses.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    /// The SID of the account.
+    pub(crate) account: &'a [u8; 16],
+    /// The SID of the domain or trunk.
+    pub(crate) target: &'a [u8; 16],
+}
 
-/// Counters of wrong digests, by key.
+/// Counters of wrong digests, by source and name.
 ///
 /// Call [`is_over`](Self::is_over) before computing the digest, and [`record`](Self::record) if it
 /// is wrong. Threads that call `is_over` before any of them calls `record` each get an attempt, so
 /// the burst can be exceeded by the number of threads minus one. A flood never leaves more than an
 /// empty token bucket: one refill interval after its end the key may try again.
 ///
-/// The low bits of a key select one of at least 64 buckets of eight counters. In a full bucket, a
-/// new counter replaces the one with the fewest missing tokens. Counters in heavy use therefore
-/// stay, whatever the rates of the others are.
+/// **Memory.** The counters of a source (an IPv4 address or an IPv6 /64) within an account have one
+/// place, with room for eight names. A bucket of the table has eight places. If a ninth source
+/// comes, one of the account with the most places leaves: the one with the fewest recent wrong
+/// digests. So neither a source nor a tenant takes the places of others.
 ///
-/// - A false positive (limited because of another's attempts) needs two keys with the same hash, or
-///   an attacker who shares the victim's key. Such an attacker sends the same name from the same IPv4
-///   address or IPv6 /64. The victim gets the policy's answer until a refill.
-/// - A false negative (the counter was replaced) restarts the key with a full burst.
+/// **Forgetting is not forgiving.** If a further name of a source takes the place of another, the
+/// tokens that the other owes become a floor: each name of this source without a counter owes as
+/// many. If a source leaves the table, a second, denser table keeps what it owes, for sixteen times
+/// as many sources as the first. Sources that were never counted owe nothing, whatever others do.
 ///
-/// To displace a counter with `d` missing tokens, an attacker needs seven more keys with at least
-/// `d` missing tokens in the same bucket, and one to take the place. The key of the hash is secret,
-/// so the attacker must fill all buckets: about `7 * d * entries / 8` wrong digests to gain a burst
-/// of ten. With 65,536 entries and ten tokens that is over 500,000, sent within the time in which
-/// the attacker's own tokens refill, at most an hour each. Each further burst takes about as many
-/// attempts with new keys as there are buckets, while the attacker keeps the seven counters of each
-/// bucket up.
-///
-/// All times are milliseconds of one clock. If `now_ms` steps back, no token returns, and counters
-/// look fuller until the clock catches up.
+/// - A false positive (limited because of another's attempts) needs an attacker who shares the
+///   victim's source. Such an attacker can empty the buckets of names at that source.
+/// - A false negative (a source that starts anew) needs more sources than both tables hold, within
+///   the time in which tokens return. Each of them has a burst of its own anyway.
 pub(crate) struct GuessLimiter {
-    buckets: Buckets<Ways<Counter>>,
+    sources: Buckets<Ways<Source>>,
+    evicted: Evicted,
     /// The latest time at which any counter becomes idle.
     last_ms: AtomicU64,
-    /// For each bucket, the latest time at which one of its counters becomes idle. After it every
-    /// key of the bucket is under its limit, which most calls detect without the bucket's lock.
+    /// For each bucket, the latest time at which one of its counters, evicted ones included,
+    /// becomes idle. After it every key of the bucket is under its limit, which most calls detect
+    /// without the bucket's lock.
     latest_ms: Box<[AtomicU64]>,
     key: Key,
 }
 
 impl GuessLimiter {
-    /// Creates a limiter with `entries` counters, rounded up to a power of two between 512 and
-    /// 134,217,728. Allocates all memory here, about 37 bytes for each.
+    /// Creates a limiter for `entries` sources, rounded up to a power of two between 512 and
+    /// 134,217,728. Allocates all memory here, about 440 bytes for each.
     ///
     /// `key` must be random and secret.
     #[must_use]
     pub(crate) fn new(entries: usize, key: &[u8; 16]) -> Self {
-        let buckets = Buckets::new(entries);
-        let latest_ms = (0..buckets.capacity() / WAYS).map(|_| AtomicU64::default()).collect();
-        Self { buckets, last_ms: AtomicU64::default(), latest_ms, key: words(key) }
+        let sources = Buckets::new(entries);
+        let latest_ms = (0..sources.capacity() / WAYS).map(|_| AtomicU64::default()).collect();
+        let evicted = Evicted::new(sources.capacity() * EVICTED);
+        Self { sources, evicted, last_ms: AtomicU64::default(), latest_ms, key: words(key) }
     }
 
     /// The key of a name and a source: an IPv4 address (also IPv4-mapped IPv6) or an IPv6 /64.
-    /// `scope` is the SID of the domain or trunk of the name.
     #[must_use]
-    pub(crate) fn pair_key(&self, scope: &[u8], name: &[u8], ip: IpAddr) -> GuessKey {
-        self.key(Domain::Pair, scope, name, Some(ip))
+    pub(crate) fn pair_key(&self, scope: Scope<'_>, name: &[u8], ip: IpAddr) -> GuessKey {
+        self.key(Kind::Pair, scope, name, Some(ip))
     }
 
     /// The key of a name, over all sources. Anyone can use up its tokens, so a limit on it lets
     /// strangers lock out the user.
     #[must_use]
-    pub(crate) fn name_key(&self, scope: &[u8], name: &[u8]) -> GuessKey {
-        self.key(Domain::Name, scope, name, None)
+    pub(crate) fn name_key(&self, scope: Scope<'_>, name: &[u8]) -> GuessKey {
+        self.key(Kind::Name, scope, name, None)
     }
 
-    /// The key of a source, reduced as in [`pair_key`](Self::pair_key), over all names in a
-    /// scope.
+    /// The key of a source, reduced as in [`pair_key`](Self::pair_key), over all names of a target.
     #[must_use]
-    pub(crate) fn any_name_key(&self, scope: &[u8], ip: IpAddr) -> GuessKey {
-        self.key(Domain::AnyName, scope, b"", Some(ip))
-    }
-
-    /// The key of a flow: address and port.
-    #[must_use]
-    pub(crate) fn flow_key(&self, source: SocketAddr) -> GuessKey {
-        let address = match source.ip().to_canonical() {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
-        let mut flow = [0; 18];
-        let (ip, port) = flow.split_at_mut(16);
-        ip.copy_from_slice(&address.octets());
-        port.copy_from_slice(&source.port().to_be_bytes());
-        self.key(Domain::Flow, b"", &flow, None)
+    pub(crate) fn any_name_key(&self, scope: Scope<'_>, ip: IpAddr) -> GuessKey {
+        self.key(Kind::AnyName, scope, b"", Some(ip))
     }
 
     /// Whether any key may be over its limit. False if no wrong digest arrived recently; then the
@@ -125,115 +122,164 @@ impl GuessLimiter {
     /// If `rate` differs from the recorded one, the old debt still has to expire.
     #[must_use]
     pub(crate) fn is_over(&self, key: GuessKey, rate: GuessRate, now_ms: u64) -> bool {
-        let latest_ms = self.latest_ms.get(self.buckets.number(key.0));
+        let latest_ms = self.latest_ms.get(self.sources.number(key.source));
         if latest_ms.is_some_and(|latest_ms| latest_ms.load(Ordering::Acquire) <= now_ms) {
             return false;
         }
-        let debt_ms = idle_from(&self.buckets.lock(key.0), key).saturating_sub(now_ms);
-        // Less than one token is left.
-        debt_ms > full_ms(rate) - refill_ms(rate)
+        let bucket = self.sources.lock(key.source);
+        let idle_from_ms = match bucket.find(&key.source) {
+            Some(source) => source.idle_from_ms(key.name),
+            None => self.evicted.until_ms(key.source),
+        };
+        rate.is_over(idle_from_ms, now_ms)
     }
 
     /// Takes a token from `key`, if one is left.
     pub(crate) fn record(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
-        let mut bucket = self.buckets.lock(key.0);
-        let before_ms = idle_from(&bucket, key);
-        let after_ms = before_ms.max(now_ms).saturating_add(refill_ms(rate));
-        // The debt is at most one burst; but a debt from a later clock remains if the clock stepped
-        // back.
-        let most_ms = now_ms.saturating_add(full_ms(rate)).max(before_ms);
-        let idle_from_ms = after_ms.min(most_ms);
-        let counter = Counter { key, idle_from_ms, refill_ms: rate.refill_ms };
-        bucket.put(counter, |held| held.owed(now_ms));
-        if let Some(latest_ms) = self.latest_ms.get(self.buckets.number(key.0)) {
+        let mut bucket = self.sources.lock(key.source);
+        let mut source = match bucket.find(&key.source) {
+            Some(source) => source.clone(),
+            None => Source::new(key, self.evicted.until_ms(key.source)),
+        };
+        let idle_from_ms = rate.take(source.idle_from_ms(key.name), now_ms);
+        source.set(key.name, idle_from_ms);
+        source.rank_ms = RANK.take(source.rank_ms, now_ms);
+
+        let account = largest_account(&bucket, key.account);
+        // sources of the account with the most places leave first
+        let rank = |it: &Source| it.rank_ms >> 1 | u64::from(it.account != account) << 63;
+        if let Some(evicted) = bucket.put(source, rank) {
+            self.evicted.put(evicted.id, evicted.latest_ms());
+        }
+        if let Some(latest_ms) = self.latest_ms.get(self.sources.number(key.source)) {
             latest_ms.fetch_max(idle_from_ms, Ordering::Release);
         }
         self.last_ms.fetch_max(idle_from_ms, Ordering::Release);
     }
 
     /// Returns a token that [`record`](Self::record) took, if the attempt turned out not to count.
-    pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
-        let mut bucket = self.buckets.lock(key.0);
-        if let Some(counter) = bucket.find(&key) {
-            let idle_from_ms = counter.idle_from_ms.saturating_sub(refill_ms(rate));
-            let counter = Counter { key, idle_from_ms, refill_ms: rate.refill_ms };
-            bucket.put(counter, |held| held.owed(now_ms));
+    pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate) {
+        let mut bucket = self.sources.lock(key.source);
+        if let Some(source) = bucket.find(&key.source) {
+            let mut source = source.clone();
+            if let Some(counter) = source.names.iter_mut().find(|it| it.name == key.name) {
+                counter.idle_from_ms = rate.give_back(counter.idle_from_ms);
+            }
+            // it replaces itself
+            bucket.put(source, |it| it.rank_ms);
         }
     }
 
-    /// Hashes kind, length of the scope and source at fixed positions, then scope and name. The
-    /// encoding is injective: the name is the rest.
-    fn key(&self, domain: Domain, scope: &[u8], name: &[u8], ip: Option<IpAddr>) -> GuessKey {
+    /// Hashes kind, account, target and source at fixed positions, then the name. The encoding is
+    /// injective: the name is the rest.
+    fn key(&self, kind: Kind, scope: Scope<'_>, name: &[u8], ip: Option<IpAddr>) -> GuessKey {
         let (family, network) = match ip.map(|ip| ip.to_canonical()) {
             None => (0, 0),
             Some(IpAddr::V4(v4)) => (4, u64::from(v4.to_bits())),
             // the upper half, which is the /64
             Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
         };
-        // a scope is a SID of 16 bytes, and a name may be a hexadecimal hash
-        let mut text = Framed::<{ 8 + 8 + 32 + MAX_NAME }>::default();
-        let scope_len = u8::try_from(scope.len()).unwrap_or(u8::MAX);
-        let kind = u64::from_le_bytes([domain as u8, family, scope_len, 0, 0, 0, 0, 0]);
-        text.push([kind, network].map(u64::to_le_bytes).as_flattened());
-        match <&[u8; 16]>::try_from(scope) {
-            Ok(sid) => text.push(sid),
-            Err(_) => text.push(scope),
-        }
+        let name = self.hash(kind, 0, scope, name);
+        let source = match ip {
+            Some(_) => {
+                let source = Scope { target: &[0; 16], ..scope };
+                self.hash(Kind::Source, network, source, &[family])
+            }
+            None => name,
+        };
+        // an account that equals another in 64 bits only shares its places
+        let account = scope.account.first_chunk().map_or(0, |half| u64::from_le_bytes(*half));
+        GuessKey { source, account, name: (name >> 64) as u64 }
+    }
+
+    fn hash(&self, kind: Kind, network: u64, scope: Scope<'_>, name: &[u8]) -> u128 {
+        let mut text = Framed::<{ 8 + 8 + 16 + 16 + MAX_NAME }>::default();
+        text.push([kind as u64, network].map(u64::to_le_bytes).as_flattened());
+        text.push(scope.account);
+        text.push(scope.target);
         text.push(name);
         let [low, high] = *self.key;
-        GuessKey(SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128())
+        SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128()
     }
 }
 
-/// The maximum length of a claimed name in bytes.
+/// The account with the most places in a bucket, if a source of `newcomer` takes one more.
+fn largest_account(bucket: &Ways<Source>, newcomer: u64) -> u64 {
+    let places = |account: u64| {
+        let held = bucket.iter().filter(|it| it.account == account).count();
+        held + usize::from(account == newcomer)
+    };
+    let others = bucket.iter().map(|it| it.account);
+    others.fold(newcomer, |most, it| if places(it) > places(most) { it } else { most })
+}
+
+/// The maximum length of a claimed name in bytes: a name may be a hexadecimal hash.
 const MAX_NAME: usize = if MAX_HEX_LEN > MAX_USERNAME { MAX_HEX_LEN } else { MAX_USERNAME };
 
-/// The kind of a key.
+/// The kind of a hashed text.
 #[derive(Clone, Copy)]
-enum Domain {
-    Flow = 1,
+enum Kind {
+    Source = 1,
     Pair = 2,
     Name = 3,
     AnyName = 4,
 }
 
+/// The counters of a source.
+#[derive(Clone)]
+struct Source {
+    id: u128,
+    account: u64,
+    /// The debt by [`RANK`].
+    rank_ms: u64,
+    /// The debt of each name without a counter.
+    floor_ms: u64,
+    names: ArrayVec<Counter, NAMES>,
+}
+
+#[derive(Clone, Copy)]
 struct Counter {
-    key: GuessKey,
-    /// The time at which all tokens are back: GCRA's theoretical arrival time.
+    name: u64,
     idle_from_ms: u64,
-    /// The time for one token to return.
-    refill_ms: NonZeroU32,
 }
 
-impl Counter {
-    /// The number of missing tokens, in 1,024ths. The rank is not the time until they return,
-    /// because then keys with slow rates would displace those of all other policies.
-    fn owed(&self, now_ms: u64) -> u64 {
-        let debt_ms = self.idle_from_ms.saturating_sub(now_ms);
-        debt_ms.saturating_mul(1_024) / u64::from(self.refill_ms.get())
+impl Source {
+    fn new(key: GuessKey, floor_ms: u64) -> Self {
+        let names = ArrayVec::new();
+        Self { id: key.source, account: key.account, rank_ms: 0, floor_ms, names }
+    }
+
+    fn idle_from_ms(&self, name: u64) -> u64 {
+        let counter = self.names.iter().find(|counter| counter.name == name);
+        counter.map_or(self.floor_ms, |counter| counter.idle_from_ms)
+    }
+
+    /// Stores a name's debt. Without a free place, the name that owes least leaves its debt as the
+    /// floor.
+    fn set(&mut self, name: u64, idle_from_ms: u64) {
+        let new = Counter { name, idle_from_ms };
+        if let Some(counter) = self.names.iter_mut().find(|counter| counter.name == name) {
+            *counter = new;
+        } else if self.names.try_push(new).is_err()
+            && let Some(least) = self.names.iter_mut().min_by_key(|counter| counter.idle_from_ms)
+        {
+            self.floor_ms = self.floor_ms.max(least.idle_from_ms);
+            *least = new;
+        }
+    }
+
+    /// The time from which the source owes nothing.
+    fn latest_ms(&self) -> u64 {
+        self.names.iter().fold(self.floor_ms, |latest, it| latest.max(it.idle_from_ms))
     }
 }
 
-impl Entry for Counter {
-    type Id = GuessKey;
+impl Entry for Source {
+    type Id = u128;
 
-    fn id(&self) -> GuessKey {
-        self.key
+    fn id(&self) -> u128 {
+        self.id
     }
-}
-
-/// The time at which `key` becomes idle; 0 without a counter.
-fn idle_from(bucket: &Ways<Counter>, key: GuessKey) -> u64 {
-    bucket.find(&key).map_or(0, |counter| counter.idle_from_ms)
-}
-
-fn refill_ms(rate: GuessRate) -> u64 {
-    u64::from(rate.refill_ms.get())
-}
-
-/// The time to fill an empty token bucket. The product of two 32-bit factors fits.
-fn full_ms(rate: GuessRate) -> u64 {
-    u64::from(rate.burst.get()) * refill_ms(rate)
 }
 
 #[cfg(test)]
@@ -256,22 +302,24 @@ mod tests {
         fn advance(&mut self, now_ms: u64) {
             while self.now_ms < now_ms {
                 self.now_ms += 1;
-                self.parts = (self.parts + 1).min(full_ms(self.rate));
+                self.parts = (self.parts + 1).min(self.rate.full_ms());
             }
         }
 
         fn is_over(&self) -> bool {
-            self.parts < refill_ms(self.rate)
+            self.parts < self.rate.token_ms()
         }
 
         fn record(&mut self) {
-            self.parts = self.parts.saturating_sub(refill_ms(self.rate));
+            self.parts = self.parts.saturating_sub(self.rate.token_ms());
         }
 
         fn give_back(&mut self) {
-            self.parts = (self.parts + refill_ms(self.rate)).min(full_ms(self.rate));
+            self.parts = (self.parts + self.rate.token_ms()).min(self.rate.full_ms());
         }
     }
+
+    const SCOPE: Scope<'_> = Scope { account: b"account of alice", target: b"domain of alice1" };
 
     fn limiter() -> GuessLimiter {
         GuessLimiter::new(0, b"0123456789abcdef")
@@ -291,7 +339,7 @@ mod tests {
     #[test]
     fn a_burst_passes_then_one_per_refill() {
         let (limiter, rate) = (limiter(), rate(3, 1000));
-        let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
+        let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
         for _ in 0..3 {
             assert!(!limiter.is_over(key, rate, 5000));
             limiter.record(key, rate, 5000);
@@ -301,13 +349,13 @@ mod tests {
         assert!(!limiter.is_over(key, rate, 6000));
         limiter.record(key, rate, 6000);
         assert!(limiter.is_over(key, rate, 6999));
-        assert!(!limiter.is_over(limiter.any_name_key(b"SD0", ip("192.0.2.2")), rate, 5000));
+        assert!(!limiter.is_over(limiter.any_name_key(SCOPE, ip("192.0.2.2")), rate, 5000));
     }
 
     #[test]
     fn one_refill_after_a_flood_the_key_has_a_token() {
         let (limiter, rate) = (limiter(), rate(10, 6000));
-        let key = limiter.name_key(b"SD1", b"alice");
+        let key = limiter.name_key(SCOPE, b"alice");
         for now_ms in 0..100_000 {
             limiter.record(key, rate, now_ms);
         }
@@ -318,7 +366,7 @@ mod tests {
     #[test]
     fn the_largest_values_do_not_overflow() {
         let limiter = limiter();
-        let key = limiter.any_name_key(b"SD0", ip("::1"));
+        let key = limiter.any_name_key(SCOPE, ip("::1"));
         for rate in [rate(u32::MAX, u32::MAX), rate(1, u32::MAX), rate(1, 1)] {
             for now_ms in [u64::MAX, 0, u64::MAX - 1] {
                 limiter.record(key, rate, now_ms);
@@ -331,37 +379,41 @@ mod tests {
     fn keys_depend_on_kind_and_on_each_part() {
         let limiter = limiter();
         let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        let other_target = Scope { target: b"another target 1", ..SCOPE };
+        let other_account = Scope { account: b"another account1", ..SCOPE };
         let keys = [
-            limiter.flow_key("192.0.2.1:5060".parse().unwrap()),
-            limiter.flow_key("192.0.2.1:5061".parse().unwrap()),
-            limiter.any_name_key(b"SD0", ip("2001:db8::1")),
-            limiter.any_name_key(b"SD0", ip("2001:db8:0:1::1")),
-            limiter.any_name_key(b"SD0", ip("::c000:201")),
-            limiter.any_name_key(b"SD0", ip("0.0.0.0")),
-            limiter.any_name_key(b"SD0", ip("::")),
-            limiter.name_key(b"", b""),
-            limiter.name_key(b"SD1", b"alice"),
-            limiter.name_key(b"SD1a", b"lice"),
-            limiter.name_key(b"SD1alice", b""),
-            limiter.name_key(b"", b"SD1alice"),
-            limiter.pair_key(b"", b"", here),
-            limiter.pair_key(b"SD1", b"alice", here),
-            limiter.pair_key(b"SD1", b"alice", there),
-            limiter.pair_key(b"SD1a", b"lice", here),
-            limiter.pair_key(b"SD2", b"alice", here),
-            limiter.pair_key(b"SD1", b"Alice", here),
-            limiter.any_name_key(b"SD1", here),
-            limiter.any_name_key(b"SD1", there),
-            limiter.any_name_key(b"SD2", here),
-            limiter.any_name_key(b"", here),
+            limiter.any_name_key(SCOPE, here),
+            limiter.any_name_key(SCOPE, there),
+            limiter.any_name_key(other_target, here),
+            limiter.any_name_key(other_account, here),
+            limiter.any_name_key(SCOPE, ip("2001:db8::1")),
+            limiter.any_name_key(SCOPE, ip("2001:db8:0:1::1")),
+            limiter.any_name_key(SCOPE, ip("::c000:201")),
+            limiter.any_name_key(SCOPE, ip("0.0.0.0")),
+            limiter.any_name_key(SCOPE, ip("::")),
+            limiter.name_key(SCOPE, b""),
+            limiter.name_key(SCOPE, b"alice"),
+            limiter.name_key(other_target, b"alice"),
+            limiter.name_key(other_account, b"alice"),
+            limiter.pair_key(SCOPE, b"", here),
+            limiter.pair_key(SCOPE, b"alice", here),
+            limiter.pair_key(SCOPE, b"alice", there),
+            limiter.pair_key(SCOPE, b"Alice", here),
+            limiter.pair_key(other_target, b"alice", here),
+            limiter.pair_key(other_account, b"alice", here),
         ];
         for (number, key) in keys.iter().enumerate() {
-            // `::` and `::c000:201` share a /64; all other keys differ.
+            // `::` and `::c000:201` share a /64; all other keys differ
             let same = keys.iter().filter(|other| *other == key).count();
-            assert_eq!(same, if matches!(number, 4 | 6) { 2 } else { 1 }, "key {number}");
+            assert_eq!(same, if matches!(number, 6 | 8) { 2 } else { 1 }, "key {number}");
         }
+        // the counters of a source within an account have one place
+        let source = |scope, name, ip| limiter.pair_key(scope, name, ip).source;
+        assert_eq!(source(SCOPE, b"a", here), source(other_target, b"b", here));
+        assert_eq!(source(SCOPE, b"a", here), limiter.any_name_key(SCOPE, here).source);
+        assert_ne!(source(SCOPE, b"a", here), source(other_account, b"a", here));
         let other = GuessLimiter::new(0, b"another 16 bytes");
-        assert_ne!(other.any_name_key(b"SD0", here), limiter.any_name_key(b"SD0", here));
+        assert_ne!(other.any_name_key(SCOPE, here), limiter.any_name_key(SCOPE, here));
     }
 
     #[test]
@@ -372,77 +424,117 @@ mod tests {
             ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff"),
         ] {
             let (one, other) = (ip(one), ip(other));
-            assert_eq!(limiter.any_name_key(b"SD0", one), limiter.any_name_key(b"SD0", other));
-            assert_eq!(limiter.pair_key(b"s", b"n", one), limiter.pair_key(b"s", b"n", other));
+            assert_eq!(limiter.any_name_key(SCOPE, one), limiter.any_name_key(SCOPE, other));
+            assert_eq!(limiter.pair_key(SCOPE, b"n", one), limiter.pair_key(SCOPE, b"n", other));
         }
     }
 
-    #[test]
-    fn new_keys_do_not_displace_a_counter_in_use() {
-        let (limiter, rate) = (limiter(), rate(2, 1000));
-        let key = limiter.pair_key(b"SD1", b"alice", ip("192.0.2.1"));
-        limiter.record(key, rate, 0);
-        limiter.record(key, rate, 0);
-        for number in 0..20_000u32 {
-            limiter.record(limiter.name_key(b"SD1", &number.to_be_bytes()), rate, 0);
-        }
+    /// Takes all tokens of a key.
+    fn exhaust(limiter: &GuessLimiter, key: GuessKey, rate: GuessRate) {
+        (0..rate.burst.get()).for_each(|_| limiter.record(key, rate, 0));
         assert!(limiter.is_over(key, rate, 0));
     }
 
     #[test]
-    fn keys_with_slow_rates_do_not_displace_keys_with_more_missing_tokens() {
-        let (limiter, slow, common) = (limiter(), rate(1, 3_600_000), rate(10, 6_000));
-        for number in 0..20_000u32 {
-            limiter.record(limiter.name_key(b"SD2", &number.to_be_bytes()), slow, 0);
+    fn junk_names_of_a_source_forgive_none_of_its_names() {
+        let (limiter, rate) = (limiter(), rate(3, 1_000));
+        let here = ip("192.0.2.1");
+        let guessed: Vec<_> =
+            (0..100_u8).map(|name| limiter.pair_key(SCOPE, &[name], here)).collect();
+        for key in &guessed {
+            (0..3).for_each(|_| limiter.record(*key, rate, 0));
         }
-        let key = limiter.pair_key(b"SD1", b"alice", ip("192.0.2.1"));
-        for _ in 0..10 {
-            limiter.record(key, common, 0);
+        for name in 0..2_000_u32 {
+            limiter.record(limiter.pair_key(SCOPE, &name.to_le_bytes(), here), rate, 0);
         }
-        for number in 0..20_000u32 {
-            assert!(limiter.is_over(key, common, 0), "after {number}");
-            limiter.record(limiter.name_key(b"SD2", &number.to_le_bytes()), slow, 0);
+        assert!(guessed.iter().all(|key| limiter.is_over(*key, rate, 0)));
+        // names of other sources are as they were, and tokens return
+        assert!(!limiter.is_over(limiter.pair_key(SCOPE, &[0], ip("192.0.2.2")), rate, 0));
+        assert!(guessed.iter().all(|key| !limiter.is_over(*key, rate, 1_000)));
+    }
+
+    #[test]
+    fn a_name_that_owes_little_raises_the_floor_by_little() {
+        let (limiter, rate) = (limiter(), rate(10, 6_000));
+        let key = |name: u8| limiter.pair_key(SCOPE, &[name], ip("192.0.2.1"));
+        // phones with an old password, one wrong digest each, do not lock out others
+        for name in 0..100 {
+            limiter.record(key(name), rate, u64::from(name));
         }
-        // the key is displaced once most of its tokens are back
-        for number in 0..20_000u32 {
-            limiter.record(limiter.name_key(b"SD3", &number.to_be_bytes()), slow, 59_000);
+        assert!(!limiter.is_over(key(200), rate, 100));
+    }
+
+    #[test]
+    fn other_sources_forgive_no_source_and_lock_out_none() {
+        let (limiter, common) = (limiter(), rate(10, 6_000));
+        let slow = rate(1, 3_600_000);
+        let tenant = Scope { account: b"a hostile tenant", ..SCOPE };
+        let guessed = |number: u8| limiter.pair_key(SCOPE, &[number], ip("192.0.2.1"));
+        (0..100).for_each(|number| exhaust(&limiter, guessed(number), common));
+        for (scope, rate) in [(SCOPE, common), (tenant, slow)] {
+            for number in 0..6_000_u32 {
+                let source = std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into();
+                let key = limiter.pair_key(scope, b"junk", source);
+                (0..10).for_each(|_| limiter.record(key, rate, 0));
+            }
+            assert!((0..100).all(|number| limiter.is_over(guessed(number), common, 0)));
+            for number in 0..100 {
+                let never_seen = std::net::Ipv4Addr::new(203, 0, 113, number).into();
+                let key = limiter.pair_key(SCOPE, &[number], never_seen);
+                assert!(!limiter.is_over(key, common, 0), "{number}");
+            }
         }
-        assert!(!limiter.is_over(key, rate(1, 6_000), 59_000));
+    }
+
+    #[test]
+    fn an_account_with_many_sources_gives_up_its_own_places() {
+        let (limiter, rate) = (limiter(), rate(10, 6_000));
+        let tenant = Scope { account: b"a hostile tenant", ..SCOPE };
+        let source = |number: u32| std::net::Ipv4Addr::from_bits(number).into();
+        for number in 0..100 {
+            limiter.record(limiter.pair_key(SCOPE, b"alice", source(number)), rate, 0);
+        }
+        for number in 0..20_000 {
+            let key = limiter.pair_key(tenant, b"junk", source(number));
+            (0..5).for_each(|_| limiter.record(key, rate, 0));
+        }
+        let buckets: Vec<_> = limiter.sources.each().collect();
+        let account = limiter.pair_key(SCOPE, b"", source(0)).account;
+        let held = buckets.iter().flat_map(|bucket| bucket.iter());
+        // all, except where the account itself has more than half of a bucket
+        assert!(held.filter(|source| source.account == account).count() > 90);
     }
 
     #[test]
     fn a_returned_token_can_be_taken_again() {
         let (limiter, rate) = (limiter(), rate(2, 1_000));
-        let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
-        limiter.give_back(key, rate, 5_000);
+        let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
+        limiter.give_back(key, rate);
         for _ in 0..3 {
             limiter.record(key, rate, 5_000);
         }
         assert!(limiter.is_over(key, rate, 5_000));
-        limiter.give_back(key, rate, 5_000);
+        limiter.give_back(key, rate);
         assert!(!limiter.is_over(key, rate, 5_000));
         limiter.record(key, rate, 5_000);
         assert!(limiter.is_over(key, rate, 5_000));
     }
 
     #[test]
-    fn a_new_key_in_a_full_bucket_is_counted() {
+    fn a_new_source_in_a_full_bucket_is_counted() {
         let (limiter, rate) = (limiter(), rate(3, 1000));
-        let same_bucket = |number: u64| GuessKey(u128::from(number) << 64);
+        let same_bucket =
+            |number: u64| GuessKey { source: u128::from(number) << 64, account: 1, name: 1 };
         for number in (0..WAYS as u64).chain(0..WAYS as u64) {
             limiter.record(same_bucket(number), rate, 0);
         }
-        let newcomer = same_bucket(100);
-        for _ in 0..3 {
-            limiter.record(newcomer, rate, 0);
-        }
-        assert!(limiter.is_over(newcomer, rate, 0));
+        exhaust(&limiter, same_bucket(100), rate);
     }
 
     #[test]
     fn concurrent_attempts_are_all_counted() {
         let (limiter, rate) = (limiter(), rate(8000, 1000));
-        let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
+        let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
         thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| (0..1000).for_each(|_| limiter.record(key, rate, 0)));
@@ -460,8 +552,8 @@ mod tests {
             steps in vec((0u64..60, 0u8..5), 0..200),
         ) {
             let (limiter, rate) = (limiter(), rate(burst, refill));
-            let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
-            let mut oracle = Oracle { rate, parts: full_ms(rate), now_ms: 0 };
+            let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
+            let mut oracle = Oracle { rate, parts: rate.full_ms(), now_ms: 0 };
             let mut now_ms = 0;
             for (later_ms, what) in steps {
                 now_ms += later_ms;
@@ -474,7 +566,7 @@ mod tests {
                         oracle.record();
                     }
                     2 => {
-                        limiter.give_back(key, rate, now_ms);
+                        limiter.give_back(key, rate);
                         oracle.give_back();
                     }
                     _ => {}
@@ -485,7 +577,7 @@ mod tests {
         #[test]
         fn a_clock_that_steps_back_returns_no_token(times in vec(0u64..500, 0..100), later_ms in 0u64..500) {
             let (limiter, rate) = (limiter(), rate(4, 50));
-            let key = limiter.any_name_key(b"SD0", ip("192.0.2.1"));
+            let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
             for now_ms in times {
                 let was_over = limiter.is_over(key, rate, later_ms);
                 limiter.record(key, rate, now_ms);

@@ -4,8 +4,10 @@ use arrayvec::ArrayVec;
 
 use super::Judge;
 use crate::authorizer::explain::Trace;
-use crate::digest::{Credentials, GuessKey, GuessRate, Insertion, Username};
+use crate::digest::{Credentials, GuessKey, GuessRate, Insertion, Scope, Username};
 use crate::model::Target;
+use crate::sid::CredentialSid;
+use crate::snapshot::UserMatch;
 
 /// The guess buckets of one set of credentials.
 pub(super) type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
@@ -13,10 +15,10 @@ pub(super) type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
 impl Judge<'_, '_, '_> {
     /// The buckets for this user.
     pub(super) fn budget(&self, username: &Username) -> Budget {
-        let scope = match &self.entry.target {
-            Target::Domain(sid) => sid.as_bytes(),
-            Target::Trunk(sid) => sid.as_bytes(),
-        };
+        // an account that owns something cannot be deleted
+        let account = self.snapshot.account_entry(self.entry.account);
+        let account = account.map_or(&[0; 16], |account| account.sid.as_bytes());
+        let scope = Scope { account, target: self.target_sid() };
         let (guesses, policy) = (&self.state.guesses, &self.policy.guesses);
         let (name, source) = (username.as_str().as_bytes(), self.invite.source().ip());
         let mut budget = Budget::new();
@@ -30,6 +32,33 @@ impl Judge<'_, '_, '_> {
             add(guesses.name_key(scope, name), rate);
         }
         budget
+    }
+
+    fn target_sid(&self) -> &[u8; 16] {
+        match &self.entry.target {
+            Target::Domain(sid) => sid.as_bytes(),
+            Target::Trunk(sid) => sid.as_bytes(),
+        }
+    }
+
+    /// Records that this flow proved the user's password.
+    pub(super) fn prove(&self, user: CredentialSid) {
+        self.state.proven.prove(self.proof_of(user), self.now_ms);
+    }
+
+    /// Whether this flow proved the password of the claimed user within the hour. Guesses of others
+    /// behind its address then do not lock it out. A miss costs the same as a hit.
+    pub(super) fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
+        self.entry.credential_lists.iter().fold(false, |any, mapped| {
+            let UserMatch { hit, decoy } = self.look_up(mapped, credentials);
+            let near = decoy.map_or(CredentialSid::from_bytes([0; 16]), |user| user.sid);
+            any | (self.state.proven.has(self.proof_of(near), self.now_ms) & hit.is_some())
+        })
+    }
+
+    fn proof_of(&self, user: CredentialSid) -> u64 {
+        let sids = [self.target_sid(), user.as_bytes()];
+        self.state.fingerprints.of_flow(self.invite.source(), sids)
     }
 
     /// Whether one of the buckets is empty.
@@ -74,7 +103,7 @@ impl Judge<'_, '_, '_> {
         };
         for credentials in wrong.iter().filter(same) {
             for (key, rate) in self.budget(&credentials.username) {
-                self.state.guesses.give_back(key, rate, self.now_ms);
+                self.state.guesses.give_back(key, rate);
             }
         }
     }

@@ -5,10 +5,14 @@
 
 #[path = "../../../src/digest/buckets.rs"]
 mod buckets;
+#[path = "../../../src/digest/evicted.rs"]
+mod evicted;
 #[path = "../../../src/digest/framed.rs"]
 mod framed;
 #[path = "../../../src/digest/guess.rs"]
 mod guess;
+#[path = "../../../src/digest/rate.rs"]
+mod rate;
 #[path = "../../../src/digest/replay.rs"]
 mod replay;
 #[path = "../../../src/digest/retransmission.rs"]
@@ -35,13 +39,15 @@ mod sync {
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use guess::{GuessLimiter, GuessRate};
+use guess::{GuessLimiter, Scope};
+use rate::GuessRate;
 use replay::{Admission, ReplayTable};
 use retransmission::{Insertion, RetransmissionCache};
 use shuttle::thread;
 use siphasher::sip::SipHasher13;
 
 const KEY: [u8; 16] = *b"0123456789abcdef";
+const SCOPE: Scope<'_> = Scope { account: b"account of alice", target: b"domain of alice1" };
 
 /// Runs `work` on each thread and collects the results.
 fn on_threads<T: Send + 'static>(
@@ -201,7 +207,7 @@ pub fn threads_exceed_a_burst_by_less_than_their_number(threads: u32) {
     let attempts = on_threads(threads, {
         let limiter = limiter.clone();
         move |_| {
-            let key = limiter.name_key(b"SD", b"alice");
+            let key = limiter.name_key(SCOPE, b"alice");
             let mut attempts = 0;
             while attempts < BURST + 1 && !limiter.is_over(key, rate, 0) {
                 attempts += 1;
@@ -212,7 +218,7 @@ pub fn threads_exceed_a_burst_by_less_than_their_number(threads: u32) {
     });
     let sum: u32 = attempts.iter().sum();
     assert!((BURST..BURST + threads).contains(&sum), "{attempts:?}");
-    let key = limiter.name_key(b"SD", b"alice");
+    let key = limiter.name_key(SCOPE, b"alice");
     assert!(limiter.is_over(key, rate, 999) && !limiter.is_over(key, rate, 1_000));
 }
 
@@ -223,12 +229,34 @@ pub fn no_record_is_lost(threads: u32) {
     let over_before = on_threads(threads, {
         let limiter = limiter.clone();
         move |_| {
-            let key = limiter.name_key(b"SD", b"alice");
+            let key = limiter.name_key(SCOPE, b"alice");
             let over = limiter.is_over(key, rate, 0);
             limiter.record(key, rate, 0);
             over
         }
     });
     assert!(!over_before.contains(&true), "a token too many was taken");
-    assert!(limiter.is_over(limiter.name_key(b"SD", b"alice"), rate, 0));
+    assert!(limiter.is_over(limiter.name_key(SCOPE, b"alice"), rate, 0));
+}
+
+/// Threads that evict each other's sources from one bucket forgive none: each source is over its
+/// limit afterwards.
+pub fn no_evicted_source_is_forgiven(threads: u32) {
+    const SOURCES: u32 = 6;
+    let rate = GuessRate { burst: NonZeroU32::MIN, refill_ms: NonZeroU32::new(60_000).unwrap() };
+    let limiter = Arc::new(GuessLimiter::new(0, &KEY));
+    // the smallest table has 64 buckets of eight; these sources share a bucket
+    let addresses = (0..u32::MAX).map(|bits| std::net::Ipv4Addr::from_bits(bits).into());
+    let keys = addresses.map(|address| limiter.pair_key(SCOPE, b"alice", address));
+    let in_one_bucket = keys.filter(|key| key.source % 64 == 0).take((threads * SOURCES) as usize);
+    let sources = Arc::new(in_one_bucket.collect::<Vec<_>>());
+    let used = sources.clone();
+    on_threads(threads, {
+        let limiter = limiter.clone();
+        move |thread| {
+            let own = used.iter().skip((thread * SOURCES) as usize).take(SOURCES as usize);
+            own.for_each(|key| limiter.record(*key, rate, 0));
+        }
+    });
+    assert!(sources.iter().all(|key| limiter.is_over(*key, rate, 0)));
 }

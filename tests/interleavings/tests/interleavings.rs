@@ -64,3 +64,9 @@ fn no_record_is_lost() {
     check_dfs(|| tables::no_record_is_lost(2), None);
     check_random(|| tables::no_record_is_lost(5), DRAWN);
 }
+
+#[test]
+fn no_evicted_source_is_forgiven() {
+    check_random(|| tables::no_evicted_source_is_forgiven(3), DRAWN);
+    check_pct(|| tables::no_evicted_source_is_forgiven(3), DRAWN, DEPTH);
+}
