@@ -22,8 +22,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = table())]
     repeats: u32,
 
-    /// Number of sources, and of pairs of source and user name, to count wrong digests for
-    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = table())]
+    /// Number of sources to count wrong digests for, each for up to sixteen user names of an account
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = table())]
     guess_counters: u32,
 }
 
