@@ -58,13 +58,13 @@ pub(crate) struct Scope<'a> {
 /// digests. So neither a source nor a tenant takes the places of others.
 ///
 /// **Forgetting is not forgiving.** If a further name of a source takes the place of another, the
-/// tokens that the other owes become a floor: each name of this source without a counter owes as
+/// tokens that the other owes become a floor. Each name of this source without a counter owes as
 /// many. If a source leaves the table, a second, denser table keeps what it owes, for sixteen times
 /// as many sources as the first. Sources that were never counted owe nothing, whatever others do.
 ///
 /// - A false positive (limited because of another's attempts) needs an attacker who shares the
 ///   victim's source. Such an attacker can empty the buckets of names at that source.
-/// - A false negative (a source that starts anew) needs more sources than both tables hold, within
+/// - A false negative (a source that starts with a full bucket again) needs more sources than both tables hold, within
 ///   the time in which tokens return. Each of them has a burst of its own anyway.
 pub(crate) struct GuessLimiter {
     sources: Buckets<Ways<Source>>,

@@ -46,7 +46,7 @@ macro_rules! causes {
                 }
             }
 
-            /// The text for metrics and logs. That of a [`Defect`] is its text without backticks.
+            /// The text for metrics and logs. The text for a [`Defect`] is its own, without backticks.
             pub(crate) fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*

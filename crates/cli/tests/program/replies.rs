@@ -1,4 +1,4 @@
-//! Where answers go over UDP, and requests whose Via or To cannot be read.
+//! The destination of answers over UDP, and requests whose Via or To cannot be read.
 
 use std::time::Duration;
 
