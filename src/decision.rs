@@ -166,11 +166,10 @@ pub struct Challenge {
     pub kind: ChallengeKind,
     /// The header values.
     pub values: Vec<String>,
-    /// The digest was right, but its nonce was expired or used. The client retries with the new
-    /// nonce without a password prompt.
+    /// The nonce was not live, or its count was used (RFC 7616 §3.3). The client retries with the
+    /// new nonce without a password prompt.
     ///
-    /// Also set if a source has sent too many wrong digests without a live nonce; its digests are
-    /// then not verified.
+    /// Not set after eight such answers to one flow (address and port) within a nonce lifetime.
     pub stale: bool,
 }
 
