@@ -90,6 +90,7 @@ pub mod message;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod model;
+mod printable;
 mod setters;
 mod sid;
 mod snapshot;
@@ -107,6 +108,7 @@ pub use decision::{
     SamplingError, UsedHeader,
 };
 pub use invite::{CredentialsField, Invite, InviteError, Transport};
+pub use printable::{escape_line, escape_name};
 pub use sid::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
     IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, SidError, TrunkSid,

@@ -9,14 +9,15 @@ use crate::decision::{Decision, UsedHeader};
 use crate::digest::{Algorithm, Credentials, Freshness, MalformedCredentials, Qop};
 use crate::invite::{CredentialsField, Transport};
 use crate::model::{AccountStatus, Target};
+use crate::printable::escape_name;
 use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
 };
 use crate::snapshot::CredentialEntry;
 use crate::uri::UriError;
 
-/// A decision and the steps that led to it. `Display` prints one line for each step. The text
-/// contains addresses and user names; keep it out of logs that must not hold them.
+/// A decision and the steps that led to it. `Display` prints one line for each step, with names
+/// escaped as by [`escape_name`](crate::escape_name). The text contains addresses and user names; keep it out of logs that must not hold them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -263,11 +264,11 @@ impl fmt::Display for Step {
         match self {
             Self::UnreadableUri { error } => write!(f, "Request-URI: {error}"),
             Self::UnknownHost { host } => {
-                write!(f, "host: no domain or trunk has the name `{host}`")
+                write!(f, "host: no domain or trunk has the name `{}`", escape_name(host))
             }
             Self::Stale => f.write_str("snapshot: too long since it was last confirmed"),
             Self::Named { host, target, account } => {
-                write!(f, "host: `{host}` is {target} of {account}")
+                write!(f, "host: `{}` is {target} of {account}", escape_name(host))
             }
             Self::Account { account, status } => match status {
                 Some(AccountStatus::Active) => write!(f, "account: {account} is active"),
@@ -318,7 +319,7 @@ impl fmt::Display for HeaderStep {
             Self::Malformed(kind) => write!(f, "malformed ({kind})"),
             Self::Read { username, algorithm, qop } => {
                 let qop = qop.map_or("none", Qop::name);
-                write!(f, "user `{username}`, algorithm {algorithm}, qop {qop}")
+                write!(f, "user `{}`, algorithm {algorithm}, qop {qop}", escape_name(username))
             }
             Self::Nonce(NonceState::Live) => f.write_str("the nonce is live"),
             Self::Nonce(NonceState::Expired) => f.write_str("the nonce has expired"),
@@ -340,6 +341,29 @@ impl fmt::Display for HeaderStep {
             Self::Admitted { fresh: false } => {
                 f.write_str("the nonce or its count is used up or expired, a new challenge follows")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_message_stay_in_their_quotes_and_line() {
+        let names = ["\u{1b}[1m\nforged", "a`, qop none\u{2028}", "\u{202e}\\", "alice"];
+        let expected = [r"\u{1b}[1m\u{a}forged", r"a\`, qop none\u{2028}", r"\u{202e}\\", "alice"];
+        for (name, expected) in names.into_iter().zip(expected) {
+            let step = HeaderStep::Read {
+                username: name.to_owned(),
+                algorithm: Algorithm::Md5,
+                qop: Some(Qop::Auth),
+            };
+            let text = format!("user `{expected}`, algorithm MD5, qop auth");
+            assert_eq!(step.to_string(), text);
+            let step = Step::UnknownHost { host: name.to_owned() };
+            let text = format!("host: no domain or trunk has the name `{expected}`");
+            assert_eq!(step.to_string(), text);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bounds;
+mod decision_log;
 mod limits;
 mod serve;
 

@@ -38,6 +38,7 @@ pub fn backup(
     if !source.is_file() {
         return Err(named(&source, StoreError::Other("no such file".to_owned())));
     }
+    folder::check_files(from)?;
     let part = PartialFile::make(to).map_err(|error| named(to, folder::failed(&error)))?;
     let reader = open_to_read(&source).map_err(|error| named(&source, error))?;
     copy(&reader, &part.0, &mut progress).map_err(|error| named(&source, error))?;

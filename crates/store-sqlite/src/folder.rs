@@ -1,4 +1,6 @@
-//! The folder of the database. Only its owner can read it, and one program at a time serves it.
+//! The folder of the database. Only its owner can write to it, and one program at a time serves it.
+
+mod safety;
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
@@ -18,7 +20,19 @@ pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
+/// The database, and the files that SQLite keeps beside it.
+const DATABASE_FILES: [&str; 4] =
+    [FILE, "sip-authz.db-wal", "sip-authz.db-shm", "sip-authz.db-journal"];
+
+/// Refuses a folder in which a file of the database is not a regular file, for example a symbolic
+/// link. SQLite opens these files by their names.
+pub(super) fn check_files(folder: &Path) -> Result<(), StoreError> {
+    DATABASE_FILES.iter().try_for_each(|name| safety::check_file(&folder.join(name)))
+}
+
 /// Creates the folder and the file if needed, and locks the folder for as long as the returned file lives.
+///
+/// Refuses a folder that other users can write to: they could replace its files.
 pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     let failing = |what: &'static str| {
         move |error: io::Error| {
@@ -28,11 +42,14 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     if !folder.is_dir() {
         make(folder).map_err(failing("cannot create the folder"))?;
     }
+    safety::check_folder(folder)?;
+    let path = folder.join(LOCK);
+    safety::check_lock(&path)?;
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     private(&mut options);
-    let mut lock =
-        options.open(folder.join(LOCK)).map_err(failing("cannot write to the folder"))?;
+    safety::follow_no_link(&mut options);
+    let mut lock = options.open(&path).map_err(failing("cannot write to the folder"))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -48,6 +65,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     written.map_err(failing("cannot write to the folder"))?;
 
     // the lock prevents other processes from creating or opening the file
+    check_files(folder)?;
     if file(folder).exists() {
         check(&file(folder))?;
     } else {
@@ -66,7 +84,10 @@ fn check(path: &Path) -> Result<(), StoreError> {
     let unreadable =
         |error: io::Error| failed(&error).context(format_args!("`{}`", path.display()));
     let mut header = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
+    let mut options = File::options();
+    options.read(true);
+    safety::follow_no_link(&mut options);
+    let file = options.open(path).map_err(unreadable)?;
     file.take(100).read_to_end(&mut header).map_err(unreadable)?;
     if header.is_empty() {
         return Ok(());

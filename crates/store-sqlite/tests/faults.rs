@@ -338,8 +338,21 @@ fn a_folder_that_cannot_be_written() {
     let refused = opened();
     let expected = format!("`{}`: cannot write to the folder: Permission denied", folder.display());
     assert!(refused.starts_with(&expected), "{refused}");
-    mode(&folder, 0o777);
+    mode(&folder, 0o755);
     mode(&folder.join("lock"), 0o666);
+    if is_root {
+        // the folder of a third user
+        std::os::unix::fs::chown(&folder, Some(NOBODY - 1), None).unwrap();
+        let refused = opened();
+        let expected = format!(
+            "`{}`: the folder belongs to user {}, who could replace its files; it must belong to \
+             user {NOBODY}",
+            folder.display(),
+            NOBODY - 1
+        );
+        assert!(refused.starts_with(&expected), "{refused}");
+        std::os::unix::fs::chown(&folder, Some(NOBODY), None).unwrap();
+    }
     let refused = opened();
     let expected = format!("`{}`: not writable", file.display());
     assert!(refused.starts_with(&expected), "{refused}");

@@ -21,6 +21,12 @@ impl Folder {
         let path = temporary().join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
+        // whatever the umask is: a store refuses a folder that others can write to
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
         Self(path)
     }
 }

@@ -1,6 +1,5 @@
 //! The options of `sip-authz serve`.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,8 +12,8 @@ use sip_authz::uri::SipUri;
 #[cfg(feature = "etcd")]
 use super::bounds;
 use super::bounds::ApiBounds;
+use super::decision_log::DecisionLogArgs;
 use super::limits::LimitArgs;
-use crate::observe::audit::LogSink;
 
 pub(super) const HELP: &str = "\
 Storage: the REST API (--api) reads and changes the records at run time. With --config the records \
@@ -132,18 +131,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:9464")]
     pub(crate) metrics: Option<SocketAddr>,
 
-    /// Append each decision to this file as a line of JSON; `-` is stdout, SIGHUP reopens the file
-    #[arg(long, value_name = "FILE", value_parser = log_sink)]
-    pub(crate) decision_log: Option<LogSink>,
-
-    /// Include addresses and user names in the decision log
-    #[arg(long, requires = "decision_log")]
-    pub(crate) decision_log_names: bool,
-
-    /// Number of decisions that may wait to be written; further ones are dropped and counted
-    #[arg(long, value_name = "N", default_value_t = 32_768, requires = "decision_log")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub(crate) decision_log_queue: u32,
+    #[command(flatten)]
+    pub(crate) decision_log: DecisionLogArgs,
 }
 
 /// SIP and HTTP over TLS.
@@ -313,15 +302,11 @@ fn etcd_url(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-fn log(text: &str) -> Result<Sampling, &'static str> {
+pub(super) fn log(text: &str) -> Result<Sampling, &'static str> {
     if text == "decisions" {
         return Ok(Sampling::All);
     }
     text.parse().map_err(|_| "expected `decisions`, `refused`, `1/N` or `none`")
-}
-
-fn log_sink(text: &str) -> Result<LogSink, Infallible> {
-    Ok(if text == "-" { LogSink::Stdout } else { LogSink::File(text.into()) })
 }
 
 /// Accepts an origin as browsers send it: scheme and authority, without a path.

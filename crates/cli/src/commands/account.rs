@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Deserialize;
-use sip_authz::AccountSid;
+use sip_authz::{AccountSid, escape_line, escape_name};
 
 use crate::args::{AccountArgs, AccountCommand};
 use crate::commands::client::Client;
@@ -48,6 +48,7 @@ pub(crate) fn run(args: &AccountArgs) -> Result<ExitCode, ProgramError> {
 fn print_new(account: &Account) -> Result<(), ProgramError> {
     let Account { sid, auth_token, .. } = account;
     let token = auth_token.as_deref().unwrap_or("-");
+    let (sid, token) = (escape_line(sid), escape_line(token));
     print(format_args!("account    {sid}\nauth token {token}")).map_err(|error| {
         ProgramError::Runtime(format!(
             "stdout: {error}; the new auth token of {sid} is lost; \
@@ -73,6 +74,8 @@ fn set_status(client: &Client, sid: AccountSid, status: &str) -> Result<(), Prog
 
 fn print_one(account: &Account) -> Result<(), ProgramError> {
     let Account { sid, status, friendly_name, .. } = account;
-    print(format_args!("{sid}  {status:<9}  {friendly_name}"))
+    let (sid, status, name) =
+        (escape_line(sid), escape_line(status).to_string(), escape_name(friendly_name));
+    print(format_args!("{sid}  {status:<9}  {name}"))
         .map_err(|error| ProgramError::Runtime(format!("stdout: {error}")))
 }

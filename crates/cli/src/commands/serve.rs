@@ -185,9 +185,7 @@ async fn end(servers: Vec<api::Server>) {
 /// Starts the log and the decision log.
 fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
     let log = args.log.map(|sampling| DecisionLog::start(sampling, args.log_names));
-    let queue = usize::try_from(args.decision_log_queue).unwrap_or(usize::MAX);
-    let sink = args.decision_log.clone();
-    let audit = sink.map(|sink| Audit::start(sink, queue, args.decision_log_names));
+    let audit = args.decision_log.options().map(Audit::start);
     Ok(DecisionObservers::new(log.transpose()?, audit.transpose()?))
 }
 

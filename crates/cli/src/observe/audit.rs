@@ -1,23 +1,26 @@
 //! The decision log: a line of JSON for each decision, for audits.
 //!
 //! Deciding threads put decisions into a bounded queue, and a writer thread takes them out. If the
-//! queue is full or a write fails, decisions are dropped; a line of the log and a metric count them.
-//! No call waits for the log.
+//! queue is full or a write fails, decisions are lost; beyond the limit of lines a second they are left
+//! out. Lines of the log and metrics count both. No call waits for the log.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+mod line;
+mod reasons;
+mod sink;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
-use serde::Serialize;
-use sip_authz::{Decision, Transport};
+use metrics::{counter, describe_counter};
+use sip_authz::{Decision, Sampling, Transport};
 
-use crate::observe::cause::{Cause, Handling};
+use self::reasons::{Counters, NONE, PerReason, RateLimit, is_limited, reasons, since};
+use self::sink::Output;
+pub(crate) use self::sink::{LogSink, Rotation};
+use crate::observe::cause::Cause;
 use crate::observe::writer::Writer;
 use crate::sip::peer::Peer;
 use crate::system::output::{ProgramError, warn};
@@ -25,27 +28,46 @@ use crate::system::output::{ProgramError, warn};
 /// The sleep of the writer after an empty queue. The writer polls, since waking it would cost the
 /// deciding threads a system call.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The time between two lines about decisions that were left out.
+const REPORT: Duration = Duration::from_secs(1);
 /// The maximum number of decisions in one write.
 const CHUNK: usize = 1_024;
+/// A write gets no more decisions at this number of bytes, so that it fits into the smallest file.
+const CHUNK_BYTES: usize = 48 << 10;
+
+/// The settings of the decision log.
+#[derive(Debug)]
+pub(crate) struct AuditOptions {
+    pub(crate) sink: LogSink,
+    /// The capacity of the queue in decisions.
+    pub(crate) queue: usize,
+    /// Whether addresses and user names are written.
+    pub(crate) names: bool,
+    pub(crate) sampling: Sampling,
+    /// The maximum number of lines a second for each reason but `passed`.
+    pub(crate) rate: Option<u32>,
+    pub(crate) rotation: Option<Rotation>,
+}
 
 /// The decision log: the queue and its writer.
 pub(crate) struct Audit {
     queue: SyncSender<Entry>,
+    /// The number of decisions with a limited reason that may wait, so that they cannot fill the queue.
+    limited_share: usize,
+    sampling: Sampling,
+    decided: AtomicU64,
+    limit: RateLimit,
     shared: Arc<Shared>,
     writer: Writer,
-}
-
-/// The destination of the lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LogSink {
-    Stdout,
-    File(PathBuf),
 }
 
 #[derive(Default)]
 struct Shared {
     written: AtomicU64,
-    lost: AtomicU64,
+    lost: Counters,
+    left_out: Counters,
+    /// The number of decisions with a limited reason in the queue.
+    limited: AtomicUsize,
     reopen: AtomicBool,
     end: AtomicBool,
 }
@@ -66,53 +88,80 @@ enum Subject {
 }
 
 impl Audit {
-    /// Opens the sink and starts the writer. `queue` is the capacity of the queue in decisions.
-    /// Addresses and user names are written only with `names`.
-    pub(crate) fn start(sink: LogSink, queue: usize, names: bool) -> Result<Self, ProgramError> {
-        let out = open(&sink).map_err(|error| ProgramError::Setup(format!("{sink}: {error}")))?;
+    /// Opens the sink and starts the writer.
+    pub(crate) fn start(options: AuditOptions) -> Result<Self, ProgramError> {
+        let AuditOptions { sink, queue, names, sampling, rate, rotation } = options;
+        let out = Output::open(&sink, rotation);
+        let out = out.map_err(|error| ProgramError::Setup(format!("{sink}: {error}")))?;
         let shared = Arc::new(Shared::default());
+        let limited_share = (queue / 2).max(1);
         let (queue, entries) = sync_channel(queue);
         let lines = Lines {
             sink,
             out,
             names,
             shared: Arc::clone(&shared),
-            reported: 0,
+            reported: Missing { lost: NONE, left_out: NONE },
+            due: Instant::now(),
             torn: false,
             failed: false,
         };
         let writer = Writer::start("decision log", move || lines.run(&entries))?;
-        Ok(Self { queue, shared, writer })
+        let (decided, limit) = (AtomicU64::new(0), RateLimit::new(rate));
+        Ok(Self { queue, limited_share, sampling, decided, limit, shared, writer })
     }
 
     /// Puts decisions of the snapshot with this number into the queue.
     pub(crate) fn put<'d>(
         &self,
         snapshot: Option<u64>,
-        decisions: impl Iterator<Item = (Peer, &'d Decision)>,
+        decisions: impl ExactSizeIterator<Item = (Peer, &'d Decision)>,
     ) {
         let time = SystemTime::now();
-        let mut lost = 0;
-        for (Peer { source, transport, .. }, decision) in decisions {
-            let subject = Subject::Decision(brief(decision));
-            let entry = Entry { time, snapshot, subject, transport, source };
-            lost += u64::from(self.queue.try_send(entry).is_err());
-        }
-        if lost > 0 {
-            self.shared.lost.fetch_add(lost, Ordering::Relaxed);
+        let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
+        for ((Peer { source, transport, .. }, decision), number) in decisions.zip(first..) {
+            if self.sampling.takes(decision, number) {
+                self.put_entry(reasons::slot(decision), time, || {
+                    let subject = Subject::Decision(brief(decision));
+                    Entry { time, snapshot, subject, transport, source }
+                });
+            }
         }
     }
 
     /// Puts a message that is no decision into the queue.
     pub(crate) fn put_other(&self, cause: Cause, Peer { source, transport, .. }: Peer) {
-        let (time, subject) = (SystemTime::now(), Subject::Other(cause));
-        let entry = Entry { time, snapshot: None, subject, transport, source };
-        if self.queue.try_send(entry).is_err() {
-            self.shared.lost.fetch_add(1, Ordering::Relaxed);
+        let time = SystemTime::now();
+        self.put_entry(reasons::slot_of(cause), time, || {
+            let subject = Subject::Other(cause);
+            Entry { time, snapshot: None, subject, transport, source }
+        });
+    }
+
+    /// Puts an entry into the queue and counts it if there is no place.
+    fn put_entry(&self, slot: usize, time: SystemTime, entry: impl FnOnce() -> Entry) {
+        if !self.limit.admits(slot, time) {
+            self.shared.left_out.add(slot, 1);
+        } else if !self.enqueue(entry(), is_limited(slot)) {
+            self.shared.lost.add(slot, 1);
         }
     }
 
-    /// Asks the writer to reopen the file, after a rotation moved it.
+    /// Returns false if the queue is full, or has its share of entries with a limited reason.
+    fn enqueue(&self, entry: Entry, limited: bool) -> bool {
+        let waiting = &self.shared.limited;
+        if limited && waiting.fetch_add(1, Ordering::Relaxed) >= self.limited_share {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        let sent = self.queue.try_send(entry).is_ok();
+        if limited && !sent {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// Asks the writer to reopen the file, after another program moved it.
     pub(crate) fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Relaxed);
     }
@@ -125,12 +174,30 @@ impl Audit {
         }
     }
 
-    pub(crate) fn written(&self) -> u64 {
-        self.shared.written.load(Ordering::Relaxed)
+    /// Describes the metrics of the decision log.
+    pub(crate) fn describe() {
+        describe_counter!(
+            "sip_authz_decision_log_lines_total",
+            "Decisions written to the decision log"
+        );
+        describe_counter!(
+            "sip_authz_decision_log_lost_total",
+            "Decisions missing from the decision log"
+        );
+        describe_counter!(
+            "sip_authz_decision_log_left_out_total",
+            "Decisions left out of the decision log by its limit of lines a second, by reason"
+        );
     }
 
-    pub(crate) fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
+    /// Records the metrics of the decision log.
+    pub(crate) fn record(&self) {
+        let Shared { written, lost, left_out, .. } = &*self.shared;
+        counter!("sip_authz_decision_log_lines_total").absolute(written.load(Ordering::Relaxed));
+        counter!("sip_authz_decision_log_lost_total").absolute(lost.total());
+        for (reason, count) in reasons().zip(left_out.get()) {
+            counter!("sip_authz_decision_log_left_out_total", "reason" => reason).absolute(count);
+        }
     }
 }
 
@@ -144,15 +211,24 @@ fn brief(decision: &Decision) -> Decision {
 
 struct Lines {
     sink: LogSink,
-    out: Box<dyn Write + Send>,
+    out: Output,
     names: bool,
     shared: Arc<Shared>,
-    /// The number of dropped decisions that lines of the log have reported.
-    reported: u64,
+    /// The counts of missing decisions that lines of the log have reported.
+    reported: Missing,
+    /// The time of the next line about decisions that were left out.
+    due: Instant,
     /// Whether the last line may be incomplete.
     torn: bool,
     /// Whether the last write failed and a warning was printed.
     failed: bool,
+}
+
+/// Counts of decisions without a line.
+#[derive(Clone, Copy)]
+struct Missing {
+    lost: PerReason,
+    left_out: PerReason,
 }
 
 impl Lines {
@@ -165,44 +241,73 @@ impl Lines {
                 self.reopen();
             }
             bytes.clear();
-            let mut count = 0;
-            for entry in entries.try_iter().take(CHUNK) {
-                match &entry.subject {
-                    Subject::Decision(decision) => {
-                        push(&mut bytes, &Line::of(&entry, decision, self.names));
-                    }
-                    Subject::Other(cause) => {
-                        push(&mut bytes, &OtherLine::of(&entry, *cause, self.names));
-                    }
-                }
-                count += 1;
-            }
-            let lost = self.shared.lost.load(Ordering::Relaxed);
-            if lost > self.reported {
-                let time = text(SystemTime::now());
-                push(&mut bytes, &Loss { time, lost: lost - self.reported });
-            }
+            let decisions = self.take(entries, &mut bytes);
+            let missing = self.report(end, &mut bytes);
             if !bytes.is_empty() {
-                self.write(&bytes, count, lost);
+                self.write(&bytes, &decisions, missing);
             }
-            match (count, end) {
-                (0, true) => return,
-                (0, false) => std::thread::sleep(PAUSE),
+            match (decisions == NONE, end) {
+                (true, true) => return,
+                (true, false) => std::thread::sleep(PAUSE),
                 _ => {}
             }
         }
     }
 
-    fn write(&mut self, bytes: &[u8], count: u64, lost: u64) {
-        let mended = if self.torn { self.out.write_all(b"\n") } else { Ok(()) };
-        match mended.and_then(|()| self.out.write_all(bytes)).and_then(|()| self.out.flush()) {
+    /// Appends the lines of waiting decisions, and returns their number for each reason.
+    fn take(&self, entries: &Receiver<Entry>, bytes: &mut Vec<u8>) -> PerReason {
+        let mut decisions = NONE;
+        for entry in entries.try_iter().take(CHUNK) {
+            let slot = match &entry.subject {
+                Subject::Decision(decision) => reasons::slot(decision),
+                Subject::Other(cause) => reasons::slot_of(*cause),
+            };
+            if is_limited(slot) {
+                self.shared.limited.fetch_sub(1, Ordering::Relaxed);
+            }
+            if let Some(count) = decisions.get_mut(slot) {
+                *count += 1;
+            }
+            line::push_entry(bytes, &entry, self.names);
+            if bytes.len() >= CHUNK_BYTES {
+                break;
+            }
+        }
+        decisions
+    }
+
+    /// Appends lines about missing decisions, and returns the counts that the log then has reported.
+    fn report(&mut self, end: bool, bytes: &mut Vec<u8>) -> Missing {
+        let mut missing = Missing { lost: self.shared.lost.get(), ..self.reported };
+        line::push_lost(bytes, &since(&missing.lost, &self.reported.lost));
+        let now = Instant::now();
+        if end || now >= self.due {
+            self.due = now + REPORT;
+            missing.left_out = self.shared.left_out.get();
+            line::push_left_out(bytes, &since(&missing.left_out, &self.reported.left_out));
+        }
+        missing
+    }
+
+    fn write(&mut self, bytes: &[u8], decisions: &PerReason, missing: Missing) {
+        match self.out.make_room(bytes.len()) {
+            Ok(rotated) => self.torn &= !rotated,
+            Err(error) => warn(format_args!(
+                "warning: {}: {error}; the file is not rotated and grows further",
+                self.sink
+            )),
+        }
+        let mended = if self.torn { self.out.write(b"\n") } else { Ok(()) };
+        match mended.and_then(|()| self.out.write(bytes)) {
             Ok(()) => {
-                (self.torn, self.failed, self.reported) = (false, false, lost);
-                self.shared.written.fetch_add(count, Ordering::Relaxed);
+                (self.torn, self.failed, self.reported) = (false, false, missing);
+                self.shared.written.fetch_add(decisions.iter().sum(), Ordering::Relaxed);
             }
             Err(error) => {
                 self.torn = true;
-                self.shared.lost.fetch_add(count, Ordering::Relaxed);
+                for (slot, count) in decisions.iter().enumerate() {
+                    self.shared.lost.add(slot, *count);
+                }
                 if !std::mem::replace(&mut self.failed, true) {
                     warn(format_args!(
                         "warning: {}: {error}; decisions are missing from the decision log",
@@ -216,151 +321,11 @@ impl Lines {
     }
 
     fn reopen(&mut self) {
-        match open(&self.sink) {
-            Ok(out) => (self.out, self.torn) = (out, false),
+        match self.out.reopen() {
+            Ok(()) => self.torn = false,
             Err(error) => {
                 warn(format_args!("warning: {}: {error}; the old file stays in use", self.sink));
             }
         }
-    }
-}
-
-impl std::fmt::Display for LogSink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("stdout"),
-            Self::File(path) => path.display().fmt(f),
-        }
-    }
-}
-
-fn open(sink: &LogSink) -> std::io::Result<Box<dyn Write + Send>> {
-    Ok(match sink {
-        LogSink::Stdout => Box::new(std::io::stdout()),
-        LogSink::File(path) => Box::new(append(path)?),
-    })
-}
-
-/// Opens the file to append to. A new file is readable and writable only by its owner.
-fn append(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<u64>,
-    transport: &'static str,
-    outcome: &'static str,
-    reason: &'static str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_list: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential_list: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<String>,
-    repeat: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<&'a str>,
-}
-
-/// A message that is no decision.
-#[derive(Serialize)]
-struct OtherLine {
-    time: String,
-    transport: &'static str,
-    outcome: &'static str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Loss {
-    time: String,
-    lost: u64,
-}
-
-impl<'a> Line<'a> {
-    fn of(entry: &Entry, decision: &'a Decision, names: bool) -> Self {
-        let accept = match decision {
-            Decision::Accept(accept) => Some(accept),
-            _ => None,
-        };
-        let address = accept.and_then(|accept| accept.address);
-        let credential = accept.and_then(|accept| accept.credential.as_ref());
-        Self {
-            time: text(entry.time),
-            snapshot: entry.snapshot,
-            transport: entry.transport.as_str(),
-            outcome: decision.outcome(),
-            reason: decision.reason(),
-            status: decision.status(),
-            code: match decision {
-                Decision::Reject(reject) => reject.reason.code(),
-                _ => None,
-            },
-            account: accept.map(|accept| accept.account.to_string()),
-            target: decision.target().map(|target| target.to_string()),
-            access_list: address.map(|matched| matched.list.to_string()),
-            address: address.map(|matched| matched.address.to_string()),
-            credential_list: credential.map(|matched| matched.list.to_string()),
-            credential: credential.map(|matched| matched.credential.to_string()),
-            repeat: accept.is_some_and(|accept| accept.repeat),
-            source: names.then(|| entry.source()),
-            username: credential.filter(|_| names).map(|matched| matched.username.as_str()),
-        }
-    }
-}
-
-impl Entry {
-    fn source(&self) -> String {
-        SocketAddr::new(self.source.ip().to_canonical(), self.source.port()).to_string()
-    }
-}
-
-impl OtherLine {
-    fn of(entry: &Entry, cause: Cause, names: bool) -> Self {
-        Self {
-            time: text(entry.time),
-            transport: entry.transport.as_str(),
-            outcome: cause.handling().as_str(),
-            reason: cause.as_str(),
-            status: match cause.handling() {
-                Handling::Answered(status) => Some(status),
-                _ => None,
-            },
-            source: names.then(|| entry.source()),
-        }
-    }
-}
-
-/// The time in UTC, to the microsecond.
-fn text(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
-}
-
-fn push(bytes: &mut Vec<u8>, line: &impl Serialize) {
-    // serializing strings and numbers to a Vec does not fail
-    if serde_json::to_writer(&mut *bytes, line).is_ok() {
-        bytes.push(b'\n');
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-use sip_authz::{Decision, Sampling};
+use sip_authz::{Decision, Sampling, escape_name};
 
 use crate::observe::cause::{Cause, Handling};
 use crate::observe::writer::Writer;
@@ -123,8 +123,8 @@ impl DecisionLog {
             if let Decision::Accept(accept) = decision
                 && let Some(credential) = &accept.credential
             {
-                // user names have no control characters, so this stays one line
-                let _ = write!(line, " username=\"{}\"", credential.username);
+                let name = escape_name(&credential.username);
+                let _ = write!(line, " username=\"{name}\"");
             }
         }
         line.push('\n');

@@ -23,6 +23,7 @@ use metrics::{
 use sip_authz::Authorizer;
 use sip_authz_store::Confirmed;
 
+use crate::observe::audit::Audit;
 use crate::serving::resources::{Following, Resources};
 use crate::sip::edge::Edge;
 
@@ -119,8 +120,7 @@ impl Scraped {
         counter!("sip_authz_answers_unsent_total").absolute(totals.unsent());
         counter!("sip_authz_connections_closed_total").absolute(totals.connections_closed());
         if let Some(audit) = &self.edge.observers.audit {
-            counter!("sip_authz_decision_log_lines_total").absolute(audit.written());
-            counter!("sip_authz_decision_log_lost_total").absolute(audit.lost());
+            audit.record();
         }
         gauge!("sip_authz_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -147,8 +147,7 @@ fn describe() {
         "sip_authz_connections_closed_total",
         "Connections refused, evicted, or closed after an error"
     );
-    describe_counter!("sip_authz_decision_log_lines_total", "Lines written to the decision log");
-    describe_counter!("sip_authz_decision_log_lost_total", "Lines missing from the decision log");
+    Audit::describe();
     describe_gauge!("sip_authz_build_info", "Always 1");
     describe_gauge!("process_start_time_seconds", "Start time of the program, in Unix time");
 }

@@ -44,14 +44,14 @@ impl DecisionObservers {
             audit.put(snapshot, decisions);
         }
     }
-    /// Passes a message with another outcome than that of its decision to the logs, unless they had too
-    /// many in this second.
+
+    /// Passes a message with another outcome than that of its decision to the logs, to the text log
+    /// unless it had too many in this second. The decision log has limits of its own.
     pub(crate) fn notify_other(&self, cause: Cause, peer: Peer, now: Instant) {
-        let has_log = self.log.is_some() || self.audit.is_some();
-        if !has_log || !cause.is_logged() || !self.limit.takes(now) {
+        if !cause.is_logged() {
             return;
         }
-        if let Some(log) = &self.log {
+        if let Some(log) = self.log.as_ref().filter(|_| self.limit.takes(now)) {
             log.write_other(cause, peer);
         }
         if let Some(audit) = &self.audit {

@@ -13,7 +13,7 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
 };
 
-use crate::system::output::{ProgramError, say};
+use crate::system::output::{ProgramError, say_styled};
 
 const ACCOUNT: &str = "demo";
 const BY_ADDRESS: &str = "by-address.example";
@@ -137,7 +137,7 @@ impl Demo {
     /// Prints the demo's records and example commands.
     pub(crate) fn print(&self, local: SocketAddr, api: Option<SocketAddr>) {
         let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
-        say("serving a demo; nothing is stored, and Ctrl-C ends it\n");
+        say_styled("serving a demo; nothing is stored, and Ctrl-C ends it\n");
         let sid = AccountSid::from_name(&[ACCOUNT]);
         let account = match api {
             Some(_) => format!("{sid}, auth token {}", self.token),
@@ -152,14 +152,14 @@ impl Demo {
             ("address list", ADDRESS_LIST, &addresses),
             ("credential list", CREDENTIAL_LIST, &user),
         ] {
-            say(format_args!("  {dim}{what:<16}{dim:#}{bold}{name:<20}{bold:#}  {detail}"));
+            say_styled(format_args!("  {dim}{what:<16}{dim:#}{bold}{name:<20}{bold:#}  {detail}"));
         }
         let server = reachable(local);
         let sipsak = |file: &str, user: &str| {
             format!("sipsak -vv -f crates/acceptance/interop/{file}.sip -s sip:100@{server}{user}")
         };
         let with = |password: &str| format!(" --auth-username={USER} --password={password}");
-        say("\nto try, from the directory of the repository, in another terminal:\n");
+        say_styled("\nto try, from the directory of the repository, in another terminal:\n");
         for (what, command) in [
             ("by address: 200", sipsak("by-address", "")),
             (
@@ -180,12 +180,12 @@ impl Demo {
                 ),
             ),
         ] {
-            say(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
+            say_styled(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
         }
         let Some(api) = api else { return };
-        say("read and change the records over HTTP; a change applies to the next call:\n");
+        say_styled("read and change the records over HTTP; a change applies to the next call:\n");
         for (what, command) in self.requests(api) {
-            say(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
+            say_styled(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
         }
     }
 }

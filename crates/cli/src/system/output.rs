@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use sip_authz::escape_line;
 use sip_authz_config::ConfigErrors;
 
 /// The maximum number of errors, and of warnings, printed for one file.
@@ -46,8 +47,14 @@ impl fmt::Display for ProgramError {
     }
 }
 
-/// Prints a line to stdout, in colour on a terminal. A closed pipe is not an error.
+/// Prints a line to stdout. Characters that would control a terminal are escaped, since the text may
+/// contain names that tenants chose. A closed pipe is not an error.
 pub(crate) fn say(text: impl fmt::Display) {
+    say_styled(escape_line(&text.to_string()));
+}
+
+/// Prints text of the program to stdout as it is, in colour on a terminal.
+pub(crate) fn say_styled(text: impl fmt::Display) {
     let _ = writeln!(anstream::stdout().lock(), "{text}");
 }
 
@@ -62,9 +69,10 @@ pub(crate) fn print(text: impl fmt::Display) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Prints one line to stderr, after the program's name.
+/// Prints one line to stderr, after the program's name. Escapes it as [`say`] does.
 pub(crate) fn warn(text: impl fmt::Display) {
-    let _ = writeln!(anstream::stderr().lock(), "sip-authz: {text}");
+    let text = text.to_string();
+    let _ = writeln!(anstream::stderr().lock(), "sip-authz: {}", escape_line(&text));
 }
 
 /// The errors of a configuration, one per line, and their number at the end if there are several.

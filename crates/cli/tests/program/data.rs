@@ -1,7 +1,7 @@
 //! `serve --data`: its records survive a restart, and `backup` copies them.
 
 use crate::http::Http;
-use crate::support::{Caller, Request, Server, file, outcome, run, status};
+use crate::support::{Caller, Request, Server, file, outcome, run, set_mode, status};
 
 fn folder() -> String {
     let path = file("beside", "").with_file_name("data");
@@ -94,6 +94,33 @@ fn a_folder_that_cannot_be_used_is_one_clear_line() {
     let path = beside.display();
     let expected = format!("sip-authz: `{path}`: not an SQLite database, or damaged\n");
     assert_eq!((code, error), (Some(2), expected));
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_or_a_linked_lock_is_refused() {
+    let folder = folder();
+    let serve = || {
+        let arguments = ["--sip", "127.0.0.1:0", "--api", "127.0.0.1:0", "--on-accept", "ok"];
+        outcome(&run(&[&["serve", "--data", &folder][..], &arguments].concat()))
+    };
+    std::fs::create_dir(&folder).unwrap();
+    set_mode(folder.as_ref(), 0o770);
+    let (code, _, error) = serve();
+    let expected = format!(
+        "sip-authz: `{folder}`: other users can write to the folder (mode 0770) and could replace \
+         its files; check its content, then remove the permission (chmod go-w)\n"
+    );
+    assert_eq!((code, error), (Some(2), expected));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+
+    set_mode(folder.as_ref(), 0o700);
+    let victim = file("victim", "keep this");
+    std::os::unix::fs::symlink(&victim, format!("{folder}/lock")).unwrap();
+    let (code, _, error) = serve();
+    let expected =
+        format!("sip-authz: `{folder}/lock` is a symbolic link; expected a regular file\n");
+    assert_eq!((code, error), (Some(2), expected));
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "keep this");
 }
 
 /// The lines on stderr about failed requests.

@@ -1,5 +1,6 @@
 //! The decision log: its lines, a blocked reader, and rotation.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -206,6 +207,259 @@ fn with_a_blocked_reader_decisions_are_lost_and_counted_and_no_call_waits() {
     let page = metrics::wait_for(&url, "sip_authz_decision_log_lines_total", lines as f64);
     assert_eq!(page[lost], reported as f64);
     server.end("TERM");
+}
+
+/// Sums the counts of `field` in the lines about missing decisions, and for each of their reasons.
+fn missing(lines: &[Value], field: &str) -> (u64, BTreeMap<String, u64>) {
+    let mut reasons = BTreeMap::new();
+    let mut sum = 0;
+    for line in lines.iter().filter(|line| line[field].is_u64()) {
+        let total = line[field].as_u64().unwrap();
+        let counts = line["reasons"].as_object().unwrap();
+        assert_eq!(counts.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), total);
+        for (reason, count) in counts {
+            *reasons.entry(reason.clone()).or_default() += count.as_u64().unwrap();
+        }
+        sum += total;
+    }
+    (sum, reasons)
+}
+
+fn of_reason<'a>(lines: &'a [Value], reason: &str) -> Vec<&'a Value> {
+    lines.iter().filter(|line| line["reason"] == reason).collect()
+}
+
+/// Sends `count` INVITEs that strangers can send without a password, and receives the answers.
+fn flood(caller: &Caller, count: usize) {
+    for at in 0..count {
+        let uri =
+            ["sip:1@nowhere.example", "sip:1@by-address.example", "sip:1@by-password.example"];
+        let answer = caller.ask(&Request::invite(uri[at % 3]).text());
+        assert_eq!(status(&answer), [404, 403, 407][at % 3]);
+    }
+}
+
+#[test]
+fn a_flood_from_a_stranger_is_bounded_and_counted_and_no_accept_is_lost() {
+    const FLOOD: usize = 9_000;
+    let path = fresh("decisions.json");
+    // the queue is too small for the flood
+    let server = start(&path, &["--decision-log-queue", "128", "--metrics", "127.0.0.1:0"]);
+    let url = metrics::address(&server.stdout);
+    let (inside, outside) = (Caller::new(&server), Caller::from("127.0.0.2", &server));
+    let by_password = Request::invite("sip:1@by-password.example");
+    let authorized =
+        by_password.authorized(&inside.ask(&by_password.text()), "alice", "correct horse").text();
+    let mut accepts = 0;
+    std::thread::scope(|scope| {
+        let flood = scope.spawn(|| flood(&outside, FLOOD));
+        while !flood.is_finished() {
+            let accepted = inside.ask(&Request::invite("sip:1@by-address.example").text());
+            assert_eq!(status(&accepted), 200);
+            // a retransmission is no new call
+            assert_eq!(status(&inside.ask(&authorized)), 200);
+            accepts += 1;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let left_out =
+        |reason: &str| format!("sip_authz_decision_log_left_out_total{{reason=\"{reason}\"}}");
+    let reasons = ["unknown-host", "address-not-listed", "asked", "repeat"];
+    let page = metrics::scrape(&url);
+    server.end("TERM");
+
+    let lines = lines(&path);
+    let seconds: BTreeSet<_> =
+        lines.iter().map(|line| line["time"].as_str().unwrap()[..19].to_owned()).collect();
+    assert_eq!(of_reason(&lines, "passed").len(), accepts + 1);
+    let (sum, counts) = missing(&lines, "left_out");
+    let (lost, _) = missing(&lines, "lost");
+    assert_eq!(lost, 0);
+    for reason in reasons {
+        let written = of_reason(&lines, reason).len();
+        // a delayed thread can add to a second that is over
+        assert!((1..=10 * (seconds.len() + 1)).contains(&written), "{written} {reason}");
+        assert_eq!(page[&left_out(reason)], counts[reason] as f64);
+    }
+    assert_eq!(page[&left_out("passed")], 0.0);
+    let decisions = lines.iter().filter(|line| line["outcome"].is_string()).count();
+    // the first authorized request was accepted, and its copies are retransmissions
+    assert_eq!(decisions as u64 + sum, (FLOOD + 1 + 2 * accepts) as u64);
+    // at most one such line a second, and one at the end
+    let reports = lines.iter().filter(|line| line["left_out"].is_u64()).count();
+    assert!(reports <= seconds.len() + 2, "{reports} in {} s", seconds.len());
+}
+
+#[test]
+fn refusals_take_only_a_share_of_the_queue() {
+    let path = fresh("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let options = ["--decision-log-queue=2000", "--decision-log-rate=unlimited"];
+    let server = start(&path, &[&options[..], &["--metrics", "127.0.0.1:0"]].concat());
+    let url = metrics::address(&server.stdout);
+    let (inside, outside) = (Caller::new(&server), Caller::from("127.0.0.2", &server));
+    // the pipe is full, then the share of the queue
+    let mut refused = 0;
+    while metrics::scrape(&url)["sip_authz_decision_log_lost_total"] == 0.0 {
+        flood(&outside, 300);
+        refused += 300;
+        assert!(refused < 200_000, "the pipe never filled up");
+    }
+    flood(&outside, 3_000);
+    for _ in 0..900 {
+        let accepted = inside.ask(&Request::invite("sip:1@by-address.example").text());
+        assert_eq!(status(&accepted), 200);
+    }
+    let taken = std::thread::spawn(move || {
+        use std::io::BufRead as _;
+        let lines = std::io::BufReader::new(reader).lines().map(Result::unwrap);
+        lines.filter(|line| line.contains("\"passed\"")).take(900).count()
+    });
+    assert_eq!(taken.join().unwrap(), 900);
+    drop(server);
+}
+
+/// The file, and the old files from the oldest to the newest.
+fn rotated(path: &Path) -> Vec<PathBuf> {
+    let old = |number| PathBuf::from(format!("{}.old.{number}", path.display()));
+    let count = (1..).take_while(|number| old(*number).exists()).count();
+    (1..=count).rev().map(old).chain([path.to_owned()]).collect()
+}
+
+#[test]
+fn a_full_file_is_rotated_and_no_line_is_lost() {
+    const CALLS: usize = 1_500;
+    let path = fresh("decisions.json");
+    let options = ["--decision-log-size=64K", "--decision-log-keep=999"];
+    let server = start(&path, &[&options[..], &["--decision-log-rate=500"]].concat());
+    let moved = path.with_extension("moved");
+    std::thread::scope(|scope| {
+        let callers = [0, 1].map(|_| {
+            scope.spawn(|| {
+                let caller = Caller::new(&server);
+                for _ in 0..CALLS {
+                    caller.ask(&Request::invite("sip:1@by-address.example").text());
+                }
+            })
+        });
+        scope.spawn(|| flood(&Caller::from("127.0.0.2", &server), CALLS));
+        // an external program rotates too
+        wait_for(&path, 50);
+        fs::rename(&path, &moved).unwrap();
+        server.signal("HUP");
+        for caller in callers {
+            caller.join().unwrap();
+        }
+    });
+    server.end("TERM");
+    let files = rotated(&path);
+    assert!(files.len() > 5, "{files:?}");
+    for file in &files {
+        let metadata = fs::metadata(file).unwrap();
+        assert!(metadata.len() <= 64 << 10, "{} has {}", file.display(), metadata.len());
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    }
+    let all: Vec<_> = files.iter().chain([&moved]).flat_map(|file| lines(file)).collect();
+    assert_eq!(of_reason(&all, "passed").len(), 2 * CALLS);
+    let decisions = all.iter().filter(|line| line["outcome"].is_string()).count();
+    let missing = missing(&all, "left_out").0 + missing(&all, "lost").0;
+    assert_eq!(decisions as u64 + missing, 3 * CALLS as u64);
+    // the lines stay in order across the files
+    let times = |files: &[PathBuf]| -> Vec<String> {
+        let lines = files.iter().flat_map(|file| lines(file));
+        let passed = lines.filter(|line| line["reason"] == "passed");
+        passed.map(|line| line["time"].as_str().unwrap()[..19].to_owned()).collect()
+    };
+    assert!(times(&files).is_sorted());
+
+    // only so many files are kept; a file of an earlier run is continued
+    let server = start(&path, &["--decision-log-size=64K", "--decision-log-keep=2"]);
+    for old in &files[..files.len() - 1] {
+        fs::remove_file(old).unwrap();
+    }
+    let caller = Caller::new(&server);
+    for _ in 0..2 * CALLS {
+        caller.ask(&Request::invite("sip:1@by-address.example").text());
+    }
+    server.end("TERM");
+    let files = rotated(&path);
+    assert_eq!(files.len(), 3);
+    let last: Vec<_> = files.iter().flat_map(|file| lines(file)).collect();
+    assert!((300..2 * CALLS).contains(&of_reason(&last, "passed").len()));
+}
+
+#[test]
+fn a_file_that_cannot_be_rotated_stays_in_use() {
+    let path = fresh("decisions.json");
+    // a file does not replace a folder
+    fs::create_dir_all(path.with_file_name("decisions.json.old.1").join("taken")).unwrap();
+    let server = start(&path, &["--decision-log-size=64K", "--decision-log-keep=1"]);
+    let caller = Caller::new(&server);
+    for _ in 0..1_000 {
+        let answer = caller.ask(&Request::invite("sip:1@by-address.example").text());
+        assert_eq!(status(&answer), 200);
+    }
+    server.stderr.wait_for("the file is not rotated and grows further");
+    server.end("TERM");
+    assert_eq!(lines(&path).len(), 1_000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn with_a_full_disk_calls_are_decided_and_their_lines_are_counted_as_lost() {
+    let server = start(Path::new("/dev/full"), &["--metrics", "127.0.0.1:0"]);
+    let url = metrics::address(&server.stdout);
+    let caller = Caller::new(&server);
+    for _ in 0..100 {
+        let answer = caller.ask(&Request::invite("sip:1@by-address.example").text());
+        assert_eq!(status(&answer), 200);
+    }
+    let page = metrics::wait_for(&url, "sip_authz_decision_log_lost_total", 100.0);
+    assert_eq!(page["sip_authz_decision_log_lines_total"], 0.0);
+    server.stderr.wait_for("decisions are missing from the decision log");
+    server.end("TERM");
+}
+
+#[test]
+fn sampling_selects_the_lines() {
+    for (sampling, expected) in [("refused", 2), ("1/2", 3), ("1/6", 1), ("decisions", 6)] {
+        let path = fresh("decisions.json");
+        let server = start(&path, &["--decision-log-sampling", sampling]);
+        some_calls(&server);
+        server.end("TERM");
+        assert_eq!(lines(&path).len(), expected, "{sampling}");
+    }
+}
+
+#[test]
+fn a_user_name_cannot_change_the_look_of_a_line() {
+    let name = "al\u{2028}ice\u{202e}\u{200f}ecila\u{e9}\\";
+    let config = CONFIG.replace("\"alice\"", &serde_json::to_string(name).unwrap());
+    let config = file("edge.toml", &config);
+    let path = fresh("decisions.json");
+    let server = Server::start(&[
+        "--config",
+        config.to_str().unwrap(),
+        "--on-accept=ok",
+        "--log=decisions",
+        "--log-names",
+        "--decision-log-names",
+        "--decision-log",
+        path.to_str().unwrap(),
+    ]);
+    let caller = Caller::new(&server);
+    let invite = Request::invite("sip:1@by-password.example");
+    let challenge = caller.ask(&invite.text());
+    let authorized = invite.authorized(&challenge, name, "correct horse");
+    assert_eq!(status(&caller.ask(&authorized.text())), 200);
+    let logged = server.stderr.wait_for("accept ");
+    let expected = " username=\"al\\u{2028}ice\\u{202e}\\u{200f}ecila\u{e9}\\\\\"";
+    assert!(logged.ends_with(expected), "{logged}");
+    server.end("TERM");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text}");
+    assert_eq!(lines(&path)[1]["username"], name);
 }
 
 #[test]

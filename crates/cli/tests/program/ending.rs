@@ -161,7 +161,7 @@ fn without_open_requests_it_ends_at_once() {
 fn it_ends_with_a_blocked_stdout() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sip-authz"));
     command.args(["serve", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0", "--on-accept", "ok"]);
-    command.args(["--decision-log", "-"]).stdin(Stdio::null());
+    command.args(["--decision-log", "-", "--decision-log-rate", "unlimited"]).stdin(Stdio::null());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let stderr = Lines::of(child.stderr.take().unwrap());

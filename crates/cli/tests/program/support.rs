@@ -39,6 +39,8 @@ pub(crate) fn file(name: &str, content: &str) -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("program-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
+    // whatever the umask is: a store refuses a folder that others can write to
+    set_mode(&directory, 0o700);
     let path = directory.join(name);
     std::fs::write(&path, content).unwrap();
     set_mode(&path, 0o600);
