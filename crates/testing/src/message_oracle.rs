@@ -71,9 +71,13 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
     read(message).map(|(message, _)| message)
 }
 
+/// A stream that cannot be cut into messages.
+#[derive(Debug, PartialEq)]
+pub struct Uncut;
+
 /// The lengths of head and body of the message at the start of a stream. `Ok(None)` if the head is
 /// incomplete, an error if the stream cannot be cut. An incomplete head may have errors.
-pub fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, ()> {
+pub fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, Uncut> {
     let window = text(&stream[..stream.len().min(MAX_HEAD)]);
     let mut head = 0;
     let mut lines = window.split_inclusive('\n');
@@ -82,9 +86,9 @@ pub fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, ()> {
         head > line.chars().count() && (line == "\n" || line == "\r\n")
     });
     if !ended {
-        return if stream.len() > MAX_HEAD { Err(()) } else { Ok(None) };
+        return if stream.len() > MAX_HEAD { Err(Uncut) } else { Ok(None) };
     }
-    let (message, defects) = read(&stream[..head]).ok_or(())?;
+    let (message, defects) = read(&stream[..head]).ok_or(Uncut)?;
     let ends_the_stream = |defect: &Defect| {
         use Defect::{
             ContentLength, Control, FieldName, Fold, HeadTooLong, LineEnd, NoBlankLine, Repeated,
@@ -94,9 +98,9 @@ pub fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, ()> {
             || [Control, FieldName, Fold, LineEnd, TooManyFields].contains(defect)
     };
     let length = message.fields.iter().find(|field| field.0 == Header::ContentLength);
-    let (_, _, length) = length.filter(|_| !defects.iter().any(ends_the_stream)).ok_or(())?;
-    let body = usize::try_from(number(&text(length))).map_err(drop)?;
-    if body <= MAX_BODY { Ok(Some((head, body))) } else { Err(()) }
+    let (_, _, length) = length.filter(|_| !defects.iter().any(ends_the_stream)).ok_or(Uncut)?;
+    let body = usize::try_from(number(&text(length))).map_err(|_| Uncut)?;
+    if body <= MAX_BODY { Ok(Some((head, body))) } else { Err(Uncut) }
 }
 
 /// The message and all its defects, with those on a stream.
