@@ -71,12 +71,16 @@ fn an_answer_names_the_defect_that_ends_a_stream() {
         with("Via", "Viax"),
         with("Via", " x: y\r\nViax"),
         with("OPTIONS", "ACK").replacen("Call", "X y: z\r\nCall", 1),
-        "SIP/2.0 200 OK\r\nl: 0\r\n\r\n".to_owned(),
+        "SIP/2.0 200 OK\r\nX y: z\r\nl: 0\r\n\r\n".to_owned(),
+        "SIP/2.0 99 OK\r\nl: 0\r\n\r\n".to_owned(),
         "GET / HTTP/1.1\r\n".to_owned(),
     ] {
         let (_, answer, ended) = on_a_stream(&edge, bytes.as_bytes());
         assert_eq!((answer.as_str(), ended), ("", true), "{bytes}");
     }
+    // fields that a response lacks do not move its end
+    let (_, answer, ended) = on_a_stream(&edge, b"SIP/2.0 200 OK\r\nl: 0\r\n\r\n");
+    assert_eq!((answer.as_str(), ended), ("", false));
 }
 
 proptest! {
