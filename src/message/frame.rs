@@ -26,7 +26,8 @@ pub enum FrameError {
     /// The first line is neither a request line nor a status line.
     #[error("not sip")]
     NotSip,
-    /// Bare line ends, control characters or blank folds: the end of the head is ambiguous.
+    /// Bare line ends, control characters, blank folds, or a line that is no header field: the end of
+    /// the head or its Content-Length is ambiguous.
     #[error("garbled head")]
     Garbled,
     /// Head, body or number of fields above its limit.
@@ -43,6 +44,9 @@ pub enum FrameError {
 /// Returns the head and body lengths of the message at the start of `bytes`; `Ok(None)` while the
 /// head is incomplete. Each call scans the head from its start; call again once more bytes have
 /// arrived.
+///
+/// A message can be cut although it has a [`stream_defect`](super::Message::stream_defect), such as a
+/// bad CSeq. Close the connection after such a message too.
 ///
 /// # Errors
 /// [`FrameError`] if the stream cannot be cut, as early as the bytes show it.
@@ -66,8 +70,10 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
         if count == MAX_FIELDS {
             return Err(FrameError::TooLong);
         }
-        if let Some(value) = field(rest, next.len()).filter(|f| f.header == Header::ContentLength) {
-            let announced = number(value.value).filter(|_| length.is_none());
+        // another parser could find a Content-Length in a line that is no field
+        let found = field(rest, next.len()).ok_or(FrameError::Garbled)?;
+        if found.header == Header::ContentLength {
+            let announced = number(found.value).filter(|_| length.is_none());
             let announced = usize::try_from(announced.ok_or(FrameError::ContentLength)?);
             let within = announced.ok().filter(|body| *body <= MAX_BODY);
             length = Some(within.ok_or(FrameError::TooLong)?);

@@ -344,6 +344,11 @@ fn frames() {
         (with("\r\n\r\n", "\r\n\n"), FrameError::Garbled),
         (with("\r\n\r\n", "\r\n \r\n"), FrameError::Garbled),
         (plus("X: a\r\rb"), FrameError::Garbled),
+        (plus("no colon"), FrameError::Garbled),
+        (plus("Content-Length\r\n : 4"), FrameError::Garbled),
+        (plus("\"l\": 4"), FrameError::Garbled),
+        (plus("l\u{a0}: 4"), FrameError::Garbled),
+        (with(" SIP/2.0\r\n", " SIP/2.0\r\n l: 4\r\n"), FrameError::Garbled),
     ] {
         assert_eq!(frame(message.as_bytes()), Err(expected), "{:.900}", message.escape_debug());
     }

@@ -1,14 +1,14 @@
-//! Compares [`Message::scan`] with a slow line-by-line parser on damaged messages: both must find
-//! the same fields, body, first defect and flawed headers.
+//! Compares [`Message::scan`] and [`frame`] with a slow line-by-line parser on damaged messages: both
+//! must find the same fields, body, first defect, flawed headers and lengths on a stream.
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sip_authz::message::{Header, MAX_FIELDS, MAX_HEAD, Message, StartLine};
+use sip_authz::message::{Frame, Header, MAX_FIELDS, MAX_HEAD, Message, StartLine, frame};
 use sip_authz_testing::message_oracle;
-use sip_authz_testing::message_oracle::OracleMessage;
+use sip_authz_testing::message_oracle::{OracleMessage, Uncut};
 
 const PLAIN: &str = "INVITE sip:+14155550100@pbx.example.com:5060;user=phone SIP/2.0\r\n\
 Via: SIP/2.0/UDP 192.0.2.77:5060;branch=z9hG4bK776asdhds8231;rport\r\n\
@@ -67,7 +67,7 @@ const HEADERS: [Header; 17] = [
 const BASES: [&str; 4] = [PLAIN, FOLDED, SHORT, RESPONSE];
 
 /// Pieces to insert or to overwrite with.
-const PIECES: [&[u8]; 51] = [
+const PIECES: [&[u8]; 59] = [
     b"\r",
     b"\n",
     b"\r\n",
@@ -119,6 +119,15 @@ const PIECES: [&[u8]; 51] = [
     b"Max-Forwards: x\r\n",
     b"CSeq: 4294967295 INVITE\r\n",
     b"CSeq: 4294967296 INVITE\r\n",
+    // lines that another parser could take for a Content-Length
+    b" Content-Length: 3\r\n",
+    b"Content-Length\r\n : 3\r\n",
+    b"Content-Length \r\n\t: 3\r\n",
+    b"\"Content-Length\": 3\r\n",
+    b"Content-Length\xa0: 3\r\n",
+    b"\xefContent-Length: 3\r\n",
+    b"Content Length: 3\r\n",
+    b": 3\r\n",
 ];
 
 #[derive(Clone, Debug)]
@@ -230,8 +239,20 @@ fn read(message: &Message<'_>) -> OracleMessage {
     }
 }
 
+/// Compares how both cut a stream. Whatever the scan refuses in the lines of a head ends the stream.
+fn compare_frames(bytes: &[u8]) {
+    let text = || format!("{:.3000}", bytes.escape_ascii());
+    let framed = frame(bytes).map(|framed| framed.map(|Frame { head, body }| (head, body)));
+    match message_oracle::frame(bytes) {
+        // an error may show before the head is complete
+        Ok(None) => assert!(!matches!(framed, Ok(Some(_))), "{framed:?}: {}", text()),
+        expected => assert_eq!(framed.map_err(|_| Uncut), expected, "{}", text()),
+    }
+}
+
 /// Compares both parsers; returns whether the message has no defect.
 fn compare(bytes: &[u8]) -> bool {
+    compare_frames(bytes);
     let (ours, theirs) =
         (Message::scan(bytes).map(|message| read(&message)), message_oracle::scan(bytes));
     assert_eq!(ours, theirs, "{:.3000}", bytes.escape_ascii());
@@ -295,6 +316,23 @@ fn at_the_limits() {
     for fields in MAX_FIELDS - 14..MAX_FIELDS + 2 {
         compare(format!("{before}{}{after}", "x: y\r\n".repeat(fields)).as_bytes());
         compare(format!("{before}{}{after}", "x: y\r\n \t\r\n".repeat(fields)).as_bytes());
+    }
+}
+
+/// A head is cut the same however much of the stream has arrived, and an error stays one.
+#[test]
+fn a_longer_stream_is_cut_the_same() {
+    for (base, piece) in BASES.iter().flat_map(|base| PIECES.map(|piece| (base, piece))) {
+        for at in line_starts(base.as_bytes()) {
+            let (before, after) = base.as_bytes().split_at(at);
+            let bytes = [before, piece, after].concat();
+            let mut last = Ok(None);
+            for len in 0..=bytes.len() {
+                let framed = frame(&bytes[..len]);
+                assert!(last == framed || last == Ok(None), "{:?}", bytes.escape_ascii());
+                last = framed;
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod put;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod sdp;
+mod shorten;
 pub(crate) mod sockets;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -1,9 +1,10 @@
-//! A slow second parser of SIP messages, to compare [`sip_authz::message::Message::scan`] with. It
-//! splits the text line by line, one character for each byte, and shares no code with the library.
+//! A slow second parser of SIP messages, to compare [`sip_authz::message::Message::scan`] and
+//! [`sip_authz::message::frame`] with. It splits the text line by line, one character for each byte, and
+//! shares no code with the library.
 
 use std::collections::BTreeSet;
 
-use sip_authz::message::{Defect, Header, MAX_FIELDS, MAX_HEAD};
+use sip_authz::message::{Defect, Header, MAX_BODY, MAX_FIELDS, MAX_HEAD};
 
 /// The parts of a message that are compared.
 #[derive(Debug, PartialEq)]
@@ -67,6 +68,43 @@ fn number(digits: &str) -> u128 {
 }
 
 pub fn scan(message: &[u8]) -> Option<OracleMessage> {
+    read(message).map(|(message, _)| message)
+}
+
+/// A stream that cannot be cut into messages.
+#[derive(Debug, PartialEq)]
+pub struct Uncut;
+
+/// The lengths of head and body of the message at the start of a stream. `Ok(None)` if the head is
+/// incomplete, an error if the stream cannot be cut. An incomplete head may have errors.
+pub fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, Uncut> {
+    let window = text(&stream[..stream.len().min(MAX_HEAD)]);
+    let mut head = 0;
+    let mut lines = window.split_inclusive('\n');
+    let ended = lines.any(|line| {
+        head += line.chars().count();
+        head > line.chars().count() && (line == "\n" || line == "\r\n")
+    });
+    if !ended {
+        return if stream.len() > MAX_HEAD { Err(Uncut) } else { Ok(None) };
+    }
+    let (message, defects) = read(&stream[..head]).ok_or(Uncut)?;
+    let ends_the_stream = |defect: &Defect| {
+        use Defect::{
+            ContentLength, Control, FieldName, Fold, HeadTooLong, LineEnd, NoBlankLine, Repeated,
+            TooManyFields,
+        };
+        [ContentLength, Repeated(Header::ContentLength), HeadTooLong, NoBlankLine].contains(defect)
+            || [Control, FieldName, Fold, LineEnd, TooManyFields].contains(defect)
+    };
+    let length = message.fields.iter().find(|field| field.0 == Header::ContentLength);
+    let (_, _, length) = length.filter(|_| !defects.iter().any(ends_the_stream)).ok_or(Uncut)?;
+    let body = usize::try_from(number(&text(length))).map_err(|_| Uncut)?;
+    if body <= MAX_BODY { Ok(Some((head, body))) } else { Err(Uncut) }
+}
+
+/// The message and all its defects, with those on a stream.
+fn read(message: &[u8]) -> Option<(OracleMessage, Vec<Defect>)> {
     let window = text(&message[..message.len().min(MAX_HEAD)]);
     let cut = if message.len() > MAX_HEAD { Defect::HeadTooLong } else { Defect::NoBlankLine };
     let mut lines = window.split_inclusive('\n').peekable();
@@ -79,15 +117,9 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
         let defect = start_defect.or(Some(cut));
         let flawed = BTreeSet::new();
         let (fields, body, stream_defect) = (vec![], vec![], defect);
-        return Some(OracleMessage {
-            start,
-            fields,
-            body,
-            defect,
-            stream_defect,
-            flawed,
-            trailing_space,
-        });
+        let message =
+            OracleMessage { start, fields, body, defect, stream_defect, flawed, trailing_space };
+        return Some((message, defect.into_iter().collect()));
     }
     let (mut flawed, mut has_control) = (BTreeSet::new(), false);
 
@@ -178,7 +210,9 @@ pub fn scan(message: &[u8]) -> Option<OracleMessage> {
     defects.extend(trailing_space.then_some(Defect::RequestLine));
     defects.extend(has_control.then_some(Defect::Control));
     let stream_defect = defects.first().copied();
-    Some(OracleMessage { start, fields, body, defect, stream_defect, flawed, trailing_space })
+    let message =
+        OracleMessage { start, fields, body, defect, stream_defect, flawed, trailing_space };
+    Some((message, defects))
 }
 
 type Start = Result<(String, String), u16>;

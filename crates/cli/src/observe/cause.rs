@@ -85,6 +85,8 @@ causes! {
     ContentLength, Answered(400), "bad content-length";
     BodyTooShort, Answered(400), "body shorter than its content-length";
     Malformed, Answered(400), "malformed message";
+    MissingContentLength, Answered(400), "missing content-length on a stream";
+    TooLarge, Answered(513), "message too long for a stream";
     Version, Answered(505), "unsupported sip version";
     // well-formed requests, among them accepted INVITEs, that are answered with an error
     Method, Answered(405), "method not allowed";
@@ -95,6 +97,7 @@ causes! {
     Sdp, Answered(400), "malformed sdp";
     Multipart, Answered(400), "malformed multipart body";
     MediaType, Answered(415), "unsupported media type";
+    TooShort, Answered(400), "too short for its answer";
     // messages that get no answer
     Ack, Ignored, "ack";
     Cancel, Ignored, "cancel";
@@ -104,6 +107,7 @@ causes! {
     // messages that cannot be answered
     MissingVia, Dropped, "missing header Via";
     NotSip, Dropped, "not sip";
+    TooShortToAnswer, Dropped, "too short for any answer";
 }
 
 impl Cause {

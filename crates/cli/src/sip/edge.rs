@@ -1,6 +1,7 @@
 //! Turns the bytes of messages into the bytes of their answers, without sockets.
 //!
-//! Each request except ACK and CANCEL gets an answer if it has a Via. No input causes an error.
+//! Each request except ACK and CANCEL gets an answer if it has a Via. Over UDP an answer is at most
+//! [`FACTOR`] times as long as its request. No input causes an error.
 
 use std::net::SocketAddr;
 use std::slice::from_ref;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use sip_authz::message::{Defect, Header, Message, StartLine};
+use sip_authz::message::{Defect, FrameError, Header, Message, StartLine};
 use sip_authz::uri::{Scheme, SipUri, UriError};
 use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
 
@@ -21,6 +22,7 @@ use crate::sip::peer::Peer;
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
 use crate::sip::sdp;
+use crate::sip::shorten::{ERROR_HEADER, FACTOR, Fit, fit};
 
 /// The supported methods (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
@@ -82,6 +84,8 @@ struct Pending<'a> {
     echo: Echo<'a>,
     uri: &'a str,
     peer: Peer,
+    /// The length of the request as received.
+    received: usize,
 }
 
 /// A message that is not decided.
@@ -89,6 +93,16 @@ struct Undecided {
     cause: Cause,
     /// The destination of its answer, if it has one.
     to: SocketAddr,
+    /// Whether its head has a defect, after which nothing more of its stream may be read.
+    ends_stream: bool,
+}
+
+/// The result of a whole message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) outcome: Outcome,
+    /// Whether the stream ends after the answer: another parser could find another end of the message.
+    pub(crate) ends_stream: bool,
 }
 
 impl Edge {
@@ -110,8 +124,9 @@ impl Edge {
         peer: Peer,
         now: Instant,
         out: &mut Vec<u8>,
-    ) -> Outcome {
-        let outcome = match self.read(bytes, peer, out) {
+    ) -> Answered {
+        let start = out.len();
+        let (outcome, ends_stream) = match self.read(bytes, peer, out) {
             Ok((pending, invite)) => {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
@@ -120,13 +135,44 @@ impl Edge {
                     .first()
                     .map(|decision| self.conclude(&pending, decision, &mut Routes::default(), out));
                 // there is one decision for each INVITE
-                concluded.unwrap_or(Outcome::Other(Cause::Malformed))
+                (concluded.unwrap_or(Outcome::Other(Cause::Malformed)), false)
             }
-            Err(Undecided { cause, .. }) => Outcome::Other(cause),
+            Err(undecided) => (Outcome::Other(undecided.cause), undecided.ends_stream),
         };
+        let outcome = within_bounds(outcome, bytes.len(), peer.transport, start, out);
         self.totals.count(outcome);
         self.log(outcome, peer, now);
-        outcome
+        Answered { outcome, ends_stream }
+    }
+
+    /// Appends the answer to a message at which a stream cannot be cut, if its start line and Via can be
+    /// read from the received bytes, and counts the message.
+    pub(crate) fn answer_uncut(
+        &self,
+        bytes: &[u8],
+        error: FrameError,
+        peer: Peer,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) {
+        let cause = match self.open(bytes, peer) {
+            Ok((echo, ..)) => match (error, echo.message().stream_defect()) {
+                (FrameError::TooLong, _) => {
+                    echo.respond(513, "Message Too Large", out).end();
+                    Cause::TooLarge
+                }
+                (FrameError::Garbled | FrameError::ContentLength, Some(defect)) => {
+                    refuse(&echo, defect, out)
+                }
+                (FrameError::NoContentLength, _) => {
+                    bad_request(&echo, &error, Cause::MissingContentLength, out)
+                }
+                _ => bad_request(&echo, &error, Cause::Malformed, out),
+            },
+            Err(undecided) => undecided.cause,
+        };
+        self.totals.count(Outcome::Other(cause));
+        self.log(Outcome::Other(cause), peer, now);
     }
 
     /// Answers up to [`BATCH`] whole messages into `scratch`, and counts them.
@@ -142,14 +188,18 @@ impl Edge {
         let mut pending = ArrayVec::<_, BATCH>::new();
         let mut invites = ArrayVec::<_, BATCH>::new();
         for (bytes, peer) in messages.take(BATCH) {
+            let start = scratch.bytes.len();
             match self.read(bytes, peer, &mut scratch.bytes) {
                 Ok((asked, invite)) => {
                     pending.push(asked);
                     invites.push(invite);
                 }
-                Err(Undecided { cause, to }) => {
-                    scratch.tally.count(Outcome::Other(cause));
-                    self.log(Outcome::Other(cause), peer, now);
+                Err(Undecided { cause, to, .. }) => {
+                    let (outcome, received) = (Outcome::Other(cause), bytes.len());
+                    let out = &mut scratch.bytes;
+                    let outcome = within_bounds(outcome, received, peer.transport, start, out);
+                    scratch.tally.count(outcome);
+                    self.log(outcome, peer, now);
                     scratch.address_answer(to);
                 }
             }
@@ -157,7 +207,10 @@ impl Edge {
         let mut decisions = std::mem::take(&mut scratch.decisions);
         self.decide(&pending, &invites, now, &mut decisions);
         for (asked, decision) in pending.iter().zip(&decisions) {
-            let outcome = self.conclude(asked, decision, &mut scratch.routes, &mut scratch.bytes);
+            let (start, out) = (scratch.bytes.len(), &mut scratch.bytes);
+            let outcome = self.conclude(asked, decision, &mut scratch.routes, out);
+            let transport = asked.peer.transport;
+            let outcome = within_bounds(outcome, asked.received, transport, start, out);
             scratch.tally.count(outcome);
             if outcome == Outcome::Accepted {
                 scratch.accepted.push(asked.peer.source);
@@ -211,25 +264,43 @@ impl Edge {
         peer: Peer,
         out: &mut Vec<u8>,
     ) -> Result<(Pending<'a>, Invite<'a>), Undecided> {
-        let unanswered = |cause| Err(Undecided { cause, to: peer.source });
+        let (echo, method, uri) = self.open(bytes, peer)?;
+        let received = bytes.len();
+        match read_request(&echo, method, uri, peer, out) {
+            Ok(invite) => Ok((Pending { echo, uri, peer, received }, invite)),
+            Err(cause) => {
+                let ends_stream = ends_stream(echo.message());
+                Err(Undecided { cause, to: echo.destination(), ends_stream })
+            }
+        }
+    }
+
+    /// Reads the head of a request that gets an answer: the values to echo, the method and the
+    /// Request-URI.
+    fn open<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        peer: Peer,
+    ) -> Result<(Echo<'a>, &'a str, &'a str), Undecided> {
+        let unanswered = |cause, message: Option<&Message<'_>>| {
+            let ends_stream = message.is_none_or(ends_stream);
+            Err(Undecided { cause, to: peer.source, ends_stream })
+        };
         let Some(message) = Message::scan(without_leading_lines(bytes, peer.transport)) else {
-            return unanswered(cause_of_garbage(bytes));
+            return unanswered(cause_of_garbage(bytes), None);
         };
         let StartLine::Request { method, uri } = message.start_line() else {
-            return unanswered(Cause::Response);
+            return unanswered(Cause::Response, Some(&message));
         };
         match method {
-            "ACK" => return unanswered(Cause::Ack),
+            "ACK" => return unanswered(Cause::Ack, Some(&message)),
             // a stateless server ignores it (RFC 3261 §8.2.7); 481 is for servers with transactions
-            "CANCEL" => return unanswered(Cause::Cancel),
+            "CANCEL" => return unanswered(Cause::Cancel, Some(&message)),
             _ => {}
         }
-        let Some(echo) = Echo::of(message, peer, self.reply_port, &self.tags) else {
-            return unanswered(Cause::MissingVia);
-        };
-        match read_request(&echo, method, uri, peer, out) {
-            Ok(invite) => Ok((Pending { echo, uri, peer }, invite)),
-            Err(cause) => Err(Undecided { cause, to: echo.destination() }),
+        match Echo::of(message, peer, self.reply_port, &self.tags) {
+            Some(echo) => Ok((echo, method, uri)),
+            None => unanswered(Cause::MissingVia, Some(&message)),
         }
     }
 
@@ -267,7 +338,7 @@ impl Edge {
     }
 
     fn accepted(&self, pending: &Pending<'_>, routes: &mut Routes, out: &mut Vec<u8>) -> Outcome {
-        let Pending { echo, uri, peer } = pending;
+        let Pending { echo, uri, peer, .. } = pending;
         let message = echo.message();
         let mut other = |cause, status, phrase: &str| {
             echo.respond(status, phrase, out).end();
@@ -355,6 +426,15 @@ fn defect_of(message: &Message<'_>, transport: Transport) -> Option<Defect> {
     }
 }
 
+/// Whether nothing may be read after a message on a stream, because its head has a defect.
+fn ends_stream(message: &Message<'_>) -> bool {
+    match (message.start_line(), message.stream_defect()) {
+        // a response is not answered, and the fields that it lacks do not move its end
+        (StartLine::Response { .. }, Some(Defect::Missing(_))) => false,
+        (_, defect) => defect.is_some(),
+    }
+}
+
 /// Reads a request. Returns an INVITE to decide, or answers any other request.
 fn read_request<'a>(
     echo: &Echo<'a>,
@@ -364,27 +444,18 @@ fn read_request<'a>(
     out: &mut Vec<u8>,
 ) -> Result<Invite<'a>, Cause> {
     let message = echo.message();
-    let mut bad_request = |detail: &dyn std::fmt::Display, cause| {
-        echo.respond(400, &phrase("Bad Request", detail), out).end();
-        Err(cause)
-    };
-    match defect_of(message, peer.transport) {
-        Some(Defect::Version) => {
-            echo.respond(505, "Version Not Supported", out).end();
-            return Err(Cause::Version);
-        }
-        Some(defect) => return bad_request(&defect, defect.into()),
-        None => {}
+    if let Some(defect) = defect_of(message, peer.transport) {
+        return Err(refuse(echo, defect, out));
     }
     match method {
         "INVITE" => Invite::from_message(message, peer.source, peer.transport)
-            .or_else(|error| bad_request(&error, Cause::from(&error))),
+            .map_err(|error| bad_request(echo, &error, Cause::from(&error), out)),
         "BYE" | "OPTIONS" => match SipUri::parse_request_uri(uri) {
             Err(UriError::UnsupportedScheme) => {
                 echo.respond(416, "Unsupported URI Scheme", out).end();
                 Err(Cause::Scheme)
             }
-            Err(error) => bad_request(&error, Cause::BadUri),
+            Err(error) => Err(bad_request(echo, &error, Cause::BadUri, out)),
             Ok(_) if message.first(Header::Require).is_some() => Err(bad_extension(echo, out)),
             Ok(_) => {
                 let mut response = echo.respond(200, "OK", out);
@@ -402,8 +473,44 @@ fn read_request<'a>(
     }
 }
 
-/// The header with the code and reason of a rejection.
-const ERROR_HEADER: &str = "X-Authz-Error";
+/// Shortens an answer over UDP, which begins at `start`, to [`FACTOR`] times the bytes of its request.
+/// This is the one place through which all answers over UDP leave.
+fn within_bounds(
+    outcome: Outcome,
+    received: usize,
+    transport: Transport,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    if transport != Transport::Udp {
+        return outcome;
+    }
+    match fit(out, start, FACTOR * received) {
+        Fit::Answer => outcome,
+        Fit::BadRequest => Outcome::Other(Cause::TooShort),
+        Fit::Nothing => Outcome::Other(Cause::TooShortToAnswer),
+    }
+}
+
+/// Answers a request with a defect.
+fn refuse(echo: &Echo<'_>, defect: Defect, out: &mut Vec<u8>) -> Cause {
+    if defect == Defect::Version {
+        echo.respond(505, "Version Not Supported", out).end();
+        return Cause::Version;
+    }
+    bad_request(echo, &defect, defect.into(), out)
+}
+
+/// Answers 400 with a detail.
+fn bad_request(
+    echo: &Echo<'_>,
+    detail: &dyn std::fmt::Display,
+    cause: Cause,
+    out: &mut Vec<u8>,
+) -> Cause {
+    echo.respond(400, &phrase("Bad Request", detail), out).end();
+    cause
+}
 
 /// Answers 420: no extension is supported (RFC 3261 §8.2.2.3).
 fn bad_extension(echo: &Echo<'_>, out: &mut Vec<u8>) -> Cause {
@@ -433,146 +540,4 @@ fn with_contact<'o>(
 }
 
 #[cfg(test)]
-mod tests {
-    use sip_authz::Snapshot;
-
-    use super::*;
-    use crate::observe::cause::Handling;
-
-    fn edge() -> Edge {
-        let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
-        let tags = TagKey::random().unwrap();
-        let observers = DecisionObservers::default();
-        Edge::new(authorizer, tags, OnAccept::Ok, ReplyPort::Auto, observers)
-    }
-
-    fn peer(source: &str, local: &str) -> Peer {
-        let (source, local) = (source.parse().unwrap(), local.parse().unwrap());
-        Peer { source, local, transport: Transport::Udp }
-    }
-
-    #[test]
-    fn an_answer_is_appended_to_the_buffer() {
-        let edge = edge();
-        let peer = peer("192.0.2.1:9", "192.0.2.2:5060");
-        let request = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nFrom: <sip:a@b>\r\n\
-            To: <sip:a@b>;tag=x\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
-        let mut out = b"before".to_vec();
-        assert_eq!(edge.answer(request, peer, Instant::now(), &mut out), Outcome::Other(Cause::Ok));
-        let text = String::from_utf8(out).unwrap();
-        assert_eq!(
-            text,
-            format!(
-                "beforeSIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1\r\nFrom: <sip:a@b>\r\n\
-                 To: <sip:a@b>;tag=x\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nAllow: {ALLOW}\r\n\
-                 Accept: {ACCEPT}\r\nContent-Length: 0\r\n\r\n"
-            )
-        );
-        for length in 0..request.len() {
-            let mut out = Vec::new();
-            let outcome = edge.answer(&request[..length], peer, Instant::now(), &mut out);
-            let Outcome::Other(cause) = outcome else { panic!("{outcome:?}") };
-            let is_answered = matches!(cause.handling(), Handling::Answered(_));
-            assert_eq!(!out.is_empty(), is_answered, "{outcome:?}");
-        }
-    }
-
-    #[test]
-    fn a_batch_has_the_same_answers_as_single_messages() {
-        let edge = edge();
-        let request = |method: &str, uri: &str| {
-            format!(
-                "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n\
-                 From: <sip:a@b>\r\nTo: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n\r\n"
-            )
-        };
-        let messages = [
-            request("INVITE", "sip:nobody@nowhere"),
-            request("ACK", "sip:a"),
-            request("OPTIONS", "sip:a"),
-            "no sip".to_owned(),
-            request("INVITE", "tel:1"),
-            request("PUBLISH", "sip:a"),
-        ];
-        let peer_of = |at: usize| peer(&format!("192.0.2.1:{}", 1_000 + at), "192.0.2.2:5060");
-        let now = Instant::now();
-        let mut expected: Vec<(Vec<u8>, SocketAddr)> = Vec::new();
-        for (at, message) in messages.iter().enumerate() {
-            let mut out = Vec::new();
-            edge.answer(message.as_bytes(), peer_of(at), now, &mut out);
-            if !out.is_empty() {
-                expected.push((out, peer_of(at).source));
-            }
-        }
-        expected.sort();
-        assert_eq!(expected.len(), 4);
-
-        let edge = Edge { totals: Totals::default(), ..edge };
-        let mut scratch = BatchScratch::default();
-        for _ in 0..2 {
-            let batch = messages.iter().enumerate();
-            let batch = batch.map(|(at, message)| (message.as_bytes(), peer_of(at)));
-            edge.answer_batch(batch, now, &mut scratch);
-            let answers = scratch.answers().map(|(bytes, to)| (bytes.to_vec(), to));
-            let mut answers: Vec<_> = answers.collect();
-            answers.sort();
-            assert!(answers == expected, "{answers:?}");
-        }
-        let twice = "totals: received 12, accepted 0, challenged 0, rejected 4 (";
-        assert!(edge.totals.to_string().starts_with(twice), "{}", edge.totals);
-    }
-    #[test]
-    fn bytes_that_are_no_request_have_a_cause() {
-        let edge = edge();
-        let stun = b"\0\x01\0\0\x21\x12\xa4\x42abcdefghijkl";
-        let response = b"SIP/2.0 200 OK\r\n\r\n";
-        for (bytes, cause) in [
-            (&b""[..], Cause::KeepAlive),
-            (b"\r\n", Cause::KeepAlive),
-            (b"\r\n\r\n", Cause::KeepAlive),
-            (b"\0", Cause::KeepAlive),
-            (b"\0\0\0\0 \t\n", Cause::KeepAlive),
-            (stun, Cause::Stun),
-            (b"\x01\x01\0\x08\x21\x12\xa4\x42", Cause::Stun),
-            (b"\0\x01\0\0\x21\x12\xa4", Cause::NotSip),
-            (b"\x40\x01\0\0\x21\x12\xa4\x42", Cause::NotSip),
-            (b"\x80\0\0\x01rtp", Cause::NotSip),
-            (b"hello", Cause::NotSip),
-            (b"\r\n\r\nhello", Cause::NotSip),
-            (b"GET / HTTP/1.1\r\n\r\n", Cause::NotSip),
-            (b"INVITE sip:a\r\n\r\n", Cause::NotSip),
-            (response, Cause::Response),
-            (b"\r\nSIP/2.0 99\r\n\r\n", Cause::NotSip),
-            (b"\nACK sip:a SIP/2.0\r\n\r\n", Cause::Ack),
-            (b"CANCEL sip:a SIP/2.0\r\n\r\n", Cause::Cancel),
-            (b"INVITE sip:a SIP/2.0\r\n\r\n", Cause::MissingVia),
-            (b"BYE sip:a SIP/2.0", Cause::MissingVia),
-        ] {
-            let mut out = Vec::new();
-            let peer = peer("192.0.2.1:9", "192.0.2.2:5060");
-            let outcome = edge.answer(bytes, peer, Instant::now(), &mut out);
-            assert_eq!(outcome, Outcome::Other(cause), "{}", bytes.escape_ascii());
-            assert!(out.is_empty(), "{}", bytes.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn line_ends_before_a_datagram_are_skipped() {
-        let edge = edge();
-        let mut peer = peer("192.0.2.1:9", "192.0.2.2:5060");
-        let request = "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nFrom: <sip:a@b>\r\n\
-            To: <sip:a@b>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n\r\n";
-        let answer = |text: &str, peer| {
-            let mut out = Vec::new();
-            (edge.answer(text.as_bytes(), peer, Instant::now(), &mut out), out)
-        };
-        let expected = answer(request, peer);
-        assert_eq!(expected.0, Outcome::Other(Cause::Ok));
-        for before in ["\r\n", "\r\n\r\n", "\n", "\r", "\n\r\n", &"\r\n".repeat(9_000)] {
-            assert_eq!(answer(&format!("{before}{request}"), peer), expected, "{before:?}");
-        }
-        // the stream is cut at such line ends, so none is left
-        peer.transport = Transport::Tcp;
-        assert_eq!(answer(&format!("\r\n{request}"), peer).0, Outcome::Other(Cause::NotSip));
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use sip_authz::Transport;
 use sip_authz::message::{Frame, MAX_HEAD, frame, skip_keepalive};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::observe::totals::Outcome;
 use crate::sip::edge::Edge;
@@ -22,6 +22,8 @@ use crate::system::secure::Security;
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
 /// The time limits of a connection.
 const TIMES: Times = Times { idle: Duration::from_secs(300), message: Duration::from_secs(32) };
+/// The time for which a stream that ends for its content stays half open.
+const LINGER: Duration = Duration::from_secs(1);
 /// The size of one read in bytes.
 const CHUNK: usize = 8_192;
 
@@ -132,8 +134,25 @@ async fn connection(
             answers.clear();
             answers.shrink_to(MAX_HEAD);
         }
-        sound?;
+        if sound.is_err() {
+            edge.totals.count_connection_closed();
+            end(&mut stream).await;
+            return Ok(());
+        }
     }
+}
+
+/// Ends a stream after its last answer. Bytes that still arrive are discarded: with unread bytes the
+/// system would reset the connection, and the peer could lose the answer.
+async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    let discard = async {
+        stream.shutdown().await?;
+        let mut rest = [0; 1_024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // the stream is closed in any case
+    let _ = timeout(LINGER, discard).await;
 }
 
 /// The received bytes of a connection that are not answered yet.
@@ -150,7 +169,8 @@ struct Input {
 }
 
 impl Input {
-    /// Answers all whole messages in order, and keeps the rest.
+    /// Answers all whole messages in order, and keeps the rest. An error means that the stream must end
+    /// once the answers are written.
     fn answer(
         &mut self,
         edge: &Edge,
@@ -177,14 +197,20 @@ impl Input {
                         self.scan.wanted = head + body;
                         break Ok(());
                     };
-                    let outcome = edge.answer(message, peer, std::time::Instant::now(), out);
-                    self.accepted |= matches!(outcome, Outcome::Accepted);
+                    let answered = edge.answer(message, peer, std::time::Instant::now(), out);
+                    self.accepted |= matches!(answered.outcome, Outcome::Accepted);
                     used += message.len();
                     self.half_ping = false;
                     self.scan = Scan::default();
+                    if answered.ends_stream {
+                        break Err(ConnectionError);
+                    }
                 }
                 Ok(None) => break Ok(()),
-                Err(_) => break Err(ConnectionError),
+                Err(error) => {
+                    edge.answer_uncut(rest, error, peer, std::time::Instant::now(), out);
+                    break Err(ConnectionError);
+                }
             }
         };
         self.bytes.drain(..used);

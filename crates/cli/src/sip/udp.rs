@@ -1,4 +1,5 @@
-//! SIP over UDP. Each datagram gets at most one datagram as answer, to its source address.
+//! SIP over UDP. Each datagram gets at most one datagram as answer, to its source address and of at most
+//! three times its length.
 //!
 //! Each core has a thread and, where the system spreads datagrams over sockets, a socket of its own. A
 //! thread receives all waiting datagrams, decides them as a batch and answers them.

@@ -328,7 +328,7 @@ fn many_callers_get_their_own_answers_from_all_threads() {
 
 /// Limits amplification: answers go to the source, which can be forged.
 #[test]
-fn an_answer_is_at_most_four_times_its_request() {
+fn case_39_an_answer_is_at_most_three_times_its_request() {
     let server = Server::config(CONFIG);
     let caller = Caller::new(&server);
     for (host, expected) in [
@@ -344,7 +344,7 @@ fn an_answer_is_at_most_four_times_its_request() {
         );
         let answer = caller.ask(&request);
         assert_eq!(status(&answer), expected, "{answer}");
-        assert!(answer.len() <= 4 * request.len(), "{answer}");
+        assert!(answer.len() <= 3 * request.len(), "{} {answer}", request.len());
     }
     // malformed requests may be shorter
     for request in [
@@ -355,8 +355,63 @@ fn an_answer_is_at_most_four_times_its_request() {
         "A a SIP/3.0\r\nv:SIP/2.0/U h;rport\r\n\r\n",
     ] {
         let answer = caller.ask(request);
-        assert!(answer.len() <= (4 * request.len()).max(150), "{} {answer}", answer.len());
+        assert!(answer.len() <= 3 * request.len(), "{} {answer}", answer.len());
     }
+    caller.send_unanswered(b"A a SIP/2.0\nv:\nt:\n\n");
+}
+
+/// All algorithms, both qop and the longest realm.
+#[test]
+fn case_39_the_shortest_requests_get_no_long_challenge() {
+    let realm = "r".repeat(128);
+    let config = format!(
+        r#"
+realm = "{realm}"
+[[credential_lists]]
+name = "staff"
+credentials = [{{ username = "alice", password = "correct horse" }}]
+[[domains]]
+name = "a.b"
+credential_lists = ["staff"]
+[domains.policy]
+algorithms = ["SHA-512-256-sess", "SHA-512-256", "SHA-256-sess", "SHA-256", "MD5-sess", "MD5"]
+qop = "auth,auth-int"
+userhash = true
+"#
+    );
+    let path = file("edge.toml", &config);
+    let args = ["--config", path.to_str().unwrap(), "--on-accept", "ok"];
+    let server = Server::start(&[&args[..], &["--log", "decisions"]].concat());
+    let caller = Caller::new(&server);
+    let invite = |pad: &str| {
+        format!(
+            "INVITE sip:a.b SIP/2.0\r\nv:SIP/2.0/UDP a\r\nf:<sip:a>\r\nt:<sip:a>\r\ni:{pad}\r\n\
+             CSeq:1 INVITE\r\n\r\n"
+        )
+    };
+    let mut seen = Vec::new();
+    for length in (0..1_000).step_by(10) {
+        let request = invite(&"1".repeat(length));
+        let answer = caller.ask(&request);
+        assert!(answer.len() <= 3 * request.len(), "{answer}");
+        let algorithms = answer.split("algorithm=").skip(1);
+        let algorithms: Vec<_> = algorithms.map(|it| it.split(',').next().unwrap()).collect();
+        let offered = (status(&answer), algorithms.join(" "));
+        if seen.last() != Some(&offered) {
+            seen.push(offered);
+        }
+    }
+    let offers = [
+        (400, ""),
+        (407, "MD5"),
+        (407, "SHA-512-256-sess MD5"),
+        (407, "SHA-512-256-sess SHA-512-256 MD5"),
+        (407, "SHA-512-256-sess SHA-512-256 SHA-256-sess MD5"),
+        (407, "SHA-512-256-sess SHA-512-256 SHA-256-sess SHA-256 MD5"),
+        (407, "SHA-512-256-sess SHA-512-256 SHA-256-sess SHA-256 MD5-sess MD5"),
+    ];
+    assert_eq!(seen, offers.map(|(status, offer)| (status, offer.to_owned())));
+    server.stderr.wait_for("too short for its answer");
 }
 
 /// The answers to one caller are sent segmented (`UDP_SEGMENT`). Each request still gets its own
