@@ -40,5 +40,5 @@ pub(crate) use many::{DigestCheck, MAX_BATCH, verify_batch};
 pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
 pub use per_function::PerHashFunction;
 pub(crate) use replay::{Admission, ReplayTable};
-pub(crate) use response::{ExpectedResponse, HexText, decoy, userhash};
+pub(crate) use response::{Body, ExpectedResponse, HexText, decoy, userhash};
 pub(crate) use retransmission::{Insertion, RetransmissionCache};

@@ -31,7 +31,7 @@ pub(crate) use table::Slot;
 use table::Table;
 pub(crate) use targets::Targets;
 use transaction::SnapshotTransaction;
-pub(crate) use users::{CredentialEntry, CredentialList, UserMatch, Users};
+pub(crate) use users::{Copies, Copy, CredentialEntry, CredentialList, UserMatch, Users};
 
 use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};

@@ -15,6 +15,13 @@ use crate::sid::{
     ServiceSid,
 };
 
+/// The maximum number of credential lists mapped to one domain or trunk that hold the same user name.
+///
+/// A decision compares the response with each copy of the claimed name, so the bound limits the cost
+/// of a request. If the lists of a target hold more copies, as lists of an older release can, only
+/// the copies in the first lists by SID count.
+pub const MAX_COPIES: usize = 4;
+
 /// The facts about a list that the rules use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListFacts {
