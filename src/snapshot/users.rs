@@ -380,7 +380,6 @@ impl Users {
     }
 
     /// The users of a list.
-    #[cfg(feature = "unstable-internals")]
     pub(super) fn members(
         &self,
         list: Slot<CredentialList>,

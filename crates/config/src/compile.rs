@@ -388,8 +388,18 @@ impl<'p> Compiler<'p> {
             before.put(Record::Account(Account::new(owner)));
         }
         let error = if problems.0.is_empty() {
-            match Snapshot::empty().apply(&before).and_then(|before| before.apply(&commit)) {
-                Ok(snapshot) => {
+            let applied = Snapshot::empty()
+                .apply(&before)
+                .and_then(|before| before.apply(&commit).map(|after| (before, after)));
+            match applied {
+                Ok((before, snapshot)) => {
+                    let errors = snapshot.check_copies(&before, &commit);
+                    if !errors.is_empty() {
+                        for error in errors {
+                            problems.push(place(&error, &places), message(&error, &names));
+                        }
+                        return None;
+                    }
                     let warnings = warnings(&snapshot, &places, &names);
                     return Some(Compiled { commit, snapshot, names, warnings });
                 }
@@ -406,14 +416,22 @@ impl<'p> Compiler<'p> {
             problems.push(places.get(&key).cloned().unwrap_or(0..0), broken_rule(&error, &names));
         }
         if let (true, Some(error)) = (problems.0.is_empty(), error) {
-            let key = error.key();
-            let message = match &error {
-                ApplyError::Rule { error, .. } => broken_rule(error, &names),
-                other => other.message(),
-            };
-            problems.push(places.get(&key).cloned().unwrap_or(0..0), message);
+            problems.push(place(&error, &places), message(&error, &names));
         }
         None
+    }
+}
+
+/// The place of the record that an error is about.
+fn place(error: &ApplyError, places: &HashMap<Key, Span>) -> Span {
+    places.get(&error.key()).cloned().unwrap_or(0..0)
+}
+
+/// The message of an error, with the names of the file.
+fn message(error: &ApplyError, names: &Names) -> String {
+    match error {
+        ApplyError::Rule { error, .. } => broken_rule(error, names),
+        other => other.message(),
     }
 }
 
@@ -453,6 +471,7 @@ fn warnings(
                 Some(Key::Mapping(Mapping::CredentialList(*target, *list)))
             }
             Warning::StrongerFirst { target, .. } => Some(Key::Policy(*target)),
+            Warning::TooManyCopies { target, .. } => Some(Key::Target(*target)),
             _ => None,
         };
         let place = key.and_then(|key| places.get(&key)).cloned();
