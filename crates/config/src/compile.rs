@@ -10,7 +10,7 @@ mod lists;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use sip_authz::model::rules::RuleError;
+use sip_authz::model::rules::{MAX_COPIES, RuleError};
 use sip_authz::model::{
     Account, Commit, Dates, Domain, IpAccessControlList, IpAddress, Key, Mapping, MappingRecord,
     Policy, PolicyRecord, Realm, Record, Target, Trunk,
@@ -452,6 +452,20 @@ fn broken_rule(error: &RuleError, names: &Names) -> String {
             let list = names.get(list);
             format!(
                 "`{list}` has the realm `{realm}`, and a list mapped before it has `{expected}`"
+            )
+        }
+        RuleError::TooManyCopies { username, target, lists } => {
+            let kind = match target {
+                Target::Domain(_) => "domain",
+                Target::Trunk(_) => "trunk",
+            };
+            let target = names.get(target);
+            let lists: Vec<_> = lists.iter().map(|list| format!("`{}`", names.get(list))).collect();
+            format!(
+                "`{username}` is in {} of the lists mapped to {kind} `{target}`, at most {MAX_COPIES} \
+                 are allowed: {}",
+                lists.len(),
+                lists.join(", ")
             )
         }
         other => names.annotate(&other.to_string()),
