@@ -20,7 +20,7 @@ use super::explain::{FromOutcome, HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
     Admission, Algorithm, Binding, Body, Credentials, Freshness, GuessRate, Insertion, Nonce,
-    Parsed, parse, parse_fast, split, username,
+    Parsed, Qop, parse, parse_fast, split, username,
 };
 use crate::invite::Invite;
 use crate::model::{FromCheck, Policy, Realm, UriCheck};
@@ -31,6 +31,10 @@ use crate::uri::{Host, SipUri, name_addr};
 /// Maximum number of credentials for our realm, those with a dead nonce included. A client that
 /// answers every challenge sends one for each algorithm; of these, each algorithm is judged once.
 const MAX_CREDENTIALS: usize = 8;
+
+/// The longest body, in bytes, that is hashed for one of several judged headers (`auth-int`). A longer
+/// one is hashed if its header is the only one, so that a request does not cost several hashes of it.
+const MAX_SHARED_BODY: usize = 4_096;
 
 /// Number of `stale=true` answers to one flow within a nonce lifetime. A client whose next request
 /// never has a live nonce, for example behind a load balancer that spreads packets, would otherwise
@@ -255,6 +259,15 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 let _ =
                     attempts.try_push(Attempt { number, header, value, credentials, freshness });
             }
+        }
+        let with_body = |attempt: &Attempt<'_>| {
+            attempt.credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt)
+        };
+        if self.invite.body().len() > MAX_SHARED_BODY
+            && attempts.len() > 1
+            && attempts.iter().any(with_body)
+        {
+            return Verdict::Refused(Reason::TooManyCredentials);
         }
         let mut wrong = ArrayVec::<_, MAX_CREDENTIALS>::new();
         for Attempt { number, header, credentials, freshness, .. } in &attempts {

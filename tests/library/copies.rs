@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use sip_authz::digest::{Algorithm, HashFunction};
 use sip_authz::model::rules::MAX_COPIES;
 use sip_authz::model::{
-    Credential, CredentialList, GuessPolicy, Ha1Set, Key, Mapping, Policy, Record,
+    Credential, CredentialList, GuessPolicy, Ha1Set, Key, Mapping, Policy, QopOffer, Record,
 };
 use sip_authz::{Capacity, Decision, Reason};
 use sip_authz_testing::kit::*;
@@ -193,6 +193,27 @@ fn a_second_header_of_an_algorithm_is_refused_even_if_one_is_right() {
             });
             assert_eq!(rejected(decision), Reason::TooManyCredentials);
         }
+    }
+}
+
+#[test]
+fn a_long_body_is_hashed_for_a_single_header_only() {
+    let world = World::with_policy(offering(&Algorithm::ALL).with_qop(QopOffer::AuthInt));
+    for (length, both_are_judged) in [(4_096, true), (4_097, false)] {
+        let mut request = Request::to(HOST);
+        request.body = vec![b'x'; length];
+        let challenge = world.challenge(&request, OUTSIDE);
+        let answer = |n: usize, password| {
+            Header::answer(&challenge.values[n], &request, "alice", password).text()
+        };
+        let two = request.clone().with(&answer(0, "Wrong-1-Horse")).with(&answer(1, PASSWORD));
+        let decision = world.send(&two, OUTSIDE);
+        if both_are_judged {
+            accepted(decision);
+        } else {
+            assert_eq!(rejected(decision), Reason::TooManyCredentials);
+        }
+        accepted(world.send(&world.answered(&request, OUTSIDE, "alice", PASSWORD), OUTSIDE));
     }
 }
 
