@@ -240,6 +240,9 @@ impl Authorizer {
     /// Changes no state: it uses up no nonce and counts no guess. With several wrong headers in one
     /// request, a later header therefore never reaches a limit through an earlier one. Allocates;
     /// not for the hot path.
+    ///
+    /// The steps also verify the digest of credentials whose nonce is not live, which a decision
+    /// does not. Do not show them to a caller, who could otherwise try passwords without limit.
     pub fn explain(&self, invite: &Invite<'_>, now: Instant) -> Explanation {
         let now_ms = self.clock.read(now);
         let mut steps = Steps::default();

@@ -45,6 +45,6 @@ pub use per_function::PerHashFunction;
 pub(crate) use proven::ProvenFlows;
 pub use rate::GuessRate;
 pub(crate) use replay::{Admission, ReplayTable};
-pub(crate) use response::{ExpectedResponse, HexText, decoy, userhash};
+pub(crate) use response::{Body, ExpectedResponse, HexText, decoy, userhash};
 pub(crate) use retransmission::{Insertion, RetransmissionCache};
 pub(crate) use stale::StaleAnswers;

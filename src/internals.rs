@@ -5,7 +5,9 @@ use std::hint::black_box;
 
 use arrayvec::ArrayVec;
 
-use crate::digest::{self, Credentials, DigestCheck, ExpectedResponse, MAX_BATCH, verify_batch};
+use crate::digest::{
+    self, Body, Credentials, DigestCheck, ExpectedResponse, MAX_BATCH, verify_batch,
+};
 use crate::snapshot::Snapshot;
 
 /// The maximum number of credentials that an [`Invite`](crate::Invite) keeps.
@@ -105,7 +107,8 @@ pub fn count_users_at_once(snapshot: &Snapshot, host: &str, names: &[&str]) -> u
 /// RFCs use GET.
 #[must_use]
 pub fn verify(credentials: &Credentials<'_>, ha1: &[u8], method: &str, body: &[u8]) -> bool {
-    ExpectedResponse::with_method(credentials, method.as_bytes(), body).equals(ha1)
+    let body = Body::new(body);
+    ExpectedResponse::with_method(credentials, method.as_bytes(), &body).equals(ha1)
 }
 
 /// The number of headers whose response to an INVITE matches its H(A1), verified in lanes like a

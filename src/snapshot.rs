@@ -11,6 +11,7 @@ mod access;
 mod array;
 mod builder;
 mod cell;
+mod copies;
 mod entry;
 #[cfg(feature = "unstable-internals")]
 mod facts;
@@ -31,11 +32,11 @@ pub(crate) use table::Slot;
 use table::Table;
 pub(crate) use targets::Targets;
 use transaction::SnapshotTransaction;
-pub(crate) use users::{CredentialEntry, CredentialList, UserMatch, Users};
+pub(crate) use users::{Copies, Copy, CredentialEntry, CredentialList, UserMatch, Users};
 
 use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};
-use crate::model::rules::{ListFacts, RoleFacts, RuleError, TargetFacts, View};
+use crate::model::rules::{ListFacts, MAX_COPIES, RoleFacts, RuleError, TargetFacts, View};
 use crate::model::{
     AccountStatus, Commit, DomainName, Key, Mapping, PermissionSet, Policy, Target, UserName,
     Vocabulary,
@@ -109,6 +110,18 @@ pub enum Warning {
         target: Target,
         /// The algorithm of the first challenge header.
         first: Algorithm,
+    },
+    /// More lists of a target hold a user name than a decision compares. Callers whose password is
+    /// in the others are rejected.
+    #[error(
+        "{users} user names are in more than {MAX_COPIES} of the lists mapped to {target}: only the \
+         first {MAX_COPIES} lists by SID that hold the name count"
+    )]
+    TooManyCopies {
+        /// The domain or trunk.
+        target: Target,
+        /// Number of such user names.
+        users: usize,
     },
 }
 
@@ -202,6 +215,17 @@ impl Snapshot {
         next.finish()
     }
 
+    /// Returns an error for each user and mapping of `commit` that puts a user name into more than
+    /// [`MAX_COPIES`](crate::model::rules::MAX_COPIES) lists of a domain or trunk, and that `before`
+    /// does not have. `self` is the snapshot after the commit.
+    ///
+    /// [`Self::apply`] does not check this, so that a store which breaks the rule still loads. The
+    /// check scans all targets.
+    #[must_use]
+    pub fn check_copies(&self, before: &Self, commit: &Commit) -> Vec<ApplyError> {
+        copies::check(self, before, commit)
+    }
+
     /// Lists valid configurations that will reject some callers. Scans all targets; not for the hot
     /// path.
     #[must_use]
@@ -212,6 +236,10 @@ impl Snapshot {
             let policy = entry.policy.as_deref().unwrap_or(&default);
             if let Some(first) = policy.algorithms.stronger_first() {
                 warnings.push(Warning::StrongerFirst { target: entry.target, first });
+            }
+            let users = copies::names_beyond(self, entry);
+            if users > 0 {
+                warnings.push(Warning::TooManyCopies { target: entry.target, users });
             }
             let lists = entry.credential_lists.iter();
             for list in lists.filter_map(|mapped| self.credential_list_entry(mapped.list)) {
@@ -225,7 +253,9 @@ impl Snapshot {
             }
         }
         warnings.sort_by_key(|warning| match warning {
-            Warning::StrongerFirst { target, .. } => (*target, None),
+            Warning::StrongerFirst { target, .. } | Warning::TooManyCopies { target, .. } => {
+                (*target, None)
+            }
             Warning::MissingHashes { target, algorithm, list, .. } => {
                 (*target, Some((*list, *algorithm)))
             }

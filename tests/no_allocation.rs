@@ -227,7 +227,7 @@ fn accepts_allocate_nothing() {
 
         // after other headers: another realm, a wrong one, a stale one
         let foreign = "Authorization: Digest realm=\"b\", username=\"x\"\r\n";
-        let wrong = watch.header(domain, USER, "wrong");
+        let wrong = answer(&mut watch.challenge(domain)[1], domain, USER, "wrong", None);
         let mut stale = watch.challenge(domain).swap_remove(0);
         stale.nonce = "A".repeat(22);
         let stale = answer(&mut stale, domain, USER, PASSWORD, None);

@@ -168,7 +168,7 @@ impl<'s> DecisionContext<'s> {
         lists.iter().zip(&numbers).map(entry).collect()
     }
 
-    /// Verifies each header that batched hashing supports against the first mapped list.
+    /// Verifies each header that batched hashing supports, for targets with one mapped list.
     fn precompute_checks(
         &self,
         invites: &[Invite<'_>],
@@ -190,7 +190,7 @@ impl<'s> DecisionContext<'s> {
         for (number, (read, auth)) in read.iter().zip(pending).enumerate() {
             if let (Some((credentials, _)), Some((_, auth))) = (read, auth)
                 && live(read)
-                && let Some(mapped) = auth.entry.credential_lists.first()
+                && let [mapped] = &*auth.entry.credential_lists
                 && offers(auth.policy, credentials)
             {
                 let key = match &credentials.username {

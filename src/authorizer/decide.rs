@@ -10,7 +10,7 @@ use super::State;
 use super::explain::{Step, Trace};
 use super::judge::{Judge, Precomputed, Verdict};
 use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
-use crate::digest::{Binding, ChallengeText};
+use crate::digest::{Binding, Body, ChallengeText};
 use crate::invite::Invite;
 use crate::model::{AccountStatus, Policy, Realm, Target, WrongAnswer};
 use crate::sid::AccountSid;
@@ -198,6 +198,7 @@ impl<'s> DecisionContext<'s> {
             request_uri,
             invite,
             now_ms,
+            body: Body::new(invite.body()),
             fingerprint,
         }
     }

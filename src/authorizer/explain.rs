@@ -8,6 +8,7 @@ use crate::acl::Prefix;
 use crate::decision::{Decision, UsedHeader};
 use crate::digest::{Algorithm, Credentials, Freshness, MalformedCredentials, Qop};
 use crate::invite::{CredentialsField, Transport};
+use crate::model::rules::MAX_COPIES;
 use crate::model::{AccountStatus, Target};
 use crate::printable::escape_name;
 use crate::sid::{
@@ -123,6 +124,10 @@ pub enum HeaderStep {
     TooManyGuesses,
     /// The challenge did not offer the algorithm or qop.
     NotOffered,
+    /// Ignored: an earlier header has the same text.
+    Copied,
+    /// An earlier header with a live nonce has the same algorithm, so the request is rejected.
+    AlgorithmTwice,
     /// The user was looked up in a mapped list and the response verified.
     List {
         /// The list.
@@ -163,6 +168,9 @@ pub enum UserOutcome {
     Wrong(CredentialSid),
     /// The digest is right.
     Right(CredentialSid),
+    /// Not compared: more lists hold the name than a decision compares
+    /// ([`MAX_COPIES`](crate::model::rules::MAX_COPIES)), and this list is not among the first.
+    BeyondCopies(CredentialSid),
 }
 
 /// Receives the steps of a decision.
@@ -328,6 +336,8 @@ impl fmt::Display for HeaderStep {
             }
             Self::TooManyGuesses => f.write_str("too many wrong attempts, digest not verified"),
             Self::NotOffered => f.write_str("the algorithm or qop was not offered"),
+            Self::Copied => f.write_str("the same text as an earlier header, ignored"),
+            Self::AlgorithmTwice => f.write_str("an earlier header has the same algorithm"),
             Self::List { list, outcome } => match outcome {
                 UserOutcome::Unknown => write!(f, "list {list}: no such user"),
                 UserOutcome::Disabled(sid) => write!(f, "list {list}: {sid} is disabled"),
@@ -336,6 +346,10 @@ impl fmt::Display for HeaderStep {
                 }
                 UserOutcome::Wrong(sid) => write!(f, "list {list}: {sid}, the digest is wrong"),
                 UserOutcome::Right(sid) => write!(f, "list {list}: {sid}, the digest is right"),
+                UserOutcome::BeyondCopies(sid) => write!(
+                    f,
+                    "list {list}: {sid} is not compared, {MAX_COPIES} other lists have the name"
+                ),
             },
             Self::Admitted { fresh: true } => f.write_str("the nonce and its count are accepted"),
             Self::Admitted { fresh: false } => {

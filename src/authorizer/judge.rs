@@ -4,32 +4,37 @@
 //! verified, so they reveal nothing and count for nothing.
 
 mod guesses;
+mod verify;
 
 use std::cell::OnceCell;
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 use arrayvec::ArrayVec;
-use subtle::{Choice, ConditionallySelectable};
+
+use verify::Verified;
+pub(super) use verify::{Checked, Claim};
 
 use super::State;
 use super::explain::{FromOutcome, HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
-    Admission, Algorithm, Binding, Credentials, ExpectedResponse, Freshness, GuessRate, Insertion,
-    MAX_OUTPUT_LEN, Nonce, Parsed, Username, decoy, parse, parse_fast, split, username,
+    Admission, Algorithm, Binding, Body, Credentials, Freshness, GuessRate, Insertion,
+    MalformedCredentials, Nonce, Parsed, Qop, parse, parse_fast, split, username,
 };
 use crate::invite::Invite;
 use crate::model::{FromCheck, Policy, Realm, UriCheck};
 use crate::sid::CredentialListSid;
-use crate::snapshot::{
-    CredentialEntry, MappedList, RoleEntry, Slot, Snapshot, TargetEntry, UserMatch,
-};
+use crate::snapshot::{CredentialEntry, MappedList, RoleEntry, Slot, Snapshot, TargetEntry};
 use crate::uri::{Host, SipUri, name_addr};
 
-/// Maximum number of credentials judged for our realm. A client that answers every challenge sends
-/// one for each algorithm.
+/// Maximum number of credentials for our realm, those with a dead nonce included. A client that
+/// answers every challenge sends one for each algorithm; of these, each algorithm is judged once.
 const MAX_CREDENTIALS: usize = 8;
+
+/// The longest body, in bytes, that is hashed for one of several judged headers (`auth-int`). A longer
+/// one is hashed if its header is the only one, so that a request does not cost several hashes of it.
+const MAX_SHARED_BODY: usize = 4_096;
 
 /// Number of `stale=true` answers to one flow within a nonce lifetime. A client whose next request
 /// never has a live nonce, for example behind a load balancer that spreads packets, would otherwise
@@ -48,6 +53,8 @@ pub(super) struct Judge<'s, 'r, 'i> {
     pub(super) request_uri: &'r SipUri<'r>,
     pub(super) invite: &'r Invite<'i>,
     pub(super) now_ms: u64,
+    /// The body of the message, for `auth-int`.
+    pub(super) body: Body<'r>,
     /// The fingerprint of the message, once it is needed.
     pub(super) fingerprint: OnceCell<Option<u128>>,
 }
@@ -114,38 +121,6 @@ impl Proved<'_> {
     }
 }
 
-/// A user whose digest is right; the nonce is not checked yet.
-struct Verified<'s> {
-    list: CredentialListSid,
-    mapped: MappedList,
-    credential: &'s CredentialEntry,
-}
-
-/// A hash of any function, zero-padded.
-type AnyHash = [u8; MAX_OUTPUT_LEN];
-
-/// Selects the stored hash if `counts`, else the decoy, in constant time: no branch, and both are
-/// loaded first. Both have the same length, a multiple of eight.
-fn choose(counts: Choice, stored: &[u8], decoy: &[u8]) -> AnyHash {
-    let (stored, decoy) = (words(stored), words(decoy));
-    let mut chosen = [0; MAX_OUTPUT_LEN];
-    let (places, _) = chosen.as_chunks_mut();
-    for (place, (stored, decoy)) in places.iter_mut().zip(stored.iter().zip(&decoy)) {
-        *place = u64::conditional_select(decoy, stored, counts).to_ne_bytes();
-    }
-    chosen
-}
-
-/// A hash as words, zero-padded.
-fn words(hash: &[u8]) -> [u64; MAX_OUTPUT_LEN / 8] {
-    let (chunks, _) = hash.as_chunks();
-    let mut words = [0; MAX_OUTPUT_LEN / 8];
-    for (word, chunk) in words.iter_mut().zip(chunks) {
-        *word = u64::from_ne_bytes(*chunk);
-    }
-    words
-}
-
 /// Whether the policy offers the algorithm and qop of the credentials.
 pub(super) fn offers(policy: &Policy, credentials: &Credentials<'_>) -> bool {
     policy.algorithms.contains(credentials.algorithm)
@@ -159,7 +134,7 @@ pub(super) struct Precomputed<'x, 's, 'i> {
     /// The parsed header.
     pub(super) credentials: &'x Credentials<'i>,
     pub(super) freshness: Freshness,
-    /// Result of the first mapped list.
+    /// Result of the mapped list, if there is only one.
     pub(super) checked: Option<Checked<'s>>,
 }
 
@@ -169,44 +144,10 @@ struct Attempt<'i> {
     /// The place among the credentials of the request for our realm.
     number: usize,
     header: UsedHeader,
+    /// The text of the credentials.
+    value: &'i [u8],
     credentials: Credentials<'i>,
     freshness: Freshness,
-}
-
-/// Result of verifying a header against one mapped list.
-#[derive(Clone, Copy)]
-pub(super) struct Checked<'s> {
-    /// The user with the claimed name, enabled or not.
-    pub(super) found: Option<&'s CredentialEntry>,
-    /// Whether the response is right for this user and the user can authenticate.
-    pub(super) right: bool,
-}
-
-/// The user or decoy of one list that a response is verified against.
-pub(super) struct Claim<'s> {
-    found: Option<&'s CredentialEntry>,
-    counts: Choice,
-    /// The stored hash if the user can authenticate, else the decoy.
-    ha1: AnyHash,
-    len: usize,
-}
-
-impl<'s> Claim<'s> {
-    pub(super) fn ha1(&self) -> &[u8] {
-        self.ha1.get(..self.len).unwrap_or_default()
-    }
-
-    /// The result, given whether the response equals the one made from `ha1`.
-    pub(super) fn checked(&self, equal: bool) -> Checked<'s> {
-        Checked { found: self.found, right: bool::from(self.counts) && equal }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        self.ha1 = [0; MAX_OUTPUT_LEN];
-        zeroize::optimization_barrier(&self.ha1);
-    }
 }
 
 impl<'s, 'i> Judge<'s, '_, 'i> {
@@ -250,6 +191,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         trace: &mut T,
     ) -> Verdict<'s> {
         if !self.is_judged(0, header, freshness, trace) {
+            self.explain_further(header, Ok(credentials), trace);
             return Verdict::NotLive;
         }
         if let Err(reason) = self.check_form(header, credentials, trace) {
@@ -290,6 +232,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 }
                 let freshness = self.freshness(nonce);
                 if !self.is_judged(number, header, freshness, trace) {
+                    self.explain_further(header, read.as_ref(), trace);
                     best = Verdict::NotLive;
                     continue;
                 }
@@ -303,12 +246,33 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 if let Err(reason) = self.check_form(header, &credentials, trace) {
                     return Verdict::Refused(reason);
                 }
+                let same =
+                    |other: &&Attempt<'_>| other.credentials.algorithm == credentials.algorithm;
+                if let Some(other) = attempts.iter().find(same) {
+                    if other.value != value {
+                        trace.step(|| Step::Header(header, HeaderStep::AlgorithmTwice));
+                        return Verdict::Refused(Reason::TooManyCredentials);
+                    }
+                    // some clients send the same text in both fields
+                    trace.step(|| Step::Header(header, HeaderStep::Copied));
+                    continue;
+                }
                 // there are at most as many as were counted
-                let _ = attempts.try_push(Attempt { number, header, credentials, freshness });
+                let _ =
+                    attempts.try_push(Attempt { number, header, value, credentials, freshness });
             }
         }
+        let with_body = |attempt: &Attempt<'_>| {
+            attempt.credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt)
+        };
+        if self.invite.body().len() > MAX_SHARED_BODY
+            && attempts.len() > 1
+            && attempts.iter().any(with_body)
+        {
+            return Verdict::Refused(Reason::TooManyCredentials);
+        }
         let mut wrong = ArrayVec::<_, MAX_CREDENTIALS>::new();
-        for Attempt { number, header, credentials, freshness } in &attempts {
+        for Attempt { number, header, credentials, freshness, .. } in &attempts {
             let verdict = self.judge_one(*number, *header, credentials, *freshness, None, trace);
             match &verdict {
                 Verdict::Proved(proved) => {
@@ -353,6 +317,26 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 }
                 false
             }
+        }
+    }
+
+    /// Adds to an explanation what credentials with a dead nonce would have come to. The decision
+    /// does not use it, and a call that decides computes nothing here.
+    fn explain_further<T: Trace>(
+        &self,
+        header: UsedHeader,
+        read: Result<&Credentials<'i>, &MalformedCredentials>,
+        trace: &mut T,
+    ) {
+        if T::COMMITS {
+            return;
+        }
+        match read {
+            Ok(credentials) if self.check_form(header, credentials, trace).is_ok() => {
+                let _ = self.verify(header, credentials, None, trace);
+            }
+            Ok(_) => {}
+            Err(defect) => trace.step(|| Step::Header(header, HeaderStep::Malformed(*defect))),
         }
     }
 
@@ -467,68 +451,6 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             Step::Header(header, HeaderStep::Admitted { fresh })
         });
         verdict
-    }
-
-    /// Looks the user up in each mapped list and verifies the response. A miss costs the same as a
-    /// hit, so timing does not reveal which users exist.
-    fn verify<T: Trace>(
-        &self,
-        header: UsedHeader,
-        credentials: &Credentials<'_>,
-        checked: Option<Checked<'s>>,
-        trace: &mut T,
-    ) -> Option<Verified<'s>> {
-        if !offers(self.policy, credentials) {
-            trace.step(|| Step::Header(header, HeaderStep::NotOffered));
-            return None;
-        }
-        let mut response = None;
-        for (number, mapped) in self.entry.credential_lists.iter().enumerate() {
-            // a mapped list always exists
-            let Some(list) = self.snapshot.credential_list_entry(mapped.list) else { continue };
-            let Checked { found, right } = checked.filter(|_| number == 0).unwrap_or_else(|| {
-                let response = response
-                    .get_or_insert_with(|| ExpectedResponse::new(credentials, self.invite.body()));
-                let claim = self.claim(mapped, credentials);
-                claim.checked(response.equals(claim.ha1()))
-            });
-            trace.step(|| {
-                let step = HeaderStep::list(list.sid, found, credentials.algorithm, right);
-                Step::Header(header, step)
-            });
-            if let (Some(credential), true) = (found, right) {
-                return Some(Verified { list: list.sid, mapped: *mapped, credential });
-            }
-        }
-        None
-    }
-
-    /// The user with the header's name in a mapped list, or a decoy.
-    pub(super) fn claim(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> Claim<'s> {
-        self.claim_of(credentials.algorithm, self.look_up(mapped, credentials))
-    }
-
-    /// The user of a lookup, or a decoy if the user cannot authenticate.
-    pub(super) fn claim_of(&self, algorithm: Algorithm, user: UserMatch<'s>) -> Claim<'s> {
-        let UserMatch { hit, decoy: entry } = user;
-        let stored = entry.and_then(|user| user.ha1.get(algorithm.hash_function()));
-        let yes = |condition: bool| Choice::from(u8::from(condition));
-        let enabled = entry.is_some_and(|user| !user.disabled);
-        let counts = yes(hit.is_some()) & yes(enabled) & yes(stored.is_some());
-        let decoy = decoy(algorithm, &self.state.decoy);
-        let ha1 = choose(counts, stored.unwrap_or(decoy), decoy);
-        Claim { found: hit, counts, ha1, len: decoy.len() }
-    }
-
-    fn look_up(&self, mapped: &MappedList, credentials: &Credentials<'_>) -> UserMatch<'s> {
-        match credentials.username {
-            Username::Plain(name) => self.snapshot.look_up(mapped.list, &name),
-            Username::Hash(hash) if self.policy.userhash => {
-                let function = credentials.algorithm.hash_function();
-                self.snapshot.look_up_hash(mapped.list, function, hash.0)
-            }
-            Username::Hash(_) => UserMatch::default(),
-        }
     }
 
     /// Uses up the nonce count of a verified response. Only this function creates a [`Proved`].

@@ -1,5 +1,7 @@
 //! Computes the expected response and compares it in constant time (RFC 7616 §3.4.1 to §3.4.3).
 
+use std::cell::OnceCell;
+
 use arrayvec::ArrayString;
 
 use sip_authz_arch::Message;
@@ -9,6 +11,26 @@ use super::credentials::{Credentials, MAX_DIGEST_URI};
 use super::function::{HashImpl, HashVisitor, MAX_HEX_LEN, MAX_OUTPUT_LEN};
 use super::hash::same_hex;
 use super::{Algorithm, HashFunction, Qop};
+
+/// The body of a request, hashed at most once with each function.
+pub(crate) struct Body<'a> {
+    bytes: &'a [u8],
+    hashes: [OnceCell<HexText>; HashFunction::COUNT],
+}
+
+impl<'a> Body<'a> {
+    #[inline]
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, hashes: [const { OnceCell::new() }; HashFunction::COUNT] }
+    }
+
+    #[inline(never)]
+    fn hash(&self, function: HashFunction) -> HexText {
+        let make = || hex_of(function, self.bytes);
+        // there is a place for each function
+        self.hashes.get(function.index()).map_or_else(make, |place| *place.get_or_init(make))
+    }
+}
 
 /// A hash in hexadecimal.
 pub(crate) type HexText = ArrayString<MAX_HEX_LEN>;
@@ -67,18 +89,13 @@ fn join(parts: &[&[u8]], write: &mut impl FnMut(&[u8])) {
 pub(super) fn a2(
     credentials: &Credentials<'_>,
     method: &[u8],
-    body: &[u8],
+    body: &Body<'_>,
     mut write: impl FnMut(&[u8]),
 ) {
     join(&[method, credentials.uri], &mut write);
     if credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt) {
-        join(&[b"", hash_of_body(credentials.algorithm, body).as_bytes()], &mut write);
+        join(&[b"", body.hash(credentials.algorithm.hash_function()).as_bytes()], &mut write);
     }
-}
-
-#[inline(never)]
-fn hash_of_body(algorithm: Algorithm, body: &[u8]) -> HexText {
-    hex_of(algorithm.hash_function(), body)
 }
 
 /// Writes the input of the response hash, without H(A2) at its end (RFC 7616 §3.4.1).
@@ -112,13 +129,13 @@ fn session<F: HashImpl>(credentials: &Credentials<'_>, ha1: &F::Hex) -> F::Hex {
 pub(crate) struct ExpectedResponse<'c, 'a> {
     credentials: &'c Credentials<'a>,
     method: &'c [u8],
-    body: &'c [u8],
+    body: &'c Body<'c>,
     ha2: Option<[u8; MAX_HEX_LEN]>,
 }
 
 impl<'c, 'a> ExpectedResponse<'c, 'a> {
     /// For an INVITE with this header and body.
-    pub(crate) fn new(credentials: &'c Credentials<'a>, body: &'c [u8]) -> Self {
+    pub(crate) fn new(credentials: &'c Credentials<'a>, body: &'c Body<'c>) -> Self {
         Self::with_method(credentials, b"INVITE", body)
     }
 
@@ -126,7 +143,7 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
     pub(crate) fn with_method(
         credentials: &'c Credentials<'a>,
         method: &'c [u8],
-        body: &'c [u8],
+        body: &'c Body<'c>,
     ) -> Self {
         Self { credentials, method, body, ha2: None }
     }
@@ -151,8 +168,25 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
 
     #[inline(always)]
     fn equals_with<F: HashImpl>(&mut self, ha1: &F::Output) -> bool {
-        let equal = self.equals_within::<F, TYPICAL_BLOCKS>(ha1);
-        equal.or_else(|| self.equals_long::<F>(ha1)).unwrap_or(false)
+        let equal = if self.is_typical::<F>() {
+            self.equals_within::<F, TYPICAL_BLOCKS>(ha1)
+        } else {
+            self.equals_long::<F>(ha1)
+        };
+        equal.unwrap_or(false)
+    }
+
+    /// Whether both texts certainly fit into [`TYPICAL_BLOCKS`], with nine bytes of padding. Checked
+    /// before anything is hashed.
+    #[inline(always)]
+    fn is_typical<F: HashImpl>(&self) -> bool {
+        /// The longest qop, a count, and the colons of the response or of A2.
+        const FIXED: usize = "auth-int".len() + 8 + 5;
+        let Credentials { nonce, uri, qop, .. } = self.credentials;
+        let cnonce = qop.map_or(0, |fields| fields.cnonce.len());
+        let response = 2 * F::Hex::LEN + nonce.len() + cnonce + FIXED;
+        let a2 = self.method.len() + uri.len() + F::Hex::LEN + 2;
+        response.max(a2) <= TYPICAL_BLOCKS * 64 - 9
     }
 
     /// The slow path for long texts.

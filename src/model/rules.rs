@@ -6,6 +6,8 @@
 //! store. A commit is applied in this order: deletions, then the old names of renamed domains and
 //! trunks, then puts in the order of [`rank`].
 
+use std::fmt;
+
 use super::name::{DomainName, Realm, UserName};
 use super::permission::RoleKind;
 use super::policy::PolicyError;
@@ -14,6 +16,15 @@ use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
     ServiceSid,
 };
+
+/// The maximum number of credential lists mapped to one domain or trunk that hold the same user name.
+///
+/// A decision compares the response with each copy of the claimed name, so the bound limits the cost
+/// of a request. Directories and the configuration refuse a user or a mapping beyond it, by
+/// [`Snapshot::check_copies`](crate::Snapshot::check_copies). A snapshot does not refuse it, because
+/// a store of an older release may hold more copies: there only those in the first lists by SID
+/// count, and [`Snapshot::warnings`](crate::Snapshot::warnings) names the target.
+pub const MAX_COPIES: usize = 4;
 
 /// The facts about a list that the rules use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +146,21 @@ pub enum RuleError {
         /// The realm of the lists that are already mapped.
         expected: Realm,
     },
+    /// More than [`MAX_COPIES`] lists mapped to one target would hold the same user name.
+    #[error(
+        "the user name `{username}` would be in {} of the lists mapped to {target}, at most \
+         {MAX_COPIES} are allowed: {}",
+        lists.len(),
+        Listed(lists)
+    )]
+    TooManyCopies {
+        /// The user name.
+        username: UserName,
+        /// The domain or trunk.
+        target: Target,
+        /// The mapped lists that would hold it.
+        lists: Vec<CredentialListSid>,
+    },
     /// The record to delete is in use.
     #[error("{key} is in use: {by}")]
     InUse {
@@ -157,6 +183,19 @@ pub enum RuleError {
     /// A policy is out of range.
     #[error("the policy of {0}: {1}")]
     Policy(Target, PolicyError),
+}
+
+/// Lists, separated by commas.
+struct Listed<'a>(&'a [CredentialListSid]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, list) in self.0.iter().enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}{list}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The position of a record's kind in the order of puts; deletions use the reverse order. A record

@@ -18,6 +18,12 @@ pub(crate) trait Entry: Clone {
     type Key: Hash + Eq;
 
     fn key(&self) -> Self::Key;
+
+    /// The hash of a key, given a hasher with the table's random key.
+    fn hash(key: &Self::Key, mut hasher: SipHasher13) -> u32 {
+        key.hash(&mut hasher);
+        fold(hasher.finish())
+    }
 }
 
 /// Index of an entry in its table, valid until the entry is removed.
@@ -120,6 +126,17 @@ impl<E: Entry> Table<E> {
         })
     }
 
+    /// The index of the entries and the hasher that [`Entry::hash`] gets, for lookups of many keys.
+    pub(super) fn index(&self) -> (&Index, SipHasher13) {
+        (&self.by_key, self.hash_key)
+    }
+
+    /// The entry that the index has under this number.
+    #[inline]
+    pub(super) fn numbered(&self, number: u32) -> Option<&E> {
+        self.entries.get(number)
+    }
+
     /// All entries, in no particular order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &E> {
         self.entries.values()
@@ -168,9 +185,7 @@ impl<E: Entry> Table<E> {
     }
 
     fn hash(&self, key: &E::Key) -> u32 {
-        let mut hasher = self.hash_key;
-        key.hash(&mut hasher);
-        fold(hasher.finish())
+        E::hash(key, self.hash_key)
     }
 }
 

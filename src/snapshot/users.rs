@@ -3,14 +3,17 @@
 //! One table and one index, keyed by list and name, hold the users of all lists. A lookup takes as
 //! long in a list of ten as in one of ten million, and a small list has no overhead.
 
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 
+use arrayvec::ArrayVec;
 use siphasher::sip::SipHasher13;
 
-use super::index::{Index, fold, random_key};
+use super::entry::MappedList;
+use super::index::{Index, combine, random_key};
 use super::role::RoleEntry;
 use super::table::{Entry, Slot, Table};
 use crate::digest::{HashFunction, HexText, userhash};
+use crate::model::rules::MAX_COPIES;
 use crate::model::{Credential, Ha1Set, Realm, UserName};
 use crate::sid::{AccountSid, CredentialListSid, CredentialSid};
 
@@ -133,6 +136,33 @@ impl Entry for HashedUser {
     fn key(&self) -> Self::Key {
         (self.list, self.function, self.hash)
     }
+
+    fn hash((list, function, hash): &Self::Key, hasher: SipHasher13) -> u32 {
+        combine(hash_of_userhash(hasher, *function, hash), list.number())
+    }
+}
+
+/// The part of the hash of a [`HashedUser`] that all lists share.
+fn hash_of_userhash(mut hasher: SipHasher13, function: HashFunction, hash: &HexText) -> u64 {
+    (function, hash).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A copy of a user name: its user in one list of a target, or a decoy.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Copy<'a> {
+    /// The index of the list among the mapped lists; none for a decoy.
+    pub(crate) place: Option<usize>,
+    pub(crate) user: UserMatch<'a>,
+}
+
+/// The copies of a user name in the lists of a target, then decoys. The number of both together
+/// depends on the number of lists only.
+pub(crate) type Copies<'a> = ArrayVec<Copy<'a>, MAX_COPIES>;
+
+/// The number of [`Copies`] in `lists` mapped lists.
+fn copies_of(lists: usize) -> usize {
+    lists.min(MAX_COPIES)
 }
 
 /// The hash of a list and a user name, valid for one snapshot and its descendants.
@@ -173,10 +203,15 @@ impl Users {
 
     #[inline]
     pub(crate) fn key(&self, list: Slot<CredentialList>, username: &str) -> UserKey {
+        UserKey(combine(self.name_hash(username), list.number()))
+    }
+
+    /// The part of the hash of a user that all lists share.
+    #[inline]
+    fn name_hash(&self, username: &str) -> u64 {
         let mut hasher = self.name_key;
-        hasher.write_u32(list.number());
         hasher.write(username.as_bytes());
-        UserKey(fold(hasher.finish()))
+        hasher.finish()
     }
 
     /// Looks the user up; on a miss returns a decoy entry so that the time is the same.
@@ -205,6 +240,31 @@ impl Users {
         UserMatch::of(
             near.and_then(|(near, is_hit)| Some((self.credentials.at(near.user)?, is_hit))),
         )
+    }
+
+    /// Looks the user up in each of `lists`. Returns the first [`MAX_COPIES`] copies in the order of
+    /// the lists, then decoys. The work does not depend on the number of copies found.
+    pub(crate) fn copies(&self, lists: &[MappedList], username: &str) -> Copies<'_> {
+        let hash = self.name_hash(username);
+        copies(&self.by_name, hash, lists, |number, list| {
+            let entry = self.credentials.at(Slot::new(number)?)?;
+            Some((entry, (entry.list == list) & entry.username.is(username)))
+        })
+    }
+
+    /// Like [`Self::copies`], by hashed name.
+    pub(crate) fn copies_by_hash(
+        &self,
+        lists: &[MappedList],
+        function: HashFunction,
+        hash: HexText,
+    ) -> Copies<'_> {
+        let (index, hasher) = self.by_userhash.index();
+        copies(index, hash_of_userhash(hasher, function, &hash), lists, |number, list| {
+            let entry = self.by_userhash.numbered(number)?;
+            let is_hit = entry.key() == (list, function, hash);
+            Some((self.credentials.at(entry.user)?, is_hit))
+        })
     }
 
     /// Stage one of a batched lookup: prefetches the index cell of `key`. Pass the result to
@@ -320,7 +380,6 @@ impl Users {
     }
 
     /// The users of a list.
-    #[cfg(feature = "unstable-internals")]
     pub(super) fn members(
         &self,
         list: Slot<CredentialList>,
@@ -345,6 +404,61 @@ impl Users {
             }
         }
     }
+}
+
+/// The copies of a name in `lists`, then decoys. `look` reads the user with a number of the index and
+/// reports whether it is the one in the list.
+///
+/// First it searches the index for all lists, which are independent of each other, so their cache
+/// misses overlap. Then it reads the users: those that the index has under the hash of the name, and
+/// as many neighbours as make up [`copies_of`].
+fn copies<'a>(
+    index: &Index,
+    hash: u64,
+    lists: &[MappedList],
+    look: impl Fn(u32, Slot<CredentialList>) -> Option<(&'a CredentialEntry, bool)>,
+) -> Copies<'a> {
+    let (mut found, mut decoys) = (Copies::new(), Copies::new());
+    let mut likely = ArrayVec::<(usize, Slot<CredentialList>, u32), { 2 * MAX_COPIES }>::new();
+    let mut same_hash = 0;
+    let mut neighbours = ArrayVec::<(Slot<CredentialList>, u32), MAX_COPIES>::new();
+    let mut read = |place: Option<usize>, list, number| match (place, look(number, list)) {
+        (Some(_), Some((user, true))) => {
+            // copies beyond the bound do not count
+            _ = found
+                .try_push(Copy { place, user: UserMatch { hit: Some(user), decoy: Some(user) } });
+        }
+        (_, Some((user, _))) => {
+            let user = UserMatch { hit: None, decoy: Some(user) };
+            _ = decoys.try_push(Copy { place: None, user });
+        }
+        (_, None) => {}
+    };
+    for (place, MappedList { list, .. }) in lists.iter().enumerate() {
+        let near = index.each_or_near(combine(hash, list.number()), |number| {
+            same_hash += 1;
+            if let Err(full) = likely.try_push((place, *list, number)) {
+                // more names than the bound, or names whose hashes collide
+                likely.drain(..).for_each(|(place, list, number)| read(Some(place), list, number));
+                likely.push(full.element());
+            }
+        });
+        if let Some(number) = near {
+            _ = neighbours.try_push((*list, number));
+        }
+    }
+    let wanted = copies_of(lists.len()).saturating_sub(same_hash);
+    likely.drain(..).for_each(|(place, list, number)| read(Some(place), list, number));
+    for (list, number) in neighbours.into_iter().take(wanted) {
+        read(None, list, number);
+    }
+    found.extend(decoys.into_iter().take(found.remaining_capacity()));
+    // without neighbours, as in an index without users, the rest have no user
+    while found.len() < copies_of(lists.len()) {
+        found.push(Copy::default());
+    }
+    found.truncate(copies_of(lists.len()));
+    found
 }
 
 #[cfg(test)]
@@ -378,6 +492,60 @@ mod tests {
             users.remove(alice.sid);
             assert_eq!(users.by_userhash.len(), 0);
         }
+    }
+
+    /// `found` lists of `lists` hold the name; all hold others.
+    fn with_copies(lists: usize, found: usize) -> (Users, Vec<MappedList>) {
+        let (account, realm) = (AccountSid::from_name(&["account"]), "example.com");
+        let mut users = Users::default();
+        let mut mapped = Vec::new();
+        for n in 0..lists {
+            let sid = CredentialListSid::from_name(&[&n.to_string()]);
+            let list = CredentialList::new(sid, account, realm.parse().unwrap());
+            mapped.push(MappedList { list: users.lists.put(list).unwrap(), role: None });
+            let names = (0..20).map(|n| format!("user{n}"));
+            for name in names.chain((n < found).then(|| "alice".to_owned())) {
+                let username: UserName = name.parse().unwrap();
+                let hash = "00".repeat(16);
+                let hashes = [(HashFunction::Md5, hash.as_str())];
+                let ha1 = Ha1Set::from_hex(&username, &realm.parse().unwrap(), hashes).unwrap();
+                let credential = CredentialSid::from_name(&[&n.to_string(), &name]);
+                users.put(&Credential::new(credential, sid, username, ha1), None);
+            }
+            users.want_userhash(mapped[n].list, true);
+        }
+        (users, mapped)
+    }
+
+    #[test]
+    fn the_work_of_a_lookup_does_not_depend_on_the_copies() {
+        let hash = userhash(HashFunction::Sha256, "alice", "example.com");
+        for lists in 0..12 {
+            for found in 0..=lists {
+                let (users, mapped) = with_copies(lists, found);
+                let read = std::cell::Cell::new(0);
+                let copies =
+                    copies(&users.by_name, users.name_hash("alice"), &mapped, |n, list| {
+                        read.set(read.get() + 1);
+                        let entry = users.credentials.at(Slot::new(n)?)?;
+                        Some((entry, entry.list == list && entry.username.is("alice")))
+                    });
+                // more names than the bound are read, but a commit cannot add them
+                assert_eq!(read.get(), lists.min(MAX_COPIES).max(found));
+                let by_hash = users.copies_by_hash(&mapped, HashFunction::Sha256, hash);
+                for copies in [copies, users.copies(&mapped, "alice"), by_hash] {
+                    let hits = copies.iter().filter_map(|it| Some((it.place?, it.user.hit?.list)));
+                    let expected = (0..found.min(MAX_COPIES)).map(|n| (n, mapped[n].list));
+                    assert!(hits.eq(expected));
+                    assert_eq!(copies.len(), lists.min(MAX_COPIES));
+                    assert!(copies.iter().all(|it| it.user.decoy.is_some()));
+                }
+            }
+        }
+        let (_, mapped) = with_copies(3, 0);
+        let empty = Users::default();
+        let none = empty.copies(&mapped, "alice");
+        assert!(none.len() == 3 && none.iter().all(|it| it.user.decoy.is_none()));
     }
 
     /// Guards the memory of ten million users; see the memory report in `benches`.

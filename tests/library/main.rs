@@ -3,6 +3,7 @@
 
 mod batch;
 mod commits;
+mod copies;
 mod copying;
 mod decision;
 mod digest_header;

@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use sip_authz::acl::Prefix;
-use sip_authz::model::rules::RuleError;
+use sip_authz::model::rules::{MAX_COPIES, RuleError};
 use sip_authz::model::{
     Account, Commit, Dates, Domain, IpAccessControlList, IpAddress, Key, Mapping, MappingRecord,
     Policy, PolicyRecord, Realm, Record, Target, Trunk,
@@ -416,8 +416,18 @@ impl<'p> Compiler<'p> {
             before.put(Record::Account(Account::new(owner)));
         }
         let error = if problems.0.is_empty() {
-            match Snapshot::empty().apply(&before).and_then(|before| before.apply(&commit)) {
-                Ok(snapshot) => {
+            let applied = Snapshot::empty()
+                .apply(&before)
+                .and_then(|before| before.apply(&commit).map(|after| (before, after)));
+            match applied {
+                Ok((before, snapshot)) => {
+                    let errors = snapshot.check_copies(&before, &commit);
+                    if !errors.is_empty() {
+                        for error in errors {
+                            problems.push(place(&error, &places), message(&error, &names));
+                        }
+                        return None;
+                    }
                     let warnings = warnings(&snapshot, &places, &names);
                     return Some(Compiled { commit, snapshot, names, warnings, repeats });
                 }
@@ -434,14 +444,22 @@ impl<'p> Compiler<'p> {
             problems.push(places.get(&key).cloned().unwrap_or(0..0), broken_rule(&error, &names));
         }
         if let (true, Some(error)) = (problems.0.is_empty(), error) {
-            let key = error.key();
-            let message = match &error {
-                ApplyError::Rule { error, .. } => broken_rule(error, &names),
-                other => other.message(),
-            };
-            problems.push(places.get(&key).cloned().unwrap_or(0..0), message);
+            problems.push(place(&error, &places), message(&error, &names));
         }
         None
+    }
+}
+
+/// The place of the record that an error is about.
+fn place(error: &ApplyError, places: &HashMap<Key, Span>) -> Span {
+    places.get(&error.key()).cloned().unwrap_or(0..0)
+}
+
+/// The message of an error, with the names of the file.
+fn message(error: &ApplyError, names: &Names) -> String {
+    match error {
+        ApplyError::Rule { error, .. } => broken_rule(error, names),
+        other => other.message(),
     }
 }
 
@@ -464,6 +482,20 @@ fn broken_rule(error: &RuleError, names: &Names) -> String {
                 "`{list}` has the realm `{realm}`, and a list mapped before it has `{expected}`"
             )
         }
+        RuleError::TooManyCopies { username, target, lists } => {
+            let kind = match target {
+                Target::Domain(_) => "domain",
+                Target::Trunk(_) => "trunk",
+            };
+            let target = names.get(target);
+            let lists: Vec<_> = lists.iter().map(|list| format!("`{}`", names.get(list))).collect();
+            format!(
+                "`{username}` is in {} of the lists mapped to {kind} `{target}`, at most {MAX_COPIES} \
+                 are allowed: {}",
+                lists.len(),
+                lists.join(", ")
+            )
+        }
         other => names.annotate(&other.to_string()),
     }
 }
@@ -481,6 +513,7 @@ fn warnings(
                 Some(Key::Mapping(Mapping::CredentialList(*target, *list)))
             }
             Warning::StrongerFirst { target, .. } => Some(Key::Policy(*target)),
+            Warning::TooManyCopies { target, .. } => Some(Key::Target(*target)),
             _ => None,
         };
         let place = key.and_then(|key| places.get(&key)).cloned();

@@ -31,6 +31,16 @@ fn each_error_has_its_line_column_and_key() {
         |entry: &str| format!("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n{entry}\n]");
     let policy =
         |setting: &str| format!("[[domains]]\nname = 'a.example'\n\n[domains.policy]\n{setting}\n");
+    // one user in so many lists of one domain
+    let copies = |lists: usize| {
+        let list = |n| {
+            format!("[[credential_lists]]\nname = 'l{n}'\ncredentials = [{{ username = 'alice', password = 'Correct-Horse-7' }}]\n")
+        };
+        let names: Vec<_> = (0..lists).map(|n| format!("'l{n}'")).collect();
+        let all: String = (0..lists).map(list).collect();
+        let names = names.join(", ");
+        format!("realm = 'r'\n{all}[[domains]]\nname = 'a.example'\ncredential_lists = [{names}]\n")
+    };
     let two_accounts = "[[accounts]]\nname = 'a'\n[[accounts]]\nname = 'b'\n";
     let table: Vec<(String, &[&str])> = vec![
         // not TOML, or not UTF-8
@@ -68,6 +78,9 @@ fn each_error_has_its_line_column_and_key() {
         // realms
         ("[[credential_lists]]\nname = 'staff'\n".to_owned(), &["2:8: credential_lists[0].name: missing key `realm`, and the file has no `realm` for all lists"]),
         (format!("{lists}[[credential_lists]]\nname = 'other'\nrealm = 's'\n[[domains]]\nname = 'a.example'\ncredential_lists = ['staff', 'other']\n"), &["11:30: domains[0].credential_lists[1]: `other` has the realm `s`, and a list mapped before it has `r`"]),
+        // copies of a user name
+        (copies(5), &["19:45: domains[0].credential_lists[4]: `alice` is in 5 of the lists mapped to domain `a.example`, at most 4 are allowed: `l4`, `l0`, `l3`, `l1`, `l2`"]),
+        (copies(4), &[]),
         // addresses
         (in_addresses("'192.0.2.1/24'"), &["4:1: ip_access_control_lists[0].addresses[0]: host bits are set in `192.0.2.1/24`; the prefix is `192.0.2.0/24`"]),
         (in_addresses("'10.1.2.3/255.0.0.0'"), &["4:1: ip_access_control_lists[0].addresses[0]: host bits are set in `10.1.2.3/8`; the prefix is `10.0.0.0/8`"]),

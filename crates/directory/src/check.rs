@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DirectoryError, Kind};
+use super::{DirectoryError, Kind, copies};
 use sip_authz::model::{Commit, Key, Record, Vocabulary, Write};
 use sip_authz::{ApplyError, Snapshot};
 use sip_authz_store::{Collection, ListKey, Store, lookup, references};
@@ -61,6 +61,26 @@ pub(super) async fn snapshot_after<S: Store>(
         }
     }
     let mut records = BTreeMap::new();
+    add(store, &mut records, read, wanted).await?;
+    let copies = copies::read(store, commit, |key| records.contains_key(key)).await?;
+    add(store, &mut records, copies, Vec::new()).await?;
+    let builder = Snapshot::builder().vocabulary(vocabulary);
+    let builder = records.into_values().fold(builder, |builder, record| builder.record(record));
+    let before = builder.build().map_err(DirectoryError::Corrupt)?;
+    let after = before.apply(commit);
+    Ok(after.and_then(|after| {
+        let broken = after.check_copies(&before, commit).into_iter().next();
+        broken.map_or(Ok(after), Err)
+    }))
+}
+
+/// Adds the records that were read, those with the `wanted` keys, and all that they refer to.
+async fn add<S: Store>(
+    store: &S,
+    records: &mut BTreeMap<Key, Record>,
+    read: Vec<Record>,
+    mut wanted: Vec<Key>,
+) -> Result<(), DirectoryError> {
     for record in read {
         wanted.extend(references(&record));
         records.insert(record.key(), record);
@@ -74,10 +94,7 @@ pub(super) async fn snapshot_after<S: Store>(
             records.insert(key, record);
         }
     }
-    let builder = Snapshot::builder().vocabulary(vocabulary);
-    let builder = records.into_values().fold(builder, |builder, record| builder.record(record));
-    let before = builder.build().map_err(DirectoryError::Corrupt)?;
-    Ok(before.apply(commit))
+    Ok(())
 }
 
 /// The keys of a whole collection.

@@ -10,6 +10,7 @@
 mod accounts;
 mod check;
 mod confirm;
+mod copies;
 mod credentials;
 mod error;
 mod limits;

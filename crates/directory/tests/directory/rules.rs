@@ -5,13 +5,15 @@
 use std::time::Duration;
 
 use sip_authz::digest::HashFunction;
-use sip_authz::model::{Domain, IpAddress, Mapping, Password, RoleKind, Trunk};
-use sip_authz::{AccountSid, CredentialListSid, ServiceSid};
+use sip_authz::model::{
+    Account, Commit, CredentialList, Domain, IpAddress, Mapping, Password, Record, RoleKind, Trunk,
+};
+use sip_authz::{AccountSid, CredentialListSid, DomainSid, ServiceSid, Warning};
 use sip_authz_directory::{
     Confirmation, CredentialChange, Directory, DirectoryError, Kind, Limits, Secret, Settings,
 };
 use sip_authz_store::{Edge, MemoryStore, Store};
-use sip_authz_testing::kit::{PASSWORD, REALM};
+use sip_authz_testing::kit::{PASSWORD, REALM, accepted, credential, list, user};
 use sip_authz_testing::site::{Probe, Site, settings};
 
 struct World {
@@ -255,6 +257,96 @@ async fn names_within_a_list_and_an_account_are_unique() {
     for _ in 0..2 {
         directory.create_ip_access_control_list(owner, "offices").await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn at_most_four_lists_of_a_target_have_a_user_name() {
+    let world = World::new(settings()).await;
+    let (directory, owner) = (world.directory(), world.owner);
+    let domain = world.domain(owner, "a.example.com").await.unwrap().sid;
+    let trunk = world.trunk(owner, "b.example.com").await.unwrap().sid;
+    let mut lists = Vec::new();
+    for number in 0..7 {
+        let list = world.list(&format!("list {number}"), REALM).await.unwrap();
+        world.user(list, &format!("own{number}")).await.unwrap();
+        lists.push(list);
+    }
+    let map = async |target, list| {
+        directory.map(owner, Mapping::CredentialList(target, list), None).await.map(drop)
+    };
+    for (number, list) in lists.iter().enumerate() {
+        if number < 5 {
+            world.user(*list, "alice").await.unwrap();
+        }
+        if number != 4 {
+            map(domain.into(), *list).await.unwrap();
+        }
+    }
+    let in_five = |list: usize, target: String| {
+        let mut five: Vec<_> = [0, 1, 2, 3, list].map(|number| lists[number]).into();
+        five.sort_unstable();
+        let five: Vec<_> = five.iter().map(ToString::to_string).collect();
+        let five = five.join(", ");
+        format!(
+            "the user name `alice` would be in 5 of the lists mapped to {target}, at most 4 are \
+             allowed: {five}"
+        )
+    };
+    // the fifth copy by a mapping, and by a user
+    let target = domain.to_string();
+    let message = invalid(map(domain.into(), lists[4]).await, Kind::DomainMapping);
+    assert_eq!(message, in_five(4, target.clone()));
+    let message = invalid(world.user(lists[5], "alice").await, Kind::Credential);
+    assert_eq!(message, in_five(5, target));
+    // names in one list only, a list that the domain does not map, and another target
+    world.user(lists[5], "anna").await.unwrap();
+    let other = world.list("other", REALM).await.unwrap();
+    world.user(other, "alice").await.unwrap();
+    for list in lists.iter().take(4) {
+        map(trunk.into(), *list).await.unwrap();
+    }
+    let message = invalid(map(trunk.into(), lists[4]).await, Kind::TrunkMapping);
+    assert_eq!(message, in_five(4, trunk.to_string()));
+    // once a copy is unmapped, another one fits
+    let mapping = Mapping::CredentialList(domain.into(), lists[0]);
+    directory.unmap(owner, mapping).await.unwrap();
+    map(domain.into(), lists[4]).await.unwrap();
+    invalid(map(domain.into(), lists[0]).await, Kind::DomainMapping);
+}
+
+#[tokio::test]
+async fn a_store_with_more_copies_loads_and_can_be_mended() {
+    let store = Probe::new(MemoryStore::new());
+    let owner = AccountSid::from_name(&["owner"]);
+    let target = DomainSid::from_name(&["a.example.com"]);
+    let mut commit = Commit::new();
+    commit.put(Record::Account(Account::new(owner)));
+    let name = "a.example.com".parse().unwrap();
+    commit.put(Record::Domain(Domain::new(target, owner, name)));
+    for number in 0..6 {
+        let name = format!("list {number}");
+        let record = CredentialList::new(list(&name), owner, REALM.parse().unwrap());
+        commit.put(Record::CredentialList(record));
+        commit.put(Record::Credential(user(&name, "alice", PASSWORD)));
+        commit.put(Record::from(Mapping::CredentialList(target.into(), list(&name))));
+    }
+    let _ = store.commit(0, commit).await.unwrap();
+    let site = Site::on(store, settings()).await;
+    let warnings = site.authorizer.snapshot().warnings();
+    assert!(matches!(warnings[..], [Warning::TooManyCopies { users: 1, .. }]), "{warnings:?}");
+    let accept = accepted(site.call_as("a.example.com", "alice", PASSWORD));
+    let first = (0..6).map(|number| list(&format!("list {number}"))).min().unwrap();
+    assert_eq!(accept.credential.unwrap().list, first);
+    // changes that add no copy still work
+    let directory = &site.directory;
+    let credential = credential("list 5", "alice");
+    let change = CredentialChange::default().with_disabled(Some(true));
+    let update = directory.update_credential(owner, list("list 5"), credential, change).await;
+    update.unwrap();
+    directory.unmap(owner, Mapping::CredentialList(target.into(), list("list 5"))).await.unwrap();
+    assert_eq!(site.authorizer.snapshot().warnings().len(), 1);
+    directory.unmap(owner, Mapping::CredentialList(target.into(), list("list 4"))).await.unwrap();
+    assert_eq!(site.authorizer.snapshot().warnings(), []);
 }
 
 #[tokio::test]

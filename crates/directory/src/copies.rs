@@ -1,0 +1,124 @@
+//! Reads the records that show whether a commit puts a user name into too many lists of a target.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::DirectoryError;
+use super::check::members;
+use sip_authz::CredentialListSid;
+use sip_authz::model::rules::MAX_COPIES;
+use sip_authz::model::{Commit, Key, Mapping, Record, Target, UserName, Write};
+use sip_authz_store::{Collection, ListKey, Lookup, Store};
+
+/// A lookup of a user reads about as much as this many records of a collection.
+const RECORDS_OF_A_LOOKUP: usize = 10;
+
+/// What a commit adds to the lists of a target.
+#[derive(Default)]
+struct Added {
+    /// The lists that it maps.
+    lists: BTreeSet<CredentialListSid>,
+    /// The users that it writes to mapped lists.
+    names: HashSet<UserName>,
+}
+
+/// The mappings of all targets where `commit` can break the bound, and the users of their lists that
+/// have a name which it adds there. `exists` says whether the store has a record that the commit writes;
+/// an update of one adds nothing.
+pub(super) async fn read<S: Store>(
+    store: &S,
+    commit: &Commit,
+    exists: impl Fn(&Key) -> bool,
+) -> Result<Vec<Record>, DirectoryError> {
+    let mut added = BTreeMap::<Target, Added>::new();
+    let mut written = BTreeMap::<CredentialListSid, Vec<&UserName>>::new();
+    for write in commit.writes() {
+        match write {
+            Write::Put(record) if exists(&record.key()) => {}
+            Write::Put(Record::Credential(user)) => {
+                written.entry(user.list).or_default().push(&user.username);
+            }
+            Write::Put(Record::Mapping(record)) => {
+                if let Mapping::CredentialList(target, list) = record.mapping {
+                    added.entry(target).or_default().lists.insert(list);
+                }
+            }
+            Write::Put(_) | Write::Delete(_) => {}
+        }
+    }
+    let mut records = Vec::new();
+    for (list, names) in &written {
+        let mappings = Collection::MappingsOf(ListKey::CredentialList(*list));
+        for target in lists_by_target(&members(store, mappings).await?).into_keys() {
+            let names = names.iter().map(|name| (*name).clone());
+            added.entry(target).or_default().names.extend(names);
+        }
+    }
+    for (target, Added { lists: new, mut names }) in added {
+        let mappings = members(store, Collection::Mappings(target)).await?;
+        let mut lists = lists_by_target(&mappings).remove(&target).unwrap_or_default();
+        lists.retain(|list| {
+            let mapping = Mapping::CredentialList(target, *list);
+            !commit.writes().contains(&Write::Delete(Key::Mapping(mapping)))
+        });
+        let new: Vec<_> = new.into_iter().filter(|list| lists.insert(*list)).collect();
+        // fewer lists hold no name too often
+        if lists.len() <= MAX_COPIES {
+            continue;
+        }
+        records.extend(mappings);
+        for list in &new {
+            let users = members(store, Collection::Credentials(*list)).await?;
+            names.extend(users.iter().filter_map(username).cloned());
+            names.extend(written.get(list).into_iter().flatten().map(|name| (*name).clone()));
+            records.extend(users);
+        }
+        for list in lists.into_iter().filter(|list| !new.contains(list)) {
+            records.extend(users(store, list, &names).await?);
+        }
+    }
+    Ok(records)
+}
+
+/// The users of a list that have one of `names`.
+async fn users<S: Store>(
+    store: &S,
+    list: CredentialListSid,
+    names: &HashSet<UserName>,
+) -> Result<Vec<Record>, DirectoryError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let collection = Collection::Credentials(list);
+    if names.len() > 1
+        && names.len().saturating_mul(RECORDS_OF_A_LOOKUP) >= store.count(collection).await?
+    {
+        let mut users = members(store, collection).await?;
+        users.retain(|user| username(user).is_some_and(|name| names.contains(name)));
+        return Ok(users);
+    }
+    let mut users = Vec::new();
+    for name in names {
+        users.extend(store.find(Lookup::User(list, name.clone())).await?);
+    }
+    Ok(users)
+}
+
+fn username(record: &Record) -> Option<&UserName> {
+    match record {
+        Record::Credential(user) => Some(&user.username),
+        _ => None,
+    }
+}
+
+/// The lists of the mappings for calls, by target.
+fn lists_by_target(mappings: &[Record]) -> BTreeMap<Target, BTreeSet<CredentialListSid>> {
+    let mut lists = BTreeMap::<_, BTreeSet<_>>::new();
+    for record in mappings {
+        if let Record::Mapping(record) = record
+            && let Mapping::CredentialList(target, list) = record.mapping
+        {
+            lists.entry(target).or_default().insert(list);
+        }
+    }
+    lists
+}

@@ -1,0 +1,255 @@
+//! The cost of credentials: copies of one user name in the lists of a domain, and headers with the
+//! same algorithm.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sip_authz::digest::{Algorithm, HashFunction};
+use sip_authz::model::rules::MAX_COPIES;
+use sip_authz::model::{
+    Credential, CredentialList, GuessPolicy, Ha1Set, Key, Mapping, Policy, QopOffer, Record,
+};
+use sip_authz::{Capacity, Decision, Reason};
+use sip_authz_testing::kit::*;
+
+const NAMES: [&str; 3] = ["alice", "anna", "andy"];
+const PASSWORDS: [&str; 2] = ["Correct-Horse-7", "Correct-Horse-8"];
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha256Sess, Algorithm::Sha512_256];
+
+/// A user in one list.
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    list: usize,
+    name: usize,
+    password: usize,
+    disabled: bool,
+    /// Whether the record has only an MD5 hash.
+    only_md5: bool,
+}
+
+/// A response with a live nonce.
+#[derive(Clone, Copy, Debug)]
+struct Response {
+    /// A name that no list holds, if it is past the end.
+    name: usize,
+    password: usize,
+    algorithm: usize,
+}
+
+fn copy() -> impl Strategy<Value = Copy> {
+    let flags = (prop::bool::weighted(0.1), prop::bool::weighted(0.1));
+    (0..9_usize, 0..NAMES.len(), 0..2_usize, flags).prop_map(
+        |(list, name, password, (disabled, only_md5))| Copy {
+            list,
+            name,
+            password,
+            disabled,
+            only_md5,
+        },
+    )
+}
+
+fn response() -> impl Strategy<Value = Response> {
+    (0..=NAMES.len(), 0..2_usize, 0..ALGORITHMS.len())
+        .prop_map(|(name, password, algorithm)| Response { name, password, algorithm })
+}
+
+fn list_name(number: usize) -> String {
+    format!("list {number}")
+}
+
+fn name_of(number: usize) -> &'static str {
+    NAMES.get(number).copied().unwrap_or("nobody")
+}
+
+/// A world whose domain [`HOST`] has these lists in place of the usual one.
+fn world(lists: usize, copies: &[Copy], userhash: bool) -> World {
+    let policy = offering(&ALGORITHMS)
+        .with_userhash(userhash)
+        .with_nonce_lifetime(Policy::MAX_NONCE_LIFETIME)
+        .with_guesses(GuessPolicy::default().with_source(unlimited()).with_pair(unlimited()));
+    let world = World::with(policy, Capacity::default().with_nonces(4_096), &[7; 32]);
+    world.apply(|commit| {
+        let target = domain(HOST).into();
+        commit.delete(Key::Mapping(Mapping::CredentialList(target, list(LIST))));
+        for number in 0..lists {
+            let list = list(&list_name(number));
+            let record = CredentialList::new(list, account(), REALM.parse().unwrap());
+            commit.put(Record::CredentialList(record));
+            commit.put(Record::from(Mapping::CredentialList(target, list)));
+        }
+        for copy in copies {
+            let mut record =
+                user(&list_name(copy.list), NAMES[copy.name], PASSWORDS[copy.password]);
+            record.disabled = copy.disabled;
+            if copy.only_md5 {
+                let md5 = hex::encode(record.ha1.get(HashFunction::Md5).unwrap());
+                let realm = REALM.parse().unwrap();
+                let hashes = [(HashFunction::Md5, md5.as_str())];
+                record.ha1 = Ha1Set::from_hex(&record.username, &realm, hashes).unwrap();
+            }
+            commit.put(Record::Credential(record));
+        }
+    });
+    world
+}
+
+/// The plain loop: the user of the first list in the order of SIDs whose record makes the response
+/// right, among the first [`MAX_COPIES`] that hold the name.
+fn expected(lists: usize, copies: &[Copy], response: Response) -> Option<Credential> {
+    let mut order: Vec<usize> = (0..lists).collect();
+    order.sort_by_key(|number| list(&list_name(*number)));
+    let of_name = order.into_iter().filter_map(|number| {
+        copies.iter().find(|copy| copy.list == number && copy.name == response.name)
+    });
+    let function = ALGORITHMS[response.algorithm].hash_function();
+    let right = of_name.take(MAX_COPIES).find(|copy| {
+        copy.password == response.password
+            && !copy.disabled
+            && (!copy.only_md5 || function == HashFunction::Md5)
+    })?;
+    Some(user(&list_name(right.list), NAMES[right.name], PASSWORDS[right.password]))
+}
+
+/// The request with this response, by a challenge of its own.
+fn request(world: &World, number: usize, response: Response) -> Request {
+    let request = Request { branch: format!("z9hG4bK{number}"), ..Request::to(HOST) };
+    let challenge = world.challenge(&request, OUTSIDE);
+    let value = &challenge.values[response.algorithm];
+    let (name, password) = (name_of(response.name), PASSWORDS[response.password]);
+    request.clone().with(&Header::answer(value, &request, name, password).text())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Compares with a plain loop over the lists.
+    #[test]
+    fn several_lists_decide_as_a_plain_loop(
+        lists in 1..9_usize,
+        copies in prop::collection::vec(copy(), 0..24),
+        responses in prop::collection::vec(response(), 1..12),
+        userhash in any::<bool>(),
+    ) {
+        let mut copies = copies;
+        copies.retain(|copy| copy.list < lists);
+        copies.sort_by_key(|copy| (copy.list, copy.name));
+        copies.dedup_by_key(|copy| (copy.list, copy.name));
+        let world = world(lists, &copies, userhash);
+        for (number, response) in responses.into_iter().enumerate() {
+            let request = request(&world, number, response);
+            let decision = world.send(&request, OUTSIDE);
+            match (expected(lists, &copies, response), decision) {
+                (Some(user), Decision::Accept(accept)) => {
+                    let used = accept.credential.unwrap();
+                    prop_assert_eq!((used.list, used.credential), (user.list, user.sid));
+                }
+                (None, Decision::Reject(reject)) => {
+                    prop_assert_eq!(reject.reason, Reason::WrongCredentials);
+                }
+                (expected, decision) => {
+                    let expected = expected.map(|user| user.sid);
+                    prop_assert!(false, "expected {expected:?}: {decision:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A world whose challenges have a value for each algorithm, and the request of a caller with these
+/// header values made from the challenge.
+fn with_headers(headers: impl Fn(&[String], &Request) -> Vec<String>) -> Decision {
+    let world = World::with_policy(offering(&Algorithm::ALL));
+    let request = Request::to(HOST);
+    let challenge = world.challenge(&request, OUTSIDE);
+    let values: Vec<String> = challenge.values.iter().map(ToString::to_string).collect();
+    let headers = headers(&values, &request);
+    let with = headers.iter().fold(request.clone(), |request, header| request.with(header));
+    world.send(&with, OUTSIDE)
+}
+
+#[test]
+fn one_header_for_each_algorithm_is_judged() {
+    let decision = with_headers(|values, request| {
+        let wrong =
+            |value: &String| Header::answer(value, request, "alice", "Wrong-1-Horse").text();
+        let mut headers: Vec<_> = values.iter().map(wrong).collect();
+        let last = values.last().unwrap();
+        *headers.last_mut().unwrap() = Header::answer(last, request, "alice", PASSWORD).text();
+        headers
+    });
+    accepted(decision);
+}
+
+#[test]
+fn a_second_header_of_an_algorithm_is_refused_even_if_one_is_right() {
+    for first_is_right in [true, false] {
+        for value in 0..Algorithm::ALL.len() {
+            let decision = with_headers(|values, request| {
+                let answer = |password| Header::answer(&values[value], request, "alice", password);
+                let right = answer(PASSWORD).text();
+                let wrong = answer("Wrong-1-Horse").text();
+                if first_is_right { vec![right, wrong] } else { vec![wrong, right] }
+            });
+            assert_eq!(rejected(decision), Reason::TooManyCredentials);
+        }
+    }
+}
+
+#[test]
+fn a_long_body_is_hashed_for_a_single_header_only() {
+    let world = World::with_policy(offering(&Algorithm::ALL).with_qop(QopOffer::AuthInt));
+    for (length, both_are_judged) in [(4_096, true), (4_097, false)] {
+        let mut request = Request::to(HOST);
+        request.body = vec![b'x'; length];
+        let challenge = world.challenge(&request, OUTSIDE);
+        let answer = |n: usize, password| {
+            Header::answer(&challenge.values[n], &request, "alice", password).text()
+        };
+        let two = request.clone().with(&answer(0, "Wrong-1-Horse")).with(&answer(1, PASSWORD));
+        let decision = world.send(&two, OUTSIDE);
+        if both_are_judged {
+            accepted(decision);
+        } else {
+            assert_eq!(rejected(decision), Reason::TooManyCredentials);
+        }
+        accepted(world.send(&world.answered(&request, OUTSIDE, "alice", PASSWORD), OUTSIDE));
+    }
+}
+
+#[test]
+fn a_copy_of_a_header_is_ignored() {
+    let twice = |password| {
+        with_headers(move |values, request| {
+            vec![Header::answer(&values[0], request, "alice", password).text(); 3]
+        })
+    };
+    accepted(twice(PASSWORD));
+    assert_eq!(rejected(twice("Wrong-1-Horse")), Reason::WrongCredentials);
+}
+
+#[test]
+fn a_header_with_a_dead_nonce_does_not_count_as_the_one_of_its_algorithm() {
+    let mut world = World::with_policy(offering(&Algorithm::ALL));
+    let request = Request::to(HOST);
+    let old = world.challenge(&request, OUTSIDE);
+    world.sleep(Duration::from_secs(u64::from(Policy::default().nonce_lifetime) + 1));
+    let new = world.challenge(&request, OUTSIDE);
+    let answer = |value: &str| Header::answer(value, &request, "alice", PASSWORD).text();
+    let with = request.clone().with(&answer(&old.values[0])).with(&answer(&new.values[0]));
+    accepted(world.send(&with, OUTSIDE));
+}
+
+#[test]
+fn copies_beyond_the_bound_are_explained() {
+    let copy = Copy { list: 0, name: 0, password: 0, disabled: false, only_md5: false };
+    let copies: Vec<_> = (0..7).map(|list| Copy { list, ..copy }).collect();
+    let world = world(7, &copies, false);
+    let response = Response { name: 0, password: 1, algorithm: 0 };
+    let bytes = request(&world, 0, response).bytes();
+    let source = OUTSIDE.parse().unwrap();
+    let invite = sip_authz::Invite::from_datagram(&bytes, source, world.transport).unwrap();
+    let text = world.authorizer.explain(&invite, world.start).to_string();
+    assert_eq!(text.matches("the digest is wrong").count(), MAX_COPIES, "{text}");
+    assert_eq!(text.matches("is not compared").count(), 7 - MAX_COPIES, "{text}");
+}
