@@ -6,5 +6,6 @@ mod credentials;
 mod headers;
 mod identity;
 mod lists;
+mod neighbours;
 mod nonce;
 mod replay;
