@@ -42,7 +42,7 @@ struct Case {
     title: &'static str,
     /// The number of mapped lists.
     lists: usize,
-    /// How many of them hold the user.
+    /// The number of these lists that hold the user.
     copies: usize,
     /// The algorithm of each header.
     algorithms: &'static [Algorithm],

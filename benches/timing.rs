@@ -57,6 +57,8 @@ enum Who {
     Unlisted,
     /// An enabled user without a hash for the algorithm.
     NoHash,
+    /// An enabled user of two mapped lists, with a wrong password for both.
+    Twice,
     /// A malformed header, answered without a digest. The two classes must differ.
     Malformed,
 }
@@ -70,13 +72,16 @@ impl Who {
             Self::Disabled => 'd',
             Self::Unlisted => 'l',
             Self::NoHash => 'n',
+            Self::Twice => 't',
         };
         format!("{letter}user{:04}", n % USERS)
     }
 
     fn password(self) -> &'static str {
         match self {
-            Self::Wrong | Self::WrongToo | Self::Unknown | Self::NoHash => "Wrong-Horse-77",
+            Self::Wrong | Self::WrongToo | Self::Unknown | Self::NoHash | Self::Twice => {
+                "Wrong-Horse-77"
+            }
             Self::Right | Self::Disabled | Self::Unlisted | Self::Malformed => PASSWORD,
         }
     }
@@ -87,7 +92,7 @@ struct Pair {
     classes: [Who; 2],
     algorithm: Algorithm,
     userhash: bool,
-    /// The number of mapped lists; the users are in one of them.
+    /// The number of mapped lists. The users are in one of them, those of [`Who::Twice`] in two.
     lists: usize,
     /// Whether all names have exceeded their limit from the start.
     beyond: bool,
@@ -98,7 +103,7 @@ const fn pair(title: &'static str, first: Who, second: Who) -> Pair {
     Pair { title, classes: [first, second], algorithm, userhash: false, lists: 1, beyond: false }
 }
 
-const PAIRS: [Pair; 11] = [
+const PAIRS: [Pair; 14] = [
     pair("control: wrong, other users", Who::WrongToo, Who::Wrong),
     pair("unknown user", Who::Unknown, Who::Wrong),
     pair("disabled user", Who::Disabled, Who::Wrong),
@@ -106,6 +111,9 @@ const PAIRS: [Pair; 11] = [
     pair("user without the hash", Who::NoHash, Who::Wrong),
     Pair { userhash: true, ..pair("unknown by userhash", Who::Unknown, Who::Wrong) },
     Pair { lists: 3, ..pair("unknown, three lists", Who::Unknown, Who::Wrong) },
+    Pair { lists: 12, ..pair("unknown, twelve lists", Who::Unknown, Who::Wrong) },
+    Pair { lists: 3, ..pair("in two of three lists", Who::Twice, Who::Wrong) },
+    Pair { lists: 12, ..pair("in two of twelve lists", Who::Twice, Who::Wrong) },
     Pair {
         algorithm: Algorithm::Sha512_256Sess,
         ..pair("unknown, SHA-512-256-sess", Who::Unknown, Who::Wrong)
@@ -144,6 +152,11 @@ impl Pair {
                 for who in [Who::Wrong, Who::WrongToo] {
                     commit.put(Record::Credential(user(LIST, &who.name(n), PASSWORD)));
                 }
+                if self.lists > 1 {
+                    for one in [LIST, "more 1"] {
+                        commit.put(Record::Credential(user(one, &Who::Twice.name(n), PASSWORD)));
+                    }
+                }
                 let disabled = user(LIST, &Who::Disabled.name(n), PASSWORD);
                 commit.put(Record::Credential(Credential { disabled: true, ..disabled }));
                 let unlisted = user(OTHER_LIST, &Who::Unlisted.name(n), PASSWORD);
@@ -159,12 +172,13 @@ impl Pair {
                 let sid = credential(LIST, &name);
                 commit.put(Record::Credential(Credential::new(sid, list(LIST), username, ha1)));
             }
-            for more in ["more", "and more"].iter().take(self.lists - 1) {
-                let record = CredentialList::new(list(more), account(), REALM.parse().unwrap());
+            for n in 1..self.lists {
+                let more = format!("more {n}");
+                let record = CredentialList::new(list(&more), account(), REALM.parse().unwrap());
                 commit.put(Record::CredentialList(record));
-                commit.put(Record::Credential(user(more, "erin", PASSWORD)));
+                commit.put(Record::Credential(user(&more, "erin", PASSWORD)));
                 let target = domain(HOST).into();
-                commit.put(Record::from(Mapping::CredentialList(target, list(more))));
+                commit.put(Record::from(Mapping::CredentialList(target, list(&more))));
             }
         });
         world

@@ -124,9 +124,7 @@ pub enum HeaderStep {
     TooManyGuesses,
     /// The challenge did not offer the algorithm or qop.
     NotOffered,
-    /// Ignored: an earlier header has the same text.
-    Copied,
-    /// An earlier header with a live nonce has the same algorithm, so the request is rejected.
+    /// Several headers have the same algorithm; the one with the newest nonce is judged.
     AlgorithmTwice,
     /// The user was looked up in a mapped list and the response verified.
     List {
@@ -177,6 +175,8 @@ pub enum UserOutcome {
 pub(super) trait Trace {
     /// Whether the decision uses up nonces and counts guesses.
     const COMMITS: bool;
+    /// Whether the trace keeps steps.
+    const KEEPS_STEPS: bool;
 
     /// Records a step; `make` runs only if the trace keeps steps.
     fn step(&mut self, make: impl FnOnce() -> Step);
@@ -187,6 +187,7 @@ pub(super) struct NoTrace;
 
 impl Trace for NoTrace {
     const COMMITS: bool = true;
+    const KEEPS_STEPS: bool = false;
 
     fn step(&mut self, _: impl FnOnce() -> Step) {}
 }
@@ -203,6 +204,7 @@ impl Steps {
 
 impl Trace for Steps {
     const COMMITS: bool = false;
+    const KEEPS_STEPS: bool = true;
 
     fn step(&mut self, make: impl FnOnce() -> Step) {
         self.0.push(make());
@@ -336,8 +338,9 @@ impl fmt::Display for HeaderStep {
             }
             Self::TooManyGuesses => f.write_str("too many wrong attempts, digest not verified"),
             Self::NotOffered => f.write_str("the algorithm or qop was not offered"),
-            Self::Copied => f.write_str("the same text as an earlier header, ignored"),
-            Self::AlgorithmTwice => f.write_str("an earlier header has the same algorithm"),
+            Self::AlgorithmTwice => {
+                f.write_str("an earlier header has the same algorithm; the newest nonce counts")
+            }
             Self::List { list, outcome } => match outcome {
                 UserOutcome::Unknown => write!(f, "list {list}: no such user"),
                 UserOutcome::Disabled(sid) => write!(f, "list {list}: {sid} is disabled"),

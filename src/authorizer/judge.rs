@@ -144,8 +144,6 @@ struct Attempt<'i> {
     /// The place among the credentials of the request for our realm.
     number: usize,
     header: UsedHeader,
-    /// The text of the credentials.
-    value: &'i [u8],
     credentials: Credentials<'i>,
     freshness: Freshness,
 }
@@ -246,20 +244,20 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 if let Err(reason) = self.check_form(header, &credentials, trace) {
                     return Verdict::Refused(reason);
                 }
-                let same =
-                    |other: &&Attempt<'_>| other.credentials.algorithm == credentials.algorithm;
-                if let Some(other) = attempts.iter().find(same) {
-                    if other.value != value {
-                        trace.step(|| Step::Header(header, HeaderStep::AlgorithmTwice));
-                        return Verdict::Refused(Reason::TooManyCredentials);
+                let attempt = Attempt { number, header, credentials, freshness };
+                let same = |other: &&mut Attempt<'_>| {
+                    other.credentials.algorithm == attempt.credentials.algorithm
+                };
+                // a client that keeps older credentials sends the newest nonce with those that count
+                if let Some(other) = attempts.iter_mut().find(same) {
+                    trace.step(|| Step::Header(header, HeaderStep::AlgorithmTwice));
+                    if attempt.freshness.stamp() > other.freshness.stamp() {
+                        *other = attempt;
                     }
-                    // some clients send the same text in both fields
-                    trace.step(|| Step::Header(header, HeaderStep::Copied));
-                    continue;
+                } else {
+                    // there are at most as many as were counted
+                    let _ = attempts.try_push(attempt);
                 }
-                // there are at most as many as were counted
-                let _ =
-                    attempts.try_push(Attempt { number, header, value, credentials, freshness });
             }
         }
         let with_body = |attempt: &Attempt<'_>| {

@@ -54,6 +54,16 @@ pub(crate) enum Freshness {
     Foreign,
 }
 
+impl Freshness {
+    /// The order of issue; zero for a foreign nonce.
+    pub(crate) fn stamp(self) -> u64 {
+        match self {
+            Self::Live(nonce) | Self::Expired(nonce) => nonce.stamp,
+            Self::Foreign => 0,
+        }
+    }
+}
+
 /// Issues nonces and recognises its own.
 ///
 /// Each issuer has a random key that never leaves it. A nonce is therefore valid in one process

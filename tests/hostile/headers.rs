@@ -47,7 +47,9 @@ fn case_08_freshness_and_digest_come_from_one_header_in_any_order() {
         let request = texts.fold(request, |request, text| request.with(&text));
         let decision = world.send(&request, OUTSIDE);
 
-        let right = order.iter().position(|kind| *kind == Kind::Right);
+        // of several live nonces for one algorithm, the newest counts
+        let live = order.iter().rposition(|kind| matches!(kind, Kind::Junk | Kind::Right));
+        let right = live.filter(|at| order[*at] == Kind::Right);
         if let Some(right) = right {
             let accept = accepted(decision);
             assert_eq!(accept.credential.unwrap().header.index, right, "{order:?}");
@@ -68,12 +70,16 @@ fn case_08_freshness_and_digest_come_from_one_header_in_any_order() {
 
 #[test]
 fn case_08_each_wrong_header_counts_and_a_stale_one_does_not() {
-    let mut world = World::with_policy(counting());
+    let policy = counting().with_algorithms(AlgorithmOffer::MD5_FIRST);
+    let mut world = World::with_policy(policy);
     let request = new_request();
     let stale = answer(&world, &request, OUTSIDE);
     world.sleep(Duration::from_secs(61));
-    let junk = |world: &World| answer(world, &request, OUTSIDE).text_with("response", "\"0\"");
-    let (first, second) = (junk(&world), junk(&world));
+    let values = world.challenge(&request, OUTSIDE).values;
+    let junk = |value: &str| {
+        Header::answer(value, &request, "alice", PASSWORD).text_with("response", "\"0\"")
+    };
+    let (first, second) = (junk(&values[0]), junk(&values[1]));
     let request = request.with(&first).with(&stale.text()).with(&second);
     for _ in 0..3 {
         assert!(challenged(world.send(&request, OUTSIDE)));

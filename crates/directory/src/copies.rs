@@ -12,7 +12,7 @@ use sip_authz_store::{Collection, ListKey, Lookup, Store};
 /// A lookup of a user reads about as much as this many records of a collection.
 const RECORDS_OF_A_LOOKUP: usize = 10;
 
-/// What a commit adds to the lists of a target.
+/// The lists and names that a commit adds to a target.
 #[derive(Default)]
 struct Added {
     /// The lists that it maps.

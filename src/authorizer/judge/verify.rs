@@ -121,12 +121,15 @@ impl<'s> Judge<'s, '_, '_> {
             let claim = self.claim_of(credentials.algorithm, user);
             // not removed for a decoy, whose result has no use
             let checked = black_box(claim.checked(response.equals(claim.ha1())));
-            let Some(place) = place else { continue };
-            self.trace_misses(header, lists.get(next..place), credentials, trace);
-            next = place + 1;
-            let mapped = lists.get(place)?;
-            if let Some(verified) = self.verified(header, mapped, credentials, checked, trace) {
-                return Some(verified);
+            // hits and decoys go the same way here, so no branch differs unless the response is right
+            if T::KEEPS_STEPS || checked.right {
+                let Some(place) = place else { continue };
+                self.trace_misses(header, lists.get(next..place), credentials, trace);
+                next = place + 1;
+                let mapped = lists.get(place)?;
+                if let Some(verified) = self.verified(header, mapped, credentials, checked, trace) {
+                    return Some(verified);
+                }
             }
         }
         self.trace_misses(header, lists.get(next..), credentials, trace);
@@ -160,6 +163,9 @@ impl<'s> Judge<'s, '_, '_> {
         credentials: &Credentials<'_>,
         trace: &mut T,
     ) {
+        if !T::KEEPS_STEPS {
+            return;
+        }
         for mapped in lists.unwrap_or_default() {
             // a mapped list always exists
             let Some(list) = self.snapshot.credential_list_entry(mapped.list) else { continue };
