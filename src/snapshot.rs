@@ -9,6 +9,7 @@
 
 mod access;
 mod array;
+mod basis;
 mod builder;
 mod cell;
 mod entry;
@@ -22,6 +23,7 @@ mod transaction;
 mod users;
 
 pub(crate) use access::AccessList;
+pub use basis::AcceptBasis;
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use entry::AddressEntry;
