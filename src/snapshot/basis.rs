@@ -1,4 +1,4 @@
-//! What an accept rests on, so that it can be compared with a later snapshot.
+//! The basis of an accept, to compare it with a later snapshot.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -15,7 +15,7 @@ use crate::invite::Invite;
 use crate::model::{AccountStatus, Target};
 use crate::sid::{AccountSid, CredentialSid};
 
-/// What an accept rests on: account, target, source, transport and password.
+/// The basis of an accept: account, target, source, transport and password.
 ///
 /// A program that grants something beyond the call, such as a place for its connection, keeps the
 /// basis and asks [`Snapshot::upholds`] after a change. The password is kept as a keyed hash of its
@@ -73,7 +73,7 @@ fn tag(mut hasher: SipHasher13, entry: &CredentialEntry) -> u64 {
 }
 
 impl Snapshot {
-    /// What `accept`, a decision on `invite`, rests on. None if this snapshot does not uphold it.
+    /// The basis of `accept`, a decision on `invite`. None if this snapshot does not uphold it.
     ///
     /// Use the snapshot that decided: with a later one, a password that was changed meanwhile would
     /// count as the one that was proved.
@@ -93,9 +93,10 @@ impl Snapshot {
         self.upholds(&basis).then_some(basis)
     }
 
-    /// Whether the same request with the same password would still be accepted: the account is
-    /// active, the target exists, its access lists admit the source, and the user is enabled, in a
-    /// mapped list, with the same stored hashes.
+    /// Whether the same request with the same password would still be accepted.
+    ///
+    /// The account must be active, and the access lists of the target must admit the source. The user
+    /// must be enabled and in a mapped list, with the same stored hashes.
     #[must_use]
     pub fn upholds(&self, basis: &AcceptBasis) -> bool {
         let Some(entry) = self.targets.get(basis.target) else { return false };

@@ -10,7 +10,7 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use sip_authz::message::{Defect, Header, Message, StartLine};
 use sip_authz::uri::{Scheme, SipUri, UriError};
-use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
+use sip_authz::{AcceptBasis, Authorizer, Decision, Invite, Reason, Reject, Snapshot, Transport};
 
 use crate::args::{OnAccept, ReplyPort};
 use crate::observe::cause::Cause;
@@ -104,6 +104,7 @@ impl Edge {
     }
 
     /// Appends the answer to a whole message to `out`, if it gets one, and counts the message.
+    #[cfg(test)]
     pub(crate) fn answer(
         &self,
         bytes: &[u8],
@@ -111,14 +112,33 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Outcome {
+        self.answer_on_stream(bytes, peer, now, out).0
+    }
+
+    /// Appends the answer to a whole message to `out`, if it gets one, and counts the message.
+    ///
+    /// Returns what an accepted call rests on too; none if the records changed meanwhile.
+    pub(crate) fn answer_on_stream(
+        &self,
+        bytes: &[u8],
+        peer: Peer,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> (Outcome, Option<AcceptBasis>) {
+        let mut basis = None;
         let outcome = match self.read(bytes, peer, out) {
             Ok((pending, invite)) => {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
+                let before = self.authorizer.snapshot();
                 self.decide(asked, invites, now, &mut decisions);
-                let concluded = decisions
-                    .first()
-                    .map(|decision| self.conclude(&pending, decision, &mut Routes::default(), out));
+                let concluded = decisions.first().map(|decision| {
+                    let outcome = self.conclude(&pending, decision, &mut Routes::default(), out);
+                    if outcome == Outcome::Accepted {
+                        basis = self.basis(&before, decision, &invite);
+                    }
+                    outcome
+                });
                 // there is one decision for each INVITE
                 concluded.unwrap_or(Outcome::Other(Cause::Malformed))
             }
@@ -126,7 +146,24 @@ impl Edge {
         };
         self.totals.count(outcome);
         self.log(outcome, peer, now);
-        outcome
+        (outcome, basis)
+    }
+
+    /// What an accept rests on, if the snapshot in force is still the one before the decision.
+    fn basis(
+        &self,
+        before: &Arc<Snapshot>,
+        decision: &Decision,
+        invite: &Invite<'_>,
+    ) -> Option<AcceptBasis> {
+        let Decision::Accept(accept) = decision else { return None };
+        let is_same = Arc::ptr_eq(before, &self.authorizer.snapshot());
+        is_same.then(|| before.basis(accept, invite)).flatten()
+    }
+
+    /// The authorizer that decides.
+    pub(crate) fn authorizer(&self) -> &Arc<Authorizer> {
+        &self.authorizer
     }
 
     /// Answers up to [`BATCH`] whole messages into `scratch`, and counts them.
@@ -434,8 +471,6 @@ fn with_contact<'o>(
 
 #[cfg(test)]
 mod tests {
-    use sip_authz::Snapshot;
-
     use super::*;
     use crate::observe::cause::Handling;
 
