@@ -9,6 +9,7 @@
 
 mod access;
 mod array;
+mod basis;
 mod builder;
 mod cell;
 mod copies;
@@ -23,6 +24,7 @@ mod transaction;
 mod users;
 
 pub(crate) use access::AccessList;
+pub use basis::AcceptBasis;
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use entry::AddressEntry;

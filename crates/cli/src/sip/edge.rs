@@ -11,7 +11,7 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use sip_authz::message::{Defect, FrameError, Header, Message, StartLine};
 use sip_authz::uri::{Scheme, SipUri, UriError};
-use sip_authz::{Authorizer, Decision, Invite, Reason, Reject, Transport};
+use sip_authz::{AcceptBasis, Authorizer, Decision, Invite, Reason, Reject, Snapshot, Transport};
 
 use crate::args::{OnAccept, ReplyPort};
 use crate::observe::cause::Cause;
@@ -98,9 +98,12 @@ struct Undecided {
 }
 
 /// The result of a whole message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Answered {
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it"))]
     pub(crate) outcome: Outcome,
+    /// What an accepted call rests on; none if the records changed meanwhile.
+    pub(crate) basis: Option<AcceptBasis>,
     /// Whether the stream ends after the answer: another parser could find another end of the message.
     pub(crate) ends_stream: bool,
 }
@@ -125,15 +128,20 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Answered {
-        let start = out.len();
+        let (mut basis, start) = (None, out.len());
         let (outcome, ends_stream) = match self.read(bytes, peer, out) {
             Ok((pending, invite)) => {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
+                let before = self.authorizer.snapshot();
                 self.decide(asked, invites, now, &mut decisions);
-                let concluded = decisions
-                    .first()
-                    .map(|decision| self.conclude(&pending, decision, &mut Routes::default(), out));
+                let concluded = decisions.first().map(|decision| {
+                    let outcome = self.conclude(&pending, decision, &mut Routes::default(), out);
+                    if outcome == Outcome::Accepted {
+                        basis = self.basis(&before, decision, &invite);
+                    }
+                    outcome
+                });
                 // there is one decision for each INVITE
                 (concluded.unwrap_or(Outcome::Other(Cause::Malformed)), false)
             }
@@ -142,7 +150,7 @@ impl Edge {
         let outcome = within_bounds(outcome, bytes.len(), peer.transport, start, out);
         self.totals.count(outcome);
         self.log(outcome, peer, now);
-        Answered { outcome, ends_stream }
+        Answered { outcome, ends_stream, basis }
     }
 
     /// Appends the answer to a message at which a stream cannot be cut, if its start line and Via can be
@@ -173,6 +181,23 @@ impl Edge {
         };
         self.totals.count(Outcome::Other(cause));
         self.log(Outcome::Other(cause), peer, now);
+    }
+
+    /// What an accept rests on, if the snapshot in force is still the one before the decision.
+    fn basis(
+        &self,
+        before: &Arc<Snapshot>,
+        decision: &Decision,
+        invite: &Invite<'_>,
+    ) -> Option<AcceptBasis> {
+        let Decision::Accept(accept) = decision else { return None };
+        let is_same = Arc::ptr_eq(before, &self.authorizer.snapshot());
+        is_same.then(|| before.basis(accept, invite)).flatten()
+    }
+
+    /// The authorizer that decides.
+    pub(crate) fn authorizer(&self) -> &Arc<Authorizer> {
+        &self.authorizer
     }
 
     /// Answers up to [`BATCH`] whole messages into `scratch`, and counts them.

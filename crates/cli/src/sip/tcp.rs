@@ -1,58 +1,78 @@
 //! SIP over TCP and TLS (RFC 3261 §18, RFC 5626 §3.5.1), with limits on the number of connections, the
 //! size of messages and the time.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use sip_authz::Transport;
 use sip_authz::message::{Frame, MAX_HEAD, frame, skip_keepalive};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use sip_authz::{AcceptBasis, Transport};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
-use crate::observe::totals::Outcome;
-use crate::sip::edge::Edge;
+use crate::sip::edge::{Answered, Edge};
 use crate::sip::peer::Peer;
 use crate::sip::permits::ConnectionPermits;
 use crate::system::secure::Security;
 
-/// The maximum number of connections of a listener. A further one is closed, or evicts another.
+/// The maximum number of connections of a listener. A further one replaces another.
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
 /// The time limits of a connection.
 const TIMES: Times = Times { idle: Duration::from_secs(300), message: Duration::from_secs(32) };
 /// The time for which a stream that ends for its content stays half open.
 const LINGER: Duration = Duration::from_secs(1);
-/// The size of one read in bytes.
+/// The maximum size of one read in bytes.
 const CHUNK: usize = 8_192;
+/// The minimum growth of the buffer for a message that arrives in parts, in bytes.
+const GROWTH: usize = 2_048;
+/// The send buffer of a connection in bytes; Linux doubles it for its own use. The system holds no
+/// more answers than these for a client that reads none.
+const SEND_BUFFER: usize = 32 << 10;
+/// The interval between two comparisons of the records with the accepted calls of connections.
+const COMPARE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy)]
 struct Times {
     /// The limit between two messages.
     idle: Duration,
-    /// The limit to receive a whole message, and to send an answer.
+    /// The limit to receive a whole message, and the limit to send an answer.
     message: Duration,
 }
 
 /// Accepts connections, each with a task of its own. Never returns.
 pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Security) {
-    let permits = ConnectionPermits::new(MAX_CONNECTIONS);
+    let permits = ConnectionPermits::new(MAX_CONNECTIONS, Arc::clone(edge.authorizer()));
+    let mut compare = interval(COMPARE);
+    compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let Ok((stream, source)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = compare.tick() => {
+                permits.evict_revoked();
+                continue;
+            }
+        };
+        let Ok((stream, source)) = accepted else {
             // for example out of file descriptors: wait until others close
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let Some((mut permit, evicted)) = permits.acquire(source.ip()) else {
-            edge.totals.count_connection_closed();
-            continue;
-        };
+        let (mut permit, evicted) = permits.acquire(source.ip(), now());
         let (edge, security) = (Arc::clone(&edge), security.clone());
         tokio::spawn(async move {
+            let accepted = |basis| permit.accepted(basis, now());
             let ended = tokio::select! {
-                ended = begin(&edge, stream, source, &security, || permit.keep()) => ended,
+                // an evicted connection answers no more
+                biased;
                 _ = evicted => Err(ConnectionError),
+                ended = begin(&edge, stream, source, &security, accepted) => ended,
             };
             if ended.is_err() {
                 edge.totals.count_connection_closed();
@@ -60,6 +80,10 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Secu
             drop(permit);
         });
     }
+}
+
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// A connection that failed, or that this side closed.
@@ -71,11 +95,13 @@ async fn begin(
     stream: TcpStream,
     source: SocketAddr,
     security: &Security,
-    accepted: impl FnMut(),
+    accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
     let local = stream.local_addr().map_err(|_| ConnectionError)?;
     // answers are written whole, so Nagle's algorithm would only delay them
     let _ = stream.set_nodelay(true);
+    // best effort: with another size the answers arrive too
+    let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let peer = |transport| Peer { source, local, transport };
     match security {
         Security::None => connection(edge, stream, peer(Transport::Tcp), TIMES, accepted).await,
@@ -90,22 +116,45 @@ async fn begin(
     }
 }
 
-/// Answers the messages of a connection; calls `accepted` after each accepted call.
+/// Answers the messages of a connection one after the other: the next is decided once the answer to the
+/// last is taken. Calls `accepted` with the basis of each accepted call.
 async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
     times: Times,
-    mut accepted: impl FnMut(),
+    mut accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
     let mut input = Input::default();
-    let mut answers = Vec::new();
+    // the time limit is for one message, from its first byte to its last
     let mut since = Instant::now();
     loop {
+        let mut answer = Vec::new();
+        if let Some(Handled { basis, ends_stream }) = input.answer_next(edge, peer, &mut answer) {
+            if let Some(basis) = basis {
+                accepted(basis);
+            }
+            if !answer.is_empty() {
+                // it may wait for long
+                answer.shrink_to(answer.len() + GROWTH);
+                let write = async {
+                    stream.write_all(&answer).await?;
+                    stream.flush().await
+                };
+                let written = timeout_at(Instant::now() + times.message, write).await;
+                written.map_err(|_| ConnectionError)?.map_err(|_| ConnectionError)?;
+            }
+            if ends_stream {
+                edge.totals.count_connection_closed();
+                end(&mut stream).await;
+                return Ok(());
+            }
+            since = Instant::now();
+            continue;
+        }
         let idle = input.bytes.is_empty();
         let deadline = since + if idle { times.idle } else { times.message };
-        input.bytes.reserve(CHUNK);
-        match timeout_at(deadline, stream.read_buf(&mut input.bytes)).await {
+        match timeout_at(deadline, read(&mut stream, &mut input.bytes)).await {
             Ok(Ok(0)) => return if idle { Ok(()) } else { Err(ConnectionError) },
             Ok(Ok(_)) => {}
             // many clients end TLS by ending TCP
@@ -113,31 +162,8 @@ async fn connection(
             Ok(Err(_)) => return Err(ConnectionError),
             Err(_) => return if idle { Ok(()) } else { Err(ConnectionError) },
         }
-        let before = input.taken;
-        let sound = input.answer(edge, peer, &mut answers);
-        if std::mem::take(&mut input.accepted) {
-            accepted();
-        }
-        if idle || input.taken > before {
-            // the time limit is for one message, from its first byte to its last
+        if idle {
             since = Instant::now();
-        }
-        if !answers.is_empty() {
-            let write = async {
-                stream.write_all(&answers).await?;
-                stream.flush().await
-            };
-            timeout_at(since + times.message, write)
-                .await
-                .map_err(|_| ConnectionError)?
-                .map_err(|_| ConnectionError)?;
-            answers.clear();
-            answers.shrink_to(MAX_HEAD);
-        }
-        if sound.is_err() {
-            edge.totals.count_connection_closed();
-            end(&mut stream).await;
-            return Ok(());
         }
     }
 }
@@ -155,68 +181,82 @@ async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let _ = timeout(LINGER, discard).await;
 }
 
-/// The received bytes of a connection that are not answered yet.
+/// Appends received bytes, at most a chunk; returns their number.
+///
+/// The chunk is on the stack while bytes are copied, so a connection that waits has no buffer for it.
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes: &mut Vec<u8>,
+) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut chunk))?;
+        let read = chunk.filled();
+        if bytes.capacity() - bytes.len() < read.len() {
+            // no doubling: the buffer is hardly larger than what it holds
+            bytes.reserve_exact(read.len().max(GROWTH));
+        }
+        bytes.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
+    })
+    .await
+}
+
+/// The received bytes of a connection that are not answered yet: at most a message and a chunk.
 #[derive(Default)]
 struct Input {
     bytes: Vec<u8>,
     scan: Scan,
     /// Whether half of a keep-alive, one CRLF, precedes these bytes.
     half_ping: bool,
-    /// The total number of bytes consumed.
-    taken: u64,
-    /// Whether a call was accepted.
-    accepted: bool,
+}
+
+/// Keep-alives or a message were answered.
+struct Handled {
+    /// The basis of an accepted call.
+    basis: Option<AcceptBasis>,
+    /// Whether the stream ends after the answer.
+    ends_stream: bool,
 }
 
 impl Input {
-    /// Answers all whole messages in order, and keeps the rest. An error means that the stream must end
-    /// once the answers are written.
-    fn answer(
-        &mut self,
-        edge: &Edge,
-        peer: Peer,
-        out: &mut Vec<u8>,
-    ) -> Result<(), ConnectionError> {
-        let mut used = 0;
-        let ended = loop {
-            let rest = self.bytes.get(used..).unwrap_or_default();
-            let blank = skip_keepalive(rest);
-            if blank > 0 {
-                let line_ends = blank / 2 + usize::from(self.half_ping);
-                out.extend(b"\r\n".repeat(line_ends / 2));
-                self.half_ping = line_ends % 2 == 1;
-                used += blank;
-                continue;
-            }
-            if !self.scan.is_due(rest) {
-                break Ok(());
-            }
-            match frame(rest) {
-                Ok(Some(Frame { head, body })) => {
-                    let Some(message) = rest.get(..head + body) else {
-                        self.scan.wanted = head + body;
-                        break Ok(());
-                    };
-                    let answered = edge.answer(message, peer, std::time::Instant::now(), out);
-                    self.accepted |= matches!(answered.outcome, Outcome::Accepted);
-                    used += message.len();
-                    self.half_ping = false;
-                    self.scan = Scan::default();
-                    if answered.ends_stream {
-                        break Err(ConnectionError);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => {
-                    edge.answer_uncut(rest, error, peer, std::time::Instant::now(), out);
-                    break Err(ConnectionError);
-                }
+    /// Answers the keep-alives or the message at the start, and removes them. `None` if more bytes are
+    /// needed.
+    fn answer_next(&mut self, edge: &Edge, peer: Peer, out: &mut Vec<u8>) -> Option<Handled> {
+        let blank = skip_keepalive(&self.bytes);
+        if blank > 0 {
+            let line_ends = blank / 2 + usize::from(self.half_ping);
+            out.extend(b"\r\n".repeat(line_ends / 2));
+            self.half_ping = line_ends % 2 == 1;
+            self.remove(blank);
+            return Some(Handled { basis: None, ends_stream: false });
+        }
+        if !self.scan.is_due(&self.bytes) {
+            return None;
+        }
+        let Frame { head, body } = match frame(&self.bytes) {
+            Ok(frame) => frame?,
+            Err(error) => {
+                edge.answer_uncut(&self.bytes, error, peer, now(), out);
+                return Some(Handled { basis: None, ends_stream: true });
             }
         };
-        self.bytes.drain(..used);
-        self.bytes.shrink_to(CHUNK);
-        self.taken += used as u64;
-        ended
+        let Some(message) = self.bytes.get(..head + body) else {
+            self.scan.wanted = head + body;
+            return None;
+        };
+        let Answered { basis, ends_stream, .. } = edge.answer(message, peer, now(), out);
+        self.half_ping = false;
+        self.scan = Scan::default();
+        self.remove(head + body);
+        Some(Handled { basis, ends_stream })
+    }
+
+    /// Removes the first bytes, and frees what the others do not need.
+    fn remove(&mut self, count: usize) {
+        self.bytes.drain(..count);
+        self.bytes.shrink_to(if self.bytes.is_empty() { 0 } else { CHUNK });
     }
 }
 
@@ -251,7 +291,7 @@ impl Scan {
 #[cfg(test)]
 mod tests {
     use sip_authz::{Authorizer, Snapshot};
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
     use tokio::time::sleep;
 
     use super::*;
@@ -263,23 +303,30 @@ mod tests {
         From: <sip:a@b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\
         Content-Length: 0\r\n\r\n";
 
+    fn edge() -> Edge {
+        let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
+        let tags = TagKey::random().unwrap();
+        let observers = DecisionObservers::default();
+        Edge::new(authorizer, tags, OnAccept::Ok, ReplyPort::Auto, observers)
+    }
+
+    fn peer() -> Peer {
+        let here = SocketAddr::from(([127, 0, 0, 1], 5060));
+        Peer { source: here, local: here, transport: Transport::Tcp }
+    }
+
     /// Serves one connection with short time limits. Returns its end and the time in milliseconds;
     /// `room` is the size of the client's buffer in bytes.
     async fn served<F: Future>(
         room: usize,
         client: impl FnOnce(DuplexStream) -> F,
     ) -> (Result<(), ConnectionError>, u128) {
-        let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
-        let tags = TagKey::random().unwrap();
-        let observers = DecisionObservers::default();
-        let edge = Edge::new(authorizer, tags, OnAccept::Ok, ReplyPort::Auto, observers);
-        let here = SocketAddr::from(([127, 0, 0, 1], 5060));
-        let peer = Peer { source: here, local: here, transport: Transport::Tcp };
+        let (edge, peer) = (edge(), peer());
         let times = Times { idle: Duration::from_millis(300), message: Duration::from_millis(200) };
         let (near, far) = duplex(room);
         let start = Instant::now();
         tokio::select! {
-            ended = connection(&edge, near, peer, times, || {}) => (ended, start.elapsed().as_millis()),
+            ended = connection(&edge, near, peer, times, drop) => (ended, start.elapsed().as_millis()),
             _ = client(far) => panic!("the client ended first"),
         }
     }
@@ -326,6 +373,61 @@ mod tests {
             ended == Err(ConnectionError) && (200..2_000).contains(&after),
             "{ended:?} after {after}"
         );
+    }
+
+    #[tokio::test]
+    async fn case_37_a_request_is_decided_once_the_last_answer_is_taken() {
+        let edge = edge();
+        let (peer, times) = (peer(), TIMES);
+        let received = || {
+            let text = edge.totals.to_string();
+            let count = text.strip_prefix("totals: received ").unwrap().split_once(',').unwrap().0;
+            count.parse::<usize>().unwrap()
+        };
+        // the peer has room for a part of an answer
+        let (near, far) = duplex(64);
+        let (mut answers, mut requests) = tokio::io::split(far);
+        let send = async {
+            requests.write_all(&OPTIONS.repeat(9)).await.unwrap();
+            std::future::pending::<()>().await
+        };
+        let read = async {
+            let mut read = Vec::new();
+            let mut part = [0; 64];
+            while read.windows(4).filter(|four| *four == b"\r\n\r\n").count() < 9 {
+                // every other task has had its turn
+                sleep(Duration::from_millis(1)).await;
+                let begun = read.windows(8).filter(|eight| *eight == b"SIP/2.0 ").count();
+                assert!(received() <= begun + 1, "{begun} of {} answers", received());
+                let length = answers.read(&mut part).await.unwrap();
+                read.extend_from_slice(&part[..length]);
+            }
+        };
+        tokio::select! {
+            ended = connection(&edge, near, peer, times, drop) => panic!("{ended:?}"),
+            () = send => {}
+            () = read => assert_eq!(received(), 9),
+        }
+    }
+
+    #[tokio::test]
+    async fn case_37_a_connection_that_waits_has_no_buffer() {
+        let (edge, peer) = (edge(), peer());
+        let (mut input, mut answer) = (Input::default(), Vec::new());
+        let (near, mut far) = duplex(1 << 20);
+        let mut near = near;
+        let large = [&OPTIONS[..OPTIONS.len() - 5], b"60000\r\n\r\n", &[b'x'; 60_000]].concat();
+        far.write_all(&[&large[..], &OPTIONS.repeat(3)].concat()).await.unwrap();
+        let mut messages = 0;
+        while messages < 4 {
+            if input.answer_next(&edge, peer, &mut answer).is_some() {
+                messages += 1;
+                continue;
+            }
+            assert!(input.bytes.capacity() <= large.len() + CHUNK);
+            read(&mut near, &mut input.bytes).await.unwrap();
+        }
+        assert_eq!((input.bytes.len(), input.bytes.capacity()), (0, 0));
     }
 
     #[tokio::test]

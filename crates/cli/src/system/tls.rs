@@ -20,6 +20,9 @@ use sip_authz_config::is_readable_by_others;
 /// Time limit of a TLS handshake.
 pub(crate) const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
+/// The maximum of encrypted bytes that a connection holds for a client that does not read.
+const UNSENT: usize = 16 << 10;
+
 /// The certificate and key of a listener. Open connections keep theirs after a reload.
 pub(crate) struct Identity {
     certificate: PathBuf,
@@ -53,7 +56,9 @@ impl Identity {
         time: Duration,
     ) -> io::Result<TlsStream<TcpStream>> {
         let accepted = TlsAcceptor::from(self.current.load_full()).accept(stream);
-        tokio::time::timeout(time, accepted).await?
+        let mut stream = tokio::time::timeout(time, accepted).await??;
+        stream.get_mut().1.set_buffer_limit(Some(UNSENT));
+        Ok(stream)
     }
 }
 

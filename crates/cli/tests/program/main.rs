@@ -4,6 +4,7 @@
 mod api;
 mod check;
 mod config;
+mod connections;
 mod data;
 #[cfg(unix)]
 mod decision_log;

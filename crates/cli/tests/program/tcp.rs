@@ -1,27 +1,35 @@
 //! Requests and responses over TCP.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Caller, Request, Server, header, status};
+use crate::support::{Request, Server, header, status};
 
-struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
     bytes: Vec<u8>,
 }
 
 impl Connection {
-    fn open(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.address).unwrap();
+    pub(crate) fn open(server: &Server) -> Self {
+        Self::from([127, 0, 0, 1], server.address)
+    }
+
+    /// Connects from an address of the loopback network.
+    pub(crate) fn from(source: [u8; 4], server: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect(&server.into()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, bytes: Vec::new() }
     }
 
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
@@ -33,7 +41,12 @@ impl Connection {
         length > 0
     }
 
-    fn response(&mut self) -> String {
+    pub(crate) fn response(&mut self) -> String {
+        self.try_response().unwrap_or_else(|| panic!("closed after {:?}", self.bytes))
+    }
+
+    /// The next response; `None` if the connection ends before.
+    pub(crate) fn try_response(&mut self) -> Option<String> {
         loop {
             let text = String::from_utf8(self.bytes.clone()).unwrap();
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
@@ -41,24 +54,30 @@ impl Connection {
                 if body.len() >= length {
                     let whole = head.len() + 4 + length;
                     self.bytes.drain(..whole);
-                    return text[..whole].to_owned();
+                    return Some(text[..whole].to_owned());
                 }
             }
-            assert!(self.read(), "closed after {text:?}");
+            if !self.read() {
+                return None;
+            }
         }
     }
 
-    fn ask(&mut self, request: &Request) -> String {
+    pub(crate) fn ask(&mut self, request: &Request) -> String {
         self.send(request.text());
         self.response()
     }
 
-    fn is_closed(&mut self) -> bool {
-        !self.read()
+    /// Waits for the end of the connection. Returns false if bytes come first, or nothing does.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        match self.stream.read(&mut [0; 1]) {
+            Ok(length) => length == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 }
 
-fn invite(name: &str) -> Request {
+pub(crate) fn invite(name: &str) -> Request {
     let request = Request::invite(&format!("sip:1@{name}.example"));
     request.via("SIP/2.0/TCP 127.0.0.1;branch=z9hG4bKt;rport;alias")
 }
@@ -216,67 +235,4 @@ fn nothing_is_sent_to_an_ack_or_a_response() {
     connection.send("SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n");
     connection.send(Request::new("CANCEL", "sip:1@by-address.example").text());
     assert_eq!(status(&connection.ask(&invite("nowhere"))), 404);
-}
-
-/// Whether the limit of open files covers the connections of this test.
-fn has_files() -> bool {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = files.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
-    let has = soft.is_some_and(|soft| soft >= 4_096);
-    if !has {
-        eprintln!("not tested: too few file descriptors");
-    }
-    has
-}
-
-#[test]
-fn the_number_of_connections_is_limited() {
-    if !has_files() {
-        return;
-    }
-    let server = Server::demo();
-    let mut connections: Vec<_> =
-        (0..1_100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-    let last = connections.last_mut().unwrap();
-    last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
-    // UDP still works, and TCP works again once permits are free
-    let caller = Caller::new(&server);
-    assert_eq!(status(&caller.ask(&invite("by-address").text())), 200);
-    drop(connections);
-    let start = std::time::Instant::now();
-    loop {
-        let mut connection = Connection::open(&server);
-        let _ = connection.stream.write_all(invite("by-address").text().as_bytes());
-        if connection.read() {
-            break;
-        }
-        assert!(start.elapsed() < Duration::from_secs(10));
-    }
-}
-
-#[test]
-fn a_host_with_all_connections_loses_one_without_an_accepted_call() {
-    if !has_files() {
-        return;
-    }
-    let server = Server::demo();
-    let mut caller = Connection::open(&server);
-    assert_eq!(status(&caller.ask(&invite("by-address"))), 200);
-    let mut idle: Vec<_> =
-        (0..1_030).map(|_| TcpStream::connect(server.address).unwrap()).collect();
-    // the last of them got no permit
-    let last = idle.last_mut().unwrap();
-    last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    assert_eq!(last.read(&mut [0; 1]).unwrap_or(0), 0);
-
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
-    socket.connect(&server.address.into()).unwrap();
-    let mut other = Connection { stream: socket.into(), bytes: Vec::new() };
-    assert_eq!(status(&other.ask(&invite("nowhere"))), 404);
-    assert_eq!(status(&caller.ask(&invite("by-address"))), 200, "it has called");
-    idle[0].set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    assert_eq!(idle[0].read(&mut [0; 1]).unwrap_or(0), 0, "the oldest that has not");
 }

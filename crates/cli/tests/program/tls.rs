@@ -4,11 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::connections::has_files;
 use crate::support::{
     ADMIN_TOKEN, Caller, Lines, Request, Server, file, header, outcome, run, status,
 };
+use crate::tcp;
 
 const CONFIG: &str = r#"
 realm = "example"
@@ -99,6 +101,18 @@ impl Connection {
         Self { child, input, output: Lines::of(output), lines: 0 }
     }
 
+    /// Waits for the end of the client, which ends with its connection.
+    fn has_ended(&mut self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
     fn ask(&mut self, request: &Request) -> String {
         self.input.write_all(request.text().as_bytes()).unwrap();
         self.input.flush().unwrap();
@@ -173,6 +187,68 @@ fn plain_text_on_the_tls_port_gets_no_sip_answer() {
         totals.contains("received 1, ") && totals.ends_with("connections closed 1"),
         "{totals}"
     );
+}
+
+#[test]
+fn case_37_handshakes_take_places_that_newcomers_get() {
+    if !has_files() {
+        return;
+    }
+    let authority = Authority::new();
+    authority.issue("/CN=edge");
+    let (_server, address) = authority.serve(&[]);
+    let request = Request::invite("sip:1@secure.example");
+    let request = request.via(&format!("SIP/2.0/TLS {address};branch=z9hG4bK-tls"));
+    let mut caller = Connection::new(&authority, address);
+    assert_eq!(status(&caller.ask(&request)), 200);
+    // they begin no handshake: from one address, then from many
+    let one: Vec<_> = (0..1_100).map(|_| tcp::Connection::from([127, 3, 0, 1], address)).collect();
+    let mut newcomer = Connection::new(&authority, address);
+    assert_eq!(status(&newcomer.ask(&request)), 200);
+    let many: Vec<_> = (0..1_100_u16)
+        .map(|n| {
+            tcp::Connection::from([127, 100 + n.to_be_bytes()[0], n.to_be_bytes()[1], 1], address)
+        })
+        .collect();
+    let mut late = Connection::new(&authority, address);
+    for connection in [&mut late, &mut newcomer, &mut caller] {
+        assert_eq!(status(&connection.ask(&request)), 200);
+    }
+    drop((one, many));
+}
+
+#[test]
+fn case_37_a_reload_closes_the_connections_of_a_removed_user() {
+    let authority = Authority::new();
+    authority.issue("/CN=edge");
+    let (server, address) = authority.serve(&[]);
+    let via = format!("SIP/2.0/TLS {address};branch=z9hG4bK-tls");
+    let call = || {
+        let mut connection = Connection::new(&authority, address);
+        let invite = Request::invite("sip:1@by-password.example").via(&via);
+        let challenge = connection.ask(&invite);
+        let answer = connection.ask(&invite.authorized(&challenge, "alice", "correct horse"));
+        assert_eq!(status(&answer), 200, "{answer}");
+        connection
+    };
+    let mut alice = call();
+    let mut stranger = Connection::new(&authority, address);
+    let options = Request::new("OPTIONS", "sip:a").via(&via);
+    assert_eq!(status(&stranger.ask(&options)), 200);
+    // the same records: nothing is closed
+    let config = authority.path("edge.toml");
+    let mut lines = 0;
+    let mut reload = |text: &str| {
+        std::fs::write(&config, text).unwrap();
+        server.signal("HUP");
+        let line = format!("sip-authz: reloaded {config}");
+        lines += server.stderr.wait_from(lines, |found| found == line).len();
+    };
+    reload(CONFIG);
+    assert_eq!(status(&alice.ask(&options)), 200);
+    reload(&CONFIG.replace("correct horse", "another horse"));
+    assert!(alice.has_ended());
+    assert_eq!(status(&stranger.ask(&options)), 200);
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn on_a_stream(edge: &Edge, bytes: &[u8]) -> (Option<Outcome>, String, bool) {
             let Some(message) = bytes.get(..head + body) else {
                 return (None, String::new(), false);
             };
-            let Answered { outcome, ends_stream } = edge.answer(message, peer(), now, &mut out);
+            let Answered { outcome, ends_stream, .. } = edge.answer(message, peer(), now, &mut out);
             (Some(outcome), ends_stream)
         }
         Err(error) => {
