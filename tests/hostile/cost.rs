@@ -73,7 +73,7 @@ fn case_38_of_two_headers_of_an_algorithm_the_newest_is_judged() {
             let request =
                 Request { branch: format!("z9hG4bK{newest_is_right}"), ..Request::to(HOST) };
             let header = |password: &str| {
-                let challenge = world.challenge(&request, OUTSIDE);
+                let challenge = world.challenge(&request, INSIDE);
                 Header::answer(&challenge.values[0], &request, "alice", password).text()
             };
             let (older, newest) = if newest_is_right {
@@ -82,7 +82,7 @@ fn case_38_of_two_headers_of_an_algorithm_the_newest_is_judged() {
                 (header(PASSWORD), header("Wrong-Horse-1"))
             };
             let (first, second) = if newest_first { (newest, older) } else { (older, newest) };
-            let decision = world.send(&request.clone().with(&first).with(&second), OUTSIDE);
+            let decision = world.send(&request.clone().with(&first).with(&second), INSIDE);
             assert_eq!(decision.is_accept(), newest_is_right);
         }
     }
