@@ -292,12 +292,10 @@ fn rejects_allocate_nothing() {
     for (from, to) in [
         ("nc=00000001", "nc=00000000"),
         ("nc=00000001, ", ""),
-        ("nonce=", "x="),
         ("uri=\"sip:", "uri=\"sip\\:"),
         ("algorithm=MD5", "algorithm=MD6"),
         ("qop=auth", "qop=auth-conf"),
         ("realm=", "opaque=\"\", opaque=\"\", realm="),
-        ("\r\n", ", response=\"\r\n"),
     ] {
         let text = message(&uri("default"), &header.replace(from, to), ALICE, BODY);
         watch.expect("malformed-credentials", &text, Transport::Udp);

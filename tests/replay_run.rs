@@ -126,6 +126,13 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// All challenges counted as stale: after eight stale answers to a flow, the others come without.
+    fn refused_alike(self) -> Self {
+        Self { stale: self.stale + self.challenged, challenged: 0, ..self }
+    }
+}
+
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.accepted += other.accepted;
@@ -211,7 +218,7 @@ fn of_ten_thousand_captured_requests_none_is_accepted_again() {
             ("after two minutes", &captured, false, (victim(), udp), Duration::from_mins(2)),
         ] {
             let now = start + last_call + after;
-            let tally = send_all(authorizer, datagrams, by_every_thread, way, now);
+            let tally = send_all(authorizer, datagrams, by_every_thread, way, now).refused_alike();
             println!("{name}, {what}: {tally:?}");
             let sent = if by_every_thread { THREADS * BY_EVERY_THREAD } else { CAPTURED };
             // over UDP, a copy within 32 s is recognised as a retransmission and not as a new call
@@ -422,7 +429,7 @@ fn a_clock_jump_of_an_hour_revives_no_nonce() {
         for bytes in datagrams {
             tally.add(&send(&authorizer, bytes, victim(), transport, now));
         }
-        tally
+        tally.refused_alike()
     };
     let all = |n: usize| Tally { accepted: n, ..Tally::default() };
     let stale = |n: usize| Tally { stale: n, ..Tally::default() };

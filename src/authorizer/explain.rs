@@ -124,7 +124,8 @@ pub enum HeaderStep {
     TooManyGuesses,
     /// The challenge did not offer the algorithm or qop.
     NotOffered,
-    /// Several headers have the same algorithm; the one with the newest nonce is judged.
+    /// Several headers have the same algorithm; the one with the newest nonce is judged, of those with
+    /// one nonce the last.
     AlgorithmTwice,
     /// The user was looked up in a mapped list and the response verified.
     List {

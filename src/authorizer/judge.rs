@@ -248,10 +248,11 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 let same = |other: &&mut Attempt<'_>| {
                     other.credentials.algorithm == attempt.credentials.algorithm
                 };
-                // a client that keeps older credentials sends the newest nonce with those that count
+                // a client that keeps older credentials adds the newest at the end, or with the newest
+                // nonce
                 if let Some(other) = attempts.iter_mut().find(same) {
                     trace.step(|| Step::Header(header, HeaderStep::AlgorithmTwice));
-                    if attempt.freshness.stamp() > other.freshness.stamp() {
+                    if attempt.freshness.stamp() >= other.freshness.stamp() {
                         *other = attempt;
                     }
                 } else {
