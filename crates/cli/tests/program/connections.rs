@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::http::Http;
@@ -13,16 +14,18 @@ const PASSWORD: &str = "Correct-Horse-7";
 /// The maximum number of connections of a listener.
 const MOST: u16 = 1_024;
 
-/// Whether the limit of open files covers the connections of this test.
-pub(crate) fn has_files() -> bool {
+/// Reserves the open files of this process for a test with many connections. `None` if the limit does
+/// not cover them.
+pub(crate) fn reserve_files() -> Option<MutexGuard<'static, ()>> {
+    static RESERVED: Mutex<()> = Mutex::new(());
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let soft = files.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
-    let has = soft.is_some_and(|soft| soft >= 4_096);
-    if !has {
+    if soft.is_none_or(|soft| soft < 4_096) {
         eprintln!("not tested: too few file descriptors");
+        return None;
     }
-    has
+    Some(RESERVED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Whether the server has closed a connection on which it has nothing to send.
@@ -109,9 +112,7 @@ fn accepted_connections(
 
 #[test]
 fn the_number_of_connections_is_limited() {
-    if !has_files() {
-        return;
-    }
+    let Some(_files) = reserve_files() else { return };
     let server = Server::demo();
     let mut all: Vec<_> = (0..1_100).map(|_| Connection::open(&server)).collect();
     // each of the last 76 took the place of the oldest
@@ -128,9 +129,7 @@ fn the_number_of_connections_is_limited() {
 
 #[test]
 fn a_host_with_all_connections_loses_those_without_an_accepted_call() {
-    if !has_files() {
-        return;
-    }
+    let Some(_files) = reserve_files() else { return };
     let server = Server::demo();
     let mut caller = Connection::open(&server);
     assert_eq!(status(&caller.ask(&invite("by-address"))), 200);
@@ -150,9 +149,7 @@ fn a_host_with_all_connections_loses_those_without_an_accepted_call() {
 
 #[test]
 fn case_37_newcomers_are_served_while_others_hold_all_connections() {
-    if !has_files() {
-        return;
-    }
+    let Some(_files) = reserve_files() else { return };
     let sources: [fn(u16) -> [u8; 4]; 2] =
         [|_| [127, 0, 0, 1], |n| [127, 1 + n.to_be_bytes()[0], n.to_be_bytes()[1], 1]];
     for source in sources {
@@ -194,9 +191,7 @@ fn case_37_newcomers_are_served_while_others_hold_all_connections() {
 
 #[test]
 fn case_37_closing_an_account_closes_its_connections() {
-    if !has_files() {
-        return;
-    }
+    let Some(_files) = reserve_files() else { return };
     let server = start();
     let hostile = Tenant::new(&server, "hostile");
     Tenant::new(&server, "honest");
@@ -288,9 +283,7 @@ fn growth_of_unread(count: u16, first: &[u8], then: &[u8]) -> (u64, u64) {
 #[cfg(target_os = "linux")]
 #[test]
 fn case_37_a_client_that_reads_no_answer_takes_little_memory() {
-    if !has_files() {
-        return;
-    }
+    let Some(_files) = reserve_files() else { return };
     let tiny = b"OPTIONS sip:a SIP/2.0\r\nv:SIP/2.0/TCP a\r\nl:0\r\n\r\n";
     // the large body makes the buffer of the connection grow, before many requests fit into it
     let large = format!(

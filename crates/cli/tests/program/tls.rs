@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::connections::has_files;
+use crate::connections::reserve_files;
 use crate::support::{
     ADMIN_TOKEN, Caller, Lines, Request, Server, file, header, outcome, run, status,
 };
@@ -191,9 +191,7 @@ fn plain_text_on_the_tls_port_gets_no_sip_answer() {
 
 #[test]
 fn case_37_handshakes_take_places_that_newcomers_get() {
-    if !has_files() {
-        return;
-    }
+    let Some(_files) = reserve_files() else { return };
     let authority = Authority::new();
     authority.issue("/CN=edge");
     let (_server, address) = authority.serve(&[]);
