@@ -6,7 +6,7 @@ use std::time::Duration;
 use digest_auth::AlgorithmType;
 use sip_authz::digest::MalformedCredentials::{BadNonceCount, Missing};
 use sip_authz::digest::{Algorithm, Parameter};
-use sip_authz::model::WrongAnswer;
+use sip_authz::model::{AlgorithmOffer, WrongAnswer};
 use sip_authz::{Decision, Invite, Reason, Transport};
 use sip_authz_testing::kit::*;
 use sip_authz_testing::probes::*;
@@ -487,14 +487,13 @@ fn case_20_empty_nonce_and_response() {
 
 #[test]
 fn case_20_nine_headers_for_our_realm() {
-    let world = World::with_policy(counting());
-    let junk =
-        |world: &World| answer(world, &new_request(), OUTSIDE).text_with("response", "\"0\"");
-    let others = |mut request: Request, count: usize| {
-        for _ in 0..count {
-            request = request.with(&junk(&world));
-        }
-        request
+    let offer = AlgorithmOffer::new(Algorithm::ALL).unwrap();
+    let world = World::with_policy(counting().with_algorithms(offer));
+    let junk = |place: usize| {
+        answer_by(&world, &new_request(), OUTSIDE, place).text_with("response", "\"0\"")
+    };
+    let others = |request: Request, count: usize| {
+        (0..count).fold(request, |request, n| request.with(&junk(n % Algorithm::ALL.len())))
     };
     let header = answer(&world, &new_request(), OUTSIDE);
     for before in [0, 4, 8] {
@@ -509,11 +508,20 @@ fn case_20_nine_headers_for_our_realm() {
     assert_eq!(rejected(decision), Reason::TooManyCredentials);
     assert_eq!(world.authorizer.remembered_nonces().0, 0);
 
-    // eight headers are verified, the last like the first, also after eight of another realm
-    let request = (0..8).fold(new_request(), |request, _| request.with(foreign));
-    let accept = accepted(world.send(&others(request, 7).with(&header.text()), OUTSIDE));
-    assert_eq!(accept.credential.unwrap().header.index, 15);
-    assert_eq!(attempts(&world, OUTSIDE), 7);
+    // eight headers are read, if those beyond one for each algorithm have a dead nonce
+    let header = answer(&world, &new_request(), OUTSIDE);
+    let dead = with_nonce(&header, "AAAAAAAAAAAAAAAAAAAAAA").text();
+    let eight = (0..7).fold(new_request(), |request, _| request.with(&dead));
+    let accept = accepted(world.send(&eight.with(&header.text()), OUTSIDE));
+    assert_eq!(accept.credential.unwrap().header.index, 7);
+    // one header for each algorithm is verified, the last like the first, also after ten of another
+    // realm
+    let last = Algorithm::ALL.len() - 1;
+    let header = answer_by(&world, &new_request(), OUTSIDE, last);
+    let request = (0..10).fold(new_request(), |request, _| request.with(foreign));
+    let accept = accepted(world.send(&others(request, last).with(&header.text()), OUTSIDE));
+    assert_eq!(accept.credential.unwrap().header.index, 10 + last);
+    assert_eq!(attempts(&world, OUTSIDE), u32::try_from(last).unwrap());
 }
 
 #[test]

@@ -50,7 +50,13 @@ pub fn new_flow() -> String {
 
 /// alice's correct answer to a new challenge of `request`.
 pub fn answer(world: &World, request: &Request, source: &str) -> Header {
-    Header::answer(&world.challenge(request, source).values[0], request, "alice", PASSWORD)
+    answer_by(world, request, source, 0)
+}
+
+/// Like [`answer`], with the algorithm at this place of the offer. A request can have one header for
+/// each algorithm.
+pub fn answer_by(world: &World, request: &Request, source: &str, place: usize) -> Header {
+    Header::answer(&world.challenge(request, source).values[place], request, "alice", PASSWORD)
 }
 
 /// Asserts that a call of alice is accepted.
