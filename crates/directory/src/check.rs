@@ -62,7 +62,7 @@ pub(super) async fn snapshot_after<S: Store>(
     }
     let mut records = BTreeMap::new();
     add(store, &mut records, read, wanted).await?;
-    let copies = copies::read(store, commit, |key| records.contains_key(key)).await?;
+    let copies = copies::read(store, commit, &records).await?;
     add(store, &mut records, copies, Vec::new()).await?;
     let builder = Snapshot::builder().vocabulary(vocabulary);
     let builder = records.into_values().fold(builder, |builder, record| builder.record(record));

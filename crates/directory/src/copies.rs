@@ -22,18 +22,18 @@ struct Added {
 }
 
 /// The mappings of all targets where `commit` can break the bound, and the users of their lists that
-/// have a name which it adds there. `exists` says whether the store has a record that the commit writes;
-/// an update of one adds nothing.
+/// have a name which it adds there. `known` has those records of the store that the commit writes, which
+/// add nothing if they are updated, and all mappings of each target with a mapping that it writes.
 pub(super) async fn read<S: Store>(
     store: &S,
     commit: &Commit,
-    exists: impl Fn(&Key) -> bool,
+    known: &BTreeMap<Key, Record>,
 ) -> Result<Vec<Record>, DirectoryError> {
     let mut added = BTreeMap::<Target, Added>::new();
     let mut written = BTreeMap::<CredentialListSid, Vec<&UserName>>::new();
     for write in commit.writes() {
         match write {
-            Write::Put(record) if exists(&record.key()) => {}
+            Write::Put(record) if known.contains_key(&record.key()) => {}
             Write::Put(Record::Credential(user)) => {
                 written.entry(user.list).or_default().push(&user.username);
             }
@@ -54,7 +54,12 @@ pub(super) async fn read<S: Store>(
         }
     }
     for (target, Added { lists: new, mut names }) in added {
-        let mappings = members(store, Collection::Mappings(target)).await?;
+        let mappings = if new.is_empty() {
+            members(store, Collection::Mappings(target)).await?
+        } else {
+            let of_target = |record: &&Record| matches!(record, Record::Mapping(it) if it.mapping.target() == target);
+            known.values().filter(of_target).cloned().collect()
+        };
         let mut lists = lists_by_target(&mappings).remove(&target).unwrap_or_default();
         lists.retain(|list| {
             let mapping = Mapping::CredentialList(target, *list);

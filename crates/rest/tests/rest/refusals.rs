@@ -226,6 +226,39 @@ async fn each_limit_has_its_code() {
 }
 
 #[tokio::test]
+async fn a_fifth_copy_of_a_user_name_is_refused_with_the_code_of_its_resource() {
+    let site = Site::new().await;
+    let domain = site.make(&sip("Domains"), "DomainName=a.example.com").await;
+    let trunk = site.make("/v1/Trunks", "").await;
+    let by_domain = sip(&format!("Domains/{domain}/Auth/Calls/CredentialListMappings"));
+    let by_trunk = format!("/v1/Trunks/{trunk}/CredentialLists");
+    let alice = format!("Username=alice&Password={PASSWORD}");
+    let mut lists = Vec::new();
+    for n in 0..6 {
+        let list = site.make(&sip("CredentialLists"), &format!("FriendlyName=list{n}")).await;
+        let (mapping, users) = (
+            format!("CredentialListSid={list}"),
+            sip(&format!("CredentialLists/{list}/Credentials")),
+        );
+        if n < 5 {
+            site.make(&users, &alice).await;
+        }
+        if n != 4 {
+            site.make(&by_domain, &mapping).await;
+        }
+        if n < 4 {
+            site.make(&by_trunk, &mapping).await;
+        }
+        lists.push((mapping, users));
+    }
+    refused(&site, "POST", &by_domain, &lists[4].0, 400, 21231).await;
+    refused(&site, "POST", &by_trunk, &lists[4].0, 400, 21245).await;
+    refused(&site, "POST", &lists[5].1, &alice, 400, 21243).await;
+    let message = site.call("POST", &by_domain, &lists[4].0).await.text_of("message");
+    assert!(message.starts_with("the user name `alice` would be in 5 of the lists"), "{message}");
+}
+
+#[tokio::test]
 async fn the_error_has_the_corrected_prefix_and_length_0_needs_allow_all() {
     let site = Site::new().await;
     let list = site.make(&sip("IpAccessControlLists"), "FriendlyName=x").await;
