@@ -28,13 +28,15 @@ pub use basis::AcceptBasis;
 pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use entry::AddressEntry;
-pub(crate) use entry::{AccountEntry, MappedList, TargetEntry};
+pub(crate) use entry::{AccountEntry, TargetEntry};
 pub(crate) use role::RoleEntry;
 pub(crate) use table::Slot;
 use table::Table;
 pub(crate) use targets::Targets;
 use transaction::SnapshotTransaction;
-pub(crate) use users::{Copies, Copy, CredentialEntry, CredentialList, UserMatch, Users};
+pub(crate) use users::{
+    Copies, Copy, CredentialEntry, CredentialList, MappedList, UserMatch, Users,
+};
 
 use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};

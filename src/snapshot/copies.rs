@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::entry::{MappedList, TargetEntry};
+use super::entry::TargetEntry;
+use super::users::MappedList;
 use super::{ApplyError, Slot, Snapshot};
 use crate::model::rules::{MAX_COPIES, RuleError, View};
 use crate::model::{Commit, Key, Mapping, Record, UserName, Write};

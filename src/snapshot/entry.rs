@@ -6,9 +6,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use super::access::AccessList;
-use super::role::RoleEntry;
 use super::table::{Entry, Slot};
-use super::users::CredentialList;
+use super::users::{CredentialList, MappedList};
 use crate::acl::Prefix;
 use crate::digest::Algorithm;
 use crate::model::{AccountStatus, DomainName, Policy, QopOffer, Realm, Target};
@@ -28,14 +27,6 @@ impl Entry for AccountEntry {
     fn key(&self) -> AccountSid {
         self.sid
     }
-}
-
-/// A credential list mapped for calls.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct MappedList {
-    pub(crate) list: Slot<CredentialList>,
-    /// The channel role of the list's users on this target.
-    pub(crate) role: Option<Slot<RoleEntry>>,
 }
 
 /// A short list; up to `N` values are stored inline.

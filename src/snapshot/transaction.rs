@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::access::{AccessList, Changes};
-use super::entry::{AccountEntry, AddressEntry, MappedList, TargetEntry};
+use super::entry::{AccountEntry, AddressEntry, TargetEntry};
 use super::role::RoleEntry;
 use super::table::Slot;
-use super::users::CredentialList;
+use super::users::{CredentialList, MappedList};
 use super::{ApplyError, Snapshot};
 use crate::model::rules::{self, RuleError};
 use crate::model::{

@@ -8,7 +8,6 @@ use std::hash::{Hash, Hasher};
 use arrayvec::ArrayVec;
 use siphasher::sip::SipHasher13;
 
-use super::entry::MappedList;
 use super::index::{Index, combine, random_key};
 use super::role::RoleEntry;
 use super::table::{Entry, Slot, Table};
@@ -101,6 +100,14 @@ impl CredentialList {
             *count = count.saturating_add_signed(if lacks { by } else { 0 });
         }
     }
+}
+
+/// A credential list mapped for calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MappedList {
+    pub(crate) list: Slot<CredentialList>,
+    /// The channel role of the list's users on this target.
+    pub(crate) role: Option<Slot<RoleEntry>>,
 }
 
 /// Result of looking a user up in one list.

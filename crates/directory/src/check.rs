@@ -6,13 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use super::members::members;
 use super::{DirectoryError, Kind, copies};
 use sip_authz::model::{Commit, Key, Record, Vocabulary, Write};
 use sip_authz::{ApplyError, Snapshot};
 use sip_authz_store::{Collection, ListKey, Store, lookup, references};
-
-/// The most members of a collection that one read returns.
-const CHUNK: usize = 1_000;
 
 /// Fails if `commit` breaks a rule, given the current records of the store.
 pub(super) async fn check<S: Store>(
@@ -103,22 +101,6 @@ pub(super) async fn keys<S: Store>(
     collection: Collection,
 ) -> Result<Vec<Key>, DirectoryError> {
     Ok(members(store, collection).await?.iter().map(Record::key).collect())
-}
-
-/// The records of a whole collection.
-pub(super) async fn members<S: Store>(
-    store: &S,
-    collection: Collection,
-) -> Result<Vec<Record>, DirectoryError> {
-    let mut all: Vec<Record> = Vec::new();
-    loop {
-        let chunk = store.range(collection, all.last().map(Record::key), CHUNK).await?;
-        let is_last = chunk.len() < CHUNK;
-        all.extend(chunk);
-        if is_last {
-            return Ok(all);
-        }
-    }
 }
 
 /// The collections whose members forbid the deletion of the record with this key.

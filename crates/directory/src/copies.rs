@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::DirectoryError;
-use super::check::members;
+use super::members::members;
 use sip_authz::CredentialListSid;
 use sip_authz::model::rules::MAX_COPIES;
 use sip_authz::model::{Commit, Key, Mapping, Record, Target, UserName, Write};

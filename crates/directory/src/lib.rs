@@ -16,6 +16,7 @@ mod error;
 mod limits;
 mod lists;
 mod mappings;
+mod members;
 mod merge;
 mod roles;
 mod targets;

@@ -1,6 +1,7 @@
 //! IP access control lists with their entries, and credential lists.
 
-use super::check::{keys, members};
+use super::check::keys;
+use super::members::members;
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
 use sip_authz::acl::Prefix;
 use sip_authz::model::{

@@ -1,6 +1,7 @@
 //! Mappings of lists to domains and trunks.
 
-use super::check::{keys, members};
+use super::check::keys;
+use super::members::members;
 use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page, Plan};
 use sip_authz::model::{Key, Mapping, MappingRecord, Record, Target};
 use sip_authz::{AccountSid, RoleSid};

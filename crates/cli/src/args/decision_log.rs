@@ -4,7 +4,6 @@ use std::convert::Infallible;
 
 use sip_authz::Sampling;
 
-use super::serve::log;
 use crate::observe::audit::{AuditOptions, LogSink, Rotation};
 
 /// The options of the decision log.
@@ -20,7 +19,7 @@ pub(crate) struct DecisionLogArgs {
 
     /// Log all decisions (`decisions`), only rejections (`refused`), or one of N (`1/N`)
     #[arg(id = "decision_log_sampling", long = "decision-log-sampling", requires = "decision_log")]
-    #[arg(value_name = "decisions|refused|1/N", default_value = "decisions", value_parser = log)]
+    #[arg(value_name = "decisions|refused|1/N", default_value = "decisions", value_parser = sampling)]
     sampling: Sampling,
 
     /// Maximum number of lines a second for each reason of a challenge, rejection or retransmission;
@@ -98,6 +97,14 @@ fn size(text: &str) -> Result<Limit<u64>, &'static str> {
         size @ MIN_SIZE.. => Ok(Limit(Some(size))),
         _ => Err(EXPECTED),
     }
+}
+
+/// Reads which decisions a log has.
+pub(super) fn sampling(text: &str) -> Result<Sampling, &'static str> {
+    if text == "decisions" {
+        return Ok(Sampling::All);
+    }
+    text.parse().map_err(|_| "expected `decisions`, `refused`, `1/N` or `none`")
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use sip_authz::uri::SipUri;
 #[cfg(feature = "etcd")]
 use super::bounds;
 use super::bounds::ApiBounds;
-use super::decision_log::DecisionLogArgs;
+use super::decision_log::{DecisionLogArgs, sampling};
 use super::limits::LimitArgs;
 
 pub(super) const HELP: &str = "\
@@ -119,7 +119,7 @@ pub(crate) struct ServeArgs {
 
     /// Log decisions to stderr, one line each, without addresses and user names: all of them
     /// (`decisions`), only rejections (`refused`), one of N (`1/N`) or none (`none`) [default: none]
-    #[arg(long, value_name = "decisions|refused|1/N|none", value_parser = log)]
+    #[arg(long, value_name = "decisions|refused|1/N|none", value_parser = sampling)]
     pub(crate) log: Option<Sampling>,
 
     /// Include addresses and user names in the lines of --log
@@ -300,13 +300,6 @@ fn etcd_url(text: &str) -> Result<String, &'static str> {
         return Err("expected a URL without a user; use --etcd-user and SIP_AUTHZ_ETCD_PASSWORD");
     }
     Ok(text.to_owned())
-}
-
-pub(super) fn log(text: &str) -> Result<Sampling, &'static str> {
-    if text == "decisions" {
-        return Ok(Sampling::All);
-    }
-    text.parse().map_err(|_| "expected `decisions`, `refused`, `1/N` or `none`")
 }
 
 /// Accepts an origin as browsers send it: scheme and authority, without a path.

@@ -118,11 +118,11 @@ impl<'a> Answer<'a> {
     /// The challenge to leave out first, if there are several.
     fn dispensable_challenge(&self) -> Option<usize> {
         let is_challenge = |name| matches!(name, "Proxy-Authenticate" | "WWW-Authenticate");
-        let all = self.fields.iter().enumerate().filter(|(_, (name, _))| is_challenge(*name));
+        let mut all = self.fields.iter().enumerate().filter(|(_, (name, _))| is_challenge(*name));
         if all.clone().count() < 2 {
             return None;
         }
-        all.filter(|(_, (_, value))| !is_md5(value)).next_back().map(|(at, _)| at)
+        all.rfind(|(_, (_, value))| !is_md5(value)).map(|(at, _)| at)
     }
 
     /// The name and separator of a field as written; `None` for a field that is left out.
