@@ -2,7 +2,8 @@
 # Runs every fuzz target, or those named, for SECONDS each (default 30) with the nightly toolchain.
 # The first crash, leak or timeout ends it; the input is then in fuzz/artifacts/. The build and the
 # corpus grown from the seeds stay outside the tree, in FUZZ_DIR (default: sip-authz-fuzz in the
-# folder for temporary files).
+# folder for temporary files). FUZZ_SEED other than 0 makes the inputs the same in each run, given the
+# same corpus. CI uses one, so that it fails by a change and not by chance.
 #
 # Usage: fuzz/run.sh [SECONDS] [TARGET]...
 set -eu
@@ -27,6 +28,6 @@ for target; do
     # shellcheck disable=SC2086
     cargo +nightly fuzz run --target-dir "$dir/target" "$target" \
         "$dir/corpus/$target" "seeds/$target" $more -- \
-        -max_total_time="$seconds" -max_len=4096 -timeout=10 -print_final_stats=1 \
+        -max_total_time="$seconds" -seed="${FUZZ_SEED:-0}" -max_len=4096 -timeout=10 -print_final_stats=1 \
         ${dict:+-dict="$dict"}
 done
