@@ -49,8 +49,9 @@ impl Judge<'_, '_, '_> {
     /// Whether this flow proved the password of the claimed user within the hour. Guesses of others
     /// behind its address then do not lock it out. A miss costs the same as a hit.
     pub(super) fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
-        self.entry.credential_lists.iter().fold(false, |any, mapped| {
-            let UserMatch { hit, decoy } = self.look_up(mapped, credentials);
+        let copies = self.look_up_copies(&self.entry.credential_lists, credentials);
+        copies.iter().fold(false, |any, copy| {
+            let UserMatch { hit, decoy } = copy.user;
             let near = decoy.map_or(CredentialSid::from_bytes([0; 16]), |user| user.sid);
             any | (self.state.proven.has(self.proof_of(near), self.now_ms) & hit.is_some())
         })

@@ -204,7 +204,12 @@ impl<'s> Judge<'s, '_, '_> {
         Claim { found: hit, counts, ha1, len: decoy.len() }
     }
 
-    fn look_up_copies(&self, lists: &[MappedList], credentials: &Credentials<'_>) -> Copies<'s> {
+    /// The users with the header's name in the mapped lists, and decoys for those that are missing.
+    pub(super) fn look_up_copies(
+        &self,
+        lists: &[MappedList],
+        credentials: &Credentials<'_>,
+    ) -> Copies<'s> {
         let users = self.snapshot.users();
         match credentials.username {
             Username::Plain(name) => users.copies(lists, &name),
