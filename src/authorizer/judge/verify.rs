@@ -204,7 +204,7 @@ impl<'s> Judge<'s, '_, '_> {
         Claim { found: hit, counts, ha1, len: decoy.len() }
     }
 
-    /// The users with the header's name in the mapped lists, and decoys for those that are missing.
+    /// The users with the header's name in the mapped lists, and a decoy for each missing one.
     pub(super) fn look_up_copies(
         &self,
         lists: &[MappedList],

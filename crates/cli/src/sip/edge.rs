@@ -102,7 +102,7 @@ struct Undecided {
 pub(crate) struct Answered {
     #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it"))]
     pub(crate) outcome: Outcome,
-    /// What an accepted call rests on; none if the records changed meanwhile.
+    /// The basis of an accepted call; none if the records changed meanwhile.
     pub(crate) basis: Option<AcceptBasis>,
     /// Whether the stream ends after the answer: another parser could find another end of the message.
     pub(crate) ends_stream: bool,
@@ -183,7 +183,7 @@ impl Edge {
         self.log(Outcome::Other(cause), peer, now);
     }
 
-    /// What an accept rests on, if the snapshot in force is still the one before the decision.
+    /// The basis of an accept, if the snapshot in force is still the one before the decision.
     fn basis(
         &self,
         before: &Arc<Snapshot>,

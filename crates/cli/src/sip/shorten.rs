@@ -1,5 +1,5 @@
-//! Bounds the answers over UDP by the length of their requests: whoever forges a source address must not
-//! gain by it.
+//! Bounds the answers over UDP by the length of their requests, so that a forged source address gains an
+//! attacker nothing.
 //!
 //! An answer that is too long is written again with less. Left out are, in this order and only as far as
 //! needed:
@@ -36,7 +36,7 @@ const COMPACT: [(&str, &str); 7] = [
     ("Content-Length", "l"),
 ];
 
-/// What is sent in place of an answer.
+/// The message that is sent in place of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
     /// The answer, perhaps shortened.

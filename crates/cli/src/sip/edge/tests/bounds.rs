@@ -124,7 +124,7 @@ fn on_accepts() -> impl Strategy<Value = OnAccept> {
     prop_oneof![Just(OnAccept::Ok), target.prop_map(OnAccept::Redirect)]
 }
 
-/// The answer, if there is one, and its outcome. That of a batch is as short.
+/// The answer, if there is one, and its outcome. The answer of a batch is as short.
 fn answer(edge: &Edge, request: &[u8], peer: Peer) -> (String, Outcome) {
     let (now, mut out) = (Instant::now(), Vec::new());
     let outcome = edge.answer(request, peer, now, &mut out).outcome;
