@@ -33,7 +33,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, ProgramError> {
         say(config.names.annotate(&step.to_string()));
     }
     if matches!(&explanation.decision, Decision::Challenge(challenge) if challenge.stale) {
-        say("note: `check` does not know the server's nonces, so a correct response is stale here");
+        say(
+            "note: `check` does not know the server's nonces, so each response is stale here; the \
+             lines above tell whether its digest is right",
+        );
     }
     let accepted = explanation.decision.is_accept();
     say(explanation);

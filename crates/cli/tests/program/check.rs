@@ -133,7 +133,7 @@ fn transports_ports_and_credentials() {
         let (code, stdout, _) = check(&request, &["--source", "192.0.2.7"]);
         assert_eq!(code, Some(1));
         assert!(stdout.contains(part), "{stdout}");
-        assert_eq!(password == "secret word", stdout.contains("note: `check` does not know"));
+        assert!(stdout.contains("note: `check` does not know"), "{stdout}");
     }
 }
 
