@@ -21,7 +21,10 @@ impl Evicted {
     /// each.
     pub(super) fn new(entries: usize) -> Self {
         let sets = entries.div_ceil(WAYS).max(1).next_power_of_two();
-        Self { sets: (0..sets).map(|_| Default::default()).collect() }
+        let sets: Box<[[AtomicU64; WAYS]]> = (0..sets).map(|_| Default::default()).collect();
+        // the system hands out a page when it is first written: now, and not during a flood
+        sets.iter().flatten().for_each(|cell| cell.store(0, Ordering::Relaxed));
+        Self { sets }
     }
 
     /// Records that the source owes tokens until `until_ms`, unless a later time is known.

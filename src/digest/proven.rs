@@ -23,7 +23,10 @@ impl ProvenFlows {
     /// each.
     pub(crate) fn new(entries: usize) -> Self {
         let sets = (entries.clamp(512, 1 << 27) / 2).next_power_of_two();
-        Self { sets: (0..sets).map(|_| Default::default()).collect() }
+        let sets: Box<[[AtomicU64; 2]]> = (0..sets).map(|_| Default::default()).collect();
+        // the system hands out a page when it is first written: now, and not during a flood
+        sets.iter().flatten().for_each(|cell| cell.store(0, Ordering::Relaxed));
+        Self { sets }
     }
 
     /// Records a proof. `key` must be a hash under a secret key.
