@@ -33,6 +33,8 @@ class Edge:
         self.command = [
             *(str(binary), "serve", "--sip", "127.0.0.1:0", "--api", "off"),
             *("--config", str(config), "--on-accept", "ok", "--decision-log", str(self.log)),
+            # a line for each decision, so that each call can be told apart
+            *("--decision-log-rate", "unlimited"),
         ]
 
     def __enter__(self):
