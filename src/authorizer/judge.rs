@@ -418,12 +418,13 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if let Some(fingerprint) = self.fingerprint(number) {
             self.state.accepted.prefetch(fingerprint);
         }
-        let budget = || self.budget(&credentials.username);
+        let budget = OnceCell::new();
+        let budget = || budget.get_or_init(|| self.budget(&credentials.username));
         let guesses = &self.state.guesses;
         // a retransmission of an accepted request is no guess, and a flow that proved the password
         // is no guesser, so other clients' guesses must not block them
         if guesses.is_anyone_over(self.now_ms)
-            && self.is_over(&budget())
+            && self.is_over(budget())
             && !self.repeats(number)
             && !self.has_proved(credentials)
         {
@@ -435,7 +436,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
             if matches!(freshness, Freshness::Live(_)) {
-                self.count_wrong::<T>(&budget(), number);
+                self.count_wrong::<T>(budget(), number);
             }
             return Verdict::Wrong(Reason::WrongCredentials);
         };

@@ -48,6 +48,10 @@ impl<E: Entry> Ways<E> {
         self.0.iter().find(|held| held.id() == *id)
     }
 
+    pub(super) fn find_mut(&mut self, id: &E::Id) -> Option<&mut E> {
+        self.0.iter_mut().find(|held| held.id() == *id)
+    }
+
     /// The rank of the entry that the next new one replaces; `None` if a place is free.
     pub(super) fn next_out(&self, rank: impl Fn(&E) -> u64) -> Option<u64> {
         if self.0.is_full() { self.0.iter().map(rank).min() } else { None }

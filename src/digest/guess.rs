@@ -137,36 +137,36 @@ impl GuessLimiter {
     /// Takes a token from `key`, if one is left.
     pub(crate) fn record(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
         let mut bucket = self.sources.lock(key.source);
-        let mut source = match bucket.find(&key.source) {
-            Some(source) => source.clone(),
-            None => Source::new(key, self.evicted.until_ms(key.source)),
+        let idle_from_ms = if let Some(source) = bucket.find_mut(&key.source) {
+            source.record(key.name, rate, now_ms)
+        } else {
+            let mut source = Source::new(key, self.evicted.until_ms(key.source));
+            let idle_from_ms = source.record(key.name, rate, now_ms);
+            self.add(&mut bucket, source);
+            idle_from_ms
         };
-        let idle_from_ms = rate.take(source.idle_from_ms(key.name), now_ms);
-        source.set(key.name, idle_from_ms);
-        source.rank_ms = RANK.take(source.rank_ms, now_ms);
-
-        let account = largest_account(&bucket, key.account);
-        // sources of the account with the most places leave first
-        let rank = |it: &Source| it.rank_ms >> 1 | u64::from(it.account != account) << 63;
-        if let Some(evicted) = bucket.put(source, rank) {
-            self.evicted.put(evicted.id, evicted.latest_ms());
-        }
         if let Some(latest_ms) = self.latest_ms.get(self.sources.number(key.source)) {
             latest_ms.fetch_max(idle_from_ms, Ordering::Release);
         }
         self.last_ms.fetch_max(idle_from_ms, Ordering::Release);
     }
 
+    /// Adds a new source. Without a free place, one of the account with the most places leaves.
+    fn add(&self, bucket: &mut Ways<Source>, source: Source) {
+        let account = largest_account(bucket, source.account);
+        // sources of the account with the most places leave first
+        let rank = |it: &Source| it.rank_ms >> 1 | u64::from(it.account != account) << 63;
+        if let Some(evicted) = bucket.put(source, rank) {
+            self.evicted.put(evicted.id, evicted.latest_ms());
+        }
+    }
+
     /// Returns a token that [`record`](Self::record) took, if the attempt turned out not to count.
     pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate) {
         let mut bucket = self.sources.lock(key.source);
-        if let Some(source) = bucket.find(&key.source) {
-            let mut source = source.clone();
-            if let Some(counter) = source.names.iter_mut().find(|it| it.name == key.name) {
-                counter.idle_from_ms = rate.give_back(counter.idle_from_ms);
-            }
-            // it replaces itself
-            bucket.put(source, |it| it.rank_ms);
+        let names = bucket.find_mut(&key.source).map(|source| &mut source.names);
+        if let Some(counter) = names.into_iter().flatten().find(|it| it.name == key.name) {
+            counter.idle_from_ms = rate.give_back(counter.idle_from_ms);
         }
     }
 
@@ -226,7 +226,6 @@ enum Kind {
 }
 
 /// The counters of a source.
-#[derive(Clone)]
 struct Source {
     id: u128,
     account: u64,
@@ -252,6 +251,14 @@ impl Source {
     fn idle_from_ms(&self, name: u64) -> u64 {
         let counter = self.names.iter().find(|counter| counter.name == name);
         counter.map_or(self.floor_ms, |counter| counter.idle_from_ms)
+    }
+
+    /// Takes a token from a name, and returns its debt.
+    fn record(&mut self, name: u64, rate: GuessRate, now_ms: u64) -> u64 {
+        let idle_from_ms = rate.take(self.idle_from_ms(name), now_ms);
+        self.set(name, idle_from_ms);
+        self.rank_ms = RANK.take(self.rank_ms, now_ms);
+        idle_from_ms
     }
 
     /// Stores a name's debt. Without a free place, the name that owes least leaves its debt as the
