@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod cause;
 pub(crate) mod http_errors;
+mod lines;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod observers;

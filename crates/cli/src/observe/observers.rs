@@ -1,6 +1,5 @@
 //! The receivers of decisions besides the caller: log, decision log and metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sip_authz::Decision;
@@ -8,6 +7,7 @@ use sip_authz::metrics::Latencies;
 
 use crate::observe::audit::Audit;
 use crate::observe::cause::Cause;
+use crate::observe::lines::LinesInSecond;
 use crate::observe::log::DecisionLog;
 use crate::sip::peer::Peer;
 
@@ -62,30 +62,26 @@ impl DecisionObservers {
 
 /// The maximum number of lines per second about messages that are no decision. A flood of garbage must
 /// not displace decisions in the logs.
-const LINES_PER_SECOND: u64 = 100;
+const LINES_PER_SECOND: u32 = 100;
 
 /// Counts lines per second.
 #[derive(Debug)]
 struct LineLimit {
     start: Instant,
-    /// The second since `start` in the upper half, the lines in this second in the lower half.
-    used: AtomicU64,
+    /// By seconds since `start`.
+    used: LinesInSecond,
 }
 
 impl Default for LineLimit {
     fn default() -> Self {
-        Self { start: Instant::now(), used: AtomicU64::new(0) }
+        Self { start: Instant::now(), used: LinesInSecond::default() }
     }
 }
 
 impl LineLimit {
     fn takes(&self, now: Instant) -> bool {
         let second = now.saturating_duration_since(self.start).as_secs();
-        let next = |used: u64| match (used >> 32, used & u64::from(u32::MAX)) {
-            (last, _) if second > last => Some(second << 32 | 1),
-            (_, lines) => (lines < LINES_PER_SECOND).then_some(used + 1),
-        };
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+        self.used.admits(second, LINES_PER_SECOND)
     }
 }
 

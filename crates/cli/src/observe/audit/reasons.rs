@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use sip_authz::{Decision, Reason};
 
 use crate::observe::cause::Cause;
+use crate::observe::lines::LinesInSecond;
 
 /// The reasons of decisions that are not rejections, in the order of their slots.
 const OTHERS: [&str; 4] = ["passed", "repeat", "asked", "stale"];
@@ -84,19 +85,13 @@ pub(super) fn since(now: &PerReason, before: &PerReason) -> PerReason {
 pub(super) struct RateLimit {
     /// `None` is unlimited.
     rate: Option<u32>,
-    /// For each reason, the last second in the high half and its lines in the low half.
-    seconds: [AtomicU64; COUNT],
+    /// For each reason.
+    seconds: [LinesInSecond; COUNT],
 }
-
-/// A clock that is set back by more seconds than this starts a new second. Otherwise the time of a
-/// thread that was delayed counts for the last second.
-const DELAY: u64 = 10;
-/// The low half of a word.
-const LOW: u64 = u32::MAX as u64;
 
 impl RateLimit {
     pub(super) fn new(rate: Option<u32>) -> Self {
-        Self { rate, seconds: [const { AtomicU64::new(0) }; COUNT] }
+        Self { rate, seconds: std::array::from_fn(|_| LinesInSecond::default()) }
     }
 
     /// Whether a decision of this slot may have a line; counts the line.
@@ -107,17 +102,7 @@ impl RateLimit {
             return true;
         };
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let second = since.as_secs() & LOW;
-        let next = |word: u64| {
-            let (last, lines) = (word >> 32, word & LOW);
-            if second > last || last - second > DELAY {
-                Some((second << 32) | 1)
-            } else {
-                // below the rate, so the count stays in its half
-                (lines < u64::from(rate)).then(|| word + 1)
-            }
-        };
-        counted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+        counted.admits(since.as_secs(), rate)
     }
 }
 
