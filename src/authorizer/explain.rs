@@ -176,8 +176,8 @@ pub enum UserOutcome {
 pub(super) trait Trace {
     /// Whether the decision uses up nonces and counts guesses.
     const COMMITS: bool;
-    /// Whether the trace keeps steps.
-    const KEEPS_STEPS: bool;
+    /// Whether the trace keeps steps: those of a decision that changes nothing.
+    const KEEPS_STEPS: bool = !Self::COMMITS;
 
     /// Records a step; `make` runs only if the trace keeps steps.
     fn step(&mut self, make: impl FnOnce() -> Step);
@@ -188,7 +188,6 @@ pub(super) struct NoTrace;
 
 impl Trace for NoTrace {
     const COMMITS: bool = true;
-    const KEEPS_STEPS: bool = false;
 
     fn step(&mut self, _: impl FnOnce() -> Step) {}
 }
@@ -205,7 +204,6 @@ impl Steps {
 
 impl Trace for Steps {
     const COMMITS: bool = false;
-    const KEEPS_STEPS: bool = true;
 
     fn step(&mut self, make: impl FnOnce() -> Step) {
         self.0.push(make());

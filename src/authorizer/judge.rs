@@ -327,7 +327,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         read: Result<&Credentials<'i>, &MalformedCredentials>,
         trace: &mut T,
     ) {
-        if T::COMMITS {
+        if !T::KEEPS_STEPS {
             return;
         }
         match read {
