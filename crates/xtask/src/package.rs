@@ -1,4 +1,7 @@
-//! The contents of the package `sip-authz`.
+//! The packages of the published crates.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 use crate::command::Command;
 use crate::error::Error;
@@ -13,6 +16,46 @@ pub(crate) fn check_files(workspace: &Workspace, _: &[String]) -> Result<(), Err
     let count = judge(&Command::words(words).output(workspace)?)?;
     anstream::println!("files: {count}");
     Ok(())
+}
+
+/// Removes the copies of the published crates that cargo unpacked in an earlier run.
+///
+/// Cargo builds the packages against each other from a registry in the target folder. It does not unpack a
+/// version again that it has unpacked once for the same path, although the package has changed.
+pub(crate) fn remove_unpacked(workspace: &Workspace, _: &[String]) -> Result<(), Error> {
+    let published = workspace.published()?;
+    let names: Vec<_> =
+        published.iter().map(|package| format!("{}-{}", package.name, package.version)).collect();
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let Some(home) = home.or_else(|| Some(env::home_dir()?.join(".cargo"))) else {
+        return Ok(());
+    };
+    let count = remove_from(&home.join("registry/src"), &names)?;
+    anstream::println!("copies: {count}");
+    Ok(())
+}
+
+/// Removes the folders `names` from each registry in a folder that has no host. Returns their number.
+fn remove_from(registries: &Path, names: &[String]) -> io::Result<usize> {
+    let entries = match fs::read_dir(registries) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut count = 0;
+    for registry in entries {
+        let registry = registry?;
+        // the name is host, hyphen and hash; a registry in a folder has no host
+        if !registry.file_name().to_string_lossy().starts_with('-') {
+            continue;
+        }
+        for copy in names.iter().map(|name| registry.path().join(name)) {
+            if copy.is_dir() {
+                fs::remove_dir_all(copy)?;
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Counts the files of a listing.
@@ -33,6 +76,22 @@ fn judge(listing: &str) -> Result<usize, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unpacked_copies_of_registries_in_folders_are_removed() {
+        let root = env::temp_dir().join(format!("unpacked-{}", std::process::id()));
+        let folders =
+            ["-1f/ours-0.1.0/src", "-1f/ours-0.2.0", "-2e/other-0.1.0", "host-3/ours-0.1.0"];
+        for folder in folders {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        let names = ["ours-0.1.0".to_owned(), "mine-0.1.0".to_owned()];
+        let count = remove_from(&root, &names).unwrap();
+        let left = folders.map(|folder| root.join(folder).exists());
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!((count, left), (1, [false, true, true, true]));
+        assert_eq!(remove_from(&root, &names).unwrap(), 0);
+    }
 
     #[test]
     fn files_of_the_repository_are_errors() {

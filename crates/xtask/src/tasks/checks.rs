@@ -116,6 +116,7 @@ nothing. Needs the index of crates.io.",
         needs: &[PROTOC],
         steps: &[
             Step::Check { about: "list the files of sip-authz", work: package::check_files },
+            Step::Check { about: "remove unpacked copies", work: package::remove_unpacked },
             run("cargo publish --locked --workspace --dry-run --allow-dirty"),
         ],
         ..Task::BARE
