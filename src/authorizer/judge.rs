@@ -32,6 +32,9 @@ use crate::uri::{Host, SipUri, name_addr};
 /// answers every challenge sends one for each algorithm; of these, each algorithm is judged once.
 const MAX_CREDENTIALS: usize = 8;
 
+/// The longest body, in bytes, that is hashed (`auth-int`). A stranger chooses its length.
+const MAX_BODY: usize = 32_768;
+
 /// The longest body, in bytes, that is hashed for one of several judged headers (`auth-int`). A longer
 /// one is hashed if its header is the only one, so that a request does not cost several hashes of it.
 const MAX_SHARED_BODY: usize = 4_096;
@@ -125,6 +128,11 @@ impl Proved<'_> {
 pub(super) fn offers(policy: &Policy, credentials: &Credentials<'_>) -> bool {
     policy.algorithms.contains(credentials.algorithm)
         && credentials.qop.is_none_or(|fields| policy.qop.contains(fields.qop))
+}
+
+/// Whether the response covers the body (`auth-int`, RFC 7616 §3.4.3).
+fn has_body(credentials: &Credentials<'_>) -> bool {
+    credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt)
 }
 
 /// Batch results for an INVITE with one set of credentials. The [`Judge`] computes the same without
@@ -261,12 +269,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 }
             }
         }
-        let with_body = |attempt: &Attempt<'_>| {
-            attempt.credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt)
-        };
         if self.invite.body().len() > MAX_SHARED_BODY
             && attempts.len() > 1
-            && attempts.iter().any(with_body)
+            && attempts.iter().any(|attempt| has_body(&attempt.credentials))
         {
             return Verdict::Refused(Reason::TooManyCredentials);
         }
@@ -367,6 +372,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
         if !self.uri_matches(credentials.uri) {
             return Err(Reason::UriMismatch);
+        }
+        if has_body(credentials) && self.invite.body().len() > MAX_BODY {
+            return Err(Reason::MalformedCredentials(MalformedCredentials::BodyTooLong));
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use sip_authz::digest::{Algorithm, HashFunction};
+use sip_authz::digest::{Algorithm, HashFunction, MalformedCredentials};
 use sip_authz::model::rules::MAX_COPIES;
 use sip_authz::model::{
     Credential, CredentialList, GuessPolicy, Ha1Set, Key, Mapping, Policy, QopOffer, Record,
@@ -215,6 +215,20 @@ fn a_long_body_is_hashed_for_a_single_header_only() {
         }
         accepted(world.send(&world.answered(&request, OUTSIDE, "alice", PASSWORD), OUTSIDE));
     }
+}
+
+#[test]
+fn a_body_of_more_than_32_kib_is_not_hashed() {
+    let with_body = |length, qop| {
+        let world = World::with_policy(offering(&[Algorithm::Md5]).with_qop(qop));
+        let mut request = Request::to(HOST);
+        request.body = vec![b'x'; length];
+        world.send(&world.answered(&request, OUTSIDE, "alice", PASSWORD), OUTSIDE)
+    };
+    accepted(with_body(32_768, QopOffer::AuthInt));
+    let reason = Reason::MalformedCredentials(MalformedCredentials::BodyTooLong);
+    assert_eq!(rejected(with_body(32_769, QopOffer::AuthInt)), reason);
+    accepted(with_body(32_769, QopOffer::Auth));
 }
 
 #[test]

@@ -121,6 +121,8 @@ pub enum MalformedCredentials {
     UnknownQop,
     /// `nc` does not have one to eight hex digits, or is zero.
     BadNonceCount,
+    /// `qop=auth-int` in a request with a body of more than 32,768 bytes, which would be hashed.
+    BodyTooLong,
 }
 
 impl MalformedCredentials {
@@ -138,6 +140,7 @@ impl MalformedCredentials {
             Self::UnknownAlgorithm => "unknown-algorithm",
             Self::UnknownQop => "unknown-qop",
             Self::BadNonceCount => "bad-nonce-count",
+            Self::BodyTooLong => "body-too-long",
         }
     }
 
