@@ -92,10 +92,10 @@ impl Fingerprints {
         }
         let [first, second] = sids;
         let text = [address.octets(), place, *first, *second];
-        let [sum, _] = add([0; 2], &text, &**self.keys);
-        let [low @ .., _, _, _, _, _, _, _, _] = sum.to_le_bytes();
-        let [_, _, _, _, _, _, _, _, high @ ..] = sum.to_le_bytes();
-        u64::from_le_bytes(low) ^ u64::from_le_bytes(high)
+        let products = text.iter().zip(&**self.keys).map(|(pair, key)| product(words(pair), key));
+        let sum = products.fold(0_u128, u128::wrapping_add);
+        let [low, high] = words(&sum.to_le_bytes());
+        low ^ high
     }
 
     /// Hashes the sums of a round, which ends after `pairs` pairs of the text. The next round
