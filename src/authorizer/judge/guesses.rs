@@ -34,7 +34,7 @@ impl Judge<'_, '_, '_> {
         budget
     }
 
-    fn target_sid(&self) -> &[u8; 16] {
+    pub(super) fn target_sid(&self) -> &[u8; 16] {
         match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
             Target::Trunk(sid) => sid.as_bytes(),
@@ -47,7 +47,8 @@ impl Judge<'_, '_, '_> {
     }
 
     /// Whether this flow proved the password of the claimed user within the hour. Guesses of others
-    /// behind its address then do not lock it out. A miss costs the same as a hit.
+    /// behind its address then do not lock it out, unless the flow has guessed too often itself. A miss
+    /// costs the same as a hit.
     pub(super) fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
         let copies = self.look_up_copies(&self.entry.credential_lists, credentials);
         copies.iter().fold(false, |any, copy| {
@@ -55,6 +56,15 @@ impl Judge<'_, '_, '_> {
             let near = decoy.map_or(CredentialSid::from_bytes([0; 16]), |user| user.sid);
             any | (self.state.proven.has(self.proof_of(near), self.now_ms) & hit.is_some())
         })
+    }
+
+    /// Counts a wrong digest of a flow that proved the password.
+    fn excuse(&self, credentials: &Credentials<'_>) {
+        for copy in &self.look_up_copies(&self.entry.credential_lists, credentials) {
+            if let Some(user) = copy.user.hit {
+                self.state.proven.excuse(self.proof_of(user.sid));
+            }
+        }
     }
 
     fn proof_of(&self, user: CredentialSid) -> u64 {
@@ -69,8 +79,14 @@ impl Judge<'_, '_, '_> {
     }
 
     /// Takes a token from each bucket for a wrong digest; a retransmission takes none. `number` is
-    /// the place of the credentials in the request.
-    pub(super) fn count_wrong<T: Trace>(&self, budget: &Budget, number: usize) {
+    /// the place of the credentials in the request, and `excused` holds them if they were verified only
+    /// because the flow had proved the password.
+    pub(super) fn count_wrong<T: Trace>(
+        &self,
+        budget: &Budget,
+        number: usize,
+        excused: Option<&Credentials<'_>>,
+    ) {
         if !T::COMMITS {
             return;
         }
@@ -81,6 +97,9 @@ impl Judge<'_, '_, '_> {
         if first {
             for (key, rate) in budget {
                 self.state.guesses.record(*key, *rate, self.now_ms);
+            }
+            if let Some(credentials) = excused {
+                self.excuse(credentials);
             }
         }
     }
