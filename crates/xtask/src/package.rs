@@ -30,7 +30,8 @@ pub(crate) fn remove_unpacked(workspace: &Workspace, _: &[String]) -> Result<(),
     let Some(home) = home.or_else(|| Some(env::home_dir()?.join(".cargo"))) else {
         return Ok(());
     };
-    let count = remove_from(&home.join("registry/src"), &names)?;
+    let count = remove_from(&home.join("registry/src"), &names)
+        .map_err(Error::io("remove unpacked copies"))?;
     anstream::println!("copies: {count}");
     Ok(())
 }
