@@ -79,7 +79,7 @@ fn emit(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: 
         address = shown(address.map(|matched| matched.address)),
         credential_list = shown(credential.map(|matched| matched.list)),
         credential = shown(credential.map(|matched| matched.credential)),
-        source = shown(names.then(|| ShownSource(invite))),
+        source = shown(names.then_some(ShownSource(invite))),
         username = credential.filter(|_| names).map(|matched| matched.username.as_str()),
     );
 }

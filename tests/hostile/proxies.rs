@@ -89,7 +89,7 @@ fn case_34_a_basis_for_an_unknown_source_ends_when_a_list_is_mapped() {
 }
 
 /// Sends wrong digests of alice until they are limited, each with a new branch.
-fn guess(world: &World, send: impl Fn(&Request) -> Decision) {
+fn guess(send: impl Fn(&Request) -> Decision) {
     for number in 0.. {
         assert!(number < 100, "guesses are not limited");
         let request = Request { branch: format!("z9hG4bKguess{number}"), ..Request::to(HOST) };
@@ -113,7 +113,7 @@ fn case_34_guesses_of_unknown_sources_count_together_and_lock_no_other_out() {
     };
     // a caller whose source is unknown proves its password: this protects no other one
     accepted(right(&|request| unknown(&world, request, proxy)));
-    guess(&world, |request| unknown(&world, request, proxy));
+    guess(|request| unknown(&world, request, proxy));
     let limited = right(&|request| unknown(&world, request, proxy));
     assert_eq!(rejected(limited), Reason::TooManyGuesses);
     // callers with a source are not limited
@@ -132,7 +132,7 @@ fn case_34_a_flow_with_an_unknown_port_is_limited_although_it_proved_the_passwor
         accepted(attempt(source, 0, PASSWORD));
         // guesses from another port, and from one that is unknown, too
         let guesser = source.replace(":5060", ":9");
-        guess(&world, |request| world.send(request, &guesser));
+        guess(|request| world.send(request, &guesser));
         assert_eq!(attempt(source, 1, PASSWORD).is_accept(), is_protected, "{source}");
     }
 }
