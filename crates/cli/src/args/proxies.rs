@@ -9,7 +9,7 @@ use crate::sip::trusted::{SourcePlace, TrustedProxies};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ProxyArgs {
     /// Take the source of requests from what the proxy at this address says, see --source-from; an
-    /// address or a prefix (repeatable). Whoever sends from there can name any source
+    /// address or a prefix (repeatable). A sender at this address can name any source
     #[arg(long, value_name = "CIDR", value_parser = trusted_prefix)]
     trusted_proxy: Vec<Prefix>,
 

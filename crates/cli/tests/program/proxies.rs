@@ -9,7 +9,10 @@ name = "office"
 addresses = ["198.51.100.7", "2001:db8::/64"]
 [[ip_access_control_lists]]
 name = "everybody"
-addresses = ["0.0.0.0/0", "::/0"]
+addresses = [
+  { address = "0.0.0.0/0", allow_all = true },
+  { address = "::/0", allow_all = true },
+]
 [[credential_lists]]
 name = "staff"
 credentials = [{ username = "alice", password = "correct horse" }]
