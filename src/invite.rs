@@ -6,7 +6,7 @@ mod rsip;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
@@ -69,11 +69,14 @@ pub enum CredentialsField {
 /// The parts of an INVITE that a decision needs. The constructors that read a message reject every
 /// other method.
 ///
-/// Take the source and the transport from the socket, not from headers.
+/// Take the source and the transport from the socket, not from headers. Behind a proxy that you
+/// trust, take the source that the proxy names, or mark it as unknown:
+/// [`Self::with_unknown_source`].
 #[derive(Clone)]
 pub struct Invite<'a> {
     request_uri: Cow<'a, str>,
     source: SocketAddr,
+    is_source_known: bool,
     transport: Transport,
     credentials: ArrayVec<(CredentialsField, &'a [u8]), MAX_CREDENTIALS>,
     too_many_credentials: bool,
@@ -129,6 +132,7 @@ impl<'a> Invite<'a> {
         Self {
             request_uri: request_uri.into(),
             source,
+            is_source_known: true,
             transport,
             credentials: ArrayVec::new(),
             too_many_credentials: false,
@@ -166,6 +170,17 @@ impl<'a> Invite<'a> {
         self
     }
 
+    /// Marks the source as unknown: a trusted proxy sent the INVITE and did not name its caller. Create
+    /// the INVITE with the address of the proxy.
+    ///
+    /// No access list admits it, not even one with `0.0.0.0/0`. Nonces are bound to the address of the
+    /// proxy, and wrong digests of all unknown sources behind it are counted together.
+    #[must_use]
+    pub fn with_unknown_source(mut self) -> Self {
+        self.is_source_known = false;
+        self
+    }
+
     /// Sets the body: the Content-Length bytes after the blank line.
     #[must_use]
     pub fn with_body(mut self, body: &'a [u8]) -> Self {
@@ -179,10 +194,28 @@ impl<'a> Invite<'a> {
         &self.request_uri
     }
 
-    /// The source address and port.
+    /// The source address and port; that of a proxy if [`Self::is_source_known`] is false. Port 0 means
+    /// that the port is unknown.
     #[must_use]
     pub fn source(&self) -> SocketAddr {
         self.source
+    }
+
+    /// Whether [`Self::source`] is that of the caller. False after [`Self::with_unknown_source`].
+    #[must_use]
+    pub fn is_source_known(&self) -> bool {
+        self.is_source_known
+    }
+
+    /// The address that access lists are searched for; none if it is unknown.
+    pub(crate) fn caller_ip(&self) -> Option<IpAddr> {
+        self.is_source_known.then(|| self.source.ip())
+    }
+
+    /// The address and port of the caller; none if one of them is unknown, because several callers
+    /// would then have the same.
+    pub(crate) fn flow(&self) -> Option<SocketAddr> {
+        (self.is_source_known && self.source.port() != 0).then_some(self.source)
     }
 
     /// The transport of the request.

@@ -250,6 +250,7 @@ class Page:
         if "AC…" in text:
             text = text.replace("AC…", self.an_account())
         text = re.sub(r"\b127\.0\.0\.1:5060\b", f"127.0.0.1:{self.ports['sip']}", text)
+        text = re.sub(r"\b127\.0\.0\.1:5070\b", f"127.0.0.1:{self.ports['sip']}", text)
         text = re.sub(r"\b127\.0\.0\.1:8080\b", f"127.0.0.1:{self.ports['api']}", text)
         text = re.sub(r"\b127\.0\.0\.1:9464\b", f"127.0.0.1:{self.ports['metrics']}", text)
         if text.startswith("sip-authz serve"):

@@ -159,7 +159,7 @@ impl<'s> DecisionContext<'s> {
         let numbers: Each<_> = lists
             .iter()
             .zip(invites)
-            .map(|(list, invite)| list.as_ref()?.number(invite.source().ip()))
+            .map(|(list, invite)| list.as_ref()?.number(invite.caller_ip()?))
             .collect();
         let entry = |(list, number): (&Option<&AccessList>, &Option<usize>)| {
             let (list, (address, _)) = (list.as_ref()?, list.as_ref()?.entry((*number)?)?);

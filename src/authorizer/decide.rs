@@ -271,7 +271,12 @@ impl<'s> DecisionContext<'s> {
         invite: &Invite<'_>,
         trace: &mut T,
     ) -> Option<AddressMatch> {
-        let source = invite.source().ip();
+        let Some(source) = invite.caller_ip() else {
+            if !entry.access_lists.is_empty() {
+                trace.step(|| Step::UnknownSource);
+            }
+            return None;
+        };
         entry.access_lists.iter().find_map(|list| {
             let list = self.snapshot.access_list_entry(*list)?;
             let found = list.admits(source);

@@ -79,9 +79,21 @@ fn emit(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: 
         address = shown(address.map(|matched| matched.address)),
         credential_list = shown(credential.map(|matched| matched.list)),
         credential = shown(credential.map(|matched| matched.credential)),
-        source = shown(names.then(|| invite.source())),
+        source = shown(names.then_some(ShownSource(invite))),
         username = credential.filter(|_| names).map(|matched| matched.username.as_str()),
     );
+}
+
+/// The source of an INVITE, or `unknown`.
+struct ShownSource<'i, 'a>(&'i Invite<'a>);
+
+impl std::fmt::Display for ShownSource<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.is_source_known() {
+            true => self.0.source().fmt(f),
+            false => f.write_str("unknown"),
+        }
+    }
 }
 
 fn shown<T: std::fmt::Display>(value: Option<T>) -> Option<DisplayValue<T>> {

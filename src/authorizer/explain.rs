@@ -67,6 +67,8 @@ pub enum Step {
     },
     /// No list is mapped to the target for calls.
     NothingMapped,
+    /// The source of the INVITE is unknown, so no mapped access list admits it.
+    UnknownSource,
     /// The source address was looked up in a mapped access list.
     AccessList {
         /// The list.
@@ -290,6 +292,9 @@ impl fmt::Display for Step {
                 write!(f, "transport: TLS is required, {transport:?} {has}")
             }
             Self::NothingMapped => f.write_str("lists: none is mapped, every call is rejected"),
+            Self::UnknownSource => {
+                f.write_str("access lists: the source is unknown, so none admits it")
+            }
             Self::AccessList { list, source, entry } => match entry {
                 Some((sid, prefix)) => {
                     write!(f, "access list {list}: {source} matches {prefix} ({sid})")

@@ -24,7 +24,8 @@ use crate::sid::{AccountSid, CredentialSid};
 pub struct AcceptBasis {
     account: AccountSid,
     target: Target,
-    source: IpAddr,
+    /// None if it was unknown.
+    source: Option<IpAddr>,
     is_secure: bool,
     credential: Option<CredentialBasis>,
 }
@@ -86,7 +87,7 @@ impl Snapshot {
         let basis = AcceptBasis {
             account: accept.account,
             target: accept.target,
-            source: invite.source().ip(),
+            source: invite.caller_ip(),
             is_secure: invite.transport().is_secure(),
             credential,
         };
@@ -109,10 +110,13 @@ impl Snapshot {
     }
 
     /// Whether the access lists of a target admit a source, or none are mapped.
-    fn upholds_source(&self, entry: &TargetEntry, source: IpAddr) -> bool {
-        let admits =
-            |list| self.access_list_entry(list).is_some_and(|l| l.admits(source).is_some());
-        entry.access_lists.is_empty() || entry.access_lists.iter().copied().any(admits)
+    fn upholds_source(&self, entry: &TargetEntry, source: Option<IpAddr>) -> bool {
+        let admits = |list, source| {
+            self.access_list_entry(list).is_some_and(|list| list.admits(source).is_some())
+        };
+        entry.access_lists.is_empty()
+            || source
+                .is_some_and(|source| entry.access_lists.iter().any(|list| admits(*list, source)))
     }
 
     fn upholds_credential(&self, entry: &TargetEntry, basis: Option<&CredentialBasis>) -> bool {

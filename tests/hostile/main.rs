@@ -10,4 +10,5 @@ mod identity;
 mod lists;
 mod neighbours;
 mod nonce;
+mod proxies;
 mod replay;

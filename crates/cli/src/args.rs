@@ -3,6 +3,7 @@
 mod bounds;
 mod decision_log;
 mod limits;
+mod proxies;
 mod serve;
 
 use std::net::IpAddr;

@@ -11,5 +11,6 @@ pub(crate) mod sdp;
 mod shorten;
 pub(crate) mod sockets;
 pub(crate) mod tcp;
+pub(crate) mod trusted;
 pub(crate) mod udp;
 pub(crate) mod via;

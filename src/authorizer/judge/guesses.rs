@@ -1,5 +1,7 @@
 //! Guess limits: the token buckets of wrong digests.
 
+use std::net::SocketAddr;
+
 use arrayvec::ArrayVec;
 
 use super::Judge;
@@ -41,35 +43,40 @@ impl Judge<'_, '_, '_> {
         }
     }
 
-    /// Records that this flow proved the user's password.
+    /// Records that this flow proved the user's password. Does nothing if the flow is unknown: others
+    /// behind the same proxy would then count as this caller.
     pub(super) fn prove(&self, user: CredentialSid) {
-        self.state.proven.prove(self.proof_of(user), self.now_ms);
+        if let Some(flow) = self.invite.flow() {
+            self.state.proven.prove(self.proof_of(flow, user), self.now_ms);
+        }
     }
 
     /// Whether this flow proved the password of the claimed user within the hour. Guesses of others
     /// behind its address then do not lock it out, unless the flow has guessed too often itself. A miss
     /// costs the same as a hit.
     pub(super) fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
+        let Some(flow) = self.invite.flow() else { return false };
         let copies = self.look_up_copies(&self.entry.credential_lists, credentials);
         copies.iter().fold(false, |any, copy| {
             let UserMatch { hit, decoy } = copy.user;
             let near = decoy.map_or(CredentialSid::from_bytes([0; 16]), |user| user.sid);
-            any | (self.state.proven.has(self.proof_of(near), self.now_ms) & hit.is_some())
+            any | (self.state.proven.has(self.proof_of(flow, near), self.now_ms) & hit.is_some())
         })
     }
 
     /// Counts a wrong digest of a flow that proved the password.
     fn excuse(&self, credentials: &Credentials<'_>) {
+        let Some(flow) = self.invite.flow() else { return };
         for copy in &self.look_up_copies(&self.entry.credential_lists, credentials) {
             if let Some(user) = copy.user.hit {
-                self.state.proven.excuse(self.proof_of(user.sid));
+                self.state.proven.excuse(self.proof_of(flow, user.sid));
             }
         }
     }
 
-    fn proof_of(&self, user: CredentialSid) -> u64 {
+    fn proof_of(&self, flow: SocketAddr, user: CredentialSid) -> u64 {
         let sids = [self.target_sid(), user.as_bytes()];
-        self.state.fingerprints.of_flow(self.invite.source(), sids)
+        self.state.fingerprints.of_flow(flow, sids)
     }
 
     /// Whether one of the buckets is empty.

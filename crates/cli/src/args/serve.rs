@@ -14,6 +14,7 @@ use super::bounds;
 use super::bounds::ApiBounds;
 use super::decision_log::{DecisionLogArgs, sampling};
 use super::limits::LimitArgs;
+use super::proxies::ProxyArgs;
 
 pub(super) const HELP: &str = "\
 Storage: the REST API (--api) reads and changes the records at run time. With --config the records \
@@ -45,6 +46,9 @@ pub(crate) struct ServeArgs {
     /// Port for answers over UDP; they always go to the address that the request came from
     #[arg(long, value_name = "PORT", value_enum, default_value_t = ReplyPort::Auto)]
     pub(crate) udp_reply_port: ReplyPort,
+
+    #[command(flatten)]
+    pub(crate) proxies: ProxyArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]

@@ -117,7 +117,7 @@ async fn answer(
     let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
     let authorizer = Arc::clone(&resources.authorizer);
     let edge = Edge::new(authorizer, tags, on_accept, args.udp_reply_port, observers(args)?);
-    let edge = Arc::new(edge);
+    let edge = Arc::new(edge.with_trusted(args.proxies.trusted()));
     let sip = SipSockets::open(args.sip, udp_workers(args))?;
     let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
     let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
@@ -193,8 +193,8 @@ fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
 fn open_files(args: &ServeArgs, secured: &Secured, api: bool) {
     let sip = u64::from(1 + u16::from(secured.sips.is_some()));
     let http = u64::from(u16::from(api) + u16::from(args.metrics.is_some()));
-    let connections =
-        sip * tcp::MAX_CONNECTIONS as u64 + http * u64::from(args.api_bounds.connections);
+    let connections = sip * tcp::most_connections(&args.proxies.trusted())
+        + http * u64::from(args.api_bounds.connections);
     if let Err(allowed) = process::make_room(connections) {
         warn(format_args!(
             "warning: the limit of {allowed} open files does not cover {connections} connections: \

@@ -8,7 +8,6 @@ mod line;
 mod reasons;
 mod sink;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -22,7 +21,7 @@ use self::sink::Output;
 pub(crate) use self::sink::{LogSink, Rotation};
 use crate::observe::cause::Cause;
 use crate::observe::writer::Writer;
-use crate::sip::peer::Peer;
+use crate::sip::peer::{Caller, Source};
 use crate::system::output::{ProgramError, warn};
 
 /// The sleep of the writer after an empty queue. The writer polls, since waking it would cost the
@@ -78,7 +77,7 @@ struct Entry {
     snapshot: Option<u64>,
     subject: Subject,
     transport: Transport,
-    source: SocketAddr,
+    source: Source,
 }
 
 #[expect(clippy::large_enum_variant, reason = "nearly all entries are decisions")]
@@ -115,11 +114,11 @@ impl Audit {
     pub(crate) fn put<'d>(
         &self,
         snapshot: Option<u64>,
-        decisions: impl ExactSizeIterator<Item = (Peer, &'d Decision)>,
+        decisions: impl ExactSizeIterator<Item = (Caller, &'d Decision)>,
     ) {
         let time = SystemTime::now();
         let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
-        for ((Peer { source, transport, .. }, decision), number) in decisions.zip(first..) {
+        for ((Caller { source, transport }, decision), number) in decisions.zip(first..) {
             if self.sampling.takes(decision, number) {
                 self.put_entry(reasons::slot(decision), time, || {
                     let subject = Subject::Decision(brief(decision));
@@ -130,7 +129,7 @@ impl Audit {
     }
 
     /// Puts a message that is no decision into the queue.
-    pub(crate) fn put_other(&self, cause: Cause, Peer { source, transport, .. }: Peer) {
+    pub(crate) fn put_other(&self, cause: Cause, Caller { source, transport }: Caller) {
         let time = SystemTime::now();
         self.put_entry(reasons::slot_of(cause), time, || {
             let subject = Subject::Other(cause);

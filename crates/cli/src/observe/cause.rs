@@ -86,6 +86,7 @@ causes! {
     BodyTooShort, Answered(400), "body shorter than its content-length";
     Malformed, Answered(400), "malformed message";
     MissingContentLength, Answered(400), "missing content-length on a stream";
+    Source, Answered(400), "repeated received or rport in via";
     TooLarge, Answered(513), "message too long for a stream";
     Version, Answered(505), "unsupported sip version";
     // well-formed requests, among them accepted INVITEs, that are answered with an error

@@ -4,7 +4,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -13,7 +12,7 @@ use sip_authz::{Decision, Sampling, escape_name};
 
 use crate::observe::cause::{Cause, Handling};
 use crate::observe::writer::Writer;
-use crate::sip::peer::Peer;
+use crate::sip::peer::Caller;
 use crate::system::output::{ProgramError, warn};
 
 /// The maximum number of batches of lines that wait to be written.
@@ -52,20 +51,23 @@ impl DecisionLog {
     }
 
     /// Queues the lines of the decisions that the sampling selects.
-    pub(crate) fn write<'d>(&self, decisions: impl ExactSizeIterator<Item = (Peer, &'d Decision)>) {
+    pub(crate) fn write<'d>(
+        &self,
+        decisions: impl ExactSizeIterator<Item = (Caller, &'d Decision)>,
+    ) {
         let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
         let sampled = decisions
             .zip(first..)
             .filter(|((_, decision), number)| self.sampling.takes(decision, *number));
         let lines: String =
-            sampled.map(|((peer, decision), _)| self.line(decision, peer)).collect();
+            sampled.map(|((caller, decision), _)| self.line(decision, caller)).collect();
         if !lines.is_empty() {
             self.queue(lines);
         }
     }
 
     /// Queues the line of a message that is no decision, if the sampling selects it.
-    pub(crate) fn write_other(&self, cause: Cause, peer: Peer) {
+    pub(crate) fn write_other(&self, cause: Cause, caller: Caller) {
         let number = self.others.fetch_add(1, Ordering::Relaxed);
         let selected = match self.sampling {
             Sampling::Nothing => false,
@@ -73,7 +75,7 @@ impl DecisionLog {
             _ => true,
         };
         if selected {
-            self.queue(self.other_line(cause, peer));
+            self.queue(self.other_line(cause, caller));
         }
     }
 
@@ -84,7 +86,7 @@ impl DecisionLog {
         }
     }
 
-    fn line(&self, decision: &Decision, Peer { source, transport, .. }: Peer) -> String {
+    fn line(&self, decision: &Decision, Caller { source, transport }: Caller) -> String {
         let mut line = match decision {
             Decision::Accept(accept) => format!("accept target={}", accept.target),
             Decision::Challenge(challenge) => {
@@ -119,7 +121,7 @@ impl DecisionLog {
             }
         }
         if self.names {
-            push_source(source, &mut line);
+            let _ = write!(line, " source={source}");
             if let Decision::Accept(accept) = decision
                 && let Some(credential) = &accept.credential
             {
@@ -131,23 +133,18 @@ impl DecisionLog {
         line
     }
 
-    fn other_line(&self, cause: Cause, Peer { source, transport, .. }: Peer) -> String {
+    fn other_line(&self, cause: Cause, Caller { source, transport }: Caller) -> String {
         let mut line = cause.handling().as_str().to_owned();
         if let Handling::Answered(status) = cause.handling() {
             let _ = write!(line, " status={status}");
         }
         let _ = write!(line, " reason=\"{}\" transport={}", cause.as_str(), transport.as_str());
         if self.names {
-            push_source(source, &mut line);
+            let _ = write!(line, " source={source}");
         }
         line.push('\n');
         line
     }
-}
-
-fn push_source(source: SocketAddr, line: &mut String) {
-    let (ip, port) = (source.ip().to_canonical(), source.port());
-    let _ = write!(line, " source={}", SocketAddr::new(ip, port));
 }
 
 fn write_all(texts: &Receiver<String>, lost: &AtomicU64) {

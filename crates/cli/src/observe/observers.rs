@@ -9,7 +9,7 @@ use crate::observe::audit::Audit;
 use crate::observe::cause::Cause;
 use crate::observe::lines::LinesInSecond;
 use crate::observe::log::DecisionLog;
-use crate::sip::peer::Peer;
+use crate::sip::peer::Caller;
 
 /// The log, the decision log and the latency histogram.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl DecisionObservers {
         &self,
         snapshot: Option<u64>,
         took: Duration,
-        decisions: impl ExactSizeIterator<Item = (Peer, &'d Decision)> + Clone,
+        decisions: impl ExactSizeIterator<Item = (Caller, &'d Decision)> + Clone,
     ) {
         self.latencies.observe(took, decisions.len() as u64);
         if let Some(log) = &self.log {
@@ -47,15 +47,15 @@ impl DecisionObservers {
 
     /// Passes a message with another outcome than that of its decision to the logs, to the text log
     /// unless it had too many in this second. The decision log has limits of its own.
-    pub(crate) fn notify_other(&self, cause: Cause, peer: Peer, now: Instant) {
+    pub(crate) fn notify_other(&self, cause: Cause, caller: Caller, now: Instant) {
         if !cause.is_logged() {
             return;
         }
         if let Some(log) = self.log.as_ref().filter(|_| self.limit.takes(now)) {
-            log.write_other(cause, peer);
+            log.write_other(cause, caller);
         }
         if let Some(audit) = &self.audit {
-            audit.put_other(cause, peer);
+            audit.put_other(cause, caller);
         }
     }
 }

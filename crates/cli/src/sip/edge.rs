@@ -18,11 +18,12 @@ use crate::observe::cause::Cause;
 use crate::observe::observers::DecisionObservers;
 use crate::observe::totals::{Outcome, Tally, Totals};
 use crate::sip::body::Body;
-use crate::sip::peer::Peer;
+use crate::sip::peer::{Caller, Peer, Source};
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
 use crate::sip::sdp;
 use crate::sip::shorten::{ERROR_HEADER, FACTOR, Fit, fit};
+use crate::sip::trusted::TrustedProxies;
 
 /// The supported methods (RFC 3261 §20.5).
 const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
@@ -41,6 +42,7 @@ pub(crate) struct Edge {
     reply_port: ReplyPort,
     tags: TagKey,
     pub(crate) observers: DecisionObservers,
+    trusted: TrustedProxies,
 }
 
 /// The answers to the last batch, and buffers that the next batch reuses.
@@ -84,13 +86,23 @@ struct Pending<'a> {
     echo: Echo<'a>,
     uri: &'a str,
     peer: Peer,
+    caller: Caller,
     /// The length of the request as received.
     received: usize,
+}
+
+/// The head of a request that gets an answer.
+struct Opened<'a> {
+    echo: Echo<'a>,
+    method: &'a str,
+    uri: &'a str,
+    caller: Caller,
 }
 
 /// A message that is not decided.
 struct Undecided {
     cause: Cause,
+    caller: Caller,
     /// The destination of its answer, if it has one.
     to: SocketAddr,
     /// Whether its head has a defect, after which nothing more of its stream may be read.
@@ -116,8 +128,18 @@ impl Edge {
         reply_port: ReplyPort,
         observers: DecisionObservers,
     ) -> Self {
-        let totals = Totals::default();
-        Self { authorizer, totals, on_accept, reply_port, tags, observers }
+        let (totals, trusted) = (Totals::default(), TrustedProxies::default());
+        Self { authorizer, totals, on_accept, reply_port, tags, observers, trusted }
+    }
+
+    /// Takes the source of requests from what these proxies say.
+    pub(crate) fn with_trusted(self, trusted: TrustedProxies) -> Self {
+        Self { trusted, ..self }
+    }
+
+    /// The proxies that name the source of their requests.
+    pub(crate) fn trusted(&self) -> &TrustedProxies {
+        &self.trusted
     }
 
     /// Appends the answer to a whole message to `out`, if it gets one, and counts the message.
@@ -129,7 +151,7 @@ impl Edge {
         out: &mut Vec<u8>,
     ) -> Answered {
         let (mut basis, start) = (None, out.len());
-        let (outcome, ends_stream) = match self.read(bytes, peer, out) {
+        let (outcome, ends_stream, caller) = match self.read(bytes, peer, out) {
             Ok((pending, invite)) => {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
@@ -143,13 +165,15 @@ impl Edge {
                     outcome
                 });
                 // there is one decision for each INVITE
-                (concluded.unwrap_or(Outcome::Other(Cause::Malformed)), false)
+                (concluded.unwrap_or(Outcome::Other(Cause::Malformed)), false, pending.caller)
             }
-            Err(undecided) => (Outcome::Other(undecided.cause), undecided.ends_stream),
+            Err(Undecided { cause, caller, ends_stream, .. }) => {
+                (Outcome::Other(cause), ends_stream, caller)
+            }
         };
         let outcome = within_bounds(outcome, bytes.len(), peer.transport, start, out);
         self.totals.count(outcome);
-        self.log(outcome, peer, now);
+        self.log(outcome, caller, now);
         Answered { outcome, ends_stream, basis }
     }
 
@@ -163,24 +187,27 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) {
-        let cause = match self.open(bytes, peer) {
-            Ok((echo, ..)) => match (error, echo.message().stream_defect()) {
-                (FrameError::TooLong, _) => {
-                    echo.respond(513, "Message Too Large", out).end();
-                    Cause::TooLarge
-                }
-                (FrameError::Garbled | FrameError::ContentLength, Some(defect)) => {
-                    refuse(&echo, defect, out)
-                }
-                (FrameError::NoContentLength, _) => {
-                    bad_request(&echo, &error, Cause::MissingContentLength, out)
-                }
-                _ => bad_request(&echo, &error, Cause::Malformed, out),
-            },
-            Err(undecided) => undecided.cause,
+        let (cause, caller) = match self.open(bytes, peer) {
+            Ok(Opened { echo, caller, .. }) => (
+                match (error, echo.message().stream_defect()) {
+                    (FrameError::TooLong, _) => {
+                        echo.respond(513, "Message Too Large", out).end();
+                        Cause::TooLarge
+                    }
+                    (FrameError::Garbled | FrameError::ContentLength, Some(defect)) => {
+                        refuse(&echo, defect, out)
+                    }
+                    (FrameError::NoContentLength, _) => {
+                        bad_request(&echo, &error, Cause::MissingContentLength, out)
+                    }
+                    _ => bad_request(&echo, &error, Cause::Malformed, out),
+                },
+                caller,
+            ),
+            Err(Undecided { cause, caller, .. }) => (cause, caller),
         };
         self.totals.count(Outcome::Other(cause));
-        self.log(Outcome::Other(cause), peer, now);
+        self.log(Outcome::Other(cause), caller, now);
     }
 
     /// The basis of an accept, if the snapshot in force is still the one before the decision.
@@ -219,12 +246,12 @@ impl Edge {
                     pending.push(asked);
                     invites.push(invite);
                 }
-                Err(Undecided { cause, to, .. }) => {
+                Err(Undecided { cause, caller, to, .. }) => {
                     let (outcome, received) = (Outcome::Other(cause), bytes.len());
                     let out = &mut scratch.bytes;
                     let outcome = within_bounds(outcome, received, peer.transport, start, out);
                     scratch.tally.count(outcome);
-                    self.log(outcome, peer, now);
+                    self.log(outcome, caller, now);
                     scratch.address_answer(to);
                 }
             }
@@ -240,7 +267,7 @@ impl Edge {
             if outcome == Outcome::Accepted {
                 scratch.accepted.push(asked.peer.source);
             }
-            self.log(outcome, asked.peer, now);
+            self.log(outcome, asked.caller, now);
             scratch.address_answer(asked.echo.destination());
         }
         decisions.clear();
@@ -271,14 +298,14 @@ impl Edge {
             }
         }
         let took = decided.saturating_duration_since(now);
-        let peers = pending.iter().map(|asked| asked.peer);
-        self.observers.notify(snapshot, took, peers.zip(&*decisions));
+        let callers = pending.iter().map(|asked| asked.caller);
+        self.observers.notify(snapshot, took, callers.zip(&*decisions));
     }
 
     /// Passes the outcome to the logs if it is not that of a decision, which has its own line.
-    fn log(&self, outcome: Outcome, peer: Peer, now: Instant) {
+    fn log(&self, outcome: Outcome, caller: Caller, now: Instant) {
         if let Outcome::Other(cause) = outcome {
-            self.observers.notify_other(cause, peer, now);
+            self.observers.notify_other(cause, caller, now);
         }
     }
 
@@ -289,27 +316,25 @@ impl Edge {
         peer: Peer,
         out: &mut Vec<u8>,
     ) -> Result<(Pending<'a>, Invite<'a>), Undecided> {
-        let (echo, method, uri) = self.open(bytes, peer)?;
+        let opened = self.open(bytes, peer)?;
         let received = bytes.len();
-        match read_request(&echo, method, uri, peer, out) {
-            Ok(invite) => Ok((Pending { echo, uri, peer, received }, invite)),
+        let read = read_request(&opened, peer, out);
+        let Opened { echo, uri, caller, .. } = opened;
+        match read {
+            Ok(invite) => Ok((Pending { echo, uri, peer, caller, received }, invite)),
             Err(cause) => {
                 let ends_stream = ends_stream(echo.message());
-                Err(Undecided { cause, to: echo.destination(), ends_stream })
+                Err(Undecided { cause, caller, to: echo.destination(), ends_stream })
             }
         }
     }
 
-    /// Reads the head of a request that gets an answer: the values to echo, the method and the
-    /// Request-URI.
-    fn open<'a>(
-        &'a self,
-        bytes: &'a [u8],
-        peer: Peer,
-    ) -> Result<(Echo<'a>, &'a str, &'a str), Undecided> {
+    /// Reads the head of a request that gets an answer.
+    fn open<'a>(&'a self, bytes: &'a [u8], peer: Peer) -> Result<Opened<'a>, Undecided> {
         let unanswered = |cause, message: Option<&Message<'_>>| {
             let ends_stream = message.is_none_or(ends_stream);
-            Err(Undecided { cause, to: peer.source, ends_stream })
+            let caller = self.trusted.caller(message, peer);
+            Err(Undecided { cause, caller, to: peer.source, ends_stream })
         };
         let Some(message) = Message::scan(without_leading_lines(bytes, peer.transport)) else {
             return unanswered(cause_of_garbage(bytes), None);
@@ -324,7 +349,10 @@ impl Edge {
             _ => {}
         }
         match Echo::of(message, peer, self.reply_port, &self.tags) {
-            Some(echo) => Ok((echo, method, uri)),
+            Some(echo) => {
+                let caller = self.trusted.caller(Some(&message), peer);
+                Ok(Opened { echo, method, uri, caller })
+            }
             None => unanswered(Cause::MissingVia, Some(&message)),
         }
     }
@@ -462,9 +490,7 @@ fn ends_stream(message: &Message<'_>) -> bool {
 
 /// Reads a request. Returns an INVITE to decide, or answers any other request.
 fn read_request<'a>(
-    echo: &Echo<'a>,
-    method: &str,
-    uri: &str,
+    Opened { echo, method, uri, caller }: &Opened<'a>,
     peer: Peer,
     out: &mut Vec<u8>,
 ) -> Result<Invite<'a>, Cause> {
@@ -472,8 +498,13 @@ fn read_request<'a>(
     if let Some(defect) = defect_of(message, peer.transport) {
         return Err(refuse(echo, defect, out));
     }
-    match method {
-        "INVITE" => Invite::from_message(message, peer.source, peer.transport)
+    match *method {
+        "INVITE" if caller.source == Source::Repeated => {
+            let detail = Cause::Source.as_str();
+            Err(bad_request(echo, &detail, Cause::Source, out))
+        }
+        "INVITE" => caller
+            .invite(message, peer)
             .map_err(|error| bad_request(echo, &error, Cause::from(&error), out)),
         "BYE" | "OPTIONS" => match SipUri::parse_request_uri(uri) {
             Err(UriError::UnsupportedScheme) => {
@@ -484,7 +515,7 @@ fn read_request<'a>(
             Ok(_) if message.first(Header::Require).is_some() => Err(bad_extension(echo, out)),
             Ok(_) => {
                 let mut response = echo.respond(200, "OK", out);
-                if method == "OPTIONS" {
+                if *method == "OPTIONS" {
                     response = response.text("Allow", ALLOW).text("Accept", ACCEPT);
                 }
                 response.end();

@@ -1,8 +1,10 @@
 //! The addresses and the transport of a message.
 
+use std::fmt;
 use std::net::SocketAddr;
 
-use sip_authz::Transport;
+use sip_authz::message::Message;
+use sip_authz::{Invite, InviteError, Transport};
 
 /// The source of a message, and the local socket that received it.
 #[derive(Clone, Copy, Debug)]
@@ -12,4 +14,56 @@ pub(crate) struct Peer {
     /// The address of the local socket, which can be a wildcard address.
     pub(crate) local: SocketAddr,
     pub(crate) transport: Transport,
+}
+
+/// The caller that decisions and logs are about: the [`Peer`], or a caller behind a trusted proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Caller {
+    pub(crate) source: Source,
+    /// The transport of the peer.
+    pub(crate) transport: Transport,
+}
+
+/// The source of a caller. `Display` is for logs: the address and port, or `unknown`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Port 0 stands for an unknown port.
+    Known(SocketAddr),
+    /// A trusted proxy does not name it, or not for certain.
+    Unknown,
+    /// A Via has two `received` or two `rport`, so its INVITE is refused.
+    Repeated,
+}
+
+impl Caller {
+    /// The caller that is the peer itself.
+    pub(crate) fn of(peer: Peer) -> Self {
+        Self { source: Source::Known(peer.source), transport: peer.transport }
+    }
+
+    /// Takes the parts of an INVITE that `peer` sent.
+    pub(crate) fn invite<'a>(
+        self,
+        message: &Message<'a>,
+        peer: Peer,
+    ) -> Result<Invite<'a>, InviteError> {
+        match self.source {
+            Source::Known(source) => Invite::from_message(message, source, self.transport),
+            Source::Unknown | Source::Repeated => {
+                let invite = Invite::from_message(message, peer.source, self.transport);
+                invite.map(Invite::with_unknown_source)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(source) => {
+                SocketAddr::new(source.ip().to_canonical(), source.port()).fmt(f)
+            }
+            Self::Unknown | Self::Repeated => f.write_str("unknown"),
+        }
+    }
 }

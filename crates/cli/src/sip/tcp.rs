@@ -20,10 +20,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use crate::sip::edge::{Answered, Edge};
 use crate::sip::peer::Peer;
 use crate::sip::permits::ConnectionPermits;
+use crate::sip::trusted::TrustedProxies;
 use crate::system::secure::Security;
 
-/// The maximum number of connections of a listener. A further one replaces another.
+/// The maximum number of connections of a listener, and of those from trusted proxies. A further one
+/// replaces another.
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
+/// The maximum number of connections of a listener, those of trusted proxies included.
+pub(crate) fn most_connections(trusted: &TrustedProxies) -> u64 {
+    let kinds = if trusted.is_empty() { 1 } else { 2 };
+    kinds * MAX_CONNECTIONS as u64
+}
+
 /// The time limits of a connection.
 const TIMES: Times = Times { idle: Duration::from_secs(300), message: Duration::from_secs(32) };
 /// The time for which a stream that ends for its content stays half open.
@@ -49,6 +57,8 @@ struct Times {
 /// Accepts connections, each with a task of its own. Never returns.
 pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Security) {
     let permits = ConnectionPermits::new(MAX_CONNECTIONS, Arc::clone(edge.authorizer()));
+    // strangers must not take the places of trusted proxies
+    let proxies = ConnectionPermits::new(MAX_CONNECTIONS, Arc::clone(edge.authorizer()));
     let mut compare = interval(COMPARE);
     compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -64,10 +74,17 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Secu
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        let (mut permit, evicted) = permits.acquire(source.ip(), now());
+        let is_trusted = edge.trusted().trusts(source.ip());
+        let held = if is_trusted { &proxies } else { &permits };
+        let (mut permit, evicted) = held.acquire(source.ip(), now());
         let (edge, security) = (Arc::clone(&edge), security.clone());
         tokio::spawn(async move {
-            let accepted = |basis| permit.accepted(basis, now());
+            let accepted = |basis| {
+                // a proxy's connection carries the calls of others, too: it outlives this caller
+                if !is_trusted {
+                    permit.accepted(basis, now());
+                }
+            };
             let ended = tokio::select! {
                 // an evicted connection answers no more
                 biased;

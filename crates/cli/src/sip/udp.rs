@@ -127,7 +127,10 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
         }
         // overload is possible from here on
         let now = Instant::now();
-        let is_known = |source| answerer.accepted.has(source, now);
+        // the callers behind a trusted proxy have its address: it sheds their floods itself
+        let is_known = |source: SocketAddr| {
+            edge.trusted().trusts(source.ip()) || answerer.accepted.has(source, now)
+        };
         let mut known = ArrayVec::<_, BATCH>::new();
         for (bytes, source) in inbox.datagrams() {
             if is_known(source) {

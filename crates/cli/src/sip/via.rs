@@ -74,7 +74,7 @@ impl<'a> TopVia<'a> {
 
 impl<'a> ViaParts<'a> {
     /// Parses a value. `None` if it is malformed, has empty parts or has control characters.
-    fn read(value: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
         if has_controls(value) {
             return None;
         }
@@ -96,13 +96,7 @@ impl<'a> ViaParts<'a> {
     /// The parameters, without surrounding white space.
     fn params(&self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.params;
-        std::iter::from_fn(move || {
-            let text = rest.strip_prefix(b";")?;
-            let end = find_unquoted(text, b';').unwrap_or(text.len());
-            let (param, after) = text.split_at_checked(end).unwrap_or((text, &[]));
-            rest = after;
-            Some(param.trim_ascii())
-        })
+        std::iter::from_fn(move || next_param(&mut rest))
     }
 
     fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
@@ -129,11 +123,46 @@ impl<'a> ViaParts<'a> {
         put_line(self.rest, out);
     }
 
+    /// The values of the parameters with this name, each without white space around it; empty if it has
+    /// none.
+    pub(crate) fn values(self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.params;
+        std::iter::from_fn(move || next_param(&mut rest)).filter_map(move |param| {
+            let end = param.iter().position(|byte| *byte == b'=').unwrap_or(param.len());
+            let (found, value) = param.split_at_checked(end)?;
+            let value = value.strip_prefix(b"=").unwrap_or_default();
+            found.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+        })
+    }
+
+    /// The further values of the field, if there are any.
+    pub(crate) fn next_values(self) -> Option<&'a [u8]> {
+        self.rest.strip_prefix(b",")
+    }
+
+    /// The address of sent-by, if it is an IPv4 address or an IPv6 address in brackets.
+    pub(crate) fn host_literal(self) -> Option<IpAddr> {
+        let text = str::from_utf8(self.host).ok()?;
+        match text.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
+            None => text.parse().ok().map(IpAddr::V4),
+        }
+    }
+
     fn host_ip(&self) -> Option<IpAddr> {
         let text = str::from_utf8(self.host).ok()?;
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         bare.parse().ok().map(|ip: IpAddr| ip.to_canonical())
     }
+}
+
+/// Removes the first parameter from `rest` and returns it without white space around it.
+fn next_param<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let text = rest.strip_prefix(b";")?;
+    let end = find_unquoted(text, b';').unwrap_or(text.len());
+    let (param, after) = text.split_at_checked(end).unwrap_or((text, &[]));
+    *rest = after;
+    Some(param.trim_ascii())
 }
 
 fn is_named(param: &[u8], name: &[u8]) -> bool {

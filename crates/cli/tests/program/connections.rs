@@ -207,6 +207,33 @@ fn case_37_closing_an_account_closes_its_connections() {
 }
 
 #[test]
+fn case_34_a_trusted_proxy_keeps_its_connections() {
+    let Some(_files) = reserve_files() else { return };
+    let trusting = ["--on-accept", "ok", "--realm", "example", "--trusted-proxy", "127.8.0.1"];
+    let server = Server::start(&trusting);
+    let hostile = Tenant::new(&server, "hostile");
+    Tenant::new(&server, "honest");
+    let call = |tenant: &str| invite(tenant).header("X-Authz-Source", "127.0.0.9:5060");
+    let mut idle = Connection::from([127, 8, 0, 1], server.address);
+    let mut proxy = Connection::from([127, 8, 0, 1], server.address);
+    for tenant in ["honest", "hostile"] {
+        assert_eq!(status(&proxy.ask(&call(tenant))), 200);
+    }
+    // strangers replace each other only, with and without an accepted call
+    let spread = |n: u16| [127, 16 + n.to_be_bytes()[0], n.to_be_bytes()[1], 1];
+    let mut held = accepted_connections(&server, MOST, spread);
+    let strangers = (0..200).map(|n| Connection::from([127, 32, n, 1], server.address));
+    let strangers: Vec<_> = strangers.collect();
+    assert_eq!(status(&idle.ask(&call("honest"))), 200);
+    // the last caller of the proxy is no longer admitted, but others behind it are
+    hostile.close();
+    assert!(held.iter_mut().all(Connection::is_closed));
+    assert_eq!(status(&proxy.ask(&call("hostile"))), 603);
+    assert_eq!(status(&proxy.ask(&call("honest"))), 200);
+    drop(strangers);
+}
+
+#[test]
 fn case_37_changes_of_a_user_close_its_connections() {
     let server = start();
     let tenant = Tenant::new(&server, "hostile");

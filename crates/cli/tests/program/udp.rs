@@ -483,3 +483,34 @@ fn a_recently_accepted_caller_is_answered_before_a_flood() {
     assert!(totals.contains("received 153, accepted 3, "), "{totals}");
     assert!(totals.contains(", shed 0, "), "{totals}");
 }
+
+/// The proxy has no accepted request, and its datagrams are the last.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_trusted_proxy_is_answered_before_a_flood() {
+    let path = file("edge.toml", CONFIG);
+    let args = ["--config", path.to_str().unwrap(), "--on-accept", "ok", "--udp-workers", "1"];
+    let trusting = ["--trusted-proxy", "127.0.0.3", "--log", "decisions", "--log-names"];
+    let server = Server::start(&[&args[..], &trusting].concat());
+    let invite = || Request::invite("sip:1@nothing-mapped.example");
+    server.freeze();
+    let (flood, proxy) = (Caller::from("127.0.0.2", &server), Caller::from("127.0.0.3", &server));
+    for _ in 1..=150 {
+        flood.send(invite().text().as_bytes());
+    }
+    proxy.send(invite().header("X-Authz-Source", "192.0.2.1:1").text().as_bytes());
+    proxy.send(invite().text().as_bytes());
+    server.signal("CONT");
+    for _ in 1..=2 {
+        assert_eq!(status(&proxy.receive().unwrap()), 403);
+    }
+    for _ in 1..=150 {
+        assert_eq!(status(&flood.receive().unwrap()), 403);
+    }
+    let log = server.stderr.wait_from(0, |line| line.contains("source=127.0.0.2:"));
+    assert!(log.len() == 3, "{log:?}");
+    assert!(
+        log[0].ends_with("source=192.0.2.1:1") && log[1].ends_with("source=unknown"),
+        "{log:?}"
+    );
+}

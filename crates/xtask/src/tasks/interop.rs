@@ -111,6 +111,17 @@ linphone). Needs what the task clients needs.",
         ],
     },
     Task {
+        name: "behind-kamailio",
+        about: "Call through Kamailio with the recipe of docs/recipes",
+        details: "Callers have two addresses. Runs with the source in a header and in Via.",
+        needs: &[KAMAILIO, SIPP, PYTHON, PROTOC],
+        steps: &[
+            PROGRAM,
+            run("crates/acceptance/interop/behind_kamailio/run.sh {target}/release/sip-authz"),
+        ],
+        ..Task::BARE
+    },
+    Task {
         name: "rest-client",
         about: "Use every REST resource with the official Twilio Python client",
         needs: &[Need::PythonVenv, Need::Pypi],

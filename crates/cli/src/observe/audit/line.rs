@@ -1,7 +1,6 @@
 //! The lines of the decision log.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -104,15 +103,9 @@ impl<'a> Line<'a> {
             credential_list: credential.map(|matched| matched.list.to_string()),
             credential: credential.map(|matched| matched.credential.to_string()),
             repeat: accept.is_some_and(|accept| accept.repeat),
-            source: names.then(|| entry.source()),
+            source: names.then(|| entry.source.to_string()),
             username: credential.filter(|_| names).map(|matched| matched.username.as_str()),
         }
-    }
-}
-
-impl Entry {
-    fn source(&self) -> String {
-        SocketAddr::new(self.source.ip().to_canonical(), self.source.port()).to_string()
     }
 }
 
@@ -127,7 +120,7 @@ impl OtherLine {
                 Handling::Answered(status) => Some(status),
                 _ => None,
             },
-            source: names.then(|| entry.source()),
+            source: names.then(|| entry.source.to_string()),
         }
     }
 }
