@@ -10,6 +10,7 @@ mod decide;
 mod events;
 mod explain;
 mod judge;
+mod naming;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -14,6 +14,8 @@ use crate::message::Defect;
 
 /// Maximum number of credentials headers kept.
 pub(crate) const MAX_CREDENTIALS: usize = 16;
+/// Maximum number of hosts kept by [`Invite::with_domain_host`].
+const MAX_DOMAIN_HOSTS: usize = 4;
 
 /// The transport of a request, taken from the socket and not from a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +85,7 @@ pub struct Invite<'a> {
     from: Option<&'a [u8]>,
     received: Option<Cow<'a, [u8]>>,
     body: &'a [u8],
+    domain_hosts: ArrayVec<&'a str, MAX_DOMAIN_HOSTS>,
 }
 
 /// Shows neither addresses nor header values, because it may be logged.
@@ -139,6 +142,7 @@ impl<'a> Invite<'a> {
             from: None,
             received: None,
             body: &[],
+            domain_hosts: ArrayVec::new(),
         }
     }
 
@@ -186,6 +190,33 @@ impl<'a> Invite<'a> {
     pub fn with_body(mut self, body: &'a [u8]) -> Self {
         self.body = body;
         self
+    }
+
+    /// The number of hosts that [`Self::with_domain_host`] keeps.
+    pub const MAX_DOMAIN_HOSTS: usize = MAX_DOMAIN_HOSTS;
+
+    /// Adds a host that names the domain or trunk if the Request-URI names none: no domain or trunk
+    /// has its host, or it is a `tel:` URI or a service URN (`urn:service:sos`, RFC 5031), which have
+    /// no host.
+    ///
+    /// The hosts are tried in the order in which they were added. Of more than
+    /// [`MAX_DOMAIN_HOSTS`](Self::MAX_DOMAIN_HOSTS) the others are ignored, and so is a text that is
+    /// not a host. A Request-URI whose host names a domain or trunk, or that is malformed, is
+    /// decided as without them.
+    ///
+    /// An accept still rests on this Request-URI: a digest-uri is compared with it, not with the
+    /// host given here.
+    #[must_use]
+    pub fn with_domain_host(mut self, host: &'a str) -> Self {
+        // the doc says that further ones are ignored
+        let _ = self.domain_hosts.try_push(host);
+        self
+    }
+
+    /// The hosts of [`Self::with_domain_host`], in order.
+    #[must_use]
+    pub fn domain_hosts(&self) -> &[&'a str] {
+        &self.domain_hosts
     }
 
     /// The Request-URI.

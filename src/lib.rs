@@ -40,7 +40,9 @@
 //! # How a decision is made
 //!
 //! 1. The host of the Request-URI must be the name of a domain or trunk; otherwise the answer is
-//!    404. A URI that is not `sip:` or `sips:` gets 416.
+//!    404. A URI that is not `sip:` or `sips:` gets 416. If [`Invite::with_domain_host`] gives other
+//!    hosts, the first one that names a domain or trunk decides for a host that names none, and for
+//!    `tel:` and `urn:service:`.
 //! 2. The account must be active (603). The transport must be TLS if the domain or a `sips:` URI
 //!    requires it (488).
 //! 3. A list must be mapped (403, code 32200).

@@ -9,11 +9,14 @@ use memchr::{memchr, memchr2};
 
 mod compare;
 mod host;
+mod hostless;
 mod name_addr;
 
 use compare::{Pair, read_pairs, same_headers, same_params, same_text, units};
 pub use host::{Host, HostError};
 use host::{HostKind, is_host_name_fast, read_host};
+pub(crate) use hostless::is_hostless;
+pub use hostless::tel_number;
 pub use name_addr::{NameAddr, name_addr};
 
 /// Maximum length of a URI, in bytes.

@@ -339,6 +339,38 @@ fn rejects_allocate_nothing() {
     println!("{} rejects without an allocation", watch.decisions);
 }
 
+/// Calls whose Request-URI names no domain, with hosts that are tried in its place.
+#[test]
+fn domain_hosts_allocate_nothing() {
+    let watch = Watch::new();
+    let mut decisions = Vec::with_capacity(64);
+    for uri in ["tel:+14155550100", "urn:service:sos", "sip:911@203.0.113.7", "sip:[2001:db8::1]"] {
+        let by_address = message(uri, "", ALICE, BODY);
+        let by_password = message(uri, &watch.header("default", USER, PASSWORD), ALICE, BODY);
+        for (text, hosts, copies, is_accepted) in [
+            (&by_address, &["Unknown.example.org", "", "ADDRESS.example.com."][..], 1, true),
+            (&by_address, &["unknown.example.org", "address.example.com"], 64, true),
+            (&by_address, &["unknown.example.org", "[::1]"], 1, false),
+            (&by_address, &["unknown.example.org", "[::1]"], 64, false),
+            (&by_password, &["a b", "default.example.com"], 1, true),
+        ] {
+            let read = || {
+                let invite = Invite::from_datagram(text.as_bytes(), source(), Transport::Tcp);
+                let invite = invite.unwrap();
+                hosts.iter().fold(invite, |invite, host| invite.with_domain_host(host))
+            };
+            let (invite, reading) = measure(read);
+            let invites = vec![invite; copies];
+            let ((), deciding) = measure(|| {
+                watch.authorizer.authorize_batch(&invites, watch.now, &mut decisions);
+            });
+            assert!(is_zero(&reading) && is_zero(&deciding), "{uri} {hosts:?}: {deciding:?}");
+            let all = decisions.iter().all(|decision| decision.is_accept() == is_accepted);
+            assert!(all && decisions.len() == copies, "{uri} {hosts:?}: {decisions:?}");
+        }
+    }
+}
+
 /// An INVITE built without a message, as by a program with its own parser.
 #[test]
 fn invite_made_by_hand_allocates_nothing() {

@@ -63,6 +63,13 @@ impl<'s> DecisionContext<'s> {
                 *request = read(invite);
                 *entry = request.as_ref().ok().and_then(|it| self.snapshot.named_entry(it.host));
             }
+            if entry.is_none()
+                && !invite.domain_hosts().is_empty()
+                && let Some((named, found)) =
+                    self.name_by_domain_host(*request, invite, &mut NoTrace)
+            {
+                (*request, *entry) = (Ok(named), Some(found));
+            }
         }
         let addresses = self.match_first_lists(&entries, invites);
 

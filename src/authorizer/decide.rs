@@ -25,11 +25,15 @@ pub(super) struct DecisionContext<'s> {
     pub(super) now_ms: u64,
 }
 
-/// The parsed Request-URI and its host.
+/// The parsed Request-URI and the host that names the target.
 #[derive(Clone, Copy)]
 pub(super) struct RequestTarget<'i> {
-    uri: SipUri<'i>,
-    /// Canonical host, for comparison.
+    /// None for a URI without a host, such as `tel:`.
+    uri: Option<SipUri<'i>>,
+    /// Canonical host of the Request-URI, for comparison with a digest-uri; empty if it has none.
+    uri_host: &'i str,
+    /// Canonical host that names the target: that of the Request-URI, or the one that decides in
+    /// its place ([`Invite::with_domain_host`]).
     pub(super) host: &'i str,
     /// Set when the fast path parsed the URI; the host is validated only if a target is found for
     /// it.
@@ -50,12 +54,23 @@ pub(super) fn reject(target: Option<&TargetEntry>, reason: Reason) -> Decision {
 }
 
 impl<'i> RequestTarget<'i> {
+    /// The target with this host in place of that of the Request-URI.
+    pub(super) fn with_host(self, host: &'i str) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The target of a URI without a host.
+    pub(super) fn hostless() -> Self {
+        Self { uri: None, uri_host: "", host: "", parsed_fast: false }
+    }
+
     /// Parses a Request-URI on the fast path. The host is not validated: finding a target validates
     /// it, because target names are canonical hosts.
     #[inline]
     pub(super) fn parse_fast(invite: &'i Invite<'_>) -> Option<Self> {
         SipUri::parse_fast(invite.request_uri()).map(|uri| Self {
-            uri,
+            uri: Some(uri),
+            uri_host: uri.host,
             host: uri.host,
             parsed_fast: true,
         })
@@ -68,7 +83,7 @@ impl<'i> RequestTarget<'i> {
 
     fn parse_uri(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, UriError> {
         let (uri, host) = SipUri::parse_with_host(invite.request_uri(), host)?;
-        Ok(Self { uri, host, parsed_fast: false })
+        Ok(Self { uri: Some(uri), uri_host: host, host, parsed_fast: false })
     }
 }
 
@@ -87,11 +102,17 @@ impl<'s> DecisionContext<'s> {
             return self.decide_request(&request, entry, invite, trace);
         }
         let mut host = Host::empty();
-        match RequestTarget::parse_uri(invite, &mut host) {
-            Ok(request) => {
-                let entry = self.snapshot.named_entry(request.host);
-                self.decide_request(&request, entry, invite, trace)
-            }
+        let parsed = RequestTarget::parse_uri(invite, &mut host);
+        let entry = parsed.as_ref().ok().and_then(|it| self.snapshot.named_entry(it.host));
+        if entry.is_none()
+            && !invite.domain_hosts().is_empty()
+            && let Some((request, entry)) =
+                self.name_by_domain_host(parsed.map_err(uri_reason), invite, trace)
+        {
+            return self.decide_request(&request, Some(entry), invite, trace);
+        }
+        match parsed {
+            Ok(request) => self.decide_request(&request, entry, invite, trace),
             Err(error) => {
                 trace.step(|| Step::UnreadableUri { error });
                 reject(None, uri_reason(error))
@@ -145,7 +166,8 @@ impl<'s> DecisionContext<'s> {
         if account.status != AccountStatus::Active {
             return refuse(Reason::AccountInactive);
         }
-        let needs_tls = entry.secure || request.uri.scheme == Scheme::Sips;
+        let is_sips = request.uri.is_some_and(|uri| uri.scheme == Scheme::Sips);
+        let needs_tls = entry.secure || is_sips;
         if needs_tls {
             trace.step(|| Step::NeedsTls { transport: invite.transport() });
         }
@@ -186,7 +208,7 @@ impl<'s> DecisionContext<'s> {
     {
         let PendingAuth { entry, realm, policy, .. } = *pending;
         let Self { state, snapshot, now_ms } = *self;
-        let (host, request_uri) = (request.host, &request.uri);
+        let RequestTarget { host, uri_host, .. } = *request;
         let fingerprint = OnceCell::new();
         Judge {
             state,
@@ -195,7 +217,8 @@ impl<'s> DecisionContext<'s> {
             policy,
             realm,
             host,
-            request_uri,
+            uri_host,
+            request_uri: request.uri.as_ref(),
             invite,
             now_ms,
             body: Body::new(invite.body()),

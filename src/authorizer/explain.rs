@@ -44,7 +44,16 @@ pub enum Step {
         /// The canonical host.
         host: String,
     },
-    /// A domain or trunk has the Request-URI's host.
+    /// The Request-URI names no domain or trunk, but a host of
+    /// [`Invite::with_domain_host`](crate::Invite::with_domain_host) does.
+    DomainHost {
+        /// The place of the host among those of the INVITE, from 0.
+        index: usize,
+        /// The canonical host.
+        host: String,
+    },
+    /// A domain or trunk has the host that decides: the Request-URI's, or that of
+    /// [`Step::DomainHost`].
     Named {
         /// The canonical host.
         host: String,
@@ -276,6 +285,13 @@ impl fmt::Display for Step {
             Self::UnreadableUri { error } => write!(f, "Request-URI: {error}"),
             Self::UnknownHost { host } => {
                 write!(f, "host: no domain or trunk has the name `{}`", escape_name(host))
+            }
+            Self::DomainHost { index, host } => {
+                let (place, host) = (index + 1, escape_name(host));
+                write!(
+                    f,
+                    "Request-URI: names no domain or trunk; domain host {place}, `{host}`, does"
+                )
             }
             Self::Stale => f.write_str("snapshot: too long since it was last confirmed"),
             Self::Named { host, target, account } => {

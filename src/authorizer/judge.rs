@@ -51,9 +51,12 @@ pub(super) struct Judge<'s, 'r, 'i> {
     pub(super) entry: &'s TargetEntry,
     pub(super) policy: &'s Policy,
     pub(super) realm: &'s Realm,
-    /// Canonical host of the Request-URI.
+    /// Canonical host that names the target.
     pub(super) host: &'r str,
-    pub(super) request_uri: &'r SipUri<'r>,
+    /// Canonical host of the Request-URI; empty if it has none.
+    pub(super) uri_host: &'r str,
+    /// None for a URI without a host, such as `tel:`.
+    pub(super) request_uri: Option<&'r SipUri<'r>>,
     pub(super) invite: &'r Invite<'i>,
     pub(super) now_ms: u64,
     /// The body of the message, for `auth-int`.
@@ -399,14 +402,16 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         {
             return true;
         }
+        // a URI without a host matches only the same text
+        let Some(request_uri) = self.request_uri else { return false };
         let Ok(text) = std::str::from_utf8(digest_uri) else { return false };
         let Ok(uri) = SipUri::parse_request_uri(text) else { return false };
-        let same_host = || Host::parse(uri.host).is_ok_and(|host| host.as_str() == self.host);
+        let same_host = || Host::parse(uri.host).is_ok_and(|host| host.as_str() == self.uri_host);
         match self.policy.uri_check {
             UriCheck::Off => true,
             UriCheck::SameHost => same_host(),
-            UriCheck::SameUserAndHost => same_host() && uri.same_user(self.request_uri),
-            UriCheck::Equivalent => uri.equivalent(self.request_uri),
+            UriCheck::SameUserAndHost => same_host() && uri.same_user(request_uri),
+            UriCheck::Equivalent => uri.equivalent(request_uri),
         }
     }
 

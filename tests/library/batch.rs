@@ -183,6 +183,7 @@ fn request(plan: &Plan, challenges: &[Vec<String>]) -> Request {
         9 => request.uri = "tel:+14155550100".to_owned(),
         10 => request.uri = "sip:100@-bad-".to_owned(),
         11 => request.uri = format!("sips:100@{}", HOSTS[plan.host]),
+        14 => request.uri = "sip:911@203.0.113.7".to_owned(),
         _ => {}
     }
     request.branch = format!("z9hG4bK{}", plan.branch);
@@ -235,7 +236,12 @@ proptest! {
             let invites: Vec<_> = sent
                 .iter()
                 .map(|(bytes, source, transport)| {
-                    Invite::from_datagram(bytes, source.parse().unwrap(), *transport).unwrap()
+                    let source = source.parse().unwrap();
+                    let invite = Invite::from_datagram(bytes, source, *transport).unwrap();
+                    match transport {
+                        Transport::Tcp => invite.with_domain_host("a.b").with_domain_host(HOST),
+                        _ => invite,
+                    }
                 })
                 .collect();
             let now = twins.one.start + twins.one.now;

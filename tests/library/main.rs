@@ -8,6 +8,7 @@ mod copying;
 mod decision;
 mod digest_header;
 mod digest_vectors;
+mod domain_host;
 mod from_datagram;
 mod guide;
 mod invite;

@@ -62,7 +62,11 @@ pub fn fuzz_batch(bytes: &[u8]) -> Vec<Decision> {
         let invites: Vec<_> = sent
             .iter()
             .filter_map(|(bytes, source, transport)| {
-                Invite::from_datagram(bytes, *source, *transport).ok()
+                let invite = Invite::from_datagram(bytes, *source, *transport).ok()?;
+                match transport {
+                    Transport::Tcp => Some(invite.with_domain_host("known.example.com")),
+                    _ => Some(invite),
+                }
             })
             .collect();
         let singly: Vec<_> = invites.iter().map(|invite| one.authorize(invite, now)).collect();

@@ -7,7 +7,8 @@ use super::world::{fuzz_authorizer, sids};
 use sip_authz::Authorizer;
 use sip_authz::Decision;
 use sip_authz::digest::split;
-use sip_authz::{Invite, Transport};
+use sip_authz::uri::MAX_URI;
+use sip_authz::{Invite, Reason, Reject, Transport};
 
 /// The sources of the requests: inside the access list over UDP, and outside it over TLS.
 const WAYS: [(IpAddr, Transport); 2] = [
@@ -23,10 +24,77 @@ pub fn fuzz_request(bytes: &[u8]) -> Option<Decision> {
     let [over_udp, _] = WAYS.map(|(ip, transport)| {
         let source = SocketAddr::new(ip, 5060);
         let invite = Invite::from_datagram(bytes, source, transport).ok()?;
+        check_domain_hosts(&invite);
         let (authorizer, now) = fuzz_authorizer();
         Some(check_decision(&authorizer, &invite, now))
     });
     over_udp
+}
+
+/// Hosts that decide in place of a Request-URI that names no domain. Only the second is one.
+const DOMAIN_HOSTS: [&str; 2] = ["unknown.example.com", "Strict.Example.com."];
+
+/// Decides an INVITE with hosts that decide in place of its Request-URI, and checks that they do so
+/// exactly if the Request-URI names no domain.
+fn check_domain_hosts(invite: &Invite<'_>) {
+    let (authorizer, now) = fuzz_authorizer();
+    let plain = authorizer.authorize(invite, now);
+    let with =
+        DOMAIN_HOSTS.iter().fold(invite.clone(), |invite, host| invite.with_domain_host(host));
+    let (authorizer, now) = fuzz_authorizer();
+    let decision = check_decision(&authorizer, &with, now);
+    let may_replace = match &plain {
+        Decision::Reject(reject) if reject.target.is_none() => match reject.reason {
+            Reason::UnknownHost => true,
+            Reason::UnsupportedScheme => names_no_host(invite.request_uri()),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !may_replace {
+        assert_eq!(decision.target(), plain.target(), "a domain host has no say");
+        assert_eq!(decision.status(), plain.status(), "a domain host has no say");
+        return;
+    }
+    assert_eq!(decision.target(), Some(sids::domain("strict").into()));
+    // the policy requires the digest-uri of an accept to be equivalent to the Request-URI
+    if let Decision::Accept(_) = &decision
+        && plain == Decision::Reject(Reject::new(None, Reason::UnsupportedScheme))
+    {
+        let uri = format!("\"{}\"", invite.request_uri());
+        let has_it = |value: &[u8]| value.windows(uri.len()).any(|part| part == uri.as_bytes());
+        assert!(invite.credentials().iter().any(|(_, value)| has_it(value)), "another digest-uri");
+    }
+}
+
+/// Whether this is a `tel:` URI or a service URN, by the letters of their grammars.
+fn names_no_host(uri: &str) -> bool {
+    let lower = uri.to_ascii_lowercase();
+    if let Some(service) = lower.strip_prefix("urn:service:") {
+        let is_label = |label: &str| {
+            let (first, last) = (label.chars().next(), label.chars().last());
+            first.is_some_and(|c| c.is_ascii_alphanumeric())
+                && last.is_some_and(|c| c.is_ascii_alphanumeric())
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        };
+        return uri.len() <= MAX_URI && service.split('.').all(is_label);
+    }
+    let Some(rest) = lower.strip_prefix("tel:") else { return false };
+    let number: String = rest.chars().take_while(|c| *c != ';').collect();
+    let params = rest.get(number.len()..).unwrap_or_default();
+    let digits: String = number.chars().filter(|c| !"-.()".contains(*c)).collect();
+    let is_number = match digits.strip_prefix('+') {
+        Some(global) => {
+            number.starts_with('+')
+                && !global.is_empty()
+                && global.chars().all(|c| c.is_ascii_digit())
+        }
+        None => {
+            !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit() || "*#".contains(c))
+        }
+    };
+    let is_param = |c: char| c.is_ascii_graphic() && !"<>\"\\@?#".contains(c);
+    uri.len() <= MAX_URI && is_number && params.chars().all(is_param)
 }
 
 /// Decides and checks one INVITE.
