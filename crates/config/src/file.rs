@@ -15,6 +15,7 @@ use sip_authz::{
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::edge::{self, Edge};
 use crate::problem::Problems;
 use crate::read::{Elements, Fields, Given};
 use crate::value;
@@ -24,8 +25,15 @@ type Value<'t> = Spanned<DeValue<'t>>;
 
 /// The keys of each table, in the order in which messages list them.
 mod keys {
-    pub(super) const FILE: &[&str] =
-        &["realm", "accounts", "ip_access_control_lists", "credential_lists", "domains", "trunks"];
+    pub(super) const FILE: &[&str] = &[
+        "realm",
+        "edge",
+        "accounts",
+        "ip_access_control_lists",
+        "credential_lists",
+        "domains",
+        "trunks",
+    ];
     pub(super) const ACCOUNT: &[&str] = &["name", "sid", "friendly_name", "status", "token_sha256"];
     pub(super) const ACCESS_LIST: &[&str] =
         &["name", "sid", "friendly_name", "account", "addresses"];
@@ -62,12 +70,15 @@ pub(crate) fn is_known_key(key: &str) -> bool {
     use keys::{ACCESS_LIST, ACCOUNT, ADDRESS, CREDENTIAL, CREDENTIAL_LIST, DOMAIN, FILE, TRUNK};
     let tables = [FILE, ACCOUNT, ACCESS_LIST, ADDRESS, CREDENTIAL_LIST, CREDENTIAL, DOMAIN, TRUNK];
     tables.iter().any(|keys| keys.contains(&key))
+        || edge::KEYS.contains(&key)
         || HashFunction::ALL.into_iter().any(|function| function.key() == key)
 }
 
 pub(crate) struct File {
     /// The realm of credential lists without one.
     pub(crate) realm: Given<Realm>,
+    /// The settings of the edge, which are no records.
+    pub(crate) edge: Edge,
     pub(crate) accounts: Elements<Account>,
     pub(crate) ip_access_control_lists: Elements<AccessList>,
     pub(crate) credential_lists: Elements<CredentialList>,
@@ -159,6 +170,7 @@ impl File {
         let fields = Fields::of_table(root.get_ref(), root.span(), keys::FILE, problems);
         Self {
             realm: fields.optional("realm", problems),
+            edge: fields.read("edge", problems, Edge::read).into_value().unwrap_or_default(),
             accounts: fields.each("accounts", problems, Account::read),
             ip_access_control_lists: fields.each(
                 "ip_access_control_lists",

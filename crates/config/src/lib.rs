@@ -42,6 +42,7 @@
 //! ```
 
 mod compile;
+mod edge;
 mod error;
 mod file;
 mod load;
@@ -60,6 +61,7 @@ use std::sync::Arc;
 use sip_authz::Snapshot;
 use sip_authz::model::Commit;
 
+pub use edge::{AddressError, Advertised, DomainSource, Edge, Listener, Place};
 pub use error::{ConfigError, ConfigErrors};
 pub use load::{is_readable_by_others, load};
 pub use names::Names;
@@ -79,6 +81,8 @@ pub struct Config {
     pub snapshot: Snapshot,
     /// The name in the file of each SID.
     pub names: Names,
+    /// The settings of the edge: the table `[edge]`.
+    pub edge: Edge,
     warnings: Vec<String>,
     repeats: Vec<String>,
 }
@@ -119,7 +123,8 @@ pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
     let mut syntax = Syntax::parse(text, &mut copy);
     let is_damaged = syntax.is_damaged();
     let mut problems = std::mem::take(&mut syntax.problems);
-    let shape = File::read(&syntax.root, &mut problems);
+    let mut shape = File::read(&syntax.root, &mut problems);
+    let edge = std::mem::take(&mut shape.edge);
     let compiled = compile::compile(shape, options, is_damaged, &mut problems);
     problems.0.retain(|problem| !syntax.is_doubtful(problem));
     if let Some(errors) = ConfigErrors::new(placed(text, &file, &syntax, problems)) {
@@ -155,6 +160,7 @@ pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
         commit: compiled.commit,
         snapshot: compiled.snapshot,
         names: compiled.names,
+        edge,
         warnings,
         repeats,
     })

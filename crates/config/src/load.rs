@@ -33,6 +33,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Config, ConfigErrors> {
         failed(Some(Places::new(valid).at(valid.len())), "expected UTF-8".to_owned())
     })?;
     let mut config = parse(text, &options)?;
+    config.edge.resolve_paths(path.parent().unwrap_or(Path::new("")));
     if is_readable_by_others(&metadata) && has_secrets(text) {
         let warning =
             format!("{file} holds passwords and is readable by all users of this machine");

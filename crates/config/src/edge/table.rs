@@ -1,0 +1,71 @@
+//! Reads the table `[edge]`.
+//!
+//! A further setting is a field of [`Edge`], its key in [`KEYS`] and its line in [`Edge::read`].
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::de::{self, DeserializeOwned, Deserializer};
+use sip_authz::Invite;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{Advertised, DomainSource, Edge, Listener};
+use crate::problem::Problems;
+use crate::read::Fields;
+
+/// The keys of the table, in the order in which messages list them.
+pub(crate) const KEYS: &[&str] =
+    &["sip", "sips", "advertise", "default_domain", "tls_cert", "tls_key"];
+
+impl Edge {
+    /// Reads the table; reports and removes invalid parts.
+    pub(crate) fn read(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
+        let fields = Fields::of(value, KEYS, problems)?;
+        let edge = Self {
+            sip: values(&fields, "sip", problems),
+            sips: values(&fields, "sips", problems),
+            advertise: fields.optional("advertise", problems).into_value(),
+            default_domain: values(&fields, "default_domain", problems),
+            tls_cert: path(&fields, "tls_cert", problems),
+            tls_key: path(&fields, "tls_key", problems),
+        };
+        let most = Invite::MAX_DOMAIN_HOSTS;
+        if edge.default_domain.len() > most {
+            problems
+                .push(value.span(), format_args!("expected at most {most} in `default_domain`"));
+        }
+        Some(edge)
+    }
+
+    /// Makes the paths relative to `folder`, unless they are absolute.
+    pub(crate) fn resolve_paths(&mut self, folder: &Path) {
+        let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
+        self.tls_cert.iter_mut().chain(&mut self.tls_key).for_each(resolve);
+    }
+}
+
+fn path(fields: &Fields<'_>, key: &'static str, problems: &mut Problems) -> Option<PathBuf> {
+    fields.optional::<String>(key, problems).into_value().map(PathBuf::from)
+}
+
+fn values<T: DeserializeOwned>(
+    fields: &Fields<'_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Vec<T> {
+    fields.values(key, problems).into_iter().map(Spanned::into_inner).collect()
+}
+
+/// Deserialises a type from its text, so that errors have their place in the file.
+macro_rules! from_text {
+    ($($type:ty),*) => {$(
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::from_str(&text).map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+from_text!(Listener, Advertised, DomainSource);
