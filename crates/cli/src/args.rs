@@ -3,6 +3,7 @@
 mod bounds;
 mod decision_log;
 mod limits;
+mod listen;
 mod proxies;
 mod serve;
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod body;
 pub(crate) mod edge;
+pub(crate) mod listeners;
+pub(crate) mod naming;
 pub(crate) mod peer;
 pub(crate) mod permits;
 mod put;

@@ -8,12 +8,15 @@ use clap::ValueEnum;
 use sip_authz::Sampling;
 use sip_authz::model::{DomainName, Realm};
 use sip_authz::uri::SipUri;
+#[cfg(feature = "tls")]
+use sip_authz_config::Listener;
 
 #[cfg(feature = "etcd")]
 use super::bounds;
 use super::bounds::ApiBounds;
 use super::decision_log::{DecisionLogArgs, sampling};
 use super::limits::LimitArgs;
+use super::listen::ListenArgs;
 use super::proxies::ProxyArgs;
 
 pub(super) const HELP: &str = "\
@@ -33,13 +36,12 @@ or address in use.
 
 Try it: sip-authz serve --demo";
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Listen for SIP on this address, UDP and TCP; port 0 selects a free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5060")]
-    pub(crate) sip: SocketAddr,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
 
-    /// Number of UDP threads [default: one per core]
+    /// Number of UDP threads of each --sip address [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     pub(crate) udp_workers: Option<u16>,
 
@@ -141,18 +143,19 @@ pub(crate) struct ServeArgs {
 
 /// SIP and HTTP over TLS.
 #[cfg(feature = "tls")]
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TlsArgs {
-    /// Listen for SIP over TLS on this address, in addition to --sip
-    #[arg(long, value_name = "ADDR", requires = "tls_cert")]
-    pub(crate) sips: Option<SocketAddr>,
+    /// Listen for SIP over TLS, in addition to --sip and in the same form; the default port is 5061
+    /// (repeatable)
+    #[arg(long, value_name = "ADDR[,PART]…")]
+    pub(crate) sips: Vec<Listener>,
 
-    /// Certificate chain for SIP over TLS (PEM); SIGHUP reloads it
-    #[arg(long, value_name = "FILE", requires_all = ["sips", "tls_key"])]
+    /// Certificate chain for SIP over TLS (PEM), needed for --sips; SIGHUP reloads it
+    #[arg(long, value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
 
     /// Private key of --tls-cert (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
 
     /// Certificate chain for the API, which then accepts only HTTPS (PEM); SIGHUP reloads it
@@ -166,7 +169,7 @@ pub(crate) struct TlsArgs {
 
 /// How to connect to the etcd of `--etcd`.
 #[cfg(feature = "etcd")]
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct EtcdArgs {
     /// Prefix of all keys in etcd
     #[arg(long, value_name = "PREFIX", default_value = "sip-authz/", requires = "etcd")]
@@ -191,7 +194,7 @@ pub(crate) struct EtcdArgs {
 
 /// Options of an edge in a fleet, for any shared store.
 #[cfg(feature = "etcd")]
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct FleetArgs {
     /// Name of this edge, unique in the fleet [default: host name and SIP port]
     #[arg(long, value_name = "NAME", requires = "etcd")]

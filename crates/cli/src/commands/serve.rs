@@ -28,8 +28,10 @@ use crate::serving::demo::{self, Demo};
 use crate::serving::open::open;
 use crate::serving::resources::{Resources, Setup};
 use crate::sip::edge::Edge;
+use crate::sip::listeners::{Listeners, OpenListeners};
+use crate::sip::naming::{Local, Naming};
 use crate::sip::respond::TagKey;
-use crate::sip::sockets::{self, SipSockets};
+use crate::sip::sockets;
 use crate::sip::tcp;
 use crate::sip::udp::Workers;
 use crate::system::output::{ProgramError, config_lines, say, warn, warn_all};
@@ -42,24 +44,28 @@ use sip_authz_config::Options;
 const OLD_STATE: &str = "the old state stays in use";
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
-    let secured = Secured::load(args)?;
-    let api = check_api(args, &secured)?;
     let demo = args.demo.then(Demo::new).transpose()?;
+    let mut file = sip_authz_config::Edge::default();
     let records = match (&demo, &args.config) {
         (Some(demo), _) => demo.commit()?,
         (None, Some(path)) => {
             let config =
                 sip_authz_config::load(path, &Options::new()).map_err(ProgramError::Config)?;
             warn_all(config.warnings());
+            file = config.edge;
             config.commit
         }
         (None, None) => Commit::new(),
     };
+    let args = &args.clone().completed(file)?;
+    let secured = Secured::load(args)?;
+    let api = check_api(args, &secured)?;
+    let listeners = Listeners::resolve(args)?;
     let (settings, options) = (settings(args)?, options(args)?);
-    open_files(args, &secured, api.is_some());
+    open_files(args, listeners.count(), api.is_some());
     let admin = options.admin.is_some();
     let setup = Setup { settings, options, capacity: args.limits.capacity() };
-    let front = Front { demo: demo.as_ref(), api, admin };
+    let front = Front { demo: demo.as_ref(), api, admin, listeners };
     // separate runtimes, so that HTTP requests of tenants never delay calls
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
@@ -69,7 +75,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
             started = open(args, records, setup) => started?,
             () = signals.end() => return Ok(None),
         };
-        let served = answer(args, &front, &resources, &secured, &streams, signals).await;
+        let served = answer(args, front, &resources, &secured, &streams, signals).await;
         resources.end().await;
         served.map(Some)
     });
@@ -102,12 +108,13 @@ struct Front<'a> {
     demo: Option<&'a Demo>,
     api: Option<SocketAddr>,
     admin: bool,
+    listeners: Listeners,
 }
 
 /// Opens the listeners and answers SIP and HTTP until a signal or an error.
 async fn answer(
     args: &ServeArgs,
-    front: &Front<'_>,
+    front: Front<'_>,
     resources: &Resources,
     secured: &Secured,
     streams: &Runtime,
@@ -117,19 +124,19 @@ async fn answer(
     let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
     let authorizer = Arc::clone(&resources.authorizer);
     let edge = Edge::new(authorizer, tags, on_accept, args.udp_reply_port, observers(args)?);
-    let edge = Arc::new(edge.with_trusted(args.proxies.trusted()));
-    let sip = SipSockets::open(args.sip, udp_workers(args))?;
-    let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
-    let sips = secured.sips.as_ref().map(|(address, _)| sockets::listen(*address, "tls"));
-    let sips = sips.transpose()?;
+    let edge = edge.with_trusted(args.proxies.trusted());
+    let Front { demo, api, admin, listeners } = front;
+    let OpenListeners { sip, sips, naming } = listeners.open(udp_workers(args))?;
+    let http = api.map(|address| sockets::listen(address, "api")).transpose()?;
     let scrapes = args.metrics.map(|address| sockets::listen(address, "metrics")).transpose()?;
     let listening = Listening {
-        sip: sip.address,
-        sips: sips.as_ref().map(|(_, local)| *local),
+        sip: sip.iter().map(|sockets| sockets.address).collect(),
+        sips: sips.iter().map(|(_, local)| *local).collect(),
         api: http.as_ref().map(|(_, local)| *local),
         metrics: scrapes.as_ref().map(|(_, local)| *local),
     };
-    announce(args, front, listening, secured);
+    announce(args, demo, admin, &listening, &naming, secured);
+    let edge = Arc::new(edge.with_naming(naming));
     let failed = |error: std::io::Error| ProgramError::Runtime(error.to_string());
     let mut servers = Vec::new();
     if let Some((listener, _)) = http {
@@ -145,15 +152,20 @@ async fn answer(
         servers.push(api::Server::start(listener, router, Security::None, args.api_bounds));
     }
     let within = streams.enter();
-    let listener = TcpListener::from_std(sip.tcp).map_err(failed)?;
-    streams.spawn(tcp::serve(Arc::clone(&edge), listener, Security::None));
-    if let (Some((listener, _)), Some((_, security))) = (sips, &secured.sips) {
+    let (mut udp, count) = (Vec::new(), sip.len());
+    for (number, sockets) in sip.into_iter().enumerate() {
+        let listener = TcpListener::from_std(sockets.tcp).map_err(failed)?;
+        streams.spawn(tcp::serve(Arc::clone(&edge), listener, number, Security::None));
+        let local = Local::at(sockets.address, number);
+        udp.extend(sockets.udp.into_iter().map(|socket| (socket, local)));
+    }
+    for (number, (listener, _)) in (count..).zip(sips) {
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        streams.spawn(tcp::serve(Arc::clone(&edge), listener, security.clone()));
+        streams.spawn(tcp::serve(Arc::clone(&edge), listener, number, secured.sips.clone()));
     }
     drop(within);
     let (stopped, threads) = unbounded_channel();
-    let workers = Workers::start(&edge, sip.udp, sip.address, &stopped).map_err(failed)?;
+    let workers = Workers::start(&edge, udp, &stopped).map_err(failed)?;
     let ended = until_the_end(args, resources, secured, &edge, &mut signals, threads).await;
     if ended.is_ok() {
         tokio::select! {
@@ -190,8 +202,8 @@ fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
 }
 
 /// Raises the limit of open files, and warns if it does not cover all connections.
-fn open_files(args: &ServeArgs, secured: &Secured, api: bool) {
-    let sip = u64::from(1 + u16::from(secured.sips.is_some()));
+fn open_files(args: &ServeArgs, sip: usize, api: bool) {
+    let sip = sip as u64;
     let http = u64::from(u16::from(api) + u16::from(args.metrics.is_some()));
     let connections = sip * tcp::most_connections(&args.proxies.trusted())
         + http * u64::from(args.api_bounds.connections);
@@ -265,13 +277,16 @@ fn options(args: &ServeArgs) -> Result<RestOptions, ProgramError> {
 }
 
 /// Prints the addresses of the listeners and the source of the records.
-fn announce(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: &Secured) {
-    let Front { demo, admin, .. } = *front;
-    let Listening { sip, sips, api, metrics } = listening;
-    say(format_args!("listening for SIP on {sip} (udp and tcp)"));
-    if let Some(sips) = sips {
-        say(format_args!("listening for SIP on {sips} (tls)"));
-    }
+fn announce(
+    args: &ServeArgs,
+    demo: Option<&Demo>,
+    admin: bool,
+    listening: &Listening,
+    naming: &Naming,
+    secured: &Secured,
+) {
+    let (api, metrics) = (listening.api, listening.metrics);
+    listening.announce(naming);
     if let Some(api) = api {
         let scheme = if secured.api.is_none() { "http" } else { "https" };
         say(format_args!("listening for HTTP on {scheme}://{api}"));
@@ -285,7 +300,9 @@ fn announce(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: 
         }
     }
     match (demo, &args.config) {
-        (Some(demo), _) => demo.print(sip, api),
+        (Some(demo), _) => {
+            listening.sip.first().into_iter().for_each(|sip| demo.print(*sip, api));
+        }
         (None, Some(path)) => say(format_args!(
             "serving the records in {}; SIGHUP reloads it, changes over HTTP are refused",
             path.display()
@@ -327,7 +344,7 @@ async fn until_the_end(
             audit.reopen();
         }
         match &args.config {
-            Some(path) => reload(path, resources).await,
+            Some(path) => reload(path, args, resources).await,
             None if certificates || audit.is_some() => {}
             None => warn("SIGHUP: nothing to reload without --config"),
         }
@@ -335,7 +352,7 @@ async fn until_the_end(
 }
 
 /// Loads the configuration file and replaces the records; after an error the old ones stay in use.
-async fn reload(path: &std::path::Path, resources: &Resources) {
+async fn reload(path: &std::path::Path, args: &ServeArgs, resources: &Resources) {
     let owned = path.to_owned();
     let named = path.display();
     // on a thread of its own: hashing many passwords takes long
@@ -351,6 +368,7 @@ async fn reload(path: &std::path::Path, resources: &Resources) {
         Err(error) => return warn(format_args!("{named}: {error}; {OLD_STATE}")),
     };
     warn_all(config.warnings());
+    args.listen.warn_of_changes(&config.edge);
     match resources.replace(config.commit).await {
         Ok(()) => warn(format_args!("reloaded {named}")),
         Err(error) => warn(format_args!("{named}: {error}; {OLD_STATE}")),
@@ -358,12 +376,32 @@ async fn reload(path: &std::path::Path, resources: &Resources) {
 }
 
 /// The addresses of the listeners.
-#[derive(Clone, Copy)]
 struct Listening {
-    sip: SocketAddr,
-    sips: Option<SocketAddr>,
+    sip: Vec<SocketAddr>,
+    sips: Vec<SocketAddr>,
     api: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
+}
+
+impl Listening {
+    /// Prints the addresses for SIP, and the names that callers see in their place.
+    fn announce(&self, naming: &Naming) {
+        for address in &self.sip {
+            say(format_args!("listening for SIP on {address} (udp and tcp)"));
+        }
+        for address in &self.sips {
+            say(format_args!("listening for SIP on {address} (tls)"));
+        }
+        let all = || self.sip.iter().chain(&self.sips);
+        for (number, name) in naming.advertised() {
+            if let Some(address) = all().nth(number) {
+                say(format_args!("callers of {address} see {name}"));
+            }
+        }
+        if all().all(|address| address.ip().to_canonical().is_loopback()) {
+            say("listening on loopback only; callers on other machines need --sip 0.0.0.0:5060");
+        }
+    }
 }
 
 /// Starts a runtime for one kind of work, so that it does not wait for another kind.

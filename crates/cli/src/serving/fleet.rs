@@ -1,6 +1,5 @@
 //! One edge of a fleet, which reports to the store that the fleet shares.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,11 +21,11 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) async fn start<S: SharedStore>(
     store: S,
     args: &FleetArgs,
-    sip: SocketAddr,
+    sip_port: u16,
     setup: Setup,
 ) -> Result<Resources, ProgramError> {
     let wrong = |error: &dyn std::fmt::Display| ProgramError::Setup(error.to_string());
-    let name = args.edge_name.clone().unwrap_or_else(|| format!("{}:{}", machine(), sip.port()));
+    let name = args.edge_name.clone().unwrap_or_else(|| format!("{}:{}", machine(), sip_port));
     if name.is_empty() || name.chars().any(|c| c.is_control() || c == '/') {
         return Err(wrong(&format_args!(
             "--edge-name: expected a name without slashes and control characters, got `{name}`"

@@ -18,6 +18,7 @@ use crate::observe::cause::Cause;
 use crate::observe::observers::DecisionObservers;
 use crate::observe::totals::{Outcome, Tally, Totals};
 use crate::sip::body::Body;
+use crate::sip::naming::{Naming, OwnAddress};
 use crate::sip::peer::{Caller, Peer, Source};
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
@@ -43,6 +44,7 @@ pub(crate) struct Edge {
     tags: TagKey,
     pub(crate) observers: DecisionObservers,
     trusted: TrustedProxies,
+    naming: Naming,
 }
 
 /// The answers to the last batch, and buffers that the next batch reuses.
@@ -129,12 +131,18 @@ impl Edge {
         observers: DecisionObservers,
     ) -> Self {
         let (totals, trusted) = (Totals::default(), TrustedProxies::default());
-        Self { authorizer, totals, on_accept, reply_port, tags, observers, trusted }
+        let naming = Naming::default();
+        Self { authorizer, totals, on_accept, reply_port, tags, observers, trusted, naming }
     }
 
     /// Takes the source of requests from what these proxies say.
     pub(crate) fn with_trusted(self, trusted: TrustedProxies) -> Self {
         Self { trusted, ..self }
+    }
+
+    /// Sets the names of the listeners.
+    pub(crate) fn with_naming(self, naming: Naming) -> Self {
+        Self { naming, ..self }
     }
 
     /// The proxies that name the source of their requests.
@@ -321,7 +329,10 @@ impl Edge {
         let read = read_request(&opened, peer, out);
         let Opened { echo, uri, caller, .. } = opened;
         match read {
-            Ok(invite) => Ok((Pending { echo, uri, peer, caller, received }, invite)),
+            Ok(invite) => {
+                let invite = self.naming.add_domain_hosts(invite, echo.message(), peer.local);
+                Ok((Pending { echo, uri, peer, caller, received }, invite))
+            }
             Err(cause) => {
                 let ends_stream = ends_stream(echo.message());
                 Err(Undecided { cause, caller, to: echo.destination(), ends_stream })
@@ -418,7 +429,7 @@ impl Edge {
                 if message.first(Header::Require).is_some() {
                     return Outcome::Other(bad_extension(echo, out));
                 }
-                let local = routes.local_address(*peer);
+                let local = self.naming.own_address(*peer, routes);
                 let description = match Body::of(message) {
                     Body::None => sdp::nothing(local.ip()),
                     Body::Sdp(offer) => match sdp::decline(offer, local.ip()) {
@@ -436,7 +447,7 @@ impl Edge {
                     }
                 };
                 let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
-                with_contact(response, uri, local, peer.transport)
+                with_contact(response, uri, &local, peer.transport)
                     .end_with(sdp::CONTENT_TYPE, description.as_bytes());
                 Outcome::Accepted
             }
@@ -581,7 +592,7 @@ fn bad_extension(echo: &Echo<'_>, out: &mut Vec<u8>) -> Cause {
 fn with_contact<'o>(
     response: Response<'o>,
     uri: Option<SipUri<'_>>,
-    local: SocketAddr,
+    local: &OwnAddress<'_>,
     transport: Transport,
 ) -> Response<'o> {
     let (user, at) = uri.and_then(|uri| uri.user).map_or(("", ""), |user| (user, "@"));

@@ -6,13 +6,15 @@ use std::net::SocketAddr;
 use sip_authz::message::Message;
 use sip_authz::{Invite, InviteError, Transport};
 
+use crate::sip::naming::Local;
+
 /// The source of a message, and the local socket that received it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
     /// The source address. The answer always goes there, over UDP perhaps to another port.
     pub(crate) source: SocketAddr,
-    /// The address of the local socket, which can be a wildcard address.
-    pub(crate) local: SocketAddr,
+    /// The local socket and its listener.
+    pub(crate) local: Local,
     pub(crate) transport: Transport,
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Routes {
 impl Routes {
     /// The address that the sender of a message can reach.
     pub(crate) fn local_address(&mut self, peer: Peer) -> SocketAddr {
-        let mut local = peer.local;
+        let mut local = peer.local.address;
         if local.ip().is_unspecified()
             && let Some(ip) = self.towards(peer.source)
         {

@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::sip::edge::{Answered, Edge};
+use crate::sip::naming::Local;
 use crate::sip::peer::Peer;
 use crate::sip::permits::ConnectionPermits;
 use crate::sip::trusted::TrustedProxies;
@@ -55,7 +56,14 @@ struct Times {
 }
 
 /// Accepts connections, each with a task of its own. Never returns.
-pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Security) {
+///
+/// `number` is that of the listener, for its names.
+pub(crate) async fn serve(
+    edge: Arc<Edge>,
+    listener: TcpListener,
+    number: usize,
+    security: Security,
+) {
     let permits = ConnectionPermits::new(MAX_CONNECTIONS, Arc::clone(edge.authorizer()));
     // strangers must not take the places of trusted proxies
     let proxies = ConnectionPermits::new(MAX_CONNECTIONS, Arc::clone(edge.authorizer()));
@@ -89,7 +97,7 @@ pub(crate) async fn serve(edge: Arc<Edge>, listener: TcpListener, security: Secu
                 // an evicted connection answers no more
                 biased;
                 _ = evicted => Err(ConnectionError),
-                ended = begin(&edge, stream, source, &security, accepted) => ended,
+                ended = begin(&edge, stream, source, number, &security, accepted) => ended,
             };
             if ended.is_err() {
                 edge.totals.count_connection_closed();
@@ -111,10 +119,11 @@ async fn begin(
     edge: &Edge,
     stream: TcpStream,
     source: SocketAddr,
+    listener: usize,
     security: &Security,
     accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
-    let local = stream.local_addr().map_err(|_| ConnectionError)?;
+    let local = Local::at(stream.local_addr().map_err(|_| ConnectionError)?, listener);
     // answers are written whole, so Nagle's algorithm would only delay them
     let _ = stream.set_nodelay(true);
     // best effort: with another size the answers arrive too
@@ -329,7 +338,7 @@ mod tests {
 
     fn peer() -> Peer {
         let here = SocketAddr::from(([127, 0, 0, 1], 5060));
-        Peer { source: here, local: here, transport: Transport::Tcp }
+        Peer { source: here, local: here.into(), transport: Transport::Tcp }
     }
 
     /// Serves one connection with short time limits. Returns its end and the time in milliseconds;

@@ -28,6 +28,7 @@ use sip_authz::Transport;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::sip::edge::{BATCH, BatchScratch, Edge};
+use crate::sip::naming::Local;
 use crate::sip::peer::Peer;
 use exchange::{Inbox, Outbox};
 use waiting::{Accepted, Waiting};
@@ -53,16 +54,16 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts one thread per socket. `stopped` gets a message if a thread ends by itself.
+    /// Starts one thread per socket, whose local address stands beside it. `stopped` gets a message if
+    /// a thread ends by itself.
     pub(crate) fn start(
         edge: &Arc<Edge>,
-        sockets: Vec<UdpSocket>,
-        local: SocketAddr,
+        sockets: Vec<(UdpSocket, Local)>,
         stopped: &UnboundedSender<String>,
     ) -> std::io::Result<Self> {
         let end = Arc::new(AtomicBool::new(false));
         let mut workers = Self { threads: Vec::new(), end: Arc::clone(&end) };
-        for socket in sockets {
+        for (socket, local) in sockets {
             socket.set_nonblocking(false)?;
             socket.set_read_timeout(Some(WAIT))?;
             socket.set_write_timeout(Some(SEND_WAIT))?;
@@ -103,7 +104,7 @@ impl Drop for StopGuard {
     }
 }
 
-fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
+fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
     let mut inbox = Inbox::new();
     let mut answerer = Answerer::new(edge, socket, local);
     let mut waiting = Waiting::default();
@@ -158,14 +159,14 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: SocketAddr, end: &AtomicBool) {
 struct Answerer<'e> {
     edge: &'e Edge,
     socket: &'e UdpSocket,
-    local: SocketAddr,
+    local: Local,
     scratch: BatchScratch,
     outbox: Outbox,
     accepted: Accepted,
 }
 
 impl<'e> Answerer<'e> {
-    fn new(edge: &'e Edge, socket: &'e UdpSocket, local: SocketAddr) -> Self {
+    fn new(edge: &'e Edge, socket: &'e UdpSocket, local: Local) -> Self {
         let accepted = Accepted::new(Instant::now());
         Self {
             edge,

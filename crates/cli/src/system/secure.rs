@@ -1,6 +1,5 @@
 //! The encryption of each listener.
 
-use std::net::SocketAddr;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 #[cfg(feature = "tls")]
@@ -29,8 +28,8 @@ impl Security {
 
 /// The encryption of all listeners.
 pub(crate) struct Secured {
-    /// The address and certificate for SIP over TLS.
-    pub(crate) sips: Option<(SocketAddr, Security)>,
+    /// The certificate for SIP over TLS.
+    pub(crate) sips: Security,
     pub(crate) api: Security,
 }
 
@@ -46,14 +45,14 @@ impl Secured {
             _ => Ok(Security::None),
         };
         let tls = &args.tls;
-        let sip = load(&tls.tls_cert, &tls.tls_key)?;
+        let sips = load(&tls.tls_cert, &tls.tls_key)?;
         let api = load(&tls.api_cert, &tls.api_key)?;
-        Ok(Self { sips: tls.sips.map(|address| (address, sip)), api })
+        Ok(Self { sips, api })
     }
 
     /// Reloads the certificates. Returns false if there are none.
     pub(crate) fn reload(&self) -> bool {
-        let all = self.sips.iter().map(|(_, security)| security).chain([&self.api]);
+        let all = [&self.sips, &self.api];
         let mut any = false;
         for security in all {
             if let Security::Tls(identity) = security {
@@ -70,7 +69,7 @@ impl Secured {
     /// Without the feature `tls` nothing is encrypted.
     #[allow(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
     pub(crate) fn load(_: &ServeArgs) -> Result<Self, ProgramError> {
-        Ok(Self { sips: None, api: Security::None })
+        Ok(Self { sips: Security::None, api: Security::None })
     }
 
     /// Without the feature `tls` there are no certificates.

@@ -96,7 +96,7 @@ fn invalid_command_lines_are_errors() {
         (&["serve", "--demo", "--on-accept", "redirect:tel:1"], "unsupported uri scheme"),
         (&["serve", "--demo", "--on-accept", "no"], "expected `ok` or `redirect:<sip-uri>`"),
         (&["serve", "--demo", "--udp-workers", "0"], "0 is not in 1..=1024"),
-        (&["serve", "--demo", "--sip", "here"], "invalid socket address"),
+        (&["serve", "--demo", "--sip", "here:5060:x"], "`here:5060:x` is not an IPv6 address"),
         (&["serve", "--demo", "--log-names"], "--log <decisions|refused|1/N|none>"),
         (&["check", "--config", "x", "f"], "--source <IP>"),
         (&[], "Usage: sip-authz <COMMAND>"),

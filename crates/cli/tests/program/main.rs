@@ -13,6 +13,7 @@ mod http;
 mod http_bounds;
 mod import;
 mod lifecycle;
+mod listeners;
 mod metrics;
 mod proxies;
 mod replies;
