@@ -264,6 +264,11 @@ class Page:
         text = re.sub(r"--api \S+", api, text) if "--api " in text else f"{text} {api}"
         text = re.sub(r"--sips \S+", f"--sips 127.0.0.1:{self.ports['sips']}", text)
         text = re.sub(r"--metrics(?= |$)( \d\S*)?", f"--metrics 127.0.0.1:{self.ports['metrics']}", text)
+        # the parts after a comma stay; the first address has the port of the page
+        ports = iter([self.ports["sip"]])
+        text = re.sub(
+            r"--sip [^\s,]+", lambda _: f"--sip 127.0.0.1:{next(ports, 0)}", text
+        )
         if "--sip " not in text:
             text += f" --sip 127.0.0.1:{self.ports['sip']}"
         if ".pem" in text:

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use sip_authz::model::Realm;
 use sip_authz::{AccountSid, Transport};
+use sip_authz_config::DomainSource;
 
 pub(crate) use bounds::ApiBounds;
 pub(crate) use serve::{Api, OnAccept, ReplyPort, ServeArgs, StoreChoice};
@@ -87,6 +88,11 @@ pub(crate) struct CheckArgs {
     /// Transport of the INVITE
     #[arg(long, value_name = "TRANSPORT", value_enum, default_value_t = TransportName::Udp)]
     pub(crate) transport: TransportName,
+
+    /// What names the domain if the Request-URI names none, as for `serve`
+    /// [default: `default_domain` of the configuration file]
+    #[arg(long, value_name = "route|to|NAME,…", value_delimiter = ',')]
+    pub(crate) default_domain: Vec<DomainSource>,
 
     /// File with the INVITE, from the start line to the end of the body; `-` is stdin
     #[arg(value_name = "FILE.sip")]

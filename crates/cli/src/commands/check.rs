@@ -6,9 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sip_authz::{Authorizer, Decision, Invite};
+use sip_authz::{Authorizer, Decision, Invite, Step};
 
 use crate::args::CheckArgs;
+use crate::sip::naming::domain_hosts;
 use crate::system::output::{ProgramError, say, warn_all};
 use sip_authz_config::Options;
 
@@ -25,12 +26,23 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, ProgramError> {
     let source = SocketAddr::new(args.source, args.port);
     let invite = Invite::from_datagram(&bytes, source, args.transport.into())
         .map_err(|error| wrong(error.to_string()))?;
+    let sources = match args.default_domain.as_slice() {
+        [] => config.edge.default_domain.as_slice(),
+        given => given,
+    };
+    let hosts = domain_hosts(sources, &bytes);
+    let invite = hosts.iter().fold(invite, |invite, (_, host)| invite.with_domain_host(host));
     let authorizer = Authorizer::new(config.snapshot);
     let authorizer = authorizer.map_err(|error| ProgramError::Runtime(error.to_string()))?;
 
     let mut explanation = authorizer.explain(&invite, Instant::now());
     for step in std::mem::take(&mut explanation.steps) {
         say(config.names.annotate(&step.to_string()));
+        if let Step::DomainHost { index, .. } = step
+            && let Some((source, _)) = hosts.get(index)
+        {
+            say(format_args!("default domain: `{source}` gives that host"));
+        }
     }
     if matches!(&explanation.decision, Decision::Challenge(challenge) if challenge.stale) {
         say(

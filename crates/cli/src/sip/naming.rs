@@ -160,8 +160,19 @@ impl Naming {
     }
 }
 
+/// The hosts that these sources give for a datagram. Sources without a host are left out, and the domain
+/// of a listener, which the datagram does not show.
+pub(crate) fn domain_hosts<'a>(
+    sources: &'a [DomainSource],
+    bytes: &'a [u8],
+) -> Vec<(&'a DomainSource, &'a str)> {
+    let Some(message) = Message::scan(bytes) else { return Vec::new() };
+    let hosts = sources.iter().filter_map(|source| Some((source, domain_host(source, &message)?)));
+    hosts.collect()
+}
+
 /// The host that a source gives for a message; none for the domain of a listener.
-pub(crate) fn domain_host<'a>(source: &'a DomainSource, message: &Message<'a>) -> Option<&'a str> {
+fn domain_host<'a>(source: &'a DomainSource, message: &Message<'a>) -> Option<&'a str> {
     let host = |value| Some(SipUri::parse_request_uri(name_addr(value)?.uri).ok()?.host);
     match source {
         DomainSource::Route => host(first_element(message.first(Header::Route)?)),

@@ -200,3 +200,39 @@ fn the_example_of_the_documentation_is_valid() {
     let outside = "decision: reject 403 address-not-listed, code 32201";
     assert_eq!(decide("198.51.100.9"), (Some(1), outside.to_owned()));
 }
+
+#[test]
+fn a_default_domain_decides_for_calls_that_name_none() {
+    let request = Request::invite("urn:service:sos").to("<sip:911@a.example>").text();
+    let from_office = ["--source", "192.0.2.7"];
+    let (code, stdout, _) = check(&request, &from_office);
+    assert_eq!(
+        (code, stdout.lines().next()),
+        (Some(1), Some("Request-URI: unsupported uri scheme"))
+    );
+    let args = [&from_office[..], &["--default-domain", "route,to,c.example"]].concat();
+    let (code, stdout, stderr) = check(&request, &args);
+    let lines: Vec<_> = stdout.lines().take(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "Request-URI: names no domain or trunk; domain host 1, `a.example`, does",
+            "default domain: `to` gives that host",
+        ],
+        "{stderr}"
+    );
+    assert_eq!(code, Some(0), "{stdout}");
+
+    // from the file, and the option in its place
+    let config =
+        file("edge.toml", &format!("{CONFIG}\n[edge]\ndefault_domain = [\"a.example\"]\n"));
+    let invite = file("invite.sip", &Request::invite("tel:911").text());
+    let (config, invite) = (config.to_str().unwrap(), invite.to_str().unwrap());
+    let run_with = |more: &[&str]| {
+        let args = ["check", "--config", config, "--source", "192.0.2.7", invite];
+        outcome(&run(&[&args[..], more].concat())).0
+    };
+    assert_eq!(run_with(&[]), Some(0));
+    assert_eq!(run_with(&["--default-domain", "b.example"]), Some(1));
+    assert_eq!(run_with(&["--default-domain", "to"]), Some(1));
+}
