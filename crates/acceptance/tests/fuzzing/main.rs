@@ -4,6 +4,7 @@
 
 mod batch;
 mod commits;
+mod domain_hosts;
 mod from_datagram;
 mod lanes;
 

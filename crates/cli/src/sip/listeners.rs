@@ -219,7 +219,13 @@ fn is_hidden(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+    use sip_authz_config::Edge;
+    #[cfg(feature = "tls")]
+    use sip_authz_config::Options;
+
     use super::*;
+    use crate::args::{Args, Command};
 
     fn resolve(listeners: &[&str]) -> Result<Vec<Resolved>, String> {
         let listeners: Vec<Listener> = listeners.iter().map(|text| text.parse().unwrap()).collect();
@@ -272,6 +278,60 @@ mod tests {
             ("127.0.0.1:5060", "127.0.0.2:5060"),
         ] {
             assert!(resolve(&[one, other]).is_ok(), "{one} {other}");
+        }
+    }
+
+    /// The listeners of a command line and a file.
+    fn listeners(options: &[&str], file: Edge) -> Listeners {
+        let args = ["", "serve", "--on-accept=ok"].iter().chain(options);
+        let args = Args::try_parse_from(args).unwrap();
+        let Command::Serve(args) = args.command else { panic!("{args:?}") };
+        Listeners::resolve(&args.completed(file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_default_is_loopback() {
+        let listeners = listeners(&[], Edge::default());
+        let all: Vec<_> = listeners.sip.iter().map(|it| it.bind.address.to_string()).collect();
+        assert_eq!((all, listeners.count()), (vec!["127.0.0.1:5060".to_owned()], 1));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn an_advertised_address_is_for_listeners_that_hide_theirs() {
+        let file = "[edge]\nsips = ['10.0.0.7', '203.0.113.7', '10.0.0.8,advertise=tls.example:5071']\n\
+                    tls_cert = 'chain.pem'\ntls_key = 'key.pem'";
+        let file = sip_authz_config::parse(file, &Options::new()).unwrap().edge;
+        let options = [
+            "--sip=10.0.0.7",
+            "--sip=203.0.113.7",
+            "--sip=203.0.113.8,advertise=own.example",
+            "--sip=[::]:5070",
+            "--advertise=edge.example:5080",
+        ];
+        let listeners = listeners(&options, file);
+        let told = |all: &[Resolved]| -> Vec<String> {
+            let one = |it: &Resolved| it.advertise.as_ref().map(ToString::to_string);
+            all.iter().map(|it| one(it).unwrap_or_default()).collect()
+        };
+        let sip = ["edge.example:5080", "", "own.example", "edge.example:5080"];
+        assert_eq!(told(&listeners.sip), sip);
+        // the port of the default is that of --sip
+        assert_eq!(told(&listeners.sips), ["edge.example", "", "tls.example:5071"]);
+    }
+
+    #[test]
+    fn an_ipv6_wildcard_leaves_ipv4_to_another_listener_of_its_port() {
+        for (options, expected) in [
+            (&["--sip=[::]:5060"][..], &[false][..]),
+            (&["--sip=[::]:5060", "--sip=0.0.0.0:5060"], &[true, true]),
+            (&["--sip=127.0.0.1:5060", "--sip=[::]:5060"], &[true, true]),
+            (&["--sip=[::]:5060", "--sip=0.0.0.0:5061"], &[false, true]),
+            (&["--sip=[::]:0", "--sip=0.0.0.0:0"], &[false, false]),
+        ] {
+            let listeners = listeners(options, Edge::default());
+            let only_v6: Vec<_> = listeners.sip.iter().map(|it| it.bind.only_v6).collect();
+            assert_eq!(only_v6, expected, "{options:?}");
         }
     }
 
