@@ -14,6 +14,9 @@ mod http_bounds;
 mod import;
 mod lifecycle;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod notify;
+mod packaging;
 mod replies;
 mod support;
 mod tcp;
