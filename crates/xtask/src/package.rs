@@ -30,7 +30,9 @@ pub(crate) fn remove_unpacked(workspace: &Workspace, _: &[String]) -> Result<(),
     let Some(home) = home.or_else(|| Some(env::home_dir()?.join(".cargo"))) else {
         return Ok(());
     };
-    let count = remove_from(&home.join("registry/src"), &names)?;
+    let registries = home.join("registry/src");
+    let action = format!("remove copies in {}", registries.display());
+    let count = remove_from(&registries, &names).map_err(Error::io(action))?;
     anstream::println!("copies: {count}");
     Ok(())
 }
@@ -100,5 +102,15 @@ mod tests {
             let error = judge(&format!("Cargo.toml\n{path}\n")).unwrap_err().to_string();
             assert!(error.contains(path), "{error}");
         }
+    }
+
+    #[test]
+    fn the_image_is_built_with_the_pinned_toolchain() {
+        let root = crate::workspace::Workspace::find().unwrap().root().to_owned();
+        let read = |path| fs::read_to_string(root.join(path)).unwrap();
+        let (pinned, image) = (read("rust-toolchain.toml"), read("packaging/Dockerfile"));
+        let channel = pinned.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap();
+        let version = image.lines().find_map(|line| line.strip_prefix("ARG RUST_VERSION="));
+        assert_eq!(version, Some(channel.trim_matches('"')));
     }
 }
