@@ -80,6 +80,8 @@ RULES = [
     run(r"sip-authz import\b"),
     run(r"sip-authz export\b"),
     run(r"sip-authz backup\b"),
+    run(r"sip-authz completions\b"),
+    run(r"mkdir -p man1 && sip-authz man man1$"),
     run(r"sip-authz (help|--version|--help)\b"),
     # other programs
     run(r"export \w+="),
@@ -92,6 +94,10 @@ RULES = [
     run(r"sipsak ", tools=["sipsak"]),
     run(r"mv \S+ \S+ && kill -HUP "),
     run(r"openssl "),
+    run(r"docs/recipes/twilio_export\.py "),
+    skip(r"(cp|fail2ban-regex) .*(/usr/share/doc|/etc/fail2ban)/", "needs the Debian packages"),
+    skip(r"(dpkg|systemctl|systemd-analyze|journalctl|sudoedit) ", "needs the Debian package and systemd"),
+    skip(r"docker ", "needs docker"),
     skip(r"etcd(ctl)? ", "needs etcd"),
     skip(r"mysql |psql ", "needs the database of another server"),
     skip(r"apt-get ", "installs a package"),
@@ -220,6 +226,7 @@ class Page:
         self.folder = folder
         self.ports = {name: free_port() for name in ("sip", "sips", "api", "metrics")}
         self.server, self.log, self.https, self.account, self.password = None, None, False, None, None
+        self.token = None
         bin_folder = folder / "bin"
         bin_folder.mkdir()
         (bin_folder / "sip-authz").symlink_to(program)
@@ -255,6 +262,8 @@ class Page:
         text = re.sub(r"\b127\.0\.0\.1:9464\b", f"127.0.0.1:{self.ports['metrics']}", text)
         if text.startswith("sip-authz serve"):
             text = self.substituted_server(text)
+        elif text.startswith("docs/recipes/twilio_export.py"):
+            text = self.substituted_export(text)
         elif re.match(r"sip-authz (account|import|export)\b", text):
             text = self.substituted_client(text)
         return text
@@ -282,10 +291,18 @@ class Page:
         trust = " --ca chain.pem" if self.https else ""
         return f"{text} --api http{'s' if self.https else ''}://127.0.0.1:{self.ports['api']}{trust}"
 
+    def substituted_export(self, text):
+        """The API of this page's server in place of Twilio's."""
+        self.env["TWILIO_ACCOUNT_SID"] = self.an_account()
+        self.env["TWILIO_AUTH_TOKEN"] = self.token
+        api = f"http://127.0.0.1:{self.ports['api']}"
+        return text.replace(".py ", f".py --api {api} --trunking {api} ", 1)
+
     def an_account(self):
         if self.account is None:
             made = self.output(self.substituted_client("sip-authz account create Docs"))
             self.account = re.search(r"AC[0-9a-f]{32}", made)[0]
+            self.token = re.search(r"auth token +([0-9a-f]{32})", made)[1]
         return self.account
 
     def make_certificate(self):

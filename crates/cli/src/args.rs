@@ -63,6 +63,10 @@ pub(crate) enum Command {
     ///
     /// Exit code: 0 done, 1 failed; a failed backup leaves no file.
     Backup(BackupArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages of the program and of its commands to a folder.
+    Man(ManArgs),
 }
 
 const ADMIN_HELP: &str = "\
@@ -238,6 +242,20 @@ pub(crate) struct BackupArgs {
     /// File to write; it must not exist
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// Shell of the script
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// Existing folder for the pages
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

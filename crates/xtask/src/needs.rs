@@ -53,6 +53,10 @@ pub(crate) const PROMETHEUS: Need = debian("promtool", "prometheus");
 pub(crate) const PROTOC: Need = debian("protoc", "protobuf-compiler");
 /// Python without virtual environments.
 pub(crate) const PYTHON: Need = debian("python3", "python3");
+/// Checks Debian packages.
+pub(crate) const LINTIAN: Need = debian("lintian", "lintian");
+/// Makes a new Debian system in a folder.
+pub(crate) const MMDEBSTRAP: Need = debian("mmdebstrap", "mmdebstrap");
 /// A SIP load generator.
 pub(crate) const SIPP: Need = debian("sipp", "sip-tester");
 /// A SIP command line client.
@@ -63,6 +67,8 @@ pub(crate) const STRACE: Need = debian("strace", "strace");
 pub(crate) const TASKSET: Need = debian("taskset", "util-linux");
 /// Callgrind, which counts instructions.
 pub(crate) const VALGRIND: Need = debian("valgrind", "valgrind");
+/// Makes Debian packages.
+pub(crate) const CARGO_DEB: Need = Need::Plugin { name: "cargo-deb", version: Some("=3.8.0") };
 /// Checks licences and sources.
 pub(crate) const CARGO_DENY: Need = Need::Plugin { name: "cargo-deny", version: Some("=0.20.2") };
 /// Runs fuzz targets.

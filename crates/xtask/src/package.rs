@@ -102,4 +102,14 @@ mod tests {
             assert!(error.contains(path), "{error}");
         }
     }
+
+    #[test]
+    fn the_image_is_built_with_the_pinned_toolchain() {
+        let root = crate::workspace::Workspace::find().unwrap().root().to_owned();
+        let read = |path| fs::read_to_string(root.join(path)).unwrap();
+        let (pinned, image) = (read("rust-toolchain.toml"), read("packaging/Dockerfile"));
+        let channel = pinned.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap();
+        let version = image.lines().find_map(|line| line.strip_prefix("ARG RUST_VERSION="));
+        assert_eq!(version, Some(channel.trim_matches('"')));
+    }
 }

@@ -37,6 +37,7 @@ use crate::sip::udp::Workers;
 use crate::system::output::{ProgramError, config_lines, say, warn, warn_all};
 use crate::system::process;
 use crate::system::secure::{Secured, Security};
+use crate::system::service::{self, Phase};
 use crate::system::signals::{Signal, Signals};
 use sip_authz_config::Options;
 
@@ -166,7 +167,9 @@ async fn answer(
     drop(within);
     let (stopped, threads) = unbounded_channel();
     let workers = Workers::start(&edge, udp, &stopped).map_err(failed)?;
+    service::report(Phase::Ready(&status(args)));
     let ended = until_the_end(args, resources, secured, &edge, &mut signals, threads).await;
+    service::report(Phase::Stopping);
     if ended.is_ok() {
         tokio::select! {
             () = end(servers) => {}
@@ -175,6 +178,15 @@ async fn answer(
     }
     workers.end();
     ended.map(|()| edge)
+}
+
+/// The status for the service manager.
+fn status(args: &ServeArgs) -> String {
+    match (&args.config, args.store()) {
+        (Some(path), _) => format!("serving the records in {}", path.display()),
+        (None, Some(store)) => format!("serving {store}"),
+        (None, None) => "serving records in memory".to_owned(),
+    }
 }
 
 /// Stops the HTTP servers and waits for open requests. Calls are answered meanwhile.
@@ -338,6 +350,7 @@ async fn until_the_end(
         if signal == Signal::End {
             return Ok(());
         }
+        service::report(Phase::Reloading);
         let certificates = secured.reload();
         let audit = edge.observers.audit.as_ref();
         if let Some(audit) = audit {
@@ -348,6 +361,7 @@ async fn until_the_end(
             None if certificates || audit.is_some() => {}
             None => warn("SIGHUP: nothing to reload without --config"),
         }
+        service::report(Phase::Reloaded);
     }
 }
 

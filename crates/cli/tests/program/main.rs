@@ -15,6 +15,9 @@ mod import;
 mod lifecycle;
 mod listeners;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod notify;
+mod packaging;
 mod proxies;
 mod replies;
 mod support;

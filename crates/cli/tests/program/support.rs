@@ -103,6 +103,14 @@ impl Server {
         Self::start_by(command, Some("127.0.0.1:0"), ADMIN_TOKEN, args)
     }
 
+    /// Starts a server that reports to a service manager at this socket.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn start_notifying(socket: &std::path::Path, args: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.env("NOTIFY_SOCKET", socket);
+        Self::start_by(command, Some("127.0.0.1:0"), ADMIN_TOKEN, args)
+    }
+
     fn start_by(mut command: Command, api: Option<&str>, token: &str, args: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--sip", "127.0.0.1:0"])

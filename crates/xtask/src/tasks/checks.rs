@@ -1,6 +1,8 @@
 //! Checks of the sources, the dependencies and the interface.
 
-use crate::needs::{CARGO_DENY, CARGO_PUBLIC_API, CXX, Need, PROTOC};
+use crate::needs::{
+    CARGO_DEB, CARGO_DENY, CARGO_PUBLIC_API, CXX, LINTIAN, MMDEBSTRAP, Need, PROTOC,
+};
 use crate::task::{Step, Task, run};
 use crate::{crates, cycles, hot_path, package};
 
@@ -119,6 +121,26 @@ nothing. Needs the index of crates.io.",
             Step::Check { about: "remove unpacked copies", work: package::remove_unpacked },
             run("cargo publish --locked --workspace --dry-run --allow-dirty"),
         ],
+        ..Task::BARE
+    },
+    Task {
+        name: "deb",
+        usage: "[PROFILE [--no-build]]",
+        default: "dist",
+        about: "Build the Debian package and compare its files with the list",
+        details: "The package is in debian/ of the folder of build results, the list in packaging/debian.
+PROFILE: a profile of Cargo.toml (default: dist, which compiles for minutes). --no-build: pack
+the program that was built last with this profile.",
+        needs: &[CARGO_DEB, LINTIAN],
+        steps: &[run("packaging/debian/build.sh {target} {args}")],
+    },
+    Task {
+        name: "deb-install",
+        usage: "PACKAGE [FOLDER]",
+        about: "Install, upgrade, remove and purge a package in a new Debian system",
+        details: "Needs root and a mirror of Debian. FOLDER keeps the new system for the next run.",
+        needs: &[MMDEBSTRAP],
+        steps: &[run("packaging/debian/try-install.sh {args}")],
         ..Task::BARE
     },
 ];
