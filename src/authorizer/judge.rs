@@ -19,7 +19,7 @@ use super::State;
 use super::explain::{FromOutcome, HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
-    Admission, Algorithm, Asker, Binding, Body, Credentials, Freshness, GuessRate, Insertion,
+    Admission, Algorithm, Binding, Body, Credentials, Freshness, GuessRate, Insertion,
     MalformedCredentials, Nonce, Parsed, Qop, parse, parse_fast, split, username,
 };
 use crate::invite::Invite;
@@ -39,7 +39,7 @@ const MAX_BODY: usize = 32_768;
 /// one is hashed if its header is the only one, so that a request does not cost several hashes of it.
 const MAX_SHARED_BODY: usize = 4_096;
 
-/// Number of `stale=true` answers of a target to one flow within a nonce lifetime. A client whose next request
+/// Number of `stale=true` answers to one flow within a nonce lifetime. A client whose next request
 /// never has a live nonce, for example behind a load balancer that spreads packets, would otherwise
 /// retry for ever.
 const MAX_STALE_ANSWERS: NonZeroU32 = NonZeroU32::new(8).unwrap();
@@ -75,11 +75,7 @@ pub(super) enum Verdict<'s> {
     /// The digest is right, but the nonce count was used before: challenge with `stale=true`.
     Stale,
     /// The nonce is not live, and nothing was verified: challenge with `stale=true`.
-    NotLive {
-        /// Whether the nonce was issued for this binding and has expired. Only the client that was
-        /// challenged can have it; a foreign one is anybody's.
-        expired: bool,
-    },
+    NotLive,
     /// Wrong credentials: reject or challenge, as the policy says.
     Wrong(Reason),
     /// Reject with this reason under any policy.
@@ -92,7 +88,7 @@ impl Verdict<'_> {
         match self {
             Self::NoCredentials => 0,
             Self::Wrong(_) => 1,
-            Self::NotLive { .. } => 2,
+            Self::NotLive => 2,
             Self::Stale => 3,
             Self::Proved(_) | Self::Refused(_) => 4,
         }
@@ -189,7 +185,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         };
         match verdict {
             Verdict::Proved(proved) => self.check_from(proved, trace),
-            Verdict::NotLive { expired } => self.answer_stale(expired, trace),
+            Verdict::NotLive => self.answer_stale(trace),
             verdict => verdict,
         }
     }
@@ -205,7 +201,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     ) -> Verdict<'s> {
         if !self.is_judged(0, header, freshness, trace) {
             self.explain_further(header, Ok(credentials), trace);
-            return Verdict::NotLive { expired: freshness.is_expired() };
+            return Verdict::NotLive;
         }
         if let Err(reason) = self.check_form(header, credentials, trace) {
             return Verdict::Refused(reason);
@@ -246,8 +242,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 let freshness = self.freshness(nonce);
                 if !self.is_judged(number, header, freshness, trace) {
                     self.explain_further(header, read.as_ref(), trace);
-                    let known = matches!(best, Verdict::NotLive { expired: true });
-                    best = Verdict::NotLive { expired: known || freshness.is_expired() };
+                    best = Verdict::NotLive;
                     continue;
                 }
                 let credentials = match read {
@@ -353,17 +348,14 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     }
 
     /// The answer to credentials whose nonce is not live: a challenge with `stale=true`, unless this
-    /// flow has had too many of them from this target.
-    ///
-    /// Expired nonces count apart from foreign ones. Over UDP, anybody can send a foreign nonce under
-    /// the address of another.
-    fn answer_stale<T: Trace>(&self, expired: bool, trace: &mut T) -> Verdict<'s> {
+    /// flow has had too many of them.
+    fn answer_stale<T: Trace>(&self, trace: &mut T) -> Verdict<'s> {
         let lifetime_ms = self.policy.nonce_lifetime.saturating_mul(1_000);
         let refill_ms = NonZeroU32::new(lifetime_ms / MAX_STALE_ANSWERS);
         let refill_ms = refill_ms.unwrap_or(NonZeroU32::MIN);
         let rate = GuessRate { burst: MAX_STALE_ANSWERS, refill_ms };
-        let asker = Asker { flow: self.invite.source(), target: self.target_sid(), expired };
-        if !self.state.stale_answers.allows(&asker, rate, self.now_ms, T::COMMITS) {
+        let flow = self.invite.source();
+        if !self.state.stale_answers.allows(flow, rate, self.now_ms, T::COMMITS) {
             trace.step(|| Step::StaleLimit);
             return Verdict::NoCredentials;
         }
@@ -444,9 +436,11 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let guesses = &self.state.guesses;
         // a retransmission of an accepted request is no guess, and a flow that proved the password
         // is no guesser, so other clients' guesses must not block them
-        let is_over =
-            guesses.is_anyone_over(self.now_ms) && self.is_over(budget()) && !self.repeats(number);
-        if is_over && !self.has_proved(credentials) {
+        if guesses.is_anyone_over(self.now_ms)
+            && self.is_over(budget())
+            && !self.repeats(number)
+            && !self.has_proved(credentials)
+        {
             trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
             if T::COMMITS {
                 self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
@@ -455,7 +449,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
             if matches!(freshness, Freshness::Live(_)) {
-                self.count_wrong::<T>(budget(), number, is_over.then_some(credentials));
+                self.count_wrong::<T>(budget(), number);
             }
             return Verdict::Wrong(Reason::WrongCredentials);
         };
@@ -486,9 +480,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             Verdict::Proved(Proved { list, mapped, credential, header, repeat })
         };
         match (freshness, self.fingerprint(number)) {
-            (Freshness::Foreign, _) => Verdict::NotLive { expired: false },
+            (Freshness::Foreign, _) => Verdict::NotLive,
             (Freshness::Expired(_), _) if self.repeats(number) => proved(true),
-            (Freshness::Expired(_), _) => Verdict::NotLive { expired: true },
+            (Freshness::Expired(_), _) => Verdict::NotLive,
             (Freshness::Live(nonce), Some(fingerprint)) if T::COMMITS => {
                 // update both tables in one step; otherwise a copy on another thread could find the
                 // count used and the fingerprint missing

@@ -62,10 +62,6 @@ impl Freshness {
             Self::Foreign => 0,
         }
     }
-
-    pub(crate) fn is_expired(self) -> bool {
-        matches!(self, Self::Expired(_))
-    }
 }
 
 /// Issues nonces and recognises its own.

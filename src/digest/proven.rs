@@ -6,18 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const GOOD_FOR: u64 = 3_600;
 /// A proof is written again only after this time, in seconds, so that most calls only read.
 const RENEW_AFTER: u64 = 300;
-/// Wrong digests that a proof excuses in each [`RENEW_AFTER`]. Others may share the flow, for example
-/// behind a proxy, so that a proof must not excuse any number.
-const EXCUSED: u64 = 20;
-/// The low bits of a cell hold the time of the proof in seconds, eight and a half years.
+/// The low bits of a cell hold the time of the proof in seconds, eight and a half years; the others
+/// a part of the key.
 const SECONDS_BITS: u32 = 28;
 const MAX_SECONDS: u64 = (1 << SECONDS_BITS) - 1;
-/// The next bits hold the number of excused wrong digests; the highest bits a part of the key.
-const COUNT_BITS: u32 = 8;
-const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
-const TAG_SHIFT: u32 = SECONDS_BITS + COUNT_BITS;
-
-const _: () = assert!(EXCUSED * GOOD_FOR.div_ceil(RENEW_AFTER) <= MAX_COUNT);
 
 /// The keys of flow, target and user that were proved. A key has two cells; a new key takes the one
 /// with the older proof. A proof that is lost costs its flow the exemption from guess limits and
@@ -41,38 +33,24 @@ impl ProvenFlows {
     pub(crate) fn prove(&self, key: u64, now_ms: u64) {
         let (Some(set), now) = (self.set(key), seconds(now_ms)) else { return };
         let cells = set.each_ref().map(|cell| cell.load(Ordering::Relaxed));
-        let held = cells.iter().position(|cell| is_of(*cell, key));
+        let held = cells.iter().position(|cell| cell >> SECONDS_BITS == tag(key));
         if held.and_then(|at| cells.get(at)).is_some_and(|cell| age(*cell, now) < RENEW_AFTER) {
             return;
         }
         let oldest = || usize::from(age(cells[1], now) > age(cells[0], now));
         if let Some(cell) = set.get(held.unwrap_or_else(oldest)) {
-            cell.store(tag(key) << TAG_SHIFT | now, Ordering::Relaxed);
+            cell.store(tag(key) << SECONDS_BITS | now, Ordering::Relaxed);
         }
     }
 
-    /// Whether the key was proved within the last hour, and its proof excuses a wrong digest more.
+    /// Whether the key was proved within the last hour.
     pub(crate) fn has(&self, key: u64, now_ms: u64) -> bool {
         let now = seconds(now_ms);
         self.set(key).is_some_and(|set| {
-            set.iter().map(|cell| cell.load(Ordering::Relaxed)).any(|cell| {
-                let age = age(cell, now);
-                let excused = EXCUSED * (1 + age / RENEW_AFTER);
-                is_of(cell, key) && age < GOOD_FOR && count(cell) < excused
-            })
+            set.iter()
+                .map(|cell| cell.load(Ordering::Relaxed))
+                .any(|cell| cell >> SECONDS_BITS == tag(key) && age(cell, now) < GOOD_FOR)
         })
-    }
-
-    /// Counts a wrong digest that the proof of the key excused.
-    pub(crate) fn excuse(&self, key: u64) {
-        for cell in self.set(key).into_iter().flatten() {
-            let one_more = |cell| {
-                let counts = is_of(cell, key) && count(cell) < MAX_COUNT;
-                counts.then_some(cell + (1 << SECONDS_BITS))
-            };
-            // a cell of another key stays as it is
-            let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        }
     }
 
     fn set(&self, key: u64) -> Option<&[AtomicU64; 2]> {
@@ -84,15 +62,7 @@ impl ProvenFlows {
 
 /// The part of a key that a cell holds; never zero, which stands for an empty cell.
 fn tag(key: u64) -> u64 {
-    (key >> TAG_SHIFT).max(1)
-}
-
-fn is_of(cell: u64, key: u64) -> bool {
-    cell >> TAG_SHIFT == tag(key)
-}
-
-fn count(cell: u64) -> u64 {
-    cell >> SECONDS_BITS & MAX_COUNT
+    (key >> SECONDS_BITS).max(1)
 }
 
 fn seconds(now_ms: u64) -> u64 {
@@ -131,30 +101,6 @@ mod tests {
         assert!(!proven.has(7 << 40, 4_600_000));
         proven.prove(7 << 40, 1_300_000);
         assert!(proven.has(7 << 40, 4_899_000));
-    }
-
-    #[test]
-    fn a_proof_excuses_twenty_wrong_digests_in_five_minutes() {
-        let (proven, key) = (ProvenFlows::new(0), 7 << 40);
-        let excuse = |now_ms| {
-            let has = proven.has(key, now_ms);
-            if has {
-                proven.excuse(key);
-            }
-            has
-        };
-        let excused = |now_ms| (0..1_000).take_while(|_| excuse(now_ms)).count();
-        proven.excuse(key);
-        assert!(!proven.has(key, 0), "nothing was proved");
-        proven.prove(key, 0);
-        assert_eq!(excused(0), 20);
-        proven.prove(key, 299_000);
-        assert_eq!(excused(299_000), 0);
-        assert_eq!(excused(300_000), 20);
-        assert_eq!(excused(3_599_000), 200);
-        proven.prove(key, 3_600_000);
-        assert_eq!(excused(3_600_000), 20);
-        assert!(!proven.has(8 << 40, 0), "another tag in the same set");
     }
 
     #[test]

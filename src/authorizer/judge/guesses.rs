@@ -36,7 +36,7 @@ impl Judge<'_, '_, '_> {
         budget
     }
 
-    pub(super) fn target_sid(&self) -> &[u8; 16] {
+    fn target_sid(&self) -> &[u8; 16] {
         match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
             Target::Trunk(sid) => sid.as_bytes(),
@@ -52,8 +52,7 @@ impl Judge<'_, '_, '_> {
     }
 
     /// Whether this flow proved the password of the claimed user within the hour. Guesses of others
-    /// behind its address then do not lock it out, unless the flow has guessed too often itself. A miss
-    /// costs the same as a hit.
+    /// behind its address then do not lock it out. A miss costs the same as a hit.
     pub(super) fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
         let Some(flow) = self.invite.flow() else { return false };
         let copies = self.look_up_copies(&self.entry.credential_lists, credentials);
@@ -62,16 +61,6 @@ impl Judge<'_, '_, '_> {
             let near = decoy.map_or(CredentialSid::from_bytes([0; 16]), |user| user.sid);
             any | (self.state.proven.has(self.proof_of(flow, near), self.now_ms) & hit.is_some())
         })
-    }
-
-    /// Counts a wrong digest of a flow that proved the password.
-    fn excuse(&self, credentials: &Credentials<'_>) {
-        let Some(flow) = self.invite.flow() else { return };
-        for copy in &self.look_up_copies(&self.entry.credential_lists, credentials) {
-            if let Some(user) = copy.user.hit {
-                self.state.proven.excuse(self.proof_of(flow, user.sid));
-            }
-        }
     }
 
     fn proof_of(&self, flow: SocketAddr, user: CredentialSid) -> u64 {
@@ -86,14 +75,8 @@ impl Judge<'_, '_, '_> {
     }
 
     /// Takes a token from each bucket for a wrong digest; a retransmission takes none. `number` is
-    /// the place of the credentials in the request, and `excused` holds them if they were verified only
-    /// because the flow had proved the password.
-    pub(super) fn count_wrong<T: Trace>(
-        &self,
-        budget: &Budget,
-        number: usize,
-        excused: Option<&Credentials<'_>>,
-    ) {
+    /// the place of the credentials in the request.
+    pub(super) fn count_wrong<T: Trace>(&self, budget: &Budget, number: usize) {
         if !T::COMMITS {
             return;
         }
@@ -104,9 +87,6 @@ impl Judge<'_, '_, '_> {
         if first {
             for (key, rate) in budget {
                 self.state.guesses.record(*key, *rate, self.now_ms);
-            }
-            if let Some(credentials) = excused {
-                self.excuse(credentials);
             }
         }
     }
