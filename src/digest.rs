@@ -47,4 +47,4 @@ pub use rate::GuessRate;
 pub(crate) use replay::{Admission, ReplayTable};
 pub(crate) use response::{Body, ExpectedResponse, HexText, decoy, userhash};
 pub(crate) use retransmission::{Insertion, RetransmissionCache};
-pub(crate) use stale::StaleAnswers;
+pub(crate) use stale::{StaleAnswers, StaleFlow};

@@ -157,3 +157,20 @@ fn case_36_without_a_live_nonce_nothing_is_counted() {
     }
     assert_eq!(attempts(&world, OUTSIDE), 0);
 }
+
+#[test]
+fn case_36_answers_with_stale_at_a_tenants_domain_use_up_no_others() {
+    let world = world();
+    let longest = Policy::default().with_nonce_lifetime(Policy::MAX_NONCE_LIFETIME);
+    world.apply(|commit| _ = commit.put(policy_of(TENANT_HOST, longest)));
+    let send = |host: &str| {
+        let text = format!(
+            "Digest username=\"alice\", realm=\"{REALM}\", nonce=\"AAAAAAAAAAAAAAAAAAAAAA\", \
+             uri=\"sip:100@{host}\", response=\"0\", algorithm=MD5, cnonce=\"c\", qop=auth, nc=00000001"
+        );
+        let request = Request { branch: new_request().branch, ..Request::to(host) };
+        matches!(world.send(&request.with(&text), OUTSIDE), Decision::Challenge(it) if it.stale)
+    };
+    let stale = (0..20).filter(|_| send(TENANT_HOST)).count();
+    assert_eq!((stale, send(HOST)), (8, true), "of the same flow");
+}

@@ -34,7 +34,7 @@ impl Judge<'_, '_, '_> {
         budget
     }
 
-    fn target_sid(&self) -> &[u8; 16] {
+    pub(super) fn target_sid(&self) -> &[u8; 16] {
         match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
             Target::Trunk(sid) => sid.as_bytes(),
