@@ -38,7 +38,7 @@ pub(crate) use credentials::{parse_fast, username};
 pub(crate) use fingerprint::Fingerprints;
 pub(crate) use function::{ALL_OUTPUTS_LEN, HashImpl, HashVisitor};
 pub use function::{Algorithm, HashFunction, MAX_HEX_LEN, MAX_OUTPUT_LEN};
-pub(crate) use guess::{GuessKey, GuessLimiter, Scope};
+pub(crate) use guess::{GuessKey, GuessLimiter, PROVEN_FLOW, Scope};
 pub(crate) use many::{DigestCheck, MAX_BATCH, verify_batch};
 pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
 pub use per_function::PerHashFunction;

@@ -450,22 +450,22 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let budget = OnceCell::new();
         let budget = || budget.get_or_init(|| self.budget(&credentials.username));
         let guesses = &self.state.guesses;
-        // a retransmission of an accepted request is no guess, and a flow that proved the password
-        // is no guesser, so other clients' guesses must not block them
-        if guesses.is_anyone_over(self.now_ms)
-            && self.is_over(budget())
-            && !self.repeats(number)
-            && !self.has_proved(credentials)
-        {
-            trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
-            if T::COMMITS {
-                self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
+        let mut flow = None;
+        // other clients' guesses must not block a retransmission of an accepted request, which is no
+        // guess, nor a flow that proved the password, which has a bucket of its own
+        if guesses.is_anyone_over(self.now_ms) && self.is_over(budget()) && !self.repeats(number) {
+            flow = self.flow_budget(credentials);
+            if flow.is_none_or(|bucket| self.is_over(&[bucket])) {
+                trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
+                if T::COMMITS {
+                    self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
+                }
+                return Verdict::Wrong(Reason::TooManyGuesses);
             }
-            return Verdict::Wrong(Reason::TooManyGuesses);
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
             if matches!(freshness, Freshness::Live(_)) {
-                self.count_wrong::<T>(budget(), number);
+                self.count_wrong::<T>(budget().iter().chain(&flow), number);
             }
             return Verdict::Wrong(Reason::WrongCredentials);
         };

@@ -1,6 +1,6 @@
 //! Limits on wrong digests per source and per claimed name, in fixed memory.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +24,12 @@ const EVICTED: usize = 16;
 /// policy, because a tenant could otherwise keep its sources by a slow rate.
 const RANK: GuessRate =
     GuessRate { burst: NonZeroU32::new(600).unwrap(), refill_ms: NonZeroU32::new(6_000).unwrap() };
+
+/// The limit of a flow that proved the password, for this user. No policy sets it: the flow may be
+/// that of a proxy, through which a stranger can guess too. Locking the user out needs more than ten
+/// wrong digests a second through the same flow.
+pub(crate) const PROVEN_FLOW: GuessRate =
+    GuessRate { burst: NonZeroU32::new(600).unwrap(), refill_ms: NonZeroU32::new(100).unwrap() };
 
 /// The key of a counter in a [`GuessLimiter`]: keyed hashes, meaningless outside of their limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +114,20 @@ impl GuessLimiter {
     #[must_use]
     pub(crate) fn any_name_key(&self, scope: Scope<'_>, ip: IpAddr) -> GuessKey {
         self.key(Kind::AnyName, scope, b"", Some(ip))
+    }
+
+    /// The key of a name and a flow. The counters of a flow have a place of their own, so that other
+    /// names of its source take none of them.
+    #[must_use]
+    pub(crate) fn flow_key(&self, scope: Scope<'_>, name: &[u8], flow: SocketAddr) -> GuessKey {
+        let key = self.key(Kind::Flow, scope, name, Some(flow.ip()));
+        let address = match flow.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let place = Scope { target: &[0; 16], ..scope };
+        let source = self.hash(Kind::Flow, flow.port().into(), place, &address.octets());
+        GuessKey { source, ..key }
     }
 
     /// Whether any key may be over its limit. False if no wrong digest arrived recently; then the
@@ -223,6 +243,7 @@ enum Kind {
     Pair = 2,
     Name = 3,
     AnyName = 4,
+    Flow = 5,
 }
 
 /// The counters of a source.

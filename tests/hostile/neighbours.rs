@@ -174,3 +174,31 @@ fn case_36_answers_with_stale_at_a_tenants_domain_use_up_no_others() {
     let stale = (0..20).filter(|_| send(TENANT_HOST)).count();
     assert_eq!((stale, send(HOST)), (8, true), "of the same flow");
 }
+
+#[test]
+fn case_36_guesses_in_a_flow_that_proved_its_password_are_limited() {
+    let mut world = world();
+    let (proxy, other) = ("198.51.100.7:5060", "198.51.100.7:40000");
+    for name in ["alice", "user1"] {
+        assert!(attempt(&world, HOST, proxy, name, PASSWORD).is_accept());
+    }
+    let verified = |world: &World, source: &str, most: usize| {
+        let is_refused = |_: &usize| {
+            rejected(attempt(world, HOST, source, "alice", "a guess")) == Reason::TooManyGuesses
+        };
+        (0..most).find(is_refused).unwrap_or(most)
+    };
+    // those of the source, then those of the flow
+    assert_eq!(verified(&world, other, 1_000), 10);
+    assert_eq!(verified(&world, proxy, 1_000), 600);
+    let alice = |world: &World| attempt(world, HOST, proxy, "alice", PASSWORD);
+    assert_eq!(rejected(alice(&world)), Reason::TooManyGuesses);
+    // other names at the same source and in the same flow are not affected
+    while rejected(attempt(&world, HOST, other, "user1", "a guess")) != Reason::TooManyGuesses {}
+    assert!(attempt(&world, HOST, proxy, "user1", PASSWORD).is_accept());
+    // ten a second
+    world.sleep(Duration::from_millis(100));
+    assert!(alice(&world).is_accept());
+    world.sleep(Duration::from_secs(1));
+    assert_eq!(verified(&world, proxy, 1_000), 11);
+}
