@@ -42,7 +42,7 @@ pub(crate) use guess::{GuessKey, GuessLimiter, PROVEN_FLOW, Scope};
 pub(crate) use many::{DigestCheck, MAX_BATCH, verify_batch};
 pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
 pub use per_function::PerHashFunction;
-pub(crate) use proven::ProvenFlows;
+pub(crate) use proven::{Proof, ProvenFlows};
 pub use rate::GuessRate;
 pub(crate) use replay::{Admission, ReplayTable};
 pub(crate) use response::{Body, ExpectedResponse, HexText, decoy, userhash};

@@ -202,3 +202,29 @@ fn case_36_guesses_in_a_flow_that_proved_its_password_are_limited() {
     world.sleep(Duration::from_secs(1));
     assert_eq!(verified(&world, proxy, 1_000), 11);
 }
+
+#[test]
+fn case_36_a_tenants_calls_displace_no_proof_of_others() {
+    let world = world();
+    world.apply(|commit| {
+        commit.put(Record::Credential(user("tenant", "mallory", PASSWORD)));
+        commit.put(policy_of(TENANT_HOST, Policy::default().with_bind_source(false)));
+    });
+    let (phone, guesser) = ("198.51.100.7:5060", "198.51.100.7:40000");
+    for number in 0..GUESSED {
+        assert!(attempt(&world, HOST, phone, &name(number), PASSWORD).is_accept());
+    }
+    // three times as many flows as are remembered
+    for number in 0..3 * 4_096 {
+        let source = SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0000 + number).into(), 5060);
+        let source = source.to_string();
+        assert!(attempt(&world, TENANT_HOST, &source, "mallory", PASSWORD).is_accept());
+    }
+    let passes = |number: &usize| {
+        let name = name(*number);
+        while rejected(attempt(&world, HOST, guesser, &name, "a guess")) != Reason::TooManyGuesses {
+        }
+        attempt(&world, HOST, phone, &name, PASSWORD).is_accept()
+    };
+    assert_eq!((0..GUESSED).filter(passes).count(), GUESSED);
+}

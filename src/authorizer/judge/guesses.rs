@@ -4,7 +4,9 @@ use arrayvec::ArrayVec;
 
 use super::Judge;
 use crate::authorizer::explain::Trace;
-use crate::digest::{Credentials, GuessKey, GuessRate, Insertion, PROVEN_FLOW, Scope, Username};
+use crate::digest::{
+    Credentials, GuessKey, GuessRate, Insertion, PROVEN_FLOW, Proof, Scope, Username,
+};
 use crate::model::Target;
 use crate::sid::CredentialSid;
 use crate::snapshot::UserMatch;
@@ -69,9 +71,11 @@ impl Judge<'_, '_, '_> {
         })
     }
 
-    fn proof_of(&self, user: CredentialSid) -> u64 {
-        let sids = [self.target_sid(), user.as_bytes()];
-        self.state.fingerprints.of_flow(self.invite.source(), sids)
+    fn proof_of(&self, user: CredentialSid) -> Proof {
+        let Scope { account, target } = self.scope();
+        let key = self.state.fingerprints.of_flow(self.invite.source(), [target, user.as_bytes()]);
+        let [.., account] = *account;
+        Proof { key, account }
     }
 
     /// Whether one of the buckets is empty.
