@@ -182,10 +182,16 @@ impl GuessLimiter {
     }
 
     /// Returns a token that [`record`](Self::record) took, if the attempt turned out not to count.
-    pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate) {
+    ///
+    /// An empty bucket gets none back: `record` may have found it empty and taken none. Otherwise a
+    /// user could fill it by such attempts.
+    pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
         let mut bucket = self.sources.lock(key.source);
         let names = bucket.find_mut(&key.source).map(|source| &mut source.names);
-        if let Some(counter) = names.into_iter().flatten().find(|it| it.name == key.name) {
+        let mut counters = names.into_iter().flatten();
+        if let Some(counter) = counters.find(|it| it.name == key.name)
+            && !rate.is_over(counter.idle_from_ms, now_ms)
+        {
             counter.idle_from_ms = rate.give_back(counter.idle_from_ms);
         }
     }
@@ -343,7 +349,9 @@ mod tests {
         }
 
         fn give_back(&mut self) {
-            self.parts = (self.parts + self.rate.token_ms()).min(self.rate.full_ms());
+            if !self.is_over() {
+                self.parts = (self.parts + self.rate.token_ms()).min(self.rate.full_ms());
+            }
         }
     }
 
@@ -537,14 +545,19 @@ mod tests {
     fn a_returned_token_can_be_taken_again() {
         let (limiter, rate) = (limiter(), rate(2, 1_000));
         let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
-        limiter.give_back(key, rate);
+        limiter.give_back(key, rate, 5_000);
         for _ in 0..3 {
+            limiter.record(key, rate, 5_000);
+            limiter.give_back(key, rate, 5_000);
+        }
+        for _ in 0..2 {
+            assert!(!limiter.is_over(key, rate, 5_000));
             limiter.record(key, rate, 5_000);
         }
         assert!(limiter.is_over(key, rate, 5_000));
-        limiter.give_back(key, rate);
-        assert!(!limiter.is_over(key, rate, 5_000));
+        // the bucket was empty, so no token was taken
         limiter.record(key, rate, 5_000);
+        limiter.give_back(key, rate, 5_000);
         assert!(limiter.is_over(key, rate, 5_000));
     }
 
@@ -594,7 +607,7 @@ mod tests {
                         oracle.record();
                     }
                     2 => {
-                        limiter.give_back(key, rate);
+                        limiter.give_back(key, rate, now_ms);
                         oracle.give_back();
                     }
                     _ => {}

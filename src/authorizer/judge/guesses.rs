@@ -124,7 +124,7 @@ impl Judge<'_, '_, '_> {
         };
         for credentials in wrong.iter().filter(same) {
             for (key, rate) in self.budget(&credentials.username) {
-                self.state.guesses.give_back(key, rate);
+                self.state.guesses.give_back(key, rate, self.now_ms);
             }
         }
     }
