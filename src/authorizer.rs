@@ -59,7 +59,7 @@ pub(crate) struct State {
     /// Requests with a wrong digest over UDP, so that a retransmission is counted once.
     pub(crate) refused: RetransmissionCache,
     pub(crate) guesses: GuessLimiter,
-    /// `stale=true` answers to each flow whose nonces are not live. A table of its own: strangers
+    /// `stale=true` answers to each flow and target whose nonces are not live. A table of its own: strangers
     /// can fill it.
     pub(crate) stale_answers: StaleAnswers,
     /// Flows that proved a password within the hour.

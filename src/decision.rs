@@ -169,7 +169,8 @@ pub struct Challenge {
     /// The nonce was not live, or its count was used (RFC 7616 §3.3). The client retries with the
     /// new nonce without a password prompt.
     ///
-    /// Not set after eight such answers to one flow (address and port) within a nonce lifetime.
+    /// Not set after eight such answers to one flow (address and port) within a nonce lifetime. A
+    /// nonce that expired and one that was not issued here are counted apart, each for its target.
     pub stale: bool,
 }
 

@@ -39,15 +39,18 @@ pub struct Message<'a> {
     vias: usize,
     body: &'a [u8],
     defect: Option<Defect>,
-    /// Flaws that are no defect: a bit for each [`Header`], [`TRAILING_SPACE`] and [`CONTROL`].
+    /// Flaws that are no defect: a bit for each [`Header`], [`FOLDED_LENGTH`], [`TRAILING_SPACE`] and
+    /// [`CONTROL`].
     flaws: u32,
 }
 
+/// A folded Content-Length, which parsers that read single lines take for an empty one.
+const FOLDED_LENGTH: u32 = 1 << 29;
 /// White space after the version of the request line.
 const TRAILING_SPACE: u32 = 1 << 30;
 /// A control character in the value of a field.
 const CONTROL: u32 = 1 << 31;
-const _: () = assert!(NAMES.len() < 30, "each header has a bit of its own");
+const _: () = assert!(NAMES.len() < 29, "each header has a bit of its own");
 
 impl<'a> Message<'a> {
     /// Scans a datagram, or a message that [`frame`] has cut from a stream.
@@ -107,6 +110,9 @@ impl<'a> Message<'a> {
             // each line must end in CRLF, or a missing CR or LF could cancel out a stray control
             // character
             ended &= if folds == 0 { raw.ends_with(b"\r\n") } else { flaw(raw).is_none() };
+            if folds > 0 && field.is_some_and(|field| field.header == Header::ContentLength) {
+                self.flaws |= FOLDED_LENGTH;
+            }
             self.add(field, rest);
             lines += 1 + folds;
             count += 1;
@@ -181,15 +187,17 @@ impl<'a> Message<'a> {
     }
 
     /// The first reason to refuse this message on a stream: a [`defect`](Self::defect), white space
-    /// at the end of the request line, or a control character in a value.
+    /// at the end of the request line, a control character in a value, or a folded Content-Length.
     ///
     /// A stream has no other mark for the end of a message than its text, so a text that parsers
-    /// read in different ways is refused. [`frame`] refuses control characters by itself.
+    /// read in different ways is refused. [`frame`] refuses control characters and a folded
+    /// Content-Length by itself.
     #[must_use]
     pub fn stream_defect(&self) -> Option<Defect> {
         let spaces = self.has_trailing_space().then_some(Defect::RequestLine);
         let control = (self.flaws & CONTROL != 0).then_some(Defect::Control);
-        self.defect.or(spaces).or(control)
+        let length = (self.flaws & FOLDED_LENGTH != 0).then_some(Defect::ContentLength);
+        self.defect.or(spaces).or(control).or(length)
     }
 
     /// Whether all fields of this header pass the checks of this module; true if there are none.
@@ -437,7 +445,8 @@ pub enum Defect {
     #[error("bad cseq")] CSeq,
     /// The CSeq method differs from the request method.
     #[error("cseq method is not the request's")] CSeqMethod,
-    /// Content-Length is not digits only.
+    /// Content-Length is not digits only. On a stream, also if it is folded: see
+    /// [`Message::stream_defect`].
     #[error("bad content-length")] ContentLength,
     /// Content-Length exceeds the bytes after the head.
     #[error("body shorter than its content-length")] BodyTooShort,

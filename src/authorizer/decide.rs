@@ -246,7 +246,7 @@ impl<'s> DecisionContext<'s> {
                 repeat: proved.is_repeat(),
             }),
             Verdict::NoCredentials => self.challenge(pending, &judge.binding(), false),
-            Verdict::Stale | Verdict::NotLive => self.challenge(pending, &judge.binding(), true),
+            Verdict::Stale | Verdict::NotLive(_) => self.challenge(pending, &judge.binding(), true),
             Verdict::Wrong(reason) => match pending.policy.wrong_answer {
                 WrongAnswer::Reject => reject(Some(pending.entry), reason),
                 WrongAnswer::Challenge => self.challenge(pending, &judge.binding(), false),

@@ -20,7 +20,7 @@ use super::explain::{FromOutcome, HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
     Admission, Algorithm, Binding, Body, Credentials, Freshness, GuessRate, Insertion,
-    MalformedCredentials, Nonce, Parsed, Qop, parse, parse_fast, split, username,
+    MalformedCredentials, Nonce, Parsed, Qop, StaleFlow, parse, parse_fast, split, username,
 };
 use crate::invite::Invite;
 use crate::model::{FromCheck, Policy, Realm, UriCheck};
@@ -39,9 +39,9 @@ const MAX_BODY: usize = 32_768;
 /// one is hashed if its header is the only one, so that a request does not cost several hashes of it.
 const MAX_SHARED_BODY: usize = 4_096;
 
-/// Number of `stale=true` answers to one flow within a nonce lifetime. A client whose next request
-/// never has a live nonce, for example behind a load balancer that spreads packets, would otherwise
-/// retry for ever.
+/// Number of `stale=true` answers to one flow at one target within a nonce lifetime. A client whose
+/// next request never has a live nonce, for example behind a load balancer that spreads packets,
+/// would otherwise retry for ever.
 const MAX_STALE_ANSWERS: NonZeroU32 = NonZeroU32::new(8).unwrap();
 
 /// An INVITE for a target with credential lists, and the context to judge it in.
@@ -75,7 +75,7 @@ pub(super) enum Verdict<'s> {
     /// The digest is right, but the nonce count was used before: challenge with `stale=true`.
     Stale,
     /// The nonce is not live, and nothing was verified: challenge with `stale=true`.
-    NotLive,
+    NotLive(DeadNonce),
     /// Wrong credentials: reject or challenge, as the policy says.
     Wrong(Reason),
     /// Reject with this reason under any policy.
@@ -88,9 +88,27 @@ impl Verdict<'_> {
         match self {
             Self::NoCredentials => 0,
             Self::Wrong(_) => 1,
-            Self::NotLive => 2,
+            Self::NotLive(_) => 2,
             Self::Stale => 3,
             Self::Proved(_) | Self::Refused(_) => 4,
+        }
+    }
+}
+
+/// Why a nonce is not live. The order is that of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DeadNonce {
+    /// Not issued here for this binding. Anyone can make one up.
+    Foreign,
+    /// Issued here for this binding, and too old. Only a caller that was challenged has one.
+    Expired,
+}
+
+impl DeadNonce {
+    fn of(freshness: Freshness) -> Self {
+        match freshness {
+            Freshness::Foreign => Self::Foreign,
+            Freshness::Expired(_) | Freshness::Live(_) => Self::Expired,
         }
     }
 }
@@ -185,7 +203,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         };
         match verdict {
             Verdict::Proved(proved) => self.check_from(proved, trace),
-            Verdict::NotLive => self.answer_stale(trace),
+            Verdict::NotLive(nonce) => self.answer_stale(nonce, trace),
             verdict => verdict,
         }
     }
@@ -201,7 +219,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     ) -> Verdict<'s> {
         if !self.is_judged(0, header, freshness, trace) {
             self.explain_further(header, Ok(credentials), trace);
-            return Verdict::NotLive;
+            return Verdict::NotLive(DeadNonce::of(freshness));
         }
         if let Err(reason) = self.check_form(header, credentials, trace) {
             return Verdict::Refused(reason);
@@ -242,7 +260,11 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 let freshness = self.freshness(nonce);
                 if !self.is_judged(number, header, freshness, trace) {
                     self.explain_further(header, read.as_ref(), trace);
-                    best = Verdict::NotLive;
+                    let dead = DeadNonce::of(freshness);
+                    best = Verdict::NotLive(match best {
+                        Verdict::NotLive(other) => dead.max(other),
+                        _ => dead,
+                    });
                     continue;
                 }
                 let credentials = match read {
@@ -348,13 +370,20 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     }
 
     /// The answer to credentials whose nonce is not live: a challenge with `stale=true`, unless this
-    /// flow has had too many of them.
-    fn answer_stale<T: Trace>(&self, trace: &mut T) -> Verdict<'s> {
+    /// flow has had too many of them for this target.
+    ///
+    /// The policy of another target sets another rate, and a made-up nonce can come from a forged
+    /// source. So neither of them uses up the answers to a nonce that was issued for this target.
+    fn answer_stale<T: Trace>(&self, nonce: DeadNonce, trace: &mut T) -> Verdict<'s> {
         let lifetime_ms = self.policy.nonce_lifetime.saturating_mul(1_000);
         let refill_ms = NonZeroU32::new(lifetime_ms / MAX_STALE_ANSWERS);
         let refill_ms = refill_ms.unwrap_or(NonZeroU32::MIN);
         let rate = GuessRate { burst: MAX_STALE_ANSWERS, refill_ms };
-        let flow = self.invite.source();
+        let flow = StaleFlow {
+            source: self.invite.source(),
+            target: self.target_sid(),
+            was_issued: nonce == DeadNonce::Expired,
+        };
         if !self.state.stale_answers.allows(flow, rate, self.now_ms, T::COMMITS) {
             trace.step(|| Step::StaleLimit);
             return Verdict::NoCredentials;
@@ -434,22 +463,22 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let budget = OnceCell::new();
         let budget = || budget.get_or_init(|| self.budget(&credentials.username));
         let guesses = &self.state.guesses;
-        // a retransmission of an accepted request is no guess, and a flow that proved the password
-        // is no guesser, so other clients' guesses must not block them
-        if guesses.is_anyone_over(self.now_ms)
-            && self.is_over(budget())
-            && !self.repeats(number)
-            && !self.has_proved(credentials)
-        {
-            trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
-            if T::COMMITS {
-                self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
+        let mut flow = None;
+        // other clients' guesses must not block a retransmission of an accepted request, which is no
+        // guess, nor a flow that proved the password, which has a bucket of its own
+        if guesses.is_anyone_over(self.now_ms) && self.is_over(budget()) && !self.repeats(number) {
+            flow = self.flow_budget(credentials);
+            if flow.is_none_or(|bucket| self.is_over(&[bucket])) {
+                trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
+                if T::COMMITS {
+                    self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
+                }
+                return Verdict::Wrong(Reason::TooManyGuesses);
             }
-            return Verdict::Wrong(Reason::TooManyGuesses);
         }
         let Some(verified) = self.verify(header, credentials, checked, trace) else {
             if matches!(freshness, Freshness::Live(_)) {
-                self.count_wrong::<T>(budget(), number);
+                self.count_wrong::<T>(budget().iter().chain(&flow), number);
             }
             return Verdict::Wrong(Reason::WrongCredentials);
         };
@@ -480,9 +509,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             Verdict::Proved(Proved { list, mapped, credential, header, repeat })
         };
         match (freshness, self.fingerprint(number)) {
-            (Freshness::Foreign, _) => Verdict::NotLive,
+            (Freshness::Foreign, _) => Verdict::NotLive(DeadNonce::Foreign),
             (Freshness::Expired(_), _) if self.repeats(number) => proved(true),
-            (Freshness::Expired(_), _) => Verdict::NotLive,
+            (Freshness::Expired(_), _) => Verdict::NotLive(DeadNonce::Expired),
             (Freshness::Live(nonce), Some(fingerprint)) if T::COMMITS => {
                 // update both tables in one step; otherwise a copy on another thread could find the
                 // count used and the fingerprint missing

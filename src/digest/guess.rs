@@ -1,6 +1,6 @@
 //! Limits on wrong digests per source and per claimed name, in fixed memory.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +24,12 @@ const EVICTED: usize = 16;
 /// policy, because a tenant could otherwise keep its sources by a slow rate.
 const RANK: GuessRate =
     GuessRate { burst: NonZeroU32::new(600).unwrap(), refill_ms: NonZeroU32::new(6_000).unwrap() };
+
+/// The limit of a flow that proved the password, for this user. No policy sets it: the flow may be
+/// that of a proxy, through which a stranger can guess too. Locking the user out needs 600 wrong
+/// digests through the same flow, and then more than one a second.
+pub(crate) const PROVEN_FLOW: GuessRate =
+    GuessRate { burst: NonZeroU32::new(600).unwrap(), refill_ms: NonZeroU32::new(1_000).unwrap() };
 
 /// The key of a counter in a [`GuessLimiter`]: keyed hashes, meaningless outside of their limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +116,20 @@ impl GuessLimiter {
         self.key(Kind::AnyName, scope, b"", Some(ip))
     }
 
+    /// The key of a name and a flow. The counters of a flow have a place of their own, so that other
+    /// names of its source take none of them.
+    #[must_use]
+    pub(crate) fn flow_key(&self, scope: Scope<'_>, name: &[u8], flow: SocketAddr) -> GuessKey {
+        let key = self.key(Kind::Flow, scope, name, Some(flow.ip()));
+        let address = match flow.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let place = Scope { target: &[0; 16], ..scope };
+        let source = self.hash(Kind::Flow, flow.port().into(), place, &address.octets());
+        GuessKey { source, ..key }
+    }
+
     /// Whether any key may be over its limit. False if no wrong digest arrived recently; then the
     /// caller need not compute a key.
     #[must_use]
@@ -162,10 +182,16 @@ impl GuessLimiter {
     }
 
     /// Returns a token that [`record`](Self::record) took, if the attempt turned out not to count.
-    pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate) {
+    ///
+    /// An empty bucket gets none back: `record` may have found it empty and taken none. Otherwise a
+    /// user could fill it by such attempts.
+    pub(crate) fn give_back(&self, key: GuessKey, rate: GuessRate, now_ms: u64) {
         let mut bucket = self.sources.lock(key.source);
         let names = bucket.find_mut(&key.source).map(|source| &mut source.names);
-        if let Some(counter) = names.into_iter().flatten().find(|it| it.name == key.name) {
+        let mut counters = names.into_iter().flatten();
+        if let Some(counter) = counters.find(|it| it.name == key.name)
+            && !rate.is_over(counter.idle_from_ms, now_ms)
+        {
             counter.idle_from_ms = rate.give_back(counter.idle_from_ms);
         }
     }
@@ -223,6 +249,7 @@ enum Kind {
     Pair = 2,
     Name = 3,
     AnyName = 4,
+    Flow = 5,
 }
 
 /// The counters of a source.
@@ -322,7 +349,9 @@ mod tests {
         }
 
         fn give_back(&mut self) {
-            self.parts = (self.parts + self.rate.token_ms()).min(self.rate.full_ms());
+            if !self.is_over() {
+                self.parts = (self.parts + self.rate.token_ms()).min(self.rate.full_ms());
+            }
         }
     }
 
@@ -516,14 +545,19 @@ mod tests {
     fn a_returned_token_can_be_taken_again() {
         let (limiter, rate) = (limiter(), rate(2, 1_000));
         let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
-        limiter.give_back(key, rate);
+        limiter.give_back(key, rate, 5_000);
         for _ in 0..3 {
+            limiter.record(key, rate, 5_000);
+            limiter.give_back(key, rate, 5_000);
+        }
+        for _ in 0..2 {
+            assert!(!limiter.is_over(key, rate, 5_000));
             limiter.record(key, rate, 5_000);
         }
         assert!(limiter.is_over(key, rate, 5_000));
-        limiter.give_back(key, rate);
-        assert!(!limiter.is_over(key, rate, 5_000));
+        // the bucket was empty, so no token was taken
         limiter.record(key, rate, 5_000);
+        limiter.give_back(key, rate, 5_000);
         assert!(limiter.is_over(key, rate, 5_000));
     }
 
@@ -573,7 +607,7 @@ mod tests {
                         oracle.record();
                     }
                     2 => {
-                        limiter.give_back(key, rate);
+                        limiter.give_back(key, rate, now_ms);
                         oracle.give_back();
                     }
                     _ => {}

@@ -1,15 +1,16 @@
 //! Counts the `stale=true` answers of each flow, in fixed memory.
 
+use std::hash::Hasher as _;
 use std::net::{IpAddr, SocketAddr};
 
-use siphasher::sip128::SipHasher13;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::buckets::{Buckets, Entry, Ways};
 use super::framed::{Key, words};
 use super::rate::GuessRate;
 
-/// The token buckets of flows (address and port). In a full bucket of the table, a new flow
-/// replaces the one with the fewest missing tokens. A flow that is forgotten starts full.
+/// The token buckets of flows. In a full bucket of the table, a new flow replaces the one with the
+/// fewest missing tokens. A flow that is forgotten starts full.
 pub(crate) struct StaleAnswers {
     flows: Buckets<Ways<Flow>>,
     key: Key,
@@ -18,6 +19,17 @@ pub(crate) struct StaleAnswers {
 struct Flow {
     id: u128,
     idle_from_ms: u64,
+}
+
+/// Whose `stale=true` answers are counted together.
+#[derive(Clone, Copy)]
+pub(crate) struct StaleFlow<'a> {
+    /// Address and port.
+    pub(crate) source: SocketAddr,
+    /// The SID of the domain or trunk.
+    pub(crate) target: &'a [u8; 16],
+    /// Whether the nonce was issued for this target and source.
+    pub(crate) was_issued: bool,
 }
 
 impl Entry for Flow {
@@ -37,7 +49,7 @@ impl StaleAnswers {
     /// Whether the flow has a token left; takes it if `commits`.
     pub(crate) fn allows(
         &self,
-        flow: SocketAddr,
+        flow: StaleFlow<'_>,
         rate: GuessRate,
         now_ms: u64,
         commits: bool,
@@ -53,16 +65,18 @@ impl StaleAnswers {
         allows
     }
 
-    fn id(&self, flow: SocketAddr) -> u128 {
-        let address = match flow.ip().to_canonical() {
+    fn id(&self, flow: StaleFlow<'_>) -> u128 {
+        let StaleFlow { source, target, was_issued } = flow;
+        let address = match source.ip().to_canonical() {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
         };
-        let mut text = [0; 18];
-        let (ip, port) = text.split_at_mut(16);
-        ip.copy_from_slice(&address.octets());
-        port.copy_from_slice(&flow.port().to_be_bytes());
         let [low, high] = *self.key;
-        SipHasher13::new_with_keys(low, high).hash(&text).as_u128()
+        let mut hasher = SipHasher13::new_with_keys(low, high);
+        hasher.write(&address.octets());
+        hasher.write(target);
+        hasher.write_u16(source.port());
+        hasher.write_u8(u8::from(was_issued));
+        hasher.finish128().as_u128()
     }
 }

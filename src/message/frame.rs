@@ -33,7 +33,7 @@ pub enum FrameError {
     /// Head, body or number of fields above its limit.
     #[error("message too long")]
     TooLong,
-    /// Content-Length is not digits only, or is repeated.
+    /// Content-Length is not digits only, is folded, or is repeated.
     #[error("bad content-length")]
     ContentLength,
     /// No Content-Length, which is mandatory on streams (RFC 3261 §18.3, §20.14).
@@ -66,14 +66,16 @@ pub fn frame(bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
         }
         // without a following byte, the field may continue in a fold
         let next = take_field(rest).filter(|next| !next.rest.is_empty());
-        let Some(Extent { raw: next, rest: after, .. }) = next else { return cut };
+        let Some(Extent { raw: next, rest: after, folds }) = next else { return cut };
         if count == MAX_FIELDS {
             return Err(FrameError::TooLong);
         }
         // another parser could find a Content-Length in a line that is no field
         let found = field(rest, next.len()).ok_or(FrameError::Garbled)?;
         if found.header == Header::ContentLength {
-            let announced = number(found.value).filter(|_| length.is_none());
+            // a parser that reads single lines would find no length in a folded field
+            let is_folded = folds > 0 && flaw(next).is_none();
+            let announced = number(found.value).filter(|_| length.is_none() && !is_folded);
             let announced = usize::try_from(announced.ok_or(FrameError::ContentLength)?);
             let within = announced.ok().filter(|body| *body <= MAX_BODY);
             length = Some(within.ok_or(FrameError::TooLong)?);

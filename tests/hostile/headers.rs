@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use md5::{Digest, Md5};
-use sip_authz::digest::HashFunction;
 use sip_authz::digest::MalformedCredentials::Missing;
 use sip_authz::digest::Parameter;
-use sip_authz::model::{AlgorithmOffer, Credential, Ha1Set, Record};
+use sip_authz::digest::{GuessRate, HashFunction};
+use sip_authz::model::{AlgorithmOffer, Credential, GuessPolicy, Ha1Set, Policy, Record};
 use sip_authz::{CredentialsField, Invite, Reason, Transport};
 use sip_authz_testing::kit::*;
 use sip_authz_testing::probes::*;
@@ -87,16 +87,20 @@ fn case_08_each_wrong_header_counts_and_a_stale_one_does_not() {
     assert_eq!(attempts(&world, OUTSIDE), 2, "and a retransmission is not counted again");
 }
 
+/// A user without a SHA-256 hash.
+fn dave() -> Credential {
+    let (name, realm) = ("dave".parse().unwrap(), REALM.parse().unwrap());
+    let md5 = hex::encode(Md5::digest(format!("dave:{REALM}:{PASSWORD}")));
+    let ha1 = Ha1Set::from_hex(&name, &realm, [(HashFunction::Md5, md5.as_str())]).unwrap();
+    Credential::new(credential(LIST, "dave"), list(LIST), name, ha1)
+}
+
 #[test]
 fn case_08_unanswerable_wrong_headers_are_refunded() {
     // the policy offers MD5 and SHA-256; dave has no SHA-256 hash
     let policy = limited(3).with_algorithms(AlgorithmOffer::MD5_FIRST);
     let world = World::with_policy(policy);
-    let (name, realm) = ("dave".parse().unwrap(), REALM.parse().unwrap());
-    let md5 = hex::encode(Md5::digest(format!("dave:{REALM}:{PASSWORD}")));
-    let ha1 = Ha1Set::from_hex(&name, &realm, [(HashFunction::Md5, md5.as_str())]).unwrap();
-    let dave = Credential::new(credential(LIST, "dave"), list(LIST), name, ha1);
-    world.put(Record::Credential(dave));
+    world.put(Record::Credential(dave()));
     // a wrong SHA-256 header followed by a right one, in response to one answer (whose challenges
     // share a nonce) or to two
     let both = |wrong: &str, right: &str, one_answer: bool| {
@@ -132,6 +136,39 @@ fn case_08_unanswerable_wrong_headers_are_refunded() {
     assert_eq!(pair_left(&world, "dave", OUTSIDE), 3 - 1);
     assert_eq!(pair_left(&world, "alice", OUTSIDE), 3 - 1);
     assert_eq!(pair_left(&world, "bob", OUTSIDE), 3 - 2);
+}
+
+#[test]
+fn case_08_refunds_do_not_fill_an_empty_limit() {
+    let any_name = GuessRate {
+        burst: 3.try_into().unwrap(),
+        refill_ms: Policy::MAX_GUESS_REFILL_MS.try_into().unwrap(),
+    };
+    let policy = Policy::default()
+        .with_guesses(GuessPolicy::default().with_any_name(Some(any_name)))
+        .with_algorithms(AlgorithmOffer::MD5_FIRST);
+    let world = World::with_policy(policy);
+    world.put(Record::Credential(dave()));
+    let call = || {
+        let request = new_request();
+        let values = world.challenge(&request, OUTSIDE).values;
+        let wrong = Header::answer(&values[1], &request, "dave", "not what is stored");
+        let right = Header::answer(&values[0], &request, "dave", PASSWORD);
+        accepted(world.send(&request.with(&wrong.text()).with(&right.text()), OUTSIDE));
+    };
+    let guess = |name: &str| {
+        let request = world.answered(&new_request(), OUTSIDE, name, "a guess");
+        rejected(world.send(&request, OUTSIDE))
+    };
+    call();
+    for name in ["one", "two", "three"] {
+        assert_eq!(guess(name), Reason::WrongCredentials, "{name}");
+    }
+    // his flow proved his password, so his calls are verified
+    for number in 0..10 {
+        call();
+        assert_eq!(guess(&format!("name{number}")), Reason::TooManyGuesses);
+    }
 }
 
 #[test]

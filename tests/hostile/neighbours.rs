@@ -157,3 +157,74 @@ fn case_36_without_a_live_nonce_nothing_is_counted() {
     }
     assert_eq!(attempts(&world, OUTSIDE), 0);
 }
+
+#[test]
+fn case_36_answers_with_stale_at_a_tenants_domain_use_up_no_others() {
+    let world = world();
+    let longest = Policy::default().with_nonce_lifetime(Policy::MAX_NONCE_LIFETIME);
+    world.apply(|commit| _ = commit.put(policy_of(TENANT_HOST, longest)));
+    let send = |host: &str| {
+        let text = format!(
+            "Digest username=\"alice\", realm=\"{REALM}\", nonce=\"AAAAAAAAAAAAAAAAAAAAAA\", \
+             uri=\"sip:100@{host}\", response=\"0\", algorithm=MD5, cnonce=\"c\", qop=auth, nc=00000001"
+        );
+        let request = Request { branch: new_request().branch, ..Request::to(host) };
+        matches!(world.send(&request.with(&text), OUTSIDE), Decision::Challenge(it) if it.stale)
+    };
+    let stale = (0..20).filter(|_| send(TENANT_HOST)).count();
+    assert_eq!((stale, send(HOST)), (8, true), "of the same flow");
+}
+
+#[test]
+fn case_36_guesses_in_a_flow_that_proved_its_password_are_limited() {
+    let mut world = world();
+    let (proxy, other) = ("198.51.100.7:5060", "198.51.100.7:40000");
+    for name in ["alice", "user1"] {
+        assert!(attempt(&world, HOST, proxy, name, PASSWORD).is_accept());
+    }
+    let verified = |world: &World, source: &str, most: usize| {
+        let is_refused = |_: &usize| {
+            rejected(attempt(world, HOST, source, "alice", "a guess")) == Reason::TooManyGuesses
+        };
+        (0..most).find(is_refused).unwrap_or(most)
+    };
+    // those of the source, then those of the flow
+    assert_eq!(verified(&world, other, 1_000), 10);
+    assert_eq!(verified(&world, proxy, 1_000), 600);
+    let alice = |world: &World| attempt(world, HOST, proxy, "alice", PASSWORD);
+    assert_eq!(rejected(alice(&world)), Reason::TooManyGuesses);
+    // other names at the same source and in the same flow are not affected
+    while rejected(attempt(&world, HOST, other, "user1", "a guess")) != Reason::TooManyGuesses {}
+    assert!(attempt(&world, HOST, proxy, "user1", PASSWORD).is_accept());
+    // one a second
+    world.sleep(Duration::from_secs(1));
+    assert!(alice(&world).is_accept());
+    world.sleep(Duration::from_secs(10));
+    assert_eq!(verified(&world, proxy, 1_000), 11);
+}
+
+#[test]
+fn case_36_a_tenants_calls_displace_no_proof_of_others() {
+    let world = world();
+    world.apply(|commit| {
+        commit.put(Record::Credential(user("tenant", "mallory", PASSWORD)));
+        commit.put(policy_of(TENANT_HOST, Policy::default().with_bind_source(false)));
+    });
+    let (phone, guesser) = ("198.51.100.7:5060", "198.51.100.7:40000");
+    for number in 0..GUESSED {
+        assert!(attempt(&world, HOST, phone, &name(number), PASSWORD).is_accept());
+    }
+    // three times as many flows as are remembered
+    for number in 0..3 * 4_096 {
+        let source = SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0000 + number).into(), 5060);
+        let source = source.to_string();
+        assert!(attempt(&world, TENANT_HOST, &source, "mallory", PASSWORD).is_accept());
+    }
+    let passes = |number: &usize| {
+        let name = name(*number);
+        while rejected(attempt(&world, HOST, guesser, &name, "a guess")) != Reason::TooManyGuesses {
+        }
+        attempt(&world, HOST, phone, &name, PASSWORD).is_accept()
+    };
+    assert_eq!((0..GUESSED).filter(passes).count(), GUESSED);
+}

@@ -563,3 +563,27 @@ fn case_19_a_used_nonce_is_stale_however_often() {
         stale(world.send(&new_request().with(&header.text()), OUTSIDE));
     }
 }
+
+#[test]
+fn case_19_made_up_nonces_use_up_no_answer_to_an_expired_one() {
+    let mut world = World::with_policy(counting());
+    let expired = answer(&world, &new_request(), OUTSIDE);
+    let made_up = with_nonce(&expired, "AAAAAAAAAAAAAAAAAAAAAA");
+    world.sleep(Duration::from_secs(62));
+    let send = |world: &World, headers: &[&Header]| {
+        let request = headers.iter().fold(new_request(), |request, it| request.with(&it.text()));
+        world.send(&request, OUTSIDE)
+    };
+    // a stranger can forge the flow of a phone, but has no nonce that was issued to its address
+    for _ in 0..8 {
+        stale(send(&world, &[&made_up]));
+    }
+    absent(send(&world, &[&made_up]));
+    // beside a made-up nonce, the expired one counts in any order
+    for _ in 0..4 {
+        stale(send(&world, &[&made_up, &expired]));
+        stale(send(&world, &[&expired, &made_up]));
+    }
+    absent(send(&world, &[&expired]));
+    alice_passes(&world, OUTSIDE);
+}

@@ -38,6 +38,8 @@ fn flaws_that_do_not_decide_are_recorded_for_each_header() {
         (with(": 70", ": 7 0"), vec![MaxForwards], None),
         (with(": 70", ": "), vec![MaxForwards], None),
         (with(": 70", ": 99999999999999999999999"), vec![MaxForwards], None),
+        (with("Length: 4", "Length:\r\n 4"), vec![], Some(Defect::ContentLength)),
+        (with("Content-Length: 4", "l : \r\n\t4"), vec![], Some(Defect::ContentLength)),
     ] {
         let scanned = Message::scan(message.as_bytes()).unwrap();
         let known = [

@@ -39,6 +39,11 @@ pub fn load(path: &Path, options: &Options) -> Result<Config, ConfigErrors> {
             format!("{file} holds passwords and is readable by all users of this machine");
         config.warnings.insert(0, warning);
     }
+    if is_writable_by_others(&metadata) {
+        let warning =
+            format!("all users of this machine can write to {file} and so decide who may call");
+        config.warnings.insert(0, warning);
+    }
     Ok(config)
 }
 
@@ -90,4 +95,49 @@ pub fn is_readable_by_others(metadata: &Metadata) -> bool {
 #[must_use]
 pub fn is_readable_by_others(_: &Metadata) -> bool {
     false
+}
+
+#[cfg(unix)]
+fn is_writable_by_others(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.is_file() && metadata.permissions().mode() & 0o002 != 0
+}
+
+#[cfg(not(unix))]
+fn is_writable_by_others(_: &Metadata) -> bool {
+    false
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::{Permissions, set_permissions, write};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_all_users_can_read_or_write_is_a_warning() {
+        let path = std::env::temp_dir().join(format!("sip-authz-mode-{}.toml", std::process::id()));
+        let warnings = |text: &str, mode: u32| {
+            write(&path, text).unwrap();
+            set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let config = load(&path, &Options::default()).unwrap();
+            config.warnings().iter().map(|it| it.replace(path.to_str().unwrap(), "FILE")).collect()
+        };
+        let can_write = "all users of this machine can write to FILE and so decide who may call";
+        let can_read = "FILE holds passwords and is readable by all users of this machine";
+        for (mode, expected) in [
+            (0o600, vec![]),
+            (0o660, vec![]),
+            (0o644, vec![can_read]),
+            (0o602, vec![can_write]),
+            (0o666, vec![can_write, can_read]),
+        ] {
+            let found: Vec<String> = warnings("# password", mode);
+            assert_eq!(found, expected, "{mode:o}");
+        }
+        let found: Vec<String> = warnings("", 0o646);
+        assert_eq!(found, [can_write], "without passwords");
+        std::fs::remove_file(&path).unwrap();
+    }
 }

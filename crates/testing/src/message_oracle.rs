@@ -121,7 +121,7 @@ fn read(message: &[u8]) -> Option<(OracleMessage, Vec<Defect>)> {
             OracleMessage { start, fields, body, defect, stream_defect, flawed, trailing_space };
         return Some((message, defect.into_iter().collect()));
     }
-    let (mut flawed, mut has_control) = (BTreeSet::new(), false);
+    let (mut flawed, mut has_control, mut folded_length) = (BTreeSet::new(), false, false);
 
     let mut defects: Vec<Defect> = line_defect(first, false).into_iter().collect();
     defects.extend(start_defect);
@@ -156,6 +156,7 @@ fn read(message: &[u8]) -> Option<(OracleMessage, Vec<Defect>)> {
         }
         let flaws: Vec<_> =
             whole.iter().enumerate().filter_map(|(at, line)| line_defect(line, at > 0)).collect();
+        let folds = whole.len() - 1;
         let whole = whole.concat();
         let named = whole
             .split_once(':')
@@ -173,6 +174,7 @@ fn read(message: &[u8]) -> Option<(OracleMessage, Vec<Defect>)> {
         let is_strict = [Header::CSeq, Header::ContentLength].contains(&header);
         defects.extend(flaws.into_iter().filter(|flaw| is_strict || *flaw != Defect::Control));
         has_control |= controls;
+        folded_length |= header == Header::ContentLength && folds > 0;
         let hops = fields.iter().any(|field| field.0 == header) && header == Header::MaxForwards;
         if controls || hops || (MANDATORY.contains(&header) && value.is_empty()) {
             flawed.insert(header.name());
@@ -209,6 +211,7 @@ fn read(message: &[u8]) -> Option<(OracleMessage, Vec<Defect>)> {
     let defect = defects.first().copied();
     defects.extend(trailing_space.then_some(Defect::RequestLine));
     defects.extend(has_control.then_some(Defect::Control));
+    defects.extend(folded_length.then_some(Defect::ContentLength));
     let stream_defect = defects.first().copied();
     let message =
         OracleMessage { start, fields, body, defect, stream_defect, flawed, trailing_space };

@@ -6,21 +6,21 @@ use arrayvec::ArrayVec;
 
 use super::Judge;
 use crate::authorizer::explain::Trace;
-use crate::digest::{Credentials, GuessKey, GuessRate, Insertion, Scope, Username};
+use crate::digest::{
+    Credentials, GuessKey, GuessRate, Insertion, PROVEN_FLOW, Proof, Scope, Username,
+};
 use crate::model::Target;
 use crate::sid::CredentialSid;
 use crate::snapshot::UserMatch;
 
 /// The guess buckets of one set of credentials.
-pub(super) type Budget = ArrayVec<(GuessKey, GuessRate), 3>;
+pub(super) type Budget = ArrayVec<Bucket, 3>;
+type Bucket = (GuessKey, GuessRate);
 
 impl Judge<'_, '_, '_> {
     /// The buckets for this user.
     pub(super) fn budget(&self, username: &Username) -> Budget {
-        // an account that owns something cannot be deleted
-        let account = self.snapshot.account_entry(self.entry.account);
-        let account = account.map_or(&[0; 16], |account| account.sid.as_bytes());
-        let scope = Scope { account, target: self.target_sid() };
+        let scope = self.scope();
         let (guesses, policy) = (&self.state.guesses, &self.policy.guesses);
         let (name, source) = (username.as_str().as_bytes(), self.invite.source().ip());
         let mut budget = Budget::new();
@@ -36,7 +36,21 @@ impl Judge<'_, '_, '_> {
         budget
     }
 
-    fn target_sid(&self) -> &[u8; 16] {
+    /// The bucket for this user in this flow, if the flow proved the password within the hour.
+    pub(super) fn flow_budget(&self, credentials: &Credentials<'_>) -> Option<Bucket> {
+        let (name, flow) = (credentials.username.as_str().as_bytes(), self.invite.source());
+        let key = || self.state.guesses.flow_key(self.scope(), name, flow);
+        self.has_proved(credentials).then(|| (key(), PROVEN_FLOW))
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        // an account that owns something cannot be deleted
+        let account = self.snapshot.account_entry(self.entry.account);
+        let account = account.map_or(&[0; 16], |account| account.sid.as_bytes());
+        Scope { account, target: self.target_sid() }
+    }
+
+    pub(super) fn target_sid(&self) -> &[u8; 16] {
         match &self.entry.target {
             Target::Domain(sid) => sid.as_bytes(),
             Target::Trunk(sid) => sid.as_bytes(),
@@ -53,7 +67,7 @@ impl Judge<'_, '_, '_> {
 
     /// Whether this flow proved the password of the claimed user within the hour. Guesses of others
     /// behind its address then do not lock it out. A miss costs the same as a hit.
-    pub(super) fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
+    fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
         let Some(flow) = self.invite.flow() else { return false };
         let copies = self.look_up_copies(&self.entry.credential_lists, credentials);
         copies.iter().fold(false, |any, copy| {
@@ -63,20 +77,26 @@ impl Judge<'_, '_, '_> {
         })
     }
 
-    fn proof_of(&self, flow: SocketAddr, user: CredentialSid) -> u64 {
-        let sids = [self.target_sid(), user.as_bytes()];
-        self.state.fingerprints.of_flow(flow, sids)
+    fn proof_of(&self, flow: SocketAddr, user: CredentialSid) -> Proof {
+        let Scope { account, target } = self.scope();
+        let key = self.state.fingerprints.of_flow(flow, [target, user.as_bytes()]);
+        let [.., account] = *account;
+        Proof { key, account }
     }
 
     /// Whether one of the buckets is empty.
-    pub(super) fn is_over(&self, budget: &Budget) -> bool {
+    pub(super) fn is_over(&self, budget: &[Bucket]) -> bool {
         let over = |(key, rate): &_| self.state.guesses.is_over(*key, *rate, self.now_ms);
         budget.iter().any(over)
     }
 
     /// Takes a token from each bucket for a wrong digest; a retransmission takes none. `number` is
     /// the place of the credentials in the request.
-    pub(super) fn count_wrong<T: Trace>(&self, budget: &Budget, number: usize) {
+    pub(super) fn count_wrong<'b, T: Trace>(
+        &self,
+        budget: impl Iterator<Item = &'b Bucket>,
+        number: usize,
+    ) {
         if !T::COMMITS {
             return;
         }
@@ -110,7 +130,7 @@ impl Judge<'_, '_, '_> {
         };
         for credentials in wrong.iter().filter(same) {
             for (key, rate) in self.budget(&credentials.username) {
-                self.state.guesses.give_back(key, rate);
+                self.state.guesses.give_back(key, rate, self.now_ms);
             }
         }
     }

@@ -197,6 +197,9 @@ fn case_40_nothing_behind_a_defective_head_is_answered() {
         with("X: y\r\n \t"),
         with("X: y\u{b}"),
         with(&format!("Content-Length: {length}")),
+        // a length that is not on the line of its name
+        good.replace("Content-Length: ", "Content-Length:\r\n "),
+        good.replace("Content-Length: ", "l : \r\n\t"),
         // defects that leave no doubt about the end
         good.replacen(" SIP/2.0\r\n", " SIP/2.0 \r\n", 1),
         good.replace("CSeq: ", "CSeq: x"),
@@ -222,7 +225,7 @@ fn case_40_nothing_behind_a_defective_head_is_answered() {
     assert_eq!(header(&connection.response(), "Call-ID").as_deref(), Some("smuggled"));
     let totals = server.end("TERM");
     assert!(
-        totals.contains(", accepted 2, ") && totals.ends_with("connections closed 32"),
+        totals.contains(", accepted 2, ") && totals.ends_with("connections closed 36"),
         "{totals}"
     );
 }
