@@ -105,23 +105,17 @@ mod tests {
 
     #[test]
     fn a_third_key_of_a_set_replaces_the_oldest() {
-        let proven = ProvenFlows::new(0);
-        let renewed = [(1_u64, 400_000), (2, 800_000), (1, 1_200_000), (3, 1_600_000)];
-        for (number, now_ms) in renewed {
-            proven.prove(number << 40, now_ms);
-        }
-        assert_eq!(
-            [1_u64, 2, 3].map(|number| proven.has(number << 40, 1_600_000)),
-            [true, false, true]
-        );
-        let proven = ProvenFlows::new(0);
-        for (number, now_ms) in [(1_u64, 0), (2, 400_000), (3, 800_000)] {
-            proven.prove(number << 40, now_ms);
-        }
-        assert_eq!(
-            [1_u64, 2, 3].map(|number| proven.has(number << 40, 800_000)),
-            [false, true, true]
-        );
+        let after = |steps: &[(u64, u64)]| {
+            let proven = ProvenFlows::new(0);
+            for (number, now_ms) in steps {
+                proven.prove(number << 40, *now_ms);
+            }
+            [1_u64, 2, 3].map(|number| proven.has(number << 40, 1_600_000))
+        };
+        let each_once = [(1, 400_000), (2, 800_000), (3, 1_200_000)];
+        assert_eq!(after(&each_once), [false, true, true]);
+        let renewed = [(1, 400_000), (2, 800_000), (1, 1_200_000), (3, 1_600_000)];
+        assert_eq!(after(&renewed), [true, false, true]);
     }
 
     proptest! {
