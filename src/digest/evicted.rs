@@ -102,6 +102,25 @@ mod tests {
     }
 
     #[test]
+    fn a_source_takes_one_cell_however_often_it_leaves() {
+        let evicted = Evicted::new(0);
+        for until_ms in [8_000, 9_000] {
+            evicted.put(5 << 96, until_ms);
+        }
+        (1..=3_u64).for_each(|number| evicted.put(u128::from(number) << 96, number * 1_000));
+        let times = [5_u128, 1, 2, 3].map(|number| evicted.until_ms(number << 96));
+        assert_eq!(times, [9_000, 1_000, 2_000, 3_000]);
+    }
+
+    #[test]
+    fn sources_of_different_sets_leave_each_others_times() {
+        let evicted = Evicted::new(64);
+        let ids: Vec<u128> = (1..=64).map(|number| number << 96 | number << 64).collect();
+        ids.iter().for_each(|id| evicted.put(*id, 9_000));
+        assert!(ids.iter().all(|id| evicted.until_ms(*id) == 9_000));
+    }
+
+    #[test]
     fn threads_lose_no_source_while_there_is_room() {
         for _ in 0..200 {
             let evicted = Evicted::new(0);

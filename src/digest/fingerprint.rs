@@ -229,6 +229,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_bit_of_the_print_of_a_flow_is_set_for_half_of_the_flows() {
+        let prints = fingerprints();
+        let mut set = [0; 64];
+        for port in 0..1_000 {
+            let flow = SocketAddr::from(([192, 0, 2, 1], port));
+            let print = prints.of_flow(flow, [&[1; 16], &[2; 16]]);
+            set.iter_mut().enumerate().for_each(|(bit, count)| *count += (print >> bit) & 1);
+        }
+        assert!(set.iter().all(|count| (400..600).contains(count)), "{set:?}");
+    }
+
     proptest! {
         #[test]
         fn agrees_with_the_reference(source: SocketAddr, message in vec(any::<u8>(), 0..3_000)) {

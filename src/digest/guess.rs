@@ -59,7 +59,7 @@ pub(crate) struct Scope<'a> {
 /// empty token bucket: one refill interval after its end the key may try again.
 ///
 /// **Memory.** The counters of a source (an IPv4 address or an IPv6 /64) within an account have one
-/// place, with room for eight names. A bucket of the table has eight places. If a ninth source
+/// place, with room for sixteen names. A bucket of the table has eight places. If a ninth source
 /// comes, one of the account with the most places leaves: the one with the fewest recent wrong
 /// digests. So neither a source nor a tenant takes the places of others.
 ///
@@ -570,6 +570,47 @@ mod tests {
             limiter.record(same_bucket(number), rate, 0);
         }
         exhaust(&limiter, same_bucket(100), rate);
+    }
+
+    #[test]
+    fn a_source_that_leaves_the_table_owes_what_it_owed() {
+        let (limiter, rate) = (limiter(), rate(3, 1000));
+        // the sources share a bucket
+        let key =
+            |number: u128| GuessKey { source: number << 96 | number << 64, account: 1, name: 1 };
+        exhaust(&limiter, key(1), rate);
+        for number in 2..=9 {
+            (0..4).for_each(|_| limiter.record(key(number), rate, 0));
+        }
+        assert!(limiter.sources.lock(0).find(&key(1).source).is_none());
+        assert!(limiter.is_over(key(1), rate, 999));
+        assert!(!limiter.is_over(key(1), rate, 1000));
+        // under any name, also once it is back
+        assert!(limiter.is_over(GuessKey { name: 2, ..key(1) }, rate, 999));
+        limiter.record(key(1), rate, 1000);
+        assert!(limiter.is_over(key(1), rate, 1999));
+        assert!(limiter.is_over(GuessKey { name: 2, ..key(1) }, rate, 999));
+    }
+
+    #[test]
+    fn the_largest_account_gives_up_a_place_and_of_equals_the_newcomer() {
+        for (held, newcomer, expected) in [
+            ("abbbbbbb", b'a', b'b'),
+            ("bbbbbbba", b'a', b'b'),
+            ("aaaabbbb", b'a', b'a'),
+            ("aaaabbbb", b'b', b'b'),
+            ("aaabbbbc", b'a', b'a'),
+            ("abcdefgh", b'z', b'z'),
+            ("aabcdefg", b'z', b'a'),
+        ] {
+            let mut bucket = Ways::default();
+            for (number, account) in (0..).zip(held.bytes()) {
+                let key = GuessKey { source: number, account: account.into(), name: 1 };
+                bucket.put(Source::new(key, 0), |_| 0);
+            }
+            let largest = largest_account(&bucket, newcomer.into());
+            assert_eq!(largest, expected.into(), "{held} and {newcomer}");
+        }
     }
 
     #[test]

@@ -525,6 +525,21 @@ mod tests {
     }
 
     #[test]
+    fn names_and_lists_whose_hashes_collide_are_told_apart() {
+        let (mut users, mapped) = with_copies(2, 1);
+        let number = |users: &Users, name: &str| {
+            users.credentials.slot(&CredentialSid::from_name(&["0", name])).unwrap().number()
+        };
+        for (name, list, collides) in [("nobody", 0, "user1"), ("alice", 1, "alice")] {
+            let hash = combine(users.name_hash(name), mapped[list].list.number());
+            users.by_name.insert(hash, number(&users, collides));
+            for copy in users.copies(&mapped[list..], name) {
+                assert!(copy.user.hit.is_none(), "{name}");
+            }
+        }
+    }
+
+    #[test]
     fn the_work_of_a_lookup_does_not_depend_on_the_copies() {
         let hash = userhash(HashFunction::Sha256, "alice", "example.com");
         for lists in 0..12 {

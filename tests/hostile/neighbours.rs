@@ -146,6 +146,23 @@ fn case_36_a_flow_that_proved_its_password_is_not_locked_out() {
 }
 
 #[test]
+fn case_36_a_flow_that_proved_two_users_of_one_name_is_not_locked_out() {
+    let world = world();
+    let (phone, guesser) = ("198.51.100.7:5060", "198.51.100.7:40000");
+    let (other, other_password) = (list("other"), "Correct-Horse-8");
+    world.apply(|commit| {
+        let record = CredentialList::new(other, account(), REALM.parse().unwrap());
+        commit.put(Record::CredentialList(record));
+        commit.put(Record::Credential(user("other", "alice", other_password)));
+        commit.put(Record::from(Mapping::CredentialList(domain(HOST).into(), other)));
+    });
+    let passes = |password| attempt(&world, HOST, phone, "alice", password).is_accept();
+    assert!(passes(PASSWORD) && passes(other_password));
+    while rejected(attempt(&world, HOST, guesser, "alice", "a guess")) != Reason::TooManyGuesses {}
+    assert!(passes(PASSWORD) && passes(other_password));
+}
+
+#[test]
 fn case_36_without_a_live_nonce_nothing_is_counted() {
     let world = World::with_policy(counting());
     let mut header = answer(&world, &new_request(), OUTSIDE);

@@ -545,6 +545,12 @@ fn case_19_a_client_that_loops_gets_a_challenge_without_stale() {
     // the same address in another form is not
     absent(send(&world, "[::ffff:198.51.100.7]:5060"));
     alice_passes(&world, OUTSIDE);
+    // one more after each eighth of the lifetime
+    world.sleep(Duration::from_millis(7_499));
+    absent(send(&world, OUTSIDE));
+    world.sleep(Duration::from_millis(1));
+    stale(send(&world, OUTSIDE));
+    absent(send(&world, OUTSIDE));
     // eight more within the next lifetime
     world.sleep(Duration::from_secs(60));
     for _ in 0..8 {

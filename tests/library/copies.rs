@@ -156,6 +156,33 @@ proptest! {
     }
 }
 
+/// Another target of the lists offers hashed names, so they are indexed.
+#[test]
+fn a_hashed_name_counts_in_several_lists_only_where_it_is_offered() {
+    let copy = Copy { list: 1, name: 0, password: 0, disabled: false, only_md5: false };
+    for lists in [2, 3] {
+        let world = world(lists, &[copy], false);
+        world.apply(|commit| {
+            for number in 0..lists {
+                let list = list(&list_name(number));
+                let mapping = Mapping::CredentialList(domain(BOTH_HOST).into(), list);
+                commit.put(Record::from(mapping));
+            }
+            commit.put(policy_of(BOTH_HOST, offering(&ALGORITHMS).with_userhash(true)));
+        });
+        for (host, source, accepts) in [(HOST, OUTSIDE, false), (BOTH_HOST, INSIDE, true)] {
+            let request = Request::to(host);
+            let challenge = world.challenge(&request, source);
+            let value = &challenge.values[0];
+            let mut header = Header::answer(value, &request, NAMES[0], PASSWORDS[0]);
+            header.inner.userhash = true;
+            header.sign();
+            let decision = world.send(&request.with(&header.text()), source);
+            assert_eq!(decision.is_accept(), accepts, "{host}");
+        }
+    }
+}
+
 /// A world whose challenges have a value for each algorithm, and the request of a caller with these
 /// header values made from the challenge.
 fn with_headers(headers: impl Fn(&[String], &Request) -> Vec<String>) -> Decision {
@@ -213,7 +240,12 @@ fn a_long_body_is_hashed_for_a_single_header_only() {
         } else {
             assert_eq!(rejected(decision), Reason::TooManyCredentials);
         }
-        accepted(world.send(&world.answered(&request, OUTSIDE, "alice", PASSWORD), OUTSIDE));
+        let one = world.answered(&request, OUTSIDE, "alice", PASSWORD);
+        accepted(world.send(&one, OUTSIDE));
+        // a header for another realm is not judged
+        let foreign = request.next().with("Digest realm=\"other.example\"");
+        let header = Header::answer(&challenge.values[2], &request, "alice", PASSWORD);
+        accepted(world.send(&foreign.with(&header.with_nc(2).text()), OUTSIDE));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, CredentialList, Domain, Ha1Set, Key, Mapping,
-    Policy, Record, Trunk, WrongAnswer,
+    Policy, Record, Trunk, UriCheck, WrongAnswer,
 };
 use sip_authz::{AddressMatch, Decision, Reason, Transport, TrunkSid};
 use sip_authz_testing::kit::*;
@@ -284,6 +284,40 @@ fn an_explanation_uses_nothing_up_over_tcp() {
     }
     accepted(world.send(&answered, OUTSIDE));
     assert!(challenged(world.authorizer.explain(&invite, world.start).decision));
+}
+
+#[test]
+fn an_explanation_reads_on_after_a_dead_nonce() {
+    let mut world = World::with_policy(Policy::default().with_uri_check(UriCheck::SameHost));
+    let request = Request::to(HOST);
+    let header = |password| {
+        Header::answer(&world.challenge(&request, OUTSIDE).values[0], &request, "alice", password)
+    };
+    let (right, wrong) = (header(PASSWORD), header("Wrong-Horse-7"));
+    let other_uri = right.text_with("uri", "\"sip:100@other.example.com\"");
+    let too_long = right.text_with("cnonce", &format!("\"{}\"", "c".repeat(257)));
+    world.sleep(Duration::from_secs(61));
+    for other in ["", "Digest realm=\"other.example\""] {
+        for (text, verified, expected) in [
+            (right.text(), true, "the digest is right"),
+            (wrong.text(), true, "the digest is wrong"),
+            (other_uri.clone(), false, "user `alice`"),
+            (too_long.clone(), false, "malformed"),
+        ] {
+            let mut request = request.next().with(&text);
+            if !other.is_empty() {
+                request = request.with(other);
+            }
+            let (bytes, source) = (request.bytes(), OUTSIDE.parse().unwrap());
+            let invite = sip_authz::Invite::from_datagram(&bytes, source, Transport::Udp).unwrap();
+            let explanation = world.authorizer.explain(&invite, world.start + world.now);
+            let explained = explanation.to_string();
+            assert!(challenged(explanation.decision), "{explained}");
+            assert!(explained.contains("the nonce has expired"), "{explained}");
+            assert!(explained.contains(expected), "{expected} is not in\n{explained}");
+            assert_eq!(explained.contains("the digest is"), verified, "{explained}");
+        }
+    }
 }
 
 #[test]

@@ -176,6 +176,27 @@ fn length_bounds_are_exact() {
     };
     assert_eq!(credentials(&encoded(64)).username, "a".repeat(64));
     assert_eq!(malformed(&encoded(65)), "too-long-username*");
+    // beyond three bytes for each of a name, and 255 of a realm, the value is not unescaped: the
+    // defect comes before those of later parameters
+    let before = |from: &str, to: &str| {
+        let header = HEADER.replacen("uri=\"", "uri=\"\\", 1);
+        malformed(&header.replacen(from, to, 1))
+    };
+    for (length, kind) in [(192, "backslash-uri"), (193, "too-long-username")] {
+        assert_eq!(before("bob", &"a".repeat(length)), kind);
+    }
+    for (length, kind) in [(192, "backslash-uri"), (193, "too-long-username*")] {
+        let encoded = format!("username*=UTF-8''{}", "a".repeat(length));
+        assert_eq!(before("username=\"bob\"", &encoded), kind);
+    }
+    let escaped_realm = |realm: &str| {
+        let escaped = HEADER.replacen(REALM, &format!("\\{realm}"), 1);
+        parsed(escaped.as_bytes(), realm)
+    };
+    assert!(matches!(escaped_realm(&realm[..254]), OracleParsed::Credentials(_)));
+    assert!(
+        matches!(escaped_realm(&realm), OracleParsed::Malformed(kind, _) if kind == "too-long-realm")
+    );
 }
 
 #[test]

@@ -183,6 +183,7 @@ fn defects_of_the_head() {
         (with("314159 INVITE", "314159\r\n \x01INVITE"), Control),
         (with("Length: 4", "Length: \x7f4"), Control),
         (plus("no colon\0"), Control),
+        (plus("\x01\x02"), Control),
         (plus("X: a\x01\n b"), LineEnd),
         (plus("X: a\x01\r\n b\n c"), LineEnd),
         (plus("X: a\r\n \t\r\n b"), Fold),

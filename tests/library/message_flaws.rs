@@ -33,6 +33,7 @@ fn flaws_that_do_not_decide_are_recorded_for_each_header() {
         (plus("v: \t"), vec![Via], None),
         (plus("max-forwards: 70"), vec![MaxForwards], None),
         (plus("max-forwards: 0\r\nMax-Forwards: 1"), vec![MaxForwards], None),
+        (with(": 70", ": 255"), vec![], None),
         (with(": 70", ": 256"), vec![MaxForwards], None),
         (with(": 70", ": -1"), vec![MaxForwards], None),
         (with(": 70", ": 7 0"), vec![MaxForwards], None),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use sip_authz::digest::{Algorithm, Qop};
-use sip_authz::model::{AlgorithmOffer, ChallengeKind, Policy, QopOffer};
+use sip_authz::model::{AlgorithmOffer, ChallengeKind, Policy, QopOffer, UriCheck};
 use sip_authz::{CredentialsField, Decision, Reason, Transport};
 use sip_authz_testing::kit::*;
 
@@ -81,6 +81,30 @@ fn each_algorithm_with_each_qop_with_and_without_userhash() {
             for userhash in [false, true] {
                 round_trip(offering(&[algorithm]).with_qop(offer).with_userhash(userhash), qop);
             }
+        }
+    }
+}
+
+/// Usual texts are hashed in a buffer of four blocks, longer ones in a larger one. Around the bound no
+/// length is taken for one that fits.
+#[test]
+fn values_of_each_length_around_four_blocks_are_hashed_whole() {
+    // the bounds of a client nonce and of a digest-uri, for hashes of 64 and of 32 digits
+    let cnonces = [76, 140].into_iter().flat_map(|bound| bound - 4..bound + 5);
+    let uris = [175, 207].into_iter().flat_map(|bound| bound - 4..bound + 5);
+    let lengths: Vec<(usize, usize)> =
+        cnonces.map(|length| (length, 20)).chain(uris.map(|length| (16, length))).collect();
+    for algorithm in Algorithm::ALL {
+        let policy = offering(&[algorithm]).with_qop(QopOffer::AuthInt);
+        let world = World::with_policy(policy.with_uri_check(UriCheck::Off));
+        let mut request = Request::to(HOST);
+        let header = first_header(&world, &request);
+        for (nc, (cnonce, uri)) in (1..).zip(&lengths) {
+            request = request.next();
+            let mut header = header.clone();
+            header.inner.cnonce = Some("c".repeat(*cnonce));
+            header.inner.uri = "u".repeat(*uri);
+            accepted(world.send(&request.clone().with(&header.with_nc(nc).text()), OUTSIDE));
         }
     }
 }
