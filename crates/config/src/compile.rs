@@ -5,6 +5,7 @@
 //! example a reference to a list that could not be read.
 
 mod credentials;
+mod lints;
 mod lists;
 
 use std::collections::HashMap;
@@ -78,6 +79,7 @@ pub(crate) fn compile(
 struct Compiler<'p> {
     problems: &'p mut Problems,
     owner: Option<AccountSid>,
+    has_tls: Option<bool>,
     default_realm: Option<Realm>,
     /// Whether parts of the text may be missing from the file.
     is_damaged: bool,
@@ -103,6 +105,7 @@ impl<'p> Compiler<'p> {
         Self {
             problems,
             owner: options.owner,
+            has_tls: options.has_tls,
             default_realm: options.realm.clone(),
             is_damaged,
             commit: Commit::new(),
@@ -410,7 +413,8 @@ impl<'p> Compiler<'p> {
     }
 
     fn finish(self) -> Option<Compiled> {
-        let Self { problems, owner, is_damaged, commit, places, names, repeats, .. } = self;
+        let Self { problems, owner, has_tls, is_damaged, commit, places, names, repeats, .. } =
+            self;
         let mut before = Commit::new();
         if let Some(owner) = owner {
             before.put(Record::Account(Account::new(owner)));
@@ -428,7 +432,8 @@ impl<'p> Compiler<'p> {
                         }
                         return None;
                     }
-                    let warnings = warnings(&snapshot, &places, &names);
+                    let mut warnings = warnings(&snapshot, &places, &names);
+                    warnings.extend(lints::lints(&commit, &places, &names, has_tls));
                     return Some(Compiled { commit, snapshot, names, warnings, repeats });
                 }
                 Err(error) => Some(error),

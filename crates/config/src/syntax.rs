@@ -7,16 +7,31 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 use crate::file::is_known_key;
+use crate::headers::{self, wrong_headers};
 use crate::problem::{Problem, Problems, Subject};
+
+/// Copies of a text, made if some of its lines must be replaced before they are parsed.
+#[derive(Default)]
+pub(crate) struct Copies {
+    blanked: Option<Zeroizing<String>>,
+    repaired: Option<Zeroizing<String>>,
+    blanked_again: Option<Zeroizing<String>>,
+}
 
 /// The readable parts of a text, and its syntax errors.
 pub(crate) struct Syntax<'t> {
+    /// The text that all places refer to. It has the lines of the file.
+    pub(crate) text: &'t str,
     pub(crate) root: Spanned<DeTable<'t>>,
     pub(crate) problems: Problems,
     /// The lines whose keys and values may have been misread.
     broken: Parts,
     /// The tables whose keys may be missing from the tree.
     damaged: Parts,
+    /// The lines with bytes that are not UTF-8.
+    unreadable: Parts,
+    /// The places of the syntax errors, ascending.
+    starts: Vec<usize>,
 }
 
 /// Ranges of a text, ascending and disjoint.
@@ -42,20 +57,33 @@ impl Parts {
 type ParserError = (Range<usize>, String);
 
 impl<'t> Syntax<'t> {
-    /// Parses `text`. `copy` holds a copy of the text, if one is needed.
-    pub(crate) fn parse(text: &'t str, copy: &'t mut Option<Zeroizing<String>>) -> Self {
-        let (mut root, mut errors) = tree(text);
-        // the parser stops at a key without a value, so such lines are blanked
-        let stops = |(_, message): &ParserError| message.starts_with("key with no value");
-        if errors.iter().any(stops) {
-            errors.retain(stops);
-            let rest = copy.insert(blanked(text, &errors));
-            let others;
-            (root, others) = tree(rest);
-            errors.extend(others);
+    /// Parses `text`, in which the bytes at `unreadable` (ascending) were not UTF-8 and have been
+    /// replaced.
+    pub(crate) fn parse(
+        mut text: &'t str,
+        unreadable: Vec<Range<usize>>,
+        copies: &'t mut Copies,
+    ) -> Self {
+        let Copies { blanked, repaired, blanked_again } = copies;
+        let (mut root, mut errors) = tree(text, blanked);
+        // a repair would move the unreadable bytes
+        let wrong = match unreadable.is_empty() {
+            true => wrong_headers(text, root.get_ref(), &errors),
+            false => Vec::new(),
+        };
+        let reports = headers::reports(text, &wrong);
+        if !wrong.is_empty() {
+            text = repaired.insert(headers::repaired(text, &wrong));
+            (root, errors) = tree(text, blanked_again);
         }
-        let (problems, broken, damaged) = Default::default();
-        let mut syntax = Self { root, problems, broken, damaged };
+        let (problems, broken, damaged, starts) = Default::default();
+        let unreadable_lines = Parts::default();
+        let mut syntax =
+            Self { text, root, problems, broken, damaged, unreadable: unreadable_lines, starts };
+        syntax.add_unreadable(unreadable);
+        for (at, message) in reports {
+            syntax.problems.add(at..at, message, Subject::Header);
+        }
         if !errors.is_empty() {
             syntax.add(text, errors);
         }
@@ -70,12 +98,37 @@ impl<'t> Syntax<'t> {
     /// Whether a problem may be a consequence of an error of the syntax.
     pub(crate) fn is_doubtful(&self, problem: &Problem) -> bool {
         match problem.subject {
-            Subject::Syntax | Subject::Header => false,
+            Subject::Header => false,
+            Subject::Syntax => self.unreadable.touches(&problem.span),
             Subject::Missing => self.damaged.touches(&problem.span),
-            // the parser inserts values with an empty span
             Subject::Value | Subject::Key => {
-                self.broken.touches(&problem.span) || (self.is_damaged() && problem.span == (0..0))
+                self.broken.touches(&problem.span)
+                    || self.unreadable.touches(&problem.span)
+                    || self.has_error_in(&problem.span)
+                    // the parser inserts values with an empty span
+                    || (self.is_damaged() && problem.span == (0..0))
             }
+        }
+    }
+
+    /// Whether a syntax error is inside a value, such as a string without an end.
+    fn has_error_in(&self, span: &Range<usize>) -> bool {
+        let at = self.starts.partition_point(|start| *start < span.start);
+        self.starts.get(at).is_some_and(|start| *start <= span.end)
+    }
+
+    /// Adds an error for each line with unreadable bytes.
+    fn add_unreadable(&mut self, spans: Vec<Range<usize>>) {
+        let mut end = 0;
+        for span in spans {
+            if span.start < end {
+                continue;
+            }
+            let line = lines(self.text, &span);
+            end = line.end;
+            self.unreadable.add(line);
+            // no key: the line may be a comment
+            self.problems.add(span, "expected UTF-8", Subject::Header);
         }
     }
 
@@ -97,6 +150,7 @@ impl<'t> Syntax<'t> {
                 continue;
             }
             last = Some(span.start);
+            self.starts.push(span.start);
             let subject = self.damage(text, &headers, span.start, at == Some(span.start));
             self.problems.add(span.clone(), reworded(&message, span, text), subject);
         }
@@ -128,8 +182,27 @@ impl<'t> Syntax<'t> {
     }
 }
 
-/// The readable tree of keys and values, and the errors in the order of the text.
-fn tree(text: &str) -> (Spanned<DeTable<'_>>, Vec<ParserError>) {
+/// The readable tree of keys and values, and the errors in the order of the text. `copy` holds a copy of
+/// the text, if one is needed.
+fn tree<'t>(
+    text: &'t str,
+    copy: &'t mut Option<Zeroizing<String>>,
+) -> (Spanned<DeTable<'t>>, Vec<ParserError>) {
+    let (mut root, mut errors) = parsed(text);
+    // the parser stops at a key without a value, so such lines are blanked
+    let stops = |(_, message): &ParserError| message.starts_with("key with no value");
+    if errors.iter().any(stops) {
+        errors.retain(stops);
+        let rest = copy.insert(blanked(text, &errors));
+        let others;
+        (root, others) = parsed(rest);
+        errors.extend(others);
+        errors.sort_by_key(|(span, _)| span.start);
+    }
+    (root, errors)
+}
+
+fn parsed(text: &str) -> (Spanned<DeTable<'_>>, Vec<ParserError>) {
     let (root, reported) = DeTable::parse_recoverable(text);
     let reported = reported.iter();
     let mut errors: Vec<ParserError> =
@@ -219,10 +292,29 @@ fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
         "invalid float, expected `inf`",
     ];
     if word.iter().any(|known| message.starts_with(known)) {
+        let found = text.get(span.clone()).unwrap_or_default();
+        let is = |words: &[&str]| words.iter().any(|word| found.eq_ignore_ascii_case(word));
         return match span.is_empty() {
-            true => "expected a value".to_owned(),
-            false => "expected a value; a string must be in quotes".to_owned(),
-        };
+            true => "expected a value",
+            false if is(&["true", "false"]) => "expected `true` or `false`, in lower case",
+            false if is(&["yes", "no", "on", "off"]) => {
+                "expected a value, such as `true`, `false` or a string in quotes"
+            }
+            false if found.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) => {
+                "expected a value; quotes must be `\"` or `'`"
+            }
+            false => "expected a value; a string must be in quotes",
+        }
+        .to_owned();
+    }
+    if message == "unexpected key or value, expected newline, `#`" {
+        return "expected the end of the line".to_owned();
+    }
+    if message == "invalid key-value pair, expected key" {
+        return "expected a key".to_owned();
+    }
+    if message == "recursion limit" || message.starts_with("cannot recurse further") {
+        return "too many levels of arrays or tables".to_owned();
     }
     if message == "duplicate key" {
         // an unknown key could be a misplaced password
@@ -234,6 +326,9 @@ fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
         && ends_line
     {
         return format!("unclosed string, expected {quotes}");
+    }
+    if message.contains(" string, expected non-") && message.contains(" visible characters") {
+        return "expected a string without control characters".to_owned();
     }
     // the parser's message can have several lines
     message.trim_end().trim_end_matches(", expected nothing").replace('\n', "; ")
