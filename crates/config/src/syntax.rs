@@ -65,7 +65,7 @@ impl<'t> Syntax<'t> {
         copies: &'t mut Copies,
     ) -> Self {
         let Copies { blanked, repaired, blanked_again } = copies;
-        let (mut root, mut errors) = tree(text, blanked);
+        let (mut root, mut errors, mut commas) = tree(text, blanked);
         // a repair would move the unreadable bytes
         let wrong = match unreadable.is_empty() {
             true => wrong_headers(text, root.get_ref(), &errors),
@@ -74,7 +74,7 @@ impl<'t> Syntax<'t> {
         let reports = headers::reports(text, &wrong);
         if !wrong.is_empty() {
             text = repaired.insert(headers::repaired(text, &wrong));
-            (root, errors) = tree(text, blanked_again);
+            (root, errors, commas) = tree(text, blanked_again);
         }
         let (problems, broken, damaged, starts) = Default::default();
         let unreadable_lines = Parts::default();
@@ -85,7 +85,7 @@ impl<'t> Syntax<'t> {
             syntax.problems.add(at..at, message, Subject::Header);
         }
         if !errors.is_empty() {
-            syntax.add(text, errors);
+            syntax.add(text, errors, commas);
         }
         syntax
     }
@@ -106,7 +106,7 @@ impl<'t> Syntax<'t> {
                     || self.unreadable.touches(&problem.span)
                     || self.has_error_in(&problem.span)
                     // the parser inserts values with an empty span
-                    || (self.is_damaged() && problem.span == (0..0))
+                    || (!self.starts.is_empty() && problem.span == (0..0))
             }
         }
     }
@@ -133,7 +133,7 @@ impl<'t> Syntax<'t> {
     }
 
     /// Adds the first error of each line; further ones in a line are mostly consequences.
-    fn add(&mut self, text: &str, mut errors: Vec<ParserError>) {
+    fn add(&mut self, text: &str, mut errors: Vec<ParserError>, commas: bool) {
         let headers = headers(text);
         let unclosed = unclosed(text, &headers, &errors);
         let at = unclosed.as_ref().map(|(span, _)| span.start);
@@ -151,7 +151,12 @@ impl<'t> Syntax<'t> {
             }
             last = Some(span.start);
             self.starts.push(span.start);
-            let subject = self.damage(text, &headers, span.start, at == Some(span.start));
+            let subject = match at != Some(span.start) && is_in_one_value(text, &span, &message) {
+                true => Subject::Syntax,
+                // the parser has read the text with the comma
+                false if commas && message.starts_with("missing comma") => Subject::Syntax,
+                false => self.damage(text, &headers, span.start, at == Some(span.start)),
+            };
             self.problems.add(span.clone(), reworded(&message, span, text), subject);
         }
     }
@@ -182,24 +187,51 @@ impl<'t> Syntax<'t> {
     }
 }
 
-/// The readable tree of keys and values, and the errors in the order of the text. `copy` holds a copy of
-/// the text, if one is needed.
+/// The readable tree of keys and values, the errors in the order of the text, and whether the tree has
+/// been read with the missing commas. `copy` holds a copy of the text, if one is needed.
 fn tree<'t>(
     text: &'t str,
     copy: &'t mut Option<Zeroizing<String>>,
-) -> (Spanned<DeTable<'t>>, Vec<ParserError>) {
-    let (mut root, mut errors) = parsed(text);
+) -> (Spanned<DeTable<'t>>, Vec<ParserError>, bool) {
+    let (root, errors) = parsed(text);
+    let has = |start: &str| errors.iter().any(|(_, message)| message.starts_with(start));
     // the parser stops at a key without a value, so such lines are blanked
-    let stops = |(_, message): &ParserError| message.starts_with("key with no value");
-    if errors.iter().any(stops) {
-        errors.retain(stops);
-        let rest = copy.insert(blanked(text, &errors));
-        let others;
-        (root, others) = parsed(rest);
-        errors.extend(others);
-        errors.sort_by_key(|(span, _)| span.start);
+    let stops = "key with no value";
+    let (rest, kept, commas) = if has(stops) {
+        (blanked(text, &of_kind(&errors, stops)), stops, false)
+    } else if has("missing comma") && !has("unclosed") {
+        let Some(rest) = with_commas(text, &errors) else { return (root, errors, false) };
+        (rest, "missing comma", true)
+    } else {
+        return (root, errors, false);
+    };
+    let mut errors = of_kind(&errors, kept);
+    let (root, others) = parsed(copy.insert(rest));
+    errors.extend(others);
+    errors.sort_by_key(|(span, _)| span.start);
+    (root, errors, commas)
+}
+
+fn of_kind(errors: &[ParserError], start: &str) -> Vec<ParserError> {
+    errors.iter().filter(|(_, message)| message.starts_with(start)).cloned().collect()
+}
+
+/// The text with each missing comma in the place of the space or line end before it, so that all offsets
+/// stay. `None` if there is no such place.
+fn with_commas(text: &str, errors: &[ParserError]) -> Option<Zeroizing<String>> {
+    let mut copy = Zeroizing::new(text.as_bytes().to_vec());
+    for (span, _) in of_kind(errors, "missing comma") {
+        let at = span.start.checked_sub(1)?;
+        let place = copy.get_mut(at)?;
+        let line = lines(text, &(at..at));
+        let is_comment = text.get(line.start..at)?.contains('#');
+        if !place.is_ascii_whitespace() || is_comment {
+            return None;
+        }
+        *place = b',';
     }
-    (root, errors)
+    // an ASCII byte took the place of another
+    str::from_utf8(&copy).ok().map(|copy| Zeroizing::new(copy.to_owned()))
 }
 
 fn parsed(text: &str) -> (Spanned<DeTable<'_>>, Vec<ParserError>) {
@@ -260,6 +292,9 @@ fn headers(text: &str) -> Vec<usize> {
 /// The parser takes the rest of the text for a part of it, and reports an error for each line. This
 /// function returns one error, at the first of them.
 fn unclosed(text: &str, headers: &[usize], errors: &[ParserError]) -> Option<ParserError> {
+    if let Some(error) = unclosed_before_header(headers, errors) {
+        return Some(error);
+    }
     let end = text.trim_end().len();
     let (at_end, message) = errors.iter().find(|(span, message)| {
         (message.starts_with("unclosed array,") || message.starts_with("unclosed inline table"))
@@ -279,19 +314,58 @@ fn unclosed(text: &str, headers: &[usize], errors: &[ParserError]) -> Option<Par
     Some((start..start, message.clone()))
 }
 
-/// The parser's message, reworded if it does not name the expected text.
-fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
-    let ends_line = text.get(span.start..).is_none_or(|rest| {
-        rest.trim_start_matches([' ', '\t', '\r']).starts_with('\n') || rest.trim().is_empty()
-    });
-    // the parser guesses the type of a bare word by its first letter
-    let word = [
+/// The error for an array that is not closed after its last comma. The parser reads the header that
+/// follows as an element of it, and reports the name in the header as a bare word.
+fn unclosed_before_header(headers: &[usize], errors: &[ParserError]) -> Option<ParserError> {
+    let words = errors.iter().filter(|(_, message)| is_bare_word(message));
+    words.map(|(span, _)| span.start).find_map(|word| {
+        let count = headers.partition_point(|header| *header <= word);
+        let header = *headers.get(count.checked_sub(1)?)?;
+        let next = headers.get(count).copied().unwrap_or(usize::MAX);
+        let (_, message) = errors.iter().find(|(span, message)| {
+            message.starts_with("unclosed array,") && (word..=next).contains(&span.start)
+        })?;
+        // the name follows one or two brackets
+        (word.saturating_sub(header) <= 4).then(|| (header..header, message.clone()))
+    })
+}
+
+/// Whether the parser's message is about a value without quotes. It guesses the type of such a value by
+/// the first letter.
+fn is_bare_word(message: &str) -> bool {
+    let known = [
         "string values must be quoted",
         "invalid boolean",
         "invalid float, expected `nan`",
         "invalid float, expected `inf`",
     ];
-    if word.iter().any(|known| message.starts_with(known)) {
+    known.iter().any(|known| message.starts_with(known))
+}
+
+/// Whether an error concerns the value of one key in one line, so that it hides no other key.
+fn is_in_one_value(text: &str, span: &Range<usize>, message: &str) -> bool {
+    let line = lines(text, span);
+    let before = text.get(line.start..span.start).unwrap_or_default();
+    let after = text.get(span.start..line.end.min(text.len())).unwrap_or_default();
+    let is_key = |key: &str| {
+        let key = key.trim();
+        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+    };
+    let Some((key, value)) = before.split_once('=') else { return false };
+    // an array or an inline table has other keys, and so may the rest of the line
+    is_key(key)
+        && !value.contains(['[', '{', '='])
+        && !after.contains(['[', '{', '='])
+        && !message.contains("multi-line")
+        && !message.starts_with("unclosed")
+}
+
+/// The parser's message, reworded if it does not name the expected text.
+fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
+    let ends_line = text.get(span.start..).is_none_or(|rest| {
+        rest.trim_start_matches([' ', '\t', '\r']).starts_with('\n') || rest.trim().is_empty()
+    });
+    if is_bare_word(message) {
         let found = text.get(span.clone()).unwrap_or_default();
         let is = |words: &[&str]| words.iter().any(|word| found.eq_ignore_ascii_case(word));
         return match span.is_empty() {

@@ -272,6 +272,8 @@ fn each_error_has_its_line_column_and_key() {
             "6:9: credential_lists[1].realm: expected a value; a string must be in quotes",
             "8:12: credential_lists[1].credentials[0].username: a user name must not be empty",
             "9:12: credential_lists[1].credentials[0].password: expected a value; a string must be in quotes",
+            "12:26: domains[0].credential_lists[1]: `m` has the realm `s`, and a list mapped before it has `r`",
+            "12:31: domains[0].credential_lists[2]: there is no credential list `n`",
             "13:10: domains[0].secure: expected a boolean, found an integer",
         ]),
         ("[[ip_access_control_lists]]\nname = 'l'\naddresses = ['192.0.2.1' '192.0.2.2']\n[[ip_access_control_lists]]\nname = 'm'\naddresses = [{ address = '192.0.2.1', allow_all = 5 }, {\n[[domains]]\nname = 'a.example'\n".to_owned(), &[

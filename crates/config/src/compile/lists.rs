@@ -5,6 +5,10 @@ use std::collections::{HashMap, HashSet};
 use sip_authz::AccountSid;
 
 use crate::names::Names;
+use crate::value::nearest;
+
+/// The maximum number of names that a wrong one is compared with.
+const MAX_COMPARED: usize = 200;
 
 /// The lists of one kind.
 pub(super) struct Lists<Sid> {
@@ -29,6 +33,16 @@ impl<Sid: Copy> Lists<Sid> {
         self.by_owner.insert((owner, name), sid);
     }
 
+    /// The name that is close enough to be a typing error. None if there are many names, since all are
+    /// compared.
+    fn nearest(&self, name: &str) -> Option<&str> {
+        let names = self.first_owner.keys().take(MAX_COMPARED + 1).map(String::as_str);
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        // any two names of a letter or two are close
+        nearest(name, &names).filter(|_| name.len() > 2 && names.len() <= MAX_COMPARED)
+    }
+
     /// The account's list of this name, or an error message if there is none. `None` if another error
     /// may be the reason.
     pub(super) fn find(
@@ -46,7 +60,11 @@ impl<Sid: Copy> Lists<Sid> {
         }
         let kind = self.kind;
         match (owner, self.first_owner.get(name)) {
-            (_, None) => Some(Err(format!("there is no {kind} `{name}`"))),
+            (_, None) => {
+                let hint = self.nearest(name).map(|meant| format!(", did you mean `{meant}`?"));
+                let hint = hint.unwrap_or_default();
+                Some(Err(format!("there is no {kind} `{name}`{hint}")))
+            }
             (Some(owner), Some(other)) => {
                 let (owner, other) = (names.get(owner), names.get(other));
                 let message = format!(
