@@ -90,7 +90,7 @@ RULES = [
     run(r"sipsak .*--password=wrong", tools=["sipsak"], codes=(1, 2), shows=False),
     run(r"sipsak .*--local-ip=", tools=["sipsak"], codes=(1, 2)),
     run(r"sipsak ", tools=["sipsak"]),
-    run(r"mv \S+ \S+ && kill -HUP "),
+    run(r"mv \S+ \S+ && kill -USR1 "),
     run(r"openssl "),
     skip(r"etcd(ctl)? ", "needs etcd"),
     skip(r"mysql |psql ", "needs the database of another server"),

@@ -22,11 +22,13 @@ use crate::observe::http_errors;
 use crate::observe::log::DecisionLog;
 use crate::observe::metrics::Scraped;
 use crate::observe::observers::DecisionObservers;
+use crate::observe::reloads::Reloads;
 use crate::observe::writer::Writer;
 use crate::serving::api;
 use crate::serving::demo::{self, Demo};
 use crate::serving::open::open;
 use crate::serving::resources::{Resources, Setup};
+use crate::serving::summary::Counts;
 use crate::sip::edge::Edge;
 use crate::sip::respond::TagKey;
 use crate::sip::sockets::{self, SipSockets};
@@ -42,24 +44,27 @@ use sip_authz_config::Options;
 const OLD_STATE: &str = "the old state stays in use";
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
-    let secured = Secured::load(args)?;
-    let api = check_api(args, &secured)?;
     let demo = args.demo.then(Demo::new).transpose()?;
-    let records = match (&demo, &args.config) {
-        (Some(demo), _) => demo.commit()?,
-        (None, Some(path)) => {
-            let config =
-                sip_authz_config::load(path, &Options::new()).map_err(ProgramError::Config)?;
-            warn_all(config.warnings());
-            config.commit
+    let reloads = Arc::new(Reloads::default());
+    // both, so that the errors of all files are printed at once
+    let (secured, records) = match (Secured::load(args, &reloads), records(args, demo.as_ref())) {
+        (Ok(secured), Ok(records)) => (secured, records),
+        (Err(error), Err(last)) => {
+            error.report();
+            return Err(last);
         }
-        (None, None) => Commit::new(),
+        (Err(error), _) | (_, Err(error)) => return Err(error),
     };
+    if args.config.is_some() {
+        reloads.config.note(true);
+    }
+    let counts = args.config.is_some().then(|| Counts::of(&records));
+    let api = check_api(args, &secured)?;
     let (settings, options) = (settings(args)?, options(args)?);
     open_files(args, &secured, api.is_some());
     let admin = options.admin.is_some();
     let setup = Setup { settings, options, capacity: args.limits.capacity() };
-    let front = Front { demo: demo.as_ref(), api, admin };
+    let front = Front { demo: demo.as_ref(), api, admin, counts, reloads };
     // separate runtimes, so that HTTP requests of tenants never delay calls
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
@@ -102,6 +107,32 @@ struct Front<'a> {
     demo: Option<&'a Demo>,
     api: Option<SocketAddr>,
     admin: bool,
+    /// The numbers of records of the configuration file.
+    counts: Option<Counts>,
+    reloads: Arc<Reloads>,
+}
+
+/// The records of the demo or of the configuration file, whose warnings it prints.
+fn records(args: &ServeArgs, demo: Option<&Demo>) -> Result<Commit, ProgramError> {
+    match (demo, &args.config) {
+        (Some(demo), _) => demo.commit(),
+        (None, Some(path)) => {
+            let config = sip_authz_config::load(path, &config_options(args));
+            let config = config.map_err(ProgramError::Config)?;
+            warn_all(config.warnings());
+            Ok(config.commit)
+        }
+        (None, None) => Ok(Commit::new()),
+    }
+}
+
+/// What the configuration file does not say.
+fn config_options(args: &ServeArgs) -> Options {
+    #[cfg(feature = "tls")]
+    let has_tls = args.tls.sips.is_some();
+    #[cfg(not(feature = "tls"))]
+    let has_tls = false;
+    Options::new().tls(has_tls)
 }
 
 /// Opens the listeners and answers SIP and HTTP until a signal or an error.
@@ -140,7 +171,8 @@ async fn answer(
     if let Some((listener, address)) = scrapes {
         let local = address.ip().to_canonical().is_loopback();
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        let router = Scraped::new(Arc::clone(&edge), resources).router(local);
+        let reloads = Arc::clone(&front.reloads);
+        let router = Scraped::new(Arc::clone(&edge), resources, reloads).router(local);
         let router = Arc::new(ArcSwap::from_pointee(router));
         servers.push(api::Server::start(listener, router, Security::None, args.api_bounds));
     }
@@ -154,7 +186,8 @@ async fn answer(
     drop(within);
     let (stopped, threads) = unbounded_channel();
     let workers = Workers::start(&edge, sip.udp, sip.address, &stopped).map_err(failed)?;
-    let ended = until_the_end(args, resources, secured, &edge, &mut signals, threads).await;
+    let state = Reloaded { args, resources, secured, reloads: &front.reloads };
+    let ended = until_the_end(&state, &edge, &mut signals, threads).await;
     if ended.is_ok() {
         tokio::select! {
             () = end(servers) => {}
@@ -266,7 +299,7 @@ fn options(args: &ServeArgs) -> Result<RestOptions, ProgramError> {
 
 /// Prints the addresses of the listeners and the source of the records.
 fn announce(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: &Secured) {
-    let Front { demo, admin, .. } = *front;
+    let Front { demo, admin, counts, .. } = *front;
     let Listening { sip, sips, api, metrics } = listening;
     say(format_args!("listening for SIP on {sip} (udp and tcp)"));
     if let Some(sips) = sips {
@@ -286,10 +319,15 @@ fn announce(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: 
     }
     match (demo, &args.config) {
         (Some(demo), _) => demo.print(sip, api),
-        (None, Some(path)) => say(format_args!(
-            "serving the records in {}; SIGHUP reloads it, changes over HTTP are refused",
-            path.display()
-        )),
+        (None, Some(path)) => {
+            say(format_args!(
+                "serving the records in {}; SIGHUP reloads it, changes over HTTP are refused",
+                path.display()
+            ));
+            if let Some(counts) = counts {
+                say(format_args!("snapshot 1: {counts}"));
+            }
+        }
         (None, None) => {
             match args.store() {
                 Some(store) => say(format_args!("serving {store}")),
@@ -304,11 +342,18 @@ fn announce(args: &ServeArgs, front: &Front<'_>, listening: Listening, secured: 
     }
 }
 
-/// Reloads at each SIGHUP, until another signal ends the program or a UDP thread stops.
+/// What signals reload.
+struct Reloaded<'a> {
+    args: &'a ServeArgs,
+    resources: &'a Resources,
+    secured: &'a Secured,
+    reloads: &'a Reloads,
+}
+
+/// Reloads at each SIGHUP and reopens the decision log at each SIGUSR1, until another signal ends the
+/// program or a UDP thread stops.
 async fn until_the_end(
-    args: &ServeArgs,
-    resources: &Resources,
-    secured: &Secured,
+    state: &Reloaded<'_>,
     edge: &Edge,
     signals: &mut Signals,
     mut threads: UnboundedReceiver<String>,
@@ -318,42 +363,65 @@ async fn until_the_end(
             signal = signals.next() => signal,
             Some(why) = threads.recv() => return Err(ProgramError::Runtime(why)),
         };
-        if signal == Signal::End {
-            return Ok(());
-        }
-        let certificates = secured.reload();
-        let audit = edge.observers.audit.as_ref();
-        if let Some(audit) = audit {
-            audit.reopen();
-        }
-        match &args.config {
-            Some(path) => reload(path, resources).await,
-            None if certificates || audit.is_some() => {}
-            None => warn("SIGHUP: nothing to reload without --config"),
+        match signal {
+            Signal::End => return Ok(()),
+            Signal::Reload => state.reload().await,
+            // apart from SIGHUP, so that a rotation does not load a file that is being edited
+            Signal::Reopen => match &edge.observers.audit {
+                Some(audit) => audit.reopen(),
+                None => warn("SIGUSR1: nothing to reopen without --decision-log"),
+            },
         }
     }
 }
 
-/// Loads the configuration file and replaces the records; after an error the old ones stay in use.
-async fn reload(path: &std::path::Path, resources: &Resources) {
-    let owned = path.to_owned();
-    let named = path.display();
-    // on a thread of its own: hashing many passwords takes long
-    let load = move || sip_authz_config::load(&owned, &Options::new());
-    let config = match tokio::task::spawn_blocking(load).await {
-        Ok(Ok(config)) => config,
-        Ok(Err(errors)) => {
-            let mut lines = config_lines(&errors);
-            let last = lines.pop().unwrap_or_default();
-            lines.iter().for_each(warn);
-            return warn(format_args!("{last}; {OLD_STATE}"));
+impl Reloaded<'_> {
+    /// Loads the certificates and the configuration file again.
+    async fn reload(&self) {
+        let certificates = self.secured.reload(self.reloads);
+        match &self.args.config {
+            Some(path) => self.reloads.config.note(self.reload_config(path).await),
+            None if certificates => {}
+            None => warn("SIGHUP: nothing to reload without --config"),
         }
-        Err(error) => return warn(format_args!("{named}: {error}; {OLD_STATE}")),
-    };
-    warn_all(config.warnings());
-    match resources.replace(config.commit).await {
-        Ok(()) => warn(format_args!("reloaded {named}")),
-        Err(error) => warn(format_args!("{named}: {error}; {OLD_STATE}")),
+    }
+
+    /// Loads the configuration file and replaces the records; after an error the old ones stay in use.
+    /// Returns whether it succeeded.
+    async fn reload_config(&self, path: &std::path::Path) -> bool {
+        let owned = path.to_owned();
+        let named = path.display();
+        let options = config_options(self.args);
+        // on a thread of its own: hashing many passwords takes long
+        let load = move || sip_authz_config::load(&owned, &options);
+        let config = match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(config)) => config,
+            Ok(Err(errors)) => {
+                let mut lines = config_lines(&errors);
+                let last = lines.pop().unwrap_or_default();
+                lines.iter().for_each(warn);
+                warn(format_args!("{last}; {OLD_STATE}"));
+                return false;
+            }
+            Err(error) => {
+                warn(format_args!("{named}: {error}; {OLD_STATE}"));
+                return false;
+            }
+        };
+        warn_all(config.warnings());
+        let counts = Counts::of(&config.commit);
+        match self.resources.replace(config.commit).await {
+            Ok(changes) => {
+                let number = self.resources.authorizer.snapshot().number();
+                warn(format_args!("reloaded {named}: snapshot {number}: {counts}"));
+                warn(format_args!("snapshot {number}: {changes}"));
+                true
+            }
+            Err(error) => {
+                warn(format_args!("{named}: {error}; {OLD_STATE}"));
+                false
+            }
+        }
     }
 }
 

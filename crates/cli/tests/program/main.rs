@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod api;
+mod broken;
 mod check;
 mod config;
 mod connections;
@@ -14,10 +15,14 @@ mod http_bounds;
 mod import;
 mod lifecycle;
 mod metrics;
+#[cfg(unix)]
+mod reload;
 mod replies;
 mod support;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_files;
 mod torture;
 mod udp;
