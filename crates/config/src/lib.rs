@@ -36,7 +36,8 @@
 //!     errors.to_string(),
 //!     "edge.toml:4:14: ip_access_control_lists[0].addresses[0]: host bits are set in `192.0.2.1/24`; \
 //!      the prefix is `192.0.2.0/24`\n\
-//!      edge.toml:8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list `office`"
+//!      edge.toml:8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list \
+//!      `office`, did you mean `offices`?"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -174,9 +174,8 @@ impl<'t> Syntax<'t> {
         let from = count.checked_sub(1).and_then(|last| headers.get(last)).copied();
         let next = headers.get(count).copied();
         // after an unreadable header the index of a table in its array would be wrong
-        let in_header = from.is_some_and(|from| {
-            text.get(from..offset).is_some_and(|since| !since.trim_end().contains('\n'))
-        });
+        let in_header = from
+            .is_some_and(|from| text.get(from..offset).is_some_and(|since| !since.contains('\n')));
         let end = next.filter(|_| !to_the_end && !in_header).unwrap_or(text.len() + 1);
         let table = from.unwrap_or(0)..end;
         if to_the_end || in_header {

@@ -296,6 +296,12 @@ fn each_error_has_its_line_column_and_key() {
         ("realm = \"\"\"abc\n[[domains]]\nname = 5\n".to_owned(), &["4:1: realm: unclosed string, expected `\"`"]),
         (policy("guesses = [5]"), &["5:11: domains[0].policy.guesses: expected a table, found an array"]),
         ("[[domains]]\nname = 'a.example'\npolicy = [{ qop = 'auth' }]\n".to_owned(), &["3:10: domains[0].policy: expected a table, found an array"]),
+        // an error in the line after a header
+        ("[[domains]]\n= 'x'\nname = 'a b'\n[[trunks]]\nname = 5\n".to_owned(), &[
+            "2:1: domains[0]: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`",
+            "3:8: domains[0].name: `a b` is not a host name",
+            "5:8: trunks[0].name: expected a string, found an integer",
+        ]),
         // values that other formats write in another way
         ("[[domains]]\nname = \u{201c}a.example\u{201d}\nsecure = True\npolicy.userhash = yes\nfriendly_name = 'a', \n".to_owned(), &[
             "2:8: domains[0].name: expected a value; quotes must be `\"` or `'`",

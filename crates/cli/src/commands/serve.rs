@@ -131,7 +131,10 @@ fn config_options(args: &ServeArgs) -> Options {
     #[cfg(feature = "tls")]
     let has_tls = args.tls.sips.is_some();
     #[cfg(not(feature = "tls"))]
-    let has_tls = false;
+    let has_tls = {
+        let _ = args;
+        false
+    };
     Options::new().tls(has_tls)
 }
 
