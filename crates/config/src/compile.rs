@@ -24,7 +24,7 @@ use sip_authz::{
 };
 use toml::Spanned;
 
-use self::lists::{Lists, Parent};
+use self::lists::{Lists, Parent, did_you_mean};
 use crate::file::{self, File};
 use crate::names::Names;
 use crate::options::Options;
@@ -375,7 +375,10 @@ impl<'p> Compiler<'p> {
         match self.accounts.get(&name) {
             Some(sid) => return Some((*sid, name)),
             None if self.accounts_are_incomplete => {}
-            None => self.problems.push(span, format_args!("there is no account `{name}`")),
+            None => {
+                let hint = did_you_mean(&name, self.accounts.keys());
+                self.problems.push(span, format_args!("there is no account `{name}`{hint}"));
+            }
         }
         None
     }

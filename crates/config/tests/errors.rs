@@ -296,6 +296,11 @@ fn each_error_has_its_line_column_and_key() {
         ("realm = \"\"\"abc\n[[domains]]\nname = 5\n".to_owned(), &["4:1: realm: unclosed string, expected `\"`"]),
         (policy("guesses = [5]"), &["5:11: domains[0].policy.guesses: expected a table, found an array"]),
         ("[[domains]]\nname = 'a.example'\npolicy = [{ qop = 'auth' }]\n".to_owned(), &["3:10: domains[0].policy: expected a table, found an array"]),
+        // a name that is close to a known one
+        ("[[accounts]]\nname = 'acme'\n[[ip_access_control_lists]]\nname = 'office'\n[[domains]]\nname = 'a.example'\naccount = 'acm'\nip_access_control_lists = ['ofice']\n".to_owned(), &[
+            "7:11: domains[0].account: there is no account `acm`, did you mean `acme`?",
+            "8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list `ofice`, did you mean `office`?",
+        ]),
         // an error in the line after a header
         ("[[domains]]\n= 'x'\nname = 'a b'\n[[trunks]]\nname = 5\n".to_owned(), &[
             "2:1: domains[0]: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`",

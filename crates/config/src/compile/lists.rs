@@ -10,6 +10,17 @@ use crate::value::nearest;
 /// The maximum number of names that a wrong one is compared with.
 const MAX_COMPARED: usize = 200;
 
+/// The end of an error about an unknown name: the known name that is close enough to be meant. Empty if
+/// there is none, or if there are many names, since all are compared.
+pub(super) fn did_you_mean<'n>(name: &str, known: impl Iterator<Item = &'n String>) -> String {
+    let mut known: Vec<&str> = known.take(MAX_COMPARED + 1).map(String::as_str).collect();
+    known.sort_unstable();
+    // any two names of a letter or two are close
+    let is_comparable = name.len() > 2 && known.len() <= MAX_COMPARED;
+    let meant = nearest(name, &known).filter(|_| is_comparable);
+    meant.map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
+}
+
 /// The lists of one kind.
 pub(super) struct Lists<Sid> {
     kind: &'static str,
@@ -33,16 +44,6 @@ impl<Sid: Copy> Lists<Sid> {
         self.by_owner.insert((owner, name), sid);
     }
 
-    /// The name that is close enough to be a typing error. None if there are many names, since all are
-    /// compared.
-    fn nearest(&self, name: &str) -> Option<&str> {
-        let names = self.first_owner.keys().take(MAX_COMPARED + 1).map(String::as_str);
-        let mut names: Vec<&str> = names.collect();
-        names.sort_unstable();
-        // any two names of a letter or two are close
-        nearest(name, &names).filter(|_| name.len() > 2 && names.len() <= MAX_COMPARED)
-    }
-
     /// The account's list of this name, or an error message if there is none. `None` if another error
     /// may be the reason.
     pub(super) fn find(
@@ -61,8 +62,7 @@ impl<Sid: Copy> Lists<Sid> {
         let kind = self.kind;
         match (owner, self.first_owner.get(name)) {
             (_, None) => {
-                let hint = self.nearest(name).map(|meant| format!(", did you mean `{meant}`?"));
-                let hint = hint.unwrap_or_default();
+                let hint = did_you_mean(name, self.first_owner.keys());
                 Some(Err(format!("there is no {kind} `{name}`{hint}")))
             }
             (Some(owner), Some(other)) => {
