@@ -134,3 +134,11 @@ pub(crate) fn reports(text: &str, wrong: &[WrongHeader]) -> Vec<(usize, String)>
     });
     reports.collect()
 }
+
+/// The place in the repaired text of an offset that is in no header.
+pub(crate) fn moved(wrong: &[WrongHeader], offset: usize) -> usize {
+    let before = wrong.iter().filter(|header| header.span.end <= offset);
+    before.fold(offset, |offset, header| {
+        (offset + header.right.len()).saturating_sub(header.span.len())
+    })
+}

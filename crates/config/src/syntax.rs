@@ -13,6 +13,7 @@ use crate::problem::{Problem, Problems, Subject};
 /// Copies of a text, made if some of its lines must be replaced before they are parsed.
 #[derive(Default)]
 pub(crate) struct Copies {
+    closed: Option<Zeroizing<String>>,
     blanked: Option<Zeroizing<String>>,
     repaired: Option<Zeroizing<String>>,
     blanked_again: Option<Zeroizing<String>>,
@@ -53,6 +54,9 @@ impl Parts {
     }
 }
 
+/// The maximum number of brackets that are added to read the rest of a text.
+const MAX_CLOSED: usize = 16;
+
 /// The place and the message of a parser error.
 type ParserError = (Range<usize>, String);
 
@@ -64,14 +68,24 @@ impl<'t> Syntax<'t> {
         unreadable: Vec<Range<usize>>,
         copies: &'t mut Copies,
     ) -> Self {
-        let Copies { blanked, repaired, blanked_again } = copies;
-        let (mut root, mut errors, mut commas) = tree(text, blanked);
+        let Copies { closed: copy, blanked, repaired, blanked_again } = copies;
+        let mut unclosed = Vec::new();
         // a repair would move the unreadable bytes
+        if unreadable.is_empty()
+            && let Some((closed, reports)) = closed(text)
+        {
+            (text, unclosed) = (copy.insert(closed), reports);
+        }
+        let (mut root, mut errors, mut commas) = tree(text, blanked);
         let wrong = match unreadable.is_empty() {
             true => wrong_headers(text, root.get_ref(), &errors),
             false => Vec::new(),
         };
         let reports = headers::reports(text, &wrong);
+        for (span, _) in &mut unclosed {
+            let moved = headers::moved(&wrong, span.start);
+            *span = moved..moved;
+        }
         if !wrong.is_empty() {
             text = repaired.insert(headers::repaired(text, &wrong));
             (root, errors, commas) = tree(text, blanked_again);
@@ -84,8 +98,8 @@ impl<'t> Syntax<'t> {
         for (at, message) in reports {
             syntax.problems.add(at..at, message, Subject::Header);
         }
-        if !errors.is_empty() {
-            syntax.add(text, errors, commas);
+        if !errors.is_empty() || !unclosed.is_empty() {
+            syntax.add(text, errors, unclosed, commas);
         }
         syntax
     }
@@ -100,7 +114,9 @@ impl<'t> Syntax<'t> {
         match problem.subject {
             Subject::Header => false,
             Subject::Syntax => self.unreadable.touches(&problem.span),
-            Subject::Missing => self.damaged.touches(&problem.span),
+            Subject::Missing => {
+                self.damaged.touches(&problem.span) || self.broken.touches(&problem.span)
+            }
             Subject::Value | Subject::Key => {
                 self.broken.touches(&problem.span)
                     || self.unreadable.touches(&problem.span)
@@ -132,10 +148,20 @@ impl<'t> Syntax<'t> {
         }
     }
 
-    /// Adds the first error of each line; further ones in a line are mostly consequences.
-    fn add(&mut self, text: &str, mut errors: Vec<ParserError>, commas: bool) {
+    /// Adds the first error of each line; further ones in a line are mostly consequences. `closed` are
+    /// the brackets that were added, and `commas` says whether missing commas were.
+    fn add(
+        &mut self,
+        text: &str,
+        mut errors: Vec<ParserError>,
+        closed: Vec<ParserError>,
+        commas: bool,
+    ) {
         let headers = headers(text);
         let unclosed = unclosed(text, &headers, &errors);
+        // to the parser, the place of an added bracket is no error
+        let closed_at: Vec<usize> = closed.iter().map(|(span, _)| span.start).collect();
+        errors.extend(closed);
         let at = unclosed.as_ref().map(|(span, _)| span.start);
         if let Some(at) = at {
             errors.retain(|(span, _)| span.start < at);
@@ -153,7 +179,8 @@ impl<'t> Syntax<'t> {
             self.starts.push(span.start);
             let subject = match at != Some(span.start) && is_in_one_value(text, &span, &message) {
                 true => Subject::Syntax,
-                // the parser has read the text with the comma
+                // the parser has read the text with the bracket, or with the comma
+                false if closed_at.contains(&span.start) => Subject::Syntax,
                 false if commas && message.starts_with("missing comma") => Subject::Syntax,
                 false => self.damage(text, &headers, span.start, at == Some(span.start)),
             };
@@ -320,12 +347,9 @@ fn unclosed_before_header(headers: &[usize], errors: &[ParserError]) -> Option<P
     words.map(|(span, _)| span.start).find_map(|word| {
         let count = headers.partition_point(|header| *header <= word);
         let header = *headers.get(count.checked_sub(1)?)?;
-        let next = headers.get(count).copied().unwrap_or(usize::MAX);
-        let (_, message) = errors.iter().find(|(span, message)| {
-            message.starts_with("unclosed array,") && (word..=next).contains(&span.start)
-        })?;
         // the name follows one or two brackets
-        (word.saturating_sub(header) <= 4).then(|| (header..header, message.clone()))
+        let is_name = word.saturating_sub(header) <= 4;
+        is_name.then(|| (header..header, "unclosed array, expected `]`".to_owned()))
     })
 }
 
@@ -357,6 +381,44 @@ fn is_in_one_value(text: &str, span: &Range<usize>, message: &str) -> bool {
         && !after.contains(['[', '{', '='])
         && !message.contains("multi-line")
         && !message.starts_with("unclosed")
+}
+
+/// The text with the missing brackets of arrays and inline tables that swallow the header after them,
+/// each at the end of the line before the header, and the errors. Columns of other text stay the same.
+/// `None` if there is no such array or table.
+fn closed(text: &str) -> Option<(Zeroizing<String>, Vec<ParserError>)> {
+    let mut current: Option<Zeroizing<String>> = None;
+    let mut reports: Vec<ParserError> = Vec::new();
+    for _ in 0..MAX_CLOSED {
+        let now = current.as_ref().map_or(text, |current| current.as_str());
+        let mut copy = None;
+        let (_, errors, _) = tree(now, &mut copy);
+        let headers = headers(now);
+        let Some((span, message)) = unclosed(now, &headers, &errors) else { break };
+        let before = now.get(..span.start).unwrap_or_default();
+        let at = before.trim_end().len();
+        let line = before.get(..at).and_then(|before| before.rsplit('\n').next());
+        // behind a comment the bracket would be a part of it
+        let is_comment = line.is_none_or(|line| line.contains('#'));
+        if is_comment || !headers.contains(&span.start) {
+            break;
+        }
+        let bracket = if message.contains("`}`") { "}" } else { "]" };
+        // allocate the full size: a buffer that grows leaves copies in memory
+        let mut next = Zeroizing::new(String::with_capacity(now.len() + bracket.len()));
+        next.push_str(now.get(..at)?);
+        next.push_str(bracket);
+        next.push_str(now.get(at..)?);
+        for (other, _) in reports.iter_mut().filter(|(other, _)| other.start > at) {
+            *other = other.start + 1..other.end + 1;
+        }
+        // a further bracket in the same place is part of the same error
+        if !reports.iter().any(|(other, _)| other.start + 1 == at || other.start + 2 == at) {
+            reports.push((at..at, message));
+        }
+        current = Some(next);
+    }
+    current.map(|current| (current, reports))
 }
 
 /// The parser's message, reworded if it does not name the expected text.

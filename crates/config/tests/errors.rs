@@ -249,7 +249,18 @@ fn each_error_has_its_line_column_and_key() {
             "7:8: trunks[0].name: expected a value; a string must be in quotes",
             "8:1: trunks[0].x: unknown key `x`, expected `name`, `domain_name`, `sid`, `friendly_name`, `account`, `secure`, `ip_access_control_lists`, `credential_lists` or `policy`",
         ]),
-        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  'x',\n  '192.0.2.1'\n[[domains]]\nname = 'a.example'\nsecure = 1\n".to_owned(), &["6:1: ip_access_control_lists[0].addresses: unclosed array, expected `]`"]),
+        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  'x',\n  '192.0.2.1'\n[[domains]]\nname = 'a.example'\nsecure = 1\n".to_owned(), &[
+            "4:3: ip_access_control_lists[0].addresses[0]: `x` is not an IP address or prefix",
+            "5:14: ip_access_control_lists[0].addresses: unclosed array, expected `]`",
+            "8:10: domains[0].secure: expected a boolean, found an integer",
+        ]),
+        // behind a comment, and several of them
+        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  '192.0.2.1', # one\n[[domains]]\nname = 5\n".to_owned(), &["5:1: ip_access_control_lists[0].addresses: unclosed array, expected `]`"]),
+        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  '192.0.2.1',\n\n[[domains]]\nname = 'a.example'\nip_access_control_lists = ['l', 'm'\n[[trunks]]\nname = 5\n".to_owned(), &[
+            "4:15: ip_access_control_lists[0].addresses: unclosed array, expected `]`",
+            "8:36: domains[0].ip_access_control_lists: unclosed array, expected `]`",
+            "10:8: trunks[0].name: expected a string, found an integer",
+        ]),
         ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  '192.0.2.1'\n  '192.0.2.2'\n]\n[[domains]]\nname = 'a.example'\nsecure = 1\nip_access_control_lists = ['l']\n".to_owned(), &[
             "5:3: ip_access_control_lists[0].addresses[1]: missing comma between array elements, expected `,`",
             "9:10: domains[0].secure: expected a boolean, found an integer",
@@ -278,7 +289,7 @@ fn each_error_has_its_line_column_and_key() {
         ]),
         ("[[ip_access_control_lists]]\nname = 'l'\naddresses = ['192.0.2.1' '192.0.2.2']\n[[ip_access_control_lists]]\nname = 'm'\naddresses = [{ address = '192.0.2.1', allow_all = 5 }, {\n[[domains]]\nname = 'a.example'\n".to_owned(), &[
             "3:26: ip_access_control_lists[0].addresses[1]: missing comma between array elements, expected `,`",
-            "7:1: ip_access_control_lists[1].addresses: unclosed inline table, expected `}`",
+            "6:57: ip_access_control_lists[1].addresses[1]: unclosed inline table, expected `}`",
         ]),
         ("[[credential_lists]]\nname = 'l'\nrealm = 'r'\ncredentials = [\n  { username = 'a', password = 'p' },\n".to_owned(), &["5:38: credential_lists[0].credentials: unclosed array, expected `]`"]),
         ("accounts = 5\ntrunks = 1\n[[accounts]]\nname = 'a'\n[domains]\nx = 1\n".to_owned(), &[
