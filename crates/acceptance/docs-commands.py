@@ -92,7 +92,7 @@ RULES = [
     run(r"sipsak .*--password=wrong", tools=["sipsak"], codes=(1, 2), shows=False),
     run(r"sipsak .*--local-ip=", tools=["sipsak"], codes=(1, 2)),
     run(r"sipsak ", tools=["sipsak"]),
-    run(r"mv \S+ \S+ && kill -HUP "),
+    run(r"mv \S+ \S+ && kill -USR1 "),
     run(r"openssl "),
     run(r"docs/recipes/twilio_export\.py "),
     skip(r"(cp|fail2ban-regex) .*(/usr/share/doc|/etc/fail2ban)/", "needs the Debian packages"),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod advice;
 mod bounds;
 mod decision_log;
 mod limits;
@@ -15,6 +16,7 @@ use sip_authz::model::Realm;
 use sip_authz::{AccountSid, Transport};
 use sip_authz_config::DomainSource;
 
+pub(crate) use advice::parse;
 pub(crate) use bounds::ApiBounds;
 pub(crate) use serve::{Api, OnAccept, ReplyPort, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
@@ -23,6 +25,7 @@ pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
 /// Authorizes SIP INVITEs by IP access control lists and digest credentials.
 #[derive(Debug, Parser)]
 #[command(name = "sip-authz", version, max_term_width = 100)]
+#[command(after_help = "Try it: sip-authz serve --demo")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -37,10 +40,13 @@ pub(crate) enum Command {
     /// It is a stateless user agent server: neither calls nor media pass through it.
     #[command(after_help = serve::HELP)]
     Serve(Box<ServeArgs>),
-    /// Decide one INVITE from a file and explain each step.
+    /// Check a configuration file, or decide one INVITE from a file and explain each step.
     ///
-    /// Exit code: 0 accepted, 1 challenged or rejected, 2 no decision: the command line, the
-    /// configuration or the INVITE is invalid.
+    /// With --config alone: print all errors of the file with their lines and columns, or its warnings
+    /// and a summary. Exit code: 0 valid, 2 invalid.
+    ///
+    /// With an INVITE and --source: print the decision. Exit code: 0 accepted, 1 challenged or
+    /// rejected, 2 no decision: the command line, the configuration or the INVITE is invalid.
     Check(CheckArgs),
     /// Create, list, suspend and close accounts of a running server.
     #[command(after_help = ADMIN_HELP)]
@@ -81,26 +87,32 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
 
+    /// Print the result as one line of JSON
+    #[arg(long, conflicts_with = "invite")]
+    pub(crate) json: bool,
+
     /// Source IP address of the INVITE
-    #[arg(long, value_name = "IP")]
-    pub(crate) source: IpAddr,
+    #[arg(long, value_name = "IP", requires = "invite")]
+    pub(crate) source: Option<IpAddr>,
 
     /// Source port of the INVITE
-    #[arg(long, value_name = "PORT", default_value_t = 5060)]
+    #[arg(long, value_name = "PORT", default_value_t = 5060, requires = "invite")]
     pub(crate) port: u16,
 
     /// Transport of the INVITE
     #[arg(long, value_name = "TRANSPORT", value_enum, default_value_t = TransportName::Udp)]
+    #[arg(requires = "invite")]
     pub(crate) transport: TransportName,
 
     /// What names the domain if the Request-URI names none, as for `serve`
     /// [default: `default_domain` of the configuration file]
-    #[arg(long, value_name = "route|to|NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "route|to|NAME,…", value_delimiter = ',', requires = "invite")]
     pub(crate) default_domain: Vec<DomainSource>,
 
-    /// File with the INVITE, from the start line to the end of the body; `-` is stdin
-    #[arg(value_name = "FILE.sip")]
-    pub(crate) invite: PathBuf,
+    /// File with the INVITE, from the start line to the end of the body; `-` is stdin. Without it,
+    /// only the configuration file is checked
+    #[arg(value_name = "FILE.sip", requires = "source")]
+    pub(crate) invite: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

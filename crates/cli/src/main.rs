@@ -11,15 +11,13 @@ mod system;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use args::{Args, Command};
+use args::Command;
 use commands::{account, backup, check, completions, export, import, serve};
 use system::process;
 
 fn main() -> ExitCode {
     process::keep_private();
-    let result = match Args::parse().command {
+    let result = match args::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Account(args) => account::run(&args),

@@ -7,5 +7,6 @@ mod lines;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod observers;
+pub(crate) mod reloads;
 pub(crate) mod totals;
 pub(crate) mod writer;

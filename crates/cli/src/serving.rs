@@ -9,3 +9,4 @@ mod fleet;
 pub(crate) mod follow;
 pub(crate) mod open;
 pub(crate) mod resources;
+pub(crate) mod summary;

@@ -1,6 +1,8 @@
 //! The process: output and exit codes, signals, limits and TLS certificates.
 
 pub(crate) mod output;
+#[cfg(feature = "tls")]
+pub(crate) mod pem;
 pub(crate) mod process;
 pub(crate) mod secure;
 pub(crate) mod service;

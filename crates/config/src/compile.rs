@@ -5,6 +5,7 @@
 //! example a reference to a list that could not be read.
 
 mod credentials;
+mod lints;
 mod lists;
 
 use std::collections::HashMap;
@@ -23,7 +24,7 @@ use sip_authz::{
 };
 use toml::Spanned;
 
-use self::lists::{Lists, Parent};
+use self::lists::{Lists, Parent, did_you_mean};
 use crate::file::{self, File};
 use crate::names::Names;
 use crate::options::Options;
@@ -78,6 +79,7 @@ pub(crate) fn compile(
 struct Compiler<'p> {
     problems: &'p mut Problems,
     owner: Option<AccountSid>,
+    has_tls: Option<bool>,
     default_realm: Option<Realm>,
     /// Whether parts of the text may be missing from the file.
     is_damaged: bool,
@@ -103,6 +105,7 @@ impl<'p> Compiler<'p> {
         Self {
             problems,
             owner: options.owner,
+            has_tls: options.has_tls,
             default_realm: options.realm.clone(),
             is_damaged,
             commit: Commit::new(),
@@ -372,7 +375,10 @@ impl<'p> Compiler<'p> {
         match self.accounts.get(&name) {
             Some(sid) => return Some((*sid, name)),
             None if self.accounts_are_incomplete => {}
-            None => self.problems.push(span, format_args!("there is no account `{name}`")),
+            None => {
+                let hint = did_you_mean(&name, self.accounts.keys());
+                self.problems.push(span, format_args!("there is no account `{name}`{hint}"));
+            }
         }
         None
     }
@@ -410,7 +416,8 @@ impl<'p> Compiler<'p> {
     }
 
     fn finish(self) -> Option<Compiled> {
-        let Self { problems, owner, is_damaged, commit, places, names, repeats, .. } = self;
+        let Self { problems, owner, has_tls, is_damaged, commit, places, names, repeats, .. } =
+            self;
         let mut before = Commit::new();
         if let Some(owner) = owner {
             before.put(Record::Account(Account::new(owner)));
@@ -428,7 +435,8 @@ impl<'p> Compiler<'p> {
                         }
                         return None;
                     }
-                    let warnings = warnings(&snapshot, &places, &names);
+                    let mut warnings = warnings(&snapshot, &places, &names);
+                    warnings.extend(lints::lints(&commit, &places, &names, has_tls));
                     return Some(Compiled { commit, snapshot, names, warnings, repeats });
                 }
                 Err(error) => Some(error),

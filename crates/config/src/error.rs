@@ -74,6 +74,54 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// A warning about a valid configuration, with its place as for [`ConfigError`].
+///
+/// Its `Display` is one line: `edge.toml:12:8: domains[0].name: message`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigWarning(ConfigError);
+
+impl ConfigWarning {
+    pub(crate) fn new(warning: ConfigError) -> Self {
+        Self(warning)
+    }
+
+    /// The name of the file.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        self.0.file()
+    }
+
+    /// The line, counted from 1. `None` if the warning concerns the file as a whole.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        self.0.line()
+    }
+
+    /// The column in characters, as [`ConfigError::column`].
+    #[must_use]
+    pub fn column(&self) -> Option<usize> {
+        self.0.column()
+    }
+
+    /// The path of the key, such as `domains[0].name`. `None` if no key belongs to the place.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.0.key()
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.0.message()
+    }
+}
+
+impl fmt::Display for ConfigWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// All errors in a configuration, in the order of the text; at least one.
 ///
 /// Its `Display` has one line for each error and no line end after the last.

@@ -36,7 +36,8 @@
 //!     errors.to_string(),
 //!     "edge.toml:4:14: ip_access_control_lists[0].addresses[0]: host bits are set in `192.0.2.1/24`; \
 //!      the prefix is `192.0.2.0/24`\n\
-//!      edge.toml:8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list `office`"
+//!      edge.toml:8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list \
+//!      `office`, did you mean `offices`?"
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -45,6 +46,7 @@ mod compile;
 mod edge;
 mod error;
 mod file;
+mod headers;
 mod load;
 mod names;
 mod options;
@@ -56,13 +58,14 @@ mod syntax;
 mod value;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use sip_authz::Snapshot;
 use sip_authz::model::Commit;
 
 pub use edge::{AddressError, Advertised, DomainSource, Edge, Listener, Place};
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use load::{is_readable_by_others, load};
 pub use names::Names;
 pub use options::Options;
@@ -71,7 +74,7 @@ use compile::Repeat;
 use file::File;
 use place::{Lines, Places, keys_at};
 use problem::Problems;
-use syntax::Syntax;
+use syntax::{Copies, Syntax};
 
 /// A configuration without errors.
 pub struct Config {
@@ -83,15 +86,15 @@ pub struct Config {
     pub names: Names,
     /// The settings of the edge: the table `[edge]`.
     pub edge: Edge,
-    warnings: Vec<String>,
+    warnings: Vec<ConfigWarning>,
     repeats: Vec<String>,
 }
 
 impl Config {
-    /// Warnings about valid but probably unintended settings. Each names the file, and the place if it
-    /// is known.
+    /// Warnings about valid but probably unintended settings. Those without a place come first, the
+    /// others in the order of the text.
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[ConfigWarning] {
         &self.warnings
     }
 
@@ -118,14 +121,26 @@ impl fmt::Debug for Config {
 ///
 /// [`ConfigErrors`] with every error in the text, in the order of the text.
 pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
+    parse_with(text, Vec::new(), options)
+}
+
+/// Reads a text in which these bytes were unreadable and have been replaced.
+fn parse_with(
+    text: &str,
+    unreadable: Vec<Range<usize>>,
+    options: &Options,
+) -> Result<Config, ConfigErrors> {
     let file: Arc<str> = Arc::from(options.file.as_deref().unwrap_or("config"));
-    let mut copy = None;
-    let mut syntax = Syntax::parse(text, &mut copy);
+    let mut copies = Copies::default();
+    let mut syntax = Syntax::parse(text, unreadable, &mut copies);
+    let text = syntax.text;
     let is_damaged = syntax.is_damaged();
     let mut problems = std::mem::take(&mut syntax.problems);
     let mut shape = File::read(&syntax.root, &mut problems);
     let edge = std::mem::take(&mut shape.edge);
-    let compiled = compile::compile(shape, options, is_damaged, &mut problems);
+    let mut options = options.clone();
+    options.has_tls = options.has_tls.map(|has_tls| has_tls || !edge.sips.is_empty());
+    let compiled = compile::compile(shape, &options, is_damaged, &mut problems);
     problems.0.retain(|problem| !syntax.is_doubtful(problem));
     if let Some(errors) = ConfigErrors::new(placed(text, &file, &syntax, problems)) {
         return Err(errors);
@@ -139,7 +154,7 @@ pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
     for (span, message) in compiled.warnings {
         match span {
             Some(span) => warnings.push(span, message),
-            None => unplaced.push(format!("{file}: {message}")),
+            None => unplaced.push(ConfigError::new(Arc::clone(&file), None, None, message)),
         }
     }
     let mut repeats = Problems::default();
@@ -150,12 +165,9 @@ pub fn parse(text: &str, options: &Options) -> Result<Config, ConfigErrors> {
         repeats.push(again.clone(), &message);
         warnings.push(again, message);
     }
-    let written = |problems| {
-        let placed = placed(text, &file, &syntax, problems);
-        placed.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let warnings = unplaced.into_iter().chain(written(warnings)).collect();
-    let repeats = written(repeats);
+    let placed = |problems| placed(text, &file, &syntax, problems);
+    let warnings = unplaced.into_iter().chain(placed(warnings)).map(ConfigWarning::new).collect();
+    let repeats = placed(repeats).iter().map(ToString::to_string).collect();
     Ok(Config {
         commit: compiled.commit,
         snapshot: compiled.snapshot,

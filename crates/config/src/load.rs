@@ -2,6 +2,7 @@
 
 use std::fs::Metadata;
 use std::io::{Error, ErrorKind, Read as _};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -9,10 +10,9 @@ use std::time::UNIX_EPOCH;
 use sip_authz::model::Dates;
 use zeroize::Zeroizing;
 
-use crate::error::{ConfigError, ConfigErrors};
+use crate::error::{ConfigError, ConfigErrors, ConfigWarning};
 use crate::options::Options;
-use crate::place::Places;
-use crate::{Config, parse};
+use crate::{Config, parse_with};
 
 /// Reads a configuration file. The buffer with its text is wiped, since it may hold passwords.
 ///
@@ -22,27 +22,40 @@ use crate::{Config, parse};
 pub fn load(path: &Path, options: &Options) -> Result<Config, ConfigErrors> {
     let mut options = options.clone();
     let file = options.file.get_or_insert_with(|| path.display().to_string()).clone();
-    let failed = |place, message: String| {
-        ConfigErrors::from(ConfigError::new(Arc::from(file.as_str()), place, None, message))
+    let failed = |message: String| {
+        ConfigErrors::from(ConfigError::new(Arc::from(file.as_str()), None, None, message))
     };
-    let (bytes, metadata) = read(path).map_err(|error| failed(None, error_text(&error)))?;
+    let (bytes, metadata) = read(path).map_err(|error| failed(error_text(&error)))?;
     options.dates.get_or_insert_with(|| dates_of(&metadata));
-    let text = str::from_utf8(&bytes).map_err(|error| {
-        let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let valid = str::from_utf8(valid).unwrap_or_default();
-        failed(Some(Places::new(valid).at(valid.len())), "expected UTF-8".to_owned())
-    })?;
-    let mut config = parse(text, &options)?;
+    if let Some(found) = other_encoding(&bytes) {
+        return Err(failed(format!("expected TOML in UTF-8, found {found}")));
+    }
+    let copy;
+    let (text, unreadable) = match str::from_utf8(&bytes) {
+        Ok(text) => (text, Vec::new()),
+        Err(_) => {
+            let unreadable;
+            (copy, unreadable) = decoded(&bytes);
+            (copy.as_str(), unreadable)
+        }
+    };
+    let mut config = parse_with(text, unreadable, &options)?;
     config.edge.resolve_paths(path.parent().unwrap_or(Path::new("")));
+    let mut warn = |message: &str| {
+        let warning = ConfigError::new(Arc::from(file.as_str()), None, None, message.to_owned());
+        config.warnings.insert(0, ConfigWarning::new(warning));
+    };
     if is_readable_by_others(&metadata) && has_secrets(text) {
-        let warning =
-            format!("{file} holds passwords and is readable by all users of this machine");
-        config.warnings.insert(0, warning);
+        warn(
+            "the file holds passwords and is readable by all users of this machine; \
+             `chmod o-r` removes that permission",
+        );
     }
     if is_writable_by_others(&metadata) {
-        let warning =
-            format!("all users of this machine can write to {file} and so decide who may call");
-        config.warnings.insert(0, warning);
+        warn(
+            "all users of this machine can write to the file and so decide who may call; \
+             `chmod o-w` removes that permission",
+        );
     }
     Ok(config)
 }
@@ -59,6 +72,33 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Metadata), Error> {
     bytes.reserve_exact(size.saturating_add(1));
     file.read_to_end(&mut bytes)?;
     Ok((bytes, metadata))
+}
+
+/// What the file is instead of a text in UTF-8, if it is that as a whole.
+fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        _ if str::from_utf8(bytes).is_ok() => None,
+        // no text has such a byte
+        _ if bytes.contains(&0) => Some("binary data"),
+        _ => None,
+    }
+}
+
+/// The text, and the places of bytes that are not UTF-8. Each is replaced by U+FFFD.
+fn decoded(bytes: &[u8]) -> (Zeroizing<String>, Vec<Range<usize>>) {
+    // allocate the full size: a buffer that grows leaves copies in memory
+    let mut text = Zeroizing::new(String::with_capacity(bytes.len() * 3));
+    let mut unreadable = Vec::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            let begin = text.len();
+            text.push(char::REPLACEMENT_CHARACTER);
+            unreadable.push(begin..text.len());
+        }
+    }
+    (text, unreadable)
 }
 
 /// The time of the last change; 0 if the system does not provide it.
@@ -122,10 +162,13 @@ mod tests {
             write(&path, text).unwrap();
             set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             let config = load(&path, &Options::default()).unwrap();
-            config.warnings().iter().map(|it| it.replace(path.to_str().unwrap(), "FILE")).collect()
+            let messages = config.warnings().iter().map(ConfigWarning::message);
+            messages.filter(|it| it.contains("all users")).map(str::to_owned).collect::<Vec<_>>()
         };
-        let can_write = "all users of this machine can write to FILE and so decide who may call";
-        let can_read = "FILE holds passwords and is readable by all users of this machine";
+        let can_write = "all users of this machine can write to the file and so decide who may call; \
+                         `chmod o-w` removes that permission";
+        let can_read = "the file holds passwords and is readable by all users of this machine; \
+                        `chmod o-r` removes that permission";
         for (mode, expected) in [
             (0o600, vec![]),
             (0o660, vec![]),
@@ -133,11 +176,9 @@ mod tests {
             (0o602, vec![can_write]),
             (0o666, vec![can_write, can_read]),
         ] {
-            let found: Vec<String> = warnings("# password", mode);
-            assert_eq!(found, expected, "{mode:o}");
+            assert_eq!(warnings("# password", mode), expected, "{mode:o}");
         }
-        let found: Vec<String> = warnings("", 0o646);
-        assert_eq!(found, [can_write], "without passwords");
+        assert_eq!(warnings("", 0o646), [can_write], "without passwords");
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -17,6 +17,7 @@ pub struct Options {
     pub(crate) owner: Option<AccountSid>,
     pub(crate) realm: Option<Realm>,
     pub(crate) dates: Option<Dates>,
+    pub(crate) has_tls: Option<bool>,
 }
 
 impl Options {
@@ -55,6 +56,14 @@ impl Options {
     #[must_use]
     pub fn dates(mut self, dates: Dates) -> Self {
         self.dates = Some(dates);
+        self
+    }
+
+    /// Sets whether the program listens for TLS, also without `sips` in `[edge]`. Without a listener, each `secure` domain and trunk is a
+    /// warning. Default: unknown, and no such warning.
+    #[must_use]
+    pub fn tls(mut self, has_listener: bool) -> Self {
+        self.has_tls = Some(has_listener);
         self
     }
 }

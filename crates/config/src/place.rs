@@ -142,10 +142,13 @@ impl<'t> Search<'t, '_> {
     }
 }
 
+/// The maximum number of steps of a path that are shown; no valid key has as many.
+const MAX_STEPS: usize = 12;
+
 /// The path as text, cut off before the first key that must not be shown.
 fn render(path: &[Step<'_>], known_only: bool, is_known: fn(&str) -> bool) -> Option<String> {
     let mut text = String::new();
-    for step in path {
+    for step in path.iter().take(MAX_STEPS) {
         match step {
             Step::Key(key) if is_known(key) || (!known_only && is_plain(key)) => {
                 if !text.is_empty() {
@@ -156,6 +159,9 @@ fn render(path: &[Step<'_>], known_only: bool, is_known: fn(&str) -> bool) -> Op
             Step::Key(_) => break,
             Step::Index(at) => text.push_str(&format!("[{at}]")),
         }
+    }
+    if path.len() > MAX_STEPS {
+        text.push('…');
     }
     (!text.is_empty()).then_some(text)
 }

@@ -96,7 +96,20 @@ fn decide(config: Config, uri: &str, source: &str) -> Decision {
 fn a_file_with_everything_in_it() {
     let full = || parse(FULL, &Options::new().file("edge.toml")).unwrap();
     let config = full();
-    let [warning, first, other] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    let is_about_use =
+        |text: &&String| text.contains(" has no ") || text.contains(" mapped to no ");
+    let (useless, others): (Vec<&String>, Vec<&String>) = warnings.iter().partition(is_about_use);
+    let useless: Vec<_> = useless.iter().map(|text| text.split(": ").last().unwrap()).collect();
+    assert_eq!(
+        useless,
+        [
+            "credential list `others` has no credentials, so it admits no caller",
+            "credential list `others` is mapped to no domain and no trunk, so it has no effect",
+            "trunk `unnamed` has no `domain_name`, so no call reaches it",
+        ]
+    );
+    let [warning, first, other] = &others[..] else { panic!("{others:?}") };
     for (warning, place, text) in [
         (
             first,
@@ -194,7 +207,9 @@ addresses = ['10.0.0.0/8']
             addresses(5)
         ),
     ];
-    assert_eq!(config.warnings(), expected);
+    let warnings = config.warnings().iter().map(ToString::to_string);
+    let repeats: Vec<_> = warnings.filter(|text| text.contains(" twice, ")).collect();
+    assert_eq!(repeats, expected);
     assert_eq!(config.repeats(), expected);
     let prefixes: Vec<_> = config
         .commit
@@ -261,10 +276,91 @@ fn a_file_is_loaded_with_its_own_date() {
     let [Write::Put(Record::Account(account))] = config.commit.writes() else { panic!() };
     assert!(account.dates.created > 1_700_000_000, "{:?}", account.dates);
 
-    std::fs::write(&path, b"realm = 'r'\nx = '\xc3\xa4\xff'\n").unwrap();
-    let error = load(&path, &Options::new().file("edge.toml")).unwrap_err();
-    assert_eq!(error.to_string(), "edge.toml:2:7: expected UTF-8");
+    let errors = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        load(&path, &Options::new().file("edge.toml")).unwrap_err().to_string()
+    };
+    assert_eq!(errors(b"realm = 'r'\nx = '\xc3\xa4\xff'\n"), "edge.toml:2:7: expected UTF-8");
+    // each line with such a byte, and the errors of other lines
+    assert_eq!(
+        errors(b"# caf\xe9\n[[domains]]\nname = 'b\xfccher \xfc'\nsecure = 1\n[[trunks]]\nname = '\xff\n"),
+        "edge.toml:1:6: expected UTF-8\nedge.toml:3:10: expected UTF-8\n\
+         edge.toml:4:10: domains[0].secure: expected a boolean, found an integer\n\
+         edge.toml:6:9: expected UTF-8"
+    );
+    let utf16: Vec<u8> = "[[domains]]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(
+        errors(&[b"\xff\xfe", &utf16[..]].concat()),
+        "edge.toml: expected TOML in UTF-8, found UTF-16"
+    );
+    assert_eq!(
+        errors(b"\x1f\x8b\x08\x00\x80"),
+        "edge.toml: expected TOML in UTF-8, found binary data"
+    );
     std::fs::remove_file(&path).unwrap();
     let error = load(&path, &Options::new()).unwrap_err();
     assert_eq!(error.to_string(), format!("{}: no such file", path.display()));
+}
+
+/// The warnings about `text`, without the name of the file.
+fn warnings(text: &str, options: &Options) -> Vec<String> {
+    let config = parse(text, &options.clone().file("f")).unwrap();
+    config.warnings().iter().map(|one| one.to_string().split_off(2)).collect()
+}
+
+#[test]
+fn records_without_an_effect_are_warnings_with_their_places() {
+    let options = Options::new();
+    for text in ["", "# nothing\n", "[[accounts]]\nname = 'a'\n"] {
+        let expected = " the file has no domain and no trunk, so every INVITE is answered 404";
+        assert_eq!(warnings(text, &options), [expected], "{text}");
+    }
+    let text = "realm = 'r'
+[[ip_access_control_lists]]
+name = 'office'
+[[credential_lists]]
+name = 'staff'
+credentials = []
+[[credential_lists]]
+name = 'phones'
+credentials = [{ username = 'u', password = 'p' }]
+[[domains]]
+name = 'a.example'
+registrations = ['phones']
+[[domains]]
+name = 'b.example'
+secure = true
+ip_access_control_lists = ['office']
+[[trunks]]
+name = 'carrier'
+[[trunks]]
+\tname = 'other'
+\tdomain_name = 't.example'
+secure = true
+";
+    let in_effect = [
+        "3:8: ip_access_control_lists[0].name: IP access control list `office` has no addresses, so \
+         it admits no caller",
+        "5:8: credential_lists[0].name: credential list `staff` has no credentials, so it admits no \
+         caller",
+        "5:8: credential_lists[0].name: credential list `staff` is mapped to no domain and no trunk, \
+         so it has no effect",
+        "11:8: domains[0].name: domain `a.example` has no list, so every call to it is rejected",
+        "18:8: trunks[0].name: trunk `carrier` has no `domain_name`, so no call reaches it",
+        "21:16: trunks[1].domain_name: trunk `other` has no list, so every call to it is rejected",
+    ];
+    assert_eq!(warnings(text, &options), in_effect);
+    assert_eq!(warnings(text, &options.clone().tls(true)), in_effect);
+    let without_tls = warnings(text, &options.tls(false));
+    let secure: Vec<_> =
+        without_tls.iter().filter(|one| !in_effect.contains(&one.as_str())).collect();
+    let text =
+        "is `secure`: without a listener for TLS (`serve --sips`) every call to it is rejected";
+    assert_eq!(
+        secure,
+        [
+            &format!("14:8: domains[1].name: domain `b.example` {text}"),
+            &format!("21:16: trunks[1].domain_name: trunk `other` {text}"),
+        ]
+    );
 }

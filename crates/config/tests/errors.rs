@@ -45,7 +45,23 @@ fn each_error_has_its_line_column_and_key() {
     let table: Vec<(String, &[&str])> = vec![
         // not TOML, or not UTF-8
         ("a = ".to_owned(), &["1:5: expected a value"]),
-        ("[[domains]\n".to_owned(), &["1:11: unclosed array table, expected `]`"]),
+        ("[[domain]\n".to_owned(), &["1:10: unclosed array table, expected `]`"]),
+        // headers with the wrong brackets; the errors below them are reported too
+        ("[[domains]\n".to_owned(), &["1:1: expected `[[domains]]`, found `[[domains]`", "1:1: domains[0]: missing key `name`"]),
+        ("[domains]\nname = 'a b'\n[domains]\nname = 'c d'\n".to_owned(), &[
+            "1:1: expected `[[domains]]`, found `[domains]`",
+            "2:8: domains[0].name: `a b` is not a host name",
+            "3:1: expected `[[domains]]`, found `[domains]`",
+            "4:8: domains[1].name: `c d` is not a host name",
+        ]),
+        ("\t[domains]] # one\nname = 'a.example'\n[[domains.policy]]\nqop = 'x'\n[[[trunks]]]\nname = 5\n".to_owned(), &[
+            "1:2: expected `[[domains]]`, found `[domains]]`",
+            "3:1: expected `[domains.policy]`, found `[[domains.policy]]`",
+            "4:7: domains[0].policy.qop: expected `auth`, `auth-int` or `auth,auth-int`, found `x`",
+            "5:1: expected `[[trunks]]`, found `[[[trunks]]]`",
+            "6:8: trunks[0].name: expected a string, found an integer",
+        ]),
+        ("[[domains]]\nname = 'a.example'\nfriendly_name = \"\"\"\n[domains]\n[[trunks]\n\"\"\"\nsecure = 1\n".to_owned(), &["7:10: domains[0].secure: expected a boolean, found an integer"]),
         // unknown keys, wrong types, missing keys
         ("relam = 'r'\n".to_owned(), &["1:1: relam: unknown key `relam`, did you mean `realm`?"]),
         ("[[domains]]\nname = 'a.example'\nnmae = 'b'\n".to_owned(), &["3:1: domains[0].nmae: unknown key `nmae`, did you mean `name`?"]),
@@ -164,7 +180,7 @@ fn each_error_has_its_line_column_and_key() {
         ("domains = 5\ntrunks = [5]\n[accounts]\nname = 'a'\n".to_owned(), &[
             "1:11: domains: expected an array, found an integer",
             "2:11: trunks[0]: expected a table, found an integer",
-            "3:1: accounts: expected an array, found a table",
+            "3:1: expected `[[accounts]]`, found `[accounts]`",
         ]),
         // several records that break rules
         ("[[domains]]\nname = 'a.example'\n[[trunks]]\nname = 't'\ndomain_name = 'a.example'\n[[trunks]]\nname = 'u'\ndomain_name = 'a.example'\nsecure = 1\n".to_owned(), &[
@@ -233,7 +249,18 @@ fn each_error_has_its_line_column_and_key() {
             "7:8: trunks[0].name: expected a value; a string must be in quotes",
             "8:1: trunks[0].x: unknown key `x`, expected `name`, `domain_name`, `sid`, `friendly_name`, `account`, `secure`, `ip_access_control_lists`, `credential_lists` or `policy`",
         ]),
-        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  'x',\n  '192.0.2.1'\n[[domains]]\nname = 'a.example'\nsecure = 1\n".to_owned(), &["6:1: ip_access_control_lists[0].addresses: unclosed array, expected `]`"]),
+        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  'x',\n  '192.0.2.1'\n[[domains]]\nname = 'a.example'\nsecure = 1\n".to_owned(), &[
+            "4:3: ip_access_control_lists[0].addresses[0]: `x` is not an IP address or prefix",
+            "5:14: ip_access_control_lists[0].addresses: unclosed array, expected `]`",
+            "8:10: domains[0].secure: expected a boolean, found an integer",
+        ]),
+        // behind a comment, and several of them
+        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  '192.0.2.1', # one\n[[domains]]\nname = 5\n".to_owned(), &["5:1: ip_access_control_lists[0].addresses: unclosed array, expected `]`"]),
+        ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  '192.0.2.1',\n\n[[domains]]\nname = 'a.example'\nip_access_control_lists = ['l', 'm'\n[[trunks]]\nname = 5\n".to_owned(), &[
+            "4:15: ip_access_control_lists[0].addresses: unclosed array, expected `]`",
+            "8:36: domains[0].ip_access_control_lists: unclosed array, expected `]`",
+            "10:8: trunks[0].name: expected a string, found an integer",
+        ]),
         ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  '192.0.2.1'\n  '192.0.2.2'\n]\n[[domains]]\nname = 'a.example'\nsecure = 1\nip_access_control_lists = ['l']\n".to_owned(), &[
             "5:3: ip_access_control_lists[0].addresses[1]: missing comma between array elements, expected `,`",
             "9:10: domains[0].secure: expected a boolean, found an integer",
@@ -256,19 +283,48 @@ fn each_error_has_its_line_column_and_key() {
             "6:9: credential_lists[1].realm: expected a value; a string must be in quotes",
             "8:12: credential_lists[1].credentials[0].username: a user name must not be empty",
             "9:12: credential_lists[1].credentials[0].password: expected a value; a string must be in quotes",
+            "12:26: domains[0].credential_lists[1]: `m` has the realm `s`, and a list mapped before it has `r`",
+            "12:31: domains[0].credential_lists[2]: there is no credential list `n`",
             "13:10: domains[0].secure: expected a boolean, found an integer",
         ]),
         ("[[ip_access_control_lists]]\nname = 'l'\naddresses = ['192.0.2.1' '192.0.2.2']\n[[ip_access_control_lists]]\nname = 'm'\naddresses = [{ address = '192.0.2.1', allow_all = 5 }, {\n[[domains]]\nname = 'a.example'\n".to_owned(), &[
             "3:26: ip_access_control_lists[0].addresses[1]: missing comma between array elements, expected `,`",
-            "7:1: ip_access_control_lists[1].addresses: unclosed inline table, expected `}`",
+            "6:57: ip_access_control_lists[1].addresses[1]: unclosed inline table, expected `}`",
         ]),
         ("[[credential_lists]]\nname = 'l'\nrealm = 'r'\ncredentials = [\n  { username = 'a', password = 'p' },\n".to_owned(), &["5:38: credential_lists[0].credentials: unclosed array, expected `]`"]),
         ("accounts = 5\ntrunks = 1\n[[accounts]]\nname = 'a'\n[domains]\nx = 1\n".to_owned(), &[
             "1:12: accounts: expected an array, found an integer",
             "2:10: trunks: expected an array, found an integer",
             "3:3: duplicate key `accounts`",
+            "5:1: expected `[[domains]]`, found `[domains]`",
         ]),
-        ("[[domains]\nname = 'a b'\n[[domains]]\nname = 'c d'\n".to_owned(), &["1:11: unclosed array table, expected `]`"]),
+        ("[[domains]\nname = 'a b'\n[[domains]]\nname = 'c d'\n".to_owned(), &[
+            "1:1: expected `[[domains]]`, found `[[domains]`",
+            "2:8: domains[0].name: `a b` is not a host name",
+            "4:8: domains[1].name: `c d` is not a host name",
+        ]),
+        // a string without an end is the only error of its value, and an array is no table
+        ("realm = \"\"\"abc\n[[domains]]\nname = 5\n".to_owned(), &["4:1: realm: unclosed string, expected `\"`"]),
+        (policy("guesses = [5]"), &["5:11: domains[0].policy.guesses: expected a table, found an array"]),
+        ("[[domains]]\nname = 'a.example'\npolicy = [{ qop = 'auth' }]\n".to_owned(), &["3:10: domains[0].policy: expected a table, found an array"]),
+        // a name that is close to a known one
+        ("[[accounts]]\nname = 'acme'\n[[ip_access_control_lists]]\nname = 'office'\n[[domains]]\nname = 'a.example'\naccount = 'acm'\nip_access_control_lists = ['ofice']\n".to_owned(), &[
+            "7:11: domains[0].account: there is no account `acm`, did you mean `acme`?",
+            "8:28: domains[0].ip_access_control_lists[0]: there is no IP access control list `ofice`, did you mean `office`?",
+        ]),
+        // an error in the line after a header
+        ("[[domains]]\n= 'x'\nname = 'a b'\n[[trunks]]\nname = 5\n".to_owned(), &[
+            "2:1: domains[0]: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`",
+            "3:8: domains[0].name: `a b` is not a host name",
+            "5:8: trunks[0].name: expected a string, found an integer",
+        ]),
+        // values that other formats write in another way
+        ("[[domains]]\nname = \u{201c}a.example\u{201d}\nsecure = True\npolicy.userhash = yes\nfriendly_name = 'a', \n".to_owned(), &[
+            "2:8: domains[0].name: expected a value; quotes must be `\"` or `'`",
+            "3:10: domains[0].secure: expected `true` or `false`, in lower case",
+            "4:19: domains[0].policy: expected a value, such as `true`, `false` or a string in quotes",
+            "5:20: domains[0].friendly_name: expected the end of the line",
+        ]),
         ("[[domains]]\nname == 'a.example'\nname 'x'\n".to_owned(), &[
             "2:7: extra `=`",
             "3:6: key with no value, expected `=`",

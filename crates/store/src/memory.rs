@@ -37,6 +37,15 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// An empty store whose head has this number, so that its first commit gets the next one. For a
+    /// program that replaces all records and counts on.
+    #[must_use]
+    pub fn starting_at(number: u64) -> Self {
+        let head = Head { number, ..Head::default() };
+        let contents = Mutex::new(Contents { head, ..Contents::default() });
+        Self { inner: Arc::new(Inner { contents, recent: Arc::new(Recent::from(head)) }) }
+    }
+
     fn contents(&self) -> MutexGuard<'_, Contents> {
         // no code panics while it holds the lock, so a poisoned lock guards intact contents
         self.inner.contents.lock().unwrap_or_else(PoisonError::into_inner)

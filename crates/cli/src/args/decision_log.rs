@@ -9,7 +9,7 @@ use crate::observe::audit::{AuditOptions, LogSink, Rotation};
 /// The options of the decision log.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DecisionLogArgs {
-    /// Append each decision to this file as a line of JSON; `-` is stdout, SIGHUP reopens the file
+    /// Append each decision to this file as a line of JSON; `-` is stdout, SIGUSR1 reopens the file
     #[arg(id = "decision_log", long = "decision-log", value_name = "FILE", value_parser = sink)]
     sink: Option<LogSink>,
 

@@ -29,7 +29,7 @@ Without it there is no such user.
 
 Signals: Ctrl-C and SIGTERM stop the server: it finishes open HTTP requests, for 10 s at most, and \
 prints a line of totals; a second signal stops it at once. SIGHUP reloads --config and the \
-certificates, keeps the old state if a file is invalid, and reopens --decision-log.
+certificates, and keeps the old state if a file is invalid. SIGUSR1 reopens --decision-log.
 
 Exit code: 0 stopped by a signal, 1 failed while running, 2 invalid command line or configuration, \
 or address in use.

@@ -1,7 +1,10 @@
-//! `sip-authz check`: decides one INVITE from a file and explains each step.
+//! `sip-authz check`: checks a configuration file, or decides one INVITE from a file and explains each
+//! step.
+
+mod report;
 
 use std::io::Read as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -17,13 +20,21 @@ use sip_authz_config::Options;
 const MAX_FILE: u64 = 1 << 20;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, ProgramError> {
+    match (&args.invite, args.source) {
+        (Some(invite), Some(source)) => decide(args, invite, source),
+        // the command line has both or none
+        _ => report::run(&args.config, args.json),
+    }
+}
+
+fn decide(args: &CheckArgs, invite: &Path, source: IpAddr) -> Result<ExitCode, ProgramError> {
     let config =
         sip_authz_config::load(&args.config, &Options::new()).map_err(ProgramError::Config)?;
     warn_all(config.warnings());
-    let named = args.invite.display();
+    let named = invite.display();
     let wrong = |why: String| ProgramError::Setup(format!("{named}: {why}"));
-    let bytes = with_line_ends(read(&args.invite).map_err(|error| wrong(error.to_string()))?);
-    let source = SocketAddr::new(args.source, args.port);
+    let bytes = with_line_ends(read(invite).map_err(|error| wrong(error.to_string()))?);
+    let source = SocketAddr::new(source, args.port);
     let invite = Invite::from_datagram(&bytes, source, args.transport.into())
         .map_err(|error| wrong(error.to_string()))?;
     let sources = match args.default_domain.as_slice() {

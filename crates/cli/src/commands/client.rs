@@ -178,21 +178,11 @@ fn check_base(base: &str, insecure: bool) -> Result<(), &'static str> {
 /// The TLS settings: trust the CA certificates of `--ca`, or the public ones without it.
 #[cfg(feature = "tls")]
 fn trusted(args: &ServerArgs) -> Result<ureq::tls::TlsConfig, ProgramError> {
-    use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+    use ureq::tls::{Certificate, RootCerts, TlsConfig};
     let Some(path) = &args.ca else { return Ok(TlsConfig::default()) };
-    let wrong = |why: &dyn std::fmt::Display| {
-        ProgramError::Setup(format!("--ca {}: {why}", path.display()))
-    };
-    let text = std::fs::read(path).map_err(|error| wrong(&error))?;
-    let mut roots = Vec::new();
-    for item in parse_pem(&text) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| wrong(&error))? {
-            roots.push(certificate);
-        }
-    }
-    if roots.is_empty() {
-        return Err(wrong(&"expected a certificate in PEM, found none"));
-    }
+    let chain = crate::system::pem::certificates(path)
+        .map_err(|why| ProgramError::Setup(format!("--ca {}: {why}", path.display())))?;
+    let roots: Vec<_> = chain.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
     Ok(TlsConfig::builder().root_certs(RootCerts::Specific(roots.into())).build())
 }
 

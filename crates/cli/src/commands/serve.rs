@@ -22,11 +22,13 @@ use crate::observe::http_errors;
 use crate::observe::log::DecisionLog;
 use crate::observe::metrics::Scraped;
 use crate::observe::observers::DecisionObservers;
+use crate::observe::reloads::Reloads;
 use crate::observe::writer::Writer;
 use crate::serving::api;
 use crate::serving::demo::{self, Demo};
 use crate::serving::open::open;
 use crate::serving::resources::{Resources, Setup};
+use crate::serving::summary::Counts;
 use crate::sip::edge::Edge;
 use crate::sip::listeners::{Listeners, OpenListeners};
 use crate::sip::naming::{Local, Naming};
@@ -39,34 +41,37 @@ use crate::system::process;
 use crate::system::secure::{Secured, Security};
 use crate::system::service::{self, Phase};
 use crate::system::signals::{Signal, Signals};
-use sip_authz_config::Options;
+use sip_authz_config::{Edge as FileEdge, Options};
 
 /// The end of a message about a failed reload.
 const OLD_STATE: &str = "the old state stays in use";
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
     let demo = args.demo.then(Demo::new).transpose()?;
-    let mut file = sip_authz_config::Edge::default();
-    let records = match (&demo, &args.config) {
-        (Some(demo), _) => demo.commit()?,
-        (None, Some(path)) => {
-            let config =
-                sip_authz_config::load(path, &Options::new()).map_err(ProgramError::Config)?;
-            warn_all(config.warnings());
-            file = config.edge;
-            config.commit
+    let reloads = Arc::new(Reloads::default());
+    let (records, file) = match records(args, demo.as_ref()) {
+        Ok(found) => found,
+        Err(last) => {
+            // those of the certificates too, so that all errors are printed at once
+            if let Err(error) = Secured::load(args, &reloads) {
+                error.report();
+            }
+            return Err(last);
         }
-        (None, None) => Commit::new(),
     };
     let args = &args.clone().completed(file)?;
-    let secured = Secured::load(args)?;
+    let secured = Secured::load(args, &reloads)?;
+    if args.config.is_some() {
+        reloads.config.note(true);
+    }
+    let counts = args.config.is_some().then(|| Counts::of(&records));
     let api = check_api(args, &secured)?;
     let listeners = Listeners::resolve(args)?;
     let (settings, options) = (settings(args)?, options(args)?);
     open_files(args, listeners.count(), api.is_some());
     let admin = options.admin.is_some();
     let setup = Setup { settings, options, capacity: args.limits.capacity() };
-    let front = Front { demo: demo.as_ref(), api, admin, listeners };
+    let front = Front { demo: demo.as_ref(), api, admin, counts, reloads };
     // separate runtimes, so that HTTP requests of tenants never delay calls
     let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
@@ -76,7 +81,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
             started = open(args, records, setup) => started?,
             () = signals.end() => return Ok(None),
         };
-        let served = answer(args, front, &resources, &secured, &streams, signals).await;
+        let served = answer(args, front, listeners, &resources, &secured, &streams, signals).await;
         resources.end().await;
         served.map(Some)
     });
@@ -109,13 +114,43 @@ struct Front<'a> {
     demo: Option<&'a Demo>,
     api: Option<SocketAddr>,
     admin: bool,
-    listeners: Listeners,
+    /// The numbers of records of the configuration file.
+    counts: Option<Counts>,
+    reloads: Arc<Reloads>,
+}
+
+/// The records of the demo or of the configuration file, whose warnings it prints, and the file's
+/// settings of the edge.
+fn records(args: &ServeArgs, demo: Option<&Demo>) -> Result<(Commit, FileEdge), ProgramError> {
+    match (demo, &args.config) {
+        (Some(demo), _) => Ok((demo.commit()?, FileEdge::default())),
+        (None, Some(path)) => {
+            let config = sip_authz_config::load(path, &config_options(args));
+            let config = config.map_err(ProgramError::Config)?;
+            warn_all(config.warnings());
+            Ok((config.commit, config.edge))
+        }
+        (None, None) => Ok((Commit::new(), FileEdge::default())),
+    }
+}
+
+/// What the configuration file does not say.
+fn config_options(args: &ServeArgs) -> Options {
+    #[cfg(feature = "tls")]
+    let has_tls = !args.tls.sips.is_empty();
+    #[cfg(not(feature = "tls"))]
+    let has_tls = {
+        let _ = args;
+        false
+    };
+    Options::new().tls(has_tls)
 }
 
 /// Opens the listeners and answers SIP and HTTP until a signal or an error.
 async fn answer(
     args: &ServeArgs,
     front: Front<'_>,
+    listeners: Listeners,
     resources: &Resources,
     secured: &Secured,
     streams: &Runtime,
@@ -126,9 +161,8 @@ async fn answer(
     let authorizer = Arc::clone(&resources.authorizer);
     let edge = Edge::new(authorizer, tags, on_accept, args.udp_reply_port, observers(args)?);
     let edge = edge.with_trusted(args.proxies.trusted());
-    let Front { demo, api, admin, listeners } = front;
     let OpenListeners { sip, sips, naming } = listeners.open(udp_workers(args))?;
-    let http = api.map(|address| sockets::listen(address, "api")).transpose()?;
+    let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
     let scrapes = args.metrics.map(|address| sockets::listen(address, "metrics")).transpose()?;
     let listening = Listening {
         sip: sip.iter().map(|sockets| sockets.address).collect(),
@@ -136,7 +170,7 @@ async fn answer(
         api: http.as_ref().map(|(_, local)| *local),
         metrics: scrapes.as_ref().map(|(_, local)| *local),
     };
-    announce(args, demo, admin, &listening, &naming, secured);
+    announce(args, &front, &listening, &naming, secured);
     let edge = Arc::new(edge.with_naming(naming));
     let failed = |error: std::io::Error| ProgramError::Runtime(error.to_string());
     let mut servers = Vec::new();
@@ -148,7 +182,8 @@ async fn answer(
     if let Some((listener, address)) = scrapes {
         let local = address.ip().to_canonical().is_loopback();
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        let router = Scraped::new(Arc::clone(&edge), resources).router(local);
+        let reloads = Arc::clone(&front.reloads);
+        let router = Scraped::new(Arc::clone(&edge), resources, reloads).router(local);
         let router = Arc::new(ArcSwap::from_pointee(router));
         servers.push(api::Server::start(listener, router, Security::None, args.api_bounds));
     }
@@ -168,7 +203,8 @@ async fn answer(
     let (stopped, threads) = unbounded_channel();
     let workers = Workers::start(&edge, udp, &stopped).map_err(failed)?;
     service::report(Phase::Ready(&status(args)));
-    let ended = until_the_end(args, resources, secured, &edge, &mut signals, threads).await;
+    let state = Reloaded { args, resources, secured, reloads: &front.reloads };
+    let ended = until_the_end(&state, &edge, &mut signals, threads).await;
     service::report(Phase::Stopping);
     if ended.is_ok() {
         tokio::select! {
@@ -291,12 +327,12 @@ fn options(args: &ServeArgs) -> Result<RestOptions, ProgramError> {
 /// Prints the addresses of the listeners and the source of the records.
 fn announce(
     args: &ServeArgs,
-    demo: Option<&Demo>,
-    admin: bool,
+    front: &Front<'_>,
     listening: &Listening,
     naming: &Naming,
     secured: &Secured,
 ) {
+    let Front { demo, admin, counts, .. } = *front;
     let (api, metrics) = (listening.api, listening.metrics);
     listening.announce(naming);
     if let Some(api) = api {
@@ -315,10 +351,15 @@ fn announce(
         (Some(demo), _) => {
             listening.sip.first().into_iter().for_each(|sip| demo.print(*sip, api));
         }
-        (None, Some(path)) => say(format_args!(
-            "serving the records in {}; SIGHUP reloads it, changes over HTTP are refused",
-            path.display()
-        )),
+        (None, Some(path)) => {
+            say(format_args!(
+                "serving the records in {}; SIGHUP reloads it, changes over HTTP are refused",
+                path.display()
+            ));
+            if let Some(counts) = counts {
+                say(format_args!("snapshot 1: {counts}"));
+            }
+        }
         (None, None) => {
             match args.store() {
                 Some(store) => say(format_args!("serving {store}")),
@@ -333,11 +374,18 @@ fn announce(
     }
 }
 
-/// Reloads at each SIGHUP, until another signal ends the program or a UDP thread stops.
+/// What signals reload.
+struct Reloaded<'a> {
+    args: &'a ServeArgs,
+    resources: &'a Resources,
+    secured: &'a Secured,
+    reloads: &'a Reloads,
+}
+
+/// Reloads at each SIGHUP and reopens the decision log at each SIGUSR1, until another signal ends the
+/// program or a UDP thread stops.
 async fn until_the_end(
-    args: &ServeArgs,
-    resources: &Resources,
-    secured: &Secured,
+    state: &Reloaded<'_>,
     edge: &Edge,
     signals: &mut Signals,
     mut threads: UnboundedReceiver<String>,
@@ -347,45 +395,70 @@ async fn until_the_end(
             signal = signals.next() => signal,
             Some(why) = threads.recv() => return Err(ProgramError::Runtime(why)),
         };
-        if signal == Signal::End {
-            return Ok(());
+        match signal {
+            Signal::End => return Ok(()),
+            Signal::Reload => {
+                service::report(Phase::Reloading);
+                state.reload().await;
+                service::report(Phase::Reloaded);
+            }
+            // apart from SIGHUP, so that a rotation does not load a file that is being edited
+            Signal::Reopen => match &edge.observers.audit {
+                Some(audit) => audit.reopen(),
+                None => warn("SIGUSR1: nothing to reopen without --decision-log"),
+            },
         }
-        service::report(Phase::Reloading);
-        let certificates = secured.reload();
-        let audit = edge.observers.audit.as_ref();
-        if let Some(audit) = audit {
-            audit.reopen();
-        }
-        match &args.config {
-            Some(path) => reload(path, args, resources).await,
-            None if certificates || audit.is_some() => {}
-            None => warn("SIGHUP: nothing to reload without --config"),
-        }
-        service::report(Phase::Reloaded);
     }
 }
 
-/// Loads the configuration file and replaces the records; after an error the old ones stay in use.
-async fn reload(path: &std::path::Path, args: &ServeArgs, resources: &Resources) {
-    let owned = path.to_owned();
-    let named = path.display();
-    // on a thread of its own: hashing many passwords takes long
-    let load = move || sip_authz_config::load(&owned, &Options::new());
-    let config = match tokio::task::spawn_blocking(load).await {
-        Ok(Ok(config)) => config,
-        Ok(Err(errors)) => {
-            let mut lines = config_lines(&errors);
-            let last = lines.pop().unwrap_or_default();
-            lines.iter().for_each(warn);
-            return warn(format_args!("{last}; {OLD_STATE}"));
+impl Reloaded<'_> {
+    /// Loads the certificates and the configuration file again.
+    async fn reload(&self) {
+        let certificates = self.secured.reload(self.reloads);
+        match &self.args.config {
+            Some(path) => self.reloads.config.note(self.reload_config(path).await),
+            None if certificates => {}
+            None => warn("SIGHUP: nothing to reload without --config"),
         }
-        Err(error) => return warn(format_args!("{named}: {error}; {OLD_STATE}")),
-    };
-    warn_all(config.warnings());
-    args.listen.warn_of_changes(&config.edge);
-    match resources.replace(config.commit).await {
-        Ok(()) => warn(format_args!("reloaded {named}")),
-        Err(error) => warn(format_args!("{named}: {error}; {OLD_STATE}")),
+    }
+
+    /// Loads the configuration file and replaces the records; after an error the old ones stay in use.
+    /// Returns whether it succeeded.
+    async fn reload_config(&self, path: &std::path::Path) -> bool {
+        let owned = path.to_owned();
+        let named = path.display();
+        let options = config_options(self.args);
+        // on a thread of its own: hashing many passwords takes long
+        let load = move || sip_authz_config::load(&owned, &options);
+        let config = match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(config)) => config,
+            Ok(Err(errors)) => {
+                let mut lines = config_lines(&errors);
+                let last = lines.pop().unwrap_or_default();
+                lines.iter().for_each(warn);
+                warn(format_args!("{last}; {OLD_STATE}"));
+                return false;
+            }
+            Err(error) => {
+                warn(format_args!("{named}: {error}; {OLD_STATE}"));
+                return false;
+            }
+        };
+        warn_all(config.warnings());
+        self.args.listen.warn_of_changes(&config.edge);
+        let counts = Counts::of(&config.commit);
+        match self.resources.replace(config.commit).await {
+            Ok(changes) => {
+                let number = self.resources.authorizer.snapshot().number();
+                warn(format_args!("reloaded {named}: snapshot {number}: {counts}"));
+                warn(format_args!("snapshot {number}: {changes}"));
+                true
+            }
+            Err(error) => {
+                warn(format_args!("{named}: {error}; {OLD_STATE}"));
+                false
+            }
+        }
     }
 }
 

@@ -321,7 +321,10 @@ impl Lines {
 
     fn reopen(&mut self) {
         match self.out.reopen() {
-            Ok(()) => self.torn = false,
+            Ok(()) => {
+                self.torn = false;
+                warn(format_args!("reopened {}", self.sink));
+            }
             Err(error) => {
                 warn(format_args!("warning: {}: {error}; the old file stays in use", self.sink));
             }

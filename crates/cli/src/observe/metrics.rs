@@ -24,6 +24,7 @@ use sip_authz::Authorizer;
 use sip_authz_store::Confirmed;
 
 use crate::observe::audit::Audit;
+use crate::observe::reloads::Reloads;
 use crate::serving::resources::{Following, Resources};
 use crate::sip::edge::Edge;
 
@@ -39,17 +40,19 @@ pub(crate) struct Scraped {
     authorizer: Arc<Authorizer>,
     following: Following,
     lease: Option<(Confirmed, Option<Duration>)>,
+    reloads: Arc<Reloads>,
     started: SystemTime,
     last: Mutex<Option<(Instant, String)>>,
 }
 
 impl Scraped {
-    pub(crate) fn new(edge: Arc<Edge>, resources: &Resources) -> Self {
+    pub(crate) fn new(edge: Arc<Edge>, resources: &Resources, reloads: Arc<Reloads>) -> Self {
         Self {
             edge,
             authorizer: Arc::clone(&resources.authorizer),
             following: Arc::clone(&resources.following),
             lease: resources.lease.clone(),
+            reloads,
             started: SystemTime::now(),
             last: Mutex::new(None),
         }
@@ -122,6 +125,7 @@ impl Scraped {
         if let Some(audit) = &self.edge.observers.audit {
             audit.record();
         }
+        self.reloads.record();
         gauge!("sip_authz_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         gauge!("process_start_time_seconds").set(started.as_secs_f64());
@@ -148,6 +152,7 @@ fn describe() {
         "Connections refused, evicted, or closed after an error"
     );
     Audit::describe();
+    Reloads::describe();
     describe_gauge!("sip_authz_build_info", "Always 1");
     describe_gauge!("process_start_time_seconds", "Start time of the program, in Unix time");
 }

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::commands::progress::Progress;
 use crate::serving::follow;
+use crate::serving::summary::Changes;
 use crate::system::output::{ProgramError, say};
 
 /// The interval between two checks of the load progress.
@@ -51,6 +52,8 @@ pub(crate) struct Resources {
     /// Withdraws the report of an edge in a fleet.
     pub(crate) leaving: Mutex<Option<Leaving>>,
     setup: Setup,
+    /// The store of records that came from a file, to compare the next file with.
+    records: Mutex<Option<MemoryStore>>,
     /// The follower of the current store: dropping the sender stops its thread.
     follower: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -64,7 +67,10 @@ pub(crate) type Following = Arc<Mutex<Option<Applied>>>;
 impl Resources {
     /// Serves these records from memory. Call it within the runtime.
     pub(crate) async fn of_records(commit: Commit, setup: Setup) -> Result<Self, ProgramError> {
-        let (resources, _) = Self::on(open(commit, setup.settings.vocabulary).await?, setup)?;
+        let opened = open(commit, 0, setup.settings.vocabulary).await?;
+        let store = opened.0.clone();
+        let (mut resources, _) = Self::on(opened, setup)?;
+        resources.records = Mutex::new(Some(store));
         Ok(resources)
     }
 
@@ -97,19 +103,33 @@ impl Resources {
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let follower = Mutex::new(None);
         let following = Following::default();
-        let (lease, leaving) = (None, Mutex::default());
-        let resources = Self { authorizer, router, following, lease, leaving, setup, follower };
+        let (lease, leaving, records) = (None, Mutex::default(), Mutex::default());
+        let resources =
+            Self { authorizer, router, following, lease, leaving, setup, records, follower };
         let applied = resources.attach(store, head);
         Ok((resources, applied))
     }
 
-    /// Replaces all records by those of `commit`, for calls and for the API.
-    pub(crate) async fn replace(&self, commit: Commit) -> Result<(), ProgramError> {
-        let (store, snapshot, head) = open(commit, self.setup.settings.vocabulary).await?;
+    /// Replaces all records by those of `commit`, for calls and for the API. The number of the snapshot
+    /// counts on. Returns the changes.
+    pub(crate) async fn replace(&self, commit: Commit) -> Result<Changes, ProgramError> {
+        let records = || self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let (former, number) = (records().clone(), self.authorizer.snapshot().number());
+        // on a thread of its own: many records take long
+        let compared = tokio::task::spawn_blocking(move || {
+            let loaded = former.map(|store| Handle::current().block_on(store.load()));
+            let former = loaded.and_then(Result::ok).map(|loaded| loaded.records);
+            (Changes::between(&former.unwrap_or_default(), &commit), commit)
+        });
+        let compared = compared.await;
+        let (changes, commit) =
+            compared.map_err(|error| ProgramError::Runtime(error.to_string()))?;
+        let (store, snapshot, head) = open(commit, number, self.setup.settings.vocabulary).await?;
         drop(self.detach());
+        *records() = Some(store.clone());
         self.authorizer.replace(snapshot);
         self.attach(store, head);
-        Ok(())
+        Ok(changes)
     }
 
     /// Starts a follower of `store`, from which the authorizer's snapshot was loaded.
@@ -160,18 +180,20 @@ impl Resources {
     }
 }
 
-/// Creates a memory store with these records, and their snapshot.
+/// Creates a memory store with these records, and their snapshot, whose number is the next one after
+/// `last`.
 async fn open(
     commit: Commit,
+    last: u64,
     vocabulary: &'static Vocabulary,
 ) -> Result<(MemoryStore, Snapshot, Head), ProgramError> {
     let failed = |error: &dyn std::fmt::Display| ProgramError::Runtime(error.to_string());
     // on a thread of its own: many records take long
     let opened = tokio::task::spawn_blocking(move || {
         Handle::current().block_on(async move {
-            let store = MemoryStore::new();
+            let store = MemoryStore::starting_at(last);
             if !commit.is_empty() {
-                match store.commit(0, commit).await.map_err(|error| failed(&error))? {
+                match store.commit(last, commit).await.map_err(|error| failed(&error))? {
                     CommitOutcome::Committed(_) => {}
                     CommitOutcome::Conflict => return Err(failed(&"the new store is not empty")),
                 }

@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use sip_authz::escape_line;
 use sip_authz_config::ConfigErrors;
 
-/// The maximum number of errors, and of warnings, printed for one file.
-const MAX_LINES: usize = 20;
+/// The maximum number of errors printed for one file.
+const MAX_ERRORS: usize = 100;
+/// The maximum number of warnings printed for one file.
+const MAX_WARNINGS: usize = 20;
 
 /// An error that ends the program.
 #[derive(Debug)]
@@ -77,10 +79,10 @@ pub(crate) fn warn(text: impl fmt::Display) {
 
 /// The errors of a configuration, one per line, and their number at the end if there are several.
 pub(crate) fn config_lines(errors: &ConfigErrors) -> Vec<String> {
-    let mut lines: Vec<_> = errors.iter().take(MAX_LINES).map(ToString::to_string).collect();
+    let mut lines: Vec<_> = errors.iter().take(MAX_ERRORS).map(ToString::to_string).collect();
     let count = errors.len();
-    if count > MAX_LINES {
-        lines.push(format!("and {} more", count - MAX_LINES));
+    if count > MAX_ERRORS {
+        lines.push(format!("and {} more", count - MAX_ERRORS));
     }
     if count > 1 {
         lines.push(format!("{count} errors in {}", errors.first().file()));
@@ -89,11 +91,11 @@ pub(crate) fn config_lines(errors: &ConfigErrors) -> Vec<String> {
 }
 
 /// Prints the warnings about a file to stderr.
-pub(crate) fn warn_all(warnings: &[String]) {
-    for warning in warnings.iter().take(MAX_LINES) {
+pub(crate) fn warn_all<T: fmt::Display>(warnings: &[T]) {
+    for warning in warnings.iter().take(MAX_WARNINGS) {
         warn(format_args!("warning: {warning}"));
     }
-    if let Some(more) = warnings.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
+    if let Some(more) = warnings.len().checked_sub(MAX_WARNINGS).filter(|more| *more > 0) {
         warn(format_args!("warning: and {more} more"));
     }
 }

@@ -6,9 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::args::ServeArgs;
+#[cfg(feature = "tls")]
+use crate::observe::reloads::LastLoad;
+use crate::observe::reloads::Reloads;
 use crate::system::output::ProgramError;
 #[cfg(feature = "tls")]
-use crate::system::tls::Identity;
+use crate::system::output::warn;
+#[cfg(feature = "tls")]
+use crate::system::tls::{Identity, Names};
 
 /// The encryption of a listener's connections.
 #[derive(Clone)]
@@ -35,28 +40,49 @@ pub(crate) struct Secured {
 
 #[cfg(feature = "tls")]
 impl Secured {
-    /// Reads the certificates that the command line names.
-    pub(crate) fn load(args: &ServeArgs) -> Result<Self, ProgramError> {
-        let load = |certificate: &Option<PathBuf>, key: &Option<PathBuf>| match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                let identity = Identity::load(certificate, key).map_err(ProgramError::Setup)?;
-                Ok(Security::Tls(Arc::new(identity)))
+    /// Reads the certificates that the command line names. Prints all errors but the last, and returns
+    /// that one.
+    pub(crate) fn load(args: &ServeArgs, reloads: &Reloads) -> Result<Self, ProgramError> {
+        let mut errors = Vec::new();
+        let mut load = |files: [(&'static str, &Option<PathBuf>); 2], last: &LastLoad| {
+            let [(certificate_option, Some(certificate)), (key_option, Some(key))] = files else {
+                return Security::None;
+            };
+            let names = Names {
+                certificate: (certificate_option, certificate.clone()),
+                key: (key_option, key.clone()),
+            };
+            match Identity::load(names) {
+                Ok(identity) => {
+                    last.note(true);
+                    Security::Tls(Arc::new(identity))
+                }
+                Err(more) => {
+                    errors.extend(more);
+                    Security::None
+                }
             }
-            _ => Ok(Security::None),
         };
         let tls = &args.tls;
-        let sips = load(&tls.tls_cert, &tls.tls_key)?;
-        let api = load(&tls.api_cert, &tls.api_key)?;
-        Ok(Self { sips, api })
+        let sip = [("--tls-cert", &tls.tls_cert), ("--tls-key", &tls.tls_key)];
+        let sips = load(sip, &reloads.sips);
+        let api = [("--api-cert", &tls.api_cert), ("--api-key", &tls.api_key)];
+        let api = load(api, &reloads.api);
+        match errors.pop() {
+            None => Ok(Self { sips, api }),
+            Some(last) => {
+                errors.iter().for_each(warn);
+                Err(ProgramError::Setup(last))
+            }
+        }
     }
 
     /// Reloads the certificates. Returns false if there are none.
-    pub(crate) fn reload(&self) -> bool {
-        let all = [&self.sips, &self.api];
+    pub(crate) fn reload(&self, reloads: &Reloads) -> bool {
         let mut any = false;
-        for security in all {
+        for (security, last) in [(&self.sips, &reloads.sips), (&self.api, &reloads.api)] {
             if let Security::Tls(identity) = security {
-                identity.reload();
+                last.note(identity.reload());
                 any = true;
             }
         }
@@ -68,13 +94,13 @@ impl Secured {
 impl Secured {
     /// Without the feature `tls` nothing is encrypted.
     #[allow(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
-    pub(crate) fn load(_: &ServeArgs) -> Result<Self, ProgramError> {
+    pub(crate) fn load(_: &ServeArgs, _: &Reloads) -> Result<Self, ProgramError> {
         Ok(Self { sips: Security::None, api: Security::None })
     }
 
     /// Without the feature `tls` there are no certificates.
     #[allow(clippy::unused_self, reason = "with TLS it is used")]
-    pub(crate) fn reload(&self) -> bool {
+    pub(crate) fn reload(&self, _: &Reloads) -> bool {
         false
     }
 }

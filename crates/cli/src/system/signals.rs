@@ -1,10 +1,14 @@
-//! The signals that end the program or reload its configuration.
+//! The signals that end the program, reload its configuration or reopen its logs.
 
 /// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
+    /// SIGINT, SIGTERM or Ctrl-C: end the program.
     End,
+    /// SIGHUP: reload the configuration and the certificates.
     Reload,
+    /// SIGUSR1: reopen the log files.
+    Reopen,
 }
 
 #[cfg(unix)]
@@ -26,11 +30,12 @@ mod unix {
 
     use super::Signal;
 
-    /// Catches SIGINT, SIGTERM and SIGHUP from its creation on.
+    /// Catches SIGINT, SIGTERM, SIGHUP and SIGUSR1 from its creation on.
     pub(crate) struct Signals {
         interrupt: unix::Signal,
         terminate: unix::Signal,
         hang_up: unix::Signal,
+        user: unix::Signal,
     }
 
     impl Signals {
@@ -39,6 +44,7 @@ mod unix {
                 interrupt: unix::signal(SignalKind::interrupt())?,
                 terminate: unix::signal(SignalKind::terminate())?,
                 hang_up: unix::signal(SignalKind::hangup())?,
+                user: unix::signal(SignalKind::user_defined1())?,
             })
         }
 
@@ -47,6 +53,7 @@ mod unix {
                 _ = self.interrupt.recv() => Signal::End,
                 _ = self.terminate.recv() => Signal::End,
                 _ = self.hang_up.recv() => Signal::Reload,
+                _ = self.user.recv() => Signal::Reopen,
             }
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod api;
+mod broken;
 mod check;
 mod config;
 mod connections;
@@ -19,10 +20,14 @@ mod metrics;
 mod notify;
 mod packaging;
 mod proxies;
+#[cfg(unix)]
+mod reload;
 mod replies;
 mod support;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_files;
 mod torture;
 mod udp;

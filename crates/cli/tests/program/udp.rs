@@ -476,7 +476,10 @@ fn a_recently_accepted_caller_is_answered_before_a_flood() {
     for _ in 1..=150 {
         assert_eq!(status(&flood.receive().unwrap()), 403);
     }
-    let log = server.stderr.wait_from(1, |line| line.starts_with("reject"));
+    let printed = server.stderr.wait_from(0, |line| line.starts_with("reject"));
+    let is_warning = |line: &String| line.starts_with("sip-authz: warning: ");
+    // without the first call of the known caller
+    let log: Vec<_> = printed.into_iter().filter(|line| !is_warning(line)).skip(1).collect();
     let accepted = |line: &String| line.starts_with("accept");
     assert!(log.len() == 3 && log[..2].iter().all(accepted), "{log:?}");
     let totals = server.end("TERM");

@@ -5,6 +5,21 @@ use std::collections::{HashMap, HashSet};
 use sip_authz::AccountSid;
 
 use crate::names::Names;
+use crate::value::nearest;
+
+/// The maximum number of names that a wrong one is compared with.
+const MAX_COMPARED: usize = 200;
+
+/// The end of an error about an unknown name: the known name that is close enough to be meant. Empty if
+/// there is none, or if there are many names, since all are compared.
+pub(super) fn did_you_mean<'n>(name: &str, known: impl Iterator<Item = &'n String>) -> String {
+    let mut known: Vec<&str> = known.take(MAX_COMPARED + 1).map(String::as_str).collect();
+    known.sort_unstable();
+    // any two names of a letter or two are close
+    let is_comparable = name.len() > 2 && known.len() <= MAX_COMPARED;
+    let meant = nearest(name, &known).filter(|_| is_comparable);
+    meant.map_or_else(String::new, |meant| format!(", did you mean `{meant}`?"))
+}
 
 /// The lists of one kind.
 pub(super) struct Lists<Sid> {
@@ -46,7 +61,10 @@ impl<Sid: Copy> Lists<Sid> {
         }
         let kind = self.kind;
         match (owner, self.first_owner.get(name)) {
-            (_, None) => Some(Err(format!("there is no {kind} `{name}`"))),
+            (_, None) => {
+                let hint = did_you_mean(name, self.first_owner.keys());
+                Some(Err(format!("there is no {kind} `{name}`{hint}")))
+            }
             (Some(owner), Some(other)) => {
                 let (owner, other) = (names.get(owner), names.get(other));
                 let message = format!(

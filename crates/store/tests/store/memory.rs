@@ -4,7 +4,7 @@
 use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Snapshot};
 use sip_authz_store::conformance::conforms;
-use sip_authz_store::{CommitOutcome, Feed, MemoryStore, Store, StoreError};
+use sip_authz_store::{CommitOutcome, Feed, Follower, MemoryStore, Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn it_conforms_on_several_threads() {
@@ -24,6 +24,20 @@ async fn clones_are_one_store() {
     commit.put(Account::new(AccountSid::from_name(&["a"])).into());
     assert_eq!(clone.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
     assert_eq!(store.load().await.unwrap(), clone.load().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_store_counts_on_from_its_first_number() {
+    let store = MemoryStore::starting_at(7);
+    let mut feed = store.follow(7).await.unwrap();
+    let mut commit = Commit::new();
+    commit.put(Account::new(AccountSid::from_name(&["a"])).into());
+    assert_eq!(store.commit(0, commit.clone()).await.unwrap(), CommitOutcome::Conflict);
+    assert_eq!(store.commit(7, commit).await.unwrap(), CommitOutcome::Committed(8));
+    let entry = feed.next().await.unwrap();
+    assert_eq!((entry.head.number, store.head().await.unwrap()), (8, entry.head));
+    let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
+    assert_eq!((snapshot.number(), head), (8, entry.head));
 }
 
 #[tokio::test]
