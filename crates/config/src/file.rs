@@ -6,7 +6,8 @@ use serde::de::{self, Deserialize, Deserializer};
 use sip_authz::acl::Prefix;
 use sip_authz::digest::{GuessRate, HashFunction};
 use sip_authz::model::{
-    self, AccountStatus, DomainName, GuessPolicy, Password, PolicyError, Realm, TokenHash, UserName,
+    self, AccountStatus, DomainName, GuessPolicy, NextHop, OnAccept, Password, PolicyError, Realm,
+    TokenHash, UserName,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -24,8 +25,15 @@ type Value<'t> = Spanned<DeValue<'t>>;
 
 /// The keys of each table, in the order in which messages list them.
 mod keys {
-    pub(super) const FILE: &[&str] =
-        &["realm", "accounts", "ip_access_control_lists", "credential_lists", "domains", "trunks"];
+    pub(super) const FILE: &[&str] = &[
+        "realm",
+        "next_hop_allow",
+        "accounts",
+        "ip_access_control_lists",
+        "credential_lists",
+        "domains",
+        "trunks",
+    ];
     pub(super) const ACCOUNT: &[&str] = &["name", "sid", "friendly_name", "status", "token_sha256"];
     pub(super) const ACCESS_LIST: &[&str] =
         &["name", "sid", "friendly_name", "account", "addresses"];
@@ -39,6 +47,7 @@ mod keys {
         "friendly_name",
         "account",
         "secure",
+        "on_accept",
         "ip_access_control_lists",
         "credential_lists",
         "registrations",
@@ -51,6 +60,7 @@ mod keys {
         "friendly_name",
         "account",
         "secure",
+        "on_accept",
         "ip_access_control_lists",
         "credential_lists",
         "policy",
@@ -68,6 +78,8 @@ pub(crate) fn is_known_key(key: &str) -> bool {
 pub(crate) struct File {
     /// The realm of credential lists without one.
     pub(crate) realm: Given<Realm>,
+    /// The next hops that `on_accept` can name.
+    pub(crate) next_hop_allow: Elements<NextHop>,
     pub(crate) accounts: Elements<Account>,
     pub(crate) ip_access_control_lists: Elements<AccessList>,
     pub(crate) credential_lists: Elements<CredentialList>,
@@ -134,6 +146,7 @@ pub(crate) struct Domain {
     pub(crate) friendly_name: Option<String>,
     pub(crate) account: Given<String>,
     pub(crate) secure: bool,
+    pub(crate) on_accept: Given<OnAccept>,
     pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
     pub(crate) credential_lists: Vec<Spanned<String>>,
     pub(crate) registrations: Vec<Spanned<String>>,
@@ -148,6 +161,7 @@ pub(crate) struct Trunk {
     pub(crate) friendly_name: Option<String>,
     pub(crate) account: Given<String>,
     pub(crate) secure: bool,
+    pub(crate) on_accept: Given<OnAccept>,
     pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
     pub(crate) credential_lists: Vec<Spanned<String>>,
     pub(crate) policy: Given<model::Policy>,
@@ -159,6 +173,7 @@ impl File {
         let fields = Fields::of_table(root.get_ref(), root.span(), keys::FILE, problems);
         Self {
             realm: fields.optional("realm", problems),
+            next_hop_allow: fields.each("next_hop_allow", problems, value::read),
             accounts: fields.each("accounts", problems, Account::read),
             ip_access_control_lists: fields.each(
                 "ip_access_control_lists",
@@ -284,6 +299,7 @@ impl Domain {
             friendly_name: fields.optional("friendly_name", problems).into_value(),
             account: fields.optional("account", problems),
             secure: fields.optional("secure", problems).into_value().unwrap_or_default(),
+            on_accept: fields.optional("on_accept", problems),
             ip_access_control_lists: fields.values("ip_access_control_lists", problems),
             credential_lists: fields.values("credential_lists", problems),
             registrations: fields.values("registrations", problems),
@@ -303,6 +319,7 @@ impl Trunk {
             friendly_name: fields.optional("friendly_name", problems).into_value(),
             account: fields.optional("account", problems),
             secure: fields.optional("secure", problems).into_value().unwrap_or_default(),
+            on_accept: fields.optional("on_accept", problems),
             ip_access_control_lists: fields.values("ip_access_control_lists", problems),
             credential_lists: fields.values("credential_lists", problems),
             policy: fields.read("policy", problems, read_policy),

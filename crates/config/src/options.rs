@@ -1,7 +1,7 @@
 //! Settings for a configuration that the file does not contain.
 
 use sip_authz::AccountSid;
-use sip_authz::model::{Dates, Realm};
+use sip_authz::model::{Dates, NextHopSet, Realm};
 
 /// Settings that complete a configuration file. The default suits a self-contained file.
 ///
@@ -17,6 +17,7 @@ pub struct Options {
     pub(crate) owner: Option<AccountSid>,
     pub(crate) realm: Option<Realm>,
     pub(crate) dates: Option<Dates>,
+    pub(crate) next_hops: NextHopSet,
 }
 
 impl Options {
@@ -55,6 +56,13 @@ impl Options {
     #[must_use]
     pub fn dates(mut self, dates: Dates) -> Self {
         self.dates = Some(dates);
+        self
+    }
+
+    /// Allows redirects to these next hops, besides those of the file's `next_hop_allow`. Default: none.
+    #[must_use]
+    pub fn next_hops(mut self, next_hops: NextHopSet) -> Self {
+        self.next_hops = next_hops;
         self
     }
 }
