@@ -5,6 +5,7 @@ pub(crate) mod edge;
 pub(crate) mod peer;
 pub(crate) mod permits;
 mod put;
+pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod sdp;

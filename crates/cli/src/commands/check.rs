@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use sip_authz::model::NextHopSet;
 use sip_authz::{Authorizer, Decision, Invite};
 
 use crate::args::CheckArgs;
@@ -16,8 +17,8 @@ use sip_authz_config::Options;
 const MAX_FILE: u64 = 1 << 20;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, ProgramError> {
-    let config =
-        sip_authz_config::load(&args.config, &Options::new()).map_err(ProgramError::Config)?;
+    let options = Options::new().next_hops(NextHopSet::new(args.next_hop_allow.clone()));
+    let config = sip_authz_config::load(&args.config, &options).map_err(ProgramError::Config)?;
     warn_all(config.warnings());
     let named = args.invite.display();
     let wrong = |why: String| ProgramError::Setup(format!("{named}: {why}"));

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sip_authz::model::{Commit, Vocabulary};
+use sip_authz::model::{Commit, NextHopSet, Vocabulary};
 use sip_authz_directory::Settings;
 use sip_authz_rest::{AdminToken, RestOptions};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::args::{Api, OnAccept, ServeArgs};
+use crate::args::{Api, ServeArgs};
 use crate::commands::client;
 use crate::observe::audit::Audit;
 use crate::observe::http_errors;
@@ -28,6 +28,7 @@ use crate::serving::demo::{self, Demo};
 use crate::serving::open::open;
 use crate::serving::resources::{Resources, Setup};
 use crate::sip::edge::Edge;
+use crate::sip::redirect::Answers;
 use crate::sip::respond::TagKey;
 use crate::sip::sockets::{self, SipSockets};
 use crate::sip::tcp;
@@ -48,8 +49,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
     let records = match (&demo, &args.config) {
         (Some(demo), _) => demo.commit()?,
         (None, Some(path)) => {
-            let config =
-                sip_authz_config::load(path, &Options::new()).map_err(ProgramError::Config)?;
+            let options = Options::new().next_hops(args.next_hops());
+            let config = sip_authz_config::load(path, &options).map_err(ProgramError::Config)?;
             warn_all(config.warnings());
             config.commit
         }
@@ -114,9 +115,12 @@ async fn answer(
     mut signals: Signals,
 ) -> Result<Arc<Edge>, ProgramError> {
     let tags = TagKey::random().map_err(|error| ProgramError::Runtime(error.to_string()))?;
-    let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
+    // the targets in a file were checked when it was read
+    let allowed = args.config.is_none().then(|| args.next_hops());
+    let answers = Answers::new(args.default_answer(), allowed);
+    warn_all(&answers.warnings(&resources.authorizer.snapshot()));
     let authorizer = Arc::clone(&resources.authorizer);
-    let edge = Edge::new(authorizer, tags, on_accept, args.udp_reply_port, observers(args)?);
+    let edge = Edge::new(authorizer, tags, answers, args.udp_reply_port, observers(args)?);
     let edge = Arc::new(edge);
     let sip = SipSockets::open(args.sip, udp_workers(args))?;
     let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
@@ -248,6 +252,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, ProgramError> {
     let vocabulary = Vocabulary::with(registered);
     Ok(Settings::new(realm)
         .with_limits(args.limits.limits())
+        .with_next_hops(args.next_hops())
         .with_suffixes(args.domain_suffix.iter().map(ToString::to_string).collect())
         .with_vocabulary(
             vocabulary.map_err(|error| wrong(&format_args!("--permission: {error}")))?,
@@ -327,7 +332,7 @@ async fn until_the_end(
             audit.reopen();
         }
         match &args.config {
-            Some(path) => reload(path, resources).await,
+            Some(path) => reload(path, args.next_hops(), resources).await,
             None if certificates || audit.is_some() => {}
             None => warn("SIGHUP: nothing to reload without --config"),
         }
@@ -335,11 +340,11 @@ async fn until_the_end(
 }
 
 /// Loads the configuration file and replaces the records; after an error the old ones stay in use.
-async fn reload(path: &std::path::Path, resources: &Resources) {
+async fn reload(path: &std::path::Path, next_hops: NextHopSet, resources: &Resources) {
     let owned = path.to_owned();
     let named = path.display();
     // on a thread of its own: hashing many passwords takes long
-    let load = move || sip_authz_config::load(&owned, &Options::new());
+    let load = move || sip_authz_config::load(&owned, &Options::new().next_hops(next_hops));
     let config = match tokio::task::spawn_blocking(load).await {
         Ok(Ok(config)) => config,
         Ok(Err(errors)) => {
