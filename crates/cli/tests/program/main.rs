@@ -14,6 +14,7 @@ mod http_bounds;
 mod import;
 mod lifecycle;
 mod metrics;
+mod next_hops;
 mod replies;
 mod support;
 mod tcp;
