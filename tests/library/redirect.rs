@@ -51,6 +51,8 @@ fn tail() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_target_is_a_valid_uri_with_the_user_of_the_request(
         user in user(),
@@ -82,17 +84,16 @@ proptest! {
             prop_assert!(known.contains(&read.params), "{}", uri);
             let headers = format!("X-Host={}", request.host);
             prop_assert!(read.headers.is_empty() || read.headers == headers, "{uri}");
-            // rsip 0.4 parses no IPv6 literals, and finds no user in some with a dot
-            if uri.contains('[') {
+            // rsip 0.4 parses no IPv6 literals, and takes a user with a dot for a part of the host
+            if uri.contains('[') || read.user.is_some_and(|user| user.contains('.')) {
                 continue;
             }
             let with_rsip = rsip::Uri::try_from(uri.as_str()).unwrap();
             let user = with_rsip.auth.as_ref().map(|auth| auth.user.as_str());
-            let has_dot = read.user.is_some_and(|user| user.contains('.'));
-            prop_assert!(user == read.user || (user.is_none() && has_dot), "{uri} {user:?}");
+            prop_assert_eq!(user, read.user, "{}", uri);
             // in a header, between the brackets
-            let contact = rsip::typed::Contact::try_from(rsip::headers::Contact::new(format!("<{uri}>;q=0.5")));
-            let contact = contact.unwrap();
+            let contact = rsip::headers::Contact::new(format!("<{uri}>;q=0.5"));
+            let contact = rsip::typed::Contact::try_from(contact).unwrap();
             prop_assert_eq!(contact.uri.to_string(), with_rsip.to_string());
             prop_assert_eq!(contact.params.len(), 1);
         }
