@@ -115,7 +115,7 @@ pub use sid::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
     IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, SidError, TrunkSid,
 };
-pub use snapshot::{AcceptBasis, ApplyError, Snapshot, SnapshotBuilder, Warning};
+pub use snapshot::{AcceptBasis, ApplyError, Snapshot, SnapshotBuilder, TargetView, Warning};
 
 /// Compiles and runs the examples in README.md.
 #[cfg(doctest)]

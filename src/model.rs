@@ -8,6 +8,8 @@
 mod commit;
 mod credential;
 mod name;
+mod next_hop;
+mod on_accept;
 mod password;
 mod permission;
 mod policy;
@@ -18,6 +20,8 @@ mod settings;
 pub use commit::{Commit, Write};
 pub use credential::{Ha1Error, Ha1Set};
 pub use name::{DomainName, NameError, Realm, UserName};
+pub use next_hop::{NextHop, NextHopError, NextHopRefusal, NextHopSet};
+pub use on_accept::{OnAccept, OnAcceptError, Redirect, RedirectTarget, RedirectValues};
 pub use password::Password;
 pub use permission::{PermissionSet, RoleKind, Vocabulary, VocabularyError};
 pub use policy::{

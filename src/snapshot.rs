@@ -22,6 +22,7 @@ mod table;
 mod targets;
 mod transaction;
 mod users;
+mod views;
 
 pub(crate) use access::AccessList;
 pub use basis::AcceptBasis;
@@ -37,6 +38,7 @@ use transaction::SnapshotTransaction;
 pub(crate) use users::{
     Copies, Copy, CredentialEntry, CredentialList, MappedList, UserMatch, Users,
 };
+pub use views::TargetView;
 
 use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};

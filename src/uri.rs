@@ -165,6 +165,11 @@ impl SipUri<'_> {
             && same_headers(self.headers, other.headers)
     }
 
+    /// Whether a uri-parameter has this name, with escapes decoded and in any case.
+    pub(crate) fn has_param(&self, name: &str) -> bool {
+        compare::has_param(self.params, name)
+    }
+
     /// Whether the user parts are equal by RFC 3261 §19.1.4, or both missing.
     #[must_use]
     pub fn same_user(&self, other: &SipUri<'_>) -> bool {
@@ -362,6 +367,11 @@ fn check(text: &str, more: &[u8]) -> Result<(), UriError> {
         }
     }
     Ok(())
+}
+
+/// Whether this is an unreserved character of RFC 3261 §25.1.
+pub(crate) fn is_unreserved(byte: u8) -> bool {
+    UNRESERVED.get(usize::from(byte)).is_some_and(|unreserved| *unreserved)
 }
 
 /// The unreserved characters of RFC 3261 §25.1.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::credential::Ha1Set;
 use super::name::{DomainName, Realm, UserName};
+use super::on_accept::OnAccept;
 use super::permission::RoleKind;
 use super::policy::Policy;
 use super::settings::{DomainSettings, TrunkSettings};
@@ -104,6 +105,8 @@ pub struct Domain {
     pub friendly_name: String,
     /// Whether calls must arrive over TLS or secure WebSocket.
     pub secure: bool,
+    /// The answer to accepted calls, or none for the default of the server.
+    pub on_accept: Option<OnAccept>,
     /// Settings that take no part in decisions.
     pub settings: DomainSettings,
     /// Creation and last-change times.
@@ -123,6 +126,8 @@ pub struct Trunk {
     pub friendly_name: String,
     /// Whether calls must arrive over TLS or secure WebSocket.
     pub secure: bool,
+    /// The answer to accepted calls, or none for the default of the server.
+    pub on_accept: Option<OnAccept>,
     /// Settings that take no part in decisions.
     pub settings: TrunkSettings,
     /// Creation and last-change times.
@@ -405,6 +410,7 @@ impl Domain {
             name,
             friendly_name: String::new(),
             secure: false,
+            on_accept: None,
             settings: Default::default(),
             dates: Dates::default(),
         }
@@ -421,6 +427,7 @@ impl Trunk {
             name,
             friendly_name: String::new(),
             secure: false,
+            on_accept: None,
             settings: Default::default(),
             dates: Dates::default(),
         }

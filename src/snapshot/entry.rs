@@ -10,7 +10,7 @@ use super::table::{Entry, Slot};
 use super::users::{CredentialList, MappedList};
 use crate::acl::Prefix;
 use crate::digest::Algorithm;
-use crate::model::{AccountStatus, DomainName, Policy, QopOffer, Realm, Target};
+use crate::model::{AccountStatus, DomainName, OnAccept, Policy, QopOffer, Realm, Target};
 use crate::sid::{AccountSid, IpAddressSid};
 
 #[derive(Clone, Copy)]
@@ -72,6 +72,8 @@ pub(crate) struct TargetEntry {
     pub(crate) secure: bool,
     /// None means the default policy.
     pub(crate) policy: Option<Arc<Policy>>,
+    /// None means the default of the program.
+    pub(crate) on_accept: Option<Arc<OnAccept>>,
     /// Mapped for calls, sorted by SID.
     pub(crate) access_lists: Few<Slot<AccessList>, 4>,
     pub(crate) credential_lists: Few<MappedList, 2>,
@@ -97,6 +99,7 @@ impl TargetEntry {
             name: None,
             secure: false,
             policy: None,
+            on_accept: None,
             access_lists: Few::default(),
             credential_lists: Few::default(),
             registrations: Few::default(),
@@ -189,7 +192,7 @@ mod tests {
     /// Guards the memory of a million targets; see the memory report in `benches`.
     #[test]
     fn a_target_is_small() {
-        assert_eq!(size_of::<Option<TargetEntry>>(), 152);
+        assert_eq!(size_of::<Option<TargetEntry>>(), 160);
     }
 
     #[test]

@@ -82,9 +82,9 @@ impl Snapshot {
             let registrations: Vec<_> = entry.registrations.iter().copied().map(sid).collect();
             let account = self.account_entry(entry.account).map(|account| account.sid);
             facts.push(format!(
-                "{} of {account:?}, {name:?} names {named:?}, secure {}, {:?}, {:?}: \
+                "{} of {account:?}, {name:?} names {named:?}, secure {}, {:?}, {:?}, {:?}: \
                  {access:?} {calls:?} {registrations:?}",
-                entry.target, entry.secure, entry.policy, entry.realm
+                entry.target, entry.secure, entry.on_accept, entry.policy, entry.realm
             ));
         }
         facts.push(format!("{} targets", self.targets.len()));

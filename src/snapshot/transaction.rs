@@ -11,7 +11,7 @@ use super::users::{CredentialList, MappedList};
 use super::{ApplyError, Snapshot};
 use crate::model::rules::{self, RuleError};
 use crate::model::{
-    Commit, DomainName, Key, Mapping, MappingRecord, Policy, Realm, Record, Target, Write,
+    Commit, DomainName, Key, Mapping, MappingRecord, OnAccept, Policy, Realm, Record, Target, Write,
 };
 use crate::sid::{AccountSid, CredentialListSid, DomainSid, IpAccessControlListSid};
 
@@ -120,10 +120,15 @@ impl SnapshotTransaction {
                 domain.account,
                 Some(domain.name.clone()),
                 domain.secure,
+                domain.on_accept.as_ref(),
             ),
-            Record::Trunk(trunk) => {
-                self.put_target(trunk.sid.into(), trunk.account, trunk.name.clone(), trunk.secure);
-            }
+            Record::Trunk(trunk) => self.put_target(
+                trunk.sid.into(),
+                trunk.account,
+                trunk.name.clone(),
+                trunk.secure,
+                trunk.on_accept.as_ref(),
+            ),
             Record::Policy(record) => {
                 self.set_policy(record.target, Some(Arc::new(record.policy.clone())));
             }
@@ -200,6 +205,7 @@ impl SnapshotTransaction {
         account: AccountSid,
         name: Option<DomainName>,
         secure: bool,
+        on_accept: Option<&OnAccept>,
     ) {
         if self.snapshot.targets.get(target).is_none() {
             let Some(account) = self.snapshot.accounts.slot(&account) else { return };
@@ -207,7 +213,10 @@ impl SnapshotTransaction {
             self.own_at(account, 1);
         }
         self.snapshot.targets.rename(target, name);
-        self.snapshot.targets.change(target, |entry| entry.secure = secure);
+        let on_accept = on_accept.map(|on_accept| Arc::new(on_accept.clone()));
+        self.snapshot.targets.change(target, |entry| {
+            (entry.secure, entry.on_accept) = (secure, on_accept);
+        });
     }
 
     fn set_policy(&mut self, target: Target, policy: Option<Arc<Policy>>) {

@@ -56,6 +56,11 @@ pub(super) fn same_params(ours: &str, theirs: &str) -> bool {
     }
 }
 
+/// Whether a parameter has this name, with escapes decoded and in any case.
+pub(super) fn has_param(params: &str, name: &str) -> bool {
+    params.split(';').any(|param| folded(split_after(param, '=').0, name))
+}
+
 /// Whether the headers match one to one.
 pub(super) fn same_headers(ours: &str, theirs: &str) -> bool {
     let (Some(ours), Some(mut left)) = (read_pairs(ours, '&'), read_pairs(theirs, '&')) else {

@@ -16,6 +16,7 @@ mod message;
 mod message_flaws;
 mod message_oracle;
 mod prefix_table;
+mod redirect;
 mod request_uri;
 mod round_trips;
 mod swap;

@@ -12,13 +12,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sip_authz::model::Realm;
+use sip_authz::model::{NextHop, Realm};
 use sip_authz::{AccountSid, Transport};
 use sip_authz_config::DomainSource;
 
 pub(crate) use advice::parse;
 pub(crate) use bounds::ApiBounds;
-pub(crate) use serve::{Api, OnAccept, ReplyPort, ServeArgs, StoreChoice};
+pub(crate) use serve::{Api, ReplyPort, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
 pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
 
@@ -90,6 +90,10 @@ pub(crate) struct CheckArgs {
     /// Print the result as one line of JSON
     #[arg(long, conflicts_with = "invite")]
     pub(crate) json: bool,
+
+    /// Allow `on_accept` of domains and trunks to name this next hop, as `serve` does (repeatable)
+    #[arg(long, value_name = "HOST")]
+    pub(crate) next_hop_allow: Vec<NextHop>,
 
     /// Source IP address of the INVITE
     #[arg(long, value_name = "IP", requires = "invite")]

@@ -7,6 +7,7 @@ pub(crate) mod naming;
 pub(crate) mod peer;
 pub(crate) mod permits;
 mod put;
+pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod sdp;

@@ -7,6 +7,7 @@
 mod credentials;
 mod lints;
 mod lists;
+mod next_hops;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,7 +17,7 @@ use sip_authz::acl::Prefix;
 use sip_authz::model::rules::{MAX_COPIES, RuleError};
 use sip_authz::model::{
     Account, Commit, Dates, Domain, IpAccessControlList, IpAddress, Key, Mapping, MappingRecord,
-    Policy, PolicyRecord, Realm, Record, Target, Trunk,
+    NextHopSet, Policy, PolicyRecord, Realm, Record, Target, Trunk,
 };
 use sip_authz::{
     AccountSid, ApplyError, CredentialListSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -68,6 +69,7 @@ pub(crate) fn compile(
     problems: &mut Problems,
 ) -> Option<Compiled> {
     let mut compiler = Compiler::new(options, is_damaged, problems);
+    compiler.allow(file.next_hop_allow);
     compiler.accounts(file.accounts);
     compiler.access_lists(file.ip_access_control_lists);
     compiler.credential_lists(file.credential_lists, file.realm);
@@ -98,6 +100,8 @@ struct Compiler<'p> {
     addresses: HashMap<(IpAccessControlListSid, Prefix), (IpAddressSid, Span)>,
     repeats: Vec<Repeat>,
     credential_lists: Lists<CredentialListSid>,
+    /// The next hops that targets can name; unknown if an error hides some.
+    next_hops: Option<NextHopSet>,
 }
 
 impl<'p> Compiler<'p> {
@@ -119,6 +123,7 @@ impl<'p> Compiler<'p> {
             addresses: HashMap::new(),
             repeats: Vec::new(),
             credential_lists: Lists::new("credential list", is_damaged),
+            next_hops: (!is_damaged).then(|| options.next_hops.clone()),
         }
     }
 
@@ -248,6 +253,7 @@ impl<'p> Compiler<'p> {
         for entry in domains {
             let span = entry.name.span().unwrap_or(entry.span);
             let owner = self.account(entry.account, span.clone());
+            let on_accept = self.on_accept(entry.on_accept);
             let account = owner.as_ref().map(|(sid, _)| *sid);
             let mut target = None;
             if let (Some(host), Some((account, account_name))) = (entry.name.into_value(), owner) {
@@ -257,7 +263,7 @@ impl<'p> Compiler<'p> {
                 let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
                 let secure = entry.secure;
                 let new = Domain::new(sid, account, host);
-                let domain = Domain { friendly_name, secure, dates: self.dates, ..new };
+                let domain = Domain { friendly_name, secure, on_accept, dates: self.dates, ..new };
                 target = self.put(Record::Domain(domain), span, sid, &name).then_some(sid);
             }
             self.map_access_lists(entry.ip_access_control_lists, account, target.map(Into::into));
@@ -276,6 +282,7 @@ impl<'p> Compiler<'p> {
             let name = self.name(entry.name);
             let owned = name.as_ref().map_or(entry.span, |(span, _)| span.clone());
             let owner = self.account(entry.account, owned);
+            let on_accept = self.on_accept(entry.on_accept);
             let account = owner.as_ref().map(|(sid, _)| *sid);
             let mut target = None;
             if let (Some((span, name)), Some((account, account_name))) = (name, owner) {
@@ -286,7 +293,7 @@ impl<'p> Compiler<'p> {
                 let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
                 let new = Trunk::new(sid, account, host);
                 let secure = entry.secure;
-                let trunk = Trunk { friendly_name, secure, dates: self.dates, ..new };
+                let trunk = Trunk { friendly_name, secure, on_accept, dates: self.dates, ..new };
                 let put = self.put(Record::Trunk(trunk), span, sid, &name);
                 target = put.then_some(Target::Trunk(sid));
             }

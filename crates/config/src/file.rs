@@ -6,7 +6,8 @@ use serde::de::{self, Deserialize, Deserializer};
 use sip_authz::acl::Prefix;
 use sip_authz::digest::{GuessRate, HashFunction};
 use sip_authz::model::{
-    self, AccountStatus, DomainName, GuessPolicy, Password, PolicyError, Realm, TokenHash, UserName,
+    self, AccountStatus, DomainName, GuessPolicy, NextHop, OnAccept, Password, PolicyError, Realm,
+    TokenHash, UserName,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -28,6 +29,7 @@ mod keys {
     pub(super) const FILE: &[&str] = &[
         "realm",
         "edge",
+        "next_hop_allow",
         "accounts",
         "ip_access_control_lists",
         "credential_lists",
@@ -47,6 +49,7 @@ mod keys {
         "friendly_name",
         "account",
         "secure",
+        "on_accept",
         "ip_access_control_lists",
         "credential_lists",
         "registrations",
@@ -59,6 +62,7 @@ mod keys {
         "friendly_name",
         "account",
         "secure",
+        "on_accept",
         "ip_access_control_lists",
         "credential_lists",
         "policy",
@@ -79,6 +83,8 @@ pub(crate) struct File {
     pub(crate) realm: Given<Realm>,
     /// The settings of the edge, which are no records.
     pub(crate) edge: Edge,
+    /// The next hops that `on_accept` can name.
+    pub(crate) next_hop_allow: Elements<NextHop>,
     pub(crate) accounts: Elements<Account>,
     pub(crate) ip_access_control_lists: Elements<AccessList>,
     pub(crate) credential_lists: Elements<CredentialList>,
@@ -145,6 +151,7 @@ pub(crate) struct Domain {
     pub(crate) friendly_name: Option<String>,
     pub(crate) account: Given<String>,
     pub(crate) secure: bool,
+    pub(crate) on_accept: Given<OnAccept>,
     pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
     pub(crate) credential_lists: Vec<Spanned<String>>,
     pub(crate) registrations: Vec<Spanned<String>>,
@@ -159,6 +166,7 @@ pub(crate) struct Trunk {
     pub(crate) friendly_name: Option<String>,
     pub(crate) account: Given<String>,
     pub(crate) secure: bool,
+    pub(crate) on_accept: Given<OnAccept>,
     pub(crate) ip_access_control_lists: Vec<Spanned<String>>,
     pub(crate) credential_lists: Vec<Spanned<String>>,
     pub(crate) policy: Given<model::Policy>,
@@ -171,6 +179,7 @@ impl File {
         Self {
             realm: fields.optional("realm", problems),
             edge: fields.read("edge", problems, Edge::read).into_value().unwrap_or_default(),
+            next_hop_allow: fields.each("next_hop_allow", problems, value::read),
             accounts: fields.each("accounts", problems, Account::read),
             ip_access_control_lists: fields.each(
                 "ip_access_control_lists",
@@ -296,6 +305,7 @@ impl Domain {
             friendly_name: fields.optional("friendly_name", problems).into_value(),
             account: fields.optional("account", problems),
             secure: fields.optional("secure", problems).into_value().unwrap_or_default(),
+            on_accept: fields.optional("on_accept", problems),
             ip_access_control_lists: fields.values("ip_access_control_lists", problems),
             credential_lists: fields.values("credential_lists", problems),
             registrations: fields.values("registrations", problems),
@@ -315,6 +325,7 @@ impl Trunk {
             friendly_name: fields.optional("friendly_name", problems).into_value(),
             account: fields.optional("account", problems),
             secure: fields.optional("secure", problems).into_value().unwrap_or_default(),
+            on_accept: fields.optional("on_accept", problems),
             ip_access_control_lists: fields.values("ip_access_control_lists", problems),
             credential_lists: fields.values("credential_lists", problems),
             policy: fields.read("policy", problems, read_policy),

@@ -1,7 +1,7 @@
 //! Settings for a configuration that the file does not contain.
 
 use sip_authz::AccountSid;
-use sip_authz::model::{Dates, Realm};
+use sip_authz::model::{Dates, NextHopSet, Realm};
 
 /// Settings that complete a configuration file. The default suits a self-contained file.
 ///
@@ -18,6 +18,7 @@ pub struct Options {
     pub(crate) realm: Option<Realm>,
     pub(crate) dates: Option<Dates>,
     pub(crate) has_tls: Option<bool>,
+    pub(crate) next_hops: NextHopSet,
 }
 
 impl Options {
@@ -59,11 +60,18 @@ impl Options {
         self
     }
 
-    /// Sets whether the program listens for TLS, also without `sips` in `[edge]`. Without a listener, each `secure` domain and trunk is a
-    /// warning. Default: unknown, and no such warning.
+    /// Sets whether the program listens for TLS, also without `sips` in `[edge]`. Without a listener,
+    /// each `secure` domain and trunk is a warning. Default: unknown, and no such warning.
     #[must_use]
     pub fn tls(mut self, has_listener: bool) -> Self {
         self.has_tls = Some(has_listener);
+        self
+    }
+
+    /// Allows redirects to these next hops, besides those of the file's `next_hop_allow`. Default: none.
+    #[must_use]
+    pub fn next_hops(mut self, next_hops: NextHopSet) -> Self {
+        self.next_hops = next_hops;
         self
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
+use sip_authz::model::{NextHop, NextHopSet};
 use sip_authz_config::{ConfigErrors, Options, parse};
 
 /// The example of the documentation.
@@ -16,6 +17,26 @@ fn errors(text: &str) -> Vec<String> {
             .iter()
             .map(|error| error.to_string().strip_prefix("edge.toml:").unwrap().to_owned())
             .collect(),
+    }
+}
+
+#[test]
+fn next_hops_come_from_the_file_and_from_the_options() {
+    let domain = "[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw.example.net'\n";
+    let trunk = "[[trunks]]\nname = 't'\ndomain_name = 't.example'\non_accept = 'ok'\n";
+    let allowed = NextHopSet::new([".example.net".parse::<NextHop>().unwrap()]);
+    let options = Options::new().next_hops(allowed);
+    let by_file = format!("next_hop_allow = ['10.0.0.0/8', '*.example.net']\n{domain}{trunk}");
+    for (text, options) in [(format!("{domain}{trunk}"), &options), (by_file, &Options::new())] {
+        let config = parse(&text, options).unwrap();
+        let answers: Vec<_> = config
+            .snapshot
+            .target_views()
+            .map(|view| (view.name.unwrap().to_string(), view.on_accept.unwrap().to_string()))
+            .collect();
+        assert_eq!(answers.len(), 2);
+        assert!(answers.contains(&("a.example".into(), "redirect:gw.example.net".into())));
+        assert!(answers.contains(&("t.example".into(), "ok".into())));
     }
 }
 
@@ -68,6 +89,15 @@ fn each_error_has_its_line_column_and_key() {
         ("[[domains]]\nname = 'a.example'\n[[domains]]\nname = 'b.example'\nsecure = 'yes'\n".to_owned(), &["5:10: domains[1].secure: expected a boolean, found a string"]),
         ("\n[[domains]]\nsecure = true\n".to_owned(), &["2:1: domains[0]: missing key `name`"]),
         ("[[domains]]\nname = 'a.example'\nname = 'b.example'\n".to_owned(), &["3:1: duplicate key `name`"]),
+        // answers to accepted calls and next hops
+        ("[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: the next hop `gw.example` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
+        ("next_hop_allow = ['gw.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'redirect:gw.example,sip:{user}@b.example:5060'\n".to_owned(), &["5:13: trunks[0].on_accept: the next hop `b.example:5060` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
+        ("next_hop_allow = ['gw.example']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:sip:{user}@{host}'\n".to_owned(), &["4:13: domains[0].on_accept: `{host}` is allowed in the user part only; `next_hop_allow` and --next-hop-allow list the next hops"]),
+        ("[[domains]]\nname = 'a.example'\non_accept = 'redirect:sip:{usr}@gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: unknown placeholder `{usr}` at position 14, expected {user}, {host}, {domain}, {account} or {username}"]),
+        ("[[domains]]\nname = 'a.example'\non_accept = 'forward:gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: expected `ok`, or `redirect:` and a SIP URI or host"]),
+        // a next hop that cannot be read hides what is allowed
+        ("next_hop_allow = ['gw:0']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw'\n".to_owned(), &["1:19: next_hop_allow[0]: expected a port from 1 to 65535"]),
+        ("next_hop_alow = ['gw']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw'\n".to_owned(), &["1:1: next_hop_alow: unknown key `next_hop_alow`, did you mean `next_hop_allow`?"]),
         // names
         ("realm = ''\n".to_owned(), &["1:9: realm: a realm must not be empty"]),
         ("realm = 'a\"b'\n".to_owned(), &["1:9: realm: '\"' must not be in a realm"]),
@@ -159,7 +189,7 @@ fn each_error_has_its_line_column_and_key() {
             "5:18: credential_lists[0].credentials[0].pasword: unknown key `pasword`, did you mean `password`?",
         ]),
         ("acounts = []\n[[domains]]\nname = 'a.example'\naccount = 'b'\n".to_owned(), &["1:1: acounts: unknown key `acounts`, did you mean `accounts`?"]),
-        ("[[domains]]\nname = 'a.example'\n'a key with spaces' = 1\n".to_owned(), &["3:1: domains[0]: unknown key, expected `name`, `sid`, `friendly_name`, `account`, `secure`, `ip_access_control_lists`, `credential_lists`, `registrations` or `policy`"]),
+        ("[[domains]]\nname = 'a.example'\n'a key with spaces' = 1\n".to_owned(), &["3:1: domains[0]: unknown key, expected `name`, `sid`, `friendly_name`, `account`, `secure`, `on_accept`, `ip_access_control_lists`, `credential_lists`, `registrations` or `policy`"]),
         // references to a list with errors are not reported
         ("[[credential_lists]]\nname = 'l'\n[[domains]]\nname = 'a.example'\ncredential_lists = ['l']\n".to_owned(), &["2:8: credential_lists[0].name: missing key `realm`, and the file has no `realm` for all lists"]),
         ("[[credential_lists]]\nname = 5\n[[domains]]\nname = 'a.example'\ncredential_lists = ['l']\nip_access_control_lists = ['l']\n".to_owned(), &[
@@ -239,7 +269,7 @@ fn each_error_has_its_line_column_and_key() {
         ("[[accounts]]\nfriendly_name = 'ä€𝄞' # ü\nname\t= 'a'\n[[trunks]]\nname = \"ä\"\nfriendly_name = 'x'\naccount = 'ö'\n".to_owned(), &["7:11: trunks[0].account: there is no account `ö`"]),
         ("\u{feff}relam = 5\r\nb = 1\r\n".to_owned(), &[
             "1:1: relam: unknown key `relam`, did you mean `realm`?",
-            "2:1: b: unknown key `b`, expected `realm`, `accounts`, `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`",
+            "2:1: b: unknown key `b`, expected `realm`, `next_hop_allow`, `accounts`, `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`",
         ]),
         // errors of the syntax, and others around them
         ("relm = 'r'\n[[accounts]]\nname = 'a\n[[accounts]]\nname = 5\n[[trunks]]\nname = t\nx = 1\n".to_owned(), &[
@@ -247,7 +277,7 @@ fn each_error_has_its_line_column_and_key() {
             "3:10: accounts[0].name: unclosed string, expected `'`",
             "5:8: accounts[1].name: expected a string, found an integer",
             "7:8: trunks[0].name: expected a value; a string must be in quotes",
-            "8:1: trunks[0].x: unknown key `x`, expected `name`, `domain_name`, `sid`, `friendly_name`, `account`, `secure`, `ip_access_control_lists`, `credential_lists` or `policy`",
+            "8:1: trunks[0].x: unknown key `x`, expected `name`, `domain_name`, `sid`, `friendly_name`, `account`, `secure`, `on_accept`, `ip_access_control_lists`, `credential_lists` or `policy`",
         ]),
         ("[[ip_access_control_lists]]\nname = 'l'\naddresses = [\n  'x',\n  '192.0.2.1'\n[[domains]]\nname = 'a.example'\nsecure = 1\n".to_owned(), &[
             "4:3: ip_access_control_lists[0].addresses[0]: `x` is not an IP address or prefix",
@@ -345,7 +375,7 @@ fn the_display_has_one_line_for_each_error() {
     let errors = parse("a = 1\nb =\n", &Options::new().file("edge.toml")).unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "edge.toml:1:1: a: unknown key `a`, expected `realm`, `accounts`, \
+        "edge.toml:1:1: a: unknown key `a`, expected `realm`, `next_hop_allow`, `accounts`, \
          `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`\n\
          edge.toml:2:4: expected a value"
     );

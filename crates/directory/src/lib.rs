@@ -35,7 +35,7 @@ pub use mappings::MappingScope;
 pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged};
 
 use self::transact::Plan;
-use sip_authz::model::{Commit, Dates, Key, Realm, Record, Vocabulary};
+use sip_authz::model::{Commit, Dates, Key, NextHopSet, Realm, Record, Vocabulary};
 use sip_authz_store::{Applied, Collection, Store};
 
 /// The settings of an installation, for all its accounts.
@@ -50,10 +50,12 @@ pub struct Settings {
     pub suffixes: Vec<String>,
     /// The permissions that roles can have.
     pub vocabulary: &'static Vocabulary,
+    /// The next hops that accounts can redirect calls to; none by default.
+    pub next_hops: NextHopSet,
 }
 
 impl Settings {
-    /// The documented limits and permissions, any domain name, and this realm.
+    /// The documented limits and permissions, any domain name, no next hops, and this realm.
     #[must_use]
     pub fn new(realm: Realm) -> Self {
         Self {
@@ -61,6 +63,7 @@ impl Settings {
             realm,
             suffixes: Vec::new(),
             vocabulary: Vocabulary::documented(),
+            next_hops: NextHopSet::default(),
         }
     }
 }
@@ -71,6 +74,7 @@ sip_authz::setters! {
         with_realm: realm: Realm,
         with_suffixes: suffixes: Vec<String>,
         with_vocabulary: vocabulary: &'static Vocabulary,
+        with_next_hops: next_hops: NextHopSet,
     }
 }
 

@@ -196,8 +196,14 @@ impl<S: Store> Directory<S> {
 
     fn check_alone(&self, record: &Record) -> Result<(), DirectoryError> {
         match record {
-            Record::Domain(domain) => self.check_domain(domain),
-            Record::Trunk(trunk) => self.check_trunk(trunk),
+            Record::Domain(domain) => {
+                self.check_on_accept(Kind::Domain, domain.on_accept.as_ref())?;
+                self.check_domain(domain)
+            }
+            Record::Trunk(trunk) => {
+                self.check_on_accept(Kind::Trunk, trunk.on_accept.as_ref())?;
+                self.check_trunk(trunk)
+            }
             Record::Role(Role { friendly_name, kind, permissions, .. }) => {
                 self.check_permissions(*kind, permissions)?;
                 Limits::friendly_name(Kind::Role, friendly_name)

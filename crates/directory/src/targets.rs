@@ -3,7 +3,7 @@
 use super::check::keys;
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
 use sip_authz::model::{
-    Commit, Domain, DomainName, Key, Policy, PolicyRecord, Record, Target, Trunk,
+    Commit, Domain, DomainName, Key, OnAccept, Policy, PolicyRecord, Record, Target, Trunk,
 };
 use sip_authz::{AccountSid, DomainSid, TrunkSid};
 use sip_authz_store::{Collection, Store};
@@ -27,6 +27,7 @@ impl<S: Store> Directory<S> {
         fill(&mut domain);
         domain = Domain { sid, account, dates: self.created_now(), ..domain };
         self.check_domain(&domain)?;
+        self.check_on_accept(Kind::Domain, domain.on_accept.as_ref())?;
         let limit = self.settings.limits.domains;
         self.transact(|_| async {
             self.check_quota(Collection::Domains(account), Kind::Domain, limit).await?;
@@ -83,10 +84,14 @@ impl<S: Store> Directory<S> {
     ) -> Result<Domain, DirectoryError> {
         self.transact(|_| async {
             let mut domain = self.domain(account, sid).await?;
-            let dates = self.updated_now(domain.dates);
+            let (dates, on_accept) = (self.updated_now(domain.dates), domain.on_accept.clone());
             change(&mut domain)?;
             domain = Domain { sid, account, dates, ..domain };
             self.check_domain(&domain)?;
+            // a target that is no longer allowed does not prevent other changes
+            if domain.on_accept != on_accept {
+                self.check_on_accept(Kind::Domain, domain.on_accept.as_ref())?;
+            }
             Ok(Plan::update(domain))
         })
         .await
@@ -121,6 +126,7 @@ impl<S: Store> Directory<S> {
         fill(&mut trunk);
         trunk = Trunk { sid, account, dates: self.created_now(), ..trunk };
         self.check_trunk(&trunk)?;
+        self.check_on_accept(Kind::Trunk, trunk.on_accept.as_ref())?;
         let limit = self.settings.limits.trunks;
         self.transact(|_| async {
             self.check_quota(Collection::Trunks(account), Kind::Trunk, limit).await?;
@@ -172,10 +178,14 @@ impl<S: Store> Directory<S> {
     ) -> Result<Trunk, DirectoryError> {
         self.transact(|_| async {
             let mut trunk = self.trunk(account, sid).await?;
-            let dates = self.updated_now(trunk.dates);
+            let (dates, on_accept) = (self.updated_now(trunk.dates), trunk.on_accept.clone());
             change(&mut trunk)?;
             trunk = Trunk { sid, account, dates, ..trunk };
             self.check_trunk(&trunk)?;
+            // a target that is no longer allowed does not prevent other changes
+            if trunk.on_accept != on_accept {
+                self.check_on_accept(Kind::Trunk, trunk.on_accept.as_ref())?;
+            }
             Ok(Plan::update(trunk))
         })
         .await
@@ -276,6 +286,26 @@ impl<S: Store> Directory<S> {
             self.check_suffix(Kind::Trunk, name)?;
         }
         Limits::friendly_name(Kind::Trunk, &trunk.friendly_name)
+    }
+
+    /// Fails if a target of a redirect is not among [`Settings::next_hops`](super::Settings).
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Invalid`].
+    pub fn check_on_accept(
+        &self,
+        kind: Kind,
+        on_accept: Option<&OnAccept>,
+    ) -> Result<(), DirectoryError> {
+        let Some(on_accept) = on_accept else { return Ok(()) };
+        self.settings.next_hops.check(on_accept).map_err(|refusal| {
+            let message = format!(
+                "OnAccept: {refusal}; the operator of the server allows next hops with \
+                 --next-hop-allow"
+            );
+            DirectoryError::invalid(kind, message)
+        })
     }
 
     fn check_suffix(&self, kind: Kind, name: &DomainName) -> Result<(), DirectoryError> {

@@ -12,8 +12,8 @@ use super::error::excerpt;
 use super::form::{Form, ParamForm, domain_name};
 use sip_authz::digest::Algorithm;
 use sip_authz::model::{
-    AlgorithmOffer, ChallengeKind, DomainName, FromCheck, HttpMethod, QopOffer, TransferCallerId,
-    TransferMode, UriCheck, WrongAnswer,
+    AlgorithmOffer, ChallengeKind, DomainName, FromCheck, HttpMethod, OnAccept, QopOffer,
+    TransferCallerId, TransferMode, UriCheck, WrongAnswer,
 };
 use sip_authz::{ByocTrunkSid, PhoneNumberSid};
 
@@ -56,6 +56,7 @@ form_value! {
     Option<HttpMethod>: Text = |form, name| Ok(form.choice(name)?.map(Some));
     Option<ByocTrunkSid>: Text = |form, name| form.clearable(name);
     Option<PhoneNumberSid>: Text = |form, name| form.clearable(name);
+    Option<OnAccept>: Text = |form, name| form.clearable(name);
     DomainName: Text =
         |form, name| form.text(name).map(|host| domain_name(form.kind, host)).transpose();
     Option<DomainName>: Text = |form, name| match form.text(name) {

@@ -14,7 +14,7 @@ use super::page::Rows;
 use super::request::ApiRequest;
 use super::routes::Routes;
 use sip_authz::model::{
-    DomainName, HttpMethod, Key, Target, TransferCallerId, TransferMode, Trunk,
+    DomainName, HttpMethod, Key, OnAccept, Target, TransferCallerId, TransferMode, Trunk,
 };
 use sip_authz::{AccountSid, RoleSid, TrunkSid};
 use sip_authz_directory::Kind;
@@ -32,6 +32,7 @@ changes! {
         "Secure" => secure: bool,
         "CnamLookupEnabled" => settings.cnam_lookup_enabled: bool,
         "TransferCallerId" => settings.transfer_caller_id: TransferCallerId,
+        "OnAccept" => on_accept: Option<OnAccept>,
     }
 }
 
@@ -99,6 +100,11 @@ struct TrunkBody {
     friendly_name: String,
     #[schema(inline)]
     links: TrunkLinks,
+    /// The answer to accepted calls: `ok`, or `redirect:` and SIP URIs with placeholders. Only if set;
+    /// otherwise the default of the server applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    on_accept: Option<OnAccept>,
     #[schema(inline)]
     recording: Recording,
     secure: bool,
@@ -172,8 +178,12 @@ async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<TrunkBody, ApiError> 
 async fn update<S: Store>(request: ApiRequest<S>) -> Result<TrunkBody, ApiError> {
     let (account, sid) = (request.account()?, request.sid(TRUNK)?);
     let change = changes(&request.form)?;
+    let sets_on_accept = request.form.text("OnAccept").is_some();
     let apply = |trunk: &mut Trunk| {
         change.apply(trunk);
+        if sets_on_accept {
+            request.directory.check_on_accept(Kind::Trunk, trunk.on_accept.as_ref())?;
+        }
         Ok(())
     };
     let trunk = request.directory.update_trunk(account, sid, apply).await?;
@@ -185,7 +195,7 @@ async fn delete<S: Store>(request: ApiRequest<S>) -> Result<(), ApiError> {
 }
 
 async fn answer<S: Store>(request: &ApiRequest<S>, trunk: Trunk) -> Result<TrunkBody, ApiError> {
-    let Trunk { sid, account, name, friendly_name, secure, settings, dates } = trunk;
+    let Trunk { sid, account, name, friendly_name, secure, on_accept, settings, dates } = trunk;
     let auth_types = auth_types(&request.directory, account, sid.into()).await?;
     let url = request.links.absolute(&format!("/v1/Trunks/{sid}"));
     Ok(TrunkBody {
@@ -205,6 +215,7 @@ async fn answer<S: Store>(request: &ApiRequest<S>, trunk: Trunk) -> Result<Trunk
             ip_access_control_lists: format!("{url}/IpAccessControlLists"),
             phone_numbers: format!("{url}/PhoneNumbers"),
         },
+        on_accept,
         recording: Recording { mode: "do-not-record", trim: "do-not-trim" },
         secure,
         sid,

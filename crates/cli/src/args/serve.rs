@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use sip_authz::Sampling;
-use sip_authz::model::{DomainName, Realm};
-use sip_authz::uri::SipUri;
+use sip_authz::model::{DomainName, NextHop, NextHopSet, OnAccept, Realm};
 #[cfg(feature = "tls")]
 use sip_authz_config::Listener;
 
@@ -117,11 +116,18 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) fleet: FleetArgs,
 
-    /// Answer to accepted INVITEs: `ok` (200, declines all media; the default with --demo) or
-    /// `redirect:<sip-uri>` (302 with this Contact)
-    #[arg(long, value_name = "ok|redirect:URI", value_parser = on_accept)]
+    /// Answer to accepted INVITEs, unless a domain or trunk has its own: `ok` (200, declines all media;
+    /// the default with --demo) or `redirect:TARGET,…` (302 with a Contact for each target). A target
+    /// is a host, which keeps the user part, or a SIP URI such as `sip:{user}@gw.example.net;q=0.5`
+    /// with {user}, {host}, {domain}, {account} and {username}
+    #[arg(long, value_name = "ok|redirect:TARGET")]
     #[arg(required_unless_present = "demo")]
     pub(crate) on_accept: Option<OnAccept>,
+
+    /// Allow domains and trunks to redirect calls to this host, `.suffix` or IP prefix, with an optional
+    /// port (repeatable) [default: none]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) next_hop_allow: Vec<NextHop>,
 
     /// Log decisions to stderr, one line each, without addresses and user names: all of them
     /// (`decisions`), only rejections (`refused`), one of N (`1/N`) or none (`none`) [default: none]
@@ -247,6 +253,16 @@ impl ServeArgs {
         }
         self.data.as_deref().map(StoreChoice::Folder)
     }
+
+    /// The answer to accepted INVITEs for domains and trunks without their own.
+    pub(crate) fn default_answer(&self) -> OnAccept {
+        self.on_accept.clone().unwrap_or(OnAccept::Ok)
+    }
+
+    /// The next hops that domains and trunks can name.
+    pub(crate) fn next_hops(&self) -> NextHopSet {
+        NextHopSet::new(self.next_hop_allow.clone()).with_default(self.default_answer())
+    }
 }
 
 /// The address of the REST API.
@@ -267,15 +283,6 @@ pub(crate) enum ReplyPort {
     /// Port in Via, 5060 if it has none, for phones that listen on that port only although they ask for
     /// `rport`, or whose Via has another address or a low port
     SentBy,
-}
-
-/// The answer to accepted INVITEs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum OnAccept {
-    /// 200, which declines all media.
-    Ok,
-    /// 302 with this Contact, a valid SIP URI.
-    Redirect(String),
 }
 
 fn api(text: &str) -> Result<Api, String> {
@@ -333,16 +340,6 @@ fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
-fn on_accept(text: &str) -> Result<OnAccept, String> {
-    if text == "ok" {
-        return Ok(OnAccept::Ok);
-    }
-    let uri = text.strip_prefix("redirect:").ok_or("expected `ok` or `redirect:<sip-uri>`")?;
-    // a valid SIP URI is also safe to write into a header
-    SipUri::parse(uri).map_err(|error| format!("expected a SIP URI after `redirect:`: {error}"))?;
-    Ok(OnAccept::Redirect(uri.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,19 +366,6 @@ mod tests {
         );
         for text in ["", "30", "s", "1s", "0h", "5 m", "-5s", "1d", "99999999999s"] {
             assert!(stale_for(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn on_accept_is_ok_or_a_redirect_to_a_sip_uri() {
-        assert_eq!(on_accept("ok"), Ok(OnAccept::Ok));
-        let redirect = OnAccept::Redirect("sip:gw.example:5080;lr".to_owned());
-        assert_eq!(on_accept("redirect:sip:gw.example:5080;lr"), Ok(redirect));
-        for text in ["", "OK", "redirect", "redirect:", "redirect:gw.example", "redirect:tel:+1"] {
-            assert!(on_accept(text).is_err(), "{text}");
-        }
-        for text in ["redirect:sip:a\r\nX: y", "redirect:sip:a>b", "redirect:<sip:a>"] {
-            assert!(on_accept(text).is_err(), "{text}");
         }
     }
 }

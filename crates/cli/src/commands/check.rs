@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use sip_authz::model::NextHopSet;
 use sip_authz::{Authorizer, Decision, Invite, Step};
 
 use crate::args::CheckArgs;
@@ -20,16 +21,21 @@ use sip_authz_config::Options;
 const MAX_FILE: u64 = 1 << 20;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, ProgramError> {
+    let options = Options::new().next_hops(NextHopSet::new(args.next_hop_allow.clone()));
     match (&args.invite, args.source) {
-        (Some(invite), Some(source)) => decide(args, invite, source),
+        (Some(invite), Some(source)) => decide(args, &options, invite, source),
         // the command line has both or none
-        _ => report::run(&args.config, args.json),
+        _ => report::run(&args.config, options, args.json),
     }
 }
 
-fn decide(args: &CheckArgs, invite: &Path, source: IpAddr) -> Result<ExitCode, ProgramError> {
-    let config =
-        sip_authz_config::load(&args.config, &Options::new()).map_err(ProgramError::Config)?;
+fn decide(
+    args: &CheckArgs,
+    options: &Options,
+    invite: &Path,
+    source: IpAddr,
+) -> Result<ExitCode, ProgramError> {
+    let config = sip_authz_config::load(&args.config, options).map_err(ProgramError::Config)?;
     warn_all(config.warnings());
     let named = invite.display();
     let wrong = |why: String| ProgramError::Setup(format!("{named}: {why}"));

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::args::{Api, OnAccept, ServeArgs};
+use crate::args::{Api, ServeArgs};
 use crate::commands::client;
 use crate::observe::audit::Audit;
 use crate::observe::http_errors;
@@ -32,6 +32,7 @@ use crate::serving::summary::Counts;
 use crate::sip::edge::Edge;
 use crate::sip::listeners::{Listeners, OpenListeners};
 use crate::sip::naming::{Local, Naming};
+use crate::sip::redirect::Answers;
 use crate::sip::respond::TagKey;
 use crate::sip::sockets;
 use crate::sip::tcp;
@@ -143,7 +144,7 @@ fn config_options(args: &ServeArgs) -> Options {
         let _ = args;
         false
     };
-    Options::new().tls(has_tls)
+    Options::new().tls(has_tls).next_hops(args.next_hops())
 }
 
 /// Opens the listeners and answers SIP and HTTP until a signal or an error.
@@ -157,9 +158,12 @@ async fn answer(
     mut signals: Signals,
 ) -> Result<Arc<Edge>, ProgramError> {
     let tags = TagKey::random().map_err(|error| ProgramError::Runtime(error.to_string()))?;
-    let on_accept = args.on_accept.clone().unwrap_or(OnAccept::Ok);
+    // the targets in a file were checked when it was read
+    let allowed = args.config.is_none().then(|| args.next_hops());
+    let answers = Answers::new(args.default_answer(), allowed);
+    warn_all(&answers.warnings(&resources.authorizer.snapshot()));
     let authorizer = Arc::clone(&resources.authorizer);
-    let edge = Edge::new(authorizer, tags, on_accept, args.udp_reply_port, observers(args)?);
+    let edge = Edge::new(authorizer, tags, answers, args.udp_reply_port, observers(args)?);
     let edge = edge.with_trusted(args.proxies.trusted());
     let OpenListeners { sip, sips, naming } = listeners.open(udp_workers(args))?;
     let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
@@ -308,6 +312,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, ProgramError> {
     let vocabulary = Vocabulary::with(registered);
     Ok(Settings::new(realm)
         .with_limits(args.limits.limits())
+        .with_next_hops(args.next_hops())
         .with_suffixes(args.domain_suffix.iter().map(ToString::to_string).collect())
         .with_vocabulary(
             vocabulary.map_err(|error| wrong(&format_args!("--permission: {error}")))?,

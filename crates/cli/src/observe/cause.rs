@@ -95,6 +95,8 @@ causes! {
     Extension, Answered(420), "unsupported extension";
     NoDialog, Answered(481), "to tag without a dialog";
     RedirectLoop, Answered(404), "redirect to the request-uri";
+    RedirectTooLong, Answered(414), "redirect target too long";
+    NextHop, Answered(480), "next hop not allowed";
     Sdp, Answered(400), "malformed sdp";
     Multipart, Answered(400), "malformed multipart body";
     MediaType, Answered(415), "unsupported media type";

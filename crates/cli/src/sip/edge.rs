@@ -10,16 +10,20 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use sip_authz::message::{Defect, FrameError, Header, Message, StartLine};
+use sip_authz::model::OnAccept;
 use sip_authz::uri::{Scheme, SipUri, UriError};
-use sip_authz::{AcceptBasis, Authorizer, Decision, Invite, Reason, Reject, Snapshot, Transport};
+use sip_authz::{
+    Accept, AcceptBasis, Authorizer, Decision, Invite, Reason, Reject, Snapshot, Transport,
+};
 
-use crate::args::{OnAccept, ReplyPort};
+use crate::args::ReplyPort;
 use crate::observe::cause::Cause;
 use crate::observe::observers::DecisionObservers;
 use crate::observe::totals::{Outcome, Tally, Totals};
 use crate::sip::body::Body;
 use crate::sip::naming::{Naming, OwnAddress};
 use crate::sip::peer::{Caller, Peer, Source};
+use crate::sip::redirect::{Answers, contacts};
 use crate::sip::respond::{Echo, Response, TagKey, ToTag, phrase};
 use crate::sip::route::Routes;
 use crate::sip::sdp;
@@ -39,7 +43,7 @@ pub(crate) const BATCH: usize = 64;
 pub(crate) struct Edge {
     authorizer: Arc<Authorizer>,
     pub(crate) totals: Totals,
-    on_accept: OnAccept,
+    answers: Answers,
     reply_port: ReplyPort,
     tags: TagKey,
     pub(crate) observers: DecisionObservers,
@@ -126,13 +130,13 @@ impl Edge {
     pub(crate) fn new(
         authorizer: Arc<Authorizer>,
         tags: TagKey,
-        on_accept: OnAccept,
+        answers: impl Into<Answers>,
         reply_port: ReplyPort,
         observers: DecisionObservers,
     ) -> Self {
         let (totals, trusted) = (Totals::default(), TrustedProxies::default());
-        let naming = Naming::default();
-        Self { authorizer, totals, on_accept, reply_port, tags, observers, trusted, naming }
+        let (answers, naming) = (answers.into(), Naming::default());
+        Self { authorizer, totals, answers, reply_port, tags, observers, trusted, naming }
     }
 
     /// Takes the source of requests from what these proxies say.
@@ -164,9 +168,10 @@ impl Edge {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
                 let before = self.authorizer.snapshot();
-                self.decide(asked, invites, now, &mut decisions);
+                let used = self.decide(asked, invites, now, &mut decisions);
                 let concluded = decisions.first().map(|decision| {
-                    let outcome = self.conclude(&pending, decision, &mut Routes::default(), out);
+                    let (used, mut routes) = (used.as_deref(), Routes::default());
+                    let outcome = self.conclude(&pending, decision, used, &mut routes, out);
                     if outcome == Outcome::Accepted {
                         basis = self.basis(&before, decision, &invite);
                     }
@@ -265,10 +270,11 @@ impl Edge {
             }
         }
         let mut decisions = std::mem::take(&mut scratch.decisions);
-        self.decide(&pending, &invites, now, &mut decisions);
+        let used = self.decide(&pending, &invites, now, &mut decisions);
         for (asked, decision) in pending.iter().zip(&decisions) {
             let (start, out) = (scratch.bytes.len(), &mut scratch.bytes);
-            let outcome = self.conclude(asked, decision, &mut scratch.routes, out);
+            let used = used.as_deref();
+            let outcome = self.conclude(asked, decision, used, &mut scratch.routes, out);
             let transport = asked.peer.transport;
             let outcome = within_bounds(outcome, asked.received, transport, start, out);
             scratch.tally.count(outcome);
@@ -286,16 +292,18 @@ impl Edge {
     /// Decides INVITEs, and passes the decisions to the observers.
     ///
     /// If the snapshot became stale between `now` and the decision, because the thread was delayed,
-    /// accepts turn into rejections.
+    /// accepts turn into rejections. So do those for a domain that was deleted meanwhile. Returns the
+    /// snapshot with the answers to the accepted ones, if there are any.
     fn decide(
         &self,
         pending: &[Pending<'_>],
         invites: &[Invite<'_>],
         now: Instant,
         decisions: &mut Vec<Decision>,
-    ) {
+    ) -> Option<Arc<Snapshot>> {
         if invites.is_empty() {
-            return decisions.clear();
+            decisions.clear();
+            return None;
         }
         let snapshot = self.authorizer.authorize_batch(invites, now, decisions);
         let decided = Instant::now();
@@ -305,9 +313,20 @@ impl Edge {
                 *decision = Decision::Reject(Reject::new(target, reason));
             }
         }
+        let used = decisions.iter().any(Decision::is_accept).then(|| self.authorizer.snapshot());
+        if let Some(used) = &used {
+            let is_gone = |accept: &Accept| used.target_view(accept.target).is_none();
+            for decision in decisions.iter_mut() {
+                if matches!(decision, Decision::Accept(accept) if is_gone(accept)) {
+                    let (target, reason) = (decision.target(), Reason::UnknownHost);
+                    *decision = Decision::Reject(Reject::new(target, reason));
+                }
+            }
+        }
         let took = decided.saturating_duration_since(now);
         let callers = pending.iter().map(|asked| asked.caller);
         self.observers.notify(snapshot, took, callers.zip(&*decisions));
+        used
     }
 
     /// Passes the outcome to the logs if it is not that of a decision, which has its own line.
@@ -373,12 +392,13 @@ impl Edge {
         &self,
         pending: &Pending<'_>,
         decision: &Decision,
+        used: Option<&Snapshot>,
         routes: &mut Routes,
         out: &mut Vec<u8>,
     ) -> Outcome {
         let echo = &pending.echo;
         match decision {
-            Decision::Accept(_) => self.accepted(pending, routes, out),
+            Decision::Accept(accept) => self.accepted(pending, accept, used, routes, out),
             Decision::Challenge(challenge) => {
                 let mut response = echo.respond(challenge.status(), challenge.phrase(), out);
                 for value in &challenge.values {
@@ -401,7 +421,14 @@ impl Edge {
         }
     }
 
-    fn accepted(&self, pending: &Pending<'_>, routes: &mut Routes, out: &mut Vec<u8>) -> Outcome {
+    fn accepted(
+        &self,
+        pending: &Pending<'_>,
+        accept: &Accept,
+        used: Option<&Snapshot>,
+        routes: &mut Routes,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let Pending { echo, uri, peer, .. } = pending;
         let message = echo.message();
         let mut other = |cause, status, phrase: &str| {
@@ -411,21 +438,30 @@ impl Edge {
         if echo.to_tag() == ToTag::Some {
             return other(Cause::NoDialog, 481, "Call/Transaction Does Not Exist");
         }
-        let uri = SipUri::parse_request_uri(uri).ok();
-        match &self.on_accept {
-            OnAccept::Redirect(target) => {
-                let same = |uri: SipUri<'_>| {
-                    SipUri::parse(target).is_ok_and(|target| target.equivalent(&uri))
-                };
-                if uri.is_some_and(same) {
-                    // a redirect to itself would loop (RFC 3261 §8.3)
-                    return other(Cause::RedirectLoop, 404, "Not Found");
+        // `decide` leaves no accept without its target
+        let view = used.and_then(|used| used.target_view(accept.target));
+        let Some((view, on_accept)) = view.map(|view| (view, self.answers.of(&view))) else {
+            return other(Cause::NextHop, 480, "Temporarily Unavailable");
+        };
+        match on_accept {
+            Err(cause) => other(cause, 480, "Temporarily Unavailable (next hop not allowed)"),
+            Ok(OnAccept::Redirect(redirect)) => match contacts(redirect, uri, &view, accept) {
+                Err(cause @ Cause::RedirectTooLong) => other(cause, 414, "Request-URI Too Long"),
+                Err(cause) => other(cause, 404, "Not Found"),
+                Ok(contacts) => {
+                    let mut response = echo.respond(302, "Moved Temporarily", out);
+                    for contact in &contacts {
+                        let uri = &contact.uri;
+                        response = match contact.q {
+                            Some(q) => response.header("Contact", format_args!("<{uri}>;q={q}")),
+                            None => response.header("Contact", format_args!("<{uri}>")),
+                        };
+                    }
+                    response.end();
+                    Outcome::Accepted
                 }
-                let response = echo.respond(302, "Moved Temporarily", out);
-                response.header("Contact", format_args!("<{target}>")).end();
-                Outcome::Accepted
-            }
-            OnAccept::Ok => {
+            },
+            Ok(OnAccept::Ok) => {
                 if message.first(Header::Require).is_some() {
                     return Outcome::Other(bad_extension(echo, out));
                 }
@@ -447,10 +483,13 @@ impl Edge {
                     }
                 };
                 let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
+                let uri = SipUri::parse_request_uri(uri).ok();
                 with_contact(response, uri, &local, peer.transport)
                     .end_with(sdp::CONTENT_TYPE, description.as_bytes());
                 Outcome::Accepted
             }
+            // an answer that this program does not know
+            Ok(_) => other(Cause::NextHop, 480, "Temporarily Unavailable"),
         }
     }
 }

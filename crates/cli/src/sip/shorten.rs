@@ -9,9 +9,10 @@
 //! 3. long header names (RFC 3261 §7.3.3), and `Content-Length: 0` (§18.3),
 //! 4. challenges, from the last to the first. MD5, which most phones know, is kept to the end, and one
 //!    challenge always,
-//! 5. the reason phrase,
-//! 6. the answer itself. A 400 without any of its headers replaces it,
-//! 7. the 400.
+//! 5. Contacts of a redirect, from the last to the first, and one always,
+//! 6. the reason phrase,
+//! 7. the answer itself. A 400 without any of its headers replaces it,
+//! 8. the 400.
 
 use sip_authz::message::Header;
 
@@ -100,6 +101,11 @@ impl<'a> Answer<'a> {
         {
             self.fields.remove(at);
         }
+        while self.len() > limit
+            && let Some(at) = self.dispensable_contact()
+        {
+            self.fields.remove(at);
+        }
         if self.len() > limit {
             self.phrase = b"";
         }
@@ -123,6 +129,13 @@ impl<'a> Answer<'a> {
             return None;
         }
         all.rfind(|(_, (_, value))| !is_md5(value)).map(|(at, _)| at)
+    }
+
+    /// The Contact to leave out first, if there are several.
+    fn dispensable_contact(&self) -> Option<usize> {
+        let mut all = self.fields.iter().enumerate().filter(|(_, (name, _))| *name == "Contact");
+        all.next()?;
+        all.next_back().map(|(at, _)| at)
     }
 
     /// The name and separator of a field as written; `None` for a field that is left out.
@@ -255,6 +268,23 @@ mod tests {
             "",
         ];
         assert!(seen.iter().map(|(_, text)| text).eq(expected.iter()), "{seen:#?}");
+    }
+
+    #[test]
+    fn the_last_contact_is_left_out_first_and_one_stays() {
+        let answer = "SIP/2.0 302 Moved Temporarily\r\nVia: x\r\nContact: <sip:a>;q=1\r\n\
+            Contact: <sip:b>\r\nContact: <sip:c>\r\nContent-Length: 0\r\n\r\n";
+        let mut seen = Vec::new();
+        for limit in (0..answer.len()).rev() {
+            let contacts = within(limit, answer).1.matches("m:<").count();
+            if seen.last() != Some(&contacts) {
+                seen.push(contacts);
+            }
+        }
+        assert_eq!(seen, [3, 2, 1, 0]);
+        let least = "SIP/2.0 302 \r\nv:x\r\nm:<sip:a>;q=1\r\n\r\n";
+        assert_eq!(within(least.len(), answer), (Fit::Answer, least.to_owned()));
+        assert_eq!(within(least.len() - 1, answer).0, Fit::BadRequest);
     }
 
     #[test]

@@ -321,9 +321,10 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::args::{OnAccept, ReplyPort};
+    use crate::args::ReplyPort;
     use crate::observe::observers::DecisionObservers;
     use crate::sip::respond::TagKey;
+    use sip_authz::model::OnAccept;
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\n\
         From: <sip:a@b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\

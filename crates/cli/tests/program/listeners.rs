@@ -238,6 +238,35 @@ fn a_call_that_names_no_domain_is_decided_by_the_sources_in_order() {
     assert_eq!(call("http://open.example/"), 416);
 }
 
+#[test]
+fn a_redirect_keeps_the_number_of_a_call_without_a_host() {
+    let path = file("edge.toml", CONFIG);
+    let server = Server::start(&[
+        "--config",
+        path.to_str().unwrap(),
+        "--default-domain",
+        "open.example",
+        "--on-accept",
+        "redirect:gw.example.net,sip:{user}@{host}",
+    ]);
+    for (uri, contacts) in [
+        (
+            "tel:+1-415-555-0100;x=y",
+            ["+1-415-555-0100@gw.example.net", "+1-415-555-0100@open.example"],
+        ),
+        ("tel:911", ["911@gw.example.net", "911@open.example"]),
+        ("sip:100@203.0.113.7", ["100@gw.example.net", "100@203.0.113.7"]),
+        ("urn:service:sos", ["gw.example.net", "open.example"]),
+    ] {
+        let answer = ask(server.address, &Request::invite(uri));
+        assert_eq!(status(&answer), 302, "{answer}");
+        let found: Vec<_> = answer.lines().filter(|line| line.starts_with("Contact:")).collect();
+        let expected = contacts.map(|contact| format!("Contact: <sip:{contact}>"));
+        let is_loop = uri.starts_with("sip:");
+        assert_eq!(found, expected[..if is_loop { 1 } else { 2 }], "{uri}");
+    }
+}
+
 /// Sends a request over TCP, and reads the head of its answer.
 fn over_tcp(to: SocketAddr, request: &Request) -> String {
     use std::io::{Read as _, Write as _};

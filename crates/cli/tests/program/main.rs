@@ -16,6 +16,7 @@ mod import;
 mod lifecycle;
 mod listeners;
 mod metrics;
+mod next_hops;
 #[cfg(target_os = "linux")]
 mod notify;
 mod packaging;

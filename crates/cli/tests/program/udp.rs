@@ -187,6 +187,37 @@ fn a_redirect_never_points_to_the_request_uri() {
     assert_eq!(status(&caller.ask(&tagged.text())), 481);
 }
 
+/// A domain with its own targets, and one that has the default.
+#[test]
+fn each_domain_of_a_file_redirects_to_its_targets() {
+    let own = "next_hop_allow = ['.example.net']\n";
+    let text = own.to_owned()
+        + &CONFIG.replacen(
+            "name = \"by-address.example\"\n",
+            "name = \"by-address.example\"\non_accept = \"redirect:sip:{user}@gw.example.net;q=0.5,gw2.example.net\"\n",
+            1,
+        );
+    assert!(text.contains("on_accept"));
+    let path = crate::support::file("edge.toml", &text);
+    let server = Server::start(&["--config", path.to_str().unwrap(), "--on-accept", "ok"]);
+    let caller = Caller::new(&server);
+    let answer = caller.ask(&Request::invite("sip:14155550100@by-address.example").text());
+    assert_eq!(status(&answer), 302);
+    let contacts: Vec<_> =
+        answer.lines().filter_map(|line| line.strip_prefix("Contact: ")).collect();
+    let expected = ["<sip:14155550100@gw.example.net>;q=0.5", "<sip:14155550100@gw2.example.net>"];
+    assert_eq!(contacts, expected);
+    // a reload is held to the same next hops
+    std::fs::write(&path, text.replace(own, "")).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sip-authz"))
+        .args(["serve", "--on-accept", "ok", "--config", path.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("on_accept: the next hop `gw.example.net` is not allowed"), "{errors}");
+}
+
 #[test]
 fn other_methods() {
     let server = Server::demo();

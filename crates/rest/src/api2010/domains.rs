@@ -13,7 +13,7 @@ use crate::links::sip_uri;
 use crate::page::Rows;
 use crate::request::ApiRequest;
 use crate::routes::Routes;
-use sip_authz::model::{Callback, Domain, DomainName, HttpMethod, Key};
+use sip_authz::model::{Callback, Domain, DomainName, HttpMethod, Key, OnAccept};
 use sip_authz::{AccountSid, ByocTrunkSid, DomainSid, PhoneNumberSid};
 use sip_authz_directory::{Directory, Kind};
 use sip_authz_store::Store;
@@ -35,6 +35,7 @@ changes! {
         "Secure" => secure: bool,
         "ByocTrunkSid" => settings.byoc_trunk: Option<ByocTrunkSid>,
         "EmergencyCallerSid" => settings.emergency_caller: Option<PhoneNumberSid>,
+        "OnAccept" => on_accept: Option<OnAccept>,
     }
 }
 
@@ -70,6 +71,11 @@ struct DomainBody {
     emergency_caller_sid: Option<PhoneNumberSid>,
     emergency_calling_enabled: bool,
     friendly_name: String,
+    /// The answer to accepted calls: `ok`, or `redirect:` and SIP URIs with placeholders. Only if set;
+    /// otherwise the default of the server applies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    on_accept: Option<OnAccept>,
     secure: bool,
     #[schema(value_type = String)]
     sid: DomainSid,
@@ -117,8 +123,12 @@ async fn fetch<S: Store>(request: ApiRequest<S>) -> Result<DomainBody, ApiError>
 async fn update<S: Store>(request: ApiRequest<S>) -> Result<DomainBody, ApiError> {
     let (account, sid) = (request.account()?, request.sid(DOMAIN)?);
     let change = changes(&request.form)?;
+    let sets_on_accept = request.form.text("OnAccept").is_some();
     let apply = |domain: &mut Domain| {
         change.apply(domain);
+        if sets_on_accept {
+            request.directory.check_on_accept(Kind::Domain, domain.on_accept.as_ref())?;
+        }
         Ok(())
     };
     let domain = request.directory.update_domain(account, sid, apply).await?;
@@ -133,7 +143,7 @@ async fn answer<S: Store>(
     directory: &Directory<S>,
     domain: Domain,
 ) -> Result<DomainBody, ApiError> {
-    let Domain { sid, account, name, friendly_name, secure, settings, dates } = domain;
+    let Domain { sid, account, name, friendly_name, secure, on_accept, settings, dates } = domain;
     let auth_types = auth_types(directory, account, sid.into()).await?;
     let Callback { url: voice_url, method: voice_method } = settings.voice;
     let Callback { url: voice_fallback_url, method: voice_fallback_method } =
@@ -152,6 +162,7 @@ async fn answer<S: Store>(
         emergency_caller_sid: settings.emergency_caller,
         emergency_calling_enabled: settings.emergency_calling_enabled,
         friendly_name,
+        on_accept,
         secure,
         sid,
         sip_registration: settings.sip_registration,

@@ -10,8 +10,8 @@ use sip_authz::acl::Prefix;
 use sip_authz::digest::PerHashFunction;
 use sip_authz::model::{
     AccountStatus, Callback, CredentialList, Dates, Domain, DomainName, DomainSettings,
-    GuessPolicy, IpAccessControlList, Policy, PolicyRecord, Realm, Record, Role, RoleKind,
-    TransferCallerId, TransferMode, Trunk, TrunkSettings, UserName,
+    GuessPolicy, IpAccessControlList, OnAccept, Policy, PolicyRecord, Realm, Record, Role,
+    RoleKind, TransferCallerId, TransferMode, Trunk, TrunkSettings, UserName,
 };
 use sip_authz::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
@@ -211,6 +211,8 @@ entry! {
         friendly_name: String = friendly_name,
         #[serde(default)]
         secure: bool = secure,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_accept: Option<OnAccept> = on_accept,
     } settings: DomainSettings {
         #[serde(default, skip_serializing_if = "is_default")]
         voice: Callback = voice,
@@ -240,6 +242,8 @@ entry! {
         friendly_name: String = friendly_name,
         #[serde(default)]
         secure: bool = secure,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_accept: Option<OnAccept> = on_accept,
     } settings: TrunkSettings {
         #[serde(default, skip_serializing_if = "is_default")]
         disaster_recovery: Callback = disaster_recovery,

@@ -149,7 +149,7 @@ async fn health_and_the_document_need_no_credentials() {
     let form = &create["requestBody"]["content"]["application/x-www-form-urlencoded"];
     assert_eq!(form["schema"]["properties"]["Secure"]["type"], "boolean");
     let row = &document["components"]["schemas"]["Trunk"];
-    assert_eq!(keys(&row["properties"]), named(TRUNK));
+    assert_eq!(keys(&row["properties"]), named(&format!("{TRUNK}, on_accept")));
     let policy = &document["components"]["schemas"]["PolicySettings"]["properties"];
     let from = &policy["from_must_match"];
     assert_eq!(from["type"], serde_json::json!(["boolean", "string"]));

@@ -4,6 +4,7 @@
 mod callers;
 mod fields;
 mod hashes;
+mod on_accept;
 mod own;
 mod paging;
 mod refusals;

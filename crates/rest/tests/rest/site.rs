@@ -50,6 +50,14 @@ impl Site {
         limits: Limits,
     ) -> Self {
         let settings = Settings::new("sip.example.com".parse().unwrap()).with_limits(limits);
+        Self::of(store, options, settings).await
+    }
+
+    pub(crate) async fn of<S: Store + Clone>(
+        store: S,
+        options: RestOptions,
+        settings: Settings,
+    ) -> Self {
         let (snapshot, head) = Follower::load(&store, settings.vocabulary).await.unwrap();
         let authorizer = Arc::new(Authorizer::new(snapshot).unwrap());
         let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);

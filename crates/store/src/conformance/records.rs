@@ -5,8 +5,9 @@ use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
     Dates, Domain, DomainSettings, GuessPolicy, Ha1Set, HttpMethod, IpAccessControlList, IpAddress,
-    Mapping, MappingRecord, Password, Policy, PolicyRecord, QopOffer, Record, Role, RoleKind,
-    TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck, WrongAnswer,
+    Mapping, MappingRecord, OnAccept, Password, Policy, PolicyRecord, QopOffer, Record, Role,
+    RoleKind, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck,
+    WrongAnswer,
 };
 use sip_authz::{
     ByocTrunkSid, CredentialSid, IpAccessControlListSid, IpAddressSid, PhoneNumberSid, ServiceSid,
@@ -71,6 +72,7 @@ pub fn full_records() -> Vec<Record> {
         Domain {
             friendly_name: friendly_name.clone(),
             secure: true,
+            on_accept: Some("redirect:sip:{user}@gw.example.net;q=0.5,b.example".parse().unwrap()),
             settings: DomainSettings {
                 voice: callback("voice", HttpMethod::Get),
                 voice_fallback: callback("fallback", HttpMethod::Post),
@@ -89,6 +91,7 @@ pub fn full_records() -> Vec<Record> {
             name: Some("trunk.example.com".parse().unwrap()),
             friendly_name: friendly_name.clone(),
             secure: true,
+            on_accept: Some(OnAccept::Ok),
             settings: TrunkSettings {
                 disaster_recovery: callback("recovery", HttpMethod::Get),
                 transfer_mode: TransferMode::SipOnly,

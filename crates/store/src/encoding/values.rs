@@ -14,8 +14,8 @@ use sip_authz::digest::{GuessRate, HashFunction};
 use sip_authz::model::{
     Account, AccountStatus, Callback, Credential, CredentialList, Dates, Domain, DomainName,
     DomainSettings, GuessPolicy, Ha1Error, IpAccessControlList, IpAddress, Key, Mapping,
-    MappingRecord, Policy, PolicyRecord, Realm, Record, Role, RoleKind, Target, TokenHash,
-    TransferCallerId, TransferMode, Trunk, TrunkSettings, UserName,
+    MappingRecord, OnAccept, Policy, PolicyRecord, Realm, Record, Role, RoleKind, Target,
+    TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UserName,
 };
 use sip_authz::{
     AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
@@ -223,6 +223,8 @@ value! {
         name: DomainName,
         #[serde(default, skip_serializing_if = "is_default")]
         secure: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_accept: Option<OnAccept>,
     } settings: DomainSettings {
         #[serde(default, skip_serializing_if = "is_default")]
         voice: Callback,
@@ -248,6 +250,8 @@ value! {
         name: Option<DomainName>,
         #[serde(default, skip_serializing_if = "is_default")]
         secure: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_accept: Option<OnAccept>,
     } settings: TrunkSettings {
         #[serde(default, skip_serializing_if = "is_default")]
         disaster_recovery: Callback,

@@ -38,6 +38,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     // linphone brings many packages
     Entry { args: "--check --without linphone", ..entry("clients") },
     entry("registrars"),
+    entry("redirect"),
     entry("behind-kamailio"),
     entry("rest-client"),
     entry("end-to-end"),

@@ -111,6 +111,16 @@ linphone). Needs what the task clients needs.",
         ],
     },
     Task {
+        name: "redirect",
+        about: "Dial through a redirect with baresip and read the number at the gateway",
+        needs: &[BARESIP, PYTHON, PROTOC],
+        steps: &[
+            PROGRAM,
+            run("python3 crates/acceptance/interop/redirect/redirect.py {target}/release/sip-authz"),
+        ],
+        ..Task::BARE
+    },
+    Task {
         name: "behind-kamailio",
         about: "Call through Kamailio with the recipe of docs/recipes",
         details: "Callers have two addresses. Runs with the source in a header and in Via.",

@@ -13,9 +13,9 @@ use crate::system::output::{ProgramError, print, say, warn_all};
 const MAX_ENTRIES: usize = 1_000;
 
 /// Checks a file, and prints its errors, or its warnings and a summary.
-pub(super) fn run(path: &Path, json: bool) -> Result<ExitCode, ProgramError> {
-    // the command line that serves the file is unknown, so a listener for TLS is one that it names
-    let loaded = sip_authz_config::load(path, &Options::new().tls(false));
+pub(super) fn run(path: &Path, options: Options, json: bool) -> Result<ExitCode, ProgramError> {
+    // the command line that serves the file is unknown, so a listener for TLS is one that the file names
+    let loaded = sip_authz_config::load(path, &options.tls(false));
     if json {
         let file = path.display().to_string();
         let (report, code) = match &loaded {

@@ -1,4 +1,5 @@
 mod bounds;
+mod redirects;
 mod streams;
 
 use sip_authz::Snapshot;

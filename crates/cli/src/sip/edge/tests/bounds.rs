@@ -120,8 +120,11 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn on_accepts() -> impl Strategy<Value = OnAccept> {
-    let target = (0..300_usize).prop_map(|len| format!("sip:{}@gateway.example", "1".repeat(len)));
-    prop_oneof![Just(OnAccept::Ok), target.prop_map(OnAccept::Redirect)]
+    let target = (1..300_usize, 1..4_usize).prop_map(|(len, targets)| {
+        let target = format!("sip:{}@gateway.example", "1".repeat(len));
+        format!("redirect:{}", vec![target; targets].join(",")).parse().unwrap()
+    });
+    prop_oneof![Just(OnAccept::Ok), target]
 }
 
 /// The answer, if there is one, and its outcome. The answer of a batch is as short.
@@ -221,7 +224,7 @@ fn of_many_challenges_to_a_usual_phone_md5_is_among_those_sent() {
 fn a_request_too_short_for_its_answer_is_refused() {
     let all = AlgorithmOffer::new(Algorithm::ALL).unwrap();
     let policy = Policy::default().with_algorithms(all);
-    let redirect = OnAccept::Redirect(format!("sip:{}@x", "1".repeat(400)));
+    let redirect = format!("redirect:sip:{}@x", "1".repeat(400)).parse().unwrap();
     let edge = edge_with(&policy, &"r".repeat(128), redirect, ReplyPort::Auto);
     let source = peer("192.0.2.1:60000", "192.0.2.2:5060");
     for uri in ["sip:p.x", "sip:a.x"] {

@@ -1,0 +1,28 @@
+//! The answers to accepted calls, and the next hops that they can name.
+
+use sip_authz::model::{NextHop, OnAccept};
+
+use super::Compiler;
+use crate::read::{Elements, Given};
+
+impl Compiler<'_> {
+    /// Adds the next hops that the file allows.
+    pub(super) fn allow(&mut self, hops: Elements<NextHop>) {
+        match &mut self.next_hops {
+            Some(next_hops) if !hops.is_incomplete => next_hops.extend(hops.read),
+            next_hops => *next_hops = None,
+        }
+    }
+
+    /// The answer of a domain or trunk. Reports a target that is not allowed.
+    pub(super) fn on_accept(&mut self, given: Given<OnAccept>) -> Option<OnAccept> {
+        let Given::Value(given) = given else { return None };
+        let (span, on_accept) = (given.span(), given.into_inner());
+        if let Some(Err(refusal)) = self.next_hops.as_ref().map(|hops| hops.check(&on_accept)) {
+            let message =
+                format_args!("{refusal}; `next_hop_allow` and --next-hop-allow list the next hops");
+            self.problems.push(span, message);
+        }
+        Some(on_accept)
+    }
+}

@@ -1,0 +1,141 @@
+//! The answer to accepted calls of a domain or trunk: an extension to Twilio's API.
+
+use super::*;
+use sip_authz::model::{NextHop, NextHopSet};
+
+/// A site whose operator allows these next hops.
+async fn site_on(store: &MemoryStore, hops: &[&str]) -> Site {
+    let next_hops = NextHopSet::new(hops.iter().map(|hop| hop.parse::<NextHop>().unwrap()));
+    let settings = Settings::new("sip.example.com".parse().unwrap()).with_next_hops(next_hops);
+    Site::of(store.clone(), RestOptions::default(), settings).await
+}
+
+const REDIRECT: &str = "redirect:sip:{user}@gw1.example.net;q=1.0,gw2.example.net";
+const FORM: &str =
+    "OnAccept=redirect%3Asip%3A%7Buser%7D%40gw1.example.net%3Bq%3D1.0%2Cgw2.example.net";
+
+#[tokio::test]
+async fn domains_and_trunks_have_an_answer_to_accepted_calls() {
+    let site = site_on(&MemoryStore::new(), &[".example.net"]).await;
+    let full = site.full().await;
+    let domain = sip(&format!("Domains/{}", full.domain));
+    for path in [domain.clone(), format!("/v1/Trunks/{}", full.trunk)] {
+        // an answer without a value has the keys of Twilio's
+        assert!(site.get(&path).await.json().get("on_accept").is_none());
+        let set = site.call("POST", &path, FORM).await;
+        assert_eq!((set.status, set.text_of("on_accept")), (200, REDIRECT.to_owned()));
+        // other changes keep it
+        site.call("POST", &path, "FriendlyName=b").await;
+        assert_eq!(site.get(&path).await.text_of("on_accept"), REDIRECT);
+        let set = site.call("POST", &path, "OnAccept=ok").await;
+        assert_eq!(set.text_of("on_accept"), "ok");
+        let cleared = site.call("POST", &path, "OnAccept=").await;
+        assert!(cleared.status == 200 && cleared.json().get("on_accept").is_none());
+    }
+    let form = format!("DomainName=new.example.com&{FORM}");
+    let sid = site.make(&sip("Domains"), &form).await;
+    site.make("/v1/Trunks", FORM).await;
+    let snapshot = site.authorizer.snapshot();
+    let view = snapshot.target_view(sid.parse::<sip_authz::DomainSid>().unwrap().into()).unwrap();
+    assert_eq!(view.on_accept.unwrap().to_string(), REDIRECT);
+}
+
+#[tokio::test]
+async fn a_target_outside_the_allowed_next_hops_is_refused() {
+    let closed = site_on(&MemoryStore::new(), &[]).await;
+    let open = site_on(&MemoryStore::new(), &["gw.example.net:5060", ".example.org"]).await;
+    for (site, target, reason) in [
+        (&closed, "gw.example.net", "the next hop `gw.example.net` is not allowed"),
+        (&open, "gw.example.net", "the next hop `gw.example.net` is not allowed"),
+        (&open, "gw.example.net:5060,evil.example", "the next hop `evil.example` is not allowed"),
+        (&open, "sip:{user}@{host}", "`{host}` is allowed in the user part only"),
+        (&open, "sip:{user}@{account}.example.org", "`{account}` is allowed in the user part only"),
+        (
+            &open,
+            "a.example.org;maddr=192.0.2.1",
+            "the parameter `maddr` and URI headers are not allowed",
+        ),
+    ] {
+        let full = site.full().await;
+        let form = format!("OnAccept=redirect:{}", target.replace(';', "%3B"));
+        let before = site.get(&sip("Domains")).await.text;
+        for (path, code) in [
+            (sip(&format!("Domains/{}", full.domain)), 21231),
+            (format!("/v1/Trunks/{}", full.trunk), 21245),
+            ("/v1/Trunks".to_owned(), 21245),
+        ] {
+            let answer = site.call("POST", &path, &form).await;
+            assert_eq!((answer.status, answer.code()), (400, code), "{}", answer.text);
+            let message = answer.text_of("message");
+            assert!(message.starts_with(&format!("OnAccept: {reason}")), "{message}");
+            assert!(message.ends_with("with --next-hop-allow"), "{message}");
+        }
+        let new = format!("DomainName=b.example.com&{form}");
+        assert_eq!(site.call("POST", &sip("Domains"), &new).await.status, 400);
+        assert_eq!(site.get(&sip("Domains")).await.text, before);
+        let delete = site.call("DELETE", &sip(&format!("Domains/{}", full.domain)), "").await;
+        assert_eq!(delete.status, 204, "{}", delete.text);
+        for list in [sip("CredentialLists"), sip("IpAccessControlLists")] {
+            assert_eq!(site.get(&list).await.status, 200);
+        }
+        break_up(site, &full).await;
+    }
+    let wrong = open.call("POST", "/v1/Trunks", "OnAccept=redirect:sip:{number}@gw").await;
+    assert_eq!(wrong.status, 400);
+    let message = wrong.text_of("message");
+    assert!(
+        message.starts_with("OnAccept: unknown placeholder `{number}` at position 14"),
+        "{message}"
+    );
+}
+
+/// Deletes what would prevent another full site of the same names.
+async fn break_up(site: &Site, full: &Full) {
+    for path in [
+        format!("/v1/Trunks/{}", full.trunk),
+        sip(&format!("CredentialLists/{}", full.users)),
+        sip(&format!("IpAccessControlLists/{}", full.addresses)),
+        format!("{}/{}", roles(), full.role),
+    ] {
+        site.call("DELETE", &path, "").await;
+    }
+}
+
+#[tokio::test]
+async fn a_stored_target_that_is_no_longer_allowed_permits_other_changes() {
+    let store = MemoryStore::new();
+    let wide = site_on(&store, &["gw1.example.net", "gw2.example.net"]).await;
+    let form = format!("DomainName=a.example.com&{FORM}");
+    let sid = wide.make(&sip("Domains"), &form).await;
+    let login = wide.login.clone();
+    let narrow = site_on(&store, &["gw1.example.net"]).await;
+    let path = format!("/2010-04-01/Accounts/{}/SIP/Domains/{sid}.json", login.0);
+    let renamed = narrow.call_as(&login, "POST", &path, "FriendlyName=b").await;
+    assert_eq!((renamed.status, renamed.text_of("on_accept")), (200, REDIRECT.to_owned()));
+    // the same value again is refused
+    assert_eq!(narrow.call_as(&login, "POST", &path, FORM).await.status, 400);
+    assert_eq!(narrow.call_as(&login, "POST", &path, "OnAccept=").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_import_is_held_to_the_allowed_next_hops() {
+    let site = site_on(&MemoryStore::new(), &["gw1.example.net", "gw2.example.net"]).await;
+    let full = site.full().await;
+    site.call("POST", &sip(&format!("Domains/{}", full.domain)), FORM).await;
+    let export = site.call_as(&site.admin, "GET", "/admin/export", "").await;
+    assert!(export.text.contains(REDIRECT), "{}", export.text);
+    let narrow = site_on(&MemoryStore::new(), &["gw1.example.net"]).await;
+    for (site, status) in [(&site, 200), (&narrow, 400)] {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/admin/import")
+            .header(header::AUTHORIZATION, basic(&site.admin.0, &site.admin.1))
+            .header(header::CONTENT_TYPE, "application/json");
+        let answer = site.send(request.body(Body::from(export.text.clone())).unwrap()).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        if status == 400 {
+            let message = answer.text_of("message");
+            assert!(message.contains("the next hop `gw2.example.net` is not allowed"), "{message}");
+        }
+    }
+}

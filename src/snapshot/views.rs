@@ -1,0 +1,42 @@
+//! The fields of domains and trunks that a program needs after an accept.
+
+use super::Snapshot;
+use super::entry::TargetEntry;
+use crate::model::{DomainName, OnAccept, Target};
+use crate::sid::AccountSid;
+
+/// A domain or trunk of a snapshot.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TargetView<'a> {
+    /// The domain or trunk.
+    pub target: Target,
+    /// The account that owns it.
+    pub account: AccountSid,
+    /// Its host name; a trunk can lack one.
+    pub name: Option<&'a DomainName>,
+    /// The answer to accepted calls, or none for the default of the program.
+    pub on_accept: Option<&'a OnAccept>,
+}
+
+impl Snapshot {
+    /// The domain or trunk `target`, if the snapshot has it. Neither allocates nor locks.
+    #[must_use]
+    pub fn target_view(&self, target: Target) -> Option<TargetView<'_>> {
+        self.view(self.targets.get(target)?)
+    }
+
+    /// All domains and trunks, in no order. Scans all targets; not for the hot path.
+    pub fn target_views(&self) -> impl Iterator<Item = TargetView<'_>> {
+        self.targets.values().filter_map(|entry| self.view(entry))
+    }
+
+    fn view<'a>(&'a self, entry: &'a TargetEntry) -> Option<TargetView<'a>> {
+        Some(TargetView {
+            target: entry.target,
+            account: self.account_entry(entry.account)?.sid,
+            name: entry.name.as_ref(),
+            on_accept: entry.on_accept.as_deref(),
+        })
+    }
+}
