@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bounds;
+mod complete;
 mod decision_log;
 mod limits;
 mod listen;
