@@ -6,6 +6,7 @@ mod decision_log;
 mod limits;
 mod listen;
 mod proxies;
+mod reply_port;
 mod serve;
 
 use std::net::IpAddr;
@@ -17,7 +18,8 @@ use sip_authz::{AccountSid, Transport};
 use sip_authz_config::DomainSource;
 
 pub(crate) use bounds::ApiBounds;
-pub(crate) use serve::{Api, OnAccept, ReplyPort, ServeArgs, StoreChoice};
+pub(crate) use reply_port::ReplyPort;
+pub(crate) use serve::{Api, OnAccept, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
 pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
 
