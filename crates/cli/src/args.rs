@@ -2,10 +2,12 @@
 
 mod advice;
 mod bounds;
+mod complete;
 mod decision_log;
 mod limits;
 mod listen;
 mod proxies;
+mod reply_port;
 mod serve;
 
 use std::net::IpAddr;
@@ -18,7 +20,8 @@ use sip_authz_config::DomainSource;
 
 pub(crate) use advice::parse;
 pub(crate) use bounds::ApiBounds;
-pub(crate) use serve::{Api, ReplyPort, ServeArgs, StoreChoice};
+pub(crate) use reply_port::ReplyPort;
+pub(crate) use serve::{Api, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
 pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
 

@@ -269,7 +269,7 @@ fn each_error_has_its_line_column_and_key() {
         ("[[accounts]]\nfriendly_name = 'ä€𝄞' # ü\nname\t= 'a'\n[[trunks]]\nname = \"ä\"\nfriendly_name = 'x'\naccount = 'ö'\n".to_owned(), &["7:11: trunks[0].account: there is no account `ö`"]),
         ("\u{feff}relam = 5\r\nb = 1\r\n".to_owned(), &[
             "1:1: relam: unknown key `relam`, did you mean `realm`?",
-            "2:1: b: unknown key `b`, expected `realm`, `next_hop_allow`, `accounts`, `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`",
+            "2:1: b: unknown key `b`, expected `realm`, `edge`, `next_hop_allow`, `accounts`, `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`",
         ]),
         // errors of the syntax, and others around them
         ("relm = 'r'\n[[accounts]]\nname = 'a\n[[accounts]]\nname = 5\n[[trunks]]\nname = t\nx = 1\n".to_owned(), &[
@@ -375,7 +375,7 @@ fn the_display_has_one_line_for_each_error() {
     let errors = parse("a = 1\nb =\n", &Options::new().file("edge.toml")).unwrap_err();
     assert_eq!(
         errors.to_string(),
-        "edge.toml:1:1: a: unknown key `a`, expected `realm`, `next_hop_allow`, `accounts`, \
+        "edge.toml:1:1: a: unknown key `a`, expected `realm`, `edge`, `next_hop_allow`, `accounts`, \
          `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`\n\
          edge.toml:2:4: expected a value"
     );

@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use sip_authz::Sampling;
 use sip_authz::model::{DomainName, NextHop, NextHopSet, OnAccept, Realm};
 #[cfg(feature = "tls")]
@@ -17,6 +16,7 @@ use super::decision_log::{DecisionLogArgs, sampling};
 use super::limits::LimitArgs;
 use super::listen::ListenArgs;
 use super::proxies::ProxyArgs;
+use super::reply_port::ReplyPort;
 
 pub(super) const HELP: &str = "\
 Storage: the REST API (--api) reads and changes the records at run time. With --config the records \
@@ -270,19 +270,6 @@ impl ServeArgs {
 pub(crate) enum Api {
     Off,
     At(SocketAddr),
-}
-
-/// The port for answers over UDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReplyPort {
-    /// Source port, or the port in Via if the phone asks for no `rport` and Via has its source address
-    /// with a port of 1024 or above
-    Auto,
-    /// Source port, for phones behind a NAT whose Via has the NAT's address
-    Source,
-    /// Port in Via, 5060 if it has none, for phones that listen on that port only although they ask for
-    /// `rport`, or whose Via has another address or a low port
-    SentBy,
 }
 
 fn api(text: &str) -> Result<Api, String> {

@@ -10,39 +10,8 @@ use sip_authz::model::DomainName;
 use sip_authz::uri::{SipUri, name_addr};
 use sip_authz_config::{Advertised, DomainSource};
 
-use crate::sip::peer::Peer;
+use crate::sip::peer::{Local, Peer};
 use crate::sip::route::Routes;
-
-/// The local address of a message, and its listener.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Local {
-    /// The address of the socket, which can be a wildcard address.
-    pub(crate) address: SocketAddr,
-    listener: usize,
-}
-
-impl Local {
-    /// The local address of a message at the listener of this number.
-    pub(crate) fn at(address: SocketAddr, listener: usize) -> Self {
-        Self { address, listener }
-    }
-}
-
-#[cfg(test)]
-impl From<SocketAddr> for Local {
-    fn from(address: SocketAddr) -> Self {
-        Self::at(address, 0)
-    }
-}
-
-#[cfg(test)]
-impl std::str::FromStr for Local {
-    type Err = std::net::AddrParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.parse::<SocketAddr>()?.into())
-    }
-}
 
 /// The names of all listeners, and what names the domain of a call.
 #[derive(Default)]

@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use sip_authz::message::Message;
 use sip_authz::{Invite, InviteError, Transport};
 
-use crate::sip::naming::Local;
-
 /// The source of a message, and the local socket that received it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
@@ -67,5 +65,37 @@ impl fmt::Display for Source {
             }
             Self::Unknown | Self::Repeated => f.write_str("unknown"),
         }
+    }
+}
+
+/// The local address of a message, and its listener.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Local {
+    /// The address of the socket, which can be a wildcard address.
+    pub(crate) address: SocketAddr,
+    /// The number of the listener.
+    pub(crate) listener: usize,
+}
+
+impl Local {
+    /// The local address of a message at the listener of this number.
+    pub(crate) fn at(address: SocketAddr, listener: usize) -> Self {
+        Self { address, listener }
+    }
+}
+
+#[cfg(test)]
+impl From<SocketAddr> for Local {
+    fn from(address: SocketAddr) -> Self {
+        Self::at(address, 0)
+    }
+}
+
+#[cfg(test)]
+impl std::str::FromStr for Local {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse::<SocketAddr>()?.into())
     }
 }

@@ -18,8 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::sip::edge::{Answered, Edge};
-use crate::sip::naming::Local;
-use crate::sip::peer::Peer;
+use crate::sip::peer::{Local, Peer};
 use crate::sip::permits::ConnectionPermits;
 use crate::sip::trusted::TrustedProxies;
 use crate::system::secure::Security;

@@ -28,8 +28,7 @@ use sip_authz::Transport;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::sip::edge::{BATCH, BatchScratch, Edge};
-use crate::sip::naming::Local;
-use crate::sip::peer::Peer;
+use crate::sip::peer::{Local, Peer};
 use exchange::{Inbox, Outbox};
 use waiting::{Accepted, Waiting};
 

@@ -1,0 +1,60 @@
+//! Completes the command line with the table `[edge]` of the configuration file.
+
+use sip_authz::Invite;
+use sip_authz_config::Edge;
+
+use super::serve::ServeArgs;
+use crate::system::output::ProgramError;
+
+impl ServeArgs {
+    /// Takes the settings that the command line does not have from the configuration file.
+    pub(crate) fn completed(mut self, file: Edge) -> Result<Self, ProgramError> {
+        let listen = &mut self.listen;
+        fill(&mut listen.sip, &file.sip);
+        fill(&mut listen.default_domain, &file.default_domain);
+        listen.advertise = listen.advertise.take().or_else(|| file.advertise.clone());
+        if listen.sip.is_empty() {
+            let loopback = "127.0.0.1:5060".parse();
+            listen.sip.push(loopback.map_err(|error| wrong(format!("--sip: {error}")))?);
+        }
+        if listen.default_domain.len() > Invite::MAX_DOMAIN_HOSTS {
+            let most = Invite::MAX_DOMAIN_HOSTS;
+            return Err(wrong(format!("--default-domain: expected at most {most} values")));
+        }
+        #[cfg(feature = "tls")]
+        {
+            let tls = &mut self.tls;
+            fill(&mut tls.sips, &file.sips);
+            tls.tls_cert = tls.tls_cert.take().or_else(|| file.tls_cert.clone());
+            tls.tls_key = tls.tls_key.take().or_else(|| file.tls_key.clone());
+            let missing = match (&tls.tls_cert, &tls.tls_key, tls.sips.is_empty()) {
+                (None, None, true) | (Some(_), Some(_), false) => None,
+                (None, _, false) => Some(("--sips", "--tls-cert")),
+                (Some(_), None, _) => Some(("--tls-cert", "--tls-key")),
+                (Some(_), Some(_), true) => Some(("--tls-cert", "--sips")),
+                (None, Some(_), true) => Some(("--tls-key", "--tls-cert")),
+            };
+            if let Some((given, missing)) = missing {
+                return Err(wrong(format!(
+                    "{given} needs {missing}, as an option or in [edge] of the configuration file"
+                )));
+            }
+        }
+        #[cfg(not(feature = "tls"))]
+        if !file.sips.is_empty() || file.tls_cert.is_some() || file.tls_key.is_some() {
+            return Err(wrong("[edge]: this build has no TLS, so it cannot use `sips`".to_owned()));
+        }
+        self.listen.file = file;
+        Ok(self)
+    }
+}
+
+fn fill<T: Clone>(values: &mut Vec<T>, file: &[T]) {
+    if values.is_empty() {
+        values.extend_from_slice(file);
+    }
+}
+
+fn wrong(message: String) -> ProgramError {
+    ProgramError::Setup(message)
+}
