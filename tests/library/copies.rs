@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use sip_authz::digest::{Algorithm, HashFunction, MalformedCredentials};
 use sip_authz::model::rules::MAX_COPIES;
 use sip_authz::model::{
-    Credential, CredentialList, GuessPolicy, Ha1Set, Key, Mapping, Policy, QopOffer, Record,
+    Commit, Credential, CredentialList, GuessPolicy, Ha1Set, Key, Mapping, Policy, QopOffer, Record,
 };
-use sip_authz::{Capacity, Decision, Reason};
+use sip_authz::{Capacity, Decision, Reason, Warning};
 use sip_authz_testing::kit::*;
 
 const NAMES: [&str; 3] = ["alice", "anna", "andy"];
@@ -286,11 +286,42 @@ fn a_header_with_a_dead_nonce_does_not_count_as_the_one_of_its_algorithm() {
     accepted(world.send(&with, OUTSIDE));
 }
 
+/// A user of this name in each of the first lists.
+fn in_each(lists: usize) -> Vec<Copy> {
+    let copy = |list| Copy { list, name: 0, password: 0, disabled: false, only_md5: false };
+    (0..lists).map(copy).collect()
+}
+
+#[test]
+fn only_what_a_commit_adds_breaks_the_bound_of_copies() {
+    let world = world(MAX_COPIES + 2, &in_each(MAX_COPIES + 1), false);
+    let before = world.authorizer.snapshot();
+    let errors = |record: Record| {
+        let mut commit = Commit::new();
+        commit.put(record);
+        before.apply(&commit).unwrap().check_copies(&before, &commit).len()
+    };
+    let password = |number| Record::Credential(user(&list_name(number), NAMES[0], PASSWORDS[1]));
+    assert_eq!((errors(password(0)), errors(password(MAX_COPIES + 1))), (0, 1));
+    let mapping = Mapping::CredentialList(domain(HOST).into(), list(&list_name(0)));
+    assert_eq!(errors(Record::from(mapping)), 0);
+}
+
+#[test]
+fn a_warning_counts_the_names_beyond_the_bound() {
+    for (copies, expected) in [(MAX_COPIES, None), (MAX_COPIES + 1, Some(1))] {
+        let world = world(MAX_COPIES + 1, &in_each(copies), false);
+        let warned = world.authorizer.snapshot().warnings().iter().find_map(|warning| {
+            let Warning::TooManyCopies { users, .. } = warning else { return None };
+            Some(*users)
+        });
+        assert_eq!(warned, expected);
+    }
+}
+
 #[test]
 fn copies_beyond_the_bound_are_explained() {
-    let copy = Copy { list: 0, name: 0, password: 0, disabled: false, only_md5: false };
-    let copies: Vec<_> = (0..7).map(|list| Copy { list, ..copy }).collect();
-    let world = world(7, &copies, false);
+    let world = world(7, &in_each(7), false);
     let response = Response { name: 0, password: 1, algorithm: 0 };
     let bytes = request(&world, 0, response).bytes();
     let source = OUTSIDE.parse().unwrap();
