@@ -16,4 +16,5 @@ pub(crate) mod sockets;
 pub(crate) mod tcp;
 pub(crate) mod trusted;
 pub(crate) mod udp;
+mod undecided;
 pub(crate) mod via;
