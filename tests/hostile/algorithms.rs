@@ -330,7 +330,7 @@ fn bodies() -> Vec<Vec<u8>> {
         b"\r\n\r\nProxy-Authorization: x\r\n\r\n".to_vec(),
         [all_bytes.as_slice(), b"\r\n\0\xff"].concat(),
         multipart,
-        all_bytes.iter().copied().cycle().take(60_000).collect(),
+        all_bytes.iter().copied().cycle().take(32_766).collect(),
     ]
 }
 
