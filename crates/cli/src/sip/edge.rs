@@ -61,6 +61,8 @@ pub(crate) struct BatchScratch {
     bytes: Vec<u8>,
     /// The end of each answer in `bytes`, and its destination.
     answers: Vec<(usize, SocketAddr)>,
+    /// The source of the request of each answer.
+    answered: Vec<SocketAddr>,
     /// The sources of the accepted requests.
     accepted: Vec<SocketAddr>,
     decisions: Vec<Decision>,
@@ -79,14 +81,20 @@ impl BatchScratch {
         })
     }
 
+    /// The sources of the answered requests of the last batch, in the order of the answers.
+    pub(crate) fn answered(&self) -> impl Iterator<Item = SocketAddr> {
+        self.answered.iter().copied()
+    }
+
     /// The sources of the accepted requests of the last batch.
     pub(crate) fn accepted(&self) -> impl Iterator<Item = SocketAddr> {
         self.accepted.iter().copied()
     }
 
-    fn address_answer(&mut self, to: SocketAddr) {
+    fn address_answer(&mut self, to: SocketAddr, source: SocketAddr) {
         if self.bytes.len() > self.answers.last().map_or(0, |(end, _)| *end) {
             self.answers.push((self.bytes.len(), to));
+            self.answered.push(source);
         }
     }
 }
@@ -253,6 +261,7 @@ impl Edge {
     ) {
         scratch.bytes.clear();
         scratch.answers.clear();
+        scratch.answered.clear();
         scratch.accepted.clear();
         let mut pending = ArrayVec::<_, BATCH>::new();
         let mut invites = ArrayVec::<_, BATCH>::new();
@@ -269,7 +278,7 @@ impl Edge {
                     let outcome = within_bounds(outcome, received, peer.transport, start, out);
                     scratch.tally.count(outcome);
                     self.log(outcome, caller, now);
-                    scratch.address_answer(to);
+                    scratch.address_answer(to, peer.source);
                 }
             }
         }
@@ -286,7 +295,7 @@ impl Edge {
                 scratch.accepted.push(asked.peer.source);
             }
             self.log(outcome, asked.caller, now);
-            scratch.address_answer(asked.echo.destination());
+            scratch.address_answer(asked.echo.destination(), asked.peer.source);
         }
         decisions.clear();
         scratch.decisions = decisions;

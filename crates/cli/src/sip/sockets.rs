@@ -7,7 +7,8 @@ use socket2::{Domain, Socket, Type};
 
 use crate::system::output::ProgramError;
 
-/// The receive buffer of a UDP socket in bytes; the system may allow less.
+/// The receive buffer and the send buffer of a UDP socket in bytes; the system may allow less. Answers
+/// to a forged source in the same network can fill a send buffer, see `udp`.
 const UDP_BUFFER: usize = 4 << 20;
 
 /// The sockets for SIP on one address and port, UDP and TCP.
@@ -77,7 +78,10 @@ fn bind_udp(bind: Bind, threads: usize) -> std::io::Result<(Vec<UdpSocket>, Sock
         sockets.extend(another(&sockets, Bind { address: local, ..bind })?);
     }
     // best effort: a smaller buffer works too
-    sockets.iter().for_each(|socket| drop(socket.set_recv_buffer_size(UDP_BUFFER)));
+    for socket in &sockets {
+        drop(socket.set_recv_buffer_size(UDP_BUFFER));
+        drop(socket.set_send_buffer_size(UDP_BUFFER));
+    }
     Ok((sockets.into_iter().map(UdpSocket::from).collect(), local))
 }
 

@@ -7,6 +7,11 @@
 //! Under overload a thread still receives all datagrams. Those of callers that were accepted recently
 //! are answered first. The others wait in a bounded queue and are answered in order with the remaining
 //! time; datagrams that find the queue full are discarded.
+//!
+//! The system keeps an answer to an address of its own network until it knows the hardware address
+//! (ARP, NDP), three seconds if there is none. Meanwhile the answer takes room in the send buffer, so a
+//! stranger with forged sources can fill it. On Linux a thread therefore never waits for room, and half
+//! of the buffer is kept for the callers that were accepted recently.
 
 #[cfg(target_os = "linux")]
 #[path = "udp/many.rs"]
@@ -36,7 +41,7 @@ use waiting::{Accepted, Waiting};
 const MAX_DATAGRAM: usize = 65_535;
 /// The wait for a datagram before a thread checks whether it must end.
 const WAIT: Duration = Duration::from_millis(100);
-/// Time limit to send an answer while the send buffer is full.
+/// Time limit to send an answer while the send buffer is full, where the thread waits for room.
 const SEND_WAIT: Duration = Duration::from_secs(1);
 /// The wait after an error of the socket.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -182,7 +187,9 @@ impl<'e> Answerer<'e> {
         let peer = |source| Peer { source, local: self.local, transport: Transport::Udp };
         let messages = datagrams.map(|(bytes, source)| (bytes, peer(source)));
         self.edge.answer_batch(messages, now, &mut self.scratch);
-        self.outbox.send(self.socket, &self.scratch, || self.edge.totals.count_unsent());
+        let is_known = |source| self.accepted.has(source, now);
+        let unsent = || self.edge.totals.count_unsent();
+        self.outbox.send(self.socket, &self.scratch, is_known, unsent);
         for source in self.scratch.accepted() {
             self.accepted.remember(source, now);
         }

@@ -2,10 +2,12 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg,
 };
@@ -22,6 +24,9 @@ const STRIDE: usize = MAX_DATAGRAM.next_multiple_of(64) + 33 * 64;
 const MAX_SEGMENT: usize = 1_280 - 40 - 8;
 /// The maximum size of one send with `UDP_SEGMENT`: the maximum datagram less the headers.
 const MAX_SEND: usize = MAX_DATAGRAM - 40 - 8;
+
+/// The time after a full send buffer in which half of it is kept for known callers.
+const PRESSED: Duration = Duration::from_secs(60);
 
 /// The received datagrams of a batch.
 pub(super) struct Inbox {
@@ -89,6 +94,8 @@ fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
 /// Sends a batch of answers; holds reusable buffers.
 pub(super) struct Outbox {
     headers: MultiHeaders<SockaddrStorage>,
+    /// The last time at which the send buffer was full.
+    full: Option<Instant>,
 }
 
 /// The destination of an answer, and the answer.
@@ -96,16 +103,32 @@ type Answer<'a> = (SocketAddr, &'a [u8]);
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self { headers: MultiHeaders::preallocate(BATCH, None) }
+        Self { headers: MultiHeaders::preallocate(BATCH, None), full: None }
     }
 
-    /// Sends all answers; calls `unsent` for each that fails.
+    /// Sends all answers; calls `unsent` for each that fails. It does not wait for room in the send
+    /// buffer. If the buffer was full lately and is more than half full, only sources that `is_known`
+    /// get their answers.
     ///
     /// Answers of equal length to one destination are sent with one call, which the kernel segments
     /// (udp(7), `UDP_SEGMENT`). This halves the cost of sending if most calls come from few proxies.
-    pub(super) fn send(&mut self, socket: &UdpSocket, scratch: &BatchScratch, unsent: impl Fn()) {
-        let mut answers: ArrayVec<Answer<'_>, BATCH> =
-            scratch.answers().take(BATCH).map(|(bytes, to)| (to, bytes)).collect();
+    pub(super) fn send(
+        &mut self,
+        socket: &UdpSocket,
+        scratch: &BatchScratch,
+        is_known: impl Fn(SocketAddr) -> bool,
+        unsent: impl Fn(),
+    ) {
+        let pressed = self.full.is_some_and(|full| full.elapsed() < PRESSED);
+        let only_known = pressed && !is_half_free(socket);
+        let mut answers = ArrayVec::<Answer<'_>, BATCH>::new();
+        for ((bytes, to), source) in scratch.answers().zip(scratch.answered()).take(BATCH) {
+            if only_known && !is_known(source) {
+                unsent();
+            } else {
+                let _ = answers.try_push((to, bytes));
+            }
+        }
         // the order changes only between answers of different lengths; UDP keeps no order anyway
         answers.sort_by_key(|(to, bytes)| (*to, bytes.len()));
         let mut single = ArrayVec::<_, BATCH>::new();
@@ -131,18 +154,30 @@ impl Outbox {
         while at < slices.len() {
             let slices = slices.get(at..).unwrap_or_default();
             let addresses = addresses.get(at..).unwrap_or_default();
-            let (socket, flags) = (socket.as_raw_fd(), MsgFlags::empty());
+            let (socket, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
             at += match sendmmsg(socket, &mut self.headers, slices, addresses, [], flags) {
                 // the number of answers before the first failure
                 Ok(sent) => sent.count().max(1),
                 Err(Errno::EINTR) => 0,
-                Err(_) => {
+                Err(error) => {
+                    if error == Errno::EAGAIN {
+                        self.full = Some(Instant::now());
+                    }
                     unsent();
                     1
                 }
             };
         }
     }
+}
+
+/// Whether at least half of the send buffer is free: this is when Linux reports a UDP socket as writable.
+fn is_half_free(socket: &UdpSocket) -> bool {
+    let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+    let _ = poll(&mut polled, PollTimeout::ZERO);
+    let is_writable =
+        |it: &PollFd<'_>| it.revents().is_some_and(|it| it.contains(PollFlags::POLLOUT));
+    polled.iter().any(is_writable)
 }
 
 /// Sends answers of equal length to one destination with one call.
@@ -155,5 +190,73 @@ fn send_segmented(socket: &UdpSocket, alike: &[Answer<'_>]) -> bool {
     let Some(length) = length else { return false };
     let pieces: ArrayVec<_, BATCH> = alike.iter().map(|(_, bytes)| IoSlice::new(bytes)).collect();
     let (cut, to) = ([ControlMessage::UdpGsoSegments(&length)], SockaddrStorage::from(*to));
-    sendmsg(socket.as_raw_fd(), &pieces, &cut, MsgFlags::empty(), Some(&to)).is_ok()
+    sendmsg(socket.as_raw_fd(), &pieces, &cut, MsgFlags::MSG_DONTWAIT, Some(&to)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    use sip_authz::{Authorizer, Snapshot, Transport};
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::args::{OnAccept, ReplyPort};
+    use crate::observe::observers::DecisionObservers;
+    use crate::sip::edge::Edge;
+    use crate::sip::peer::Peer;
+    use crate::sip::respond::TagKey;
+
+    const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;rport;branch=z9hG4bK1\r\n\
+        From: <sip:a@b>;tag=1\r\nTo: <sip:a>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+
+    /// More data of the same datagram follows (send(2)).
+    const MSG_MORE: i32 = 0x8000;
+
+    fn bound() -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        socket
+    }
+
+    #[test]
+    fn half_of_a_full_send_buffer_is_kept_for_known_callers() {
+        let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
+        let (tags, observers) = (TagKey::random().unwrap(), DecisionObservers::default());
+        let edge = Edge::new(authorizer, tags, OnAccept::Ok, ReplyPort::Auto, observers);
+        let (socket, known, stranger) = (bound(), bound(), bound());
+        SockRef::from(&socket).set_send_buffer_size(1).unwrap();
+        let peer = |of: &UdpSocket| Peer {
+            source: of.local_addr().unwrap(),
+            local: socket.local_addr().unwrap(),
+            transport: Transport::Udp,
+        };
+        let mut scratch = BatchScratch::default();
+        let requests = [(OPTIONS, peer(&known)), (OPTIONS, peer(&stranger))];
+        edge.answer_batch(requests.into_iter(), Instant::now(), &mut scratch);
+
+        let (mut outbox, unsent) = (Outbox::new(), Cell::new(0));
+        let mut send = |full: Option<Instant>| {
+            outbox.full = full;
+            unsent.set(0);
+            let is_known = |source| source == known.local_addr().unwrap();
+            outbox.send(&socket, &scratch, is_known, || unsent.set(unsent.get() + 1));
+            let received = [&known, &stranger].map(|of| of.recv(&mut [0; 8_192]).is_ok());
+            (unsent.get(), received)
+        };
+        assert_eq!(send(None), (0, [true; 2]));
+        assert_eq!(send(Some(Instant::now())), (0, [true; 2]), "it was full, and is empty");
+        // a datagram that is not complete yet takes room, as one does that waits for an address
+        let fill = || {
+            let to = known.local_addr().unwrap().into();
+            SockRef::from(&socket).send_to_with_flags(&[b'.'; 3_000], &to, MSG_MORE).unwrap();
+            assert!(!is_half_free(&socket));
+        };
+        fill();
+        assert_eq!(send(Some(Instant::now())), (1, [true, false]));
+        assert!(is_half_free(&socket));
+        fill();
+        assert_eq!(send(None).0, 0, "it was never full");
+    }
 }

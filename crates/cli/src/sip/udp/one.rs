@@ -44,7 +44,13 @@ impl Outbox {
     }
 
     /// Sends all answers; calls `unsent` for each that fails.
-    pub(super) fn send(&mut self, socket: &UdpSocket, scratch: &BatchScratch, unsent: impl Fn()) {
+    pub(super) fn send(
+        &mut self,
+        socket: &UdpSocket,
+        scratch: &BatchScratch,
+        _is_known: impl Fn(SocketAddr) -> bool,
+        unsent: impl Fn(),
+    ) {
         for (bytes, to) in scratch.answers() {
             if socket.send_to(bytes, to).is_err() {
                 unsent();
