@@ -8,8 +8,12 @@ use super::Args;
 
 /// What each option expects, and an example of it. An option that is not in this table has no tip.
 const EXAMPLES: &[(&str, &str, &[&str])] = &[
-    ("--sip", "an IP address and a port", &["--sip 0.0.0.0:5060"]),
-    ("--sips", "an IP address and a port", &["--sips 0.0.0.0:5061"]),
+    ("--sip", "an address and a port", &["--sip 0.0.0.0:5060", "--sip :5060"]),
+    ("--sips", "an address and a port", &["--sips 0.0.0.0:5061", "--sips :5061"]),
+    ("--advertise", "a host, with or without a port", &["--advertise 203.0.113.7:5060"]),
+    ("--default-domain", "what names the domain", &["--default-domain to,sip.example.com"]),
+    ("--trusted-proxy", "the address or prefix of a proxy", &["--trusted-proxy 192.0.2.5"]),
+    ("--next-hop-allow", "a host or prefix", &["--next-hop-allow .example.net"]),
     ("--api", "an IP address and a port, or `off`", &["--api 127.0.0.1:8080", "--api off"]),
     ("--metrics", "an IP address and a port", &["--metrics 127.0.0.1:9464"]),
     ("--udp-workers", "a number of threads", &["--udp-workers 2"]),
@@ -189,7 +193,7 @@ mod tests {
                 &["serve"][..],
                 &["--on-accept", "`ok`", "redirect:sip:gw.example.net", "serve --demo"][..],
             ),
-            (&["serve", "--demo", "--sip", "here"], &["'here'", "--sip 0.0.0.0:5060"]),
+            (&["serve", "--demo", "--sip", "5060"], &["'5060'", "--sip 0.0.0.0:5060"]),
             (&["serve", "--demo", "--log", "loud"], &["'loud'", "`decisions`", "--log refused"]),
             (&["serve", "--demo", "--log"], &["--log refused"]),
             (&["check", "--config", "x", "invite"], &["--source 192.0.2.7"]),

@@ -132,10 +132,7 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
         }
         // overload is possible from here on
         let now = Instant::now();
-        // the callers behind a trusted proxy have its address: it sheds their floods itself
-        let is_known = |source: SocketAddr| {
-            edge.trusted().trusts(source.ip()) || answerer.accepted.has(source, now)
-        };
+        let is_known = |source| is_known(edge, &answerer.accepted, source, now);
         let mut known = ArrayVec::<_, BATCH>::new();
         for (bytes, source) in inbox.datagrams() {
             if is_known(source) {
@@ -157,6 +154,12 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
         answerer.answer(waiting.first(AT_ONCE));
         waiting.remove(AT_ONCE);
     }
+}
+
+/// Whether a call from this flow was accepted within the hour, or the flow is a trusted proxy's. The
+/// callers behind a trusted proxy have its address, and it sheds their floods itself.
+fn is_known(edge: &Edge, accepted: &Accepted, source: SocketAddr, now: Instant) -> bool {
+    edge.trusted().trusts(source.ip()) || accepted.has(source, now)
 }
 
 /// Answers the datagrams of one socket.
@@ -187,7 +190,7 @@ impl<'e> Answerer<'e> {
         let peer = |source| Peer { source, local: self.local, transport: Transport::Udp };
         let messages = datagrams.map(|(bytes, source)| (bytes, peer(source)));
         self.edge.answer_batch(messages, now, &mut self.scratch);
-        let is_known = |source| self.accepted.has(source, now);
+        let is_known = |source| is_known(self.edge, &self.accepted, source, now);
         let unsent = || self.edge.totals.count_unsent();
         self.outbox.send(self.socket, &self.scratch, is_known, unsent);
         for source in self.scratch.accepted() {

@@ -198,11 +198,12 @@ mod tests {
     use std::cell::Cell;
     use std::sync::Arc;
 
+    use sip_authz::model::OnAccept;
     use sip_authz::{Authorizer, Snapshot, Transport};
     use socket2::SockRef;
 
     use super::*;
-    use crate::args::{OnAccept, ReplyPort};
+    use crate::args::ReplyPort;
     use crate::observe::observers::DecisionObservers;
     use crate::sip::edge::Edge;
     use crate::sip::peer::Peer;
@@ -229,7 +230,7 @@ mod tests {
         SockRef::from(&socket).set_send_buffer_size(1).unwrap();
         let peer = |of: &UdpSocket| Peer {
             source: of.local_addr().unwrap(),
-            local: socket.local_addr().unwrap(),
+            local: socket.local_addr().unwrap().into(),
             transport: Transport::Udp,
         };
         let mut scratch = BatchScratch::default();
