@@ -21,7 +21,7 @@ const TAG_BITS: u32 = u64::BITS - ACCOUNT_BITS - SECONDS_BITS;
 pub(crate) struct Proof {
     /// The hash of user, target and flow under a secret key.
     pub(crate) key: u64,
-    /// A part of the account's SID. Accounts with the same part share their cells.
+    /// A part of the account's number. Accounts with the same part share their cells.
     pub(crate) account: u8,
 }
 

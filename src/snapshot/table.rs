@@ -40,6 +40,13 @@ impl<E> Slot<E> {
     pub(super) fn number(self) -> u32 {
         self.0.get()
     }
+
+    /// A part of the number.
+    #[inline]
+    pub(crate) fn low_byte(self) -> u8 {
+        let [low, ..] = self.0.get().to_le_bytes();
+        low
+    }
 }
 
 // written out, because derives would require the same traits of `E`

@@ -78,10 +78,9 @@ impl Judge<'_, '_, '_> {
     }
 
     fn proof_of(&self, flow: SocketAddr, user: CredentialSid) -> Proof {
-        let Scope { account, target } = self.scope();
-        let key = self.state.fingerprints.of_flow(flow, [target, user.as_bytes()]);
-        let [.., account] = *account;
-        Proof { key, account }
+        let sids = [self.target_sid(), user.as_bytes()];
+        let key = self.state.fingerprints.of_flow(flow, sids);
+        Proof { key, account: self.entry.account.low_byte() }
     }
 
     /// Whether one of the buckets is empty.
