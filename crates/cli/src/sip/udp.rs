@@ -187,8 +187,8 @@ impl<'e> Answerer<'e> {
         let is_known = |source| self.accepted.has(source, now);
         let unsent = || self.edge.totals.count_unsent();
         self.outbox.send(self.socket, &self.scratch, is_known, unsent);
-        for source in self.scratch.accepted() {
-            self.accepted.remember(source, now);
+        for (source, account) in self.scratch.accepted() {
+            self.accepted.remember(source, account, now);
         }
     }
 }
