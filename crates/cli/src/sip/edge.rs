@@ -13,7 +13,8 @@ use sip_authz::message::{FrameError, Header, Message, StartLine};
 use sip_authz::model::OnAccept;
 use sip_authz::uri::{Scheme, SipUri, UriError};
 use sip_authz::{
-    Accept, AcceptBasis, Authorizer, Decision, Invite, Reason, Reject, Snapshot, Transport,
+    Accept, AcceptBasis, AccountSid, Authorizer, Decision, Invite, Reason, Reject, Snapshot,
+    Transport,
 };
 
 use crate::args::ReplyPort;
@@ -63,8 +64,8 @@ pub(crate) struct BatchScratch {
     answers: Vec<(usize, SocketAddr)>,
     /// The source of the request of each answer.
     answered: Vec<SocketAddr>,
-    /// The sources of the accepted requests.
-    accepted: Vec<SocketAddr>,
+    /// The sources of the accepted requests, with the accounts that accepted them.
+    accepted: Vec<(SocketAddr, AccountSid)>,
     decisions: Vec<Decision>,
     tally: Tally,
     routes: Routes,
@@ -86,8 +87,8 @@ impl BatchScratch {
         self.answered.iter().copied()
     }
 
-    /// The sources of the accepted requests of the last batch.
-    pub(crate) fn accepted(&self) -> impl Iterator<Item = SocketAddr> {
+    /// The sources of the accepted requests of the last batch, with the accounts that accepted them.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = (SocketAddr, AccountSid)> {
         self.accepted.iter().copied()
     }
 
@@ -291,8 +292,8 @@ impl Edge {
             let transport = asked.peer.transport;
             let outcome = within_bounds(outcome, asked.received, transport, start, out);
             scratch.tally.count(outcome);
-            if outcome == Outcome::Accepted {
-                scratch.accepted.push(asked.peer.source);
+            if let (Outcome::Accepted, Decision::Accept(accept)) = (outcome, decision) {
+                scratch.accepted.push((asked.peer.source, accept.account));
             }
             self.log(outcome, asked.caller, now);
             scratch.address_answer(asked.echo.destination(), asked.peer.source);

@@ -193,8 +193,8 @@ impl<'e> Answerer<'e> {
         let is_known = |source| is_known(self.edge, &self.accepted, source, now);
         let unsent = || self.edge.totals.count_unsent();
         self.outbox.send(self.socket, &self.scratch, is_known, unsent);
-        for source in self.scratch.accepted() {
-            self.accepted.remember(source, now);
+        for (source, account) in self.scratch.accepted() {
+            self.accepted.remember(source, account, now);
         }
     }
 }

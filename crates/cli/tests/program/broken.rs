@@ -132,7 +132,7 @@ fn files_that_cannot_be_read_or_have_very_many_errors() {
     );
     for (text, expected) in [
         (format!("realm = '{}'\n", "x".repeat(1_000_000)), "1:9: realm: a realm has at most 128 bytes, this one has 1000000".to_owned()),
-        (format!("{} = 1\n", "x".repeat(100_000)), "1:1: unknown key, expected `realm`, `accounts`, `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`".to_owned()),
+        (format!("{} = 1\n", "x".repeat(100_000)), "1:1: unknown key, expected `realm`, `edge`, `next_hop_allow`, `accounts`, `ip_access_control_lists`, `credential_lists`, `domains` or `trunks`".to_owned()),
         (format!("realm = {}{}\n", "[".repeat(5_000), "]".repeat(5_000)), format!("1:89: realm{}…: too many levels of arrays or tables", "[0]".repeat(11))),
         (format!("realm{} = 1\n", ".a".repeat(2_000)), "1:1: too many levels of arrays or tables".to_owned()),
     ] {
@@ -176,7 +176,8 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
     for (args, parts) in [
         (
             &["serve"][..],
-            &["--on-accept <ok|redirect:URI>", "`ok`", "`redirect:`", "sip-authz serve --demo"][..],
+            &["--on-accept <ok|redirect:TARGET>", "`ok`", "`redirect:`", "sip-authz serve --demo"]
+                [..],
         ),
         (&["serve", "--on-accept"], &["--on-accept", "--on-accept redirect:sip:gw.example.net"]),
         (&["serve", "--on-accept", "drop"], &["'drop'", "`ok`", "--on-accept ok"]),
