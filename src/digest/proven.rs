@@ -180,6 +180,10 @@ mod tests {
             (1..=1_000).filter(|number| proven.has(proof(account, *number), 1_000_000)).count()
         };
         assert_eq!([held(1), held(2), held(3)], [4, 1, 3]);
+        // the account with the most gives one up, also to one with few
+        proven.prove(proof(2, 2), 1_000_000);
+        assert!(proven.has(proof(2, 1), 1_000_000) && proven.has(proof(2, 2), 1_000_000));
+        assert!(!proven.has(proof(1, 1), 1_000_000));
         // what is older than an hour gives way first
         for number in 1..=1_000 {
             proven.prove(proof(3, number), 3_600_000);

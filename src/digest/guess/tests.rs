@@ -133,6 +133,22 @@ fn keys_depend_on_kind_and_on_each_part() {
 }
 
 #[test]
+fn the_counters_of_a_flow_within_an_account_have_a_place_of_their_own() {
+    let limiter = limiter();
+    let place = |scope, flow: &str| limiter.flow_key(scope, b"n", flow.parse().unwrap()).source;
+    let here = place(SCOPE, "192.0.2.1:5060");
+    let other_target = Scope { target: b"another target 1", ..SCOPE };
+    assert_eq!(place(other_target, "192.0.2.1:5060"), here);
+    assert_eq!(place(SCOPE, "[::ffff:192.0.2.1]:5060"), here);
+    for other in ["192.0.2.1:5061", "192.0.2.2:5060", "[::192.0.2.1]:5060"] {
+        assert_ne!(place(SCOPE, other), here, "{other}");
+    }
+    let other_account = Scope { account: b"another account1", ..SCOPE };
+    assert_ne!(place(other_account, "192.0.2.1:5060"), here);
+    assert_ne!(limiter.pair_key(SCOPE, b"n", ip("192.0.2.1")).source, here);
+}
+
+#[test]
 fn sources_are_ipv4_addresses_and_ipv6_networks_of_64() {
     let limiter = limiter();
     for (one, other) in
