@@ -165,9 +165,9 @@ impl SipUri<'_> {
             && same_headers(self.headers, other.headers)
     }
 
-    /// Whether a uri-parameter has this name, with escapes decoded and in any case.
-    pub(crate) fn has_param(&self, name: &str) -> bool {
-        compare::has_param(self.params, name)
+    /// Whether each uri-parameter has one of these names, in any case and without escapes.
+    pub(crate) fn has_only_params(&self, names: &[&str]) -> bool {
+        compare::only_params(self.params, names)
     }
 
     /// Whether the user parts are equal by RFC 3261 §19.1.4, or both missing.

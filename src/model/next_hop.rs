@@ -76,9 +76,11 @@ pub enum NextHopRefusal {
     /// A placeholder behind the user part, so that the caller could choose the next hop.
     #[error("`{{{0}}}` is allowed in the user part only")]
     Placeholder(&'static str),
-    /// A parameter `maddr` or a header, which could name another next hop (RFC 3261 §19.1.1).
+    /// A header, or a parameter other than `transport`, `user` and `lr`. It could name another next hop,
+    /// as `maddr` does (RFC 3261 §19.1.1).
     #[error(
-        "the parameter `maddr` and URI headers are not allowed: they can name another next hop"
+        "only the parameters `transport`, `user` and `lr` are allowed, and no URI headers: others can \
+         name another next hop"
     )]
     OverridesHost,
 }
@@ -303,6 +305,16 @@ mod tests {
             "sip:1@gw;maddr=192.0.2.1",
             "gw;MADDR=192.0.2.1",
             "gw;m%61ddr=192.0.2.1",
+            "gw;maddr%20=192.0.2.1",
+            "gw;transport=tcp;maddr=192.0.2.1",
+            // by these Kamailio and FreeSWITCH route
+            "gw;alias=192.0.2.1~5060~1",
+            "sip:{user}@gw;fs_path=sip:192.0.2.1",
+            "gw;received=sip:192.0.2.1",
+            "gw;Route=evil",
+            "gw;x",
+            "gw;tr%61nsport=tcp",
+            "sip:{user}@gw;lr?x=y",
             "sip:1@gw?Route=%3Csip:evil%3E",
             "sip:{user}@{host}",
             "sip:{user}@{domain}",
@@ -311,7 +323,13 @@ mod tests {
         ] {
             assert!(check(&["gw", ".gw", "0.0.0.0/0"], target).is_err(), "{target}");
         }
-        assert!(check(&["gw"], "sip:{account}{user};maddr=x@gw;transport=tcp;lr").is_ok());
+        for target in [
+            "sip:{account}{user};maddr=x@gw;transport=tcp;lr",
+            "sip:{user}@gw;Transport=TLS;user=phone;q=0.5",
+            "gw;lr=on",
+        ] {
+            assert_eq!(check(&["gw"], target), Ok(()), "{target}");
+        }
     }
 
     #[test]

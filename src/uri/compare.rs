@@ -56,9 +56,13 @@ pub(super) fn same_params(ours: &str, theirs: &str) -> bool {
     }
 }
 
-/// Whether a parameter has this name, with escapes decoded and in any case.
-pub(super) fn has_param(params: &str, name: &str) -> bool {
-    params.split(';').any(|param| folded(split_after(param, '=').0, name))
+/// Whether each parameter has one of these names, in any case. A name with escapes is none of them.
+pub(super) fn only_params(params: &str, names: &[&str]) -> bool {
+    let is_named = |param| {
+        let name = split_after(param, '=').0;
+        names.iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    params.is_empty() || params.split(';').all(is_named)
 }
 
 /// Whether the headers match one to one.

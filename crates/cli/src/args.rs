@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sip_authz::model::{NextHop, Realm};
+use sip_authz::model::{NextHop, OnAccept, Realm};
 use sip_authz::{AccountSid, Transport};
 use sip_authz_config::DomainSource;
 
@@ -97,6 +97,10 @@ pub(crate) struct CheckArgs {
     /// Allow `on_accept` of domains and trunks to name this next hop, as `serve` does (repeatable)
     #[arg(long, value_name = "HOST")]
     pub(crate) next_hop_allow: Vec<NextHop>,
+
+    /// Allow `on_accept` of domains and trunks to name the targets of this answer, as `serve` does
+    #[arg(long, value_name = "ok|redirect:TARGET")]
+    pub(crate) on_accept: Option<OnAccept>,
 
     /// Source IP address of the INVITE
     #[arg(long, value_name = "IP", requires = "invite")]

@@ -19,9 +19,13 @@ pub(crate) struct Template {
     pub(crate) port: Option<u16>,
     /// The first placeholder behind the user part.
     pub(crate) placeholder: Option<&'static str>,
-    /// Whether a parameter `maddr` or a header could name another next hop.
+    /// Whether a parameter or a header could name another next hop.
     pub(crate) overrides_host: bool,
 }
+
+/// The parameters that no program takes for a next hop. Beside `maddr` (RFC 3261 §19.1.1), programs
+/// route by parameters of their own, such as `alias` of Kamailio and `fs_path` of FreeSWITCH.
+const HARMLESS_PARAMS: [&str; 3] = ["transport", "user", "lr"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -163,7 +167,8 @@ impl Template {
         let has_literal_host = !hostport.contains('{');
         let host = has_literal_host.then(|| Host::parse(uri.host)).transpose();
         let host = host.map_err(|error| wrong(UriError::Host(error)))?;
-        let (port, overrides_host) = (uri.port, uri.has_param("maddr") || !uri.headers.is_empty());
+        let overrides_host = !uri.has_only_params(&HARMLESS_PARAMS) || !uri.headers.is_empty();
+        let port = uri.port;
         (template.host, template.port, template.placeholder) = (host, port, placeholder);
         template.overrides_host = overrides_host;
         Ok(template)

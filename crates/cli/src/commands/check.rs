@@ -21,7 +21,11 @@ use sip_authz_config::Options;
 const MAX_FILE: u64 = 1 << 20;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, ProgramError> {
-    let options = Options::new().next_hops(NextHopSet::new(args.next_hop_allow.clone()));
+    let mut next_hops = NextHopSet::new(args.next_hop_allow.clone());
+    if let Some(default) = &args.on_accept {
+        next_hops = next_hops.with_default(default.clone());
+    }
+    let options = Options::new().next_hops(next_hops);
     match (&args.invite, args.source) {
         (Some(invite), Some(source)) => decide(args, &options, invite, source),
         // the command line has both or none

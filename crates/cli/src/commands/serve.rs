@@ -42,13 +42,19 @@ use crate::system::output::{ProgramError, config_lines, say, warn, warn_all};
 use crate::system::process;
 use crate::system::secure::{Secured, Security};
 use crate::system::service::{self, Phase};
-use crate::system::signals::{Signal, Signals};
+use crate::system::signals::{EarlySignals, Signal, Signals};
 use sip_authz_config::{Edge as FileEdge, Options};
 
 /// The end of a message about a failed reload.
 const OLD_STATE: &str = "the old state stays in use";
 
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
+    // separate runtimes, so that HTTP requests of tenants never delay calls
+    let (runtime, streams) = (runtime("http")?, runtime("sip")?);
+    let early = {
+        let _within = runtime.enter();
+        EarlySignals::new().map_err(|error| ProgramError::Runtime(error.to_string()))?
+    };
     let demo = args.demo.then(Demo::new).transpose()?;
     let reloads = Arc::new(Reloads::default());
     let (records, file) = match records(args, demo.as_ref()) {
@@ -74,11 +80,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
     let admin = options.admin.is_some();
     let setup = Setup { settings, options, capacity: args.limits.capacity() };
     let front = Front { demo: demo.as_ref(), api, admin, counts, reloads };
-    // separate runtimes, so that HTTP requests of tenants never delay calls
-    let (runtime, streams) = (runtime("http")?, runtime("sip")?);
     let served = runtime.block_on(async {
         let mut signals =
-            Signals::new().map_err(|error| ProgramError::Runtime(error.to_string()))?;
+            Signals::new(early).map_err(|error| ProgramError::Runtime(error.to_string()))?;
         let resources = tokio::select! {
             started = open(args, records, setup) => started?,
             () = signals.end() => return Ok(None),
@@ -385,11 +389,11 @@ struct Reloaded<'a> {
     args: &'a ServeArgs,
     resources: &'a Resources,
     secured: &'a Secured,
-    reloads: &'a Reloads,
+    reloads: &'a Arc<Reloads>,
 }
 
 /// Reloads at each SIGHUP and reopens the decision log at each SIGUSR1, until another signal ends the
-/// program or a UDP thread stops.
+/// program or a UDP thread stops. Only SIGHUP waits for the end of a reload, which may hang on the file.
 async fn until_the_end(
     state: &Reloaded<'_>,
     edge: &Edge,
@@ -405,22 +409,44 @@ async fn until_the_end(
             Signal::End => return Ok(()),
             Signal::Reload => {
                 service::report(Phase::Reloading);
-                state.reload().await;
+                let reload = state.reload();
+                tokio::pin!(reload);
+                loop {
+                    let signal = tokio::select! {
+                        () = &mut reload => break,
+                        signal = signals.next_but_reload() => signal,
+                        Some(why) = threads.recv() => return Err(ProgramError::Runtime(why)),
+                    };
+                    match signal {
+                        Signal::End => return Ok(()),
+                        _ => reopen(edge),
+                    }
+                }
                 service::report(Phase::Reloaded);
             }
-            // apart from SIGHUP, so that a rotation does not load a file that is being edited
-            Signal::Reopen => match &edge.observers.audit {
-                Some(audit) => audit.reopen(),
-                None => warn("SIGUSR1: nothing to reopen without --decision-log"),
-            },
+            Signal::Reopen => reopen(edge),
         }
+    }
+}
+
+/// Reopens the decision log. Apart from SIGHUP, so that a rotation does not load a file that is being
+/// edited.
+fn reopen(edge: &Edge) {
+    match &edge.observers.audit {
+        Some(audit) => audit.reopen(),
+        None => warn("SIGUSR1: nothing to reopen without --decision-log"),
     }
 }
 
 impl Reloaded<'_> {
     /// Loads the certificates and the configuration file again.
     async fn reload(&self) {
-        let certificates = self.secured.reload(self.reloads);
+        let (secured, reloads) = (self.secured.clone(), Arc::clone(self.reloads));
+        let certificates = tokio::task::spawn_blocking(move || secured.reload(&reloads)).await;
+        let certificates = certificates.unwrap_or_else(|error| {
+            warn(format_args!("certificates: {error}; {OLD_STATE}"));
+            true
+        });
         match &self.args.config {
             Some(path) => self.reloads.config.note(self.reload_config(path).await),
             None if certificates => {}

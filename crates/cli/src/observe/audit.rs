@@ -321,8 +321,9 @@ impl Lines {
 
     fn reopen(&mut self) {
         match self.out.reopen() {
-            Ok(()) => {
-                self.torn = false;
+            Ok(is_another) => {
+                // the incomplete line stays in the other file
+                self.torn &= !is_another;
                 warn(format_args!("reopened {}", self.sink));
             }
             Err(error) => {

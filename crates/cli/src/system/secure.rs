@@ -32,6 +32,7 @@ impl Security {
 }
 
 /// The encryption of all listeners.
+#[derive(Clone)]
 pub(crate) struct Secured {
     /// The certificate for SIP over TLS.
     pub(crate) sips: Security,

@@ -12,17 +12,10 @@ pub(crate) enum Signal {
 }
 
 #[cfg(unix)]
-pub(crate) use unix::Signals;
+pub(crate) use unix::{EarlySignals, Signals};
 
 #[cfg(not(unix))]
-pub(crate) use other::Signals;
-
-impl Signals {
-    /// Waits for a signal that ends the program.
-    pub(crate) async fn end(&mut self) {
-        while self.next().await != Signal::End {}
-    }
-}
+pub(crate) use other::{EarlySignals, Signals};
 
 #[cfg(unix)]
 mod unix {
@@ -30,30 +23,63 @@ mod unix {
 
     use super::Signal;
 
-    /// Catches SIGINT, SIGTERM, SIGHUP and SIGUSR1 from its creation on.
-    pub(crate) struct Signals {
-        interrupt: unix::Signal,
-        terminate: unix::Signal,
+    /// Keeps SIGHUP and SIGUSR1 from ending a program that is still starting. They wait for
+    /// [`Signals::next`].
+    pub(crate) struct EarlySignals {
         hang_up: unix::Signal,
         user: unix::Signal,
     }
 
-    impl Signals {
+    impl EarlySignals {
+        /// Catches the signals from now on. Needs the context of a runtime.
         pub(crate) fn new() -> std::io::Result<Self> {
             Ok(Self {
-                interrupt: unix::signal(SignalKind::interrupt())?,
-                terminate: unix::signal(SignalKind::terminate())?,
                 hang_up: unix::signal(SignalKind::hangup())?,
                 user: unix::signal(SignalKind::user_defined1())?,
             })
         }
+    }
 
+    /// Catches SIGINT and SIGTERM too from its creation on.
+    pub(crate) struct Signals {
+        interrupt: unix::Signal,
+        terminate: unix::Signal,
+        early: EarlySignals,
+    }
+
+    impl Signals {
+        pub(crate) fn new(early: EarlySignals) -> std::io::Result<Self> {
+            Ok(Self {
+                interrupt: unix::signal(SignalKind::interrupt())?,
+                terminate: unix::signal(SignalKind::terminate())?,
+                early,
+            })
+        }
+
+        /// Waits for any signal.
         pub(crate) async fn next(&mut self) -> Signal {
             tokio::select! {
                 _ = self.interrupt.recv() => Signal::End,
                 _ = self.terminate.recv() => Signal::End,
-                _ = self.hang_up.recv() => Signal::Reload,
-                _ = self.user.recv() => Signal::Reopen,
+                _ = self.early.hang_up.recv() => Signal::Reload,
+                _ = self.early.user.recv() => Signal::Reopen,
+            }
+        }
+
+        /// Waits for any signal but SIGHUP, which waits for [`Self::next`].
+        pub(crate) async fn next_but_reload(&mut self) -> Signal {
+            tokio::select! {
+                _ = self.interrupt.recv() => Signal::End,
+                _ = self.terminate.recv() => Signal::End,
+                _ = self.early.user.recv() => Signal::Reopen,
+            }
+        }
+
+        /// Waits for a signal that ends the program. The others wait for [`Self::next`].
+        pub(crate) async fn end(&mut self) {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
             }
         }
     }
@@ -63,11 +89,20 @@ mod unix {
 mod other {
     use super::Signal;
 
-    /// Catches Ctrl-C; there is no reload signal here.
+    /// There is no reload signal here.
+    pub(crate) struct EarlySignals(());
+
+    impl EarlySignals {
+        pub(crate) fn new() -> std::io::Result<Self> {
+            Ok(Self(()))
+        }
+    }
+
+    /// Catches Ctrl-C.
     pub(crate) struct Signals(());
 
     impl Signals {
-        pub(crate) fn new() -> std::io::Result<Self> {
+        pub(crate) fn new(_: EarlySignals) -> std::io::Result<Self> {
             Ok(Self(()))
         }
 
@@ -77,6 +112,14 @@ mod other {
                 // without Ctrl-C only the system can end the program
                 Err(_) => std::future::pending().await,
             }
+        }
+
+        pub(crate) async fn next_but_reload(&mut self) -> Signal {
+            self.next().await
+        }
+
+        pub(crate) async fn end(&mut self) {
+            self.next().await;
         }
     }
 }

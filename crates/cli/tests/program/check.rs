@@ -236,3 +236,26 @@ fn a_default_domain_decides_for_calls_that_name_none() {
     assert_eq!(run_with(&["--default-domain", "b.example"]), Some(1));
     assert_eq!(run_with(&["--default-domain", "to"]), Some(1));
 }
+
+#[test]
+fn a_file_is_valid_with_the_options_with_which_it_can_be_served() {
+    let config =
+        "[[domains]]\nname = 'sip.example.com'\non_accept = 'redirect:sip:{user}@gw.example'\n";
+    let path = file("edge.toml", config);
+    let with = |options: &[&str]| {
+        let (code, _, error) =
+            outcome(&run(&[&["check", "--config", path.to_str().unwrap()], options].concat()));
+        (code, error.contains("the next hop `gw.example` is not allowed"))
+    };
+    for options in [
+        ["--on-accept", "redirect:sip:{user}@gw.example"],
+        ["--on-accept", "redirect:a.example,gw.example"],
+        ["--next-hop-allow", "gw.example"],
+    ] {
+        assert_eq!(with(&options), (Some(0), false), "{options:?}");
+    }
+    for options in [&[][..], &["--on-accept", "ok"], &["--on-accept", "redirect:sip:1@gw.example"]]
+    {
+        assert_eq!(with(options), (Some(2), true), "{options:?}");
+    }
+}

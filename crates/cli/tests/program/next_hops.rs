@@ -56,3 +56,54 @@ fn a_stored_target_that_is_no_longer_allowed_is_refused_with_a_warning() {
     let server = Server::start(&allowing);
     assert_eq!(contact(&ask(&server)), by_default);
 }
+
+#[test]
+fn case_41_odd_request_uris_add_nothing_to_a_contact() {
+    let config = "[[ip_access_control_lists]]\nname = 'here'\naddresses = ['127.0.0.1']\n\
+                  [[domains]]\nname = 'sip.example.com'\nip_access_control_lists = ['here']\n";
+    let path = file("edge.toml", config);
+    let server = Server::start(&[
+        "--config",
+        path.to_str().unwrap(),
+        "--default-domain",
+        HOST,
+        "--on-accept",
+        "redirect:sip:{user}@gw.example;transport=tcp",
+    ]);
+    let caller = Caller::new(&server);
+    for (uri, user) in [
+        ("sip:1@sip.example.com;maddr=evil.example?Route=%3Csip:evil.example%3E", "1@"),
+        ("sip:1:secret@sip.example.com:5080", "1@"),
+        ("sip:a%3E%0d%0aContact:%20b@sip.example.com", "a%3E%0d%0aContact@"),
+        (
+            "sip:evil.example;maddr=evil.example?x@sip.example.com",
+            "evil.example;maddr=evil.example?x@",
+        ),
+        ("sip:*21#@sip.example.com", "*21%23@"),
+        ("sip:1@203.0.113.7;x=y", "1@"),
+        ("tel:+1(415)555;phone-context=evil.example", "+1(415)555@"),
+        ("tel:*21#;x=evil.example", "*21%23@"),
+        ("urn:service:sos.police", ""),
+    ] {
+        let answer = caller.ask(&Request::invite(uri).to("<sip:1@there>").text());
+        let contacts: Vec<_> =
+            answer.lines().filter(|line| line.to_ascii_lowercase().contains("contact:")).collect();
+        let expected = format!("Contact: <sip:{user}gw.example;transport=tcp>");
+        assert_eq!((status(&answer), contacts), (302, vec![expected.as_str()]), "{uri}");
+    }
+    for uri in [
+        "sip:1@evil.example@sip.example.com",
+        "sip:1>@sip.example.com",
+        "sip:1%@sip.example.com",
+        "sip:{host}@sip.example.com",
+        "sip:1@sip.example.com;x=\"",
+        "tel:1@evil.example",
+        "tel:1;x=<y>",
+        "tel:%31",
+        "urn:service:sos@evil.example",
+    ] {
+        let answer = caller.ask(&Request::invite(uri).to("<sip:1@there>").text());
+        assert!([400, 416].contains(&status(&answer)), "{uri}: {answer}");
+        assert_eq!(header(&answer, "Contact"), None, "{uri}");
+    }
+}

@@ -1,7 +1,12 @@
 //! Reloads of the configuration file: the number of the snapshot, the summary, the changes, metrics.
 
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
 use crate::metrics::{address, scrape, wait_for};
-use crate::support::{Caller, Request, Server, file, status};
+use crate::support::{Caller, Lines, Request, Server, file, status};
 
 const FILE: &str = "[[ip_access_control_lists]]\nname = 'office'\naddresses = ['127.0.0.1']\n\
                     [[domains]]\nname = 'one.example'\nip_access_control_lists = ['office']\n";
@@ -103,4 +108,69 @@ fn sigusr1_loads_no_file() {
     let caller = Caller::new(&server);
     assert_eq!(status(&caller.ask(&Request::invite("sip:1@one.example").text())), 200);
     assert_eq!(server.stderr.all().len(), 1);
+}
+
+/// A named pipe beside the other files of a test.
+fn pipe(beside: &Path, name: &str) -> PathBuf {
+    let path = beside.with_file_name(name);
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+/// Opens a pipe to write to, once the program has opened it to read.
+fn feed(path: &Path) -> File {
+    OpenOptions::new().write(true).open(path).unwrap()
+}
+
+#[test]
+fn signals_before_the_start_end_nothing_and_are_obeyed_after_it() {
+    let path = file("edge.toml", FILE);
+    let slow = pipe(&path, "slow.toml");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
+        .args(["serve", "--sip", "127.0.0.1:0", "--on-accept", "ok", "--config"])
+        .arg(&slow)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = Lines::of(child.stdout.take().unwrap());
+    let stderr = Lines::of(child.stderr.take().unwrap());
+    let signal = |name: &str| {
+        let process = child.id().to_string();
+        assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
+    };
+    let mut writer = feed(&slow);
+    std::fs::rename(&path, &slow).unwrap();
+    signal("-HUP");
+    signal("-USR1");
+    writer.write_all(b"# empty\n").unwrap();
+    drop(writer);
+    stdout.wait_for("listening for SIP on ");
+    stderr.wait_for("sip-authz: snapshot 2: added 1 domain (one.example)");
+    stderr.wait_for("SIGUSR1: nothing to reopen without --decision-log");
+    signal("-TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reload_that_hangs_delays_neither_a_rotation_nor_the_end() {
+    let (path, log) = (file("edge.toml", FILE), file("decisions.json", ""));
+    let name = path.to_str().unwrap();
+    let log = ["--decision-log", log.to_str().unwrap()];
+    for end in ["TERM", "INT"] {
+        let args = [&["--config", name, "--on-accept", "ok"][..], &log].concat();
+        let server = Server::start(&args);
+        let slow = pipe(&path, &format!("{end}.toml"));
+        std::fs::rename(&slow, &path).unwrap();
+        server.signal("HUP");
+        let writer = feed(&path);
+        server.signal("USR1");
+        server.stderr.wait_for("sip-authz: reopened ");
+        let caller = Caller::new(&server);
+        assert_eq!(status(&caller.ask(&Request::invite("sip:1@one.example").text())), 200);
+        server.end(end);
+        drop(writer);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, FILE).unwrap();
+    }
 }

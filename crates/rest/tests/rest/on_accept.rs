@@ -53,7 +53,7 @@ async fn a_target_outside_the_allowed_next_hops_is_refused() {
         (
             &open,
             "a.example.org;maddr=192.0.2.1",
-            "the parameter `maddr` and URI headers are not allowed",
+            "only the parameters `transport`, `user` and `lr` are allowed, and no URI headers",
         ),
     ] {
         let full = site.full().await;

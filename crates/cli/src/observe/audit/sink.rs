@@ -44,10 +44,10 @@ impl Output {
         })
     }
 
-    /// Opens the path again, after another program moved the file.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
+    /// Opens the path again, after another program moved the file. Returns whether it is another file now.
+    pub(super) fn reopen(&mut self) -> io::Result<bool> {
         match self {
-            Self::Stdout(_) => Ok(()),
+            Self::Stdout(_) => Ok(false),
             Self::File(file) => file.reopen(),
         }
     }
@@ -87,9 +87,10 @@ impl LogFile {
         Ok(Self { path: path.to_owned(), rotation, file, length, limit })
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
+    fn reopen(&mut self) -> io::Result<bool> {
+        let is_moved = !self.is_at_its_path();
         *self = Self::open(&self.path, self.rotation)?;
-        Ok(())
+        Ok(is_moved)
     }
 
     fn make_room(&mut self, bytes: usize) -> io::Result<bool> {
@@ -105,7 +106,7 @@ impl LogFile {
             }
             rename(&self.path, &self.old(1))?;
         }
-        self.reopen().map(|()| true)
+        self.reopen().map(|_| true)
     }
 
     /// The path of an old file; 1 is the newest. External tools for rotation use other names.
@@ -164,4 +165,29 @@ fn is_same(one: &Metadata, other: &Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, _: &Metadata) -> bool {
     true
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reopening_tells_whether_the_file_is_another_one() {
+        let path = std::env::temp_dir().join(format!("reopened-{}", std::process::id()));
+        let mut file = LogFile::open(&path, None).unwrap();
+        file.write(b"half a li").unwrap();
+        assert!(!file.reopen().unwrap(), "not moved");
+        let moved = path.with_extension("1");
+        fs::rename(&path, &moved).unwrap();
+        assert!(file.reopen().unwrap(), "moved");
+        assert!(!file.reopen().unwrap(), "once");
+        fs::remove_file(&path).unwrap();
+        assert!(file.reopen().unwrap(), "removed");
+        for path in [path, moved] {
+            fs::remove_file(path).unwrap();
+        }
+        let mut device = LogFile::open(Path::new("/dev/null"), None).unwrap();
+        assert!(!device.reopen().unwrap(), "a device");
+        assert!(!Output::Stdout(io::stdout()).reopen().unwrap(), "stdout");
+    }
 }
