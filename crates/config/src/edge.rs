@@ -1,7 +1,8 @@
-//! The table `[edge]`: where an edge listens, the name that it gives for itself, and what names the domain of
-//! a call. The command line of the program reads the same values.
+//! The table `[edge]`: where an edge listens, the name that it gives for itself, what names the domain of a
+//! call, and the proxies in front of it. The command line of the program reads the same values.
 
 mod address;
+mod proxy;
 mod table;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use sip_authz::model::DomainName;
 
 pub use address::AddressError;
 use address::{Ports, read_host, shortened, split};
+pub use proxy::{ProxyError, SourceFrom, SourceHeader, TrustedProxy};
 pub(crate) use table::KEYS;
 
 /// The settings of an edge. Empty lists and absent values are not in the file.
@@ -32,6 +34,12 @@ pub struct Edge {
     pub tls_cert: Option<PathBuf>,
     /// Private key of the certificate (PEM), a path as that of the certificate.
     pub tls_key: Option<PathBuf>,
+    /// The proxies that name the source of their callers.
+    pub trusted_proxy: Vec<TrustedProxy>,
+    /// Where these proxies name it.
+    pub source_from: Option<SourceFrom>,
+    /// The header field of [`SourceFrom::Header`].
+    pub source_header: Option<SourceHeader>,
 }
 
 /// A listener: an address, and the names that belong to it. Written

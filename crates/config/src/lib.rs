@@ -64,7 +64,10 @@ use std::sync::Arc;
 use sip_authz::Snapshot;
 use sip_authz::model::Commit;
 
-pub use edge::{AddressError, Advertised, DomainSource, Edge, Listener, Place};
+pub use edge::{
+    AddressError, Advertised, DomainSource, Edge, Listener, Place, ProxyError, SourceFrom,
+    SourceHeader, TrustedProxy,
+};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use load::{is_readable_by_others, load};
 pub use names::Names;

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sip_authz_config::{Config, Edge, Options, load, parse};
+use sip_authz_config::{Config, Edge, Options, SourceFrom, SourceHeader, load, parse};
 
 fn edge(text: &str) -> Edge {
     parse(text, &Options::new()).unwrap().edge
@@ -24,8 +24,16 @@ fn every_key_of_the_table_is_read() {
         default_domain = ["listener", "to", "sos.example.com"]
         tls_cert = "chain.pem"
         tls_key = "/etc/key.pem"
+        trusted_proxy = ["192.0.2.1", "2001:db8::/64"]
+        source_from = "via"
+        source_header = "X-Caller"
         "#,
     );
+    let proxies: Vec<_> =
+        edge.trusted_proxy.iter().map(|proxy| proxy.prefix().to_string()).collect();
+    assert_eq!(proxies, ["192.0.2.1/32", "2001:db8::/64"]);
+    assert_eq!(edge.source_from, Some(SourceFrom::Via));
+    assert_eq!(edge.source_header.as_ref().map(SourceHeader::as_str), Some("X-Caller"));
     let addresses: Vec<_> = edge.sip.iter().map(|listener| listener.address()).collect();
     assert_eq!(addresses, ["0.0.0.0:5060", "[::]:5060", "localhost:5070"]);
     assert_eq!(edge.sip[0].advertise.as_ref().unwrap().to_string(), "203.0.113.7");

@@ -8,8 +8,25 @@ use super::Args;
 
 /// What each option expects, and an example of it. An option that is not in this table has no tip.
 const EXAMPLES: &[(&str, &str, &[&str])] = &[
-    ("--sip", "an IP address and a port", &["--sip 0.0.0.0:5060"]),
-    ("--sips", "an IP address and a port", &["--sips 0.0.0.0:5061"]),
+    ("--sip", "an address and a port", &["--sip 0.0.0.0:5060", "--sip :5060"]),
+    ("--sips", "an address and a port", &["--sips 0.0.0.0:5061", "--sips :5061"]),
+    (
+        "--advertise",
+        "a host and a port, or a host alone",
+        &["--advertise 203.0.113.7", "--advertise edge.example.com:5080"],
+    ),
+    (
+        "--default-domain",
+        "`listener`, `route`, `to` or a domain name, several after commas",
+        &["--default-domain to,sip.example.com"],
+    ),
+    (
+        "--trusted-proxy",
+        "the IP address or prefix of a proxy",
+        &["--trusted-proxy 192.0.2.1", "--trusted-proxy 192.0.2.0/28"],
+    ),
+    ("--source-from", "`header` or `via`", &["--source-from via"]),
+    ("--source-header", "the name of a header", &["--source-header X-Authz-Source"]),
     ("--api", "an IP address and a port, or `off`", &["--api 127.0.0.1:8080", "--api off"]),
     ("--metrics", "an IP address and a port", &["--metrics 127.0.0.1:9464"]),
     ("--udp-workers", "a number of threads", &["--udp-workers 2"]),
@@ -37,6 +54,11 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         "the answer to accepted INVITEs: `ok` (200, declines all media) or `redirect:` with a SIP URI \
          (302)",
         &["--on-accept ok", "--on-accept redirect:sip:gw.example.net"],
+    ),
+    (
+        "--next-hop-allow",
+        "a host, `.suffix` or IP prefix, with an optional port",
+        &["--next-hop-allow gw.example.net", "--next-hop-allow .carrier.example"],
     ),
     ("--log", "`decisions`, `refused`, `1/N` or `none`", &["--log refused", "--log 1/100"]),
     ("--decision-log", "a file, or `-` for stdout", &["--decision-log decisions.json"]),

@@ -21,6 +21,7 @@ impl ServeArgs {
             let most = Invite::MAX_DOMAIN_HOSTS;
             return Err(wrong(format!("--default-domain: expected at most {most} values")));
         }
+        self.proxies.complete(&file).map_err(|given| wrong(needs(given, "--trusted-proxy")))?;
         #[cfg(feature = "tls")]
         {
             let tls = &mut self.tls;
@@ -35,9 +36,7 @@ impl ServeArgs {
                 (None, Some(_), true) => Some(("--tls-key", "--tls-cert")),
             };
             if let Some((given, missing)) = missing {
-                return Err(wrong(format!(
-                    "{given} needs {missing}, as an option or in [edge] of the configuration file"
-                )));
+                return Err(wrong(needs(given, missing)));
             }
         }
         #[cfg(not(feature = "tls"))]
@@ -53,6 +52,10 @@ fn fill<T: Clone>(values: &mut Vec<T>, file: &[T]) {
     if values.is_empty() {
         values.extend_from_slice(file);
     }
+}
+
+fn needs(given: &str, missing: &str) -> String {
+    format!("{given} needs {missing}, as an option or in [edge] of the configuration file")
 }
 
 fn wrong(message: String) -> ProgramError {

@@ -10,13 +10,22 @@ use sip_authz::Invite;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Advertised, DomainSource, Edge, Listener};
+use super::{Advertised, DomainSource, Edge, Listener, SourceFrom, SourceHeader, TrustedProxy};
 use crate::problem::Problems;
 use crate::read::Fields;
 
 /// The keys of the table, in the order in which messages list them.
-pub(crate) const KEYS: &[&str] =
-    &["sip", "sips", "advertise", "default_domain", "tls_cert", "tls_key"];
+pub(crate) const KEYS: &[&str] = &[
+    "sip",
+    "sips",
+    "advertise",
+    "default_domain",
+    "tls_cert",
+    "tls_key",
+    "trusted_proxy",
+    "source_from",
+    "source_header",
+];
 
 impl Edge {
     /// Reads the table; reports and removes invalid parts.
@@ -29,6 +38,9 @@ impl Edge {
             default_domain: values(&fields, "default_domain", problems),
             tls_cert: path(&fields, "tls_cert", problems),
             tls_key: path(&fields, "tls_key", problems),
+            trusted_proxy: values(&fields, "trusted_proxy", problems),
+            source_from: fields.optional("source_from", problems).into_value(),
+            source_header: fields.optional("source_header", problems).into_value(),
         };
         let most = Invite::MAX_DOMAIN_HOSTS;
         if edge.default_domain.len() > most {
@@ -68,4 +80,4 @@ macro_rules! from_text {
         }
     )*};
 }
-from_text!(Listener, Advertised, DomainSource);
+from_text!(Listener, Advertised, DomainSource, TrustedProxy, SourceFrom, SourceHeader);
