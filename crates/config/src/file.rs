@@ -69,6 +69,18 @@ mod keys {
     ];
 }
 
+/// Where a key belongs that is in only one kind of table, and that files often have in another.
+pub(crate) fn home_of(key: &str) -> Option<&'static str> {
+    match key {
+        // behind the header of a table, a key is part of this table
+        "next_hop_allow" => Some("before the first table of the file"),
+        "realm" => Some("in a credential list, or before the first table of the file"),
+        "on_accept" => Some("in a domain or trunk; `serve --on-accept` sets the default"),
+        _ if edge::KEYS.contains(&key) => Some("in the table `[edge]`"),
+        _ => None,
+    }
+}
+
 /// Whether the file may have a key of this name. Keys of a policy are not counted.
 pub(crate) fn is_known_key(key: &str) -> bool {
     use keys::{ACCESS_LIST, ACCOUNT, ADDRESS, CREDENTIAL, CREDENTIAL_LIST, DOMAIN, FILE, TRUNK};

@@ -80,7 +80,7 @@ tls_key = true
          edge.toml:3:37: edge.sip[2]: expected a string, found an integer\n\
          edge.toml:3:43: edge.sip[3]: expected `advertise=HOST[:PORT]` or `domain=NAME`, found `adverise=a`\n\
          edge.toml:4:8: edge.sips: expected an array, found a string\n\
-         edge.toml:5:13: edge.advertise: advertise: callers cannot reach `0.0.0.0`, it is no address of one machine\n\
+         edge.toml:5:13: edge.advertise: callers cannot reach `0.0.0.0`: it is not the address of one machine\n\
          edge.toml:6:19: edge.default_domain[0]: expected `listener`, `route`, `to` or a domain name, \
          found `from header`\n\
          edge.toml:7:1: edge.tls_crt: unknown key `tls_crt`, did you mean `tls_cert`?\n\
@@ -89,6 +89,6 @@ tls_key = true
     assert!(errors("edge = 5060").contains("1:8: edge: expected a table, found an integer"));
     assert!(
         errors("[edge]\ndefault_domain = [\"a\", \"b\", \"c\", \"d\", \"e\"]")
-            .contains("at most 4")
+            .contains("2:18: edge.default_domain: expected at most 4 values, found 5")
     );
 }

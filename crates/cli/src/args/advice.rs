@@ -5,6 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Error, Parser as _};
 
 use super::Args;
+use crate::system::words::masked;
 
 /// What each option expects, and an example of it. An option that is not in this table has no tip.
 const EXAMPLES: &[(&str, &str, &[&str])] = &[
@@ -51,8 +52,8 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--data", "a folder", &["--data /var/lib/sip-authz"]),
     (
         "--on-accept",
-        "the answer to accepted INVITEs: `ok` (200, declines all media) or `redirect:` with a SIP URI \
-         (302)",
+        "the answer to accepted INVITEs: `ok` (200, declines all media) or `redirect:` with hosts or SIP \
+         URIs (302)",
         &["--on-accept ok", "--on-accept redirect:sip:gw.example.net"],
     ),
     (
@@ -100,6 +101,10 @@ pub(crate) fn parse() -> Args {
 
 /// Adds the expected values of the options that an error is about.
 fn with_tips(mut error: Error) -> Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let value = masked(value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(value));
+    }
     let options = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (
             ErrorKind::InvalidValue
@@ -211,7 +216,7 @@ mod tests {
                 &["serve"][..],
                 &["--on-accept", "`ok`", "redirect:sip:gw.example.net", "serve --demo"][..],
             ),
-            (&["serve", "--demo", "--sip", "here"], &["'here'", "--sip 0.0.0.0:5060"]),
+            (&["serve", "--demo", "--sip", "here:x"], &["'here:x'", "--sip 0.0.0.0:5060"]),
             (&["serve", "--demo", "--log", "loud"], &["'loud'", "`decisions`", "--log refused"]),
             (&["serve", "--demo", "--log"], &["--log refused"]),
             (&["check", "--config", "x", "invite"], &["--source 192.0.2.7"]),

@@ -8,12 +8,12 @@ use crate::sip::trusted::{SourcePlace, TrustedProxies};
 /// The proxies in front of the edge.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ProxyArgs {
-    /// Take the source of requests from what the proxy at this address says, see --source-from; an
-    /// address or a prefix (repeatable). A sender at this address can name any source
+    /// Trust the proxy at this address or prefix to name the source of its requests, see --source-from
+    /// (repeatable). A sender at this address can name any source
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<TrustedProxy>,
 
-    /// Where a trusted proxy names the source of a request [default: header]
+    /// Place in which a trusted proxy names the source of a request [default: header]
     #[arg(long, value_name = "PLACE", value_enum)]
     source_from: Option<PlaceName>,
 
@@ -23,7 +23,7 @@ pub(crate) struct ProxyArgs {
     source_header: Option<SourceHeader>,
 }
 
-/// Where a trusted proxy names the source of a request.
+/// The place in which a trusted proxy names the source of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PlaceName {
     /// Header field of --source-header

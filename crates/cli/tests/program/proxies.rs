@@ -158,7 +158,7 @@ fn case_34_guesses_of_one_caller_behind_a_proxy_leave_the_others_alone() {
 #[test]
 fn case_34_the_file_names_the_proxies_and_the_command_line_wins() {
     let serve = |edge: &str, args: &[&str]| {
-        let path = file("edge.toml", &format!("[edge]\n{edge}\n{CONFIG}"));
+        let path = file("edge.toml", &format!("{CONFIG}\n[edge]\n{edge}\n"));
         let always = ["--config", path.to_str().unwrap(), "--on-accept", "ok"];
         Server::start(&[&always[..], args].concat())
     };
@@ -190,7 +190,7 @@ fn case_34_the_file_names_the_proxies_and_the_command_line_wins() {
     for (edge, option) in
         [("source_from = 'via'", "--source-from"), ("source_header = 'X-A'", "--source-header")]
     {
-        let path = file("edge.toml", &format!("[edge]\n{edge}\n{CONFIG}"));
+        let path = file("edge.toml", &format!("{CONFIG}\n[edge]\n{edge}\n"));
         let path = path.to_str().unwrap();
         let output = run(&["serve", "--sip", "127.0.0.1:0", "--on-accept", "ok", "--config", path]);
         let text = String::from_utf8(output.stderr).unwrap();

@@ -20,7 +20,7 @@ impl TrustedProxy {
     }
 }
 
-/// Where a trusted proxy names the source of a request.
+/// The place in which a trusted proxy names the source of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceFrom {

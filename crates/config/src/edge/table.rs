@@ -44,8 +44,9 @@ impl Edge {
         };
         let most = Invite::MAX_DOMAIN_HOSTS;
         if edge.default_domain.len() > most {
-            problems
-                .push(value.span(), format_args!("expected at most {most} in `default_domain`"));
+            let found = edge.default_domain.len();
+            let span = fields.span_of("default_domain").unwrap_or_else(|| value.span());
+            problems.push(span, format_args!("expected at most {most} values, found {found}"));
         }
         Some(edge)
     }
@@ -58,7 +59,12 @@ impl Edge {
 }
 
 fn path(fields: &Fields<'_>, key: &'static str, problems: &mut Problems) -> Option<PathBuf> {
-    fields.optional::<String>(key, problems).into_value().map(PathBuf::from)
+    let path = fields.optional::<String>(key, problems);
+    match path.span() {
+        Some(span) if path.is_empty() => problems.push(span, "expected the path of a file"),
+        _ => {}
+    }
+    path.into_value().map(PathBuf::from)
 }
 
 fn values<T: DeserializeOwned>(
