@@ -90,6 +90,7 @@ RULES = [
     run(r"export \w+="),
     run(r"printf "),
     run(r"chmod go-w /var/lib/sip-authz$"),
+    run(r"chmod 600 edge.toml && sip-authz check --config edge.toml$"),
     run(r"curl -s\S* ", tools=["curl"]),
     run(r"sqlite3 -readonly ", tools=["sqlite3"]),
     run(r"sipsak .*--password=wrong", tools=["sipsak"], codes=(1, 2), shows=False),
@@ -262,6 +263,8 @@ class Page:
         text = re.sub(r"\bFILE\b", str(self.folder / "backup/file.db"), text)
         text = text.replace("/var/lib/sip-authz", str(self.folder / "data"))
         text = text.replace(" /backup/", f" {self.folder}/backup/")
+        packaged = ROOT / "packaging/debian" if self.unpacked is None else self.unpacked / "etc/sip-authz"
+        text = text.replace(" /etc/sip-authz/", f" {packaged}/")
         text = text.replace(" /etc/fail2ban/", f" {self.folder}/fail2ban/")
         text = text.replace(" /var/log/sip-authz/", f" {self.folder}/")
         if self.unpacked is not None:
