@@ -23,7 +23,7 @@ use crate::observe::cause::Cause;
 use crate::observe::writer::Writer;
 use crate::sip::peer::{Caller, Source};
 use crate::system::output::{ProgramError, warn};
-use crate::system::words::file_error;
+use crate::system::words::output_error;
 
 /// The sleep of the writer after an empty queue. The writer polls, since waking it would cost the
 /// deciding threads a system call.
@@ -93,7 +93,7 @@ impl Audit {
         let AuditOptions { sink, queue, names, sampling, rate, rotation } = options;
         let out = Output::open(&sink, rotation);
         let out =
-            out.map_err(|error| ProgramError::Setup(format!("{sink}: {}", file_error(&error))))?;
+            out.map_err(|error| ProgramError::Setup(format!("{sink}: {}", output_error(&error))))?;
         let shared = Arc::new(Shared::default());
         let limited_share = (queue / 2).max(1);
         let (queue, entries) = sync_channel(queue);

@@ -13,6 +13,14 @@ pub(crate) fn file_error(error: &Error) -> String {
     }
 }
 
+/// The reason why a file could not be created or opened for writing.
+pub(crate) fn output_error(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "no such folder".to_owned(),
+        _ => file_error(error),
+    }
+}
+
 /// A text of the command line with `…` in place of a password before an `@`, such as that of
 /// `sip:alice:password@gw.example.net` or `https://alice:password@host`.
 pub(crate) fn masked(text: &str) -> String {

@@ -325,7 +325,7 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
         (&["import", "no-such-file"], &["no-such-file: no such file\n"]),
         (
             &["serve", "--demo", "--decision-log", "/no-such-folder/x"],
-            &["/no-such-folder/x: no such file\n"],
+            &["/no-such-folder/x: no such folder\n"],
         ),
         (&["serv"], &["'serv'", "'serve'"]),
         (&[], &["Usage: sip-authz <COMMAND>", "sip-authz serve --demo"]),
