@@ -139,7 +139,7 @@ def commands(path, top):
     """The commands of a page, in order. `top` is the folder of all pages."""
     page, found, fence, before = str(path.relative_to(top)), [], None, ""
     for number, line in enumerate(path.read_text().splitlines(), 1):
-        mark = re.match(r"```(\w*)", line)
+        mark = re.match(r" *```(\w*)", line)
         if mark:
             fence = None if fence is not None else mark[1]
             before = ""

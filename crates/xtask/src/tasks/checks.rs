@@ -138,8 +138,8 @@ the program that was built last with this profile.",
     Task {
         name: "deb-docs",
         usage: "[--list]",
-        about: "Run the commands of README and docs with the package that `deb` built last",
-        details: "Program, pages and examples are those of the package. It is unpacked, not installed:
+        about: "Run the commands of the docs with the package that `deb` built",
+        details: "Program, pages and examples are those of the newest package. It is unpacked, not installed:
 deb-install does that.",
         needs: &[SIPSAK, CURL, OPENSSL, PYTHON],
         steps: &[run("crates/acceptance/docs-commands.py --package {target}/debian {args}")],
