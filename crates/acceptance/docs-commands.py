@@ -8,10 +8,11 @@ are not run, but the packages, targets, features, tasks and files that they name
 
 Servers run in the background on free ports of the loopback address, in a temporary folder for each page.
 
-Usage: crates/acceptance/docs-commands.py [PROGRAM] [--list]
+Usage: crates/acceptance/docs-commands.py [PROGRAM | --package PACKAGE] [--list]
 
-PROGRAM is the program sip-authz (default: the one of `cargo build`, or the one on PATH). `--list` prints the commands
-with their rules and runs nothing.
+PROGRAM is the program sip-authz (default: the one of `cargo build`, or the one on PATH). With `--package`, the program,
+the pages and the examples are those of a Debian package, which is unpacked into a temporary folder. PACKAGE is a file,
+or a folder whose newest package is used. `--list` prints the commands with their rules and runs nothing.
 """
 import argparse
 import json
@@ -38,18 +39,20 @@ START, END = 30, 60
 class Rule:
     """How to treat the commands that `pattern` matches at their beginning."""
 
-    def __init__(self, pattern, action, *, reason="", tools=(), codes=(0,), shows=True):
+    def __init__(self, pattern, action, *, reason="", tools=(), codes=(0,), shows=True, package=False):
         self.pattern = re.compile(pattern)
         self.action = action
         self.reason = reason
         self.tools = tools
         self.codes = codes
         self.shows = shows
+        self.package = package
 
 
 def run(pattern, **options):
     """Runs the command and expects one of the exit codes `codes`. Skips it if a tool is not installed. In a block `text`,
-    the first line after the command must be in its output, unless `shows` is false."""
+    the first line after the command must be in its output, unless `shows` is false. With `package`, the command needs
+    the files of the Debian package."""
     return Rule(pattern, "run", **options)
 
 
@@ -87,6 +90,7 @@ RULES = [
     run(r"export \w+="),
     run(r"printf "),
     run(r"chmod go-w /var/lib/sip-authz$"),
+    run(r"chmod 600 edge.toml && sip-authz check --config edge.toml$"),
     run(r"curl -s\S* ", tools=["curl"]),
     run(r"sqlite3 -readonly ", tools=["sqlite3"]),
     run(r"sipsak .*--password=wrong", tools=["sipsak"], codes=(1, 2), shows=False),
@@ -95,7 +99,9 @@ RULES = [
     run(r"mv \S+ \S+ && kill -USR1 "),
     run(r"openssl "),
     run(r"docs/recipes/twilio_export\.py "),
-    skip(r"(cp|fail2ban-regex) .*(/usr/share/doc|/etc/fail2ban)/", "needs the Debian packages"),
+    run(r"cp /usr/share/doc/sip-authz/\S+ /etc/fail2ban/", package=True),
+    skip(r"fail2ban-regex systemd-journal ", "needs the journal"),
+    run(r"fail2ban-regex /var/log/", tools=["fail2ban-regex"], package=True),
     skip(r"(dpkg|systemctl|systemd-analyze|journalctl|sudoedit) ", "needs the Debian package and systemd"),
     skip(r"docker ", "needs docker"),
     skip(r"etcd(ctl)? ", "needs etcd"),
@@ -130,11 +136,11 @@ def without_comment(line):
     return re.sub(r"(^|\s)#\s.*$", "", line).rstrip()
 
 
-def commands(path):
-    """The commands of a page, in order."""
-    page, found, fence, before = str(path.relative_to(ROOT)), [], None, ""
+def commands(path, top):
+    """The commands of a page, in order. `top` is the folder of all pages."""
+    page, found, fence, before = str(path.relative_to(top)), [], None, ""
     for number, line in enumerate(path.read_text().splitlines(), 1):
-        mark = re.match(r"```(\w*)", line)
+        mark = re.match(r" *```(\w*)", line)
         if mark:
             fence = None if fence is not None else mark[1]
             before = ""
@@ -223,8 +229,8 @@ class Failure(Exception):
 class Page:
     """A folder, an environment and at most one server for the commands of one page."""
 
-    def __init__(self, folder, program):
-        self.folder = folder
+    def __init__(self, folder, program, top, unpacked):
+        self.folder, self.unpacked = folder, unpacked
         self.ports = {name: free_port() for name in ("sip", "sips", "api", "metrics")}
         self.server, self.log, self.https, self.account, self.password = None, None, False, None, None
         self.token = None
@@ -233,10 +239,16 @@ class Page:
         (bin_folder / "sip-authz").symlink_to(program)
         path = f"{bin_folder}:{os.environ['PATH']}"
         self.env = {**os.environ, "PATH": path, "SIP_AUTHZ_ADMIN_TOKEN": "docs" * 8, "TOKEN": "docs" * 8}
-        for name in ("docs", "crates"):
-            (folder / name).symlink_to(ROOT / name)
+        (folder / "docs").symlink_to(top / "docs")
+        (folder / "crates").symlink_to(ROOT / "crates")
+        for name in ("filter.d", "jail.d"):
+            (folder / "fail2ban" / name).mkdir(parents=True)
+        common = Path("/etc/fail2ban/filter.d/common.conf")
+        if common.exists():
+            shutil.copy(common, folder / "fail2ban/filter.d")
+        (folder / "decisions.json").write_text(DECISIONS)
         (folder / "backup").mkdir()
-        shutil.copy(ROOT / "docs/edge.toml", folder / "edge.toml")
+        shutil.copy(top / "docs/edge.toml", folder / "edge.toml")
         (folder / "edge.toml").chmod(0o600)
         (folder / "invite.sip").write_bytes(INVITE)
         (folder / "subscriber.csv").write_text("username,domain,ha1\nalice,example.com," + "5a" * 16 + "\n")
@@ -252,6 +264,12 @@ class Page:
         text = re.sub(r"\bFILE\b", str(self.folder / "backup/file.db"), text)
         text = text.replace("/var/lib/sip-authz", str(self.folder / "data"))
         text = text.replace(" /backup/", f" {self.folder}/backup/")
+        packaged = ROOT / "packaging/debian" if self.unpacked is None else self.unpacked / "etc/sip-authz"
+        text = text.replace(" /etc/sip-authz/", f" {packaged}/")
+        text = text.replace(" /etc/fail2ban/", f" {self.folder}/fail2ban/")
+        text = text.replace(" /var/log/sip-authz/", f" {self.folder}/")
+        if self.unpacked is not None:
+            text = text.replace(" /usr/share/doc/", f" {self.unpacked}/usr/share/doc/")
         # signals go to the server of this page alone
         if self.server is not None:
             text = text.replace('"$(pidof sip-authz)"', str(self.server.pid))
@@ -380,6 +398,10 @@ INVITE = (
     b"CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
 )
 
+DECISIONS = (
+    '{"time":"2026-01-31T12:00:00.000Z","outcome":"reject","reason":"wrong-credentials","source":"192.0.2.7:5060"}\n'
+)
+
 
 # --- all pages -------------------------------------------------------------------------------------------------------
 
@@ -401,6 +423,8 @@ def result(page, command, known):
     if rule.action == "names":
         missing = missing_names(command.text, known)
         return ("FAILED", "there is no " + ", ".join(missing)) if missing else ("checked", rule.reason)
+    if rule.package and (page is None or page.unpacked is None):
+        return "skipped", "needs the Debian package: --package"
     absent = [tool for tool in rule.tools if shutil.which(tool) is None]
     if absent:
         return "skipped", f"needs {', '.join(absent)}"
@@ -416,18 +440,37 @@ def result(page, command, known):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("program", nargs="?", default=default_program(), type=Path)
+    options.add_argument("--package", type=Path, help="use the files of this Debian package")
     options.add_argument("--list", action="store_true", help="print the commands with their rules, run nothing")
     options = options.parse_args()
-    if options.program is None and not options.list:
-        sys.exit("no program found: build it with `cargo build`, or pass its path")
+    if options.package is None:
+        if options.program is None and not options.list:
+            sys.exit("no program found: build it with `cargo build`, or pass its path")
+        sys.exit(check(options, ROOT, None))
+    if options.package.is_dir():
+        built = sorted(options.package.glob("*.deb"), key=lambda path: path.stat().st_mtime)
+        if not built:
+            sys.exit(f"no package in {options.package}: build it with `cargo xtask deb`")
+        options.package = built[-1]
+    print(f"package {options.package}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="sip-authz-package-") as unpacked:
+        subprocess.run(["dpkg-deb", "-x", options.package, unpacked], check=True)
+        unpacked = Path(unpacked)
+        options.program = unpacked / "usr/bin/sip-authz"
+        sys.exit(check(options, unpacked / "usr/share/doc/sip-authz", unpacked))
+
+
+def check(options, top, unpacked):
+    """Runs the commands of all pages below `top`. `unpacked` has the files of a package. Returns the exit code."""
     known, counts = packages(), {}
-    pages = sorted({path for pattern in PAGES for path in ROOT.glob(pattern)})
+    pages = sorted({path for pattern in PAGES for path in top.glob(pattern)})
     for path in pages:
-        all_of_page = commands(path)
+        all_of_page = commands(path, top)
         if not all_of_page:
             continue
         with tempfile.TemporaryDirectory(prefix="sip-authz-docs-") as folder:
-            page = None if options.list else Page(Path(folder), Path(options.program).resolve())
+            program = Path(options.program).resolve() if options.program else None
+            page = None if options.list else Page(Path(folder), program, top, unpacked)
             try:
                 for command in all_of_page:
                     word, reason = result(page, command, known)
@@ -437,7 +480,7 @@ def main():
                 if page is not None:
                     page.stop()
     print(", ".join(f"{count} {word}" for word, count in sorted(counts.items())))
-    sys.exit(1 if counts.get("FAILED") else 0)
+    return 1 if counts.get("FAILED") else 0
 
 
 if __name__ == "__main__":

@@ -316,5 +316,7 @@ impl Entry for Source {
     }
 }
 
+// the interleaving tests include this file from another folder
 #[cfg(test)]
+#[path = "guess/tests.rs"]
 mod tests;

@@ -57,6 +57,12 @@ pub enum NextHopError {
     /// The port is no number from 1 to 65535.
     #[error("expected a port from 1 to 65535")]
     Port,
+    /// A URI instead of its host.
+    #[error("expected a host, `.suffix` or IP prefix without `sip:`")]
+    Scheme,
+    /// A bracket without its counterpart.
+    #[error("expected an IPv6 address or prefix in brackets, such as `[2001:db8::1]:5060`")]
+    Brackets,
 }
 
 /// The next hops that accounts can redirect calls to. Empty by default.
@@ -170,6 +176,17 @@ impl FromStr for NextHop {
     type Err = NextHopError;
 
     fn from_str(text: &str) -> Result<Self, NextHopError> {
+        let scheme = text.split_once(':').filter(|(scheme, rest)| {
+            let is_scheme = ["sip", "sips"].iter().any(|name| name.eq_ignore_ascii_case(scheme));
+            // `sip:5060` is a host with a port
+            is_scheme && rest.bytes().any(|byte| !byte.is_ascii_digit())
+        });
+        if scheme.is_some() {
+            return Err(NextHopError::Scheme);
+        }
+        if text.starts_with('[') != text.contains(']') {
+            return Err(NextHopError::Brackets);
+        }
         let is_bare_v6 = !text.starts_with('[') && text.matches(':').count() > 1;
         let (host, port) = match text.rsplit_once(':') {
             // the colon is inside the brackets, or in an address without them
@@ -288,6 +305,13 @@ mod tests {
         {
             assert!(wrong.parse::<NextHop>().is_err(), "{wrong}");
         }
+        for uri in ["sip:gw.example", "SIPS:192.0.2.1:5061", "sip:a@gw.example", "sip:[::1]"] {
+            assert_eq!(uri.parse::<NextHop>(), Err(NextHopError::Scheme), "{uri}");
+        }
+        for wrong in ["[::1", "::1]", "[::1:5060", "gw]:5060"] {
+            assert_eq!(wrong.parse::<NextHop>(), Err(NextHopError::Brackets), "{wrong}");
+        }
+        assert!("sip:5060".parse::<NextHop>().is_ok(), "a host with this name");
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub enum OnAcceptError {
         at: usize,
     },
     /// A target is no SIP URI.
-    #[error("target at position {at}: {error}")]
+    #[error("target at position {at}: expected a host or SIP URI: {error}")]
     Uri {
         /// The position of the target.
         at: usize,

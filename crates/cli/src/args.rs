@@ -20,6 +20,7 @@ use sip_authz_config::DomainSource;
 
 pub(crate) use advice::parse;
 pub(crate) use bounds::ApiBounds;
+pub(crate) use complete::check_default_domain;
 pub(crate) use reply_port::ReplyPort;
 pub(crate) use serve::{Api, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
@@ -115,7 +116,7 @@ pub(crate) struct CheckArgs {
     #[arg(requires = "invite")]
     pub(crate) transport: TransportName,
 
-    /// What names the domain if the Request-URI names none, as for `serve`
+    /// Sources of the domain of a call whose Request-URI names none, as for `serve`
     /// [default: `default_domain` of the configuration file]
     #[arg(long, value_name = "route|to|NAME,…", value_delimiter = ',', requires = "invite")]
     pub(crate) default_domain: Vec<DomainSource>,

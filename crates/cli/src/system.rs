@@ -9,3 +9,4 @@ pub(crate) mod service;
 pub(crate) mod signals;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod words;

@@ -1,7 +1,8 @@
-//! The table `[edge]`: where an edge listens, the name that it gives for itself, and what names the domain of
-//! a call. The command line of the program reads the same values.
+//! The table `[edge]`: where an edge listens, the name that it gives for itself, what names the domain of a
+//! call, and the proxies in front of it. The command line of the program reads the same values.
 
 mod address;
+mod proxy;
 mod table;
 
 use std::fmt;
@@ -13,7 +14,7 @@ use sip_authz::model::DomainName;
 
 pub use address::AddressError;
 use address::{Ports, read_host, shortened, split};
-pub(crate) use table::KEYS;
+pub use proxy::{ProxyError, SourceFrom, SourceHeader, TrustedProxy};
 
 /// The settings of an edge. Empty lists and absent values are not in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,12 @@ pub struct Edge {
     pub tls_cert: Option<PathBuf>,
     /// Private key of the certificate (PEM), a path as that of the certificate.
     pub tls_key: Option<PathBuf>,
+    /// The proxies that name the source of their callers.
+    pub trusted_proxy: Vec<TrustedProxy>,
+    /// Where these proxies name it.
+    pub source_from: Option<SourceFrom>,
+    /// The header field of [`SourceFrom::Header`].
+    pub source_header: Option<SourceHeader>,
 }
 
 /// A listener: an address, and the names that belong to it. Written
@@ -186,13 +193,13 @@ impl FromStr for DomainSource {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        match text {
+        match text.to_ascii_lowercase().as_str() {
             "listener" => Ok(Self::Listener),
             "route" => Ok(Self::Route),
             "to" => Ok(Self::To),
-            name => {
-                let source = name.parse().map(Self::Name);
-                source.map_err(|_| AddressError::Source(shortened(name)))
+            _ => {
+                let source = text.parse().map(Self::Name);
+                source.map_err(|_| AddressError::Source(shortened(text)))
             }
         }
     }
@@ -275,14 +282,16 @@ mod tests {
             ("[fe80::1%eth0]:5060", "expected an IPv6 address in brackets"),
             ("300.1.1.1:5060", "`300.1.1.1`: malformed ipv4 address"),
             ("*:5060", "`*`: bad character in the host; `:PORT` is all addresses"),
-            ("udp:192.0.2.1:5060", "is not an IPv6 address"),
-            ("sip:edge", "found `edge`"),
+            ("udp:192.0.2.1:5060", "without `udp:`"),
+            ("SIP:edge", "without `SIP:`"),
+            ("sip:alice:secret@edge", "without a user"),
+            (":5060,advertise=alice:secret@edge", "without a user"),
             ("a b", "bad character"),
             (":5060,", "expected `advertise=HOST[:PORT]` or `domain=NAME`, found ``"),
             (":5060,advertise", "found `advertise`"),
             (":5060,adverise=a", "found `adverise=a`"),
-            (":5060,advertise=", "`` has no host"),
-            (":5060,advertise=:5060", "`:5060` has no host"),
+            (":5060,advertise=", "expected a host that callers can reach, found ``"),
+            (":5060,advertise=:5060", "found `:5060`"),
             (":5060,advertise=a:0", "expected a port from 1 to 65535, found `0`"),
             (":5060,advertise=0.0.0.0", "callers cannot reach `0.0.0.0`"),
             (":5060,advertise=[::]:5060", "callers cannot reach `[::]`"),
@@ -290,8 +299,8 @@ mod tests {
             (":5060,advertise=a\r\nb", "bad character"),
             (":5060,domain=", "domain:"),
             (":5060,domain=a b", "domain:"),
-            (":5060,domain=a,domain=b", "`domain` is there twice"),
-            (":5060,advertise=a,advertise=a", "`advertise` is there twice"),
+            (":5060,domain=a,domain=b", "expected one `domain=`, found two"),
+            (":5060,advertise=a,advertise=a", "expected one `advertise=`, found two"),
         ] {
             let error = text.parse::<Listener>().unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
@@ -303,6 +312,7 @@ mod tests {
         for text in ["listener", "route", "to", "sos.example.com"] {
             assert_eq!(text.parse::<DomainSource>().unwrap().to_string(), text);
         }
+        assert_eq!("To".parse(), Ok(DomainSource::To));
         for text in ["", "a b", "from:", "to,route"] {
             let error = text.parse::<DomainSource>().unwrap_err().to_string();
             assert!(error.contains("`listener`, `route`, `to` or a domain name"), "{error}");

@@ -16,67 +16,14 @@ use sip_authz::{
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::edge::{self, Edge};
+use crate::edge::Edge;
+use crate::keys;
 use crate::problem::Problems;
 use crate::read::{Elements, Fields, Given};
 use crate::value;
 
 type Span = Range<usize>;
 type Value<'t> = Spanned<DeValue<'t>>;
-
-/// The keys of each table, in the order in which messages list them.
-mod keys {
-    pub(super) const FILE: &[&str] = &[
-        "realm",
-        "edge",
-        "next_hop_allow",
-        "accounts",
-        "ip_access_control_lists",
-        "credential_lists",
-        "domains",
-        "trunks",
-    ];
-    pub(super) const ACCOUNT: &[&str] = &["name", "sid", "friendly_name", "status", "token_sha256"];
-    pub(super) const ACCESS_LIST: &[&str] =
-        &["name", "sid", "friendly_name", "account", "addresses"];
-    pub(super) const ADDRESS: &[&str] = &["address", "sid", "friendly_name", "allow_all"];
-    pub(super) const CREDENTIAL_LIST: &[&str] =
-        &["name", "sid", "friendly_name", "account", "realm", "credentials"];
-    pub(super) const CREDENTIAL: &[&str] = &["username", "sid", "password", "ha1", "disabled"];
-    pub(super) const DOMAIN: &[&str] = &[
-        "name",
-        "sid",
-        "friendly_name",
-        "account",
-        "secure",
-        "on_accept",
-        "ip_access_control_lists",
-        "credential_lists",
-        "registrations",
-        "policy",
-    ];
-    pub(super) const TRUNK: &[&str] = &[
-        "name",
-        "domain_name",
-        "sid",
-        "friendly_name",
-        "account",
-        "secure",
-        "on_accept",
-        "ip_access_control_lists",
-        "credential_lists",
-        "policy",
-    ];
-}
-
-/// Whether the file may have a key of this name. Keys of a policy are not counted.
-pub(crate) fn is_known_key(key: &str) -> bool {
-    use keys::{ACCESS_LIST, ACCOUNT, ADDRESS, CREDENTIAL, CREDENTIAL_LIST, DOMAIN, FILE, TRUNK};
-    let tables = [FILE, ACCOUNT, ACCESS_LIST, ADDRESS, CREDENTIAL_LIST, CREDENTIAL, DOMAIN, TRUNK];
-    tables.iter().any(|keys| keys.contains(&key))
-        || edge::KEYS.contains(&key)
-        || HashFunction::ALL.into_iter().any(|function| function.key() == key)
-}
 
 pub(crate) struct File {
     /// The realm of credential lists without one.

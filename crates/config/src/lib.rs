@@ -47,6 +47,7 @@ mod edge;
 mod error;
 mod file;
 mod headers;
+mod keys;
 mod load;
 mod names;
 mod options;
@@ -64,7 +65,10 @@ use std::sync::Arc;
 use sip_authz::Snapshot;
 use sip_authz::model::Commit;
 
-pub use edge::{AddressError, Advertised, DomainSource, Edge, Listener, Place};
+pub use edge::{
+    AddressError, Advertised, DomainSource, Edge, Listener, Place, ProxyError, SourceFrom,
+    SourceHeader, TrustedProxy,
+};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use load::{is_readable_by_others, load};
 pub use names::Names;
@@ -189,7 +193,7 @@ fn placed(
     problems.dedup_by(|a, b| a.span.start == b.span.start && a.message == b.message);
     let keys = match problems.is_empty() {
         true => Vec::new(),
-        false => keys_at(syntax.root.get_ref(), &problems, file::is_known_key),
+        false => keys_at(syntax.root.get_ref(), &problems, keys::is_known_key),
     };
     let mut places = Places::new(text);
     let placed = problems.into_iter().zip(keys).map(|(problem, mut key)| {

@@ -44,6 +44,13 @@ impl<T> Given<T> {
     }
 }
 
+impl Given<String> {
+    /// Whether the value is present and empty.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Value(value) if value.get_ref().is_empty())
+    }
+}
+
 impl Given<bool> {
     /// Whether the value is true.
     pub(crate) fn is_true(&self) -> bool {
@@ -104,6 +111,11 @@ impl<'t> Fields<'t> {
     /// The place of the table: its header, or the whole inline table.
     pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
+    }
+
+    /// The place of the value of a key, valid or not.
+    pub(crate) fn span_of(&self, key: &str) -> Option<Range<usize>> {
+        self.table.get(key).map(Spanned::span)
     }
 
     /// The value of an optional key.

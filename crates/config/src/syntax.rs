@@ -6,8 +6,8 @@ use toml::Spanned;
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
-use crate::file::is_known_key;
 use crate::headers::{self, wrong_headers};
+use crate::keys::is_known_key;
 use crate::problem::{Problem, Problems, Subject};
 
 /// Copies of a text, made if some of its lines must be replaced before they are parsed.
@@ -184,7 +184,10 @@ impl<'t> Syntax<'t> {
                 false if commas && message.starts_with("missing comma") => Subject::Syntax,
                 false => self.damage(text, &headers, span.start, at == Some(span.start)),
             };
-            self.problems.add(span.clone(), reworded(&message, span, text), subject);
+            let message = reworded(&message, span.clone(), text);
+            // the parser stops in the middle of a value such as `192.0.2.7`
+            let span = if message == BARE_WORD { word_around(text, span) } else { span };
+            self.problems.add(span, message, subject);
         }
     }
 
@@ -421,6 +424,17 @@ fn closed(text: &str) -> Option<(Zeroizing<String>, Vec<ParserError>)> {
     current.map(|current| (current, reports))
 }
 
+/// The message about a value without quotes.
+const BARE_WORD: &str = "expected a value; a string must be in quotes";
+
+/// The place of the word that begins before `span` and ends with it.
+fn word_around(text: &str, span: Range<usize>) -> Range<usize> {
+    let before = text.get(..span.start).unwrap_or_default();
+    let is_end = |c: char| c.is_whitespace() || "=,[{".contains(c);
+    let start = before.rfind(is_end).map_or(0, |at| at + 1);
+    start..span.end
+}
+
 /// The parser's message, reworded if it does not name the expected text.
 fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
     let ends_line = text.get(span.start..).is_none_or(|rest| {
@@ -438,12 +452,22 @@ fn reworded(message: &str, span: Range<usize>, text: &str) -> String {
             false if found.starts_with(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) => {
                 "expected a value; quotes must be `\"` or `'`"
             }
-            false => "expected a value; a string must be in quotes",
+            false => BARE_WORD,
         }
         .to_owned();
     }
+    // an address or a name that begins with digits; no key has a date or a time
+    if ["invalid float", "invalid date", "invalid time"]
+        .iter()
+        .any(|begin| message.starts_with(begin))
+    {
+        return BARE_WORD.to_owned();
+    }
     if message == "unexpected key or value, expected newline, `#`" {
         return "expected the end of the line".to_owned();
+    }
+    if message.starts_with("extra `=`") {
+        return "expected a value, found a second `=`".to_owned();
     }
     if message == "invalid key-value pair, expected key" {
         return "expected a key".to_owned();

@@ -14,6 +14,7 @@ use serde::forward_to_deserialize_any;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::keys::home_of;
 use crate::place::is_plain;
 use crate::problem::{Problems, Subject};
 
@@ -65,7 +66,10 @@ pub(crate) fn unknown_key(key: &str, expected: &[&str]) -> String {
         if is_plain(key) { format!("unknown key `{key}`") } else { "unknown key".to_owned() };
     match nearest(key, expected) {
         Some(meant) => format!("{named}, did you mean `{meant}`?"),
-        None => format!("{named}, expected {}", one_of(expected)),
+        None => match home_of(key) {
+            Some(home) => format!("{named} here; it belongs {home}"),
+            None => format!("{named}, expected {}", one_of(expected)),
+        },
     }
 }
 

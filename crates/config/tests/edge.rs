@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use sip_authz_config::{Config, Edge, Options, load, parse};
+use sip_authz_config::{Config, Edge, Options, SourceFrom, SourceHeader, load, parse};
 
 fn edge(text: &str) -> Edge {
     parse(text, &Options::new()).unwrap().edge
@@ -24,8 +24,16 @@ fn every_key_of_the_table_is_read() {
         default_domain = ["listener", "to", "sos.example.com"]
         tls_cert = "chain.pem"
         tls_key = "/etc/key.pem"
+        trusted_proxy = ["192.0.2.1", "2001:db8::/64"]
+        source_from = "via"
+        source_header = "X-Caller"
         "#,
     );
+    let proxies: Vec<_> =
+        edge.trusted_proxy.iter().map(|proxy| proxy.prefix().to_string()).collect();
+    assert_eq!(proxies, ["192.0.2.1/32", "2001:db8::/64"]);
+    assert_eq!(edge.source_from, Some(SourceFrom::Via));
+    assert_eq!(edge.source_header.as_ref().map(SourceHeader::as_str), Some("X-Caller"));
     let addresses: Vec<_> = edge.sip.iter().map(|listener| listener.address()).collect();
     assert_eq!(addresses, ["0.0.0.0:5060", "[::]:5060", "localhost:5070"]);
     assert_eq!(edge.sip[0].advertise.as_ref().unwrap().to_string(), "203.0.113.7");
@@ -72,7 +80,7 @@ tls_key = true
          edge.toml:3:37: edge.sip[2]: expected a string, found an integer\n\
          edge.toml:3:43: edge.sip[3]: expected `advertise=HOST[:PORT]` or `domain=NAME`, found `adverise=a`\n\
          edge.toml:4:8: edge.sips: expected an array, found a string\n\
-         edge.toml:5:13: edge.advertise: advertise: callers cannot reach `0.0.0.0`, it is no address of one machine\n\
+         edge.toml:5:13: edge.advertise: callers cannot reach `0.0.0.0`: it is not the address of one machine\n\
          edge.toml:6:19: edge.default_domain[0]: expected `listener`, `route`, `to` or a domain name, \
          found `from header`\n\
          edge.toml:7:1: edge.tls_crt: unknown key `tls_crt`, did you mean `tls_cert`?\n\
@@ -81,6 +89,6 @@ tls_key = true
     assert!(errors("edge = 5060").contains("1:8: edge: expected a table, found an integer"));
     assert!(
         errors("[edge]\ndefault_domain = [\"a\", \"b\", \"c\", \"d\", \"e\"]")
-            .contains("at most 4")
+            .contains("2:18: edge.default_domain: expected at most 4 values, found 5")
     );
 }

@@ -5,15 +5,29 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Error, Parser as _};
 
 use super::Args;
+use crate::system::words::masked;
 
 /// What each option expects, and an example of it. An option that is not in this table has no tip.
 const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--sip", "an address and a port", &["--sip 0.0.0.0:5060", "--sip :5060"]),
     ("--sips", "an address and a port", &["--sips 0.0.0.0:5061", "--sips :5061"]),
-    ("--advertise", "a host, with or without a port", &["--advertise 203.0.113.7:5060"]),
-    ("--default-domain", "what names the domain", &["--default-domain to,sip.example.com"]),
-    ("--trusted-proxy", "the address or prefix of a proxy", &["--trusted-proxy 192.0.2.5"]),
-    ("--next-hop-allow", "a host or prefix", &["--next-hop-allow .example.net"]),
+    (
+        "--advertise",
+        "a host and a port, or a host alone",
+        &["--advertise 203.0.113.7", "--advertise edge.example.com:5080"],
+    ),
+    (
+        "--default-domain",
+        "`listener`, `route`, `to` or a domain name, several after commas",
+        &["--default-domain to,sip.example.com"],
+    ),
+    (
+        "--trusted-proxy",
+        "the IP address or prefix of a proxy",
+        &["--trusted-proxy 192.0.2.1", "--trusted-proxy 192.0.2.0/28"],
+    ),
+    ("--source-from", "`header` or `via`", &["--source-from via"]),
+    ("--source-header", "the name of a header", &["--source-header X-Authz-Source"]),
     ("--api", "an IP address and a port, or `off`", &["--api 127.0.0.1:8080", "--api off"]),
     ("--metrics", "an IP address and a port", &["--metrics 127.0.0.1:9464"]),
     ("--udp-workers", "a number of threads", &["--udp-workers 2"]),
@@ -38,9 +52,14 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--data", "a folder", &["--data /var/lib/sip-authz"]),
     (
         "--on-accept",
-        "the answer to accepted INVITEs: `ok` (200, declines all media) or `redirect:` with a SIP URI \
-         (302)",
+        "the answer to accepted INVITEs: `ok` (200, declines all media) or `redirect:` with hosts or SIP \
+         URIs (302)",
         &["--on-accept ok", "--on-accept redirect:sip:gw.example.net"],
+    ),
+    (
+        "--next-hop-allow",
+        "a host, `.suffix` or IP prefix, with an optional port",
+        &["--next-hop-allow gw.example.net", "--next-hop-allow .carrier.example"],
     ),
     ("--log", "`decisions`, `refused`, `1/N` or `none`", &["--log refused", "--log 1/100"]),
     ("--decision-log", "a file, or `-` for stdout", &["--decision-log decisions.json"]),
@@ -82,6 +101,10 @@ pub(crate) fn parse() -> Args {
 
 /// Adds the expected values of the options that an error is about.
 fn with_tips(mut error: Error) -> Error {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let value = masked(value);
+        error.insert(ContextKind::InvalidValue, ContextValue::String(value));
+    }
     let options = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (
             ErrorKind::InvalidValue
@@ -193,7 +216,7 @@ mod tests {
                 &["serve"][..],
                 &["--on-accept", "`ok`", "redirect:sip:gw.example.net", "serve --demo"][..],
             ),
-            (&["serve", "--demo", "--sip", "5060"], &["'5060'", "--sip 0.0.0.0:5060"]),
+            (&["serve", "--demo", "--sip", "here:x"], &["'here:x'", "--sip 0.0.0.0:5060"]),
             (&["serve", "--demo", "--log", "loud"], &["'loud'", "`decisions`", "--log refused"]),
             (&["serve", "--demo", "--log"], &["--log refused"]),
             (&["check", "--config", "x", "invite"], &["--source 192.0.2.7"]),

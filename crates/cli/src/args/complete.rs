@@ -1,10 +1,10 @@
 //! Completes the command line with the table `[edge]` of the configuration file.
 
 use sip_authz::Invite;
-use sip_authz_config::Edge;
+use sip_authz_config::{DomainSource, Edge};
 
 use super::serve::ServeArgs;
-use crate::system::output::ProgramError;
+use crate::system::output::{ProgramError, warn};
 
 impl ServeArgs {
     /// Takes the settings that the command line does not have from the configuration file.
@@ -17,10 +17,10 @@ impl ServeArgs {
             let loopback = "127.0.0.1:5060".parse();
             listen.sip.push(loopback.map_err(|error| wrong(format!("--sip: {error}")))?);
         }
-        if listen.default_domain.len() > Invite::MAX_DOMAIN_HOSTS {
-            let most = Invite::MAX_DOMAIN_HOSTS;
-            return Err(wrong(format!("--default-domain: expected at most {most} values")));
-        }
+        let mut errors = Vec::new();
+        errors.extend(check_default_domain(&listen.default_domain).err());
+        let proxies = self.proxies.complete(&file);
+        errors.extend(proxies.err().map(|given| needs(given, "--trusted-proxy")));
         #[cfg(feature = "tls")]
         {
             let tls = &mut self.tls;
@@ -35,17 +35,28 @@ impl ServeArgs {
                 (None, Some(_), true) => Some(("--tls-key", "--tls-cert")),
             };
             if let Some((given, missing)) = missing {
-                return Err(wrong(format!(
-                    "{given} needs {missing}, as an option or in [edge] of the configuration file"
-                )));
+                errors.push(needs(given, missing));
             }
         }
         #[cfg(not(feature = "tls"))]
         if !file.sips.is_empty() || file.tls_cert.is_some() || file.tls_key.is_some() {
-            return Err(wrong("[edge]: this build has no TLS, so it cannot use `sips`".to_owned()));
+            errors.push("[edge]: this build has no TLS, so it cannot use `sips`".to_owned());
+        }
+        if let Some(last) = errors.pop() {
+            errors.iter().for_each(warn);
+            return Err(wrong(last));
         }
         self.listen.file = file;
         Ok(self)
+    }
+}
+
+/// Checks the number of values of --default-domain.
+pub(crate) fn check_default_domain(values: &[DomainSource]) -> Result<(), String> {
+    let (most, found) = (Invite::MAX_DOMAIN_HOSTS, values.len());
+    match found > most {
+        true => Err(format!("--default-domain: expected at most {most} values, found {found}")),
+        false => Ok(()),
     }
 }
 
@@ -53,6 +64,10 @@ fn fill<T: Clone>(values: &mut Vec<T>, file: &[T]) {
     if values.is_empty() {
         values.extend_from_slice(file);
     }
+}
+
+fn needs(given: &str, missing: &str) -> String {
+    format!("{given} needs {missing}, as an option or in [edge] of the configuration file")
 }
 
 fn wrong(message: String) -> ProgramError {

@@ -16,14 +16,14 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "ADDR[,PART]…")]
     pub(crate) sip: Vec<Listener>,
 
-    /// Address of this edge for callers, for example behind a NAT; listeners on a private or wildcard
-    /// address name themselves so, in Contact and in session descriptions [port: the listener's]
+    /// Address of this edge for callers, for example behind a NAT. Listeners on a private or wildcard
+    /// address write it into Contact and session descriptions [default port: the listener's]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<Advertised>,
 
-    /// What names the domain if the Request-URI names none (`tel:`, `urn:service:`, unknown hosts): the
-    /// `domain=` of the listener, the first Route, To, or a fixed name; up to four, tried in order
-    /// [default: none, such calls are refused]
+    /// Sources of the domain of a call whose Request-URI names none (`tel:`, `urn:service:`, unknown
+    /// hosts): the `domain=` of the listener, the first Route, To, or a fixed name. Up to four are tried
+    /// in order [default: none, such calls are refused]
     #[arg(long, value_name = "listener|route|to|NAME,…", value_delimiter = ',')]
     pub(crate) default_domain: Vec<DomainSource>,
 

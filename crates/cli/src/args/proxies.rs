@@ -1,33 +1,31 @@
 //! The proxies in front of the edge, and the place in which they name their callers.
 
 use clap::ValueEnum;
-use sip_authz::acl::Prefix;
+use sip_authz_config::{Edge, SourceFrom, SourceHeader, TrustedProxy};
 
 use crate::sip::trusted::{SourcePlace, TrustedProxies};
 
 /// The proxies in front of the edge.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ProxyArgs {
-    /// Take the source of requests from what the proxy at this address says, see --source-from; an
-    /// address or a prefix (repeatable). A sender at this address can name any source
-    #[arg(long, value_name = "CIDR", value_parser = trusted_prefix)]
-    trusted_proxy: Vec<Prefix>,
+    /// Trust the proxy at this address or prefix to name the source of its requests, see --source-from
+    /// (repeatable). A sender at this address can name any source
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<TrustedProxy>,
 
-    /// Where a trusted proxy names the source of a request
-    #[arg(long, value_name = "PLACE", value_enum, default_value_t = SourceFrom::Header)]
-    #[arg(requires = "trusted_proxy")]
-    source_from: SourceFrom,
+    /// Place in which a trusted proxy names the source of a request [default: header]
+    #[arg(long, value_name = "PLACE", value_enum)]
+    source_from: Option<PlaceName>,
 
     /// Header field with the source of a request, as IP:PORT or [IPv6]:PORT. The trusted proxy must
-    /// remove it from the requests of callers
-    #[arg(long, value_name = "NAME", default_value = "X-Authz-Source", value_parser = field_name)]
-    #[arg(requires = "trusted_proxy")]
-    source_header: String,
+    /// remove it from the requests of callers [default: X-Authz-Source]
+    #[arg(long, value_name = "NAME")]
+    source_header: Option<SourceHeader>,
 }
 
-/// Where a trusted proxy names the source of a request.
+/// The place in which a trusted proxy names the source of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SourceFrom {
+enum PlaceName {
     /// Header field of --source-header
     Header,
     /// Via below that of the last trusted proxy, with `received` and `rport`
@@ -35,73 +33,35 @@ enum SourceFrom {
 }
 
 impl ProxyArgs {
+    /// Takes the settings that the command line does not have from the configuration file. An error names
+    /// the option that has no effect without a proxy.
+    pub(super) fn complete(&mut self, file: &Edge) -> Result<(), &'static str> {
+        if self.trusted_proxy.is_empty() {
+            self.trusted_proxy.extend_from_slice(&file.trusted_proxy);
+        }
+        self.source_from = self.source_from.or(match file.source_from {
+            Some(SourceFrom::Header) => Some(PlaceName::Header),
+            Some(SourceFrom::Via) => Some(PlaceName::Via),
+            _ => None,
+        });
+        self.source_header = self.source_header.take().or_else(|| file.source_header.clone());
+        match (self.trusted_proxy.is_empty(), self.source_from, &self.source_header) {
+            (true, Some(_), _) => Err("--source-from"),
+            (true, None, Some(_)) => Err("--source-header"),
+            _ => Ok(()),
+        }
+    }
+
     /// The proxies that the options trust.
     pub(crate) fn trusted(&self) -> TrustedProxies {
-        let place = match self.source_from {
-            SourceFrom::Header => SourcePlace::Header(self.source_header.clone()),
-            SourceFrom::Via => SourcePlace::Via,
+        let place = match self.source_from.unwrap_or(PlaceName::Header) {
+            PlaceName::Header => {
+                let name = self.source_header.clone().unwrap_or_default();
+                SourcePlace::Header(name.as_str().to_owned())
+            }
+            PlaceName::Via => SourcePlace::Via,
         };
-        TrustedProxies::new(self.trusted_proxy.clone(), place)
-    }
-}
-
-fn trusted_prefix(text: &str) -> Result<Prefix, String> {
-    let prefix: Prefix = text.parse().map_err(|error| format!("{error}"))?;
-    if prefix.is_whole_internet() {
-        return Err("expected the addresses of your proxies, not every address".to_owned());
-    }
-    Ok(prefix)
-}
-
-/// The header fields that have another meaning: those of RFC 3261 §20 and of the answers.
-#[rustfmt::skip]
-const TAKEN: [&str; 46] = [
-    "Accept", "Accept-Encoding", "Accept-Language", "Alert-Info", "Allow", "Authentication-Info",
-    "Authorization", "Call-ID", "Call-Info", "Contact", "Content-Disposition", "Content-Encoding",
-    "Content-Language", "Content-Length", "Content-Type", "CSeq", "Date", "Error-Info", "Expires",
-    "From", "In-Reply-To", "Max-Forwards", "Min-Expires", "MIME-Version", "Organization", "Priority",
-    "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Require", "Record-Route", "Reply-To",
-    "Require", "Retry-After", "Route", "Server", "Subject", "Supported", "Timestamp", "To",
-    "Unsupported", "User-Agent", "Via", "Warning", "WWW-Authenticate", "X-Authz-Error", "Path",
-];
-
-/// Accepts the name of a header field that has no other meaning. One letter is a compact form.
-fn field_name(text: &str) -> Result<String, &'static str> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if text.len() < 2 || !text.bytes().all(fits) {
-        return Err(
-            "expected a header name of letters, digits and hyphens, such as X-Authz-Source",
-        );
-    }
-    match TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(text)) {
-        true => Err("expected a header without another meaning, such as X-Authz-Source"),
-        false => Ok(text.to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_header_has_no_other_meaning() {
-        for text in ["X-Authz-Source", "x-real-ip", "P-Source_1", "X.Y"] {
-            assert_eq!(field_name(text), Ok(text.to_owned()));
-        }
-        for text in ["", "v", "X", "via", "CONTACT", "X-A:", "X A", "X-A\r\nB", "X-\u{e4}", "X-<>"]
-        {
-            assert!(field_name(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn not_every_address_is_trusted() {
-        for text in ["192.0.2.1", "10.0.0.0/8", "2001:db8::/64"] {
-            assert!(trusted_prefix(text).is_ok(), "{text}");
-        }
-        for text in ["", "0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "192.0.2.1/24", "proxy.example"]
-        {
-            assert!(trusted_prefix(text).is_err(), "{text}");
-        }
+        let prefixes = self.trusted_proxy.iter().map(|proxy| proxy.prefix());
+        TrustedProxies::new(prefixes.collect(), place)
     }
 }

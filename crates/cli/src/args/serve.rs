@@ -94,7 +94,8 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) demo: bool,
 
-    /// Serve the records of this TOML file
+    /// Serve the records of this TOML file. Its table `[edge]` completes the options of listeners and
+    /// proxies
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub(crate) config: Option<PathBuf>,
 

@@ -12,9 +12,10 @@ use std::time::Instant;
 use sip_authz::model::NextHopSet;
 use sip_authz::{Authorizer, Decision, Invite, Step};
 
-use crate::args::CheckArgs;
+use crate::args::{CheckArgs, check_default_domain};
 use crate::sip::naming::domain_hosts;
 use crate::system::output::{ProgramError, say, warn_all};
+use crate::system::words::file_error;
 use sip_authz_config::Options;
 
 /// The maximum number of bytes read from the file; longer than any SIP message that is answered.
@@ -39,11 +40,12 @@ fn decide(
     invite: &Path,
     source: IpAddr,
 ) -> Result<ExitCode, ProgramError> {
+    check_default_domain(&args.default_domain).map_err(ProgramError::Setup)?;
     let config = sip_authz_config::load(&args.config, options).map_err(ProgramError::Config)?;
     warn_all(config.warnings());
     let named = invite.display();
     let wrong = |why: String| ProgramError::Setup(format!("{named}: {why}"));
-    let bytes = with_line_ends(read(invite).map_err(|error| wrong(error.to_string()))?);
+    let bytes = with_line_ends(read(invite).map_err(|error| wrong(file_error(&error)))?);
     let source = SocketAddr::new(source, args.port);
     let invite = Invite::from_datagram(&bytes, source, args.transport.into())
         .map_err(|error| wrong(error.to_string()))?;

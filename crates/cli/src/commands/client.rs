@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::args::ServerArgs;
 use crate::system::output::ProgramError;
+use crate::system::words::masked;
 
 /// The environment variable with the admin token, of the server and of its clients.
 pub(crate) const ADMIN_TOKEN: &str = "SIP_AUTHZ_ADMIN_TOKEN";
@@ -46,7 +47,7 @@ impl Client {
     pub(crate) fn new(args: &ServerArgs) -> Result<Self, ProgramError> {
         let base = args.api.trim_end_matches('/').to_owned();
         check_base(&base, args.insecure_api)
-            .map_err(|why| ProgramError::Setup(format!("--api {base}: {why}")))?;
+            .map_err(|why| ProgramError::Setup(format!("--api {}: {why}", masked(&base))))?;
         let Some(token) = admin_token()? else {
             let message = format!(
                 "{ADMIN_TOKEN} is not set; set it to the same token as for `sip-authz serve`"

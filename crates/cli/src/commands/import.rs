@@ -19,6 +19,7 @@ use crate::args::{FileFormat, ImportArgs};
 use crate::commands::client::Client;
 use crate::commands::progress::Progress;
 use crate::system::output::{ProgramError, say, warn, warn_all};
+use crate::system::words::file_error;
 use sip_authz_config::{Names, Options};
 
 /// A file converted to an import request.
@@ -94,7 +95,7 @@ pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, ProgramError> {
 /// Reads the file and makes all checks that need no server.
 fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, ProgramError> {
     let wrong = |error: FileError| ProgramError::Setup(error.describe(file));
-    let bytes = read(&args.file).map_err(|error| wrong(FileError::new(error)))?;
+    let bytes = read(&args.file).map_err(|error| wrong(FileError::new(file_error(&error))))?;
     let text = text_of(&bytes).map_err(wrong)?;
     let format = match args.format {
         FileFormat::Auto => format::detect(&args.file, text).map_err(wrong)?,

@@ -518,7 +518,7 @@ impl Listening {
             }
         }
         if all().all(|address| address.ip().to_canonical().is_loopback()) {
-            say("listening on loopback only; callers on other machines need --sip 0.0.0.0:5060");
+            say("listening on loopback only; callers on other machines need --sip :5060");
         }
     }
 }

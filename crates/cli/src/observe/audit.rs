@@ -23,6 +23,7 @@ use crate::observe::cause::Cause;
 use crate::observe::writer::Writer;
 use crate::sip::peer::{Caller, Source};
 use crate::system::output::{ProgramError, warn};
+use crate::system::words::output_error;
 
 /// The sleep of the writer after an empty queue. The writer polls, since waking it would cost the
 /// deciding threads a system call.
@@ -91,7 +92,8 @@ impl Audit {
     pub(crate) fn start(options: AuditOptions) -> Result<Self, ProgramError> {
         let AuditOptions { sink, queue, names, sampling, rate, rotation } = options;
         let out = Output::open(&sink, rotation);
-        let out = out.map_err(|error| ProgramError::Setup(format!("{sink}: {error}")))?;
+        let out =
+            out.map_err(|error| ProgramError::Setup(format!("{sink}: {}", output_error(&error))))?;
         let shared = Arc::new(Shared::default());
         let limited_share = (queue / 2).max(1);
         let (queue, entries) = sync_channel(queue);

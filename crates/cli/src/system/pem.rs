@@ -8,6 +8,8 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use crate::system::words::file_error;
+
 /// The maximum number of bytes of a file; longer than any chain of certificates.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -70,12 +72,7 @@ fn read(path: &Path, wanted: Wanted) -> Result<Zeroizing<Vec<u8>>, String> {
         bytes.reserve_exact(size.saturating_add(1));
         file.take(MAX_FILE + 1).read_to_end(&mut bytes)
     });
-    opened.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "no such file".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::IsADirectory => "expected a file, found a directory".to_owned(),
-        _ => error.to_string(),
-    })?;
+    opened.map_err(|error| file_error(&error))?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("expected {}, found a file of over 1 MiB", wanted.name()));
     }

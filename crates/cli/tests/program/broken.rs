@@ -1,6 +1,6 @@
 //! Broken configuration files and command lines: the message, line, column and exit code of each.
 //!
-//! `broken_files.txt` has the files. `BROKEN_FILES=print cargo test -p sip-authz-cli --test program
+//! `broken_files.txt` and `broken_edges.txt` have the files. `BROKEN_FILES=print cargo test -p sip-authz-cli --test program
 //! broken -- --nocapture` prints the table with what the program prints now.
 
 use std::fmt::Write as _;
@@ -19,8 +19,8 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let all = include_str!("broken_files.txt");
-    let cases = all.split("\n=== ").skip(1).map(|case| {
+    let all = [include_str!("broken_files.txt"), include_str!("broken_edges.txt")];
+    let cases = all.iter().flat_map(|all| all.split("\n=== ").skip(1)).map(|case| {
         let (name, case) = case.split_once('\n').unwrap();
         let (text, lines) = case.split_once("\n---\n").unwrap();
         Case { name, file: bytes(&format!("{text}\n")), lines: lines.lines().collect() }
@@ -83,7 +83,7 @@ fn json_lines(stdout: &str) -> Vec<String> {
 fn each_broken_file_has_all_its_errors_in_one_run() {
     let prints = std::env::var_os("BROKEN_FILES").is_some();
     let cases = cases();
-    assert!(cases.len() >= 46, "{}", cases.len());
+    assert!(cases.len() >= 120, "{}", cases.len());
     let mut wrong = String::new();
     for Case { name, file: content, lines: expected } in cases {
         let path = file("edge.toml", "");
@@ -277,6 +277,56 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
         (&["account", "close", "acme"], &["'acme'", "for example AC"]),
         (&["account", "delete", "x"], &["'delete'"]),
         (&["export", "--output"], &["--output <FILE>", "--output records.json"]),
+        (&["serve", "--demo", "--sip", "sip:a.example"], &["without `sip:`", "--sip :5060"]),
+        (&["serve", "--demo", "--sip", "udp:0.0.0.0:5060"], &["without `udp:`"]),
+        (&["serve", "--demo", "--sip", ":0,:1"], &["`domain=NAME`, found `:1`"]),
+        (&["serve", "--demo", "--advertise", "0.0.0.0"], &["callers cannot reach `0.0.0.0`"]),
+        (&["serve", "--demo", "--advertise", ":5060"], &["expected a host that callers can reach"]),
+        (
+            &["serve", "--demo", "--default-domain", "from:"],
+            &["`listener`, `route`, `to`", "--default-domain to,sip.example.com"],
+        ),
+        (
+            &["serve", "--demo", "--trusted-proxy", "proxy.example"],
+            &["not an IP address", "--trusted-proxy 192.0.2.1"],
+        ),
+        (
+            &["serve", "--demo", "--trusted-proxy", "::1", "--source-header", "To"],
+            &["without another meaning", "found `To`", "--source-header X-Authz-Source"],
+        ),
+        (
+            &["serve", "--demo", "--trusted-proxy", "::1", "--source-from", "from"],
+            &["'from'", "header, via", "--source-from via"],
+        ),
+        (
+            &["serve", "--demo", "--next-hop-allow", "sip:gw.example.net"],
+            &["without `sip:`", "--next-hop-allow .carrier.example"],
+        ),
+        (&["serve", "--demo", "--next-hop-allow", "[::1"], &["IPv6 address or prefix in brackets"]),
+        (&["serve", "--on-accept", "redirect:a,,b"], &["position 12", "a host or SIP URI"]),
+        // all errors of settings that complete each other
+        (
+            &[
+                "serve",
+                "--demo",
+                "--sips",
+                ":0",
+                "--source-from",
+                "via",
+                "--default-domain",
+                "a,b,c,d,e",
+            ],
+            &[
+                "--default-domain: expected at most 4 values, found 5\n",
+                "--source-from needs --trusted-proxy, as an option or in [edge]",
+                "--sips needs --tls-cert, as an option or in [edge]",
+            ],
+        ),
+        (&["import", "no-such-file"], &["no-such-file: no such file\n"]),
+        (
+            &["serve", "--demo", "--decision-log", "/no-such-folder/x"],
+            &["/no-such-folder/x: no such folder\n"],
+        ),
         (&["serv"], &["'serv'", "'serve'"]),
         (&[], &["Usage: sip-authz <COMMAND>", "sip-authz serve --demo"]),
     ] {
@@ -288,4 +338,22 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn no_password_of_a_command_line_is_printed() {
+    for args in [
+        &["serve", "--on-accept", "redirect:sip:alice:hunter22@gw.example.net"][..],
+        &["serve", "--on-accept", "redirect:gw1,sip:alice:hun,ter22@gw2"],
+        &["serve", "--demo", "--public-url", "https://alice:hunter22@api.example.com"],
+        &["serve", "--demo", "--cors-origin", "https://alice:hunter22@api.example.com"],
+        &["serve", "--demo", "--advertise", "alice:hunter22@edge.example.com"],
+        &["serve", "--demo", "--sip", "sip:alice:hunter22@edge.example.com"],
+        &["serve", "--demo", "--next-hop-allow", "sip:alice:hunter22@gw"],
+        &["account", "--api", "https://alice:hunter22@127.0.0.1:1", "list"],
+    ] {
+        let (code, stdout, stderr) = outcome(&run(args));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
+        assert!(!stderr.contains("ter22"), "{stderr}");
+    }
 }

@@ -471,5 +471,5 @@ fn a_path_that_cannot_be_opened_is_an_error() {
     let output = crate::support::run(&args);
     let (code, _, stderr) = crate::support::outcome(&output);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.contains("decisions.json: No such file or directory"), "{stderr}");
+    assert!(stderr.contains("decisions.json: no such folder"), "{stderr}");
 }

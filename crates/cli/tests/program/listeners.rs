@@ -103,7 +103,7 @@ fn both_wildcard_addresses_share_a_port() {
 #[test]
 fn a_start_on_loopback_alone_says_how_to_change_it() {
     let server = Server::demo();
-    let line = "listening on loopback only; callers on other machines need --sip 0.0.0.0:5060";
+    let line = "listening on loopback only; callers on other machines need --sip :5060";
     assert_eq!(server.stdout.wait_for("loopback only"), line);
 }
 
@@ -188,11 +188,14 @@ fn invalid_listeners_are_errors() {
             &["--sip", &format!("0.0.0.0:{port}"), "--sip", &format!("127.0.0.1:{port}")],
             "listens on this address too",
         ),
-        (&["--sip", ":0,advertise=0.0.0.0"], "advertise: callers cannot reach `0.0.0.0`"),
+        (&["--sip", ":0,advertise=0.0.0.0"], "callers cannot reach `0.0.0.0`"),
         (&["--sip", ":0,port=1"], "expected `advertise=HOST[:PORT]` or `domain=NAME`"),
         (&["--advertise", "a:0"], "expected a port from 1 to 65535, found `0`"),
         (&["--default-domain", "from "], "expected `listener`, `route`, `to` or a domain name"),
-        (&["--default-domain", "a,b,c,d,e"], "--default-domain: expected at most 4 values"),
+        (
+            &["--default-domain", "a,b,c,d,e"],
+            "--default-domain: expected at most 4 values, found 5",
+        ),
     ] {
         let (code, stdout, stderr) = outcome(&run(&[&["serve", "--demo"], args].concat()));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");

@@ -1,6 +1,6 @@
 //! The files that packages install beside the program.
 
-use crate::support::{Caller, Request, Server, file, outcome, run, status};
+use crate::support::{Caller, Request, Server, file, header, outcome, run, status};
 
 #[test]
 fn each_shell_has_a_completion_script_that_knows_the_commands_and_options() {
@@ -55,7 +55,7 @@ fn the_packaged_command_line_serves_the_packaged_file_and_refuses_calls() {
     for line in lines {
         // the test server has free ports
         let replaced = line
-            .replacen("--sip 0.0.0.0:5060 ", "", 1)
+            .replacen("--sip :5060 ", "", 1)
             .replacen(" --api 127.0.0.1:8080", "", 1)
             .replacen("/etc/sip-authz/edge.toml", path.to_str().unwrap(), 1)
             .replacen("/var/lib/sip-authz", data.to_str().unwrap(), 1);
@@ -65,6 +65,22 @@ fn the_packaged_command_line_serves_the_packaged_file_and_refuses_calls() {
         assert_eq!(status(&Caller::new(&server).ask(&invite)), 404, "{line}");
         server.end("TERM");
     }
+}
+
+#[test]
+fn the_file_in_readme_redirects_a_call_with_its_number() {
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let toml = text.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let path = file("edge.toml", toml);
+    let on_accept = ["--on-accept", "redirect:sip:gw.example.net"];
+    let server = Server::start(&[&["--config", path.to_str().unwrap()], &on_accept[..]].concat());
+    let caller = Caller::new(&server);
+    let invite = Request::invite("sip:14155550100@sip.example.com");
+    let challenge = caller.ask(&invite.text());
+    assert_eq!(status(&challenge), 407);
+    let answer = caller.ask(&invite.authorized(&challenge, "alice", "Correct-Horse-7").text());
+    assert_eq!(header(&answer, "Contact"), Some("<sip:14155550100@gw.example.net>".to_owned()));
 }
 
 #[test]

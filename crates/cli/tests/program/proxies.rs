@@ -156,6 +156,52 @@ fn case_34_guesses_of_one_caller_behind_a_proxy_leave_the_others_alone() {
 }
 
 #[test]
+fn case_34_the_file_names_the_proxies_and_the_command_line_wins() {
+    let serve = |edge: &str, args: &[&str]| {
+        let path = file("edge.toml", &format!("{CONFIG}\n[edge]\n{edge}\n"));
+        let always = ["--config", path.to_str().unwrap(), "--on-accept", "ok"];
+        Server::start(&[&always[..], args].concat())
+    };
+    let asked = |server: &Server, from: &str, header: &str| {
+        let named = invite("office").header(header, "198.51.100.7:5061");
+        status(&Caller::from(from, server).ask(&named.text()))
+    };
+    let edge = "trusted_proxy = ['127.0.0.1', '2001:db8:1::/48']\nsource_header = 'X-Caller'";
+    let server = serve(edge, &[]);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Caller"), 200);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Authz-Source"), 403);
+    assert_eq!(asked(&server, "127.0.0.2", "X-Caller"), 403);
+    // the option replaces the whole key
+    let server = serve(edge, &["--trusted-proxy", "127.0.0.2"]);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Caller"), 403);
+    assert_eq!(asked(&server, "127.0.0.2", "X-Caller"), 200);
+    let server = serve(edge, &["--source-header", "X-Other"]);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Other"), 200);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Caller"), 403);
+    let via = format!("{edge}\nsource_from = 'via'");
+    assert_eq!(asked(&serve(&via, &[]), "127.0.0.1", "X-Caller"), 403);
+    let server = serve(&via, &["--source-from", "header"]);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Caller"), 200);
+    // an option completes the file, and the file an option
+    let server = serve("source_header = 'X-Caller'", &["--trusted-proxy", "127.0.0.1"]);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Caller"), 200);
+    let server = serve("trusted_proxy = ['127.0.0.1']", &["--source-header", "X-Caller"]);
+    assert_eq!(asked(&server, "127.0.0.1", "X-Caller"), 200);
+    for (edge, option) in
+        [("source_from = 'via'", "--source-from"), ("source_header = 'X-A'", "--source-header")]
+    {
+        let path = file("edge.toml", &format!("{CONFIG}\n[edge]\n{edge}\n"));
+        let path = path.to_str().unwrap();
+        let output = run(&["serve", "--sip", "127.0.0.1:0", "--on-accept", "ok", "--config", path]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(
+            text.contains(&format!("{option} needs --trusted-proxy, as an option or in [edge]"))
+        );
+    }
+}
+
+#[test]
 fn the_options_of_trusted_proxies_are_checked() {
     for (args, part) in [
         (&["--trusted-proxy", "0.0.0.0/0"][..], "not every address"),

@@ -15,6 +15,10 @@ pub enum AddressError {
     OnlyPort(String),
     /// The text after the colon is not a port for a listener.
     Port(String),
+    /// A user, and perhaps a password, before the host.
+    User,
+    /// A scheme or a transport before the address.
+    Scheme(String),
     /// The text after the colon is not a port that callers can use.
     RealPort(String),
     /// An IPv6 address without brackets that seems to end in a port: the address and the port.
@@ -46,32 +50,46 @@ impl fmt::Display for AddressError {
                 "expected an address such as `0.0.0.0:5060`, `:5060` or `localhost:5060`, found nothing",
             ),
             Self::OnlyPort(port) => {
+                let port = shortened(port);
                 write!(f, "expected an address, found `{port}`; write `:{port}` for all addresses")
             }
-            Self::Port(port) => write!(f, "expected a port from 0 to 65535, found `{port}`"),
-            Self::RealPort(port) => write!(f, "expected a port from 1 to 65535, found `{port}`"),
+            Self::Port(port) => {
+                write!(f, "expected a port from 0 to 65535, found `{}`", shortened(port))
+            }
+            Self::RealPort(port) => {
+                write!(f, "expected a port from 1 to 65535, found `{}`", shortened(port))
+            }
+            Self::User => f.write_str("expected a host and a port without a user before them"),
+            Self::Scheme(scheme) => {
+                write!(f, "expected a host and a port without `{scheme}:`, such as `192.0.2.7:5060`")
+            }
             Self::Brackets(address, port) => {
                 write!(f, "an IPv6 address needs brackets before a port: `[{address}]:{port}`")
             }
             Self::Colons(text) => {
+                let text = shortened(text);
                 write!(f, "`{text}` is not an IPv6 address, and any other has one colon at most")
             }
             Self::Ipv6(text) => write!(
                 f,
-                "expected an IPv6 address in brackets and a port, such as `[::1]:5060`, found `{text}`"
+                "expected an IPv6 address in brackets and a port, such as `[::1]:5060`, found `{}`",
+                shortened(text)
             ),
             Self::Host(host, why) => {
                 let hint = if host == "*" { "; `:PORT` is all addresses" } else { "" };
                 write!(f, "`{host}`: {why}{hint}")
             }
-            Self::NoHost(text) => write!(f, "advertise: `{text}` has no host"),
+            Self::NoHost(text) => {
+                write!(f, "expected a host that callers can reach, found `{}`", shortened(text))
+            }
             Self::NotReachable(host) => {
-                write!(f, "advertise: callers cannot reach `{host}`, it is no address of one machine")
+                write!(f, "callers cannot reach `{host}`: it is not the address of one machine")
             }
             Self::Part(part) => {
+                let part = shortened(part);
                 write!(f, "expected `advertise=HOST[:PORT]` or `domain=NAME`, found `{part}`")
             }
-            Self::Twice(name) => write!(f, "`{name}` is there twice"),
+            Self::Twice(name) => write!(f, "expected one `{name}=`, found two"),
             Self::Domain(why) => write!(f, "domain: {why}"),
             Self::Source(text) => {
                 write!(f, "expected `listener`, `route`, `to` or a domain name, found `{text}`")
@@ -91,6 +109,9 @@ pub(super) enum Ports {
     RealPort,
 }
 
+/// Words before an address that other programs know.
+const SCHEMES: [&str; 8] = ["sip", "sips", "udp", "tcp", "tls", "ws", "wss", "http"];
+
 /// Splits `HOST[:PORT]`. The host may be empty.
 pub(super) fn split(text: &str, ports: Ports) -> Result<(&str, Option<u16>), AddressError> {
     if text.starts_with('[') {
@@ -102,6 +123,17 @@ pub(super) fn split(text: &str, ports: Ports) -> Result<(&str, Option<u16>), Add
             None if rest.is_empty() => Ok((host, None)),
             None => Err(wrong()),
         };
+    }
+    // a password must not be quoted as a port
+    if text.contains('@') {
+        return Err(AddressError::User);
+    }
+    // a machine may have such a name, so a port must not follow
+    if let Some((scheme, rest)) = text.split_once(':')
+        && rest.bytes().any(|byte| !byte.is_ascii_digit())
+        && SCHEMES.iter().any(|name| name.eq_ignore_ascii_case(scheme))
+    {
+        return Err(AddressError::Scheme(scheme.to_owned()));
     }
     match text.split_once(':') {
         None => Ok((text, None)),

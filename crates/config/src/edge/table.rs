@@ -1,6 +1,6 @@
 //! Reads the table `[edge]`.
 //!
-//! A further setting is a field of [`Edge`], its key in [`KEYS`] and its line in [`Edge::read`].
+//! A further setting is a field of [`Edge`], its key in [`keys::EDGE`] and its line in [`Edge::read`].
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -10,18 +10,15 @@ use sip_authz::Invite;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{Advertised, DomainSource, Edge, Listener};
+use super::{Advertised, DomainSource, Edge, Listener, SourceFrom, SourceHeader, TrustedProxy};
+use crate::keys;
 use crate::problem::Problems;
 use crate::read::Fields;
-
-/// The keys of the table, in the order in which messages list them.
-pub(crate) const KEYS: &[&str] =
-    &["sip", "sips", "advertise", "default_domain", "tls_cert", "tls_key"];
 
 impl Edge {
     /// Reads the table; reports and removes invalid parts.
     pub(crate) fn read(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Self> {
-        let fields = Fields::of(value, KEYS, problems)?;
+        let fields = Fields::of(value, keys::EDGE, problems)?;
         let edge = Self {
             sip: values(&fields, "sip", problems),
             sips: values(&fields, "sips", problems),
@@ -29,11 +26,15 @@ impl Edge {
             default_domain: values(&fields, "default_domain", problems),
             tls_cert: path(&fields, "tls_cert", problems),
             tls_key: path(&fields, "tls_key", problems),
+            trusted_proxy: values(&fields, "trusted_proxy", problems),
+            source_from: fields.optional("source_from", problems).into_value(),
+            source_header: fields.optional("source_header", problems).into_value(),
         };
         let most = Invite::MAX_DOMAIN_HOSTS;
         if edge.default_domain.len() > most {
-            problems
-                .push(value.span(), format_args!("expected at most {most} in `default_domain`"));
+            let found = edge.default_domain.len();
+            let span = fields.span_of("default_domain").unwrap_or_else(|| value.span());
+            problems.push(span, format_args!("expected at most {most} values, found {found}"));
         }
         Some(edge)
     }
@@ -46,7 +47,12 @@ impl Edge {
 }
 
 fn path(fields: &Fields<'_>, key: &'static str, problems: &mut Problems) -> Option<PathBuf> {
-    fields.optional::<String>(key, problems).into_value().map(PathBuf::from)
+    let path = fields.optional::<String>(key, problems);
+    match path.span() {
+        Some(span) if path.is_empty() => problems.push(span, "expected the path of a file"),
+        _ => {}
+    }
+    path.into_value().map(PathBuf::from)
 }
 
 fn values<T: DeserializeOwned>(
@@ -68,4 +74,4 @@ macro_rules! from_text {
         }
     )*};
 }
-from_text!(Listener, Advertised, DomainSource);
+from_text!(Listener, Advertised, DomainSource, TrustedProxy, SourceFrom, SourceHeader);

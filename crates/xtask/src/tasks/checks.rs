@@ -1,7 +1,8 @@
 //! Checks of the sources, the dependencies and the interface.
 
 use crate::needs::{
-    CARGO_DEB, CARGO_DENY, CARGO_PUBLIC_API, CXX, LINTIAN, MMDEBSTRAP, Need, PROTOC,
+    CARGO_DEB, CARGO_DENY, CARGO_PUBLIC_API, CURL, CXX, LINTIAN, MMDEBSTRAP, Need, OPENSSL, PROTOC,
+    PYTHON, SIPSAK,
 };
 use crate::task::{Step, Task, run};
 use crate::{crates, cycles, hot_path, package};
@@ -133,6 +134,16 @@ PROFILE: a profile of Cargo.toml (default: dist, which compiles for minutes). --
 the program that was built last with this profile.",
         needs: &[CARGO_DEB, LINTIAN],
         steps: &[run("packaging/debian/build.sh {target} {args}")],
+    },
+    Task {
+        name: "deb-docs",
+        usage: "[--list]",
+        about: "Run the commands of the docs with the package that `deb` built",
+        details: "Program, pages and examples are those of the newest package. It is unpacked, not installed:
+deb-install does that.",
+        needs: &[SIPSAK, CURL, OPENSSL, PYTHON],
+        steps: &[run("crates/acceptance/docs-commands.py --package {target}/debian {args}")],
+        ..Task::BARE
     },
     Task {
         name: "deb-install",

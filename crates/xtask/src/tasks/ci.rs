@@ -25,6 +25,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("docs-commands"),
     // packs the program of the task before
     Entry { args: "release --no-build", ..entry("deb") },
+    entry("deb-docs"),
     entry("sipp"),
     entry("prometheus"),
     // without a limit on the ratio, as the machine may be busy; a wrong answer still fails

@@ -112,7 +112,7 @@ linphone). Needs what the task clients needs.",
     },
     Task {
         name: "redirect",
-        about: "Dial through a redirect with baresip and read the number at the gateway",
+        about: "Dial a number through a redirect with baresip",
         needs: &[BARESIP, PYTHON, PROTOC],
         steps: &[
             PROGRAM,
