@@ -20,7 +20,7 @@ use super::explain::{FromOutcome, HeaderStep, Step, Trace};
 use crate::decision::{CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
     Admission, Algorithm, Binding, Body, Credentials, Freshness, GuessRate, Insertion,
-    MalformedCredentials, Nonce, Parsed, Qop, StaleFlow, parse, parse_fast, split, username,
+    MalformedCredentials, Nonce, Parsed, StaleFlow, parse, parse_fast, split, username,
 };
 use crate::invite::Invite;
 use crate::model::{FromCheck, Policy, Realm, UriCheck};
@@ -149,11 +149,6 @@ impl Proved<'_> {
 pub(super) fn offers(policy: &Policy, credentials: &Credentials<'_>) -> bool {
     policy.algorithms.contains(credentials.algorithm)
         && credentials.qop.is_none_or(|fields| policy.qop.contains(fields.qop))
-}
-
-/// Whether the response covers the body (`auth-int`, RFC 7616 §3.4.3).
-fn has_body(credentials: &Credentials<'_>) -> bool {
-    credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt)
 }
 
 /// Batch results for an INVITE with one set of credentials. The [`Judge`] computes the same without
@@ -296,7 +291,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         }
         if self.invite.body().len() > MAX_SHARED_BODY
             && attempts.len() > 1
-            && attempts.iter().any(|attempt| has_body(&attempt.credentials))
+            && attempts.iter().any(|attempt| attempt.credentials.covers_body())
         {
             return Verdict::Refused(Reason::TooManyCredentials);
         }
@@ -405,7 +400,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         if !self.uri_matches(credentials.uri) {
             return Err(Reason::UriMismatch);
         }
-        if has_body(credentials) && self.invite.body().len() > MAX_BODY {
+        if credentials.covers_body() && self.invite.body().len() > MAX_BODY {
             return Err(Reason::MalformedCredentials(MalformedCredentials::BodyTooLong));
         }
         Ok(())

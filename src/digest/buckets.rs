@@ -26,6 +26,17 @@ pub(super) trait Entry {
     fn id(&self) -> Self::Id;
 }
 
+/// The account with the most of the places that `held` names, if `newcomer` takes one more. Of equals,
+/// the newcomer.
+pub(super) fn largest_account<A: PartialEq + Copy, I: Iterator<Item = A>>(
+    held: impl Fn() -> I,
+    newcomer: A,
+) -> A {
+    let places =
+        |account: A| held().filter(|it| *it == account).count() + usize::from(account == newcomer);
+    held().fold(newcomer, |most, it| if places(it) > places(most) { it } else { most })
+}
+
 /// The entries of one bucket.
 pub(super) struct Ways<E>(ArrayVec<E, WAYS>);
 

@@ -139,6 +139,13 @@ pub struct Credentials<'a> {
     pub qop: Option<QopFields<'a>>,
 }
 
+impl Credentials<'_> {
+    /// Whether the response covers the body (`auth-int`, RFC 7616 §3.4.3).
+    pub(crate) fn covers_body(&self) -> bool {
+        self.qop.is_some_and(|fields| fields.qop == Qop::AuthInt)
+    }
+}
+
 /// Hides user, number and response, because a log may show it.
 impl fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,13 @@
 //! Keyed fingerprints that identify retransmissions. A fingerprint covers the whole message, so it
 //! must be fast for about a thousand bytes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 use zeroize::Zeroizing;
+
+use super::framed::octets;
 
 /// Pairs of words in a round. The sums are hashed after each round.
 const PAIRS: usize = 64;
@@ -45,17 +47,13 @@ impl Fingerprints {
 
     /// The fingerprint of a message from a source.
     pub(crate) fn of(&self, source: SocketAddr, message: &[u8]) -> u128 {
-        let address = match source.ip() {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
         let mut place = [0; 16];
         let (port, len) = place.split_at_mut(8);
         port.copy_from_slice(&u64::from(source.port()).to_le_bytes());
         len.copy_from_slice(&(message.len() as u64).to_le_bytes());
 
         // the first round starts with these two pairs
-        let start = [address.octets(), place];
+        let start = [octets(source.ip()), place];
         let mut sums = add([0; 2], &start, &**self.keys);
         let (mut free, mut pairs) = (PAIRS - start.len(), start.len());
         let (mut chunks, rest) = message.as_chunks();
@@ -82,16 +80,12 @@ impl Fingerprints {
     /// A short fingerprint of a flow and two SIDs. As they have fixed lengths, one pass of NH
     /// suffices.
     pub(crate) fn of_flow(&self, flow: SocketAddr, sids: [&[u8; 16]; 2]) -> u64 {
-        let address = match flow.ip() {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
         let mut place = [0; 16];
         if let Some(port) = place.first_chunk_mut() {
             *port = flow.port().to_le_bytes();
         }
         let [first, second] = sids;
-        let text = [address.octets(), place, *first, *second];
+        let text = [octets(flow.ip()), place, *first, *second];
         let products = text.iter().zip(&**self.keys).map(|(pair, key)| product(words(pair), key));
         let sum = products.fold(0_u128, u128::wrapping_add);
         let [low, high] = words(&sum.to_le_bytes());
@@ -150,6 +144,8 @@ fn short(text: &[u8]) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 

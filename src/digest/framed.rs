@@ -1,6 +1,8 @@
 //! Input of a keyed hash, concatenated in a fixed buffer: hashing it in one call takes half the
 //! time of hashing part by part.
 
+use std::net::IpAddr;
+
 use arrayvec::ArrayVec;
 use zeroize::Zeroizing;
 
@@ -14,6 +16,15 @@ pub(super) fn words(key: &[u8; 16]) -> Key {
         *word = u64::from_le_bytes(*half);
     }
     words
+}
+
+/// An address as 16 bytes. IPv4 and IPv4-mapped IPv6 give the same.
+#[inline(always)]
+pub(super) fn octets(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 
 /// Concatenated hash input. The caller must make the encoding injective: each part must have a

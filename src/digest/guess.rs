@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrayvec::ArrayVec;
 use siphasher::sip128::SipHasher13;
 
-use super::buckets::{Buckets, Entry, WAYS, Ways};
+use super::buckets::{Buckets, Entry, WAYS, Ways, largest_account};
 use super::credentials::MAX_USERNAME;
 use super::evicted::Evicted;
-use super::framed::{Framed, Key, words};
+use super::framed::{Framed, Key, octets, words};
 use super::function::MAX_HEX_LEN;
 use super::rate::GuessRate;
 
@@ -121,12 +121,8 @@ impl GuessLimiter {
     #[must_use]
     pub(crate) fn flow_key(&self, scope: Scope<'_>, name: &[u8], flow: SocketAddr) -> GuessKey {
         let key = self.key(Kind::Flow, scope, name, Some(flow.ip()));
-        let address = match flow.ip().to_canonical() {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
         let place = Scope { target: &[0; 16], ..scope };
-        let source = self.hash(Kind::Flow, flow.port().into(), place, &address.octets());
+        let source = self.hash(Kind::Flow, flow.port().into(), place, &octets(flow.ip()));
         GuessKey { source, ..key }
     }
 
@@ -173,7 +169,7 @@ impl GuessLimiter {
 
     /// Adds a new source. Without a free place, one of the account with the most places leaves.
     fn add(&self, bucket: &mut Ways<Source>, source: Source) {
-        let account = largest_account(bucket, source.account);
+        let account = largest_account(|| bucket.iter().map(|it| it.account), source.account);
         // sources of the account with the most places leave first
         let rank = |it: &Source| it.rank_ms >> 1 | u64::from(it.account != account) << 63;
         if let Some(evicted) = bucket.put(source, rank) {
@@ -227,16 +223,6 @@ impl GuessLimiter {
         let [low, high] = *self.key;
         SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128()
     }
-}
-
-/// The account with the most places in a bucket, if a source of `newcomer` takes one more.
-fn largest_account(bucket: &Ways<Source>, newcomer: u64) -> u64 {
-    let places = |account: u64| {
-        let held = bucket.iter().filter(|it| it.account == account).count();
-        held + usize::from(account == newcomer)
-    };
-    let others = bucket.iter().map(|it| it.account);
-    others.fold(newcomer, |most, it| if places(it) > places(most) { it } else { most })
 }
 
 /// The maximum length of a claimed name in bytes: a name may be a hexadecimal hash.

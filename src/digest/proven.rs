@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::buckets::largest_account;
+
 /// The time for which a proof counts, in seconds.
 const GOOD_FOR: u64 = 3_600;
 /// A proof is written again only after this time, in seconds, so that most calls only read.
@@ -80,14 +82,13 @@ impl ProvenFlows {
     }
 }
 
-/// The index of the cell that a new proof of an account takes: the oldest of the cells that hold no
-/// proof of the last hour, else of those of the account with the most, this one included.
+/// The index of the cell that a new proof of an account takes.
+///
+/// This is the oldest cell without a proof of the last hour. If there is none, it is the oldest cell
+/// of the account with the most, the new proof included.
 fn next_out(cells: &[u64; WAYS], newcomer: u8, now: u64) -> usize {
     let good = || cells.iter().filter(|cell| is_good(**cell, now)).map(|cell| account_of(*cell));
-    let places = |account: u8| {
-        good().filter(|held| *held == account).count() + usize::from(account == newcomer)
-    };
-    let most = good().fold(newcomer, |most, it| if places(it) > places(most) { it } else { most });
+    let most = largest_account(good, newcomer);
     let rank = |cell: u64| {
         let is_kept = is_good(cell, now);
         (is_kept, is_kept && account_of(cell) != most, Reverse(age(cell, now)))

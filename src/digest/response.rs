@@ -10,7 +10,7 @@ use super::bytes::Bytes;
 use super::credentials::{Credentials, MAX_DIGEST_URI};
 use super::function::{HashImpl, HashVisitor, MAX_HEX_LEN, MAX_OUTPUT_LEN};
 use super::hash::same_hex;
-use super::{Algorithm, HashFunction, Qop};
+use super::{Algorithm, HashFunction};
 
 /// The body of a request, hashed at most once with each function.
 pub(crate) struct Body<'a> {
@@ -93,7 +93,7 @@ pub(super) fn a2(
     mut write: impl FnMut(&[u8]),
 ) {
     join(&[method, credentials.uri], &mut write);
-    if credentials.qop.is_some_and(|fields| fields.qop == Qop::AuthInt) {
+    if credentials.covers_body() {
         join(&[b"", body.hash(credentials.algorithm.hash_function()).as_bytes()], &mut write);
     }
 }

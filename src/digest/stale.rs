@@ -1,12 +1,11 @@
 //! Counts the `stale=true` answers of each flow, in fixed memory.
 
-use std::hash::Hasher as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 use super::buckets::{Buckets, Entry, Ways};
-use super::framed::{Key, words};
+use super::framed::{Framed, Key, octets, words};
 use super::rate::GuessRate;
 
 /// The token buckets of flows. In a full bucket of the table, a new flow replaces the one with the
@@ -67,16 +66,12 @@ impl StaleAnswers {
 
     fn id(&self, flow: StaleFlow<'_>) -> u128 {
         let StaleFlow { source, target, was_issued } = flow;
-        let address = match source.ip().to_canonical() {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
+        let mut text = Framed::<{ 16 + 16 + 2 + 1 }>::default();
+        text.push(&octets(source.ip()));
+        text.push(target);
+        text.push(&source.port().to_le_bytes());
+        text.push(&[u8::from(was_issued)]);
         let [low, high] = *self.key;
-        let mut hasher = SipHasher13::new_with_keys(low, high);
-        hasher.write(&address.octets());
-        hasher.write(target);
-        hasher.write_u16(source.port());
-        hasher.write_u8(u8::from(was_issued));
-        hasher.finish128().as_u128()
+        SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128()
     }
 }
