@@ -21,14 +21,14 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) fn of(commit: &Commit) -> Self {
         let mut counts = Self::default();
-        for record in records(commit) {
-            let count = match record {
-                Record::Domain(_) => &mut counts.domains,
-                Record::Trunk(_) => &mut counts.trunks,
-                Record::IpAccessControlList(_) | Record::CredentialList(_) => &mut counts.lists,
-                Record::Credential(_) => &mut counts.users,
-                Record::IpAddress(_) => &mut counts.prefixes,
-                _ => continue,
+        for kind in records(commit).filter_map(|record| Kind::of(record.key())) {
+            let count = match kind {
+                Kind::Account => continue,
+                Kind::Domain => &mut counts.domains,
+                Kind::Trunk => &mut counts.trunks,
+                Kind::List => &mut counts.lists,
+                Kind::User => &mut counts.users,
+                Kind::Prefix => &mut counts.prefixes,
             };
             *count += 1;
         }
@@ -40,18 +40,14 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { domains, trunks, lists, users, prefixes } = *self;
         let numbers = [
-            number(domains, "domain", "domains"),
-            number(trunks, "trunk", "trunks"),
-            number(lists, "list", "lists"),
-            number(users, "user", "users"),
-            number(prefixes, "prefix", "prefixes"),
+            Kind::Domain.counted(domains),
+            Kind::Trunk.counted(trunks),
+            Kind::List.counted(lists),
+            Kind::User.counted(users),
+            Kind::Prefix.counted(prefixes),
         ];
         f.write_str(&numbers.join(", "))
     }
-}
-
-fn number(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A kind of record that an operator counts.
@@ -79,15 +75,17 @@ impl Kind {
         })
     }
 
-    fn nouns(self) -> (&'static str, &'static str) {
-        match self {
+    /// A number of records of this kind.
+    fn counted(self, count: usize) -> String {
+        let (one, many) = match self {
             Self::Account => ("account", "accounts"),
             Self::Domain => ("domain", "domains"),
             Self::Trunk => ("trunk", "trunks"),
             Self::List => ("list", "lists"),
             Self::User => ("user", "users"),
             Self::Prefix => ("prefix", "prefixes"),
-        }
+        };
+        format!("{count} {}", if count == 1 { one } else { many })
     }
 }
 
@@ -228,8 +226,7 @@ impl fmt::Display for Changes {
 
 fn listed(kinds: &ByKind) -> String {
     let kinds = kinds.iter().map(|(kind, (count, names))| {
-        let (one, many) = kind.nouns();
-        let counted = number(*count, one, many);
+        let counted = kind.counted(*count);
         let mut shown: Vec<_> = names.iter().take(MAX_NAMES).map(String::as_str).collect();
         let more = names.len().saturating_sub(MAX_NAMES);
         let rest = format!("{more} more");

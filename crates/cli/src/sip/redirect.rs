@@ -15,6 +15,7 @@ pub(crate) struct Answers {
     allowed: Option<NextHopSet>,
 }
 
+#[cfg(test)]
 impl From<OnAccept> for Answers {
     fn from(default: OnAccept) -> Self {
         Self { default, allowed: Some(NextHopSet::default()) }
