@@ -25,7 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "clients"))
-from edge import Failed, end, start, stop_on_signals  # noqa: E402
+from edge import Failed, end, start, run_script  # noqa: E402
 
 RECIPE = HERE.parents[3] / "docs/recipes/kamailio.cfg"
 INSIDE, OUTSIDE = "127.0.0.2", "127.0.0.3"
@@ -458,9 +458,4 @@ def main():
 
 
 if __name__ == "__main__":
-    stop_on_signals()
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        print(f"behind kamailio: {failure}", file=sys.stderr)
-        sys.exit(2)
+    run_script("behind kamailio", main)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge import Edge, Failed, sid, stop_on_signals
+from edge import Edge, Failed, sid, run_script
 from phones import PHONES, REALM, Call
 
 PAGE = Path(__file__).resolve().parents[4] / "docs/clients.md"
@@ -285,9 +285,4 @@ def main():
 
 
 if __name__ == "__main__":
-    stop_on_signals()
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        print(f"clients: {failure}", file=sys.stderr)
-        sys.exit(2)
+    run_script("clients", main)

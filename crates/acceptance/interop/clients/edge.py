@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 SECONDS_TO_START = 10
@@ -104,7 +105,12 @@ def stop(*_):
     os._exit(2)
 
 
-def stop_on_signals():
-    """Makes a signal stop all processes that run, and then this one."""
+def run_script(name, main):
+    """Runs a script to its exit code; 2 if the test could not run. A signal stops all its processes."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    try:
+        sys.exit(main())
+    except Failed as failure:
+        print(f"{name}: {failure}", file=sys.stderr)
+        sys.exit(2)

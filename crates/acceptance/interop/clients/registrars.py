@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import phones
-from edge import Edge, Failed, end, sid, start, stop_on_signals
+from edge import Edge, Failed, end, sid, start, run_script
 
 HERE = Path(__file__).resolve().parent
 REALM, USER, PASSWORD = "phones.example", "alice", "Correct-Horse-7"
@@ -267,9 +267,4 @@ def main():
 
 
 if __name__ == "__main__":
-    stop_on_signals()
-    try:
-        sys.exit(main())
-    except Failed as failure:
-        print(f"registrars: {failure}", file=sys.stderr)
-        sys.exit(2)
+    run_script("registrars", main)

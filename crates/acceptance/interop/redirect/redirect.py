@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients"))
-from edge import SECONDS_TO_START, Failed, end, start, stop_on_signals
+from edge import SECONDS_TO_START, Failed, end, start, run_script
 from phones import baresip_files, run
 
 NUMBER = "14155550100"
@@ -116,11 +116,6 @@ def main(binary):
 
 
 if __name__ == "__main__":
-    stop_on_signals()
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    try:
-        sys.exit(main(sys.argv[1]))
-    except Failed as why:
-        print(why, file=sys.stderr)
-        sys.exit(2)
+    run_script("redirect", lambda: main(sys.argv[1]))
