@@ -54,7 +54,7 @@ pub(super) fn reject(target: Option<&TargetEntry>, reason: Reason) -> Decision {
 }
 
 impl<'i> RequestTarget<'i> {
-    /// The target with this host in place of that of the Request-URI.
+    /// Replaces the host that names the target.
     pub(super) fn with_host(self, host: &'i str) -> Self {
         Self { host, ..self }
     }

@@ -26,7 +26,7 @@ pub struct Edge {
     pub sips: Vec<Listener>,
     /// The address of this edge for callers, for listeners on a private or wildcard address.
     pub advertise: Option<Advertised>,
-    /// What names the domain if the Request-URI names none, in this order.
+    /// The sources of a domain for calls whose Request-URI names none, in this order.
     pub default_domain: Vec<DomainSource>,
     /// Certificate chain for SIP over TLS (PEM). A relative path is relative to the file's folder after
     /// [`load`](crate::load).

@@ -74,7 +74,7 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Metadata), Error> {
     Ok((bytes, metadata))
 }
 
-/// What the file is instead of a text in UTF-8, if it is that as a whole.
+/// The encoding or type of a file that is no UTF-8 text at all.
 fn other_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),

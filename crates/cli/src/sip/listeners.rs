@@ -24,7 +24,7 @@ struct Resolved {
     option: &'static str,
     bind: Bind,
     listener: Listener,
-    /// The address for callers, without which callers are told the address of the socket.
+    /// The address for callers. Without it, answers name the address of the socket.
     advertise: Option<Advertised>,
 }
 

@@ -1,4 +1,4 @@
-//! Messages that are not decided: why, and the answers to those that get one.
+//! Messages that are not decided: their causes, and their answers if they get any.
 
 use sip_authz::Transport;
 use sip_authz::message::{Defect, Header, Message, StartLine};

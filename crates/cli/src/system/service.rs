@@ -24,7 +24,7 @@ pub(crate) fn report(phase: Phase<'_>) {
             let status = sip_authz::escape_line(status).to_string();
             sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)])
         }
-        // the manager compares the time with that of its request (`Type=notify-reload`)
+        // `Type=notify-reload`: the manager compares this time with the time of its request
         Phase::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
         Phase::Reloaded => sd_notify::notify(&[NotifyState::Ready]),

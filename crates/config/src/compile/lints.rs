@@ -74,7 +74,7 @@ pub(super) fn lints(
     warnings
 }
 
-/// Which records use which.
+/// The uses of lists by domains, trunks and records.
 #[derive(Default)]
 struct Uses {
     has_lists: bool,
