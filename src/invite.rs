@@ -195,9 +195,10 @@ impl<'a> Invite<'a> {
     /// The number of hosts that [`Self::with_domain_host`] keeps.
     pub const MAX_DOMAIN_HOSTS: usize = MAX_DOMAIN_HOSTS;
 
-    /// Adds a host that names the domain or trunk if the Request-URI names none: no domain or trunk
-    /// has its host, or it is a `tel:` URI or a service URN (`urn:service:sos`, RFC 5031), which have
-    /// no host.
+    /// Adds a host that names the domain or trunk if the Request-URI names none.
+    ///
+    /// It names none if no domain or trunk has its host, or if it is a `tel:` URI or a service URN
+    /// (`urn:service:sos`, RFC 5031), which have no host.
     ///
     /// The hosts are tried in the order in which they were added. Of more than
     /// [`MAX_DOMAIN_HOSTS`](Self::MAX_DOMAIN_HOSTS) the others are ignored, and so is a text that is

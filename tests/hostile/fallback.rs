@@ -116,7 +116,7 @@ fn case_42_single_batch_and_explained_decisions_agree() {
     }
 }
 
-/// What the fallback gives up: a digest over a URI of any host that names nothing is good here.
+/// A digest over a URI of any host that names nothing is good with the fallback.
 /// SECURITY.md says so.
 #[test]
 fn case_42_a_relayed_digest_holds_for_the_uri_that_the_victim_called() {

@@ -97,7 +97,7 @@ fn case_41_a_target_of_an_account_names_an_allowed_host_only() {
     }
 }
 
-/// What a caller could send as the user part, and names that others could set.
+/// User parts that a caller could send, and names that others could set.
 const TEXTS: [&str; 16] = [
     "",
     "14155550100",

@@ -1,4 +1,4 @@
-//! What names the domain of a call whose Request-URI names none.
+//! The hosts that name the domain of a call whose Request-URI names none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::time::Instant;

@@ -35,7 +35,7 @@ pub struct Edge {
     pub tls_key: Option<PathBuf>,
     /// The proxies that name the source of their callers.
     pub trusted_proxy: Vec<TrustedProxy>,
-    /// Where these proxies name it.
+    /// The place in which these proxies name it.
     pub source_from: Option<SourceFrom>,
     /// The header field of [`SourceFrom::Header`].
     pub source_header: Option<SourceHeader>,
@@ -75,7 +75,7 @@ pub enum Place {
 pub struct Advertised {
     /// A host name in lower case, an IPv4 address, or an IPv6 address in brackets.
     pub host: String,
-    /// The port; none for that of the listener.
+    /// The port; none for the port of the listener.
     pub port: Option<u16>,
 }
 

@@ -54,7 +54,7 @@ pub(crate) const EDGE: &[&str] = &[
     "source_header",
 ];
 
-/// Where a key belongs that is in only one kind of table, and that files often have in another.
+/// The table of a key that files often have in another table.
 pub(crate) fn home_of(key: &str) -> Option<&'static str> {
     match key {
         // behind the header of a table, a key is part of this table

@@ -7,7 +7,7 @@ use clap::{Error, Parser as _};
 use super::Args;
 use crate::system::words::masked;
 
-/// What each option expects, and an example of it. An option that is not in this table has no tip.
+/// The expected value of each option, and an example of it. An option that is not in this table has no tip.
 const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--sip", "an address and a port", &["--sip 0.0.0.0:5060", "--sip :5060"]),
     ("--sips", "an address and a port", &["--sips 0.0.0.0:5061", "--sips :5061"]),

@@ -140,7 +140,7 @@ fn records(args: &ServeArgs, demo: Option<&Demo>) -> Result<(Commit, FileEdge), 
     }
 }
 
-/// What the configuration file does not say.
+/// The facts that the configuration file lacks.
 fn config_options(args: &ServeArgs) -> Options {
     #[cfg(feature = "tls")]
     let has_tls = !args.tls.sips.is_empty();
@@ -384,7 +384,7 @@ fn announce(
     }
 }
 
-/// What signals reload.
+/// The state that SIGHUP reloads.
 struct Reloaded<'a> {
     args: &'a ServeArgs,
     resources: &'a Resources,

@@ -1,4 +1,4 @@
-//! What a configuration file holds, and what a reload changes, in one line each.
+//! The contents of a configuration file and the changes of a reload, in one line each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

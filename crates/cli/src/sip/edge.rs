@@ -152,7 +152,7 @@ impl Edge {
         Self { authorizer, totals, answers, reply_port, tags, observers, trusted, naming }
     }
 
-    /// Takes the source of requests from what these proxies say.
+    /// Lets these proxies name the source of their requests.
     pub(crate) fn with_trusted(self, trusted: TrustedProxies) -> Self {
         Self { trusted, ..self }
     }

@@ -1,8 +1,8 @@
 //! The source of a request that a trusted proxy sends on.
 //!
-//! A request from any other address has the source of its packet or connection, whatever it says. What
-//! cannot be read for certain is unknown: an access list could else admit a caller by a text of its
-//! own.
+//! A request from any other address has the source of its packet or connection, whatever it says. A
+//! source that cannot be read for certain is unknown. Otherwise a caller's own text could make an access
+//! list admit it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

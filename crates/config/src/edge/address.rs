@@ -100,7 +100,7 @@ impl fmt::Display for AddressError {
 
 impl std::error::Error for AddressError {}
 
-/// Which ports a text may have.
+/// The ports that a text may have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ports {
     /// Also 0, for a free port.
