@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 use sip_authz::Transport;
 use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::uri::name_addr;
+use sip_authz_proxy::put::{is_removed, put_line, put_number};
+use sip_authz_proxy::via::TopVia;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::args::ReplyPort;
 use crate::sip::peer::Peer;
-use crate::sip::put::{is_removed, put_line, put_number};
-use crate::sip::via::TopVia;
 
 /// The values of a request that its response echoes.
 pub(crate) struct Echo<'a> {
@@ -76,7 +76,7 @@ impl<'a> Echo<'a> {
         let via = TopVia::read(message.first(Header::Via)?);
         let source = peer.source;
         let destination = match peer.transport {
-            Transport::Udp => via.destination(source, reply),
+            Transport::Udp => via.destination(source, reply.into()),
             // the connection on which the request came
             _ => source,
         };

@@ -4,17 +4,28 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::args::ReplyPort;
-use crate::sip::put::{is_removed, put_line, put_number};
+use crate::put::{is_removed, put_line, put_number};
 
 /// The port of a sent-by without one (RFC 3261 §18.1.1).
 const DEFAULT_PORT: u16 = 5060;
 /// The lowest port that a Via can choose by itself. Ports below belong to other services.
 const LOWEST_PORT: u16 = 1_024;
 
+/// The port for answers over UDP. They always go to the address of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyPort {
+    /// The port of sent-by, if the sender asks for no `rport` and sent-by has its source address and a
+    /// port of 1024 or above; else the source port.
+    Auto,
+    /// The source port.
+    Source,
+    /// The port of sent-by, or 5060 if it has none.
+    SentBy,
+}
+
 /// The value of a message's first Via field.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum TopVia<'a> {
+pub enum TopVia<'a> {
     /// The first value is well-formed.
     Parts(ViaParts<'a>),
     /// The value cannot be read: it is echoed as it came.
@@ -23,7 +34,7 @@ pub(crate) enum TopVia<'a> {
 
 /// The first value of a Via field, split into its parts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ViaParts<'a> {
+pub struct ViaParts<'a> {
     /// Protocol and sent-by.
     head: &'a [u8],
     host: &'a [u8],
@@ -36,13 +47,16 @@ pub(crate) struct ViaParts<'a> {
 }
 
 impl<'a> TopVia<'a> {
-    pub(crate) fn read(value: &'a [u8]) -> Self {
+    /// Reads the value.
+    #[must_use]
+    pub fn read(value: &'a [u8]) -> Self {
         ViaParts::read(value).map_or(Self::Unreadable(value), Self::Parts)
     }
 
     /// The destination of the response over UDP: always the address of `source`, with its port or
     /// that of sent-by (RFC 3261 §18.2.2, RFC 3581 §4). `maddr` is ignored.
-    pub(crate) fn destination(&self, source: SocketAddr, reply: ReplyPort) -> SocketAddr {
+    #[must_use]
+    pub fn destination(&self, source: SocketAddr, reply: ReplyPort) -> SocketAddr {
         let Self::Parts(via) = self else { return source };
         let port = via.port.unwrap_or(DEFAULT_PORT);
         let is_chosen = match reply {
@@ -64,7 +78,7 @@ impl<'a> TopVia<'a> {
 
     /// Writes the value. A well-formed one gets `received` if sent-by has another address than
     /// `source`, and its `rport` is filled in.
-    pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
+    pub fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
         match self {
             Self::Parts(via) => via.write(source, out),
             Self::Unreadable(value) => put_line(value, out),
@@ -74,7 +88,8 @@ impl<'a> TopVia<'a> {
 
 impl<'a> ViaParts<'a> {
     /// Parses a value. `None` if it is malformed, has empty parts or has control characters.
-    pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
+    #[must_use]
+    pub fn read(value: &'a [u8]) -> Option<Self> {
         if has_controls(value) {
             return None;
         }
@@ -125,7 +140,7 @@ impl<'a> ViaParts<'a> {
 
     /// The values of the parameters with this name, each without white space around it; empty if it has
     /// none.
-    pub(crate) fn values(self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub fn values(self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.params;
         std::iter::from_fn(move || next_param(&mut rest)).filter_map(move |param| {
             let end = param.iter().position(|byte| *byte == b'=').unwrap_or(param.len());
@@ -136,12 +151,14 @@ impl<'a> ViaParts<'a> {
     }
 
     /// The further values of the field, if there are any.
-    pub(crate) fn next_values(self) -> Option<&'a [u8]> {
+    #[must_use]
+    pub fn next_values(self) -> Option<&'a [u8]> {
         self.rest.strip_prefix(b",")
     }
 
     /// The address of sent-by, if it is an IPv4 address or an IPv6 address in brackets.
-    pub(crate) fn host_literal(self) -> Option<IpAddr> {
+    #[must_use]
+    pub fn host_literal(self) -> Option<IpAddr> {
         let text = str::from_utf8(self.host).ok()?;
         match text.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),

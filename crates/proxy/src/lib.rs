@@ -1,0 +1,13 @@
+//! A stateless SIP proxy (RFC 3261 §16.11) on bytes: reads messages and writes those that are forwarded.
+//!
+//! It opens no socket and keeps no transaction and no dialog. What it must know of a dialog, its peers
+//! carry in Route and Via, under a key (see [`Keys`]). So a restart goes unnoticed, and no message goes
+//! to an address that a stranger names.
+
+mod keys;
+mod leg;
+pub mod put;
+pub mod via;
+
+pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
+pub use leg::{Leg, Way};
