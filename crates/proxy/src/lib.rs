@@ -4,10 +4,21 @@
 //! carry in Route and Via, under a key (see [`Keys`]). So a restart goes unnoticed, and no message goes
 //! to an address that a stranger names.
 
+mod credentials;
+mod fields;
+mod identity;
 mod keys;
 mod leg;
 pub mod put;
+mod request;
+mod response;
+mod strict;
 pub mod via;
 
+pub use credentials::realms;
+pub use identity::{IdentityError, IdentityFields, put_asserted_identity, put_identity};
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
+pub use request::ForwardedRequest;
+pub use response::ForwardedResponse;
+pub use strict::{Flaw, RouteValue, Strict};

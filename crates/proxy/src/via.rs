@@ -109,12 +109,12 @@ impl<'a> ViaParts<'a> {
     }
 
     /// The parameters, without surrounding white space.
-    fn params(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn params(&self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.params;
         std::iter::from_fn(move || next_param(&mut rest))
     }
 
-    fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
         let ip = source.ip().to_canonical();
         put_line(self.head.trim_ascii(), out);
         let mut wants_port = false;
