@@ -14,7 +14,7 @@ use crate::fields::is_token_byte;
 /// Compare realms in any case: RFC 7616 §3.4 requires equal texts, but Kamailio ignores case.
 ///
 /// Allocates only for a realm with escapes, and for one that is not UTF-8.
-pub fn realms(value: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+pub fn named_realms(value: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
     let mut at = 0;
     let texts = std::iter::from_fn(move || {
         loop {
@@ -101,10 +101,10 @@ mod tests {
             ("Digest realmrealm=b,realm=a", vec!["a"]),
             ("Digest realm", vec![]),
         ] {
-            let read: Vec<_> = realms(value.as_bytes()).collect();
+            let read: Vec<_> = named_realms(value.as_bytes()).collect();
             assert_eq!(read, expected, "{value}");
         }
-        let read: Vec<_> = realms(b"Digest realm=\"\xff\"").collect();
+        let read: Vec<_> = named_realms(b"Digest realm=\"\xff\"").collect();
         assert_eq!(read, ["\u{fffd}"]);
     }
 }

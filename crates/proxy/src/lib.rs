@@ -15,7 +15,7 @@ mod response;
 mod strict;
 pub mod via;
 
-pub use credentials::realms;
+pub use credentials::named_realms;
 pub use identity::{IdentityError, IdentityFields, put_asserted_identity, put_identity};
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
