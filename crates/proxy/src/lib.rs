@@ -7,7 +7,9 @@
 mod keys;
 mod leg;
 pub mod put;
+mod transaction;
 pub mod via;
 
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
+pub use transaction::{Branch, LoopMark, ToTagText, is_own_tag, loops, to_tag};
