@@ -9,7 +9,9 @@ mod leg;
 pub mod put;
 mod transaction;
 pub mod via;
+mod via_token;
 
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
 pub use transaction::{Branch, LoopMark, ToTagText, is_own_tag, loops, to_tag};
+pub use via_token::{open_legs, own_via, read_own_via, seal_legs};
