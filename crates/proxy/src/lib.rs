@@ -7,7 +7,13 @@
 mod keys;
 mod leg;
 pub mod put;
+mod route_token;
+mod transaction;
 pub mod via;
+mod via_token;
 
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
+pub use route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
+pub use transaction::{Branch, LoopMark, ToTagText, is_own_tag, loops, to_tag};
+pub use via_token::{open_legs, own_via, read_own_via, seal_legs};
