@@ -55,7 +55,8 @@
 //! Before these steps, an authorizer with a deadline answers 503 once the deadline has passed:
 //! [`Authorizer::refuse_from`].
 //!
-//! The crate decides INVITEs only. A To tag makes no difference: a program matches requests within
+//! The crate decides INVITEs and, by [`Invite::from_request`], other requests from outside a dialog,
+//! except ACK, CANCEL and REGISTER. A To tag makes no difference: a program matches requests within
 //! dialogs against its own dialog table.
 //!
 //! # Main types
@@ -89,6 +90,7 @@ pub mod guide;
 pub mod internals;
 mod invite;
 pub mod message;
+mod method;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod model;

@@ -17,6 +17,7 @@ mod entry;
 #[cfg(feature = "unstable-internals")]
 mod facts;
 mod index;
+mod realms;
 mod role;
 mod table;
 mod targets;
@@ -30,6 +31,7 @@ pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use entry::AddressEntry;
 pub(crate) use entry::{AccountEntry, TargetEntry};
+use realms::Realms;
 pub(crate) use role::RoleEntry;
 pub(crate) use table::Slot;
 use table::Table;
@@ -141,6 +143,8 @@ pub struct Snapshot {
     access_lists: Table<AccessList>,
     addresses: Table<AddressEntry>,
     users: Users,
+    /// The realms of the credential lists.
+    realms: Realms,
     roles: Table<RoleEntry>,
 }
 
@@ -178,6 +182,7 @@ impl Snapshot {
             access_lists: Table::default(),
             addresses: Table::default(),
             users: Users::default(),
+            realms: Realms::default(),
             roles: Table::default(),
         }
     }

@@ -576,7 +576,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let message = *self.fingerprint.get_or_init(|| {
             let message = self.invite.received()?;
             let retransmits = self.invite.transport().retransmits();
-            retransmits.then(|| self.state.fingerprints.of(self.invite.source(), message))
+            let Invite { method, .. } = *self.invite;
+            let source = self.invite.source();
+            retransmits.then(|| self.state.fingerprints.of_request(source, method, message))
         });
         message.map(|message| message.wrapping_add(number as u128))
     }

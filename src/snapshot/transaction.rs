@@ -91,6 +91,7 @@ impl SnapshotTransaction {
             Record::CredentialList(list) => {
                 if tables.users.lists.slot(&list.sid).is_none() {
                     let realm = list.realm.clone();
+                    tables.realms.add(&realm);
                     tables.users.lists.put(CredentialList::new(list.sid, list.account, realm));
                     self.own(list.account, 1);
                 }
@@ -166,6 +167,7 @@ impl SnapshotTransaction {
             }
             Key::CredentialList(sid) => {
                 if let Some(list) = tables.users.lists.remove(&sid) {
+                    tables.realms.remove(&list.realm);
                     self.own(list.account, -1);
                 }
             }

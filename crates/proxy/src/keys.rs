@@ -43,7 +43,7 @@ const CONTEXTS: [&str; 7] = [
 
 /// The current key, and the previous one, which is still accepted.
 pub struct Keys {
-    keys: ArrayVec<Key, 2>,
+    keys: ArrayVec<Key, { Keys::MAX }>,
 }
 
 /// Keys with equal numbers: a token could not tell which one it was made with.
@@ -57,6 +57,8 @@ struct Key {
 }
 
 impl Keys {
+    /// The maximum number of keys: the current and the previous one.
+    pub const MAX: usize = 2;
     /// The maximum length of the payload of a token, in bytes.
     pub const MAX_PAYLOAD: usize = 768;
     const MAX_SEALED: usize = 1 + Self::MAX_PAYLOAD + size_of::<Mac>();
