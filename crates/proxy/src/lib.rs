@@ -7,13 +7,16 @@
 mod keys;
 mod leg;
 pub mod put;
+mod recent;
 mod route_token;
+mod table;
 mod transaction;
 pub mod via;
 mod via_token;
 
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
+pub use recent::{Recent, Renewed};
 pub use route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
 pub use transaction::{Branch, LoopMark, ToTagText, is_own_tag, loops, to_tag};
 pub use via_token::{open_legs, own_via, read_own_via, seal_legs};
