@@ -4,6 +4,7 @@
 //! carry in Route and Via, under a key (see [`Keys`]). So a restart goes unnoticed, and no message goes
 //! to an address that a stranger names.
 
+mod choose;
 mod keys;
 mod leg;
 pub mod put;
@@ -14,6 +15,7 @@ mod transaction;
 pub mod via;
 mod via_token;
 
+pub use choose::{Candidate, choose};
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
 pub use recent::{Recent, Renewed};
