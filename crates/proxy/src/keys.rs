@@ -26,8 +26,8 @@ pub enum Purpose {
     Outside,
     /// The Record-Route towards the next hop.
     Inside,
-    /// The weights of next hops.
-    Choice,
+    /// The dialog of a renewal, in memory.
+    Dialog,
 }
 
 /// The text from which each key is derived, in the order of [`Purpose`].
@@ -38,7 +38,7 @@ const CONTEXTS: [&str; 7] = [
     "sip-authz proxy 2026: via",
     "sip-authz proxy 2026: outside",
     "sip-authz proxy 2026: inside",
-    "sip-authz proxy 2026: choice",
+    "sip-authz proxy 2026: dialog",
 ];
 
 /// The current key, and the previous one, which is still accepted.
@@ -181,7 +181,7 @@ mod tests {
         Purpose::Via,
         Purpose::Outside,
         Purpose::Inside,
-        Purpose::Choice,
+        Purpose::Dialog,
     ];
 
     fn keys(current: u8, previous: Option<u8>) -> Keys {

@@ -4,24 +4,29 @@
 //! carry in Route and Via, under a key (see [`Keys`]). So a restart goes unnoticed, and no message goes
 //! to an address that a stranger names.
 
+mod choose;
 mod credentials;
 mod fields;
 mod identity;
 mod keys;
 mod leg;
 pub mod put;
+mod recent;
 mod request;
 mod response;
 mod route_token;
 mod strict;
+mod table;
 mod transaction;
 pub mod via;
 mod via_token;
 
+pub use choose::{Candidate, choose};
 pub use credentials::named_realms;
 pub use identity::{IdentityError, IdentityFields, put_asserted_identity, put_identity};
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
+pub use recent::{Recent, Renewed};
 pub use request::ForwardedRequest;
 pub use response::ForwardedResponse;
 pub use route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};

@@ -135,7 +135,7 @@ impl<'a> InsideToken<'a> {
 }
 
 impl<'a> Bound<'a> {
-    fn parts(&self) -> [&'a [u8]; 2] {
+    pub(crate) fn parts(&self) -> [&'a [u8]; 2] {
         [self.call_id, self.initiator_tag]
     }
 }
@@ -252,6 +252,18 @@ mod tests {
         assert_eq!(OutsideToken::open(&other, &out, BOUND), None);
         assert_eq!(InsideToken::open(&other, &inner, BOUND, &mut payload), None);
     }
+
+    #[test]
+    fn tokens_of_earlier_versions_are_read() {
+        let (keys, mut out, mut inner) = (keys(1), Vec::new(), Vec::new());
+        assert!(outside().seal(&keys, BOUND, &mut out));
+        assert!(inside("alice", "mobile").seal(&keys, BOUND, &mut inner));
+        assert_eq!(str::from_utf8(&out), Ok(OUTSIDE));
+        assert_eq!(str::from_utf8(&inner), Ok(INSIDE));
+    }
+
+    const OUTSIDE: &str = "AQBrSdIAAQEBAQEBAQEBAQEBAQEBAQAAA8AAAgETxH0VnzXu9Zc7Vl5jkxxd5A4";
+    const INSIDE: &str = "AQFrSdIAAQEBAQEBAQEBAQEBAQEBAQECAgICAgICAgICAgICAgICGSABDbgAAAAAAAAAAAAAAAETxAVhbGljZQZtb2JpbGWW7BZE9YdidZkXeVc4Uh96";
 
     #[test]
     fn texts_have_a_maximum_length() {
