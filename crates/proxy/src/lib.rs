@@ -3,13 +3,18 @@
 //! It opens no socket and keeps no transaction and no dialog. What it must know of a dialog, its peers
 //! carry in Route and Via, under a key (see [`Keys`]). So a restart goes unnoticed, and no message goes
 //! to an address that a stranger names.
+//!
+//! [`Proxy`] has the rules. It asks its program for names and records through [`Surroundings`], and
+//! returns for each message what goes where.
 
+mod bucket;
 mod choose;
 mod credentials;
 mod fields;
 mod identity;
 mod keys;
 mod leg;
+mod proxy;
 pub mod put;
 mod recent;
 mod request;
@@ -26,6 +31,9 @@ pub use credentials::named_realms;
 pub use identity::{IdentityError, IdentityFields, put_asserted_identity, put_identity};
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
+pub use proxy::{
+    Admitted, Arrival, NotRelayed, Now, Proxy, Refusal, Settings, Surroundings, Verdict,
+};
 pub use recent::{Recent, Renewed};
 pub use request::ForwardedRequest;
 pub use response::ForwardedResponse;

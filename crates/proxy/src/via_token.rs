@@ -39,18 +39,16 @@ pub fn open_legs(keys: &Keys, token: &[u8], branch: &[u8]) -> Option<(Leg, Leg)>
 ///
 /// `sent_by` is our host and port for the peer. Returns false if there is no key.
 #[must_use]
-#[expect(clippy::too_many_arguments, reason = "the parts of one value, and where it goes")]
 pub fn own_via(
     keys: &Keys,
     sent_by: &str,
-    transport: Transport,
     branch: &Branch,
     mark: &LoopMark,
     arrival: &Leg,
     to: &Leg,
     out: &mut Vec<u8>,
 ) -> bool {
-    let transport = match transport {
+    let transport = match to.transport {
         Transport::Udp => "UDP",
         Transport::Tcp => "TCP",
         _ => "TLS",
@@ -90,8 +88,7 @@ mod tests {
         let message = sip_authz::message::Message::scan(b"INVITE sip:a SIP/2.0\r\n\r\n").unwrap();
         let mark = LoopMark::of(keys, &message, false);
         let mut out = Vec::new();
-        let transport = to.transport;
-        assert!(own_via(keys, "edge:5060", transport, branch, &mark, &arrival, &to, &mut out));
+        assert!(own_via(keys, "edge:5060", branch, &mark, &arrival, &to, &mut out));
         String::from_utf8(out).unwrap()
     }
 

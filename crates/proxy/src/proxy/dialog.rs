@@ -1,0 +1,139 @@
+//! Requests of a dialog: the tokens in their Routes say where they go.
+
+use sip_authz::message::{Header, Message};
+use sip_authz::uri::SipUri;
+
+use super::{
+    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_branch,
+    record_routes,
+};
+use crate::route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
+use crate::strict::Strict;
+use crate::{Keys, Payload};
+
+impl Proxy {
+    /// Forwards a request of a dialog whose Routes this side has recorded (RFC 3261 §16.4, §16.6).
+    ///
+    /// It goes where the tokens in its Routes say, whatever its Request-URI.
+    pub fn within_dialog(
+        &self,
+        message: &Message<'_>,
+        arrival: &Arrival,
+        now: Now,
+        around: &dyn Surroundings,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        if message.first(Header::Route).is_none() {
+            return Verdict::Decide;
+        }
+        let keys = self.keys.load();
+        let strict = match Strict::request(message) {
+            Ok(strict) if strict.to_tag().is_some() => strict,
+            Ok(_) => return Verdict::Decide,
+            Err(flaw) => return Verdict::Refuse(Refusal::Flaw(flaw)),
+        };
+        let mut payload = Payload::new();
+        let Some(dialog) = Dialog::of(&keys, &strict, &mut payload) else {
+            return Verdict::Decide;
+        };
+        match self.within(&keys, &strict, &dialog, arrival, now, around, out) {
+            Ok(()) => Verdict::Send(dialog.to()),
+            Err(refusal) => Verdict::Refuse(refusal),
+        }
+    }
+
+    fn within(
+        &self,
+        keys: &Keys,
+        strict: &Strict<'_>,
+        dialog: &Dialog<'_>,
+        arrival: &Arrival,
+        now: Now,
+        around: &dyn Surroundings,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let Dialog { from, bound, mut outside, mut inside } = *dialog;
+        let hop = inside.leg.address.ip().to_canonical();
+        if from == Side::Inside && arrival.from.address.ip().to_canonical() != hop {
+            return Err(Refusal::Elsewhere);
+        }
+        let renewed = self.renewed.last(keys, bound).unwrap_or_default();
+        if is_expired(inside.issued.max(renewed), now.seconds, self.settings.life) {
+            return Err(Refusal::Expired);
+        }
+        let method = strict.method();
+        if !matches!(method, "BYE" | "ACK") && !around.is_open(inside.account) {
+            return Err(Refusal::Closed);
+        }
+        check_head(keys, strict, from)?;
+        let branch = own_branch(keys, strict, arrival)?;
+        let routes = if method == "INVITE" {
+            // a peer that takes its routes from the last INVITE gets newer tokens
+            (outside.issued, inside.issued) = (now.seconds, now.seconds);
+            if from == Side::Outside {
+                outside.leg = arrival.from;
+            }
+            record_routes(keys, from, &outside, &inside, bound, around).ok_or(Refusal::TooLong)?
+        } else {
+            Vec::new()
+        };
+        let onward = Onward { strict, branch, to: dialog.to(), from, routes_removed: 2 };
+        self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
+        if method == "INVITE" {
+            self.renewed.renew(keys, bound, now.seconds);
+        }
+        Ok(())
+    }
+}
+
+/// The dialog of a request, as the tokens in its two topmost Routes say.
+#[derive(Clone, Copy)]
+struct Dialog<'a> {
+    /// The side that sent the request.
+    from: Side,
+    bound: Bound<'a>,
+    outside: OutsideToken,
+    inside: InsideToken<'a>,
+}
+
+impl<'a> Dialog<'a> {
+    /// `None` if not both Routes are ours, made for this dialog at one time, and in the order for one
+    /// of the sides.
+    fn of(keys: &Keys, strict: &Strict<'a>, payload: &'a mut Payload) -> Option<Self> {
+        let mut routes = strict.routes();
+        let (top, second) = (token_of(routes.next()?.uri)?, token_of(routes.next()?.uri)?);
+        let initiated = |initiator_tag| Bound { call_id: strict.call_id(), initiator_tag };
+        // the INVITE came from the sender of this request, or from its peer
+        let from_tag = initiated(strict.from_tag().unwrap_or_default());
+        let to_tag = initiated(strict.to_tag().unwrap_or_default());
+        let open = |outside: &[u8]| {
+            let one = OutsideToken::open(keys, outside, from_tag).map(|it| (it, from_tag));
+            one.or_else(|| OutsideToken::open(keys, outside, to_tag).map(|it| (it, to_tag)))
+        };
+        let (from, (outside, bound), inside) = match open(top) {
+            Some(opened) => (Side::Outside, opened, second),
+            None => (Side::Inside, open(second)?, top),
+        };
+        let inside = InsideToken::open(keys, inside, bound, payload)?;
+        let by_sender = outside.initiator == from;
+        let is_right = outside.initiator == inside.initiator
+            && outside.issued == inside.issued
+            && outside.account == inside.account
+            && bound.initiator_tag
+                == if by_sender { from_tag.initiator_tag } else { to_tag.initiator_tag };
+        is_right.then_some(Self { from, bound, outside, inside })
+    }
+
+    /// The leg to the other side.
+    fn to(&self) -> crate::Leg {
+        match self.from {
+            Side::Outside => self.inside.leg,
+            Side::Inside => self.outside.leg,
+        }
+    }
+}
+
+/// The user part of a Route, where our tokens are.
+fn token_of(uri: &str) -> Option<&[u8]> {
+    SipUri::parse(uri).ok()?.user.map(str::as_bytes)
+}

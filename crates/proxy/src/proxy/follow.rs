@@ -1,0 +1,48 @@
+//! CANCEL, and the ACK of a failure: they follow their INVITE (RFC 3261 §16.10, §16.11).
+
+use sip_authz::message::Message;
+
+use super::{Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes};
+use crate::Leg;
+use crate::route_token::Side;
+use crate::strict::Strict;
+use crate::transaction::Branch;
+
+impl Proxy {
+    /// Forwards a CANCEL, or the ACK of a failure, to the hop of its INVITE.
+    ///
+    /// If the INVITE is not remembered, for example after a restart, it goes to the hop that `choose`
+    /// returns. Only so many of these are forwarded each second: their sender has proved nothing.
+    pub fn follow(
+        &self,
+        message: &Message<'_>,
+        arrival: &Arrival,
+        choose: impl FnOnce() -> Option<Leg>,
+        now: Now,
+        around: &dyn Surroundings,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        let keys = self.keys.load();
+        let strict = match Strict::request(message) {
+            Ok(strict) => strict,
+            Err(flaw) => return Verdict::Refuse(Refusal::Flaw(flaw)),
+        };
+        let checked = check_head(&keys, &strict, Side::Outside);
+        let routes_removed = match checked.and_then(|()| own_routes(&strict, around)) {
+            Ok(count) => count,
+            Err(refusal) => return Verdict::Refuse(refusal),
+        };
+        let (via, source) = (strict.top_via(), arrival.from.address.ip());
+        let mut branches = Branch::candidates(&keys, message, &via, source).peekable();
+        let Some(first) = branches.peek().copied() else { return Verdict::Drop };
+        let known = branches.find_map(|it| Some((it, self.hops.find(it, now.instant)?)));
+        let unknown = || self.unknown.take(now.instant).then(choose).flatten();
+        let Some((branch, to)) = known.or_else(|| Some((first, unknown()?))) else {
+            return Verdict::Drop;
+        };
+        let from = Side::Outside;
+        let onward = Onward { strict: &strict, branch, to, from, routes_removed };
+        self.write(&keys, &onward, arrival, &[], None, around, out);
+        Verdict::Send(to)
+    }
+}
