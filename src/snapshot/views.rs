@@ -2,8 +2,9 @@
 
 use super::Snapshot;
 use super::entry::TargetEntry;
-use crate::model::{DomainName, OnAccept, Target};
+use crate::model::{AccountStatus, DomainName, OnAccept, Target};
 use crate::sid::AccountSid;
+use crate::uri::Host;
 
 /// A domain or trunk of a snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +36,19 @@ impl Snapshot {
     #[must_use]
     pub fn is_own_realm(&self, realm: &str) -> bool {
         self.realms.has(realm)
+    }
+
+    /// The domain or trunk with this host name, in any case. Neither allocates nor locks.
+    #[must_use]
+    pub fn target_named(&self, host: &str) -> Option<TargetView<'_>> {
+        let host = Host::parse(host).ok()?;
+        self.view(self.named_entry(host.as_str())?)
+    }
+
+    /// Whether the account exists and is active. Neither allocates nor locks.
+    #[must_use]
+    pub fn is_active(&self, account: AccountSid) -> bool {
+        self.accounts.get(&account).is_some_and(|entry| entry.status == AccountStatus::Active)
     }
 
     /// All domains and trunks, in no order. Scans all targets; not for the hot path.
