@@ -99,8 +99,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "HOST")]
     pub(crate) next_hop_allow: Vec<NextHop>,
 
-    /// Allow `on_accept` of domains and trunks to name the targets of this answer, as `serve` does
-    #[arg(long, value_name = "ok|redirect:TARGET")]
+    /// Allow `on_accept` of domains and trunks to name the targets or hops of this answer, as `serve` does
+    #[arg(long, value_name = "ok|redirect:TARGET|forward:HOP")]
     pub(crate) on_accept: Option<OnAccept>,
 
     /// Source IP address of the INVITE

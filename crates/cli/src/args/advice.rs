@@ -52,9 +52,13 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--data", "a folder", &["--data /var/lib/sip-authz"]),
     (
         "--on-accept",
-        "the answer to accepted INVITEs: `ok` (200, declines all media) or `redirect:` with hosts or SIP \
-         URIs (302)",
-        &["--on-accept ok", "--on-accept redirect:sip:gw.example.net"],
+        "the answer to accepted INVITEs: `ok` (200, declines all media), `redirect:` with hosts or SIP \
+         URIs (302), or `forward:` with hosts or SIP URIs",
+        &[
+            "--on-accept ok",
+            "--on-accept redirect:sip:gw.example.net",
+            "--on-accept forward:sip:pbx.example.net",
+        ],
     ),
     (
         "--next-hop-allow",

@@ -118,15 +118,16 @@ pub(crate) struct ServeArgs {
     pub(crate) fleet: FleetArgs,
 
     /// Answer to accepted INVITEs, unless a domain or trunk has its own: `ok` (200, declines all media;
-    /// the default with --demo) or `redirect:TARGET,…` (302 with a Contact for each target). A target
-    /// is a host, which keeps the user part, or a SIP URI such as `sip:{user}@gw.example.net;q=0.5`
-    /// with {user}, {host}, {domain}, {account} and {username}
-    #[arg(long, value_name = "ok|redirect:TARGET")]
+    /// the default with --demo), `redirect:TARGET,…` (302 with a Contact for each target) or
+    /// `forward:HOP,…`. A target is a host, which keeps the user part, or a SIP URI such as
+    /// `sip:{user}@gw.example.net;q=0.5` with {user}, {host}, {domain}, {account} and {username}. A hop
+    /// is a host or SIP URI such as `sip:pbx.example.net:5060;transport=tcp;priority=1;weight=10`
+    #[arg(long, value_name = "ok|redirect:TARGET|forward:HOP")]
     #[arg(required_unless_present = "demo")]
     pub(crate) on_accept: Option<OnAccept>,
 
-    /// Allow domains and trunks to redirect calls to this host, `.suffix` or IP prefix, with an optional
-    /// port (repeatable) [default: none]
+    /// Allow domains and trunks to redirect or forward calls to this host, `.suffix` or IP prefix, with an
+    /// optional port (repeatable) [default: none]
     #[arg(long, value_name = "HOST")]
     pub(crate) next_hop_allow: Vec<NextHop>,
 

@@ -82,6 +82,12 @@ fn records_without_an_answer_to_accepted_calls_keep_their_format() {
     assert_eq!(decode(record.key(), text.as_bytes()).unwrap(), record);
     let wrong = text.replace("{user}", "{number}");
     assert!(decode(record.key(), wrong.as_bytes()).is_err());
+    let forward = text.replace("redirect:sip:{user}@", "forward:sip:");
+    let Record::Domain(read) = decode(record.key(), forward.as_bytes()).unwrap() else { panic!() };
+    assert_eq!(read.on_accept.as_ref().unwrap().to_string(), "forward:sip:gw.example.net");
+    assert_eq!(encode(&read.into()).unwrap().as_text(), forward);
+    let wrong = forward.replace(".net", ".net;maddr=192.0.2.1");
+    assert!(decode(record.key(), wrong.as_bytes()).is_err());
 }
 
 #[test]
