@@ -5,6 +5,7 @@
 //! to an address that a stranger names.
 
 mod choose;
+mod key_file;
 mod keys;
 mod leg;
 pub mod put;
@@ -16,6 +17,7 @@ pub mod via;
 mod via_token;
 
 pub use choose::{Candidate, choose};
+pub use key_file::{KeyFile, KeyFileDefect, KeyFileError};
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
 pub use recent::{Recent, Renewed};
