@@ -83,6 +83,7 @@ RULES = [
     run(r"sip-authz import\b"),
     run(r"sip-authz export\b"),
     run(r"sip-authz backup\b"),
+    run(r"sip-authz keys\b"),
     run(r"sip-authz completions\b"),
     run(r"mkdir -p man1 && sip-authz man man1$"),
     run(r"sip-authz (help|--version|--help)\b"),

@@ -17,6 +17,7 @@ pub(crate) fn file_error(error: &Error) -> String {
 pub(crate) fn output_error(error: &Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "no such folder".to_owned(),
+        ErrorKind::AlreadyExists => "already exists".to_owned(),
         _ => file_error(error),
     }
 }

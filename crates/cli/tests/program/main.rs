@@ -13,6 +13,8 @@ mod ending;
 mod http;
 mod http_bounds;
 mod import;
+#[cfg(unix)]
+mod keys;
 mod lifecycle;
 mod listeners;
 mod metrics;
