@@ -21,7 +21,10 @@ pub use commit::{Commit, Write};
 pub use credential::{Ha1Error, Ha1Set};
 pub use name::{DomainName, NameError, Realm, UserName};
 pub use next_hop::{NextHop, NextHopError, NextHopRefusal, NextHopSet};
-pub use on_accept::{OnAccept, OnAcceptError, Redirect, RedirectTarget, RedirectValues};
+pub use on_accept::{
+    Forward, ForwardHop, HopError, HopTransport, OnAccept, OnAcceptError, Redirect, RedirectTarget,
+    RedirectValues,
+};
 pub use password::Password;
 pub use permission::{PermissionSet, RoleKind, Vocabulary, VocabularyError};
 pub use policy::{

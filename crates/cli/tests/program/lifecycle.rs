@@ -96,7 +96,7 @@ fn invalid_command_lines_are_errors() {
         (&["serve", "--demo", "--on-accept", "redirect:tel:1"], "unsupported uri scheme"),
         (
             &["serve", "--demo", "--on-accept", "no"],
-            "expected `ok`, or `redirect:` and a SIP URI or host",
+            "expected `ok`, or `redirect:` or `forward:` and a SIP URI or host",
         ),
         (
             &["serve", "--demo", "--on-accept", "redirect:sip:{nr}@gw"],
