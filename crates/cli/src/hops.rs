@@ -7,15 +7,15 @@ mod connection;
 mod names;
 mod peer;
 mod probe;
-mod record;
+mod state;
 mod table;
 mod tls;
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sip_authz::Transport;
@@ -35,6 +35,7 @@ use crate::hops::tls::Connector;
 use crate::system::output::warn;
 
 pub(crate) use crate::hops::peer::Receive;
+pub(crate) use crate::hops::state::HopState;
 
 /// The time to wait for the response to an OPTIONS.
 pub(crate) const PROBE_WAIT: Duration = Duration::from_secs(2);
@@ -56,25 +57,6 @@ pub(crate) struct HopOptions {
 pub(crate) struct Hops {
     inner: Arc<Inner>,
     _receiver: Task,
-}
-
-/// The state of a hop at one address, for operators.
-#[derive(Clone, Debug)]
-pub(crate) struct HopState {
-    /// The host as configured.
-    pub(crate) host: String,
-    pub(crate) transport: Transport,
-    /// None while the host has no address.
-    pub(crate) address: Option<SocketAddr>,
-    pub(crate) is_up: bool,
-    /// The time since which it is up or down; none without an address.
-    pub(crate) since: Option<SystemTime>,
-    /// The last status that it answered to OPTIONS.
-    pub(crate) status: Option<u16>,
-    /// The reason why it is down, or why its name could not be resolved.
-    pub(crate) reason: Option<String>,
-    /// The number of messages that were dropped: its queue was full, or its connection broke.
-    pub(crate) dropped: u64,
 }
 
 struct Inner {
@@ -222,33 +204,20 @@ impl Hops {
             if peers.is_empty() {
                 let addresses = plan.hosts.get(&place.host).map(|known| &known.addresses);
                 let reason = addresses.and_then(Addresses::error).map(str::to_owned);
-                states.push(HopState {
-                    host,
-                    transport: place.transport,
-                    address: None,
-                    is_up: false,
-                    since: None,
-                    status: None,
-                    reason,
-                    dropped: 0,
-                });
+                states.push(HopState::unresolved(host, place.transport, reason));
                 continue;
             }
-            states.extend(peers.iter().map(|(_, peer)| {
-                let details = peer.details();
-                HopState {
-                    host: host.clone(),
-                    transport: place.transport,
-                    address: Some(peer.address()),
-                    is_up: peer.is_up(),
-                    since: Some(details.since),
-                    status: details.status,
-                    reason: details.reason,
-                    dropped: peer.dropped(),
-                }
-            }));
+            states.extend(peers.iter().map(|(_, peer)| HopState::of(host.clone(), peer)));
         }
         states
+    }
+
+    /// Describes and records the metrics of all hops.
+    pub(crate) fn record(&self) {
+        state::describe();
+        for state in self.states() {
+            state.record();
+        }
     }
 }
 

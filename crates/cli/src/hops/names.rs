@@ -42,6 +42,14 @@ pub(super) struct Found {
     kinds: [Answer; 2],
 }
 
+#[cfg(test)]
+impl Found {
+    /// IPv4 addresses that are valid for this time.
+    pub(super) fn of(ips: Vec<IpAddr>, valid: Duration) -> Self {
+        Self { kinds: [Answer::Addresses(ips, valid), Answer::None] }
+    }
+}
+
 /// The answer to a query.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sip_authz::Transport;
@@ -38,9 +38,11 @@ pub(super) struct Prober {
     permits: Semaphore,
     v4: Result<UdpSocket, String>,
     v6: Result<UdpSocket, String>,
-    /// The probes over UDP that wait, by Call-ID, each with the address of its hop.
-    waiting: Mutex<HashMap<u128, (IpAddr, oneshot::Sender<ProbeResult>)>>,
+    waiting: Mutex<Waiting>,
 }
+
+/// The probes over UDP that wait, by Call-ID, each with the address of its hop.
+type Waiting = HashMap<u128, (IpAddr, oneshot::Sender<ProbeResult>)>;
 
 impl Prober {
     /// Opens the sockets. A family that the system lacks makes its hops unreachable, no more.
@@ -77,7 +79,7 @@ impl Prober {
             };
             let bytes = buffer.get(..length).unwrap_or_default();
             let Some((call_id, status)) = answer_to_probe(bytes) else { continue };
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting();
             // a hop with several ports may answer from another one
             let is_from = |(ip, _): &(IpAddr, _)| *ip == source.ip().to_canonical();
             if waiting.get(&call_id).is_some_and(is_from)
@@ -136,6 +138,10 @@ impl Prober {
         }
     }
 
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn probe(&self, peer: &Peer) -> ProbeResult {
         let mut random = [0; 16];
         if let Err(error) = getrandom::fill(&mut random) {
@@ -152,10 +158,8 @@ impl Prober {
             };
         }
         let ip = peer.address().ip();
-        let _forget = Forget { waiting: &self.waiting, call_id };
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.insert(call_id, (ip, result));
-        drop(waiting);
+        let _forget = Forget { prober: self, call_id };
+        self.waiting().insert(call_id, (ip, result));
         self.ask(peer, call_id, received)
             .await
             .unwrap_or_else(|error| ProbeResult::Unreachable(error.to_string()))
@@ -170,7 +174,7 @@ impl Prober {
     ) -> io::Result<ProbeResult> {
         let to = peer.address();
         let socket = if to.is_ipv4() { &self.v4 } else { &self.v6 };
-        let socket = socket.as_ref().map_err(io::Error::other)?;
+        let socket = socket.as_ref().map_err(|why| io::Error::other(why.as_str()))?;
         let here = SocketAddr::new(source_of(to)?, socket.local_addr()?.port());
         let bytes = request(peer, call_id, &here.to_string());
         let mut pause = T1;
@@ -194,13 +198,13 @@ impl Prober {
 
 /// Removes a probe that is over.
 struct Forget<'a> {
-    waiting: &'a Mutex<HashMap<u128, (IpAddr, oneshot::Sender<ProbeResult>)>>,
+    prober: &'a Prober,
     call_id: u128,
 }
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.call_id);
+        self.prober.waiting().remove(&self.call_id);
     }
 }
 
@@ -287,7 +291,8 @@ mod tests {
 
     #[test]
     fn an_options_is_well_formed_and_its_answer_is_known() {
-        for (host, address) in [("pbx.example", "192.0.2.1:5060"), ("[2001:db8::1]", "[2001:db8::1]:5")]
+        for (host, address) in
+            [("pbx.example", "192.0.2.1:5060"), ("[2001:db8::1]", "[2001:db8::1]:5")]
         {
             for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
                 let leg = Leg::hop(transport, address.parse().unwrap());
@@ -295,7 +300,10 @@ mod tests {
                 let bytes = request(&peer, 7, "edge.example:5060");
                 let message = Message::scan(&bytes).unwrap();
                 assert_eq!(message.stream_defect(), None);
-                assert!(matches!(message.start_line(), StartLine::Request { method: "OPTIONS", .. }));
+                assert!(matches!(
+                    message.start_line(),
+                    StartLine::Request { method: "OPTIONS", .. }
+                ));
                 assert_eq!(answer_to_probe(&bytes), None);
                 let head = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
                 let answer =

@@ -45,7 +45,11 @@ impl Connector {
     }
 
     /// Performs the handshake and verifies the certificate.
-    pub(super) async fn connect(&self, stream: TcpStream, host: &Host) -> Result<HopStream, String> {
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+        host: &Host,
+    ) -> Result<HopStream, String> {
         let config = self.config.get_or_init(of_system).clone()?;
         let text = host.as_str().trim_matches(['[', ']']);
         let name = rustls::pki_types::ServerName::try_from(text.to_owned())
@@ -72,9 +76,7 @@ fn of_system() -> Result<std::sync::Arc<rustls::ClientConfig>, String> {
 }
 
 #[cfg(feature = "tls")]
-fn configure(
-    roots: rustls::RootCertStore,
-) -> Result<std::sync::Arc<rustls::ClientConfig>, String> {
+fn configure(roots: rustls::RootCertStore) -> Result<std::sync::Arc<rustls::ClientConfig>, String> {
     // explicit: with a second provider in the build rustls has no default
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
