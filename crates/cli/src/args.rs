@@ -5,6 +5,7 @@ mod bounds;
 mod complete;
 mod decision_log;
 mod keys;
+mod hops;
 mod limits;
 mod listen;
 mod proxies;

@@ -12,6 +12,7 @@ pub(crate) mod route;
 pub(crate) mod sdp;
 mod shorten;
 pub(crate) mod sockets;
+pub(crate) mod stream;
 pub(crate) mod tcp;
 pub(crate) mod trusted;
 pub(crate) mod udp;
