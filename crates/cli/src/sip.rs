@@ -2,8 +2,10 @@
 
 pub(crate) mod body;
 pub(crate) mod edge;
+pub(crate) mod forward;
 pub(crate) mod listeners;
 pub(crate) mod naming;
+pub(crate) mod outlets;
 pub(crate) mod peer;
 pub(crate) mod permits;
 pub(crate) mod redirect;

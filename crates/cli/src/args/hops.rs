@@ -23,7 +23,6 @@ pub(crate) struct HopArgs {
 }
 
 impl HopArgs {
-    #[allow(dead_code, reason = "the SIP server calls it once it forwards calls")]
     /// The options of the hops; `sent_by` is the host and port of this side.
     pub(crate) fn options(&self, sent_by: String) -> HopOptions {
         HopOptions {

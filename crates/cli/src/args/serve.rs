@@ -13,6 +13,7 @@ use sip_authz_config::Listener;
 use super::bounds;
 use super::bounds::ApiBounds;
 use super::decision_log::{DecisionLogArgs, sampling};
+use super::forward::ForwardArgs;
 use super::hops::HopArgs;
 use super::limits::LimitArgs;
 use super::listen::ListenArgs;
@@ -51,6 +52,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) proxies: ProxyArgs,
+
+    #[command(flatten)]
+    pub(crate) forward: ForwardArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]

@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::sip::edge::{Answered, Edge};
-use crate::sip::peer::{Local, Peer};
+use crate::sip::outlets::Registered;
+use crate::sip::peer::Peer;
 use crate::sip::permits::ConnectionPermits;
 use crate::sip::stream::{GROWTH, Input, Part, read};
 use crate::sip::trusted::TrustedProxies;
@@ -114,32 +115,40 @@ async fn begin(
     security: &Security,
     accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
-    let local = Local::at(stream.local_addr().map_err(|_| ConnectionError)?, listener);
+    let address = stream.local_addr().map_err(|_| ConnectionError)?;
+    let registered = edge.connections().register(address, listener);
+    let registered = registered.map_err(|_| ConnectionError)?;
+    let local = registered.local;
     // answers are written whole, so Nagle's algorithm would only delay them
     let _ = stream.set_nodelay(true);
     // best effort: with another size the answers arrive too
     let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let peer = |transport| Peer { source, local, transport };
     match security {
-        Security::None => connection(edge, stream, peer(Transport::Tcp), TIMES, accepted).await,
+        Security::None => {
+            let peer = peer(Transport::Tcp);
+            connection(edge, stream, peer, TIMES, registered, accepted).await
+        }
         #[cfg(feature = "tls")]
         Security::Tls(identity) => {
             let stream = identity
                 .accept(stream, crate::system::tls::HANDSHAKE_TIME)
                 .await
                 .map_err(|_| ConnectionError)?;
-            connection(edge, stream, peer(Transport::Tls), TIMES, accepted).await
+            connection(edge, stream, peer(Transport::Tls), TIMES, registered, accepted).await
         }
     }
 }
 
 /// Answers the messages of a connection one after the other: the next is decided once the answer to the
-/// last is taken. Calls `accepted` with the basis of each accepted call.
+/// last is taken. Meanwhile sends the messages that are forwarded to the connection. Calls `accepted`
+/// with the basis of each accepted call.
 async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
     times: Times,
+    mut registered: Registered,
     mut accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
     let mut input = Input::default();
@@ -154,12 +163,7 @@ async fn connection(
             if !answer.is_empty() {
                 // it may wait for long
                 answer.shrink_to(answer.len() + GROWTH);
-                let write = async {
-                    stream.write_all(&answer).await?;
-                    stream.flush().await
-                };
-                let written = timeout_at(Instant::now() + times.message, write).await;
-                written.map_err(|_| ConnectionError)?.map_err(|_| ConnectionError)?;
+                write(&mut stream, &answer, times).await?;
             }
             if ends_stream {
                 edge.totals.count_connection_closed();
@@ -171,7 +175,18 @@ async fn connection(
         }
         let idle = input.bytes.is_empty();
         let deadline = since + if idle { times.idle } else { times.message };
-        match timeout_at(deadline, read(&mut stream, &mut input.bytes)).await {
+        let received = tokio::select! {
+            received = timeout_at(deadline, read(&mut stream, &mut input.bytes)) => received,
+            // the sender lives as long as `registered`
+            Some(forwarded) = registered.outgoing.recv() => {
+                write(&mut stream, &forwarded, times).await?;
+                if idle {
+                    since = Instant::now();
+                }
+                continue;
+            }
+        };
+        match received {
             Ok(Ok(0)) => return if idle { Ok(()) } else { Err(ConnectionError) },
             Ok(Ok(_)) => {}
             // many clients end TLS by ending TCP
@@ -183,6 +198,20 @@ async fn connection(
             since = Instant::now();
         }
     }
+}
+
+/// Writes a message as a whole, within the time limit of a message.
+async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: &[u8],
+    times: Times,
+) -> Result<(), ConnectionError> {
+    let write = async {
+        stream.write_all(message).await?;
+        stream.flush().await
+    };
+    let written = timeout_at(Instant::now() + times.message, write).await;
+    written.map_err(|_| ConnectionError)?.map_err(|_| ConnectionError)
 }
 
 /// Ends a stream after its last answer. Bytes that still arrive are discarded: with unread bytes the
@@ -265,11 +294,12 @@ mod tests {
         client: impl FnOnce(DuplexStream) -> F,
     ) -> (Result<(), ConnectionError>, u128) {
         let (edge, peer) = (edge(), peer());
+        let registered = edge.connections().register(peer.source, 0).unwrap();
         let times = Times { idle: Duration::from_millis(300), message: Duration::from_millis(200) };
         let (near, far) = duplex(room);
         let start = Instant::now();
         tokio::select! {
-            ended = connection(&edge, near, peer, times, drop) => (ended, start.elapsed().as_millis()),
+            ended = connection(&edge, near, peer, times, registered, drop) => (ended, start.elapsed().as_millis()),
             _ = client(far) => panic!("the client ended first"),
         }
     }
@@ -329,6 +359,7 @@ mod tests {
         };
         // the peer has room for a part of an answer
         let (near, far) = duplex(64);
+        let registered = edge.connections().register(peer.source, 0).unwrap();
         let (mut answers, mut requests) = tokio::io::split(far);
         let send = async {
             requests.write_all(&OPTIONS.repeat(9)).await.unwrap();
@@ -347,7 +378,7 @@ mod tests {
             }
         };
         tokio::select! {
-            ended = connection(&edge, near, peer, times, drop) => panic!("{ended:?}"),
+            ended = connection(&edge, near, peer, times, registered, drop) => panic!("{ended:?}"),
             () = send => {}
             () = read => assert_eq!(received(), 9),
         }

@@ -1,8 +1,8 @@
 //! Tests beyond those that plain `cargo test` runs.
 
 use crate::needs::{
-    CARGO_FUZZ, CARGO_LLVM_COV, CARGO_MUTANTS, CURL, CXX, DNSMASQ, ETCD, ETCDCTL, Need, OPENSSL, PROTOC,
-    PYTHON, SIPSAK, STRACE,
+    CARGO_FUZZ, CARGO_LLVM_COV, CARGO_MUTANTS, CURL, CXX, DNSMASQ, ETCD, ETCDCTL, Need, OPENSSL,
+    PROTOC, PYTHON, SIPSAK, STRACE,
 };
 use crate::readme;
 use crate::task::{Step, Task, run};
