@@ -100,14 +100,16 @@ impl Forwarder<'_> {
         out: &mut Vec<u8>,
     ) -> Passed {
         let (now, proxy) = (self.forwarding.now(now), &self.forwarding.proxy);
-        let mut verdict = proxy.within_dialog(message, arrival, now, self, out);
+        let (mut verdict, mut cause) =
+            (proxy.within_dialog(message, arrival, now, self, out), Cause::Dialog);
         if verdict == Verdict::Decide {
+            cause = Cause::Followed;
             let choose = || self.choose(self.forward_of(message, peer.local)?, message, peer);
             verdict = proxy.follow(message, arrival, choose, now, self, out);
         }
         let is_ack = matches!(message.start_line(), StartLine::Request { method: "ACK", .. });
         match verdict {
-            Verdict::Send(leg) => Passed { cause: Cause::Followed, send: Some(leg) },
+            Verdict::Send(leg) => Passed { cause, send: Some(leg) },
             _ => Passed { cause: if is_ack { Cause::Ack } else { Cause::Cancel }, send: None },
         }
     }
