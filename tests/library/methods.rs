@@ -247,7 +247,7 @@ fn a_digest_holds_for_its_method_only() {
                     let challenge = world.challenge(&request, OUTSIDE);
                     let mut header =
                         Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
-                    header.inner.qop = Some(qop.clone());
+                    header.inner.qop = Some(qop);
                     header.method = signed.to_owned();
                     header.sign();
                     let decision = world.send(&request.with(&header.text()), OUTSIDE);
