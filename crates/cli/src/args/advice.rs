@@ -69,6 +69,11 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         &["--decision-log-sampling 1/100"],
     ),
     ("--decision-log-rate", "a number or `unlimited`", &["--decision-log-rate 10"]),
+    (
+        "--decision-log-account-rate",
+        "a number or `unlimited`",
+        &["--decision-log-account-rate 100"],
+    ),
     ("--decision-log-size", "a size or `unlimited`", &["--decision-log-size 256M"]),
     ("--decision-log-keep", "a number", &["--decision-log-keep 8"]),
     ("--decision-log-queue", "a number", &["--decision-log-queue 32768"]),
