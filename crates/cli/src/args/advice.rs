@@ -62,6 +62,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         &["--next-hop-allow gw.example.net", "--next-hop-allow .carrier.example"],
     ),
     ("--log", "`decisions`, `refused`, `1/N` or `none`", &["--log refused", "--log 1/100"]),
+    ("--log-rate", "a number or `unlimited`", &["--log-rate 100"]),
     ("--decision-log", "a file, or `-` for stdout", &["--decision-log decisions.json"]),
     (
         "--decision-log-sampling",
@@ -197,6 +198,7 @@ mod tests {
                     "--api-cert" | "--api-key" => {
                         &["serve", "--on-accept", "ok", "--api-cert", "x", "--api-key", "y"]
                     }
+                    "--log-rate" => &["serve", "--demo", "--log", "refused"],
                     name if name.starts_with("--decision-log-") => {
                         &["serve", "--demo", "--decision-log", "x"]
                     }
