@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use sip_authz::Transport;
+use sip_authz_proxy::Leg;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::sip::edge::{BATCH, BatchScratch, Edge};
@@ -184,7 +185,8 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
 
 /// The rank of a flow under overload.
 enum Rank {
-    /// A trusted proxy. The callers behind it have its address, and it sheds their floods itself.
+    /// A trusted proxy or a next hop. The callers behind it have its address, and it sheds their floods
+    /// itself.
     Trusted,
     /// A call from the flow was accepted within the hour, by an account whose SID ends so.
     Established(u16),
@@ -192,7 +194,11 @@ enum Rank {
 }
 
 fn rank(edge: &Edge, accepted: &Accepted, source: SocketAddr, now: Instant) -> Rank {
-    if edge.trusted().trusts(source.ip()) {
+    let is_hop = || {
+        let leg = Leg::hop(Transport::Udp, source);
+        edge.forwarding().is_some_and(|forwarding| forwarding.hops().is_hop(&leg))
+    };
+    if edge.trusted().trusts(source.ip()) || is_hop() {
         return Rank::Trusted;
     }
     accepted.account_of(source, now).map_or(Rank::Stranger, Rank::Established)

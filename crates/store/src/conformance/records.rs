@@ -5,8 +5,8 @@ use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
     Dates, Domain, DomainSettings, GuessPolicy, Ha1Set, HttpMethod, IpAccessControlList, IpAddress,
-    Mapping, MappingRecord, MethodSet, Password, Policy, PolicyRecord, QopOffer, Record,
-    Role, RoleKind, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck,
+    Mapping, MappingRecord, MethodSet, Password, Policy, PolicyRecord, QopOffer, Record, Role,
+    RoleKind, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck,
     WrongAnswer,
 };
 use sip_authz::{
