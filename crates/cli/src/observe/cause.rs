@@ -106,7 +106,7 @@ causes! {
     TooShort, Answered(400), "too short for its answer";
     // requests that are not forwarded
     NotForwardable, Answered(400), "not well-formed enough to forward";
-    Maddr, Answered(403), "maddr in the request-uri";
+    Maddr, Answered(400), "maddr in the request-uri";
     Route, Answered(403), "route to elsewhere";
     Loop, Answered(482), "loop";
     TooManyHops, Answered(483), "max-forwards is zero";
