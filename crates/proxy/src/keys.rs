@@ -26,8 +26,8 @@ pub enum Purpose {
     Outside,
     /// The Record-Route towards the next hop.
     Inside,
-    /// The weights of next hops.
-    Choice,
+    /// The dialog of a renewal, in memory.
+    Dialog,
 }
 
 /// The text from which each key is derived, in the order of [`Purpose`].
@@ -38,12 +38,12 @@ const CONTEXTS: [&str; 7] = [
     "sip-authz proxy 2026: via",
     "sip-authz proxy 2026: outside",
     "sip-authz proxy 2026: inside",
-    "sip-authz proxy 2026: choice",
+    "sip-authz proxy 2026: dialog",
 ];
 
 /// The current key, and the previous one, which is still accepted.
 pub struct Keys {
-    keys: ArrayVec<Key, 2>,
+    keys: ArrayVec<Key, { Keys::MAX }>,
 }
 
 /// Keys with equal numbers: a token could not tell which one it was made with.
@@ -57,6 +57,8 @@ struct Key {
 }
 
 impl Keys {
+    /// The maximum number of keys: the current and the previous one.
+    pub const MAX: usize = 2;
     /// The maximum length of the payload of a token, in bytes.
     pub const MAX_PAYLOAD: usize = 768;
     const MAX_SEALED: usize = 1 + Self::MAX_PAYLOAD + size_of::<Mac>();
@@ -75,8 +77,12 @@ impl Keys {
         {
             return Err(KeysError(number));
         }
-        let keys = std::iter::once(current).chain(previous).map(Key::derive).collect();
-        Ok(Self { keys })
+        Ok(Self::derive(std::iter::once(current).chain(previous)))
+    }
+
+    /// Derives the keys. The caller makes sure that there are one or two, of different numbers.
+    pub(crate) fn derive<'s>(secrets: impl Iterator<Item = (u8, &'s [u8; 32])>) -> Self {
+        Self { keys: secrets.map(Key::derive).take(Self::MAX).collect() }
     }
 
     /// The code of these parts under the current key. The boundaries of the parts count.
@@ -179,7 +185,7 @@ mod tests {
         Purpose::Via,
         Purpose::Outside,
         Purpose::Inside,
-        Purpose::Choice,
+        Purpose::Dialog,
     ];
 
     fn keys(current: u8, previous: Option<u8>) -> Keys {

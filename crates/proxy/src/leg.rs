@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use arrayvec::ArrayVec;
 use sip_authz::Transport;
 
 /// A way to a peer: the transport, the address, and the socket or connection.
@@ -30,7 +31,7 @@ pub enum Way {
 }
 
 impl Leg {
-    /// The maximum length of [`encode`](Self::encode), in bytes.
+    /// The maximum length of [`encoded`](Self::encoded), in bytes.
     pub const MAX_LEN: usize = 1 + 8 + 1 + 16 + 2;
 
     /// The leg to a next hop.
@@ -45,30 +46,38 @@ impl Leg {
         self.way == Way::Hop
     }
 
-    /// Appends the leg in a form that [`decode`](Self::decode) reads. IPv6 scopes are left out.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// The leg in a form that [`decode`](Self::decode) reads. IPv6 scopes are left out.
+    #[must_use]
+    pub fn encoded(&self) -> ArrayVec<u8, { Self::MAX_LEN }> {
         let transport = match self.transport {
             Transport::Udp => 0,
             Transport::Tcp => 1,
             _ => 2,
         };
-        let (way, number) = match self.way {
-            Way::Listener(number) => (0, u64::from(number)),
-            Way::Connection(id) => (1, id),
-            Way::Hop => (2, 0),
+        let way = match self.way {
+            Way::Listener(_) => 0,
+            Way::Connection(_) => 1,
+            Way::Hop => 2,
         };
         let ip = self.address.ip().to_canonical();
-        out.push(transport | way << 2 | u8::from(ip.is_ipv6()) << 4);
+        let kind = transport | way << 2 | u8::from(ip.is_ipv6()) << 4;
+        let mut out = ArrayVec::new();
+        // a leg has at most MAX_LEN bytes
+        let mut put = |bytes: &[u8]| {
+            let _ = out.try_extend_from_slice(bytes);
+        };
+        put(&[kind]);
         match self.way {
-            Way::Listener(number) => out.extend_from_slice(&number.to_be_bytes()),
-            Way::Connection(_) => out.extend_from_slice(&number.to_be_bytes()),
+            Way::Listener(number) => put(&number.to_be_bytes()),
+            Way::Connection(id) => put(&id.to_be_bytes()),
             Way::Hop => {}
         }
         match ip {
-            IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
+            IpAddr::V4(ip) => put(&ip.octets()),
+            IpAddr::V6(ip) => put(&ip.octets()),
         }
-        out.extend_from_slice(&self.address.port().to_be_bytes());
+        put(&self.address.port().to_be_bytes());
+        out
     }
 
     /// Takes a leg from the start of `bytes`. `None` if they do not begin with one.
@@ -125,8 +134,7 @@ mod tests {
             };
             let address = SocketAddr::new(ip.to_canonical(), port);
             let leg = Leg { transport, address, way };
-            let mut bytes = Vec::new();
-            leg.encode(&mut bytes);
+            let mut bytes = leg.encoded().to_vec();
             prop_assert!(bytes.len() <= Leg::MAX_LEN);
             for end in 0..bytes.len() {
                 prop_assert_eq!(Leg::decode(&mut &bytes[..end]), None);

@@ -37,6 +37,8 @@ pub enum TopVia<'a> {
 pub struct ViaParts<'a> {
     /// Protocol and sent-by.
     head: &'a [u8],
+    /// Host and port, without white space around them.
+    sent_by: &'a [u8],
     host: &'a [u8],
     /// The port of sent-by; none if it is missing, zero if it is not a port.
     port: Option<u16>,
@@ -101,11 +103,12 @@ impl<'a> ViaParts<'a> {
         let start = after.trim_ascii_start();
         let end = start.iter().position(u8::is_ascii_whitespace)?;
         let (transport, sent_by) = start.split_at_checked(end)?;
-        let (host, port) = host_of(sent_by.trim_ascii())?;
+        let sent_by = sent_by.trim_ascii();
+        let (host, port) = host_of(sent_by)?;
         let sound = transport.iter().all(is_token_byte)
             && has_no_empty_part(params, b';')
             && has_no_empty_part(rest, b',');
-        sound.then_some(Self { head, host, port, params, rest })
+        sound.then_some(Self { head, sent_by, host, port, params, rest })
     }
 
     /// The parameters, without surrounding white space.
@@ -150,6 +153,26 @@ impl<'a> ViaParts<'a> {
         })
     }
 
+    /// The value of the parameter with this name; none if there is no such parameter, or more than one.
+    #[must_use]
+    pub fn only_value(self, name: &'static [u8]) -> Option<&'a [u8]> {
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// The host, and the port if there is one, as sent.
+    #[must_use]
+    pub fn sent_by(self) -> &'a [u8] {
+        self.sent_by
+    }
+
+    /// The value as sent, without the further values of the field: protocol and sent-by, and the
+    /// parameters.
+    #[must_use]
+    pub fn head_and_params(self) -> [&'a [u8]; 2] {
+        [self.head, self.params]
+    }
+
     /// The further values of the field, if there are any.
     #[must_use]
     pub fn next_values(self) -> Option<&'a [u8]> {
@@ -171,6 +194,18 @@ impl<'a> ViaParts<'a> {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         bare.parse().ok().map(|ip: IpAddr| ip.to_canonical())
     }
+}
+
+/// Splits a Via field into its values. Each may be malformed.
+pub fn split_values(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = find_unquoted(text, b',').unwrap_or(text.len());
+        let (value, after) = text.split_at_checked(end)?;
+        rest = after.strip_prefix(b",");
+        Some(value)
+    })
 }
 
 /// Removes the first parameter from `rest` and returns it without white space around it.
