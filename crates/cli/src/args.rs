@@ -4,6 +4,7 @@ mod advice;
 mod bounds;
 mod complete;
 mod decision_log;
+mod hops;
 mod limits;
 mod listen;
 mod proxies;

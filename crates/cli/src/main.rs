@@ -4,6 +4,8 @@
 
 mod args;
 mod commands;
+#[allow(dead_code, reason = "the SIP server calls it once it forwards calls")]
+mod hops;
 mod observe;
 mod serving;
 mod sip;

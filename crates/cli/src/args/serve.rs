@@ -13,6 +13,7 @@ use sip_authz_config::Listener;
 use super::bounds;
 use super::bounds::ApiBounds;
 use super::decision_log::{DecisionLogArgs, sampling};
+use super::hops::HopArgs;
 use super::limits::LimitArgs;
 use super::listen::ListenArgs;
 use super::proxies::ProxyArgs;
@@ -129,6 +130,9 @@ pub(crate) struct ServeArgs {
     /// port (repeatable) [default: none]
     #[arg(long, value_name = "HOST")]
     pub(crate) next_hop_allow: Vec<NextHop>,
+
+    #[command(flatten)]
+    pub(crate) hops: HopArgs,
 
     /// Log decisions to stderr, one line each, without addresses and user names: all of them
     /// (`decisions`), only rejections (`refused`), one of N (`1/N`) or none (`none`) [default: none]

@@ -159,7 +159,7 @@ fn describe() {
 
 /// A recorder for one page; keeps the order of registration.
 #[derive(Default)]
-struct Page {
+pub(crate) struct Page {
     described: Mutex<Vec<(String, &'static str, SharedString)>>,
     series: Mutex<Vec<Series>>,
 }
@@ -212,7 +212,7 @@ impl Page {
     }
 
     /// Renders the described families that have a series.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let (described, series) = (locked(&self.described), locked(&self.series));
         let mut out = String::new();
         for (family, kind, help) in described.iter() {
