@@ -249,7 +249,8 @@ impl Inner {
     /// Takes over the answer for a name. Returns the time after which to look it up again.
     fn learn(&self, host: &Host, found: Found) -> Duration {
         let mut plan = self.plan();
-        let Some(known) = plan.hosts.get_mut(host) else { return Duration::ZERO };
+        // no longer configured: the task is about to end
+        let Some(known) = plan.hosts.get_mut(host) else { return names::RETRY };
         let is_first = !known.addresses.is_looked_up();
         let learned = known.addresses.learn(found, Instant::now());
         if let Some(news) = learned.news {

@@ -13,7 +13,7 @@ async fn calls_are_spread_by_weight_among_the_lowest_priority() {
     let forward = forward(text);
     assert_eq!(hops.choose(&forward, false, false, b"1"), None);
     hops.set([&forward]);
-    let shares = shares(&hops, &forward, false);
+    let shares = shares(&hops, &forward);
     assert_eq!(shares.iter().map(|share| share.0).collect::<Vec<_>>(), [at(1, 5060), at(2, 5070)]);
     assert!((70..=80).contains(&shares[0].1), "{shares:?}");
     // a call keeps its hop
@@ -87,7 +87,7 @@ async fn the_addresses_of_a_name_share_its_weight() {
         hops.inner.learn(host, Found::of(ips, SECOND))
     };
     assert_eq!(learn("127.0.0.1 127.0.0.2"), 5 * SECOND);
-    let spread = shares(&hops, &pbx, false);
+    let spread = shares(&hops, &pbx);
     let of = |last| spread.iter().find(|share| share.0 == at(last, 5060)).unwrap().1;
     assert!((20..=30).contains(&of(1)) && (20..=30).contains(&of(2)), "{spread:?}");
     assert!((45..=55).contains(&of(9)), "{spread:?}");
