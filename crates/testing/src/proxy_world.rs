@@ -168,13 +168,20 @@ impl Outcome {
 }
 
 /// A dialog in the ledger: Call-ID and the tag of the caller.
-type Dialog = (Vec<u8>, Vec<u8>);
+type DialogId = (Vec<u8>, Vec<u8>);
+
+/// What tokens of a dialog can carry.
+#[derive(Default)]
+struct Dialog {
+    callers: HashSet<Leg>,
+    hops: HashSet<Leg>,
+    accounts: HashSet<String>,
+}
 
 /// The legs that messages can go to, noted from what was accepted.
 #[derive(Default)]
 struct Ledger {
-    /// The legs and the accounts of each dialog.
-    dialogs: HashMap<Dialog, (HashSet<Leg>, HashSet<String>)>,
+    dialogs: HashMap<DialogId, Dialog>,
     /// For each branch of ours: where its request came from, and where it went.
     branches: HashMap<Vec<u8>, HashSet<(Leg, Leg)>>,
 }
@@ -197,6 +204,8 @@ pub struct World {
     pub user: String,
     /// Whether there are hops to choose from.
     pub has_hops: bool,
+    /// The messages that came and went, if they are kept.
+    pub messages: Option<Vec<Vec<u8>>>,
 }
 
 impl World {
@@ -218,6 +227,7 @@ impl World {
             reply_port: None,
             user: "alice".to_owned(),
             has_hops: true,
+            messages: None,
         }
     }
 
@@ -248,7 +258,18 @@ impl World {
     /// Gives the proxy a message that came on a leg. Panics if it sends the message on a leg that the
     /// ledger does not allow, or sends a message that is not well-formed.
     pub fn receive(&mut self, bytes: impl AsRef<[u8]>, from: Leg) -> Outcome {
-        let Some(message) = Message::scan(bytes.as_ref()) else { return Outcome::NotSip };
+        let outcome = self.judge(bytes.as_ref(), from);
+        if let Some(messages) = &mut self.messages {
+            messages.push(bytes.as_ref().to_vec());
+            if let Outcome::Sent(_, sent) = &outcome {
+                messages.push(sent.clone());
+            }
+        }
+        outcome
+    }
+
+    fn judge(&mut self, bytes: &[u8], from: Leg) -> Outcome {
+        let Some(message) = Message::scan(bytes) else { return Outcome::NotSip };
         let mut out = Vec::new();
         let StartLine::Request { method, uri } = message.start_line() else {
             return match self.proxy.relay(&message, &from, &mut out) {
@@ -347,29 +368,31 @@ impl World {
         self.ledger.branches.entry(branch).or_default().insert((back, to));
         let tag = strict.from_tag().unwrap_or_default().to_vec();
         if let Some(account) = account {
-            let noted = self.ledger.dialogs.entry((strict.call_id().to_vec(), tag)).or_default();
-            noted.0.extend([arrival.from, to]);
-            noted.1.insert(account.to_owned());
+            let dialog = self.ledger.dialogs.entry((strict.call_id().to_vec(), tag)).or_default();
+            dialog.callers.insert(arrival.from);
+            dialog.hops.insert(to);
+            dialog.accounts.insert(account.to_owned());
         }
     }
 
     fn check_dialog(&mut self, arrival: &Arrival, to: Leg, out: &[u8]) {
         let message = Message::scan(out).unwrap();
         let strict = Strict::request(&message).expect("a forwarded request is well-formed");
-        let tags = [strict.from_tag(), strict.to_tag()].map(Option::unwrap_or_default);
-        let dialogs: Vec<_> =
-            tags.map(|tag| (strict.call_id().to_vec(), tag.to_vec())).into_iter().collect();
-        let mut accounts = HashSet::new();
-        let mut is_noted = false;
-        for dialog in &dialogs {
-            if let Some((legs, of)) = self.ledger.dialogs.get_mut(dialog) {
-                is_noted |= legs.contains(&to);
-                accounts.extend(of.iter().cloned());
-                // a re-INVITE from another address moves the caller
-                legs.insert(arrival.from);
+        let id = |tag: Option<&[u8]>| (strict.call_id().to_vec(), tag.unwrap_or_default().to_vec());
+        let (by_caller, by_hop) = (id(strict.from_tag()), id(strict.to_tag()));
+        let dialogs = &mut self.ledger.dialogs;
+        let accounts = if let Some(dialog) = dialogs.get_mut(&by_caller)
+            && dialog.hops.contains(&to)
+        {
+            if matches!(strict.method(), "INVITE" | "SUBSCRIBE") {
+                // the new Record-Route leads to where the caller is now
+                dialog.callers.insert(arrival.from);
             }
-        }
-        assert!(is_noted, "{to:?} is no leg of the dialog");
+            dialog.accounts.clone()
+        } else {
+            let dialog = dialogs.get(&by_hop).filter(|dialog| dialog.callers.contains(&to));
+            dialog.unwrap_or_else(|| panic!("{to:?} is no leg of the dialog")).accounts.clone()
+        };
         check_identity(out, to, &accounts, None);
         self.note(out, arrival, to, None);
     }
@@ -425,7 +448,7 @@ fn keys(number: u8) -> Keys {
 
 /// The values of all fields with this name, one for each field.
 pub fn values(bytes: impl AsRef<[u8]>, name: &str) -> Vec<String> {
-    let message = Message::scan(bytes.as_ref()).unwrap();
+    let Some(message) = Message::scan(bytes.as_ref()) else { return Vec::new() };
     let fields = message.fields().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
     fields.map(|field| String::from_utf8_lossy(field.value).into_owned()).collect()
 }

@@ -4,6 +4,7 @@
 mod dialogs;
 mod flows;
 mod identity;
+mod property;
 mod requests;
 mod responses;
 mod transactions;
