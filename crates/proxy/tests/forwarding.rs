@@ -1,4 +1,4 @@
-//! What is forwarded of messages of all sorts.
+//! Messages of all sorts as a proxy forwards them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
