@@ -18,8 +18,6 @@ pub enum Purpose {
     Branch,
     /// The loop check of a Via.
     Loop,
-    /// The To tag of an answer that this side gives.
-    Tag,
     /// The legs in a Via.
     Via,
     /// The Record-Route towards the side of the callers.
@@ -31,10 +29,9 @@ pub enum Purpose {
 }
 
 /// The text from which each key is derived, in the order of [`Purpose`].
-const CONTEXTS: [&str; 7] = [
+const CONTEXTS: [&str; 6] = [
     "sip-authz proxy 2026: branch",
     "sip-authz proxy 2026: loop",
-    "sip-authz proxy 2026: tag",
     "sip-authz proxy 2026: via",
     "sip-authz proxy 2026: outside",
     "sip-authz proxy 2026: inside",
@@ -181,7 +178,6 @@ mod tests {
     const ALL: [Purpose; CONTEXTS.len()] = [
         Purpose::Branch,
         Purpose::Loop,
-        Purpose::Tag,
         Purpose::Via,
         Purpose::Outside,
         Purpose::Inside,

@@ -41,5 +41,5 @@ pub use request::ForwardedRequest;
 pub use response::ForwardedResponse;
 pub use route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
 pub use strict::{Flaw, RouteValue, Strict};
-pub use transaction::{Branch, LoopMark, ToTagText, is_own_tag, loops, to_tag};
+pub use transaction::{Branch, LoopMark, loops};
 pub use via_token::{open_legs, own_via, read_own_via, seal_legs};

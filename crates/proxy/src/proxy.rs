@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
-use sip_authz::message::{Field, Header, Message};
+use sip_authz::message::{Field, Header, Message, StartLine};
 use sip_authz::model::Target;
 use sip_authz::uri::SipUri;
 use sip_authz::{AccountSid, Transport};
@@ -159,7 +159,7 @@ pub enum NotRelayed {
 pub struct Settings {
     /// The fields that name account, domain, user and permissions towards the next hop.
     pub identity: IdentityFields,
-    /// The life of a dialog after its last INVITE, in seconds.
+    /// The life of a dialog after its first request or its last INVITE, UPDATE or SUBSCRIBE, in seconds.
     pub life: u32,
     /// The number of forwarded INVITEs whose next hop is remembered.
     pub remembered: usize,
@@ -244,9 +244,10 @@ impl Proxy {
         let strict = Strict::request(message).map_err(Refusal::Flaw)?;
         check_head(keys, &strict, Side::Outside)?;
         let routes_removed = own_routes(&strict, around)?;
-        let branch = own_branch(keys, &strict, arrival)?;
+        let branch = self.branch(keys, &strict, arrival, now.instant)?;
         let is_invite = strict.method() == "INVITE";
-        let known = is_invite.then(|| self.hops.find(branch, now.instant)).flatten();
+        let find = || self.hops.find_for(branch, admitted.target, now.instant);
+        let known = is_invite.then(find).flatten();
         let hop = known.or_else(choose).ok_or(Refusal::NoHop)?;
         let bound = Bound {
             call_id: strict.call_id(),
@@ -276,9 +277,26 @@ impl Proxy {
         let onward = Onward { strict: &strict, branch, to: hop, from, routes_removed };
         self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
         if is_invite {
-            self.hops.remember(branch, hop, now.instant);
+            self.hops.remember(branch, admitted.target, hop, now.instant);
         }
         Ok(hop)
+    }
+
+    /// The branch of our Via. A transaction keeps it when the key changes.
+    fn branch(
+        &self,
+        keys: &Keys,
+        strict: &Strict<'_>,
+        arrival: &Arrival,
+        now: Instant,
+    ) -> Result<Branch, Refusal> {
+        let (via, source) = (strict.top_via(), arrival.from.address.ip());
+        let mut branches = Branch::candidates(keys, strict.message(), &via, source);
+        let current = branches.next().ok_or(Refusal::Flaw(Flaw::Malformed(Header::CSeq)))?;
+        let knows = |branch: &Branch| self.hops.knows(*branch, now);
+        // rare: there is a previous key for a while only
+        let previous = branches.find(|previous| knows(previous) && !knows(&current));
+        Ok(previous.unwrap_or(current))
     }
 
     /// Writes a request for the next peer.
@@ -401,17 +419,20 @@ fn check_head(keys: &Keys, strict: &Strict<'_>, from: Side) -> Result<(), Refusa
     if loops(keys, strict.message(), from == Side::Inside) {
         return Err(Refusal::Loop);
     }
-    if strict.message().first(Header::ProxyRequire).is_some() {
+    // in ACK and CANCEL it has no effect (RFC 3261 §8.2.2.3)
+    let may_require = !matches!(strict.method(), "ACK" | "CANCEL");
+    if may_require && strict.message().first(Header::ProxyRequire).is_some() {
         return Err(Refusal::Extension);
     }
     Ok(())
 }
 
-/// The branch of our Via.
-fn own_branch(keys: &Keys, strict: &Strict<'_>, arrival: &Arrival) -> Result<Branch, Refusal> {
-    let (via, source) = (strict.top_via(), arrival.from.address.ip());
-    Branch::of(keys, strict.message(), &via, source)
-        .ok_or(Refusal::Flaw(Flaw::Malformed(Header::CSeq)))
+/// The verdict for a request that is not forwarded. An ACK is never answered (RFC 3261 §17.1.1.3).
+fn refuse(message: &Message<'_>, refusal: Refusal) -> Verdict {
+    match message.start_line() {
+        StartLine::Request { method: "ACK", .. } => Verdict::Drop,
+        _ => Verdict::Refuse(refusal),
+    }
 }
 
 /// The number of Route values of a new request that come off: one if it names this side.

@@ -4,8 +4,7 @@ use sip_authz::message::{Header, Message};
 use sip_authz::uri::SipUri;
 
 use super::{
-    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_branch,
-    record_routes,
+    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, record_routes, refuse,
 };
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
 use crate::strict::Strict;
@@ -28,9 +27,9 @@ impl Proxy {
         }
         let keys = self.keys.load();
         let strict = match Strict::request(message) {
-            Ok(strict) if strict.to_tag().is_some() => strict,
+            Ok(strict) if strict.to_tag().is_some() && can_be_within(strict.method()) => strict,
             Ok(_) => return Verdict::Decide,
-            Err(flaw) => return Verdict::Refuse(Refusal::Flaw(flaw)),
+            Err(flaw) => return refuse(message, Refusal::Flaw(flaw)),
         };
         let mut payload = Payload::new();
         let Some(dialog) = Dialog::of(&keys, &strict, &mut payload) else {
@@ -38,7 +37,7 @@ impl Proxy {
         };
         match self.within(&keys, &strict, &dialog, arrival, now, around, out) {
             Ok(()) => Verdict::Send(dialog.to()),
-            Err(refusal) => Verdict::Refuse(refusal),
+            Err(refusal) => refuse(message, refusal),
         }
     }
 
@@ -66,24 +65,43 @@ impl Proxy {
             return Err(Refusal::Closed);
         }
         check_head(keys, strict, from)?;
-        let branch = own_branch(keys, strict, arrival)?;
-        let routes = if method == "INVITE" {
-            // a peer that takes its routes from the last INVITE gets newer tokens
+        let branch = self.branch(keys, strict, arrival, now.instant)?;
+        let is_renewed = matches!(method, "INVITE" | "UPDATE" | "SUBSCRIBE");
+        if is_renewed {
+            // a peer that takes its routes from the last request gets newer tokens
             (outside.issued, inside.issued) = (now.seconds, now.seconds);
             if from == Side::Outside {
                 outside.leg = arrival.from;
             }
+        }
+        let routes = if records_again(method) {
             record_routes(keys, from, &outside, &inside, bound, around).ok_or(Refusal::TooLong)?
         } else {
             Vec::new()
         };
         let onward = Onward { strict, branch, to: dialog.to(), from, routes_removed: 2 };
         self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
-        if method == "INVITE" {
+        if is_renewed {
             self.renewed.renew(keys, bound, now.seconds);
+        }
+        if method == "INVITE" {
+            self.hops.remember(branch, inside.target, dialog.to(), now.instant);
         }
         Ok(())
     }
+}
+
+/// Whether requests with this method can belong to a dialog. A registrar or a presence server does not
+/// read the To tag of the others, so a token must not lead them around the decision (RFC 3261 §10.2, RFC
+/// 3903 §4).
+fn can_be_within(method: &str) -> bool {
+    !matches!(method, "REGISTER" | "PUBLISH")
+}
+
+/// Whether a request of a dialog gets our Record-Routes: a subscriber can make its dialog from the first
+/// NOTIFY (RFC 6665 §4.3).
+fn records_again(method: &str) -> bool {
+    matches!(method, "INVITE" | "SUBSCRIBE" | "NOTIFY")
 }
 
 /// The dialog of a request, as the tokens in its two topmost Routes say.
@@ -98,7 +116,8 @@ struct Dialog<'a> {
 
 impl<'a> Dialog<'a> {
     /// `None` if not both Routes are ours, made for this dialog at one time, and in the order for one
-    /// of the sides.
+    /// of the sides; or if a token to the same peer comes once more, which would lead the request through
+    /// here again.
     fn of(keys: &Keys, strict: &Strict<'a>, payload: &'a mut Payload) -> Option<Self> {
         let mut routes = strict.routes();
         let (top, second) = (token_of(routes.next()?.uri)?, token_of(routes.next()?.uri)?);
@@ -114,6 +133,10 @@ impl<'a> Dialog<'a> {
             Some(opened) => (Side::Outside, opened, second),
             None => (Side::Inside, open(second)?, top),
         };
+        let to_caller = if from == Side::Outside { top } else { second };
+        if routes.any(|route| token_of(route.uri) == Some(to_caller)) {
+            return None;
+        }
         let inside = InsideToken::open(keys, inside, bound, payload)?;
         let by_sender = outside.initiator == from;
         let is_right = outside.initiator == inside.initiator

@@ -2,7 +2,9 @@
 
 use sip_authz::message::Message;
 
-use super::{Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes};
+use super::{
+    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes, refuse,
+};
 use crate::Leg;
 use crate::route_token::Side;
 use crate::strict::Strict;
@@ -25,12 +27,15 @@ impl Proxy {
         let keys = self.keys.load();
         let strict = match Strict::request(message) {
             Ok(strict) => strict,
-            Err(flaw) => return Verdict::Refuse(Refusal::Flaw(flaw)),
+            Err(flaw) => return refuse(message, Refusal::Flaw(flaw)),
         };
+        if !matches!(strict.method(), "CANCEL" | "ACK") {
+            return Verdict::Decide;
+        }
         let checked = check_head(&keys, &strict, Side::Outside);
         let routes_removed = match checked.and_then(|()| own_routes(&strict, around)) {
             Ok(count) => count,
-            Err(refusal) => return Verdict::Refuse(refusal),
+            Err(refusal) => return refuse(message, refusal),
         };
         let (via, source) = (strict.top_via(), arrival.from.address.ip());
         let mut branches = Branch::candidates(&keys, message, &via, source).peekable();
