@@ -68,8 +68,11 @@ impl Edge {
             {
                 return Err(undecided(passed));
             }
-            forwards =
-                opened.method != "INVITE" && forwarder.forward_of(&message, peer.local).is_some();
+            // with routes and a To tag it is of a dialog, whose token is not right
+            let was_routed =
+                opened.echo.to_tag() == ToTag::Some && message.first(Header::Route).is_some();
+            forwards = opened.method != "INVITE"
+                && (was_routed || forwarder.forward_of(&message, peer.local).is_some());
         }
         let read = read_request(&opened, peer, forwards, out);
         let Opened { echo, uri, caller, .. } = opened;
