@@ -2,8 +2,10 @@
 
 pub(crate) mod body;
 pub(crate) mod edge;
+pub(crate) mod forward;
 pub(crate) mod listeners;
 pub(crate) mod naming;
+pub(crate) mod outlets;
 pub(crate) mod peer;
 pub(crate) mod permits;
 pub(crate) mod redirect;
@@ -12,6 +14,7 @@ pub(crate) mod route;
 pub(crate) mod sdp;
 mod shorten;
 pub(crate) mod sockets;
+pub(crate) mod stream;
 pub(crate) mod tcp;
 pub(crate) mod trusted;
 pub(crate) mod udp;

@@ -74,8 +74,12 @@ impl Keys {
         {
             return Err(KeysError(number));
         }
-        let keys = std::iter::once(current).chain(previous).map(Key::derive).collect();
-        Ok(Self { keys })
+        Ok(Self::derive(std::iter::once(current).chain(previous)))
+    }
+
+    /// Derives the keys. The caller makes sure that there are one or two, of different numbers.
+    pub(crate) fn derive<'s>(secrets: impl Iterator<Item = (u8, &'s [u8; 32])>) -> Self {
+        Self { keys: secrets.map(Key::derive).take(Self::MAX).collect() }
     }
 
     /// The code of these parts under the current key. The boundaries of the parts count.

@@ -12,6 +12,7 @@ mod choose;
 mod credentials;
 mod fields;
 mod identity;
+mod key_file;
 mod keys;
 mod leg;
 mod proxy;
@@ -29,6 +30,7 @@ mod via_token;
 pub use choose::{Candidate, choose};
 pub use credentials::named_realms;
 pub use identity::{IdentityError, IdentityFields, put_asserted_identity, put_identity};
+pub use key_file::{KeyFile, KeyFileDefect, KeyFileError};
 pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
 pub use leg::{Leg, Way};
 pub use proxy::{

@@ -38,7 +38,8 @@ pub(crate) enum ToTag {
     Unreadable,
 }
 
-/// The key for To tags. A request and its retransmissions get the same tag.
+/// The key for To tags. A request and its retransmissions get the same tag, and the ACK of a failure is
+/// known by it.
 pub(crate) struct TagKey([u8; 16]);
 
 impl TagKey {
@@ -54,13 +55,15 @@ impl TagKey {
             hash.write_usize(part.len());
             hash.write(part);
         };
-        if let StartLine::Request { method, uri } = message.start_line() {
-            take(method.as_bytes());
+        // only what the ACK of a failure repeats (RFC 3261 §17.1.1.3)
+        if let StartLine::Request { uri, .. } = message.start_line() {
             take(uri.as_bytes());
         }
-        for header in [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq] {
+        for header in [Header::Via, Header::From, Header::CallId] {
             take(message.first(header).unwrap_or_default());
         }
+        let cseq = message.first(Header::CSeq).unwrap_or_default();
+        take(cseq.split(u8::is_ascii_whitespace).next().unwrap_or_default());
         hash.finish128().as_u128()
     }
 }
@@ -103,6 +106,20 @@ impl<'a> Echo<'a> {
         self.to
     }
 
+    /// Whether the To tag is the one that this side gives to the request.
+    pub(crate) fn has_own_tag(&self) -> bool {
+        let tag = self.message.first(Header::To).and_then(name_addr).and_then(|to| to.tag());
+        tag.is_some_and(|tag| tag == self.own_tag())
+    }
+
+    /// The tag that this side adds to To.
+    fn own_tag(&self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        // there are two digits for each byte
+        let _ = hex::encode_to_slice(self.key.tag(&self.message).to_be_bytes(), &mut digits);
+        digits
+    }
+
     /// Begins a response at the end of `out`: writes the status line and the echoed fields.
     pub(crate) fn respond<'o>(
         &self,
@@ -132,12 +149,8 @@ impl<'a> Echo<'a> {
             out.extend_from_slice(b"To: ");
             put_line(to, out);
             if self.to == ToTag::None || (self.to == ToTag::Unreadable && !mentions_tag(to)) {
-                let mut digits = [0; 32];
-                let tag = self.key.tag(&self.message).to_be_bytes();
-                // there are two digits for each byte
-                let _ = hex::encode_to_slice(tag, &mut digits);
                 out.extend_from_slice(b";tag=");
-                out.extend_from_slice(&digits);
+                out.extend_from_slice(&self.own_tag());
             }
             out.extend_from_slice(b"\r\n");
         }

@@ -176,8 +176,12 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
     for (args, parts) in [
         (
             &["serve"][..],
-            &["--on-accept <ok|redirect:TARGET>", "`ok`", "`redirect:`", "sip-authz serve --demo"]
-                [..],
+            &[
+                "--on-accept <ok|redirect:TARGET|forward:HOP>",
+                "`ok`",
+                "`redirect:`",
+                "sip-authz serve --demo",
+            ][..],
         ),
         (&["serve", "--on-accept"], &["--on-accept", "--on-accept redirect:sip:gw.example.net"]),
         (&["serve", "--on-accept", "drop"], &["'drop'", "`ok`", "--on-accept ok"]),
@@ -345,6 +349,8 @@ fn no_password_of_a_command_line_is_printed() {
     for args in [
         &["serve", "--on-accept", "redirect:sip:alice:hunter22@gw.example.net"][..],
         &["serve", "--on-accept", "redirect:gw1,sip:alice:hun,ter22@gw2"],
+        &["serve", "--on-accept", "forward:pbx1,sip:alice:hun,ter22@pbx2"],
+        &["serve", "--on-accept", "forward:alice:hunter22@pbx"],
         &["serve", "--demo", "--public-url", "https://alice:hunter22@api.example.com"],
         &["serve", "--demo", "--cors-origin", "https://alice:hunter22@api.example.com"],
         &["serve", "--demo", "--advertise", "alice:hunter22@edge.example.com"],
