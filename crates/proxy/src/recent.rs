@@ -27,7 +27,7 @@ const NO_HOP: u8 = 0xff;
 /// It takes 56 bytes for an entry, allocated at once. If it is too small for the calls of
 /// [`LIFE`](Self::LIFE), the oldest are forgotten first. It shares no state with other processes, and is
 /// empty after a restart.
-pub struct Recent {
+pub(crate) struct Recent {
     table: Table<Sent>,
     /// The time of the first call.
     start: OnceLock<Instant>,
@@ -44,17 +44,17 @@ struct Sent {
 impl Recent {
     /// The time for which a hop is remembered: timer C of a proxy that keeps transactions (RFC 3261
     /// §16.6 item 11).
-    pub const LIFE: Duration = Duration::from_secs(180);
+    pub(crate) const LIFE: Duration = Duration::from_secs(180);
 
     /// Creates a table of at least this many entries.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { table: Table::new(capacity), start: OnceLock::new() }
     }
 
     /// Remembers that an INVITE with this branch, for this domain or trunk, went to this leg, and for
     /// [`LIFE`](Self::LIFE) from `now`. Of a leg that is no hop only the branch is remembered.
-    pub fn remember(&self, branch: Branch, target: Target, leg: Leg, now: Instant) {
+    pub(crate) fn remember(&self, branch: Branch, target: Target, leg: Leg, now: Instant) {
         let mut hop = [NO_HOP; HOP_LEN];
         if leg.is_hop() {
             hop.iter_mut().zip(leg.encoded()).for_each(|(to, byte)| *to = byte);
@@ -65,7 +65,7 @@ impl Recent {
 
     /// The hop that an INVITE with this branch went to.
     #[must_use]
-    pub fn find(&self, branch: Branch, now: Instant) -> Option<Leg> {
+    pub(crate) fn find(&self, branch: Branch, now: Instant) -> Option<Leg> {
         Leg::decode(&mut self.sent(branch, now)?.hop.as_slice())
     }
 
@@ -74,14 +74,14 @@ impl Recent {
     /// The caller chooses what the branch is made of. So he could lead a call for one domain to the hop
     /// of another, with the identity fields of the first.
     #[must_use]
-    pub fn find_for(&self, branch: Branch, target: Target, now: Instant) -> Option<Leg> {
+    pub(crate) fn find_for(&self, branch: Branch, target: Target, now: Instant) -> Option<Leg> {
         let sent = self.sent(branch, now).filter(|sent| sent.target == sid(target))?;
         Leg::decode(&mut sent.hop.as_slice())
     }
 
     /// Whether an INVITE with this branch was forwarded.
     #[must_use]
-    pub fn knows(&self, branch: Branch, now: Instant) -> bool {
+    pub(crate) fn knows(&self, branch: Branch, now: Instant) -> bool {
         self.sent(branch, now).is_some()
     }
 
@@ -113,25 +113,25 @@ fn sid(target: Target) -> [u8; 16] {
 ///
 /// It takes 20 bytes for an entry, allocated at once. If it is too small, the oldest renewals are
 /// forgotten first.
-pub struct Renewed {
+pub(crate) struct Renewed {
     table: Table<()>,
 }
 
 impl Renewed {
     /// Creates a table of at least this many entries.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { table: Table::new(capacity) }
     }
 
     /// Notes a renewal of a dialog at `now` (seconds since 1970).
-    pub fn renew(&self, keys: &Keys, dialog: Bound<'_>, now: u32) {
+    pub(crate) fn renew(&self, keys: &Keys, dialog: Bound<'_>, now: u32) {
         self.table.put(keys.mac(Purpose::Dialog, &dialog.parts()), (), now);
     }
 
     /// The time of the last renewal of a dialog, in seconds since 1970.
     #[must_use]
-    pub fn last(&self, keys: &Keys, dialog: Bound<'_>) -> Option<u32> {
+    pub(crate) fn last(&self, keys: &Keys, dialog: Bound<'_>) -> Option<u32> {
         // the key may have changed since
         let parts = dialog.parts();
         let found = keys.macs(Purpose::Dialog, &parts);

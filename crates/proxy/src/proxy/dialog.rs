@@ -6,9 +6,9 @@ use sip_authz::uri::SipUri;
 use super::{
     Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, record_routes, refuse,
 };
+use crate::keys::{Keys, Payload};
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
 use crate::strict::Strict;
-use crate::{Keys, Payload};
 
 impl Proxy {
     /// Forwards a request of a dialog whose Routes this side has recorded (RFC 3261 §16.4, §16.6).

@@ -64,7 +64,7 @@ impl Request {
     }
 
     fn branch(&self, keys: &Keys) -> Option<Branch> {
-        self.scan(|message, via, source| Branch::of(keys, message, via, source))
+        self.scan(|message, via, source| Branch::candidates(keys, message, via, source).next())
     }
 
     fn mark(&self, keys: &Keys, from_inside: bool) -> String {
