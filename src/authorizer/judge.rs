@@ -511,7 +511,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 // update both tables in one step; otherwise a copy on another thread could find the
                 // count used and the fingerprint missing
                 let fresh = || self.use_up(credentials, nonce) == Admission::Fresh;
-                match self.state.accepted.insert_if(fingerprint, self.now_ms, fresh) {
+                let account = self.entry.account.number();
+                match self.state.accepted.insert_if(fingerprint, account, self.now_ms, fresh) {
                     Insertion::Inserted => proved(false),
                     Insertion::Present => proved(true),
                     Insertion::Refused => Verdict::Stale,

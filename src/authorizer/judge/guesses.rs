@@ -100,7 +100,8 @@ impl Judge<'_, '_, '_> {
             return;
         }
         let first = self.fingerprint(number).is_none_or(|fingerprint| {
-            let inserted = self.state.refused.insert_if(fingerprint, self.now_ms, || true);
+            let (refused, account) = (&self.state.refused, self.entry.account.number());
+            let inserted = refused.insert_if(fingerprint, account, self.now_ms, || true);
             matches!(inserted, Insertion::Inserted)
         });
         if first {
