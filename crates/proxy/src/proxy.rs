@@ -54,13 +54,15 @@ pub struct Now {
     pub seconds: u32,
 }
 
-/// The way on which a request came.
+/// The way on which a request came, and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// The source.
     pub from: Leg,
     /// The address for responses; over UDP perhaps another port of the source.
     pub answers_to: SocketAddr,
+    /// The time at which it came.
+    pub now: Now,
 }
 
 impl Arrival {
@@ -215,7 +217,7 @@ impl Proxy {
     ) -> Result<Leg, NotRelayed> {
         let strict = Strict::response(message).map_err(|_| {
             let via = message.first(Header::Via).and_then(ViaParts::read);
-            let is_ours = via.and_then(|via| Branch::read(via.only_value(b"branch")?)).is_some();
+            let is_ours = via.is_some_and(|via| via.only_value(b"leg").is_some());
             if is_ours { NotRelayed::Flaw } else { NotRelayed::NotOurs }
         })?;
         let legs = read_own_via(&self.keys.load(), &strict.top_via());
@@ -240,16 +242,15 @@ impl Proxy {
         arrival: &Arrival,
         admitted: &Admitted<'_>,
         choose: impl FnOnce() -> Option<Leg>,
-        now: Now,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Result<Leg, Refusal> {
         let keys = self.keys.load();
-        let keys = &**keys;
+        let (keys, now) = (&**keys, arrival.now);
         let strict = Strict::request(message).map_err(Refusal::Flaw)?;
         check_head(keys, &strict, Side::Outside)?;
         let routes_removed = own_routes(&strict, around)?;
-        let branch = self.branch(keys, &strict, arrival, now.instant)?;
+        let branch = self.branch(keys, &strict, arrival)?;
         let is_invite = strict.method() == "INVITE";
         let find = || self.hops.find_for(branch, admitted.target, now.instant);
         let known = is_invite.then(find).flatten();
@@ -279,8 +280,16 @@ impl Proxy {
         } else {
             Vec::new()
         };
-        let onward = Onward { strict: &strict, branch, to: hop, from, routes_removed };
-        self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
+        let onward = Onward {
+            strict: &strict,
+            branch,
+            to: hop,
+            from,
+            routes_removed,
+            routes: &routes,
+            inside: Some(&inside),
+        };
+        self.write(keys, &onward, arrival, around, out);
         if is_invite {
             self.hops.remember(branch, admitted.target, hop, now.instant);
         }
@@ -293,12 +302,11 @@ impl Proxy {
         keys: &Keys,
         strict: &Strict<'_>,
         arrival: &Arrival,
-        now: Instant,
     ) -> Result<Branch, Refusal> {
         let (via, source) = (strict.top_via(), arrival.from.address.ip());
         let mut branches = Branch::candidates(keys, strict.message(), &via, source);
         let current = branches.next().ok_or(Refusal::Flaw(Flaw::Malformed(Header::CSeq)))?;
-        let knows = |branch: &Branch| self.hops.knows(*branch, now);
+        let knows = |branch: &Branch| self.hops.knows(*branch, arrival.now.instant);
         // rare: there is a previous key for a while only
         let previous = branches.find(|previous| knows(previous) && !knows(&current));
         Ok(previous.unwrap_or(current))
@@ -310,12 +318,10 @@ impl Proxy {
         keys: &Keys,
         onward: &Onward<'_>,
         arrival: &Arrival,
-        routes: &[Vec<u8>],
-        inside: Option<&InsideToken<'_>>,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) {
-        let Onward { strict, branch, to, from, routes_removed } = *onward;
+        let Onward { strict, branch, to, from, routes_removed, routes, inside } = *onward;
         let mark = LoopMark::of(keys, strict.message(), from == Side::Inside);
         let (sent_by, mut via) = (around.own_address(&to), Vec::with_capacity(256));
         // there is a key, and two legs are short
@@ -382,6 +388,10 @@ struct Onward<'a> {
     from: Side,
     /// The number of Route values that come off.
     routes_removed: usize,
+    /// Our Record-Routes, the topmost first.
+    routes: &'a [Vec<u8>],
+    /// The token of the next hop, with the caller; none if the caller is not known.
+    inside: Option<&'a InsideToken<'a>>,
 }
 
 /// The two values of Record-Route for a request from `from`; first that for the side that it goes to.

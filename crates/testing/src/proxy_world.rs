@@ -285,18 +285,18 @@ impl World {
         };
         let mut answers_to = from.address;
         answers_to.set_port(self.reply_port.unwrap_or(answers_to.port()));
-        let arrival = Arrival { from, answers_to };
-        let (now, tenant) = (self.now(), Tenant::of(uri));
+        let arrival = Arrival { from, answers_to, now: self.now() };
+        let tenant = Tenant::of(uri);
         let call_id = message.first(Header::CallId).unwrap_or_default();
         let is_bound = matches!(method, "ACK" | "CANCEL");
-        let mut verdict = self.proxy.within_dialog(&message, &arrival, now, &self.site, &mut out);
+        let mut verdict = self.proxy.within_dialog(&message, &arrival, &self.site, &mut out);
         if let Verdict::Send(to) = verdict {
             self.check_dialog(&arrival, to, &out);
             return Outcome::Sent(to, out);
         }
         if is_bound && verdict == Verdict::Decide {
             let choose = || tenant.filter(|_| self.has_hops)?.choose(call_id);
-            verdict = self.proxy.follow(&message, &arrival, choose, now, &self.site, &mut out);
+            verdict = self.proxy.follow(&message, &arrival, choose, &self.site, &mut out);
         }
         match verdict {
             Verdict::Send(to) => {
@@ -335,15 +335,7 @@ impl World {
         let call_id = message.first(Header::CallId).unwrap_or_default();
         let choose = || self.has_hops.then(|| tenant.choose(call_id))?;
         let mut out = Vec::new();
-        let sent = self.proxy.forward(
-            message,
-            arrival,
-            &admitted,
-            choose,
-            self.now(),
-            &self.site,
-            &mut out,
-        );
+        let sent = self.proxy.forward(message, arrival, &admitted, choose, &self.site, &mut out);
         match sent {
             Ok(hop) => {
                 assert!(tenant.legs().any(|leg| leg == hop), "the hop of another tenant");

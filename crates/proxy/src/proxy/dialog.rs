@@ -4,7 +4,7 @@ use sip_authz::message::{Header, Message};
 use sip_authz::uri::SipUri;
 
 use super::{
-    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, record_routes, refuse,
+    Arrival, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, record_routes, refuse,
 };
 use crate::keys::{Keys, Payload};
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
@@ -18,7 +18,6 @@ impl Proxy {
         &self,
         message: &Message<'_>,
         arrival: &Arrival,
-        now: Now,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Verdict {
@@ -38,7 +37,7 @@ impl Proxy {
         let Some(dialog) = Dialog::of(&keys, &strict, &mut payload) else {
             return Verdict::Decide;
         };
-        match self.within(&keys, &strict, &dialog, arrival, now, around, out) {
+        match self.within(&keys, &strict, &dialog, arrival, around, out) {
             Ok(()) => Verdict::Send(dialog.to()),
             Err(refusal) => refuse(message, refusal),
         }
@@ -50,11 +49,11 @@ impl Proxy {
         strict: &Strict<'_>,
         dialog: &Dialog<'_>,
         arrival: &Arrival,
-        now: Now,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
         let Dialog { from, bound, mut outside, mut inside } = *dialog;
+        let now = arrival.now;
         let hop = inside.leg.address.ip().to_canonical();
         if from == Side::Inside && arrival.from.address.ip().to_canonical() != hop {
             return Err(Refusal::Elsewhere);
@@ -68,7 +67,7 @@ impl Proxy {
             return Err(Refusal::Closed);
         }
         check_head(keys, strict, from)?;
-        let branch = self.branch(keys, strict, arrival, now.instant)?;
+        let branch = self.branch(keys, strict, arrival)?;
         let is_renewed = matches!(method, "INVITE" | "UPDATE" | "SUBSCRIBE");
         if is_renewed {
             // a peer that takes its routes from the last request gets newer tokens
@@ -82,8 +81,16 @@ impl Proxy {
         } else {
             Vec::new()
         };
-        let onward = Onward { strict, branch, to: dialog.to(), from, routes_removed: 2 };
-        self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
+        let onward = Onward {
+            strict,
+            branch,
+            to: dialog.to(),
+            from,
+            routes_removed: 2,
+            routes: &routes,
+            inside: Some(&inside),
+        };
+        self.write(keys, &onward, arrival, around, out);
         if is_renewed {
             self.renewed.renew(keys, bound, now.seconds);
         }

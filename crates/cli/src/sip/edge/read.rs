@@ -8,7 +8,7 @@ use sip_authz::{Invite, Snapshot};
 
 use super::{Edge, Pending, Undecided};
 use crate::observe::cause::Cause;
-use crate::sip::forward::{Forwarder, Passed, arrival};
+use crate::sip::forward::{Forwarder, Passed};
 use crate::sip::peer::{Caller, Peer, Source};
 use crate::sip::respond::{Echo, ToTag};
 use crate::sip::undecided::{
@@ -63,9 +63,9 @@ impl Edge {
         };
         let mut forwards = false;
         if let Some(forwarder) = &forwarder {
-            let arrival = arrival(peer, to);
+            let arrival = forwarder.arrival(peer, to, now);
             if opened.echo.to_tag() == ToTag::Some
-                && let Some(passed) = forwarder.within_dialog(&opened.echo, &arrival, now, out)
+                && let Some(passed) = forwarder.within_dialog(&opened.echo, &arrival, out)
             {
                 return Err(undecided(passed));
             }
@@ -113,8 +113,8 @@ impl Edge {
             // it confirms our own answer
             return Some(Passed { cause: Cause::Ack, send: None });
         }
-        let arrival = arrival(peer, echo.destination());
-        Some(forwarder.ack_or_cancel(message, &arrival, peer, now, out))
+        let arrival = forwarder.arrival(peer, echo.destination(), now);
+        Some(forwarder.ack_or_cancel(message, &arrival, peer, out))
     }
 
     /// Scans a message.
