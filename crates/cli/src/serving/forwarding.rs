@@ -17,7 +17,7 @@ use crate::sip::outlets::Outlets;
 use crate::sip::peer::{Local, Peer};
 use crate::sip::sockets::SipSockets;
 use crate::system::key_file;
-use crate::system::output::ProgramError;
+use crate::system::output::{ProgramError, warn};
 
 /// The interval between two comparisons of the next hops with the records.
 const COMPARE: Duration = Duration::from_millis(100);
@@ -88,7 +88,14 @@ fn new_keys() -> Result<KeyFile, ProgramError> {
 /// Waits until the names of the next hops are resolved, for a short time at most.
 pub(crate) async fn resolve(edge: &Edge) {
     if let Some(forwarding) = edge.forwarding() {
-        edge.set_hops(&edge.authorizer().snapshot());
+        let snapshot = edge.authorizer().snapshot();
+        edge.set_hops(&snapshot);
+        if edge.lacks_tls_listener(&snapshot) {
+            warn(
+                "warning: a next hop has transport=tls, but there is no --sips listener: its requests \
+                 within calls cannot reach this edge",
+            );
+        }
         forwarding.hops().resolved(RESOLVE).await;
     }
 }

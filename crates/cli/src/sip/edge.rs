@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use sip_authz::message::FrameError;
+use sip_authz::model::{ForwardHop, HopTransport};
 use sip_authz::{
     Accept, AcceptBasis, AccountSid, Authorizer, Decision, Invite, Reason, Reject, Snapshot,
     Transport,
@@ -182,6 +183,13 @@ impl Edge {
         if let Some(forwarding) = &self.forwarding {
             forwarding.hops().set(self.answers.forwards(snapshot));
         }
+    }
+
+    /// Whether a next hop has TLS, but no listener.
+    pub(crate) fn lacks_tls_listener(&self, snapshot: &Snapshot) -> bool {
+        let is_tls = |hop: &ForwardHop| hop.transport() == Some(HopTransport::Tls);
+        let mut forwards = self.answers.forwards(snapshot);
+        forwards.any(|forward| forward.hops().iter().any(is_tls)) && !self.naming.has_tls()
     }
 
     /// The names of the listeners.

@@ -126,6 +126,11 @@ impl Naming {
         self.listeners.iter().any(|listener| listener.has(uri.host, port))
     }
 
+    /// Whether a listener is for TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.is_tls)
+    }
+
     /// The listener from which messages go to a next hop: the first one that faces the next hops, else
     /// the first one, that has the transport and the kind of address.
     pub(crate) fn facing(&self, hop: &Leg) -> Option<Local> {
