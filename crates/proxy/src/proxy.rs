@@ -229,6 +229,10 @@ impl Proxy {
 
     /// Forwards an accepted request that starts something to the hop that `choose` returns, or to the
     /// hop of the request that it retransmits (RFC 3261 §16.6).
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the message, its decision, and what is around it"
+    )]
     pub fn forward(
         &self,
         message: &Message<'_>,
@@ -275,7 +279,8 @@ impl Proxy {
             Vec::new()
         };
         let onward = Onward { strict: &strict, branch, to: hop, from, routes_removed };
-        self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
+        let context = Context { keys, arrival, now, around };
+        self.write(&context, &onward, &routes, Some(&inside), out);
         if is_invite {
             self.hops.remember(branch, admitted.target, hop, now.instant);
         }
@@ -302,14 +307,13 @@ impl Proxy {
     /// Writes a request for the next peer.
     fn write(
         &self,
-        keys: &Keys,
+        context: &Context<'_>,
         onward: &Onward<'_>,
-        arrival: &Arrival,
         routes: &[Vec<u8>],
         inside: Option<&InsideToken<'_>>,
-        around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) {
+        let Context { keys, arrival, around, .. } = *context;
         let Onward { strict, branch, to, from, routes_removed } = *onward;
         let mark = LoopMark::of(keys, strict.message(), from == Side::Inside);
         let (sent_by, mut via) = (around.own_address(&to), Vec::with_capacity(256));
@@ -366,6 +370,15 @@ fn identify<'s>(
         put_asserted_identity(Some(inside.user), domain, &mut value);
         fields.push(("P-Asserted-Identity", value));
     }
+}
+
+/// What is known of a request beside its bytes.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    keys: &'a Keys,
+    arrival: &'a Arrival,
+    now: Now,
+    around: &'a dyn Surroundings,
 }
 
 /// A request on its way to the next peer.

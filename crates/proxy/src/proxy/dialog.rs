@@ -4,7 +4,8 @@ use sip_authz::message::{Header, Message};
 use sip_authz::uri::SipUri;
 
 use super::{
-    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, record_routes, refuse,
+    Arrival, Context, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head,
+    record_routes, refuse,
 };
 use crate::keys::{Keys, Payload};
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
@@ -35,7 +36,8 @@ impl Proxy {
         let Some(dialog) = Dialog::of(&keys, &strict, &mut payload) else {
             return Verdict::Decide;
         };
-        match self.within(&keys, &strict, &dialog, arrival, now, around, out) {
+        let context = Context { keys: &keys, arrival, now, around };
+        match self.within(&context, &strict, &dialog, out) {
             Ok(()) => Verdict::Send(dialog.to()),
             Err(refusal) => refuse(message, refusal),
         }
@@ -43,14 +45,12 @@ impl Proxy {
 
     fn within(
         &self,
-        keys: &Keys,
+        context: &Context<'_>,
         strict: &Strict<'_>,
         dialog: &Dialog<'_>,
-        arrival: &Arrival,
-        now: Now,
-        around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
+        let Context { keys, arrival, now, around } = *context;
         let Dialog { from, bound, mut outside, mut inside } = *dialog;
         let hop = inside.leg.address.ip().to_canonical();
         if from == Side::Inside && arrival.from.address.ip().to_canonical() != hop {
@@ -80,7 +80,7 @@ impl Proxy {
             Vec::new()
         };
         let onward = Onward { strict, branch, to: dialog.to(), from, routes_removed: 2 };
-        self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
+        self.write(context, &onward, &routes, Some(&inside), out);
         if is_renewed {
             self.renewed.renew(keys, bound, now.seconds);
         }

@@ -3,7 +3,8 @@
 use sip_authz::message::Message;
 
 use super::{
-    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes, refuse,
+    Arrival, Context, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes,
+    refuse,
 };
 use crate::Leg;
 use crate::route_token::Side;
@@ -47,7 +48,8 @@ impl Proxy {
         };
         let from = Side::Outside;
         let onward = Onward { strict: &strict, branch, to, from, routes_removed };
-        self.write(&keys, &onward, arrival, &[], None, around, out);
+        let context = Context { keys: &keys, arrival, now, around };
+        self.write(&context, &onward, &[], None, out);
         Verdict::Send(to)
     }
 }
