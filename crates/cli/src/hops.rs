@@ -170,11 +170,6 @@ impl Hops {
         choose(call_id, peers)
     }
 
-    /// Whether a configured hop has this address, or had it in the last 12 hours.
-    pub(crate) fn is_hop_address(&self, ip: IpAddr) -> bool {
-        self.inner.table.load().has_ip(ip)
-    }
-
     /// Whether a configured hop has this transport, address and port, or had them in the last 12 hours.
     pub(crate) fn is_hop(&self, leg: &Leg) -> bool {
         leg.is_hop() && !self.inner.table.load().peers_at(leg).is_empty()

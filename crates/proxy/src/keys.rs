@@ -121,6 +121,14 @@ impl Keys {
         true
     }
 
+    /// Whether a text has the form of a token of one of these keys. Its code is not checked.
+    pub(crate) fn is_like_token(&self, text: &[u8]) -> bool {
+        let mut sealed = [0; Self::MAX_SEALED];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut sealed).unwrap_or_default();
+        let number = sealed.first().filter(|_| len > size_of::<Mac>());
+        self.keys.iter().any(|key| Some(&key.number) == number)
+    }
+
     /// The payload of a token that [`seal`](Self::seal) made for this purpose with the same `bound`.
     #[must_use]
     pub(crate) fn open(&self, purpose: Purpose, token: &[u8], bound: &[&[u8]]) -> Option<Payload> {

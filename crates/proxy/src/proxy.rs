@@ -23,6 +23,7 @@ use crate::response::ForwardedResponse;
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side};
 use crate::strict::{Flaw, Strict};
 use crate::transaction::{Branch, LoopMark, loops};
+use crate::via::ViaParts;
 use crate::via_token::{own_via, read_own_via};
 use crate::{Keys, Leg, Way};
 
@@ -212,7 +213,11 @@ impl Proxy {
         from: &Leg,
         out: &mut Vec<u8>,
     ) -> Result<Leg, NotRelayed> {
-        let strict = Strict::response(message).map_err(|_| NotRelayed::Flaw)?;
+        let strict = Strict::response(message).map_err(|_| {
+            let via = message.first(Header::Via).and_then(ViaParts::read);
+            let is_ours = via.and_then(|via| Branch::read(via.only_value(b"branch")?)).is_some();
+            if is_ours { NotRelayed::Flaw } else { NotRelayed::NotOurs }
+        })?;
         let legs = read_own_via(&self.keys.load(), &strict.top_via());
         let (arrival, sent_to) = legs.ok_or(NotRelayed::NotOurs)?;
         if !is_peer(&sent_to, from) {

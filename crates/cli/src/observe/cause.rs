@@ -118,11 +118,11 @@ causes! {
     // messages that were forwarded without a decision
     Dialog, Forwarded, "request of a dialog";
     Followed, Forwarded, "cancel, or ack of a failure";
-    Relayed, Forwarded, "response";
+    Relayed, Forwarded, "relayed response";
     // messages that get no answer
     Ack, Ignored, "ack";
     Cancel, Ignored, "cancel";
-    Response, Ignored, "response that is not to a forwarded request";
+    Response, Ignored, "response";
     KeepAlive, Ignored, "keep-alive";
     Stun, Ignored, "stun";
     // messages that cannot be answered

@@ -30,7 +30,10 @@ impl Proxy {
         let strict = match Strict::request(message) {
             Ok(strict) if strict.to_tag().is_some() && can_be_within(strict.method()) => strict,
             Ok(_) => return Verdict::Decide,
-            Err(flaw) => return refuse(message, Refusal::Flaw(flaw)),
+            Err(flaw) if has_token(&keys, message) => {
+                return refuse(message, Refusal::Flaw(flaw));
+            }
+            Err(_) => return Verdict::Decide,
         };
         let mut payload = Payload::new();
         let Some(dialog) = Dialog::of(&keys, &strict, &mut payload) else {
@@ -154,6 +157,15 @@ impl<'a> Dialog<'a> {
             Side::Inside => self.outside.leg,
         }
     }
+}
+
+/// Whether a Route of a message, perhaps a malformed one, seems to have one of our tokens.
+fn has_token(keys: &Keys, message: &Message<'_>) -> bool {
+    let routes = message.fields().filter(|field| field.header == Header::Route);
+    let mut users = routes
+        .flat_map(|route| route.value.split(|byte| b":,".contains(byte)))
+        .filter_map(|text| text.split(|byte| *byte == b'@').next());
+    users.any(|user| keys.is_like_token(user))
 }
 
 /// The user part of a Route, where our tokens are.

@@ -32,6 +32,7 @@ pub(super) struct Opened<'a> {
 
 impl Edge {
     /// Reads a message. Returns a request to decide, or answers or forwards any other message.
+    #[expect(clippy::result_large_err, reason = "the other variant is larger")]
     pub(super) fn read<'a>(
         &'a self,
         bytes: &'a [u8],
@@ -117,6 +118,7 @@ impl Edge {
     }
 
     /// Scans a message.
+    #[expect(clippy::result_large_err, reason = "the other variant is larger")]
     pub(super) fn scan<'a>(&self, bytes: &'a [u8], peer: Peer) -> Result<Message<'a>, Undecided> {
         Message::scan(without_leading_lines(bytes, peer.transport)).ok_or_else(|| Undecided {
             cause: cause_of_garbage(bytes),
@@ -128,6 +130,7 @@ impl Edge {
     }
 
     /// Reads the head of a request that gets an answer.
+    #[expect(clippy::result_large_err, reason = "the other variant is larger")]
     pub(super) fn open<'a>(
         &'a self,
         message: Message<'a>,
