@@ -43,7 +43,7 @@ impl Branch {
     }
 
     /// Reads the value of a branch parameter. None if it does not have the form of our branches.
-    #[cfg(test)]
+    #[must_use]
     pub(crate) fn read(value: &[u8]) -> Option<Self> {
         let digits = value.strip_prefix(MAGIC_COOKIE)?;
         let is_ours = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
