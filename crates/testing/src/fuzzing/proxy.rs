@@ -215,7 +215,8 @@ fn changed(text: &[u8], messages: &[Vec<u8>], input: &mut Input<'_>) -> Vec<u8> 
         11 => {
             // all values in one field
             let joined: Vec<_> = lines.iter().filter(|line| is_named(line)).cloned().collect();
-            let values: Vec<_> = joined.iter().map(|line| &line[name.len() + 1..]).collect();
+            let values: Vec<_> =
+                joined.iter().filter_map(|line| line.get(name.len() + 1..)).collect();
             lines.retain(|line| !is_named(line));
             if !values.is_empty() {
                 lines.insert(1, [name.as_bytes(), b":", &values.join(&b","[..])].concat());
