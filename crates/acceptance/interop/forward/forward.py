@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+"""Calls through the program as a proxy, which forwards to Kamailio with docs/recipes/pbx.cfg.
+
+    forward.py BINARY [--only PART,...]
+
+PART is udp, tcp or tls: a baresip that calls through the program over this transport, and one that is
+registered at Kamailio. Calls are held, ended from both sides, cancelled, refused and not answered, and the
+program restarts during calls. Or sipp-udp or sipp-tcp: PRACK, UPDATE, INFO and re-INVITE from both sides.
+All requests that reach Kamailio are checked.
+
+Exit code: 0 all as expected, 1 a difference, 2 the test could not run.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
+from edge import Failed, end, run_script, start  # noqa: E402
+from servers import DOMAIN, EDGE, INSIDE, PASSWORD, REALM, USER, Edge, Kamailio  # noqa: E402
+from softphone import Late, Softphone, free_port, wait_for  # noqa: E402
+
+PARTS = ["udp", "tcp", "tls", "sipp-udp", "sipp-tcp"]
+
+
+class Report:
+    def __init__(self):
+        self.failed = 0
+
+    def check(self, name, holds, seen=""):
+        self.failed += not holds
+        print(f"{name:74} {'ok' if holds else f'FAILED: {seen}'}", flush=True)
+
+    def run(self, name, part):
+        """Runs a part, which returns nothing, or a difference."""
+        begin, seen = time.monotonic(), None
+        try:
+            seen = part()
+        except Late as late:
+            seen = late
+        self.check(f"{name} ({time.monotonic() - begin:.1f} s)", seen is None, seen)
+
+
+# --- phones -----------------------------------------------------------------------------------------------------------
+
+
+class Phones:
+    """Calls from the phone `caller` outside to the phone `callee` at Kamailio."""
+
+    def __init__(self, edge, caller, callee):
+        self.edge, self.caller, self.callee = edge, caller, callee
+
+    def ring(self):
+        self.marks = {phone: phone.mark() for phone in (self.caller, self.callee)}
+        self.caller.do("dial", f"sip:bob@{DOMAIN}")
+        self.callee.event("CALL_INCOMING")
+        self.caller.event("CALL_RINGING")
+
+    def establish(self):
+        self.ring()
+        self.callee.do("accept")
+        self.caller.event("CALL_ESTABLISHED")
+        self.message(self.callee, "<-", "ACK sip:")
+
+    def message(self, phone, direction, *patterns):
+        return phone.message(" ".join(patterns), self.marks[phone], direction, *patterns)
+
+    def hang_up(self, phone):
+        """Ends an established call from the side of `phone`."""
+        other = self.callee if phone is self.caller else self.caller
+        phone.do("hangup")
+        self.message(other, "<-", "^BYE sip:")
+        other.event("CALL_CLOSED")
+        self.message(phone, "<-", r"^SIP/2.0 200 ", r"^CSeq: \d+ BYE")
+
+    def by_the_caller(self):
+        self.establish()
+        self.hang_up(self.caller)
+
+    def by_the_callee(self):
+        self.establish()
+        self.hang_up(self.callee)
+
+    def hold(self):
+        """Holds and resumes from both sides."""
+        self.establish()
+        for phone, other in ((self.caller, self.callee), (self.callee, self.caller)):
+            for command, direction in (("hold", "sendonly|inactive"), ("resume", "sendrecv")):
+                self.marks = {one: one.mark() for one in (self.caller, self.callee)}
+                phone.do(command)
+                self.message(other, "<-", "^INVITE sip:", f"^a=({direction})")
+                self.message(phone, "<-", "^SIP/2.0 200 ", r"^CSeq: \d+ INVITE")
+                self.message(other, "<-", "^ACK sip:")
+        self.hang_up(self.caller)
+
+    def cancel(self):
+        self.ring()
+        self.caller.do("hangup")
+        self.callee.event("CALL_CLOSED")
+        self.message(self.caller, "<-", "^SIP/2.0 200 ", r"^CSeq: \d+ CANCEL")
+        self.message(self.caller, "<-", "^SIP/2.0 487 ")
+        self.message(self.callee, "<-", "^ACK sip:")
+
+    def busy(self):
+        self.ring()
+        self.callee.do("hangup")
+        return self.fails(486)
+
+    def no_answer(self):
+        self.ring()
+        difference = self.fails(408)
+        # Kamailio cancels the call of the second phone
+        self.callee.event("CALL_CLOSED")
+        return difference
+
+    def unknown(self):
+        self.marks = {self.caller: self.caller.mark()}
+        self.caller.do("dial", f"sip:nobody@{DOMAIN}")
+        return self.fails(404)
+
+    def fails(self, status):
+        """The difference if the call of the caller does not end with this status, and its ACK."""
+        reason = self.caller.event("CALL_CLOSED")
+        self.message(self.caller, "<-", f"^SIP/2.0 {status} ")
+        self.message(self.caller, "->", "^ACK sip:")
+        return None if str(status) in reason else f"expected {status}, got {reason}"
+
+    def restart(self, *, by):
+        self.establish()
+        self.edge.restart()
+        self.hang_up(by)
+
+    def all(self, report, name):
+        for what, part in [
+            ("BYE from the caller", self.by_the_caller),
+            ("BYE from the callee", self.by_the_callee),
+            ("hold and resume from both sides", self.hold),
+            ("CANCEL while it rings", self.cancel),
+            ("busy", self.busy),
+            ("no answer", self.no_answer),
+            ("an unknown number", self.unknown),
+            ("restart, then BYE from the caller", lambda: self.restart(by=self.caller)),
+        ]:
+            report.run(f"{name}: {what}", part)
+        if name == "udp":
+            what = "restart, then BYE from the callee"
+            report.run(f"{name}: {what}", lambda: self.restart(by=self.callee))
+
+
+def phones(binary, directory, transport, report):
+    with Kamailio(directory) as kamailio, Edge(binary, directory, kamailio.port) as edge:
+        account, peer, more = edge.account(transport)
+        registered = f"<sip:bob@{kamailio.address};transport=udp>;regint=600"
+        # the registrar answers before the second phone asks
+        kamailio.register("nobody-yet", f"sip:x@{INSIDE}")
+        with (
+            Softphone(directory / "caller", account, peer, more=more) as caller,
+            Softphone(directory / "callee", registered, kamailio.address, address=INSIDE) as callee,
+        ):
+            callee.message("registration", 0, "<-", "^SIP/2.0 200 ", "^CSeq: .* REGISTER")
+            Phones(edge, caller, callee).all(report, transport)
+        arrived(kamailio, edge, transport, report)
+
+
+# --- sipp -------------------------------------------------------------------------------------------------------------
+
+
+def sipp(binary, directory, transport, report):
+    mode = {"udp": "u1", "tcp": "t1"}[transport]
+    with Kamailio(directory) as kamailio, Edge(binary, directory, kamailio.port, inside=True) as edge:
+        port = free_port(INSIDE)
+        kamailio.register("uas", f"sip:uas@{INSIDE}:{port};transport={transport}")
+        common = ["-t", mode, "-m", "1", "-nostdin", "-timeout", "20s", "-timeout_error", "-trace_msg"]
+        callee = ["sipp", "-sf", HERE / "callee.xml", "-i", INSIDE, "-p", port, *common]
+        callee += ["-message_file", directory / "callee.messages"]
+        caller = ["sipp", f"{EDGE}:{edge.port}", "-sf", HERE / "caller.xml", "-i", EDGE, *common]
+        caller += ["-bind_local", "-key", "domain", DOMAIN, "-key", "realm", REALM]
+        caller += ["-au", USER, "-ap", PASSWORD, "-message_file", directory / "caller.messages"]
+        called = start([str(part) for part in callee], directory / "callee.out")
+        calling = start([str(part) for part in caller], directory / "caller.out")
+
+        def call():
+            code = calling.wait()
+            if code == 0 and (code := called.wait()) == 0:
+                return None
+            texts = [(directory / name).read_text(errors="replace")[-4000:] for name in LOGS]
+            return f"sipp ended with {code}\n" + "\n".join(texts)
+
+        try:
+            report.run(f"sipp over {transport}: PRACK, UPDATE, INFO, re-INVITE", call)
+        finally:
+            for process in (called, calling):
+                end(process)
+        arrived(kamailio, edge, f"sipp over {transport}", report)
+        requests = [text for _, text in kamailio.from_edge()]
+        methods = {text.split()[0] for text in requests}
+        expected = {"INVITE", "ACK", "PRACK", "UPDATE", "INFO", "BYE"}
+        report.check(f"sipp over {transport}: all methods arrive", methods == expected, methods)
+        others = [text for text in requests if 'realm="elsewhere.example"' not in text]
+        others = [text for text in others if text.startswith(("INVITE", "BYE"))]
+        report.check("credentials for another realm stay", not others, others)
+        seen = (directory / "caller.messages").read_text(errors="replace")
+        leaked = re.findall(r"^SIP/2.0 (?:.*\n)*?(X-Authz-User\b.*)", seen, re.M | re.I)
+        leaked = [line for line in re.findall(r"^x-authz-\w+.*mallory-inside.*", seen, re.M | re.I)]
+        report.check("identity fields of the callee do not reach the caller", not leaked, leaked)
+
+
+LOGS = ["callee.out", "caller.out", "callee.messages", "caller.messages", "edge-1.out"]
+
+
+# --- what arrives -----------------------------------------------------------------------------------------------------
+
+
+def arrived(kamailio, edge, name, report):
+    """Checks all requests that Kamailio got from the edge."""
+    requests = kamailio.from_edge()
+    hop = {"udp": "udp"}.get(name.rsplit(" ", 1)[-1], "tcp")
+    transports = {transport for transport, _ in requests}
+    report.check(f"{name}: Kamailio is reached over {hop}", transports == {hop}, transports)
+    named = [text for _, text in requests if is_named(text)]
+    for field, expected in [("User", USER), ("Domain", DOMAIN), ("Account", r"AC[0-9a-f]{32}")]:
+        pattern = rf"\AX-Authz-{field}: {expected}\Z"
+        wrong = [text for text in named if not re.search(pattern, "; ".join(lines_of(text, field)))]
+        report.check(f"{name}: X-Authz-{field} of {len(named)} requests", named and not wrong, wrong)
+    others = [text for _, text in requests if not is_named(text) and re.search("x-authz-", text, re.I)]
+    report.check(f"{name}: other requests have none of these fields", not others, others)
+    leaked = [text for _, text in requests if f'realm="{REALM}"' in text]
+    report.check(f"{name}: no credentials for the realm of the edge", not leaked, leaked)
+    routes = [text for _, text in requests if re.search(rf"^Route:.*@{EDGE}:", text, re.M)]
+    report.check(f"{name}: the edge takes its routes out", not routes, routes)
+
+
+def is_named(text):
+    """Whether a request must tell who calls: all but CANCEL and the ACK of a failure."""
+    return not text.startswith("CANCEL ") and not (
+        text.startswith("ACK ") and not re.search(r"^Route:", text, re.M)
+    )
+
+
+def lines_of(text, field):
+    """The header lines with this field, in any spelling."""
+    return re.findall(rf"^x-authz-{field}\s*:.*(?:\n[ \t].*)*", text.replace("\r", ""), re.M | re.I)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("binary", type=Path)
+    parser.add_argument("--only", default=",".join(PARTS))
+    args = parser.parse_args()
+    for program in ("kamailio", "baresip", "sipp", "openssl"):
+        if not shutil.which(program):
+            raise Failed(f"{program} is not installed")
+    report, begin = Report(), time.monotonic()
+    for part in args.only.split(","):
+        with tempfile.TemporaryDirectory() as scratch:
+            run = sipp if part.startswith("sipp-") else phones
+            try:
+                run(args.binary.resolve(), Path(scratch), part.removeprefix("sipp-"), report)
+            except Late as late:
+                raise Failed(late) from late
+    seconds = time.monotonic() - begin
+    print(f"{report.failed or 'none'} of the checks failed; {seconds:.0f} s", flush=True)
+    return 1 if report.failed else 0
+
+
+if __name__ == "__main__":
+    run_script("forward", main)
