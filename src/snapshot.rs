@@ -46,8 +46,7 @@ use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};
 use crate::model::rules::{ListFacts, MAX_COPIES, RoleFacts, RuleError, TargetFacts, View};
 use crate::model::{
-    AccountStatus, Commit, DomainName, Key, Mapping, PermissionSet, Policy, Target, UserName,
-    Vocabulary,
+    AccountStatus, Commit, DomainName, Key, Mapping, PermissionSet, Target, UserName, Vocabulary,
 };
 use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
@@ -242,9 +241,8 @@ impl Snapshot {
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let default = Policy::default();
         for entry in self.targets.values() {
-            let policy = entry.policy.as_deref().unwrap_or(&default);
+            let policy = entry.policy();
             if let Some(first) = policy.algorithms.stronger_first() {
                 warnings.push(Warning::StrongerFirst { target: entry.target, first });
             }
@@ -343,7 +341,7 @@ impl View for Snapshot {
         Some(TargetFacts {
             account: self.account_entry(entry.account)?.sid,
             mappings: entry.mappings(),
-            has_policy: entry.policy.is_some(),
+            has_policy: entry.has_policy(),
             realm: entry.realm.clone(),
         })
     }

@@ -96,7 +96,11 @@ impl Snapshot {
             facts.push(format!(
                 "{} of {account:?}, {name:?} names {named:?}, secure {}, {:?}, {:?}, {:?}: \
                  {access:?} {calls:?} {registrations:?}",
-                entry.target, entry.secure, entry.on_accept, entry.policy, entry.realm
+                entry.target,
+                entry.secure,
+                entry.on_accept,
+                entry.has_policy().then(|| entry.policy()),
+                entry.realm
             ));
         }
         facts.push(format!("{} targets", self.targets.len()));

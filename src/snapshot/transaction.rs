@@ -224,7 +224,7 @@ impl SnapshotTransaction {
     fn set_policy(&mut self, target: Target, policy: Option<Arc<Policy>>) {
         let change = self.snapshot.targets.change(target, |entry| {
             let before = entry.wants_userhash();
-            entry.policy = policy;
+            entry.set_policy(policy);
             (before, entry.wants_userhash(), entry.credential_lists.to_vec())
         });
         if let Some((before, after, lists)) = change

@@ -2,7 +2,7 @@
 
 use super::Snapshot;
 use super::entry::TargetEntry;
-use crate::model::{AccountStatus, DomainName, OnAccept, Target};
+use crate::model::{AccountStatus, DomainName, MethodSet, OnAccept, Target};
 use crate::sid::AccountSid;
 use crate::uri::Host;
 
@@ -18,6 +18,9 @@ pub struct TargetView<'a> {
     pub name: Option<&'a DomainName>,
     /// The answer to accepted calls, or none for the default of the program.
     pub on_accept: Option<&'a OnAccept>,
+    /// The methods that it admits from outside a dialog, for the Allow header of a 405
+    /// ([`Reason::MethodNotAllowed`](crate::Reason::MethodNotAllowed)).
+    pub methods: &'a MethodSet,
 }
 
 impl Snapshot {
@@ -62,6 +65,7 @@ impl Snapshot {
             account: self.account_entry(entry.account)?.sid,
             name: entry.name.as_ref(),
             on_accept: entry.on_accept.as_deref(),
+            methods: &entry.policy().methods,
         })
     }
 }

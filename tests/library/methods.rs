@@ -3,7 +3,8 @@
 use sip_authz::digest::{Algorithm, Parsed, parse};
 use sip_authz::internals::verify;
 use sip_authz::message::Message;
-use sip_authz::{Invite, InviteError, Transport};
+use sip_authz::model::{Account, AccountStatus, MethodSet, Policy, QopOffer};
+use sip_authz::{CredentialsField, Decision, Invite, InviteError, Reason, Step, Transport};
 use sip_authz_testing::kit::*;
 
 fn message(method: &str) -> Vec<u8> {
@@ -227,5 +228,247 @@ fn responses_of_another_implementation_are_right_for_their_method_only() {
             let right = verify(&credentials, ha1, other, b"v=0\r\n");
             assert_eq!(right, other == method, "{other} for {method}, {algorithm} {qop}");
         }
+    }
+}
+
+/// A digest for one method is refused for another, for each pair and every kind of header.
+#[test]
+fn a_digest_holds_for_its_method_only() {
+    let methods = ["INVITE", "MESSAGE", "OPTIONS", "invite", "Message"];
+    for algorithm in Algorithm::ALL {
+        for qop in [digest_auth::Qop::AUTH, digest_auth::Qop::AUTH_INT] {
+            let policy = offering(&[algorithm])
+                .with_qop(QopOffer::Both)
+                .with_methods(MethodSet::new(methods).unwrap());
+            let world = World::with_policy(policy);
+            for sent in methods {
+                for signed in methods {
+                    let request = Request::to(HOST).with_method(sent);
+                    let challenge = world.challenge(&request, OUTSIDE);
+                    let mut header =
+                        Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
+                    header.inner.qop = Some(qop);
+                    header.method = signed.to_owned();
+                    header.sign();
+                    let decision = world.send(&request.with(&header.text()), OUTSIDE);
+                    match decision {
+                        Decision::Accept(_) => assert_eq!(sent, signed),
+                        other => {
+                            assert_ne!(sent, signed);
+                            assert_eq!(rejected(other), Reason::WrongCredentials);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A nonce of one method answers for another: the client continues with its count.
+#[test]
+fn one_nonce_serves_all_methods_and_each_count_once() {
+    let world = World::new();
+    let invite = Request::to(HOST);
+    let challenge = world.challenge(&invite, OUTSIDE);
+    let signed = |method: &str, branch: &str, nc| {
+        let request = Request { branch: branch.to_owned(), ..invite.clone() }.with_method(method);
+        let header = Header::answer(&challenge.values[0], &request, "alice", PASSWORD).with_nc(nc);
+        request.with(&header.text())
+    };
+    assert!(!accepted(world.send(&signed("INVITE", "z9hG4bK1", 1), OUTSIDE)).repeat);
+    assert!(!accepted(world.send(&signed("OPTIONS", "z9hG4bK2", 2), OUTSIDE)).repeat);
+    assert!(challenged(world.send(&signed("OPTIONS", "z9hG4bK3", 1), OUTSIDE)), "a used count");
+    assert!(challenged(world.send(&signed("INVITE", "z9hG4bK4", 2), OUTSIDE)), "a used count");
+    // a retransmission is one of the same method
+    assert!(accepted(world.send(&signed("OPTIONS", "z9hG4bK2", 2), OUTSIDE)).repeat);
+    assert!(challenged(world.send(&signed("INVITE", "z9hG4bK2", 2), OUTSIDE)));
+}
+
+/// A program can pass a text to `with_received` that leaves the method out. Neither an accepted nor
+/// a refused request is then taken for a retransmission of one with another method.
+#[test]
+fn a_retransmission_has_the_same_method_even_without_it_in_the_text() {
+    let world = World::new();
+    let source = OUTSIDE.parse().unwrap();
+    let challenge = world.challenge(&Request::to(HOST), OUTSIDE);
+    let answer = |method: &str, nc| {
+        let request = Request::to(HOST).with_method(method);
+        Header::answer(&challenge.values[0], &request, "alice", PASSWORD).with_nc(nc).text()
+    };
+    let texts = [("INVITE", 1), ("OPTIONS", 2), ("OPTIONS", 1), ("INVITE", 2)]
+        .map(|(method, nc)| (method, answer(method, nc)));
+    let decide = |(method, answer): &(&'static str, String)| {
+        let request = Invite::new("sip:100@digest.example.com", source, Transport::Udp)
+            .with_method(method)
+            .with_received(b"all fields and the body".as_slice())
+            .with_credentials(CredentialsField::ProxyAuthorization, answer.as_bytes());
+        world.authorizer.authorize(&request, world.start)
+    };
+    for text in &texts[..2] {
+        assert!(!accepted(decide(text)).repeat, "{}", text.0);
+        assert!(accepted(decide(text)).repeat, "{}", text.0);
+    }
+    // each text is now known for both methods
+    for text in &texts[2..] {
+        assert!(accepted(decide(text)).repeat, "{}", text.0);
+    }
+    let third = ("MESSAGE", answer("MESSAGE", 1));
+    assert_eq!(rejected(decide(&third)), Reason::MethodNotAllowed);
+    world
+        .put(policy_of(HOST, Policy::default().with_methods(MethodSet::new(["MESSAGE"]).unwrap())));
+    assert!(challenged(decide(&third)), "the count is used, and no MESSAGE was accepted");
+}
+
+fn admitting(methods: &[&str]) -> Policy {
+    Policy::default().with_methods(MethodSet::new(methods).unwrap())
+}
+
+#[test]
+fn a_domain_admits_the_methods_of_its_policy_only() {
+    for (policy, admitted) in [
+        (Policy::default(), &["INVITE", "OPTIONS"][..]),
+        (admitting(&["MESSAGE"]), &["MESSAGE"]),
+        (admitting(&["invite", "SUBSCRIBE", "INVITE"]), &["invite", "SUBSCRIBE", "INVITE"]),
+    ] {
+        let world = World::with_policy(policy);
+        for method in [
+            "INVITE",
+            "OPTIONS",
+            "MESSAGE",
+            "SUBSCRIBE",
+            "PUBLISH",
+            "REFER",
+            "BYE",
+            "PRACK",
+            "UPDATE",
+            "INFO",
+            "invite",
+            "message",
+            "Register",
+            "M",
+        ] {
+            let request = Request::to(ACL_HOST).with_method(method);
+            match world.send(&request, INSIDE) {
+                Decision::Accept(_) => assert!(admitted.contains(&method), "{method}"),
+                other => {
+                    assert!(!admitted.contains(&method), "{method}");
+                    assert_eq!(rejected(other), Reason::MethodNotAllowed);
+                }
+            }
+        }
+        let snapshot = world.authorizer.snapshot();
+        let view = snapshot.target_view(domain(ACL_HOST).into()).unwrap();
+        let mut expected = admitted.to_vec();
+        expected.sort_unstable();
+        assert_eq!(view.methods.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(view.methods.to_string(), expected.join(", "));
+    }
+    // a longer method or no token is never admitted, and neither is a method with rules of its own
+    let world = World::new();
+    let long = "M".repeat(100_000);
+    for method in ["ACK", "CANCEL", "REGISTER", "", "INVITE ", "OPTIONS\r\n", "A:B", &long] {
+        let request = Invite::new("sip:1@acl.example.com", INSIDE.parse().unwrap(), Transport::Udp)
+            .with_method(method)
+            .with_received(b"x".as_slice());
+        let decision = world.authorizer.authorize(&request, world.start);
+        assert_eq!(rejected(decision), Reason::MethodNotAllowed, "{method:.10}");
+    }
+}
+
+#[test]
+fn a_change_of_the_policy_counts_at_once() {
+    let world = World::new();
+    let decide = |method: &str| world.send(&Request::to(ACL_HOST).with_method(method), INSIDE);
+    let status = |method| decide(method).status();
+    assert_eq!((status("INVITE"), status("OPTIONS"), status("MESSAGE")), (200, 200, 405));
+    world.put(policy_of(ACL_HOST, admitting(&["MESSAGE"])));
+    assert_eq!((status("INVITE"), status("OPTIONS"), status("MESSAGE")), (405, 405, 200));
+    world.put(policy_of(ACL_HOST, admitting(&["INVITE"])));
+    assert_eq!((status("INVITE"), status("OPTIONS"), status("MESSAGE")), (200, 405, 405));
+    world.delete(sip_authz::model::Key::Policy(domain(ACL_HOST).into()));
+    assert_eq!((status("INVITE"), status("OPTIONS"), status("MESSAGE")), (200, 200, 405));
+}
+
+/// The method comes after host, account, TLS, mappings and address, and before credentials.
+#[test]
+fn the_method_is_checked_after_the_address_and_before_credentials() {
+    let world = World::new();
+    let refused = |request: Request, source: &str| {
+        rejected(world.send(&request.with_method("MESSAGE"), source))
+    };
+    assert_eq!(refused(Request::to("unknown.example.com"), INSIDE), Reason::UnknownHost);
+    assert_eq!(refused(Request::to(BARE_HOST), INSIDE), Reason::NothingMapped);
+    let secure = Request { uri: format!("sips:1@{HOST}"), ..Request::to(HOST) };
+    assert_eq!(refused(secure, INSIDE), Reason::NotSecure);
+    assert_eq!(refused(Request::to(ACL_HOST), OUTSIDE), Reason::AddressNotListed);
+    assert_eq!(refused(Request::to(BOTH_HOST), OUTSIDE), Reason::AddressNotListed);
+    for host in [ACL_HOST, BOTH_HOST, HOST] {
+        assert_eq!(refused(Request::to(host), INSIDE), Reason::MethodNotAllowed);
+    }
+    // neither right nor wrong credentials are looked at, and no guess is counted
+    let request = Request::to(HOST).with_method("MESSAGE");
+    let challenge = world.challenge(&Request::to(HOST), OUTSIDE);
+    for password in [PASSWORD, "guess"] {
+        for _ in 0..30 {
+            let header = Header::answer(&challenge.values[0], &request, "alice", password);
+            let sent = request.clone().with(&header.text());
+            assert_eq!(rejected(world.send(&sent, OUTSIDE)), Reason::MethodNotAllowed);
+        }
+    }
+    let many = (0..20).fold(request, |request, _| request.with("Digest realm=\"example.com\""));
+    assert_eq!(rejected(world.send(&many, OUTSIDE)), Reason::MethodNotAllowed);
+    let answered = world.answered(&Request::to(HOST), OUTSIDE, "alice", PASSWORD);
+    assert!(!accepted(world.send(&answered, OUTSIDE)).repeat);
+
+    let suspended = Account { status: AccountStatus::Suspended, ..Account::new(account()) };
+    world.put(suspended.into());
+    assert_eq!(refused(Request::to(ACL_HOST), INSIDE), Reason::AccountInactive);
+}
+
+#[test]
+fn an_explanation_names_the_method() {
+    let world = World::new();
+    let explain = |method: &str| {
+        let bytes = Request::to(ACL_HOST).with_method(method).bytes();
+        let scanned = Message::scan(&bytes).unwrap();
+        let request = Invite::from_request(&scanned, INSIDE.parse().unwrap(), Transport::Udp);
+        world.authorizer.explain(&request.unwrap(), world.start)
+    };
+    for (method, admitted) in [("OPTIONS", true), ("MESSAGE", false), ("a`b", false)] {
+        let explanation = explain(method);
+        let step = Step::Method { method: method.to_owned(), admitted };
+        assert!(explanation.steps.contains(&step), "{explanation}");
+        assert_eq!(explanation.decision.is_accept(), admitted);
+    }
+    assert!(!explain("INVITE").to_string().contains("method"), "an INVITE that is admitted");
+    let text = explain("MESSAGE").to_string();
+    assert!(text.contains("\nmethod: `MESSAGE` is not admitted\n"), "{text}");
+    assert!(text.ends_with("decision: reject 405 method-not-allowed"), "{text}");
+    assert!(explain("a`b").to_string().contains(r"method: `a\`b` is not admitted"));
+    world.put(policy_of(ACL_HOST, admitting(&["MESSAGE"])));
+    assert!(explain("INVITE").to_string().contains("method: `INVITE` is not admitted"));
+}
+
+/// An accept of one method rests on it: a later policy without the method does not uphold it.
+#[test]
+fn the_basis_of_an_accept_has_its_method() {
+    let world = World::new();
+    let source = INSIDE.parse().unwrap();
+    let basis = |method| {
+        let request =
+            Invite::new(format!("sip:1@{ACL_HOST}"), source, Transport::Udp).with_method(method);
+        let accept = accepted(world.authorizer.authorize(&request, world.start));
+        world.authorizer.snapshot().basis(&accept, &request).unwrap()
+    };
+    let (invite, options) = (basis("INVITE"), basis("OPTIONS"));
+    for (methods, upheld) in [
+        (&["INVITE", "OPTIONS", "MESSAGE"][..], (true, true)),
+        (&["INVITE"], (true, false)),
+        (&["OPTIONS", "invite"], (false, true)),
+        (&["MESSAGE"], (false, false)),
+    ] {
+        world.put(policy_of(ACL_HOST, admitting(methods)));
+        let snapshot = world.authorizer.snapshot();
+        assert_eq!((snapshot.upholds(&invite), snapshot.upholds(&options)), upheld, "{methods:?}");
     }
 }

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod commits;
 mod digest_header;
+pub mod forward;
 pub mod from_datagram;
 mod lanes;
 mod prefix_table;
@@ -14,6 +15,7 @@ pub mod world;
 pub use batch::fuzz_batch;
 pub use commits::fuzz_commits;
 pub use digest_header::{fuzz_digest_header, in_oracle_terms};
+pub use forward::fuzz_forward;
 pub use from_datagram::fuzz_from_datagram;
 pub use lanes::fuzz_lanes;
 pub use prefix_table::fuzz_prefix_table;

@@ -23,6 +23,7 @@ pub mod directory_oracle;
 #[cfg(feature = "directory")]
 pub mod etcd_cluster;
 pub mod folder;
+pub mod forward_oracle;
 pub mod fuzzing;
 pub mod kit;
 pub mod many_records;

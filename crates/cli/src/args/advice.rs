@@ -66,6 +66,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         &["--next-hop-allow gw.example.net", "--next-hop-allow .carrier.example"],
     ),
     ("--log", "`decisions`, `refused`, `1/N` or `none`", &["--log refused", "--log 1/100"]),
+    ("--log-rate", "a number or `unlimited`", &["--log-rate 100"]),
     ("--decision-log", "a file, or `-` for stdout", &["--decision-log decisions.json"]),
     (
         "--decision-log-sampling",
@@ -73,6 +74,11 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         &["--decision-log-sampling 1/100"],
     ),
     ("--decision-log-rate", "a number or `unlimited`", &["--decision-log-rate 10"]),
+    (
+        "--decision-log-account-rate",
+        "a number or `unlimited`",
+        &["--decision-log-account-rate 100"],
+    ),
     ("--decision-log-size", "a size or `unlimited`", &["--decision-log-size 256M"]),
     ("--decision-log-keep", "a number", &["--decision-log-keep 8"]),
     ("--decision-log-queue", "a number", &["--decision-log-queue 32768"]),
@@ -196,6 +202,7 @@ mod tests {
                     "--api-cert" | "--api-key" => {
                         &["serve", "--on-accept", "ok", "--api-cert", "x", "--api-key", "y"]
                     }
+                    "--log-rate" => &["serve", "--demo", "--log", "refused"],
                     name if name.starts_with("--decision-log-") => {
                         &["serve", "--demo", "--decision-log", "x"]
                     }

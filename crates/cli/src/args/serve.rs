@@ -12,7 +12,7 @@ use sip_authz_config::Listener;
 #[cfg(feature = "etcd")]
 use super::bounds;
 use super::bounds::ApiBounds;
-use super::decision_log::{DecisionLogArgs, sampling};
+use super::decision_log::{DecisionLogArgs, Limit, rate, sampling};
 use super::forward::ForwardArgs;
 use super::hops::HopArgs;
 use super::limits::LimitArgs;
@@ -147,6 +147,13 @@ pub(crate) struct ServeArgs {
     /// Include addresses and user names in the lines of --log
     #[arg(long, requires = "log")]
     pub(crate) log_names: bool,
+
+    /// Maximum number of lines of --log a second for each reason of a challenge, rejection or
+    /// retransmission. The accepted calls of each account have as many, after a burst of as many as in a
+    /// minute. Further ones are counted in a line a second
+    #[arg(long, requires = "log")]
+    #[arg(value_name = "N|unlimited", default_value = "100", value_parser = rate)]
+    pub(crate) log_rate: Limit<u32>,
 
     /// Serve Prometheus metrics at `GET /metrics` on this address, without authentication
     /// [default without ADDR: 127.0.0.1:9464]

@@ -260,7 +260,8 @@ async fn end(servers: Vec<api::Server>) {
 
 /// Starts the log and the decision log.
 fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
-    let log = args.log.map(|sampling| DecisionLog::start(sampling, args.log_names));
+    let log =
+        args.log.map(|sampling| DecisionLog::start(sampling, args.log_names, args.log_rate.0));
     let audit = args.decision_log.options().map(Audit::start);
     Ok(DecisionObservers::new(log.transpose()?, audit.transpose()?))
 }

@@ -111,6 +111,9 @@ impl Scraped {
     }
 
     fn record(&self) {
+        if let Some(forwarding) = self.edge.forwarding() {
+            forwarding.hops().record();
+        }
         let totals = &self.edge.totals;
         for (outcome, count) in totals.messages() {
             counter!("sip_authz_messages_total", "outcome" => outcome).absolute(count);

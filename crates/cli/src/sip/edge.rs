@@ -471,8 +471,18 @@ impl Edge {
                 response.end();
                 Outcome::Challenged
             }
-            Decision::Reject(Reject { reason, .. }) => {
-                let response = echo.respond(reason.status(), reason.phrase(), out);
+            Decision::Reject(Reject { reason, target, .. }) => {
+                let mut response = echo.respond(reason.status(), reason.phrase(), out);
+                if *reason == Reason::MethodNotAllowed {
+                    let snapshot = self.authorizer.snapshot();
+                    let view = target.and_then(|target| snapshot.target_view(target));
+                    // RFC 3261 §21.4.6: the methods of the domain, and those within its calls
+                    if let Some(view) = view {
+                        let methods = view.methods;
+                        response =
+                            response.header("Allow", format_args!("{methods}, ACK, CANCEL, BYE"));
+                    }
+                }
                 match reason.code() {
                     Some(code) => {
                         let public = reason.public().as_str();

@@ -262,7 +262,7 @@ fn a_blocked_stderr_delays_no_call() {
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
         .args(["serve", "--demo", "--sip", "127.0.0.1:0", "--api", "off", "--log", "decisions"])
-        .args(["--udp-workers", "1"])
+        .args(["--log-rate", "unlimited", "--udp-workers", "1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -28,6 +28,8 @@ mod reload;
 mod replies;
 mod support;
 mod tcp;
+#[cfg(unix)]
+mod text_log;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

@@ -1,4 +1,5 @@
 mod bounds;
+mod forwarding;
 mod redirects;
 mod streams;
 
