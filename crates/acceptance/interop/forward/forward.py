@@ -12,9 +12,9 @@ Exit code: 0 all as expected, 1 a difference, 2 the test could not run.
 """
 
 import argparse
+import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
 from edge import Failed, end, run_script, start  # noqa: E402
 from servers import DOMAIN, EDGE, INSIDE, PASSWORD, REALM, USER, Edge, Kamailio  # noqa: E402
-from softphone import Late, Softphone, free_port, wait_for  # noqa: E402
+from softphone import Late, Softphone, free_port  # noqa: E402
 
 PARTS = ["udp", "tcp", "tls", "sipp-udp", "sipp-tcp"]
 
@@ -166,59 +166,66 @@ def phones(binary, directory, transport, report):
         ):
             callee.message("registration", 0, "<-", "^SIP/2.0 200 ", "^CSeq: .* REGISTER")
             Phones(edge, caller, callee).all(report, transport)
-        arrived(kamailio, edge, transport, report)
+        arrived(kamailio, transport, report)
 
 
 # --- sipp -------------------------------------------------------------------------------------------------------------
 
 
 def sipp(binary, directory, transport, report):
-    mode = {"udp": "u1", "tcp": "t1"}[transport]
+    name = f"sipp over {transport}"
     with Kamailio(directory) as kamailio, Edge(binary, directory, kamailio.port, inside=True) as edge:
         port = free_port(INSIDE)
         kamailio.register("uas", f"sip:uas@{INSIDE}:{port};transport={transport}")
-        common = ["-t", mode, "-m", "1", "-nostdin", "-timeout", "20s", "-timeout_error", "-trace_msg"]
-        callee = ["sipp", "-sf", HERE / "callee.xml", "-i", INSIDE, "-p", port, *common]
-        callee += ["-message_file", directory / "callee.messages"]
-        caller = ["sipp", f"{EDGE}:{edge.port}", "-sf", HERE / "caller.xml", "-i", EDGE, *common]
-        caller += ["-bind_local", "-key", "domain", DOMAIN, "-key", "realm", REALM]
-        caller += ["-au", USER, "-ap", PASSWORD, "-message_file", directory / "caller.messages"]
-        called = start([str(part) for part in callee], directory / "callee.out")
-        calling = start([str(part) for part in caller], directory / "caller.out")
+
+        def run(scenario, *options):
+            mode = {"udp": "u1", "tcp": "t1"}[transport]
+            command = ["sipp", "-sf", HERE / f"{scenario}.xml", "-t", mode, "-m", "1", *options]
+            command += ["-nostdin", "-timeout", "20s", "-timeout_error", "-trace_msg"]
+            command += ["-message_file", directory / f"{scenario}.messages"]
+            return start([str(part) for part in command], directory / f"{scenario}.out")
+
+        def outside(scenario):
+            options = ["-i", EDGE, "-bind_local", "-key", "domain", DOMAIN, "-key", "realm", REALM]
+            return run(scenario, f"{EDGE}:{edge.port}", *options, "-au", USER, "-ap", PASSWORD)
+
+        def ended(process, *scenarios):
+            try:
+                code = process.wait()
+            finally:
+                end(process)
+            files = [f"{scenario}.{kind}" for scenario in scenarios for kind in ("out", "messages")]
+            texts = [(directory / file).read_text(errors="replace")[-4000:] for file in files]
+            return "\n".join([f"sipp ended with {code}", *texts]) if code else None
 
         def call():
-            code = calling.wait()
-            if code == 0 and (code := called.wait()) == 0:
-                return None
-            texts = [(directory / name).read_text(errors="replace")[-4000:] for name in LOGS]
-            return f"sipp ended with {code}\n" + "\n".join(texts)
+            callee, caller = run("callee", "-i", INSIDE, "-p", port), outside("caller")
+            try:
+                seen = ended(caller, "caller", "callee")
+                return seen or ended(callee, "callee")
+            finally:
+                end(callee)
 
-        try:
-            report.run(f"sipp over {transport}: PRACK, UPDATE, INFO, re-INVITE", call)
-        finally:
-            for process in (called, calling):
-                end(process)
-        arrived(kamailio, edge, f"sipp over {transport}", report)
+        report.run(f"{name}: PRACK, UPDATE, INFO, re-INVITE", call)
         requests = [text for _, text in kamailio.from_edge()]
         methods = {text.split()[0] for text in requests}
         expected = {"INVITE", "ACK", "PRACK", "UPDATE", "INFO", "BYE"}
-        report.check(f"sipp over {transport}: all methods arrive", methods == expected, methods)
+        report.check(f"{name}: all methods arrive", methods == expected, methods)
         others = [text for text in requests if 'realm="elsewhere.example"' not in text]
         others = [text for text in others if text.startswith(("INVITE", "BYE"))]
-        report.check("credentials for another realm stay", not others, others)
+        report.check(f"{name}: credentials for another realm stay", not others, others)
         seen = (directory / "caller.messages").read_text(errors="replace")
-        leaked = re.findall(r"^SIP/2.0 (?:.*\n)*?(X-Authz-User\b.*)", seen, re.M | re.I)
-        leaked = [line for line in re.findall(r"^x-authz-\w+.*mallory-inside.*", seen, re.M | re.I)]
-        report.check("identity fields of the callee do not reach the caller", not leaked, leaked)
-
-
-LOGS = ["callee.out", "caller.out", "callee.messages", "caller.messages", "edge-1.out"]
+        leaked = re.findall(r"^x-authz-\w+.*mallory-inside.*", seen, re.M | re.I)
+        report.check(f"{name}: identity fields of the callee stay inside", not leaked, leaked)
+        arrived(kamailio, name, report)
+        what = f"{name}: Kamailio answers 481 to a made-up To tag"
+        report.run(what, lambda: ended(outside("stray"), "stray"))
 
 
 # --- what arrives -----------------------------------------------------------------------------------------------------
 
 
-def arrived(kamailio, edge, name, report):
+def arrived(kamailio, name, report):
     """Checks all requests that Kamailio got from the edge."""
     requests = kamailio.from_edge()
     hop = {"udp": "udp"}.get(name.rsplit(" ", 1)[-1], "tcp")
@@ -231,6 +238,9 @@ def arrived(kamailio, edge, name, report):
         report.check(f"{name}: X-Authz-{field} of {len(named)} requests", named and not wrong, wrong)
     others = [text for _, text in requests if not is_named(text) and re.search("x-authz-", text, re.I)]
     report.check(f"{name}: other requests have none of these fields", not others, others)
+    calls = {transaction(text) for _, text in requests if text.startswith("INVITE ")}
+    strays = [text for _, text in requests if text.startswith("ACK ") and transaction(text) not in calls]
+    report.check(f"{name}: the ACKs of the challenges end at the edge", not strays, strays)
     leaked = [text for _, text in requests if f'realm="{REALM}"' in text]
     report.check(f"{name}: no credentials for the realm of the edge", not leaked, leaked)
     routes = [text for _, text in requests if re.search(rf"^Route:.*@{EDGE}:", text, re.M)]
@@ -244,6 +254,11 @@ def is_named(text):
     )
 
 
+def transaction(text):
+    """The Call-ID and the number of a request."""
+    return re.search(r"^Call-ID: (\S+)", text, re.M)[1], re.search(r"^CSeq: (\d+)", text, re.M)[1]
+
+
 def lines_of(text, field):
     """The header lines with this field, in any spelling."""
     return re.findall(rf"^x-authz-{field}\s*:.*(?:\n[ \t].*)*", text.replace("\r", ""), re.M | re.I)
@@ -254,11 +269,16 @@ def main():
     parser.add_argument("binary", type=Path)
     parser.add_argument("--only", default=",".join(PARTS))
     args = parser.parse_args()
+    parts = args.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"expected parts of {','.join(PARTS)}, found {','.join(unknown)}")
+    # Debian installs kamailio there
+    os.environ["PATH"] += ":/usr/sbin"
     for program in ("kamailio", "baresip", "sipp", "openssl"):
         if not shutil.which(program):
             raise Failed(f"{program} is not installed")
     report, begin = Report(), time.monotonic()
-    for part in args.only.split(","):
+    for part in parts:
         with tempfile.TemporaryDirectory() as scratch:
             run = sipp if part.startswith("sipp-") else phones
             try:

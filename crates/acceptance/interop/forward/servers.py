@@ -100,8 +100,9 @@ class Kamailio:
         text = RECIPE.read_text()
         for written, here in [
             ("192.0.2.20:5060", self.address),
-            ("!= 192.0.2.10", f"!= {EDGE}"),
-            ("== 10.0.0.0/8", f"== {INSIDE}"),
+            ("tcp_source_ipv4=192.0.2.20", f"tcp_source_ipv4={PBX}"),
+            ("192.0.2.10", EDGE),
+            ("10.0.0.0/8", f"{INSIDE}/32"),
             ("log_stderror=no", "log_stderror=yes"),
             ('"fr_inv_timer", 120000', f'"fr_inv_timer", {NO_ANSWER * 1000}'),
             ("request_route {\n", f"request_route {{\n    {TRACE}\n"),
