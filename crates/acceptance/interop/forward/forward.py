@@ -63,8 +63,10 @@ class Phones:
         self.callee.event("CALL_INCOMING")
         self.caller.event("CALL_RINGING")
 
-    def establish(self):
+    def establish(self, *, restart=False):
         self.ring()
+        if restart:
+            self.edge.restart()
         self.callee.do("accept")
         self.caller.event("CALL_ESTABLISHED")
         self.message(self.callee, "<-", "ACK sip:")
@@ -100,8 +102,10 @@ class Phones:
                 self.message(other, "<-", "^ACK sip:")
         self.hang_up(self.caller)
 
-    def cancel(self):
+    def cancel(self, *, restart=False):
         self.ring()
+        if restart:
+            self.edge.restart()
         self.caller.do("hangup")
         self.callee.event("CALL_CLOSED")
         self.message(self.caller, "<-", "^SIP/2.0 200 ", r"^CSeq: \d+ CANCEL")
@@ -137,8 +141,12 @@ class Phones:
         self.edge.restart()
         self.hang_up(by)
 
+    def restart_before_the_answer(self):
+        self.establish(restart=True)
+        self.hang_up(self.caller)
+
     def all(self, report, name):
-        for what, part in [
+        parts = [
             ("BYE from the caller", self.by_the_caller),
             ("BYE from the callee", self.by_the_callee),
             ("hold and resume from both sides", self.hold),
@@ -147,11 +155,17 @@ class Phones:
             ("no answer", self.no_answer),
             ("an unknown number", self.unknown),
             ("restart, then BYE from the caller", lambda: self.restart(by=self.caller)),
-        ]:
-            report.run(f"{name}: {what}", part)
+        ]
+        # over a stream, the way back to the caller ends with the connection
         if name == "udp":
-            what = "restart, then BYE from the callee"
-            report.run(f"{name}: {what}", lambda: self.restart(by=self.callee))
+            parts += [
+                ("restart, then BYE from the callee", lambda: self.restart(by=self.callee)),
+                ("restart while it rings, then the answer", self.restart_before_the_answer),
+                ("restart while it rings, then CANCEL", lambda: self.cancel(restart=True)),
+            ]
+        for what, part in parts:
+            report.run(f"{name}: {what}", part)
+
 
 
 def phones(binary, directory, transport, report):
