@@ -215,7 +215,7 @@ impl<'s> DecisionContext<'s> {
     where
         's: 'r,
     {
-        let PendingAuth { entry, realm, policy, .. } = *pending;
+        let PendingAuth { entry, realm, policy, account, .. } = *pending;
         let Self { state, snapshot, now_ms } = *self;
         let RequestTarget { host, uri_host, .. } = *request;
         let fingerprint = OnceCell::new();
@@ -223,6 +223,7 @@ impl<'s> DecisionContext<'s> {
             state,
             snapshot,
             entry,
+            account,
             policy,
             realm,
             host,

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use zeroize::Zeroizing;
 
-use super::framed::octets;
+use super::framed::{octets, words_of as words};
 use crate::method::Method;
 
 /// Pairs of words in a round. The sums are hashed after each round.
@@ -153,12 +153,6 @@ fn add([mut first, mut second]: [u128; 2], pairs: &[[u8; 16]], keys: &[[u64; 2]]
 #[inline(always)]
 fn product([low, high]: [u64; 2], [a, b]: &[u64; 2]) -> u128 {
     u128::from(low.wrapping_add(*a)) * u128::from(high.wrapping_add(*b))
-}
-
-fn words(pair: &[u8; 16]) -> [u64; 2] {
-    let [a @ .., _, _, _, _, _, _, _, _] = *pair;
-    let [_, _, _, _, _, _, _, _, b @ ..] = *pair;
-    [u64::from_le_bytes(a), u64::from_le_bytes(b)]
 }
 
 /// Less than sixteen bytes as a pair, unique among texts of the same length.

@@ -170,11 +170,6 @@ impl Hops {
         choose(call_id, peers)
     }
 
-    /// Whether a configured hop has this address, or had it in the last 12 hours.
-    pub(crate) fn is_hop_address(&self, ip: IpAddr) -> bool {
-        self.inner.table.load().has_ip(ip)
-    }
-
     /// Whether a configured hop has this transport, address and port, or had them in the last 12 hours.
     pub(crate) fn is_hop(&self, leg: &Leg) -> bool {
         leg.is_hop() && !self.inner.table.load().peers_at(leg).is_empty()
@@ -249,7 +244,8 @@ impl Inner {
     /// Takes over the answer for a name. Returns the time after which to look it up again.
     fn learn(&self, host: &Host, found: Found) -> Duration {
         let mut plan = self.plan();
-        let Some(known) = plan.hosts.get_mut(host) else { return Duration::ZERO };
+        // no longer configured: the task is about to end
+        let Some(known) = plan.hosts.get_mut(host) else { return names::RETRY };
         let is_first = !known.addresses.is_looked_up();
         let learned = known.addresses.learn(found, Instant::now());
         if let Some(news) = learned.news {

@@ -9,17 +9,15 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// A message authentication code: the first 128 bits of a keyed BLAKE3 hash.
-pub type Mac = [u8; 16];
+pub(crate) type Mac = [u8; 16];
 
 /// What a code is for. Each purpose has a key of its own, so no code is valid for another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// The branch of a Via.
     Branch,
     /// The loop check of a Via.
     Loop,
-    /// The To tag of an answer that this side gives.
-    Tag,
     /// The legs in a Via.
     Via,
     /// The Record-Route towards the side of the callers.
@@ -31,10 +29,9 @@ pub enum Purpose {
 }
 
 /// The text from which each key is derived, in the order of [`Purpose`].
-const CONTEXTS: [&str; 7] = [
+const CONTEXTS: [&str; 6] = [
     "sip-authz proxy 2026: branch",
     "sip-authz proxy 2026: loop",
-    "sip-authz proxy 2026: tag",
     "sip-authz proxy 2026: via",
     "sip-authz proxy 2026: outside",
     "sip-authz proxy 2026: inside",
@@ -58,9 +55,9 @@ struct Key {
 
 impl Keys {
     /// The maximum number of keys: the current and the previous one.
-    pub const MAX: usize = 2;
+    pub(crate) const MAX: usize = 2;
     /// The maximum length of the payload of a token, in bytes.
-    pub const MAX_PAYLOAD: usize = 768;
+    pub(crate) const MAX_PAYLOAD: usize = 768;
     const MAX_SEALED: usize = 1 + Self::MAX_PAYLOAD + size_of::<Mac>();
 
     /// Derives the keys from secrets of 32 random bytes, each with its number.
@@ -87,12 +84,12 @@ impl Keys {
 
     /// The code of these parts under the current key. The boundaries of the parts count.
     #[must_use]
-    pub fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> Mac {
+    pub(crate) fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> Mac {
         self.macs(purpose, parts).next().unwrap_or_default()
     }
 
     /// The codes of these parts under all keys, the current one first.
-    pub fn macs(&self, purpose: Purpose, parts: &[&[u8]]) -> impl Iterator<Item = Mac> {
+    pub(crate) fn macs(&self, purpose: Purpose, parts: &[&[u8]]) -> impl Iterator<Item = Mac> {
         self.keys.iter().map(move |key| key.mac(purpose, parts))
     }
 
@@ -104,7 +101,7 @@ impl Keys {
     /// Returns false, and appends nothing, if the payload is longer than
     /// [`MAX_PAYLOAD`](Self::MAX_PAYLOAD).
     #[must_use]
-    pub fn seal(
+    pub(crate) fn seal(
         &self,
         purpose: Purpose,
         payload: &[u8],
@@ -124,9 +121,17 @@ impl Keys {
         true
     }
 
+    /// Whether a text has the form of a token of one of these keys. Its code is not checked.
+    pub(crate) fn is_like_token(&self, text: &[u8]) -> bool {
+        let mut sealed = [0; Self::MAX_SEALED];
+        let len = URL_SAFE_NO_PAD.decode_slice(text, &mut sealed).unwrap_or_default();
+        let number = sealed.first().filter(|_| len > size_of::<Mac>());
+        self.keys.iter().any(|key| Some(&key.number) == number)
+    }
+
     /// The payload of a token that [`seal`](Self::seal) made for this purpose with the same `bound`.
     #[must_use]
-    pub fn open(&self, purpose: Purpose, token: &[u8], bound: &[&[u8]]) -> Option<Payload> {
+    pub(crate) fn open(&self, purpose: Purpose, token: &[u8], bound: &[&[u8]]) -> Option<Payload> {
         let mut sealed = [0; Self::MAX_SEALED];
         let len = URL_SAFE_NO_PAD.decode_slice(token, &mut sealed).ok()?;
         let (number, rest) = sealed.get(..len)?.split_first()?;
@@ -138,7 +143,7 @@ impl Keys {
 }
 
 /// The payload of a token whose code was right.
-pub type Payload = ArrayVec<u8, { Keys::MAX_PAYLOAD }>;
+pub(crate) type Payload = ArrayVec<u8, { Keys::MAX_PAYLOAD }>;
 
 impl Key {
     fn derive((number, secret): (u8, &[u8; 32])) -> Self {
@@ -181,7 +186,6 @@ mod tests {
     const ALL: [Purpose; CONTEXTS.len()] = [
         Purpose::Branch,
         Purpose::Loop,
-        Purpose::Tag,
         Purpose::Via,
         Purpose::Outside,
         Purpose::Inside,

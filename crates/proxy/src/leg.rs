@@ -32,7 +32,7 @@ pub enum Way {
 
 impl Leg {
     /// The maximum length of [`encoded`](Self::encoded), in bytes.
-    pub const MAX_LEN: usize = 1 + 8 + 1 + 16 + 2;
+    pub(crate) const MAX_LEN: usize = 1 + 8 + 1 + 16 + 2;
 
     /// The leg to a next hop.
     #[must_use]
@@ -48,7 +48,7 @@ impl Leg {
 
     /// The leg in a form that [`decode`](Self::decode) reads. IPv6 scopes are left out.
     #[must_use]
-    pub fn encoded(&self) -> ArrayVec<u8, { Self::MAX_LEN }> {
+    pub(crate) fn encoded(&self) -> ArrayVec<u8, { Self::MAX_LEN }> {
         let transport = match self.transport {
             Transport::Udp => 0,
             Transport::Tcp => 1,
@@ -82,7 +82,7 @@ impl Leg {
 
     /// Takes a leg from the start of `bytes`. `None` if they do not begin with one.
     #[must_use]
-    pub fn decode(bytes: &mut &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let [kind] = take(bytes)?;
         let transport = match kind & 3 {
             0 => Transport::Udp,

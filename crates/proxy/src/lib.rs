@@ -31,15 +31,11 @@ pub use choose::{Candidate, choose};
 pub use credentials::named_realms;
 pub use identity::{IdentityError, IdentityFields, put_asserted_identity, put_identity};
 pub use key_file::{KeyFile, KeyFileDefect, KeyFileError};
-pub use keys::{Keys, KeysError, Mac, Payload, Purpose};
+pub use keys::{Keys, KeysError};
 pub use leg::{Leg, Way};
 pub use proxy::{
     Admitted, Arrival, NotRelayed, Now, Proxy, Refusal, Settings, Surroundings, Verdict,
 };
-pub use recent::{Recent, Renewed};
 pub use request::ForwardedRequest;
 pub use response::ForwardedResponse;
-pub use route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
 pub use strict::{Flaw, RouteValue, Strict};
-pub use transaction::{Branch, LoopMark, ToTagText, is_own_tag, loops, to_tag};
-pub use via_token::{open_legs, own_via, read_own_via, seal_legs};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
-use sip_authz::message::{Field, Header, Message};
+use sip_authz::message::{Field, Header, Message, StartLine};
 use sip_authz::model::Target;
 use sip_authz::uri::SipUri;
 use sip_authz::{AccountSid, Transport};
@@ -22,7 +22,7 @@ use crate::request::ForwardedRequest;
 use crate::response::ForwardedResponse;
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side};
 use crate::strict::{Flaw, Strict};
-use crate::transaction::{Branch, LoopMark, ToTagText, is_own_tag, loops, to_tag};
+use crate::transaction::{Branch, LoopMark, loops};
 use crate::via::ViaParts;
 use crate::via_token::{own_via, read_own_via};
 use crate::{Keys, Leg, Way};
@@ -54,13 +54,15 @@ pub struct Now {
     pub seconds: u32,
 }
 
-/// The way on which a request came.
+/// The way on which a request came, and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// The source.
     pub from: Leg,
     /// The address for responses; over UDP perhaps another port of the source.
     pub answers_to: SocketAddr,
+    /// The time at which it came.
+    pub now: Now,
 }
 
 impl Arrival {
@@ -160,7 +162,7 @@ pub enum NotRelayed {
 pub struct Settings {
     /// The fields that name account, domain, user and permissions towards the next hop.
     pub identity: IdentityFields,
-    /// The life of a dialog after its last INVITE, in seconds.
+    /// The life of a dialog after its first request or its last INVITE, UPDATE or SUBSCRIBE, in seconds.
     pub life: u32,
     /// The number of forwarded INVITEs whose next hop is remembered.
     pub remembered: usize,
@@ -232,7 +234,11 @@ impl Proxy {
         from: &Leg,
         out: &mut Vec<u8>,
     ) -> Result<Leg, NotRelayed> {
-        let strict = Strict::response(message).map_err(|_| NotRelayed::Flaw)?;
+        let strict = Strict::response(message).map_err(|_| {
+            let via = message.first(Header::Via).and_then(ViaParts::read);
+            let is_ours = via.is_some_and(|via| via.only_value(b"leg").is_some());
+            if is_ours { NotRelayed::Flaw } else { NotRelayed::NotOurs }
+        })?;
         let legs = read_own_via(&self.keys.load(), &strict.top_via());
         let (arrival, sent_to) = legs.ok_or(NotRelayed::NotOurs)?;
         if !is_peer(&sent_to, from) {
@@ -255,18 +261,18 @@ impl Proxy {
         arrival: &Arrival,
         admitted: &Admitted<'_>,
         choose: impl FnOnce() -> Option<Leg>,
-        now: Now,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Result<Leg, Refusal> {
         let keys = self.keys.load();
-        let keys = &**keys;
+        let (keys, now) = (&**keys, arrival.now);
         let strict = Strict::request(message).map_err(Refusal::Flaw)?;
         check_head(keys, &strict, Side::Outside)?;
         let routes_removed = own_routes(&strict, around)?;
-        let branch = own_branch(keys, &strict, arrival)?;
+        let branch = self.branch(keys, &strict, arrival)?;
         let is_invite = strict.method() == "INVITE";
-        let known = is_invite.then(|| self.hops.find(branch, now.instant)).flatten();
+        let find = || self.hops.find_for(branch, admitted.target, now.instant);
+        let known = is_invite.then(find).flatten();
         let hop = known.or_else(choose).ok_or(Refusal::NoHop)?;
         let bound = Bound {
             call_id: strict.call_id(),
@@ -293,12 +299,36 @@ impl Proxy {
         } else {
             Vec::new()
         };
-        let onward = Onward { strict: &strict, branch, to: hop, from, routes_removed };
-        self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
+        let onward = Onward {
+            strict: &strict,
+            branch,
+            to: hop,
+            from,
+            routes_removed,
+            routes: &routes,
+            inside: Some(&inside),
+        };
+        self.write(keys, &onward, arrival, around, out);
         if is_invite {
-            self.hops.remember(branch, hop, now.instant);
+            self.hops.remember(branch, admitted.target, hop, now.instant);
         }
         Ok(hop)
+    }
+
+    /// The branch of our Via. A transaction keeps it when the key changes.
+    fn branch(
+        &self,
+        keys: &Keys,
+        strict: &Strict<'_>,
+        arrival: &Arrival,
+    ) -> Result<Branch, Refusal> {
+        let (via, source) = (strict.top_via(), arrival.from.address.ip());
+        let mut branches = Branch::candidates(keys, strict.message(), &via, source);
+        let current = branches.next().ok_or(Refusal::Flaw(Flaw::Malformed(Header::CSeq)))?;
+        let knows = |branch: &Branch| self.hops.knows(*branch, arrival.now.instant);
+        // rare: there is a previous key for a while only
+        let previous = branches.find(|previous| knows(previous) && !knows(&current));
+        Ok(previous.unwrap_or(current))
     }
 
     /// Writes a request for the next peer.
@@ -307,12 +337,10 @@ impl Proxy {
         keys: &Keys,
         onward: &Onward<'_>,
         arrival: &Arrival,
-        routes: &[Vec<u8>],
-        inside: Option<&InsideToken<'_>>,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) {
-        let Onward { strict, branch, to, from, routes_removed } = *onward;
+        let Onward { strict, branch, to, from, routes_removed, routes, inside } = *onward;
         let mark = LoopMark::of(keys, strict.message(), from == Side::Inside);
         let (sent_by, mut via) = (around.own_address(&to), Vec::with_capacity(256));
         // there is a key, and two legs are short
@@ -379,6 +407,10 @@ struct Onward<'a> {
     from: Side,
     /// The number of Route values that come off.
     routes_removed: usize,
+    /// Our Record-Routes, the topmost first.
+    routes: &'a [Vec<u8>],
+    /// The token of the next hop, with the caller; none if the caller is not known.
+    inside: Option<&'a InsideToken<'a>>,
 }
 
 /// The two values of Record-Route for a request from `from`; first that for the side that it goes to.
@@ -421,17 +453,20 @@ fn check_head(keys: &Keys, strict: &Strict<'_>, from: Side) -> Result<(), Refusa
     if loops(keys, strict.message(), from == Side::Inside) {
         return Err(Refusal::Loop);
     }
-    if strict.message().first(Header::ProxyRequire).is_some() {
+    // in ACK and CANCEL it has no effect (RFC 3261 §8.2.2.3)
+    let may_require = !matches!(strict.method(), "ACK" | "CANCEL");
+    if may_require && strict.message().first(Header::ProxyRequire).is_some() {
         return Err(Refusal::Extension);
     }
     Ok(())
 }
 
-/// The branch of our Via.
-fn own_branch(keys: &Keys, strict: &Strict<'_>, arrival: &Arrival) -> Result<Branch, Refusal> {
-    let (via, source) = (strict.top_via(), arrival.from.address.ip());
-    Branch::of(keys, strict.message(), &via, source)
-        .ok_or(Refusal::Flaw(Flaw::Malformed(Header::CSeq)))
+/// The verdict for a request that is not forwarded. An ACK is never answered (RFC 3261 §17.1.1.3).
+fn refuse(message: &Message<'_>, refusal: Refusal) -> Verdict {
+    match message.start_line() {
+        StartLine::Request { method: "ACK", .. } => Verdict::Drop,
+        _ => Verdict::Refuse(refusal),
+    }
 }
 
 /// The number of Route values of a new request that come off: one if it names this side.

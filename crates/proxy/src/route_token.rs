@@ -11,7 +11,7 @@ const MAX_CLOCK_SKEW: u32 = 5 * 60;
 
 /// A side of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
+pub(crate) enum Side {
     /// The side of callers and phones.
     Outside,
     /// The side of the next hops.
@@ -20,43 +20,43 @@ pub enum Side {
 
 /// The dialog that a token belongs to. A token is valid for no other.
 #[derive(Clone, Copy, Debug)]
-pub struct Bound<'a> {
+pub(crate) struct Bound<'a> {
     /// The Call-ID.
-    pub call_id: &'a [u8],
+    pub(crate) call_id: &'a [u8],
     /// The tag of the side that sent the INVITE.
-    pub initiator_tag: &'a [u8],
+    pub(crate) initiator_tag: &'a [u8],
 }
 
 /// The token in our Record-Route towards the outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutsideToken {
+pub(crate) struct OutsideToken {
     /// The side that sent the INVITE.
-    pub initiator: Side,
+    pub(crate) initiator: Side,
     /// The time of the INVITE in seconds since 1970.
-    pub issued: u32,
+    pub(crate) issued: u32,
     /// The account of the call.
-    pub account: AccountSid,
+    pub(crate) account: AccountSid,
     /// The leg to the peer outside.
-    pub leg: Leg,
+    pub(crate) leg: Leg,
 }
 
 /// The token in our Record-Route towards the next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InsideToken<'a> {
+pub(crate) struct InsideToken<'a> {
     /// The side that sent the INVITE.
-    pub initiator: Side,
+    pub(crate) initiator: Side,
     /// The time of the INVITE in seconds since 1970.
-    pub issued: u32,
+    pub(crate) issued: u32,
     /// The account of the call.
-    pub account: AccountSid,
+    pub(crate) account: AccountSid,
     /// The domain or trunk of the call.
-    pub target: Target,
+    pub(crate) target: Target,
     /// The leg to the next hop.
-    pub leg: Leg,
+    pub(crate) leg: Leg,
     /// The user who proved a password; empty without one. At most 255 bytes.
     pub user: &'a str,
     /// The permissions of the call, as the identity field shows them. At most 255 bytes.
-    pub permits: &'a str,
+    pub(crate) permits: &'a str,
 }
 
 impl OutsideToken {
@@ -64,7 +64,7 @@ impl OutsideToken {
     ///
     /// Returns false, and appends nothing, if there is no key.
     #[must_use]
-    pub fn seal(&self, keys: &Keys, bound: Bound<'_>, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn seal(&self, keys: &Keys, bound: Bound<'_>, out: &mut Vec<u8>) -> bool {
         let mut payload = Payload::new();
         put_common(&mut payload, self.initiator, self.issued, self.account)
             .and_then(|()| put(&mut payload, &self.leg.encoded()))
@@ -73,7 +73,7 @@ impl OutsideToken {
 
     /// Reads a token that [`seal`](Self::seal) wrote for this dialog.
     #[must_use]
-    pub fn open(keys: &Keys, token: &[u8], bound: Bound<'_>) -> Option<Self> {
+    pub(crate) fn open(keys: &Keys, token: &[u8], bound: Bound<'_>) -> Option<Self> {
         let payload = keys.open(Purpose::Outside, token, &bound.parts())?;
         let mut rest = payload.as_slice();
         let (initiator, issued, account) = take_common(&mut rest)?;
@@ -88,7 +88,7 @@ impl<'a> InsideToken<'a> {
     /// Returns false, and appends nothing, if the user or the permissions are too long, or if there is
     /// no key.
     #[must_use]
-    pub fn seal(&self, keys: &Keys, bound: Bound<'_>, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn seal(&self, keys: &Keys, bound: Bound<'_>, out: &mut Vec<u8>) -> bool {
         self.payload()
             .is_some_and(|payload| keys.seal(Purpose::Inside, &payload, &bound.parts(), out))
     }
@@ -96,7 +96,7 @@ impl<'a> InsideToken<'a> {
     /// Reads a token that [`seal`](Self::seal) wrote for this dialog. `payload` is the buffer for its
     /// texts.
     #[must_use]
-    pub fn open(
+    pub(crate) fn open(
         keys: &Keys,
         token: &[u8],
         bound: Bound<'_>,
@@ -146,7 +146,7 @@ impl<'a> Bound<'a> {
 /// A time more than 5 minutes in the future counts as expired: the clocks of a fleet may differ by
 /// less.
 #[must_use]
-pub fn is_expired(issued: u32, now: u32, life: u32) -> bool {
+pub(crate) fn is_expired(issued: u32, now: u32, life: u32) -> bool {
     now.saturating_sub(issued) > life || issued.saturating_sub(now) > MAX_CLOCK_SKEW
 }
 

@@ -1,8 +1,7 @@
 //! The identity of a transaction, computed from each message instead of kept (RFC 3261 §16.11): the branch
-//! of our Via, the To tag of our answers, and the mark by which a loop is found.
+//! of our Via, and the mark by which a loop is found.
 //!
-//! Branch and To tag are the same for an INVITE, its retransmissions, its CANCEL, and the ACK of a
-//! failure.
+//! The branch is the same for an INVITE, its retransmissions, its CANCEL, and the ACK of a failure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,28 +21,15 @@ const MAX_VIAS: usize = 70;
 
 /// The branch of our Via. Its display is the branch parameter's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Branch(Mac);
+pub(crate) struct Branch(Mac);
 
 impl Branch {
-    /// The branch for a request, under the current key. `via` is its topmost Via, and `source` the
-    /// address that it came from.
-    ///
-    /// The method, the To tag and the credentials do not count. Returns none if From or CSeq cannot be
-    /// read, or if there is no Call-ID.
-    #[must_use]
-    pub fn of(
-        keys: &Keys,
-        message: &Message<'_>,
-        via: &ViaParts<'_>,
-        source: IpAddr,
-    ) -> Option<Self> {
-        let parts = Parts::read(message, via, source)?;
-        Some(Self(keys.mac(Purpose::Branch, &parts.list())))
-    }
-
     /// The branches for a request under all keys, the current one first: a CANCEL may come after the
-    /// key of its INVITE has changed. Empty if [`of`](Self::of) returns none.
-    pub fn candidates(
+    /// key of its INVITE has changed. `via` is its topmost Via, and `source` the address that it came from.
+    ///
+    /// The method, the To tag and the credentials do not count. Empty if From or CSeq cannot be read, or
+    /// if there is no Call-ID.
+    pub(crate) fn candidates(
         keys: &Keys,
         message: &Message<'_>,
         via: &ViaParts<'_>,
@@ -57,8 +43,8 @@ impl Branch {
     }
 
     /// Reads the value of a branch parameter. None if it does not have the form of our branches.
-    #[must_use]
-    pub fn read(value: &[u8]) -> Option<Self> {
+    #[cfg(test)]
+    pub(crate) fn read(value: &[u8]) -> Option<Self> {
         let digits = value.strip_prefix(MAGIC_COOKIE)?;
         let is_ours = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let mut mac = Mac::default();
@@ -68,7 +54,7 @@ impl Branch {
 
     /// The code in the branch, for tables.
     #[must_use]
-    pub const fn as_bytes(&self) -> &Mac {
+    pub(crate) const fn as_bytes(&self) -> &Mac {
         &self.0
     }
 }
@@ -79,56 +65,18 @@ impl fmt::Display for Branch {
     }
 }
 
-/// The To tag of an answer that this side gives. Its display is the tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ToTagText(Mac);
-
-impl fmt::Display for ToTagText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(self.0).fmt(f)
-    }
-}
-
-/// The To tag for our answer to a request. None as for [`Branch::of`].
-#[must_use]
-pub fn to_tag(
-    keys: &Keys,
-    message: &Message<'_>,
-    via: &ViaParts<'_>,
-    source: IpAddr,
-) -> Option<ToTagText> {
-    let parts = Parts::read(message, via, source)?;
-    Some(ToTagText(keys.mac(Purpose::Tag, &parts.list())))
-}
-
-/// Whether the To tag of an ACK is the one that [`to_tag`] gave its INVITE under any key: the ACK
-/// confirms our own answer, and goes nowhere.
-#[must_use]
-pub fn is_own_tag(keys: &Keys, message: &Message<'_>, via: &ViaParts<'_>, source: IpAddr) -> bool {
-    let is_own = || {
-        let tag = name_addr(message.first(Header::To)?)?.tag()?;
-        let parts = Parts::read(message, via, source)?;
-        let digits = |mac: Mac| {
-            let mut digits = [0; 32];
-            hex::encode_to_slice(mac, &mut digits).ok().map(|()| digits)
-        };
-        Some(keys.macs(Purpose::Tag, &parts.list()).filter_map(digits).any(|own| own == tag))
-    };
-    is_own().unwrap_or(false)
-}
-
 /// The mark in our Via by which a loop is found (RFC 3261 §16.3 item 4). Its display is the value of
 /// the parameter `loop`.
 ///
 /// It covers the Request-URI, the Route fields and the side on which the request came. A request that
 /// comes back with another Request-URI or other Routes is a spiral, not a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LoopMark([u8; 8]);
+pub(crate) struct LoopMark([u8; 8]);
 
 impl LoopMark {
     /// The mark for a request as it came, under the current key.
     #[must_use]
-    pub fn of(keys: &Keys, message: &Message<'_>, from_inside: bool) -> Self {
+    pub(crate) fn of(keys: &Keys, message: &Message<'_>, from_inside: bool) -> Self {
         Self::new(&keys.mac(Purpose::Loop, &loop_parts(message, from_inside)))
     }
 
@@ -146,7 +94,7 @@ impl fmt::Display for LoopMark {
 /// Whether one of the first 70 Via values of a request carries its [`LoopMark`] under any key: this
 /// side has forwarded the same request before.
 #[must_use]
-pub fn loops(keys: &Keys, message: &Message<'_>, from_inside: bool) -> bool {
+pub(crate) fn loops(keys: &Keys, message: &Message<'_>, from_inside: bool) -> bool {
     let values = message.vias().flat_map(split_values).take(MAX_VIAS);
     let mut found = values
         .filter_map(ViaParts::read)

@@ -16,7 +16,13 @@ use crate::via::ViaParts;
 ///
 /// Returns false, and appends nothing, if there is no key.
 #[must_use]
-pub fn seal_legs(keys: &Keys, arrival: &Leg, to: &Leg, branch: &Branch, out: &mut Vec<u8>) -> bool {
+pub(crate) fn seal_legs(
+    keys: &Keys,
+    arrival: &Leg,
+    to: &Leg,
+    branch: &Branch,
+    out: &mut Vec<u8>,
+) -> bool {
     let payload: ArrayVec<u8, { 2 * Leg::MAX_LEN }> =
         arrival.encoded().into_iter().chain(to.encoded()).collect();
     let mut text = ArrayString::<39>::new();
@@ -28,7 +34,7 @@ pub fn seal_legs(keys: &Keys, arrival: &Leg, to: &Leg, branch: &Branch, out: &mu
 /// The legs in a token of [`seal_legs`]: the one on which the request came, and the one on which it
 /// went. `branch` is the value of the branch parameter.
 #[must_use]
-pub fn open_legs(keys: &Keys, token: &[u8], branch: &[u8]) -> Option<(Leg, Leg)> {
+pub(crate) fn open_legs(keys: &Keys, token: &[u8], branch: &[u8]) -> Option<(Leg, Leg)> {
     let payload = keys.open(Purpose::Via, token, &[branch])?;
     let mut rest = payload.as_slice();
     let legs = (Leg::decode(&mut rest)?, Leg::decode(&mut rest)?);
@@ -39,7 +45,7 @@ pub fn open_legs(keys: &Keys, token: &[u8], branch: &[u8]) -> Option<(Leg, Leg)>
 ///
 /// `sent_by` is our host and port for the peer. Returns false if there is no key.
 #[must_use]
-pub fn own_via(
+pub(crate) fn own_via(
     keys: &Keys,
     sent_by: &str,
     branch: &Branch,
@@ -63,7 +69,7 @@ pub fn own_via(
 ///
 /// The peer may have added parameters. A second `branch` or `leg` is refused.
 #[must_use]
-pub fn read_own_via(keys: &Keys, via: &ViaParts<'_>) -> Option<(Leg, Leg)> {
+pub(crate) fn read_own_via(keys: &Keys, via: &ViaParts<'_>) -> Option<(Leg, Leg)> {
     open_legs(keys, via.only_value(b"leg")?, via.only_value(b"branch")?)
 }
 

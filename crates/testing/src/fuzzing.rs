@@ -7,6 +7,7 @@ pub mod forward;
 pub mod from_datagram;
 mod lanes;
 mod prefix_table;
+pub mod proxy;
 mod request;
 #[cfg(feature = "directory")]
 mod store_record;
@@ -19,6 +20,7 @@ pub use forward::fuzz_forward;
 pub use from_datagram::fuzz_from_datagram;
 pub use lanes::fuzz_lanes;
 pub use prefix_table::fuzz_prefix_table;
+pub use proxy::fuzz_proxy;
 pub use request::fuzz_request;
 #[cfg(feature = "rest")]
 pub use sip_authz_rest::internals::{fuzz_rest_form, fuzz_rest_params};

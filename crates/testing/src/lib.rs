@@ -29,6 +29,7 @@ pub mod kit;
 pub mod many_records;
 pub mod message_oracle;
 pub mod probes;
+pub mod proxy_world;
 #[cfg(feature = "directory")]
 pub mod site;
 pub mod torture;

@@ -33,6 +33,9 @@ const TOGETHER: usize = 32;
 /// The keep-alive of the side that opened the connection.
 const PING: &[u8] = b"\r\n\r\n";
 
+/// The reason of the end after bytes that another parser could cut in another way.
+const MALFORMED: &str = "it sent a malformed message";
+
 /// What the connections to all hops share.
 pub(super) struct Shared {
     pub(super) connector: Connector,
@@ -180,11 +183,15 @@ async fn receive_all(
                 // another parser could find another end of such a message
                 let defect = Message::scan(message).and_then(|message| message.stream_defect());
                 if let Some(defect) = defect {
-                    return format!("it sent a malformed message: {defect}");
+                    peer.warn_malformed(&defect);
+                    return MALFORMED.to_owned();
                 }
                 input.remove(length);
             }
-            Some(Part::Uncut(error)) => return format!("it sent a malformed message: {error}"),
+            Some(Part::Uncut(error)) => {
+                peer.warn_malformed(&error);
+                return MALFORMED.to_owned();
+            }
             None => match read(stream, &mut input.bytes).await {
                 Ok(0) => return "it closed the connection".to_owned(),
                 Ok(_) => {}

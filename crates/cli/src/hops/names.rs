@@ -17,7 +17,7 @@ const TTL: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(3_600)];
 /// The time for which an answer from the file of hosts is used.
 const OF_FILE: Duration = Duration::from_secs(30);
 /// The time after which a name without an answer is looked up again.
-const RETRY: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Duration = Duration::from_secs(5);
 /// The time limit for one query to a name server.
 const QUERY: Duration = Duration::from_secs(2);
 /// The time for which the last addresses stay in use once the name servers say that there are none.

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sip_authz::Transport;
 use sip_authz::uri::Host;
 use sip_authz_proxy::Leg;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use crate::system::output::warn;
 
@@ -85,7 +86,12 @@ pub(super) struct Details {
     pub(super) since: SystemTime,
     pub(super) status: Option<u16>,
     pub(super) reason: Option<String>,
+    /// The time of the last line about a malformed message.
+    warned: Option<Instant>,
 }
+
+/// The minimum time between two lines about malformed messages of a hop.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Not probed yet; counts as up, so that the first calls after the start pass.
 const UNKNOWN: u8 = 0;
@@ -96,7 +102,8 @@ impl Peer {
     /// A peer that counts as up, and the receiving end of its queue.
     pub(super) fn new(leg: Leg, host: Host, probed: bool) -> (Self, Receiver<Item>) {
         let (queue, items) = channel(MAX_MESSAGES);
-        let details = Details { since: SystemTime::now(), status: None, reason: None };
+        let details =
+            Details { since: SystemTime::now(), status: None, reason: None, warned: None };
         let peer = Self {
             leg,
             host,
@@ -203,7 +210,19 @@ impl Peer {
         }
         if self.state.swap(DOWN, Ordering::Relaxed) != DOWN {
             details.since = SystemTime::now();
-            warn(format_args!("{self} is down: {reason}"));
+            if !self.is_former() {
+                warn(format_args!("{self} is down: {reason}"));
+            }
+        }
+    }
+
+    /// Logs that a message ended the connection, at most once a minute.
+    pub(super) fn warn_malformed(&self, why: &dyn std::fmt::Display) {
+        let mut details = self.locked();
+        let now = Instant::now();
+        if details.warned.is_none_or(|last| now.duration_since(last) >= QUIET) {
+            details.warned = Some(now);
+            warn(format_args!("{self} sent a malformed message ({why}): its connection is closed"));
         }
     }
 

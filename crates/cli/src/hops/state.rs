@@ -1,7 +1,7 @@
 //! The state of the next hops, for operators and metrics.
 
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use sip_authz::Transport;
@@ -21,7 +21,8 @@ pub(crate) struct HopState {
     pub(crate) since: Option<SystemTime>,
     /// The last status that it answered to OPTIONS.
     pub(crate) status: Option<u16>,
-    /// The reason why it is down, or why its name could not be resolved.
+    /// The reason why it is down, or why its name could not be resolved; the log has it too.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it"))]
     pub(crate) reason: Option<String>,
     /// The number of messages that were dropped: its queue was full, or its connection broke.
     pub(crate) dropped: u64,
@@ -65,6 +66,13 @@ impl HopState {
             ("transport", self.transport.as_str().to_owned()),
         ];
         gauge!("sip_authz_hop_up", &labels).set(f64::from(u8::from(self.is_up)));
+        if let Some(status) = self.status {
+            gauge!("sip_authz_hop_status", &labels).set(f64::from(status));
+        }
+        let since = self.since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        if let Some(since) = since {
+            gauge!("sip_authz_hop_changed_timestamp_seconds", &labels).set(since.as_secs_f64());
+        }
         counter!("sip_authz_hop_dropped_total", &labels).absolute(self.dropped);
     }
 }
@@ -74,6 +82,11 @@ pub(super) fn describe() {
     describe_gauge!(
         "sip_authz_hop_up",
         "Whether a next hop takes calls: 1 yes, 0 no; without an address its host cannot be resolved"
+    );
+    describe_gauge!("sip_authz_hop_status", "The status that a next hop last answered to OPTIONS");
+    describe_gauge!(
+        "sip_authz_hop_changed_timestamp_seconds",
+        "The time since which a next hop is up or down"
     );
     describe_counter!(
         "sip_authz_hop_dropped_total",

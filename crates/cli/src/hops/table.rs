@@ -1,7 +1,7 @@
 //! The configured hops with their addresses, as one immutable table.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sip_authz::Transport;
@@ -91,7 +91,6 @@ pub(super) struct Table {
     targets: HashMap<Place, Target>,
     /// All peers at an address. Over TLS each name has its own.
     peers: HashMap<(Transport, SocketAddr), Vec<Running>>,
-    ips: HashSet<IpAddr>,
 }
 
 impl Table {
@@ -118,7 +117,6 @@ impl Table {
                     current.insert(Arc::as_ptr(&running));
                     peers.push((ip.to_string().into_bytes().into(), running));
                 }
-                table.ips.insert(ip);
             }
             table.targets.insert(place.clone(), Target { id: place.id(), peers });
         }
@@ -156,9 +154,5 @@ impl Table {
     pub(super) fn peers_at(&self, leg: &Leg) -> &[Running] {
         let address = SocketAddr::new(leg.address.ip().to_canonical(), leg.address.port());
         self.peers.get(&(leg.transport, address)).map_or(&[], |peers| peers)
-    }
-
-    pub(super) fn has_ip(&self, ip: IpAddr) -> bool {
-        self.ips.contains(&ip.to_canonical())
     }
 }

@@ -22,8 +22,8 @@ const SHARE: usize = 2;
 
 /// The limits of all accounts, in fixed memory.
 ///
-/// An account has eight places. If all are taken, a new account replaces the one that owes least, which
-/// then starts anew. So what an account owes is forgotten only if eight others of its set owe more.
+/// An account has eight places. If all are taken, a new account replaces the one that owes least. So the
+/// debt of an account is forgotten only if eight others of its set owe more.
 pub(super) struct AccountLimits {
     /// Lines a second; `None` is unlimited.
     rate: Option<u32>,

@@ -106,7 +106,7 @@ causes! {
     TooShort, Answered(400), "too short for its answer";
     // requests that are not forwarded
     NotForwardable, Answered(400), "not well-formed enough to forward";
-    Maddr, Answered(403), "maddr in the request-uri";
+    Maddr, Answered(400), "maddr in the request-uri";
     Route, Answered(403), "route to elsewhere";
     Loop, Answered(482), "loop";
     TooManyHops, Answered(483), "max-forwards is zero";
@@ -118,11 +118,11 @@ causes! {
     // messages that were forwarded without a decision
     Dialog, Forwarded, "request of a dialog";
     Followed, Forwarded, "cancel, or ack of a failure";
-    Relayed, Forwarded, "response";
+    Relayed, Forwarded, "relayed response";
     // messages that get no answer
     Ack, Ignored, "ack";
     Cancel, Ignored, "cancel";
-    Response, Ignored, "response that is not to a forwarded request";
+    Response, Ignored, "response";
     KeepAlive, Ignored, "keep-alive";
     Stun, Ignored, "stun";
     // messages that cannot be answered

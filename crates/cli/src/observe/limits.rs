@@ -18,7 +18,7 @@ pub(crate) struct Rates {
     pub(crate) account: Option<u32>,
 }
 
-/// What a line is about, which decides about its limits.
+/// The subject of a line, as far as its limits depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineKind {
     /// An accepted call of an account.

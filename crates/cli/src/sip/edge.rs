@@ -265,7 +265,10 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) {
-        let opened = self.scan(bytes, peer).and_then(|message| self.open(message, peer));
+        let opened = match self.scan(bytes, peer) {
+            Ok(message) => self.open(message, peer),
+            Err(undecided) => Err(undecided),
+        };
         let (cause, caller) = match opened {
             Ok(Opened { echo, caller, .. }) => (
                 match (error, echo.message().stream_defect()) {

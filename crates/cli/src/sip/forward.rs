@@ -100,16 +100,15 @@ impl Forwarder<'_> {
         message: &Message<'_>,
         arrival: &Arrival,
         peer: Peer,
-        now: Instant,
         out: &mut Vec<u8>,
     ) -> Passed {
-        let (now, proxy) = (self.forwarding.now(now), &self.forwarding.proxy);
+        let proxy = &self.forwarding.proxy;
         let (mut verdict, mut cause) =
-            (proxy.within_dialog(message, arrival, now, self, out), Cause::Dialog);
+            (proxy.within_dialog(message, arrival, self, out), Cause::Dialog);
         if verdict == Verdict::Decide {
             cause = Cause::Followed;
             let choose = || self.choose(self.forward_of(message, peer.local)?, message, peer);
-            verdict = proxy.follow(message, arrival, choose, now, self, out);
+            verdict = proxy.follow(message, arrival, choose, self, out);
         }
         let is_ack = matches!(message.start_line(), StartLine::Request { method: "ACK", .. });
         match verdict {
@@ -123,11 +122,9 @@ impl Forwarder<'_> {
         &self,
         echo: &Echo<'_>,
         arrival: &Arrival,
-        now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<Passed> {
-        let now = self.forwarding.now(now);
-        match self.forwarding.proxy.within_dialog(echo.message(), arrival, now, self, out) {
+        match self.forwarding.proxy.within_dialog(echo.message(), arrival, self, out) {
             Verdict::Send(leg) => Some(Passed { cause: Cause::Dialog, send: Some(leg) }),
             Verdict::Refuse(refusal) => {
                 Some(Passed { cause: refuse(echo, &refusal, out), send: None })
@@ -148,7 +145,6 @@ impl Forwarder<'_> {
         accept: &Accept,
         arrival: &Arrival,
         peer: Peer,
-        now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<Leg, Cause> {
         let message = echo.message();
@@ -165,10 +161,14 @@ impl Forwarder<'_> {
             permits: &permits,
         };
         let choose = || self.choose(forward, message, peer);
-        let now = self.forwarding.now(now);
         let forwarded =
-            self.forwarding.proxy.forward(message, arrival, &admitted, choose, now, self, out);
+            self.forwarding.proxy.forward(message, arrival, &admitted, choose, self, out);
         forwarded.map_err(|refusal| refuse(echo, &refusal, out))
+    }
+
+    /// The way on which a request came, and the address for its answer.
+    pub(crate) fn arrival(&self, peer: Peer, answers_to: SocketAddr, now: Instant) -> Arrival {
+        Arrival { from: peer.leg(), answers_to, now: self.forwarding.now(now) }
     }
 
     /// The hops of the domain or trunk that a request names, if its calls are forwarded.
@@ -232,11 +232,6 @@ impl Surroundings for Forwarder<'_> {
         let name = self.snapshot.target_view(target).and_then(|view| view.name);
         name.map_or_else(|| target.to_string(), ToString::to_string)
     }
-}
-
-/// The way on which a request came, and the address for its answer.
-pub(crate) fn arrival(peer: Peer, answers_to: SocketAddr) -> Arrival {
-    Arrival { from: peer.leg(), answers_to }
 }
 
 /// Answers a request that is not forwarded.

@@ -283,7 +283,7 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
         (&["export", "--output"], &["--output <FILE>", "--output records.json"]),
         (&["serve", "--demo", "--sip", "sip:a.example"], &["without `sip:`", "--sip :5060"]),
         (&["serve", "--demo", "--sip", "udp:0.0.0.0:5060"], &["without `udp:`"]),
-        (&["serve", "--demo", "--sip", ":0,:1"], &["`domain=NAME`, found `:1`"]),
+        (&["serve", "--demo", "--sip", ":0,:1"], &["`domain=NAME` or `inside`, found `:1`"]),
         (&["serve", "--demo", "--advertise", "0.0.0.0"], &["callers cannot reach `0.0.0.0`"]),
         (&["serve", "--demo", "--advertise", ":5060"], &["expected a host that callers can reach"]),
         (

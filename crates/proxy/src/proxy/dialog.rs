@@ -4,12 +4,11 @@ use sip_authz::message::{Header, Message};
 use sip_authz::uri::SipUri;
 
 use super::{
-    Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_branch,
-    record_routes,
+    Arrival, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, record_routes, refuse,
 };
+use crate::keys::{Keys, Payload};
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
 use crate::strict::Strict;
-use crate::{Keys, Payload};
 
 impl Proxy {
     /// Forwards a request of a dialog whose Routes this side has recorded (RFC 3261 §16.4, §16.6).
@@ -19,7 +18,6 @@ impl Proxy {
         &self,
         message: &Message<'_>,
         arrival: &Arrival,
-        now: Now,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Verdict {
@@ -28,17 +26,20 @@ impl Proxy {
         }
         let keys = self.keys.load();
         let strict = match Strict::request(message) {
-            Ok(strict) if strict.to_tag().is_some() => strict,
+            Ok(strict) if strict.to_tag().is_some() && can_be_within(strict.method()) => strict,
             Ok(_) => return Verdict::Decide,
-            Err(flaw) => return Verdict::Refuse(Refusal::Flaw(flaw)),
+            Err(flaw) if has_token(&keys, message) => {
+                return refuse(message, Refusal::Flaw(flaw));
+            }
+            Err(_) => return Verdict::Decide,
         };
         let mut payload = Payload::new();
         let Some(dialog) = Dialog::of(&keys, &strict, &mut payload) else {
             return Verdict::Decide;
         };
-        match self.within(&keys, &strict, &dialog, arrival, now, around, out) {
+        match self.within(&keys, &strict, &dialog, arrival, around, out) {
             Ok(()) => Verdict::Send(dialog.to()),
-            Err(refusal) => Verdict::Refuse(refusal),
+            Err(refusal) => refuse(message, refusal),
         }
     }
 
@@ -48,11 +49,11 @@ impl Proxy {
         strict: &Strict<'_>,
         dialog: &Dialog<'_>,
         arrival: &Arrival,
-        now: Now,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
         let Dialog { from, bound, mut outside, mut inside } = *dialog;
+        let now = arrival.now;
         let hop = inside.leg.address.ip().to_canonical();
         if from == Side::Inside && arrival.from.address.ip().to_canonical() != hop {
             return Err(Refusal::Elsewhere);
@@ -66,24 +67,51 @@ impl Proxy {
             return Err(Refusal::Closed);
         }
         check_head(keys, strict, from)?;
-        let branch = own_branch(keys, strict, arrival)?;
-        let routes = if method == "INVITE" {
-            // a peer that takes its routes from the last INVITE gets newer tokens
+        let branch = self.branch(keys, strict, arrival)?;
+        let is_renewed = matches!(method, "INVITE" | "UPDATE" | "SUBSCRIBE");
+        if is_renewed {
+            // a peer that takes its routes from the last request gets newer tokens
             (outside.issued, inside.issued) = (now.seconds, now.seconds);
             if from == Side::Outside {
                 outside.leg = arrival.from;
             }
+        }
+        let routes = if records_again(method) {
             record_routes(keys, from, &outside, &inside, bound, around).ok_or(Refusal::TooLong)?
         } else {
             Vec::new()
         };
-        let onward = Onward { strict, branch, to: dialog.to(), from, routes_removed: 2 };
-        self.write(keys, &onward, arrival, &routes, Some(&inside), around, out);
-        if method == "INVITE" {
+        let onward = Onward {
+            strict,
+            branch,
+            to: dialog.to(),
+            from,
+            routes_removed: 2,
+            routes: &routes,
+            inside: Some(&inside),
+        };
+        self.write(keys, &onward, arrival, around, out);
+        if is_renewed {
             self.renewed.renew(keys, bound, now.seconds);
+        }
+        if method == "INVITE" {
+            self.hops.remember(branch, inside.target, dialog.to(), now.instant);
         }
         Ok(())
     }
+}
+
+/// Whether requests with this method can belong to a dialog. A registrar or a presence server does not
+/// read the To tag of the others, so a token must not lead them around the decision (RFC 3261 §10.2, RFC
+/// 3903 §4).
+fn can_be_within(method: &str) -> bool {
+    !matches!(method, "REGISTER" | "PUBLISH")
+}
+
+/// Whether a request of a dialog gets our Record-Routes: a subscriber can make its dialog from the first
+/// NOTIFY (RFC 6665 §4.3).
+fn records_again(method: &str) -> bool {
+    matches!(method, "INVITE" | "SUBSCRIBE" | "NOTIFY")
 }
 
 /// The dialog of a request, as the tokens in its two topmost Routes say.
@@ -98,7 +126,8 @@ struct Dialog<'a> {
 
 impl<'a> Dialog<'a> {
     /// `None` if not both Routes are ours, made for this dialog at one time, and in the order for one
-    /// of the sides.
+    /// of the sides; or if a token to the same peer comes once more, which would lead the request through
+    /// here again.
     fn of(keys: &Keys, strict: &Strict<'a>, payload: &'a mut Payload) -> Option<Self> {
         let mut routes = strict.routes();
         let (top, second) = (token_of(routes.next()?.uri)?, token_of(routes.next()?.uri)?);
@@ -114,6 +143,10 @@ impl<'a> Dialog<'a> {
             Some(opened) => (Side::Outside, opened, second),
             None => (Side::Inside, open(second)?, top),
         };
+        let to_caller = if from == Side::Outside { top } else { second };
+        if routes.any(|route| token_of(route.uri) == Some(to_caller)) {
+            return None;
+        }
         let inside = InsideToken::open(keys, inside, bound, payload)?;
         let by_sender = outside.initiator == from;
         let is_right = outside.initiator == inside.initiator
@@ -131,6 +164,15 @@ impl<'a> Dialog<'a> {
             Side::Inside => self.outside.leg,
         }
     }
+}
+
+/// Whether a Route of a message, perhaps a malformed one, seems to have one of our tokens.
+fn has_token(keys: &Keys, message: &Message<'_>) -> bool {
+    let routes = message.fields().filter(|field| field.header == Header::Route);
+    let mut users = routes
+        .flat_map(|route| route.value.split(|byte| b":,".contains(byte)))
+        .filter_map(|text| text.split(|byte| *byte == b'@').next());
+    users.any(|user| keys.is_like_token(user))
 }
 
 /// The user part of a Route, where our tokens are.

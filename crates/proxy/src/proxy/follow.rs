@@ -2,7 +2,9 @@
 
 use sip_authz::message::Message;
 
-use super::{Arrival, Now, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes};
+use super::{
+    Arrival, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes, refuse,
+};
 use crate::Leg;
 use crate::route_token::Side;
 use crate::strict::Strict;
@@ -18,31 +20,34 @@ impl Proxy {
         message: &Message<'_>,
         arrival: &Arrival,
         choose: impl FnOnce() -> Option<Leg>,
-        now: Now,
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Verdict {
         let keys = self.keys.load();
         let strict = match Strict::request(message) {
             Ok(strict) => strict,
-            Err(flaw) => return Verdict::Refuse(Refusal::Flaw(flaw)),
+            Err(flaw) => return refuse(message, Refusal::Flaw(flaw)),
         };
+        if !matches!(strict.method(), "CANCEL" | "ACK") {
+            return Verdict::Decide;
+        }
         let checked = check_head(&keys, &strict, Side::Outside);
         let routes_removed = match checked.and_then(|()| own_routes(&strict, around)) {
             Ok(count) => count,
-            Err(refusal) => return Verdict::Refuse(refusal),
+            Err(refusal) => return refuse(message, refusal),
         };
         let (via, source) = (strict.top_via(), arrival.from.address.ip());
         let mut branches = Branch::candidates(&keys, message, &via, source).peekable();
         let Some(first) = branches.peek().copied() else { return Verdict::Drop };
-        let known = branches.find_map(|it| Some((it, self.hops.find(it, now.instant)?)));
-        let unknown = || self.unknown.take(now.instant).then(choose).flatten();
+        let known = branches.find_map(|it| Some((it, self.hops.find(it, arrival.now.instant)?)));
+        let unknown = || self.unknown.take(arrival.now.instant).then(choose).flatten();
         let Some((branch, to)) = known.or_else(|| Some((first, unknown()?))) else {
             return Verdict::Drop;
         };
         let from = Side::Outside;
-        let onward = Onward { strict: &strict, branch, to, from, routes_removed };
-        self.write(&keys, &onward, arrival, &[], None, around, out);
+        let onward =
+            Onward { strict: &strict, branch, to, from, routes_removed, routes: &[], inside: None };
+        self.write(&keys, &onward, arrival, around, out);
         Verdict::Send(to)
     }
 }

@@ -18,7 +18,7 @@ impl Folder {
         let path = format!("sip-authz-hop-{name}-{}", std::process::id());
         let folder = Self(std::env::temp_dir().join(path));
         std::fs::create_dir_all(&folder.0).unwrap();
-        folder.make("ca", &["-subj", "/CN=the authority"]);
+        folder.make("ca", &["-subj", &format!("/CN=authority {name}")]);
         let names = format!("subjectAltName={names}");
         let signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", &names];
         let leaf = ["-addext", "basicConstraints=critical,CA:FALSE", "-subj", "/CN=hop"];
@@ -66,6 +66,8 @@ async fn tls_hop(folder: &Folder, versions: &[&'static rustls::SupportedProtocol
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
+            // delayed acknowledgements follow another clock
+            stream.set_nodelay(true).unwrap();
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };

@@ -13,7 +13,6 @@ use super::{Edge, Pending};
 use crate::observe::cause::Cause;
 use crate::observe::totals::Outcome;
 use crate::sip::body::Body;
-use crate::sip::forward::arrival;
 use crate::sip::naming::OwnAddress;
 use crate::sip::redirect::contacts;
 use crate::sip::respond::{Response, ToTag};
@@ -39,8 +38,8 @@ impl Edge {
             && let Some(forwarder) = self.forwarder(used)
         {
             let Pending { echo, peer, .. } = pending;
-            let arrival = arrival(*peer, echo.destination());
-            return match forwarder.accepted(echo, forward, accept, &arrival, *peer, now, out) {
+            let arrival = forwarder.arrival(*peer, echo.destination(), now);
+            return match forwarder.accepted(echo, forward, accept, &arrival, *peer, out) {
                 Ok(leg) => (Outcome::Accepted, Some(leg)),
                 Err(cause) => (Outcome::Other(cause), None),
             };

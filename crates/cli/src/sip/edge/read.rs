@@ -8,7 +8,7 @@ use sip_authz::{Invite, Snapshot};
 
 use super::{Edge, Pending, Undecided};
 use crate::observe::cause::Cause;
-use crate::sip::forward::{Forwarder, Passed, arrival};
+use crate::sip::forward::{Forwarder, Passed};
 use crate::sip::peer::{Caller, Peer, Source};
 use crate::sip::respond::{Echo, ToTag};
 use crate::sip::undecided::{
@@ -32,6 +32,7 @@ pub(super) struct Opened<'a> {
 
 impl Edge {
     /// Reads a message. Returns a request to decide, or answers or forwards any other message.
+    #[expect(clippy::result_large_err, reason = "the other variant is larger")]
     pub(super) fn read<'a>(
         &'a self,
         bytes: &'a [u8],
@@ -62,14 +63,17 @@ impl Edge {
         };
         let mut forwards = false;
         if let Some(forwarder) = &forwarder {
-            let arrival = arrival(peer, to);
+            let arrival = forwarder.arrival(peer, to, now);
             if opened.echo.to_tag() == ToTag::Some
-                && let Some(passed) = forwarder.within_dialog(&opened.echo, &arrival, now, out)
+                && let Some(passed) = forwarder.within_dialog(&opened.echo, &arrival, out)
             {
                 return Err(undecided(passed));
             }
-            forwards =
-                opened.method != "INVITE" && forwarder.forward_of(&message, peer.local).is_some();
+            // with routes and a To tag it is of a dialog, whose token is not right
+            let was_routed =
+                opened.echo.to_tag() == ToTag::Some && message.first(Header::Route).is_some();
+            forwards = opened.method != "INVITE"
+                && (was_routed || forwarder.forward_of(&message, peer.local).is_some());
         }
         let read = read_request(&opened, peer, forwards, out);
         let Opened { echo, uri, caller, .. } = opened;
@@ -109,8 +113,8 @@ impl Edge {
             // it confirms our own answer
             return Some(Passed { cause: Cause::Ack, send: None });
         }
-        let arrival = arrival(peer, echo.destination());
-        Some(forwarder.ack_or_cancel(message, &arrival, peer, now, out))
+        let arrival = forwarder.arrival(peer, echo.destination(), now);
+        Some(forwarder.ack_or_cancel(message, &arrival, peer, out))
     }
 
     /// What the answer to a request echoes. None if it has no Via.
@@ -120,6 +124,7 @@ impl Edge {
     }
 
     /// Scans a message.
+    #[expect(clippy::result_large_err, reason = "the other variant is larger")]
     pub(super) fn scan<'a>(&self, bytes: &'a [u8], peer: Peer) -> Result<Message<'a>, Undecided> {
         Message::scan(without_leading_lines(bytes, peer.transport)).ok_or_else(|| Undecided {
             cause: cause_of_garbage(bytes),
@@ -131,6 +136,7 @@ impl Edge {
     }
 
     /// Reads the head of a request that gets an answer.
+    #[expect(clippy::result_large_err, reason = "the other variant is larger")]
     pub(super) fn open<'a>(
         &'a self,
         message: Message<'a>,
