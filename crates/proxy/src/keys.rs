@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     Branch,
     /// The loop check of a Via.
     Loop,
+    /// The To tag of an answer that this side gives.
+    Tag,
     /// The legs in a Via.
     Via,
     /// The Record-Route towards the side of the callers.
@@ -29,9 +31,10 @@ pub(crate) enum Purpose {
 }
 
 /// The text from which each key is derived, in the order of [`Purpose`].
-const CONTEXTS: [&str; 6] = [
+const CONTEXTS: [&str; 7] = [
     "sip-authz proxy 2026: branch",
     "sip-authz proxy 2026: loop",
+    "sip-authz proxy 2026: tag",
     "sip-authz proxy 2026: via",
     "sip-authz proxy 2026: outside",
     "sip-authz proxy 2026: inside",
@@ -186,6 +189,7 @@ mod tests {
     const ALL: [Purpose; CONTEXTS.len()] = [
         Purpose::Branch,
         Purpose::Loop,
+        Purpose::Tag,
         Purpose::Via,
         Purpose::Outside,
         Purpose::Inside,

@@ -1,6 +1,7 @@
 //! Which message goes where: the rules of the proxy, on the tokens, tables and writers of the others.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ use crate::request::ForwardedRequest;
 use crate::response::ForwardedResponse;
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side};
 use crate::strict::{Flaw, Strict};
-use crate::transaction::{Branch, LoopMark, loops};
+use crate::transaction::{Branch, LoopMark, is_own_tag, loops, to_tag};
 use crate::via::ViaParts;
 use crate::via_token::{own_via, read_own_via};
 use crate::{Keys, Leg, Way};
@@ -202,6 +203,26 @@ impl Proxy {
     /// Replaces the keys.
     pub fn set_keys(&self, keys: Keys) {
         self.keys.store(Arc::new(keys));
+    }
+
+    /// The To tag for our own answer to a request: 32 hexadecimal digits.
+    ///
+    /// None if From, CSeq, Call-ID or the topmost Via cannot be read.
+    ///
+    /// It depends on the keys alone: after a restart, and on each machine of a fleet,
+    /// [`is_own_tag`](Self::is_own_tag) knows the ACK of a failure by it.
+    #[must_use]
+    pub fn to_tag(&self, message: &Message<'_>, source: IpAddr) -> Option<impl Display + use<>> {
+        let via = ViaParts::read(message.first(Header::Via)?)?;
+        to_tag(&self.keys.load(), message, &via, source)
+    }
+
+    /// Whether the To tag of an ACK is one that this side gave: it confirms our own answer, and goes
+    /// nowhere.
+    #[must_use]
+    pub fn is_own_tag(&self, message: &Message<'_>, source: IpAddr) -> bool {
+        let via = message.first(Header::Via).and_then(ViaParts::read);
+        via.is_some_and(|via| is_own_tag(&self.keys.load(), message, &via, source))
     }
 
     /// Appends a response for the one who sent its request, and returns the leg to it (RFC 3261 §16.7).

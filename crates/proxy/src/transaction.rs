@@ -1,7 +1,8 @@
 //! The identity of a transaction, computed from each message instead of kept (RFC 3261 §16.11): the branch
-//! of our Via, and the mark by which a loop is found.
+//! of our Via, the To tag of our answers, and the mark by which a loop is found.
 //!
-//! The branch is the same for an INVITE, its retransmissions, its CANCEL, and the ACK of a failure.
+//! Branch and To tag are the same for an INVITE, its retransmissions, its CANCEL, and the ACK of a
+//! failure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -63,6 +64,49 @@ impl fmt::Display for Branch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "z9hG4bK{}", Hex(self.0))
     }
+}
+
+/// The To tag of an answer that this side gives. Its display is the tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ToTagText(Mac);
+
+impl fmt::Display for ToTagText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Hex(self.0).fmt(f)
+    }
+}
+
+/// The To tag for our answer to a request. None as for [`Branch::of`].
+#[must_use]
+pub(crate) fn to_tag(
+    keys: &Keys,
+    message: &Message<'_>,
+    via: &ViaParts<'_>,
+    source: IpAddr,
+) -> Option<ToTagText> {
+    let parts = Parts::read(message, via, source)?;
+    Some(ToTagText(keys.mac(Purpose::Tag, &parts.list())))
+}
+
+/// Whether the To tag of an ACK is the one that [`to_tag`] gave its INVITE under any key: the ACK
+/// confirms our own answer, and goes nowhere.
+#[must_use]
+pub(crate) fn is_own_tag(
+    keys: &Keys,
+    message: &Message<'_>,
+    via: &ViaParts<'_>,
+    source: IpAddr,
+) -> bool {
+    let is_own = || {
+        let tag = name_addr(message.first(Header::To)?)?.tag()?;
+        let parts = Parts::read(message, via, source)?;
+        let digits = |mac: Mac| {
+            let mut digits = [0; 32];
+            hex::encode_to_slice(mac, &mut digits).ok().map(|()| digits)
+        };
+        Some(keys.macs(Purpose::Tag, &parts.list()).filter_map(digits).any(|own| own == tag))
+    };
+    is_own().unwrap_or(false)
 }
 
 /// The mark in our Via by which a loop is found (RFC 3261 §16.3 item 4). Its display is the value of

@@ -55,6 +55,10 @@ impl Forwarding {
         self.proxy.set_keys(keys);
     }
 
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
     pub(crate) fn hops(&self) -> &Hops {
         &self.hops
     }

@@ -16,6 +16,7 @@ use sip_authz_proxy::via::TopVia;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::args::ReplyPort;
+use crate::sip::forward::Forwarding;
 use crate::sip::peer::Peer;
 
 /// The values of a request that its response echoes.
@@ -27,6 +28,7 @@ pub(crate) struct Echo<'a> {
     destination: SocketAddr,
     to: ToTag,
     key: &'a TagKey,
+    forwarding: Option<&'a Forwarding>,
 }
 
 /// Whether the To of a request has a tag.
@@ -38,8 +40,9 @@ pub(crate) enum ToTag {
     Unreadable,
 }
 
-/// The key for To tags. A request and its retransmissions get the same tag, and the ACK of a failure is
-/// known by it.
+/// The key for To tags of an edge that does not forward, and for requests that lack what the tag of a
+/// forwarding edge depends on. A request and its retransmissions get the same tag, and the ACK of a failure
+/// is known by it.
 pub(crate) struct TagKey([u8; 16]);
 
 impl TagKey {
@@ -88,7 +91,12 @@ impl<'a> Echo<'a> {
             Some(to) if to.tag().is_some() => ToTag::Some,
             Some(_) => ToTag::None,
         };
-        Some(Self { message, via, source, destination, to, key })
+        Some(Self { message, via, source, destination, to, key, forwarding: None })
+    }
+
+    /// Takes the tags of a forwarding edge: they stay the same over a restart and in a fleet.
+    pub(crate) fn with_tags_of(self, forwarding: Option<&'a Forwarding>) -> Self {
+        Self { forwarding, ..self }
     }
 
     /// The request.
@@ -108,6 +116,10 @@ impl<'a> Echo<'a> {
 
     /// Whether the To tag is the one that this side gives to the request.
     pub(crate) fn has_own_tag(&self) -> bool {
+        let source = self.source.ip();
+        if self.forwarding.is_some_and(|it| it.proxy().is_own_tag(&self.message, source)) {
+            return true;
+        }
         let tag = self.message.first(Header::To).and_then(name_addr).and_then(|to| to.tag());
         tag.is_some_and(|tag| tag == self.own_tag())
     }
@@ -115,6 +127,12 @@ impl<'a> Echo<'a> {
     /// The tag that this side adds to To.
     fn own_tag(&self) -> [u8; 32] {
         let mut digits = [0; 32];
+        let proxy = self.forwarding.map(Forwarding::proxy);
+        if let Some(tag) = proxy.and_then(|it| it.to_tag(&self.message, self.source.ip())) {
+            // it has 32 digits
+            let _ = write!(digits.as_mut_slice(), "{tag}");
+            return digits;
+        }
         // there are two digits for each byte
         let _ = hex::encode_to_slice(self.key.tag(&self.message).to_be_bytes(), &mut digits);
         digits

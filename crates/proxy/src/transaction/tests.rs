@@ -67,6 +67,14 @@ impl Request {
         self.scan(|message, via, source| Branch::candidates(keys, message, via, source).next())
     }
 
+    fn tag(&self, keys: &Keys) -> String {
+        self.scan(|message, via, source| to_tag(keys, message, via, source)).unwrap().to_string()
+    }
+
+    fn has_own_tag(&self, keys: &Keys) -> bool {
+        self.scan(|message, via, source| is_own_tag(keys, message, via, source))
+    }
+
     fn mark(&self, keys: &Keys, from_inside: bool) -> String {
         self.scan(|message, _, _| LoopMark::of(keys, message, from_inside)).to_string()
     }
@@ -82,7 +90,7 @@ fn become_method(request: &mut Request, method: &str) {
 }
 
 #[test]
-fn cancel_and_ack_have_the_branch_of_their_invite() {
+fn cancel_and_ack_have_the_branch_and_tag_of_their_invite() {
     let keys = keys(1, None);
     for via in [VIA, "SIP/2.0/UDP 192.0.2.1", "SIP/2.0/UDP 192.0.2.1;branch=1"] {
         let invite = Request::new(via);
@@ -99,6 +107,7 @@ fn cancel_and_ack_have_the_branch_of_their_invite() {
         for (at, change) in same.iter().enumerate() {
             let other = invite.with(change);
             assert_eq!(other.branch(&keys), branch, "{via} {at}");
+            assert_eq!(other.tag(&keys), invite.tag(&keys), "{via} {at}");
         }
         let further = invite.with(|request| request.vias[0].push_str(", SIP/2.0/UDP b;branch=q"));
         assert_eq!(further.branch(&keys), branch, "{via}");
@@ -106,7 +115,7 @@ fn cancel_and_ack_have_the_branch_of_their_invite() {
 }
 
 #[test]
-fn other_transactions_have_other_branches() {
+fn other_transactions_have_other_branches_and_tags() {
     let keys = keys(1, None);
     for via in [VIA, "SIP/2.0/UDP 192.0.2.1", "SIP/2.0/UDP 192.0.2.1;branch=1"] {
         let invite = Request::new(via);
@@ -121,6 +130,7 @@ fn other_transactions_have_other_branches() {
         for (at, change) in changes.iter().enumerate() {
             let other = invite.with(change);
             assert_ne!(other.branch(&keys), invite.branch(&keys), "{via} {at}");
+            assert_ne!(other.tag(&keys), invite.tag(&keys), "{via} {at}");
         }
         // the Request-URI counts only without the magic cookie
         let moved = invite.with(|request| request.line = request.line.replace("bob", "eve"));
@@ -155,6 +165,7 @@ fn a_request_that_cannot_be_read_has_no_branch() {
         let candidates = request
             .scan(|message, via, source| Branch::candidates(&keys, message, via, source).count());
         assert_eq!(candidates, 0, "{at}");
+        assert!(!request.has_own_tag(&keys), "{at}");
     }
     let old_phone = Request::new(VIA).with(|request| request.from = "sip:a@b".into());
     assert!(old_phone.branch(&keys).is_some());
@@ -193,6 +204,38 @@ fn a_cancel_finds_the_branch_of_the_key_before() {
         .scan(|message, via, source| Branch::candidates(&keys, message, via, source))
         .collect();
     assert_eq!(candidates, [cancel.branch(&keys).unwrap(), old]);
+}
+
+#[test]
+fn an_ack_of_an_own_answer_is_recognised() {
+    let invite = Request::new(VIA);
+    let ack = |tag: &str| {
+        invite.with(|request| {
+            become_method(request, "ACK");
+            request.to.push_str(tag);
+        })
+    };
+    let (old, current) = (keys(1, None), keys(2, Some(1)));
+    for tag in [invite.tag(&old), invite.tag(&current)] {
+        assert!(ack(&format!(";tag={tag}")).has_own_tag(&current), "{tag}");
+        for other in [
+            String::new(),
+            ";tag=".into(),
+            ";tag=1".into(),
+            format!(";tag={tag}0"),
+            format!(";tag={}", &tag[1..]),
+            format!(";tag={tag};tag={tag}"),
+            format!(";x={tag}"),
+        ] {
+            assert!(!ack(&other).has_own_tag(&current), "{other}");
+        }
+        let other = ack(&format!(";tag={tag}")).with(|request| request.call_id = "d".into());
+        assert!(!other.has_own_tag(&current));
+    }
+    assert!(!ack(&format!(";tag={}", invite.tag(&current))).has_own_tag(&old));
+    // the branch shows nothing of the tag
+    let branch = invite.branch(&current).unwrap().to_string();
+    assert_ne!(branch[7..], invite.tag(&current));
 }
 
 /// The request after it passed here, with further Vias of others.
@@ -264,6 +307,7 @@ fn the_texts_stay_the_same_over_versions() {
     let (keys, request) = (keys(1, None), Request::new(VIA));
     let branch = request.branch(&keys).unwrap().to_string();
     assert_eq!(branch, "z9hG4bK3ca788fbfca158d70bbaf7507c3cd2fc");
+    assert_eq!(request.tag(&keys), "b5506eec6cb742b53d77712f7d71827c");
     assert_eq!(request.mark(&keys, false), "354735e673c698d4");
     let old_phone = Request::new("SIP/2.0/UDP h").branch(&keys).unwrap().to_string();
     assert_eq!(old_phone, "z9hG4bKa3c42ea79f6c63e866856d1fc07f1dfd");

@@ -40,6 +40,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     Entry { args: "--check --without linphone", ..entry("clients") },
     entry("registrars"),
     entry("redirect"),
+    entry("forward"),
     entry("behind-kamailio"),
     entry("rest-client"),
     entry("end-to-end"),

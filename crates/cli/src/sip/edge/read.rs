@@ -108,13 +108,19 @@ impl Edge {
         if !matches!(method, "ACK" | "CANCEL") {
             return None;
         }
-        let echo = Echo::of(*message, peer, self.reply_port, &self.tags)?;
+        let echo = self.echo(*message, peer)?;
         if method == "ACK" && echo.has_own_tag() {
             // it confirms our own answer
             return Some(Passed { cause: Cause::Ack, send: None });
         }
         let arrival = forwarder.arrival(peer, echo.destination(), now);
         Some(forwarder.ack_or_cancel(message, &arrival, peer, out))
+    }
+
+    /// What the answer to a request echoes. None if it has no Via.
+    fn echo<'a>(&'a self, message: Message<'a>, peer: Peer) -> Option<Echo<'a>> {
+        let echo = Echo::of(message, peer, self.reply_port, &self.tags)?;
+        Some(echo.with_tags_of(self.forwarding.as_ref()))
     }
 
     /// Scans a message.
@@ -150,7 +156,7 @@ impl Edge {
             "CANCEL" => return unanswered(Cause::Cancel),
             _ => {}
         }
-        match Echo::of(message, peer, self.reply_port, &self.tags) {
+        match self.echo(message, peer) {
             Some(echo) => Ok(Opened { echo, method, uri, caller }),
             None => unanswered(Cause::MissingVia),
         }
