@@ -126,9 +126,11 @@ impl GuessLimiter {
     #[must_use]
     pub(crate) fn flow_key(&self, scope: Scope<'_>, name: &[u8], flow: SocketAddr) -> GuessKey {
         let key = self.key(Kind::Flow, scope, name, Some(flow.ip()));
-        let place = Scope { target: &[0; 16], ..scope };
-        let source = self.hash(Kind::Flow, flow.port().into(), place, &octets(flow.ip()));
-        GuessKey { source, ..key }
+        let mut text = Framed::<{ 8 + 16 + 16 }>::default();
+        text.push(&(Kind::Flow as u64 | u64::from(flow.port()) << 8).to_le_bytes());
+        text.push(scope.account);
+        text.push(&octets(flow.ip()));
+        GuessKey { source: self.hash(text.as_bytes()), ..key }
     }
 
     /// Whether any key of an account may be over its limit. False if no wrong digest for it arrived
@@ -186,6 +188,15 @@ impl GuessLimiter {
 
     /// Adds a new source. Without a free place, one of the account with the most places leaves.
     fn add(&self, bucket: &mut Ways<Source>, source: Source, now_ms: u64) {
+        if bucket.is_full() {
+            self.replace(bucket, source, now_ms);
+        } else {
+            bucket.add(source, |it| it.rank_ms);
+        }
+    }
+
+    #[inline(never)]
+    fn replace(&self, bucket: &mut Ways<Source>, source: Source, now_ms: u64) {
         let account = largest_account(|| bucket.iter().map(|it| it.account), source.account);
         // sources of the account with the most places leave first
         let rank = |it: &Source| it.rank_ms >> 1 | u64::from(it.account != account) << 63;
@@ -211,34 +222,34 @@ impl GuessLimiter {
         }
     }
 
-    /// Hashes kind, account, target and source at fixed positions, then the name. The encoding is
-    /// injective: the name is the rest.
+    /// Hashes kind, account and target at fixed positions, then the name. The encoding is injective:
+    /// the name is the rest. A source is hashed apart, with its own kind.
     fn key(&self, kind: Kind, scope: Scope<'_>, name: &[u8], ip: Option<IpAddr>) -> GuessKey {
-        let (family, network) = match ip.map(|ip| ip.to_canonical()) {
-            None => (0, 0),
-            Some(IpAddr::V4(v4)) => (4, u64::from(v4.to_bits())),
-            // the upper half, which is the /64
-            Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
-        };
-        let name = self.hash(kind, 0, scope, name);
-        let source = match ip {
-            Some(_) => {
-                let source = Scope { target: &[0; 16], ..scope };
-                self.hash(Kind::Source, network, source, &[family])
-            }
-            None => name,
-        };
-        GuessKey { source, account: account_number(scope.account), name: (name >> 64) as u64 }
-    }
-
-    fn hash(&self, kind: Kind, network: u64, scope: Scope<'_>, name: &[u8]) -> u128 {
-        let mut text = Framed::<{ 8 + 8 + 16 + 16 + MAX_NAME }>::default();
-        text.push([kind as u64, network].map(u64::to_le_bytes).as_flattened());
+        let mut text = Framed::<{ 8 + 16 + 16 + MAX_NAME }>::default();
+        text.push(&(kind as u64).to_le_bytes());
         text.push(scope.account);
         text.push(scope.target);
         text.push(name);
+        let name = self.hash(text.as_bytes());
+        let source = ip.map_or(name, |ip| self.source(scope, ip));
+        GuessKey { source, account: account_number(scope.account), name: (name >> 64) as u64 }
+    }
+
+    /// Hashes kind, family, network and account.
+    fn source(&self, scope: Scope<'_>, ip: IpAddr) -> u128 {
+        let (family, network) = match ip.to_canonical() {
+            IpAddr::V4(v4) => (4, u64::from(v4.to_bits())),
+            // the upper half, which is the /64
+            IpAddr::V6(v6) => (6, (v6.to_bits() >> 64) as u64),
+        };
+        let [low, high] = words_of(scope.account);
+        let words = [Kind::Source as u64 | family << 8, network, low, high];
+        self.hash(words.map(u64::to_le_bytes).as_flattened())
+    }
+
+    fn hash(&self, text: &[u8]) -> u128 {
         let [low, high] = *self.key;
-        SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128()
+        SipHasher13::new_with_keys(low, high).hash(text).as_u128()
     }
 }
 
@@ -290,26 +301,23 @@ impl Source {
         counter.map_or(self.floor_ms, |counter| counter.idle_from_ms)
     }
 
-    /// Takes a token from a name, and returns its debt.
+    /// Takes a token from a name, and returns its debt. A name that finds no free place takes that of the
+    /// name that owes least, which leaves its debt as the floor.
     fn record(&mut self, name: u64, rate: GuessRate, now_ms: u64) -> u64 {
-        let idle_from_ms = rate.take(self.idle_from_ms(name), now_ms);
-        self.set(name, idle_from_ms);
         self.rank_ms = RANK.take(self.rank_ms, now_ms);
-        idle_from_ms
-    }
-
-    /// Stores a name's debt. Without a free place, the name that owes least leaves its debt as the
-    /// floor.
-    fn set(&mut self, name: u64, idle_from_ms: u64) {
-        let new = Counter { name, idle_from_ms };
         if let Some(counter) = self.names.iter_mut().find(|counter| counter.name == name) {
-            *counter = new;
-        } else if self.names.try_push(new).is_err()
+            counter.idle_from_ms = rate.take(counter.idle_from_ms, now_ms);
+            return counter.idle_from_ms;
+        }
+        let idle_from_ms = rate.take(self.floor_ms, now_ms);
+        let new = Counter { name, idle_from_ms };
+        if self.names.try_push(new).is_err()
             && let Some(least) = self.names.iter_mut().min_by_key(|counter| counter.idle_from_ms)
         {
             self.floor_ms = self.floor_ms.max(least.idle_from_ms);
             *least = new;
         }
+        idle_from_ms
     }
 
     /// The time from which the source owes nothing.
