@@ -140,9 +140,9 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
         // overload is possible from here on
         let now = Instant::now();
         let (mut first, mut known) = (ArrayVec::<_, BATCH>::new(), ArrayVec::<_, BATCH>::new());
-        let (mut shed, mut known_cost) = (0, 0);
+        let (mut shed, mut known_cost, mut received) = (0, 0, 0);
         for (bytes, source) in inbox.datagrams() {
-            read += bytes.len();
+            received += bytes.len();
             match rank(edge, &answerer.accepted, source, now) {
                 Rank::Trusted => _ = first.try_push((bytes, source)),
                 Rank::Established(account) => {
@@ -155,7 +155,9 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
             }
         }
         let most = if inbox.is_full() { AT_ONCE } else { BATCH };
-        let is_cheap = known.len() <= most && known_cost <= cost_of(most);
+        // where long datagrams take long to receive, answers may take half of that time
+        let most_cost = cost_of(most).max(received / 2);
+        let is_cheap = known.len() <= most && known_cost <= most_cost;
         if established.is_empty() && is_cheap {
             let known = known.into_iter().map(|(_, bytes, source)| (bytes, source));
             answerer.answer(first.into_iter().chain(known));
@@ -166,19 +168,20 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
             for (account, bytes, source) in known {
                 shed += established.push(account, bytes, source);
             }
-            answerer.answer_waiting(&mut established, most);
+            answerer.answer_waiting(&mut established, most, most_cost);
         }
         (0..shed).for_each(|_| edge.totals.count_shed());
         takes += 1;
+        read += received;
         if !inbox.is_full() || takes >= MOST_TAKES || read >= MOST_BYTES {
             (takes, read) = (0, 0);
-            answerer.answer_waiting(&mut strangers, AT_ONCE);
+            answerer.answer_waiting(&mut strangers, AT_ONCE, cost_of(AT_ONCE));
         }
     }
     // answers the received datagrams, but receives no more: they might never end
     for queue in [&mut established, &mut strangers] {
         while !queue.is_empty() {
-            answerer.answer_waiting(queue, BATCH);
+            answerer.answer_waiting(queue, BATCH, cost_of(BATCH));
         }
     }
 }
@@ -241,9 +244,9 @@ impl<'e> Answerer<'e> {
         }
     }
 
-    /// Answers the next datagrams of a queue, up to `most` of them.
-    fn answer_waiting(&mut self, queue: &mut FairQueue, most: usize) {
-        let taken = queue.take(most);
+    /// Answers the next datagrams of a queue, see [`FairQueue::take`].
+    fn answer_waiting(&mut self, queue: &mut FairQueue, most: usize, most_cost: usize) {
+        let taken = queue.take(most, most_cost);
         if !taken.is_empty() {
             self.answer(taken.iter().map(|(bytes, source)| (&**bytes, *source)));
         }
