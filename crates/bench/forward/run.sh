@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../../.."
 rate=${1:-200} calls=${2:-4000} rounds=${3:-3}
 here=$PWD/crates/bench/forward
 target=${CARGO_TARGET_DIR:-target}/release
-[ -n "${NO_BUILD:-}" ] || cargo build --locked --release -p sip-authz-cli --features "${FEATURES:-tls}"
+[ -n "${NO_BUILD:-}" ] || cargo build --locked --release -p sip-authz-cli --features "${FEATURES:-sip-authz-cli/tls}"
 
 work=$(mktemp -d)
 servers=()
@@ -72,7 +72,7 @@ measure() { # name port pids…
     local name=$1 port=$2 before after
     shift 2
     before=$(ticks "$@")
-    sipp -sf "$here/caller.xml" "127.0.0.1:$port" -i 127.0.0.1 -m "$calls" -r "$rate" -l 100000 -nostdin \
+    timeout "$((calls / rate + 60))" sipp -sf "$here/caller.xml" "127.0.0.1:$port" -i 127.0.0.1 -m "$calls" -r "$rate" -l 100000 -nostdin \
         -trace_stat -stf "$work/stat.csv" -fd 600 >"$work/caller.log" 2>&1 || {
         echo "$name: calls failed"
         tail -n 40 "$work/caller.log"

@@ -135,6 +135,16 @@ transport), sipp-udp or sipp-tcp (PRACK, UPDATE, INFO, re-INVITE); default: all.
         ..Task::BARE
     },
     Task {
+        name: "forward-cost",
+        usage: "[RATE] [CALLS] [ROUNDS]",
+        default: "200 4000 3",
+        about: "Forward the same calls through the program and through Kamailio, in turn",
+        details: "Prints the processor time of each for a call. RATE: calls a second. Fails if a call fails. With
+ONLY=ours Kamailio is left out, and the memory is printed.",
+        needs: &[KAMAILIO, SIPP, PYTHON, PROTOC],
+        steps: &[run("crates/bench/forward/run.sh {args}")],
+    },
+    Task {
         name: "behind-kamailio",
         about: "Call through Kamailio with the recipe of docs/recipes",
         details: "Callers have two addresses. Runs with the source in a header and in Via.",
