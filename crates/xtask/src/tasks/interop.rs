@@ -138,7 +138,7 @@ transport), sipp-udp or sipp-tcp (PRACK, UPDATE, INFO, re-INVITE); default: all.
         name: "forward-cost",
         usage: "[RATE] [CALLS] [ROUNDS]",
         default: "200 4000 3",
-        about: "Forward the same calls through the program and through Kamailio, in turn",
+        about: "Compare the cost of forwarded calls with Kamailio",
         details: "Prints the processor time of each for a call. RATE: calls a second. Fails if a call fails. With
 ONLY=ours Kamailio is left out, and the memory is printed.",
         needs: &[KAMAILIO, SIPP, PYTHON, PROTOC],
