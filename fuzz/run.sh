@@ -24,6 +24,7 @@ for target; do
     mkdir -p "$dir/corpus/$target"
     # what is read as a message begins with the RFCs' torture messages too
     case $target in
+        forward) more="../tests/torture/rfc4475 ../tests/torture/rfc5118 seeds/request" ;;
         request) more="../tests/torture/rfc4475 ../tests/torture/rfc5118" ;;
         from_datagram) more="../tests/torture/rfc4475 ../tests/torture/rfc5118 seeds/request" ;;
         *) more= ;;

@@ -324,7 +324,7 @@ impl Authorizer {
         self.snapshot.age()
     }
 
-    /// Counts the INVITEs decided, by outcome and reason, without those of [`Self::explain`].
+    /// Counts the requests decided, by outcome and reason, without those of [`Self::explain`].
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.state.counters.counts()

@@ -8,6 +8,7 @@ use arrayvec::ArrayVec;
 use crate::digest::{
     self, Body, Credentials, DigestCheck, ExpectedResponse, MAX_BATCH, verify_batch,
 };
+use crate::method::Method;
 use crate::snapshot::Snapshot;
 
 /// The maximum number of credentials that an [`Invite`](crate::Invite) keeps.
@@ -108,7 +109,7 @@ pub fn count_users_at_once(snapshot: &Snapshot, host: &str, names: &[&str]) -> u
 #[must_use]
 pub fn verify(credentials: &Credentials<'_>, ha1: &[u8], method: &str, body: &[u8]) -> bool {
     let body = Body::new(body);
-    ExpectedResponse::with_method(credentials, method.as_bytes(), &body).equals(ha1)
+    ExpectedResponse::new(credentials, Method::new(method), &body).equals(ha1)
 }
 
 /// The number of headers whose response to an INVITE matches its H(A1), verified in lanes like a
@@ -119,7 +120,7 @@ pub fn count_right(headers: &[(Credentials<'_>, impl AsRef<[u8]>)]) -> usize {
     for headers in headers.chunks(MAX_BATCH) {
         let mut checks = ArrayVec::<_, MAX_BATCH>::new();
         for (credentials, ha1) in headers {
-            checks.push(DigestCheck { credentials, ha1: ha1.as_ref() });
+            checks.push(DigestCheck { credentials, method: Method::INVITE, ha1: ha1.as_ref() });
         }
         right += verify_batch(&checks).iter().filter(|it| **it == Some(true)).count();
     }

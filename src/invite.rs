@@ -1,4 +1,4 @@
-//! The parts of an INVITE that a decision needs, borrowed from any parser.
+//! The parts of a request that a decision needs, borrowed from any parser.
 
 mod datagram;
 #[cfg(feature = "rsip")]
@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use arrayvec::ArrayVec;
 
 use crate::message::Defect;
+use crate::method::Method;
 
 /// Maximum number of credentials headers kept.
 pub(crate) const MAX_CREDENTIALS: usize = 16;
@@ -68,14 +69,18 @@ pub enum CredentialsField {
     ProxyAuthorization,
 }
 
-/// The parts of an INVITE that a decision needs. The constructors that read a message reject every
-/// other method.
+/// The parts of a request that a decision needs: an INVITE, or another request from outside a dialog.
+///
+/// The method is a part, because the digest covers it (RFC 3261 §22.4) and a domain or trunk admits
+/// some methods only. Of the constructors that read a message, [`Self::from_request`] takes other
+/// methods, and the others reject all but INVITE.
 ///
 /// Take the source and the transport from the socket, not from headers. Behind a proxy that you
 /// trust, take the source that the proxy names, or mark it as unknown:
 /// [`Self::with_unknown_source`].
 #[derive(Clone)]
 pub struct Invite<'a> {
+    pub(crate) method: Method<'a>,
     request_uri: Cow<'a, str>,
     source: SocketAddr,
     is_source_known: bool,
@@ -107,6 +112,9 @@ pub enum InviteError {
     /// Another method, or a response.
     #[error("not an INVITE request")]
     NotInvite,
+    /// No request that [`Invite::from_request`] takes: a response, ACK, CANCEL or REGISTER.
+    #[error("a response, ACK, CANCEL or REGISTER, which are not decided")]
+    NotDecided,
     /// Not a SIP message.
     #[error("not a SIP message")]
     NotSip,
@@ -123,7 +131,7 @@ pub enum InviteError {
 
 impl<'a> Invite<'a> {
     /// Creates an INVITE for `request_uri`, received from `source` over `transport`, without
-    /// credentials.
+    /// credentials. For another method add [`Self::with_method`].
     ///
     /// Without [`Self::with_received`], retransmissions are not recognised. Without
     /// [`Self::with_from`], a target that compares From with the user rejects every caller.
@@ -133,6 +141,7 @@ impl<'a> Invite<'a> {
         transport: Transport,
     ) -> Self {
         Self {
+            method: Method::INVITE,
             request_uri: request_uri.into(),
             source,
             is_source_known: true,
@@ -144,6 +153,15 @@ impl<'a> Invite<'a> {
             body: &[],
             domain_hosts: ArrayVec::new(),
         }
+    }
+
+    /// Sets the method as sent, in the same case: it is a part of the digest (RFC 3261 §22.4).
+    ///
+    /// No domain or trunk admits ACK, CANCEL, BYE, PRACK, REGISTER or a text that is not a token.
+    #[must_use]
+    pub fn with_method(mut self, method: &'a str) -> Self {
+        self.method = Method::new(method);
+        self
     }
 
     /// Adds the value of a credentials header. Add them in the order of the message.
@@ -218,6 +236,12 @@ impl<'a> Invite<'a> {
     #[must_use]
     pub fn domain_hosts(&self) -> &[&'a str] {
         &self.domain_hosts
+    }
+
+    /// The method as sent.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.method.name()
     }
 
     /// The Request-URI.

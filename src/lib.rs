@@ -47,15 +47,17 @@
 //!    requires it (488).
 //! 3. A list must be mapped (403, code 32200).
 //! 4. If access lists are mapped, one of them must contain the source address (403, code 32201).
-//! 5. If credential lists are mapped, the request must carry valid digest credentials of a user in
+//! 5. The [policy](model::Policy::methods) must admit the method (405), by default INVITE and OPTIONS.
+//! 6. If credential lists are mapped, the request must carry valid digest credentials of a user in
 //!    one of them. A request without credentials is challenged. Wrong credentials get 403, code
 //!    32202, or a new challenge, as set in the [policy](model::Policy).
-//! 6. If both kinds are mapped, both must pass.
+//! 7. If both kinds are mapped, both must pass.
 //!
 //! Before these steps, an authorizer with a deadline answers 503 once the deadline has passed:
 //! [`Authorizer::refuse_from`].
 //!
-//! The crate decides INVITEs only. A To tag makes no difference: a program matches requests within
+//! The crate decides INVITEs and, by [`Invite::from_request`], other requests from outside a dialog,
+//! except ACK, CANCEL and REGISTER. A To tag makes no difference: a program matches requests within
 //! dialogs against its own dialog table.
 //!
 //! # Main types
@@ -89,6 +91,7 @@ pub mod guide;
 pub mod internals;
 mod invite;
 pub mod message;
+mod method;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod model;

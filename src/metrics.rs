@@ -10,7 +10,7 @@
 //!
 //! | name | kind | description |
 //! |---|---|---|
-//! | `sip_authz_decisions_total` | counter | INVITEs decided, by `outcome` and `reason` ([`Decision::reason`](crate::Decision::reason)) |
+//! | `sip_authz_decisions_total` | counter | requests decided, by `outcome` and `reason` ([`Decision::reason`](crate::Decision::reason)) |
 //! | `sip_authz_guesses_refused_total` | counter | credentials refused without verification, because a guess limit was exceeded |
 //! | `sip_authz_foreign_nonces_total` | counter | credentials with a nonce of another authorizer, source or host |
 //! | `sip_authz_snapshot_number` | gauge | the number of the snapshot in force |
@@ -30,7 +30,7 @@ use crate::authorizer::Authorizer;
 
 /// Registers the descriptions of the metrics. Call it once, after installing the recorder.
 pub fn describe() {
-    describe_counter!("sip_authz_decisions_total", Unit::Count, "INVITEs decided");
+    describe_counter!("sip_authz_decisions_total", Unit::Count, "requests decided");
     describe_counter!(
         "sip_authz_guesses_refused_total",
         Unit::Count,

@@ -7,6 +7,7 @@
 
 mod commit;
 mod credential;
+mod methods;
 mod name;
 mod next_hop;
 mod on_accept;
@@ -19,9 +20,13 @@ mod settings;
 
 pub use commit::{Commit, Write};
 pub use credential::{Ha1Error, Ha1Set};
+pub use methods::{MethodSet, MethodSetError};
 pub use name::{DomainName, NameError, Realm, UserName};
 pub use next_hop::{NextHop, NextHopError, NextHopRefusal, NextHopSet};
-pub use on_accept::{OnAccept, OnAcceptError, Redirect, RedirectTarget, RedirectValues};
+pub use on_accept::{
+    Forward, ForwardHop, HopError, HopTransport, OnAccept, OnAcceptError, Redirect, RedirectTarget,
+    RedirectValues,
+};
 pub use password::Password;
 pub use permission::{PermissionSet, RoleKind, Vocabulary, VocabularyError};
 pub use policy::{

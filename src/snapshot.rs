@@ -17,6 +17,7 @@ mod entry;
 #[cfg(feature = "unstable-internals")]
 mod facts;
 mod index;
+mod realms;
 mod role;
 mod table;
 mod targets;
@@ -30,6 +31,7 @@ pub use builder::SnapshotBuilder;
 pub(crate) use cell::SnapshotCell;
 use entry::AddressEntry;
 pub(crate) use entry::{AccountEntry, TargetEntry};
+use realms::Realms;
 pub(crate) use role::RoleEntry;
 pub(crate) use table::Slot;
 use table::Table;
@@ -44,8 +46,7 @@ use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};
 use crate::model::rules::{ListFacts, MAX_COPIES, RoleFacts, RuleError, TargetFacts, View};
 use crate::model::{
-    AccountStatus, Commit, DomainName, Key, Mapping, PermissionSet, Policy, Target, UserName,
-    Vocabulary,
+    AccountStatus, Commit, DomainName, Key, Mapping, PermissionSet, Target, UserName, Vocabulary,
 };
 use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid, RoleSid,
@@ -141,6 +142,8 @@ pub struct Snapshot {
     access_lists: Table<AccessList>,
     addresses: Table<AddressEntry>,
     users: Users,
+    /// The realms of the credential lists.
+    realms: Realms,
     roles: Table<RoleEntry>,
 }
 
@@ -178,6 +181,7 @@ impl Snapshot {
             access_lists: Table::default(),
             addresses: Table::default(),
             users: Users::default(),
+            realms: Realms::default(),
             roles: Table::default(),
         }
     }
@@ -237,9 +241,8 @@ impl Snapshot {
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        let default = Policy::default();
         for entry in self.targets.values() {
-            let policy = entry.policy.as_deref().unwrap_or(&default);
+            let policy = entry.policy();
             if let Some(first) = policy.algorithms.stronger_first() {
                 warnings.push(Warning::StrongerFirst { target: entry.target, first });
             }
@@ -338,7 +341,7 @@ impl View for Snapshot {
         Some(TargetFacts {
             account: self.account_entry(entry.account)?.sid,
             mappings: entry.mappings(),
-            has_policy: entry.policy.is_some(),
+            has_policy: entry.has_policy(),
             realm: entry.realm.clone(),
         })
     }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use allocation_counter::AllocationInfo;
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
-use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::digest::{Algorithm, GuessRate, realms};
+use sip_authz::message::Message;
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, FromCheck,
     GuessPolicy, Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer,
@@ -16,7 +17,8 @@ use sip_authz::model::{
 };
 use sip_authz::{
     AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, CredentialsField, Decision,
-    DomainSid, Invite, IpAccessControlListSid, IpAddressSid, Reason, Snapshot, Transport,
+    DomainSid, Invite, InviteError, IpAccessControlListSid, IpAddressSid, Reason, Snapshot,
+    Transport,
 };
 
 /// The result of `run`, and the allocations of this thread meanwhile.
@@ -124,7 +126,10 @@ impl Watch {
     /// Parses and decides a datagram, and asserts the outcome `name` (`accept`, `repeat` or the
     /// reason) without allocation.
     fn expect(&mut self, name: &str, text: &str, transport: Transport) {
-        let read = || Invite::from_datagram(text.as_bytes(), source(), transport);
+        let read = || {
+            let message = Message::scan(text.as_bytes()).ok_or(InviteError::NotSip)?;
+            Invite::from_request(&message, source(), transport)
+        };
         let (invite, reading) = measure(read);
         let (decision, deciding) =
             measure(|| self.authorizer.authorize(invite.as_ref().unwrap(), self.now));
@@ -266,6 +271,14 @@ fn rejects_allocate_nothing() {
         watch.expect(name, &message(uri, "", ALICE, BODY), Transport::Udp);
     }
 
+    for (name, domain) in [("method-not-allowed", "address"), ("method-not-allowed", "digest")] {
+        let text = message(&uri(domain), "", ALICE, BODY).replace("INVITE", "MESSAGE");
+        watch.expect(name, &text, Transport::Udp);
+    }
+    // wrong for another method
+    let text = message(&uri("default"), &watch.header("default", USER, PASSWORD), ALICE, BODY);
+    watch.expect("wrong-credentials", &text.replace("INVITE", "OPTIONS"), Transport::Udp);
+
     for transport in [Transport::Udp, Transport::Tcp] {
         for user in [USER, "carol", "nobody", "mallory"] {
             let mut challenges = watch.challenge("digest");
@@ -385,6 +398,22 @@ fn invite_made_by_hand_allocates_nothing() {
         watch.authorizer.authorize(&invite, watch.now).is_accept()
     });
     assert!(accepted && is_zero(&stats), "{stats:?}");
+}
+
+/// A proxy asks for each credentials header whether its realm is its own.
+#[test]
+fn own_realms_allocate_nothing() {
+    let watch = Watch::new();
+    let snapshot = watch.authorizer.snapshot();
+    let header = watch.header("default", USER, PASSWORD);
+    for (realm, own) in
+        [(REALM, true), (r"e\xample.com", true), ("Example.com", false), ("", false)]
+    {
+        let header = header.replace(REALM, realm);
+        let value = header.split_once(": ").unwrap().1.trim_end().as_bytes();
+        let (is_own, stats) = measure(|| realms(value).any(|realm| snapshot.is_own_realm(&realm)));
+        assert!(is_own == own && is_zero(&stats), "{realm}: {stats:?}");
+    }
 }
 
 /// Checks the counter itself: a challenge allocates strings.

@@ -83,6 +83,7 @@ RULES = [
     run(r"sip-authz import\b"),
     run(r"sip-authz export\b"),
     run(r"sip-authz backup\b"),
+    run(r"sip-authz keys\b"),
     run(r"sip-authz completions\b"),
     run(r"mkdir -p man1 && sip-authz man man1$"),
     run(r"sip-authz (help|--version|--help)\b"),
@@ -96,6 +97,8 @@ RULES = [
     run(r"sipsak .*--password=wrong", tools=["sipsak"], codes=(1, 2), shows=False),
     run(r"sipsak .*--local-ip=", tools=["sipsak"], codes=(1, 2)),
     run(r"sipsak ", tools=["sipsak"]),
+    # ends by itself; 99: it has gone to the background
+    run(r"sipp -sn uas .*-bg -timeout \d+$", tools=["sipp"], codes=(99,)),
     run(r"mv \S+ \S+ && kill -USR1 "),
     run(r"openssl "),
     run(r"docs/recipes/twilio_export\.py "),
@@ -231,7 +234,7 @@ class Page:
 
     def __init__(self, folder, program, top, unpacked):
         self.folder, self.unpacked = folder, unpacked
-        self.ports = {name: free_port() for name in ("sip", "sips", "api", "metrics")}
+        self.ports = {name: free_port() for name in ("sip", "sips", "api", "metrics", "pbx")}
         self.server, self.log, self.https, self.account, self.password = None, None, False, None, None
         self.token = None
         bin_folder = folder / "bin"
@@ -277,6 +280,9 @@ class Page:
             text = text.replace("AC…", self.an_account())
         text = re.sub(r"\b127\.0\.0\.1:5060\b", f"127.0.0.1:{self.ports['sip']}", text)
         text = re.sub(r"\b127\.0\.0\.1:5070\b", f"127.0.0.1:{self.ports['sip']}", text)
+        # a next hop
+        text = re.sub(r"\b127\.0\.0\.1:5080\b", f"127.0.0.1:{self.ports['pbx']}", text)
+        text = re.sub(r"-p 5080\b", f"-p {self.ports['pbx']}", text)
         text = re.sub(r"\b127\.0\.0\.1:8080\b", f"127.0.0.1:{self.ports['api']}", text)
         text = re.sub(r"\b127\.0\.0\.1:9464\b", f"127.0.0.1:{self.ports['metrics']}", text)
         if text.startswith("sip-authz serve"):

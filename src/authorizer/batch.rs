@@ -17,6 +17,7 @@ use crate::digest::{
     Credentials, DigestCheck, Freshness, MAX_BATCH, Username, parse_fast, verify_batch,
 };
 use crate::invite::Invite;
+use crate::method::Method;
 use crate::snapshot::{AccessList, MappedList, TargetEntry};
 use crate::uri::Host;
 
@@ -210,8 +211,8 @@ impl<'s> DecisionContext<'s> {
         let slots: Each<_> = named.iter().filter_map(|it| users.prefetch(it.3?)).collect();
         black_box(slots.iter().fold(false, |any, slot| any ^ users.prefetch_entry(*slot)));
 
-        // (INVITE index, header, stored HA1) for each response to verify
-        let mut claims = Each::<(usize, &Credentials<'_>, Claim<'s>)>::new();
+        // (INVITE index, header, method, stored HA1) for each response to verify
+        let mut claims = Each::<(usize, &Credentials<'_>, Method<'_>, Claim<'s>)>::new();
         for (number, credentials, mapped, key) in &named {
             let places = (pending.get(*number), invites.get(*number));
             let (Some(Some((request, auth))), Some(invite)) = places else { continue };
@@ -222,13 +223,17 @@ impl<'s> DecisionContext<'s> {
                 }
                 _ => judge.claim(mapped, credentials),
             };
-            claims.push((*number, *credentials, claim));
+            claims.push((*number, *credentials, invite.method, claim));
         }
         let questions: Each<_> = claims
             .iter()
-            .map(|(_, credentials, claim)| DigestCheck { credentials, ha1: claim.ha1() })
+            .map(|(_, credentials, method, claim)| DigestCheck {
+                credentials,
+                method: *method,
+                ha1: claim.ha1(),
+            })
             .collect();
-        for ((number, _, claim), right) in claims.iter().zip(verify_batch(&questions)) {
+        for ((number, .., claim), right) in claims.iter().zip(verify_batch(&questions)) {
             if let (Some(place), Some(right)) = (checked.get_mut(*number), right) {
                 *place = Some(claim.checked(right));
             }

@@ -12,6 +12,7 @@ use super::judge::{Judge, Precomputed, Verdict};
 use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
 use crate::digest::{Binding, Body, ChallengeText};
 use crate::invite::Invite;
+use crate::method::Method;
 use crate::model::{AccountStatus, Policy, Realm, Target, WrongAnswer};
 use crate::sid::AccountSid;
 use crate::snapshot::{Snapshot, TargetEntry};
@@ -182,6 +183,14 @@ impl<'s> DecisionContext<'s> {
         if address.is_none() && !entry.access_lists.is_empty() {
             return refuse(Reason::AddressNotListed);
         }
+        // after the address, so that a source that is not listed learns nothing about the policy
+        let admitted = entry.admits(invite.method);
+        if !admitted || invite.method != Method::INVITE {
+            trace.step(|| Step::Method { method: invite.method().to_owned(), admitted });
+        }
+        if !admitted {
+            return refuse(Reason::MethodNotAllowed);
+        }
         if entry.credential_lists.is_empty() {
             return ControlFlow::Break(Decision::Accept(self.accept(
                 account.sid,
@@ -192,7 +201,7 @@ impl<'s> DecisionContext<'s> {
         // a target with a credential list always has a realm; without one no client could
         // authenticate
         let Some(realm) = &entry.realm else { return refuse(Reason::NothingMapped) };
-        let policy = entry.policy.as_deref().unwrap_or(&Policy::DEFAULT);
+        let policy = entry.policy();
         ControlFlow::Continue(PendingAuth { entry, realm, policy, address, account: account.sid })
     }
 
@@ -206,7 +215,7 @@ impl<'s> DecisionContext<'s> {
     where
         's: 'r,
     {
-        let PendingAuth { entry, realm, policy, .. } = *pending;
+        let PendingAuth { entry, realm, policy, account, .. } = *pending;
         let Self { state, snapshot, now_ms } = *self;
         let RequestTarget { host, uri_host, .. } = *request;
         let fingerprint = OnceCell::new();
@@ -214,6 +223,7 @@ impl<'s> DecisionContext<'s> {
             state,
             snapshot,
             entry,
+            account,
             policy,
             realm,
             host,

@@ -9,6 +9,7 @@ use tracing::field::{DisplayValue, display};
 
 use crate::decision::{Decision, Sampling};
 use crate::invite::Invite;
+use crate::method::MAX_METHOD;
 
 /// The target of the events.
 pub(super) const TARGET: &str = "sip_authz::decision";
@@ -73,6 +74,7 @@ fn emit(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: 
         reason = decision.reason(),
         status = decision.status(),
         snapshot,
+        method = shown_method(invite.method()),
         transport = invite.transport().as_str(),
         target = shown(decision.target()),
         access_list = shown(address.map(|matched| matched.list)),
@@ -82,6 +84,11 @@ fn emit(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: 
         source = shown(names.then_some(ShownSource(invite))),
         username = credential.filter(|_| names).map(|matched| matched.username.as_str()),
     );
+}
+
+/// A method that a policy can admit. A longer one is not shown, so that no stranger fills a log.
+fn shown_method(method: &str) -> Option<&str> {
+    (method.len() <= MAX_METHOD).then_some(method)
 }
 
 /// The source of an INVITE, or `unknown`.

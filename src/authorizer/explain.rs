@@ -87,6 +87,13 @@ pub enum Step {
         /// The most specific entry that admits it.
         entry: Option<(IpAddressSid, Prefix)>,
     },
+    /// The method was looked up in the policy. An INVITE that is admitted has no such step.
+    Method {
+        /// The method of the request.
+        method: String,
+        /// Whether the policy admits it.
+        admitted: bool,
+    },
     /// One check of a credentials header.
     Header(UsedHeader, HeaderStep),
     /// The flow has had too many answers with `stale=true` within a nonce lifetime, so this answer is
@@ -317,6 +324,10 @@ impl fmt::Display for Step {
                 }
                 None => write!(f, "access list {list}: {source} matches no entry"),
             },
+            Self::Method { method, admitted } => {
+                let is = if *admitted { "is" } else { "is not" };
+                write!(f, "method: `{}` {is} admitted", escape_name(method))
+            }
             Self::Header(header, step) => write!(f, "{header}: {step}"),
             Self::StaleLimit => f.write_str(
                 "flow: too many answers with stale=true, a challenge without it follows",

@@ -24,7 +24,7 @@ use crate::digest::{
 };
 use crate::invite::Invite;
 use crate::model::{FromCheck, Policy, Realm, UriCheck};
-use crate::sid::CredentialListSid;
+use crate::sid::{AccountSid, CredentialListSid};
 use crate::snapshot::{CredentialEntry, MappedList, RoleEntry, Slot, Snapshot, TargetEntry};
 use crate::uri::{Host, SipUri, name_addr};
 
@@ -49,6 +49,8 @@ pub(super) struct Judge<'s, 'r, 'i> {
     pub(super) state: &'s State,
     pub(super) snapshot: &'s Snapshot,
     pub(super) entry: &'s TargetEntry,
+    /// The account of the target.
+    pub(super) account: AccountSid,
     pub(super) policy: &'s Policy,
     pub(super) realm: &'s Realm,
     /// Canonical host that names the target.
@@ -461,7 +463,10 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let mut flow = None;
         // other clients' guesses must not block a retransmission of an accepted request, which is no
         // guess, nor a flow that proved the password, which has a bucket of its own
-        if guesses.is_anyone_over(self.now_ms) && self.is_over(budget()) && !self.repeats(number) {
+        if guesses.may_be_over(self.account.as_bytes(), self.now_ms)
+            && self.is_over(budget())
+            && !self.repeats(number)
+        {
             flow = self.flow_budget(credentials);
             if flow.is_none_or(|bucket| self.is_over(&[bucket])) {
                 trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
@@ -511,7 +516,8 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 // update both tables in one step; otherwise a copy on another thread could find the
                 // count used and the fingerprint missing
                 let fresh = || self.use_up(credentials, nonce) == Admission::Fresh;
-                match self.state.accepted.insert_if(fingerprint, self.now_ms, fresh) {
+                let account = self.entry.account.number();
+                match self.state.accepted.insert_if(fingerprint, account, self.now_ms, fresh) {
                     Insertion::Inserted => proved(false),
                     Insertion::Present => proved(true),
                     Insertion::Refused => Verdict::Stale,
@@ -576,7 +582,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         let message = *self.fingerprint.get_or_init(|| {
             let message = self.invite.received()?;
             let retransmits = self.invite.transport().retransmits();
-            retransmits.then(|| self.state.fingerprints.of(self.invite.source(), message))
+            let Invite { method, .. } = *self.invite;
+            let source = self.invite.source();
+            retransmits.then(|| self.state.fingerprints.of_request(source, method, message))
         });
         message.map(|message| message.wrapping_add(number as u128))
     }

@@ -81,6 +81,9 @@ reasons! {
         "no list is mapped to the domain or trunk.";
     AddressNotListed: 403, code 32201, "address-not-listed",
         "the source address is in no mapped access list.";
+    MethodNotAllowed: 405, "method-not-allowed",
+        "the domain or trunk does not admit the method. Answer with an Allow header of those that it \
+         admits ([`TargetView::methods`](crate::TargetView::methods)).";
     WrongCredentials: 403, code 32202, "wrong-credentials",
         "the credentials are wrong. The answer does not reveal whether the user exists.";
     TooManyGuesses: 403, code 32202, "too-many-guesses",
@@ -110,6 +113,7 @@ impl Reason {
             400 => "Bad Request",
             403 => "Forbidden",
             404 => "Not Found",
+            405 => "Method Not Allowed",
             416 => "Unsupported URI Scheme",
             488 => "Not Acceptable Here",
             503 => "Service Unavailable",

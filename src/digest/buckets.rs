@@ -51,6 +51,10 @@ impl<E: Entry> Ways<E> {
         self.0.len()
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &E> {
         self.0.iter()
     }
@@ -76,6 +80,12 @@ impl<E: Entry> Ways<E> {
             *held = entry;
             return None;
         }
+        self.add(entry, rank)
+    }
+
+    /// Stores `entry`, whose id no entry has: takes a free place, else replaces the entry with the
+    /// lowest rank, which it returns.
+    pub(super) fn add(&mut self, entry: E, rank: impl Fn(&E) -> u64) -> Option<E> {
         let full = self.0.try_push(entry).err()?;
         let lowest = self.0.iter_mut().min_by_key(|held| rank(held))?;
         Some(mem::replace(lowest, full.element()))

@@ -1,13 +1,15 @@
 //! Keyed fingerprints that identify retransmissions. A fingerprint covers the whole message, so it
 //! must be fast for about a thousand bytes.
 
+use std::hash::Hasher as _;
 use std::net::SocketAddr;
 
 use sha2::{Digest, Sha256};
-use siphasher::sip128::SipHasher13;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use zeroize::Zeroizing;
 
-use super::framed::octets;
+use super::framed::{octets, words_of as words};
+use crate::method::Method;
 
 /// Pairs of words in a round. The sums are hashed after each round.
 const PAIRS: usize = 64;
@@ -45,8 +47,34 @@ impl Fingerprints {
         Self { keys: Box::new(Zeroizing::new(keys)), outer }
     }
 
+    /// The fingerprint of a request from a source. Two requests with different methods have different
+    /// ones, even if `message` is a text of the caller that leaves the method out.
+    pub(crate) fn of_request(
+        &self,
+        source: SocketAddr,
+        method: Method<'_>,
+        message: &[u8],
+    ) -> u128 {
+        let print = self.of(source, message);
+        match method.other() {
+            None => print,
+            Some(method) => self.with_method(print, method),
+        }
+    }
+
+    #[cold]
+    fn with_method(&self, print: u128, method: &str) -> u128 {
+        let [low, high] = *self.outer;
+        let mut hasher = SipHasher13::new_with_keys(low, high);
+        hasher.write(&print.to_le_bytes());
+        hasher.write(method.as_bytes());
+        // longer than the texts that `outer` hashes under this key
+        hasher.write(&[0; 64]);
+        hasher.finish128().as_u128()
+    }
+
     /// The fingerprint of a message from a source.
-    pub(crate) fn of(&self, source: SocketAddr, message: &[u8]) -> u128 {
+    fn of(&self, source: SocketAddr, message: &[u8]) -> u128 {
         let mut place = [0; 16];
         let (port, len) = place.split_at_mut(8);
         port.copy_from_slice(&u64::from(source.port()).to_le_bytes());
@@ -125,12 +153,6 @@ fn add([mut first, mut second]: [u128; 2], pairs: &[[u8; 16]], keys: &[[u64; 2]]
 #[inline(always)]
 fn product([low, high]: [u64; 2], [a, b]: &[u64; 2]) -> u128 {
     u128::from(low.wrapping_add(*a)) * u128::from(high.wrapping_add(*b))
-}
-
-fn words(pair: &[u8; 16]) -> [u64; 2] {
-    let [a @ .., _, _, _, _, _, _, _, _] = *pair;
-    let [_, _, _, _, _, _, _, _, b @ ..] = *pair;
-    [u64::from_le_bytes(a), u64::from_le_bytes(b)]
 }
 
 /// Less than sixteen bytes as a pair, unique among texts of the same length.
@@ -213,6 +235,28 @@ mod tests {
         assert_ne!(Fingerprints::new(&[7; 32]).of(source, &message), print);
         let keys: std::collections::HashSet<_> = prints.keys.iter().flatten().collect();
         assert_eq!(keys.len(), 2 * (PAIRS + 1), "every word of the key is its own");
+    }
+
+    #[test]
+    fn each_method_has_its_own_fingerprint() {
+        let (prints, source) = (fingerprints(), "192.0.2.1:5060".parse().unwrap());
+        let of = |method, message: &[u8]| prints.of_request(source, Method::new(method), message);
+        for message in [&b""[..], b"all fields but the method"] {
+            assert_eq!(of("INVITE", message), prints.of(source, message));
+            let methods = [
+                "INVITE",
+                "MESSAGE",
+                "OPTIONS",
+                "invite",
+                "MESSAG",
+                "M",
+                "123456789012345678901234",
+            ];
+            let all: std::collections::HashSet<_> =
+                methods.iter().map(|method| of(method, message)).collect();
+            assert_eq!(all.len(), methods.len());
+            assert_eq!(of("MESSAGE", message), of("MESSAGE", message));
+        }
     }
 
     #[test]

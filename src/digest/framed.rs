@@ -18,6 +18,14 @@ pub(super) fn words(key: &[u8; 16]) -> Key {
     words
 }
 
+/// Sixteen bytes as two words.
+#[inline(always)]
+pub(super) fn words_of(bytes: &[u8; 16]) -> [u64; 2] {
+    let [low @ .., _, _, _, _, _, _, _, _] = *bytes;
+    let [_, _, _, _, _, _, _, _, high @ ..] = *bytes;
+    [u64::from_le_bytes(low), u64::from_le_bytes(high)]
+}
+
 /// An address as 16 bytes. IPv4 and IPv4-mapped IPv6 give the same.
 #[inline(always)]
 pub(super) fn octets(ip: IpAddr) -> [u8; 16] {

@@ -10,7 +10,7 @@ use siphasher::sip128::SipHasher13;
 use super::buckets::{Buckets, Entry, WAYS, Ways, largest_account};
 use super::credentials::MAX_USERNAME;
 use super::evicted::Evicted;
-use super::framed::{Framed, Key, octets, words};
+use super::framed::{Framed, Key, octets, words, words_of};
 use super::function::MAX_HEX_LEN;
 use super::rate::GuessRate;
 
@@ -18,6 +18,8 @@ use super::rate::GuessRate;
 /// default limits, the other names of a source are affected if it sends more than 2.6 wrong digests
 /// a second for a minute.
 const NAMES: usize = 16;
+/// Times of accounts. Accounts with the same part of a hash share one.
+const ACCOUNTS: usize = 1 << 12;
 /// Places for evicted sources, for each counted one.
 const EVICTED: usize = 16;
 /// The rate by which sources are ranked for eviction. It is the installation's and not that of a
@@ -36,7 +38,7 @@ pub(crate) const PROVEN_FLOW: GuessRate =
 pub(crate) struct GuessKey {
     /// The source within an account, or the name if the limit is for a name alone.
     pub(super) source: u128,
-    /// The account.
+    /// The account, see [`account_number`].
     account: u64,
     /// The target and the name.
     name: u64,
@@ -66,7 +68,8 @@ pub(crate) struct Scope<'a> {
 /// **Forgetting is not forgiving.** If a further name of a source takes the place of another, the
 /// tokens that the other owes become a floor. Each name of this source without a counter owes as
 /// many. If a source leaves the table, a second, denser table keeps what it owes, for sixteen times
-/// as many sources as the first. Sources that were never counted owe nothing, whatever others do.
+/// as many sources as the first, for at most an hour. Sources that were never counted owe nothing,
+/// whatever others do.
 ///
 /// - A false positive (limited because of another's attempts) needs an attacker who shares the
 ///   victim's source. Such an attacker can empty the buckets of names at that source.
@@ -75,8 +78,9 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct GuessLimiter {
     sources: Buckets<Ways<Source>>,
     evicted: Evicted,
-    /// The latest time at which any counter becomes idle.
-    last_ms: AtomicU64,
+    /// For each account, the latest time at which any of its counters becomes idle. A tenant sets its
+    /// rates, so one time for all would let it slow down the decisions of others.
+    owing_ms: Box<[AtomicU64]>,
     /// For each bucket, the latest time at which one of its counters, evicted ones included,
     /// becomes idle. After it every key of the bucket is under its limit, which most calls detect
     /// without the bucket's lock.
@@ -94,7 +98,8 @@ impl GuessLimiter {
         let sources = Buckets::new(entries);
         let latest_ms = (0..sources.capacity() / WAYS).map(|_| AtomicU64::default()).collect();
         let evicted = Evicted::new(sources.capacity() * EVICTED);
-        Self { sources, evicted, last_ms: AtomicU64::default(), latest_ms, key: words(key) }
+        let owing_ms = (0..ACCOUNTS).map(|_| AtomicU64::default()).collect();
+        Self { sources, evicted, owing_ms, latest_ms, key: words(key) }
     }
 
     /// The key of a name and a source: an IPv4 address (also IPv4-mapped IPv6) or an IPv6 /64.
@@ -121,16 +126,28 @@ impl GuessLimiter {
     #[must_use]
     pub(crate) fn flow_key(&self, scope: Scope<'_>, name: &[u8], flow: SocketAddr) -> GuessKey {
         let key = self.key(Kind::Flow, scope, name, Some(flow.ip()));
-        let place = Scope { target: &[0; 16], ..scope };
-        let source = self.hash(Kind::Flow, flow.port().into(), place, &octets(flow.ip()));
-        GuessKey { source, ..key }
+        let mut text = Framed::<{ 8 + 16 + 16 }>::default();
+        text.push(&(Kind::Flow as u64 | u64::from(flow.port()) << 8).to_le_bytes());
+        text.push(scope.account);
+        text.push(&octets(flow.ip()));
+        GuessKey { source: self.hash(text.as_bytes()), ..key }
     }
 
-    /// Whether any key may be over its limit. False if no wrong digest arrived recently; then the
-    /// caller need not compute a key.
+    /// Whether any key of an account may be over its limit. False if no wrong digest for it arrived
+    /// recently; then the caller need not compute a key.
     #[must_use]
-    pub(crate) fn is_anyone_over(&self, now_ms: u64) -> bool {
-        self.last_ms.load(Ordering::Acquire) > now_ms
+    #[inline]
+    pub(crate) fn may_be_over(&self, account: &[u8; 16], now_ms: u64) -> bool {
+        let owing_ms = self.owing_ms(account_number(account));
+        owing_ms.is_some_and(|owing_ms| owing_ms.load(Ordering::Acquire) > now_ms)
+    }
+
+    #[inline]
+    fn owing_ms(&self, account: u64) -> Option<&AtomicU64> {
+        // the number of accounts is a power of two; the upper bits of a product depend on all others
+        let [low, _] = *self.key;
+        let at = account.wrapping_mul(low | 1) >> (u64::BITS - ACCOUNTS.trailing_zeros());
+        self.owing_ms.get(usize::try_from(at).ok()?)
     }
 
     /// Whether `key` has no token left. Changes nothing.
@@ -158,22 +175,35 @@ impl GuessLimiter {
         } else {
             let mut source = Source::new(key, self.evicted.until_ms(key.source));
             let idle_from_ms = source.record(key.name, rate, now_ms);
-            self.add(&mut bucket, source);
+            self.add(&mut bucket, source, now_ms);
             idle_from_ms
         };
         if let Some(latest_ms) = self.latest_ms.get(self.sources.number(key.source)) {
             latest_ms.fetch_max(idle_from_ms, Ordering::Release);
         }
-        self.last_ms.fetch_max(idle_from_ms, Ordering::Release);
+        if let Some(owing_ms) = self.owing_ms(key.account) {
+            owing_ms.fetch_max(idle_from_ms, Ordering::Release);
+        }
     }
 
     /// Adds a new source. Without a free place, one of the account with the most places leaves.
-    fn add(&self, bucket: &mut Ways<Source>, source: Source) {
+    fn add(&self, bucket: &mut Ways<Source>, source: Source, now_ms: u64) {
+        if bucket.is_full() {
+            self.replace(bucket, source, now_ms);
+        } else {
+            bucket.add(source, |it| it.rank_ms);
+        }
+    }
+
+    #[inline(never)]
+    fn replace(&self, bucket: &mut Ways<Source>, source: Source, now_ms: u64) {
         let account = largest_account(|| bucket.iter().map(|it| it.account), source.account);
         // sources of the account with the most places leave first
         let rank = |it: &Source| it.rank_ms >> 1 | u64::from(it.account != account) << 63;
-        if let Some(evicted) = bucket.put(source, rank) {
-            self.evicted.put(evicted.id, evicted.latest_ms());
+        if let Some(evicted) = bucket.add(source, rank) {
+            // a tenant's slow rates must not keep the places of others' sources
+            let most_ms = now_ms.saturating_add(RANK.full_ms());
+            self.evicted.put(evicted.id, evicted.latest_ms().min(most_ms));
         }
     }
 
@@ -192,37 +222,42 @@ impl GuessLimiter {
         }
     }
 
-    /// Hashes kind, account, target and source at fixed positions, then the name. The encoding is
-    /// injective: the name is the rest.
+    /// Hashes kind, account and target at fixed positions, then the name. The encoding is injective:
+    /// the name is the rest. A source is hashed apart, with its own kind.
     fn key(&self, kind: Kind, scope: Scope<'_>, name: &[u8], ip: Option<IpAddr>) -> GuessKey {
-        let (family, network) = match ip.map(|ip| ip.to_canonical()) {
-            None => (0, 0),
-            Some(IpAddr::V4(v4)) => (4, u64::from(v4.to_bits())),
-            // the upper half, which is the /64
-            Some(IpAddr::V6(v6)) => (6, (v6.to_bits() >> 64) as u64),
-        };
-        let name = self.hash(kind, 0, scope, name);
-        let source = match ip {
-            Some(_) => {
-                let source = Scope { target: &[0; 16], ..scope };
-                self.hash(Kind::Source, network, source, &[family])
-            }
-            None => name,
-        };
-        // an account that equals another in 64 bits only shares its places
-        let account = scope.account.first_chunk().map_or(0, |half| u64::from_le_bytes(*half));
-        GuessKey { source, account, name: (name >> 64) as u64 }
-    }
-
-    fn hash(&self, kind: Kind, network: u64, scope: Scope<'_>, name: &[u8]) -> u128 {
-        let mut text = Framed::<{ 8 + 8 + 16 + 16 + MAX_NAME }>::default();
-        text.push([kind as u64, network].map(u64::to_le_bytes).as_flattened());
+        let mut text = Framed::<{ 8 + 16 + 16 + MAX_NAME }>::default();
+        text.push(&(kind as u64).to_le_bytes());
         text.push(scope.account);
         text.push(scope.target);
         text.push(name);
-        let [low, high] = *self.key;
-        SipHasher13::new_with_keys(low, high).hash(text.as_bytes()).as_u128()
+        let name = self.hash(text.as_bytes());
+        let source = ip.map_or(name, |ip| self.source(scope, ip));
+        GuessKey { source, account: account_number(scope.account), name: (name >> 64) as u64 }
     }
+
+    /// Hashes kind, family, network and account.
+    fn source(&self, scope: Scope<'_>, ip: IpAddr) -> u128 {
+        let (family, network) = match ip.to_canonical() {
+            IpAddr::V4(v4) => (4, u64::from(v4.to_bits())),
+            // the upper half, which is the /64
+            IpAddr::V6(v6) => (6, (v6.to_bits() >> 64) as u64),
+        };
+        let [low, high] = words_of(scope.account);
+        let words = [Kind::Source as u64 | family << 8, network, low, high];
+        self.hash(words.map(u64::to_le_bytes).as_flattened())
+    }
+
+    fn hash(&self, text: &[u8]) -> u128 {
+        let [low, high] = *self.key;
+        SipHasher13::new_with_keys(low, high).hash(text).as_u128()
+    }
+}
+
+/// An account as a number. Two accounts with the same number only share their places.
+#[inline]
+fn account_number(account: &[u8; 16]) -> u64 {
+    let [low, high] = words_of(account);
+    low ^ high.rotate_left(32)
 }
 
 /// The maximum length of a claimed name in bytes: a name may be a hexadecimal hash.
@@ -266,26 +301,23 @@ impl Source {
         counter.map_or(self.floor_ms, |counter| counter.idle_from_ms)
     }
 
-    /// Takes a token from a name, and returns its debt.
+    /// Takes a token from a name, and returns its debt. A name that finds no free place takes that of the
+    /// name that owes least, which leaves its debt as the floor.
     fn record(&mut self, name: u64, rate: GuessRate, now_ms: u64) -> u64 {
-        let idle_from_ms = rate.take(self.idle_from_ms(name), now_ms);
-        self.set(name, idle_from_ms);
         self.rank_ms = RANK.take(self.rank_ms, now_ms);
-        idle_from_ms
-    }
-
-    /// Stores a name's debt. Without a free place, the name that owes least leaves its debt as the
-    /// floor.
-    fn set(&mut self, name: u64, idle_from_ms: u64) {
-        let new = Counter { name, idle_from_ms };
         if let Some(counter) = self.names.iter_mut().find(|counter| counter.name == name) {
-            *counter = new;
-        } else if self.names.try_push(new).is_err()
+            counter.idle_from_ms = rate.take(counter.idle_from_ms, now_ms);
+            return counter.idle_from_ms;
+        }
+        let idle_from_ms = rate.take(self.floor_ms, now_ms);
+        let new = Counter { name, idle_from_ms };
+        if self.names.try_push(new).is_err()
             && let Some(least) = self.names.iter_mut().min_by_key(|counter| counter.idle_from_ms)
         {
             self.floor_ms = self.floor_ms.max(least.idle_from_ms);
             *least = new;
         }
+        idle_from_ms
     }
 
     /// The time from which the source owes nothing.

@@ -10,6 +10,7 @@ use super::function::{HashImpl, HashVisitor};
 use super::hash::same_hex;
 use super::response::{Body, a2, response_prefix};
 use super::{HashFunction, Qop};
+use crate::method::Method;
 
 /// The maximum number of headers in a batch.
 pub(crate) const MAX_BATCH: usize = 32;
@@ -20,6 +21,7 @@ type Text = Message<4>;
 /// A response to verify against H(A1).
 pub(crate) struct DigestCheck<'q, 'a> {
     pub(crate) credentials: &'q Credentials<'a>,
+    pub(crate) method: Method<'q>,
     pub(crate) ha1: &'q [u8],
 }
 
@@ -63,7 +65,7 @@ fn verify_in_lanes<F: HashImpl>(checks: &[DigestCheck<'_, '_>], results: &mut [O
     let mut a2_texts = ArrayVec::<Text, MAX_BATCH>::new();
     let mut response_texts = ArrayVec::<Text, MAX_BATCH>::new();
     for (check, result) in checks.iter().zip(results) {
-        let DigestCheck { credentials, ha1 } = check;
+        let DigestCheck { credentials, method, ha1 } = check;
         if credentials.algorithm.hash_function() != F::FUNCTION
             || !DigestCheck::is_batchable(credentials)
         {
@@ -82,7 +84,7 @@ fn verify_in_lanes<F: HashImpl>(checks: &[DigestCheck<'_, '_>], results: &mut [O
         };
         let mut fits = true;
         // the body counts with `auth-int` only
-        a2(credentials, b"INVITE", &Body::new(b""), |part| fits &= first.push(part));
+        a2(credentials, *method, &Body::new(b""), |part| fits &= first.push(part));
         let mut digits = F::hex(ha1);
         response_prefix(credentials, digits.as_bytes(), |part| fits &= second.push(part));
         zeroize::Zeroize::zeroize(digits.as_bytes_mut());
@@ -118,8 +120,8 @@ mod tests {
     use super::super::response::ExpectedResponse;
     use super::*;
 
-    /// A header with the right response to an INVITE without a body, and its H(A1).
-    fn right(algorithm: Algorithm, qop: &str, number: usize) -> (String, Vec<u8>) {
+    /// A header with the right response to a request without a body, and its H(A1).
+    fn right(algorithm: Algorithm, qop: &str, number: usize, method: &str) -> (String, Vec<u8>) {
         let hash = |text: String| match algorithm.hash_function() {
             HashFunction::Md5 => sip_authz_arch::md5(text.as_bytes()).to_vec(),
             _ => sip_authz_arch::sha256(text.as_bytes()).to_vec(),
@@ -132,7 +134,7 @@ mod tests {
         if algorithm.is_session() {
             first = hex(format!("{first}:n:c"));
         }
-        let ha2 = hex(format!("INVITE:{uri}{body}"));
+        let ha2 = hex(format!("{method}:{uri}{body}"));
         let response = hex(format!("{first}:n:00000001:c:{qop}:{ha2}"));
         let name = algorithm.name();
         let header = format!(
@@ -142,42 +144,53 @@ mod tests {
         (header, ha1)
     }
 
+    const METHODS: [&str; 5] =
+        ["INVITE", "MESSAGE", "invite", "A", "X-ABCDEFGHIJKLMNOPQRSTUVWXYZ.123"];
+
     #[test]
     fn batchable_headers_that_fit_are_verified() {
-        let mut headers = Vec::new();
+        let mut headers = Vec::<((String, Vec<u8>), bool)>::new();
         for number in [3, 40, 400] {
             for algorithm in
                 [Algorithm::Md5, Algorithm::Sha256, Algorithm::Md5Sess, Algorithm::Sha256Sess]
             {
                 for qop in ["auth", "auth-int"] {
                     let batchable = !algorithm.is_session() && qop == "auth" && number < 400;
-                    headers.push((right(algorithm, qop, number), batchable));
+                    let method = METHODS[headers.len() % METHODS.len()];
+                    headers.push((right(algorithm, qop, number, method), batchable));
                 }
             }
         }
         let parsed: Vec<_> = headers
             .iter()
-            .map(|((header, _), _)| match parse(header.as_bytes(), "r") {
+            .map(|((header, _), ..)| match parse(header.as_bytes(), "r") {
                 Parsed::Credentials(credentials) => credentials,
                 _ => panic!("{header}"),
             })
             .collect();
-        for is_right in [true, false] {
-            let mut hashes: Vec<_> = headers.iter().map(|((_, ha1), _)| ha1.clone()).collect();
-            hashes.iter_mut().for_each(|ha1| ha1[0] ^= u8::from(!is_right));
+        for (is_right, same_method) in [(true, true), (false, true), (false, false)] {
+            let method = |place: usize| {
+                Method::new(METHODS[(place + usize::from(!same_method)) % METHODS.len()])
+            };
+            let mut hashes: Vec<_> = headers.iter().map(|((_, ha1), ..)| ha1.clone()).collect();
+            hashes.iter_mut().for_each(|ha1| ha1[0] ^= u8::from(!is_right && same_method));
             let checks: Vec<_> = parsed
                 .iter()
                 .zip(&hashes)
-                .map(|(credentials, ha1)| DigestCheck { credentials, ha1 })
+                .enumerate()
+                .map(|(place, (credentials, ha1))| DigestCheck {
+                    credentials,
+                    method: method(place),
+                    ha1,
+                })
                 .collect();
-            let expected = headers.iter().map(|(_, batchable)| batchable.then_some(is_right));
+            let expected = headers.iter().map(|(.., batchable)| batchable.then_some(is_right));
             assert!(verify_batch(&checks).into_iter().eq(expected));
             // the others are verified one at a time
-            for (credentials, ha1) in parsed.iter().zip(&hashes) {
-                assert_eq!(
-                    ExpectedResponse::new(credentials, &Body::new(b"")).equals(ha1),
-                    is_right
-                );
+            for (place, (credentials, ha1)) in parsed.iter().zip(&hashes).enumerate() {
+                let body = Body::new(b"");
+                let mut response = ExpectedResponse::new(credentials, method(place), &body);
+                assert_eq!(response.equals(ha1), is_right);
             }
         }
     }

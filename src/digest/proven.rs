@@ -82,17 +82,19 @@ impl ProvenFlows {
     }
 }
 
-/// The index of the cell that a new proof of an account takes.
-///
-/// This is the oldest cell without a proof of the last hour. If there is none, it is the oldest cell
-/// of the account with the most, the new proof included.
+/// The index of the cell that a new proof of an account takes: one without a proof of the last hour. If
+/// there is none, it is the oldest cell of the account with the most, the new proof included.
 fn next_out(cells: &[u64; WAYS], newcomer: u8, now: u64) -> usize {
-    let good = || cells.iter().filter(|cell| is_good(**cell, now)).map(|cell| account_of(*cell));
-    let most = largest_account(good, newcomer);
-    let rank = |cell: u64| {
-        let is_kept = is_good(cell, now);
-        (is_kept, is_kept && account_of(cell) != most, Reverse(age(cell, now)))
-    };
+    let free = cells.iter().position(|cell| !is_good(*cell, now));
+    free.unwrap_or_else(|| next_of_largest(cells, newcomer, now))
+}
+
+/// [`next_out`] if all cells have a proof of the last hour.
+#[cold]
+#[inline(never)]
+fn next_of_largest(cells: &[u64; WAYS], newcomer: u8, now: u64) -> usize {
+    let most = largest_account(|| cells.iter().map(|cell| account_of(*cell)), newcomer);
+    let rank = |cell: u64| (account_of(cell) != most, Reverse(age(cell, now)));
     let lowest = cells.iter().enumerate().min_by_key(|(_, cell)| rank(**cell));
     lowest.map_or(0, |(at, _)| at)
 }

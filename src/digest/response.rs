@@ -11,6 +11,7 @@ use super::credentials::{Credentials, MAX_DIGEST_URI};
 use super::function::{HashImpl, HashVisitor, MAX_HEX_LEN, MAX_OUTPUT_LEN};
 use super::hash::same_hex;
 use super::{Algorithm, HashFunction};
+use crate::method::{MAX_METHOD, Method};
 
 /// The body of a request, hashed at most once with each function.
 pub(crate) struct Body<'a> {
@@ -37,8 +38,6 @@ pub(crate) type HexText = ArrayString<MAX_HEX_LEN>;
 
 /// Blocks for the texts of nearly all headers.
 const TYPICAL_BLOCKS: usize = 4;
-/// The maximum length of the method in a response.
-const MAX_METHOD: usize = 16;
 /// Blocks for any text. The longest text is A2: a method, the longest digest-uri, a hash, two
 /// colons and nine bytes of padding. The input of the response is shorter: two hashes, the longest
 /// nonce and cnonce, a count, `auth-int` and five colons.
@@ -88,11 +87,16 @@ fn join(parts: &[&[u8]], write: &mut impl FnMut(&[u8])) {
 #[inline(always)]
 pub(super) fn a2(
     credentials: &Credentials<'_>,
-    method: &[u8],
+    method: Method<'_>,
     body: &Body<'_>,
     mut write: impl FnMut(&[u8]),
 ) {
-    join(&[method, credentials.uri], &mut write);
+    match method.other() {
+        // a text of constant length is written without a loop
+        None => write(b"INVITE"),
+        Some(method) => write(method.as_bytes()),
+    }
+    join(&[b"", credentials.uri], &mut write);
     if credentials.covers_body() {
         join(&[b"", body.hash(credentials.algorithm.hash_function()).as_bytes()], &mut write);
     }
@@ -128,21 +132,17 @@ fn session<F: HashImpl>(credentials: &Credentials<'_>, ha1: &F::Hex) -> F::Hex {
 /// The expected response of a header. H(A2) is computed once for all users that are compared.
 pub(crate) struct ExpectedResponse<'c, 'a> {
     credentials: &'c Credentials<'a>,
-    method: &'c [u8],
+    method: Method<'c>,
     body: &'c Body<'c>,
     ha2: Option<[u8; MAX_HEX_LEN]>,
 }
 
 impl<'c, 'a> ExpectedResponse<'c, 'a> {
-    /// For an INVITE with this header and body.
-    pub(crate) fn new(credentials: &'c Credentials<'a>, body: &'c Body<'c>) -> Self {
-        Self::with_method(credentials, b"INVITE", body)
-    }
-
-    /// For any method. A method of more than [`MAX_METHOD`] bytes never matches.
-    pub(crate) fn with_method(
+    /// For a request with this header, method and body. A method of more than [`MAX_METHOD`] bytes
+    /// may not match.
+    pub(crate) fn new(
         credentials: &'c Credentials<'a>,
-        method: &'c [u8],
+        method: Method<'c>,
         body: &'c Body<'c>,
     ) -> Self {
         Self { credentials, method, body, ha2: None }
@@ -185,7 +185,7 @@ impl<'c, 'a> ExpectedResponse<'c, 'a> {
         let Credentials { nonce, uri, qop, .. } = self.credentials;
         let cnonce = qop.map_or(0, |fields| fields.cnonce.len());
         let response = 2 * F::Hex::LEN + nonce.len() + cnonce + FIXED;
-        let a2 = self.method.len() + uri.len() + F::Hex::LEN + 2;
+        let a2 = self.method.name().len() + uri.len() + F::Hex::LEN + 2;
         response.max(a2) <= TYPICAL_BLOCKS * 64 - 9
     }
 

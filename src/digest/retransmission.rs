@@ -1,7 +1,7 @@
 //! A cache of recent requests that recognizes UDP retransmissions, in fixed memory.
 //! A client retransmits an INVITE for up to 64*T1, 32 s (RFC 3261 §17.1.1.2, timer B).
 
-use super::buckets::{Buckets, Entry, Ways};
+use super::buckets::{Buckets, Entry, Ways, largest_account};
 
 /// The time after its acceptance in which a request can be retransmitted, in milliseconds: 64*T1
 /// with T1 at 500 ms.
@@ -22,8 +22,9 @@ pub(crate) enum Insertion {
 /// The fingerprints of the requests inserted in the last 32 s.
 ///
 /// A fingerprint is a keyed 128-bit hash of every part that a retransmission has in common with its
-/// original. Its low bits select one of at least 64 buckets of eight; in a full bucket the oldest
-/// entry is replaced. All times are milliseconds of one clock. A `now_ms` before the time of an
+/// original. Its low bits select one of at least 64 buckets of eight. In a full bucket an expired entry
+/// is replaced, else the oldest one of the account with the most entries, the new one included. So the
+/// calls of one account displace no entries of others. All times are milliseconds of one clock. A `now_ms` before the time of an
 /// insertion counts as zero time after it.
 ///
 /// A false negative (a fingerprint that was evicted early) costs a challenge, because the nonce
@@ -53,7 +54,8 @@ impl RetransmissionCache {
         is_live(&self.buckets.lock(fingerprint), fingerprint, now_ms)
     }
 
-    /// Inserts `fingerprint` atomically if it is absent and `admit` returns true.
+    /// Inserts the `fingerprint` of a request of `account` atomically if it is absent and `admit`
+    /// returns true.
     ///
     /// `admit` admits the nonce count. Of identical requests on several threads, one is then
     /// inserted and the others are present. In two separate steps, some would find the nonce count
@@ -62,24 +64,55 @@ impl RetransmissionCache {
     pub(crate) fn insert_if(
         &self,
         fingerprint: u128,
+        account: u32,
         now_ms: u64,
         admit: impl FnOnce() -> bool,
     ) -> Insertion {
         let mut bucket = self.buckets.lock(fingerprint);
-        if is_live(&bucket, fingerprint, now_ms) {
-            return Insertion::Present;
-        }
-        if !admit() {
+        let new = Accepted { fingerprint, account, put_ms: now_ms };
+        // one search for both: the entry may be present, or expired
+        if let Some(held) = bucket.find_mut(&fingerprint) {
+            if held.is_live(now_ms) {
+                return Insertion::Present;
+            }
+            if !admit() {
+                return Insertion::Refused;
+            }
+            *held = new;
+        } else if !admit() {
             return Insertion::Refused;
+        } else if bucket.is_full() {
+            replace(&mut bucket, new);
+        } else {
+            bucket.add(new, |held| held.put_ms);
         }
-        bucket.put(Accepted { fingerprint, put_ms: now_ms }, |held| held.put_ms);
         Insertion::Inserted
     }
 }
 
 struct Accepted {
     fingerprint: u128,
+    /// The number of the account in the snapshot. If another account gets it later, the two share
+    /// their entries for 32 s.
+    account: u32,
     put_ms: u64,
+}
+
+impl Accepted {
+    fn is_live(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.put_ms) < WINDOW_MS
+    }
+}
+
+/// Puts an entry into a full bucket.
+#[inline(never)]
+fn replace(bucket: &mut Ways<Accepted>, new: Accepted) {
+    let now_ms = new.put_ms;
+    let live = || bucket.iter().filter(|held| held.is_live(now_ms)).map(|held| held.account);
+    let most = largest_account(live, new.account);
+    // expired entries first, then those of the account with the most
+    let is_kept = |held: &Accepted| held.is_live(now_ms) && held.account != most;
+    bucket.add(new, |held| held.put_ms.min(u64::MAX >> 1) | u64::from(is_kept(held)) << 63);
 }
 
 impl Entry for Accepted {
@@ -91,9 +124,7 @@ impl Entry for Accepted {
 }
 
 fn is_live(bucket: &Ways<Accepted>, fingerprint: u128, now_ms: u64) -> bool {
-    bucket
-        .find(&fingerprint)
-        .is_some_and(|accepted| now_ms.saturating_sub(accepted.put_ms) < WINDOW_MS)
+    bucket.find(&fingerprint).is_some_and(|held| held.is_live(now_ms))
 }
 
 #[cfg(test)]
@@ -111,7 +142,7 @@ mod tests {
     use crate::digest::replay::{Admission, ReplayTable};
 
     fn put(cache: &RetransmissionCache, fingerprint: u128, now_ms: u64) {
-        let _ = cache.insert_if(fingerprint, now_ms, || true);
+        let _ = cache.insert_if(fingerprint, 1, now_ms, || true);
     }
 
     #[test]
@@ -140,11 +171,11 @@ mod tests {
     #[test]
     fn the_condition_is_evaluated_only_for_absent_fingerprints() {
         let cache = RetransmissionCache::new(0);
-        assert_eq!(cache.insert_if(1, 0, || false), Refused);
+        assert_eq!(cache.insert_if(1, 1, 0, || false), Refused);
         assert!(!cache.contains(1, 0));
-        assert_eq!(cache.insert_if(1, 0, || true), Inserted);
-        assert_eq!(cache.insert_if(1, 0, || panic!("asked")), Present);
-        assert_eq!(cache.insert_if(1, WINDOW_MS, || false), Refused);
+        assert_eq!(cache.insert_if(1, 1, 0, || true), Inserted);
+        assert_eq!(cache.insert_if(1, 1, 0, || panic!("asked")), Present);
+        assert_eq!(cache.insert_if(1, 1, WINDOW_MS, || false), Refused);
     }
 
     #[test]
@@ -159,6 +190,35 @@ mod tests {
     }
 
     #[test]
+    fn the_calls_of_one_account_displace_no_entries_of_others() {
+        let cache = RetransmissionCache::new(0);
+        let put = |number: u64, account, now_ms| {
+            let _ = cache.insert_if(u128::from(number) << 64, account, now_ms, || true);
+        };
+        let held = |numbers: std::ops::Range<u64>, now_ms| -> Vec<u64> {
+            numbers.filter(|it| cache.contains(u128::from(*it) << 64, now_ms)).collect()
+        };
+        // seven of one account, one of another, then many of the first
+        put(0, 2, 1_000);
+        (1..8).for_each(|number| put(number, 1, 1_000 + number));
+        (8..100).for_each(|number| put(number, 1, 1_000 + number));
+        assert_eq!(held(0..100, 1_100), [vec![0], (93..100).collect()].concat());
+        // a quiet account takes a place of the loud one, its oldest entry
+        put(100, 3, 1_200);
+        assert_eq!(held(0..101, 1_200), [vec![0], (94..101).collect()].concat());
+        // expired entries go first, those of quiet accounts too
+        put(101, 1, 33_000);
+        assert_eq!(held(0..102, 33_000), (94..102).collect::<Vec<_>>());
+        // of nine accounts with one each, the oldest goes
+        let now_ms = 100_000;
+        (200..209).for_each(|number| put(number, u32::try_from(number).unwrap(), now_ms + number));
+        assert_eq!(held(0..209, now_ms + 300), (201..209).collect::<Vec<_>>());
+        // the times of a clock that steps back
+        put(300, 7, 0);
+        assert_eq!(held(300..301, 0), [300]);
+    }
+
+    #[test]
     fn of_identical_concurrent_requests_one_is_inserted_and_the_others_are_present() {
         let (repeats, replays) = (RetransmissionCache::new(0), ReplayTable::new(0, &[7; 16]));
         let tally = Mutex::new(HashMap::new());
@@ -166,7 +226,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for nc in 1..=500 {
-                        let answer = repeats.insert_if(u128::from(nc), 0, || {
+                        let answer = repeats.insert_if(u128::from(nc), 1, 0, || {
                             replays.admit(1, 1, nc) == Admission::Fresh
                         });
                         *tally.lock().unwrap().entry((nc, answer == Inserted)).or_insert(0) += 1;

@@ -1,9 +1,10 @@
-//! Reads an INVITE from a datagram, or from a message framed on a stream.
+//! Reads an INVITE or another request from a datagram, or from a message framed on a stream.
 
 use std::net::SocketAddr;
 
 use super::{CredentialsField, Invite, InviteError, Transport};
 use crate::message::{Header, Message, StartLine};
+use crate::method::Method;
 
 impl<'a> Invite<'a> {
     /// Parses an INVITE from `bytes`, borrowed and without building a message. Rejects a message
@@ -35,22 +36,52 @@ impl<'a> Invite<'a> {
         let StartLine::Request { method: "INVITE", uri } = message.start_line() else {
             return Err(InviteError::NotInvite);
         };
-        let is_datagram = transport.retransmits();
+        Self::new(uri, source, transport).read(message)
+    }
+
+    /// Takes the parts from a scanned request of any method but ACK, CANCEL and REGISTER.
+    ///
+    /// ACK and CANCEL cannot be challenged (RFC 3261 §22.1), and REGISTER has rules of its own. The
+    /// message may be an INVITE. It should come from outside a dialog: a To tag makes no difference.
+    ///
+    /// # Errors
+    ///
+    /// [`InviteError::NotDecided`] for a response and these three methods, otherwise as
+    /// [`Self::from_datagram`].
+    pub fn from_request(
+        message: &Message<'a>,
+        source: SocketAddr,
+        transport: Transport,
+    ) -> Result<Self, InviteError> {
+        let StartLine::Request { method, uri } = message.start_line() else {
+            return Err(InviteError::NotDecided);
+        };
+        if matches!(method, "ACK" | "CANCEL" | "REGISTER") {
+            return Err(InviteError::NotDecided);
+        }
+        let mut invite = Self::new(uri, source, transport);
+        invite.method = Method::new(method);
+        invite.read(message)
+    }
+
+    /// Checks the message and adds its fields.
+    #[inline(always)]
+    fn read(mut self, message: &Message<'a>) -> Result<Self, InviteError> {
+        let is_datagram = self.transport.retransmits();
         let defect = if is_datagram { message.defect() } else { message.stream_defect() };
         if let Some(defect) = defect {
             return Err(InviteError::Defect(defect));
         }
-        let mut invite = Self::new(uri, source, transport);
-        invite.body = message.body();
-        invite.from = message.first(Header::From);
-        invite.received = Some(message.bytes().into());
+        self.body = message.body();
+        self.from = message.first(Header::From);
+        self.received = Some(message.bytes().into());
         for field in message.credentials() {
             let name = match field.header {
                 Header::Authorization => CredentialsField::Authorization,
                 _ => CredentialsField::ProxyAuthorization,
             };
-            invite.add_credentials(name, field.value);
+            self.add_credentials(name, field.value);
         }
-        Ok(invite)
+        Ok(self)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::on_accept::{OnAccept, RedirectTarget};
+use super::on_accept::{ForwardHop, OnAccept, RedirectTarget};
 use crate::acl::{Prefix, PrefixError};
 use crate::uri::{Host, HostError};
 
@@ -65,14 +65,14 @@ pub enum NextHopError {
     Brackets,
 }
 
-/// The next hops that accounts can redirect calls to. Empty by default.
+/// The next hops that accounts can redirect or forward calls to. Empty by default.
 #[derive(Clone, Debug, Default)]
 pub struct NextHopSet {
     hops: Vec<NextHop>,
     default: Option<OnAccept>,
 }
 
-/// A target that the operator does not allow.
+/// A target or hop that the operator does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NextHopRefusal {
@@ -98,8 +98,8 @@ impl NextHopSet {
         Self { hops: hops.into_iter().collect(), default: None }
     }
 
-    /// Also allows the targets of `default`, each with exactly its template. This adds no host: an
-    /// account cannot use it with another user part.
+    /// Also allows the targets of `default`, each with exactly its template, or its hops, each with its
+    /// port and transport. This adds no host: an account cannot use it with another user part.
     #[must_use]
     pub fn with_default(mut self, default: OnAccept) -> Self {
         self.default = Some(default);
@@ -111,16 +111,20 @@ impl NextHopSet {
         self.hops.extend(hops);
     }
 
-    /// Checks that all targets of an answer are allowed. `ok` always is. Allocates only for an error.
+    /// Checks that all targets or hops of an answer are allowed. `ok` always is. Allocates only for an
+    /// error.
     ///
     /// # Errors
     ///
-    /// [`NextHopRefusal`] for the first target that is not allowed.
+    /// [`NextHopRefusal`] for the first target or hop that is not allowed.
     pub fn check(&self, on_accept: &OnAccept) -> Result<(), NextHopRefusal> {
         match on_accept {
             OnAccept::Ok => Ok(()),
             OnAccept::Redirect(redirect) => {
                 redirect.targets().iter().try_for_each(|target| self.check_target(target))
+            }
+            OnAccept::Forward(forward) => {
+                forward.hops().iter().try_for_each(|hop| self.check_hop(hop))
             }
         }
     }
@@ -139,10 +143,23 @@ impl NextHopSet {
             return Err(NextHopRefusal::OverridesHost);
         }
         let host = template.host.as_ref().map(Host::as_str).unwrap_or_default();
-        if self.hops.iter().any(|hop| hop.covers(host, template.port)) {
+        self.check_host(host, template.port)
+    }
+
+    fn check_hop(&self, hop: &ForwardHop) -> Result<(), NextHopRefusal> {
+        if let Some(OnAccept::Forward(default)) = &self.default
+            && default.hops().iter().any(|default| default.is_same_place(hop))
+        {
             return Ok(());
         }
-        let port = template.port.map(|port| format!(":{port}")).unwrap_or_default();
+        self.check_host(hop.host().as_str(), hop.port())
+    }
+
+    fn check_host(&self, host: &str, port: Option<u16>) -> Result<(), NextHopRefusal> {
+        if self.hops.iter().any(|hop| hop.covers(host, port)) {
+            return Ok(());
+        }
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         Err(NextHopRefusal::NotAllowed(format!("{host}{port}")))
     }
 }
@@ -354,6 +371,67 @@ mod tests {
         ] {
             assert_eq!(check(&["gw"], target), Ok(()), "{target}");
         }
+    }
+
+    #[test]
+    fn every_hop_of_a_forward_must_be_allowed() {
+        let check = |allowed: &[&str], hops: &str| {
+            let on_accept: OnAccept = format!("forward:{hops}").parse().unwrap();
+            set(allowed).check(&on_accept).map_err(|refusal| refusal.to_string())
+        };
+        for (allowed, hops) in [
+            (&["pbx.example.net"][..], "sip:PBX.example.net."),
+            (&["pbx.example.net"], "sips:pbx.example.net:5061;weight=2,pbx.example.net:5070"),
+            (&[".example.net"], "a.example.net,b.example.net;priority=1;lr"),
+            (&["192.0.2.0/24", "2001:db8::/32"], "192.0.2.7;transport=tcp,sip:[2001:db8::1]"),
+            (&["192.0.2.0/24"], "[::ffff:192.0.2.7]"),
+            (&["pbx:5080"], "pbx:5080"),
+        ] {
+            assert_eq!(check(allowed, hops), Ok(()), "{hops}");
+        }
+        for (allowed, hops, refused) in [
+            (&[][..], "pbx", "pbx"),
+            (&["pbx"], "sip:pbx,sip:other:5070;priority=1", "other:5070"),
+            (&["a", "c"], "a,b,c", "b"),
+            // the port must be in the text, also if it is the default one
+            (&["pbx:5060"], "pbx", "pbx"),
+            (&["pbx:5061"], "sips:pbx", "pbx"),
+            (&["pbx:5080"], "pbx:5081", "pbx:5081"),
+            (&[".example.net"], "example.net", "example.net"),
+            (&["192.0.2.0/24"], "192.0.3.7", "192.0.3.7"),
+        ] {
+            let message = format!("the next hop `{refused}` is not allowed");
+            assert_eq!(check(allowed, hops), Err(message), "{hops}");
+        }
+    }
+
+    #[test]
+    fn a_hop_of_the_default_is_allowed_with_its_own_port_and_transport_only() {
+        let default = "forward:pbx1;weight=9,sips:pbx2:5071".parse().unwrap();
+        let set = NextHopSet::default().with_default(default);
+        let check = |text: &str| set.check(&text.parse().unwrap()).is_ok();
+        for allowed in [
+            "forward:pbx1",
+            "forward:sip:PBX1:5060;priority=7",
+            "forward:pbx2:5071;transport=tls,pbx1;weight=3",
+        ] {
+            assert!(check(allowed), "{allowed}");
+        }
+        for refused in [
+            "forward:pbx1:5061",
+            "forward:pbx1;transport=tcp",
+            "forward:pbx1;transport=udp",
+            "forward:pbx2:5071",
+            "forward:sips:pbx2",
+            "forward:pbx1,pbx3",
+            // a redirect would show the host to callers
+            "redirect:pbx1",
+            "redirect:sips:pbx2:5071",
+        ] {
+            assert!(!check(refused), "{refused}");
+        }
+        let redirect = NextHopSet::default().with_default("redirect:gw".parse().unwrap());
+        assert!(redirect.check(&"forward:gw".parse().unwrap()).is_err());
     }
 
     #[test]

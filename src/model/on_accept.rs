@@ -1,4 +1,5 @@
-//! The answer to accepted calls: 200, or a redirect to targets that a template names.
+//! The answer to accepted calls: 200, a redirect to targets that a template names, or hops to forward
+//! the call to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,15 +7,17 @@ use std::str::FromStr;
 use crate::sid::AccountSid;
 use crate::uri::{SipUri, UriError};
 
+mod forward;
 mod template;
 
+pub use forward::{Forward, ForwardHop, HopError, HopTransport};
 use template::Template;
 
 /// The answer to an accepted INVITE.
 ///
-/// The text form is `ok`, or `redirect:` and one or more targets, separated by commas. A target is a
-/// SIP URI with placeholders, or a host, which keeps the user part of the Request-URI. `;q=` behind
-/// a target is its preference (RFC 3261 §20.10).
+/// The text form is `ok`, `redirect:` and targets, or `forward:` and hops, separated by commas. A target
+/// is a SIP URI with placeholders, or a host, which keeps the user part of the Request-URI. `;q=` behind
+/// a target is its preference (RFC 3261 §20.10). [`ForwardHop`] describes the hops.
 ///
 /// | placeholder | value | where |
 /// |---|---|---|
@@ -33,6 +36,9 @@ use template::Template;
 /// let two: OnAccept = "redirect:sip:{user}@gw1.example.net;q=1.0,sip:{user}@gw2.example.net;q=0.5".parse()?;
 /// let OnAccept::Redirect(redirect) = &two else { unreachable!() };
 /// assert_eq!(redirect.targets().len(), 2);
+/// let hops: OnAccept = "forward:sip:pbx1.example.net,sip:pbx2.example.net;priority=1".parse()?;
+/// let OnAccept::Forward(forward) = &hops else { unreachable!() };
+/// assert_eq!(forward.hops()[1].priority(), 1);
 /// assert!("redirect:sip:{number}@gw.example.net".parse::<OnAccept>().is_err());
 /// # let _ = one;
 /// # Ok::<(), sip_authz::model::OnAcceptError>(())
@@ -46,6 +52,8 @@ pub enum OnAccept {
     Ok,
     /// 302 with one Contact for each target (RFC 3261 §8.3).
     Redirect(Redirect),
+    /// The call goes on to one of the hops (RFC 3261 §16).
+    Forward(Forward),
 }
 
 /// The targets of a redirect.
@@ -117,8 +125,8 @@ impl<'a> RedirectValues<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnAcceptError {
-    /// Neither `ok` nor `redirect:`.
-    #[error("expected `ok`, or `redirect:` and a SIP URI or host")]
+    /// Neither `ok` nor `redirect:` nor `forward:`.
+    #[error("expected `ok`, or `redirect:` or `forward:` and a SIP URI or host")]
     Unknown,
     /// The text is longer than [`OnAccept::MAX_LEN`].
     #[error("expected at most {max} bytes, got {0}", max = OnAccept::MAX_LEN)]
@@ -126,6 +134,9 @@ pub enum OnAcceptError {
     /// More than [`OnAccept::MAX_TARGETS`] targets.
     #[error("expected at most {max} targets, got {0}", max = OnAccept::MAX_TARGETS)]
     TooMany(usize),
+    /// More than [`OnAccept::MAX_TARGETS`] hops.
+    #[error("expected at most {max} hops, got {0}", max = OnAccept::MAX_TARGETS)]
+    TooManyHops(usize),
     /// A placeholder with an unknown name.
     #[error(
         "unknown placeholder `{{{name}}}` at position {at}, expected {{user}}, {{host}}, {{domain}}, \
@@ -187,12 +198,26 @@ pub enum OnAcceptError {
         /// The reason.
         error: UriError,
     },
+    /// A brace in a hop: only targets of a redirect have placeholders.
+    #[error("brace at position {at}: expected no placeholder in a hop")]
+    PlaceholderInHop {
+        /// The position of the brace.
+        at: usize,
+    },
+    /// A hop is invalid, or there twice.
+    #[error("hop at position {at}: {error}")]
+    Hop {
+        /// The position of the hop.
+        at: usize,
+        /// The reason.
+        error: HopError,
+    },
 }
 
 impl OnAccept {
     /// The maximum length of the text, in bytes.
     pub const MAX_LEN: usize = 1_024;
-    /// The maximum number of targets of a redirect.
+    /// The maximum number of targets of a redirect, and of hops of a forward.
     pub const MAX_TARGETS: usize = 8;
 }
 
@@ -299,21 +324,31 @@ impl FromStr for OnAccept {
         if text == "ok" {
             return Ok(Self::Ok);
         }
+        if let Some(list) = text.strip_prefix("forward:") {
+            return Forward::parse(list, "forward:".len() + 1).map(Self::Forward);
+        }
         let list = text.strip_prefix("redirect:").ok_or(OnAcceptError::Unknown)?;
         template::check_braces(text)?;
         let count = list.split(',').count();
         if count > Self::MAX_TARGETS {
             return Err(OnAcceptError::TooMany(count));
         }
-        let mut at = "redirect:".len() + 1;
-        let mut targets = Vec::with_capacity(count);
-        for target in list.split(',') {
-            let spaces = target.len() - target.trim_start_matches(' ').len();
-            targets.push(RedirectTarget::parse(target.trim_matches(' '), at + spaces)?);
-            at += target.chars().count() + 1;
-        }
-        Ok(Self::Redirect(Redirect { text: list.into(), targets: targets.into() }))
+        let targets = listed(list, "redirect:".len() + 1);
+        let targets: Result<_, _> =
+            targets.map(|(at, target)| RedirectTarget::parse(target, at)).collect();
+        Ok(Self::Redirect(Redirect { text: list.into(), targets: targets? }))
     }
+}
+
+/// The elements between commas, without spaces around them, each with its position. `at` is the position
+/// of the first character.
+fn listed(list: &str, mut at: usize) -> impl Iterator<Item = (usize, &str)> {
+    list.split(',').map(move |element| {
+        let spaces = element.len() - element.trim_start_matches(' ').len();
+        let start = at + spaces;
+        at += element.chars().count() + 1;
+        (start, element.trim_matches(' '))
+    })
 }
 
 impl fmt::Display for OnAccept {
@@ -321,6 +356,7 @@ impl fmt::Display for OnAccept {
         match self {
             Self::Ok => f.write_str("ok"),
             Self::Redirect(redirect) => write!(f, "redirect:{}", redirect.text),
+            Self::Forward(forward) => write!(f, "forward:{forward}"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
 
+use super::methods::MethodSet;
 use crate::digest::{Algorithm, GuessRate, HashFunction, Qop};
 
 #[cfg(feature = "serde")]
@@ -47,6 +48,9 @@ pub struct Policy {
     /// Whether the challenge is that of a proxy (407) or of a user agent server (401).
     /// Default: 407, which callers of a routing service expect.
     pub challenge: ChallengeKind,
+    /// The methods of requests from outside a dialog that are admitted; others get 405. Default: INVITE
+    /// and OPTIONS. Each further one, such as MESSAGE, lets callers reach more of the program behind.
+    pub methods: MethodSet,
     /// Limits on password guesses.
     pub guesses: GuessPolicy,
 }
@@ -56,8 +60,8 @@ pub struct Policy {
 ///
 /// Each line has the field, its type, the REST parameter, and in brackets the attributes of the
 /// stored form. A stored policy may lack newer fields and must keep its bytes: a new `bool` needs
-/// `[serde(default, skip_serializing_if = "is_default")]`. An absent field means `false`, even if
-/// the default changes later. A doc comment becomes part of the description in the REST API.
+/// `[serde(default, skip_serializing_if = "is_default")]`. An absent field means `false`, and for
+/// `methods` INVITE and OPTIONS, even if the default changes later. A doc comment becomes part of the description in the REST API.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! policy_fields {
@@ -83,6 +87,10 @@ macro_rules! policy_fields {
             from_must_match: $crate::model::FromCheck = "FromMustMatch" [];
             userhash: bool = "Userhash" [];
             challenge: $crate::model::ChallengeKind = "Challenge" [];
+            /// The methods that are admitted from outside a dialog, in the case in which they are sent; others
+            /// get 405. At most 16 tokens of at most 32 bytes; not ACK, BYE, CANCEL, PRACK and REGISTER.
+            methods: $crate::model::MethodSet = "Methods"
+                [serde(default, skip_serializing_if = "is_default")];
         }
     };
 }
@@ -144,6 +152,7 @@ impl Policy {
         from_must_match: FromCheck::Off,
         userhash: false,
         challenge: ChallengeKind::Proxy,
+        methods: MethodSet::DEFAULT,
         guesses: GuessPolicy::DEFAULT,
     };
 
@@ -188,6 +197,7 @@ crate::setters! {
         with_from_must_match: from_must_match: impl Into<FromCheck>,
         with_userhash: userhash: bool,
         with_challenge: challenge: ChallengeKind,
+        with_methods: methods: MethodSet,
         with_guesses: guesses: GuessPolicy,
     }
 }

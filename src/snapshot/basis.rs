@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
+use arrayvec::ArrayString;
 use siphasher::sip::SipHasher13;
 
 use super::Snapshot;
@@ -11,11 +12,13 @@ use super::entry::TargetEntry;
 use super::index::random_key;
 use super::users::CredentialEntry;
 use crate::decision::Accept;
+use crate::digest::InlineText;
 use crate::invite::Invite;
-use crate::model::{AccountStatus, Target};
+use crate::method::Method;
+use crate::model::{AccountStatus, MethodSet, Target};
 use crate::sid::{AccountSid, CredentialSid};
 
-/// The basis of an accept: account, target, source, transport and password.
+/// The basis of an accept: account, target, method, source, transport and password.
 ///
 /// A program that grants something beyond the call, such as a place for its connection, keeps the
 /// basis and asks [`Snapshot::upholds`] after a change. The password is kept as a keyed hash of its
@@ -24,6 +27,8 @@ use crate::sid::{AccountSid, CredentialSid};
 pub struct AcceptBasis {
     account: AccountSid,
     target: Target,
+    /// None for INVITE.
+    other_method: Option<InlineText<{ MethodSet::MAX_LEN }>>,
     /// None if it was unknown.
     source: Option<IpAddr>,
     is_secure: bool,
@@ -44,6 +49,10 @@ impl AcceptBasis {
     #[must_use]
     pub const fn account(&self) -> AccountSid {
         self.account
+    }
+
+    fn method(&self) -> Method<'_> {
+        self.other_method.as_deref().map_or(Method::INVITE, Method::new)
     }
 }
 
@@ -84,9 +93,15 @@ impl Snapshot {
             Some(proved) => Some(CredentialBasis::of(self.users.get(proved.credential)?)),
             None => None,
         };
+        let other_method = match invite.method.other() {
+            // a longer method is never accepted
+            Some(method) => Some(InlineText(ArrayString::from(method).ok()?)),
+            None => None,
+        };
         let basis = AcceptBasis {
             account: accept.account,
             target: accept.target,
+            other_method,
             source: invite.caller_ip(),
             is_secure: invite.transport().is_secure(),
             credential,
@@ -96,7 +111,8 @@ impl Snapshot {
 
     /// Whether the same request with the same password would still be accepted.
     ///
-    /// The account must be active, and the access lists of the target must admit the source. The user
+    /// The account must be active, and the policy and the access lists of the target must admit the
+    /// method and the source. The user
     /// must be enabled and in a mapped list, with the same stored hashes.
     #[must_use]
     pub fn upholds(&self, basis: &AcceptBasis) -> bool {
@@ -104,7 +120,8 @@ impl Snapshot {
         let account = self.account_entry(entry.account);
         account.is_some_and(|account| {
             account.sid == basis.account && account.status == AccountStatus::Active
-        }) && (basis.is_secure || !entry.secure)
+        }) && entry.admits(basis.method())
+            && (basis.is_secure || !entry.secure)
             && self.upholds_source(entry, basis.source)
             && self.upholds_credential(entry, basis.credential.as_ref())
     }

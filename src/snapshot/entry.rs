@@ -10,6 +10,7 @@ use super::table::{Entry, Slot};
 use super::users::{CredentialList, MappedList};
 use crate::acl::Prefix;
 use crate::digest::Algorithm;
+use crate::method::Method;
 use crate::model::{AccountStatus, DomainName, OnAccept, Policy, QopOffer, Realm, Target};
 use crate::sid::{AccountSid, IpAddressSid};
 
@@ -70,8 +71,11 @@ pub(crate) struct TargetEntry {
     pub(crate) account: Slot<AccountEntry>,
     pub(crate) name: Option<DomainName>,
     pub(crate) secure: bool,
+    /// Whether the policy does not admit INVITE: the method of nearly all requests, for which nothing
+    /// else of the policy is then read.
+    refuses_invite: bool,
     /// None means the default policy.
-    pub(crate) policy: Option<Arc<Policy>>,
+    policy: Option<Arc<Policy>>,
     /// None means the default of the program.
     pub(crate) on_accept: Option<Arc<OnAccept>>,
     /// Mapped for calls, sorted by SID.
@@ -98,6 +102,7 @@ impl TargetEntry {
             account,
             name: None,
             secure: false,
+            refuses_invite: false,
             policy: None,
             on_accept: None,
             access_lists: Few::default(),
@@ -107,12 +112,36 @@ impl TargetEntry {
         }
     }
 
+    /// The policy, or the default one.
+    #[inline]
+    pub(crate) fn policy(&self) -> &Policy {
+        self.policy.as_deref().unwrap_or(&Policy::DEFAULT)
+    }
+
+    pub(crate) fn has_policy(&self) -> bool {
+        self.policy.is_some()
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Option<Arc<Policy>>) {
+        self.policy = policy;
+        self.refuses_invite = !self.policy().methods.admits(Method::INVITE);
+    }
+
+    /// Whether the policy admits requests with this method.
+    #[inline]
+    pub(crate) fn admits(&self, method: Method<'_>) -> bool {
+        match method.other() {
+            None => !self.refuses_invite,
+            Some(_) => self.policy().methods.admits(method),
+        }
+    }
+
     pub(crate) fn mappings(&self) -> usize {
         self.access_lists.len() + self.credential_lists.len() + self.registrations.len()
     }
 
     pub(crate) fn wants_userhash(&self) -> bool {
-        self.policy.as_ref().is_some_and(|policy| policy.userhash)
+        self.policy().userhash
     }
 
     /// Encodes the offered algorithms and qop as one number. Nonces are bound to it, so a nonce

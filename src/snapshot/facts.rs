@@ -1,6 +1,8 @@
 //! Lists the contents of a snapshot by SID, so that two snapshots compare equal whatever their
 //! slots. For tests and fuzzing; scans everything.
 
+use std::collections::BTreeMap;
+
 use super::Snapshot;
 use crate::digest::{HashFunction, userhash};
 
@@ -29,6 +31,16 @@ impl Snapshot {
             let is_compiled = list.is_some_and(|list| list.has(sid, prefix));
             let list = list.map(|list| list.sid);
             facts.push(format!("{sid} in {list:?}: {prefix}, compiled {is_compiled}"));
+        }
+        let mut scanned = BTreeMap::new();
+        for list in self.users.lists.values() {
+            *scanned.entry(&list.realm).or_insert(0) += 1;
+        }
+        let counted: BTreeMap<_, _> = self.realms.counts().collect();
+        assert_eq!(counted, scanned, "the number of lists with each realm");
+        for (realm, lists) in counted {
+            let own = self.is_own_realm(realm.as_str());
+            facts.push(format!("realm {realm}: {lists} lists, own {own}"));
         }
         self.user_facts(&mut facts);
         self.target_facts(&mut facts);
@@ -84,7 +96,11 @@ impl Snapshot {
             facts.push(format!(
                 "{} of {account:?}, {name:?} names {named:?}, secure {}, {:?}, {:?}, {:?}: \
                  {access:?} {calls:?} {registrations:?}",
-                entry.target, entry.secure, entry.on_accept, entry.policy, entry.realm
+                entry.target,
+                entry.secure,
+                entry.on_accept,
+                entry.has_policy().then(|| entry.policy()),
+                entry.realm
             ));
         }
         facts.push(format!("{} targets", self.targets.len()));

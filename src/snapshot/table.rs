@@ -37,7 +37,7 @@ impl<E> Slot<E> {
     }
 
     #[inline]
-    pub(super) fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         self.0.get()
     }
 

@@ -91,6 +91,7 @@ impl SnapshotTransaction {
             Record::CredentialList(list) => {
                 if tables.users.lists.slot(&list.sid).is_none() {
                     let realm = list.realm.clone();
+                    tables.realms.add(&realm);
                     tables.users.lists.put(CredentialList::new(list.sid, list.account, realm));
                     self.own(list.account, 1);
                 }
@@ -166,6 +167,7 @@ impl SnapshotTransaction {
             }
             Key::CredentialList(sid) => {
                 if let Some(list) = tables.users.lists.remove(&sid) {
+                    tables.realms.remove(&list.realm);
                     self.own(list.account, -1);
                 }
             }
@@ -222,7 +224,7 @@ impl SnapshotTransaction {
     fn set_policy(&mut self, target: Target, policy: Option<Arc<Policy>>) {
         let change = self.snapshot.targets.change(target, |entry| {
             let before = entry.wants_userhash();
-            entry.policy = policy;
+            entry.set_policy(policy);
             (before, entry.wants_userhash(), entry.credential_lists.to_vec())
         });
         if let Some((before, after, lists)) = change

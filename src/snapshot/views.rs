@@ -2,8 +2,9 @@
 
 use super::Snapshot;
 use super::entry::TargetEntry;
-use crate::model::{DomainName, OnAccept, Target};
+use crate::model::{AccountStatus, DomainName, MethodSet, OnAccept, Target};
 use crate::sid::AccountSid;
+use crate::uri::Host;
 
 /// A domain or trunk of a snapshot.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,9 @@ pub struct TargetView<'a> {
     pub name: Option<&'a DomainName>,
     /// The answer to accepted calls, or none for the default of the program.
     pub on_accept: Option<&'a OnAccept>,
+    /// The methods that it admits from outside a dialog, for the Allow header of a 405
+    /// ([`Reason::MethodNotAllowed`](crate::Reason::MethodNotAllowed)).
+    pub methods: &'a MethodSet,
 }
 
 impl Snapshot {
@@ -24,6 +28,30 @@ impl Snapshot {
     #[must_use]
     pub fn target_view(&self, target: Target) -> Option<TargetView<'_>> {
         self.view(self.targets.get(target)?)
+    }
+
+    /// Whether a credential list has this realm, so that credentials for it are meant for this program.
+    ///
+    /// A proxy removes such credentials from the requests that it forwards (RFC 3261 §22.3);
+    /// [`digest::realms`](crate::digest::realms) reads the realm of a header. Lists count whether or not
+    /// they are mapped, because a client repeats credentials for a while after a mapping is gone. Realms
+    /// are compared with case (RFC 3261 §22.1). The time does not depend on the number of lists.
+    #[must_use]
+    pub fn is_own_realm(&self, realm: &str) -> bool {
+        self.realms.has(realm)
+    }
+
+    /// The domain or trunk with this host name, in any case. Neither allocates nor locks.
+    #[must_use]
+    pub fn target_named(&self, host: &str) -> Option<TargetView<'_>> {
+        let host = Host::parse(host).ok()?;
+        self.view(self.named_entry(host.as_str())?)
+    }
+
+    /// Whether the account exists and is active. Neither allocates nor locks.
+    #[must_use]
+    pub fn is_active(&self, account: AccountSid) -> bool {
+        self.accounts.get(&account).is_some_and(|entry| entry.status == AccountStatus::Active)
     }
 
     /// All domains and trunks, in no order. Scans all targets; not for the hot path.
@@ -37,6 +65,7 @@ impl Snapshot {
             account: self.account_entry(entry.account)?.sid,
             name: entry.name.as_ref(),
             on_accept: entry.on_accept.as_deref(),
+            methods: &entry.policy().methods,
         })
     }
 }

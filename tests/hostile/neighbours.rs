@@ -246,3 +246,29 @@ fn case_36_a_tenants_calls_displace_no_proof_of_others() {
     };
     assert_eq!((0..GUESSED).filter(passes).count(), GUESSED);
 }
+
+#[test]
+fn case_36_a_tenants_calls_displace_no_retransmission_of_others() {
+    let world = world();
+    world.apply(|commit| {
+        commit.put(Record::Credential(user("tenant", "mallory", PASSWORD)));
+        commit.put(policy_of(TENANT_HOST, Policy::default().with_bind_source(false)));
+    });
+    let (phone, script) = ("198.51.100.7:5060", "203.0.113.1:5060");
+    let calls: Vec<_> = (0..GUESSED)
+        .map(|number| {
+            let request = Request { branch: new_request().branch, ..Request::to(HOST) };
+            world.answered(&request, phone, &name(number), PASSWORD)
+        })
+        .collect();
+    let is_repeat = |call| match world.send(call, phone) {
+        Decision::Accept(accept) => accept.repeat,
+        other => panic!("{other:?}"),
+    };
+    assert!(calls.iter().all(|call| !is_repeat(call)));
+    // three times as many calls as are remembered
+    for _ in 0..3 * 4_096 {
+        assert!(attempt(&world, TENANT_HOST, script, "mallory", PASSWORD).is_accept());
+    }
+    assert!(calls.iter().all(is_repeat));
+}

@@ -1,4 +1,4 @@
-//! Hostile case 41: redirects, whose targets an account or a caller would like to choose.
+//! Hostile case 41: redirects and forwards, whose targets an account or a caller would like to choose.
 
 use sip_authz::AccountSid;
 use sip_authz::model::{NextHop, NextHopSet, OnAccept, Redirect, RedirectValues};
@@ -15,8 +15,12 @@ fn redirect(targets: &str) -> Redirect {
 
 /// Whether an account can set these targets.
 fn is_allowed(hops: &[&str], targets: &str) -> bool {
+    is_answer_allowed(hops, &format!("redirect:{targets}"))
+}
+
+fn is_answer_allowed(hops: &[&str], answer: &str) -> bool {
     let hops = NextHopSet::new(hops.iter().map(|hop| hop.parse::<NextHop>().unwrap()));
-    let parsed = format!("redirect:{targets}").parse::<OnAccept>();
+    let parsed = answer.parse::<OnAccept>();
     parsed.is_ok_and(|on_accept| hops.check(&on_accept).is_ok())
 }
 
@@ -91,6 +95,11 @@ fn case_41_a_target_of_an_account_names_an_allowed_host_only() {
         "http://gw.example.net",
     ] {
         assert!(!is_allowed(&hops, target), "{target:?}");
+        assert!(!is_answer_allowed(&hops, &format!("forward:{target}")), "{target:?}");
+    }
+    for hop in ["gw.example.net", "sips:a.carrier.example;lr", "192.0.2.7:5060;transport=tcp"] {
+        assert!(is_answer_allowed(&hops, &format!("forward:{hop}")), "{hop}");
+        assert!(!is_answer_allowed(&[], &format!("forward:{hop}")), "{hop}");
     }
     for target in ["gw.example.net", "192.0.2.7", "sip:{user}@{host}"] {
         assert!(!is_allowed(&[], target), "nothing is allowed by default: {target}");

@@ -8,8 +8,10 @@ use digest_auth::{AlgorithmType, Qop as HeaderQop};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::message::Message;
 use sip_authz::model::{
-    AlgorithmOffer, Domain, GuessPolicy, IpAccessControlList, IpAddress, Mapping, Policy, QopOffer,
+    AlgorithmOffer, Domain, GuessPolicy, IpAccessControlList, IpAddress, Mapping, MethodSet,
+    Policy, QopOffer,
 };
 use sip_authz::{Authorizer, Capacity, Decision, Invite, Transport};
 use sip_authz_testing::kit::*;
@@ -29,6 +31,8 @@ const HOSTS: [&str; 8] = [
     "unknown.example.com",
 ];
 
+const METHODS: [&str; 4] = ["INVITE", "OPTIONS", "MESSAGE", "invite"];
+
 fn policies() -> [Policy; 4] {
     let rate = |burst: u32| GuessRate {
         burst: burst.try_into().unwrap(),
@@ -44,8 +48,10 @@ fn policies() -> [Policy; 4] {
         Policy::default().with_algorithms(algorithms).with_qop(QopOffer::Both).with_userhash(true);
     [
         Policy::default(),
-        Policy::default().with_guesses(guesses),
-        wide.clone().with_guesses(guesses.with_name(None)),
+        Policy::default().with_guesses(guesses).with_methods(MethodSet::new(METHODS).unwrap()),
+        wide.clone()
+            .with_guesses(guesses.with_name(None))
+            .with_methods(MethodSet::new(&METHODS[1..]).unwrap()),
         wide.with_allow_rfc2069(true),
     ]
 }
@@ -118,6 +124,8 @@ struct Plan {
     nc: u32,
     /// Index of the challenge to answer.
     challenge: usize,
+    /// The method that is sent, and the one that is signed.
+    methods: (usize, usize),
     /// An additional variation.
     twist: u8,
 }
@@ -127,7 +135,9 @@ fn plan() -> impl Strategy<Value = Plan> {
     let place = (prop_oneof![4 => 0..2_usize, 2 => 2..8_usize], any::<bool>(), any::<bool>());
     let answer = (0..4_usize, prop::bool::weighted(0.7), 0..6_usize, any::<bool>(), 1..4_u32);
     let rest = (0..3_u8, 0..10_u8, 0..6_usize, 0..24_u8);
-    (place, answer, rest).prop_map(|((host, inside, tcp), answer, rest)| {
+    let one = (0..4_usize).prop_map(|method| (method, method));
+    let methods = prop_oneof![4 => Just((0, 0)), 3 => one, 1 => (0..4_usize, 0..4_usize)];
+    (place, answer, rest, methods).prop_map(|((host, inside, tcp), answer, rest, methods)| {
         let (user, right, algorithm, auth_int, nc) = answer;
         let (branch, kind, challenge, twist) = rest;
         Plan {
@@ -142,6 +152,7 @@ fn plan() -> impl Strategy<Value = Plan> {
             auth_int,
             nc,
             challenge,
+            methods,
             twist,
         }
     })
@@ -154,6 +165,7 @@ fn header(plan: &Plan, request: &Request, challenges: &[Vec<String>]) -> Option<
     let password = if plan.right { PASSWORD } else { "guess" };
     let mut header = Header::answer(value, request, user, password);
     header.inner.nc = plan.nc;
+    header.method = METHODS[plan.methods.1].to_owned();
     if plan.auth_int && header.inner.qop.is_some() && value.contains("auth-int") {
         header.inner.qop = Some(HeaderQop::AUTH_INT);
     }
@@ -177,7 +189,7 @@ fn header(plan: &Plan, request: &Request, challenges: &[Vec<String>]) -> Option<
 }
 
 fn request(plan: &Plan, challenges: &[Vec<String>]) -> Request {
-    let mut request = Request::to(HOSTS[plan.host]);
+    let mut request = Request::to(HOSTS[plan.host]).with_method(METHODS[plan.methods.0]);
     match plan.twist {
         8 => request.uri = format!("sip:{}@{}", "1".repeat(300), HOSTS[plan.host]),
         9 => request.uri = "tel:+14155550100".to_owned(),
@@ -237,7 +249,8 @@ proptest! {
                 .iter()
                 .map(|(bytes, source, transport)| {
                     let source = source.parse().unwrap();
-                    let invite = Invite::from_datagram(bytes, source, *transport).unwrap();
+                    let message = Message::scan(bytes).unwrap();
+                    let invite = Invite::from_request(&message, source, *transport).unwrap();
                     match transport {
                         Transport::Tcp => invite.with_domain_host("a.b").with_domain_host(HOST),
                         _ => invite,
@@ -249,6 +262,37 @@ proptest! {
                 invites.iter().map(|invite| twins.one.authorizer.authorize(invite, now)).collect();
             twins.many.authorizer.authorize_batch(&invites, now, &mut decisions);
             prop_assert_eq!(&decisions, &singly);
+        }
+    }
+}
+
+/// A batch of 64 right answers of several methods, in lanes. The digests of one half are for their own
+/// method, and those of the other for the next one.
+#[test]
+fn a_digest_in_a_batch_holds_for_its_method_only() {
+    for algorithms in [[Algorithm::Md5], [Algorithm::Sha256], [Algorithm::Sha512_256]] {
+        let policy = offering(&algorithms).with_methods(MethodSet::new(METHODS).unwrap());
+        let world = World::with_policy(policy);
+        let sent: Vec<_> = (0..64)
+            .map(|number| {
+                let method = METHODS[number % METHODS.len()];
+                let signed = METHODS[(number + number / 32) % METHODS.len()];
+                let request = Request::to(HOST).with_method(method);
+                let challenge = world.challenge(&request, OUTSIDE);
+                let mut header = Header::answer(&challenge.values[0], &request, "alice", PASSWORD);
+                header.method = signed.to_owned();
+                header.sign();
+                request.with(&header.text()).bytes()
+            })
+            .collect();
+        let scanned: Vec<_> = sent.iter().map(|bytes| Message::scan(bytes).unwrap()).collect();
+        let source = OUTSIDE.parse().unwrap();
+        let read = |message| Invite::from_request(message, source, Transport::Udp).unwrap();
+        let requests: Vec<_> = scanned.iter().map(read).collect();
+        let mut decisions = Vec::new();
+        world.authorizer.authorize_batch(&requests, world.start, &mut decisions);
+        for (number, decision) in decisions.into_iter().enumerate() {
+            assert_eq!(decision.is_accept(), number < 32, "{algorithms:?} {number}: {decision:?}");
         }
     }
 }

@@ -413,3 +413,60 @@ proptest! {
         prop_assert_eq!(behaviour(&snapshot), behaviour(&alone));
     }
 }
+
+/// The realms by a scan of the records that a snapshot was made of.
+fn realms_by_scan(lists: &BTreeMap<String, String>) -> Vec<&str> {
+    lists.values().map(String::as_str).collect()
+}
+
+proptest! {
+    #[test]
+    fn own_realms_are_those_of_the_lists(
+        steps in prop::collection::vec(prop::collection::vec((0..8_u8, 0..4_u8), 1..4), 0..20),
+    ) {
+        let mut snapshot = Snapshot::builder().account(Account::new(account())).build().unwrap();
+        let mut lists = BTreeMap::<String, String>::new();
+        for step in steps {
+            let mut commit = Commit::new();
+            let mut kept = Vec::new();
+            for (name, realm) in BTreeMap::from_iter(step) {
+                let (name, realm) = (format!("list {name}"), format!("Realm {realm}"));
+                if lists.remove(&name).is_some() {
+                    commit.delete(Key::CredentialList(list(&name)));
+                } else {
+                    let record = CredentialList::new(list(&name), account(), realm.parse().unwrap());
+                    commit.put(record.into());
+                    kept.push((name, realm));
+                }
+            }
+            lists.extend(kept);
+            let before = snapshot.clone();
+            let own = |snapshot: &Snapshot| [0, 1, 2, 3].map(|n| snapshot.is_own_realm(&format!("Realm {n}")));
+            let were = own(&before);
+            snapshot = snapshot.apply(&commit).unwrap();
+            prop_assert_eq!(own(&before), were, "the snapshot before keeps its realms");
+            let scanned = realms_by_scan(&lists);
+            for text in ["Realm 0", "Realm 1", "Realm 2", "Realm 3", "realm 0", "Realm", "", "\"", "Realm 0 "] {
+                prop_assert_eq!(snapshot.is_own_realm(text), scanned.contains(&text), "{}", text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_realm_is_own_with_any_mapping_or_none_and_after_a_change_of_its_list() {
+    let world = World::new();
+    let own = |realm: &str| world.authorizer.snapshot().is_own_realm(realm);
+    assert!(own(REALM) && !own("Example.com") && !own(&"r".repeat(200)));
+    let unmapped = list("unmapped");
+    let put = |name: &str| {
+        let record = CredentialList::new(unmapped, account(), "other.example".parse().unwrap());
+        world.put(CredentialList { friendly_name: name.to_owned(), ..record }.into());
+    };
+    put("one");
+    put("two");
+    assert!(own("other.example"));
+    world.delete(Key::CredentialList(unmapped));
+    assert!(!own("other.example") && own(REALM));
+    assert!(!Snapshot::empty().is_own_realm(REALM));
+}

@@ -15,6 +15,7 @@ mod invite;
 mod message;
 mod message_flaws;
 mod message_oracle;
+mod methods;
 mod prefix_table;
 mod redirect;
 mod request_uri;

@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 use rsip::headers::UntypedHeader as _;
-use sip_authz::AccountSid;
 use sip_authz::model::{Commit, OnAccept, Record, RedirectValues};
 use sip_authz::uri::SipUri;
+use sip_authz::{AccountSid, Snapshot};
 use sip_authz_testing::kit::*;
 
 /// A template, and whether its user part is that of the Request-URI.
@@ -119,6 +119,11 @@ fn a_snapshot_has_the_answer_of_each_target() {
     assert_eq!(after.target_view(domain(HOST).into()).unwrap().on_accept, Some(&on_accept));
     assert_eq!(after.target_views().filter(|view| view.on_accept.is_some()).count(), 1);
     assert!(after.target_view(domain("unknown").into()).is_none());
+    for host in [HOST.to_owned(), HOST.to_ascii_uppercase(), format!("{HOST}.")] {
+        assert_eq!(after.target_named(&host).unwrap().target, domain(HOST).into(), "{host}");
+    }
+    assert!(after.target_named("unknown.example").is_none() && after.target_named("a b").is_none());
+    assert!(after.is_active(account()) && !Snapshot::empty().is_active(account()));
     // back to the default
     commit = Commit::new();
     commit.put(Record::Domain(sip_authz::model::Domain {

@@ -4,6 +4,9 @@ mod advice;
 mod bounds;
 mod complete;
 mod decision_log;
+mod forward;
+mod hops;
+mod keys;
 mod limits;
 mod listen;
 mod proxies;
@@ -21,6 +24,7 @@ use sip_authz_config::DomainSource;
 pub(crate) use advice::parse;
 pub(crate) use bounds::ApiBounds;
 pub(crate) use complete::check_default_domain;
+pub(crate) use keys::{KeysArgs, KeysCommand};
 pub(crate) use reply_port::ReplyPort;
 pub(crate) use serve::{Api, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
@@ -73,6 +77,14 @@ pub(crate) enum Command {
     ///
     /// Exit code: 0 done, 1 failed; a failed backup leaves no file.
     Backup(BackupArgs),
+    /// Make or rotate the key file of forwarded calls.
+    ///
+    /// The keys prove the routes that phones and next hops send back within a call. The file holds the
+    /// current key and the previous one, and only its owner can read it. Machines that serve the same
+    /// calls share it. After a rotation, copy the file to all of them and send each server SIGHUP.
+    ///
+    /// Exit code: 0 done, 1 the file cannot be written, 2 invalid command line or key file.
+    Keys(KeysArgs),
     /// Print a completion script for a shell.
     Completions(CompletionsArgs),
     /// Write the manual pages of the program and of its commands to a folder.
@@ -99,8 +111,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "HOST")]
     pub(crate) next_hop_allow: Vec<NextHop>,
 
-    /// Allow `on_accept` of domains and trunks to name the targets of this answer, as `serve` does
-    #[arg(long, value_name = "ok|redirect:TARGET")]
+    /// Allow `on_accept` of domains and trunks to name the targets or hops of this answer, as `serve` does
+    #[arg(long, value_name = "ok|redirect:TARGET|forward:HOP")]
     pub(crate) on_accept: Option<OnAccept>,
 
     /// Source IP address of the INVITE

@@ -7,5 +7,6 @@ pub(crate) mod client;
 pub(crate) mod completions;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod keys;
 pub(crate) mod progress;
 pub(crate) mod serve;

@@ -1,9 +1,10 @@
 //! The program `sip-authz`. `serve` is a small SIP edge that accepts, challenges or rejects INVITEs,
-//! with a REST API; `check` explains the decision on one INVITE; `backup` copies a data folder. The
-//! other commands send requests to the API of a running `serve`.
+//! with a REST API; `check` explains the decision on one INVITE; `backup` copies a data folder;
+//! `keys` writes key files. The other commands send requests to the API of a running `serve`.
 
 mod args;
 mod commands;
+mod hops;
 mod observe;
 mod serving;
 mod sip;
@@ -12,7 +13,7 @@ mod system;
 use std::process::ExitCode;
 
 use args::Command;
-use commands::{account, backup, check, completions, export, import, serve};
+use commands::{account, backup, check, completions, export, import, keys, serve};
 use system::process;
 
 fn main() -> ExitCode {
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Backup(args) => backup::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),
     };

@@ -7,6 +7,7 @@ mod etcd;
 #[cfg(feature = "etcd")]
 mod fleet;
 pub(crate) mod follow;
+pub(crate) mod forwarding;
 pub(crate) mod open;
 pub(crate) mod resources;
 pub(crate) mod summary;

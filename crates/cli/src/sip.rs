@@ -2,19 +2,20 @@
 
 pub(crate) mod body;
 pub(crate) mod edge;
+pub(crate) mod forward;
 pub(crate) mod listeners;
 pub(crate) mod naming;
+pub(crate) mod outlets;
 pub(crate) mod peer;
 pub(crate) mod permits;
-mod put;
 pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod sdp;
 mod shorten;
 pub(crate) mod sockets;
+pub(crate) mod stream;
 pub(crate) mod tcp;
 pub(crate) mod trusted;
 pub(crate) mod udp;
 mod undecided;
-pub(crate) mod via;

@@ -1,5 +1,6 @@
-//! The process: output and exit codes, signals, limits and TLS certificates.
+//! The process: output and exit codes, signals, limits, TLS certificates and key files.
 
+pub(crate) mod key_file;
 pub(crate) mod output;
 #[cfg(feature = "tls")]
 pub(crate) mod pem;

@@ -42,7 +42,7 @@ pub struct Edge {
 }
 
 /// A listener: an address, and the names that belong to it. Written
-/// `ADDR[,advertise=HOST[:PORT]][,domain=NAME]`.
+/// `ADDR[,advertise=HOST[:PORT]][,domain=NAME][,inside]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listener {
@@ -54,6 +54,8 @@ pub struct Listener {
     pub advertise: Option<Advertised>,
     /// The name that [`DomainSource::Listener`] gives to its calls.
     pub domain: Option<DomainName>,
+    /// Whether it faces the next hops: calls that are forwarded leave from here.
+    pub inside: bool,
     address: String,
 }
 
@@ -110,7 +112,7 @@ impl FromStr for Listener {
             None => (text, None),
         };
         let (place, port) = place(address)?;
-        let (mut advertise, mut domain) = (None, None);
+        let (mut advertise, mut domain, mut inside) = (None, None, None);
         while let Some(parts) = rest {
             let (part, after) = match parts.split_once(',') {
                 Some((part, after)) => (part, Some(after)),
@@ -124,13 +126,15 @@ impl FromStr for Listener {
                     let name = name.map_err(|error| AddressError::Domain(error.to_string()))?;
                     domain.replace(name).is_none()
                 }
+                None if part == "inside" => inside.replace(()).is_none(),
                 _ => return Err(AddressError::Part(part.to_owned())),
             };
             if !is_new {
                 return Err(AddressError::Twice(part.split('=').next().unwrap_or(part).to_owned()));
             }
         }
-        Ok(Self { place, port, advertise, domain, address: address.to_owned() })
+        let inside = inside.is_some();
+        Ok(Self { place, port, advertise, domain, inside, address: address.to_owned() })
     }
 }
 
@@ -287,7 +291,7 @@ mod tests {
             ("sip:alice:secret@edge", "without a user"),
             (":5060,advertise=alice:secret@edge", "without a user"),
             ("a b", "bad character"),
-            (":5060,", "expected `advertise=HOST[:PORT]` or `domain=NAME`, found ``"),
+            (":5060,", "expected `advertise=HOST[:PORT]`, `domain=NAME` or `inside`, found ``"),
             (":5060,advertise", "found `advertise`"),
             (":5060,adverise=a", "found `adverise=a`"),
             (":5060,advertise=", "expected a host that callers can reach, found ``"),

@@ -68,7 +68,8 @@ impl Options {
         self
     }
 
-    /// Allows redirects to these next hops, besides those of the file's `next_hop_allow`. Default: none.
+    /// Allows redirects and forwards to these next hops, besides those of the file's `next_hop_allow`.
+    /// Default: none.
     #[must_use]
     pub fn next_hops(mut self, next_hops: NextHopSet) -> Self {
         self.next_hops = next_hops;

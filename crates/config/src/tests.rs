@@ -178,6 +178,29 @@ fn from_must_match_has_three_values() {
 }
 
 #[test]
+fn methods_replace_the_default_ones() {
+    for (value, methods) in [
+        ("", "INVITE, OPTIONS"),
+        ("methods = ['OPTIONS', 'INVITE']", "INVITE, OPTIONS"),
+        ("methods = ['MESSAGE']", "MESSAGE"),
+        ("methods = ['INVITE', 'subscribe', 'SUBSCRIBE']", "INVITE, SUBSCRIBE, subscribe"),
+    ] {
+        let text = format!("[[domains]]\nname = 'a.example'\npolicy = {{ {value} }}\n");
+        let config = parse(&text, &Options::new()).unwrap();
+        let found: Vec<_> = config
+            .commit
+            .writes()
+            .iter()
+            .filter_map(|write| match write {
+                Write::Put(Record::Policy(record)) => Some(record.policy.methods.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(found, [methods], "{value}");
+    }
+}
+
+#[test]
 fn a_repeated_address_is_a_warning_that_names_both_lines() {
     let text = "[[ip_access_control_lists]]
 name = 'l'

@@ -78,7 +78,7 @@ tls_key = true
         errors(text),
         "edge.toml:3:24: edge.sip[1]: expected a port from 0 to 65535, found `x`\n\
          edge.toml:3:37: edge.sip[2]: expected a string, found an integer\n\
-         edge.toml:3:43: edge.sip[3]: expected `advertise=HOST[:PORT]` or `domain=NAME`, found `adverise=a`\n\
+         edge.toml:3:43: edge.sip[3]: expected `advertise=HOST[:PORT]`, `domain=NAME` or `inside`, found `adverise=a`\n\
          edge.toml:4:8: edge.sips: expected an array, found a string\n\
          edge.toml:5:13: edge.advertise: callers cannot reach `0.0.0.0`: it is not the address of one machine\n\
          edge.toml:6:19: edge.default_domain[0]: expected `listener`, `route`, `to` or a domain name, \

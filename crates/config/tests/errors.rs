@@ -23,9 +23,13 @@ fn errors(text: &str) -> Vec<String> {
 #[test]
 fn next_hops_come_from_the_file_and_from_the_options() {
     let domain = "[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw.example.net'\n";
-    let trunk = "[[trunks]]\nname = 't'\ndomain_name = 't.example'\non_accept = 'ok'\n";
-    let allowed = NextHopSet::new([".example.net".parse::<NextHop>().unwrap()]);
-    let options = Options::new().next_hops(allowed);
+    let forward = "forward:sip:pbx.example.net;transport=tcp,10.0.0.1:5080;priority=1";
+    let trunk = format!(
+        "[[trunks]]\nname = 't'\ndomain_name = 't.example'\non_accept = 'ok'\n\
+         [[trunks]]\nname = 'u'\ndomain_name = 'u.example'\non_accept = '{forward}'\n"
+    );
+    let allowed = [".example.net", "10.0.0.1"].map(|hop| hop.parse::<NextHop>().unwrap());
+    let options = Options::new().next_hops(NextHopSet::new(allowed));
     let by_file = format!("next_hop_allow = ['10.0.0.0/8', '*.example.net']\n{domain}{trunk}");
     for (text, options) in [(format!("{domain}{trunk}"), &options), (by_file, &Options::new())] {
         let config = parse(&text, options).unwrap();
@@ -34,9 +38,10 @@ fn next_hops_come_from_the_file_and_from_the_options() {
             .target_views()
             .map(|view| (view.name.unwrap().to_string(), view.on_accept.unwrap().to_string()))
             .collect();
-        assert_eq!(answers.len(), 2);
+        assert_eq!(answers.len(), 3);
         assert!(answers.contains(&("a.example".into(), "redirect:gw.example.net".into())));
         assert!(answers.contains(&("t.example".into(), "ok".into())));
+        assert!(answers.contains(&("u.example".into(), forward.into())));
     }
 }
 
@@ -94,7 +99,11 @@ fn each_error_has_its_line_column_and_key() {
         ("next_hop_allow = ['gw.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'redirect:gw.example,sip:{user}@b.example:5060'\n".to_owned(), &["5:13: trunks[0].on_accept: the next hop `b.example:5060` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
         ("next_hop_allow = ['gw.example']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:sip:{user}@{host}'\n".to_owned(), &["4:13: domains[0].on_accept: `{host}` is allowed in the user part only"]),
         ("[[domains]]\nname = 'a.example'\non_accept = 'redirect:sip:{usr}@gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: unknown placeholder `{usr}` at position 14, expected {user}, {host}, {domain}, {account} or {username}"]),
-        ("[[domains]]\nname = 'a.example'\non_accept = 'forward:gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: expected `ok`, or `redirect:` and a SIP URI or host"]),
+        ("[[domains]]\nname = 'a.example'\non_accept = 'proxy:gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: expected `ok`, or `redirect:` or `forward:` and a SIP URI or host"]),
+        ("[[domains]]\nname = 'a.example'\non_accept = 'forward:sip:pbx.example'\n".to_owned(), &["3:13: domains[0].on_accept: the next hop `pbx.example` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
+        ("next_hop_allow = ['pbx.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'forward:pbx.example, sips:b.example:5071;priority=1'\n".to_owned(), &["5:13: trunks[0].on_accept: the next hop `b.example:5071` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
+        ("next_hop_allow = ['pbx.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'forward:pbx.example, pbx.example:5062;maddr=192.0.2.1'\n".to_owned(), &["5:13: trunks[0].on_accept: hop at position 22: unknown parameter `maddr`, expected transport, priority, weight or lr"]),
+        ("next_hop_allow = ['pbx.example']\n[[domains]]\nname = 'a.example'\non_accept = 'forward:sip:{user}@pbx.example'\n".to_owned(), &["4:13: domains[0].on_accept: brace at position 13: expected no placeholder in a hop"]),
         // a next hop that cannot be read hides what is allowed
         ("next_hop_allow = ['gw:0']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw'\n".to_owned(), &["1:19: next_hop_allow[0]: expected a port from 1 to 65535"]),
         ("next_hop_alow = ['gw']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw'\n".to_owned(), &["1:1: next_hop_alow: unknown key `next_hop_alow`, did you mean `next_hop_allow`?"]),
@@ -164,6 +173,15 @@ fn each_error_has_its_line_column_and_key() {
         (policy("from_must_match = 'true'"), &["5:19: domains[0].policy.from_must_match: expected false, true or \"or-anonymous\", found a string"]),
         (policy("from_must_match = 1"), &["5:19: domains[0].policy.from_must_match: expected false, true or \"or-anonymous\", found an integer"]),
         (policy("from_must_match = [true]"), &["5:19: domains[0].policy.from_must_match: expected false, true or \"or-anonymous\", found an array"]),
+        (policy("methods = 'INVITE'"), &["5:11: domains[0].policy.methods: expected a list of methods such as `INVITE`, found a string"]),
+        (policy("methods = []"), &["5:11: domains[0].policy.methods: at least one method must be admitted"]),
+        (policy("methods = ['INVITE', 'INVITE']"), &["5:11: domains[0].policy.methods: INVITE is admitted twice"]),
+        (policy("methods = ['INVITE', 'BYE']"), &["5:22: domains[0].policy.methods[1]: BYE cannot be admitted: it belongs to a call or a registration"]),
+        (policy("methods = ['register']"), &["5:12: domains[0].policy.methods[0]: register cannot be admitted: it belongs to a call or a registration"]),
+        (policy("methods = ['INVITE', 'A B']"), &["5:22: domains[0].policy.methods[1]: expected a method of 1 to 32 token characters, found `A B`"]),
+        (policy("methods = ['']"), &["5:12: domains[0].policy.methods[0]: expected a method of 1 to 32 token characters, found ``"]),
+        (policy("methods = [1]"), &["5:12: domains[0].policy.methods[0]: expected a string, found an integer"]),
+        (policy("methods = ['A','B','C','D','E','F','G','H','I','J','K','L','M','N','O','P','Q','R']"), &["5:11: domains[0].policy.methods: at most 16 methods can be admitted"]),
         (policy("qop = 'none'"), &["5:7: domains[0].policy.qop: expected `auth`, `auth-int` or `auth,auth-int`, found `none`"]),
         (policy("guesses = { name = { burst = 5, refill_ms = 3600001 } }"), &["5:45: domains[0].policy.guesses.name.refill_ms: guess refill interval must be at most 3600000 ms, got 3600001"]),
         (policy("guesses = { pair = { burst = 0, refill_ms = 1 } }"), &["5:30: domains[0].policy.guesses.pair.burst: expected an integer from 1 to 4294967295, found 0"]),

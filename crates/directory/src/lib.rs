@@ -50,7 +50,7 @@ pub struct Settings {
     pub suffixes: Vec<String>,
     /// The permissions that roles can have.
     pub vocabulary: &'static Vocabulary,
-    /// The next hops that accounts can redirect calls to; none by default.
+    /// The next hops that accounts can redirect or forward calls to; none by default.
     pub next_hops: NextHopSet,
 }
 

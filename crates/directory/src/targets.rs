@@ -288,7 +288,8 @@ impl<S: Store> Directory<S> {
         Limits::friendly_name(Kind::Trunk, &trunk.friendly_name)
     }
 
-    /// Fails if a target of a redirect is not among [`Settings::next_hops`](super::Settings).
+    /// Fails if a target of a redirect or a hop of a forward is not among
+    /// [`Settings::next_hops`](super::Settings).
     ///
     /// # Errors
     ///

@@ -12,8 +12,8 @@ use super::error::excerpt;
 use super::form::{Form, ParamForm, domain_name};
 use sip_authz::digest::Algorithm;
 use sip_authz::model::{
-    AlgorithmOffer, ChallengeKind, DomainName, FromCheck, HttpMethod, OnAccept, QopOffer,
-    TransferCallerId, TransferMode, UriCheck, WrongAnswer,
+    AlgorithmOffer, ChallengeKind, DomainName, FromCheck, HttpMethod, MethodSet, MethodSetError,
+    OnAccept, QopOffer, TransferCallerId, TransferMode, UriCheck, WrongAnswer,
 };
 use sip_authz::{ByocTrunkSid, PhoneNumberSid};
 
@@ -91,6 +91,22 @@ impl FormValue for AlgorithmOffer {
         }
         let offer = Self::new(named);
         offer.map(Some).map_err(|error| form.wrong(name, format_args!("is invalid: {error}")))
+    }
+
+    fn field_schema() -> RefOr<Schema> {
+        Vec::<String>::schema()
+    }
+}
+
+/// A comma-separated list of methods, in their case.
+impl FormValue for MethodSet {
+    const FORM: ParamForm = ParamForm::Text;
+
+    fn read(form: &Form, name: &str) -> Result<Option<Self>, ApiError> {
+        let Some(text) = form.text(name) else { return Ok(None) };
+        text.parse()
+            .map(Some)
+            .map_err(|error: MethodSetError| form.wrong(name, format_args!("is invalid: {error}")))
     }
 
     fn field_schema() -> RefOr<Schema> {

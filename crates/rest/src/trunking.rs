@@ -100,8 +100,8 @@ struct TrunkBody {
     friendly_name: String,
     #[schema(inline)]
     links: TrunkLinks,
-    /// The answer to accepted calls: `ok`, or `redirect:` and SIP URIs with placeholders. Only if set;
-    /// otherwise the default of the server applies.
+    /// The answer to accepted calls: `ok`, `redirect:` and SIP URIs with placeholders, or `forward:` and
+    /// hops. Only if set; otherwise the default of the server applies.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     on_accept: Option<OnAccept>,

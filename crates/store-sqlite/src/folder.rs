@@ -25,9 +25,9 @@ const DATABASE_FILES: [&str; 4] =
     [FILE, "sip-authz.db-wal", "sip-authz.db-shm", "sip-authz.db-journal"];
 
 /// Refuses a folder in which a file of the database is not a regular file, for example a symbolic
-/// link. SQLite opens these files by their names.
+/// link, or in which another user could change one. SQLite opens these files by their names.
 pub(super) fn check_files(folder: &Path) -> Result<(), StoreError> {
-    DATABASE_FILES.iter().try_for_each(|name| safety::check_file(&folder.join(name)))
+    DATABASE_FILES.iter().try_for_each(|name| safety::check_file(folder, name))
 }
 
 /// Creates the folder and the file if needed, and locks the folder for as long as the returned file lives.
@@ -44,7 +44,8 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
     }
     safety::check_folder(folder)?;
     let path = folder.join(LOCK);
-    safety::check_lock(&path)?;
+    // the program truncates it
+    safety::check_file(folder, LOCK)?;
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
     private(&mut options);

@@ -339,8 +339,9 @@ fn a_folder_that_cannot_be_written() {
     let expected = format!("`{}`: cannot write to the folder: Permission denied", folder.display());
     assert!(refused.starts_with(&expected), "{refused}");
     mode(&folder, 0o755);
-    mode(&folder.join("lock"), 0o666);
+    mode(&folder.join("lock"), 0o644);
     if is_root {
+        std::os::unix::fs::chown(folder.join("lock"), Some(NOBODY), None).unwrap();
         // the folder of a third user
         std::os::unix::fs::chown(&folder, Some(NOBODY - 1), None).unwrap();
         let refused = opened();
@@ -357,7 +358,13 @@ fn a_folder_that_cannot_be_written() {
     let expected = format!("`{}`: not writable", file.display());
     assert!(refused.starts_with(&expected), "{refused}");
     assert!(fs::read(&file).unwrap() == before, "the file was changed");
+    // a file that all users can write to is refused too
     mode(&file, 0o666);
+    assert!(opened().contains("can be changed by other users (mode 0666)"));
+    mode(&file, 0o600);
+    if is_root {
+        std::os::unix::fs::chown(&file, Some(NOBODY), None).unwrap();
+    }
     assert_eq!(opened(), "opened\n");
     fs::remove_dir_all(&outer).unwrap();
     println!("a folder that is not writable: rejected and unchanged");

@@ -124,102 +124,6 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-#[cfg(unix)]
-#[tokio::test]
-async fn a_folder_that_others_can_write_to_is_refused() {
-    let folder = Folder::new();
-    drop(SqliteStore::open(&*folder).unwrap());
-    // the sticky bit does not prevent new files
-    for mode in [0o770, 0o720, 0o702, 0o777, 0o1_777, 0o2_770] {
-        set_mode(&folder, mode);
-        let why = error(SqliteStore::open(&*folder));
-        let expected = format!(
-            "`{}`: other users can write to the folder (mode {mode:04o}) and could replace its \
-             files; check its content, then remove the permission (chmod go-w)",
-            folder.display()
-        );
-        assert_eq!(why, expected);
-    }
-    for mode in [0o700, 0o750, 0o755, 0o1_700] {
-        set_mode(&folder, mode);
-        drop(SqliteStore::open(&*folder).unwrap());
-    }
-    // a folder that all users can replace is no better; they cannot replace it if the bit is set
-    let outer = folder.join("outer");
-    let inner = outer.join("inner");
-    drop(SqliteStore::open(&inner).unwrap());
-    set_mode(&outer, 0o777);
-    let why = error(SqliteStore::open(&inner));
-    let expected = "could replace the folder; remove the permission (chmod o-w)";
-    assert!(
-        why.starts_with(&format!("`{}`: ", inner.display())) && why.ends_with(expected),
-        "{why}"
-    );
-    assert!(why.contains("/outer` (mode 0777)"), "{why}");
-    set_mode(&outer, 0o1_777);
-    drop(SqliteStore::open(&inner).unwrap());
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn links_in_place_of_files_are_refused_and_their_targets_unchanged() {
-    use std::os::unix::fs::symlink;
-    let folder = Folder::new();
-    let elsewhere = Folder::new();
-    let victim = elsewhere.join("victim");
-    let refused = |name: &str, why: &str| {
-        let expected = format!("`{}` {why}", folder.join(name).display());
-        assert_eq!(error(SqliteStore::open(&*folder)), expected);
-        fs::remove_file(folder.join(name)).unwrap();
-    };
-    let link = "is a symbolic link; expected a regular file";
-    for round in ["without a database", "with a database"] {
-        for name in
-            ["lock", "sip-authz.db", "sip-authz.db-wal", "sip-authz.db-shm", "sip-authz.db-journal"]
-        {
-            if folder.join(name).exists() {
-                if name == "sip-authz.db" {
-                    continue;
-                }
-                fs::remove_file(folder.join(name)).unwrap();
-            }
-            fs::write(&victim, "keep this").unwrap();
-            symlink(&victim, folder.join(name)).unwrap();
-            refused(name, link);
-            assert_eq!(fs::read_to_string(&victim).unwrap(), "keep this", "{round}, {name}");
-            // a link that leads nowhere creates no file
-            fs::remove_file(&victim).unwrap();
-            symlink(&victim, folder.join(name)).unwrap();
-            refused(name, link);
-            assert!(!victim.exists(), "{round}, {name}");
-        }
-        fs::write(&victim, "keep this").unwrap();
-        let _ = fs::remove_file(folder.join("lock"));
-        fs::hard_link(&victim, folder.join("lock")).unwrap();
-        refused("lock", "is a hard link to another file; remove it");
-        assert_eq!(fs::read_to_string(&victim).unwrap(), "keep this");
-        let pipe = std::process::Command::new("mkfifo").arg(folder.join("lock")).status();
-        assert!(pipe.unwrap().success());
-        refused("lock", "is not a regular file");
-        drop(SqliteStore::open(&*folder).unwrap());
-    }
-
-    // a backup does not follow a link either
-    let (database, moved) = (file(&folder), elsewhere.join("moved"));
-    fs::rename(&database, &moved).unwrap();
-    symlink(&moved, &database).unwrap();
-    let why = backup(&folder, &elsewhere.join("copy"), |_, _| ()).unwrap_err();
-    assert_eq!(why.reason(), format!("`{}` {link}", database.display()));
-    fs::remove_file(&database).unwrap();
-    fs::rename(&moved, &database).unwrap();
-
-    // the path of the folder may be a link, as that of a systemd service is
-    let alias = elsewhere.join("alias");
-    symlink(&*folder, &alias).unwrap();
-    let store = SqliteStore::open(&alias).unwrap();
-    assert_eq!(store.head().await.unwrap().number, 0);
-}
-
 #[tokio::test]
 async fn deleted_data_is_overwritten() {
     let folder = Folder::new();
@@ -322,11 +226,18 @@ async fn a_file_of_a_newer_release_stays_unchanged() {
     assert_eq!(SqliteStore::open(&*folder).unwrap().head().await.unwrap().number, 1);
 }
 
+/// Writes a file that only this user can change, whatever the umask is.
+fn write_private(path: &Path, content: &[u8]) {
+    fs::write(path, content).unwrap();
+    #[cfg(unix)]
+    set_mode(path, 0o600);
+}
+
 #[tokio::test]
 async fn foreign_files_stay_unchanged() {
     for make in [
-        |path: &Path| fs::write(path, "these are not the records").unwrap(),
-        |path: &Path| fs::write(path, vec![0; 8_192]).unwrap(),
+        |path: &Path| write_private(path, b"these are not the records"),
+        |path: &Path| write_private(path, &[0; 8_192]),
         |path: &Path| Connection::open(path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap(),
         |path: &Path| {
             let other = Connection::open(path).unwrap();
@@ -342,7 +253,7 @@ async fn foreign_files_stay_unchanged() {
     }
     // the store completes an empty file that an interrupted start left
     let folder = Folder::new();
-    fs::write(file(&folder), "").unwrap();
+    write_private(&file(&folder), b"");
     assert_eq!(SqliteStore::open(&*folder).unwrap().head().await.unwrap().number, 0);
 }
 

@@ -4,10 +4,38 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The parent of temporary folders, in the target folder of the workspace.
+/// The parent of temporary folders: in the target folder of the workspace. If another user owns a folder
+/// on the way there, as in some containers, it is that of the system: a store would refuse the first.
 #[must_use]
 pub fn temporary() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp")
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp");
+    if is_trusted(&own).unwrap_or(true) {
+        own
+    } else {
+        std::env::temp_dir().join("sip-authz-tests")
+    }
+}
+
+/// Whether all parents of the folder belong to this user or root.
+fn is_trusted(folder: &Path) -> std::io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::create_dir_all(folder)?;
+        let probe = folder.join(format!("owner-{}-{}", std::process::id(), next()));
+        let user = std::fs::File::create(&probe)?.metadata()?.uid();
+        std::fs::remove_file(probe)?;
+        let real = folder.canonicalize()?;
+        let owners = real.ancestors().map(|it| it.metadata().map_or(0, |it| it.uid()));
+        Ok(owners.into_iter().all(|owner| owner == user || owner == 0))
+    }
+    #[cfg(not(unix))]
+    Ok(folder.is_absolute())
+}
+
+fn next() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 pub struct Folder(PathBuf);
@@ -15,9 +43,7 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// Creates a new, empty folder.
     pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{nth}", std::process::id());
+        let name = format!("{}-{}", std::process::id(), next());
         let path = temporary().join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();

@@ -3,9 +3,11 @@
 pub mod batch;
 pub mod commits;
 mod digest_header;
+pub mod forward;
 pub mod from_datagram;
 mod lanes;
 mod prefix_table;
+pub mod proxy;
 mod request;
 #[cfg(feature = "directory")]
 mod store_record;
@@ -14,9 +16,11 @@ pub mod world;
 pub use batch::fuzz_batch;
 pub use commits::fuzz_commits;
 pub use digest_header::{fuzz_digest_header, in_oracle_terms};
+pub use forward::fuzz_forward;
 pub use from_datagram::fuzz_from_datagram;
 pub use lanes::fuzz_lanes;
 pub use prefix_table::fuzz_prefix_table;
+pub use proxy::fuzz_proxy;
 pub use request::fuzz_request;
 #[cfg(feature = "rest")]
 pub use sip_authz_rest::internals::{fuzz_rest_form, fuzz_rest_params};

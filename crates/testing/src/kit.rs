@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use digest_auth::{AuthContext, AuthorizationHeader, HttpMethod, WwwAuthenticateHeader};
 use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::message::Message;
 use sip_authz::model::{
     Account, AlgorithmOffer, Commit, Credential, CredentialList, Domain, Ha1Set,
     IpAccessControlList, IpAddress, Key, Mapping, Password, Policy, PolicyRecord, Record,
@@ -121,8 +122,15 @@ impl World {
         Ok(self.authorizer.authorize(&invite, self.start + self.now))
     }
 
+    /// Decides a request of any method that is decided.
     pub fn send(&self, request: &Request, source: &str) -> Decision {
-        self.try_send(&request.bytes(), source).unwrap()
+        let bytes = request.bytes();
+        if request.method == "INVITE" {
+            return self.try_send(&bytes, source).unwrap();
+        }
+        let message = Message::scan(&bytes).unwrap();
+        let request = Invite::from_request(&message, source.parse().unwrap(), self.transport);
+        self.authorizer.authorize(&request.unwrap(), self.start + self.now)
     }
 
     /// The challenge to `request` without credentials.
@@ -198,9 +206,10 @@ pub fn policy_of(host: &str, policy: Policy) -> Record {
     PolicyRecord::new(domain(host), policy).into()
 }
 
-/// A builder of an INVITE.
+/// A builder of an INVITE or another request.
 #[derive(Clone)]
 pub struct Request {
+    pub method: String,
     pub uri: String,
     pub branch: String,
     pub from: String,
@@ -215,6 +224,7 @@ pub struct Request {
 impl Request {
     pub fn to(host: &str) -> Self {
         Self {
+            method: "INVITE".to_owned(),
             uri: format!("sip:100@{host}"),
             branch: "z9hG4bK776asdhds".to_owned(),
             from: "Alice <sip:alice@example.com>;tag=1928301774".to_owned(),
@@ -237,6 +247,11 @@ impl Request {
         self
     }
 
+    /// The same request with another method.
+    pub fn with_method(self, method: &str) -> Self {
+        Self { method: method.to_owned(), ..self }
+    }
+
     pub fn without_credentials(&self) -> Self {
         Self { headers: Vec::new(), ..self.clone() }
     }
@@ -251,15 +266,15 @@ impl Request {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        let Self { uri, branch, from, to, call_id, cseq, headers, body } = self;
+        let Self { method, uri, branch, from, to, call_id, cseq, headers, body } = self;
         let mut bytes = format!(
-            "INVITE {uri} SIP/2.0\r\n\
+            "{method} {uri} SIP/2.0\r\n\
              Via: SIP/2.0/UDP client.example.com:5060;branch={branch}\r\n\
              Max-Forwards: 70\r\n\
              From: {from}\r\n\
              To: {to}\r\n\
              Call-ID: {call_id}\r\n\
-             CSeq: {cseq} INVITE\r\n\
+             CSeq: {cseq} {method}\r\n\
              Contact: <sip:alice@client.example.com>\r\n"
         )
         .into_bytes();
@@ -308,7 +323,7 @@ impl Header {
         };
         let mut header = Self {
             inner,
-            method: "INVITE".to_owned(),
+            method: request.method.clone(),
             username: username.to_owned(),
             password: password.to_owned(),
             body: request.body.clone(),

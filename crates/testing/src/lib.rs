@@ -23,11 +23,13 @@ pub mod directory_oracle;
 #[cfg(feature = "directory")]
 pub mod etcd_cluster;
 pub mod folder;
+pub mod forward_oracle;
 pub mod fuzzing;
 pub mod kit;
 pub mod many_records;
 pub mod message_oracle;
 pub mod probes;
+pub mod proxy_world;
 #[cfg(feature = "directory")]
 pub mod site;
 pub mod torture;

@@ -37,6 +37,8 @@ pub(crate) const BARESIP: Need = debian("baresip", "baresip-core");
 pub(crate) const CXX: Need = debian("c++", "g++");
 /// An HTTP client.
 pub(crate) const CURL: Need = debian("curl", "curl");
+/// A name server.
+pub(crate) const DNSMASQ: Need = debian("dnsmasq", "dnsmasq-base");
 /// The etcd server.
 pub(crate) const ETCD: Need = debian("etcd", "etcd-server");
 /// The etcd client.

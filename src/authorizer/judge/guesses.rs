@@ -44,10 +44,7 @@ impl Judge<'_, '_, '_> {
     }
 
     fn scope(&self) -> Scope<'_> {
-        // an account that owns something cannot be deleted
-        let account = self.snapshot.account_entry(self.entry.account);
-        let account = account.map_or(&[0; 16], |account| account.sid.as_bytes());
-        Scope { account, target: self.target_sid() }
+        Scope { account: self.account.as_bytes(), target: self.target_sid() }
     }
 
     pub(super) fn target_sid(&self) -> &[u8; 16] {
@@ -100,7 +97,8 @@ impl Judge<'_, '_, '_> {
             return;
         }
         let first = self.fingerprint(number).is_none_or(|fingerprint| {
-            let inserted = self.state.refused.insert_if(fingerprint, self.now_ms, || true);
+            let (refused, account) = (&self.state.refused, self.entry.account.number());
+            let inserted = refused.insert_if(fingerprint, account, self.now_ms, || true);
             matches!(inserted, Insertion::Inserted)
         });
         if first {

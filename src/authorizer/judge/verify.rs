@@ -98,7 +98,7 @@ impl<'s> Judge<'s, '_, '_> {
         };
         let checked = checked.unwrap_or_else(|| {
             let claim = self.claim(mapped, credentials);
-            let mut response = ExpectedResponse::new(credentials, &self.body);
+            let mut response = ExpectedResponse::new(credentials, self.invite.method, &self.body);
             claim.checked(response.equals(claim.ha1()))
         });
         self.verified(header, mapped, credentials, checked, trace)
@@ -115,7 +115,7 @@ impl<'s> Judge<'s, '_, '_> {
         trace: &mut T,
     ) -> Option<Verified<'s>> {
         let lists = &*self.entry.credential_lists;
-        let mut response = ExpectedResponse::new(credentials, &self.body);
+        let mut response = ExpectedResponse::new(credentials, self.invite.method, &self.body);
         let mut next = 0;
         for NameCopy { place, user } in self.look_up_copies(lists, credentials) {
             let claim = self.claim_of(credentials.algorithm, user);

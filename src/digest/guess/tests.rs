@@ -1,3 +1,4 @@
+use std::net::Ipv4Addr;
 use std::thread;
 
 use proptest::collection::vec;
@@ -89,6 +90,50 @@ fn the_largest_values_do_not_overflow() {
             let _ = limiter.is_over(key, rate, now_ms);
         }
     }
+}
+
+#[test]
+fn an_accounts_rates_leave_the_decisions_of_others_alone() {
+    let limiter = limiter();
+    let tenant = Scope { account: b"account of a ten", target: b"target of a tena" };
+    let slowest = rate(u32::MAX, u32::MAX);
+    for number in 0..10_000_u32 {
+        let ip = IpAddr::from(Ipv4Addr::from_bits(number));
+        limiter.record(limiter.pair_key(tenant, b"junk", ip), slowest, 0);
+    }
+    let later = 40 * 86_400_000;
+    assert!(limiter.may_be_over(tenant.account, later));
+    // accounts whose SIDs differ in one half or in one bit; a few share a time with the tenant
+    let others = (0..2_000_u64).filter(|number| {
+        let mut account = *tenant.account;
+        let (halves, _) = account.as_chunks_mut::<8>();
+        let changed = usize::from(number % 2 == 0);
+        halves[changed] = (u64::from_le_bytes(halves[changed]) ^ (number + 1)).to_le_bytes();
+        limiter.may_be_over(&account, later)
+    });
+    assert!(others.count() < 10);
+}
+
+#[test]
+fn slow_rates_of_one_account_keep_no_place_of_evicted_sources() {
+    let limiter = limiter();
+    let tenant = Scope { account: b"account of a ten", target: b"target of a tena" };
+    let slowest = rate(u32::MAX, u32::MAX);
+    let ip = |number: u32| IpAddr::from(Ipv4Addr::from_bits(number));
+    // all places for evicted sources are taken
+    for number in 0..100_000 {
+        limiter.record(limiter.pair_key(tenant, b"junk", ip(number)), slowest, 0);
+    }
+    // an hour later they are free again, so as many sources of another account are remembered
+    let (rate, now_ms) = (rate(1, 60_000), 3_600_000);
+    for number in 0..4_096 {
+        limiter.record(limiter.pair_key(SCOPE, b"alice", ip(number)), rate, now_ms);
+    }
+    let over = (0..4_096).filter(|number| {
+        limiter.is_over(limiter.pair_key(SCOPE, b"alice", ip(*number)), rate, now_ms)
+    });
+    let over = over.count();
+    assert!(over > 3_800, "{over}");
 }
 
 #[test]
@@ -329,7 +374,7 @@ proptest! {
             now_ms += later_ms;
             oracle.advance(now_ms);
             prop_assert_eq!(limiter.is_over(key, rate, now_ms), oracle.is_over());
-            prop_assert!(!oracle.is_over() || limiter.is_anyone_over(now_ms));
+            prop_assert!(!oracle.is_over() || limiter.may_be_over(SCOPE.account, now_ms));
             match what {
                 0 | 1 => {
                     limiter.record(key, rate, now_ms);

@@ -208,7 +208,7 @@ impl Template {
 }
 
 /// Whether the text is a host with a port, and not a scheme with the rest of a URI.
-fn has_port(text: &str) -> bool {
+pub(super) fn has_port(text: &str) -> bool {
     let port = text.split_once(':').map(|(_, rest)| rest);
     port.is_some_and(|port| port.starts_with(|c: char| c.is_ascii_digit()))
 }

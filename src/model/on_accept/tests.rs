@@ -14,7 +14,7 @@ fn contacts(text: &str, values: &RedirectValues<'_>) -> Vec<String> {
             assert_eq!(format!("redirect:{}", redirect.text), text);
             redirect.targets().iter().map(|target| target.uri(values).unwrap()).collect()
         }
-        OnAccept::Ok => panic!("{text}"),
+        _ => panic!("{text}"),
     }
 }
 
@@ -120,8 +120,8 @@ fn several_targets_have_their_preferences() {
 fn errors_name_the_position() {
     let names = ", expected {user}, {host}, {domain}, {account} or {username}";
     for (text, message) in [
-        ("", "expected `ok`, or `redirect:` and a SIP URI or host"),
-        ("OK", "expected `ok`, or `redirect:` and a SIP URI or host"),
+        ("", "expected `ok`, or `redirect:` or `forward:` and a SIP URI or host"),
+        ("OK", "expected `ok`, or `redirect:` or `forward:` and a SIP URI or host"),
         (
             "redirect:sip:{number}@gw.example",
             &format!("unknown placeholder `{{number}}` at position 14{names}"),

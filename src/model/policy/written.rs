@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::{AlgorithmOffer, FromCheck, GuessPolicy};
+use super::{AlgorithmOffer, FromCheck, GuessPolicy, MethodSet};
 use crate::digest::{Algorithm, GuessRate};
 
 /// The serialized form of [`GuessPolicy`]. A missing limit keeps its default.
@@ -112,6 +112,52 @@ impl<'de> Deserialize<'de> for FromCheck {
         }
 
         deserializer.deserialize_any(BooleanOrName)
+    }
+}
+
+/// Serializes as a list of methods.
+impl Serialize for MethodSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// Reads a list of methods.
+impl<'de> Deserialize<'de> for MethodSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+
+        impl<'de> Visitor<'de> for List {
+            type Value = MethodSet;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of methods such as `INVITE`")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<MethodSet, A::Error> {
+                let mut methods = Vec::new();
+                while let Some(Member(method)) = names.next_element()? {
+                    // one too many is enough for the error
+                    if methods.len() <= MethodSet::MAX_METHODS {
+                        methods.push(method);
+                    }
+                }
+                MethodSet::new(methods).map_err(de::Error::custom)
+            }
+        }
+
+        deserializer.deserialize_seq(List)
+    }
+}
+
+/// A method that a set can have, read by itself so that an error has its place in the list.
+struct Member(String);
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let method = String::deserialize(deserializer)?;
+        MethodSet::check_member(&method).map_err(de::Error::custom)?;
+        Ok(Self(method))
     }
 }
 

@@ -152,7 +152,7 @@ pub fn identical_requests_insert_once(threads: u32) {
     let tables = Arc::new((RetransmissionCache::new(0), ReplayTable::new(0, &KEY)));
     let answers = on_threads(threads, move |_| {
         let (repeats, replays) = &*tables;
-        let answer = repeats.insert_if(5, 0, || replays.admit(1, 1, 1) == Admission::Fresh);
+        let answer = repeats.insert_if(5, 1, 0, || replays.admit(1, 1, 1) == Admission::Fresh);
         assert!(repeats.contains(5, 0));
         answer
     });
@@ -172,7 +172,7 @@ pub fn two_step_insertion_of_identical_requests() {
         if replays.admit(1, 1, 1) == Admission::Replayed {
             return true;
         }
-        let _ = repeats.insert_if(5, 0, || true);
+        let _ = repeats.insert_if(5, 1, 0, || true);
         false
     });
     assert!(!refused.contains(&true), "a retransmission was refused");
@@ -186,7 +186,7 @@ pub fn one_count_with_two_fingerprints_is_accepted_once() {
         move |number| {
             let (repeats, replays) = &*tables;
             let admit = || replays.admit(1, 1, 1) == Admission::Fresh;
-            repeats.insert_if(u128::from(number), 0, admit)
+            repeats.insert_if(u128::from(number), 1, 0, admit)
         }
     });
     let new: Vec<_> = (0..3).filter(|at| answers[*at as usize] == Insertion::Inserted).collect();

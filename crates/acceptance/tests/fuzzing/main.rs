@@ -118,6 +118,29 @@ fn seeds_of_headers_have_the_outcome_in_their_name() {
 }
 
 #[test]
+fn seeds_of_forwarded_messages_have_the_outcome_in_their_name() {
+    let mut seen = BTreeSet::new();
+    for (file, bytes) in seeds("forward") {
+        let name = fuzz_forward(&bytes);
+        assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");
+        seen.insert(name);
+    }
+    assert_eq!(seen, BTreeSet::from(["none", "refused", "request", "response", "last"]));
+}
+
+#[test]
+fn seeds_of_calls_have_an_outcome_of_their_name() {
+    let mut seen = BTreeSet::new();
+    for (file, bytes) in seeds("proxy") {
+        let names = fuzz_proxy(&bytes);
+        assert!(names.contains(file.split('.').next().unwrap()), "{file} {names:?}");
+        seen.extend(names);
+    }
+    let all = ["dropped", "not-relayed", "not-sip", "refused", "rejected", "sent"];
+    assert_eq!(seen, BTreeSet::from(all));
+}
+
+#[test]
 fn seeds_of_forms_have_the_outcome_in_their_name() {
     for (file, bytes) in seeds("rest_form") {
         let name = if fuzz_rest_form(&bytes).is_some() { "read" } else { "refused" };

@@ -55,9 +55,12 @@ fn events_of(options: Option<EventOptions>, level: tracing::Level) -> Vec<String
         .finish();
     let invite =
         |uri: &'static str, source: &str| Invite::new(uri, source.parse().unwrap(), Transport::Tcp);
+    let long = "M".repeat(33);
     let inside = invite("sip:secret-callee@sip.example.com", "192.0.2.9:5060");
-    let outside = invite("sip:secret-callee@sip.example.com", "198.51.100.9:5060");
-    let nowhere = invite("sip:secret-callee@nowhere.example.com", "192.0.2.9:5060");
+    let outside =
+        invite("sip:secret-callee@sip.example.com", "198.51.100.9:5060").with_method("MESSAGE");
+    let nowhere =
+        invite("sip:secret-callee@nowhere.example.com", "192.0.2.9:5060").with_method(&long);
     tracing::subscriber::with_default(subscriber, || {
         let (now, mut out) = (Instant::now(), Vec::new());
         let batch = [inside.clone(), outside, nowhere];
@@ -80,6 +83,7 @@ fn each_decision_is_one_event_without_names() {
         "reason=\"passed\"",
         "status=200",
         "snapshot=17",
+        "method=\"INVITE\"",
         "transport=\"tcp\"",
         " target=SD",
         " access_list=AL",
@@ -89,6 +93,8 @@ fn each_decision_is_one_event_without_names() {
     }
     assert!(outside.contains("reason=\"address-not-listed\"") && outside.contains(" target=SD"));
     assert!(nowhere.contains("reason=\"unknown-host\"") && !nowhere.contains(" target="));
+    assert!(outside.contains("method=\"MESSAGE\""), "{outside}");
+    assert!(!nowhere.contains("method="), "too long for a log: {nowhere}");
     assert!(alone.contains("authorize{invites=1}"), "{alone}");
     let all = lines.join("\n");
     for secret in ["192.0.2", "198.51.100", "secret-callee", "example.com"] {

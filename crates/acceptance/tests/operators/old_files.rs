@@ -28,7 +28,11 @@ fn read(name: &str) -> String {
 #[tokio::test]
 async fn an_old_database_opens_and_every_record_keeps_its_bytes() {
     let folder = Folder::new();
-    fs::copy(old_file("sip-authz.db"), folder.join("sip-authz.db")).unwrap();
+    // whatever the umask of the checkout was: a store refuses a file that others can write to
+    let file = folder.join("sip-authz.db");
+    fs::copy(old_file("sip-authz.db"), &file).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let store = SqliteStore::open(&*folder).unwrap();
     // the load checks the count and checksum of the head
     let loaded = store.load().await.unwrap();

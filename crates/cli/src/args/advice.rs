@@ -52,9 +52,13 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--data", "a folder", &["--data /var/lib/sip-authz"]),
     (
         "--on-accept",
-        "the answer to accepted INVITEs: `ok` (200, declines all media) or `redirect:` with hosts or SIP \
-         URIs (302)",
-        &["--on-accept ok", "--on-accept redirect:sip:gw.example.net"],
+        "the answer to accepted INVITEs: `ok` (200, declines all media), `redirect:` with hosts or SIP \
+         URIs (302), or `forward:` with hosts or SIP URIs",
+        &[
+            "--on-accept ok",
+            "--on-accept redirect:sip:gw.example.net",
+            "--on-accept forward:sip:pbx.example.net",
+        ],
     ),
     (
         "--next-hop-allow",
@@ -62,6 +66,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         &["--next-hop-allow gw.example.net", "--next-hop-allow .carrier.example"],
     ),
     ("--log", "`decisions`, `refused`, `1/N` or `none`", &["--log refused", "--log 1/100"]),
+    ("--log-rate", "a number or `unlimited`", &["--log-rate 100"]),
     ("--decision-log", "a file, or `-` for stdout", &["--decision-log decisions.json"]),
     (
         "--decision-log-sampling",
@@ -69,6 +74,11 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         &["--decision-log-sampling 1/100"],
     ),
     ("--decision-log-rate", "a number or `unlimited`", &["--decision-log-rate 10"]),
+    (
+        "--decision-log-account-rate",
+        "a number or `unlimited`",
+        &["--decision-log-account-rate 100"],
+    ),
     ("--decision-log-size", "a size or `unlimited`", &["--decision-log-size 256M"]),
     ("--decision-log-keep", "a number", &["--decision-log-keep 8"]),
     ("--decision-log-queue", "a number", &["--decision-log-queue 32768"]),
@@ -192,6 +202,7 @@ mod tests {
                     "--api-cert" | "--api-key" => {
                         &["serve", "--on-accept", "ok", "--api-cert", "x", "--api-key", "y"]
                     }
+                    "--log-rate" => &["serve", "--demo", "--log", "refused"],
                     name if name.starts_with("--decision-log-") => {
                         &["serve", "--demo", "--decision-log", "x"]
                     }

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use sip_authz::Sampling;
 
 use crate::observe::audit::{AuditOptions, LogSink, Rotation};
+use crate::observe::limits::Rates;
 
 /// The options of the decision log.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,10 +24,17 @@ pub(crate) struct DecisionLogArgs {
     sampling: Sampling,
 
     /// Maximum number of lines a second for each reason of a challenge, rejection or retransmission;
-    /// further ones are counted in a line a second. Accepted calls have no limit
+    /// further ones are counted in a line a second
     #[arg(id = "decision_log_rate", long = "decision-log-rate", requires = "decision_log")]
     #[arg(value_name = "N|unlimited", default_value = "10", value_parser = rate)]
     rate: Limit<u32>,
+
+    /// Maximum number of lines a second for the accepted calls of each account, after a burst of as many
+    /// as in a minute; further ones are counted in a line a second
+    #[arg(id = "decision_log_account_rate", long = "decision-log-account-rate")]
+    #[arg(requires = "decision_log")]
+    #[arg(value_name = "N|unlimited", default_value = "100", value_parser = rate)]
+    account_rate: Limit<u32>,
 
     /// Maximum size of the file, for example 512M, at least 64K. A full file is renamed to
     /// FILE.old.1, that one to FILE.old.2 and so on. Pipes and devices have no limit
@@ -49,7 +57,7 @@ pub(crate) struct DecisionLogArgs {
 
 /// A number or `unlimited`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Limit<T>(Option<T>);
+pub(crate) struct Limit<T>(pub(crate) Option<T>);
 
 impl DecisionLogArgs {
     /// The settings of the decision log, if there is one.
@@ -61,7 +69,7 @@ impl DecisionLogArgs {
             queue: usize::try_from(self.queue).unwrap_or(usize::MAX),
             names: self.names,
             sampling: self.sampling,
-            rate: self.rate.0,
+            rates: Rates { reason: self.rate.0, account: self.account_rate.0 },
             rotation: self.size.0.map(|size| Rotation { size, keep }),
         })
     }
@@ -71,7 +79,8 @@ fn sink(text: &str) -> Result<LogSink, Infallible> {
     Ok(if text == "-" { LogSink::Stdout } else { LogSink::File(text.into()) })
 }
 
-fn rate(text: &str) -> Result<Limit<u32>, &'static str> {
+/// Reads a number of lines a second.
+pub(super) fn rate(text: &str) -> Result<Limit<u32>, &'static str> {
     match text {
         "unlimited" => Ok(Limit(None)),
         _ => match text.parse() {
@@ -122,6 +131,10 @@ mod tests {
         }
     }
 
+    fn rates(reason: Option<u32>, account: Option<u32>) -> Rates {
+        Rates { reason, account }
+    }
+
     #[test]
     fn defaults_are_as_documented_and_options_change_them() {
         assert!(parse(&[]).unwrap().is_none());
@@ -130,13 +143,14 @@ mod tests {
             (&options.sink, options.queue, options.names),
             (&LogSink::Stdout, 32_768, false)
         );
-        assert_eq!((options.sampling, options.rate), (Sampling::All, Some(10)));
+        assert_eq!((options.sampling, options.rates), (Sampling::All, rates(Some(10), Some(100))));
         assert_eq!(options.rotation, Some(Rotation { size: 256 << 20, keep: 8 }));
         let given = [
             "--decision-log=a.json",
             "--decision-log-names",
             "--decision-log-sampling=refused",
             "--decision-log-rate=7",
+            "--decision-log-account-rate=8",
             "--decision-log-size=64K",
             "--decision-log-keep=2",
             "--decision-log-queue=9",
@@ -144,15 +158,19 @@ mod tests {
         let options = parse(&given).unwrap().unwrap();
         assert_eq!(options.sink, LogSink::File("a.json".into()));
         assert_eq!((options.queue, options.names), (9, true));
-        assert_eq!((options.sampling, options.rate), (Sampling::Refused, Some(7)));
+        assert_eq!((options.sampling, options.rates), (Sampling::Refused, rates(Some(7), Some(8))));
         assert_eq!(options.rotation, Some(Rotation { size: 64 << 10, keep: 2 }));
         for option in given.iter().skip(1) {
             assert!(parse(&[option]).is_err(), "{option} without --decision-log");
         }
-        let unlimited =
-            ["--decision-log=-", "--decision-log-rate=unlimited", "--decision-log-size=unlimited"];
+        let unlimited = [
+            "--decision-log=-",
+            "--decision-log-rate=unlimited",
+            "--decision-log-account-rate=unlimited",
+            "--decision-log-size=unlimited",
+        ];
         let options = parse(&unlimited).unwrap().unwrap();
-        assert_eq!((options.rate, options.rotation), (None, None));
+        assert_eq!((options.rates, options.rotation), (rates(None, None), None));
     }
 
     #[test]

@@ -12,7 +12,8 @@ pub(crate) struct ListenArgs {
     ///
     /// ADDR is `IP:PORT`, `:PORT` for all addresses, `NAME:PORT`, or an IP or a name alone for port
     /// 5060. Port 0 selects a free port. Parts after a comma belong to this listener:
-    /// `advertise=HOST[:PORT]` as --advertise, `domain=NAME` for --default-domain.
+    /// `advertise=HOST[:PORT]` as --advertise, `domain=NAME` for --default-domain, `inside` if it faces
+    /// the next hops of forwarded calls.
     #[arg(long, value_name = "ADDR[,PART]…")]
     pub(crate) sip: Vec<Listener>,
 

@@ -14,3 +14,13 @@ pub(crate) enum ReplyPort {
     /// `rport`, or whose Via has another address or a low port
     SentBy,
 }
+
+impl From<ReplyPort> for sip_authz_proxy::via::ReplyPort {
+    fn from(port: ReplyPort) -> Self {
+        match port {
+            ReplyPort::Auto => Self::Auto,
+            ReplyPort::Source => Self::Source,
+            ReplyPort::SentBy => Self::SentBy,
+        }
+    }
+}

@@ -12,7 +12,9 @@ use sip_authz_config::Listener;
 #[cfg(feature = "etcd")]
 use super::bounds;
 use super::bounds::ApiBounds;
-use super::decision_log::{DecisionLogArgs, sampling};
+use super::decision_log::{DecisionLogArgs, Limit, rate, sampling};
+use super::forward::ForwardArgs;
+use super::hops::HopArgs;
 use super::limits::LimitArgs;
 use super::listen::ListenArgs;
 use super::proxies::ProxyArgs;
@@ -50,6 +52,9 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) proxies: ProxyArgs,
+
+    #[command(flatten)]
+    pub(crate) forward: ForwardArgs,
 
     #[cfg(feature = "tls")]
     #[command(flatten)]
@@ -118,17 +123,21 @@ pub(crate) struct ServeArgs {
     pub(crate) fleet: FleetArgs,
 
     /// Answer to accepted INVITEs, unless a domain or trunk has its own: `ok` (200, declines all media;
-    /// the default with --demo) or `redirect:TARGET,…` (302 with a Contact for each target). A target
-    /// is a host, which keeps the user part, or a SIP URI such as `sip:{user}@gw.example.net;q=0.5`
-    /// with {user}, {host}, {domain}, {account} and {username}
-    #[arg(long, value_name = "ok|redirect:TARGET")]
+    /// the default with --demo), `redirect:TARGET,…` (302 with a Contact for each target) or
+    /// `forward:HOP,…`. A target is a host, which keeps the user part, or a SIP URI such as
+    /// `sip:{user}@gw.example.net;q=0.5` with {user}, {host}, {domain}, {account} and {username}. A hop
+    /// is a host or SIP URI such as `sip:pbx.example.net:5060;transport=tcp;priority=1;weight=10`
+    #[arg(long, value_name = "ok|redirect:TARGET|forward:HOP")]
     #[arg(required_unless_present = "demo")]
     pub(crate) on_accept: Option<OnAccept>,
 
-    /// Allow domains and trunks to redirect calls to this host, `.suffix` or IP prefix, with an optional
-    /// port (repeatable) [default: none]
+    /// Allow domains and trunks to redirect or forward calls to this host, `.suffix` or IP prefix, with an
+    /// optional port (repeatable) [default: none]
     #[arg(long, value_name = "HOST")]
     pub(crate) next_hop_allow: Vec<NextHop>,
+
+    #[command(flatten)]
+    pub(crate) hops: HopArgs,
 
     /// Log decisions to stderr, one line each, without addresses and user names: all of them
     /// (`decisions`), only rejections (`refused`), one of N (`1/N`) or none (`none`) [default: none]
@@ -138,6 +147,13 @@ pub(crate) struct ServeArgs {
     /// Include addresses and user names in the lines of --log
     #[arg(long, requires = "log")]
     pub(crate) log_names: bool,
+
+    /// Maximum number of lines of --log a second for each reason of a challenge, rejection or
+    /// retransmission. The accepted calls of each account have as many, after a burst of as many as in a
+    /// minute. Further ones are counted in a line a second
+    #[arg(long, requires = "log")]
+    #[arg(value_name = "N|unlimited", default_value = "100", value_parser = rate)]
+    pub(crate) log_rate: Limit<u32>,
 
     /// Serve Prometheus metrics at `GET /metrics` on this address, without authentication
     /// [default without ADDR: 127.0.0.1:9464]

@@ -26,6 +26,7 @@ use crate::observe::reloads::Reloads;
 use crate::observe::writer::Writer;
 use crate::serving::api;
 use crate::serving::demo::{self, Demo};
+use crate::serving::forwarding;
 use crate::serving::open::open;
 use crate::serving::resources::{Resources, Setup};
 use crate::serving::summary::Counts;
@@ -180,7 +181,13 @@ async fn answer(
         metrics: scrapes.as_ref().map(|(_, local)| *local),
     };
     announce(args, &front, &listening, &naming, secured);
-    let edge = Arc::new(edge.with_naming(naming));
+    let within = streams.enter();
+    let (forwarding, outlets, inbound) = forwarding::open(args, &naming, &sip)?;
+    let edge = Arc::new(edge.with_naming(naming).with_forwarding(forwarding, outlets));
+    inbound.set(&edge);
+    forwarding::resolve(&edge).await;
+    streams.spawn(forwarding::follow(Arc::clone(&edge)));
+    drop(within);
     let failed = |error: std::io::Error| ProgramError::Runtime(error.to_string());
     let mut servers = Vec::new();
     if let Some((listener, _)) = http {
@@ -212,7 +219,7 @@ async fn answer(
     let (stopped, threads) = unbounded_channel();
     let workers = Workers::start(&edge, udp, &stopped).map_err(failed)?;
     service::report(Phase::Ready(&status(args)));
-    let state = Reloaded { args, resources, secured, reloads: &front.reloads };
+    let state = Reloaded { args, resources, secured, reloads: &front.reloads, edge: &edge };
     let ended = until_the_end(&state, &edge, &mut signals, threads).await;
     service::report(Phase::Stopping);
     if ended.is_ok() {
@@ -253,7 +260,8 @@ async fn end(servers: Vec<api::Server>) {
 
 /// Starts the log and the decision log.
 fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
-    let log = args.log.map(|sampling| DecisionLog::start(sampling, args.log_names));
+    let log =
+        args.log.map(|sampling| DecisionLog::start(sampling, args.log_names, args.log_rate.0));
     let audit = args.decision_log.options().map(Audit::start);
     Ok(DecisionObservers::new(log.transpose()?, audit.transpose()?))
 }
@@ -390,6 +398,7 @@ struct Reloaded<'a> {
     resources: &'a Resources,
     secured: &'a Secured,
     reloads: &'a Arc<Reloads>,
+    edge: &'a Edge,
 }
 
 /// Reloads at each SIGHUP and reopens the decision log at each SIGUSR1, until another signal ends the
@@ -447,11 +456,27 @@ impl Reloaded<'_> {
             warn(format_args!("certificates: {error}; {OLD_STATE}"));
             true
         });
+        let keys = self.reload_keys();
         match &self.args.config {
             Some(path) => self.reloads.config.note(self.reload_config(path).await),
-            None if certificates => {}
+            None if certificates || keys => {}
             None => warn("SIGHUP: nothing to reload without --config"),
         }
+    }
+
+    /// Loads the keys of forwarded calls; after an error the old ones stay in use. Returns whether there
+    /// is a file of keys.
+    fn reload_keys(&self) -> bool {
+        let file = self.args.forward.key_file(self.args.data.as_deref());
+        let Some(((path, _), forwarding)) = file.zip(self.edge.forwarding()) else { return false };
+        match forwarding::keys(self.args) {
+            Ok(keys) => {
+                warn(format_args!("reloaded {}: keys {keys:?}", path.display()));
+                forwarding.set_keys(keys);
+            }
+            Err(error) => warn(format_args!("{error}; {OLD_STATE}")),
+        }
+        true
     }
 
     /// Loads the configuration file and replaces the records; after an error the old ones stay in use.

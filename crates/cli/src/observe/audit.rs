@@ -5,21 +5,21 @@
 //! out. Lines of the log and metrics count both. No call waits for the log.
 
 mod line;
-mod reasons;
 mod sink;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use metrics::{counter, describe_counter};
 use sip_authz::{Decision, Sampling, Transport};
 
-use self::reasons::{Counters, NONE, PerReason, RateLimit, is_limited, reasons, since};
 use self::sink::Output;
 pub(crate) use self::sink::{LogSink, Rotation};
 use crate::observe::cause::Cause;
+use crate::observe::limits::{LineKind, LineLimits, QueueShares, Rates};
+use crate::observe::reasons::{self, Counters, NONE, PerReason, reasons, since};
 use crate::observe::writer::Writer;
 use crate::sip::peer::{Caller, Source};
 use crate::system::output::{ProgramError, warn};
@@ -44,30 +44,25 @@ pub(crate) struct AuditOptions {
     /// Whether addresses and user names are written.
     pub(crate) names: bool,
     pub(crate) sampling: Sampling,
-    /// The maximum number of lines a second for each reason but `passed`.
-    pub(crate) rate: Option<u32>,
+    pub(crate) rates: Rates,
     pub(crate) rotation: Option<Rotation>,
 }
 
 /// The decision log: the queue and its writer.
 pub(crate) struct Audit {
     queue: SyncSender<Entry>,
-    /// The number of decisions with a limited reason that may wait, so that they cannot fill the queue.
-    limited_share: usize,
     sampling: Sampling,
     decided: AtomicU64,
-    limit: RateLimit,
+    limits: LineLimits,
     shared: Arc<Shared>,
     writer: Writer,
 }
 
-#[derive(Default)]
 struct Shared {
     written: AtomicU64,
     lost: Counters,
     left_out: Counters,
-    /// The number of decisions with a limited reason in the queue.
-    limited: AtomicUsize,
+    shares: QueueShares,
     reopen: AtomicBool,
     end: AtomicBool,
 }
@@ -87,15 +82,37 @@ enum Subject {
     Other(Cause),
 }
 
+impl Entry {
+    fn kind(&self) -> LineKind {
+        match &self.subject {
+            Subject::Decision(decision) => LineKind::of(decision),
+            Subject::Other(_) => LineKind::Other,
+        }
+    }
+
+    fn slot(&self) -> usize {
+        match &self.subject {
+            Subject::Decision(decision) => reasons::slot(decision),
+            Subject::Other(cause) => reasons::slot_of(*cause),
+        }
+    }
+}
+
 impl Audit {
     /// Opens the sink and starts the writer.
     pub(crate) fn start(options: AuditOptions) -> Result<Self, ProgramError> {
-        let AuditOptions { sink, queue, names, sampling, rate, rotation } = options;
+        let AuditOptions { sink, queue, names, sampling, rates, rotation } = options;
         let out = Output::open(&sink, rotation);
         let out =
             out.map_err(|error| ProgramError::Setup(format!("{sink}: {}", output_error(&error))))?;
-        let shared = Arc::new(Shared::default());
-        let limited_share = (queue / 2).max(1);
+        let shared = Arc::new(Shared {
+            written: AtomicU64::new(0),
+            lost: Counters::default(),
+            left_out: Counters::default(),
+            shares: QueueShares::new(queue),
+            reopen: AtomicBool::new(false),
+            end: AtomicBool::new(false),
+        });
         let (queue, entries) = sync_channel(queue);
         let lines = Lines {
             sink,
@@ -108,8 +125,8 @@ impl Audit {
             failed: false,
         };
         let writer = Writer::start("decision log", move || lines.run(&entries))?;
-        let (decided, limit) = (AtomicU64::new(0), RateLimit::new(rate));
-        Ok(Self { queue, limited_share, sampling, decided, limit, shared, writer })
+        let (decided, limits) = (AtomicU64::new(0), LineLimits::new(rates));
+        Ok(Self { queue, sampling, decided, limits, shared, writer })
     }
 
     /// Puts decisions of the snapshot with this number into the queue.
@@ -118,14 +135,17 @@ impl Audit {
         snapshot: Option<u64>,
         decisions: impl ExactSizeIterator<Item = (Caller, &'d Decision)>,
     ) {
-        let time = SystemTime::now();
+        let (time, now) = (SystemTime::now(), Instant::now());
         let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
         for ((Caller { source, transport }, decision), number) in decisions.zip(first..) {
-            if self.sampling.takes(decision, number) {
-                self.put_entry(reasons::slot(decision), time, || {
-                    let subject = Subject::Decision(brief(decision));
-                    Entry { time, snapshot, subject, transport, source }
-                });
+            if !self.sampling.takes(decision, number) {
+                continue;
+            }
+            if self.limits.admits(decision, time, now) {
+                let subject = Subject::Decision(brief(decision));
+                self.enqueue(Entry { time, snapshot, subject, transport, source });
+            } else {
+                self.shared.left_out.add(reasons::slot(decision), 1);
             }
         }
     }
@@ -133,33 +153,23 @@ impl Audit {
     /// Puts a message that is no decision into the queue.
     pub(crate) fn put_other(&self, cause: Cause, Caller { source, transport }: Caller) {
         let time = SystemTime::now();
-        self.put_entry(reasons::slot_of(cause), time, || {
+        if self.limits.admits_other(cause, time) {
             let subject = Subject::Other(cause);
-            Entry { time, snapshot: None, subject, transport, source }
-        });
+            self.enqueue(Entry { time, snapshot: None, subject, transport, source });
+        } else {
+            self.shared.left_out.add(reasons::slot_of(cause), 1);
+        }
     }
 
-    /// Puts an entry into the queue and counts it if there is no place.
-    fn put_entry(&self, slot: usize, time: SystemTime, entry: impl FnOnce() -> Entry) {
-        if !self.limit.admits(slot, time) {
-            self.shared.left_out.add(slot, 1);
-        } else if !self.enqueue(entry(), is_limited(slot)) {
+    /// Puts an entry into the queue. Counts it as lost if there is no place for it.
+    fn enqueue(&self, entry: Entry) {
+        let (kind, slot, shares) = (entry.kind(), entry.slot(), &self.shared.shares);
+        if !shares.enters(kind) {
+            self.shared.lost.add(slot, 1);
+        } else if self.queue.try_send(entry).is_err() {
+            shares.leaves(kind);
             self.shared.lost.add(slot, 1);
         }
-    }
-
-    /// Returns false if the queue is full, or has its share of entries with a limited reason.
-    fn enqueue(&self, entry: Entry, limited: bool) -> bool {
-        let waiting = &self.shared.limited;
-        if limited && waiting.fetch_add(1, Ordering::Relaxed) >= self.limited_share {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        let sent = self.queue.try_send(entry).is_ok();
-        if limited && !sent {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-        sent
     }
 
     /// Asks the writer to reopen the file, after another program moved it.
@@ -187,7 +197,7 @@ impl Audit {
         );
         describe_counter!(
             "sip_authz_decision_log_left_out_total",
-            "Decisions left out of the decision log by its limit of lines a second, by reason"
+            "Decisions left out of the decision log by its limits of lines a second, by reason"
         );
     }
 
@@ -259,14 +269,8 @@ impl Lines {
     fn take(&self, entries: &Receiver<Entry>, bytes: &mut Vec<u8>) -> PerReason {
         let mut decisions = NONE;
         for entry in entries.try_iter().take(CHUNK) {
-            let slot = match &entry.subject {
-                Subject::Decision(decision) => reasons::slot(decision),
-                Subject::Other(cause) => reasons::slot_of(*cause),
-            };
-            if is_limited(slot) {
-                self.shared.limited.fetch_sub(1, Ordering::Relaxed);
-            }
-            if let Some(count) = decisions.get_mut(slot) {
+            self.shared.shares.leaves(entry.kind());
+            if let Some(count) = decisions.get_mut(entry.slot()) {
                 *count += 1;
             }
             line::push_entry(bytes, &entry, self.names);

@@ -14,6 +14,8 @@ pub(crate) enum Handling {
     Ignored,
     /// A message that cannot be answered.
     Dropped,
+    /// A message that went on to another peer without a decision.
+    Forwarded,
 }
 
 impl Handling {
@@ -23,6 +25,7 @@ impl Handling {
             Self::Answered(_) => "answered",
             Self::Ignored => "ignored",
             Self::Dropped => "dropped",
+            Self::Forwarded => "forwarded",
         }
     }
 }
@@ -56,7 +59,7 @@ macro_rules! causes {
     };
 }
 
-use Handling::{Answered, Dropped, Ignored};
+use Handling::{Answered, Dropped, Forwarded, Ignored};
 
 causes! {
     Ok, Answered(200), "ok";
@@ -101,6 +104,21 @@ causes! {
     Multipart, Answered(400), "malformed multipart body";
     MediaType, Answered(415), "unsupported media type";
     TooShort, Answered(400), "too short for its answer";
+    // requests that are not forwarded
+    NotForwardable, Answered(400), "not well-formed enough to forward";
+    Maddr, Answered(400), "maddr in the request-uri";
+    Route, Answered(403), "route to elsewhere";
+    Loop, Answered(482), "loop";
+    TooManyHops, Answered(483), "max-forwards is zero";
+    NoHop, Answered(503), "no next hop answers";
+    DialogExpired, Answered(481), "dialog older than its life";
+    DialogClosed, Answered(403), "account of the dialog is not active";
+    DialogElsewhere, Answered(481), "dialog of another next hop";
+    TokenTooLong, Answered(500), "user name too long to forward";
+    // messages that were forwarded without a decision
+    Dialog, Forwarded, "request of a dialog";
+    Followed, Forwarded, "cancel, or ack of a failure";
+    Relayed, Forwarded, "relayed response";
     // messages that get no answer
     Ack, Ignored, "ack";
     Cancel, Ignored, "cancel";
@@ -110,6 +128,8 @@ causes! {
     // messages that cannot be answered
     MissingVia, Dropped, "missing header Via";
     NotSip, Dropped, "not sip";
+    MalformedResponse, Dropped, "malformed response";
+    ResponseFromElsewhere, Dropped, "response from elsewhere";
     TooShortToAnswer, Dropped, "too short for any answer";
 }
 
@@ -123,7 +143,7 @@ impl Cause {
     pub(crate) fn is_logged(self) -> bool {
         match self.handling() {
             Answered(status) => status >= 300,
-            Ignored => false,
+            Ignored | Forwarded => false,
             Dropped => true,
         }
     }

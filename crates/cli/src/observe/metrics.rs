@@ -111,6 +111,9 @@ impl Scraped {
     }
 
     fn record(&self) {
+        if let Some(forwarding) = self.edge.forwarding() {
+            forwarding.hops().record();
+        }
         let totals = &self.edge.totals;
         for (outcome, count) in totals.messages() {
             counter!("sip_authz_messages_total", "outcome" => outcome).absolute(count);
@@ -159,7 +162,7 @@ fn describe() {
 
 /// A recorder for one page; keeps the order of registration.
 #[derive(Default)]
-struct Page {
+pub(crate) struct Page {
     described: Mutex<Vec<(String, &'static str, SharedString)>>,
     series: Mutex<Vec<Series>>,
 }
@@ -212,7 +215,7 @@ impl Page {
     }
 
     /// Renders the described families that have a series.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let (described, series) = (locked(&self.described), locked(&self.series));
         let mut out = String::new();
         for (family, kind, help) in described.iter() {

@@ -10,6 +10,7 @@ use crate::observe::cause::{Cause, Handling};
 const ANSWERED: &str = Handling::Answered(0).as_str();
 const IGNORED: &str = Handling::Ignored.as_str();
 const DROPPED: &str = Handling::Dropped.as_str();
+const FORWARDED: &str = Handling::Forwarded.as_str();
 
 /// The outcome of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +146,7 @@ impl Totals {
     }
 
     /// The number of messages by outcome.
-    pub(crate) fn messages(&self) -> [(&'static str, u64); 7] {
+    pub(crate) fn messages(&self) -> [(&'static str, u64); 8] {
         let rejected = self.decisions.iter().skip(REJECTED).map(get).sum();
         let other = |handling: &'static str| (handling, self.handled(handling).1);
         [
@@ -155,6 +156,7 @@ impl Totals {
             other(ANSWERED),
             other(IGNORED),
             other(DROPPED),
+            other(FORWARDED),
             ("shed", get(&self.shed)),
         ]
     }
@@ -202,6 +204,10 @@ impl fmt::Display for Totals {
         {
             let (causes, sum) = self.handled(handling);
             write_counts(f, name, &causes, sum)?;
+        }
+        let (causes, sum) = self.handled(FORWARDED);
+        if sum > 0 {
+            write_counts(f, FORWARDED, &causes, sum)?;
         }
         write!(
             f,

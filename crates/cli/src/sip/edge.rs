@@ -3,43 +3,38 @@
 //! Each request except ACK and CANCEL gets an answer if it has a Via. Over UDP an answer is at most
 //! [`FACTOR`] times as long as its request. No input causes an error.
 
+mod accept;
+mod read;
+
 use std::net::SocketAddr;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use sip_authz::message::{FrameError, Header, Message, StartLine};
-use sip_authz::model::OnAccept;
-use sip_authz::uri::{Scheme, SipUri, UriError};
+use sip_authz::message::FrameError;
+use sip_authz::model::{ForwardHop, HopTransport};
 use sip_authz::{
     Accept, AcceptBasis, AccountSid, Authorizer, Decision, Invite, Reason, Reject, Snapshot,
     Transport,
 };
+use sip_authz_proxy::{Leg, Way};
 
 use crate::args::ReplyPort;
 use crate::observe::cause::Cause;
 use crate::observe::observers::DecisionObservers;
 use crate::observe::totals::{Outcome, Tally, Totals};
-use crate::sip::body::Body;
-use crate::sip::naming::{Naming, OwnAddress};
-use crate::sip::peer::{Caller, Peer, Source};
-use crate::sip::redirect::{Answers, contacts};
-use crate::sip::respond::{Echo, Response, TagKey, ToTag};
+use crate::sip::forward::Forwarding;
+use crate::sip::naming::Naming;
+use crate::sip::outlets::{Connections, Outlets};
+use crate::sip::peer::{Caller, Local, Peer};
+use crate::sip::redirect::Answers;
+use crate::sip::respond::{Echo, TagKey};
 use crate::sip::route::Routes;
-use crate::sip::sdp;
 use crate::sip::shorten::{ERROR_HEADER, FACTOR, Fit, fit};
 use crate::sip::trusted::TrustedProxies;
-use crate::sip::undecided::{
-    bad_extension, bad_request, cause_of_garbage, defect_of, ends_stream, refuse,
-    without_leading_lines,
-};
-
-/// The supported methods (RFC 3261 §20.5).
-const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
-
-/// The supported types of bodies (RFC 3261 §20.1, RFC 5621 §3).
-const ACCEPT: &str = "application/sdp, multipart/*";
+use crate::sip::undecided::{bad_request, refuse};
+use read::Opened;
 
 /// The maximum number of messages in a batch.
 pub(crate) const BATCH: usize = 64;
@@ -54,6 +49,8 @@ pub(crate) struct Edge {
     pub(crate) observers: DecisionObservers,
     trusted: TrustedProxies,
     naming: Naming,
+    outlets: Outlets,
+    forwarding: Option<Forwarding>,
 }
 
 /// The answers to the last batch, and buffers that the next batch reuses.
@@ -62,8 +59,8 @@ pub(crate) struct BatchScratch {
     bytes: Vec<u8>,
     /// The end of each answer in `bytes`, and its destination.
     answers: Vec<(usize, SocketAddr)>,
-    /// The source of the request of each answer.
-    answered: Vec<SocketAddr>,
+    /// The source of the request of each answer; none for a message that is forwarded.
+    answered: Vec<Option<SocketAddr>>,
     /// The sources of the accepted requests, with the accounts that accepted them.
     accepted: Vec<(SocketAddr, AccountSid)>,
     decisions: Vec<Decision>,
@@ -82,8 +79,9 @@ impl BatchScratch {
         })
     }
 
-    /// The sources of the answered requests of the last batch, in the order of the answers.
-    pub(crate) fn answered(&self) -> impl Iterator<Item = SocketAddr> {
+    /// The sources of the answered requests of the last batch, in the order of the answers; none for
+    /// messages that are forwarded.
+    pub(crate) fn answered(&self) -> impl Iterator<Item = Option<SocketAddr>> {
         self.answered.iter().copied()
     }
 
@@ -92,7 +90,8 @@ impl BatchScratch {
         self.accepted.iter().copied()
     }
 
-    fn address_answer(&mut self, to: SocketAddr, source: SocketAddr) {
+    /// Addresses the bytes behind the last answer, if there are any.
+    fn address(&mut self, to: SocketAddr, source: Option<SocketAddr>) {
         if self.bytes.len() > self.answers.last().map_or(0, |(end, _)| *end) {
             self.answers.push((self.bytes.len(), to));
             self.answered.push(source);
@@ -110,14 +109,6 @@ struct Pending<'a> {
     received: usize,
 }
 
-/// The head of a request that gets an answer.
-struct Opened<'a> {
-    echo: Echo<'a>,
-    method: &'a str,
-    uri: &'a str,
-    caller: Caller,
-}
-
 /// A message that is not decided.
 struct Undecided {
     cause: Cause,
@@ -126,6 +117,19 @@ struct Undecided {
     to: SocketAddr,
     /// Whether its head has a defect, after which nothing more of its stream may be read.
     ends_stream: bool,
+    /// The leg that the appended message goes to; none if it is an answer.
+    send: Option<Leg>,
+}
+
+/// The place of what a message of a batch leaves.
+struct Place {
+    /// The start of its bytes.
+    start: usize,
+    /// The destination of an answer.
+    to: SocketAddr,
+    peer: Peer,
+    /// The length of the message as received.
+    received: usize,
 }
 
 /// The result of a whole message.
@@ -149,7 +153,53 @@ impl Edge {
     ) -> Self {
         let (totals, trusted) = (Totals::default(), TrustedProxies::default());
         let (answers, naming) = (answers.into(), Naming::default());
-        Self { authorizer, totals, answers, reply_port, tags, observers, trusted, naming }
+        let (outlets, forwarding) = (Outlets::default(), None);
+        Self {
+            authorizer,
+            totals,
+            answers,
+            reply_port,
+            tags,
+            observers,
+            trusted,
+            naming,
+            outlets,
+            forwarding,
+        }
+    }
+
+    /// Lets accepted calls be forwarded.
+    pub(crate) fn with_forwarding(self, forwarding: Forwarding, outlets: Outlets) -> Self {
+        Self { outlets, forwarding: Some(forwarding), ..self }
+    }
+
+    /// What forwards messages, if anything does.
+    pub(crate) fn forwarding(&self) -> Option<&Forwarding> {
+        self.forwarding.as_ref()
+    }
+
+    /// Sets the next hops to those of the answers to accepted calls.
+    pub(crate) fn set_hops(&self, snapshot: &Snapshot) {
+        if let Some(forwarding) = &self.forwarding {
+            forwarding.hops().set(self.answers.forwards(snapshot));
+        }
+    }
+
+    /// Whether a next hop has TLS, but no listener.
+    pub(crate) fn lacks_tls_listener(&self, snapshot: &Snapshot) -> bool {
+        let is_tls = |hop: &ForwardHop| hop.transport() == Some(HopTransport::Tls);
+        let mut forwards = self.answers.forwards(snapshot);
+        forwards.any(|forward| forward.hops().iter().any(is_tls)) && !self.naming.has_tls()
+    }
+
+    /// The names of the listeners.
+    pub(crate) fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// The connections that peers opened.
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        self.outlets.connections()
     }
 
     /// Lets these proxies name the source of their requests.
@@ -175,8 +225,8 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Answered {
-        let (mut basis, start) = (None, out.len());
-        let (outcome, ends_stream, caller) = match self.read(bytes, peer, out) {
+        let (mut basis, mut send, start) = (None, None, out.len());
+        let (outcome, ends_stream, caller) = match self.read(bytes, peer, now, out) {
             Ok((pending, invite)) => {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
@@ -184,7 +234,9 @@ impl Edge {
                 let used = self.decide(asked, invites, now, &mut decisions);
                 let concluded = decisions.first().map(|decision| {
                     let (used, mut routes) = (used.as_deref(), Routes::default());
-                    let outcome = self.conclude(&pending, decision, used, &mut routes, out);
+                    let outcome;
+                    (outcome, send) =
+                        self.conclude(&pending, decision, used, now, &mut routes, out);
                     if outcome == Outcome::Accepted {
                         basis = self.basis(&before, decision, &invite);
                     }
@@ -193,11 +245,19 @@ impl Edge {
                 // there is one decision for each INVITE
                 (concluded.unwrap_or(Outcome::Other(Cause::Malformed)), false, pending.caller)
             }
-            Err(Undecided { cause, caller, ends_stream, .. }) => {
+            Err(Undecided { cause, caller, ends_stream, send: leg, .. }) => {
+                send = leg;
                 (Outcome::Other(cause), ends_stream, caller)
             }
         };
-        let outcome = within_bounds(outcome, bytes.len(), peer.transport, start, out);
+        let outcome = match send {
+            Some(leg) => {
+                self.send(&leg, out.get(start..).unwrap_or_default());
+                out.truncate(start);
+                outcome
+            }
+            None => within_bounds(outcome, bytes.len(), peer.transport, start, out),
+        };
         self.totals.count(outcome);
         self.log(outcome, caller, now);
         Answered { outcome, ends_stream, basis }
@@ -213,7 +273,11 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) {
-        let (cause, caller) = match self.open(bytes, peer) {
+        let opened = match self.scan(bytes, peer) {
+            Ok(message) => self.open(message, peer),
+            Err(undecided) => Err(undecided),
+        };
+        let (cause, caller) = match opened {
             Ok(Opened { echo, caller, .. }) => (
                 match (error, echo.message().stream_defect()) {
                     (FrameError::TooLong, _) => {
@@ -268,18 +332,16 @@ impl Edge {
         let mut invites = ArrayVec::<_, BATCH>::new();
         for (bytes, peer) in messages.take(BATCH) {
             let start = scratch.bytes.len();
-            match self.read(bytes, peer, &mut scratch.bytes) {
+            match self.read(bytes, peer, now, &mut scratch.bytes) {
                 Ok((asked, invite)) => {
                     pending.push(asked);
                     invites.push(invite);
                 }
-                Err(Undecided { cause, caller, to, .. }) => {
-                    let (outcome, received) = (Outcome::Other(cause), bytes.len());
-                    let out = &mut scratch.bytes;
-                    let outcome = within_bounds(outcome, received, peer.transport, start, out);
-                    scratch.tally.count(outcome);
+                Err(Undecided { cause, caller, to, send, .. }) => {
+                    let outcome = Outcome::Other(cause);
+                    let place = Place { start, to, peer, received: bytes.len() };
+                    let outcome = self.place(outcome, send, place, scratch);
                     self.log(outcome, caller, now);
-                    scratch.address_answer(to, peer.source);
                 }
             }
         }
@@ -288,19 +350,66 @@ impl Edge {
         for (asked, decision) in pending.iter().zip(&decisions) {
             let (start, out) = (scratch.bytes.len(), &mut scratch.bytes);
             let used = used.as_deref();
-            let outcome = self.conclude(asked, decision, used, &mut scratch.routes, out);
-            let transport = asked.peer.transport;
-            let outcome = within_bounds(outcome, asked.received, transport, start, out);
-            scratch.tally.count(outcome);
+            let routes = &mut scratch.routes;
+            let (outcome, send) = self.conclude(asked, decision, used, now, routes, out);
+            let (to, received) = (asked.echo.destination(), asked.received);
+            let place = Place { start, to, peer: asked.peer, received };
+            let outcome = self.place(outcome, send, place, scratch);
             if let (Outcome::Accepted, Decision::Accept(accept)) = (outcome, decision) {
                 scratch.accepted.push((asked.peer.source, accept.account));
             }
             self.log(outcome, asked.caller, now);
-            scratch.address_answer(asked.echo.destination(), asked.peer.source);
         }
         decisions.clear();
         scratch.decisions = decisions;
         self.totals.add(&mut scratch.tally);
+    }
+
+    /// Counts a message of a batch, and takes what it leaves to its place: an answer, or a message for
+    /// `send`, between the answers of the socket, or to another way out.
+    fn place(
+        &self,
+        outcome: Outcome,
+        send: Option<Leg>,
+        Place { start, to, peer, received }: Place,
+        scratch: &mut BatchScratch,
+    ) -> Outcome {
+        let outcome = match send {
+            Some(leg) if self.leaves_from(&leg, peer.local) => {
+                scratch.address(leg.address, None);
+                outcome
+            }
+            Some(leg) => {
+                self.send(&leg, scratch.bytes.get(start..).unwrap_or_default());
+                scratch.bytes.truncate(start);
+                outcome
+            }
+            None => {
+                let out = &mut scratch.bytes;
+                let outcome = within_bounds(outcome, received, peer.transport, start, out);
+                scratch.address(to, Some(peer.source));
+                outcome
+            }
+        };
+        scratch.tally.count(outcome);
+        outcome
+    }
+
+    /// Whether a datagram for this leg leaves from the socket of a listener.
+    fn leaves_from(&self, leg: &Leg, local: Local) -> bool {
+        leg.transport == Transport::Udp
+            && match leg.way {
+                Way::Listener(number) => usize::from(number) == local.listener,
+                _ => self.naming.facing(leg).is_some_and(|it| it.listener == local.listener),
+            }
+    }
+
+    /// Sends a message on another way than its request came.
+    fn send(&self, leg: &Leg, bytes: &[u8]) {
+        let listener = self.naming.facing(leg).map_or(0, |local| local.listener);
+        if !self.outlets.send(leg, listener, bytes) {
+            self.totals.count_unsent();
+        }
     }
 
     /// Decides INVITEs, and passes the decisions to the observers.
@@ -350,69 +459,21 @@ impl Edge {
         }
     }
 
-    /// Reads a message. Returns an INVITE to decide, or answers any other message.
-    fn read<'a>(
-        &'a self,
-        bytes: &'a [u8],
-        peer: Peer,
-        out: &mut Vec<u8>,
-    ) -> Result<(Pending<'a>, Invite<'a>), Undecided> {
-        let opened = self.open(bytes, peer)?;
-        let received = bytes.len();
-        let read = read_request(&opened, peer, out);
-        let Opened { echo, uri, caller, .. } = opened;
-        match read {
-            Ok(invite) => {
-                let invite = self.naming.add_domain_hosts(invite, echo.message(), peer.local);
-                Ok((Pending { echo, uri, peer, caller, received }, invite))
-            }
-            Err(cause) => {
-                let ends_stream = ends_stream(echo.message());
-                Err(Undecided { cause, caller, to: echo.destination(), ends_stream })
-            }
-        }
-    }
-
-    /// Reads the head of a request that gets an answer.
-    fn open<'a>(&'a self, bytes: &'a [u8], peer: Peer) -> Result<Opened<'a>, Undecided> {
-        let unanswered = |cause, message: Option<&Message<'_>>| {
-            let ends_stream = message.is_none_or(ends_stream);
-            let caller = self.trusted.caller(message, peer);
-            Err(Undecided { cause, caller, to: peer.source, ends_stream })
-        };
-        let Some(message) = Message::scan(without_leading_lines(bytes, peer.transport)) else {
-            return unanswered(cause_of_garbage(bytes), None);
-        };
-        let StartLine::Request { method, uri } = message.start_line() else {
-            return unanswered(Cause::Response, Some(&message));
-        };
-        match method {
-            "ACK" => return unanswered(Cause::Ack, Some(&message)),
-            // a stateless server ignores it (RFC 3261 §8.2.7); 481 is for servers with transactions
-            "CANCEL" => return unanswered(Cause::Cancel, Some(&message)),
-            _ => {}
-        }
-        match Echo::of(message, peer, self.reply_port, &self.tags) {
-            Some(echo) => {
-                let caller = self.trusted.caller(Some(&message), peer);
-                Ok(Opened { echo, method, uri, caller })
-            }
-            None => unanswered(Cause::MissingVia, Some(&message)),
-        }
-    }
-
     /// Answers an INVITE according to its decision.
     fn conclude(
         &self,
         pending: &Pending<'_>,
         decision: &Decision,
         used: Option<&Snapshot>,
+        now: Instant,
         routes: &mut Routes,
         out: &mut Vec<u8>,
-    ) -> Outcome {
+    ) -> (Outcome, Option<Leg>) {
         let echo = &pending.echo;
-        match decision {
-            Decision::Accept(accept) => self.accepted(pending, accept, used, routes, out),
+        let outcome = match decision {
+            Decision::Accept(accept) => {
+                return self.accepted(pending, accept, used, now, routes, out);
+            }
             Decision::Challenge(challenge) => {
                 let mut response = echo.respond(challenge.status(), challenge.phrase(), out);
                 for value in &challenge.values {
@@ -421,8 +482,18 @@ impl Edge {
                 response.end();
                 Outcome::Challenged
             }
-            Decision::Reject(Reject { reason, .. }) => {
-                let response = echo.respond(reason.status(), reason.phrase(), out);
+            Decision::Reject(Reject { reason, target, .. }) => {
+                let mut response = echo.respond(reason.status(), reason.phrase(), out);
+                if *reason == Reason::MethodNotAllowed {
+                    let snapshot = self.authorizer.snapshot();
+                    let view = target.and_then(|target| snapshot.target_view(target));
+                    // RFC 3261 §21.4.6: the methods of the domain, and those within its calls
+                    if let Some(view) = view {
+                        let methods = view.methods;
+                        response =
+                            response.header("Allow", format_args!("{methods}, ACK, CANCEL, BYE"));
+                    }
+                }
                 match reason.code() {
                     Some(code) => {
                         let public = reason.public().as_str();
@@ -432,120 +503,8 @@ impl Edge {
                 }
                 Outcome::Rejected(*reason)
             }
-        }
-    }
-
-    fn accepted(
-        &self,
-        pending: &Pending<'_>,
-        accept: &Accept,
-        used: Option<&Snapshot>,
-        routes: &mut Routes,
-        out: &mut Vec<u8>,
-    ) -> Outcome {
-        let Pending { echo, uri, peer, .. } = pending;
-        let message = echo.message();
-        let mut other = |cause, status, phrase: &str| {
-            echo.respond(status, phrase, out).end();
-            Outcome::Other(cause)
         };
-        if echo.to_tag() == ToTag::Some {
-            return other(Cause::NoDialog, 481, "Call/Transaction Does Not Exist");
-        }
-        // `decide` leaves no accept without its target
-        let view = used.and_then(|used| used.target_view(accept.target));
-        let Some((view, on_accept)) = view.map(|view| (view, self.answers.of(&view))) else {
-            return other(Cause::NextHop, 480, "Temporarily Unavailable");
-        };
-        match on_accept {
-            Err(cause) => other(cause, 480, "Temporarily Unavailable (next hop not allowed)"),
-            Ok(OnAccept::Redirect(redirect)) => match contacts(redirect, uri, &view, accept) {
-                Err(cause @ Cause::RedirectTooLong) => other(cause, 414, "Request-URI Too Long"),
-                Err(cause) => other(cause, 404, "Not Found"),
-                Ok(contacts) => {
-                    let mut response = echo.respond(302, "Moved Temporarily", out);
-                    for contact in &contacts {
-                        let uri = &contact.uri;
-                        response = match contact.q {
-                            Some(q) => response.header("Contact", format_args!("<{uri}>;q={q}")),
-                            None => response.header("Contact", format_args!("<{uri}>")),
-                        };
-                    }
-                    response.end();
-                    Outcome::Accepted
-                }
-            },
-            Ok(OnAccept::Ok) => {
-                if message.first(Header::Require).is_some() {
-                    return Outcome::Other(bad_extension(echo, out));
-                }
-                let local = self.naming.own_address(*peer, routes);
-                let description = match Body::of(message) {
-                    Body::None => sdp::nothing(local.ip()),
-                    Body::Sdp(offer) => match sdp::decline(offer, local.ip()) {
-                        Some(answer) => answer,
-                        None => return other(Cause::Sdp, 400, "Bad Request (malformed sdp)"),
-                    },
-                    Body::Malformed => {
-                        let phrase = "Bad Request (malformed multipart body)";
-                        return other(Cause::Multipart, 400, phrase);
-                    }
-                    Body::Unsupported => {
-                        let response = echo.respond(415, "Unsupported Media Type", out);
-                        response.text("Accept", ACCEPT).end();
-                        return Outcome::Other(Cause::MediaType);
-                    }
-                };
-                let response = echo.respond(200, "OK", out).text("Allow", ALLOW);
-                let uri = SipUri::parse_request_uri(uri).ok();
-                with_contact(response, uri, &local, peer.transport)
-                    .end_with(sdp::CONTENT_TYPE, description.as_bytes());
-                Outcome::Accepted
-            }
-            // an answer that this program does not know
-            Ok(_) => other(Cause::NextHop, 480, "Temporarily Unavailable"),
-        }
-    }
-}
-
-/// Reads a request. Returns an INVITE to decide, or answers any other request.
-fn read_request<'a>(
-    Opened { echo, method, uri, caller }: &Opened<'a>,
-    peer: Peer,
-    out: &mut Vec<u8>,
-) -> Result<Invite<'a>, Cause> {
-    let message = echo.message();
-    if let Some(defect) = defect_of(message, peer.transport) {
-        return Err(refuse(echo, defect, out));
-    }
-    match *method {
-        "INVITE" if caller.source == Source::Repeated => {
-            let detail = Cause::Source.as_str();
-            Err(bad_request(echo, &detail, Cause::Source, out))
-        }
-        "INVITE" => caller
-            .invite(message, peer)
-            .map_err(|error| bad_request(echo, &error, Cause::from(&error), out)),
-        "BYE" | "OPTIONS" => match SipUri::parse_request_uri(uri) {
-            Err(UriError::UnsupportedScheme) => {
-                echo.respond(416, "Unsupported URI Scheme", out).end();
-                Err(Cause::Scheme)
-            }
-            Err(error) => Err(bad_request(echo, &error, Cause::BadUri, out)),
-            Ok(_) if message.first(Header::Require).is_some() => Err(bad_extension(echo, out)),
-            Ok(_) => {
-                let mut response = echo.respond(200, "OK", out);
-                if *method == "OPTIONS" {
-                    response = response.text("Allow", ALLOW).text("Accept", ACCEPT);
-                }
-                response.end();
-                Err(Cause::Ok)
-            }
-        },
-        _ => {
-            echo.respond(405, "Method Not Allowed", out).text("Allow", ALLOW).end();
-            Err(Cause::Method)
-        }
+        (outcome, None)
     }
 }
 
@@ -566,23 +525,6 @@ fn within_bounds(
         Fit::BadRequest => Outcome::Other(Cause::TooShort),
         Fit::Nothing => Outcome::Other(Cause::TooShortToAnswer),
     }
-}
-
-fn with_contact<'o>(
-    response: Response<'o>,
-    uri: Option<SipUri<'_>>,
-    local: &OwnAddress<'_>,
-    transport: Transport,
-) -> Response<'o> {
-    let (user, at) = uri.and_then(|uri| uri.user).map_or(("", ""), |user| (user, "@"));
-    // the Contact is a SIPS URI if the Request-URI is one (RFC 3261 §12.1.1)
-    let (scheme, transport) = match transport {
-        Transport::Udp => ("sip", ""),
-        _ if uri.is_some_and(|uri| uri.scheme == Scheme::Sips) => ("sips", ""),
-        Transport::Tcp => ("sip", ";transport=tcp"),
-        _ => ("sip", ";transport=tls"),
-    };
-    response.header("Contact", format_args!("<{scheme}:{user}{at}{local}{transport}>"))
 }
 
 #[cfg(test)]

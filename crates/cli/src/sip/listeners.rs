@@ -91,7 +91,9 @@ impl Listeners {
 
 impl Resolved {
     fn names(self, local: SocketAddr) -> ListenerNames {
-        ListenerNames::new(self.advertise.as_ref(), self.listener.domain, local)
+        let (is_tls, is_inside) = (self.option == "--sips", self.listener.inside);
+        let names = ListenerNames::new(self.advertise.as_ref(), self.listener.domain, local);
+        names.with_role(is_tls, is_inside)
     }
 }
 

@@ -2,13 +2,14 @@
 //! Request-URI names none.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use sip_authz::Invite;
 use sip_authz::message::{Header, Message};
 use sip_authz::model::DomainName;
-use sip_authz::uri::{SipUri, name_addr};
+use sip_authz::uri::{Scheme, SipUri, name_addr};
+use sip_authz::{Invite, Transport};
 use sip_authz_config::{Advertised, DomainSource};
+use sip_authz_proxy::Leg;
 
 use crate::sip::peer::{Local, Peer};
 use crate::sip::route::Routes;
@@ -26,6 +27,10 @@ pub(crate) struct ListenerNames {
     /// Host and port for callers, and the host if it is an IP address.
     advertise: Option<(String, Option<IpAddr>)>,
     domain: Option<DomainName>,
+    /// The address of the socket, which can be a wildcard address.
+    local: Option<SocketAddr>,
+    is_tls: bool,
+    is_inside: bool,
 }
 
 impl ListenerNames {
@@ -39,7 +44,29 @@ impl ListenerNames {
             let port = advertise.port.unwrap_or(local.port());
             (format!("{}:{port}", advertise.host), advertise.ip())
         });
-        Self { advertise, domain }
+        Self { advertise, domain, local: Some(local), is_tls: false, is_inside: false }
+    }
+
+    /// Sets whether the listener is for TLS, and whether it faces the next hops.
+    pub(crate) fn with_role(self, is_tls: bool, is_inside: bool) -> Self {
+        Self { is_tls, is_inside, ..self }
+    }
+
+    /// Whether this listener has the port, and the host is its name or address.
+    fn has(&self, host: &str, port: u16) -> bool {
+        if let Some((name, _)) = &self.advertise
+            && name.rsplit_once(':').is_some_and(|(name, digits)| {
+                name.eq_ignore_ascii_case(host) && digits.parse() == Ok(port)
+            })
+        {
+            return true;
+        }
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let (Some(local), Ok(ip)) = (self.local, bare.parse::<IpAddr>()) else { return false };
+        let (own, ip) = (local.ip().to_canonical(), ip.to_canonical());
+        // only an address of this machine can be bound
+        local.port() == port
+            && (own == ip || own.is_unspecified() && UdpSocket::bind((ip, 0)).is_ok())
     }
 }
 
@@ -84,6 +111,43 @@ impl Naming {
         listeners.filter_map(|(number, it)| Some((number, it.advertise.as_ref()?.0.as_str())))
     }
 
+    /// The address of the first listener, for messages of this edge itself.
+    pub(crate) fn any_address(&self) -> String {
+        let first = self.listeners.first();
+        let advertise = first.and_then(|listener| Some(listener.advertise.as_ref()?.0.clone()));
+        let local = first.and_then(|listener| listener.local);
+        advertise.or_else(|| Some(local?.to_string())).unwrap_or_else(|| "edge.invalid".to_owned())
+    }
+
+    /// Whether a URI has the name or the address of a listener.
+    pub(crate) fn names_us(&self, uri: &SipUri<'_>) -> bool {
+        let default = if uri.scheme == Scheme::Sips { 5061 } else { 5060 };
+        let port = uri.port.unwrap_or(default);
+        self.listeners.iter().any(|listener| listener.has(uri.host, port))
+    }
+
+    /// Whether a listener is for TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.is_tls)
+    }
+
+    /// The listener from which messages go to a next hop: the first one that faces the next hops, else
+    /// the first one, that has the transport and the kind of address.
+    pub(crate) fn facing(&self, hop: &Leg) -> Option<Local> {
+        let is_tls = hop.transport == Transport::Tls;
+        let reaches = |local: SocketAddr| match local {
+            // one socket for both
+            SocketAddr::V6(local) if local.ip().is_unspecified() => true,
+            local => {
+                local.ip().to_canonical().is_ipv4() == hop.address.ip().to_canonical().is_ipv4()
+            }
+        };
+        let fits = |it: &ListenerNames| it.is_tls == is_tls && it.local.is_some_and(reaches);
+        let all = || self.listeners.iter().enumerate().filter(|(_, it)| fits(it));
+        let (number, listener) = all().find(|(_, it)| it.is_inside).or_else(|| all().next())?;
+        Some(Local::at(listener.local?, number))
+    }
+
     /// The address for the sender of a message.
     pub(crate) fn own_address(&self, peer: Peer, routes: &mut Routes) -> OwnAddress<'_> {
         let listener = self.listeners.get(peer.local.listener);
@@ -106,12 +170,22 @@ impl Naming {
         message: &Message<'a>,
         local: Local,
     ) -> Invite<'a> {
-        self.default_domain.iter().fold(invite, |invite, source| {
-            match self.domain_host(source, message, local) {
-                Some(host) => invite.with_domain_host(host),
-                None => invite,
-            }
-        })
+        self.domain_hosts(message, local).fold(invite, Invite::with_domain_host)
+    }
+
+    /// The hosts that decide if the Request-URI names no domain.
+    pub(crate) fn domain_hosts<'a>(
+        &'a self,
+        message: &Message<'a>,
+        local: Local,
+    ) -> impl Iterator<Item = &'a str> {
+        let sources = self.default_domain.iter();
+        sources.filter_map(move |source| self.domain_host(source, message, local))
+    }
+
+    /// The listener with this number.
+    pub(crate) fn listener(&self, number: usize) -> Option<Local> {
+        Some(Local::at(self.listeners.get(number)?.local?, number))
     }
 
     fn domain_host<'a>(
@@ -171,8 +245,6 @@ fn first_element(value: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use sip_authz::Transport;
-
     use super::*;
 
     fn message(headers: &str) -> Vec<u8> {
@@ -265,5 +337,72 @@ mod tests {
         }
         let advertised: Vec<_> = naming.advertised().map(|(number, _)| number).collect();
         assert_eq!(advertised, [0, 1, 2, 3]);
+    }
+
+    /// Listeners with an address, the roles `tls` and `inside`, and an address for callers.
+    fn listeners(all: &[(&str, &str, Option<&str>)]) -> Naming {
+        let mut naming = Naming::default();
+        for (local, role, advertise) in all {
+            let advertise = advertise.map(|advertise| advertise.parse().unwrap());
+            let names = ListenerNames::new(advertise.as_ref(), None, local.parse().unwrap());
+            naming.add(names.with_role(role.contains("tls"), role.contains("inside")));
+        }
+        naming
+    }
+
+    #[test]
+    fn a_next_hop_has_a_listener_that_faces_it() {
+        let one = listeners(&[("192.0.2.1:5060", "", None), ("192.0.2.1:5061", "tls", None)]);
+        let two = listeners(&[
+            ("192.0.2.1:5060", "", None),
+            ("[2001:db8::1]:5060", "", None),
+            ("10.0.0.1:5060", "inside", None),
+        ]);
+        let both = listeners(&[("[::]:5060", "", None)]);
+        for (naming, transport, hop, expected) in [
+            (&one, Transport::Udp, "10.0.0.2:5060", Some(0)),
+            (&one, Transport::Tcp, "10.0.0.2:5060", Some(0)),
+            (&one, Transport::Tls, "10.0.0.2:5061", Some(1)),
+            (&one, Transport::Udp, "[2001:db8::2]:5060", None),
+            (&two, Transport::Udp, "10.0.0.2:5060", Some(2)),
+            (&two, Transport::Tcp, "[2001:db8::2]:5060", Some(1)),
+            (&two, Transport::Tls, "10.0.0.2:5060", None),
+            (&both, Transport::Udp, "10.0.0.2:5060", Some(0)),
+            (&both, Transport::Udp, "[2001:db8::2]:5060", Some(0)),
+        ] {
+            let hop = Leg::hop(transport, hop.parse().unwrap());
+            assert_eq!(naming.facing(&hop).map(|it| it.listener), expected, "{hop:?}");
+        }
+    }
+
+    #[test]
+    fn a_uri_names_us_by_host_and_port() {
+        let naming = listeners(&[
+            ("192.0.2.1:5060", "", Some("edge.example")),
+            ("192.0.2.1:5061", "tls", Some("203.0.113.7:5071")),
+            ("0.0.0.0:5070", "", None),
+        ]);
+        for uri in [
+            "sip:192.0.2.1",
+            "sip:192.0.2.1:5060;transport=tcp;lr",
+            "sips:192.0.2.1",
+            "sip:Edge.Example;lr",
+            "sip:x@edge.example:5060",
+            "sip:203.0.113.7:5071",
+            "sip:127.0.0.1:5070",
+        ] {
+            assert!(naming.names_us(&SipUri::parse(uri).unwrap()), "{uri}");
+        }
+        for uri in [
+            "sip:192.0.2.1:5070",
+            "sip:192.0.2.2",
+            "sip:edge.example:5061",
+            "sip:edge.example.org",
+            "sip:203.0.113.7",
+            "sip:127.0.0.1",
+            "sip:198.51.100.1:5070",
+        ] {
+            assert!(!naming.names_us(&SipUri::parse(uri).unwrap()), "{uri}");
+        }
     }
 }

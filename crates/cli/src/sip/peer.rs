@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use sip_authz::message::Message;
 use sip_authz::{Invite, InviteError, Transport};
+use sip_authz_proxy::{Leg, Way};
 
 /// The source of a message, and the local socket that received it.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,13 @@ pub(crate) struct Peer {
     /// The local socket and its listener.
     pub(crate) local: Local,
     pub(crate) transport: Transport,
+}
+
+impl Peer {
+    /// The way back to the source of the message.
+    pub(crate) fn leg(&self) -> Leg {
+        Leg { transport: self.transport, address: self.source, way: self.local.way }
+    }
 }
 
 /// The caller that decisions and logs are about: the [`Peer`], or a caller behind a trusted proxy.
@@ -41,16 +49,16 @@ impl Caller {
         Self { source: Source::Known(peer.source), transport: peer.transport }
     }
 
-    /// Takes the parts of an INVITE that `peer` sent.
-    pub(crate) fn invite<'a>(
+    /// Takes the parts of a request that `peer` sent.
+    pub(crate) fn request<'a>(
         self,
         message: &Message<'a>,
         peer: Peer,
     ) -> Result<Invite<'a>, InviteError> {
         match self.source {
-            Source::Known(source) => Invite::from_message(message, source, self.transport),
+            Source::Known(source) => Invite::from_request(message, source, self.transport),
             Source::Unknown | Source::Repeated => {
-                let invite = Invite::from_message(message, peer.source, self.transport);
+                let invite = Invite::from_request(message, peer.source, self.transport);
                 invite.map(Invite::with_unknown_source)
             }
         }
@@ -68,19 +76,27 @@ impl fmt::Display for Source {
     }
 }
 
-/// The local address of a message, and its listener.
+/// The local address of a message, its listener, and the way on which it came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Local {
     /// The address of the socket, which can be a wildcard address.
     pub(crate) address: SocketAddr,
     /// The number of the listener.
     pub(crate) listener: usize,
+    way: Way,
 }
 
 impl Local {
-    /// The local address of a message at the listener of this number.
+    /// The local address of a datagram at the listener of this number.
     pub(crate) fn at(address: SocketAddr, listener: usize) -> Self {
-        Self { address, listener }
+        // there are far fewer listeners than numbers
+        let way = Way::Listener(u16::try_from(listener).unwrap_or(u16::MAX));
+        Self { address, listener, way }
+    }
+
+    /// The local address of a message on a stream.
+    pub(crate) fn on(address: SocketAddr, listener: usize, way: Way) -> Self {
+        Self { address, listener, way }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The answers to accepted calls: which one a domain has, and the Contacts of a redirect.
 
 use arrayvec::ArrayVec;
-use sip_authz::model::{NextHopSet, OnAccept, Redirect, RedirectValues, Target};
+use sip_authz::model::{Forward, NextHopSet, OnAccept, Redirect, RedirectValues, Target};
 use sip_authz::uri::{SipUri, tel_number};
 use sip_authz::{Accept, Snapshot, TargetView};
 
@@ -37,6 +37,19 @@ impl Answers {
             (Some(own), Some(allowed)) if allowed.check(own).is_err() => Err(Cause::NextHop),
             (Some(own), _) => Ok(own),
         }
+    }
+
+    /// The forwards in force: that of the default, and those of the domains and trunks.
+    pub(crate) fn forwards<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+    ) -> impl Iterator<Item = &'a Forward> {
+        let own = snapshot.target_views().filter(|view| view.on_accept.is_some());
+        let own = own.filter_map(|view| self.of(&view).ok());
+        std::iter::once(&self.default).chain(own).filter_map(|answer| match answer {
+            OnAccept::Forward(forward) => Some(forward),
+            _ => None,
+        })
     }
 
     /// A warning for each domain and trunk whose calls are refused because of its targets.

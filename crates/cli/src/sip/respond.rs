@@ -11,12 +11,13 @@ use std::net::SocketAddr;
 use sip_authz::Transport;
 use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::uri::name_addr;
+use sip_authz_proxy::put::{is_removed, put_line, put_number};
+use sip_authz_proxy::via::TopVia;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::args::ReplyPort;
+use crate::sip::forward::Forwarding;
 use crate::sip::peer::Peer;
-use crate::sip::put::{is_removed, put_line, put_number};
-use crate::sip::via::TopVia;
 
 /// The values of a request that its response echoes.
 pub(crate) struct Echo<'a> {
@@ -27,6 +28,7 @@ pub(crate) struct Echo<'a> {
     destination: SocketAddr,
     to: ToTag,
     key: &'a TagKey,
+    forwarding: Option<&'a Forwarding>,
 }
 
 /// Whether the To of a request has a tag.
@@ -38,7 +40,9 @@ pub(crate) enum ToTag {
     Unreadable,
 }
 
-/// The key for To tags. A request and its retransmissions get the same tag.
+/// The key for To tags of an edge that does not forward, and for requests that lack what the tag of a
+/// forwarding edge depends on. A request and its retransmissions get the same tag, and the ACK of a failure
+/// is known by it.
 pub(crate) struct TagKey([u8; 16]);
 
 impl TagKey {
@@ -54,13 +58,15 @@ impl TagKey {
             hash.write_usize(part.len());
             hash.write(part);
         };
-        if let StartLine::Request { method, uri } = message.start_line() {
-            take(method.as_bytes());
+        // only what the ACK of a failure repeats (RFC 3261 §17.1.1.3)
+        if let StartLine::Request { uri, .. } = message.start_line() {
             take(uri.as_bytes());
         }
-        for header in [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq] {
+        for header in [Header::Via, Header::From, Header::CallId] {
             take(message.first(header).unwrap_or_default());
         }
+        let cseq = message.first(Header::CSeq).unwrap_or_default();
+        take(cseq.split(u8::is_ascii_whitespace).next().unwrap_or_default());
         hash.finish128().as_u128()
     }
 }
@@ -76,7 +82,7 @@ impl<'a> Echo<'a> {
         let via = TopVia::read(message.first(Header::Via)?);
         let source = peer.source;
         let destination = match peer.transport {
-            Transport::Udp => via.destination(source, reply),
+            Transport::Udp => via.destination(source, reply.into()),
             // the connection on which the request came
             _ => source,
         };
@@ -85,7 +91,12 @@ impl<'a> Echo<'a> {
             Some(to) if to.tag().is_some() => ToTag::Some,
             Some(_) => ToTag::None,
         };
-        Some(Self { message, via, source, destination, to, key })
+        Some(Self { message, via, source, destination, to, key, forwarding: None })
+    }
+
+    /// Takes the tags of a forwarding edge: they stay the same over a restart and in a fleet.
+    pub(crate) fn with_tags_of(self, forwarding: Option<&'a Forwarding>) -> Self {
+        Self { forwarding, ..self }
     }
 
     /// The request.
@@ -101,6 +112,30 @@ impl<'a> Echo<'a> {
 
     pub(crate) fn to_tag(&self) -> ToTag {
         self.to
+    }
+
+    /// Whether the To tag is the one that this side gives to the request.
+    pub(crate) fn has_own_tag(&self) -> bool {
+        let source = self.source.ip();
+        if self.forwarding.is_some_and(|it| it.proxy().is_own_tag(&self.message, source)) {
+            return true;
+        }
+        let tag = self.message.first(Header::To).and_then(name_addr).and_then(|to| to.tag());
+        tag.is_some_and(|tag| tag == self.own_tag())
+    }
+
+    /// The tag that this side adds to To.
+    fn own_tag(&self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        let proxy = self.forwarding.map(Forwarding::proxy);
+        if let Some(tag) = proxy.and_then(|it| it.to_tag(&self.message, self.source.ip())) {
+            // it has 32 digits
+            let _ = write!(digits.as_mut_slice(), "{tag}");
+            return digits;
+        }
+        // there are two digits for each byte
+        let _ = hex::encode_to_slice(self.key.tag(&self.message).to_be_bytes(), &mut digits);
+        digits
     }
 
     /// Begins a response at the end of `out`: writes the status line and the echoed fields.
@@ -132,12 +167,8 @@ impl<'a> Echo<'a> {
             out.extend_from_slice(b"To: ");
             put_line(to, out);
             if self.to == ToTag::None || (self.to == ToTag::Unreadable && !mentions_tag(to)) {
-                let mut digits = [0; 32];
-                let tag = self.key.tag(&self.message).to_be_bytes();
-                // there are two digits for each byte
-                let _ = hex::encode_to_slice(tag, &mut digits);
                 out.extend_from_slice(b";tag=");
-                out.extend_from_slice(&digits);
+                out.extend_from_slice(&self.own_tag());
             }
             out.extend_from_slice(b"\r\n");
         }

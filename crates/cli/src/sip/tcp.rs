@@ -1,25 +1,22 @@
 //! SIP over TCP and TLS (RFC 3261 §18, RFC 5626 §3.5.1), with limits on the number of connections, the
 //! size of messages and the time.
 
-use std::future::poll_fn;
 use std::io::ErrorKind;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
-use sip_authz::message::{Frame, MAX_HEAD, frame, skip_keepalive};
 use sip_authz::{AcceptBasis, Transport};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use crate::sip::edge::{Answered, Edge};
-use crate::sip::peer::{Local, Peer};
+use crate::sip::outlets::Registered;
+use crate::sip::peer::Peer;
 use crate::sip::permits::ConnectionPermits;
+use crate::sip::stream::{GROWTH, Input, Part, read};
 use crate::sip::trusted::TrustedProxies;
 use crate::system::secure::Security;
 
@@ -36,10 +33,6 @@ pub(crate) fn most_connections(trusted: &TrustedProxies) -> u64 {
 const TIMES: Times = Times { idle: Duration::from_secs(300), message: Duration::from_secs(32) };
 /// The time for which a stream that ends for its content stays half open.
 const LINGER: Duration = Duration::from_secs(1);
-/// The maximum size of one read in bytes.
-const CHUNK: usize = 8_192;
-/// The minimum growth of the buffer for a message that arrives in parts, in bytes.
-const GROWTH: usize = 2_048;
 /// The send buffer of a connection in bytes; Linux doubles it for its own use. The system holds no
 /// more answers than these for a client that reads none.
 const SEND_BUFFER: usize = 32 << 10;
@@ -122,32 +115,40 @@ async fn begin(
     security: &Security,
     accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
-    let local = Local::at(stream.local_addr().map_err(|_| ConnectionError)?, listener);
+    let address = stream.local_addr().map_err(|_| ConnectionError)?;
+    let registered = edge.connections().register(address, listener);
+    let registered = registered.map_err(|_| ConnectionError)?;
+    let local = registered.local;
     // answers are written whole, so Nagle's algorithm would only delay them
     let _ = stream.set_nodelay(true);
     // best effort: with another size the answers arrive too
     let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
     let peer = |transport| Peer { source, local, transport };
     match security {
-        Security::None => connection(edge, stream, peer(Transport::Tcp), TIMES, accepted).await,
+        Security::None => {
+            let peer = peer(Transport::Tcp);
+            connection(edge, stream, peer, TIMES, registered, accepted).await
+        }
         #[cfg(feature = "tls")]
         Security::Tls(identity) => {
             let stream = identity
                 .accept(stream, crate::system::tls::HANDSHAKE_TIME)
                 .await
                 .map_err(|_| ConnectionError)?;
-            connection(edge, stream, peer(Transport::Tls), TIMES, accepted).await
+            connection(edge, stream, peer(Transport::Tls), TIMES, registered, accepted).await
         }
     }
 }
 
 /// Answers the messages of a connection one after the other: the next is decided once the answer to the
-/// last is taken. Calls `accepted` with the basis of each accepted call.
+/// last is taken. Meanwhile sends the messages that are forwarded to the connection. Calls `accepted`
+/// with the basis of each accepted call.
 async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
     times: Times,
+    mut registered: Registered,
     mut accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
     let mut input = Input::default();
@@ -162,12 +163,7 @@ async fn connection(
             if !answer.is_empty() {
                 // it may wait for long
                 answer.shrink_to(answer.len() + GROWTH);
-                let write = async {
-                    stream.write_all(&answer).await?;
-                    stream.flush().await
-                };
-                let written = timeout_at(Instant::now() + times.message, write).await;
-                written.map_err(|_| ConnectionError)?.map_err(|_| ConnectionError)?;
+                write(&mut stream, &answer, times).await?;
             }
             if ends_stream {
                 edge.totals.count_connection_closed();
@@ -179,7 +175,18 @@ async fn connection(
         }
         let idle = input.bytes.is_empty();
         let deadline = since + if idle { times.idle } else { times.message };
-        match timeout_at(deadline, read(&mut stream, &mut input.bytes)).await {
+        let received = tokio::select! {
+            received = timeout_at(deadline, read(&mut stream, &mut input.bytes)) => received,
+            // the sender lives as long as `registered`
+            Some(forwarded) = registered.outgoing.recv() => {
+                write(&mut stream, &forwarded, times).await?;
+                if idle {
+                    since = Instant::now();
+                }
+                continue;
+            }
+        };
+        match received {
             Ok(Ok(0)) => return if idle { Ok(()) } else { Err(ConnectionError) },
             Ok(Ok(_)) => {}
             // many clients end TLS by ending TCP
@@ -191,6 +198,20 @@ async fn connection(
             since = Instant::now();
         }
     }
+}
+
+/// Writes a message as a whole, within the time limit of a message.
+async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: &[u8],
+    times: Times,
+) -> Result<(), ConnectionError> {
+    let write = async {
+        stream.write_all(message).await?;
+        stream.flush().await
+    };
+    let written = timeout_at(Instant::now() + times.message, write).await;
+    written.map_err(|_| ConnectionError)?.map_err(|_| ConnectionError)
 }
 
 /// Ends a stream after its last answer. Bytes that still arrive are discarded: with unread bytes the
@@ -206,37 +227,6 @@ async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
     let _ = timeout(LINGER, discard).await;
 }
 
-/// Appends received bytes, at most a chunk; returns their number.
-///
-/// The chunk is on the stack while bytes are copied, so a connection that waits has no buffer for it.
-async fn read(
-    stream: &mut (impl AsyncRead + Unpin),
-    bytes: &mut Vec<u8>,
-) -> std::io::Result<usize> {
-    poll_fn(|context| {
-        let mut chunk = [MaybeUninit::uninit(); CHUNK];
-        let mut chunk = ReadBuf::uninit(&mut chunk);
-        ready!(Pin::new(&mut *stream).poll_read(context, &mut chunk))?;
-        let read = chunk.filled();
-        if bytes.capacity() - bytes.len() < read.len() {
-            // no doubling: the buffer is hardly larger than what it holds
-            bytes.reserve_exact(read.len().max(GROWTH));
-        }
-        bytes.extend_from_slice(read);
-        Poll::Ready(Ok(read.len()))
-    })
-    .await
-}
-
-/// The received bytes of a connection that are not answered yet: at most a message and a chunk.
-#[derive(Default)]
-struct Input {
-    bytes: Vec<u8>,
-    scan: Scan,
-    /// Whether half of a keep-alive, one CRLF, precedes these bytes.
-    half_ping: bool,
-}
-
 /// Keep-alives or a message were answered.
 struct Handled {
     /// The basis of an accepted call.
@@ -249,67 +239,22 @@ impl Input {
     /// Answers the keep-alives or the message at the start, and removes them. `None` if more bytes are
     /// needed.
     fn answer_next(&mut self, edge: &Edge, peer: Peer, out: &mut Vec<u8>) -> Option<Handled> {
-        let blank = skip_keepalive(&self.bytes);
-        if blank > 0 {
-            let line_ends = blank / 2 + usize::from(self.half_ping);
-            out.extend(b"\r\n".repeat(line_ends / 2));
-            self.half_ping = line_ends % 2 == 1;
-            self.remove(blank);
-            return Some(Handled { basis: None, ends_stream: false });
-        }
-        if !self.scan.is_due(&self.bytes) {
-            return None;
-        }
-        let Frame { head, body } = match frame(&self.bytes) {
-            Ok(frame) => frame?,
-            Err(error) => {
-                edge.answer_uncut(&self.bytes, error, peer, now(), out);
-                return Some(Handled { basis: None, ends_stream: true });
+        match self.next_part()? {
+            Part::KeepAlives(count) => {
+                out.extend(b"\r\n".repeat(count));
+                Some(Handled { basis: None, ends_stream: false })
             }
-        };
-        let Some(message) = self.bytes.get(..head + body) else {
-            self.scan.wanted = head + body;
-            return None;
-        };
-        let Answered { basis, ends_stream, .. } = edge.answer(message, peer, now(), out);
-        self.half_ping = false;
-        self.scan = Scan::default();
-        self.remove(head + body);
-        Some(Handled { basis, ends_stream })
-    }
-
-    /// Removes the first bytes, and frees what the others do not need.
-    fn remove(&mut self, count: usize) {
-        self.bytes.drain(..count);
-        self.bytes.shrink_to(if self.bytes.is_empty() { 0 } else { CHUNK });
-    }
-}
-
-/// The progress of the search for the end of a head. The head is framed once it is complete, not after
-/// each read.
-#[derive(Default)]
-struct Scan {
-    searched: usize,
-    line_ended: bool,
-    head_ended: bool,
-    /// The length of the whole message, once it is known.
-    wanted: usize,
-}
-
-impl Scan {
-    /// Whether framing `bytes` can have a new result since the last call.
-    fn is_due(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() < self.wanted {
-            return false;
+            Part::Message(length) => {
+                let message = self.bytes.get(..length).unwrap_or_default();
+                let Answered { basis, ends_stream, .. } = edge.answer(message, peer, now(), out);
+                self.remove(length);
+                Some(Handled { basis, ends_stream })
+            }
+            Part::Uncut(error) => {
+                edge.answer_uncut(&self.bytes, error, peer, now(), out);
+                Some(Handled { basis: None, ends_stream: true })
+            }
         }
-        let new = bytes.get(self.searched.saturating_sub(2)..).unwrap_or_default();
-        self.searched = bytes.len();
-        let blank_line = |part: &[u8]| part.starts_with(b"\n\n") || part == b"\n\r\n";
-        self.head_ended |= new.windows(3).any(blank_line) || new.ends_with(b"\n\n");
-        // the first line shows whether the bytes are SIP
-        let first_line = !self.line_ended && new.contains(&b'\n');
-        self.line_ended |= first_line;
-        self.head_ended || first_line || bytes.len() > MAX_HEAD
     }
 }
 
@@ -323,6 +268,7 @@ mod tests {
     use crate::args::ReplyPort;
     use crate::observe::observers::DecisionObservers;
     use crate::sip::respond::TagKey;
+    use crate::sip::stream::CHUNK;
     use sip_authz::model::OnAccept;
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\n\
@@ -348,11 +294,12 @@ mod tests {
         client: impl FnOnce(DuplexStream) -> F,
     ) -> (Result<(), ConnectionError>, u128) {
         let (edge, peer) = (edge(), peer());
+        let registered = edge.connections().register(peer.source, 0).unwrap();
         let times = Times { idle: Duration::from_millis(300), message: Duration::from_millis(200) };
         let (near, far) = duplex(room);
         let start = Instant::now();
         tokio::select! {
-            ended = connection(&edge, near, peer, times, drop) => (ended, start.elapsed().as_millis()),
+            ended = connection(&edge, near, peer, times, registered, drop) => (ended, start.elapsed().as_millis()),
             _ = client(far) => panic!("the client ended first"),
         }
     }
@@ -412,6 +359,7 @@ mod tests {
         };
         // the peer has room for a part of an answer
         let (near, far) = duplex(64);
+        let registered = edge.connections().register(peer.source, 0).unwrap();
         let (mut answers, mut requests) = tokio::io::split(far);
         let send = async {
             requests.write_all(&OPTIONS.repeat(9)).await.unwrap();
@@ -430,7 +378,7 @@ mod tests {
             }
         };
         tokio::select! {
-            ended = connection(&edge, near, peer, times, drop) => panic!("{ended:?}"),
+            ended = connection(&edge, near, peer, times, registered, drop) => panic!("{ended:?}"),
             () = send => {}
             () = read => assert_eq!(received(), 9),
         }
@@ -472,25 +420,5 @@ mod tests {
         })
         .await;
         assert!(ended == Ok(()) && after >= 900, "{ended:?} after {after}");
-    }
-
-    #[test]
-    fn a_head_is_framed_once_it_is_complete() {
-        let message = b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc";
-        let mut scan = Scan::default();
-        let mut due = Vec::new();
-        for length in 1..=message.len() {
-            if scan.is_due(&message[..length]) {
-                due.push(length);
-                if let Some(frame) = frame(&message[..length]).unwrap() {
-                    scan.wanted = frame.head + frame.body;
-                }
-            }
-        }
-        assert_eq!(due, [23, message.len() - 3, message.len()]);
-        assert!(Scan::default().is_due(b"garbage\n"));
-        assert!(Scan::default().is_due(b"a\n\n"));
-        assert!(Scan::default().is_due(&[b'a'; MAX_HEAD + 1]));
-        assert!(!Scan::default().is_due(&[b'a'; MAX_HEAD]));
     }
 }

@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use sip_authz::acl::Prefix;
 use sip_authz::message::{Header, Message};
+use sip_authz_proxy::via::ViaParts;
 
 use crate::sip::peer::{Caller, Peer, Source};
-use crate::sip::via::ViaParts;
 
 /// The proxies that name the sources of their callers.
 #[derive(Clone, Debug, Default)]

@@ -17,6 +17,7 @@ pub(crate) fn file_error(error: &Error) -> String {
 pub(crate) fn output_error(error: &Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "no such folder".to_owned(),
+        ErrorKind::AlreadyExists => "already exists".to_owned(),
         _ => file_error(error),
     }
 }
@@ -31,7 +32,10 @@ pub(crate) fn masked(text: &str) -> String {
         .iter()
         .filter_map(|scheme| lower.find(scheme).map(|at| at + scheme.len()))
         .min()
-        .or_else(|| lower.strip_prefix("redirect:").map(|rest| lower.len() - rest.len()))
+        .or_else(|| {
+            let list = lower.strip_prefix("redirect:").or_else(|| lower.strip_prefix("forward:"));
+            list.map(|list| lower.len() - list.len())
+        })
         .unwrap_or(0);
     let (scheme, rest) = before.split_at_checked(user).unwrap_or(("", before));
     match rest.split_once(':') {
@@ -52,6 +56,9 @@ mod tests {
             ("redirect:gw1,sip:alice:secret@gw2", "redirect:gw1,sip:alice:…@gw2"),
             ("redirect:alice:secret@gw", "redirect:alice:…@gw"),
             ("redirect:sip:alice:sec,ret@gw;q=2", "redirect:sip:alice:…@gw;q=2"),
+            ("forward:sip:alice:secret@pbx", "forward:sip:alice:…@pbx"),
+            ("forward:alice:secret@pbx", "forward:alice:…@pbx"),
+            ("forward:pbx1,sips:alice:secret@pbx2:5071", "forward:pbx1,sips:alice:…@pbx2:5071"),
             ("https://alice:secret@host:8080/x", "https://alice:…@host:8080/x"),
             ("alice:secret@gw", "alice:…@gw"),
         ] {

@@ -176,8 +176,12 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
     for (args, parts) in [
         (
             &["serve"][..],
-            &["--on-accept <ok|redirect:TARGET>", "`ok`", "`redirect:`", "sip-authz serve --demo"]
-                [..],
+            &[
+                "--on-accept <ok|redirect:TARGET|forward:HOP>",
+                "`ok`",
+                "`redirect:`",
+                "sip-authz serve --demo",
+            ][..],
         ),
         (&["serve", "--on-accept"], &["--on-accept", "--on-accept redirect:sip:gw.example.net"]),
         (&["serve", "--on-accept", "drop"], &["'drop'", "`ok`", "--on-accept ok"]),
@@ -279,7 +283,7 @@ fn each_broken_command_line_names_the_value_the_choices_and_an_example() {
         (&["export", "--output"], &["--output <FILE>", "--output records.json"]),
         (&["serve", "--demo", "--sip", "sip:a.example"], &["without `sip:`", "--sip :5060"]),
         (&["serve", "--demo", "--sip", "udp:0.0.0.0:5060"], &["without `udp:`"]),
-        (&["serve", "--demo", "--sip", ":0,:1"], &["`domain=NAME`, found `:1`"]),
+        (&["serve", "--demo", "--sip", ":0,:1"], &["`domain=NAME` or `inside`, found `:1`"]),
         (&["serve", "--demo", "--advertise", "0.0.0.0"], &["callers cannot reach `0.0.0.0`"]),
         (&["serve", "--demo", "--advertise", ":5060"], &["expected a host that callers can reach"]),
         (
@@ -345,6 +349,8 @@ fn no_password_of_a_command_line_is_printed() {
     for args in [
         &["serve", "--on-accept", "redirect:sip:alice:hunter22@gw.example.net"][..],
         &["serve", "--on-accept", "redirect:gw1,sip:alice:hun,ter22@gw2"],
+        &["serve", "--on-accept", "forward:pbx1,sip:alice:hun,ter22@pbx2"],
+        &["serve", "--on-accept", "forward:alice:hunter22@pbx"],
         &["serve", "--demo", "--public-url", "https://alice:hunter22@api.example.com"],
         &["serve", "--demo", "--cors-origin", "https://alice:hunter22@api.example.com"],
         &["serve", "--demo", "--advertise", "alice:hunter22@edge.example.com"],

@@ -247,6 +247,17 @@ fn a_file_is_valid_with_the_options_with_which_it_can_be_served() {
             outcome(&run(&[&["check", "--config", path.to_str().unwrap()], options].concat()));
         (code, error.contains("the next hop `gw.example` is not allowed"))
     };
+    let forward = file("forward.toml", &config.replace("redirect:sip:{user}@", "forward:sip:"));
+    let with_forward = |options: &[&str]| {
+        let args = [&["check", "--config", forward.to_str().unwrap()], options].concat();
+        outcome(&run(&args)).0
+    };
+    for options in [["--on-accept", "forward:gw.example"], ["--next-hop-allow", "gw.example"]] {
+        assert_eq!(with_forward(&options), Some(0), "{options:?}");
+    }
+    for other in ["redirect:sip:{user}@gw.example", "forward:gw.example:5070", "ok"] {
+        assert_eq!(with_forward(&["--on-accept", other]), Some(2), "{other}");
+    }
     for options in [
         ["--on-accept", "redirect:sip:{user}@gw.example"],
         ["--on-accept", "redirect:a.example,gw.example"],

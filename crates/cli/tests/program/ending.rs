@@ -95,7 +95,7 @@ fn open_requests_are_answered_and_calls_meanwhile() {
     let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().file_name());
     let mut files: Vec<_> = files.map(|name| name.into_string().unwrap()).collect();
     files.sort();
-    assert_eq!(files, ["lock", "sip-authz.db"]);
+    assert_eq!(files, ["forward.keys", "lock", "sip-authz.db"]);
 
     let server = Server::start(&args);
     let (code, page) = Http::admin(&server).get("/2010-04-01/Accounts.json");

@@ -85,22 +85,26 @@ fn a_port_in_use_is_one_clear_line() {
 #[test]
 fn invalid_command_lines_are_errors() {
     for (args, part) in [
-        (&["serve"][..], "--on-accept <ok|redirect:TARGET>"),
+        (&["serve"][..], "--on-accept <ok|redirect:TARGET|forward:HOP>"),
         (&["serve", "--demo", "--api", "8080"], "expected an IP address and port, or `off`"),
         (&["serve", "--demo", "--cors-origin", "*"], "expected an origin such as"),
         (&["serve", "--demo", "--permission", "a b"], "--permission: `a b` is not a permission"),
         (&["serve", "--demo", "--realm", "a\"b"], "must not be in a realm"),
         (&["serve", "--demo", "--domain-suffix", "a b"], "`a b` is not a host name"),
         (&["serve", "--demo", "--config", "x"], "cannot be used with"),
-        (&["serve", "--config", "x"], "--on-accept <ok|redirect:TARGET>"),
+        (&["serve", "--config", "x"], "--on-accept <ok|redirect:TARGET|forward:HOP>"),
         (&["serve", "--demo", "--on-accept", "redirect:tel:1"], "unsupported uri scheme"),
         (
             &["serve", "--demo", "--on-accept", "no"],
-            "expected `ok`, or `redirect:` and a SIP URI or host",
+            "expected `ok`, or `redirect:` or `forward:` and a SIP URI or host",
         ),
         (
             &["serve", "--demo", "--on-accept", "redirect:sip:{nr}@gw"],
             "unknown placeholder `{nr}` at position 14",
+        ),
+        (
+            &["serve", "--demo", "--on-accept", "forward:pbx1, pbx2;maddr=192.0.2.1"],
+            "hop at position 15: unknown parameter `maddr`",
         ),
         (&["serve", "--demo", "--next-hop-allow", "gw:0"], "expected a port from 1 to 65535"),
         (&["serve", "--demo", "--udp-workers", "0"], "0 is not in 1..=1024"),
@@ -258,7 +262,7 @@ fn a_blocked_stderr_delays_no_call() {
     use std::process::{Command, Stdio};
     let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
         .args(["serve", "--demo", "--sip", "127.0.0.1:0", "--api", "off", "--log", "decisions"])
-        .args(["--udp-workers", "1"])
+        .args(["--log-rate", "unlimited", "--udp-workers", "1"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

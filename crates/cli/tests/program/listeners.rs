@@ -189,7 +189,7 @@ fn invalid_listeners_are_errors() {
             "listens on this address too",
         ),
         (&["--sip", ":0,advertise=0.0.0.0"], "callers cannot reach `0.0.0.0`"),
-        (&["--sip", ":0,port=1"], "expected `advertise=HOST[:PORT]` or `domain=NAME`"),
+        (&["--sip", ":0,port=1"], "expected `advertise=HOST[:PORT]`, `domain=NAME` or `inside`"),
         (&["--advertise", "a:0"], "expected a port from 1 to 65535, found `0`"),
         (&["--default-domain", "from "], "expected `listener`, `route`, `to` or a domain name"),
         (

@@ -13,6 +13,8 @@ mod ending;
 mod http;
 mod http_bounds;
 mod import;
+#[cfg(unix)]
+mod keys;
 mod lifecycle;
 mod listeners;
 mod metrics;
@@ -26,6 +28,8 @@ mod reload;
 mod replies;
 mod support;
 mod tcp;
+#[cfg(unix)]
+mod text_log;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]

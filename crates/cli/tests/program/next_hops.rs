@@ -38,6 +38,8 @@ fn a_stored_target_that_is_no_longer_allowed_is_refused_with_a_warning() {
         let message = body["message"].as_str().unwrap_or("--next-hop-allow");
         assert!(message.contains("--next-hop-allow"), "{message}");
     }
+    let forward = "forward:sip:pbx.carrier.example;transport=tcp";
+    http.create("/v1/Trunks", &[("DomainName", "t.example"), ("OnAccept", forward)]);
     let own = Some("<sip:14155550100@gw.carrier.example>".to_owned());
     assert_eq!(contact(&ask(&server)), own);
     server.end("TERM");
@@ -47,6 +49,9 @@ fn a_stored_target_that_is_no_longer_allowed_is_refused_with_a_warning() {
     server.stderr.wait_for(&format!(
         "warning: domain `{HOST}`: the next hop `gw.carrier.example` is not allowed"
     ));
+    server
+        .stderr
+        .wait_for("warning: trunk `t.example`: the next hop `pbx.carrier.example` is not allowed");
     let answer = ask(&server);
     assert_eq!((status(&answer), contact(&answer)), (480, None), "{answer}");
     let http = Http::new(&server, sid, token);

@@ -36,7 +36,7 @@ pub(crate) fn outcome(output: &Output) -> (Option<i32>, String, String) {
 pub(crate) fn file(name: &str, content: &str) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+    let directory = sip_authz_testing::folder::temporary()
         .join(format!("program-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     // whatever the umask is: a store refuses a folder that others can write to

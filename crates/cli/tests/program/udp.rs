@@ -518,6 +518,51 @@ fn a_recently_accepted_caller_is_answered_before_a_flood() {
     assert!(totals.contains(", shed 0, "), "{totals}");
 }
 
+/// Two accounts have flows with an accepted call. One of them has filled the socket with datagrams; those
+/// of the other and of a stranger are the last.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_established_flows_of_one_account_take_neither_the_time_of_others_nor_that_of_strangers() {
+    const LOUD: usize = 200;
+    let path = file("edge.toml", crate::decision_log::TWO_ACCOUNTS);
+    let args = ["--config", path.to_str().unwrap(), "--on-accept", "ok", "--udp-workers", "1"];
+    let server = Server::start(&[&args[..], &["--log", "decisions", "--log-names"]].concat());
+    let invite = |host: &str| Request::invite(&format!("sip:1@{host}")).text();
+    let [loud, quiet, stranger] =
+        ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(|from| Caller::from(from, &server));
+    for (caller, host) in [(&loud, "loud.example"), (&quiet, "quiet.example")] {
+        assert_eq!(status(&caller.ask(&invite(host))), 200);
+    }
+    server.stderr.wait_from(0, |line| line.contains("source=127.0.0.2:"));
+    server.freeze();
+    for _ in 0..LOUD {
+        loud.send(invite("loud.example").as_bytes());
+    }
+    quiet.send(invite("quiet.example").as_bytes());
+    stranger.send(invite("loud.example").as_bytes());
+    server.signal("CONT");
+    assert_eq!(status(&quiet.receive().unwrap()), 200);
+    assert_eq!(status(&stranger.receive().unwrap()), 200);
+    for _ in 0..LOUD {
+        assert_eq!(status(&loud.receive().unwrap()), 200);
+    }
+    let lines = server.stderr.wait_from(0, |line| line.contains("source=127.0.0.3:"));
+    // each of the two has had one before
+    let place = |from: &str, nth| {
+        let source = format!("source={from}:");
+        let mut places = lines.iter().enumerate().filter(|(_, line)| line.contains(&source));
+        places.nth(nth).map(|(at, _)| at)
+    };
+    let loud_before = |end: Option<usize>| {
+        let before = &lines[..end.unwrap()];
+        before.iter().filter(|line| line.contains("source=127.0.0.1:")).count() - 1
+    };
+    let quiet = loud_before(place("127.0.0.2", 1));
+    let stranger = loud_before(place("127.0.0.3", 0));
+    // four receives: each of the first three, which are full, answers 32, and the last one more
+    assert!(quiet <= 3 * 32 + 8 && stranger <= 3 * 32 + 64, "{quiet} {stranger}");
+}
+
 /// The proxy has no accepted request, and its datagrams are the last.
 #[cfg(target_os = "linux")]
 #[test]

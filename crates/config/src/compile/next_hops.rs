@@ -16,7 +16,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The answer of a domain or trunk. Reports a target that is not allowed.
+    /// The answer of a domain or trunk. Reports a target or hop that is not allowed.
     pub(super) fn on_accept(&mut self, given: Given<OnAccept>) -> Option<OnAccept> {
         let Given::Value(given) = given else { return None };
         let (span, on_accept) = (given.span(), given.into_inner());

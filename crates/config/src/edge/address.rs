@@ -87,8 +87,12 @@ impl fmt::Display for AddressError {
             }
             Self::Part(part) => {
                 let part = shortened(part);
-                write!(f, "expected `advertise=HOST[:PORT]` or `domain=NAME`, found `{part}`")
+                write!(
+                    f,
+                    "expected `advertise=HOST[:PORT]`, `domain=NAME` or `inside`, found `{part}`"
+                )
             }
+            Self::Twice(name) if name == "inside" => f.write_str("expected one `inside`, found two"),
             Self::Twice(name) => write!(f, "expected one `{name}=`, found two"),
             Self::Domain(why) => write!(f, "domain: {why}"),
             Self::Source(text) => {

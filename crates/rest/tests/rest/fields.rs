@@ -158,6 +158,7 @@ async fn health_and_the_document_need_no_credentials() {
         ("from_must_match", "sip:anonymous@anonymous.invalid"),
         ("uri_check", "behind a proxy that rewrites the host"),
         ("nonce_lifetime", "In seconds."),
+        ("methods", "others get 405"),
         ("algorithms", "see docs/clients.md"),
         ("guess_source_burst", "Has no effect"),
     ] {

@@ -1,7 +1,7 @@
 //! The answer to accepted calls of a domain or trunk: an extension to Twilio's API.
 
 use super::*;
-use sip_authz::model::{NextHop, NextHopSet};
+use sip_authz::model::{NextHop, NextHopSet, OnAccept};
 
 /// A site whose operator allows these next hops.
 async fn site_on(store: &MemoryStore, hops: &[&str]) -> Site {
@@ -13,6 +13,11 @@ async fn site_on(store: &MemoryStore, hops: &[&str]) -> Site {
 const REDIRECT: &str = "redirect:sip:{user}@gw1.example.net;q=1.0,gw2.example.net";
 const FORM: &str =
     "OnAccept=redirect%3Asip%3A%7Buser%7D%40gw1.example.net%3Bq%3D1.0%2Cgw2.example.net";
+
+const GATEWAYS: [&str; 2] = ["gw1.example.net", "gw2.example.net"];
+const FORWARD: &str = "forward:sip:pbx1.example.net;transport=tcp, pbx2.example.net;priority=1";
+const FORWARD_FORM: &str = "OnAccept=forward%3Asip%3Apbx1.example.net%3Btransport%3Dtcp%2C+\
+                            pbx2.example.net%3Bpriority%3D1";
 
 #[tokio::test]
 async fn domains_and_trunks_have_an_answer_to_accepted_calls() {
@@ -29,13 +34,25 @@ async fn domains_and_trunks_have_an_answer_to_accepted_calls() {
         assert_eq!(site.get(&path).await.text_of("on_accept"), REDIRECT);
         let set = site.call("POST", &path, "OnAccept=ok").await;
         assert_eq!(set.text_of("on_accept"), "ok");
+        let set = site.call("POST", &path, FORWARD_FORM).await;
+        assert_eq!((set.status, set.text_of("on_accept")), (200, FORWARD.to_owned()));
+        assert_eq!(site.get(&path).await.text_of("on_accept"), FORWARD);
         let cleared = site.call("POST", &path, "OnAccept=").await;
         assert!(cleared.status == 200 && cleared.json().get("on_accept").is_none());
     }
     let form = format!("DomainName=new.example.com&{FORM}");
     let sid = site.make(&sip("Domains"), &form).await;
     site.make("/v1/Trunks", FORM).await;
+    let trunk = site.make("/v1/Trunks", FORWARD_FORM).await;
+    assert_eq!(site.get(&format!("/v1/Trunks/{trunk}")).await.text_of("on_accept"), FORWARD);
+    let form = format!("DomainName=forwarded.example.com&{FORWARD_FORM}");
+    let forwarded = site.make(&sip("Domains"), &form).await;
     let snapshot = site.authorizer.snapshot();
+    let target = forwarded.parse::<sip_authz::DomainSid>().unwrap().into();
+    let Some(OnAccept::Forward(forward)) = snapshot.target_view(target).unwrap().on_accept else {
+        panic!("no forward")
+    };
+    assert_eq!(forward.hops().len(), 2);
     let view = snapshot.target_view(sid.parse::<sip_authz::DomainSid>().unwrap().into()).unwrap();
     assert_eq!(view.on_accept.unwrap().to_string(), REDIRECT);
 }
@@ -45,6 +62,14 @@ async fn a_target_outside_the_allowed_next_hops_is_refused() {
     let closed = site_on(&MemoryStore::new(), &[]).await;
     let open = site_on(&MemoryStore::new(), &["gw.example.net:5060", ".example.org"]).await;
     for (site, target, reason) in [
+        (&closed, "forward:gw.example.net", "the next hop `gw.example.net` is not allowed"),
+        (&open, "forward:sips:gw.example.net", "the next hop `gw.example.net` is not allowed"),
+        (&open, "forward:a.example.org,evil.example", "the next hop `evil.example` is not allowed"),
+        (
+            &open,
+            "forward:sip:gw.example.net:5060;transport=tcp,gw.example.net:5070;priority=1",
+            "the next hop `gw.example.net:5070` is not allowed",
+        ),
         (&closed, "gw.example.net", "the next hop `gw.example.net` is not allowed"),
         (&open, "gw.example.net", "the next hop `gw.example.net` is not allowed"),
         (&open, "gw.example.net:5060,evil.example", "the next hop `evil.example` is not allowed"),
@@ -57,7 +82,8 @@ async fn a_target_outside_the_allowed_next_hops_is_refused() {
         ),
     ] {
         let full = site.full().await;
-        let form = format!("OnAccept=redirect:{}", target.replace(';', "%3B"));
+        let answer = if target.starts_with("forward:") { "" } else { "redirect:" };
+        let form = format!("OnAccept={answer}{}", target.replace(';', "%3B"));
         let before = site.get(&sip("Domains")).await.text;
         for (path, code) in [
             (sip(&format!("Domains/{}", full.domain)), 21231),
@@ -80,13 +106,21 @@ async fn a_target_outside_the_allowed_next_hops_is_refused() {
         }
         break_up(site, &full).await;
     }
-    let wrong = open.call("POST", "/v1/Trunks", "OnAccept=redirect:sip:{number}@gw").await;
-    assert_eq!(wrong.status, 400);
-    let message = wrong.text_of("message");
-    assert!(
-        message.starts_with("OnAccept: unknown placeholder `{number}` at position 14"),
-        "{message}"
-    );
+    let mut codes = Vec::new();
+    for (on_accept, error) in [
+        ("redirect:sip:{number}@gw", "unknown placeholder `{number}` at position 14"),
+        ("forward:sip:{user}@gw", "brace at position 13: expected no placeholder in a hop"),
+        ("forward:gw,gw%3Bmaddr=192.0.2.1", "hop at position 12: unknown parameter `maddr`"),
+        ("forward:sip:alice:secret@gw", "hop at position 9: expected no user part"),
+    ] {
+        let wrong = open.call("POST", "/v1/Trunks", &format!("OnAccept={on_accept}")).await;
+        assert_eq!(wrong.status, 400);
+        codes.push(wrong.code());
+        let message = wrong.text_of("message");
+        assert!(message.starts_with(&format!("OnAccept: {error}")), "{message}");
+        assert!(!wrong.text.contains("secret"), "{message}");
+    }
+    assert!(codes.iter().all(|code| *code == codes[0]), "{codes:?}");
 }
 
 /// Deletes what would prevent another full site of the same names.
@@ -119,13 +153,21 @@ async fn a_stored_target_that_is_no_longer_allowed_permits_other_changes() {
 
 #[tokio::test]
 async fn an_import_is_held_to_the_allowed_next_hops() {
-    let site = site_on(&MemoryStore::new(), &["gw1.example.net", "gw2.example.net"]).await;
+    let allowed = [GATEWAYS[0], GATEWAYS[1], "pbx1.example.net", "pbx2.example.net"];
+    let site = site_on(&MemoryStore::new(), &allowed).await;
     let full = site.full().await;
     site.call("POST", &sip(&format!("Domains/{}", full.domain)), FORM).await;
+    site.call("POST", &format!("/v1/Trunks/{}", full.trunk), FORWARD_FORM).await;
     let export = site.call_as(&site.admin, "GET", "/admin/export", "").await;
-    assert!(export.text.contains(REDIRECT), "{}", export.text);
-    let narrow = site_on(&MemoryStore::new(), &["gw1.example.net"]).await;
-    for (site, status) in [(&site, 200), (&narrow, 400)] {
+    assert!(export.text.contains(REDIRECT) && export.text.contains(FORWARD), "{}", export.text);
+    let without_target = site_on(&MemoryStore::new(), &[GATEWAYS[0]]).await;
+    let without_hop = [GATEWAYS[0], GATEWAYS[1], "pbx1.example.net"];
+    let without_hop = site_on(&MemoryStore::new(), &without_hop).await;
+    for (site, status, refused) in [
+        (&site, 200, ""),
+        (&without_target, 400, GATEWAYS[1]),
+        (&without_hop, 400, "pbx2.example.net"),
+    ] {
         let request = Request::builder()
             .method("POST")
             .uri("/admin/import")
@@ -135,7 +177,10 @@ async fn an_import_is_held_to_the_allowed_next_hops() {
         assert_eq!(answer.status, status, "{}", answer.text);
         if status == 400 {
             let message = answer.text_of("message");
-            assert!(message.contains("the next hop `gw2.example.net` is not allowed"), "{message}");
+            assert!(
+                message.contains(&format!("the next hop `{refused}` is not allowed")),
+                "{message}"
+            );
         }
     }
 }

@@ -105,6 +105,13 @@ async fn errors_have_their_status_and_code_and_change_nothing() {
                 "Algorithms=",
                 "Qop=none",
                 "UriCheck=same",
+                "Methods=",
+                "Methods=INVITE%2C",
+                "Methods=BYE",
+                "Methods=INVITE,register",
+                "Methods=INVITE,INVITE",
+                "Methods=INVITE+OPTIONS",
+                "Methods=a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q",
                 "FromMustMatch=",
                 "FromMustMatch=anonymous",
                 "FromMustMatch=1",
@@ -317,6 +324,10 @@ async fn an_error_about_from_lists_the_three_values() {
     let policy = sip(&format!("Domains/{domain}/Policy"));
     let answer = site.call("POST", &policy, "FromMustMatch=anonymous").await;
     let expected = "FromMustMatch must be true, false or or-anonymous, got `anonymous`";
+    assert_eq!((answer.status, answer.text_of("message").as_str()), (400, expected));
+    let answer = site.call("POST", &policy, "Methods=INVITE,ACK").await;
+    let expected =
+        "Methods is invalid: ACK cannot be admitted: it belongs to a call or a registration";
     assert_eq!((answer.status, answer.text_of("message").as_str()), (400, expected));
 }
 

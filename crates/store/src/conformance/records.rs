@@ -5,7 +5,7 @@ use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
     Dates, Domain, DomainSettings, GuessPolicy, Ha1Set, HttpMethod, IpAccessControlList, IpAddress,
-    Mapping, MappingRecord, OnAccept, Password, Policy, PolicyRecord, QopOffer, Record, Role,
+    Mapping, MappingRecord, MethodSet, Password, Policy, PolicyRecord, QopOffer, Record, Role,
     RoleKind, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck,
     WrongAnswer,
 };
@@ -43,6 +43,7 @@ pub fn full_records() -> Vec<Record> {
         .with_from_must_match(true)
         .with_userhash(true)
         .with_challenge(ChallengeKind::Server)
+        .with_methods(MethodSet::new(["INVITE", "MESSAGE", "x-1.!%*_+`'~"]).unwrap())
         .with_guesses(
             GuessPolicy::default()
                 .with_source(rate(1))
@@ -91,7 +92,11 @@ pub fn full_records() -> Vec<Record> {
             name: Some("trunk.example.com".parse().unwrap()),
             friendly_name: friendly_name.clone(),
             secure: true,
-            on_accept: Some(OnAccept::Ok),
+            on_accept: Some(
+                "forward:pbx.example.net;weight=2,sips:[2001:db8::1]:5071;priority=1"
+                    .parse()
+                    .unwrap(),
+            ),
             settings: TrunkSettings {
                 disaster_recovery: callback("recovery", HttpMethod::Get),
                 transfer_mode: TransferMode::SipOnly,

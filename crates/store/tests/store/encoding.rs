@@ -9,8 +9,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
-    Account, Credential, Dates, Domain, FromCheck, Ha1Set, Key, Mapping, Password, Policy,
-    PolicyRecord, Record, Target, Trunk,
+    Account, Credential, Dates, Domain, FromCheck, Ha1Set, Key, Mapping, MethodSet, Password,
+    Policy, PolicyRecord, Record, Target, Trunk,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -82,6 +82,12 @@ fn records_without_an_answer_to_accepted_calls_keep_their_format() {
     assert_eq!(decode(record.key(), text.as_bytes()).unwrap(), record);
     let wrong = text.replace("{user}", "{number}");
     assert!(decode(record.key(), wrong.as_bytes()).is_err());
+    let forward = text.replace("redirect:sip:{user}@", "forward:sip:");
+    let Record::Domain(read) = decode(record.key(), forward.as_bytes()).unwrap() else { panic!() };
+    assert_eq!(read.on_accept.as_ref().unwrap().to_string(), "forward:sip:gw.example.net");
+    assert_eq!(encode(&read.into()).unwrap().as_text(), forward);
+    let wrong = forward.replace(".net", ".net;maddr=192.0.2.1");
+    assert!(decode(record.key(), wrong.as_bytes()).is_err());
 }
 
 #[test]
@@ -110,6 +116,44 @@ fn a_check_of_from_is_stored_as_a_boolean_where_one_suffices() {
     }
 }
 
+/// Stores of earlier versions have no `methods`. A policy with INVITE and OPTIONS keeps its bytes, and so
+/// the sum of the head.
+#[test]
+fn the_default_methods_are_not_stored() {
+    let target = DomainSid::from_bytes([1; 16]);
+    let record = |methods: &[&str]| {
+        let methods = MethodSet::new(methods).unwrap();
+        Record::from(PolicyRecord::new(target, Policy::default().with_methods(methods)))
+    };
+    let default = record(&["OPTIONS", "INVITE"]);
+    let text = encode(&default).unwrap().as_text().to_owned();
+    assert!(!text.contains("methods"), "{text}");
+    assert!(decode(default.key(), text.as_bytes()).unwrap() == default);
+    for (methods, stored) in [
+        (&["INVITE"][..], r#"["INVITE"]"#),
+        (&["SUBSCRIBE", "INVITE", "MESSAGE"], r#"["INVITE","MESSAGE","SUBSCRIBE"]"#),
+        (&["invite", "OPTIONS"], r#"["OPTIONS","invite"]"#),
+    ] {
+        let record = record(methods);
+        let text = encode(&record).unwrap().as_text().to_owned();
+        assert!(text.contains(&format!(r#","methods":{stored}"#)), "{text}");
+        assert!(decode(record.key(), text.as_bytes()).unwrap() == record);
+        for value in [
+            "[]",
+            "null",
+            "\"INVITE\"",
+            "[\"INVITE\",\"INVITE\"]",
+            "[\"BYE\"]",
+            "[\"A B\"]",
+            "[1]",
+            "{}",
+        ] {
+            let other = text.replace(stored, value);
+            assert!(decode(record.key(), other.as_bytes()).is_err(), "{value}");
+        }
+    }
+}
+
 #[test]
 fn every_kind_decodes_to_the_same_record() {
     let mut kinds = BTreeSet::new();
@@ -126,7 +170,7 @@ fn every_kind_decodes_to_the_same_record() {
         );
     }
     assert_eq!(kinds.len(), 13, "{kinds:?}");
-    assert_eq!(fields.len(), 112, "all fields: {fields:#?}");
+    assert_eq!(fields.len(), 113, "all fields: {fields:#?}");
 }
 
 /// A changed value is rejected, or decodes to another record with another checksum.

@@ -9,6 +9,7 @@ use super::FUZZ_REALM;
 use super::world::fuzz_authorizer;
 use sip_authz::Authorizer;
 use sip_authz::Decision;
+use sip_authz::message::Message;
 use sip_authz::{Invite, Transport};
 
 /// The maximum number of INVITEs in a batch.
@@ -42,7 +43,7 @@ pub fn fuzz_batch(bytes: &[u8]) -> Vec<Decision> {
         rest = after;
 
         for (host, source) in [("known", 0), ("known", 1), ("strict", 0), ("secret", 1)] {
-            let plain = datagram(host, "fetch", 0, "");
+            let plain = datagram("INVITE", host, "fetch", 0, "");
             let ask = |authorizer: &Authorizer| {
                 let invite = Invite::from_datagram(&plain, source_of(source), Transport::Udp);
                 invite.ok().map(|invite| authorizer.authorize(&invite, now))
@@ -62,7 +63,8 @@ pub fn fuzz_batch(bytes: &[u8]) -> Vec<Decision> {
         let invites: Vec<_> = sent
             .iter()
             .filter_map(|(bytes, source, transport)| {
-                let invite = Invite::from_datagram(bytes, *source, *transport).ok()?;
+                let message = Message::scan(bytes)?;
+                let invite = Invite::from_request(&message, *source, *transport).ok()?;
                 match transport {
                     Transport::Tcp => Some(invite.with_domain_host("known.example.com")),
                     _ => Some(invite),
@@ -99,20 +101,31 @@ pub fn uri_of(host: &str) -> String {
     format!("sip:100@{host}.example.com")
 }
 
-pub fn datagram(host: &str, branch: &str, call: u8, credentials: &str) -> Vec<u8> {
+/// The method of a request, and the method that its digest is made for. One domain admits MESSAGE.
+pub fn methods_of(odd: u8) -> [&'static str; 2] {
+    match odd {
+        15 => ["OPTIONS", "OPTIONS"],
+        16 => ["OPTIONS", "INVITE"],
+        17 => ["MESSAGE", "MESSAGE"],
+        18 => ["INVITE", "MESSAGE"],
+        _ => ["INVITE", "INVITE"],
+    }
+}
+
+pub fn datagram(method: &str, host: &str, branch: &str, call: u8, credentials: &str) -> Vec<u8> {
     let uri = match host {
         "tel" => "tel:+14155550100".to_owned(),
         host => uri_of(host),
     };
     format!(
-        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{branch}\r\n\
+        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{branch}\r\n\
          Max-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=1\r\nTo: <{uri}>\r\n\
-         Call-ID: {call}\r\nCSeq: 1 INVITE\r\n{credentials}Content-Length: 5\r\n\r\nv=0\r\n"
+         Call-ID: {call}\r\nCSeq: 1 {method}\r\n{credentials}Content-Length: 5\r\n\r\nv=0\r\n"
     )
     .into_bytes()
 }
 
-/// Builds the INVITE for eight bytes.
+/// Builds the request for eight bytes.
 pub fn request(plan: &[u8; INVITE_LEN], challenges: &[String]) -> (Vec<u8>, SocketAddr, Transport) {
     let [place, who, challenge, how, copy, odd, more, _] = *plan;
     let host = HOSTS.get(usize::from(place & 7)).copied().unwrap_or_default();
@@ -136,7 +149,7 @@ pub fn request(plan: &[u8; INVITE_LEN], challenges: &[String]) -> (Vec<u8>, Sock
         _ => header,
     };
     let branch = (copy & 3).to_string();
-    (datagram(host, &branch, copy >> 6, &credentials), source, transport)
+    (datagram(methods_of(odd)[0], host, &branch, copy >> 6, &credentials), source, transport)
 }
 
 /// The value of a parameter of a challenge.
@@ -170,9 +183,10 @@ pub fn answer(challenge: &str, host: &str, who: u8, how: u8, odd: u8, more: u8) 
     if algorithm.ends_with("-sess") {
         ha1 = hash(&format!("{ha1}:{nonce}:{cnonce}"));
     }
+    let [_, method] = methods_of(odd);
     let ha2 = match qop {
-        "auth-int" => hash(&format!("INVITE:{uri}:{}", hash("v=0\r\n"))),
-        _ => hash(&format!("INVITE:{uri}")),
+        "auth-int" => hash(&format!("{method}:{uri}:{}", hash("v=0\r\n"))),
+        _ => hash(&format!("{method}:{uri}")),
     };
     let mut response = match qop {
         "" => hash(&format!("{ha1}:{nonce}:{ha2}")),

@@ -7,8 +7,9 @@ use super::world::{fuzz_authorizer, sids};
 use sip_authz::Authorizer;
 use sip_authz::Decision;
 use sip_authz::digest::split;
+use sip_authz::message::{Message, StartLine};
 use sip_authz::uri::MAX_URI;
-use sip_authz::{Invite, Reason, Reject, Transport};
+use sip_authz::{Invite, InviteError, Reason, Reject, Transport};
 
 /// The sources of the requests: inside the access list over UDP, and outside it over TLS.
 const WAYS: [(IpAddr, Transport); 2] = [
@@ -17,18 +18,42 @@ const WAYS: [(IpAddr, Transport); 2] = [
 ];
 
 /// Decides `bytes`, as a datagram and as a message over TLS, on a fixed snapshot, and checks the
-/// invariants of every decision. Returns the decision over UDP if the bytes are an INVITE.
+/// invariants of every decision. Returns the decision over UDP if the bytes are a request that is
+/// decided.
 ///
 /// The state is the same for the same bytes: the authorizer is created each time, from a fixed seed.
 pub fn fuzz_request(bytes: &[u8]) -> Option<Decision> {
     let [over_udp, _] = WAYS.map(|(ip, transport)| {
         let source = SocketAddr::new(ip, 5060);
-        let invite = Invite::from_datagram(bytes, source, transport).ok()?;
+        let invite = read(bytes, source, transport)?;
         check_domain_hosts(&invite);
         let (authorizer, now) = fuzz_authorizer();
         Some(check_decision(&authorizer, &invite, now))
     });
     over_udp
+}
+
+/// Reads a request of any method that is decided. One that is no INVITE is no INVITE for the readers of
+/// INVITEs either.
+fn read(bytes: &[u8], source: SocketAddr, transport: Transport) -> Option<Invite<'_>> {
+    let message = Message::scan(bytes)?;
+    let request = Invite::from_request(&message, source, transport);
+    let invite = Invite::from_datagram(bytes, source, transport);
+    let first_word = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+    match &request {
+        Ok(request) => {
+            assert_eq!(request.method().as_bytes(), first_word);
+            assert_eq!(invite.is_ok(), first_word == b"INVITE", "{invite:?}");
+        }
+        Err(error) => {
+            assert!(invite.is_err(), "{error}");
+            let is_decided = *error != InviteError::NotDecided;
+            let is_response = matches!(message.start_line(), StartLine::Response { .. });
+            let never: [&[u8]; 3] = [b"ACK", b"CANCEL", b"REGISTER"];
+            assert_eq!(is_decided, !is_response && !never.contains(&first_word));
+        }
+    }
+    request.ok()
 }
 
 /// Hosts that decide in place of a Request-URI that names no domain. Only the second is one.
@@ -116,6 +141,11 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
         assert!(!authorizer.authorize(invite, now).is_accept(), "accepted twice");
         return decision;
     };
+    let mut admitted = vec!["INVITE", "OPTIONS"];
+    if accept.target == sids::domain("known").into() {
+        admitted.push("MESSAGE");
+    }
+    assert!(admitted.contains(&invite.method()), "accepted {}", invite.method());
     assert!(!accept.repeat, "the first is not a retransmission");
     let Some(credential) = &accept.credential else {
         let open = [sids::domain("addr").into(), sids::trunk("trunk").into()];

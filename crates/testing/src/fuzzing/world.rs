@@ -8,7 +8,8 @@ use sip_authz::Snapshot;
 use sip_authz::digest::{Algorithm, GuessRate};
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, GuessPolicy,
-    Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer, Trunk, UriCheck,
+    Ha1Set, IpAccessControlList, IpAddress, Mapping, MethodSet, Password, Policy, QopOffer, Trunk,
+    UriCheck,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -129,9 +130,11 @@ pub fn fuzz_snapshot() -> Snapshot {
         .with_uri_check(UriCheck::Equivalent)
         .with_from_must_match(true)
         .with_guesses(usual.with_source(once).with_pair(once));
+    let with_message = MethodSet::new(["INVITE", "OPTIONS", "MESSAGE"]).unwrap_or_default();
+    let with_message = wide.clone().with_methods(with_message);
     builder
         .policy(sids::domain("secret"), wide.clone().with_uri_check(UriCheck::SameHost))
-        .policy(sids::domain("known"), wide)
+        .policy(sids::domain("known"), with_message)
         .policy(sids::domain("strict"), strict)
         .build()
         .unwrap_or_default()

@@ -40,6 +40,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
     Entry { args: "--check --without linphone", ..entry("clients") },
     entry("registrars"),
     entry("redirect"),
+    entry("forward"),
+    Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "50 500 1", ..entry("forward-cost") },
     entry("behind-kamailio"),
     entry("rest-client"),
     entry("end-to-end"),

@@ -121,6 +121,30 @@ linphone). Needs what the task clients needs.",
         ..Task::BARE
     },
     Task {
+        name: "forward",
+        usage: "[--only PART,...]",
+        about: "Call through the program to phones behind Kamailio",
+        details: "Uses the recipe of docs/recipes. PART: udp, tcp or tls (baresip calls baresip over this
+transport), sipp-udp or sipp-tcp (PRACK, UPDATE, INFO, re-INVITE); default: all.",
+        needs: &[BARESIP, KAMAILIO, SIPP, OPENSSL, PYTHON, PROTOC],
+        steps: &[
+            PROGRAM,
+            run("python3 crates/acceptance/interop/forward/forward.py {target}/release/sip-authz \
+                 {args}"),
+        ],
+        ..Task::BARE
+    },
+    Task {
+        name: "forward-cost",
+        usage: "[RATE] [CALLS] [ROUNDS]",
+        default: "200 4000 3",
+        about: "Compare the cost of forwarded calls with Kamailio",
+        details: "Prints the processor time of each for a call. RATE: calls a second. Fails if a call fails. With
+ONLY=ours Kamailio is left out, and the memory is printed.",
+        needs: &[KAMAILIO, SIPP, PYTHON, PROTOC],
+        steps: &[run("crates/bench/forward/run.sh {args}")],
+    },
+    Task {
         name: "behind-kamailio",
         about: "Call through Kamailio with the recipe of docs/recipes",
         details: "Callers have two addresses. Runs with the source in a header and in Via.",

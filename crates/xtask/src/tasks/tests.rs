@@ -1,8 +1,8 @@
 //! Tests beyond those that plain `cargo test` runs.
 
 use crate::needs::{
-    CARGO_FUZZ, CARGO_LLVM_COV, CARGO_MUTANTS, CURL, CXX, ETCD, ETCDCTL, Need, OPENSSL, PROTOC,
-    PYTHON, SIPSAK, STRACE,
+    CARGO_FUZZ, CARGO_LLVM_COV, CARGO_MUTANTS, CURL, CXX, DNSMASQ, ETCD, ETCDCTL, Need, OPENSSL,
+    PROTOC, PYTHON, SIPSAK, STRACE,
 };
 use crate::readme;
 use crate::task::{Step, Task, run};
@@ -15,7 +15,7 @@ pub(crate) const TASKS: &[Task] = &[
         details:
             "The others are those of the library without features, and of crates that are no default
 members of the workspace.",
-        needs: &[CURL, OPENSSL, SIPSAK],
+        needs: &[CURL, DNSMASQ, OPENSSL, SIPSAK],
         steps: &[
             Step::RunEach(readme::test_command),
             run("cargo test --locked -p sip-authz --no-default-features --lib --quiet"),

@@ -8,9 +8,9 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use sip_authz::Decision;
 
-use super::reasons::{PerReason, reasons};
 use super::{Entry, Subject};
 use crate::observe::cause::{Cause, Handling};
+use crate::observe::reasons::{PerReason, reasons};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -62,7 +62,7 @@ struct Missing<'a> {
     /// The queue was full or a write failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<u64>,
-    /// The limit of lines a second was reached.
+    /// A limit of lines a second was reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<u64>,
     reasons: Reasons<'a>,
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn missing_decisions_are_counted_by_reason() {
-        let mut counts = super::super::reasons::NONE;
+        let mut counts = crate::observe::reasons::NONE;
         let mut bytes = Vec::new();
         push_lost(&mut bytes, &counts);
         assert_eq!(bytes, b"");

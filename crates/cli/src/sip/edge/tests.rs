@@ -1,9 +1,14 @@
 mod bounds;
+mod forwarding;
 mod redirects;
 mod streams;
 
 use sip_authz::Snapshot;
+use sip_authz::message::Message;
+use sip_authz::model::OnAccept;
+use sip_authz::uri::SipUri;
 
+use super::read::{ACCEPT, ALLOW};
 use super::*;
 use crate::observe::cause::Handling;
 

@@ -123,7 +123,7 @@ impl Outbox {
         let only_known = pressed && !is_half_free(socket);
         let mut answers = ArrayVec::<Answer<'_>, BATCH>::new();
         for ((bytes, to), source) in scratch.answers().zip(scratch.answered()).take(BATCH) {
-            if only_known && !is_known(source) {
+            if only_known && source.is_some_and(|source| !is_known(source)) {
                 unsent();
             } else {
                 let _ = answers.try_push((to, bytes));

@@ -1,12 +1,11 @@
-//! The queue for datagrams under overload, and the callers that need not wait in it.
+//! The queues for datagrams under overload.
 
 use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
-use sip_authz::AccountSid;
+use arrayvec::ArrayVec;
+
+use crate::sip::edge::BATCH;
 
 /// The maximum number of waiting datagrams. At about 10 µs each they are answered well within the
 /// 500 ms after which a caller retransmits (RFC 3261 §17.1.1.2).
@@ -14,128 +13,139 @@ const MAX_DATAGRAMS: usize = 1_024;
 /// The maximum number of waiting bytes.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Received datagrams without an answer, in order.
-#[derive(Default)]
-pub(super) struct Waiting {
-    datagrams: VecDeque<(Box<[u8]>, SocketAddr)>,
+/// The number of lanes. Accounts are spread over them.
+const LANES: usize = 1 << 12;
+/// The cost of a datagram without its bytes, in bytes: an answer to one of 58 kB takes about seven times
+/// as long as an answer to a usual one.
+const FIXED_COST: usize = 8 << 10;
+/// The cost that a lane gets in each round.
+const QUANTUM: usize = 16 << 10;
+/// The cost of a usual datagram.
+const USUAL_COST: usize = FIXED_COST + 1_024;
+
+/// A datagram and its source.
+pub(super) type Datagram = (Box<[u8]>, SocketAddr);
+
+/// The cost of the answer to a datagram of this length, as a number of bytes.
+pub(super) fn cost(length: usize) -> usize {
+    FIXED_COST + length
+}
+
+/// The maximum cost of so many datagrams at once.
+pub(super) fn cost_of(count: usize) -> usize {
+    count * USUAL_COST
+}
+
+/// The lane of a stranger's datagram. Anyone can send from any address, so only the length tells
+/// datagrams apart: those that cost more than usual have a lane of their own.
+pub(super) fn stranger_lane(length: usize) -> u16 {
+    u16::from(cost(length) > 2 * USUAL_COST)
+}
+
+/// Received datagrams without an answer, in lanes. Each lane is in order. All lanes with datagrams get
+/// the same cost of answers (deficit round robin). If the queue is full, the lane that costs most loses
+/// its last datagrams.
+pub(super) struct FairQueue {
+    lanes: Box<[Lane]>,
+    /// The lanes with datagrams, in the order of their turns.
+    turns: VecDeque<usize>,
+    count: usize,
     bytes: usize,
 }
 
-impl Waiting {
+#[derive(Default)]
+struct Lane {
+    datagrams: VecDeque<Datagram>,
+    /// The cost of its datagrams.
+    cost: usize,
+    /// The cost that the lane may still have in this round.
+    credit: usize,
+}
+
+impl FairQueue {
+    pub(super) fn new() -> Self {
+        let lanes = (0..LANES).map(|_| Lane::default()).collect();
+        Self { lanes, turns: VecDeque::new(), count: 0, bytes: 0 }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.datagrams.is_empty()
+        self.count == 0
     }
 
-    /// Adds a datagram. Returns false if the queue is full.
-    pub(super) fn push(&mut self, bytes: &[u8], source: SocketAddr) -> bool {
-        let fits = self.datagrams.len() < MAX_DATAGRAMS && self.bytes + bytes.len() <= MAX_BYTES;
-        if fits {
+    /// Adds a datagram. Returns the number of datagrams that found no place: the new one, or others of
+    /// the lane that costs most.
+    pub(super) fn push(&mut self, lane: u16, bytes: &[u8], source: SocketAddr) -> u64 {
+        let (own, mut lost) = (usize::from(lane) % LANES, 0);
+        let cost_of_own = self.cost(own) + cost(bytes.len());
+        while self.count >= MAX_DATAGRAMS || self.bytes + bytes.len() > MAX_BYTES {
+            let others = self.turns.iter().copied().filter(|at| *at != own);
+            match others.max_by_key(|at| self.cost(*at)) {
+                Some(at) if self.cost(at) > cost_of_own => lost += self.drop_last(at),
+                _ => return lost + 1,
+            }
+        }
+        if let Some(lane) = self.lanes.get_mut(own) {
+            if lane.datagrams.is_empty() {
+                self.turns.push_back(own);
+            }
+            lane.datagrams.push_back((bytes.into(), source));
+            lane.cost += cost(bytes.len());
+            self.count += 1;
             self.bytes += bytes.len();
-            self.datagrams.push_back((bytes.into(), source));
         }
-        fits
+        lost
     }
 
-    /// The first datagrams, up to `count`.
-    pub(super) fn first(&self, count: usize) -> impl Iterator<Item = (&[u8], SocketAddr)> {
-        self.datagrams.iter().take(count).map(|(bytes, source)| (&**bytes, *source))
+    fn cost(&self, at: usize) -> usize {
+        self.lanes.get(at).map_or(0, |lane| lane.cost)
     }
 
-    /// Removes the first datagrams, up to `count`.
-    pub(super) fn remove(&mut self, count: usize) {
-        for (bytes, _) in self.datagrams.drain(..count.min(self.datagrams.len())) {
+    /// Removes the last datagram of a lane; returns 1.
+    fn drop_last(&mut self, at: usize) -> u64 {
+        if let Some(lane) = self.lanes.get_mut(at)
+            && let Some((bytes, _)) = lane.datagrams.pop_back()
+        {
+            lane.cost -= cost(bytes.len());
+            self.count -= 1;
             self.bytes -= bytes.len();
+            if lane.datagrams.is_empty() {
+                lane.credit = 0;
+                self.turns.retain(|turn| *turn != at);
+            }
         }
-    }
-}
-
-/// The number of flows (address and port) that are remembered.
-const FLOWS: usize = 1 << 16;
-/// Flows of a set.
-const WAYS: usize = 8;
-/// The time for which a flow is remembered after its last accepted request.
-const REMEMBERED: Duration = Duration::from_secs(3_600);
-
-/// Flows with a recently accepted request. Only accepted requests add entries, so a flood of other
-/// requests cannot replace them.
-///
-/// A flow has eight places. If all are taken, the account with the most of them gives up the flow that
-/// it accepted first. A tenant can accept any source, but so replaces no flows of others.
-pub(super) struct Accepted {
-    hasher: RandomState,
-    sets: Box<[[Flow; WAYS]]>,
-    start: Instant,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Flow {
-    /// Part of the flow's hash.
-    tag: u32,
-    /// The second of the last accepted request, counted from 1 at `start`; 0 marks an empty place.
-    second: u32,
-    /// The end of the account's SID. Accounts with the same end share their places.
-    account: u16,
-}
-
-impl Accepted {
-    pub(super) fn new(now: Instant) -> Self {
-        let sets = vec![[Flow::default(); WAYS]; FLOWS / WAYS].into_boxed_slice();
-        Self { hasher: RandomState::new(), sets, start: now }
+        1
     }
 
-    pub(super) fn remember(&mut self, source: SocketAddr, account: AccountSid, now: Instant) {
-        let (set, tag) = self.set_of(source);
-        let second = self.second(now);
-        let [.., high, low] = *account.as_bytes();
-        let flow = Flow { tag, second, account: u16::from_be_bytes([high, low]) };
-        let Some(set) = self.sets.get_mut(set) else { return };
-        let held = set.iter().position(|held| held.second > 0 && held.tag == tag);
-        let at = held.unwrap_or_else(|| next_out(set, flow));
-        if let Some(place) = set.get_mut(at) {
-            *place = flow;
+    /// Removes the next datagrams: up to `most`, until they have cost `most_cost`.
+    pub(super) fn take(&mut self, most: usize, most_cost: usize) -> ArrayVec<Datagram, BATCH> {
+        let (most, mut taken, mut spent) = (most.min(BATCH), ArrayVec::new(), 0);
+        while let Some(at) = self.turns.front().copied()
+            && taken.len() < most
+            && spent < most_cost
+            && let Some(lane) = self.lanes.get_mut(at)
+        {
+            let next = lane.datagrams.front().map_or(0, |(bytes, _)| cost(bytes.len()));
+            if next > lane.credit {
+                // its turn ends
+                lane.credit += QUANTUM;
+                self.turns.rotate_left(1);
+                continue;
+            }
+            if let Some(datagram) = lane.datagrams.pop_front() {
+                lane.credit -= next;
+                lane.cost -= next;
+                spent += next;
+                self.count -= 1;
+                self.bytes -= datagram.0.len();
+                let _ = taken.try_push(datagram);
+            }
+            if lane.datagrams.is_empty() {
+                lane.credit = 0;
+                self.turns.pop_front();
+            }
         }
+        taken
     }
-
-    pub(super) fn has(&self, source: SocketAddr, now: Instant) -> bool {
-        let (set, tag) = self.set_of(source);
-        let second = self.second(now);
-        let is_known = |held: &Flow| held.tag == tag && held.is_recent(second);
-        self.sets.get(set).is_some_and(|set| set.iter().any(is_known))
-    }
-
-    fn second(&self, now: Instant) -> u32 {
-        let seconds = now.saturating_duration_since(self.start).as_secs();
-        u32::try_from(seconds).unwrap_or(u32::MAX).saturating_add(1)
-    }
-
-    fn set_of(&self, source: SocketAddr) -> (usize, u32) {
-        let [a, b, c, d, set @ ..] = self.hasher.hash_one(source).to_ne_bytes();
-        (u32::from_ne_bytes(set) as usize % (FLOWS / WAYS), u32::from_ne_bytes([a, b, c, d]))
-    }
-}
-
-impl Flow {
-    fn is_recent(&self, second: u32) -> bool {
-        let age = second.saturating_sub(self.second);
-        self.second > 0 && u64::from(age) <= REMEMBERED.as_secs()
-    }
-}
-
-/// The index of the place that a new flow takes: one without a recent flow, else the oldest flow of the
-/// account with the most, the new one included.
-fn next_out(set: &[Flow; WAYS], new: Flow) -> usize {
-    let recent = || set.iter().filter(|held| held.is_recent(new.second)).map(|held| held.account);
-    let places = |account: u16| {
-        recent().filter(|held| *held == account).count() + usize::from(account == new.account)
-    };
-    let larger = |most, it| if places(it) > places(most) { it } else { most };
-    let most = recent().fold(new.account, larger);
-    let rank = |held: &Flow| {
-        let is_recent = held.is_recent(new.second);
-        (is_recent, is_recent && held.account != most, held.second)
-    };
-    let lowest = set.iter().enumerate().min_by_key(|(_, held)| rank(held));
-    lowest.map_or(0, |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -146,74 +156,96 @@ mod tests {
         ([192, 0, 2, 1], port).into()
     }
 
+    /// Adds datagrams of this length with the ports from 0, and returns how many were lost.
+    fn fill(queue: &mut FairQueue, lane: u16, length: usize, count: u16) -> u64 {
+        let bytes = vec![0; length];
+        (0..count).map(|port| queue.push(lane, &bytes, source(port))).sum()
+    }
+
+    /// The lengths of all datagrams, in the order of their answers.
+    fn drain(queue: &mut FairQueue, most: usize) -> Vec<Vec<usize>> {
+        let mut all = Vec::new();
+        while !queue.is_empty() {
+            all.push(
+                queue.take(most, cost_of(most)).iter().map(|(bytes, _)| bytes.len()).collect(),
+            );
+        }
+        assert!(queue.turns.is_empty() && queue.bytes == 0);
+        assert!(queue.lanes.iter().all(|lane| lane.cost == 0 && lane.credit == 0));
+        all
+    }
+
     #[test]
-    fn the_queue_is_bounded_and_keeps_the_order() {
-        let mut waiting = Waiting::default();
+    fn a_lane_is_in_order_and_the_queue_bounded() {
+        let mut queue = FairQueue::new();
+        assert!(queue.take(40, usize::MAX).is_empty());
         for port in 0..1_024 {
-            assert!(waiting.push(&port.to_string().into_bytes(), source(port)));
+            assert_eq!(queue.push(7, &port.to_string().into_bytes(), source(port)), 0);
         }
-        assert!(!waiting.push(b"one more", source(1)));
-        for first in [0, 40, 80] {
-            let taken: Vec<_> =
-                waiting.first(40).map(|(bytes, from)| (bytes.to_vec(), from)).collect();
-            let expected = (first..first + 40).map(|at| (at.to_string().into_bytes(), source(at)));
-            assert_eq!(taken, expected.collect::<Vec<_>>());
-            waiting.remove(40);
+        assert_eq!(queue.push(7, b"one more", source(1)), 1);
+        let mut next = 0;
+        while !queue.is_empty() {
+            let taken = queue.take(40, usize::MAX);
+            assert!(taken.len() == 40 || queue.is_empty());
+            for (bytes, from) in taken {
+                assert_eq!((&*bytes, from), (next.to_string().as_bytes(), source(next)));
+                next += 1;
+            }
         }
-        assert!(waiting.push(b"one more", source(1)));
-        waiting.remove(usize::MAX);
-        assert!(waiting.is_empty() && waiting.bytes == 0);
-
-        let large = vec![0; 65_507];
-        let fits = (0..1_024).take_while(|_| waiting.push(&large, source(1))).count();
-        assert_eq!(fits, (4 << 20) / 65_507);
-    }
-
-    fn account(name: &str) -> AccountSid {
-        AccountSid::from_name(&[name])
+        assert_eq!(next, 1_024);
+        assert_eq!(fill(&mut queue, 3, 65_507, 1_024), 1_024 - (4 << 20) / 65_507);
+        drain(&mut queue, 64);
     }
 
     #[test]
-    fn flows_are_remembered_for_an_hour() {
-        let one = account("one");
-        let start = Instant::now();
-        let mut accepted = Accepted::new(start);
-        assert!(!accepted.has(source(1), start));
-        let now = start + Duration::from_secs(10);
-        accepted.remember(source(1), one, now);
-        assert!(accepted.has(source(1), now) && !accepted.has(source(2), now));
-        assert!(accepted.has(source(1), now + REMEMBERED));
-        assert!(!accepted.has(source(1), now + REMEMBERED + Duration::from_secs(1)));
-        accepted.remember(source(1), one, now + REMEMBERED);
-        assert!(accepted.has(source(1), now + 2 * REMEMBERED));
-        // with far fewer flows than slots, few collide
-        for port in 0..10_000 {
-            accepted.remember(source(port), one, now);
+    fn one_lane_displaces_no_datagrams_of_others() {
+        for (length, count) in [(800, 3_000), (60_000, 3_000), (0, 3_000)] {
+            let mut queue = FairQueue::new();
+            fill(&mut queue, 1, length, count);
+            // all of the others find a place, and none of them loses it
+            assert!((2..=200).all(|lane| queue.push(lane, &[0; 700], source(lane)) < 3));
+            fill(&mut queue, 1, length, count);
+            let answered = drain(&mut queue, 32);
+            let of_others = answered.iter().flatten().filter(|length| **length == 700).count();
+            assert_eq!(of_others, 199, "{length}");
         }
-        assert!((0..10_000).filter(|port| accepted.has(source(*port), now)).count() > 9_900);
+        // of two lanes that send without end, each has a half
+        let mut queue = FairQueue::new();
+        for _ in 0..2_000 {
+            fill(&mut queue, 1, 500, 2);
+            fill(&mut queue, 2, 501, 1);
+        }
+        let answered = drain(&mut queue, 32).concat();
+        let first = answered.iter().filter(|length| **length == 500).count();
+        assert!((510..=514).contains(&first), "{first}");
     }
 
     #[test]
-    fn the_calls_of_one_account_replace_no_flows_of_others() {
-        let now = Instant::now();
-        let mut accepted = Accepted::new(now);
-        let [victim, tenant] = ["victim", "tenant"].map(account);
-        for port in 0..10_000 {
-            accepted.remember(source(port), victim, now);
-        }
-        let held = |accepted: &Accepted, now| {
-            (0..10_000).filter(|port| accepted.has(source(*port), now)).count()
-        };
-        let before = held(&accepted, now);
-        let later = now + Duration::from_secs(10);
-        for number in 0..4 * 65_536_u32 {
-            let [a, b, c, _] = number.to_le_bytes();
-            accepted.remember(([10, a, b, c], 5_060).into(), tenant, later);
-        }
-        // except where the account itself has more than half of a set
-        assert!(held(&accepted, later) > before - 200, "{before} {}", held(&accepted, later));
-        // after an hour they give way
-        let later = now + REMEMBERED + Duration::from_secs(1);
-        assert_eq!(held(&accepted, later), 0);
+    fn lanes_share_the_answers_by_cost() {
+        let mut queue = FairQueue::new();
+        fill(&mut queue, 1, 60_000, 50);
+        fill(&mut queue, 2, 1_024, 300);
+        fill(&mut queue, 3, 1_024, 300);
+        // a long datagram costs as much as seven usual ones
+        let answered = drain(&mut queue, 32).concat();
+        let long = |part: &[usize]| part.iter().filter(|length| **length == 60_000).count();
+        assert!((35..=41).contains(&long(&answered[..600])), "{}", long(&answered[..600]));
+        // the one of a quiet lane waits for one round only
+        fill(&mut queue, 1, 60_000, 50);
+        fill(&mut queue, 2, 1_024, 900);
+        let _ = queue.take(32, cost_of(32));
+        assert_eq!(queue.push(9, &[0; 1_000], source(9)), 0);
+        assert!(queue.take(32, cost_of(32)).iter().any(|(_, from)| *from == source(9)));
+        drain(&mut queue, 64);
+    }
+
+    #[test]
+    fn one_take_costs_about_as_much_as_usual_datagrams() {
+        let mut queue = FairQueue::new();
+        fill(&mut queue, 1, 60_000, 60);
+        assert!(drain(&mut queue, 32).iter().all(|taken| taken.len() <= 5));
+        fill(&mut queue, 1, 1_000, 1_000);
+        assert!(drain(&mut queue, 32).iter().rev().skip(1).all(|taken| taken.len() == 32));
+        assert_eq!([0, 700, 10_240, 10_241, 65_507].map(stranger_lane), [0, 0, 0, 1, 1]);
     }
 }

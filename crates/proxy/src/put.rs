@@ -2,7 +2,7 @@
 
 /// Writes a value on one line: removes all control characters except HTAB, among them the line ends of
 /// folds. The space after a fold stays.
-pub(crate) fn put_line(value: &[u8], out: &mut Vec<u8>) {
+pub fn put_line(value: &[u8], out: &mut Vec<u8>) {
     // the common case has none; without an early exit the loop is vectorised
     if !value.iter().fold(false, |found, byte| found | is_removed(*byte)) {
         return out.extend_from_slice(value);
@@ -11,12 +11,13 @@ pub(crate) fn put_line(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Whether [`put_line`] removes a byte.
-pub(crate) fn is_removed(byte: u8) -> bool {
+#[must_use]
+pub fn is_removed(byte: u8) -> bool {
     ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f)
 }
 
 /// Writes a number in decimal.
-pub(crate) fn put_number(number: u16, out: &mut Vec<u8>) {
+pub fn put_number(number: u16, out: &mut Vec<u8>) {
     let digit = |unit: u16| u8::try_from(number / unit % 10).map_or(b'0', |digit| b'0' + digit);
     let units = [10_000, 1_000, 100, 10, 1].into_iter();
     out.extend(units.skip_while(|unit| *unit > 1 && number < *unit).map(digit));

@@ -4,17 +4,28 @@
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::args::ReplyPort;
-use crate::sip::put::{is_removed, put_line, put_number};
+use crate::put::{is_removed, put_line, put_number};
 
 /// The port of a sent-by without one (RFC 3261 §18.1.1).
 const DEFAULT_PORT: u16 = 5060;
 /// The lowest port that a Via can choose by itself. Ports below belong to other services.
 const LOWEST_PORT: u16 = 1_024;
 
+/// The port for answers over UDP. They always go to the address of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyPort {
+    /// The port of sent-by, if the sender asks for no `rport` and sent-by has its source address and a
+    /// port of 1024 or above; else the source port.
+    Auto,
+    /// The source port.
+    Source,
+    /// The port of sent-by, or 5060 if it has none.
+    SentBy,
+}
+
 /// The value of a message's first Via field.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum TopVia<'a> {
+pub enum TopVia<'a> {
     /// The first value is well-formed.
     Parts(ViaParts<'a>),
     /// The value cannot be read: it is echoed as it came.
@@ -23,9 +34,11 @@ pub(crate) enum TopVia<'a> {
 
 /// The first value of a Via field, split into its parts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ViaParts<'a> {
+pub struct ViaParts<'a> {
     /// Protocol and sent-by.
     head: &'a [u8],
+    /// Host and port, without white space around them.
+    sent_by: &'a [u8],
     host: &'a [u8],
     /// The port of sent-by; none if it is missing, zero if it is not a port.
     port: Option<u16>,
@@ -36,13 +49,16 @@ pub(crate) struct ViaParts<'a> {
 }
 
 impl<'a> TopVia<'a> {
-    pub(crate) fn read(value: &'a [u8]) -> Self {
+    /// Reads the value.
+    #[must_use]
+    pub fn read(value: &'a [u8]) -> Self {
         ViaParts::read(value).map_or(Self::Unreadable(value), Self::Parts)
     }
 
     /// The destination of the response over UDP: always the address of `source`, with its port or
     /// that of sent-by (RFC 3261 §18.2.2, RFC 3581 §4). `maddr` is ignored.
-    pub(crate) fn destination(&self, source: SocketAddr, reply: ReplyPort) -> SocketAddr {
+    #[must_use]
+    pub fn destination(&self, source: SocketAddr, reply: ReplyPort) -> SocketAddr {
         let Self::Parts(via) = self else { return source };
         let port = via.port.unwrap_or(DEFAULT_PORT);
         let is_chosen = match reply {
@@ -64,7 +80,7 @@ impl<'a> TopVia<'a> {
 
     /// Writes the value. A well-formed one gets `received` if sent-by has another address than
     /// `source`, and its `rport` is filled in.
-    pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
+    pub fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
         match self {
             Self::Parts(via) => via.write(source, out),
             Self::Unreadable(value) => put_line(value, out),
@@ -74,7 +90,8 @@ impl<'a> TopVia<'a> {
 
 impl<'a> ViaParts<'a> {
     /// Parses a value. `None` if it is malformed, has empty parts or has control characters.
-    pub(crate) fn read(value: &'a [u8]) -> Option<Self> {
+    #[must_use]
+    pub fn read(value: &'a [u8]) -> Option<Self> {
         if has_controls(value) {
             return None;
         }
@@ -86,20 +103,21 @@ impl<'a> ViaParts<'a> {
         let start = after.trim_ascii_start();
         let end = start.iter().position(u8::is_ascii_whitespace)?;
         let (transport, sent_by) = start.split_at_checked(end)?;
-        let (host, port) = host_of(sent_by.trim_ascii())?;
+        let sent_by = sent_by.trim_ascii();
+        let (host, port) = host_of(sent_by)?;
         let sound = transport.iter().all(is_token_byte)
             && has_no_empty_part(params, b';')
             && has_no_empty_part(rest, b',');
-        sound.then_some(Self { head, host, port, params, rest })
+        sound.then_some(Self { head, sent_by, host, port, params, rest })
     }
 
     /// The parameters, without surrounding white space.
-    fn params(&self) -> impl Iterator<Item = &'a [u8]> {
+    pub(crate) fn params(&self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.params;
         std::iter::from_fn(move || next_param(&mut rest))
     }
 
-    fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, source: SocketAddr, out: &mut Vec<u8>) {
         let ip = source.ip().to_canonical();
         put_line(self.head.trim_ascii(), out);
         let mut wants_port = false;
@@ -125,7 +143,7 @@ impl<'a> ViaParts<'a> {
 
     /// The values of the parameters with this name, each without white space around it; empty if it has
     /// none.
-    pub(crate) fn values(self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    pub fn values(self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.params;
         std::iter::from_fn(move || next_param(&mut rest)).filter_map(move |param| {
             let end = param.iter().position(|byte| *byte == b'=').unwrap_or(param.len());
@@ -135,13 +153,35 @@ impl<'a> ViaParts<'a> {
         })
     }
 
+    /// The value of the parameter with this name; none if there is no such parameter, or more than one.
+    #[must_use]
+    pub fn only_value(self, name: &'static [u8]) -> Option<&'a [u8]> {
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// The host, and the port if there is one, as sent.
+    #[must_use]
+    pub fn sent_by(self) -> &'a [u8] {
+        self.sent_by
+    }
+
+    /// The value as sent, without the further values of the field: protocol and sent-by, and the
+    /// parameters.
+    #[must_use]
+    pub fn head_and_params(self) -> [&'a [u8]; 2] {
+        [self.head, self.params]
+    }
+
     /// The further values of the field, if there are any.
-    pub(crate) fn next_values(self) -> Option<&'a [u8]> {
+    #[must_use]
+    pub fn next_values(self) -> Option<&'a [u8]> {
         self.rest.strip_prefix(b",")
     }
 
     /// The address of sent-by, if it is an IPv4 address or an IPv6 address in brackets.
-    pub(crate) fn host_literal(self) -> Option<IpAddr> {
+    #[must_use]
+    pub fn host_literal(self) -> Option<IpAddr> {
         let text = str::from_utf8(self.host).ok()?;
         match text.strip_prefix('[') {
             Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
@@ -154,6 +194,18 @@ impl<'a> ViaParts<'a> {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         bare.parse().ok().map(|ip: IpAddr| ip.to_canonical())
     }
+}
+
+/// Splits a Via field into its values. Each may be malformed.
+pub fn split_values(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = find_unquoted(text, b',').unwrap_or(text.len());
+        let (value, after) = text.split_at_checked(end)?;
+        rest = after.strip_prefix(b",");
+        Some(value)
+    })
 }
 
 /// Removes the first parameter from `rest` and returns it without white space around it.

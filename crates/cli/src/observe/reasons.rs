@@ -15,7 +15,7 @@ const OTHERS: [&str; 4] = ["passed", "repeat", "asked", "stale"];
 const DECISIONS: usize = OTHERS.len() + Reason::ALL.len();
 /// The number of reasons and causes.
 const COUNT: usize = DECISIONS + Cause::ALL.len();
-/// The slot of `passed`, which has no limit.
+/// The slot of `passed`.
 const PASSED: usize = 0;
 
 /// A count for each reason.
@@ -41,11 +41,6 @@ pub(super) fn slot(decision: &Decision) -> usize {
 /// The slot of a cause.
 pub(super) fn slot_of(cause: Cause) -> usize {
     DECISIONS + cause.index()
-}
-
-/// Whether strangers can cause decisions of this slot, or a caller can repeat them without a new call.
-pub(super) fn is_limited(slot: usize) -> bool {
-    slot != PASSED
 }
 
 /// Counters that several threads add to, one for each reason.
@@ -81,7 +76,7 @@ pub(super) fn since(now: &PerReason, before: &PerReason) -> PerReason {
     })
 }
 
-/// Limits the lines a second for each reason but `passed`.
+/// Limits the lines a second for each reason.
 pub(super) struct RateLimit {
     /// `None` is unlimited.
     rate: Option<u32>,
@@ -96,11 +91,7 @@ impl RateLimit {
 
     /// Whether a decision of this slot may have a line; counts the line.
     pub(super) fn admits(&self, slot: usize, time: SystemTime) -> bool {
-        let (Some(rate), Some(counted), true) =
-            (self.rate, self.seconds.get(slot), is_limited(slot))
-        else {
-            return true;
-        };
+        let (Some(rate), Some(counted)) = (self.rate, self.seconds.get(slot)) else { return true };
         let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         counted.admits(since.as_secs(), rate)
     }
@@ -141,7 +132,6 @@ mod tests {
         };
         let limit = RateLimit::new(Some(3));
         let admitted = |slot, millis| (0..10).filter(|_| limit.admits(slot, at(millis))).count();
-        assert_eq!(admitted(PASSED, 0), 10);
         assert_eq!([admitted(1, 0), admitted(1, 999), admitted(2, 999)], [3, 0, 3]);
         assert_eq!([admitted(1, 1_000), admitted(1, 1_500)], [3, 0]);
         // a delayed thread does not start the second again

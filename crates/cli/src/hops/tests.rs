@@ -1,0 +1,158 @@
+//! Hops on loopback, with a clock that runs ahead while all tasks wait.
+
+mod choice;
+mod health;
+mod streams;
+#[cfg(feature = "tls")]
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+
+use sip_authz::message::{Header, Message, StartLine};
+use sip_authz::model::OnAccept;
+use tokio::net::UdpSocket;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Keeps the messages that come from hops.
+#[derive(Default)]
+struct Inbox(Mutex<Vec<(String, Leg)>>);
+
+impl Receive for Inbox {
+    fn message(&self, bytes: &[u8], from: Leg) -> Vec<u8> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let answer = if text.starts_with("SIP/2.0") { "" } else { "ANSWER sip:a SIP/2.0\r\n\r\n" };
+        self.0.lock().unwrap().push((text, from));
+        answer.into()
+    }
+}
+
+impl Inbox {
+    fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(text, _)| text.clone()).collect()
+    }
+}
+
+fn options(probe: u64) -> HopOptions {
+    HopOptions {
+        probe: Duration::from_secs(probe),
+        probe_wait: PROBE_WAIT,
+        ca: None,
+        sent_by: "127.0.0.1:5060".to_owned(),
+    }
+}
+
+fn hops(probe: u64) -> (Hops, Arc<Inbox>) {
+    // with a paused clock each wait ends at once, but the network needs turns
+    tokio::spawn(async {
+        loop {
+            sleep(Duration::from_millis(5)).await;
+            // the system delivers packets on the same processors
+            std::thread::yield_now();
+        }
+    });
+    let inbox = Arc::new(Inbox::default());
+    let receive: Arc<dyn Receive> = Arc::clone(&inbox) as _;
+    (Hops::new(options(probe), receive).unwrap(), inbox)
+}
+
+fn forward(hops: &str) -> Forward {
+    match format!("forward:{hops}").parse() {
+        Ok(OnAccept::Forward(forward)) => forward,
+        other => panic!("{hops}: {other:?}"),
+    }
+}
+
+/// The addresses that many calls go to, each with its share in percent.
+fn shares(hops: &Hops, forward: &Forward) -> Vec<(SocketAddr, u32)> {
+    const CALLS: u32 = 2_000;
+    let mut counts = HashMap::new();
+    for call in 0..CALLS {
+        if let Some(leg) = hops.choose(forward, false, false, call.to_string().as_bytes()) {
+            assert!(leg.is_hop() && hops.is_hop(&leg));
+            *counts.entry(leg.address).or_insert(0) += 1;
+        }
+    }
+    let mut shares: Vec<_> =
+        counts.into_iter().map(|(address, count)| (address, 100 * count / CALLS)).collect();
+    shares.sort_unstable();
+    shares
+}
+
+/// Whether all calls go to exactly these addresses.
+fn all_go_to(hops: &Hops, forward: &Forward, addresses: &[SocketAddr]) -> bool {
+    let choose = |call: u8| hops.choose(forward, false, false, &[call]);
+    let found: HashSet<_> = (0..64).filter_map(choose).map(|leg| leg.address).collect();
+    found == addresses.iter().copied().collect()
+}
+
+/// Waits until it is so; returns the time that it took.
+async fn until(mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < 120 * SECOND, "after two minutes");
+        sleep(Duration::from_millis(50)).await;
+    }
+    begun.elapsed()
+}
+
+/// The response to an OPTIONS, with this status.
+fn answer(request: &[u8], status: u16) -> Vec<u8> {
+    let message = Message::scan(request).unwrap();
+    assert!(matches!(message.start_line(), StartLine::Request { method: "OPTIONS", .. }));
+    let mut text = format!("SIP/2.0 {status} x\r\n");
+    for header in [Header::Via, Header::From, Header::To, Header::CallId, Header::CSeq] {
+        let value = str::from_utf8(message.first(header).unwrap()).unwrap();
+        text += &format!("{}: {value}\r\n", header.name());
+    }
+    text += "Content-Length: 0\r\n\r\n";
+    text.into_bytes()
+}
+
+/// A hop over UDP.
+struct UdpHop {
+    address: SocketAddr,
+    /// The status of its answers; none if 0.
+    status: AtomicU16,
+    asked: AtomicUsize,
+    provisional: AtomicBool,
+}
+
+impl UdpHop {
+    async fn start(address: &str) -> Arc<Self> {
+        let socket = UdpSocket::bind(address).await.unwrap();
+        let hop = Arc::new(Self {
+            address: socket.local_addr().unwrap(),
+            status: AtomicU16::new(200),
+            asked: AtomicUsize::new(0),
+            provisional: AtomicBool::new(false),
+        });
+        let of_task = Arc::clone(&hop);
+        tokio::spawn(async move {
+            let mut buffer = [0; 2_048];
+            loop {
+                let (length, source) = socket.recv_from(&mut buffer).await.unwrap();
+                of_task.asked.fetch_add(1, Ordering::Relaxed);
+                if of_task.provisional.load(Ordering::Relaxed) {
+                    socket.send_to(&answer(&buffer[..length], 100), source).await.unwrap();
+                }
+                let status = of_task.status.load(Ordering::Relaxed);
+                if status > 0 {
+                    socket.send_to(&answer(&buffer[..length], status), source).await.unwrap();
+                }
+            }
+        });
+        hop
+    }
+
+    fn set(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
