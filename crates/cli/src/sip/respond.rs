@@ -11,12 +11,12 @@ use std::net::SocketAddr;
 use sip_authz::Transport;
 use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::uri::name_addr;
+use sip_authz_proxy::Proxy;
 use sip_authz_proxy::put::{is_removed, put_line, put_number};
 use sip_authz_proxy::via::TopVia;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::args::ReplyPort;
-use crate::sip::forward::Forwarding;
 use crate::sip::peer::Peer;
 
 /// The values of a request that its response echoes.
@@ -28,7 +28,7 @@ pub(crate) struct Echo<'a> {
     destination: SocketAddr,
     to: ToTag,
     key: &'a TagKey,
-    forwarding: Option<&'a Forwarding>,
+    proxy: Option<&'a Proxy>,
 }
 
 /// Whether the To of a request has a tag.
@@ -91,12 +91,12 @@ impl<'a> Echo<'a> {
             Some(to) if to.tag().is_some() => ToTag::Some,
             Some(_) => ToTag::None,
         };
-        Some(Self { message, via, source, destination, to, key, forwarding: None })
+        Some(Self { message, via, source, destination, to, key, proxy: None })
     }
 
     /// Takes the tags of a forwarding edge: they stay the same over a restart and in a fleet.
-    pub(crate) fn with_tags_of(self, forwarding: Option<&'a Forwarding>) -> Self {
-        Self { forwarding, ..self }
+    pub(crate) fn with_tags_of(self, proxy: Option<&'a Proxy>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// The request.
@@ -117,7 +117,7 @@ impl<'a> Echo<'a> {
     /// Whether the To tag is the one that this side gives to the request.
     pub(crate) fn has_own_tag(&self) -> bool {
         let source = self.source.ip();
-        if self.forwarding.is_some_and(|it| it.proxy().is_own_tag(&self.message, source)) {
+        if self.proxy.is_some_and(|proxy| proxy.is_own_tag(&self.message, source)) {
             return true;
         }
         let tag = self.message.first(Header::To).and_then(name_addr).and_then(|to| to.tag());
@@ -127,8 +127,8 @@ impl<'a> Echo<'a> {
     /// The tag that this side adds to To.
     fn own_tag(&self) -> [u8; 32] {
         let mut digits = [0; 32];
-        let proxy = self.forwarding.map(Forwarding::proxy);
-        if let Some(tag) = proxy.and_then(|it| it.to_tag(&self.message, self.source.ip())) {
+        let proxied = self.proxy.and_then(|it| it.to_tag(&self.message, self.source.ip()));
+        if let Some(tag) = proxied {
             // it has 32 digits
             let _ = write!(digits.as_mut_slice(), "{tag}");
             return digits;

@@ -8,7 +8,7 @@ use sip_authz::{Invite, Snapshot};
 
 use super::{Edge, Pending, Undecided};
 use crate::observe::cause::Cause;
-use crate::sip::forward::{Forwarder, Passed};
+use crate::sip::forward::{Forwarder, Forwarding, Passed};
 use crate::sip::peer::{Caller, Peer, Source};
 use crate::sip::respond::{Echo, ToTag};
 use crate::sip::undecided::{
@@ -120,7 +120,7 @@ impl Edge {
     /// What the answer to a request echoes. None if it has no Via.
     fn echo<'a>(&'a self, message: Message<'a>, peer: Peer) -> Option<Echo<'a>> {
         let echo = Echo::of(message, peer, self.reply_port, &self.tags)?;
-        Some(echo.with_tags_of(self.forwarding.as_ref()))
+        Some(echo.with_tags_of(self.forwarding.as_ref().map(Forwarding::proxy)))
     }
 
     /// Scans a message.
