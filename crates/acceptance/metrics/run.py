@@ -116,7 +116,8 @@ def run(program, tool, picture, folder, started):
     args = [program, "serve", "--demo", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0",
             "--metrics", "127.0.0.1:0", "--decision-log", log, "--decision-log-queue", "131072",
             # each decision is compared with its line
-            "--decision-log-rate", "unlimited", "--decision-log-size", "unlimited"]
+            "--decision-log-rate", "unlimited", "--decision-log-account-rate", "unlimited",
+            "--decision-log-size", "unlimited"]
     server = subprocess.Popen(args, stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1"})
     started.append(server)
     sip, scrapes, password = first_lines(server)
