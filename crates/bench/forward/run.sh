@@ -73,10 +73,12 @@ measure() { # name port pids…
     shift 2
     before=$(ticks "$@")
     timeout "$((calls / rate + 60))" sipp -sf "$here/caller.xml" "127.0.0.1:$port" -i 127.0.0.1 -m "$calls" -r "$rate" -l 100000 -nostdin \
-        -trace_stat -stf "$work/stat.csv" -fd 600 >"$work/caller.log" 2>&1 || {
-        echo "$name: calls failed"
-        tail -n 40 "$work/caller.log"
-        tail -n 5 "$work"/*.err 2>/dev/null || true
+        -trace_err -error_file "$work/caller.err" >"$work/caller.log" 2>&1 || {
+        {
+            echo "$name: calls failed"
+            tail -n 40 "$work/caller.log"
+            tail -n 20 "$work"/*.err "$work"/*.log 2>/dev/null || true
+        } >&2
         exit 1
     }
     after=$(ticks "$@")

@@ -41,7 +41,11 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("registrars"),
     entry("redirect"),
     entry("forward"),
-    Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "50 500 1", ..entry("forward-cost") },
+    Entry {
+        env: &[("FEATURES", "sip-authz-cli/etcd")],
+        args: "200 1000 1",
+        ..entry("forward-cost")
+    },
     entry("behind-kamailio"),
     entry("rest-client"),
     entry("end-to-end"),

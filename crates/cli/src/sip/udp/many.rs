@@ -110,6 +110,8 @@ impl Outbox {
     /// buffer. If the buffer was full lately and is more than half full, only sources that `is_known`
     /// get their answers.
     ///
+    /// Forwarded messages keep their order.
+    ///
     /// Answers of equal length to one destination are sent with one call, which the kernel segments
     /// (udp(7), `UDP_SEGMENT`). This halves the cost of sending if most calls come from few proxies.
     pub(super) fn send(
@@ -122,11 +124,17 @@ impl Outbox {
         let pressed = self.full.is_some_and(|full| full.elapsed() < PRESSED);
         let only_known = pressed && !is_half_free(socket);
         let mut answers = ArrayVec::<Answer<'_>, BATCH>::new();
+        // a 180 must not be overtaken by its 200, or an ACK by a BYE
+        let mut in_order = ArrayVec::<Answer<'_>, BATCH>::new();
         for ((bytes, to), source) in scratch.answers().zip(scratch.answered()).take(BATCH) {
-            if only_known && source.is_some_and(|source| !is_known(source)) {
-                unsent();
-            } else {
-                let _ = answers.try_push((to, bytes));
+            match source {
+                None => {
+                    let _ = in_order.try_push((to, bytes));
+                }
+                Some(source) if only_known && !is_known(source) => unsent(),
+                Some(_) => {
+                    let _ = answers.try_push((to, bytes));
+                }
             }
         }
         // the order changes only between answers of different lengths; UDP keeps no order anyway
@@ -140,10 +148,11 @@ impl Outbox {
                 }
             }
         }
-        self.send_each(socket, &single, unsent);
+        self.send_each(socket, &single, &unsent);
+        self.send_each(socket, &in_order, &unsent);
     }
 
-    fn send_each(&mut self, socket: &UdpSocket, answers: &[Answer<'_>], unsent: impl Fn()) {
+    fn send_each(&mut self, socket: &UdpSocket, answers: &[Answer<'_>], unsent: &impl Fn()) {
         let mut slices = ArrayVec::<_, BATCH>::new();
         let mut addresses = ArrayVec::<_, BATCH>::new();
         for (to, bytes) in answers {
