@@ -56,22 +56,23 @@ if [ "${ONLY:-}" != ours ]; then
 fi
 kill -0 "$our_pids" || { cat "$work/ours.log"; exit 1; }
 
-# user and system time of processes, in clock ticks
+# user time and system time of processes, in clock ticks
 ticks() {
-    local sum=0 pid fields
+    local user=0 system=0 pid fields
     for pid in "$@"; do
         read -ra fields <"/proc/$pid/stat"
-        sum=$((sum + fields[13] + fields[14]))
+        user=$((user + fields[13])) system=$((system + fields[14]))
     done
-    echo "$sum"
+    echo "$user $system"
 }
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
 
 hertz=$(getconf CLK_TCK)
 measure() { # name port pids…
-    local name=$1 port=$2 before after
+    local name=$1 port=$2 user system before
     shift 2
-    before=$(ticks "$@")
+    read -r user system < <(ticks "$@")
+    before="$user $system"
     timeout "$((calls / rate + 60))" sipp -sf "$here/caller.xml" "127.0.0.1:$port" -i 127.0.0.1 -m "$calls" -r "$rate" -l 100000 -nostdin \
         -trace_err -error_file "$work/caller.err" >"$work/caller.log" 2>&1 || {
         {
@@ -81,10 +82,13 @@ measure() { # name port pids…
         } >&2
         exit 1
     }
-    after=$(ticks "$@")
-    awk -v ticks=$((after - before)) -v hertz="$hertz" -v calls="$calls" -v name="$name" 'BEGIN {
-        printf "%-10s %8.1f µs of processor time for a call\n", name, ticks / hertz / calls * 1e6 }' >&2
-    echo "$((after - before))"
+    read -r user system < <(ticks "$@")
+    user=$((user - ${before% *})) system=$((system - ${before#* }))
+    awk -v user="$user" -v system_="$system" -v hertz="$hertz" -v calls="$calls" -v name="$name" 'BEGIN {
+        each = 1e6 / hertz / calls
+        printf "%-10s %8.1f µs of processor time for a call: %.1f in the program, %.1f in the system\n",
+            name, (user + system_) * each, user * each, system_ * each }' >&2
+    echo "$((user + system))"
 }
 
 ours_best=999999999 theirs_best=999999999
