@@ -11,8 +11,9 @@ use arrayvec::ArrayVec;
 use sip_authz::message::{Header, MAX_FIELDS, Message, StartLine};
 use sip_authz::uri::name_addr;
 
+use crate::fields::Values;
 use crate::keys::{Keys, Mac, Purpose};
-use crate::via::{ViaParts, split_values};
+use crate::via::ViaParts;
 
 /// The start of a branch that is unique (RFC 3261 §8.1.1.7).
 const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
@@ -139,7 +140,7 @@ impl fmt::Display for LoopMark {
 /// side has forwarded the same request before.
 #[must_use]
 pub(crate) fn loops(keys: &Keys, message: &Message<'_>, from_inside: bool) -> bool {
-    let values = message.vias().flat_map(split_values).take(MAX_VIAS);
+    let values = message.vias().flat_map(Values::new).take(MAX_VIAS);
     let mut found = values
         .filter_map(ViaParts::read)
         .flat_map(|via| via.values(b"loop"))

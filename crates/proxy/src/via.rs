@@ -196,18 +196,6 @@ impl<'a> ViaParts<'a> {
     }
 }
 
-/// Splits a Via field into its values. Each may be malformed.
-pub fn split_values(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(field);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let end = find_unquoted(text, b',').unwrap_or(text.len());
-        let (value, after) = text.split_at_checked(end)?;
-        rest = after.strip_prefix(b",");
-        Some(value)
-    })
-}
-
 /// Removes the first parameter from `rest` and returns it without white space around it.
 fn next_param<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let text = rest.strip_prefix(b";")?;

@@ -25,7 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "clients"))
-from edge import Failed, end, start, run_script  # noqa: E402
+from edge import Failed, end, free_port, run_script, start  # noqa: E402
 
 RECIPE = HERE.parents[3] / "docs/recipes/kamailio.cfg"
 INSIDE, OUTSIDE = "127.0.0.2", "127.0.0.3"
@@ -49,12 +49,6 @@ policy = {{ algorithms = "md5-first" }}
 """
 SECONDS = 10
 NUMBERS = itertools.count(1)
-
-
-def free_port(ip):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind((ip, 0))
-        return free.getsockname()[1]
 
 
 def wait_for(what, condition):

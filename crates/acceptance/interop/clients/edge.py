@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -69,6 +70,22 @@ class Edge:
                 raise Failed(f"the decision log lost {decision['lost']} decisions")
             found.setdefault(decision.get("target"), []).append(decision)
         return found
+
+
+def free_port(address="127.0.0.1"):
+    """A port that is free for UDP and TCP."""
+    for _ in range(100):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+        ):
+            udp.bind((address, 0))
+            try:
+                tcp.bind((address, udp.getsockname()[1]))
+            except OSError:
+                continue
+            return udp.getsockname()[1]
+    raise Failed("no free port")
 
 
 # Processes that run now, to be stopped if this one is.

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients"))
-from edge import Failed, end, start  # noqa: E402
+from edge import Failed, end, free_port, start  # noqa: E402
 from phones import baresip_files  # noqa: E402
 
 # Seconds until what must come has come. The machine may be busy.
@@ -28,22 +28,6 @@ def wait_for(what, condition, *, show=lambda: ""):
         if time.monotonic() > until:
             raise Late(f"{what}: not within {PATIENCE} s\n{show()[-5000:]}")
         time.sleep(0.03)
-
-
-def free_port(address="127.0.0.1"):
-    """A port that is free for UDP and TCP."""
-    for _ in range(100):
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            udp.bind((address, 0))
-            try:
-                tcp.bind((address, udp.getsockname()[1]))
-            except OSError:
-                continue
-            return udp.getsockname()[1]
-    raise Failed("no free port")
 
 
 class Softphone:

@@ -38,11 +38,12 @@ pub(crate) struct ForwardArgs {
 /// The name of one identity field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdentityHeader {
+    /// The index in [`KINDS`].
     kind: usize,
     name: String,
 }
 
-/// What the identity fields tell, in the order of [`IdentityFields::new`].
+/// The kinds of identity fields, in the order of [`IdentityFields::new`].
 const KINDS: [&str; 4] = ["account", "domain", "user", "permits"];
 
 impl FromStr for IdentityHeader {
@@ -70,11 +71,10 @@ impl ForwardArgs {
     pub(crate) fn settings(&self) -> Result<Settings, ProgramError> {
         let default = IdentityFields::default();
         let mut names = [default.account(), default.domain(), default.user(), default.permits()];
-        for (kind, name) in
-            KINDS.iter().zip(&mut names).enumerate().map(|(at, (_, name))| (at, name))
-        {
-            let given = self.identity_header.iter().rev().find(|header| header.kind == kind);
-            *name = given.map_or(*name, |header| header.name.as_str());
+        for header in &self.identity_header {
+            if let Some(name) = names.get_mut(header.kind) {
+                *name = &header.name;
+            }
         }
         let [account, domain, user, permits] = names;
         let identity = IdentityFields::new(account, domain, user, permits)

@@ -39,6 +39,7 @@ use crate::sip::respond::TagKey;
 use crate::sip::sockets;
 use crate::sip::tcp;
 use crate::sip::udp::Workers;
+use crate::system::key_file::load_keys;
 use crate::system::output::{ProgramError, config_lines, say, warn, warn_all};
 use crate::system::process;
 use crate::system::secure::{Secured, Security};
@@ -469,7 +470,7 @@ impl Reloaded<'_> {
     fn reload_keys(&self) -> bool {
         let file = self.args.forward.key_file(self.args.data.as_deref());
         let Some(((path, _), forwarding)) = file.zip(self.edge.forwarding()) else { return false };
-        match forwarding::keys(self.args) {
+        match load_keys(&path) {
             Ok(keys) => {
                 warn(format_args!("reloaded {}: keys {keys:?}", path.display()));
                 forwarding.set_keys(keys);

@@ -5,8 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use sip_authz::Snapshot;
-use sip_authz_proxy::{KeyFile, Keys, Leg};
-use zeroize::Zeroizing;
+use sip_authz_proxy::{Keys, Leg};
 
 use crate::args::ServeArgs;
 use crate::hops::{Hops, Receive};
@@ -68,21 +67,15 @@ pub(crate) fn open(
 }
 
 /// Reads the keys of the tokens, or makes new ones.
-pub(crate) fn keys(args: &ServeArgs) -> Result<Keys, ProgramError> {
+fn keys(args: &ServeArgs) -> Result<Keys, ProgramError> {
     let Some((path, is_made)) = args.forward.key_file(args.data.as_deref()) else {
-        return new_keys().map(|file| file.keys());
+        return key_file::new_keys().map(|file| file.keys()).map_err(ProgramError::Runtime);
     };
     if is_made && !path.exists() {
-        key_file::create(&path, &new_keys()?).map_err(ProgramError::Setup)?;
+        let keys = key_file::new_keys().map_err(ProgramError::Runtime)?;
+        key_file::create(&path, &keys).map_err(ProgramError::Setup)?;
     }
-    key_file::load(&path).map(|file| file.keys()).map_err(ProgramError::Setup)
-}
-
-fn new_keys() -> Result<KeyFile, ProgramError> {
-    let mut secret = Zeroizing::new([0; 32]);
-    let filled = getrandom::fill(secret.as_mut_slice());
-    filled.map_err(|error| ProgramError::Runtime(format!("random source: {error}")))?;
-    Ok(KeyFile::new(&secret))
+    key_file::load_keys(&path).map_err(ProgramError::Setup)
 }
 
 /// Waits until the names of the next hops are resolved, for a short time at most.

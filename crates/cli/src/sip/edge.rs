@@ -121,7 +121,7 @@ struct Undecided {
     send: Option<Leg>,
 }
 
-/// The place of what a message of a batch leaves.
+/// The place of the answer to a message of a batch, or of the message that is forwarded.
 struct Place {
     /// The start of its bytes.
     start: usize,
@@ -173,7 +173,7 @@ impl Edge {
         Self { outlets, forwarding: Some(forwarding), ..self }
     }
 
-    /// What forwards messages, if anything does.
+    /// The part that forwards messages, if there is one.
     pub(crate) fn forwarding(&self) -> Option<&Forwarding> {
         self.forwarding.as_ref()
     }

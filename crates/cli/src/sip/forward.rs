@@ -71,7 +71,7 @@ impl Forwarding {
     }
 }
 
-/// What a message needs to be forwarded: the edge's parts, for one snapshot.
+/// The parts of the edge that forward a message, for one snapshot.
 #[derive(Clone, Copy)]
 pub(crate) struct Forwarder<'e> {
     pub(crate) forwarding: &'e Forwarding,

@@ -17,6 +17,18 @@ pub(crate) fn load_keys(path: &Path) -> Result<Keys, String> {
     load(path).map(|file| file.keys())
 }
 
+/// A key file with a random key.
+pub(crate) fn new_keys() -> Result<KeyFile, String> {
+    Ok(KeyFile::new(&*random_secret()?))
+}
+
+/// A random secret for a key.
+pub(crate) fn random_secret() -> Result<Zeroizing<[u8; 32]>, String> {
+    let mut secret = Zeroizing::new([0; 32]);
+    getrandom::fill(secret.as_mut_slice()).map_err(|error| format!("random source: {error}"))?;
+    Ok(secret)
+}
+
 /// Reads a key file. The error begins with the path.
 pub(crate) fn load(path: &Path) -> Result<KeyFile, String> {
     let failed = |why: String| format!("{}: {why}", path.display());

@@ -42,7 +42,11 @@ impl Edge {
     ) -> Result<(Pending<'a>, Invite<'a>), Undecided> {
         let message = self.scan(bytes, peer)?;
         let received = bytes.len();
-        let snapshot = self.forwarding.as_ref().map(|_| self.authorizer.snapshot());
+        // a new INVITE, the usual request, is only decided
+        let is_new = message.first(Header::Route).is_none()
+            && matches!(message.start_line(), StartLine::Request { method: "INVITE", .. });
+        let may_pass = self.forwarding.is_some() && !is_new;
+        let snapshot = may_pass.then(|| self.authorizer.snapshot());
         let forwarder = snapshot.as_deref().and_then(|snapshot| self.forwarder(snapshot));
         if let Some(forwarder) = &forwarder
             && let Some(passed) = self.pass(forwarder, &message, peer, now, out)
@@ -86,7 +90,7 @@ impl Edge {
         }
     }
 
-    /// What forwards messages by a snapshot.
+    /// The forwarder of messages by a snapshot; none if nothing is forwarded.
     pub(super) fn forwarder<'s>(&'s self, snapshot: &'s Snapshot) -> Option<Forwarder<'s>> {
         let (naming, answers, connections) = (&self.naming, &self.answers, self.connections());
         let forwarding = self.forwarding.as_ref()?;
@@ -117,7 +121,7 @@ impl Edge {
         Some(forwarder.ack_or_cancel(message, &arrival, peer, out))
     }
 
-    /// What the answer to a request echoes. None if it has no Via.
+    /// The values that the answer to a request echoes. None if it has no Via.
     fn echo<'a>(&'a self, message: Message<'a>, peer: Peer) -> Option<Echo<'a>> {
         let echo = Echo::of(message, peer, self.reply_port, &self.tags)?;
         Some(echo.with_tags_of(self.forwarding.as_ref().map(Forwarding::proxy)))
@@ -182,15 +186,12 @@ fn read_request<'a>(
             let detail = Cause::Source.as_str();
             Err(bad_request(echo, &detail, Cause::Source, out))
         }
-        "INVITE" => caller
-            .request(message, peer)
-            .map_err(|error| bad_request(echo, &error, Cause::from(&error), out)),
         // it is in no dialog that this side has recorded, or in none at all
         method if forwards && (echo.to_tag() == ToTag::Some || is_in_dialog(method)) => {
             echo.respond(481, "Call/Transaction Does Not Exist", out).end();
             Err(Cause::NoDialog)
         }
-        method if forwards && is_decided(method, uri) => caller
+        method if method == "INVITE" || (forwards && is_decided(method, uri)) => caller
             .request(message, peer)
             .map_err(|error| bad_request(echo, &error, Cause::from(&error), out)),
         "BYE" | "OPTIONS" => match SipUri::parse_request_uri(uri) {
