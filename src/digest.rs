@@ -31,8 +31,8 @@ pub use algorithm::Qop;
 pub(crate) use bytes::Bytes;
 pub(crate) use challenge::ChallengeText;
 pub use credentials::{
-    Credentials, InlineName, InlineText, MAX_REALM, MAX_USERNAME, MalformedCredentials, Parameter,
-    Parsed, QopFields, Username, parse, realms, split,
+    Credentials, InlineName, InlineText, MAX_USERNAME, MalformedCredentials, Parameter, Parsed,
+    QopFields, Username, parse, split,
 };
 pub(crate) use credentials::{parse_fast, username};
 pub(crate) use fingerprint::Fingerprints;

@@ -12,13 +12,11 @@ use crate::digest::Qop;
 mod defect;
 mod fast;
 mod reader;
-mod realms;
 mod split;
 
 pub use defect::{MalformedCredentials, Parameter};
 pub(crate) use fast::parse_fast;
 use reader::{Reader, Value};
-pub use realms::{MAX_REALM, realms};
 pub use split::split;
 
 /// The maximum length of a username in bytes, after unescaping or decoding.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use self::text::Text;
 
-use crate::digest::{MAX_REALM, MAX_USERNAME};
+use crate::digest::MAX_USERNAME;
 use crate::uri::Host;
 
 /// An invalid name.
@@ -70,7 +70,7 @@ pub struct UserName(Text<22>);
 
 impl Realm {
     /// The maximum length of a realm in bytes.
-    pub const MAX_LEN: usize = MAX_REALM;
+    pub const MAX_LEN: usize = 128;
 }
 
 impl DomainName {

@@ -32,10 +32,10 @@ impl Snapshot {
 
     /// Whether a credential list has this realm, so that credentials for it are meant for this program.
     ///
-    /// A proxy removes such credentials from the requests that it forwards (RFC 3261 §22.3);
-    /// [`digest::realms`](crate::digest::realms) reads the realm of a header. Lists count whether or not
-    /// they are mapped, because a client repeats credentials for a while after a mapping is gone. Realms
-    /// are compared with case (RFC 3261 §22.1). The time does not depend on the number of lists.
+    /// A proxy removes such credentials from the requests that it forwards (RFC 3261 §22.3). The crate
+    /// `sip-authz-proxy` reads the realms of a header as widely as other servers do. Lists count whether
+    /// or not they are mapped, because a client repeats credentials for a while after a mapping is gone.
+    /// Realms are compared with case (RFC 3261 §22.1). The time does not depend on the number of lists.
     #[must_use]
     pub fn is_own_realm(&self, realm: &str) -> bool {
         self.realms.has(realm)
