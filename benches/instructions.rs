@@ -11,9 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(missing_docs, clippy::cast_possible_truncation)]
 
-use sip_authz_testing::bench::callgrind;
-use std::collections::BTreeMap;
-use std::fs;
+use sip_authz_testing::bench::callgrind::{self, Row as Counted};
 use std::hint::black_box;
 use std::process::ExitCode;
 
@@ -119,56 +117,13 @@ fn probe(name: &str) {
     }
 }
 
-fn limits() -> BTreeMap<String, f64> {
-    let text = fs::read_to_string(LIMITS).unwrap_or_default();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let limit = |line: &str| {
-        let (name, limit) = line.split_once(' ')?;
-        Some((name.to_owned(), limit.trim().parse().ok()?))
-    };
-    lines.filter_map(limit).collect()
-}
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    if let [first, name] = &arguments[..]
-        && first == "--probe"
-    {
-        probe(name);
-        return ExitCode::SUCCESS;
-    }
-    if !has("--bench") {
-        // without --bench, run each probe once as a test
-        ROWS.iter().for_each(|row| probe(row.0));
-        return ExitCode::SUCCESS;
-    }
-    let (limits, mut set, mut passed) = (limits(), String::new(), false);
-    println!("{:<22} {:>8} {:>8}", "", "counted", "limit");
-    for (name, what, ..) in ROWS {
-        let (function, pieces) = match what {
-            What::Decision => ("counted_decision", 1),
-            What::Batch => ("counted_batch", MANY),
-            What::Datagram => ("counted_datagram", 1),
-        };
-        let counted = match callgrind::count(function, &["--probe", name]) {
-            Ok(count) => (count / pieces as f64).round(),
-            Err(why) => {
-                eprintln!("{name}: {why}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let limit = limits.get(name).copied().unwrap_or_default();
-        passed |= counted > limit;
-        let verdict = if counted > limit { "MISS" } else { "ok" };
-        println!("{name:<22} {counted:>8} {limit:>8} {verdict}");
-        set += &format!("{name:<22} {:>6}\n", (counted * 1.10).ceil());
-    }
-    if has("--set") {
-        let head = "# The instruction limits of benches/instructions.rs, for a batch per INVITE. \
-            Set by\n# `cargo bench --bench instructions -- --set`.\n";
-        fs::write(LIMITS, head.to_owned() + &set).unwrap();
-        return ExitCode::SUCCESS;
-    }
-    if passed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let rows = ROWS.map(|(name, what, ..)| match what {
+        What::Decision => Counted { name, function: "counted_decision", pieces: 1 },
+        What::Batch => Counted { name, function: "counted_batch", pieces: MANY as u32 },
+        What::Datagram => Counted { name, function: "counted_datagram", pieces: 1 },
+    });
+    let head = "# The instruction limits of benches/instructions.rs, for a batch per INVITE. Set by\n\
+        # `cargo bench --bench instructions -- --set`.\n";
+    callgrind::main(&rows, probe, LIMITS, head)
 }

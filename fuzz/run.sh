@@ -26,10 +26,13 @@ for target; do
     case $target in
         forward) more="../tests/torture/rfc4475 ../tests/torture/rfc5118 seeds/request" ;;
         request) more="../tests/torture/rfc4475 ../tests/torture/rfc5118" ;;
-        from_datagram) more="../tests/torture/rfc4475 ../tests/torture/rfc5118 seeds/request" ;;
+        fields | from_datagram)
+            more="../tests/torture/rfc4475 ../tests/torture/rfc5118 seeds/request"
+            ;;
         *) more= ;;
     esac
     dict="dictionaries/$target.dict"
+    [ "$target" != fields ] || dict=dictionaries/from_datagram.dict
     [ -f "$dict" ] || dict=
     sanitizer=${FUZZ_SANITIZER:-address}
     case " $unsafe " in *" $target "*) sanitizer=address ;; esac

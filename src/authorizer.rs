@@ -10,13 +10,18 @@ mod decide;
 mod events;
 mod explain;
 mod judge;
+mod limits;
 mod naming;
+mod process;
+mod refusal;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
+use sip_authz_arch::ForkGuard;
 
 use self::clock::Clock;
 use self::counters::Counters;
@@ -24,8 +29,11 @@ pub use self::counters::Counts;
 use self::decide::DecisionContext;
 #[cfg(feature = "tracing")]
 pub use self::events::EventOptions;
-pub use self::explain::{Explanation, FromOutcome, HeaderStep, NonceState, Step, UserOutcome};
-use self::explain::{NoTrace, Steps, Trace};
+pub use self::explain::{
+    ExplainOptions, Explanation, FromOutcome, HeaderStep, NonceState, Step, ToOutcome, UserOutcome,
+};
+use self::explain::{NoTrace, Steps, View};
+pub use self::limits::{GuessLimit, GuessState};
 use crate::decision::{Decision, Reason, Reject};
 use crate::digest::{
     Fingerprints, GuessLimiter, MAX_OUTPUT_LEN, NonceIssuer, ProvenFlows, ReplayTable,
@@ -33,6 +41,7 @@ use crate::digest::{
 };
 use crate::invite::Invite;
 use crate::model::Commit;
+use crate::sid::AccountSid;
 use crate::snapshot::{ApplyError, Snapshot, SnapshotCell};
 
 /// Decides INVITEs against the snapshot in force. Create one for each process; all threads share
@@ -41,8 +50,14 @@ use crate::snapshot::{ApplyError, Snapshot, SnapshotCell};
 /// It owns the state that outlives a snapshot: the nonce key, the used nonces and the guess
 /// counters. This state is never copied. A nonce is valid only at the `Authorizer` that issued it.
 /// A fleet must therefore route the retry to the process that challenged, by source address or
-/// Call-ID and not round robin. A program that forks must create its `Authorizer` after the fork.
+/// Call-ID and not round robin.
+///
+/// A program that forks must create its `Authorizer` after the fork, and a daemon after it has
+/// detached. In any other process than the one that created it, an `Authorizer` rejects every INVITE
+/// with [`Reason::OtherProcess`] and takes no lock. Linux recognises every way to fork;
+/// on other systems, and on Linux before 4.14, a raw `clone` and `_Fork` are not recognised.
 pub struct Authorizer {
+    process: ForkGuard,
     snapshot: SnapshotCell,
     clock: Clock,
     state: State,
@@ -115,7 +130,7 @@ const STALE_FLOWS: usize = 8_192;
 pub struct SeedError(getrandom::Error);
 
 /// The decision at and after the deadline.
-const STALE: Decision = Decision::Reject(Reject { target: None, reason: Reason::SnapshotStale });
+const STALE: Decision = Decision::Reject(Reject::new(None, Reason::SnapshotStale));
 
 impl Authorizer {
     /// Creates an authorizer with a random key from the operating system and the default
@@ -159,6 +174,7 @@ impl Authorizer {
             part.iter_mut().zip(key).for_each(|(byte, from)| *byte = from);
         }
         Self {
+            process: ForkGuard::of_this_process(),
             snapshot: SnapshotCell::new(snapshot),
             clock: Clock::starting_at(now),
             state: State {
@@ -183,6 +199,9 @@ impl Authorizer {
     /// The clock never steps back: an earlier `now` counts as the latest time seen, so a used nonce
     /// does not become valid again.
     pub fn authorize(&self, invite: &Invite<'_>, now: Instant) -> Decision {
+        if self.is_copy() {
+            return self.refuse_in_copy();
+        }
         #[cfg(feature = "tracing")]
         let _span = tracing::debug_span!("authorize", invites = 1).entered();
         let now_ms = self.clock.advance(now);
@@ -208,13 +227,17 @@ impl Authorizer {
     /// allocation.
     ///
     /// Returns the number of the snapshot that decided them, or none if all were past the deadline
-    /// of [`Self::refuse_from`].
+    /// of [`Self::refuse_from`] or in a process that did not create the authorizer.
     pub fn authorize_batch(
         &self,
         invites: &[Invite<'_>],
         now: Instant,
         out: &mut Vec<Decision>,
     ) -> Option<u64> {
+        if self.is_copy() {
+            self.refuse_all_in_copy(invites.len(), out);
+            return None;
+        }
         #[cfg(feature = "tracing")]
         let _span = tracing::debug_span!("authorize", invites = invites.len()).entered();
         let now_ms = self.clock.advance(now);
@@ -244,17 +267,44 @@ impl Authorizer {
     ///
     /// The steps also verify the digest of credentials whose nonce is not live, which a decision
     /// does not. Do not show them to a caller, who could otherwise try passwords without limit.
+    /// To explain to such a caller, use [`Self::explain_with`].
     pub fn explain(&self, invite: &Invite<'_>, now: Instant) -> Explanation {
+        self.explain_with(invite, now, ExplainOptions::default())
+    }
+
+    /// Explains as [`Self::explain`] does, as `options` say. With
+    /// [`counts_guesses`](ExplainOptions::counts_guesses), wrong digests take tokens of the guess limits;
+    /// nothing else changes state. Allocates; not for the hot path.
+    pub fn explain_with(
+        &self,
+        invite: &Invite<'_>,
+        now: Instant,
+        options: ExplainOptions,
+    ) -> Explanation {
+        match options.counts_guesses {
+            true => self.explain_by::<true>(invite, now, options.account),
+            false => self.explain_by::<false>(invite, now, options.account),
+        }
+    }
+
+    fn explain_by<const COUNTS: bool>(
+        &self,
+        invite: &Invite<'_>,
+        now: Instant,
+        account: Option<AccountSid>,
+    ) -> Explanation {
+        if self.is_copy() {
+            return self.explain_in_copy();
+        }
         let now_ms = self.clock.read(now);
-        let mut steps = Steps::default();
-        let decision = match self.snapshot.load(now_ms) {
-            Some(snapshot) => self.context(&snapshot, now_ms).decide(invite, &mut steps),
-            None => {
-                steps.step(|| Step::Stale);
-                STALE
-            }
+        let Some(snapshot) = self.snapshot.load(now_ms) else {
+            return Explanation { steps: vec![Step::Stale], decision: STALE, snapshot: None };
         };
-        Explanation { steps: steps.into_vec(), decision }
+        let view =
+            account.map_or(View::All, |account| View::Account(snapshot.account_slot(account)));
+        let mut steps = Steps::<COUNTS>::new(view);
+        let decision = self.context(&snapshot, now_ms).decide(invite, &mut steps);
+        Explanation { steps: steps.into_vec(), decision, snapshot: Some(snapshot.number()) }
     }
 
     /// Sets the deadline from which every INVITE is refused with [`Reason::SnapshotStale`]; none,
@@ -286,17 +336,42 @@ impl Authorizer {
 
     /// Replaces the snapshot in force and returns the new one. Decisions in progress finish with
     /// the old one.
+    ///
+    /// Numbers rise: a `snapshot` whose number is not above the replaced one's gets the next number. If a
+    /// store numbers the snapshots, use [`Self::replace_numbered`].
     pub fn replace(&self, snapshot: Snapshot) -> Arc<Snapshot> {
-        let replaced = self.snapshot.update(|_| Ok::<_, std::convert::Infallible>(snapshot));
-        replaced.unwrap_or_else(|never| match never {})
+        self.replace_by(|replaced| {
+            let number = replaced.number().saturating_add(1).max(snapshot.number());
+            snapshot.numbered(number)
+        })
+    }
+
+    /// Replaces the snapshot in force, as [`Self::replace`] does, by one that keeps its number.
+    ///
+    /// The number can be that of the replaced snapshot or a lower one, for example after a store was
+    /// restored from a backup. A follower of a store needs it, since commits go by number.
+    pub fn replace_numbered(&self, snapshot: Snapshot) -> Arc<Snapshot> {
+        self.replace_by(|_| snapshot)
+    }
+
+    fn replace_by(&self, next: impl FnOnce(&Snapshot) -> Snapshot) -> Arc<Snapshot> {
+        if self.is_copy() {
+            return self.snapshot();
+        }
+        let update = |replaced: &_| Ok::<_, std::convert::Infallible>(next(replaced));
+        self.snapshot.update(update).unwrap_or_else(|never| match never {})
     }
 
     /// Applies `commit` to the snapshot in force and returns the new one.
     ///
     /// # Errors
     ///
-    /// [`ApplyError`] if the commit breaks a rule; the old snapshot then stays in force.
+    /// [`ApplyError`] if the commit breaks a rule, or if this process did not create the authorizer;
+    /// the old snapshot then stays in force.
     pub fn apply(&self, commit: &Commit) -> Result<Arc<Snapshot>, ApplyError> {
+        if self.is_copy() {
+            return Err(ApplyError::OtherProcess);
+        }
         self.snapshot.update(|snapshot| snapshot.apply(commit))
     }
 
@@ -311,7 +386,10 @@ impl Authorizer {
     /// `sip_authz::decision`, level INFO, and with which fields.
     ///
     /// By default all decisions, without addresses and user names. Each call of `authorize` is a
-    /// span of level DEBUG.
+    /// span of level DEBUG. Neither exists in a process that did not create the authorizer.
+    ///
+    /// The time of an event depends on the cause of the decision, and on whether the claimed user exists.
+    /// A caller could measure that: let the subscriber sample, or send answers at times of their own.
     #[cfg(feature = "tracing")]
     pub fn set_events(&self, options: EventOptions) {
         self.events.set(options);
@@ -343,9 +421,18 @@ impl Authorizer {
         self.state.counters.foreign_nonces.load(Ordering::Relaxed)
     }
 
-    /// Number of used nonces kept, and the capacity. Scans the whole table; for metrics.
+    /// Number of used nonces kept, and the capacity. Scans the whole table; for metrics. The number
+    /// is 0 in a process that did not create the authorizer.
     #[must_use]
     pub fn remembered_nonces(&self) -> (usize, usize) {
-        (self.state.replay.len(), self.state.replay.capacity())
+        let used = if self.is_copy() { 0 } else { self.state.replay.len() };
+        (used, self.state.replay.capacity())
+    }
+}
+
+/// Shows the snapshot by its number and its numbers of records, and no key, nonce or source.
+impl fmt::Debug for Authorizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorizer").field("snapshot", &self.snapshot()).finish_non_exhaustive()
     }
 }

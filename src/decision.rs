@@ -3,12 +3,16 @@
 //! A decision owns its data and borrows neither the INVITE nor the snapshot. A rejection is a value
 //! with a reason, not an error.
 
+mod cause;
 mod reason;
+mod refusal;
 mod sampling;
 
 use std::fmt;
 
+pub use self::cause::Cause;
 pub use self::reason::Reason;
+pub use self::refusal::Refusal;
 pub use self::sampling::{Sampling, SamplingError};
 use crate::digest::InlineName;
 use crate::invite::CredentialsField;
@@ -18,6 +22,10 @@ use crate::sid::{
 };
 
 /// The decision on an INVITE.
+///
+/// `Display` writes outcome, status and reason on one line, for operators: `reject 403 wrong-credentials`.
+/// Never send it to the caller, who may not learn each reason. Neither `Display` nor `Debug` shows a user
+/// name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Decision {
@@ -36,7 +44,8 @@ impl Decision {
         matches!(self, Self::Accept(_))
     }
 
-    /// The SIP status code of the response, or 200 for an accept.
+    /// The SIP status code of the response, or 200 for an accept. [`Self::refusal`] gives the whole
+    /// response.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -69,6 +78,29 @@ impl Decision {
         }
     }
 
+    /// The internal cause of a challenge or rejection, for operators only; `None` for an accept.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Accept(_) => None,
+            Self::Challenge(challenge) => Some(challenge.cause),
+            Self::Reject(reject) => Some(reject.cause),
+        }
+    }
+
+    /// The credential with the claimed user name, for operators only: of an accept the proved one, else
+    /// that of the user whose digest was not right.
+    ///
+    /// `None` if no user was looked up, or no mapped list has the name.
+    #[must_use]
+    pub fn credential(&self) -> Option<CredentialSid> {
+        match self {
+            Self::Accept(accept) => accept.credential.as_ref().map(|it| it.credential),
+            Self::Challenge(challenge) => challenge.claimed,
+            Self::Reject(reject) => reject.claimed,
+        }
+    }
+
     /// The domain or trunk of the Request-URI, if it exists.
     #[must_use]
     pub fn target(&self) -> Option<Target> {
@@ -77,6 +109,13 @@ impl Decision {
             Self::Challenge(challenge) => Some(challenge.target),
             Self::Reject(reject) => reject.target,
         }
+    }
+}
+
+/// The texts of [`Decision::outcome`], [`Decision::status`] and [`Decision::reason`].
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.outcome(), self.status(), self.reason())
     }
 }
 
@@ -96,7 +135,7 @@ pub struct Accept {
     /// its list mapping. Empty if the address alone was checked.
     pub permissions: PermissionSet,
     /// Whether this is a UDP retransmission of an INVITE that a digest admitted in the last 32 s.
-    /// It is not a new call: answer it from the first one's transaction.
+    /// It is not a new call: answer it from the first one's transaction, or send nothing if that is gone.
     ///
     /// Fields that do not identify the transaction, such as Contact, are not compared. Never set if
     /// the address alone was checked.
@@ -145,7 +184,8 @@ impl fmt::Debug for CredentialMatch {
     }
 }
 
-/// The credentials header that was used.
+/// The credentials header that was used, counted in two ways: remove it by the one that the SIP stack
+/// offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UsedHeader {
@@ -153,10 +193,12 @@ pub struct UsedHeader {
     pub field: CredentialsField,
     /// Index among all credentials headers of the INVITE, of either name, from 0.
     pub index: usize,
+    /// Index among the headers of the name [`field`](Self::field), from 0.
+    pub index_of_name: usize,
 }
 
 /// A challenge to authenticate. Send one header of [`Challenge::header_name`] for each value, in
-/// order.
+/// order: [`Decision::refusal`] gives the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Challenge {
@@ -172,6 +214,11 @@ pub struct Challenge {
     /// Not set after eight such answers to one flow (address and port) within a nonce lifetime. A
     /// nonce that expired and one that was not issued here are counted apart, each for its target.
     pub stale: bool,
+    /// The internal cause. Never show it to the caller.
+    pub cause: Cause,
+    /// The credential with the claimed user name, if a user was looked up. Its digest was right for causes
+    /// about From, To or a used nonce. Never show it to the caller.
+    pub claimed: Option<CredentialSid>,
 }
 
 impl Challenge {
@@ -187,7 +234,8 @@ impl Challenge {
     /// A copy without the header values, for decision logs.
     #[must_use]
     pub fn without_values(&self) -> Self {
-        Self { target: self.target, kind: self.kind, values: Vec::new(), stale: self.stale }
+        let Self { target, kind, stale, cause, claimed, .. } = *self;
+        Self { target, kind, values: Vec::new(), stale, cause, claimed }
     }
 
     /// The reason phrase of the status code.
@@ -217,12 +265,27 @@ pub struct Reject {
     pub target: Option<Target>,
     /// The reason.
     pub reason: Reason,
+    /// The internal cause. Never show it to the caller.
+    pub cause: Cause,
+    /// The credential with the claimed user name, if a user was looked up. Its digest was right for causes
+    /// about From, To or a used nonce. Never show it to the caller.
+    pub claimed: Option<CredentialSid>,
 }
 
 impl Reject {
-    /// Creates a rejection of an INVITE for `target`.
+    /// Creates a rejection of an INVITE for `target`, with the general cause of `reason`.
+    ///
+    /// For [`Reason::WrongCredentials`] that is [`Cause::WrongPassword`], although no user was looked up.
+    /// [`Self::with_cause`] sets a finer one.
     #[must_use]
     pub const fn new(target: Option<Target>, reason: Reason) -> Self {
-        Self { target, reason }
+        Self { target, reason, cause: Cause::of(reason), claimed: None }
+    }
+
+    /// Sets the internal cause.
+    #[must_use]
+    pub const fn with_cause(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
     }
 }

@@ -34,13 +34,13 @@ pub use credentials::{
     Credentials, InlineName, InlineText, MAX_USERNAME, MalformedCredentials, Parameter, Parsed,
     QopFields, Username, parse, split,
 };
-pub(crate) use credentials::{parse_fast, username};
+pub(crate) use credentials::{is_digest, parse_fast, username};
 pub(crate) use fingerprint::Fingerprints;
 pub(crate) use function::{ALL_OUTPUTS_LEN, HashImpl, HashVisitor};
 pub use function::{Algorithm, HashFunction, MAX_HEX_LEN, MAX_OUTPUT_LEN};
-pub(crate) use guess::{GuessKey, GuessLimiter, PROVEN_FLOW, Scope};
+pub(crate) use guess::{GuessKey, GuessLimiter, MAX_NAME, PROVEN_FLOW, Scope};
 pub(crate) use many::{DigestCheck, MAX_BATCH, verify_batch};
-pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer};
+pub(crate) use nonce::{Binding, Freshness, Nonce, NonceIssuer, Origin};
 pub use per_function::PerHashFunction;
 pub(crate) use proven::{Proof, ProvenFlows};
 pub use rate::GuessRate;

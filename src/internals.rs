@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use arrayvec::ArrayVec;
 
+use crate::authorizer::Authorizer;
 use crate::digest::{
     self, Body, Credentials, DigestCheck, ExpectedResponse, MAX_BATCH, verify_batch,
 };
@@ -42,6 +43,12 @@ fn hex<const N: usize, const H: usize>(hash: &[u8; N]) -> [u8; H] {
 #[must_use]
 pub fn same_hex<const N: usize>(expected: &[u8; N], sent: &[u8]) -> bool {
     digest::hash::same_hex(expected, sent)
+}
+
+/// An authorizer that behaves as in a process that did not create it.
+#[must_use]
+pub fn in_other_process(authorizer: Authorizer) -> Authorizer {
+    authorizer.in_other_process()
 }
 
 /// The content of a snapshot as sorted lines. Equal for two snapshots with the same content in

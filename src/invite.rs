@@ -1,15 +1,18 @@
 //! The parts of a request that a decision needs, borrowed from any parser.
 
 mod datagram;
+mod fields;
+mod fixed_list;
 #[cfg(feature = "rsip")]
 mod rsip;
+mod transport;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use arrayvec::ArrayVec;
-
+use self::fixed_list::FixedList;
+pub use self::transport::{Transport, TransportError};
 use crate::message::Defect;
 use crate::method::Method;
 
@@ -17,48 +20,6 @@ use crate::method::Method;
 pub(crate) const MAX_CREDENTIALS: usize = 16;
 /// Maximum number of hosts kept by [`Invite::with_domain_host`].
 const MAX_DOMAIN_HOSTS: usize = 4;
-
-/// The transport of a request, taken from the socket and not from a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Transport {
-    /// UDP.
-    Udp,
-    /// TCP.
-    Tcp,
-    /// TLS over TCP.
-    Tls,
-    /// WebSocket (RFC 7118).
-    Ws,
-    /// WebSocket over TLS.
-    Wss,
-}
-
-impl Transport {
-    /// The name in lower case, a stable text for logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-        }
-    }
-
-    /// Whether the transport is encrypted.
-    #[must_use]
-    pub const fn is_secure(self) -> bool {
-        matches!(self, Self::Tls | Self::Wss)
-    }
-
-    /// Whether clients retransmit unanswered requests (RFC 3261 §17.1.1.2).
-    #[must_use]
-    pub const fn retransmits(self) -> bool {
-        matches!(self, Self::Udp)
-    }
-}
 
 /// The two credentials headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,8 +33,11 @@ pub enum CredentialsField {
 /// The parts of a request that a decision needs: an INVITE, or another request from outside a dialog.
 ///
 /// The method is a part, because the digest covers it (RFC 3261 §22.4) and a domain or trunk admits
-/// some methods only. Of the constructors that read a message, [`Self::from_request`] takes other
-/// methods, and the others reject all but INVITE.
+/// some methods only. Of the constructors that read a message, [`Self::from_request`] and
+/// [`Self::from_fields`] take other methods, and the others reject all but INVITE.
+///
+/// It borrows the message only until it is decided. The buffer of the message can then be reused, also in the
+/// arms of a `match` on the decision.
 ///
 /// Take the source and the transport from the socket, not from headers. Behind a proxy that you
 /// trust, take the source that the proxy names, or mark it as unknown:
@@ -85,12 +49,13 @@ pub struct Invite<'a> {
     source: SocketAddr,
     is_source_known: bool,
     transport: Transport,
-    credentials: ArrayVec<(CredentialsField, &'a [u8]), MAX_CREDENTIALS>,
+    credentials: FixedList<(CredentialsField, &'a [u8]), MAX_CREDENTIALS>,
     too_many_credentials: bool,
     from: Option<&'a [u8]>,
+    to: Option<&'a [u8]>,
     received: Option<Cow<'a, [u8]>>,
     body: &'a [u8],
-    domain_hosts: ArrayVec<&'a str, MAX_DOMAIN_HOSTS>,
+    domain_hosts: FixedList<&'a str, MAX_DOMAIN_HOSTS>,
 }
 
 /// Shows neither addresses nor header values, because it may be logged.
@@ -106,14 +71,17 @@ impl fmt::Debug for Invite<'_> {
 }
 
 /// A message that cannot be used as an INVITE.
+///
+/// Its text may be sent to the caller with a 400: it names the flaw and repeats nothing of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InviteError {
     /// Another method, or a response.
     #[error("not an INVITE request")]
     NotInvite,
-    /// No request that [`Invite::from_request`] takes: a response, ACK, CANCEL or REGISTER.
-    #[error("a response, ACK, CANCEL or REGISTER, which are not decided")]
+    /// No request that [`Invite::from_request`] or [`Invite::from_fields`] takes: a response, ACK or
+    /// CANCEL.
+    #[error("a response, ACK or CANCEL, which are not decided")]
     NotDecided,
     /// Not a SIP message.
     #[error("not a SIP message")]
@@ -121,9 +89,6 @@ pub enum InviteError {
     /// A SIP message that is not well-formed.
     #[error("{0}")]
     Defect(Defect),
-    /// A mandatory header (RFC 3261 §8.1.1) is missing.
-    #[error("no {0} header")]
-    Missing(&'static str),
     /// The other parser has read another host in the Request-URI than this crate does.
     #[error("the parsers read different hosts in the Request-URI")]
     HostMismatch,
@@ -146,18 +111,20 @@ impl<'a> Invite<'a> {
             source,
             is_source_known: true,
             transport,
-            credentials: ArrayVec::new(),
+            credentials: FixedList::new(),
             too_many_credentials: false,
             from: None,
+            to: None,
             received: None,
             body: &[],
-            domain_hosts: ArrayVec::new(),
+            domain_hosts: FixedList::new(),
         }
     }
 
     /// Sets the method as sent, in the same case: it is a part of the digest (RFC 3261 §22.4).
     ///
-    /// No domain or trunk admits ACK, CANCEL, BYE, PRACK, REGISTER or a text that is not a token.
+    /// No domain or trunk admits ACK, CANCEL, BYE, PRACK or a text that is not a token. A REGISTER is
+    /// decided by the lists that are mapped for registrations, and needs [`Self::with_to`].
     #[must_use]
     pub fn with_method(mut self, method: &'a str) -> Self {
         self.method = Method::new(method);
@@ -172,7 +139,7 @@ impl<'a> Invite<'a> {
     }
 
     fn add_credentials(&mut self, field: CredentialsField, value: &'a [u8]) {
-        self.too_many_credentials |= self.credentials.try_push((field, value)).is_err();
+        self.too_many_credentials |= !self.credentials.push((field, value));
     }
 
     /// Sets the value of From, which
@@ -180,6 +147,14 @@ impl<'a> Invite<'a> {
     #[must_use]
     pub fn with_from(mut self, value: &'a [u8]) -> Self {
         self.from = Some(value);
+        self
+    }
+
+    /// Sets the value of To, which must name the authenticated user at this domain in a REGISTER.
+    /// Without it, every REGISTER is rejected. Other methods do not need it.
+    #[must_use]
+    pub fn with_to(mut self, value: &'a [u8]) -> Self {
+        self.to = Some(value);
         self
     }
 
@@ -228,7 +203,7 @@ impl<'a> Invite<'a> {
     #[must_use]
     pub fn with_domain_host(mut self, host: &'a str) -> Self {
         // the doc says that further ones are ignored
-        let _ = self.domain_hosts.try_push(host);
+        let _ = self.domain_hosts.push(host);
         self
     }
 
@@ -297,6 +272,12 @@ impl<'a> Invite<'a> {
     #[must_use]
     pub fn from(&self) -> Option<&'a [u8]> {
         self.from
+    }
+
+    /// The value of To, if set. The constructors that read a message set it for REGISTER only.
+    #[must_use]
+    pub fn to(&self) -> Option<&'a [u8]> {
+        self.to
     }
 
     /// The received message, if set.

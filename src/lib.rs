@@ -1,8 +1,9 @@
 //! Decides whether a SIP INVITE may pass: accept, challenge or reject, nothing else.
 //!
 //! Link the crate into a SIP proxy or edge. It does no I/O, starts no thread, and a decision waits
-//! for nothing; the caller passes the time. It is not a SIP stack. The program parses messages
-//! (`Invite::from_rsip`, feature `rsip`), or [`Invite::from_datagram`] parses the parts that a decision needs.
+//! for nothing; the caller passes the time. It is not a SIP stack. [`Invite::from_datagram`] parses the
+//! parts that a decision needs, or the program's own stack parses messages: [`Invite::from_fields`], and
+//! `Invite::from_rsip` (feature `rsip`).
 //!
 //! ```
 //! use sip_authz::model::{Account, CredentialList, Credential, Domain, Ha1Set, Mapping, Password};
@@ -26,14 +27,15 @@
 //!
 //! // for each INVITE, with the source address and transport of its socket
 //! let invite = Invite::new("sip:100@sip.example.com", "192.0.2.7:5060".parse()?, Transport::Udp);
-//! match authorizer.authorize_now(&invite) {
-//!     Decision::Accept(accept) => println!("{} may call {}", accept.account, accept.target),
-//!     Decision::Challenge(challenge) => {
-//!         assert_eq!(challenge.status(), 407);
-//!         assert!(challenge.values[0].starts_with("Digest realm=\"example.com\", nonce=\""));
-//!     }
-//!     Decision::Reject(reject) => println!("{} {}", reject.reason.status(), reject.reason),
+//! let decision = authorizer.authorize_now(&invite);
+//! if let Decision::Accept(accept) = &decision {
+//!     println!("{} may call {}", accept.account, accept.target);
 //! }
+//! // what to send to a caller that is challenged or rejected
+//! let refusal = authorizer.refusal(&decision).ok_or("accepted")?;
+//! assert_eq!(refusal.to_string(), "407 Proxy Authentication Required");
+//! let lines = refusal.header_lines().to_string();
+//! assert!(lines.starts_with("Proxy-Authenticate: Digest realm=\"example.com\", nonce=\""));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -48,16 +50,20 @@
 //! 3. A list must be mapped (403, code 32200).
 //! 4. If access lists are mapped, one of them must contain the source address (403, code 32201).
 //! 5. The [policy](model::Policy::methods) must admit the method (405), by default INVITE and OPTIONS.
+//!    For REGISTER, the domain must take registrations and have a list mapped for them (403).
 //! 6. If credential lists are mapped, the request must carry valid digest credentials of a user in
 //!    one of them. A request without credentials is challenged. Wrong credentials get 403, code
 //!    32202, or a new challenge, as set in the [policy](model::Policy).
 //! 7. If both kinds are mapped, both must pass.
+//! 8. A REGISTER always needs credentials of a list that is mapped for registrations, is challenged
+//!    by 401, and must name the authenticated user in To (403).
 //!
 //! Before these steps, an authorizer with a deadline answers 503 once the deadline has passed:
-//! [`Authorizer::refuse_from`].
+//! [`Authorizer::refuse_from`]. In a process that did not create it, it answers 503 to every
+//! INVITE.
 //!
-//! The crate decides INVITEs and, by [`Invite::from_request`], other requests from outside a dialog,
-//! except ACK, CANCEL and REGISTER. A To tag makes no difference: a program matches requests within
+//! The crate decides INVITEs and, by [`Invite::from_request`] or [`Invite::from_fields`], other requests
+//! from outside a dialog, except ACK and CANCEL. A To tag makes no difference: a program matches requests within
 //! dialogs against its own dialog table.
 //!
 //! # Main types
@@ -105,18 +111,19 @@ mod words;
 #[cfg(feature = "tracing")]
 pub use authorizer::EventOptions;
 pub use authorizer::{
-    Authorizer, Capacity, Counts, Explanation, FromOutcome, HeaderStep, NonceState, SeedError,
-    Step, UserOutcome,
+    Authorizer, Capacity, Counts, ExplainOptions, Explanation, FromOutcome, GuessLimit, GuessState,
+    HeaderStep, NonceState, SeedError, Step, ToOutcome, UserOutcome,
 };
 pub use decision::{
-    Accept, AddressMatch, Challenge, CredentialMatch, Decision, Reason, Reject, Sampling,
-    SamplingError, UsedHeader,
+    Accept, AddressMatch, Cause, Challenge, CredentialMatch, Decision, Reason, Refusal, Reject,
+    Sampling, SamplingError, UsedHeader,
 };
-pub use invite::{CredentialsField, Invite, InviteError, Transport};
+pub use invite::{CredentialsField, Invite, InviteError, Transport, TransportError};
 pub use printable::{escape_line, escape_name};
 pub use sid::{
-    AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid,
-    IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, SidError, TrunkSid,
+    AccountSid, ByocTrunkSid, CredentialListSid, CredentialSid, DecisionSid, DomainSid,
+    IpAccessControlListSid, IpAddressSid, PhoneNumberSid, RoleSid, ServiceSid, SidError, SidText,
+    TrunkSid,
 };
 pub use snapshot::{AcceptBasis, ApplyError, Snapshot, SnapshotBuilder, TargetView, Warning};
 

@@ -10,10 +10,12 @@ use std::fmt;
 
 mod field;
 mod frame;
+mod parts;
 mod start_line;
 
 use field::{Extent, blank_line, controls, field, flaw, flaws, take_field, take_line};
 pub use frame::{Frame, FrameError, MAX_BODY, frame, skip_keepalive};
+pub(crate) use parts::Parts;
 pub use start_line::StartLine;
 use start_line::{FirstLine, start_line};
 
@@ -105,7 +107,7 @@ impl<'a> Message<'a> {
             }
             let field = field(rest, raw.len());
             if FULL {
-                self.check_lines(raw, field.map(|field| field.header));
+                self.check_lines(flaws(raw), field.map(|field| field.header));
             }
             // each line must end in CRLF, or a missing CR or LF could cancel out a stray control
             // character
@@ -238,9 +240,9 @@ impl<'a> Message<'a> {
         self.defect = self.defect.or(defect);
     }
 
-    /// Checks the line ends and characters of a field and its folds.
-    fn check_lines(&mut self, raw: &[u8], header: Option<Header>) {
-        for flaw in flaws(raw) {
+    /// Records the defects of the lines of a field and its folds.
+    fn check_lines(&mut self, flaws: impl Iterator<Item = Defect>, header: Option<Header>) {
+        for flaw in flaws {
             match header {
                 // the name is a token, so the control character is in the value
                 Some(header) if flaw == Defect::Control => {
@@ -318,12 +320,13 @@ impl fmt::Debug for Message<'_> {
 #[non_exhaustive]
 pub enum Header {
     Via, From, To, CallId, CSeq, Contact, ContentLength, ContentType, Authorization,
-    ProxyAuthorization, MaxForwards, Require, ProxyRequire, RecordRoute, Route, Timestamp, Other,
+    ProxyAuthorization, MaxForwards, Require, ProxyRequire, RecordRoute, Route, Timestamp, UserAgent,
+    Other,
 }
 
 /// Names by discriminant, with the compact form (RFC 3261 §7.3.3) or an empty string.
 #[rustfmt::skip]
-const NAMES: [(Header, &str, &str); 16] = [
+const NAMES: [(Header, &str, &str); 17] = [
     (Header::Via, "Via", "v"), (Header::From, "From", "f"),
     (Header::To, "To", "t"), (Header::CallId, "Call-ID", "i"),
     (Header::CSeq, "CSeq", ""), (Header::Contact, "Contact", "m"),
@@ -333,6 +336,7 @@ const NAMES: [(Header, &str, &str); 16] = [
     (Header::MaxForwards, "Max-Forwards", ""), (Header::Require, "Require", ""),
     (Header::ProxyRequire, "Proxy-Require", ""), (Header::RecordRoute, "Record-Route", ""),
     (Header::Route, "Route", ""), (Header::Timestamp, "Timestamp", ""),
+    (Header::UserAgent, "User-Agent", ""),
 ];
 
 const MANDATORY: [Header; 5] =
@@ -374,6 +378,8 @@ pub struct Field<'a> {
     pub name: &'a [u8],
     /// The value without surrounding white space. It can contain folds and need not be UTF-8.
     pub value: &'a [u8],
+    /// The whole field as sent, with its folds and line end.
+    pub raw: &'a [u8],
 }
 
 impl fmt::Debug for Field<'_> {
@@ -399,7 +405,7 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Field<'a>> {
         let Extent { raw, rest, .. } = take_field(self.rest)?;
-        let other = || Field { header: Header::Other, name: trim(raw), value: &[] };
+        let other = || Field { header: Header::Other, name: trim(raw), value: &[], raw };
         let field = field(self.rest, raw.len()).unwrap_or_else(other);
         self.rest = rest;
         Some(field)
@@ -420,7 +426,8 @@ pub enum Defect {
     #[error("unsupported sip version")] Version,
     /// A Request-URI with a byte that is not visible ASCII, or with `<`, `>` or `"`.
     #[error("bad character in the request-uri")] RequestUri,
-    /// A CR or LF in the head that is not part of a CRLF.
+    /// A CR or LF in the head that is not part of a CRLF. In the parts that
+    /// [`Invite::from_fields`](crate::Invite::from_fields) takes, also a CRLF that begins no fold.
     #[error("bare cr or lf in the head")] LineEnd,
     /// A control character other than HTAB in the start line, in a name, or in the value of CSeq or
     /// Content-Length. On a stream, in any part of the head: see [`Message::stream_defect`].

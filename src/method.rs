@@ -11,9 +11,16 @@ pub(crate) struct Method<'a> {
 
 impl<'a> Method<'a> {
     pub(crate) const INVITE: Self = Self { other: None };
+    pub(crate) const REGISTER: Self = Self { other: Some("REGISTER") };
 
     pub(crate) fn new(name: &'a str) -> Self {
         Self { other: Some(name).filter(|name| *name != "INVITE") }
+    }
+
+    /// Whether this is REGISTER, which is decided by lists and rules of its own.
+    #[inline]
+    pub(crate) fn is_register(self) -> bool {
+        self == Self::REGISTER
     }
 
     /// The name as sent.

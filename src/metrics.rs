@@ -11,6 +11,7 @@
 //! | name | kind | description |
 //! |---|---|---|
 //! | `sip_authz_decisions_total` | counter | requests decided, by `outcome` and `reason` ([`Decision::reason`](crate::Decision::reason)) |
+//! | `sip_authz_causes_total` | counter | challenges and rejections, by `outcome` and `cause` ([`Cause`](crate::Cause)) |
 //! | `sip_authz_guesses_refused_total` | counter | credentials refused without verification, because a guess limit was exceeded |
 //! | `sip_authz_foreign_nonces_total` | counter | credentials with a nonce of another authorizer, source or host |
 //! | `sip_authz_snapshot_number` | gauge | the number of the snapshot in force |
@@ -31,6 +32,11 @@ use crate::authorizer::Authorizer;
 /// Registers the descriptions of the metrics. Call it once, after installing the recorder.
 pub fn describe() {
     describe_counter!("sip_authz_decisions_total", Unit::Count, "requests decided");
+    describe_counter!(
+        "sip_authz_causes_total",
+        Unit::Count,
+        "Challenges and rejections by their internal cause"
+    );
     describe_counter!(
         "sip_authz_guesses_refused_total",
         Unit::Count,
@@ -67,9 +73,17 @@ pub fn describe() {
 
 /// Exports the metrics of `authorizer` at `now`. Counts the replay table, which takes about a
 /// millisecond at the default capacity, so do not call it for each decision.
+///
+/// In a child of a fork, install the recorder after the fork. An earlier one can wait for ever for a lock
+/// that another thread held at the fork.
 pub fn record(authorizer: &Authorizer, now: Instant) {
-    for (outcome, reason, count) in authorizer.counts().iter() {
+    let counts = authorizer.counts();
+    for (outcome, reason, count) in counts.iter() {
         counter!("sip_authz_decisions_total", "outcome" => outcome, "reason" => reason)
+            .absolute(count);
+    }
+    for (outcome, cause, count) in counts.causes() {
+        counter!("sip_authz_causes_total", "outcome" => outcome, "cause" => cause.as_str())
             .absolute(count);
     }
     counter!("sip_authz_guesses_refused_total").absolute(authorizer.guesses_refused());

@@ -15,6 +15,7 @@ mod password;
 mod permission;
 mod policy;
 mod record;
+mod register_as;
 pub mod rules;
 mod settings;
 
@@ -37,6 +38,7 @@ pub use record::{
     Account, AccountStatus, Credential, CredentialList, Dates, Domain, IpAccessControlList,
     IpAddress, Key, Mapping, MappingRecord, PolicyRecord, Record, Role, Target, TokenHash, Trunk,
 };
+pub use register_as::{RegisterAs, RegisterAsError};
 pub use settings::{
     Callback, DomainSettings, HttpMethod, TransferCallerId, TransferMode, TrunkSettings,
 };

@@ -3,10 +3,14 @@
 //! Each kind has its own type, so a list cannot be passed in place of a domain. A SID has 16 bytes
 //! and is `Copy`. Its text has lower-case digits; parsing accepts either case.
 
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
+
+pub use self::text::SidText;
 
 /// The text is not a SID of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +59,14 @@ macro_rules! sids {
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
+
+            /// The text, made without allocation.
+            ///
+            /// A SID holds no text to borrow, so this is a value that dereferences to `str`.
+            #[must_use]
+            pub fn as_str(&self) -> SidText {
+                SidText::new($prefix, &self.0)
+            }
         }
 
         impl FromStr for $name {
@@ -85,7 +97,7 @@ macro_rules! sids {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                show($prefix, &self.0, f)
+                f.write_str(&self.as_str())
             }
         }
 
@@ -120,14 +132,8 @@ sids! {
     ByocTrunkSid "BY";
     /// A phone number, as an opaque value.
     PhoneNumberSid "PN";
-}
-
-/// Writes all digits at once, because loading a store formats the keys of millions of records.
-fn show(prefix: &str, bytes: &[u8; 16], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut digits = [0; 32];
-    hex::encode_to_slice(bytes, &mut digits).map_err(|_| fmt::Error)?;
-    f.write_str(prefix)?;
-    f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+    /// A decision that was made, or another message that an edge answered.
+    DecisionSid "NO";
 }
 
 /// Parses `prefix` and exactly 32 hexadecimal digits.
@@ -195,6 +201,29 @@ mod tests {
         let late = RoleSid::from_time(1_700_000_000_001, [0; 10]);
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(early.to_string(), "RL018bcfe56800ffffffffffffffffffff");
+    }
+
+    #[test]
+    fn each_kind_has_its_text_without_allocation() {
+        fn same(text: SidText, shown: &dyn fmt::Display, prefix: &str, digits: &str) {
+            let expected = format!("{prefix}{digits}");
+            assert_eq!(text, *expected);
+            assert_eq!((text.as_str(), text.as_ref()), (&*expected, &*expected));
+            assert_eq!((text.to_string(), shown.to_string()), (expected.clone(), expected));
+            assert_eq!(format!("{text:?}"), format!("\"{prefix}{digits}\""));
+        }
+        for bytes in [[0; 16], [0xff; 16], *b"0123456789abcdef"] {
+            let digits = hex::encode(bytes);
+            macro_rules! each {
+                ($($name:ident)*) => {$({
+                    let sid = $name::from_bytes(bytes);
+                    same(sid.as_str(), &sid, $name::PREFIX, &digits);
+                })*};
+            }
+            each!(AccountSid DomainSid TrunkSid CredentialListSid CredentialSid);
+            each!(IpAccessControlListSid IpAddressSid RoleSid ServiceSid ByocTrunkSid);
+            each!(PhoneNumberSid DecisionSid);
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) use users::{
 };
 pub use views::TargetView;
 
+use std::collections::HashSet;
+
 use crate::acl::TooManyPrefixes;
 use crate::digest::{Algorithm, HashFunction, HexText};
 use crate::model::rules::{ListFacts, MAX_COPIES, RoleFacts, RuleError, TargetFacts, View};
@@ -67,15 +69,22 @@ pub enum ApplyError {
     /// A list has more entries than a prefix table supports.
     #[error("{0}: {1}")]
     TooManyPrefixes(IpAccessControlListSid, TooManyPrefixes),
+    /// This process did not create the [`Authorizer`](crate::Authorizer), so it cannot change its
+    /// snapshot. Only [`Authorizer::apply`](crate::Authorizer::apply) returns this.
+    #[error(
+        "this process did not create the authorizer; create it after the fork, and after daemonizing"
+    )]
+    OtherProcess,
 }
 
 impl ApplyError {
-    /// The key of the rejected record.
+    /// The key of the rejected record; none if the whole commit was rejected.
     #[must_use]
-    pub const fn key(&self) -> Key {
+    pub const fn key(&self) -> Option<Key> {
         match self {
-            Self::Rule { key, .. } => *key,
-            Self::TooManyPrefixes(list, _) => Key::IpAccessControlList(*list),
+            Self::Rule { key, .. } => Some(*key),
+            Self::TooManyPrefixes(list, _) => Some(Key::IpAccessControlList(*list)),
+            Self::OtherProcess => None,
         }
     }
 
@@ -85,6 +94,7 @@ impl ApplyError {
         match self {
             Self::Rule { error, .. } => error.to_string(),
             Self::TooManyPrefixes(_, error) => error.to_string(),
+            Self::OtherProcess => self.to_string(),
         }
     }
 }
@@ -198,14 +208,15 @@ impl Snapshot {
         SnapshotBuilder::default()
     }
 
-    /// Number of commits applied so far; each [`Self::apply`] adds one.
+    /// The number of this state of the records: each [`Self::apply`] adds one, and so does
+    /// [`Authorizer::replace`](crate::Authorizer::replace) at least.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
     /// The same records with another number.
-    fn numbered(self, number: u64) -> Self {
+    pub(crate) fn numbered(self, number: u64) -> Self {
         Self { number, ..self }
     }
 
@@ -236,8 +247,11 @@ impl Snapshot {
         copies::check(self, before, commit)
     }
 
-    /// Lists valid configurations that will reject some callers. Scans all targets; not for the hot
-    /// path.
+    /// Lists valid configurations that will reject some callers: users without the hash of an offered
+    /// algorithm, offers that many phones fail at, and user names in too many lists of a target.
+    ///
+    /// The crate `sip-authz-config` warns about these and about the rest, such as lists without entries or
+    /// without a mapping. Scans all targets; not for the hot path.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
@@ -250,8 +264,9 @@ impl Snapshot {
             if users > 0 {
                 warnings.push(Warning::TooManyCopies { target: entry.target, users });
             }
-            let lists = entry.credential_lists.iter();
-            for list in lists.filter_map(|mapped| self.credential_list_entry(mapped.list)) {
+            // a list that is mapped for calls and registrations is named once
+            let slots: HashSet<_> = entry.all_lists().collect();
+            for list in slots.into_iter().filter_map(|slot| self.credential_list_entry(slot)) {
                 for algorithm in policy.algorithms.iter() {
                     let users = list.lacking(algorithm.hash_function());
                     if users > 0 {
@@ -291,6 +306,10 @@ impl Snapshot {
     #[inline]
     pub(crate) fn account_entry(&self, slot: Slot<AccountEntry>) -> Option<&AccountEntry> {
         self.accounts.at(slot)
+    }
+
+    pub(crate) fn account_slot(&self, account: AccountSid) -> Option<Slot<AccountEntry>> {
+        self.accounts.slot(&account)
     }
 
     #[inline]
@@ -395,7 +414,8 @@ impl View for Snapshot {
                     entry.credential_lists.iter().any(|mapped| mapped.list == list)
                 }
                 Mapping::Registration(_, list) => {
-                    entry.registrations.contains(&self.users.lists.slot(&list)?)
+                    let list = self.users.lists.slot(&list)?;
+                    entry.registrations.iter().any(|mapped| mapped.list == list)
                 }
             })
         };

@@ -9,15 +9,16 @@ use std::time::Instant;
 use allocation_counter::AllocationInfo;
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::internals::in_other_process;
 use sip_authz::message::Message;
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Credential, CredentialList, Domain, FromCheck,
     GuessPolicy, Ha1Set, IpAccessControlList, IpAddress, Mapping, Password, Policy, QopOffer,
-    Realm, UriCheck, UserName,
+    Realm, RegisterAs, UriCheck, UserName,
 };
 use sip_authz::{
     AccountSid, Authorizer, Capacity, CredentialListSid, CredentialSid, CredentialsField, Decision,
-    DomainSid, Invite, InviteError, IpAccessControlListSid, IpAddressSid, Reason, Snapshot,
+    DomainSid, Invite, InviteError, IpAccessControlListSid, IpAddressSid, Reason, Reject, Snapshot,
     Transport,
 };
 
@@ -78,7 +79,10 @@ fn snapshot() -> Snapshot {
         ("uri", Policy::default().with_uri_check(UriCheck::SameUserAndHost)),
         ("from", Policy::default().with_from_must_match(FromCheck::UserOrAnonymous)),
         ("once", Policy::default().with_guesses(GuessPolicy::default().with_pair(once))),
-        ("default", Policy::default()),
+        (
+            "default",
+            Policy::default().with_register_as(RegisterAs::new(["1{user}2", "{user}"]).unwrap()),
+        ),
     ];
     for name in ["address", "far", "gone", "secure", "empty"]
         .into_iter()
@@ -87,7 +91,8 @@ fn snapshot() -> Snapshot {
         let account = if name == "gone" { suspended } else { active };
         let sid = DomainSid::from_name(&[name]);
         let host = format!("{name}.example.com").parse().unwrap();
-        let domain = Domain { secure: name == "secure", ..Domain::new(sid, account, host) };
+        let mut domain = Domain { secure: name == "secure", ..Domain::new(sid, account, host) };
+        domain.settings.sip_registration = name == "digest" || name == "default";
         builder = builder.domain(domain);
     }
     for (name, list) in [("address", office), ("both", office), ("far", far)] {
@@ -99,7 +104,9 @@ fn snapshot() -> Snapshot {
         builder = builder
             .policy(sid, policy)
             .mapping(Mapping::CredentialList(sid.into(), others))
-            .mapping(Mapping::CredentialList(sid.into(), users));
+            .mapping(Mapping::CredentialList(sid.into(), users))
+            .mapping(Mapping::Registration(sid, others))
+            .mapping(Mapping::Registration(sid, users));
     }
     builder.build().unwrap()
 }
@@ -199,6 +206,49 @@ fn answer(
     format!("Proxy-Authorization: {}\r\n", challenge.respond(&context).unwrap())
 }
 
+/// A REGISTER with this To, and credentials for another one.
+fn register(domain: &str, to: &str, header: &str) -> String {
+    let uri = uri(domain);
+    let text = message(&uri, header, ALICE, "").replace("INVITE", "REGISTER");
+    text.replace(&format!("To: <{uri}>"), &format!("To: {to}"))
+}
+
+/// A challenge to a REGISTER, answered for that method.
+fn register_header(watch: &Watch, domain: &str, number: usize, password: &str) -> String {
+    let method = HttpMethod::from("REGISTER");
+    let context = AuthContext::new_with_method(USER, password, uri(domain), None::<&[u8]>, method);
+    let mut challenge = watch.challenge(domain).swap_remove(number);
+    format!("Authorization: {}\r\n", challenge.respond(&context).unwrap())
+}
+
+#[test]
+fn registrations_allocate_nothing() {
+    let mut watch = Watch::new();
+    for number in 0..Algorithm::ALL.len() {
+        let header = register_header(&watch, "digest", number, PASSWORD);
+        let text = register("digest", "<sip:corp%5Calice@Digest.example.com.>", &header);
+        watch.expect("accept", &text, Transport::Udp);
+        watch.expect("repeat", &text, Transport::Udp);
+    }
+    for user in ["1corp%5Calice2", "corp%5Calice"] {
+        let header = register_header(&watch, "default", 0, PASSWORD);
+        let to = format!("\"Alice\" <sip:{user}@default.example.com>");
+        watch.expect("accept", &register("default", &to, &header), Transport::Tcp);
+    }
+    for to in ["<sip:bob@default.example.com>", "<sip:corp%5Calice@digest.example.com>", "*"] {
+        let header = register_header(&watch, "default", 0, PASSWORD);
+        watch.expect("to-mismatch", &register("default", to, &header), Transport::Udp);
+    }
+    let header = register_header(&watch, "default", 0, "wrong");
+    let text = register("default", "<sip:corp%5Calice@default.example.com>", &header);
+    watch.expect("wrong-credentials", &text, Transport::Udp);
+    for domain in ["address", "empty", "once"] {
+        let text = register(domain, "<sip:alice@x>", "");
+        watch.expect("registration-not-allowed", &text, Transport::Udp);
+    }
+    assert!(watch.failures.is_empty(), "{}", watch.failures.join("\n"));
+}
+
 #[test]
 fn accepts_allocate_nothing() {
     let mut watch = Watch::new();
@@ -251,6 +301,40 @@ fn accepts_allocate_nothing() {
     assert!(watch.failures.is_empty(), "{}", watch.failures.join("\n"));
     assert_eq!(watch.seen.into_iter().collect::<Vec<_>>(), ["accept", "repeat"]);
     println!("{} accepts without an allocation", watch.decisions);
+}
+
+/// Fields that another parser has read are borrowed over a stream. A datagram needs one copy.
+#[test]
+fn fields_over_a_stream_are_read_and_refused_without_allocation() {
+    let fields = [
+        ("Via", "SIP/2.0/TLS 192.0.2.1;branch=z9hG4bK1"),
+        ("f", "<sip:alice@example.com>;tag=1"),
+        ("t", "<sip:100@address.example.com>"),
+        ("i", "1"),
+        ("CSeq", "1 INVITE"),
+        ("Authorization", "Digest realm=\"b\", username=\"x\""),
+        ("X", "folded,\r\n value"),
+    ];
+    let mut watch = Watch::new();
+    let (uri, repeated) = (uri("address"), [&fields[..], &fields[1..2]].concat());
+    for (fields, is_read) in [(&fields[..], true), (&repeated, false), (&fields[1..], false)] {
+        let read = |transport| {
+            let fields = fields.iter().copied();
+            let uri = uri.as_str();
+            Invite::from_fields("INVITE", uri, fields, BODY.as_bytes(), source(), transport)
+        };
+        let (invite, reading) = measure(|| read(Transport::Tls));
+        assert!(is_zero(&reading), "{reading:?}");
+        assert_eq!(invite.is_ok(), is_read);
+        if let Ok(invite) = invite {
+            let (decision, deciding) = measure(|| watch.authorizer.authorize(&invite, watch.now));
+            assert!(decision.is_accept() && is_zero(&deciding), "{decision:?} {deciding:?}");
+            watch.decisions += 1;
+            let (_, over_udp) = measure(|| read(Transport::Udp).map(drop));
+            assert!(!is_zero(&over_udp), "a datagram needs a copy of its parts");
+        }
+    }
+    assert_eq!(watch.decisions, 1);
 }
 
 #[test]
@@ -336,6 +420,10 @@ fn rejects_allocate_nothing() {
     let anonymous = "\"Anonymous\" <sip:Anonymous@anonymous.invalid>";
     watch.expect("accept", &message(&uri("from"), &header, anonymous, BODY), Transport::Udp);
 
+    let header = register_header(&watch, "default", 0, PASSWORD);
+    watch.expect("to-mismatch", &register("default", "<sip:b@c>", &header), Transport::Udp);
+    watch.expect("registration-not-allowed", &register("empty", ALICE, ""), Transport::Udp);
+
     for name in ["wrong-credentials", "too-many-guesses", "too-many-guesses"] {
         let header = watch.header("once", USER, "wrong");
         let text = message(&uri("once"), &header, ALICE, BODY);
@@ -344,6 +432,9 @@ fn rejects_allocate_nothing() {
 
     watch.authorizer.refuse_from(Some(watch.now));
     watch.expect("snapshot-stale", &message(&uri("address"), "", ALICE, BODY), Transport::Udp);
+
+    watch.authorizer = in_other_process(watch.authorizer);
+    watch.expect("other-process", &message(&uri("address"), "", ALICE, BODY), Transport::Udp);
 
     assert!(watch.failures.is_empty(), "{}", watch.failures.join("\n"));
     watch.seen.remove("accept");
@@ -412,6 +503,30 @@ fn own_realms_allocate_nothing() {
 }
 
 /// Checks the counter itself: a challenge allocates strings.
+#[test]
+fn refusals_and_texts_of_sids_allocate_nothing() {
+    let domain = DomainSid::from_name(&["a"]);
+    let ((), stats) = measure(|| {
+        assert_eq!(&domain.as_str()[..2], "SD");
+        for reason in Reason::ALL {
+            let decision = Decision::Reject(Reject::new(Some(domain.into()), *reason));
+            let refusal = decision.refusal().unwrap();
+            assert_eq!(refusal.status(), reason.status());
+            assert_eq!(refusal.headers().count(), 0);
+        }
+    });
+    assert!(is_zero(&stats), "{stats:?}");
+    let watch = Watch::new();
+    let invite = Invite::new(uri("default"), source(), Transport::Udp);
+    let decision = watch.authorizer.authorize(&invite, Instant::now());
+    let ((), stats) = measure(|| {
+        let refusal = watch.authorizer.refusal(&decision).unwrap();
+        assert_eq!(refusal.status(), 407);
+        assert!(refusal.headers().all(|(name, value)| name.len() + value.len() > 100));
+    });
+    assert!(is_zero(&stats), "{stats:?}");
+}
+
 #[test]
 fn challenge_is_seen_to_allocate() {
     let watch = Watch::new();

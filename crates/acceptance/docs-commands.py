@@ -71,15 +71,25 @@ def names(pattern, reason):
     return Rule(pattern, "names", reason=reason)
 
 
+# The commands on records by name; one of them reads a password from stdin.
+BY_NAME = r"(echo '[^']*' \| )?sip-authz (domain|trunk|list|user|role|map|unmap)\b"
+
 # The first rule that matches counts.
 RULES = [
     # the program
     skip(r"sip-authz serve .*--etcd\b", "needs etcd, and the program with the feature etcd"),
+    skip(r"sip-authz serve .*--decide-user\b", "needs the user of another server"),
     skip(r"sip-authz account .*:8082\b", "needs the second edge of a fleet"),
     serve(r"sip-authz serve\b"),
     serve(r"cargo run --release -- serve\b"),
+    skip(r"sip-authz check --etcd\b", "needs etcd, and the program with the feature etcd"),
     run(r"sip-authz check\b", codes=(0, 1)),
     run(r"sip-authz account\b"),
+    # 1: no refusal or limit is there
+    run(r"sip-authz why\b", codes=(0, 1), shows=False),
+    run(r"sip-authz limits\b", codes=(0, 1)),
+    skip(r"sip-authz tail\b", "ends by a signal; the tests of the program run it"),
+    run(BY_NAME),
     run(r"sip-authz import\b"),
     run(r"sip-authz export\b"),
     run(r"sip-authz backup\b"),
@@ -92,6 +102,7 @@ RULES = [
     run(r"printf "),
     run(r"chmod go-w /var/lib/sip-authz$"),
     run(r"chmod 600 edge.toml && sip-authz check --config edge.toml$"),
+    skip(r"curl -sN ", "follows until it is stopped"),
     run(r"curl -s\S* ", tools=["curl"]),
     run(r"sqlite3 -readonly ", tools=["sqlite3"]),
     run(r"sipsak .*--password=wrong", tools=["sipsak"], codes=(1, 2), shows=False),
@@ -102,6 +113,7 @@ RULES = [
     run(r"mv \S+ \S+ && kill -USR1 "),
     run(r"openssl "),
     run(r"docs/recipes/twilio_export\.py "),
+    skip(r"docs/recipes/decide\.py ", "needs a server with --decide; the tests of the program run it"),
     run(r"cp /usr/share/doc/sip-authz/\S+ /etc/fail2ban/", package=True),
     skip(r"fail2ban-regex systemd-journal ", "needs the journal"),
     run(r"fail2ban-regex /var/log/", tools=["fail2ban-regex"], package=True),
@@ -289,7 +301,7 @@ class Page:
             text = self.substituted_server(text)
         elif text.startswith("docs/recipes/twilio_export.py"):
             text = self.substituted_export(text)
-        elif re.match(r"sip-authz (account|import|export)\b", text):
+        elif re.match(rf"sip-authz (account|import|export|why|limits)\b|{BY_NAME}", text):
             text = self.substituted_client(text)
         return text
 
@@ -312,7 +324,8 @@ class Page:
     def substituted_client(self, text):
         text = re.sub(r" --api https?://\S+", "", text)
         if self.server is None:
-            self.start("sip-authz serve --on-accept ok")
+            # with the folder that later commands of the page read: `check --data`, `backup`
+            self.start("sip-authz serve --data /var/lib/sip-authz --on-accept ok")
         trust = " --ca chain.pem" if self.https else ""
         return f"{text} --api http{'s' if self.https else ''}://127.0.0.1:{self.ports['api']}{trust}"
 

@@ -9,17 +9,17 @@ use std::ops::ControlFlow;
 
 use arrayvec::ArrayVec;
 
-use super::decide::{DecisionContext, PendingAuth, RequestTarget, reject};
+use super::decide::{DecisionContext, PendingAuth, RequestTarget, reject, reject_uri};
 use super::explain::NoTrace;
 use super::judge::{Checked, Claim, Precomputed, offers};
-use crate::decision::{AddressMatch, Decision, Reason};
+use crate::decision::{AddressMatch, Cause, Decision};
 use crate::digest::{
     Credentials, DigestCheck, Freshness, MAX_BATCH, Username, parse_fast, verify_batch,
 };
 use crate::invite::Invite;
 use crate::method::Method;
 use crate::snapshot::{AccessList, MappedList, TargetEntry};
-use crate::uri::Host;
+use crate::uri::{Host, UriError};
 
 /// Smaller batches are decided one by one, because precomputing has a fixed cost.
 const MIN_BATCH: usize = 24;
@@ -51,7 +51,7 @@ impl<'s> DecisionContext<'s> {
         // an INVITE takes at most one buffer: it goes through the full parser at most once
         let mut read = |invite| match hosts.next() {
             Some(host) => RequestTarget::parse_full(invite, host),
-            None => Err(Reason::BadRequestUri),
+            None => Err(UriError::TooLong),
         };
         let mut requests = Each::new();
         for invite in invites {
@@ -88,12 +88,12 @@ impl<'s> DecisionContext<'s> {
                 Ok(request) => {
                     match self.check_before_auth(request, entry, invite, address, &mut NoTrace) {
                         ControlFlow::Continue(auth) => {
-                            (Some((request, auth)), reject(entry, Reason::WrongCredentials))
+                            (Some((request, auth)), reject(entry, Cause::UserUnknown))
                         }
                         ControlFlow::Break(decision) => (None, decision),
                     }
                 }
-                Err(reason) => (None, reject(None, *reason)),
+                Err(error) => (None, reject_uri(*error, invite)),
             };
             pending.push(auth);
             out.push(decision);
@@ -137,7 +137,7 @@ impl<'s> DecisionContext<'s> {
     /// result, so the cache misses overlap.
     fn look_up_hosts(
         &self,
-        requests: &[Result<RequestTarget<'_>, Reason>],
+        requests: &[Result<RequestTarget<'_>, UriError>],
     ) -> Each<Option<&'s TargetEntry>> {
         let targets = self.snapshot.targets();
         let hosts =
@@ -198,8 +198,9 @@ impl<'s> DecisionContext<'s> {
         for (number, (read, auth)) in read.iter().zip(pending).enumerate() {
             if let (Some((credentials, _)), Some((_, auth))) = (read, auth)
                 && live(read)
-                && let [mapped] = &*auth.entry.credential_lists
-                && offers(auth.policy, credentials)
+                && let Some(invite) = invites.get(number)
+                && let [mapped] = auth.entry.lists_for(invite.method)
+                && offers(auth.policy, credentials).is_ok()
             {
                 let key = match &credentials.username {
                     Username::Plain(name) => Some(users.key(mapped.list, name)),

@@ -1,28 +1,45 @@
 //! Lock-free counters of an authorizer.
 //!
 //! Each thread adds to one of a few stripes. Each stripe has its own cache lines, so threads do not
-//! contend; a reader sums the stripes. A batch is tallied on the stack and added at its end.
+//! contend; a reader sums the stripes. In a batch, decisions of one kind in a row are added at once.
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::decision::{Decision, Reason};
+use crate::decision::{Cause, Decision, Reason};
 
 /// With more threads than stripes, some share one: slower, but no count is lost.
 const STRIPES: usize = 16;
 
-// the slot of each kind of decision; reject reasons follow in the order of `Reason::ALL`
-const PASSED: usize = 0;
-const REPEAT: usize = 1;
-const ASKED: usize = 2;
-const STALE: usize = 3;
-const REJECTED: usize = 4;
-const SLOTS: usize = REJECTED + Reason::ALL.len();
+// the slot of each kind of decision: the causes of wrong credentials, once for rejections and once for
+// challenges, then accepts, then the other causes in the order of `Cause::ALL`
+const WRONG_REJECTED: usize = 0;
+const WRONG_CHALLENGED: usize = 16;
+const PASSED: usize = 32;
+const REPEAT: usize = 33;
+const OTHERS: usize = 34;
+const SLOTS: usize = OTHERS + Cause::ALL.len() - Cause::WRONG;
 
-/// Outcome and reason of each slot, as from [`Decision::outcome`] and [`Decision::reason`].
+/// The causes that depend on the claimed user are counted in one cache line, so that the time of a
+/// count does not reveal which of them was counted last.
+const _: () = {
+    let [first, .., last] = Cause::USER;
+    assert!(Cause::WRONG <= WRONG_CHALLENGED - WRONG_REJECTED);
+    assert!(Cause::WRONG <= PASSED - WRONG_CHALLENGED);
+    assert!(first.index() / 8 == last.index() / 8 && WRONG_CHALLENGED.is_multiple_of(8));
+    assert!(align_of::<Stripe>().is_multiple_of(64));
+};
+
+// the row of each outcome and reason; reject reasons follow in the order of `Reason::ALL`
+const ASKED_ROW: usize = 2;
+const STALE_ROW: usize = 3;
+const REJECTED_ROW: usize = 4;
+const ROWS: usize = REJECTED_ROW + Reason::ALL.len();
+
+/// Outcome and reason of each row, as from [`Decision::outcome`] and [`Decision::reason`].
 fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let others: [_; REJECTED] = [
+    let others: [_; REJECTED_ROW] = [
         ("accept", "passed"),
         ("accept", "repeat"),
         ("challenge", "asked"),
@@ -32,13 +49,35 @@ fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn slot(decision: &Decision) -> usize {
-    match decision {
-        Decision::Accept(accept) if accept.repeat => REPEAT,
-        Decision::Accept(_) => PASSED,
-        Decision::Challenge(challenge) if challenge.stale => STALE,
-        Decision::Challenge(_) => ASKED,
-        Decision::Reject(reject) => REJECTED + reject.reason.index(),
+    let (cause, wrong) = match decision {
+        Decision::Accept(accept) if accept.repeat => return REPEAT,
+        Decision::Accept(_) => return PASSED,
+        Decision::Challenge(challenge) => (challenge.cause.index(), WRONG_CHALLENGED),
+        Decision::Reject(reject) => (reject.cause.index(), WRONG_REJECTED),
+    };
+    match cause.checked_sub(Cause::WRONG) {
+        None => wrong + cause,
+        Some(other) => OTHERS + other,
     }
+}
+
+/// Each cause with the slot and the row of its challenges or of its rejections.
+fn causes() -> impl Iterator<Item = (&'static str, Cause, usize, usize)> {
+    Cause::ALL.iter().flat_map(|cause| {
+        let index = cause.index();
+        let rejected = cause.reason().map(|reason| REJECTED_ROW + reason.index());
+        let asked = if cause.is_stale() { STALE_ROW } else { ASKED_ROW };
+        let all = match (index.checked_sub(Cause::WRONG), rejected) {
+            (None, Some(rejected)) => [
+                Some(("challenge", WRONG_CHALLENGED + index, asked)),
+                Some(("reject", WRONG_REJECTED + index, rejected)),
+            ],
+            (Some(other), Some(rejected)) => [None, Some(("reject", OTHERS + other, rejected))],
+            (Some(other), None) => [Some(("challenge", OTHERS + other, asked)), None],
+            (None, None) => [None, None],
+        };
+        all.into_iter().flatten().map(|(outcome, slot, row)| (outcome, *cause, slot, row))
+    })
 }
 
 /// The decision counters and two event counters.
@@ -52,9 +91,14 @@ pub(crate) struct Counters {
 }
 
 /// Aligned to 128 bytes, because processors fetch cache lines in pairs.
-#[derive(Default)]
 #[repr(align(128))]
 struct Stripe([AtomicU64; SLOTS]);
+
+impl Default for Stripe {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; SLOTS])
+    }
+}
 
 impl Counters {
     pub(super) fn count(&self, decision: &Decision) {
@@ -68,17 +112,29 @@ impl Counters {
         if let [decision] = decisions {
             return self.count(decision);
         }
-        let mut tally = [0_u64; SLOTS];
-        for decision in decisions {
-            if let Some(count) = tally.get_mut(slot(decision)) {
-                *count += 1;
-            }
-        }
         let Some(stripe) = self.stripe() else { return };
-        for (total, count) in stripe.0.iter().zip(tally) {
-            if count > 0 {
+        let add = |slot: usize, count| {
+            if let Some(total) = stripe.0.get(slot) {
                 total.fetch_add(count, Ordering::Relaxed);
             }
+        };
+        // accepted calls often come in a row; refusals are counted one by one, because the number of
+        // additions must not depend on the claimed users
+        let (mut last, mut count) = (0, 0);
+        for decision in decisions {
+            let slot = slot(decision);
+            if !decision.is_accept() {
+                add(slot, 1);
+                continue;
+            }
+            if slot != last && count > 0 {
+                add(last, std::mem::take(&mut count));
+            }
+            last = slot;
+            count += 1;
+        }
+        if count > 0 {
+            add(last, count);
         }
     }
 
@@ -119,7 +175,25 @@ impl Counts {
     /// Outcome, reason and count of every kind of decision, zero counts included. The texts are
     /// those of [`Decision::outcome`] and [`Decision::reason`].
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-        texts().zip(self.slots).map(|((outcome, reason), count)| (outcome, reason, count))
+        let mut rows = [0; ROWS];
+        let accepts = [PASSED, REPEAT].into_iter().enumerate().map(|(row, slot)| (slot, row));
+        let others = causes().map(|(.., slot, row)| (slot, row));
+        for (slot, row) in accepts.chain(others) {
+            if let Some(sum) = rows.get_mut(row) {
+                *sum += self.at(slot);
+            }
+        }
+        texts().zip(rows).map(|((outcome, reason), count)| (outcome, reason, count))
+    }
+
+    /// Outcome, cause and count of every kind of challenge and rejection, zero counts included. For
+    /// operators only, like the causes themselves.
+    pub fn causes(&self) -> impl Iterator<Item = (&'static str, Cause, u64)> {
+        causes().map(|(outcome, cause, slot, _)| (outcome, cause, self.at(slot)))
+    }
+
+    fn at(&self, slot: usize) -> u64 {
+        self.slots.get(slot).copied().unwrap_or_default()
     }
 
     /// Number of decisions with this outcome: `accept`, `challenge` or `reject`.
@@ -154,15 +228,23 @@ mod tests {
     use crate::model::{ChallengeKind, Target};
     use crate::sid::DomainSid;
 
+    /// A decision of each cause and outcome.
     fn decisions() -> Vec<Decision> {
         let target = Target::Domain(DomainSid::from_name(&["d"]));
-        let challenge = |stale| {
-            let kind = ChallengeKind::Proxy;
-            Decision::Challenge(Challenge { target, kind, values: Vec::new(), stale })
+        let of = |(outcome, cause, ..): (&str, Cause, usize, usize)| match cause.reason() {
+            Some(reason) if outcome == "reject" => {
+                Decision::Reject(Reject::new(None, reason).with_cause(cause))
+            }
+            _ => Decision::Challenge(Challenge {
+                target,
+                kind: ChallengeKind::Proxy,
+                values: Vec::new(),
+                stale: cause.is_stale(),
+                cause,
+                claimed: None,
+            }),
         };
-        let reject = |reason: &Reason| Decision::Reject(Reject { target: None, reason: *reason });
-        let rejects = Reason::ALL.iter().map(reject);
-        [challenge(false), challenge(true)].into_iter().chain(rejects).collect()
+        causes().map(of).collect()
     }
 
     #[test]
@@ -185,12 +267,19 @@ mod tests {
                 .collect();
             let count = many.len().max(1) as u64;
             assert_eq!(grown, [(decision.outcome(), decision.reason(), count)]);
+            let grown: Vec<_> = after
+                .causes()
+                .zip(before.causes())
+                .filter(|(after, before)| after.2 != before.2)
+                .map(|(after, before)| (after.0, Some(after.1), after.2 - before.2))
+                .collect();
+            assert_eq!(grown, [(decision.outcome(), decision.cause(), count)]);
         }
         let total: usize = (0..decisions.len()).map(|number| (number % 3).max(1)).sum();
         assert_eq!(counters.counts().total(), total as u64);
         let of = |outcome| counters.counts().of(outcome);
         assert_eq!(of("accept") + of("challenge") + of("reject"), total as u64);
-        assert_eq!(texts().collect::<BTreeSet<_>>().len(), SLOTS);
+        assert_eq!(texts().collect::<BTreeSet<_>>().len(), ROWS);
     }
 
     #[test]
@@ -221,6 +310,6 @@ mod tests {
         let counts = counters.counts();
         let each = 2 * STRIPES as u64 * 200;
         assert_eq!(counts.total(), each * decisions.len() as u64);
-        assert!(counts.iter().all(|(outcome, _, count)| outcome == "accept" || count == each));
+        assert!(counts.causes().all(|(.., count)| count == each));
     }
 }

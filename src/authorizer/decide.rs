@@ -8,15 +8,15 @@ use std::ops::ControlFlow;
 
 use super::State;
 use super::explain::{Step, Trace};
-use super::judge::{Judge, Precomputed, Verdict};
-use crate::decision::{Accept, AddressMatch, Challenge, Decision, Reason, Reject};
-use crate::digest::{Binding, Body, ChallengeText};
+use super::judge::{Blame, Judge, Precomputed, Verdict};
+use crate::decision::{Accept, AddressMatch, Cause, Challenge, Decision, Reason, Reject};
+use crate::digest::{Body, ChallengeText};
 use crate::invite::Invite;
 use crate::method::Method;
-use crate::model::{AccountStatus, Policy, Realm, Target, WrongAnswer};
+use crate::model::{AccountStatus, ChallengeKind, Policy, Realm, Target, WrongAnswer};
 use crate::sid::AccountSid;
 use crate::snapshot::{Snapshot, TargetEntry};
-use crate::uri::{Host, Scheme, SipUri, UriError};
+use crate::uri::{Host, Scheme, SipUri, UriError, is_hostless};
 
 /// Inputs of a decision that stay fixed until it ends.
 #[derive(Clone, Copy)]
@@ -50,8 +50,36 @@ pub(super) struct PendingAuth<'s> {
     account: AccountSid,
 }
 
-pub(super) fn reject(target: Option<&TargetEntry>, reason: Reason) -> Decision {
-    Decision::Reject(Reject { target: target.map(|entry| entry.target), reason })
+/// A rejection before credentials are looked at.
+pub(super) fn reject(target: Option<&TargetEntry>, cause: Cause) -> Decision {
+    // only causes of rejections come here
+    let reason = cause.reason().unwrap_or(Reason::WrongCredentials);
+    Decision::Reject(Reject::new(target.map(|entry| entry.target), reason).with_cause(cause))
+}
+
+/// The rejection of a Request-URI that cannot be read.
+#[cold]
+pub(super) fn reject_uri(error: UriError, invite: &Invite<'_>) -> Decision {
+    let cause = match error {
+        UriError::UnsupportedScheme if is_hostless(invite.request_uri()) => Cause::HostlessUri,
+        UriError::UnsupportedScheme => Cause::UnsupportedScheme,
+        UriError::NoScheme => Cause::UriWithoutScheme,
+        UriError::TooLong => Cause::UriTooLong,
+        UriError::Backslash | UriError::Space | UriError::Control | UriError::Character => {
+            Cause::UriCharacter
+        }
+        UriError::EmptyUser => Cause::UriUser,
+        UriError::EmptyHost | UriError::Brackets | UriError::Host(_) => Cause::UriHost,
+        UriError::Port => Cause::UriPort,
+        UriError::Parameter | UriError::Header | UriError::TooMany => Cause::BadRequestUri,
+    };
+    reject(None, cause)
+}
+
+/// A rejection by the credentials.
+fn refuse(target: &TargetEntry, reason: Reason, blame: &Blame) -> Decision {
+    let (target, cause, claimed) = (Some(target.target), blame.cause(), blame.claimed());
+    Decision::Reject(Reject { target, reason, cause, claimed })
 }
 
 impl<'i> RequestTarget<'i> {
@@ -78,37 +106,26 @@ impl<'i> RequestTarget<'i> {
     }
 
     /// Parses any Request-URI. `host` is the buffer for a host that is not canonical as sent.
-    pub(super) fn parse_full(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, Reason> {
-        Self::parse_uri(invite, host).map_err(uri_reason)
-    }
-
-    fn parse_uri(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, UriError> {
+    pub(super) fn parse_full(invite: &'i Invite<'_>, host: &'i mut Host) -> Result<Self, UriError> {
         let (uri, host) = SipUri::parse_with_host(invite.request_uri(), host)?;
         Ok(Self { uri: Some(uri), uri_host: host, host, parsed_fast: false })
     }
 }
 
-fn uri_reason(error: UriError) -> Reason {
-    match error {
-        UriError::UnsupportedScheme => Reason::UnsupportedScheme,
-        _ => Reason::BadRequestUri,
-    }
-}
-
 impl<'s> DecisionContext<'s> {
     pub(super) fn decide<T: Trace>(&self, invite: &Invite<'_>, trace: &mut T) -> Decision {
+        let named = |host, trace: &T| self.snapshot.named_entry(host).filter(|it| trace.sees(it));
         if let Some(request) = RequestTarget::parse_fast(invite)
-            && let entry @ Some(_) = self.snapshot.named_entry(request.host)
+            && let entry @ Some(_) = named(request.host, trace)
         {
             return self.decide_request(&request, entry, invite, trace);
         }
         let mut host = Host::empty();
-        let parsed = RequestTarget::parse_uri(invite, &mut host);
-        let entry = parsed.as_ref().ok().and_then(|it| self.snapshot.named_entry(it.host));
+        let parsed = RequestTarget::parse_full(invite, &mut host);
+        let entry = parsed.as_ref().ok().and_then(|it| named(it.host, trace));
         if entry.is_none()
             && !invite.domain_hosts().is_empty()
-            && let Some((request, entry)) =
-                self.name_by_domain_host(parsed.map_err(uri_reason), invite, trace)
+            && let Some((request, entry)) = self.name_by_domain_host(parsed, invite, trace)
         {
             return self.decide_request(&request, Some(entry), invite, trace);
         }
@@ -116,7 +133,7 @@ impl<'s> DecisionContext<'s> {
             Ok(request) => self.decide_request(&request, entry, invite, trace),
             Err(error) => {
                 trace.step(|| Step::UnreadableUri { error });
-                reject(None, uri_reason(error))
+                reject_uri(error, invite)
             }
         }
     }
@@ -149,14 +166,14 @@ impl<'s> DecisionContext<'s> {
     ) -> ControlFlow<Decision, PendingAuth<'s>> {
         let Some(entry) = entry else {
             trace.step(|| Step::UnknownHost { host: request.host.to_owned() });
-            return ControlFlow::Break(reject(None, Reason::UnknownHost));
+            return ControlFlow::Break(reject(None, Cause::UnknownHost));
         };
-        let refuse = |reason| ControlFlow::Break(reject(Some(entry), reason));
+        let refuse = |cause| ControlFlow::Break(reject(Some(entry), cause));
 
         // an account that owns something cannot be deleted; fail closed if it is missing all the
         // same
         let Some(account) = self.snapshot.account_entry(entry.account) else {
-            return refuse(Reason::AccountInactive);
+            return refuse(Cause::AccountMissing);
         };
         trace.step(|| Step::Named {
             host: request.host.to_owned(),
@@ -164,8 +181,10 @@ impl<'s> DecisionContext<'s> {
             account: account.sid,
         });
         trace.step(|| Step::Account { account: account.sid, status: Some(account.status) });
-        if account.status != AccountStatus::Active {
-            return refuse(Reason::AccountInactive);
+        match account.status {
+            AccountStatus::Active => {}
+            AccountStatus::Suspended => return refuse(Cause::AccountSuspended),
+            AccountStatus::Closed => return refuse(Cause::AccountClosed),
         }
         let is_sips = request.uri.is_some_and(|uri| uri.scheme == Scheme::Sips);
         let needs_tls = entry.secure || is_sips;
@@ -173,25 +192,40 @@ impl<'s> DecisionContext<'s> {
             trace.step(|| Step::NeedsTls { transport: invite.transport() });
         }
         if needs_tls && !invite.transport().is_secure() {
-            return refuse(Reason::NotSecure);
+            return refuse(if entry.secure { Cause::TargetNeedsTls } else { Cause::UriNeedsTls });
         }
-        if entry.access_lists.is_empty() && entry.credential_lists.is_empty() {
+        if entry.access_lists.is_empty()
+            && entry.credential_lists.is_empty()
+            && !invite.method.is_register()
+        {
             trace.step(|| Step::NothingMapped);
-            return refuse(Reason::NothingMapped);
+            return refuse(match entry.registrations.is_empty() {
+                true => Cause::NothingMapped,
+                false => Cause::OnlyRegistrationsMapped,
+            });
         }
         let address = address(entry, trace);
         if address.is_none() && !entry.access_lists.is_empty() {
-            return refuse(Reason::AddressNotListed);
+            return refuse(match invite.is_source_known() {
+                true => Cause::AddressNotListed,
+                false => Cause::SourceUnknown,
+            });
         }
         // after the address, so that a source that is not listed learns nothing about the policy
         let admitted = entry.admits(invite.method);
         if !admitted || invite.method != Method::INVITE {
-            trace.step(|| Step::Method { method: invite.method().to_owned(), admitted });
+            trace.step(|| Step::of_method(invite, entry, admitted));
         }
         if !admitted {
-            return refuse(Reason::MethodNotAllowed);
+            return refuse(match (invite.method.is_register(), entry.target) {
+                (false, _) => Cause::MethodNotAllowed,
+                (true, Target::Trunk(_)) => Cause::RegistrationAtTrunk,
+                (true, Target::Domain(_)) if !entry.registers => Cause::RegistrationsOff,
+                (true, Target::Domain(_)) => Cause::NoRegistrationList,
+            });
         }
-        if entry.credential_lists.is_empty() {
+        // an address alone never registers
+        if entry.credential_lists.is_empty() && !invite.method.is_register() {
             return ControlFlow::Break(Decision::Accept(self.accept(
                 account.sid,
                 entry.target,
@@ -200,7 +234,7 @@ impl<'s> DecisionContext<'s> {
         }
         // a target with a credential list always has a realm; without one no client could
         // authenticate
-        let Some(realm) = &entry.realm else { return refuse(Reason::NothingMapped) };
+        let Some(realm) = &entry.realm else { return refuse(Cause::NothingMapped) };
         let policy = entry.policy();
         ControlFlow::Continue(PendingAuth { entry, realm, policy, address, account: account.sid })
     }
@@ -255,13 +289,18 @@ impl<'s> DecisionContext<'s> {
                 permissions: self.snapshot.permissions(proved.roles()),
                 repeat: proved.is_repeat(),
             }),
-            Verdict::NoCredentials => self.challenge(pending, &judge.binding(), false),
-            Verdict::Stale | Verdict::NotLive(_) => self.challenge(pending, &judge.binding(), true),
-            Verdict::Wrong(reason) => match pending.policy.wrong_answer {
-                WrongAnswer::Reject => reject(Some(pending.entry), reason),
-                WrongAnswer::Challenge => self.challenge(pending, &judge.binding(), false),
+            Verdict::NoCredentials(cause) => {
+                self.challenge::<T>(pending, &judge, false, &Blame::of(cause))
+            }
+            Verdict::Stale(blame) => self.challenge::<T>(pending, &judge, true, &blame),
+            Verdict::NotLive(nonce) => {
+                self.challenge::<T>(pending, &judge, true, &Blame::of(nonce.cause()))
+            }
+            Verdict::Wrong(reason, blame) => match pending.policy.wrong_answer {
+                WrongAnswer::Reject => refuse(pending.entry, reason, &blame),
+                WrongAnswer::Challenge => self.challenge::<T>(pending, &judge, false, &blame),
             },
-            Verdict::Refused(reason) => reject(Some(pending.entry), reason),
+            Verdict::Refused(reason, blame) => refuse(pending.entry, reason, &blame),
         }
     }
 
@@ -277,9 +316,19 @@ impl<'s> DecisionContext<'s> {
         }
     }
 
-    fn challenge(&self, pending: &PendingAuth<'_>, binding: &Binding<'_>, stale: bool) -> Decision {
+    fn challenge<T: Trace>(
+        &self,
+        pending: &PendingAuth<'_>,
+        judge: &Judge<'_, '_, '_>,
+        stale: bool,
+        blame: &Blame,
+    ) -> Decision {
         let PendingAuth { entry, realm, policy, .. } = pending;
-        let nonce = self.state.nonces.issue(self.now_ms, binding);
+        let (nonces, binding) = (&self.state.nonces, judge.binding());
+        let nonce = match T::COMMITS {
+            true => nonces.issue(self.now_ms, &binding),
+            false => nonces.would_issue(self.now_ms, &binding),
+        };
         let text = ChallengeText {
             realm: realm.as_str(),
             nonce: &nonce,
@@ -289,9 +338,15 @@ impl<'s> DecisionContext<'s> {
         };
         Decision::Challenge(Challenge {
             target: entry.target,
-            kind: policy.challenge,
+            kind: match judge.invite.method.is_register() {
+                // this side answers in place of the registrar (RFC 3261 §22.2)
+                true => ChallengeKind::Server,
+                false => policy.challenge,
+            },
             values: policy.algorithms.iter().map(|offered| text.value(offered)).collect(),
             stale,
+            cause: blame.cause(),
+            claimed: blame.claimed(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::field::{DisplayValue, display};
 
-use crate::decision::{Decision, Sampling};
+use crate::decision::{Cause, Decision, Sampling};
 use crate::invite::Invite;
 use crate::method::MAX_METHOD;
 
@@ -72,6 +72,7 @@ fn emit(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: 
         target: TARGET,
         outcome = decision.outcome(),
         reason = decision.reason(),
+        cause = decision.cause().map(Cause::as_str),
         status = decision.status(),
         snapshot,
         method = shown_method(invite.method()),
@@ -81,6 +82,7 @@ fn emit(invite: &Invite<'_>, decision: &Decision, snapshot: Option<u64>, names: 
         address = shown(address.map(|matched| matched.address)),
         credential_list = shown(credential.map(|matched| matched.list)),
         credential = shown(credential.map(|matched| matched.credential)),
+        claimed = shown(decision.credential().filter(|_| !decision.is_accept())),
         source = shown(names.then_some(ShownSource(invite))),
         username = credential.filter(|_| names).map(|matched| matched.username.as_str()),
     );

@@ -1,24 +1,24 @@
 //! Explains a decision step by step. It runs the same code as the hot path, with a [`Trace`] that
 //! records the steps.
 
-use std::fmt;
+mod text;
+
 use std::net::IpAddr;
 
 use crate::acl::Prefix;
-use crate::decision::{Decision, UsedHeader};
-use crate::digest::{Algorithm, Credentials, Freshness, MalformedCredentials, Qop};
-use crate::invite::{CredentialsField, Transport};
-use crate::model::rules::MAX_COPIES;
+use crate::decision::{Cause, Decision, UsedHeader};
+use crate::digest::{Algorithm, Credentials, Freshness, MalformedCredentials, Origin, Qop};
+use crate::invite::{Invite, Transport};
 use crate::model::{AccountStatus, Target};
-use crate::printable::escape_name;
 use crate::sid::{
     AccountSid, CredentialListSid, CredentialSid, IpAccessControlListSid, IpAddressSid,
 };
-use crate::snapshot::CredentialEntry;
+use crate::snapshot::{AccountEntry, CredentialEntry, Slot, TargetEntry};
 use crate::uri::UriError;
 
 /// A decision and the steps that led to it. `Display` prints one line for each step, with names
-/// escaped as by [`escape_name`](crate::escape_name). The text contains addresses and user names; keep it out of logs that must not hold them.
+/// escaped as by [`escape_name`](crate::escape_name). The text contains addresses and user names; keep
+/// it out of logs that must not hold them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -26,12 +26,43 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// The resulting decision.
     pub decision: Decision,
+    /// The number of the snapshot that decided; none past the deadline of
+    /// [`refuse_from`](crate::Authorizer::refuse_from), and for [`Step::OtherProcess`].
+    pub snapshot: Option<u64>,
+}
+
+/// How [`Authorizer::explain_with`](crate::Authorizer::explain_with) explains. The default is that of
+/// [`Authorizer::explain`](crate::Authorizer::explain).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExplainOptions {
+    /// Whether guess limits hold for the explanation, and wrong digests take tokens of them. Set it if the
+    /// asker chooses the message, because an explanation shows whether a password is right. Default:
+    /// false.
+    ///
+    /// A digest is verified and counted whatever its nonce is. It counts for the name and for the source
+    /// of the INVITE, as in a request. Beside that, each name has a limit of its own for all explanations,
+    /// with the rate of [`GuessPolicy::pair`](crate::model::GuessPolicy::pair), because the asker also
+    /// chooses the source. A retransmission of a request that was just refused counts for nothing.
+    pub counts_guesses: bool,
+    /// The account that asks. Domains and trunks of other accounts then do not exist: the explanation is
+    /// that for an unknown host, and no guess counts. None, the default, sees all.
+    pub account: Option<AccountSid>,
+}
+
+crate::setters! {
+    ExplainOptions {
+        with_counts_guesses: counts_guesses: bool,
+        with_account: account: Option<AccountSid>,
+    }
 }
 
 /// One check of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
+    /// This process did not create the authorizer.
+    OtherProcess,
     /// The snapshot is past the deadline of [`refuse_from`](crate::Authorizer::refuse_from).
     Stale,
     /// The Request-URI cannot be read.
@@ -94,6 +125,13 @@ pub enum Step {
         /// Whether the policy admits it.
         admitted: bool,
     },
+    /// A REGISTER: whether the target takes registrations.
+    Registrations {
+        /// Whether registrations are switched on; never at a trunk.
+        enabled: bool,
+        /// The number of lists that are mapped for registrations.
+        lists: usize,
+    },
     /// One check of a credentials header.
     Header(UsedHeader, HeaderStep),
     /// The flow has had too many answers with `stale=true` within a nonce lifetime, so this answer is
@@ -101,6 +139,8 @@ pub enum Step {
     StaleLimit,
     /// From was compared with the authenticated user (`from_must_match`).
     From(FromOutcome),
+    /// To of a REGISTER was compared with the authenticated user and the domain.
+    To(ToOutcome),
 }
 
 /// Result of the comparison of From with the authenticated user.
@@ -111,15 +151,38 @@ pub enum FromOutcome {
     Matches,
     /// From is anonymous (RFC 3323 §4.1.1.3), which the policy admits.
     Anonymous,
-    /// From names another user or none, or is malformed or absent.
+    /// From names another user or none.
     Differs,
+    /// From is anonymous, which the policy does not admit.
+    AnonymousRefused,
+    /// From is absent, malformed, or no SIP or SIPS URI.
+    Unreadable,
+}
+
+/// Result of the comparison of To of a REGISTER with the authenticated user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ToOutcome {
+    /// To names the authenticated user at this domain, as
+    /// [`register_as`](crate::model::Policy::register_as) writes it.
+    Matches,
+    /// To names a user at this domain that a permission `register=` of the caller's role admits.
+    Permitted,
+    /// To names this domain and another user or none.
+    OtherUser,
+    /// To names another host than the one that names the domain.
+    OtherDomain,
+    /// To is absent, malformed, no SIP or SIPS URI, or has a password.
+    Unreadable,
 }
 
 /// One check of a credentials header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderStep {
-    /// Ignored: another realm, not Digest, or unparsable before the realm.
+    /// Ignored: the scheme is not Digest.
+    NotDigest,
+    /// Ignored: another realm, or unparsable before the realm.
     OtherRealm,
     /// Ignored: the realm matches, but the header cannot be parsed.
     Unreadable,
@@ -138,10 +201,10 @@ pub enum HeaderStep {
     },
     /// State of the nonce.
     Nonce(NonceState),
-    /// A guess limit was reached; the digest is not verified.
-    TooManyGuesses,
-    /// The challenge did not offer the algorithm or qop.
-    NotOffered,
+    /// A guess limit was reached, which the cause names; the digest is not verified.
+    TooManyGuesses(Cause),
+    /// The challenge did not offer the algorithm, the qop or a hashed user name; the cause says which.
+    NotOffered(Cause),
     /// Several headers have the same algorithm; the one with the newest nonce is judged, of those with
     /// one nonce the last.
     AlgorithmTwice,
@@ -152,11 +215,10 @@ pub enum HeaderStep {
         /// Result of the lookup and verification.
         outcome: UserOutcome,
     },
-    /// The digest is right; the nonce and its count were checked.
-    Admitted {
-        /// Whether the nonce and its count can be used.
-        fresh: bool,
-    },
+    /// The digest is right, and the nonce and its count can be used.
+    Admitted,
+    /// The digest is right, but the nonce or its count cannot be used, for this cause.
+    NotAdmitted(Cause),
 }
 
 /// State of a nonce.
@@ -167,8 +229,12 @@ pub enum NonceState {
     Live,
     /// Issued here for this source, host and offer, but past its lifetime.
     Expired,
-    /// Not issued here for this source, host and offer.
-    Foreign,
+    /// Another server's: it does not have the form of nonces of this program.
+    OfOtherServer,
+    /// Issued by another process or before a restart, or made up.
+    OfOtherProcess,
+    /// Issued by this process for another source, host, realm or offer, or made up.
+    OfOtherBinding,
 }
 
 /// Result of looking a user up in one credential list.
@@ -192,10 +258,21 @@ pub enum UserOutcome {
 
 /// Receives the steps of a decision.
 pub(super) trait Trace {
-    /// Whether the decision uses up nonces and counts guesses.
+    /// Whether the decision uses up nonces, and keeps proofs and retransmissions.
     const COMMITS: bool;
-    /// Whether the trace keeps steps: those of a decision that changes nothing.
+    /// Whether wrong digests take tokens of the guess limits.
+    const COUNTS_GUESSES: bool = Self::COMMITS;
+    /// Whether the trace keeps steps: those of an explanation.
     const KEEPS_STEPS: bool = !Self::COMMITS;
+    /// Whether the trace is that of an explanation whose asker must not learn a password by trying:
+    /// guess limits hold also for a digest that a decision does not verify.
+    const LIMITS_ASKER: bool = Self::KEEPS_STEPS && Self::COUNTS_GUESSES;
+
+    /// Whether a domain or trunk exists for the asker of an explanation.
+    #[inline(always)]
+    fn sees(&self, _: &TargetEntry) -> bool {
+        true
+    }
 
     /// Records a step; `make` runs only if the trace keeps steps.
     fn step(&mut self, make: impl FnOnce() -> Step);
@@ -210,25 +287,108 @@ impl Trace for NoTrace {
     fn step(&mut self, _: impl FnOnce() -> Step) {}
 }
 
-/// Records every step; the decision changes no state.
-#[derive(Default)]
-pub(super) struct Steps(Vec<Step>);
+/// Records every step. Uses up no nonce; wrong digests take tokens of the guess limits if `COUNTS`.
+pub(super) struct Steps<const COUNTS: bool> {
+    steps: Vec<Step>,
+    view: View,
+}
 
-impl Steps {
+/// The domains and trunks that an asker sees.
+#[derive(Clone, Copy)]
+pub(super) enum View {
+    /// All.
+    All,
+    /// Those of an account; none of an account that the snapshot does not have.
+    Account(Option<Slot<AccountEntry>>),
+}
+
+impl<const COUNTS: bool> Steps<COUNTS> {
+    pub(super) fn new(view: View) -> Self {
+        Self { steps: Vec::new(), view }
+    }
+
     pub(super) fn into_vec(self) -> Vec<Step> {
-        self.0
+        self.steps
     }
 }
 
-impl Trace for Steps {
+impl<const COUNTS: bool> Trace for Steps<COUNTS> {
     const COMMITS: bool = false;
+    const COUNTS_GUESSES: bool = COUNTS;
+
+    fn sees(&self, entry: &TargetEntry) -> bool {
+        match self.view {
+            View::All => true,
+            View::Account(account) => account == Some(entry.account),
+        }
+    }
 
     fn step(&mut self, make: impl FnOnce() -> Step) {
-        self.0.push(make());
+        self.steps.push(make());
+    }
+}
+
+impl Step {
+    /// The lookup of a method other than INVITE, or of one that is not admitted.
+    pub(super) fn of_method(invite: &Invite<'_>, entry: &TargetEntry, admitted: bool) -> Self {
+        if invite.method.is_register() {
+            let (enabled, lists) = (entry.registers, entry.registrations.len());
+            return Self::Registrations { enabled, lists };
+        }
+        Self::Method { method: invite.method().to_owned(), admitted }
+    }
+}
+
+impl Step {
+    /// Whether the request passed this check; none for a step that decides nothing.
+    ///
+    /// An accept can have steps that failed: one of several lists has the source or the user, and one of
+    /// several credentials headers is right.
+    #[must_use]
+    pub fn passed(&self) -> Option<bool> {
+        match self {
+            Self::OtherProcess
+            | Self::Stale
+            | Self::UnreadableUri { .. }
+            | Self::UnknownHost { .. }
+            | Self::NothingMapped
+            | Self::UnknownSource
+            | Self::StaleLimit => Some(false),
+            Self::DomainHost { .. } => None,
+            Self::Named { .. } => Some(true),
+            Self::Account { status, .. } => Some(*status == Some(AccountStatus::Active)),
+            Self::NeedsTls { transport } => Some(transport.is_secure()),
+            Self::AccessList { entry, .. } => Some(entry.is_some()),
+            Self::Method { admitted, .. } => Some(*admitted),
+            Self::Registrations { enabled, lists } => Some(*enabled && *lists > 0),
+            Self::Header(_, step) => step.passed(),
+            Self::From(outcome) => {
+                Some(matches!(outcome, FromOutcome::Matches | FromOutcome::Anonymous))
+            }
+            Self::To(outcome) => Some(matches!(outcome, ToOutcome::Matches | ToOutcome::Permitted)),
+        }
     }
 }
 
 impl HeaderStep {
+    /// Whether the header passed this check; none for a step that decides nothing, as
+    /// [`Step::passed`].
+    #[must_use]
+    pub fn passed(&self) -> Option<bool> {
+        match self {
+            Self::NotDigest | Self::OtherRealm | Self::Read { .. } | Self::AlgorithmTwice => None,
+            Self::Nonce(state) => Some(*state == NonceState::Live),
+            Self::List { outcome, .. } => Some(matches!(outcome, UserOutcome::Right(_))),
+            Self::Admitted => Some(true),
+            Self::Unreadable
+            | Self::Incomplete
+            | Self::Malformed(_)
+            | Self::TooManyGuesses(_)
+            | Self::NotOffered(_)
+            | Self::NotAdmitted(_) => Some(false),
+        }
+    }
+
     pub(super) fn read(credentials: &Credentials<'_>) -> Self {
         Self::Read {
             username: credentials.username.as_str().to_owned(),
@@ -259,159 +419,9 @@ impl From<Freshness> for NonceState {
         match freshness {
             Freshness::Live(_) => Self::Live,
             Freshness::Expired(_) => Self::Expired,
-            Freshness::Foreign => Self::Foreign,
-        }
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.steps {
-            writeln!(f, "{step}")?;
-        }
-        match &self.decision {
-            Decision::Accept(accept) => {
-                let again = if accept.repeat { " (a retransmission)" } else { "" };
-                write!(f, "decision: accept{again}")
-            }
-            Decision::Challenge(challenge) => {
-                let stale = if challenge.stale { ", stale=true" } else { "" };
-                write!(f, "decision: challenge {}{stale}", challenge.status())
-            }
-            Decision::Reject(reject) => {
-                write!(f, "decision: reject {} {}", reject.reason.status(), reject.reason)?;
-                reject.reason.code().map_or(Ok(()), |code| write!(f, ", code {code}"))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnreadableUri { error } => write!(f, "Request-URI: {error}"),
-            Self::UnknownHost { host } => {
-                write!(f, "host: no domain or trunk has the name `{}`", escape_name(host))
-            }
-            Self::DomainHost { index, host } => {
-                let (place, host) = (index + 1, escape_name(host));
-                write!(
-                    f,
-                    "Request-URI: names no domain or trunk; domain host {place}, `{host}`, does"
-                )
-            }
-            Self::Stale => f.write_str("snapshot: too long since it was last confirmed"),
-            Self::Named { host, target, account } => {
-                write!(f, "host: `{}` is {target} of {account}", escape_name(host))
-            }
-            Self::Account { account, status } => match status {
-                Some(AccountStatus::Active) => write!(f, "account: {account} is active"),
-                Some(AccountStatus::Suspended) => write!(f, "account: {account} is suspended"),
-                Some(AccountStatus::Closed) => write!(f, "account: {account} is closed"),
-                None => write!(f, "account: {account} does not exist"),
-            },
-            Self::NeedsTls { transport } => {
-                let has = if transport.is_secure() { "is secure" } else { "is not" };
-                write!(f, "transport: TLS is required, {transport:?} {has}")
-            }
-            Self::NothingMapped => f.write_str("lists: none is mapped, every call is rejected"),
-            Self::UnknownSource => {
-                f.write_str("access lists: the source is unknown, so none admits it")
-            }
-            Self::AccessList { list, source, entry } => match entry {
-                Some((sid, prefix)) => {
-                    write!(f, "access list {list}: {source} matches {prefix} ({sid})")
-                }
-                None => write!(f, "access list {list}: {source} matches no entry"),
-            },
-            Self::Method { method, admitted } => {
-                let is = if *admitted { "is" } else { "is not" };
-                write!(f, "method: `{}` {is} admitted", escape_name(method))
-            }
-            Self::Header(header, step) => write!(f, "{header}: {step}"),
-            Self::StaleLimit => f.write_str(
-                "flow: too many answers with stale=true, a challenge without it follows",
-            ),
-            Self::From(outcome) => f.write_str(match outcome {
-                FromOutcome::Matches => "From: matches the authenticated user",
-                FromOutcome::Anonymous => "From: is anonymous, which the policy admits",
-                FromOutcome::Differs => "From: does not match the authenticated user",
-            }),
-        }
-    }
-}
-
-impl fmt::Display for UsedHeader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.field {
-            CredentialsField::Authorization => "Authorization",
-            CredentialsField::ProxyAuthorization => "Proxy-Authorization",
-        };
-        write!(f, "{name} ({})", self.index + 1)
-    }
-}
-
-impl fmt::Display for HeaderStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherRealm => f.write_str("not digest credentials for this realm, ignored"),
-            Self::Unreadable => f.write_str("cannot be parsed, ignored"),
-            Self::Incomplete => f.write_str("without nonce or response, ignored"),
-            Self::Malformed(kind) => write!(f, "malformed ({kind})"),
-            Self::Read { username, algorithm, qop } => {
-                let qop = qop.map_or("none", Qop::name);
-                write!(f, "user `{}`, algorithm {algorithm}, qop {qop}", escape_name(username))
-            }
-            Self::Nonce(NonceState::Live) => f.write_str("the nonce is live"),
-            Self::Nonce(NonceState::Expired) => f.write_str("the nonce has expired"),
-            Self::Nonce(NonceState::Foreign) => {
-                f.write_str("the nonce was not issued here for this source, host and offer")
-            }
-            Self::TooManyGuesses => f.write_str("too many wrong attempts, digest not verified"),
-            Self::NotOffered => f.write_str("the algorithm or qop was not offered"),
-            Self::AlgorithmTwice => {
-                f.write_str("an earlier header has the same algorithm; the newest nonce counts")
-            }
-            Self::List { list, outcome } => match outcome {
-                UserOutcome::Unknown => write!(f, "list {list}: no such user"),
-                UserOutcome::Disabled(sid) => write!(f, "list {list}: {sid} is disabled"),
-                UserOutcome::NoHash(sid) => {
-                    write!(f, "list {list}: {sid} has no hash for the algorithm")
-                }
-                UserOutcome::Wrong(sid) => write!(f, "list {list}: {sid}, the digest is wrong"),
-                UserOutcome::Right(sid) => write!(f, "list {list}: {sid}, the digest is right"),
-                UserOutcome::BeyondCopies(sid) => write!(
-                    f,
-                    "list {list}: {sid} is not compared, {MAX_COPIES} other lists have the name"
-                ),
-            },
-            Self::Admitted { fresh: true } => f.write_str("the nonce and its count are accepted"),
-            Self::Admitted { fresh: false } => {
-                f.write_str("the nonce or its count is used up or expired, a new challenge follows")
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_the_message_stay_in_their_quotes_and_line() {
-        let names = ["\u{1b}[1m\nforged", "a`, qop none\u{2028}", "\u{202e}\\", "alice"];
-        let expected = [r"\u{1b}[1m\u{a}forged", r"a\`, qop none\u{2028}", r"\u{202e}\\", "alice"];
-        for (name, expected) in names.into_iter().zip(expected) {
-            let step = HeaderStep::Read {
-                username: name.to_owned(),
-                algorithm: Algorithm::Md5,
-                qop: Some(Qop::Auth),
-            };
-            let text = format!("user `{expected}`, algorithm MD5, qop auth");
-            assert_eq!(step.to_string(), text);
-            let step = Step::UnknownHost { host: name.to_owned() };
-            let text = format!("host: no domain or trunk has the name `{expected}`");
-            assert_eq!(step.to_string(), text);
+            Freshness::Foreign(Origin::Server) => Self::OfOtherServer,
+            Freshness::Foreign(Origin::Process) => Self::OfOtherProcess,
+            Freshness::Foreign(Origin::Binding) => Self::OfOtherBinding,
         }
     }
 }

@@ -3,7 +3,10 @@
 //! The nonce comes first. Credentials whose nonce is not live are not judged further: nothing is
 //! verified, so they reveal nothing and count for nothing.
 
+mod blame;
+mod form;
 mod guesses;
+mod names;
 mod verify;
 
 use std::cell::OnceCell;
@@ -12,28 +15,27 @@ use std::sync::atomic::Ordering;
 
 use arrayvec::ArrayVec;
 
+pub(super) use blame::Blame;
+pub(super) use form::offers;
 use verify::Verified;
 pub(super) use verify::{Checked, Claim};
 
 use super::State;
-use super::explain::{FromOutcome, HeaderStep, Step, Trace};
-use crate::decision::{CredentialMatch, Reason, UsedHeader};
+use super::explain::{HeaderStep, Step, Trace};
+use crate::decision::{Cause, CredentialMatch, Reason, UsedHeader};
 use crate::digest::{
-    Admission, Algorithm, Binding, Body, Credentials, Freshness, GuessRate, Insertion,
-    MalformedCredentials, Nonce, Parsed, StaleFlow, parse, parse_fast, split, username,
+    Admission, Binding, Body, Credentials, Freshness, GuessRate, Insertion, MalformedCredentials,
+    Nonce, Origin, Parsed, StaleFlow, is_digest, parse, parse_fast, split, username,
 };
-use crate::invite::Invite;
-use crate::model::{FromCheck, Policy, Realm, UriCheck};
+use crate::invite::{CredentialsField, Invite};
+use crate::model::{Policy, Realm};
 use crate::sid::{AccountSid, CredentialListSid};
 use crate::snapshot::{CredentialEntry, MappedList, RoleEntry, Slot, Snapshot, TargetEntry};
-use crate::uri::{Host, SipUri, name_addr};
+use crate::uri::SipUri;
 
 /// Maximum number of credentials for our realm, those with a dead nonce included. A client that
 /// answers every challenge sends one for each algorithm; of these, each algorithm is judged once.
 const MAX_CREDENTIALS: usize = 8;
-
-/// The longest body, in bytes, that is hashed (`auth-int`). A stranger chooses its length.
-const MAX_BODY: usize = 32_768;
 
 /// The longest body, in bytes, that is hashed for one of several judged headers (`auth-int`). A longer
 /// one is hashed if its header is the only one, so that a request does not cost several hashes of it.
@@ -73,26 +75,34 @@ pub(super) enum Verdict<'s> {
     /// retransmission.
     Proved(Proved<'s>),
     /// No credentials have our realm, or they answer no challenge.
-    NoCredentials,
-    /// The digest is right, but the nonce count was used before: challenge with `stale=true`.
-    Stale,
+    NoCredentials(Cause),
+    /// Challenge with `stale=true`: the digest is right, but the nonce count was used before, or the
+    /// nonce is not live.
+    Stale(Blame),
     /// The nonce is not live, and nothing was verified: challenge with `stale=true`.
     NotLive(DeadNonce),
     /// Wrong credentials: reject or challenge, as the policy says.
-    Wrong(Reason),
+    Wrong(Reason, Blame),
     /// Reject with this reason under any policy.
-    Refused(Reason),
+    Refused(Reason, Blame),
 }
 
 impl Verdict<'_> {
+    /// Notes credentials that count as none.
+    fn ignore(&mut self, cause: Cause) {
+        if let Self::NoCredentials(held) = self {
+            *held = cause.max(*held);
+        }
+    }
+
     /// The best of several verdicts has the highest rank.
     fn rank(&self) -> u8 {
         match self {
-            Self::NoCredentials => 0,
-            Self::Wrong(_) => 1,
+            Self::NoCredentials(_) => 0,
+            Self::Wrong(..) => 1,
             Self::NotLive(_) => 2,
-            Self::Stale => 3,
-            Self::Proved(_) | Self::Refused(_) => 4,
+            Self::Stale(_) => 3,
+            Self::Proved(_) | Self::Refused(..) => 4,
         }
     }
 }
@@ -101,7 +111,7 @@ impl Verdict<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DeadNonce {
     /// Not issued here for this binding. Anyone can make one up.
-    Foreign,
+    Foreign(Origin),
     /// Issued here for this binding, and too old. Only a caller that was challenged has one.
     Expired,
 }
@@ -109,8 +119,17 @@ pub(super) enum DeadNonce {
 impl DeadNonce {
     fn of(freshness: Freshness) -> Self {
         match freshness {
-            Freshness::Foreign => Self::Foreign,
+            Freshness::Foreign(origin) => Self::Foreign(origin),
             Freshness::Expired(_) | Freshness::Live(_) => Self::Expired,
+        }
+    }
+
+    pub(super) fn cause(self) -> Cause {
+        match self {
+            Self::Foreign(Origin::Server) => Cause::NonceMalformed,
+            Self::Foreign(Origin::Process) => Cause::NonceOfOtherProcess,
+            Self::Foreign(Origin::Binding) => Cause::NonceOfOtherBinding,
+            Self::Expired => Cause::NonceExpired,
         }
     }
 }
@@ -147,12 +166,6 @@ impl Proved<'_> {
     }
 }
 
-/// Whether the policy offers the algorithm and qop of the credentials.
-pub(super) fn offers(policy: &Policy, credentials: &Credentials<'_>) -> bool {
-    policy.algorithms.contains(credentials.algorithm)
-        && credentials.qop.is_none_or(|fields| policy.qop.contains(fields.qop))
-}
-
 /// Batch results for an INVITE with one set of credentials. The [`Judge`] computes the same without
 /// them.
 #[derive(Clone, Copy)]
@@ -162,6 +175,11 @@ pub(super) struct Precomputed<'x, 's, 'i> {
     pub(super) freshness: Freshness,
     /// Result of the mapped list, if there is only one.
     pub(super) checked: Option<Checked<'s>>,
+}
+
+/// The refusal of malformed credentials.
+fn malformed(defect: MalformedCredentials) -> (Reason, Blame) {
+    (Reason::MalformedCredentials(defect), Blame::of(Cause::MalformedCredentials))
 }
 
 /// Credentials that are judged: their nonce is live, or they repeat an accepted request.
@@ -182,16 +200,16 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     ) -> Verdict<'s> {
         let verdict = match self.invite.credentials() {
             _ if self.invite.has_too_many_credentials() => {
-                Verdict::Refused(Reason::TooManyCredentials)
+                Verdict::Refused(Reason::TooManyCredentials, Blame::of(Cause::TooManyHeaders))
             }
-            [] => Verdict::NoCredentials,
+            [] => Verdict::NoCredentials(Cause::NoCredentials),
             [(field, value)] => {
-                let header = UsedHeader { field: *field, index: 0 };
+                let header = UsedHeader { field: *field, index: 0, index_of_name: 0 };
                 if let Some(Precomputed { credentials, freshness, checked }) = precomputed {
                     self.judge_only(header, credentials, freshness, checked, trace)
-                } else if let Some(credentials) = parse_fast(value, self.realm.as_str()) {
+                } else if let Some(credentials) = &parse_fast(value, self.realm.as_str()) {
                     let freshness = self.freshness(credentials.nonce);
-                    self.judge_only(header, &credentials, freshness, None, trace)
+                    self.judge_only(header, credentials, freshness, None, trace)
                 } else {
                     self.judge_several(trace)
                 }
@@ -199,7 +217,12 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             _ => self.judge_several(trace),
         };
         match verdict {
-            Verdict::Proved(proved) => self.check_from(proved, trace),
+            Verdict::Proved(proved) => match self.check_from(proved, trace) {
+                Verdict::Proved(proved) if self.invite.method.is_register() => {
+                    self.check_to(proved, trace)
+                }
+                verdict => verdict,
+            },
             Verdict::NotLive(nonce) => self.answer_stale(nonce, trace),
             verdict => verdict,
         }
@@ -215,11 +238,11 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         trace: &mut T,
     ) -> Verdict<'s> {
         if !self.is_judged(0, header, freshness, trace) {
-            self.explain_further(header, Ok(credentials), trace);
+            self.explain_further(0, header, Ok(credentials), trace);
             return Verdict::NotLive(DeadNonce::of(freshness));
         }
-        if let Err(reason) = self.check_form(header, credentials, trace) {
-            return Verdict::Refused(reason);
+        if let Err((reason, blame)) = self.check_form(header, credentials, trace) {
+            return Verdict::Refused(reason, blame);
         }
         self.judge_one(0, header, credentials, freshness, checked, trace)
     }
@@ -228,21 +251,35 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     /// judges one, so a parse rejection reveals nothing about users.
     fn judge_several<T: Trace>(&self, trace: &mut T) -> Verdict<'s> {
         let mut attempts = ArrayVec::<Attempt<'_>, MAX_CREDENTIALS>::new();
-        let (mut best, mut ours) = (Verdict::NoCredentials, 0);
+        let (mut best, mut ours) = (Verdict::NoCredentials(Cause::NoCredentials), 0);
+        let (mut authorizations, mut proxy_authorizations) = (0, 0);
         for (index, (field, value)) in self.invite.credentials().iter().enumerate() {
-            let header = UsedHeader { field: *field, index };
+            let of_name = match field {
+                CredentialsField::Authorization => &mut authorizations,
+                CredentialsField::ProxyAuthorization => &mut proxy_authorizations,
+            };
+            let header = UsedHeader { field: *field, index, index_of_name: *of_name };
+            *of_name += 1;
             for value in split(value) {
                 let parsed = parse(value, self.realm.as_str());
                 let (nonce, read) = match parsed {
+                    Parsed::Ignored if !is_digest(value) => {
+                        best.ignore(Cause::NotDigest);
+                        trace.step(|| Step::Header(header, HeaderStep::NotDigest));
+                        continue;
+                    }
                     Parsed::Ignored => {
+                        best.ignore(Cause::OtherRealm);
                         trace.step(|| Step::Header(header, HeaderStep::OtherRealm));
                         continue;
                     }
                     Parsed::Unreadable => {
+                        best.ignore(Cause::UnreadableCredentials);
                         trace.step(|| Step::Header(header, HeaderStep::Unreadable));
                         continue;
                     }
                     Parsed::Incomplete => {
+                        best.ignore(Cause::IncompleteCredentials);
                         trace.step(|| Step::Header(header, HeaderStep::Incomplete));
                         continue;
                     }
@@ -252,11 +289,12 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                 let number = ours;
                 ours += 1;
                 if ours > MAX_CREDENTIALS {
-                    return Verdict::Refused(Reason::TooManyCredentials);
+                    let blame = Blame::of(Cause::TooManyCredentials);
+                    return Verdict::Refused(Reason::TooManyCredentials, blame);
                 }
                 let freshness = self.freshness(nonce);
                 if !self.is_judged(number, header, freshness, trace) {
-                    self.explain_further(header, read.as_ref(), trace);
+                    self.explain_further(number, header, read.as_ref(), trace);
                     let dead = DeadNonce::of(freshness);
                     best = Verdict::NotLive(match best {
                         Verdict::NotLive(other) => dead.max(other),
@@ -268,11 +306,12 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
                     Ok(credentials) => credentials,
                     Err(defect) => {
                         trace.step(|| Step::Header(header, HeaderStep::Malformed(defect)));
-                        return Verdict::Refused(Reason::MalformedCredentials(defect));
+                        let (reason, blame) = malformed(defect);
+                        return Verdict::Refused(reason, blame);
                     }
                 };
-                if let Err(reason) = self.check_form(header, &credentials, trace) {
-                    return Verdict::Refused(reason);
+                if let Err((reason, blame)) = self.check_form(header, &credentials, trace) {
+                    return Verdict::Refused(reason, blame);
                 }
                 let attempt = Attempt { number, header, credentials, freshness };
                 let same = |other: &&mut Attempt<'_>| {
@@ -295,24 +334,30 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             && attempts.len() > 1
             && attempts.iter().any(|attempt| attempt.credentials.covers_body())
         {
-            return Verdict::Refused(Reason::TooManyCredentials);
+            let blame = Blame::of(Cause::TooManyBodyHashes);
+            return Verdict::Refused(Reason::TooManyCredentials, blame);
         }
         let mut wrong = ArrayVec::<_, MAX_CREDENTIALS>::new();
         for Attempt { number, header, credentials, freshness, .. } in &attempts {
             let verdict = self.judge_one(*number, *header, credentials, *freshness, None, trace);
             match &verdict {
                 Verdict::Proved(proved) => {
-                    if T::COMMITS && !proved.repeat {
-                        self.forgive(credentials, &wrong);
+                    if T::COUNTS_GUESSES && !proved.repeat {
+                        self.forgive::<T>(credentials, &wrong);
                     }
                     return verdict;
                 }
                 // `wrong` has room for every attempt
-                Verdict::Wrong(Reason::WrongCredentials) => _ = wrong.try_push(credentials),
+                Verdict::Wrong(Reason::WrongCredentials, _) => _ = wrong.try_push(credentials),
                 _ => {}
             }
-            if verdict.rank() > best.rank() {
-                best = verdict;
+            let is_better = verdict.rank() > best.rank();
+            match (&mut best, &verdict) {
+                (Verdict::Wrong(reason, held), Verdict::Wrong(other, blame)) if reason == other => {
+                    held.raise(blame);
+                }
+                _ if is_better => best = verdict,
+                _ => {}
             }
         }
         best
@@ -337,7 +382,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         match freshness {
             Freshness::Live(_) => true,
             Freshness::Expired(_) => self.repeats(number),
-            Freshness::Foreign => {
+            Freshness::Foreign(_) => {
                 if T::COMMITS {
                     self.state.counters.foreign_nonces.fetch_add(1, Ordering::Relaxed);
                 }
@@ -350,6 +395,7 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
     /// does not use it, and a call that decides computes nothing here.
     fn explain_further<T: Trace>(
         &self,
+        number: usize,
         header: UsedHeader,
         read: Result<&Credentials<'i>, &MalformedCredentials>,
         trace: &mut T,
@@ -358,10 +404,11 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             return;
         }
         match read {
-            Ok(credentials) if self.check_form(header, credentials, trace).is_ok() => {
-                let _ = self.verify(header, credentials, None, trace);
+            Ok(credentials) => {
+                if self.check_form(header, credentials, trace).is_ok() {
+                    self.explain_dead(number, header, credentials, trace);
+                }
             }
-            Ok(_) => {}
             Err(defect) => trace.step(|| Step::Header(header, HeaderStep::Malformed(*defect))),
         }
     }
@@ -383,54 +430,9 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         };
         if !self.state.stale_answers.allows(flow, rate, self.now_ms, T::COMMITS) {
             trace.step(|| Step::StaleLimit);
-            return Verdict::NoCredentials;
+            return Verdict::NoCredentials(Cause::StaleLimit);
         }
-        Verdict::Stale
-    }
-
-    /// Checks what the grammar does not. Looks up no user.
-    fn check_form<T: Trace>(
-        &self,
-        header: UsedHeader,
-        credentials: &Credentials<'_>,
-        trace: &mut T,
-    ) -> Result<(), Reason> {
-        trace.step(|| Step::Header(header, HeaderStep::read(credentials)));
-        if credentials.qop.is_none() && !self.admits_without_qop(credentials) {
-            return Err(Reason::QopMissing);
-        }
-        if !self.uri_matches(credentials.uri) {
-            return Err(Reason::UriMismatch);
-        }
-        if credentials.covers_body() && self.invite.body().len() > MAX_BODY {
-            return Err(Reason::MalformedCredentials(MalformedCredentials::BodyTooLong));
-        }
-        Ok(())
-    }
-
-    fn admits_without_qop(&self, credentials: &Credentials<'_>) -> bool {
-        self.policy.allow_rfc2069 && credentials.algorithm == Algorithm::Md5
-    }
-
-    /// Whether the digest-uri matches the Request-URI as the policy requires (RFC 7616 §3.4.6).
-    fn uri_matches(&self, digest_uri: &[u8]) -> bool {
-        // fast path: equal texts match under every check
-        if self.policy.uri_check == UriCheck::Off
-            || digest_uri == self.invite.request_uri().as_bytes()
-        {
-            return true;
-        }
-        // a URI without a host matches only the same text
-        let Some(request_uri) = self.request_uri else { return false };
-        let Ok(text) = std::str::from_utf8(digest_uri) else { return false };
-        let Ok(uri) = SipUri::parse_request_uri(text) else { return false };
-        let same_host = || Host::parse(uri.host).is_ok_and(|host| host.as_str() == self.uri_host);
-        match self.policy.uri_check {
-            UriCheck::Off => true,
-            UriCheck::SameHost => same_host(),
-            UriCheck::SameUserAndHost => same_host() && uri.same_user(request_uri),
-            UriCheck::Equivalent => uri.equivalent(request_uri),
-        }
+        Verdict::Stale(Blame::of(nonce.cause()))
     }
 
     /// The values that a nonce of this target is bound to.
@@ -458,29 +460,35 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             self.state.accepted.prefetch(fingerprint);
         }
         let budget = OnceCell::new();
-        let budget = || budget.get_or_init(|| self.budget(&credentials.username));
+        let budget = || budget.get_or_init(|| self.budget::<T>(&credentials.username));
         let guesses = &self.state.guesses;
         let mut flow = None;
         // other clients' guesses must not block a retransmission of an accepted request, which is no
         // guess, nor a flow that proved the password, which has a bucket of its own
         if guesses.may_be_over(self.account.as_bytes(), self.now_ms)
-            && self.is_over(budget())
+            && let Some(limit) = self.limit_reached(budget())
             && !self.repeats(number)
         {
             flow = self.flow_budget(credentials);
-            if flow.is_none_or(|bucket| self.is_over(&[bucket])) {
-                trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses));
+            // the asker of an explanation chooses its flow
+            let asked_too_often =
+                T::LIMITS_ASKER && self.is_over(&self.asked_bucket(&credentials.username));
+            if asked_too_often || flow.is_none_or(|bucket| self.is_over(&bucket)) {
+                trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses(limit)));
                 if T::COMMITS {
                     self.state.counters.guesses_refused.fetch_add(1, Ordering::Relaxed);
                 }
-                return Verdict::Wrong(Reason::TooManyGuesses);
+                return Verdict::Wrong(Reason::TooManyGuesses, Blame::of(limit));
             }
         }
-        let Some(verified) = self.verify(header, credentials, checked, trace) else {
-            if matches!(freshness, Freshness::Live(_)) {
-                self.count_wrong::<T>(budget().iter().chain(&flow), number);
+        let verified = match self.verify(header, credentials, checked, trace) {
+            Ok(verified) => verified,
+            Err(blame) => {
+                if matches!(freshness, Freshness::Live(_)) {
+                    self.count_wrong::<T>(budget().iter().chain(&flow), number);
+                }
+                return Verdict::Wrong(Reason::WrongCredentials, blame);
             }
-            return Verdict::Wrong(Reason::WrongCredentials);
         };
         let verdict = self.admit::<T>(number, header, credentials, freshness, &verified);
         if let Verdict::Proved(Proved { repeat: false, credential, .. }) = &verdict
@@ -489,8 +497,12 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             self.prove(credential.sid);
         }
         trace.step(|| {
-            let fresh = matches!(verdict, Verdict::Proved(_));
-            Step::Header(header, HeaderStep::Admitted { fresh })
+            let step = match &verdict {
+                Verdict::Stale(blame) => HeaderStep::NotAdmitted(blame.cause()),
+                Verdict::NotLive(nonce) => HeaderStep::NotAdmitted(nonce.cause()),
+                _ => HeaderStep::Admitted,
+            };
+            Step::Header(header, step)
         });
         verdict
     }
@@ -508,31 +520,41 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
             let Verified { list, mapped, credential } = *verified;
             Verdict::Proved(Proved { list, mapped, credential, header, repeat })
         };
+        let used = |admission| match admission {
+            Admission::Forgotten => Cause::NonceForgotten,
+            Admission::Fresh | Admission::Replayed => Cause::NonceCountUsed,
+        };
+        let stale =
+            |admission| Verdict::Stale(Blame::of_proved(used(admission), verified.credential));
         match (freshness, self.fingerprint(number)) {
-            (Freshness::Foreign, _) => Verdict::NotLive(DeadNonce::Foreign),
+            (Freshness::Foreign(origin), _) => Verdict::NotLive(DeadNonce::Foreign(origin)),
             (Freshness::Expired(_), _) if self.repeats(number) => proved(true),
             (Freshness::Expired(_), _) => Verdict::NotLive(DeadNonce::Expired),
             (Freshness::Live(nonce), Some(fingerprint)) if T::COMMITS => {
                 // update both tables in one step; otherwise a copy on another thread could find the
                 // count used and the fingerprint missing
-                let fresh = || self.use_up(credentials, nonce) == Admission::Fresh;
+                let mut admission = Admission::Replayed;
+                let fresh = || {
+                    admission = self.use_up(credentials, nonce);
+                    admission == Admission::Fresh
+                };
                 let account = self.entry.account.number();
                 match self.state.accepted.insert_if(fingerprint, account, self.now_ms, fresh) {
                     Insertion::Inserted => proved(false),
                     Insertion::Present => proved(true),
-                    Insertion::Refused => Verdict::Stale,
+                    Insertion::Refused => stale(admission),
                 }
             }
             (Freshness::Live(nonce), None) if T::COMMITS => match self.use_up(credentials, nonce) {
                 Admission::Fresh => proved(false),
-                Admission::Replayed => Verdict::Stale,
+                admission => stale(admission),
             },
             (Freshness::Live(_), _) if self.repeats(number) => proved(true),
             (Freshness::Live(nonce), _) => {
                 let nc = credentials.qop.map(|fields| fields.nc);
                 match self.state.replay.would_admit(nonce.stamp, nonce.tag, nc) {
                     Admission::Fresh => proved(false),
-                    Admission::Replayed => Verdict::Stale,
+                    admission => stale(admission),
                 }
             }
         }
@@ -542,28 +564,6 @@ impl<'s, 'i> Judge<'s, '_, 'i> {
         match credentials.qop {
             Some(fields) => self.state.replay.admit(nonce.stamp, nonce.tag, fields.nc),
             None => self.state.replay.admit_once(nonce.stamp, nonce.tag),
-        }
-    }
-
-    /// Compares From with the authenticated user, if the policy requires it.
-    fn check_from<T: Trace>(&self, proved: Proved<'s>, trace: &mut T) -> Verdict<'s> {
-        let or_anonymous = match self.policy.from_must_match {
-            FromCheck::Off => return Verdict::Proved(proved),
-            FromCheck::User => false,
-            FromCheck::UserOrAnonymous => true,
-        };
-        let name = proved.credential.username.as_str();
-        let from =
-            self.invite.from().and_then(name_addr).and_then(|from| SipUri::parse(from.uri).ok());
-        let outcome = match from {
-            Some(from) if from.user_is(name) => FromOutcome::Matches,
-            Some(from) if or_anonymous && from.is_anonymous() => FromOutcome::Anonymous,
-            _ => FromOutcome::Differs,
-        };
-        trace.step(|| Step::From(outcome));
-        match outcome {
-            FromOutcome::Matches | FromOutcome::Anonymous => Verdict::Proved(proved),
-            FromOutcome::Differs => Verdict::Refused(Reason::FromMismatch),
         }
     }
 

@@ -82,8 +82,11 @@ reasons! {
     AddressNotListed: 403, code 32201, "address-not-listed",
         "the source address is in no mapped access list.";
     MethodNotAllowed: 405, "method-not-allowed",
-        "the domain or trunk does not admit the method. Answer with an Allow header of those that it \
-         admits ([`TargetView::methods`](crate::TargetView::methods)).";
+        "the domain or trunk does not admit the method. The response has an Allow header of those that it \
+         admits ([`Authorizer::refusal`](crate::Authorizer::refusal)).";
+    RegistrationNotAllowed: 403, "registration-not-allowed",
+        "a REGISTER for a trunk, or for a domain that takes no registrations or has no list mapped for \
+         them.";
     WrongCredentials: 403, code 32202, "wrong-credentials",
         "the credentials are wrong. The answer does not reveal whether the user exists.";
     TooManyGuesses: 403, code 32202, "too-many-guesses",
@@ -91,6 +94,8 @@ reasons! {
          [`Self::WrongCredentials`].";
     FromMismatch: 403, "from-mismatch",
         "the From header has another user than the credentials.";
+    ToMismatch: 403, "to-mismatch",
+        "the To header of a REGISTER names another user than the credentials, or another domain.";
     MalformedCredentials(MalformedCredentials = MalformedCredentials::UnknownQop):
         400, "malformed-credentials",
         "credentials for the realm with a live nonce are malformed.";
@@ -103,6 +108,9 @@ reasons! {
     SnapshotStale: 503, "snapshot-stale",
         "the snapshot has not been confirmed within the program's limit \
          ([`Authorizer::refuse_from`](crate::Authorizer::refuse_from)).";
+    OtherProcess: 503, "other-process",
+        "this process did not create the [`Authorizer`](crate::Authorizer). Create it after the fork, \
+         and after daemonizing.";
 }
 
 impl Reason {

@@ -58,18 +58,20 @@ impl FromStr for Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Challenge, Reason, Reject};
+    use crate::decision::{Cause, Challenge, Reason, Reject};
     use crate::model::{ChallengeKind, Target};
     use crate::sid::DomainSid;
 
     #[test]
     fn each_sampling_takes_its_share() {
-        let reject = Decision::Reject(Reject { target: None, reason: Reason::UnknownHost });
+        let reject = Decision::Reject(Reject::new(None, Reason::UnknownHost));
         let challenge = Decision::Challenge(Challenge {
             target: Target::Domain(DomainSid::from_name(&["d"])),
             kind: ChallengeKind::Proxy,
             values: Vec::new(),
             stale: false,
+            cause: Cause::NoCredentials,
+            claimed: None,
         });
         let taken = |text: &str| {
             let sampling: Sampling = text.parse().unwrap();

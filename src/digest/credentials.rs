@@ -216,6 +216,11 @@ pub fn parse<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
     parse_fast(value, realm).map_or_else(|| parse_full(value, realm), Parsed::Credentials)
 }
 
+/// Whether the scheme of the credentials is Digest.
+pub(crate) fn is_digest(value: &[u8]) -> bool {
+    Reader::new(value).digest_scheme()
+}
+
 /// The full parser: accepts the whole grammar and classifies every defect.
 #[cold]
 fn parse_full<'a>(value: &'a [u8], realm: &str) -> Parsed<'a> {
@@ -419,7 +424,7 @@ fn checked_name<const N: usize>(
 }
 
 /// Parses `nc`: hex digits, not zero. RFC 7616 §3.4 asks for exactly eight; some clients send
-/// fewer and hash what they send.
+/// fewer, and hash the digits as sent.
 fn nonce_count(text: &[u8]) -> Option<u32> {
     let count = match text.try_into() {
         Ok(digits) => hex::<8>(digits),

@@ -58,6 +58,17 @@ impl Evicted {
         held.filter(|cell| cell >> HALF == tag(id)).map(time).max().unwrap_or(0) * 1_000
     }
 
+    /// Forgets the source.
+    pub(super) fn forget(&self, id: u128) {
+        for cell in self.set(id).into_iter().flatten() {
+            let held = cell.load(Ordering::Acquire);
+            if held >> HALF == tag(id) {
+                // a source that another thread put there meanwhile stays
+                let _ = cell.compare_exchange(held, 0, Ordering::AcqRel, Ordering::Acquire);
+            }
+        }
+    }
+
     fn set(&self, id: u128) -> Option<&[AtomicU64; WAYS]> {
         // the low bits select the bucket of the counters; the number of sets is a power of two
         let at = (id >> 64) & (self.sets.len() as u128).saturating_sub(1);
@@ -110,6 +121,16 @@ mod tests {
         (1..=3_u64).for_each(|number| evicted.put(u128::from(number) << 96, number * 1_000));
         let times = [5_u128, 1, 2, 3].map(|number| evicted.until_ms(number << 96));
         assert_eq!(times, [9_000, 1_000, 2_000, 3_000]);
+    }
+
+    #[test]
+    fn a_forgotten_source_owes_nothing_and_others_keep_their_times() {
+        let evicted = Evicted::new(0);
+        (1..=4_u128).for_each(|number| evicted.put(number << 96, 9_000));
+        evicted.forget(2 << 96);
+        evicted.forget(7 << 96);
+        let times = [1_u128, 2, 3, 4].map(|number| evicted.until_ms(number << 96));
+        assert_eq!(times, [9_000, 0, 9_000, 9_000]);
     }
 
     #[test]

@@ -140,14 +140,26 @@ impl Fingerprints {
 /// Adds the products of pairs of words to the sums of two passes. A pair uses two keys, of which the
 /// next pair uses the second too.
 #[inline(always)]
-fn add([mut first, mut second]: [u128; 2], pairs: &[[u8; 16]], keys: &[[u64; 2]]) -> [u128; 2] {
-    let others = keys.get(1..).unwrap_or_default();
-    for ((pair, one), other) in pairs.iter().zip(keys).zip(others) {
-        let pair = words(pair);
-        first = first.wrapping_add(product(pair, one));
-        second = second.wrapping_add(product(pair, other));
+fn add([first, second]: [u128; 2], pairs: &[[u8; 16]], keys: &[[u64; 2]]) -> [u128; 2] {
+    // one pass after the other: the sums of both together do not fit into the registers
+    [sum(first, pairs, keys), sum(second, pairs, keys.get(1..).unwrap_or_default())]
+}
+
+/// Adds the products of pairs of words with one key each, in four sums that do not wait for each other.
+#[inline(always)]
+fn sum(start: u128, pairs: &[[u8; 16]], keys: &[[u64; 2]]) -> u128 {
+    let add = |sum: u128, (pair, key): (&_, &_)| sum.wrapping_add(product(words(pair), key));
+    let (fours, rest) = pairs.as_chunks::<4>();
+    let (keys_of_fours, _) = keys.as_chunks::<4>();
+    let mut sums = [start, 0, 0, 0];
+    for (four, keys) in fours.iter().zip(keys_of_fours) {
+        for (sum, pair) in sums.iter_mut().zip(four.iter().zip(keys)) {
+            *sum = add(*sum, pair);
+        }
     }
-    [first, second]
+    let sum = sums.into_iter().fold(0, u128::wrapping_add);
+    let keys_of_rest = keys.get(pairs.len() - rest.len()..).unwrap_or_default();
+    rest.iter().zip(keys_of_rest).fold(sum, add)
 }
 
 #[inline(always)]

@@ -1,11 +1,16 @@
 //! Limits on wrong digests per source and per claimed name, in fixed memory.
 
+// the interleaving tests include this file from another folder, so its modules need paths
+#[path = "guess/held.rs"]
+mod held;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
-use siphasher::sip128::SipHasher13;
+use siphasher::sip::SipHasher13;
+use siphasher::sip128;
 
 use super::buckets::{Buckets, Entry, WAYS, Ways, largest_account};
 use super::credentials::MAX_USERNAME;
@@ -67,7 +72,7 @@ pub(crate) struct Scope<'a> {
 ///
 /// **Forgetting is not forgiving.** If a further name of a source takes the place of another, the
 /// tokens that the other owes become a floor. Each name of this source without a counter owes as
-/// many. If a source leaves the table, a second, denser table keeps what it owes, for sixteen times
+/// many. If a source leaves the table, a second, denser table keeps its debt, for sixteen times
 /// as many sources as the first, for at most an hour. Sources that were never counted owe nothing,
 /// whatever others do.
 ///
@@ -121,16 +126,23 @@ impl GuessLimiter {
         self.key(Kind::AnyName, scope, b"", Some(ip))
     }
 
+    /// The key of a name in explanations, over all sources that their asker names. No request uses it, so
+    /// an asker locks out no caller, and no release reaches it.
+    #[must_use]
+    pub(crate) fn asked_key(&self, scope: Scope<'_>, name: &[u8]) -> GuessKey {
+        self.key(Kind::Asked, scope, name, None)
+    }
+
     /// The key of a name and a flow. The counters of a flow have a place of their own, so that other
     /// names of its source take none of them.
     #[must_use]
     pub(crate) fn flow_key(&self, scope: Scope<'_>, name: &[u8], flow: SocketAddr) -> GuessKey {
-        let key = self.key(Kind::Flow, scope, name, Some(flow.ip()));
         let mut text = Framed::<{ 8 + 16 + 16 }>::default();
         text.push(&(Kind::Flow as u64 | u64::from(flow.port()) << 8).to_le_bytes());
         text.push(scope.account);
         text.push(&octets(flow.ip()));
-        GuessKey { source: self.hash(text.as_bytes()), ..key }
+        let (source, name) = (self.hash(text.as_bytes()), self.name(Kind::Flow, scope, name));
+        GuessKey { source, account: account_number(scope.account), name }
     }
 
     /// Whether any key of an account may be over its limit. False if no wrong digest for it arrived
@@ -222,34 +234,36 @@ impl GuessLimiter {
         }
     }
 
-    /// Hashes kind, account and target at fixed positions, then the name. The encoding is injective:
-    /// the name is the rest. A source is hashed apart, with its own kind.
+    /// The key of a name in the place of a source, or in one of its own. The place hashes the account,
+    /// so the name need not.
     fn key(&self, kind: Kind, scope: Scope<'_>, name: &[u8], ip: Option<IpAddr>) -> GuessKey {
-        let mut text = Framed::<{ 8 + 16 + 16 + MAX_NAME }>::default();
-        text.push(&(kind as u64).to_le_bytes());
-        text.push(scope.account);
-        text.push(scope.target);
-        text.push(name);
-        let name = self.hash(text.as_bytes());
-        let source = ip.map_or(name, |ip| self.source(scope, ip));
-        GuessKey { source, account: account_number(scope.account), name: (name >> 64) as u64 }
-    }
-
-    /// Hashes kind, family, network and account.
-    fn source(&self, scope: Scope<'_>, ip: IpAddr) -> u128 {
-        let (family, network) = match ip.to_canonical() {
-            IpAddr::V4(v4) => (4, u64::from(v4.to_bits())),
+        let name = self.name(kind, scope, name);
+        let [kind, place] = match ip.map(|ip| ip.to_canonical()) {
+            None => [kind as u64, name],
+            Some(IpAddr::V4(v4)) => [Kind::Source as u64 | 4 << 8, v4.to_bits().into()],
             // the upper half, which is the /64
-            IpAddr::V6(v6) => (6, (v6.to_bits() >> 64) as u64),
+            Some(IpAddr::V6(v6)) => [Kind::Source as u64 | 6 << 8, (v6.to_bits() >> 64) as u64],
         };
         let [low, high] = words_of(scope.account);
-        let words = [Kind::Source as u64 | family << 8, network, low, high];
-        self.hash(words.map(u64::to_le_bytes).as_flattened())
+        let source = self.hash([kind, place, low, high].map(u64::to_le_bytes).as_flattened());
+        GuessKey { source, account: account_number(scope.account), name }
     }
 
+    /// Hashes kind and target at fixed positions, then the name. The encoding is injective: the name
+    /// is the rest.
+    fn name(&self, kind: Kind, scope: Scope<'_>, name: &[u8]) -> u64 {
+        let mut text = Framed::<{ 1 + 16 + MAX_NAME }>::default();
+        text.push(&[kind as u8]);
+        text.push(scope.target);
+        text.push(name);
+        let [low, high] = *self.key;
+        SipHasher13::new_with_keys(low, high).hash(text.as_bytes())
+    }
+
+    /// Hashes the text of a place.
     fn hash(&self, text: &[u8]) -> u128 {
         let [low, high] = *self.key;
-        SipHasher13::new_with_keys(low, high).hash(text).as_u128()
+        sip128::SipHasher13::new_with_keys(low, high).hash(text).as_u128()
     }
 }
 
@@ -261,7 +275,8 @@ fn account_number(account: &[u8; 16]) -> u64 {
 }
 
 /// The maximum length of a claimed name in bytes: a name may be a hexadecimal hash.
-const MAX_NAME: usize = if MAX_HEX_LEN > MAX_USERNAME { MAX_HEX_LEN } else { MAX_USERNAME };
+pub(crate) const MAX_NAME: usize =
+    if MAX_HEX_LEN > MAX_USERNAME { MAX_HEX_LEN } else { MAX_USERNAME };
 
 /// The kind of a hashed text.
 #[derive(Clone, Copy)]
@@ -271,6 +286,7 @@ enum Kind {
     Name = 3,
     AnyName = 4,
     Flow = 5,
+    Asked = 6,
 }
 
 /// The counters of a source.
@@ -301,8 +317,7 @@ impl Source {
         counter.map_or(self.floor_ms, |counter| counter.idle_from_ms)
     }
 
-    /// Takes a token from a name, and returns its debt. A name that finds no free place takes that of the
-    /// name that owes least, which leaves its debt as the floor.
+    /// Takes a token from a name, and returns its debt.
     fn record(&mut self, name: u64, rate: GuessRate, now_ms: u64) -> u64 {
         self.rank_ms = RANK.take(self.rank_ms, now_ms);
         if let Some(counter) = self.names.iter_mut().find(|counter| counter.name == name) {
@@ -310,14 +325,19 @@ impl Source {
             return counter.idle_from_ms;
         }
         let idle_from_ms = rate.take(self.floor_ms, now_ms);
-        let new = Counter { name, idle_from_ms };
+        self.put(Counter { name, idle_from_ms });
+        idle_from_ms
+    }
+
+    /// Adds the counter of a name that has none. Without a free place it takes that of the name that owes
+    /// least, which leaves its debt as the floor.
+    fn put(&mut self, new: Counter) {
         if self.names.try_push(new).is_err()
             && let Some(least) = self.names.iter_mut().min_by_key(|counter| counter.idle_from_ms)
         {
             self.floor_ms = self.floor_ms.max(least.idle_from_ms);
             *least = new;
         }
-        idle_from_ms
     }
 
     /// The time from which the source owes nothing.
@@ -334,7 +354,6 @@ impl Entry for Source {
     }
 }
 
-// the interleaving tests include this file from another folder
 #[cfg(test)]
 #[path = "guess/tests.rs"]
 mod tests;

@@ -14,10 +14,15 @@ use super::framed::{Framed, Key, words};
 /// The length of a nonce in characters: 16 bytes as base64url without padding.
 pub(crate) const NONCE_LEN: usize = 22;
 
-/// The bits of a 64-bit stamp that count nonces; the rest are seconds.
-const COUNTER_BITS: u32 = 36;
+/// The lowest bits of a 64-bit stamp, which identify the issuer.
+const ISSUER_BITS: u32 = 12;
+/// The bits above them, which count the nonces of a second; the rest are seconds. A machine issues
+/// fewer than 16.7 million nonces a second. If it issued more for several seconds, the newest would be
+/// foreign until the clock catches up.
+const COUNTER_BITS: u32 = 24;
+const SECOND_SHIFT: u32 = COUNTER_BITS + ISSUER_BITS;
 /// The maximum time in a stamp: eight and a half years.
-const MAX_SECONDS: u64 = (1 << (64 - COUNTER_BITS)) - 1;
+const MAX_SECONDS: u64 = (1 << (64 - SECOND_SHIFT)) - 1;
 /// A nonce may be issued this long after `now`, because another thread may have read a later time.
 const AHEAD_SECONDS: u64 = 2;
 
@@ -36,7 +41,7 @@ pub(crate) struct Binding<'a> {
 /// A nonce with a valid MAC: this issuer issued it for this binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Nonce {
-    /// The order of issue: seconds, then a counter.
+    /// The order of issue: seconds, a counter, and the bits of the issuer, which are always the same.
     pub(crate) stamp: u64,
     /// The MAC.
     pub(crate) tag: u64,
@@ -49,9 +54,20 @@ pub(crate) enum Freshness {
     Live(Nonce),
     /// Issued here, but older than the lifetime.
     Expired(Nonce),
-    /// Not issued by this issuer for this binding. It may come from another process, an earlier
-    /// start, another source or another offer, or be invented.
-    Foreign,
+    /// Not issued by this issuer for this binding.
+    Foreign(Origin),
+}
+
+/// The likely origin of a foreign nonce: a hint, because anyone can make up a nonce of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// Another server: it does not have the form of these nonces.
+    Server,
+    /// Another process or an earlier start: it has the bits of another issuer.
+    Process,
+    /// This issuer, for another source, host, realm or offer. With a probability of 2^-12 another
+    /// issuer.
+    Binding,
 }
 
 impl Freshness {
@@ -59,7 +75,7 @@ impl Freshness {
     pub(crate) fn stamp(self) -> u64 {
         match self {
             Self::Live(nonce) | Self::Expired(nonce) => nonce.stamp,
-            Self::Foreign => 0,
+            Self::Foreign(_) => 0,
         }
     }
 }
@@ -71,20 +87,46 @@ impl Freshness {
 /// issuer. After eight and a half years all its nonces are foreign, so every digest is refused.
 pub(crate) struct NonceIssuer {
     key: Key,
-    counter: AtomicU64,
+    /// The bits by which the issuer finds that a foreign nonce is that of another one. They are no
+    /// proof and need no secrecy.
+    id: u64,
+    /// The seconds and the count of the next stamp.
+    next: AtomicU64,
 }
 
 impl NonceIssuer {
     /// Creates an issuer with this key, which must be random and used for nothing else.
     pub(crate) fn new(key: [u8; 16]) -> Self {
-        Self { key: words(&key), counter: AtomicU64::new(0) }
+        let words = words(&key);
+        let [low, high] = *words;
+        // no text of a tag is as short as this one
+        let id = SipHasher24::new_with_keys(low, high).hash(b"issuer") & ((1 << ISSUER_BITS) - 1);
+        Self { key: words, id, next: AtomicU64::new(0) }
     }
 
-    /// Issues a unique nonce. Its stamp is higher than that of every nonce issued in an earlier
-    /// second.
+    /// Issues a unique nonce, whose stamp is higher than that of every nonce issued before.
+    ///
+    /// If more nonces are issued in a second than the counter holds, the others take the time of the
+    /// next second.
     pub(crate) fn issue(&self, now_ms: u64, binding: &Binding<'_>) -> ArrayString<NONCE_LEN> {
-        let number = self.counter.fetch_add(1, Ordering::Relaxed) & ((1 << COUNTER_BITS) - 1);
-        let stamp = (seconds(now_ms) << COUNTER_BITS) | number;
+        let second = seconds(now_ms) << COUNTER_BITS;
+        let mut next = self.next.fetch_add(1, Ordering::Relaxed);
+        if next < second {
+            // the first of a second
+            self.next.fetch_max(second, Ordering::Relaxed);
+            next = self.next.fetch_add(1, Ordering::Relaxed);
+        }
+        self.text(next, binding)
+    }
+
+    /// The nonce that [`Self::issue`] would issue now. It changes nothing, so the nonce is not unique.
+    pub(crate) fn would_issue(&self, now_ms: u64, binding: &Binding<'_>) -> ArrayString<NONCE_LEN> {
+        let next = self.next.load(Ordering::Relaxed);
+        self.text(next.max(seconds(now_ms) << COUNTER_BITS), binding)
+    }
+
+    fn text(&self, number: u64, binding: &Binding<'_>) -> ArrayString<NONCE_LEN> {
+        let stamp = number << ISSUER_BITS | self.id;
         let tag = self.tag(stamp, binding);
         let bytes = (u128::from(stamp) << 64 | u128::from(tag)).to_be_bytes();
         base64url::encode(&bytes)
@@ -100,23 +142,32 @@ impl NonceIssuer {
         lifetime_seconds: u32,
         binding: &Binding<'_>,
     ) -> Freshness {
-        let Some(bytes) = base64url::decode(text) else { return Freshness::Foreign };
+        let Some(bytes) = base64url::decode(text) else {
+            return Freshness::Foreign(Origin::Server);
+        };
         let [s @ .., _, _, _, _, _, _, _, _] = bytes;
         let [_, _, _, _, _, _, _, _, t @ ..] = bytes;
         let nonce = Nonce { stamp: u64::from_be_bytes(s), tag: u64::from_be_bytes(t) };
         let expected = self.tag(nonce.stamp, binding);
         if !bool::from(expected.ct_eq(&nonce.tag)) {
-            return Freshness::Foreign;
+            return Freshness::Foreign(self.origin(nonce.stamp));
         }
-        let issued = nonce.stamp >> COUNTER_BITS;
+        let issued = nonce.stamp >> SECOND_SHIFT;
         let now = seconds(now_ms);
         if now >= MAX_SECONDS || issued > now + AHEAD_SECONDS {
-            return Freshness::Foreign;
+            return Freshness::Foreign(self.origin(nonce.stamp));
         }
         if now.saturating_sub(issued) > u64::from(lifetime_seconds) {
             return Freshness::Expired(nonce);
         }
         Freshness::Live(nonce)
+    }
+
+    fn origin(&self, stamp: u64) -> Origin {
+        match (stamp ^ self.id) & ((1 << ISSUER_BITS) - 1) {
+            0 => Origin::Binding,
+            _ => Origin::Process,
+        }
     }
 
     /// Computes the MAC. The kind of the source and the lengths of the texts come first, so the
@@ -174,7 +225,8 @@ mod tests {
         assert_eq!(nonce.len(), NONCE_LEN);
         assert!(matches!(open(5_000), Freshness::Live(_)));
         assert!(matches!(open(3_000), Freshness::Live(_)), "two seconds ahead is age zero");
-        assert_eq!(open(2_999), Freshness::Foreign, "three seconds ahead was not issued");
+        let ahead = Freshness::Foreign(Origin::Binding);
+        assert_eq!(open(2_999), ahead, "three seconds ahead was not issued");
         assert!(matches!(open(65_999), Freshness::Live(_)));
         assert!(matches!(open(66_000), Freshness::Expired(_)));
     }
@@ -184,7 +236,7 @@ mod tests {
         let issuer = NonceIssuer::new([7; 16]);
         let nonce = issuer.issue(0, &binding());
         let open = |issuer: &NonceIssuer, binding| issuer.open(nonce.as_bytes(), 0, 60, &binding);
-        assert_ne!(open(&issuer, binding()), Freshness::Foreign);
+        assert!(matches!(open(&issuer, binding()), Freshness::Live(_)));
         for other in [
             Binding { host: "sip.example.co", ..binding() },
             Binding { realm: "example.comsip.", host: "example.com", ..binding() },
@@ -192,9 +244,10 @@ mod tests {
             Binding { source: Some([192, 0, 2, 2].into()), ..binding() },
             Binding { source: None, ..binding() },
         ] {
-            assert_eq!(open(&issuer, other), Freshness::Foreign);
+            assert_eq!(open(&issuer, other), Freshness::Foreign(Origin::Binding));
         }
-        assert_eq!(open(&NonceIssuer::new([8; 16]), binding()), Freshness::Foreign);
+        let process = Freshness::Foreign(Origin::Process);
+        assert_eq!(open(&NonceIssuer::new([8; 16]), binding()), process);
     }
 
     #[test]
@@ -205,13 +258,15 @@ mod tests {
             for bit in 0..8 {
                 let mut changed = nonce.as_bytes().to_vec();
                 changed[at] ^= 1 << bit;
-                assert_eq!(issuer.open(&changed, 0, 60, &binding()), Freshness::Foreign);
+                assert!(matches!(issuer.open(&changed, 0, 60, &binding()), Freshness::Foreign(_)));
             }
             let short = &nonce.as_bytes()[..at];
-            assert_eq!(issuer.open(short, 0, 60, &binding()), Freshness::Foreign);
+            let server = Freshness::Foreign(Origin::Server);
+            assert_eq!(issuer.open(short, 0, 60, &binding()), server);
         }
         let long = [nonce.as_bytes(), b"A"].concat();
-        assert_eq!(issuer.open(&long, 0, 60, &binding()), Freshness::Foreign);
+        let server = Freshness::Foreign(Origin::Server);
+        assert_eq!(issuer.open(&long, 0, 60, &binding()), server);
     }
 
     #[test]
@@ -234,7 +289,67 @@ mod tests {
         for end in [MAX_SECONDS * 1_000, u64::MAX] {
             let nonce = issuer.issue(end, &binding());
             let opened = issuer.open(nonce.as_bytes(), end, 60, &binding());
-            assert_eq!(opened, Freshness::Foreign);
+            assert_eq!(opened, Freshness::Foreign(Origin::Binding));
         }
+    }
+
+    fn stamp(issuer: &NonceIssuer, nonce: &str, now_ms: u64) -> u64 {
+        match issuer.open(nonce.as_bytes(), now_ms, 60, &binding()) {
+            Freshness::Live(nonce) => nonce.stamp,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn stamps_follow_the_order_of_issue_within_a_second_and_after_its_count_is_full() {
+        let issuer = NonceIssuer::new([7; 16]);
+        let mut last = 0;
+        let mut next = |now_ms| {
+            let stamp = stamp(&issuer, &issuer.issue(now_ms, &binding()), now_ms);
+            assert!(stamp > last, "{stamp} after {last}");
+            assert_eq!(stamp & ((1 << ISSUER_BITS) - 1), issuer.id);
+            last = stamp;
+            stamp >> SECOND_SHIFT
+        };
+        for now_ms in [5_000, 5_000, 5_999, 5_000, 6_000, 5_999] {
+            let _ = next(now_ms);
+        }
+        // the time of a second that is full is the next one, which is still live
+        issuer.next.store((7 << COUNTER_BITS) - 1, Ordering::Relaxed);
+        assert_eq!([next(6_999), next(6_999), next(6_999), next(7_000)], [6, 7, 7, 7]);
+        assert_eq!(next(9_000), 9);
+    }
+
+    #[test]
+    fn threads_issue_no_nonce_twice() {
+        let issuer = NonceIssuer::new([7; 16]);
+        let mut all: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4_u64)
+                .map(|thread| {
+                    let issuer = &issuer;
+                    let issue = move |n: u64| issuer.issue(n + thread, &binding());
+                    scope.spawn(move || (0..5_000).map(issue).collect::<Vec<_>>())
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 20_000);
+    }
+
+    #[test]
+    fn a_nonce_that_would_be_issued_changes_nothing() {
+        let issuer = NonceIssuer::new([7; 16]);
+        let now_ms = 5_000;
+        let first = stamp(&issuer, &issuer.issue(now_ms, &binding()), now_ms);
+        for later_ms in [now_ms, 1_000_000] {
+            let nonce = issuer.would_issue(later_ms, &binding());
+            assert!(stamp(&issuer, &nonce, later_ms) > first);
+        }
+        assert_eq!(
+            stamp(&issuer, &issuer.issue(now_ms, &binding()), now_ms),
+            first + (1 << ISSUER_BITS)
+        );
     }
 }

@@ -187,7 +187,7 @@ mod tests {
         proven.prove(proof(2, 2), 1_000_000);
         assert!(proven.has(proof(2, 1), 1_000_000) && proven.has(proof(2, 2), 1_000_000));
         assert!(!proven.has(proof(1, 1), 1_000_000));
-        // what is older than an hour gives way first
+        // entries older than an hour give way first
         for number in 1..=1_000 {
             proven.prove(proof(3, number), 3_600_000);
         }

@@ -37,6 +37,29 @@ impl GuessRate {
         idle_from_ms.saturating_sub(self.token_ms())
     }
 
+    /// The number of tokens that a bucket owes, at most all.
+    pub(crate) fn owed(self, idle_from_ms: u64, now_ms: u64) -> u32 {
+        let owed = idle_from_ms.saturating_sub(now_ms).div_ceil(self.token_ms());
+        u32::try_from(owed).unwrap_or(u32::MAX).min(self.burst.get())
+    }
+
+    /// The time from which a bucket has a token, if nothing takes one before.
+    pub(crate) fn next_ms(self, idle_from_ms: u64) -> u64 {
+        idle_from_ms.saturating_sub(self.full_ms() - self.token_ms())
+    }
+
+    /// The times between which the oldest token that a bucket owes was taken. A bucket knows only when
+    /// all its tokens are back, and nothing of tokens that came back before.
+    ///
+    /// A token that is not back was taken less than the time to fill an empty bucket ago. A bucket never
+    /// owes more than the tokens taken, so the oldest was taken no later than their refill time before
+    /// all are back.
+    pub(crate) fn oldest_ms(self, idle_from_ms: u64, now_ms: u64) -> [u64; 2] {
+        let owed_ms = u64::from(self.owed(idle_from_ms, now_ms)).saturating_mul(self.token_ms());
+        let latest_ms = idle_from_ms.saturating_sub(owed_ms).min(now_ms);
+        [now_ms.saturating_sub(self.full_ms()).min(latest_ms), latest_ms]
+    }
+
     /// The time for one token to return.
     pub(super) fn token_ms(self) -> u64 {
         u64::from(self.refill_ms.get())

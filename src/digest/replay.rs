@@ -13,14 +13,16 @@ use super::sync::MutexGuard;
 pub(crate) enum Admission {
     /// The first use.
     Fresh,
-    /// Used before, or too old to decide: challenge with stale=true.
+    /// Used before: challenge with stale=true.
     Replayed,
+    /// Too old to decide, because the table no longer holds its age: challenge with stale=true.
+    Forgotten,
 }
 
 /// The nonces of verified responses, and the nonce counts used with each.
 ///
 /// A nonce is identified by its stamp and its tag (its MAC). The stamp is the order of issue: time
-/// in the high bits, a counter in the low bits. It must increase with each nonce while the table
+/// in the high bits, a counter below. It must increase with each nonce while the table
 /// exists. For each nonce the table keeps the highest nonce count and which of the 63 below were
 /// used. Lower counts are treated as used.
 ///
@@ -53,11 +55,9 @@ impl ReplayTable {
 
     /// Admits nonce count `nc` of a nonce, once. Only for a response with a verified digest.
     ///
-    /// The use is replayed in each of these cases:
-    ///
-    /// - `nc` is zero, was admitted before, or is 64 or more below the highest admitted one;
-    /// - [`admit_once`](Self::admit_once) admitted the nonce;
-    /// - the nonce is unknown and not newer than those that its bucket has dropped.
+    /// The use is replayed if `nc` is zero, was admitted before, or is 64 or more below the highest
+    /// admitted one, or if [`admit_once`](Self::admit_once) admitted the nonce. It is forgotten if the
+    /// nonce is unknown and not newer than those that its bucket has dropped.
     pub(crate) fn admit(&self, stamp: u64, tag: u64, nc: u32) -> Admission {
         self.bucket(stamp, tag).admit(stamp, tag, Some(nc))
     }
@@ -72,10 +72,9 @@ impl ReplayTable {
     /// The result that [`admit`](Self::admit), or without an `nc` [`admit_once`](Self::admit_once),
     /// would have now. Changes nothing.
     pub(crate) fn would_admit(&self, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
-        match self.bucket(stamp, tag).window_after(stamp, tag, nc) {
-            Some(_) => Admission::Fresh,
-            None => Admission::Replayed,
-        }
+        self.bucket(stamp, tag)
+            .window_after(stamp, tag, nc)
+            .map_or_else(|no| no, |_| Admission::Fresh)
     }
 
     /// The maximum number of nonces.
@@ -111,7 +110,10 @@ struct Bucket {
 
 impl Bucket {
     fn admit(&mut self, stamp: u64, tag: u64, nc: Option<u32>) -> Admission {
-        let Some(window) = self.window_after(stamp, tag, nc) else { return Admission::Replayed };
+        let window = match self.window_after(stamp, tag, nc) {
+            Ok(window) => window,
+            Err(no) => return no,
+        };
         let is_oldest =
             self.nonces.next_out(|held| held.stamp).is_some_and(|oldest| stamp < oldest);
         let forgotten = if is_oldest {
@@ -126,15 +128,14 @@ impl Bucket {
         Admission::Fresh
     }
 
-    /// The nonce's window after this use; `None` if the use is a replay.
-    fn window_after(&self, stamp: u64, tag: u64, nc: Option<u32>) -> Option<Window> {
+    /// The nonce's window after this use, or why the use is not admitted.
+    fn window_after(&self, stamp: u64, tag: u64, nc: Option<u32>) -> Result<Window, Admission> {
         match (self.nonces.find(&(stamp, tag)), nc) {
-            (_, Some(0)) => None,
-            (Some(nonce), Some(nc)) => nonce.window.with(nc),
-            (Some(_), None) => None,
-            (None, _) if Some(stamp) <= self.floor => None,
-            (None, Some(nc)) => Some(Window { highest: nc, used: 1 }),
-            (None, None) => Some(Window::SPENT),
+            (_, Some(0)) | (Some(_), None) => Err(Admission::Replayed),
+            (Some(nonce), Some(nc)) => nonce.window.with(nc).ok_or(Admission::Replayed),
+            (None, _) if Some(stamp) <= self.floor => Err(Admission::Forgotten),
+            (None, Some(nc)) => Ok(Window { highest: nc, used: 1 }),
+            (None, None) => Ok(Window::SPENT),
         }
     }
 }
@@ -185,7 +186,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::Admission::{Fresh, Replayed};
+    use super::Admission::{Forgotten, Fresh, Replayed};
     use super::*;
     use crate::digest::buckets::WAYS;
 
@@ -274,7 +275,7 @@ mod tests {
         let admitted: Vec<u64> =
             (0..20).filter(|tag| bucket.admit(7, *tag, Some(1)) == Fresh).collect();
         assert!(admitted.len() > WAYS);
-        assert!((0..20).all(|tag| bucket.admit(7, tag, Some(1)) == Replayed));
+        assert!((0..20).all(|tag| bucket.admit(7, tag, Some(1)) != Fresh));
         assert_eq!(bucket.admit(8, 0, Some(1)), Fresh);
     }
 
@@ -309,7 +310,11 @@ mod tests {
             }
         });
         assert_eq!(table.len(), table.capacity());
-        assert!((0..16_000).all(|stamp| table.would_admit(stamp, 0, Some(1)) == Replayed));
+        let answers: Vec<_> =
+            (0..16_000).map(|stamp| table.would_admit(stamp, 0, Some(1))).collect();
+        let count = |answer| answers.iter().filter(|it| **it == answer).count();
+        assert_eq!(count(Replayed), table.capacity(), "those that it holds");
+        assert_eq!(count(Forgotten), 16_000 - table.capacity());
         assert_eq!(table.admit(16_000, 0, 1), Fresh);
     }
 
@@ -337,7 +342,11 @@ mod tests {
                 let newest: Vec<u64> = admitted.keys().rev().copied().collect();
                 let held = newest.iter().take(WAYS).any(|held| *held == stamp);
                 let forgotten = !held && newest.get(WAYS).is_some_and(|floor| stamp <= *floor);
-                let expected = if forgotten { Replayed } else { oracle.admit(stamp, tag, nc) };
+                let expected = match (forgotten, nc) {
+                    (true, Some(0)) => Replayed,
+                    (true, _) => Forgotten,
+                    (false, _) => oracle.admit(stamp, tag, nc),
+                };
                 prop_assert_eq!(bucket.admit(stamp, tag, nc), expected);
                 if expected == Fresh {
                     admitted.insert(stamp, tag);
@@ -368,7 +377,7 @@ mod tests {
                 }
             }
             for (stamp, tag, nc) in admitted {
-                prop_assert_eq!(admit(&table, stamp, tag, nc), Replayed);
+                prop_assert_ne!(admit(&table, stamp, tag, nc), Fresh);
             }
             prop_assert_eq!(table.admit(4000, 0, 1), Fresh);
         }

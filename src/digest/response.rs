@@ -47,22 +47,23 @@ const _: () = assert!(MAX_BLOCKS * 64 > 2 * MAX_HEX_LEN + 2 * 256 + 8 + 8 + 5 + 
 /// Hash input, concatenated in place. In a response it starts with H(A1), so it is wiped on drop.
 struct Text<const B: usize> {
     message: Message<B>,
-    /// Whether every part fitted. If not, the message is incomplete.
-    is_whole: bool,
+    /// Whether a part did not fit, so that the message is incomplete. False at first: an empty text is
+    /// all zeros, which is cheaper to write than to copy.
+    is_cut: bool,
 }
 
 impl<const B: usize> Text<B> {
-    const EMPTY: Self = Self { message: Message::EMPTY, is_whole: true };
+    const EMPTY: Self = Self { message: Message::EMPTY, is_cut: false };
 
     #[inline(always)]
     fn push(&mut self, part: &[u8]) {
-        self.is_whole &= self.message.push(part);
+        self.is_cut |= !self.message.push(part);
     }
 
     /// The message; `None` if a part did not fit.
     #[inline(always)]
     fn whole(&mut self) -> Option<&mut Message<B>> {
-        self.is_whole.then_some(&mut self.message)
+        (!self.is_cut).then_some(&mut self.message)
     }
 }
 

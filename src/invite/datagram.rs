@@ -19,8 +19,9 @@ impl<'a> Invite<'a> {
         source: SocketAddr,
         transport: Transport,
     ) -> Result<Self, InviteError> {
-        let message = Message::scan(bytes).ok_or(InviteError::NotSip)?;
-        Self::from_message(&message, source, transport)
+        // borrowed, because a message is large to move
+        let Some(message) = &Message::scan(bytes) else { return Err(InviteError::NotSip) };
+        Self::from_message(message, source, transport)
     }
 
     /// Takes the parts from a scanned message.
@@ -39,14 +40,15 @@ impl<'a> Invite<'a> {
         Self::new(uri, source, transport).read(message)
     }
 
-    /// Takes the parts from a scanned request of any method but ACK, CANCEL and REGISTER.
+    /// Takes the parts from a scanned request of any method but ACK and CANCEL, which cannot be
+    /// challenged (RFC 3261 §22.1).
     ///
-    /// ACK and CANCEL cannot be challenged (RFC 3261 §22.1), and REGISTER has rules of its own. The
-    /// message may be an INVITE. It should come from outside a dialog: a To tag makes no difference.
+    /// The message may be an INVITE. It should come from outside a dialog: a To tag makes no
+    /// difference.
     ///
     /// # Errors
     ///
-    /// [`InviteError::NotDecided`] for a response and these three methods, otherwise as
+    /// [`InviteError::NotDecided`] for a response and these two methods, otherwise as
     /// [`Self::from_datagram`].
     pub fn from_request(
         message: &Message<'a>,
@@ -56,22 +58,21 @@ impl<'a> Invite<'a> {
         let StartLine::Request { method, uri } = message.start_line() else {
             return Err(InviteError::NotDecided);
         };
-        if matches!(method, "ACK" | "CANCEL" | "REGISTER") {
+        if !is_decided(method) {
             return Err(InviteError::NotDecided);
         }
         let mut invite = Self::new(uri, source, transport);
         invite.method = Method::new(method);
+        if invite.method.is_register() {
+            invite.to = message.first(Header::To);
+        }
         invite.read(message)
     }
 
     /// Checks the message and adds its fields.
     #[inline(always)]
     fn read(mut self, message: &Message<'a>) -> Result<Self, InviteError> {
-        let is_datagram = self.transport.retransmits();
-        let defect = if is_datagram { message.defect() } else { message.stream_defect() };
-        if let Some(defect) = defect {
-            return Err(InviteError::Defect(defect));
-        }
+        self.check(message)?;
         self.body = message.body();
         self.from = message.first(Header::From);
         self.received = Some(message.bytes().into());
@@ -84,4 +85,17 @@ impl<'a> Invite<'a> {
         }
         Ok(self)
     }
+
+    /// Refuses a message with a defect on this transport.
+    #[inline(always)]
+    pub(super) fn check(&self, message: &Message<'_>) -> Result<(), InviteError> {
+        let is_datagram = self.transport.retransmits();
+        let defect = if is_datagram { message.defect() } else { message.stream_defect() };
+        defect.map_or(Ok(()), |defect| Err(InviteError::Defect(defect)))
+    }
+}
+
+/// Whether requests of this method are decided.
+pub(super) fn is_decided(method: &str) -> bool {
+    !matches!(method, "ACK" | "CANCEL")
 }

@@ -5,17 +5,25 @@
 use std::net::{IpAddr, SocketAddr};
 
 use rsip::prelude::UntypedHeader;
-use rsip::{Header, Method, Request};
+use rsip::{Header, Method, Request, Version};
 
-use super::{CredentialsField, Invite, InviteError, Transport};
-use crate::message::{Defect, Header as Field, number, trim};
+use super::{Invite, InviteError, Transport};
+use crate::message::Defect;
 use crate::uri::{Host, SipUri};
 
 impl<'a> Invite<'a> {
     /// Takes the parts from `request`, received from `source` over `transport`.
     ///
-    /// Everything is borrowed except the Request-URI, which is formatted again because rsip keeps
-    /// only its parts, and over UDP a copy of all fields, by which a retransmission is recognised.
+    /// The checks are those of [`Self::from_fields`]. Everything is borrowed except the Request-URI,
+    /// which is formatted again because rsip keeps only its parts, and over UDP a copy of all fields,
+    /// by which a retransmission is recognised.
+    ///
+    /// Beyond the list of [`Self::from_fields`], rsip 0.4 hides the following flaws, so use
+    /// [`Self::from_datagram`] if the program has the bytes:
+    ///
+    /// - a method in another case. `invite` is refused only if CSeq does not name INVITE,
+    /// - a sign or leading zeros of the port, `sip:100@example.com:+5060`,
+    /// - a SIP version 2 with another minor number, `SIP/2.1`.
     ///
     /// # Errors
     ///
@@ -24,9 +32,7 @@ impl<'a> Invite<'a> {
     ///   [`SipUri::parse_request_uri`] does. A decision for one host must not admit a call to
     ///   another. rsip 0.4 takes a user with a dot, and the headers of a URI, for a part of the
     ///   host: `sip:john.doe@example.com`. Use [`Invite::from_datagram`] for such calls.
-    /// - [`InviteError::Missing`] if From, To, Call-ID, `CSeq` or Via is missing.
-    /// - [`InviteError::Defect`] if From, To, Call-ID, `CSeq` or Content-Length is repeated, by its
-    ///   long or compact name. Also if Content-Length is not digits only or exceeds the body.
+    /// - [`InviteError::Defect`] for SIP version 1, and as for [`Self::from_fields`].
     pub fn from_rsip(
         request: &'a Request,
         source: SocketAddr,
@@ -35,79 +41,17 @@ impl<'a> Invite<'a> {
         if request.method != Method::Invite {
             return Err(InviteError::NotInvite);
         }
+        if request.version != Version::V2 {
+            return Err(InviteError::Defect(Defect::Version));
+        }
         let uri = request.uri.to_string();
         // a URI that cannot be read names no host, and the decision rejects it
         if SipUri::parse_request_uri(&uri).is_ok_and(|uri| !is_host(request.uri.host(), uri.host)) {
             return Err(InviteError::HostMismatch);
         }
-        let mut invite = Self::new(uri, source, transport);
-        let (mut from, mut to, mut call_id, mut cseq) = (None, None, None, None);
-        let (mut via, mut length) = (None, None);
-        for header in request.headers.iter() {
-            let (field, value) = match header {
-                Header::Authorization(header) => (Field::Authorization, header.value()),
-                Header::ProxyAuthorization(header) => (Field::ProxyAuthorization, header.value()),
-                Header::From(header) => (Field::From, header.value()),
-                Header::To(header) => (Field::To, header.value()),
-                Header::CallId(header) => (Field::CallId, header.value()),
-                Header::CSeq(header) => (Field::CSeq, header.value()),
-                Header::ContentLength(header) => (Field::ContentLength, header.value()),
-                Header::Via(header) => (Field::Via, header.value()),
-                // compact names, which rsip does not know
-                Header::Other(name, value) => (Field::of(trim(name.as_bytes())), value.as_str()),
-                _ => continue,
-            };
-            match field {
-                Field::Authorization => {
-                    let value = value.as_bytes();
-                    invite = invite.with_credentials(CredentialsField::Authorization, value);
-                }
-                Field::ProxyAuthorization => {
-                    let value = value.as_bytes();
-                    invite = invite.with_credentials(CredentialsField::ProxyAuthorization, value);
-                }
-                Field::From => once(&mut from, field, value)?,
-                Field::To => once(&mut to, field, value)?,
-                Field::CallId => once(&mut call_id, field, value)?,
-                Field::CSeq => once(&mut cseq, field, value)?,
-                Field::ContentLength => once(&mut length, field, value)?,
-                // only the topmost Via counts
-                Field::Via if via.is_none() => via = Some(value),
-                _ => {}
-            }
-        }
-        for (field, value) in [
-            (Field::From, from),
-            (Field::To, to),
-            (Field::CallId, call_id),
-            (Field::CSeq, cseq),
-            (Field::Via, via),
-        ] {
-            value.ok_or(InviteError::Missing(field.name()))?;
-        }
-        invite.from = from.map(str::as_bytes);
-        invite.body = body(request, length)?;
-        if transport.retransmits() {
-            invite.received = Some(all_fields(request).into());
-        }
-        Ok(invite)
+        let fields = request.headers.iter().map(name_and_value);
+        Self::from_fields("INVITE", uri, fields, &request.body, source, transport)
     }
-}
-
-/// A text that two requests share only if all their fields and bodies are equal: each part after its
-/// length.
-fn all_fields(request: &Request) -> Vec<u8> {
-    let mut text = Vec::new();
-    let mut add = |part: &[u8]| {
-        text.extend_from_slice(&part.len().to_le_bytes());
-        text.extend_from_slice(part);
-    };
-    add(request.uri.to_string().as_bytes());
-    for header in request.headers.iter() {
-        add(header.to_string().as_bytes());
-    }
-    add(&request.body);
-    text
 }
 
 /// Whether `ours` is the host that rsip has read.
@@ -121,19 +65,93 @@ fn is_host(theirs: &rsip::Host, ours: &str) -> bool {
     canonical.is_ok_and(|theirs| Host::parse(ours).is_ok_and(|ours| ours == theirs))
 }
 
-/// Stores the value of a header that must be single; rsip allows repeated ones.
-fn once<'a>(place: &mut Option<&'a str>, field: Field, value: &'a str) -> Result<(), InviteError> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(InviteError::Defect(Defect::Repeated(field))),
-    }
+/// Defines [`name_and_value`] from the names of all headers that rsip knows.
+macro_rules! headers {
+    ($($variant:ident $name:literal,)*) => {
+        /// The header as name and value. rsip keeps compact names and unknown ones as sent.
+        fn name_and_value(header: &Header) -> (&str, &str) {
+            match header {
+                $(Header::$variant(header) => ($name, header.value()),)*
+                Header::Other(name, value) => (name, value),
+            }
+        }
+
+        #[cfg(test)]
+        const KNOWN: &[&str] = &[$($name),*];
+    };
 }
 
-/// The body by Content-Length, if it is complete (RFC 3261 §18.3).
-fn body<'a>(request: &'a Request, length: Option<&str>) -> Result<&'a [u8], InviteError> {
-    let Some(length) = length else { return Ok(&request.body) };
-    let length = number(trim(length.as_bytes()));
-    let length = length.ok_or(InviteError::Defect(Defect::ContentLength))?;
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    request.body.get(..length).ok_or(InviteError::Defect(Defect::BodyTooShort))
+headers! {
+    Accept "Accept",
+    AcceptEncoding "Accept-Encoding",
+    AcceptLanguage "Accept-Language",
+    AlertInfo "Alert-Info",
+    Allow "Allow",
+    AuthenticationInfo "Authentication-Info",
+    Authorization "Authorization",
+    CSeq "CSeq",
+    CallId "Call-ID",
+    CallInfo "Call-Info",
+    Contact "Contact",
+    ContentDisposition "Content-Disposition",
+    ContentEncoding "Content-Encoding",
+    ContentLanguage "Content-Language",
+    ContentLength "Content-Length",
+    ContentType "Content-Type",
+    Date "Date",
+    ErrorInfo "Error-Info",
+    Event "Event",
+    Expires "Expires",
+    From "From",
+    InReplyTo "In-Reply-To",
+    MaxForwards "Max-Forwards",
+    MimeVersion "MIME-Version",
+    MinExpires "Min-Expires",
+    Organization "Organization",
+    Priority "Priority",
+    ProxyAuthenticate "Proxy-Authenticate",
+    ProxyAuthorization "Proxy-Authorization",
+    ProxyRequire "Proxy-Require",
+    RecordRoute "Record-Route",
+    ReplyTo "Reply-To",
+    Require "Require",
+    RetryAfter "Retry-After",
+    Route "Route",
+    Server "Server",
+    Subject "Subject",
+    SubscriptionState "Subscription-State",
+    Supported "Supported",
+    Timestamp "Timestamp",
+    To "To",
+    Unsupported "Unsupported",
+    UserAgent "User-Agent",
+    Via "Via",
+    Warning "Warning",
+    WwwAuthenticate "WWW-Authenticate",
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn each_header_has_the_name_that_rsip_writes() {
+        let others = ["v", "L", "X-Y"];
+        let lines = |names: &[&str]| {
+            let fields = names.iter().map(|name| format!("{name}: value of {name}\r\n"));
+            format!("INVITE sip:a@b SIP/2.0\r\n{}\r\n", fields.collect::<String>())
+        };
+        let all: Vec<&str> = KNOWN.iter().copied().chain(others).collect();
+        let request = Request::try_from(lines(&all).as_bytes()).unwrap();
+        let mut compared = 0;
+        for (header, sent) in request.headers.iter().zip(&all) {
+            let (name, value) = name_and_value(header);
+            assert!(name.eq_ignore_ascii_case(sent), "{name}, sent as {sent}");
+            assert_eq!(value, format!("value of {sent}"));
+            compared += 1;
+        }
+        assert_eq!(compared, all.len());
+    }
 }

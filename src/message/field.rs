@@ -55,7 +55,7 @@ pub(super) fn field(bytes: &[u8], len: usize) -> Option<Field<'_>> {
         [b':', value @ ..] => trim(value),
         _ => trim(trim(behind).strip_prefix(b":")?),
     };
-    Some(Field { header, name, value })
+    Some(Field { header, name, value, raw })
 }
 
 /// Whether the first and the last byte are not white space.
@@ -74,14 +74,22 @@ fn field_name_fast(bytes: &[u8]) -> Option<(Header, usize)> {
     } else if let Some((below, len)) = find_before(high, b':') {
         (by_words(lower(low), lower(high) & below, 8 + len), 8 + len)
     } else {
-        let longest = b"Proxy-Authorization:";
-        let is_longest = bytes.get(..longest.len())?.eq_ignore_ascii_case(longest);
-        return is_longest.then_some((Header::ProxyAuthorization, longest.len() - 1));
+        // the last word overlaps the one before
+        let last = u64::from_le_bytes(*bytes.get(12..)?.first_chunk()?);
+        let is_longest = [low, high, last].map(lower) == LONGEST;
+        return is_longest.then_some((Header::ProxyAuthorization, 19));
     };
     // neither a known name nor a token contains a line end
     let proper = header != Header::Other || is_token(bytes.get(..len)?);
     proper.then_some((header, len))
 }
+
+/// `Proxy-Authorization:` in lower case: bytes 0 to 7, 8 to 15 and 12 to 19.
+const LONGEST: [u64; 3] = [
+    u64::from_le_bytes(*b"proxy-au"),
+    u64::from_le_bytes(*b"thorizat"),
+    u64::from_le_bytes(*b"ization:"),
+];
 
 /// Full parser: the header and the length of any token name, with or without white space before the
 /// colon.
@@ -183,10 +191,37 @@ pub(super) fn flaws(raw: &[u8]) -> impl Iterator<Item = Defect> {
     let lines = raw.split_inclusive(|byte| *byte == b'\n').enumerate();
     lines.filter_map(|(at, line)| match line.strip_suffix(b"\r\n") {
         None => Some(Defect::LineEnd),
-        Some(text) if text.contains(&b'\r') => Some(Defect::LineEnd),
-        Some(text) if at > 0 && is_blank(text) => Some(Defect::Fold),
-        Some(text) => (controls(text) > 0).then_some(Defect::Control),
+        Some(text) => text_flaw(text, at > 0),
     })
+}
+
+/// The first defect of each line of a text that is a part of a field and has no line end of its own:
+/// a name, or a value with its folds. A line end that is not followed by a fold is a defect.
+pub(super) fn part_flaws(part: &[u8]) -> impl Iterator<Item = Defect> {
+    let last = part.split(|byte| *byte == b'\n').count() - 1;
+    let lines = part.split(|byte| *byte == b'\n').enumerate();
+    lines.filter_map(move |(at, line)| {
+        let is_fold = at > 0;
+        if is_fold && !matches!(line, [b' ' | b'\t', ..]) {
+            return Some(Defect::LineEnd);
+        }
+        match line.strip_suffix(b"\r") {
+            Some(text) if at < last => text_flaw(text, is_fold),
+            None if at == last => text_flaw(line, is_fold),
+            _ => Some(Defect::LineEnd),
+        }
+    })
+}
+
+/// The first defect of a line without its line end.
+fn text_flaw(text: &[u8], is_fold: bool) -> Option<Defect> {
+    if text.contains(&b'\r') {
+        Some(Defect::LineEnd)
+    } else if is_fold && is_blank(text) {
+        Some(Defect::Fold)
+    } else {
+        (controls(text) > 0).then_some(Defect::Control)
+    }
 }
 
 /// Whether a parser that takes control characters for white space would see an empty line.

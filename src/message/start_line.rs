@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::field::part_flaws;
 use super::{Class, Defect, is_token, number, token_len, trim};
 
 /// The first line of a message.
@@ -79,12 +80,25 @@ pub(super) fn start_line(line: &[u8]) -> Option<FirstLine<'_>> {
         return None;
     }
     let odd_spaces = (uri.len() + 1 + version.len() != rest.len()).then_some(Defect::RequestLine);
-    let visible = uri.iter().all(|byte| Class::UriText.has(*byte));
-    let bad_uri = (!visible).then_some(Defect::RequestUri);
+    let bad_uri = uri_flaw(uri);
     let uri = str::from_utf8(uri).unwrap_or_default();
     let defect = odd_spaces.or(version_flaw(version)).or(bad_uri);
     let start = StartLine::Request { method, uri };
     Some(FirstLine { start, defect, trailing_space: spaces > 0 })
+}
+
+/// The first line of a request that another parser has read; none if the method is not a token or the
+/// URI is empty. Checks the URI and does not keep it, so that the caller may own it.
+pub(super) fn request<'a>(method: &'a str, uri: &str) -> Option<FirstLine<'a>> {
+    let sound = is_token(method.as_bytes()) && !uri.is_empty();
+    let defect = part_flaws(uri.as_bytes()).next().or_else(|| uri_flaw(uri.as_bytes()));
+    sound.then(|| FirstLine::new(StartLine::Request { method, uri: "" }, defect))
+}
+
+/// The defect of a Request-URI with a byte that none has.
+fn uri_flaw(uri: &[u8]) -> Option<Defect> {
+    let visible = uri.iter().all(|byte| Class::UriText.has(*byte));
+    (!visible).then_some(Defect::RequestUri)
 }
 
 /// Fast path: a well-formed request line.

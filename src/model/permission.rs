@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::register_as::{REGISTER_PERMISSION, is_plain};
+
 /// Permissions for both kinds of role.
 const BOTH: [&str; 16] = [
     "addMember",
@@ -39,9 +41,11 @@ pub enum RoleKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VocabularyError {
-    /// The name does not have 1 to 64 letters and digits, or does not start with a letter.
+    /// The name does not have 1 to 64 letters and digits, or does not start with a letter; nor is it
+    /// `register=` and the user of a To header.
     #[error(
-        "`{0}` is not a permission name: expected 1 to 64 letters and digits, starting with a letter"
+        "`{0}` is not a permission name: expected 1 to 64 letters and digits, starting with a letter, \
+         or {REGISTER_PERMISSION} and at most 55 letters, digits and +-_.*#!~"
     )]
     Form(String),
     /// There are more than [`Vocabulary::MAX`] permissions.
@@ -73,6 +77,10 @@ impl Vocabulary {
     /// Adds the permissions in `registered` to the documented ones, for both kinds of role. Ignores
     /// names that already exist. The result is never freed.
     ///
+    /// A name has up to 64 letters and digits, or is `register=` and a user: this permission lets
+    /// credentials whose deployment role has it register that user
+    /// ([`Policy::register_as`](crate::model::Policy::register_as)).
+    ///
     /// # Errors
     ///
     /// [`VocabularyError`].
@@ -81,10 +89,11 @@ impl Vocabulary {
     ) -> Result<&'static Self, VocabularyError> {
         let mut names: Vec<_> = documented().collect();
         for name in registered {
-            let form = (1..=64).contains(&name.len())
-                && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            let is_word = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.chars().all(|c| c.is_ascii_alphanumeric());
-            if !form {
+            let registers = name.strip_prefix(REGISTER_PERMISSION);
+            let registers = registers.is_some_and(|user| !user.is_empty() && is_plain(user));
+            if name.len() > 64 || !(is_word || registers) {
                 return Err(VocabularyError::Form(name.chars().take(80).collect()));
             }
             if !names.contains(&name) {
@@ -158,6 +167,11 @@ impl PermissionSet {
         names.filter(|(place, _)| self.bits >> place & 1 == 1).map(|(_, name)| *name)
     }
 
+    /// The users that permissions of the form `register=USER` name.
+    pub(crate) fn registers(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.iter().filter_map(|name| name.strip_prefix(REGISTER_PERMISSION))
+    }
+
     /// The permissions that are in either set.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
@@ -209,8 +223,31 @@ mod tests {
     }
 
     #[test]
+    fn a_permission_can_name_a_user_to_register() {
+        let names = ["register=+49301", "register=a.b_*#!~-", "registered", "addMember"];
+        let own = Vocabulary::with(names).unwrap();
+        assert!(own.admits(RoleKind::Deployment, "register=+49301"));
+        let set = own.set(names);
+        assert_eq!(set.registers().collect::<Vec<_>>(), ["+49301", "a.b_*#!~-"]);
+    }
+
+    #[test]
     fn invalid_names_are_refused() {
-        for name in ["", "call International", "9lives", "añadir", &"x".repeat(65)] {
+        let long = format!("register={}", "1".repeat(56));
+        for name in [
+            "",
+            "call International",
+            "9lives",
+            "añadir",
+            &"x".repeat(65),
+            "register=",
+            "register=a,b",
+            "register=a b",
+            "register==a",
+            "Register=a",
+            "call=a",
+            &long,
+        ] {
             assert!(Vocabulary::with([name]).is_err(), "{name}");
         }
         let many: Vec<_> = (0..Vocabulary::MAX).map(|n| format!("p{n}")).collect();

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use arrayvec::ArrayVec;
 
 use super::methods::MethodSet;
+use super::register_as::RegisterAs;
 use crate::digest::{Algorithm, GuessRate, HashFunction, Qop};
 
 #[cfg(feature = "serde")]
@@ -51,6 +52,9 @@ pub struct Policy {
     /// The methods of requests from outside a dialog that are admitted; others get 405. Default: INVITE
     /// and OPTIONS. Each further one, such as MESSAGE, lets callers reach more of the program behind.
     pub methods: MethodSet,
+    /// The users in To that an authenticated caller may register. Default: the caller's own name
+    /// alone. Each template lets callers receive the calls of other names, such as numbers.
+    pub register_as: RegisterAs,
     /// Limits on password guesses.
     pub guesses: GuessPolicy,
 }
@@ -60,8 +64,9 @@ pub struct Policy {
 ///
 /// Each line has the field, its type, the REST parameter, and in brackets the attributes of the
 /// stored form. A stored policy may lack newer fields and must keep its bytes: a new `bool` needs
-/// `[serde(default, skip_serializing_if = "is_default")]`. An absent field means `false`, and for
-/// `methods` INVITE and OPTIONS, even if the default changes later. A doc comment becomes part of the description in the REST API.
+/// `[serde(default, skip_serializing_if = "is_default")]`. An absent field means `false`, for
+/// `methods` INVITE and OPTIONS, and for `register_as` `{user}`, even if the default changes later. A
+/// doc comment becomes part of the description in the REST API.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! policy_fields {
@@ -90,6 +95,11 @@ macro_rules! policy_fields {
             /// The methods that are admitted from outside a dialog, in the case in which they are sent; others
             /// get 405. At most 16 tokens of at most 32 bytes; not ACK, BYE, CANCEL, PRACK and REGISTER.
             methods: $crate::model::MethodSet = "Methods"
+                [serde(default, skip_serializing_if = "is_default")];
+            /// The users in To that an authenticated caller may register: 1 to 8 templates of at most 64 bytes,
+            /// with {user} once for the authenticated user. A role with the permission register=NAME admits NAME
+            /// besides.
+            register_as: $crate::model::RegisterAs = "RegisterAs"
                 [serde(default, skip_serializing_if = "is_default")];
         }
     };
@@ -153,6 +163,7 @@ impl Policy {
         userhash: false,
         challenge: ChallengeKind::Proxy,
         methods: MethodSet::DEFAULT,
+        register_as: RegisterAs::DEFAULT,
         guesses: GuessPolicy::DEFAULT,
     };
 
@@ -198,6 +209,7 @@ crate::setters! {
         with_userhash: userhash: bool,
         with_challenge: challenge: ChallengeKind,
         with_methods: methods: MethodSet,
+        with_register_as: register_as: RegisterAs,
         with_guesses: guesses: GuessPolicy,
     }
 }
@@ -418,8 +430,8 @@ pub enum ChallengeKind {
 #[cfg_attr(feature = "serde", serde(from = "written::GuessPolicyForm"))]
 #[non_exhaustive]
 pub struct GuessPolicy {
-    /// Has no effect: a response without a live nonce is not verified. Kept so that written
-    /// policies stay readable.
+    /// Has no effect: it limited responses without a live nonce, which are no longer verified. Older
+    /// policies may still have it.
     pub source: GuessRate,
     /// Per claimed name and source, for requests with a live nonce. Default: a burst of 10, then
     /// one every 6 s. Above the limit this pair gets the answer for wrong credentials.

@@ -107,7 +107,7 @@ pub struct Domain {
     pub secure: bool,
     /// The answer to accepted calls, or none for the default of the server.
     pub on_accept: Option<OnAccept>,
-    /// Settings that take no part in decisions.
+    /// Whether phones may register, and settings that take no part in decisions.
     pub settings: DomainSettings,
     /// Creation and last-change times.
     pub dates: Dates,

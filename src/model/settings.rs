@@ -1,4 +1,5 @@
-//! Call-handling settings of domains and trunks. They take no part in decisions.
+//! Call-handling settings of domains and trunks. Of all, only
+//! [`sip_registration`](DomainSettings::sip_registration) takes part in decisions.
 
 use crate::sid::{ByocTrunkSid, PhoneNumberSid};
 
@@ -36,7 +37,9 @@ pub struct DomainSettings {
     pub voice_fallback: Callback,
     /// The callback that receives the status of calls.
     pub voice_status_callback: Callback,
-    /// Whether user agents may register.
+    /// Whether user agents may register: users of the lists that are mapped for registrations. If
+    /// not, each REGISTER is rejected
+    /// ([`RegistrationNotAllowed`](crate::Reason::RegistrationNotAllowed)).
     pub sip_registration: bool,
     /// Whether emergency calls are enabled.
     pub emergency_calling_enabled: bool,

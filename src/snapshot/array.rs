@@ -17,8 +17,10 @@ const LEAF: usize = 1 << LEAF_BITS;
 /// A sparse array: any `u32` is a valid index, and memory is allocated for set values only.
 pub(super) struct Array<T> {
     root: Option<Arc<Node<T>>>,
-    /// Height of the tree.
-    rows: u32,
+    /// The highest index that the tree is high enough for.
+    last: u32,
+    /// First bit of an index that selects a child of the root.
+    shift: u32,
 }
 
 type Leaf<T> = [Option<T>; LEAF];
@@ -39,24 +41,23 @@ impl<T> Clone for Node<T> {
 
 impl<T> Clone for Array<T> {
     fn clone(&self) -> Self {
-        Self { root: self.root.clone(), rows: self.rows }
+        Self { root: self.root.clone(), ..*self }
     }
 }
 
 impl<T> Default for Array<T> {
     fn default() -> Self {
-        Self { root: None, rows: 0 }
+        Self { root: None, last: last_below(LEAF_BITS), shift: LEAF_BITS }
     }
 }
 
 impl<T> Array<T> {
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&T> {
-        if !self.reaches(number) {
+        if number > self.last {
             return None;
         }
-        let mut node = self.root.as_deref()?;
-        let mut shift = shift(self.rows);
+        let (mut node, mut shift) = (self.root.as_deref()?, self.shift);
         loop {
             match node {
                 Node::Inner(children) => {
@@ -69,12 +70,6 @@ impl<T> Array<T> {
             }
             shift = shift.saturating_sub(NODE_BITS);
         }
-    }
-
-    /// Whether the tree is high enough for `number`.
-    #[inline]
-    fn reaches(&self, number: u32) -> bool {
-        u64::from(number) >> (LEAF_BITS + NODE_BITS * self.rows) == 0
     }
 
     /// All values in index order.
@@ -116,24 +111,22 @@ impl<T: Clone> Array<T> {
 
     /// The place for this index, in a leaf that no clone shares.
     fn place(&mut self, number: u32) -> &mut Option<T> {
-        while self.root.is_none() || !self.reaches(number) {
+        while number > self.last {
             self.add_row();
         }
-        let root = self.root.get_or_insert_with(|| Arc::new(Node::outer()));
-        place_below(root, number, shift(self.rows))
+        let shift = self.shift;
+        let root = self.root.get_or_insert_with(|| Arc::new(Node::of_row(shift)));
+        place_below(root, number, shift)
     }
 
     fn add_row(&mut self) {
-        self.rows += 1;
-        let root = match self.root.take() {
-            Some(below) => {
-                let mut children = [const { None }; NODE];
-                children[0] = Some(below);
-                Node::Inner(children)
-            }
-            None => Node::outer(),
-        };
-        self.root = Some(Arc::new(root));
+        self.shift += NODE_BITS;
+        self.last = last_below(self.shift);
+        if let Some(below) = self.root.take() {
+            let mut children = [const { None }; NODE];
+            children[0] = Some(below);
+            self.root = Some(Arc::new(Node::Inner(children)));
+        }
     }
 }
 
@@ -169,17 +162,18 @@ fn place_below<T: Clone>(node: &mut Arc<Node<T>>, number: u32, shift: u32) -> &m
     }
 }
 
-/// First bit that selects a child of the root.
-#[inline]
-fn shift(rows: u32) -> u32 {
-    LEAF_BITS + NODE_BITS * rows.saturating_sub(1)
+/// The highest index of a tree whose root has its children at `shift`.
+fn last_below(shift: u32) -> u32 {
+    u32::MAX.checked_shl(shift + NODE_BITS).map_or(u32::MAX, |above| !above)
 }
 
 /// Index of a child or value: the bits of `number` from `shift` up, modulo `len`, a power of two.
 #[inline]
 fn place(number: u32, shift: u32, len: usize) -> usize {
+    // a shift is below 32, which the compiler cannot know: it would check it on each lookup
+    debug_assert!(shift < u32::BITS);
     // `usize` has at least 32 bits on every supported target
-    usize::try_from(number >> shift).unwrap_or_default() & (len - 1)
+    usize::try_from(number.wrapping_shr(shift)).unwrap_or_default() & (len - 1)
 }
 
 #[cfg(test)]

@@ -113,7 +113,8 @@ impl Snapshot {
     ///
     /// The account must be active, and the policy and the access lists of the target must admit the
     /// method and the source. The user
-    /// must be enabled and in a mapped list, with the same stored hashes.
+    /// must be enabled and in a list mapped for the method, with the same stored hashes. From and To
+    /// are not compared again.
     #[must_use]
     pub fn upholds(&self, basis: &AcceptBasis) -> bool {
         let Some(entry) = self.targets.get(basis.target) else { return false };
@@ -123,7 +124,7 @@ impl Snapshot {
         }) && entry.admits(basis.method())
             && (basis.is_secure || !entry.secure)
             && self.upholds_source(entry, basis.source)
-            && self.upholds_credential(entry, basis.credential.as_ref())
+            && self.upholds_credential(entry, basis.method(), basis.credential.as_ref())
     }
 
     /// Whether the access lists of a target admit a source, or none are mapped.
@@ -136,14 +137,21 @@ impl Snapshot {
                 .is_some_and(|source| entry.access_lists.iter().any(|list| admits(*list, source)))
     }
 
-    fn upholds_credential(&self, entry: &TargetEntry, basis: Option<&CredentialBasis>) -> bool {
+    fn upholds_credential(
+        &self,
+        entry: &TargetEntry,
+        method: Method<'_>,
+        basis: Option<&CredentialBasis>,
+    ) -> bool {
         let Some(basis) = basis else {
             // the address alone was checked, which must still be enough
-            return entry.credential_lists.is_empty() && !entry.access_lists.is_empty();
+            return entry.credential_lists.is_empty()
+                && !entry.access_lists.is_empty()
+                && !method.is_register();
         };
         self.users.get(basis.sid).is_some_and(|user| {
             !user.disabled
-                && entry.credential_lists.iter().any(|mapped| mapped.list == user.list)
+                && entry.lists_for(method).iter().any(|mapped| mapped.list == user.list)
                 && tag(basis.key, user) == basis.tag
         })
     }

@@ -51,6 +51,13 @@ macro_rules! records {
     )*};
 }
 
+/// Takes the writes of a commit, in place of records.
+impl From<Commit> for SnapshotBuilder {
+    fn from(commit: Commit) -> Self {
+        Self { commit, ..Self::default() }
+    }
+}
+
 impl SnapshotBuilder {
     records! {
         /// Adds an account.

@@ -11,23 +11,23 @@ use crate::snapshot::CredentialList;
 
 /// The number of user names that more than [`MAX_COPIES`] lists of the target hold.
 pub(super) fn names_beyond(snapshot: &Snapshot, entry: &TargetEntry) -> usize {
-    if !can_break(entry) {
-        return 0;
-    }
-    let mut copies = HashMap::<&[u8], usize>::new();
-    for mapped in entry.credential_lists.iter() {
-        for user in snapshot.users.members(mapped.list) {
+    let mut beyond = HashSet::<&[u8]>::new();
+    for lists in sets(entry) {
+        let mut copies = HashMap::<&[u8], usize>::new();
+        for user in lists.iter().flat_map(|mapped| snapshot.users.members(mapped.list)) {
             *copies.entry(user.username.as_bytes()).or_default() += 1;
         }
+        let over = copies.into_iter().filter(|(_, count)| *count > MAX_COPIES);
+        beyond.extend(over.map(|(name, _)| name));
     }
-    copies.into_values().filter(|count| *count > MAX_COPIES).count()
+    beyond.len()
 }
 
 /// An error for each new user and mapping of `commit` with a name beyond the bound in `after`.
 pub(super) fn check(after: &Snapshot, before: &Snapshot, commit: &Commit) -> Vec<ApplyError> {
     let mut of_list = HashMap::<Slot<CredentialList>, Vec<&TargetEntry>>::new();
-    for entry in after.targets.values().filter(|entry| can_break(entry)) {
-        for MappedList { list, .. } in entry.credential_lists.iter() {
+    for entry in after.targets.values() {
+        for MappedList { list, .. } in sets(entry).flatten() {
             of_list.entry(*list).or_default().push(entry);
         }
     }
@@ -52,11 +52,16 @@ pub(super) fn check(after: &Snapshot, before: &Snapshot, commit: &Commit) -> Vec
                 }
             }
             Write::Put(Record::Mapping(record)) if !before.mapping(record.mapping) => {
-                let Mapping::CredentialList(target, list) = record.mapping else { continue };
-                let Some(list) = after.users.lists.slot(&list) else { continue };
-                let Some(entry) = after.targets.get(target).filter(|it| can_break(it)) else {
+                let (Mapping::CredentialList(_, list) | Mapping::Registration(_, list)) =
+                    record.mapping
+                else {
                     continue;
                 };
+                let Some(list) = after.users.lists.slot(&list) else { continue };
+                let Some(entry) = after.targets.get(record.mapping.target()) else { continue };
+                if sets(entry).next().is_none() {
+                    continue;
+                }
                 for user in after.users.members(list) {
                     look(Key::Mapping(record.mapping), entry, &user.username);
                 }
@@ -68,22 +73,21 @@ pub(super) fn check(after: &Snapshot, before: &Snapshot, commit: &Commit) -> Vec
     errors
 }
 
-/// Whether the target has so many lists that they can hold a name too often.
-fn can_break(entry: &TargetEntry) -> bool {
-    entry.credential_lists.len() > MAX_COPIES
+/// The sets of mapped lists, for calls and for registrations, that have so many lists that they can
+/// hold a name too often.
+fn sets(entry: &TargetEntry) -> impl Iterator<Item = &[MappedList]> {
+    let sets: [&[MappedList]; 2] = [&entry.credential_lists, &entry.registrations];
+    sets.into_iter().filter(|lists| lists.len() > MAX_COPIES)
 }
 
 fn error(snapshot: &Snapshot, entry: &TargetEntry, username: &UserName) -> Option<RuleError> {
     let holds =
         |mapped: &&MappedList| snapshot.look_up(mapped.list, username.as_str()).hit.is_some();
-    let lists = entry.credential_lists.iter().filter(holds);
-    let lists: Vec<_> = lists
-        .filter_map(|mapped| snapshot.credential_list_entry(mapped.list))
-        .map(|list| list.sid)
-        .collect();
-    (lists.len() > MAX_COPIES).then(|| RuleError::TooManyCopies {
-        username: username.clone(),
-        target: entry.target,
-        lists,
-    })
+    let of_set = |set: &[MappedList]| {
+        let lists = set.iter().filter(holds);
+        let lists = lists.filter_map(|mapped| snapshot.credential_list_entry(mapped.list));
+        lists.map(|list| list.sid).collect::<Vec<_>>()
+    };
+    let lists = sets(entry).map(of_set).find(|lists| lists.len() > MAX_COPIES)?;
+    Some(RuleError::TooManyCopies { username: username.clone(), target: entry.target, lists })
 }

@@ -74,6 +74,8 @@ pub(crate) struct TargetEntry {
     /// Whether the policy does not admit INVITE: the method of nearly all requests, for which nothing
     /// else of the policy is then read.
     refuses_invite: bool,
+    /// Whether phones may register (`DomainSettings::sip_registration`); never at a trunk.
+    pub(crate) registers: bool,
     /// None means the default policy.
     policy: Option<Arc<Policy>>,
     /// None means the default of the program.
@@ -81,8 +83,8 @@ pub(crate) struct TargetEntry {
     /// Mapped for calls, sorted by SID.
     pub(crate) access_lists: Few<Slot<AccessList>, 4>,
     pub(crate) credential_lists: Few<MappedList, 2>,
-    /// Mapped for registrations, which this crate does not decide.
-    pub(crate) registrations: Few<Slot<CredentialList>, 4>,
+    /// Mapped for registrations, sorted by SID; without roles.
+    pub(crate) registrations: Few<MappedList, 2>,
     /// The common realm of all mapped credential lists.
     pub(crate) realm: Option<Realm>,
 }
@@ -103,6 +105,7 @@ impl TargetEntry {
             name: None,
             secure: false,
             refuses_invite: false,
+            registers: false,
             policy: None,
             on_accept: None,
             access_lists: Few::default(),
@@ -127,13 +130,26 @@ impl TargetEntry {
         self.refuses_invite = !self.policy().methods.admits(Method::INVITE);
     }
 
-    /// Whether the policy admits requests with this method.
+    /// Whether the policy admits requests with this method. REGISTER is no matter of the policy: the
+    /// domain must take registrations and have a list for them.
     #[inline]
     pub(crate) fn admits(&self, method: Method<'_>) -> bool {
         match method.other() {
             None => !self.refuses_invite,
+            Some(_) if method.is_register() => self.registers && !self.registrations.is_empty(),
             Some(_) => self.policy().methods.admits(method),
         }
+    }
+
+    /// The credential lists whose users may send requests with this method.
+    #[inline]
+    pub(crate) fn lists_for(&self, method: Method<'_>) -> &[MappedList] {
+        if method.is_register() { &self.registrations } else { &self.credential_lists }
+    }
+
+    /// All mapped credential lists. A list that is mapped for calls and registrations comes twice.
+    pub(crate) fn all_lists(&self) -> impl Iterator<Item = Slot<CredentialList>> {
+        self.credential_lists.iter().chain(&*self.registrations).map(|mapped| mapped.list)
     }
 
     pub(crate) fn mappings(&self) -> usize {

@@ -91,13 +91,15 @@ impl Snapshot {
             let calls = entry.credential_lists.iter();
             let calls: Vec<_> =
                 calls.map(|mapped| (sid(mapped.list), mapped.role.map(role))).collect();
-            let registrations: Vec<_> = entry.registrations.iter().copied().map(sid).collect();
+            let registrations = entry.registrations.iter();
+            let registrations: Vec<_> = registrations.map(|mapped| sid(mapped.list)).collect();
             let account = self.account_entry(entry.account).map(|account| account.sid);
             facts.push(format!(
-                "{} of {account:?}, {name:?} names {named:?}, secure {}, {:?}, {:?}, {:?}: \
-                 {access:?} {calls:?} {registrations:?}",
+                "{} of {account:?}, {name:?} names {named:?}, secure {}, registers {}, {:?}, {:?}, \
+                 {:?}: {access:?} {calls:?} {registrations:?}",
                 entry.target,
                 entry.secure,
+                entry.registers,
                 entry.on_accept,
                 entry.has_policy().then(|| entry.policy()),
                 entry.realm

@@ -32,7 +32,7 @@ impl Targets {
         self.entries.len()
     }
 
-    pub(super) fn get(&self, target: Target) -> Option<&TargetEntry> {
+    pub(crate) fn get(&self, target: Target) -> Option<&TargetEntry> {
         self.entries.get(&target)
     }
 

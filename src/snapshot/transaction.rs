@@ -121,6 +121,7 @@ impl SnapshotTransaction {
                 domain.account,
                 Some(domain.name.clone()),
                 domain.secure,
+                domain.settings.sip_registration,
                 domain.on_accept.as_ref(),
             ),
             Record::Trunk(trunk) => self.put_target(
@@ -128,6 +129,7 @@ impl SnapshotTransaction {
                 trunk.account,
                 trunk.name.clone(),
                 trunk.secure,
+                false,
                 trunk.on_accept.as_ref(),
             ),
             Record::Policy(record) => {
@@ -207,6 +209,7 @@ impl SnapshotTransaction {
         account: AccountSid,
         name: Option<DomainName>,
         secure: bool,
+        registers: bool,
         on_accept: Option<&OnAccept>,
     ) {
         if self.snapshot.targets.get(target).is_none() {
@@ -217,7 +220,7 @@ impl SnapshotTransaction {
         self.snapshot.targets.rename(target, name);
         let on_accept = on_accept.map(|on_accept| Arc::new(on_accept.clone()));
         self.snapshot.targets.change(target, |entry| {
-            (entry.secure, entry.on_accept) = (secure, on_accept);
+            (entry.secure, entry.registers, entry.on_accept) = (secure, registers, on_accept);
         });
     }
 
@@ -225,13 +228,13 @@ impl SnapshotTransaction {
         let change = self.snapshot.targets.change(target, |entry| {
             let before = entry.wants_userhash();
             entry.set_policy(policy);
-            (before, entry.wants_userhash(), entry.credential_lists.to_vec())
+            (before, entry.wants_userhash(), entry.all_lists().collect::<Vec<_>>())
         });
         if let Some((before, after, lists)) = change
             && before != after
         {
-            for mapped in lists {
-                self.snapshot.users.want_userhash(mapped.list, after);
+            for list in lists {
+                self.snapshot.users.want_userhash(list, after);
             }
         }
     }
@@ -309,14 +312,19 @@ impl SnapshotTransaction {
         else {
             return;
         };
-        let sid = |slot: &_| tables.users.lists.at(*slot).map(|list| list.sid);
-        let Some(lists) = with_member(&entry.registrations, list, mapped, sid) else { return };
+        let sid = |mapped: &MappedList| tables.users.lists.at(mapped.list).map(|list| list.sid);
+        let member = MappedList { list, role: None };
+        let Some(lists) = with_member(&entry.registrations, member, mapped, sid) else { return };
+        let userhash = entry.wants_userhash();
         let realm = tables.users.lists.at(list).map(|list| list.realm.clone());
         tables.targets.change(target, |entry| {
             entry.registrations = lists.into();
             set_realm(entry, realm.filter(|_| mapped));
         });
         tables.users.lists.change(list, |list| count(&mut list.mappings, mapped));
+        if userhash {
+            tables.users.want_userhash(list, mapped);
+        }
     }
 
     /// Adds `by` to the use count of a role.

@@ -4,6 +4,7 @@
 //! long in a list of ten as in one of ten million, and a small list has no overhead.
 
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 
 use arrayvec::ArrayVec;
 use siphasher::sip::SipHasher13;
@@ -102,7 +103,7 @@ impl CredentialList {
     }
 }
 
-/// A credential list mapped for calls.
+/// A credential list mapped for calls or registrations.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MappedList {
     pub(crate) list: Slot<CredentialList>,
@@ -165,7 +166,20 @@ pub(crate) struct Copy<'a> {
 
 /// The copies of a user name in the lists of a target, then decoys. The number of both together
 /// depends on the number of lists only.
-pub(crate) type Copies<'a> = ArrayVec<Copy<'a>, MAX_COPIES>;
+#[derive(Default)]
+pub(crate) struct Copies<'a> {
+    copies: ArrayVec<Copy<'a>, MAX_COPIES>,
+    /// Whether more lists hold the name than [`MAX_COPIES`].
+    pub(crate) has_more: bool,
+}
+
+impl<'a> Deref for Copies<'a> {
+    type Target = [Copy<'a>];
+
+    fn deref(&self) -> &[Copy<'a>] {
+        &self.copies
+    }
+}
 
 /// The number of [`Copies`] in `lists` mapped lists.
 fn copies_of(lists: usize) -> usize {
@@ -216,9 +230,7 @@ impl Users {
     /// The part of the hash of a user that all lists share.
     #[inline]
     fn name_hash(&self, username: &str) -> u64 {
-        let mut hasher = self.name_key;
-        hasher.write(username.as_bytes());
-        hasher.finish()
+        self.name_key.hash(username.as_bytes())
     }
 
     /// Looks the user up; on a miss returns a decoy entry so that the time is the same.
@@ -425,15 +437,17 @@ fn copies<'a>(
     lists: &[MappedList],
     look: impl Fn(u32, Slot<CredentialList>) -> Option<(&'a CredentialEntry, bool)>,
 ) -> Copies<'a> {
-    let (mut found, mut decoys) = (Copies::new(), Copies::new());
+    let (mut found, mut decoys) =
+        (ArrayVec::<_, MAX_COPIES>::new(), ArrayVec::<_, MAX_COPIES>::new());
+    let mut has_more = false;
     let mut likely = ArrayVec::<(usize, Slot<CredentialList>, u32), { 2 * MAX_COPIES }>::new();
     let mut same_hash = 0;
     let mut neighbours = ArrayVec::<(Slot<CredentialList>, u32), MAX_COPIES>::new();
     let mut read = |place: Option<usize>, list, number| match (place, look(number, list)) {
         (Some(_), Some((user, true))) => {
             // copies beyond the bound do not count
-            _ = found
-                .try_push(Copy { place, user: UserMatch { hit: Some(user), decoy: Some(user) } });
+            let user = UserMatch { hit: Some(user), decoy: Some(user) };
+            has_more |= found.try_push(Copy { place, user }).is_err();
         }
         (_, Some((user, _))) => {
             let user = UserMatch { hit: None, decoy: Some(user) };
@@ -465,7 +479,7 @@ fn copies<'a>(
         found.push(Copy::default());
     }
     found.truncate(copies_of(lists.len()));
-    found
+    Copies { copies: found, has_more }
 }
 
 #[cfg(test)]
@@ -533,7 +547,7 @@ mod tests {
         for (name, list, collides) in [("nobody", 0, "user1"), ("alice", 1, "alice")] {
             let hash = combine(users.name_hash(name), mapped[list].list.number());
             users.by_name.insert(hash, number(&users, collides));
-            for copy in users.copies(&mapped[list..], name) {
+            for copy in users.copies(&mapped[list..], name).iter() {
                 assert!(copy.user.hit.is_none(), "{name}");
             }
         }
@@ -560,6 +574,7 @@ mod tests {
                     let expected = (0..found.min(MAX_COPIES)).map(|n| (n, mapped[n].list));
                     assert!(hits.eq(expected));
                     assert_eq!(copies.len(), lists.min(MAX_COPIES));
+                    assert_eq!(copies.has_more, found > MAX_COPIES);
                     assert!(copies.iter().all(|it| it.user.decoy.is_some()));
                 }
             }

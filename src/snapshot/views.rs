@@ -2,6 +2,8 @@
 
 use super::Snapshot;
 use super::entry::TargetEntry;
+use crate::decision::Refusal;
+use crate::method::Method;
 use crate::model::{AccountStatus, DomainName, MethodSet, OnAccept, Target};
 use crate::sid::AccountSid;
 use crate::uri::Host;
@@ -16,15 +18,31 @@ pub struct TargetView<'a> {
     pub account: AccountSid,
     /// Its host name; a trunk can lack one.
     pub name: Option<&'a DomainName>,
-    /// The answer to accepted calls, or none for the default of the program.
+    /// The answer to accepted calls, or none for the default of the program. It has no effect by itself: the
+    /// program must obey it.
     pub on_accept: Option<&'a OnAccept>,
     /// The methods that it admits from outside a dialog, for the Allow header of a 405
     /// ([`Reason::MethodNotAllowed`](crate::Reason::MethodNotAllowed)).
     pub methods: &'a MethodSet,
+    /// Whether phones can register: the domain takes registrations and has a list mapped for them.
+    pub registers: bool,
+}
+
+impl Refusal<'_> {
+    /// Adds the Allow header to a 405: the methods of this domain or trunk, ACK, CANCEL and BYE, and
+    /// REGISTER if phones can register. Other responses stay as they are.
+    ///
+    /// `target` is the view of [`Decision::target`](crate::Decision::target).
+    /// [`Authorizer::refusal`](crate::Authorizer::refusal) calls this with the snapshot in force.
+    pub fn with_allow(self, target: &TargetView<'_>) -> Self {
+        self.allowing(target.methods, target.registers)
+    }
 }
 
 impl Snapshot {
     /// The domain or trunk `target`, if the snapshot has it. Neither allocates nor locks.
+    ///
+    /// After an accept, `None` means that it was deleted since the decision: answer 480 or 503.
     #[must_use]
     pub fn target_view(&self, target: Target) -> Option<TargetView<'_>> {
         self.view(self.targets.get(target)?)
@@ -66,6 +84,7 @@ impl Snapshot {
             name: entry.name.as_ref(),
             on_accept: entry.on_accept.as_deref(),
             methods: &entry.policy().methods,
+            registers: entry.admits(Method::REGISTER),
         })
     }
 }

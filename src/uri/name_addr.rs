@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use memchr::{memchr, memchr3};
+
 use super::Scheme;
 use crate::message::{is_token, trim};
 
@@ -16,20 +18,14 @@ pub struct NameAddr<'a> {
     /// The header parameters without the first `;`; empty without parameters. They can contain
     /// folds.
     pub params: &'a [u8],
+    tag: Option<&'a [u8]>,
 }
 
 impl<'a> NameAddr<'a> {
     /// The value of the tag parameter.
     #[must_use]
     pub fn tag(&self) -> Option<&'a [u8]> {
-        let mut rest = self.params;
-        loop {
-            let (name, value, after) = take_param(rest)?;
-            if name.eq_ignore_ascii_case(b"tag") {
-                return value;
-            }
-            rest = after?;
-        }
+        self.tag
     }
 }
 
@@ -49,7 +45,7 @@ pub fn name_addr(value: &[u8]) -> Option<NameAddr<'_>> {
     if !is_folded_text(text) {
         return None;
     }
-    let mark = text.iter().position(|byte| matches!(byte, b'"' | b'<' | b':'))?;
+    let mark = memchr3(b'"', b'<', b':', text)?;
     let (uri, rest) = if text.get(mark) == Some(&b':') {
         let end = text.iter().position(|byte| b"; \t\r".contains(byte)).unwrap_or(text.len());
         let (uri, rest) = text.split_at_checked(end)?;
@@ -65,29 +61,29 @@ pub fn name_addr(value: &[u8]) -> Option<NameAddr<'_>> {
             return None;
         }
         let rest = trim(rest).strip_prefix(b"<")?;
-        let (uri, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'>')?)?;
+        let (uri, rest) = rest.split_at_checked(memchr(b'>', rest)?)?;
         (uri, rest.get(1..)?)
     };
-    let visible = |byte: &u8| byte.is_ascii_graphic() && !b"<>\"".contains(byte);
-    let uri = str::from_utf8(uri).ok().filter(|uri| uri.as_bytes().iter().all(visible))?;
+    let odd = |byte: u8| !byte.is_ascii_graphic() | matches!(byte, b'<' | b'>' | b'"');
+    let uri = str::from_utf8(uri).ok().filter(|uri| !has_one(uri.as_bytes(), odd))?;
     Scheme::of(uri)?;
     let rest = trim(rest);
     let params = rest.strip_prefix(b";").unwrap_or_default();
     if !rest.is_empty() && !rest.starts_with(b";") {
         return None;
     }
-    let (mut next, mut tagged) = ((!rest.is_empty()).then_some(params), false);
+    let (mut next, mut tag) = ((!rest.is_empty()).then_some(params), None);
     while let Some(text) = next {
         let (name, value, after) = take_param(text)?;
         if name.eq_ignore_ascii_case(b"tag") {
-            if tagged || !is_token(value.unwrap_or_default()) {
+            if tag.is_some() || !is_token(value.unwrap_or_default()) {
                 return None;
             }
-            tagged = true;
+            tag = value;
         }
         next = after;
     }
-    Some(NameAddr { uri, params })
+    Some(NameAddr { uri, params, tag })
 }
 
 /// Name, value if present, and the text after the next `;` if present.
@@ -124,8 +120,16 @@ fn quoted_len(text: &[u8]) -> Option<usize> {
     Some(text.iter().skip(1).position(closes)? + 2)
 }
 
+/// Whether one of the bytes is `odd`, which is rare. Has no early exit, so that the compiler vectorises it.
+fn has_one(text: &[u8], odd: impl Fn(u8) -> bool) -> bool {
+    text.iter().fold(false, |any, byte| any | odd(*byte))
+}
+
 /// Whether the only control characters are HTAB and those of complete folds.
 fn is_folded_text(mut text: &[u8]) -> bool {
+    if !has_one(text, |byte| byte.is_ascii_control()) {
+        return true;
+    }
     loop {
         text = match text {
             [] => return true,

@@ -10,7 +10,7 @@ use sip_authz::model::{
     AlgorithmOffer, Commit, Credential, CredentialList, FromCheck, GuessPolicy, Ha1Error, Ha1Set,
     Mapping, Password, Policy, Realm, Record, UserName, WrongAnswer,
 };
-use sip_authz::{Decision, FromOutcome, Invite, Reason, Snapshot, Step, Transport};
+use sip_authz::{Cause, Decision, FromOutcome, Invite, Reason, Snapshot, Step, Transport};
 use sip_authz_testing::kit::*;
 
 const NO_LIMIT: fn() -> GuessPolicy = || GuessPolicy::default().with_pair(unlimited());
@@ -272,7 +272,7 @@ fn case_28_the_decision_names_the_verified_user() {
 
 #[test]
 fn case_28_only_the_anonymous_uri_passes_as_anonymous() {
-    use FromOutcome::{Anonymous, Differs, Matches};
+    use FromOutcome::{Anonymous, AnonymousRefused, Differs, Matches, Unreadable};
     for (from, outcome) in [
         ("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1", Anonymous),
         ("sip:anonymous@anonymous.invalid;tag=1", Anonymous),
@@ -290,9 +290,9 @@ fn case_28_only_the_anonymous_uri_passes_as_anonymous() {
         ("<sip:anonymous%00@anonymous.invalid>;tag=1", Differs),
         ("\"<sip:anonymous@anonymous.invalid>\" <sip:bob@example.com>;tag=1", Differs),
         ("<sip:bob@example.com>;tag=1;x=\"<sip:anonymous@anonymous.invalid>\"", Differs),
-        ("<sip:anonymous@anonymous.invalid>;tag=1, <sip:bob@example.com>", Differs),
-        ("\"Anonymous\" <tel:anonymous@anonymous.invalid>;tag=1", Differs),
-        ("Anonymous", Differs),
+        ("<sip:anonymous@anonymous.invalid>;tag=1, <sip:bob@example.com>", Unreadable),
+        ("\"Anonymous\" <tel:anonymous@anonymous.invalid>;tag=1", Unreadable),
+        ("Anonymous", Unreadable),
     ] {
         for check in [FromCheck::Off, FromCheck::User, FromCheck::UserOrAnonymous] {
             let world = World::with_policy(Policy::default().with_from_must_match(check));
@@ -303,7 +303,7 @@ fn case_28_only_the_anonymous_uri_passes_as_anonymous() {
                 .with_line(b"P-Preferred-Identity: <sip:bob@example.com>");
             let expected = match (check, outcome) {
                 (FromCheck::Off, _) => None,
-                (FromCheck::User, Anonymous) => Some(Differs),
+                (FromCheck::User, Anonymous) => Some(AnonymousRefused),
                 (_, outcome) => Some(outcome),
             };
             let bytes = answered.bytes();
@@ -322,7 +322,15 @@ fn case_28_only_the_anonymous_uri_passes_as_anonymous() {
                 explained.to_string().contains("From: is anonymous, which the policy admits");
             assert_eq!(admits, expected == Some(Anonymous), "{check:?}: {from}");
             let decision = world.send(&answered, OUTSIDE);
-            if expected == Some(Differs) {
+            let cause = match expected {
+                Some(Differs) => Some(Cause::FromOfOtherUser),
+                Some(AnonymousRefused) => Some(Cause::FromAnonymous),
+                Some(Unreadable) => Some(Cause::FromUnreadable),
+                _ => None,
+            };
+            assert_eq!(decision.cause(), cause, "{check:?}: {from}");
+            if cause.is_some() {
+                assert_eq!(decision.credential(), Some(credential(LIST, "alice")));
                 assert_eq!(rejected(decision), Reason::FromMismatch, "{check:?}: {from}");
             } else {
                 assert_eq!(&*accepted(decision).credential.unwrap().username, "alice", "{from}");
@@ -347,26 +355,18 @@ fn case_28_the_digest_is_checked_before_from() {
 
 /// The response as a program would send it, without echoed headers and with the nonce masked.
 fn on_the_wire(decision: &Decision) -> String {
-    let mut text = String::new();
-    match decision {
-        Decision::Accept(_) => text.push_str("SIP/2.0 200 OK\r\n"),
-        Decision::Challenge(challenge) => {
-            write!(text, "SIP/2.0 {} {}\r\n", challenge.status(), challenge.phrase()).unwrap();
-            for value in &challenge.values {
-                let (before, rest) = value.split_once("nonce=\"").unwrap();
-                let (nonce, after) = rest.split_once('"').unwrap();
-                assert_eq!(nonce.len(), 22, "{value}");
-                let name = challenge.header_name();
-                write!(text, "{name}: {before}nonce=\"*\"{after}\r\n").unwrap();
-            }
-        }
-        Decision::Reject(reject) => {
-            let reason = reject.reason.public();
-            write!(text, "SIP/2.0 {} {}\r\n", reason.status(), reason.phrase()).unwrap();
-            if let Some(code) = reason.code() {
-                write!(text, "Error: {code} {reason}\r\n").unwrap();
-            }
-        }
+    let Some(refusal) = decision.refusal() else { return "SIP/2.0 200 OK\r\n".to_owned() };
+    let mut text = format!("SIP/2.0 {refusal}\r\n");
+    for line in refusal.header_lines().to_string().lines() {
+        let (before, rest) = line.split_once("nonce=\"").unwrap();
+        let (nonce, after) = rest.split_once('"').unwrap();
+        assert_eq!(nonce.len(), 22, "{line}");
+        write!(text, "{before}nonce=\"*\"{after}\r\n").unwrap();
+    }
+    if let Some(reason) = refusal.reason()
+        && let Some(code) = reason.code()
+    {
+        write!(text, "Error: {code} {reason}\r\n").unwrap();
     }
     text
 }

@@ -13,4 +13,5 @@ mod neighbours;
 mod nonce;
 mod proxies;
 mod redirects;
+mod registrations;
 mod replay;

@@ -9,7 +9,7 @@ use sip_authz::model::rules::MAX_COPIES;
 use sip_authz::model::{
     Commit, Credential, CredentialList, GuessPolicy, Ha1Set, Key, Mapping, Policy, QopOffer, Record,
 };
-use sip_authz::{Capacity, Decision, Reason, Warning};
+use sip_authz::{Capacity, Cause, CredentialSid, Decision, Reason, Warning};
 use sip_authz_testing::kit::*;
 
 const NAMES: [&str; 3] = ["alice", "anna", "andy"];
@@ -95,20 +95,40 @@ fn world(lists: usize, copies: &[Copy], userhash: bool) -> World {
 }
 
 /// The plain loop: the user of the first list in the order of SIDs whose record makes the response
-/// right, among the first [`MAX_COPIES`] that hold the name.
-fn expected(lists: usize, copies: &[Copy], response: Response) -> Option<Credential> {
+/// right, among the first [`MAX_COPIES`] that hold the name. Else the cause, and the first user that
+/// has it.
+fn expected(
+    lists: usize,
+    copies: &[Copy],
+    response: Response,
+) -> Result<Credential, (Cause, Option<CredentialSid>)> {
     let mut order: Vec<usize> = (0..lists).collect();
     order.sort_by_key(|number| list(&list_name(*number)));
-    let of_name = order.into_iter().filter_map(|number| {
-        copies.iter().find(|copy| copy.list == number && copy.name == response.name)
-    });
+    let of_name: Vec<&Copy> = order
+        .into_iter()
+        .filter_map(|number| {
+            copies.iter().find(|copy| copy.list == number && copy.name == response.name)
+        })
+        .collect();
     let function = ALGORITHMS[response.algorithm].hash_function();
-    let right = of_name.take(MAX_COPIES).find(|copy| {
-        copy.password == response.password
-            && !copy.disabled
-            && (!copy.only_md5 || function == HashFunction::Md5)
-    })?;
-    Some(user(&list_name(right.list), NAMES[right.name], PASSWORDS[right.password]))
+    let has_hash = |copy: &Copy| !copy.only_md5 || function == HashFunction::Md5;
+    let compared = || of_name.iter().take(MAX_COPIES);
+    let right = compared()
+        .find(|copy| copy.password == response.password && !copy.disabled && has_hash(copy));
+    if let Some(right) = right {
+        return Ok(user(&list_name(right.list), NAMES[right.name], PASSWORDS[right.password]));
+    }
+    // the copy that came nearest
+    let (enabled, disabled) =
+        (|| compared().filter(|copy| !copy.disabled), || compared().find(|copy| copy.disabled));
+    let nearest = enabled()
+        .find(|copy| has_hash(copy))
+        .map(|copy| (Cause::WrongPassword, *copy))
+        .or_else(|| Some((Cause::HashMissing, *enabled().next()?)))
+        .or_else(|| Some((Cause::UserDisabled, *disabled()?)));
+    let Some((cause, copy)) = nearest else { return Err((Cause::UserUnknown, None)) };
+    let cause = if of_name.len() > MAX_COPIES { Cause::BeyondCopies } else { cause };
+    Err((cause, Some(credential(&list_name(copy.list), NAMES[copy.name]))))
 }
 
 /// The request with this response, by a challenge of its own.
@@ -140,12 +160,13 @@ proptest! {
             let request = request(&world, number, response);
             let decision = world.send(&request, OUTSIDE);
             match (expected(lists, &copies, response), decision) {
-                (Some(user), Decision::Accept(accept)) => {
+                (Ok(user), Decision::Accept(accept)) => {
                     let used = accept.credential.unwrap();
                     prop_assert_eq!((used.list, used.credential), (user.list, user.sid));
                 }
-                (None, Decision::Reject(reject)) => {
+                (Err(cause), Decision::Reject(reject)) => {
                     prop_assert_eq!(reject.reason, Reason::WrongCredentials);
+                    prop_assert_eq!((reject.cause, reject.claimed), cause);
                 }
                 (expected, decision) => {
                     let expected = expected.map(|user| user.sid);

@@ -191,6 +191,42 @@ fn a_change_takes_effect_on_the_next_invite_and_a_failed_one_does_not() {
 }
 
 #[test]
+fn a_snapshot_that_replaces_another_is_numbered_on_unless_it_keeps_its_number() {
+    let world = World::new();
+    let of = |number: u64| sip_authz::Snapshot::builder().number(number).build().unwrap();
+    let now = || world.authorizer.snapshot().number();
+    assert_eq!(now(), 1);
+    // (the number given, the number in force after it)
+    for (given, expected) in [(1, 2), (0, 3), (3, 4), (5, 5), (5, 6), (100, 100), (7, 101)] {
+        assert_eq!(world.authorizer.replace(of(given)).number(), expected);
+        assert_eq!(now(), expected);
+    }
+    assert_eq!(world.authorizer.apply(&Commit::new()).unwrap().number(), 102);
+    assert_eq!(world.authorizer.replace(of(1)).number(), 103);
+    for given in [103, 103, 7, 0, u64::MAX] {
+        assert_eq!(world.authorizer.replace_numbered(of(given)).number(), given);
+        assert_eq!(now(), given);
+    }
+    assert_eq!(world.authorizer.replace(of(1)).number(), u64::MAX, "numbers do not wrap");
+}
+
+#[test]
+fn numbers_rise_when_several_threads_replace_snapshots() {
+    let world = World::new();
+    let replace = || {
+        let snapshot = || sip_authz::Snapshot::empty();
+        let numbers = || world.authorizer.replace(snapshot()).number();
+        std::iter::repeat_with(numbers).take(100).collect::<Vec<_>>()
+    };
+    let mut all: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(replace)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    all.sort_unstable();
+    assert_eq!(all, Vec::from_iter(2..402), "each number once");
+}
+
+#[test]
 fn every_invite_is_refused_from_the_deadline_on() {
     let mut world = World::new();
     let (start, tenth) = (world.start, Duration::from_millis(100));

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use sip_authz::Reason;
 use sip_authz::model::{Credential, IpAccessControlList, IpAddress, Key, Mapping};
+use sip_authz::{Cause, Reason};
 use sip_authz_testing::kit::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -142,4 +142,17 @@ fn the_guide_names_every_reason() {
         (reason.as_str().to_owned(), format!("{}{code}", reason.status()))
     });
     assert_eq!(BTreeSet::from_iter(rows), BTreeSet::from_iter(reasons));
+}
+
+/// The guide's table has a row for each cause, in the order of the code, with the texts of the code.
+#[test]
+fn the_guide_names_every_cause() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/causes.md");
+    let guide = fs::read_to_string(path).unwrap();
+    let rows = guide.lines().filter(|line| line.starts_with("| `"));
+    let causes = Cause::ALL.iter().map(|cause| {
+        let text = format!("| `{cause}` | {} | {} |", cause.meaning(), cause.advice());
+        text.replace('<', "&lt;")
+    });
+    assert_eq!(Vec::from_iter(rows), Vec::from_iter(causes));
 }

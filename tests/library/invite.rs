@@ -1,7 +1,7 @@
 //! Both constructors of an INVITE: from an rsip request and from a datagram.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use sip_authz::message::Defect;
+use sip_authz::message::{Defect, Header, MAX_HEAD};
 use sip_authz::{CredentialsField, Decision, Invite, InviteError, Reason, Transport};
 use sip_authz_testing::kit::*;
 
@@ -124,6 +124,118 @@ fn an_rsip_request_is_decided_like_a_datagram() {
         Invite::from_rsip(&request, INSIDE.parse().unwrap(), Transport::Tcp)
             .is_ok_and(|invite| invite.received().is_none())
     );
+}
+
+/// Each kind of flaw that a parsed request can have: it is refused as bytes, and so is the request that
+/// rsip makes of it.
+#[test]
+fn what_is_refused_as_bytes_is_refused_as_an_rsip_request() {
+    let invite = String::from_utf8(Request::to(HOST).bytes()).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(invite.contains(from), "{from}");
+        invite.replacen(from, to, 1)
+    };
+    let field = |line: &str| with("Max-Forwards", &format!("{line}\r\nMax-Forwards"));
+    for (text, defect) in [
+        (with("314159 INVITE", "1 BYE"), Some(Defect::CSeqMethod)),
+        (with("314159 INVITE", "1 invite"), Some(Defect::CSeqMethod)),
+        (with("314159 INVITE", "1 ACK"), Some(Defect::CSeqMethod)),
+        (with("314159 INVITE", "1"), Some(Defect::CSeq)),
+        (with("314159 INVITE", "INVITE 1"), Some(Defect::CSeq)),
+        (with("314159 INVITE", "4294967296 INVITE"), Some(Defect::CSeq)),
+        (with("314159 INVITE", ""), Some(Defect::CSeq)),
+        (with("314159 INVITE", "1 \x01INVITE"), Some(Defect::Control)),
+        (invite.replace("INVITE sip", "invite sip").replace("314159 INVITE", "1 invite"), None),
+        (with("sip:100@", "sip:\"1\"@"), Some(Defect::RequestUri)),
+        (with("sip:100@", "sip:<1>@"), Some(Defect::RequestUri)),
+        (with("sip:100@", "sip:\x01@"), None),
+        (with("SIP/2.0\r\n", "SIP/1.0\r\n"), Some(Defect::Version)),
+        (field("X: y\r z"), Some(Defect::LineEnd)),
+        (field("X: y\n z"), Some(Defect::LineEnd)),
+        (field("X: y\nTo: <sip:b@c>"), Some(Defect::LineEnd)),
+        (field("To: <sip:b@c>"), Some(Defect::Repeated(Header::To))),
+        (field(&"X: y\r\n".repeat(260)), None),
+        (field(&["X: ", &"y".repeat(MAX_HEAD)].concat()), Some(Defect::HeadTooLong)),
+    ] {
+        let start: String = text.escape_debug().take(400).collect();
+        both(text.as_bytes(), |result, way| {
+            let error = result.map(|_| ()).expect_err(&format!("{way}: {start}"));
+            if let Some(defect) = defect {
+                assert_eq!(error, InviteError::Defect(defect), "{way}: {start}");
+            }
+        });
+    }
+    // and on a stream
+    for text in [field("X: \x07"), with("Alice", "Al\0ice"), field("Authorization: Digest \x0b")] {
+        let source = INSIDE.parse().unwrap();
+        let control = Some(InviteError::Defect(Defect::Control));
+        let request = rsip::Request::try_from(text.as_bytes()).unwrap();
+        for transport in [Transport::Tcp, Transport::Tls] {
+            let error = Invite::from_datagram(text.as_bytes(), source, transport).err();
+            assert_eq!(error, control, "{}", text.escape_debug());
+            assert_eq!(Invite::from_rsip(&request, source, transport).err(), control);
+        }
+        assert!(Invite::from_rsip(&request, source, Transport::Udp).is_ok());
+    }
+    // a second `@` is refused by both decisions
+    let world = World::new();
+    for uri in
+        ["sip:a@b@digest.example.com", "sip:a@digest.example.com@b", "sip:@digest.example.com"]
+    {
+        let text = with("sip:100@digest.example.com", uri);
+        both(text.as_bytes(), |result, way| {
+            let decision = world.authorizer.authorize(&result.unwrap(), world.start);
+            assert_eq!(rejected(decision), Reason::BadRequestUri, "{uri}, {way}");
+        });
+    }
+}
+
+/// A program can build a request by hand, with texts that no message has.
+#[test]
+fn an_rsip_request_with_line_ends_in_its_parts_is_refused() {
+    let plain = rsip::Request::try_from(Request::to(HOST).bytes()).unwrap();
+    let source = INSIDE.parse().unwrap();
+    let other = |name: &str, value: &str| rsip::Header::Other(name.to_owned(), value.to_owned());
+    for (header, defect) in [
+        (other("X", "y\r\nTo: <sip:b@c>"), Defect::LineEnd),
+        (other("X", "y\r\n\r\nbody"), Defect::LineEnd),
+        (other("To: <sip:b@c>\r\nX", "y"), Defect::LineEnd),
+        (other("X Y", "z"), Defect::FieldName),
+        (other("", "z"), Defect::FieldName),
+        (rsip::headers::UserAgent::from("y\r\nTo: <sip:b@c>").into(), Defect::LineEnd),
+        (rsip::headers::Contact::from("<sip:a@b>\r\n \r\n").into(), Defect::Fold),
+    ] {
+        let mut request = plain.clone();
+        request.headers.push(header);
+        let error = Invite::from_rsip(&request, source, Transport::Udp).err();
+        assert_eq!(error, Some(InviteError::Defect(defect)));
+    }
+    let folded = other("X", "y\r\n z");
+    let mut request = plain.clone();
+    request.headers.push(folded);
+    assert!(Invite::from_rsip(&request, source, Transport::Udp).is_ok());
+    let mut request = plain;
+    request.version = rsip::Version::V1;
+    let error = Invite::from_rsip(&request, source, Transport::Udp).err();
+    assert_eq!(error, Some(InviteError::Defect(Defect::Version)));
+}
+
+/// The documentation of `from_rsip` lists the parts of a message that rsip does not keep.
+#[test]
+fn what_rsip_hides_is_what_the_documentation_says() {
+    let invite = String::from_utf8(Request::to(HOST).bytes()).unwrap();
+    let source = INSIDE.parse().unwrap();
+    for (from, to) in [
+        ("INVITE sip", "invite sip"),
+        ("INVITE sip", "Invite sip"),
+        ("digest.example.com SIP", "digest.example.com:+5060 SIP"),
+        ("digest.example.com SIP", "digest.example.com:005060 SIP"),
+        ("SIP/2.0\r\n", "SIP/2.1\r\n"),
+    ] {
+        let text = invite.replacen(from, to, 1);
+        let request = rsip::Request::try_from(text.as_bytes()).unwrap();
+        assert!(Invite::from_rsip(&request, source, Transport::Udp).is_ok(), "{to}");
+    }
 }
 
 /// rsip reads a user with a dot, and the headers of a URI, as a part of the host.

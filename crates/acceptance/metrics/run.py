@@ -152,7 +152,7 @@ def run(program, tool, picture, folder, started):
         except OSError:
             pass
         time.sleep(0.2)
-    begun, sent, lost = time.time(), {}, {}
+    begun, sent, lost, rows = time.time(), {}, {}, {}
     seconds = 8 if picture else 3
     for phase in PHASES:
         counts, late = load(tool, sip, password, seconds, phase)
@@ -161,6 +161,8 @@ def run(program, tool, picture, folder, started):
         for status, count in counts.items():
             key = (phase[3][status], status)
             sent[key] = sent.get(key, 0) + count
+            row = ("unknown" if status == 404 else phase[1], phase[3][status])
+            rows[row] = rows.get(row, 0) + count
         for outcome in set(phase[3].values()):
             lost[outcome] = lost.get(outcome, 0) + late
     for message in UNDECIDED:
@@ -186,6 +188,11 @@ def run(program, tool, picture, folder, started):
         told = sent["reject", status]
         print(f"{reason}: Prometheus {counted}, load tool {told}")
         assert told <= counted <= told + lost["reject"], reason
+    for (domain, outcome), told in rows.items():
+        counted = value(f'sip_authz_domain_decisions_total{{domain="{domain}", outcome="{outcome}"}}')
+        print(f"{outcome} of {domain}: Prometheus {counted}, load tool {told}")
+        assert told <= counted <= told + lost[outcome], (domain, outcome)
+    assert value("sum(sip_authz_domain_decisions_total)") == total
     assert value("sip_authz_decision_seconds_count") == total
     written, gone = value("sip_authz_decision_log_lines_total"), value("sip_authz_decision_log_lost_total")
     lines = [json.loads(line) for line in log.read_text().splitlines()]

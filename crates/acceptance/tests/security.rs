@@ -82,5 +82,5 @@ fn the_tests_that_the_guide_names_exist() {
             named += 1;
         }
     }
-    assert_eq!(named, 6);
+    assert_eq!(named, 11);
 }

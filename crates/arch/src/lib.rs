@@ -1,5 +1,5 @@
 //! The unsafe code of sip-authz behind a safe API: hash kernels for the instructions of the
-//! processor, and prefetch.
+//! processor, prefetch, and a guard that recognises a process.
 //!
 //! Only sip-authz itself should depend on this crate. It makes no semver promise: depend on an
 //! exact version.
@@ -9,11 +9,12 @@
 //! not panic. Their time depends only on lengths, so a secret must not determine a length. Each
 //! module documents which parts of a secret remain on the stack.
 //!
-//! Unsafe code is in `dispatch` (calls of kernels for detected instructions), `transpose` (SSE2)
-//! and `prefetch`.
+//! Unsafe code is in `dispatch` (calls of kernels for detected instructions), `transpose` (SSE2),
+//! `prefetch`, and `fork/unix` (a page that the kernel empties in a child, and a fork handler).
 
 mod batch;
 mod dispatch;
+mod fork;
 mod md5;
 mod message;
 mod prefetch;
@@ -24,6 +25,7 @@ pub use batch::{md5_messages, md5_messages_with, sha256_messages, sha256_message
 pub use dispatch::Width;
 #[cfg(feature = "hold-width")]
 pub use dispatch::{HeldWidth, hold_width};
+pub use fork::ForkGuard;
 pub use md5::md5;
 pub use message::{Message, PartialMd5, sha256_message};
 pub use prefetch::prefetch;

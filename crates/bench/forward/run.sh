@@ -21,6 +21,8 @@ trap 'kill "${servers[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf
 free_port() {
     python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
+# what sipp cannot read at once waits here; its own size overflows in 15 ms
+buffer=4000000
 pbx=$(free_port) theirs=$(free_port) ours=$(free_port)
 ha1=$(printf 'alice:example.com:secret' | md5sum | cut -d' ' -f1)
 cat >"$work/edge.toml" <<END
@@ -46,7 +48,7 @@ if [ "${ONLY:-}" != ours ]; then
     servers+=($!)
     their_main=$!
 fi
-sipp -sf "$here/pbx.xml" -i 127.0.0.1 -p "$pbx" -nostdin -trace_err -error_file "$work/pbx.err" \
+sipp -sf "$here/pbx.xml" -i 127.0.0.1 -p "$pbx" -nostdin -buff_size "$buffer" -trace_err -error_file "$work/pbx.err" \
     >/dev/null 2>&1 &
 servers+=($!)
 sleep 2
@@ -74,6 +76,7 @@ measure() { # name port pids…
     read -r user system < <(ticks "$@")
     before="$user $system"
     timeout "$((calls / rate + 60))" sipp -sf "$here/caller.xml" "127.0.0.1:$port" -i 127.0.0.1 -m "$calls" -r "$rate" -l 100000 -nostdin \
+        -buff_size "$buffer" \
         -trace_err -error_file "$work/caller.err" >"$work/caller.log" 2>&1 || {
         {
             echo "$name: calls failed"

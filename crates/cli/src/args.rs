@@ -2,33 +2,44 @@
 
 mod advice;
 mod bounds;
+mod check;
 mod complete;
+mod decide;
 mod decision_log;
+mod decisions;
 mod forward;
 mod hops;
 mod keys;
 mod limits;
 mod listen;
 mod proxies;
+mod recent;
 mod reply_port;
+mod resources;
 mod serve;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sip_authz::model::{NextHop, OnAccept, Realm};
+use sip_authz::model::Realm;
 use sip_authz::{AccountSid, Transport};
-use sip_authz_config::DomainSource;
 
 pub(crate) use advice::parse;
 pub(crate) use bounds::ApiBounds;
+pub(crate) use check::{CheckArgs, RecordSource};
 pub(crate) use complete::check_default_domain;
+pub(crate) use decide::{DecideAddress, DecideArgs};
+pub(crate) use decisions::{LimitsArgs, LimitsCommand, SelectionArgs, TailArgs, WhyArgs};
 pub(crate) use keys::{KeysArgs, KeysCommand};
 pub(crate) use reply_port::ReplyPort;
+pub(crate) use resources::{
+    ConfirmArgs, DomainArgs, DomainCommand, DomainSettings, ListArgs, ListCommand, ListKindArgs,
+    MapArgs, MappingArgs, PasswordArgs, ResourceArgs, RoleArgs, RoleCommand, RoleType,
+    TargetSettings, TrunkArgs, TrunkCommand, UserArgs, UserCommand,
+};
 pub(crate) use serve::{Api, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
-pub(crate) use serve::{EtcdArgs, FleetArgs, StaleFor};
+pub(crate) use serve::{EtcdArgs, StaleFor};
 
 /// Authorizes SIP INVITEs by IP access control lists and digest credentials.
 #[derive(Debug, Parser)]
@@ -44,21 +55,51 @@ pub(crate) enum Command {
     /// Run a SIP edge on UDP and TCP, with a REST API.
     ///
     /// The edge challenges an INVITE (407 or 401), rejects it (403, 404 and others, with an
-    /// X-Authz-Error header if the reason has a code), or accepts it with the answer of --on-accept.
-    /// It is a stateless user agent server: neither calls nor media pass through it.
+    /// X-Authz-Error header if the reason has a code), or accepts it. --on-accept selects the answer to
+    /// accepted calls, or forwards them to a PBX as a stateless proxy. Media never passes through it.
     #[command(after_help = serve::HELP)]
     Serve(Box<ServeArgs>),
-    /// Check a configuration file, or decide one INVITE from a file and explain each step.
+    /// Check a configuration file, or decide one request from a file and explain each step.
     ///
     /// With --config alone: print all errors of the file with their lines and columns, or its warnings
     /// and a summary. Exit code: 0 valid, 2 invalid.
     ///
-    /// With an INVITE and --source: print the decision. Exit code: 0 accepted, 1 challenged or
-    /// rejected, 2 no decision: the command line, the configuration or the INVITE is invalid.
-    Check(CheckArgs),
+    /// With a request (INVITE, REGISTER or another that begins something) and --source: print the
+    /// decision. Exit code: 0 accepted, 1 challenged or rejected, 2 no decision: the command line, the
+    /// records or the request is invalid, or the records cannot be read.
+    ///
+    /// The records come from one source: a configuration file (--config), a running server (--api), the
+    /// folder of `serve --data` (--data), an etcd (--etcd) or the output of `sip-authz export
+    /// --with-secrets` (--export). The folder can be in use by a server.
+    ///
+    /// A running server decides by its snapshot. It uses up no nonce, but a wrong response counts against the
+    /// guess limits of its user and source, as in a call.
+    #[command(after_help = check::HELP)]
+    Check(Box<CheckArgs>),
     /// Create, list, suspend and close accounts of a running server.
     #[command(after_help = ADMIN_HELP)]
     Account(AccountArgs),
+    /// Create, show, change and delete domains of a running server, by name.
+    #[command(after_help = resources::HELP)]
+    Domain(DomainArgs),
+    /// Create, show, change and delete trunks of a running server, by name.
+    #[command(after_help = resources::HELP)]
+    Trunk(TrunkArgs),
+    /// Create, show, fill and delete IP access control lists and credential lists of a running server.
+    #[command(after_help = resources::HELP)]
+    List(ListArgs),
+    /// Add, show, disable and delete users of credential lists of a running server.
+    #[command(after_help = resources::HELP)]
+    User(UserArgs),
+    /// Create, show, change and delete roles of a running server.
+    #[command(after_help = resources::HELP)]
+    Role(RoleArgs),
+    /// Map a list to a domain or trunk, so that it admits callers.
+    #[command(after_help = resources::HELP)]
+    Map(MapArgs),
+    /// Undo `map`.
+    #[command(after_help = resources::HELP)]
+    Unmap(MappingArgs),
     /// Import records from a file into a running server, all of them or none.
     ///
     /// Accepts a configuration file (TOML), the output of `sip-authz export` (JSON), or a dump of the
@@ -69,6 +110,25 @@ pub(crate) enum Command {
     /// Export all records of a running server as JSON.
     #[command(after_help = ADMIN_HELP)]
     Export(ExportArgs),
+    /// Print the decisions of a running server as they are made, one on a line.
+    ///
+    /// Each line has the local time, the outcome, the domain, the user and the called number, the source,
+    /// and the cause in words. Colours appear on a terminal only. If the connection ends, the command
+    /// connects again.
+    #[command(after_help = decisions::TAIL_HELP)]
+    Tail(TailArgs),
+    /// Explain the last refused calls: what happened, in which step, and what to do about it.
+    ///
+    /// Asks a running server, and the other edges of its fleet, for the decisions that they keep
+    /// (`serve --recent`). Challenges that no accepted request followed count as refused.
+    #[command(after_help = decisions::WHY_HELP)]
+    Why(WhyArgs),
+    /// Print the names and sources that guess limits hold, or release them.
+    ///
+    /// After too many wrong passwords the edge compares no more passwords of a user, from a source or from
+    /// all, for a while. The policy of a domain sets the rate (`guesses`).
+    #[command(after_help = ADMIN_OR_ACCOUNT_HELP)]
+    Limits(LimitsArgs),
     /// Copy the database of `serve --data` to a new file, also while the server runs.
     ///
     /// The copy is a consistent snapshot. It is checked before the file appears, and only its owner
@@ -93,51 +153,18 @@ pub(crate) enum Command {
 
 const ADMIN_HELP: &str = "\
 Environment: SIP_AUTHZ_ADMIN_TOKEN is the admin token, the same as that of the running \
-`sip-authz serve`.
+`sip-authz serve`. Without it the command reads `admin_token` of the client's configuration file. \
+SIP_AUTHZ_API is the URL of the server.
 
 Exit code: 0 done, 1 the server refused or is unreachable, 2 invalid command line or file.";
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct CheckArgs {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: PathBuf,
+/// The last part of the help of a command that the admin and accounts may use.
+const ADMIN_OR_ACCOUNT_HELP: &str = "\
+Environment: SIP_AUTHZ_API is the URL of the server. SIP_AUTHZ_ADMIN_TOKEN is the admin token, and \
+SIP_AUTHZ_ACCOUNT_SID and SIP_AUTHZ_AUTH_TOKEN identify an account, which acts on its own records. \
+Without them the command reads the client's configuration file.
 
-    /// Print the result as one line of JSON
-    #[arg(long, conflicts_with = "invite")]
-    pub(crate) json: bool,
-
-    /// Allow `on_accept` of domains and trunks to name this next hop, as `serve` does (repeatable)
-    #[arg(long, value_name = "HOST")]
-    pub(crate) next_hop_allow: Vec<NextHop>,
-
-    /// Allow `on_accept` of domains and trunks to name the targets or hops of this answer, as `serve` does
-    #[arg(long, value_name = "ok|redirect:TARGET|forward:HOP")]
-    pub(crate) on_accept: Option<OnAccept>,
-
-    /// Source IP address of the INVITE
-    #[arg(long, value_name = "IP", requires = "invite")]
-    pub(crate) source: Option<IpAddr>,
-
-    /// Source port of the INVITE
-    #[arg(long, value_name = "PORT", default_value_t = 5060, requires = "invite")]
-    pub(crate) port: u16,
-
-    /// Transport of the INVITE
-    #[arg(long, value_name = "TRANSPORT", value_enum, default_value_t = TransportName::Udp)]
-    #[arg(requires = "invite")]
-    pub(crate) transport: TransportName,
-
-    /// Sources of the domain of a call whose Request-URI names none, as for `serve`
-    /// [default: `default_domain` of the configuration file]
-    #[arg(long, value_name = "route|to|NAME,…", value_delimiter = ',', requires = "invite")]
-    pub(crate) default_domain: Vec<DomainSource>,
-
-    /// File with the INVITE, from the start line to the end of the body; `-` is stdin. Without it,
-    /// only the configuration file is checked
-    #[arg(value_name = "FILE.sip", requires = "source")]
-    pub(crate) invite: Option<PathBuf>,
-}
+Exit code: 0 done, 1 the server refused or is unreachable, 2 invalid command line or file.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct AccountArgs {
@@ -181,18 +208,36 @@ pub(crate) enum AccountCommand {
 /// The running server that a command sends its requests to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArgs {
-    /// URL of the running server's API
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", global = true)]
-    pub(crate) api: String,
+    /// URL of the running server's API [default: SIP_AUTHZ_API, else `api` of the client's
+    /// configuration file, else http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) api: Option<String>,
 
-    /// Allow plain HTTP to another machine; the admin token is sent unencrypted
+    /// Allow plain HTTP to another machine; the token is sent unencrypted
     #[arg(long, global = true)]
     pub(crate) insecure_api: bool,
 
-    /// With an https URL, trust only the CA certificates in this PEM file [default: public CAs]
+    /// Configuration file of the client (TOML) [default: sip-authz/client.toml in $XDG_CONFIG_HOME,
+    /// else in ~/.config]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) client_config: Option<PathBuf>,
+
+    /// With an https URL, trust only the CA certificates in this PEM file [default: public CAs, or `ca` of
+    /// the configuration file for its own URL]
     #[cfg(feature = "tls")]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) ca: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// Whether the command line has an option that is only for a running server, besides its URL.
+    pub(crate) fn has_client_options(&self) -> bool {
+        #[cfg(feature = "tls")]
+        let has_ca = self.ca.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_ca = false;
+        self.insecure_api || self.client_config.is_some() || has_ca
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -299,6 +344,8 @@ pub(crate) enum TransportName {
     Udp,
     Tcp,
     Tls,
+    Sctp,
+    TlsSctp,
     Ws,
     Wss,
 }
@@ -309,6 +356,8 @@ impl From<TransportName> for Transport {
             TransportName::Udp => Self::Udp,
             TransportName::Tcp => Self::Tcp,
             TransportName::Tls => Self::Tls,
+            TransportName::Sctp => Self::Sctp,
+            TransportName::TlsSctp => Self::TlsSctp,
             TransportName::Ws => Self::Ws,
             TransportName::Wss => Self::Wss,
         }

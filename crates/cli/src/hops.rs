@@ -6,33 +6,34 @@
 mod connection;
 mod names;
 mod peer;
+mod plan;
 mod probe;
+mod services;
 mod state;
 mod table;
-mod tls;
+pub(crate) mod tls;
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sip_authz::Transport;
 use sip_authz::model::Forward;
 use sip_authz::uri::Host;
 use sip_authz_proxy::{Candidate, Leg, choose};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::hops::connection::Shared;
-use crate::hops::names::{Addresses, Found, Resolver};
+use crate::hops::names::{Found, Learned, Resolver};
 use crate::hops::peer::{Item, Peer};
+use crate::hops::plan::Plan;
 use crate::hops::probe::Prober;
-use crate::hops::table::{Place, Running, Table, Task};
+use crate::hops::services::Services;
+use crate::hops::table::{Place, Running, Table, Target, Task};
 use crate::hops::tls::Connector;
-use crate::system::output::warn;
 
 pub(crate) use crate::hops::peer::Receive;
 pub(crate) use crate::hops::state::HopState;
@@ -51,6 +52,8 @@ pub(crate) struct HopOptions {
     pub(crate) ca: Option<PathBuf>,
     /// The host and port of this side, in the Via of probes over streams.
     pub(crate) sent_by: String,
+    /// Whether NAPTR records can choose TLS: the hop needs a listener for its own requests.
+    pub(crate) tls: bool,
 }
 
 /// The next hops. Dropping it ends all tasks and connections.
@@ -63,25 +66,13 @@ struct Inner {
     prober: Arc<Prober>,
     shared: Arc<Shared>,
     resolver: Resolver,
+    tls: bool,
     runtime: Handle,
     table: ArcSwap<Table>,
     /// Only for changes and for operators.
     plan: Mutex<Plan>,
     /// The number of names that were not looked up yet.
     pending: watch::Sender<usize>,
-}
-
-#[derive(Default)]
-struct Plan {
-    /// In the order of the configuration, without repeats.
-    places: Vec<Place>,
-    hosts: HashMap<Host, Known>,
-}
-
-struct Known {
-    addresses: Addresses,
-    /// Looks the name up again and again.
-    _task: Option<Task>,
 }
 
 impl Hops {
@@ -99,14 +90,15 @@ impl Hops {
         receive: Arc<dyn Receive>,
         resolver: Resolver,
     ) -> Result<Self, String> {
-        let HopOptions { probe, probe_wait, ca, sent_by } = options;
-        let connector = Connector::new(ca.as_ref())?;
+        let HopOptions { probe, probe_wait, ca, sent_by, tls } = options;
+        let connector = Connector::new("--hop-ca", ca.as_ref())?;
         let prober = Arc::new(Prober::new(probe, probe_wait, sent_by));
         let receiver = Task(probe::start(&prober).abort_handle());
         let inner = Inner {
             prober,
             shared: Arc::new(Shared { connector, receive }),
             resolver,
+            tls,
             runtime: Handle::current(),
             table: ArcSwap::default(),
             plan: Mutex::default(),
@@ -119,19 +111,11 @@ impl Hops {
     /// resolved; hops that stay keep their state and connections.
     pub(crate) fn set<'a>(&self, forwards: impl IntoIterator<Item = &'a Forward>) {
         let mut seen = HashSet::new();
-        let hops = forwards.into_iter().flat_map(Forward::hops);
-        let places: Vec<_> =
-            hops.flat_map(Place::all).filter(|place| seen.insert(place.clone())).collect();
+        let places = forwards.into_iter().flat_map(Forward::hops).map(Place::of);
+        let places: Vec<_> = places.filter(|place| seen.insert(place.clone())).collect();
         let mut plan = self.inner.plan();
-        let hosts: HashSet<&Host> = places.iter().map(|place| &place.host).collect();
-        plan.hosts.retain(|host, _| hosts.contains(host));
-        for host in hosts {
-            if !plan.hosts.contains_key(host) {
-                plan.hosts.insert(host.clone(), Inner::known(&self.inner, host));
-            }
-        }
-        plan.places = places;
-        self.inner.rebuild(&plan);
+        plan.set(places);
+        self.inner.apply(&mut plan);
     }
 
     /// Waits until each name was looked up once, for this time at most. Before that, a forward whose hops
@@ -142,11 +126,12 @@ impl Hops {
         let _ = tokio::time::timeout(within, pending.wait_for(|count| *count == 0)).await;
     }
 
-    /// The next hop for a call: of those that are up the ones with the lowest priority, by weight and
+    /// The next hop for a call: among the hops that are up, those with the lowest priority, by weight and
     /// Call-ID. None if no hop is up.
     ///
-    /// Hops without a transport get calls over TCP if the call came over a stream, else over UDP.
-    /// `only_tls` leaves out hops without `transport=tls`.
+    /// Hops without a transport get calls over that of their NAPTR or SRV records; without these over TCP
+    /// if the call came over a stream, else over UDP. Calls that came over a stream go over streams to such
+    /// hops. `only_tls` leaves out ways without TLS.
     pub(crate) fn choose(
         &self,
         forward: &Forward,
@@ -156,23 +141,33 @@ impl Hops {
     ) -> Option<Leg> {
         let table = self.inner.table.load();
         let targets = forward.hops().iter().filter_map(|hop| {
-            let place = Place::of(hop, over_stream);
-            let is_excluded = only_tls && place.transport != Transport::Tls;
-            let target = table.target(&place).filter(|_| !is_excluded)?;
-            let is_up = target.peers.iter().any(|(_, peer)| peer.is_up());
-            let (id, priority, weight) = (&*target.id, hop.priority(), hop.weight());
-            Some((Candidate { id, priority, weight, is_up }, target))
+            let target = table.target(&Place::of(hop))?;
+            let rank = target.rank(over_stream, only_tls)?;
+            let (id, priority, weight) = (target.id(over_stream), hop.priority(), hop.weight());
+            Some((Candidate { id, priority, weight, is_up: true }, (target, rank)))
         });
-        // the addresses of a name share its weight
-        let peers = choose(call_id, targets)?.peers.iter().map(|(id, peer)| {
-            (Candidate { id, priority: 0, weight: 1, is_up: peer.is_up() }, peer.leg)
-        });
-        choose(call_id, peers)
+        let (target, rank) = choose(call_id, targets)?;
+        target.choose(rank, over_stream, only_tls, call_id)
     }
 
     /// Whether a configured hop has this transport, address and port, or had them in the last 12 hours.
     pub(crate) fn is_hop(&self, leg: &Leg) -> bool {
         leg.is_hop() && !self.inner.table.load().peers_at(leg).is_empty()
+    }
+
+    /// The hop of these that has the transport and IP address of a leg, on any port.
+    pub(crate) fn behind(&self, forward: &Forward, leg: &Leg) -> Option<Leg> {
+        if leg.is_hop() {
+            return Some(*leg);
+        }
+        self.inner.table.load().peer_behind(forward, leg)
+    }
+
+    /// The hop at a leg as in logs.
+    pub(crate) fn name(&self, leg: &Leg) -> String {
+        let table = self.inner.table.load();
+        let peer = table.peers_at(leg).first().map(|running| running.peer.to_string());
+        peer.unwrap_or_else(|| format!("hop {} {}", leg.transport.as_str(), leg.address))
     }
 
     /// Sends over the kept connection to a hop, which is opened if there is none. Never waits: bytes that
@@ -193,16 +188,17 @@ impl Hops {
         let plan = self.inner.plan();
         let table = self.inner.table.load();
         let mut states = Vec::new();
-        for place in &plan.places {
+        for place in plan.places() {
             let host = place.host.as_str().to_owned();
-            let peers = table.target(place).map_or(&[][..], |target| &target.peers);
+            let peers = table.target(place).map(Target::peers).unwrap_or_default();
             if peers.is_empty() {
-                let addresses = plan.hosts.get(&place.host).map(|known| &known.addresses);
-                let reason = addresses.and_then(Addresses::error).map(str::to_owned);
-                states.push(HopState::unresolved(host, place.transport, reason));
+                let reason = plan.error(place).map(str::to_owned);
+                states.extend(place.transports().iter().map(|transport| {
+                    HopState::unresolved(host.clone(), *transport, reason.clone())
+                }));
                 continue;
             }
-            states.extend(peers.iter().map(|(_, peer)| HopState::of(host.clone(), peer)));
+            states.extend(peers.into_iter().map(|peer| HopState::of(host.clone(), peer)));
         }
         states
     }
@@ -221,14 +217,17 @@ impl Inner {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to look a host up, unless it is an address.
-    fn known(this: &Arc<Self>, host: &Host) -> Known {
-        let text = host.as_str().trim_matches(['[', ']']);
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Known { addresses: Addresses::literal(ip.to_canonical()), _task: None };
-        }
-        let (weak, resolver, host) = (Arc::downgrade(this), this.resolver.clone(), host.clone());
-        let task = this.runtime.spawn(async move {
+    /// Puts changes of the plan into force.
+    fn apply(self: &Arc<Self>, plan: &mut Plan) {
+        plan.start_hosts(|host| self.look_up_host(host.clone()));
+        plan.start_services(|place| self.look_up_services(place.clone()));
+        self.rebuild(plan);
+    }
+
+    /// Looks up the addresses of a host again and again.
+    fn look_up_host(self: &Arc<Self>, host: Host) -> Task {
+        let (weak, resolver) = (Arc::downgrade(self), self.resolver.clone());
+        let task = self.runtime.spawn(async move {
             loop {
                 let found = resolver.look_up(host.as_str()).await;
                 let Some(inner) = weak.upgrade() else { return };
@@ -237,35 +236,58 @@ impl Inner {
                 sleep(again_in).await;
             }
         });
-        let task = Some(Task(task.abort_handle()));
-        Known { addresses: Addresses::default(), _task: task }
+        Task(task.abort_handle())
     }
 
-    /// Takes over the answer for a name. Returns the time after which to look it up again.
-    fn learn(&self, host: &Host, found: Found) -> Duration {
+    /// Looks up the services of a hop again and again.
+    fn look_up_services(self: &Arc<Self>, place: Place) -> Task {
+        let (weak, resolver) = (Arc::downgrade(self), self.resolver.clone());
+        let wanted = place.wanted(self.tls);
+        let task = self.runtime.spawn(async move {
+            let mut services = Services::default();
+            loop {
+                let learned = services.refresh(&resolver.open().await, &wanted).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let again_in = inner.learn_services(&place, &services, learned);
+                drop(inner);
+                sleep(again_in).await;
+            }
+        });
+        Task(task.abort_handle())
+    }
+
+    /// Takes over the answer for a host. Returns the time after which to look it up again.
+    fn learn(self: &Arc<Self>, host: &Host, found: Found) -> Duration {
         let mut plan = self.plan();
-        // no longer configured: the task is about to end
-        let Some(known) = plan.hosts.get_mut(host) else { return names::RETRY };
-        let is_first = !known.addresses.is_looked_up();
-        let learned = known.addresses.learn(found, Instant::now());
-        if let Some(news) = learned.news {
-            warn(format_args!("hop {} {news}", host.as_str()));
-        }
-        if learned.changed || is_first {
+        let effect = plan.learn_addresses(host, found);
+        if effect.changed {
             self.rebuild(&plan);
         }
-        learned.again_in
+        effect.again_in
+    }
+
+    /// Takes over the services of a hop. Returns the time after which to look them up again.
+    fn learn_services(
+        self: &Arc<Self>,
+        place: &Place,
+        services: &Services,
+        learned: Learned,
+    ) -> Duration {
+        let mut plan = self.plan();
+        let effect = plan.learn_services(place, services, learned);
+        if effect.changed {
+            self.apply(&mut plan);
+        }
+        effect.again_in
     }
 
     /// Replaces the table.
     fn rebuild(&self, plan: &Plan) {
         let old = self.table.load_full();
-        let addresses = |host: &Host| plan.hosts.get(host).map(|known| &known.addresses);
         let start = |leg, host: &Host| self.start(leg, host);
-        let table = Table::build(&old, plan.places.iter(), addresses, start);
+        let table = Table::build(&old, plan.places().iter(), |place| plan.ways(place), start);
         self.table.store(Arc::new(table));
-        let pending = plan.hosts.values().filter(|known| !known.addresses.is_looked_up());
-        self.pending.send_replace(pending.count());
+        self.pending.send_replace(plan.pending());
     }
 
     /// Starts the tasks of a peer.

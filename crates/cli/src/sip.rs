@@ -1,6 +1,7 @@
 //! The SIP server: sockets, framing, and the answer to each message.
 
 pub(crate) mod body;
+mod challenges;
 pub(crate) mod edge;
 pub(crate) mod forward;
 pub(crate) mod listeners;
@@ -12,10 +13,11 @@ pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod route;
 pub(crate) mod sdp;
-mod shorten;
+pub(crate) mod shorten;
 pub(crate) mod sockets;
 pub(crate) mod stream;
+mod stun;
 pub(crate) mod tcp;
 pub(crate) mod trusted;
 pub(crate) mod udp;
-mod undecided;
+pub(crate) mod undecided;

@@ -243,8 +243,9 @@ impl<'p> Compiler<'p> {
                 }
             }
         }
-        let name = entry.friendly_name.clone().unwrap_or_else(|| text.clone());
+        // without one, explanations show the prefix alone
         let friendly_name = entry.friendly_name.unwrap_or_default();
+        let name = friendly_name.clone();
         let address = IpAddress { sid, list: *list, prefix, friendly_name, dates: self.dates };
         self.put(Record::IpAddress(address), entry.span, sid, &name);
     }
@@ -263,7 +264,10 @@ impl<'p> Compiler<'p> {
                 let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
                 let secure = entry.secure;
                 let new = Domain::new(sid, account, host);
-                let domain = Domain { friendly_name, secure, on_accept, dates: self.dates, ..new };
+                let mut domain =
+                    Domain { friendly_name, secure, on_accept, dates: self.dates, ..new };
+                // a file has no switch beside the lists
+                domain.settings.sip_registration = !entry.registrations.is_empty();
                 target = self.put(Record::Domain(domain), span, sid, &name).then_some(sid);
             }
             self.map_access_lists(entry.ip_access_control_lists, account, target.map(Into::into));
@@ -407,7 +411,9 @@ impl<'p> Compiler<'p> {
             return false;
         }
         self.places.insert(record.key(), span);
-        self.names.insert(sid, name);
+        if !name.is_empty() {
+            self.names.insert(sid, name);
+        }
         self.commit.put(record);
         true
     }
@@ -467,7 +473,7 @@ impl<'p> Compiler<'p> {
 
 /// The place of the record that an error is about.
 fn place(error: &ApplyError, places: &HashMap<Key, Span>) -> Span {
-    places.get(&error.key()).cloned().unwrap_or(0..0)
+    error.key().and_then(|key| places.get(&key)).cloned().unwrap_or(0..0)
 }
 
 /// The message of an error, with the names of the file.

@@ -8,8 +8,8 @@ use crate::place::Place;
 /// An error in a configuration, with the file, the line and column, and the key.
 ///
 /// Its `Display` is one line: `edge.toml:12:8: domains[0].name: message`. No password, hash or token
-/// appears in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// appears in it. `Debug` writes the same, because `fn main() -> Result` prints it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigError {
     file: Arc<str>,
     place: Option<Place>,
@@ -72,6 +72,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for ConfigError {}
 
 /// A warning about a valid configuration, with its place as for [`ConfigError`].
@@ -124,8 +130,9 @@ impl fmt::Display for ConfigWarning {
 
 /// All errors in a configuration, in the order of the text; at least one.
 ///
-/// Its `Display` has one line for each error and no line end after the last.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Its `Display` has one line for each error and no line end after the last. `Debug` writes the same, because
+/// `fn main() -> Result` prints it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigErrors {
     first: ConfigError,
     others: Vec<ConfigError>,
@@ -168,6 +175,12 @@ impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.first)?;
         self.others.iter().try_for_each(|error| write!(f, "\n{error}"))
+    }
+}
+
+impl fmt::Debug for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -82,7 +82,9 @@ fn header(line: &str) -> Option<(usize, &str, (usize, usize))> {
     let after = inner.get(path.len()..)?;
     let rest = after.trim_start_matches(']');
     let closing = after.len() - rest.len();
-    let ends = matches!(rest.trim_start().chars().next(), None | Some('#'));
+    // other white space is an error of its own, whose column the repair would move
+    let behind = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+    let ends = matches!(behind.chars().next(), None | Some('#'));
     (opening > 0 && ends).then_some((line.len() - rest.len(), path, (opening, closing)))
 }
 

@@ -1,8 +1,9 @@
 //! Reads the TOML configuration of [`sip_authz`]: accounts, lists, domains, trunks and policies.
 //!
-//! [`parse`] turns a text into a [`Config`] with the [`Snapshot`] for an
-//! [`Authorizer`](sip_authz::Authorizer); [`load`] does the same for a file. For an invalid text they
-//! return [`ConfigErrors`]: all errors at once, each with its line, its column and the path of its key.
+//! [`load`] turns a file into a [`Config`] with the [`Snapshot`] for an
+//! [`Authorizer`](sip_authz::Authorizer); [`parse`] does the same for a text. [`read`] turns a text into a
+//! [`SnapshotBuilder`](sip_authz::SnapshotBuilder), to which a program adds records of its own. For an
+//! invalid text all three return [`ConfigErrors`]: all errors at once, each with its line, its column and the path of its key.
 //! Consequences of another error are left out, for example a reference to a list that could not be
 //! read. No password, hash or token appears in a message.
 //!
@@ -44,6 +45,7 @@
 
 mod compile;
 mod edge;
+mod embed;
 mod error;
 mod file;
 mod headers;
@@ -69,10 +71,13 @@ pub use edge::{
     AddressError, Advertised, DomainSource, Edge, Listener, Place, ProxyError, SourceFrom,
     SourceHeader, TrustedProxy,
 };
+pub use embed::read;
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use load::{is_readable_by_others, load};
 pub use names::Names;
 pub use options::Options;
+#[doc(hidden)]
+pub use value::nearest;
 
 use compile::Repeat;
 use file::File;

@@ -16,6 +16,10 @@ use crate::{Config, parse_with};
 
 /// Reads a configuration file. The buffer with its text is wiped, since it may hold passwords.
 ///
+/// Errors and warnings name the file. The warnings also say whether other users of the machine can read its
+/// passwords or write to it. In an async program, call this on a thread that may block: it reads the file
+/// and computes the hashes of each password, which takes seconds for tens of thousands.
+///
 /// # Errors
 ///
 /// [`ConfigErrors`] with every error in the file, or with one error if it cannot be read.

@@ -30,6 +30,11 @@ impl Names {
         self.0.insert(sid.to_string(), name.to_string());
     }
 
+    /// Sets the name of a SID that has none yet.
+    pub fn insert_missing(&mut self, sid: impl fmt::Display, name: impl fmt::Display) {
+        self.0.entry(sid.to_string()).or_insert_with(|| name.to_string());
+    }
+
     /// The name of a SID, or the SID itself if it has none.
     pub(crate) fn get(&self, sid: impl fmt::Display) -> String {
         let sid = sid.to_string();

@@ -201,6 +201,35 @@ fn methods_replace_the_default_ones() {
 }
 
 #[test]
+fn register_as_has_templates_and_registrations_switch_the_domain_on() {
+    for (value, expected) in [
+        ("", "{user}"),
+        ("register_as = ['{user}']", "{user}"),
+        ("register_as = ['+4930123{user}', '{user}']", "+4930123{user},{user}"),
+    ] {
+        let text = format!("[[domains]]\nname = 'a.example'\npolicy = {{ {value} }}\n");
+        let config = parse(&text, &Options::new()).unwrap();
+        let found = config.commit.writes().iter().find_map(|write| match write {
+            Write::Put(Record::Policy(record)) => Some(record.policy.register_as.to_string()),
+            _ => None,
+        });
+        assert_eq!(found.as_deref(), Some(expected), "{value}");
+    }
+    for (registrations, expected) in [("", false), ("registrations = ['phones']", true)] {
+        let text = format!(
+            "[[credential_lists]]\nname = 'phones'\nrealm = 'r'\n\
+             [[domains]]\nname = 'a.example'\n{registrations}\n"
+        );
+        let config = parse(&text, &Options::new()).unwrap();
+        let found = config.commit.writes().iter().find_map(|write| match write {
+            Write::Put(Record::Domain(domain)) => Some(domain.settings.sip_registration),
+            _ => None,
+        });
+        assert_eq!(found, Some(expected), "{registrations}");
+    }
+}
+
+#[test]
 fn a_repeated_address_is_a_warning_that_names_both_lines() {
     let text = "[[ip_access_control_lists]]
 name = 'l'
@@ -386,4 +415,12 @@ secure = true
             &format!("21:16: trunks[1].domain_name: trunk `other` {text}"),
         ]
     );
+}
+
+#[test]
+fn debug_of_errors_is_their_text() {
+    let errors = read("realm = 1\ndomains = 2").unwrap_err();
+    assert_eq!(errors.len(), 2);
+    assert_eq!(format!("{errors:?}"), errors.to_string());
+    assert_eq!(format!("{:?}", errors.first()), errors.first().to_string());
 }

@@ -74,7 +74,8 @@ pub(crate) fn unknown_key(key: &str, expected: &[&str]) -> String {
 }
 
 /// The candidate closest to `word`, if it is close enough to be a typing error.
-pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+#[must_use]
+pub fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     // the comparison is quadratic in the length, and no key is that long
     if word.len() > 40 {
         return None;

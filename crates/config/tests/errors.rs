@@ -95,16 +95,16 @@ fn each_error_has_its_line_column_and_key() {
         ("\n[[domains]]\nsecure = true\n".to_owned(), &["2:1: domains[0]: missing key `name`"]),
         ("[[domains]]\nname = 'a.example'\nname = 'b.example'\n".to_owned(), &["3:1: duplicate key `name`"]),
         // answers to accepted calls and next hops
-        ("[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: the next hop `gw.example` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
-        ("next_hop_allow = ['gw.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'redirect:gw.example,sip:{user}@b.example:5060'\n".to_owned(), &["5:13: trunks[0].on_accept: the next hop `b.example:5060` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
+        ("[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: the next hop `gw.example` is not allowed; allow it in `next_hop_allow` or in the program that reads the file (sip-authz: --next-hop-allow)"]),
+        ("next_hop_allow = ['gw.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'redirect:gw.example,sip:{user}@b.example:5060'\n".to_owned(), &["5:13: trunks[0].on_accept: the next hop `b.example:5060` is not allowed; allow it in `next_hop_allow` or in the program that reads the file (sip-authz: --next-hop-allow)"]),
         ("next_hop_allow = ['gw.example']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:sip:{user}@{host}'\n".to_owned(), &["4:13: domains[0].on_accept: `{host}` is allowed in the user part only"]),
         ("[[domains]]\nname = 'a.example'\non_accept = 'redirect:sip:{usr}@gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: unknown placeholder `{usr}` at position 14, expected {user}, {host}, {domain}, {account} or {username}"]),
         ("[[domains]]\nname = 'a.example'\non_accept = 'proxy:gw.example'\n".to_owned(), &["3:13: domains[0].on_accept: expected `ok`, or `redirect:` or `forward:` and a SIP URI or host"]),
-        ("[[domains]]\nname = 'a.example'\non_accept = 'forward:sip:pbx.example'\n".to_owned(), &["3:13: domains[0].on_accept: the next hop `pbx.example` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
-        ("next_hop_allow = ['pbx.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'forward:pbx.example, sips:b.example:5071;priority=1'\n".to_owned(), &["5:13: trunks[0].on_accept: the next hop `b.example:5071` is not allowed; `next_hop_allow` and --next-hop-allow list the next hops"]),
+        ("[[domains]]\nname = 'a.example'\non_accept = 'forward:sip:pbx.example'\n".to_owned(), &["3:13: domains[0].on_accept: the next hop `pbx.example` is not allowed; allow it in `next_hop_allow` or in the program that reads the file (sip-authz: --next-hop-allow)"]),
+        ("next_hop_allow = ['pbx.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'forward:pbx.example, sips:b.example:5071;priority=1'\n".to_owned(), &["5:13: trunks[0].on_accept: the next hop `b.example:5071` is not allowed; allow it in `next_hop_allow` or in the program that reads the file (sip-authz: --next-hop-allow)"]),
         ("next_hop_allow = ['pbx.example']\n[[trunks]]\nname = 'a'\ndomain_name = 'a.example'\non_accept = 'forward:pbx.example, pbx.example:5062;maddr=192.0.2.1'\n".to_owned(), &["5:13: trunks[0].on_accept: hop at position 22: unknown parameter `maddr`, expected transport, priority, weight or lr"]),
         ("next_hop_allow = ['pbx.example']\n[[domains]]\nname = 'a.example'\non_accept = 'forward:sip:{user}@pbx.example'\n".to_owned(), &["4:13: domains[0].on_accept: brace at position 13: expected no placeholder in a hop"]),
-        // a next hop that cannot be read hides what is allowed
+        // an allowed next hop that cannot be read hides the error about the target
         ("next_hop_allow = ['gw:0']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw'\n".to_owned(), &["1:19: next_hop_allow[0]: expected a port from 1 to 65535"]),
         ("next_hop_alow = ['gw']\n[[domains]]\nname = 'a.example'\non_accept = 'redirect:gw'\n".to_owned(), &["1:1: next_hop_alow: unknown key `next_hop_alow`, did you mean `next_hop_allow`?"]),
         // names
@@ -173,6 +173,12 @@ fn each_error_has_its_line_column_and_key() {
         (policy("from_must_match = 'true'"), &["5:19: domains[0].policy.from_must_match: expected false, true or \"or-anonymous\", found a string"]),
         (policy("from_must_match = 1"), &["5:19: domains[0].policy.from_must_match: expected false, true or \"or-anonymous\", found an integer"]),
         (policy("from_must_match = [true]"), &["5:19: domains[0].policy.from_must_match: expected false, true or \"or-anonymous\", found an array"]),
+        (policy("register_as = '{user}'"), &["5:15: domains[0].policy.register_as: expected a list of templates such as `{user}`, found a string"]),
+        (policy("register_as = []"), &["5:15: domains[0].policy.register_as: at least one template is needed"]),
+        (policy("register_as = ['{user}', '{user}']"), &["5:15: domains[0].policy.register_as: the template `{user}` is repeated"]),
+        (policy("register_as = ['{user}', '1 {user}']"), &["5:26: domains[0].policy.register_as[1]: expected a template of at most 64 bytes with {user} once and letters, digits and +-_.*#!~, found `1 {user}`"]),
+        (policy("register_as = [1]"), &["5:16: domains[0].policy.register_as[0]: expected a string, found an integer"]),
+        (policy("register_as = ['1{user}','2{user}','3{user}','4{user}','5{user}','6{user}','7{user}','8{user}','9{user}']"), &["5:15: domains[0].policy.register_as: at most 8 templates can be set"]),
         (policy("methods = 'INVITE'"), &["5:11: domains[0].policy.methods: expected a list of methods such as `INVITE`, found a string"]),
         (policy("methods = []"), &["5:11: domains[0].policy.methods: at least one method must be admitted"]),
         (policy("methods = ['INVITE', 'INVITE']"), &["5:11: domains[0].policy.methods: INVITE is admitted twice"]),
@@ -483,6 +489,16 @@ fn no_error_of_a_corrupted_line_shows_a_secret() {
                     check(&text, &errors);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_header_with_other_white_space_has_its_error_inside_the_line() {
+    for space in ['\u{b}', '\u{c}', '\u{85}', '\u{a0}', '\u{2028}'] {
+        for header in ["[[accounts", "[accounts]", "[[edge]]", "[[accounts]]"] {
+            let text = format!("{header}{space}\nname = 'a'\n");
+            check(&text, &parse(&text, &Options::new()).unwrap_err());
         }
     }
 }

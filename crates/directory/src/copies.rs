@@ -4,15 +4,47 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::DirectoryError;
 use super::members::members;
-use sip_authz::CredentialListSid;
 use sip_authz::model::rules::MAX_COPIES;
 use sip_authz::model::{Commit, Key, Mapping, Record, Target, UserName, Write};
+use sip_authz::{CredentialListSid, DomainSid};
 use sip_authz_store::{Collection, ListKey, Lookup, Store};
 
 /// A lookup of a user reads about as much as this many records of a collection.
 const RECORDS_OF_A_LOOKUP: usize = 10;
 
-/// The lists and names that a commit adds to a target.
+/// A set of mapped lists in which a name may occur a few times only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Set {
+    Calls(Target),
+    Registrations(DomainSid),
+}
+
+impl Set {
+    /// The set of a mapping and its credential list.
+    fn of(mapping: Mapping) -> Option<(Self, CredentialListSid)> {
+        match mapping {
+            Mapping::IpAccessControlList(..) => None,
+            Mapping::CredentialList(target, list) => Some((Self::Calls(target), list)),
+            Mapping::Registration(domain, list) => Some((Self::Registrations(domain), list)),
+        }
+    }
+
+    fn mapping(self, list: CredentialListSid) -> Mapping {
+        match self {
+            Self::Calls(target) => Mapping::CredentialList(target, list),
+            Self::Registrations(domain) => Mapping::Registration(domain, list),
+        }
+    }
+
+    fn target(self) -> Target {
+        match self {
+            Self::Calls(target) => target,
+            Self::Registrations(domain) => domain.into(),
+        }
+    }
+}
+
+/// The lists and names that a commit adds to a set.
 #[derive(Default)]
 struct Added {
     /// The lists that it maps.
@@ -29,7 +61,7 @@ pub(super) async fn read<S: Store>(
     commit: &Commit,
     known: &BTreeMap<Key, Record>,
 ) -> Result<Vec<Record>, DirectoryError> {
-    let mut added = BTreeMap::<Target, Added>::new();
+    let mut added = BTreeMap::<Set, Added>::new();
     let mut written = BTreeMap::<CredentialListSid, Vec<&UserName>>::new();
     for write in commit.writes() {
         match write {
@@ -38,8 +70,8 @@ pub(super) async fn read<S: Store>(
                 written.entry(user.list).or_default().push(&user.username);
             }
             Write::Put(Record::Mapping(record)) => {
-                if let Mapping::CredentialList(target, list) = record.mapping {
-                    added.entry(target).or_default().lists.insert(list);
+                if let Some((set, list)) = Set::of(record.mapping) {
+                    added.entry(set).or_default().lists.insert(list);
                 }
             }
             Write::Put(_) | Write::Delete(_) => {}
@@ -48,22 +80,22 @@ pub(super) async fn read<S: Store>(
     let mut records = Vec::new();
     for (list, names) in &written {
         let mappings = Collection::MappingsOf(ListKey::CredentialList(*list));
-        for target in lists_by_target(&members(store, mappings).await?).into_keys() {
+        for set in lists_by_set(&members(store, mappings).await?).into_keys() {
             let names = names.iter().map(|name| (*name).clone());
-            added.entry(target).or_default().names.extend(names);
+            added.entry(set).or_default().names.extend(names);
         }
     }
-    for (target, Added { lists: new, mut names }) in added {
+    for (set, Added { lists: new, mut names }) in added {
+        let target = set.target();
         let mappings = if new.is_empty() {
             members(store, Collection::Mappings(target)).await?
         } else {
             let of_target = |record: &&Record| matches!(record, Record::Mapping(it) if it.mapping.target() == target);
             known.values().filter(of_target).cloned().collect()
         };
-        let mut lists = lists_by_target(&mappings).remove(&target).unwrap_or_default();
+        let mut lists = lists_by_set(&mappings).remove(&set).unwrap_or_default();
         lists.retain(|list| {
-            let mapping = Mapping::CredentialList(target, *list);
-            !commit.writes().contains(&Write::Delete(Key::Mapping(mapping)))
+            !commit.writes().contains(&Write::Delete(Key::Mapping(set.mapping(*list))))
         });
         let new: Vec<_> = new.into_iter().filter(|list| lists.insert(*list)).collect();
         // fewer lists hold no name too often
@@ -115,14 +147,14 @@ fn username(record: &Record) -> Option<&UserName> {
     }
 }
 
-/// The lists of the mappings for calls, by target.
-fn lists_by_target(mappings: &[Record]) -> BTreeMap<Target, BTreeSet<CredentialListSid>> {
+/// The credential lists of the mappings, by set.
+fn lists_by_set(mappings: &[Record]) -> BTreeMap<Set, BTreeSet<CredentialListSid>> {
     let mut lists = BTreeMap::<_, BTreeSet<_>>::new();
     for record in mappings {
         if let Record::Mapping(record) = record
-            && let Mapping::CredentialList(target, list) = record.mapping
+            && let Some((set, list)) = Set::of(record.mapping)
         {
-            lists.entry(target).or_default().insert(list);
+            lists.entry(set).or_default().insert(list);
         }
     }
     lists

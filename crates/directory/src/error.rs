@@ -154,8 +154,11 @@ impl DirectoryError {
 
 impl From<ApplyError> for DirectoryError {
     fn from(error: ApplyError) -> Self {
-        let ApplyError::Rule { key, error } = error else {
-            return Self::invalid(Kind::IpAddress, error.to_string());
+        let (key, error) = match error {
+            ApplyError::Rule { key, error } => (key, error),
+            // the authorizer of another process follows no store
+            ApplyError::OtherProcess => return Self::NotFollowed,
+            error => return Self::invalid(Kind::IpAddress, error.to_string()),
         };
         let kind = Kind::of(&key);
         match error {

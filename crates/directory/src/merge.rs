@@ -80,7 +80,10 @@ pub enum MergeError {
 
 impl From<ApplyError> for MergeError {
     fn from(error: ApplyError) -> Self {
-        Self::Refused { key: error.key(), message: error.message() }
+        match error.key() {
+            Some(key) => Self::Refused { key, message: error.message() },
+            None => Self::Directory(error.into()),
+        }
     }
 }
 

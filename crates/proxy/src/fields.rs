@@ -39,16 +39,7 @@ impl<'a> RawField<'a> {
 
 /// The fields of a message without a defect, in order.
 pub(crate) fn raw_fields<'a>(message: &Message<'a>) -> impl Iterator<Item = RawField<'a>> {
-    let mut rest = after_line(message.bytes());
-    message.fields().map_while(move |field| {
-        let from = rest;
-        rest = after_line(from);
-        while let [b' ' | b'\t', ..] = rest {
-            rest = after_line(rest);
-        }
-        let raw = from.get(..from.len() - rest.len())?;
-        Some(RawField { field, raw })
-    })
+    message.fields().map(|field| RawField { field, raw: field.raw })
 }
 
 /// The bytes after the first LF.
@@ -118,7 +109,9 @@ pub(crate) fn quoted_len(text: &[u8]) -> Option<usize> {
 
 /// Whether a byte can be part of a token (RFC 3261 §25.1).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+    // the compiler makes a bit test of this, but a loop of `contains`
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ const MAX_NAME: usize = 64;
 const ASSERTED: &str = "P-Asserted-Identity";
 const PREFERRED: &str = "P-Preferred-Identity";
 const PARTY: &str = "Remote-Party-ID";
+/// The way back to a registered phone (RFC 3327). A Path of a phone would lead its calls elsewhere.
+const PATH: &str = "Path";
 
 /// The names in the IANA registry of SIP header fields, with those of drafts that servers read. Compact
 /// forms have one letter.
@@ -156,11 +158,12 @@ impl IdentityFields {
             .any(|own| is_same(name, own))
     }
 
-    /// Whether a field of a peer is removed. `asserted` also removes what the peer asserts of itself.
+    /// Whether a field of a peer is removed. `asserted` also removes what only this side may say of a
+    /// phone.
     pub(crate) fn is_removed(&self, name: &[u8], asserted: bool) -> bool {
         let of_peer = |known| is_same(name, known);
         self.is_one(name)
-            || (asserted && (of_peer(ASSERTED) || of_peer(PARTY)))
+            || (asserted && [ASSERTED, PARTY, PATH].into_iter().any(of_peer))
             || (asserted && self.asserted && of_peer(PREFERRED))
     }
 

@@ -52,7 +52,9 @@ impl Leg {
         let transport = match self.transport {
             Transport::Udp => 0,
             Transport::Tcp => 1,
-            _ => 2,
+            Transport::Tls => 2,
+            // `decode` refuses it, so nothing is ever sent over another transport
+            _ => 3,
         };
         let way = match self.way {
             Way::Listener(_) => 0,
@@ -143,6 +145,17 @@ mod tests {
             let mut rest = &*bytes;
             prop_assert_eq!(Leg::decode(&mut rest), Some(leg));
             prop_assert_eq!(rest, &[7]);
+        }
+    }
+
+    #[test]
+    fn a_leg_of_a_transport_that_is_not_forwarded_is_never_read() {
+        for transport in Transport::ALL {
+            let leg = Leg::hop(*transport, ([192, 0, 2, 1], 5060).into());
+            let read = Leg::decode(&mut leg.encoded().as_slice());
+            let is_forwarded =
+                matches!(transport, Transport::Udp | Transport::Tcp | Transport::Tls);
+            assert_eq!(read, is_forwarded.then_some(leg), "{transport}");
         }
     }
 }

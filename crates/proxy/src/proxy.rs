@@ -1,4 +1,4 @@
-//! Which message goes where: the rules of the proxy, on the tokens, tables and writers of the others.
+//! The rules of the proxy: the destination of each message, by tokens and tables.
 
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
@@ -9,11 +9,13 @@ use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use sip_authz::message::{Field, Header, Message, StartLine};
 use sip_authz::model::Target;
-use sip_authz::uri::SipUri;
+use sip_authz::uri::{Scheme, SipUri};
 use sip_authz::{AccountSid, Transport};
 
 mod dialog;
 mod follow;
+mod phone;
+mod registration;
 
 use crate::bucket::Bucket;
 use crate::credentials::named_realms;
@@ -24,11 +26,13 @@ use crate::response::ForwardedResponse;
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side};
 use crate::strict::{Flaw, Strict};
 use crate::transaction::{Branch, LoopMark, is_own_tag, loops, to_tag};
+use crate::verdict::{NotRelayed, Refusal, Verdict};
 use crate::via::ViaParts;
 use crate::via_token::{own_via, read_own_via};
 use crate::{Keys, Leg, Way};
+use registration::{path, supports_path};
 
-/// What the proxy asks its program.
+/// The facts that the proxy asks of its program.
 pub trait Surroundings {
     /// Host and port under which the peer of `leg` reaches this side.
     fn own_address(&self, leg: &Leg) -> String;
@@ -44,6 +48,25 @@ pub trait Surroundings {
 
     /// The name of a domain or trunk, or its SID if it has none.
     fn name(&self, target: Target) -> String;
+
+    /// Whether a leg is on the side of the next hops: only they can send on its socket or connection.
+    ///
+    /// Requests from there go to registered phones without a decision.
+    fn is_inside(&self, leg: &Leg) -> bool;
+
+    /// Whether messages can go to a phone on this leg: its listener exists, or its connection is still
+    /// open. False for a leg to a next hop.
+    fn is_alive(&self, leg: &Leg) -> bool;
+
+    /// The next hop of a domain that sent a message on a connection of its own: one with the transport and
+    /// IP address of `leg`. Requests of a phone go there, also after the connection has ended; without it
+    /// they can only go on that connection.
+    ///
+    /// The PBXs of two domains can share an address, so a hop of another domain is none.
+    fn hop_behind(&self, leg: &Leg, target: Target) -> Option<Leg> {
+        let _ = (leg, target);
+        None
+    }
 }
 
 /// A time, as a monotonic and as a calendar time.
@@ -86,78 +109,6 @@ pub struct Admitted<'a> {
     pub permits: &'a str,
 }
 
-/// What becomes of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The message that was appended goes to this leg.
-    Send(Leg),
-    /// The request is answered with this refusal.
-    Refuse(Refusal),
-    /// The request gets no answer and goes nowhere.
-    Drop,
-    /// The request is not of a dialog that this side has recorded. It is decided like a new one.
-    Decide,
-}
-
-/// A reason not to forward a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// A field that decides at every hop is malformed or repeated.
-    Flaw(Flaw),
-    /// A Route that does not name this side, or a second one.
-    Route,
-    /// The request has come by here (RFC 3261 §16.3 item 4).
-    Loop,
-    /// Max-Forwards is zero (RFC 3261 §16.3 item 3).
-    TooManyHops,
-    /// An extension that proxies must know (RFC 3261 §16.3 item 5).
-    Extension,
-    /// No next hop answers.
-    NoHop,
-    /// The dialog is older than its life.
-    Expired,
-    /// The account of the dialog was closed.
-    Closed,
-    /// The request comes from elsewhere than the dialog's next hop.
-    Elsewhere,
-    /// The user name is too long to be carried.
-    TooLong,
-}
-
-impl Refusal {
-    /// Status and reason phrase of the answer. A [`Flaw`] has a text of its own.
-    #[must_use]
-    pub fn status(&self) -> (u16, &'static str) {
-        match self {
-            Self::Flaw(_) => (400, "Bad Request"),
-            Self::Route => (403, "Forbidden (Route)"),
-            Self::Loop => (482, "Loop Detected"),
-            Self::TooManyHops => (483, "Too Many Hops"),
-            Self::Extension => (420, "Bad Extension"),
-            Self::NoHop => (503, "Service Unavailable"),
-            Self::Expired => (481, "Call/Transaction Does Not Exist (expired)"),
-            Self::Closed => (403, "Forbidden"),
-            Self::Elsewhere => (481, "Call/Transaction Does Not Exist"),
-            Self::TooLong => (500, "Server Internal Error"),
-        }
-    }
-}
-
-/// A reason not to relay a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NotRelayed {
-    /// A field that decides at every hop is malformed or repeated.
-    Flaw,
-    /// The top Via is not ours, or its code is wrong.
-    NotOurs,
-    /// It comes from elsewhere than its request was sent to.
-    Elsewhere,
-    /// It has no Via behind ours: it answers a request of this side.
-    NoVia,
-}
-
 /// The settings of a [`Proxy`].
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -165,13 +116,21 @@ pub struct Settings {
     pub identity: IdentityFields,
     /// The life of a dialog after its first request or its last INVITE, UPDATE or SUBSCRIBE, in seconds.
     pub life: u32,
+    /// The life of the token that a REGISTER carries to the registrar, in seconds. A phone renews it by
+    /// its next REGISTER.
+    pub flow_life: u32,
     /// The number of forwarded INVITEs whose next hop is remembered.
     pub remembered: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { identity: IdentityFields::default(), life: 12 * 3600, remembered: 1 << 17 }
+        Self {
+            identity: IdentityFields::default(),
+            life: 12 * 3600,
+            flow_life: 24 * 3600,
+            remembered: 1 << 17,
+        }
     }
 }
 
@@ -234,6 +193,7 @@ impl Proxy {
         &self,
         message: &Message<'_>,
         from: &Leg,
+        around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Result<Leg, NotRelayed> {
         let strict = Strict::response(message).map_err(|_| {
@@ -249,7 +209,7 @@ impl Proxy {
         let response = ForwardedResponse {
             message: &strict,
             identity: &self.settings.identity,
-            strip_asserted: !sent_to.is_hop(),
+            strip_asserted: !sent_to.is_hop() && !around.is_inside(&sent_to),
             to_stream: arrival.transport != Transport::Udp,
         };
         if response.write(out) { Ok(arrival) } else { Err(NotRelayed::NoVia) }
@@ -257,6 +217,8 @@ impl Proxy {
 
     /// Forwards an accepted request that starts something to the hop that `choose` returns, or to the
     /// hop of the request that it retransmits (RFC 3261 §16.6).
+    ///
+    /// A REGISTER gets a Path with a token for [`to_phone`](Self::to_phone) (RFC 3327).
     pub fn forward(
         &self,
         message: &Message<'_>,
@@ -272,9 +234,13 @@ impl Proxy {
         check_head(keys, &strict, Side::Outside)?;
         let routes_removed = own_routes(&strict, around)?;
         let branch = self.branch(keys, &strict, arrival)?;
-        let is_invite = strict.method() == "INVITE";
+        let makes_dialog = makes_dialog(strict.method());
+        let registers = strict.method() == "REGISTER";
+        // a retransmission gets the same hop and tokens
+        let has_tokens = makes_dialog || registers;
         let find = || self.hops.find_for(branch, admitted.target, now.instant);
-        let known = is_invite.then(find).flatten();
+        let known = has_tokens.then(find).flatten();
+        let issued = self.issued(branch, now);
         let hop = known.or_else(choose).ok_or(Refusal::NoHop)?;
         let bound = Bound {
             call_id: strict.call_id(),
@@ -282,13 +248,13 @@ impl Proxy {
         };
         let outside = OutsideToken {
             initiator: Side::Outside,
-            issued: now.seconds,
+            issued,
             account: admitted.account,
             leg: arrival.from,
         };
         let inside = InsideToken {
             initiator: Side::Outside,
-            issued: now.seconds,
+            issued,
             account: admitted.account,
             target: admitted.target,
             leg: hop,
@@ -296,10 +262,16 @@ impl Proxy {
             permits: admitted.permits,
         };
         let from = Side::Outside;
-        let routes = if makes_dialog(strict.method()) {
+        let routes = if makes_dialog {
             record_routes(keys, from, &outside, &inside, bound, around).ok_or(Refusal::TooLong)?
         } else {
             Vec::new()
+        };
+        let path = if registers {
+            let path = path(keys, &strict, issued, arrival, admitted, &hop, around);
+            Some(path.ok_or(Refusal::TooLong)?)
+        } else {
+            None
         };
         let onward = Onward {
             strict: &strict,
@@ -308,13 +280,20 @@ impl Proxy {
             from,
             routes_removed,
             routes: &routes,
+            path: path.as_deref(),
             inside: Some(&inside),
         };
         self.write(keys, &onward, arrival, around, out);
-        if is_invite {
-            self.hops.remember(branch, admitted.target, hop, now.instant);
+        if has_tokens {
+            self.hops.remember(branch, admitted.target, hop, issued, now.instant);
         }
         Ok(hop)
+    }
+
+    /// The time for the tokens in a request, in seconds since 1970: a retransmission gets the same tokens
+    /// as the first request.
+    fn issued(&self, branch: Branch, now: Now) -> u32 {
+        self.hops.issued(branch, now.instant).unwrap_or(now.seconds)
     }
 
     /// The branch of our Via. A transaction keeps it when the key changes.
@@ -342,15 +321,21 @@ impl Proxy {
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) {
-        let Onward { strict, branch, to, from, routes_removed, routes, inside } = *onward;
+        let Onward { strict, branch, to, from, routes_removed, routes, path, inside } = *onward;
         let mark = LoopMark::of(keys, strict.message(), from == Side::Inside);
         let (sent_by, mut via) = (around.own_address(&to), Vec::with_capacity(256));
         // there is a key, and two legs are short
         let _ = own_via(keys, &sent_by, &branch, &mark, &arrival.back(), &to, &mut via);
         let names = &self.settings.identity;
         let mut values = ArrayVec::new();
-        if let Some(inside) = inside.filter(|_| to.is_hop()) {
+        if let Some(inside) = inside.filter(|_| from == Side::Outside) {
             identify(names, inside, &around.name(inside.target), &mut values);
+        }
+        if let Some(path) = path {
+            values.push(("Path", path.to_vec()));
+            if !supports_path(strict.message()) {
+                values.push(("Supported", b"path".to_vec()));
+            }
         }
         let add: ArrayVec<(&str, &[u8]), MAX_ADDED> =
             values.iter().map(|(name, value)| (*name, value.as_slice())).collect();
@@ -371,8 +356,8 @@ impl Proxy {
     }
 }
 
-/// The maximum number of fields that are added.
-const MAX_ADDED: usize = 5;
+/// The maximum number of fields that are added: five of identity, Path and Supported.
+const MAX_ADDED: usize = 7;
 
 /// The fields that name the caller towards the next hop.
 fn identify<'s>(
@@ -411,9 +396,14 @@ struct Onward<'a> {
     routes_removed: usize,
     /// Our Record-Routes, the topmost first.
     routes: &'a [Vec<u8>],
+    /// The value of our Path, for a REGISTER.
+    path: Option<&'a [u8]>,
     /// The token of the next hop, with the caller; none if the caller is not known.
     inside: Option<&'a InsideToken<'a>>,
 }
+
+/// The room for a value of Record-Route that is not longer than usual, in bytes.
+const USUAL_ROUTE: usize = 256;
 
 /// The two values of Record-Route for a request from `from`; first that for the side that it goes to.
 fn record_routes(
@@ -424,7 +414,7 @@ fn record_routes(
     bound: Bound<'_>,
     around: &dyn Surroundings,
 ) -> Option<Vec<Vec<u8>>> {
-    let (mut towards_hop, mut towards_caller) = (b"<sip:".to_vec(), b"<sip:".to_vec());
+    let (mut towards_hop, mut towards_caller) = (route_start(), route_start());
     let sealed = inside.seal(keys, bound, &mut towards_hop)
         && outside.seal(keys, bound, &mut towards_caller);
     put_route_end(&inside.leg, &around.own_address(&inside.leg), &mut towards_hop);
@@ -435,16 +425,24 @@ fn record_routes(
     })
 }
 
+fn route_start() -> Vec<u8> {
+    let mut route = Vec::with_capacity(USUAL_ROUTE);
+    route.extend_from_slice(b"<sip:");
+    route
+}
+
 fn put_route_end(leg: &Leg, own_address: &str, out: &mut Vec<u8>) {
+    put_uri_end(leg, own_address, out);
+    out.push(b'>');
+}
+
+/// Appends the rest of our URI after the user.
+fn put_uri_end(leg: &Leg, own_address: &str, out: &mut Vec<u8>) {
     out.push(b'@');
     out.extend_from_slice(own_address.as_bytes());
-    let transport: &[u8] = match leg.transport {
-        Transport::Udp => b";transport=udp",
-        Transport::Tcp => b";transport=tcp",
-        _ => b";transport=tls",
-    };
-    out.extend_from_slice(transport);
-    out.extend_from_slice(b";lr>");
+    out.extend_from_slice(b";transport=");
+    out.extend_from_slice(leg.transport.as_str().as_bytes());
+    out.extend_from_slice(b";lr");
 }
 
 /// The checks of RFC 3261 §16.3 that need no decision.
@@ -463,6 +461,16 @@ fn check_head(keys: &Keys, strict: &Strict<'_>, from: Side) -> Result<(), Refusa
     Ok(())
 }
 
+/// Checks that a request with a `sips:` URI goes on over TLS (RFC 3261 §26.2.2). A request that ends a call
+/// passes, or the call would go on.
+fn check_secure(strict: &Strict<'_>, onward: &Leg) -> Result<(), Refusal> {
+    let is_sips = Scheme::of(strict.request_uri()) == Some(Scheme::Sips);
+    if is_sips && !onward.transport.is_secure() && !ends_call(strict.method()) {
+        return Err(Refusal::NotSecure);
+    }
+    Ok(())
+}
+
 /// The verdict for a request that is not forwarded. An ACK is never answered (RFC 3261 §17.1.1.3).
 fn refuse(message: &Message<'_>, refusal: Refusal) -> Verdict {
     match message.start_line() {
@@ -477,6 +485,12 @@ fn own_routes(strict: &Strict<'_>, around: &dyn Surroundings) -> Result<usize, R
     let Some(first) = routes.next() else { return Ok(0) };
     let names_us = SipUri::parse(first.uri).is_ok_and(|uri| around.names_us(&uri));
     if names_us && routes.next().is_none() { Ok(1) } else { Err(Refusal::Route) }
+}
+
+/// Whether a request ends a call, or belongs to an INVITE that was forwarded. It passes where a new request
+/// does not.
+fn ends_call(method: &str) -> bool {
+    matches!(method, "ACK" | "BYE" | "CANCEL")
 }
 
 /// Whether a request with this method can make a dialog (RFC 3261 §12.1, RFC 6665 §4.2.1, RFC 3515 §2.4.4).

@@ -1,5 +1,8 @@
 //! Writes values into a message.
 
+use std::io::Write as _;
+use std::net::IpAddr;
+
 /// Writes a value on one line: removes all control characters except HTAB, among them the line ends of
 /// folds. The space after a fold stays.
 pub fn put_line(value: &[u8], out: &mut Vec<u8>) {
@@ -21,6 +24,25 @@ pub fn put_number(number: u16, out: &mut Vec<u8>) {
     let digit = |unit: u16| u8::try_from(number / unit % 10).map_or(b'0', |digit| b'0' + digit);
     let units = [10_000, 1_000, 100, 10, 1].into_iter();
     out.extend(units.skip_while(|unit| *unit > 1 && number < *unit).map(digit));
+}
+
+/// Writes an IP address.
+pub fn put_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        // the usual kind, without the detour of formatting
+        IpAddr::V4(ip) => {
+            for (at, octet) in ip.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                put_number(octet.into(), out);
+            }
+        }
+        IpAddr::V6(ip) => {
+            // writing to a Vec does not fail
+            let _ = write!(out, "{ip}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +70,17 @@ mod tests {
             let mut out = Vec::new();
             put_number(number, &mut out);
             assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn addresses_equal_their_display() {
+        for text in
+            ["0.0.0.0", "192.0.2.1", "255.255.255.255", "::", "2001:db8::1", "::ffff:192.0.2.1"]
+        {
+            let (ip, mut out) = (text.parse::<IpAddr>().unwrap(), Vec::new());
+            put_ip(ip, &mut out);
+            assert_eq!(out, text.as_bytes());
         }
     }
 }

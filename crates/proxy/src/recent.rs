@@ -24,7 +24,7 @@ const NO_HOP: u8 = 0xff;
 /// A table from the branches of recent requests to the hops that they went to, so that retransmissions,
 /// CANCEL and the ACK of a failure follow their INVITE.
 ///
-/// It takes 56 bytes for an entry, allocated at once. If it is too small for the calls of
+/// It takes 60 bytes for an entry, allocated at once. If it is too small for the calls of
 /// [`LIFE`](Self::LIFE), the oldest are forgotten first. It shares no state with other processes, and is
 /// empty after a restart.
 pub(crate) struct Recent {
@@ -33,12 +33,14 @@ pub(crate) struct Recent {
     start: OnceLock<Instant>,
 }
 
-/// Where an INVITE went.
+/// The destination of an INVITE, or of another request that makes a dialog.
 #[derive(Clone, Copy)]
 struct Sent {
     hop: [u8; HOP_LEN],
     /// The SID of the domain or trunk. A domain and a trunk have different ones.
     target: [u8; 16],
+    /// The time in its tokens, in seconds since 1970.
+    issued: u32,
 }
 
 impl Recent {
@@ -53,13 +55,21 @@ impl Recent {
     }
 
     /// Remembers that an INVITE with this branch, for this domain or trunk, went to this leg, and for
-    /// [`LIFE`](Self::LIFE) from `now`. Of a leg that is no hop only the branch is remembered.
-    pub(crate) fn remember(&self, branch: Branch, target: Target, leg: Leg, now: Instant) {
+    /// [`LIFE`](Self::LIFE) from `now`. Its tokens have the time `issued`, in seconds since 1970. Of a leg
+    /// that is no hop only the branch and that time are remembered.
+    pub(crate) fn remember(
+        &self,
+        branch: Branch,
+        target: Target,
+        leg: Leg,
+        issued: u32,
+        now: Instant,
+    ) {
         let mut hop = [NO_HOP; HOP_LEN];
         if leg.is_hop() {
             hop.iter_mut().zip(leg.encoded()).for_each(|(to, byte)| *to = byte);
         }
-        let sent = Sent { hop, target: sid(target) };
+        let sent = Sent { hop, target: sid(target), issued };
         self.table.put(*branch.as_bytes(), sent, self.seconds(now));
     }
 
@@ -71,12 +81,20 @@ impl Recent {
 
     /// The hop that an INVITE with this branch went to, if it was for this domain or trunk.
     ///
-    /// The caller chooses what the branch is made of. So he could lead a call for one domain to the hop
+    /// The caller chooses the fields that the branch is made of. So it could lead a call for one domain to the hop
     /// of another, with the identity fields of the first.
     #[must_use]
     pub(crate) fn find_for(&self, branch: Branch, target: Target, now: Instant) -> Option<Leg> {
         let sent = self.sent(branch, now).filter(|sent| sent.target == sid(target))?;
         Leg::decode(&mut sent.hop.as_slice())
+    }
+
+    /// The time in the tokens of the INVITE that was forwarded with this branch, in seconds since 1970.
+    ///
+    /// A retransmission with other tokens would be another request to a next hop that compares bytes.
+    #[must_use]
+    pub(crate) fn issued(&self, branch: Branch, now: Instant) -> Option<u32> {
+        self.sent(branch, now).map(|sent| sent.issued)
     }
 
     /// Whether an INVITE with this branch was forwarded.
@@ -177,12 +195,14 @@ mod tests {
                 now += wait;
                 let at = start + Duration::from_secs(now);
                 if remembers {
-                    recent.remember(branch(number), target(1), hop(port), at);
+                    recent.remember(branch(number), target(1), hop(port), u32::try_from(number).unwrap(), at);
                     map.insert(number, (port, now));
                 } else {
                     let expected = map.get(&number).filter(|(_, time)| now - time <= 180);
                     let found = recent.find(branch(number), at);
                     prop_assert_eq!(found, expected.map(|(port, _)| hop(*port)));
+                    let issued = recent.issued(branch(number), at);
+                    prop_assert_eq!(issued, expected.map(|_| u32::try_from(number).unwrap()));
                 }
             }
         }
@@ -192,13 +212,15 @@ mod tests {
     fn of_other_legs_only_the_branch_is_remembered() {
         let (recent, now) = (Recent::new(8), Instant::now());
         for way in [Way::Listener(1), Way::Connection(2)] {
-            recent.remember(branch(1), target(1), Leg { way, ..hop(1) }, now);
+            recent.remember(branch(1), target(1), Leg { way, ..hop(1) }, 7, now);
             assert_eq!(recent.find(branch(1), now), None);
             assert_eq!(recent.find_for(branch(1), target(1), now), None);
             assert!(recent.knows(branch(1), now));
+            assert_eq!(recent.issued(branch(1), now), Some(7));
         }
         assert!(!recent.knows(branch(2), now));
-        recent.remember(branch(1), target(1), hop(1), now);
+        assert_eq!(recent.issued(branch(2), now), None);
+        recent.remember(branch(1), target(1), hop(1), 7, now);
         assert_eq!(recent.find(branch(1), now), Some(hop(1)));
         let late = now + Recent::LIFE + Duration::from_secs(1);
         assert!(!recent.knows(branch(1), late));
@@ -207,7 +229,7 @@ mod tests {
     #[test]
     fn a_hop_is_found_for_its_target_only() {
         let (recent, now) = (Recent::new(8), Instant::now());
-        recent.remember(branch(1), target(1), hop(1), now);
+        recent.remember(branch(1), target(1), hop(1), 7, now);
         assert_eq!(recent.find_for(branch(1), target(1), now), Some(hop(1)));
         let trunk = Target::Trunk(TrunkSid::from_bytes([2; 16]));
         for other in [target(2), trunk] {
@@ -219,15 +241,15 @@ mod tests {
     fn the_threads_may_see_the_time_in_another_order() {
         let (recent, now) = (Recent::new(8), Instant::now());
         let before = now.checked_sub(Duration::from_secs(5)).unwrap();
-        recent.remember(branch(1), target(1), hop(1), now);
-        recent.remember(branch(2), target(1), hop(2), before);
+        recent.remember(branch(1), target(1), hop(1), 7, now);
+        recent.remember(branch(2), target(1), hop(2), 7, before);
         assert_eq!(recent.find(branch(1), before), Some(hop(1)));
         assert_eq!(recent.find(branch(2), now), Some(hop(2)));
     }
 
     #[test]
     fn an_entry_has_a_fixed_size() {
-        assert_eq!(entry_size::<Sent>(), 56);
+        assert_eq!(entry_size::<Sent>(), 60);
         assert_eq!(entry_size::<()>(), 20);
     }
 

@@ -37,7 +37,7 @@ pub struct ForwardedRequest<'a> {
     pub identity: &'a IdentityFields,
     /// The fields that are added, as name and value. Control characters of a value are left out.
     pub add: &'a [(&'a str, &'a [u8])],
-    /// Whether P-Asserted-Identity and Remote-Party-ID come out, as is right for a phone. If
+    /// Whether P-Asserted-Identity, Remote-Party-ID and Path come out, as is right for a phone. If
     /// [`is_asserted`](IdentityFields::is_asserted), so does P-Preferred-Identity.
     pub strip_asserted: bool,
     /// Whether the request goes over a stream: Content-Length is added if it is missing.

@@ -17,7 +17,7 @@ pub struct ForwardedResponse<'a> {
     pub message: &'a Strict<'a>,
     /// The identity fields. Those of the response come out.
     pub identity: &'a IdentityFields,
-    /// Whether P-Asserted-Identity and Remote-Party-ID come out, as is right for a phone. If
+    /// Whether P-Asserted-Identity, Remote-Party-ID and Path come out, as is right for a phone. If
     /// [`is_asserted`](IdentityFields::is_asserted), so does P-Preferred-Identity.
     pub strip_asserted: bool,
     /// Whether the response goes over a stream: Content-Length is added if it is missing.

@@ -1,4 +1,4 @@
-//! The tokens in our Record-Routes: what this side must know of a dialog, carried by its peers.
+//! The tokens in our Record-Routes: the state of a dialog, which its peers carry for this side.
 
 use sip_authz::model::Target;
 use sip_authz::{AccountSid, DomainSid, TrunkSid};
@@ -105,13 +105,7 @@ impl<'a> InsideToken<'a> {
         *payload = keys.open(Purpose::Inside, token, &bound.parts())?;
         let mut rest = payload.as_slice();
         let (initiator, issued, account) = take_common(&mut rest)?;
-        let [kind] = take(&mut rest)?;
-        let sid = take(&mut rest)?;
-        let target = match kind {
-            0 => Target::Domain(DomainSid::from_bytes(sid)),
-            1 => Target::Trunk(TrunkSid::from_bytes(sid)),
-            _ => return None,
-        };
+        let target = take_target(&mut rest)?;
         let leg = Leg::decode(&mut rest)?;
         let (user, permits) = (take_text(&mut rest)?, take_text(&mut rest)?);
         let token = Self { initiator, issued, account, target, leg, user, permits };
@@ -121,12 +115,7 @@ impl<'a> InsideToken<'a> {
     fn payload(&self) -> Option<Payload> {
         let mut payload = Payload::new();
         put_common(&mut payload, self.initiator, self.issued, self.account)?;
-        let (kind, sid) = match &self.target {
-            Target::Domain(sid) => (0, sid.as_bytes()),
-            Target::Trunk(sid) => (1, sid.as_bytes()),
-        };
-        put(&mut payload, &[kind])?;
-        put(&mut payload, sid)?;
+        put_target(&mut payload, &self.target)?;
         put(&mut payload, &self.leg.encoded())?;
         put_text(&mut payload, self.user)?;
         put_text(&mut payload, self.permits)?;
@@ -151,7 +140,7 @@ pub(crate) fn is_expired(issued: u32, now: u32, life: u32) -> bool {
 }
 
 /// Appends to a payload. None if it is full.
-fn put(payload: &mut Payload, bytes: &[u8]) -> Option<()> {
+pub(crate) fn put(payload: &mut Payload, bytes: &[u8]) -> Option<()> {
     payload.try_extend_from_slice(bytes).ok()
 }
 
@@ -180,13 +169,33 @@ fn take_common(rest: &mut &[u8]) -> Option<(Side, u32, AccountSid)> {
     Some((initiator, u32::from_be_bytes(take(rest)?), AccountSid::from_bytes(take(rest)?)))
 }
 
+/// Appends a domain or trunk.
+pub(crate) fn put_target(payload: &mut Payload, target: &Target) -> Option<()> {
+    let (kind, sid) = match target {
+        Target::Domain(sid) => (0, sid.as_bytes()),
+        Target::Trunk(sid) => (1, sid.as_bytes()),
+    };
+    put(payload, &[kind])?;
+    put(payload, sid)
+}
+
+pub(crate) fn take_target(rest: &mut &[u8]) -> Option<Target> {
+    let [kind] = take(rest)?;
+    let sid = take(rest)?;
+    match kind {
+        0 => Some(Target::Domain(DomainSid::from_bytes(sid))),
+        1 => Some(Target::Trunk(TrunkSid::from_bytes(sid))),
+        _ => None,
+    }
+}
+
 /// Appends a text after its length. None if it is longer than 255 bytes.
-fn put_text(payload: &mut Payload, text: &str) -> Option<()> {
+pub(crate) fn put_text(payload: &mut Payload, text: &str) -> Option<()> {
     put(payload, &[u8::try_from(text.len()).ok()?])?;
     put(payload, text.as_bytes())
 }
 
-fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+pub(crate) fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let [len] = take(rest)?;
     let (text, after) = rest.split_at_checked(usize::from(len))?;
     *rest = after;

@@ -1,17 +1,18 @@
 //! The check of a message before it is forwarded.
 
+use memchr::{memchr, memchr3};
 use sip_authz::message::{Defect, Header, Message, StartLine};
 use sip_authz::uri::{NameAddr, Scheme, SipUri, name_addr};
 
-use crate::fields::{RawField, Values, is_token_byte, quoted_len, raw_fields};
+use crate::fields::{Values, is_token_byte, quoted_len, raw_fields};
 use crate::via::ViaParts;
 
 /// A message whose fields that decide at every hop are well-formed, and single where they must be.
 ///
 /// These are the start line, Via, From, To, Call-ID, CSeq, Max-Forwards, Route, Record-Route, Contact
 /// and Content-Length. They have no fold. In the whole head, each line ends in CRLF, each colon follows
-/// its name at once, and there is no control character except HTAB. So the next hop reads in these
-/// fields what this side has read. All other fields can have any value.
+/// its name at once, and there is no control character except HTAB. So the next hop reads these
+/// fields as this side has read them. All other fields can have any value.
 #[derive(Clone, Copy, Debug)]
 pub struct Strict<'a> {
     message: Message<'a>,
@@ -125,10 +126,9 @@ impl<'a> Strict<'a> {
             let malformed = Flaw::Malformed(header);
             match header {
                 Header::Via => {
-                    vias += count_vias(raw).ok_or(malformed)?;
-                    if top_via.is_none() {
-                        top_via = Some(ViaParts::read(raw.field.value).ok_or(malformed)?);
-                    }
+                    let (first, count) = read_vias(raw.field.value).ok_or(malformed)?;
+                    vias += count;
+                    top_via = top_via.or(Some(first));
                 }
                 Header::From => from_tag = name_addr(raw.field.value).ok_or(malformed)?.tag(),
                 Header::To => to_tag = name_addr(raw.field.value).ok_or(malformed)?.tag(),
@@ -222,7 +222,11 @@ impl<'a> Strict<'a> {
         let present = self.message.first(Header::Route).is_some();
         let fields = present.then(|| self.message.fields()).into_iter().flatten();
         let routes = fields.filter(|field| field.header == Header::Route);
-        routes.flat_map(|field| Values::new(field.value)).filter_map(route_value)
+        // `read` has checked that each value has one pair of brackets
+        routes.flat_map(|field| Values::new(field.value)).filter_map(|value| {
+            let uri = value.get(memchr(b'<', value)? + 1..memchr(b'>', value)?)?;
+            Some(RouteValue { uri: str::from_utf8(uri).ok()?, value })
+        })
     }
 
     /// The tag of From; `None` without one (RFC 2543).
@@ -269,29 +273,36 @@ fn decides(header: Header) -> bool {
     )
 }
 
-/// Refuses what the next hop could read in another way, in datagrams too: it may be reached over a
+/// Refuses a message that the next hop could read in another way, in datagrams too: it may be reached over a
 /// stream.
 fn refuse_defects(message: &Message<'_>) -> Result<(), Flaw> {
     message.stream_defect().map_or(Ok(()), |defect| Err(Flaw::Defect(defect)))
 }
 
 fn check_request_uri(uri: &str) -> Result<(), Flaw> {
-    // an `@` stands before the host only, and a `?` before it is part of the user
-    let after_user = match Scheme::of(uri) {
+    let has_headers = match Scheme::of(uri) {
         None => return Err(Flaw::RequestUri),
         Some(Scheme::Sip | Scheme::Sips) => {
             SipUri::parse_request_uri(uri).map_err(|_| Flaw::RequestUri)?;
-            uri.split_once('@').map_or(uri, |(_, after)| after)
+            has_headers(uri)
         }
         Some(_) if uri.contains('\\') => return Err(Flaw::RequestUri),
-        Some(_) => uri,
+        Some(_) => uri.contains('?'),
     };
-    if after_user.contains('?') {
+    if has_headers {
         return Err(Flaw::UriHeaders);
     }
     let names_maddr =
         |param: &str| is_escaped(param.split('=').next().unwrap_or_default(), "maddr");
     if uri.split(';').skip(1).any(names_maddr) { Err(Flaw::Maddr) } else { Ok(()) }
+}
+
+/// Whether a SIP URI has headers, or a `?` where they would begin. An `@` stands before the host only, and
+/// a `?` before it is part of the user.
+fn has_headers(uri: &str) -> bool {
+    let uri = uri.as_bytes();
+    let after_user = memchr(b'@', uri).and_then(|at| uri.get(at + 1..)).unwrap_or(uri);
+    memchr(b'?', after_user).is_some()
 }
 
 /// Whether a text is `plain`, in any case and with any escapes of RFC 3261 §19.1.2.
@@ -314,13 +325,16 @@ fn is_escaped(text: &str, plain: &str) -> bool {
     decoded.map(|byte| byte.to_ascii_lowercase()).eq(plain.bytes())
 }
 
-/// The number of values of a Via field; `None` if one is malformed.
-fn count_vias(raw: RawField<'_>) -> Option<usize> {
-    let mut values = Values::new(raw.field.value);
-    values.try_fold(0, |count, value| {
+/// The first value of a Via field, with its further values, and the number of all; `None` if one is
+/// malformed.
+fn read_vias(field: &[u8]) -> Option<(ViaParts<'_>, usize)> {
+    let first = ViaParts::read(field).filter(|via| is_strict_via(*via))?;
+    let mut further = first.next_values().into_iter().flat_map(Values::new);
+    let count = further.try_fold(1, |count, value| {
         let via = ViaParts::read(value).filter(|via| is_strict_via(*via))?;
         via.next_values().is_none().then_some(count + 1)
-    })
+    })?;
+    Some((first, count))
 }
 
 /// Whether the parameters of a Via value can be read in one way only (RFC 3261 §20.42).
@@ -328,35 +342,38 @@ fn count_vias(raw: RawField<'_>) -> Option<usize> {
 /// Values that are no tokens pass, because devices put Base64 into branches. Quotes, brackets and the
 /// parentheses of comments do not: other parsers could take commas in them for separators.
 fn is_strict_via(via: ViaParts<'_>) -> bool {
-    let sound = |param: &[u8]| {
-        let end = param.iter().position(|byte| *byte == b'=');
-        let (name, value) = match end {
+    let is_odd = |byte: u8| {
+        !byte.is_ascii_graphic()
+            | matches!(byte, b'"' | b'(' | b')' | b',' | b';' | b'<' | b'>' | b'\\')
+    };
+    // without an early exit the loop is vectorised
+    let is_text = |text: &[u8]| !text.iter().fold(false, |odd, byte| odd | is_odd(*byte));
+    let mut branches = 0;
+    via.params().all(|param| {
+        let (name, value) = match memchr(b'=', param) {
             Some(end) => (param.get(..end).unwrap_or_default(), param.get(end + 1..)),
             None => (param, None),
         };
-        let is_text = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),;<>\\".contains(byte);
         let name = name.trim_ascii();
+        branches += usize::from(name.eq_ignore_ascii_case(b"branch"));
         !name.is_empty()
             && name.iter().all(|byte| is_token_byte(*byte))
             && match value.map(<[u8]>::trim_ascii) {
                 None => true,
                 Some(text @ [b'"', ..]) => quoted_len(text) == Some(text.len()),
-                Some(text) => !text.is_empty() && text.iter().all(is_text),
+                Some(text) => !text.is_empty() && is_text(text),
             }
-    };
-    via.params().all(sound) && via.values(b"branch").count() <= 1
+    }) && branches <= 1
 }
 
 /// Reads a value of Route or Record-Route: a URI in brackets, by RFC 3261 §20.34 and §20.30.
 fn route_value(value: &[u8]) -> Option<RouteValue<'_>> {
     let NameAddr { uri, .. } = name_addr(value)?;
-    let count = |text: &[u8], mark: u8| text.iter().filter(|byte| **byte == mark).count();
+    let (before, rest) = value.split_at_checked(memchr(b'<', value)?)?;
+    let after = rest.strip_prefix(b"<")?.strip_prefix(uri.as_bytes())?.strip_prefix(b">")?;
     // a parser that does not know quotes would find other brackets, or another end of the value
-    let is_plain = count(value, b'<') == 1
-        && count(value, b'>') == 1
-        && count(value, b',') == count(uri.as_bytes(), b',');
-    let after_user = uri.split_once('@').map_or(uri, |(_, after)| after);
-    let sound = is_plain && !after_user.contains('?') && SipUri::parse_request_uri(uri).is_ok();
+    let is_plain = [before, after].iter().all(|text| memchr3(b'<', b'>', b',', text).is_none());
+    let sound = is_plain && !has_headers(uri) && SipUri::parse_request_uri(uri).is_ok();
     sound.then_some(RouteValue { uri, value })
 }
 

@@ -1,5 +1,6 @@
-//! The identity of a transaction, computed from each message instead of kept (RFC 3261 §16.11): the branch
-//! of our Via, the To tag of our answers, and the mark by which a loop is found.
+//! The identity of a transaction, computed from each message instead of kept (RFC 3261 §16.11).
+//!
+//! It is the branch of our Via, the To tag of our answers, and the mark by which a loop is found.
 //!
 //! Branch and To tag are the same for an INVITE, its retransmissions, its CANCEL, and the ACK of a
 //! failure.
@@ -8,7 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
-use sip_authz::message::{Header, MAX_FIELDS, Message, StartLine};
+use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::uri::name_addr;
 
 use crate::fields::Values;
@@ -99,7 +100,9 @@ pub(crate) fn is_own_tag(
     source: IpAddr,
 ) -> bool {
     let is_own = || {
-        let tag = name_addr(message.first(Header::To)?)?.tag()?;
+        let tag = name_addr(message.first(Header::To)?)?.tag();
+        // a tag of another length is of a PBX
+        let tag = tag.filter(|tag| tag.len() == 2 * size_of::<Mac>())?;
         let parts = Parts::read(message, via, source)?;
         let digits = |mac: Mac| {
             let mut digits = [0; 32];
@@ -122,7 +125,8 @@ impl LoopMark {
     /// The mark for a request as it came, under the current key.
     #[must_use]
     pub(crate) fn of(keys: &Keys, message: &Message<'_>, from_inside: bool) -> Self {
-        Self::new(&keys.mac(Purpose::Loop, &loop_parts(message, from_inside)))
+        let mut macs = keys.macs_of(Purpose::Loop, loop_parts(message, from_inside));
+        Self::new(&macs.next().unwrap_or_default())
     }
 
     fn new(mac: &Mac) -> Self {
@@ -151,7 +155,7 @@ pub(crate) fn loops(keys: &Keys, message: &Message<'_>, from_inside: bool) -> bo
     }
     let parts = loop_parts(message, from_inside);
     let own: ArrayVec<_, { Keys::MAX }> =
-        keys.macs(Purpose::Loop, &parts).map(|mac| LoopMark::new(&mac)).collect();
+        keys.macs_of(Purpose::Loop, parts).map(|mac| LoopMark::new(&mac)).collect();
     found.any(|mark| own.contains(&mark))
 }
 
@@ -165,14 +169,12 @@ fn read_mark(value: &[u8]) -> Option<LoopMark> {
 fn loop_parts<'a>(
     message: &Message<'a>,
     from_inside: bool,
-) -> ArrayVec<&'a [u8], { MAX_FIELDS + 2 }> {
+) -> impl Iterator<Item = &'a [u8]> + Clone {
     let side: &[u8] = if from_inside { b"inside" } else { b"outside" };
-    let fields = message.fields().filter(|field| field.header == Header::Route);
-    // a message has at most MAX_FIELDS fields
-    [side, request_uri(message)]
-        .into_iter()
-        .chain(fields.map(|field| field.value).take(MAX_FIELDS))
-        .collect()
+    // without a Route the fields are not read again
+    let fields = message.first(Header::Route).map(|_| message.fields());
+    let routes = fields.into_iter().flatten().filter(|field| field.header == Header::Route);
+    [side, request_uri(message)].into_iter().chain(routes.map(|field| field.value))
 }
 
 fn request_uri<'a>(message: &Message<'a>) -> &'a [u8] {
@@ -225,12 +227,15 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Bytes whose display is lower-case hexadecimal digits.
+/// At most 16 bytes, whose display is lower-case hexadecimal digits.
 struct Hex<const N: usize>([u8; N]);
 
 impl<const N: usize> fmt::Display for Hex<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 2 * size_of::<Mac>()];
+        let digits = digits.get_mut(..2 * N).ok_or(fmt::Error)?;
+        hex::encode_to_slice(self.0, digits).map_err(|_| fmt::Error)?;
+        f.write_str(str::from_utf8(digits).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The topmost Via of a request (RFC 3261 §20.42): finds the port for the response, and writes the value
 //! back with the real source of the request (§18.2.1, RFC 3581 §4).
 
-use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::put::{is_removed, put_line, put_number};
+use memchr::{memchr, memchr2};
+
+use crate::fields::{is_token_byte, quoted_len};
+use crate::put::{is_removed, put_ip, put_line, put_number};
 
 /// The port of a sent-by without one (RFC 3261 §18.1.1).
 const DEFAULT_PORT: u16 = 5060;
@@ -97,15 +99,12 @@ impl<'a> ViaParts<'a> {
         }
         let (first, rest) = value.split_at_checked(find_unquoted(value, b',')?)?;
         let (head, params) = first.split_at_checked(find_unquoted(first, b';')?)?;
-        let after =
-            protocol_part(head, |part| part.eq_ignore_ascii_case(b"SIP"))?.strip_prefix(b"/")?;
-        let after = protocol_part(after, |part| part == b"2.0")?.strip_prefix(b"/")?;
-        let start = after.trim_ascii_start();
+        let start = after_version(head)?.trim_ascii_start();
         let end = start.iter().position(u8::is_ascii_whitespace)?;
         let (transport, sent_by) = start.split_at_checked(end)?;
         let sent_by = sent_by.trim_ascii();
         let (host, port) = host_of(sent_by)?;
-        let sound = transport.iter().all(is_token_byte)
+        let sound = transport.iter().all(|byte| is_token_byte(*byte))
             && has_no_empty_part(params, b';')
             && has_no_empty_part(rest, b',');
         sound.then_some(Self { head, sent_by, host, port, params, rest })
@@ -130,9 +129,9 @@ impl<'a> ViaParts<'a> {
                 put_line(param, out);
             }
         }
-        // writing to a Vec does not fail
         if wants_port || self.host_ip() != Some(ip) {
-            let _ = write!(out, ";received={ip}");
+            out.extend_from_slice(b";received=");
+            put_ip(ip, out);
         }
         if wants_port {
             out.extend_from_slice(b";rport=");
@@ -145,12 +144,8 @@ impl<'a> ViaParts<'a> {
     /// none.
     pub fn values(self, name: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.params;
-        std::iter::from_fn(move || next_param(&mut rest)).filter_map(move |param| {
-            let end = param.iter().position(|byte| *byte == b'=').unwrap_or(param.len());
-            let (found, value) = param.split_at_checked(end)?;
-            let value = value.strip_prefix(b"=").unwrap_or_default();
-            found.trim_ascii().eq_ignore_ascii_case(name).then(|| value.trim_ascii())
-        })
+        std::iter::from_fn(move || next_param(&mut rest))
+            .filter_map(move |param| value_of(param, name))
     }
 
     /// The value of the parameter with this name; none if there is no such parameter, or more than one.
@@ -206,8 +201,19 @@ fn next_param<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn is_named(param: &[u8], name: &[u8]) -> bool {
-    let found = param.split(|byte| *byte == b'=').next().unwrap_or_default();
-    found.trim_ascii().eq_ignore_ascii_case(name)
+    value_of(param, name).is_some()
+}
+
+/// The value of a parameter, without white space around it, if it has this name; empty if it has none.
+/// `param` begins without white space.
+fn value_of<'a>(param: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, after) = param.split_at_checked(name.len())?;
+    let after = after.trim_ascii_start();
+    match after.strip_prefix(b"=") {
+        _ if !found.eq_ignore_ascii_case(name) => None,
+        Some(value) => Some(value.trim_ascii()),
+        None => after.is_empty().then_some(after),
+    }
 }
 
 /// Whether a value has control characters except HTAB and folds.
@@ -227,9 +233,19 @@ fn has_controls(value: &[u8]) -> bool {
     }
 }
 
-/// The text after a part of the sent-protocol and its `/`, if the part passes `fits`.
+/// The text after `SIP/2.0/`.
+fn after_version(head: &[u8]) -> Option<&[u8]> {
+    // the usual form, without white space
+    if let Some(after) = head.strip_prefix(b"SIP/2.0/") {
+        return Some(after);
+    }
+    let name = protocol_part(head, |part| part.eq_ignore_ascii_case(b"SIP"))?;
+    protocol_part(name.strip_prefix(b"/")?, |part| part == b"2.0")?.strip_prefix(b"/")
+}
+
+/// The text after a part of the sent-protocol, if the part passes `fits`. It begins with the `/`.
 fn protocol_part(text: &[u8], fits: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
-    let (part, after) = text.split_at_checked(text.iter().position(|byte| *byte == b'/')?)?;
+    let (part, after) = text.split_at_checked(memchr(b'/', text)?)?;
     fits(part.trim_ascii()).then_some(after)
 }
 
@@ -243,7 +259,9 @@ fn host_of(sent_by: &[u8]) -> Option<(&[u8], Option<u16>)> {
         sent_by.iter().position(ends).unwrap_or(sent_by.len())
     };
     let (host, after) = sent_by.split_at_checked(end)?;
-    let sound = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(byte);
+    let sound = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':' | b'[' | b']')
+    };
     let port = match after.trim_ascii() {
         [] => None,
         [b':', port @ ..] => {
@@ -273,21 +291,15 @@ fn has_no_empty_part(mut text: &[u8], mark: u8) -> bool {
 
 /// The index of the first `mark` outside quoted strings, or the length. `None` if a quote is unclosed.
 fn find_unquoted(text: &[u8], mark: u8) -> Option<usize> {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            byte if *byte == mark && !quoted => return Some(at),
-            _ => {}
+    let mut at = 0;
+    while let Some(found) = memchr2(mark, b'"', text.get(at..)?) {
+        at += found;
+        if text.get(at) == Some(&mark) {
+            return Some(at);
         }
+        at += quoted_len(text.get(at..)?)?;
     }
-    (!quoted).then_some(text.len())
-}
-
-fn is_token_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte)
+    Some(text.len())
 }
 
 #[cfg(test)]

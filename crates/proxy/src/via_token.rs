@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use arrayvec::{ArrayString, ArrayVec};
-use sip_authz::Transport;
 
 use crate::keys::{Keys, Purpose};
 use crate::leg::Leg;
@@ -54,11 +53,7 @@ pub(crate) fn own_via(
     to: &Leg,
     out: &mut Vec<u8>,
 ) -> bool {
-    let transport = match to.transport {
-        Transport::Udp => "UDP",
-        Transport::Tcp => "TCP",
-        _ => "TLS",
-    };
+    let transport = to.transport.via_name();
     // writing to a Vec does not fail
     let _ = write!(out, "SIP/2.0/{transport} {sent_by};branch={branch};loop={mark};leg=");
     seal_legs(keys, arrival, to, branch, out)
@@ -75,6 +70,8 @@ pub(crate) fn read_own_via(keys: &Keys, via: &ViaParts<'_>) -> Option<(Leg, Leg)
 
 #[cfg(test)]
 mod tests {
+    use sip_authz::Transport;
+
     use super::*;
     use crate::leg::Way;
 

@@ -29,6 +29,7 @@ const REQUEST: &str = "INVITE sip:100@pbx.example SIP/2.0\r\n\
     P-Asserted-Identity: <sip:ceo@pbx.example>\r\n\
     remote-party-id: <sip:ceo@pbx.example>\r\n\
     P-Preferred-Identity: <sip:ceo@pbx.example>\r\n\
+    PATH: <sip:victim.example;lr>\r\n , <sip:x>\r\n\
     Content-Length :5\r\n\
     \r\n\
     bodies";
@@ -249,6 +250,9 @@ fn other() -> impl Strategy<Value = String> {
         "P-Asserted-Identity",
         "P-Preferred-Identity",
         "Remote-Party-ID",
+        "Path",
+        "pATH",
+        "Paths",
         "Authorization",
         "Proxy-Authorization",
         "Require",

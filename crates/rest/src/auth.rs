@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::error::ApiError;
+use super::login::LoginUser;
 use sip_authz::AccountSid;
 use sip_authz::model::Account;
 use sip_authz_store::Store;
@@ -33,7 +34,9 @@ impl AdminToken {
         self.0
     }
 
-    fn matches(&self, token: &str) -> bool {
+    /// Whether this is the token, compared in constant time.
+    #[must_use]
+    pub fn matches(&self, token: &str) -> bool {
         let given: [u8; 32] = Sha256::digest(token).into();
         given.ct_eq(&self.0).into()
     }
@@ -62,11 +65,12 @@ pub(super) async fn identify<S: Store>(
     let (user, token) = given.split_once(':').ok_or_else(ApiError::unauthorized)?;
     if user == ADMIN {
         let admin = api.options.admin.as_ref().filter(|admin| admin.matches(token));
-        return admin.map(|_| Caller::Admin).ok_or_else(ApiError::unauthorized);
+        return admin.map(|_| Caller::Admin).ok_or_else(|| ApiError::wrong_login(LoginUser::Admin));
     }
-    let sid: AccountSid = user.parse().map_err(|_| ApiError::unauthorized())?;
+    let wrong = |sid| ApiError::wrong_login(LoginUser::Account(sid));
+    let sid: AccountSid = user.parse().map_err(|_| wrong(None))?;
     let account = api.directory.authenticate(sid, token).await?;
-    account.map(Caller::Account).ok_or_else(ApiError::unauthorized)
+    account.map(Caller::Account).ok_or_else(|| wrong(Some(sid)))
 }
 
 /// The `user:password` of the Authorization header. `None` if the request has several such headers:

@@ -18,6 +18,7 @@ const CODES: &[(u32, &str)] = &[
     (20_007, "PageSize is above the limit. The default limit is 1000, for roles 100."),
     (20_404, "The resource does not exist or belongs to another account."),
     (20_409, "The server takes its resources from a file and accepts no changes over HTTP."),
+    (20_429, "The caller follows as many streams as it may. Close one first."),
     (20_500, "An internal error of the server."),
     (20_503, "The store is unavailable, or too many changes came at once. Try again later."),
     (21_230, "The account has reached its limit of SIP domains."),
@@ -39,6 +40,13 @@ const CODES: &[(u32, &str)] = &[
     (21_247, "The trunk is in use and cannot be deleted."),
     (21_248, "The domain name of the trunk is taken."),
     (21_481, "The PageToken is invalid or belongs to another listing."),
+    (
+        32_200,
+        "SIP: no list is mapped to the domain or trunk for calls, so it refuses every caller.",
+    ),
+    (32_201, "SIP: the source address of the call is in no mapped access list."),
+    (32_202, "SIP: the credentials of the call are wrong, or too many wrong ones came before."),
+    (32_209, "SIP: the domain, the trunk or the sips: URI requires TLS."),
     (50_104, "Roles of this type do not have this permission."),
     (50_105, "The type of a role must be channel or deployment."),
 ];

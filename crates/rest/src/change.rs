@@ -13,7 +13,8 @@ use super::form::{Form, ParamForm, domain_name};
 use sip_authz::digest::Algorithm;
 use sip_authz::model::{
     AlgorithmOffer, ChallengeKind, DomainName, FromCheck, HttpMethod, MethodSet, MethodSetError,
-    OnAccept, QopOffer, TransferCallerId, TransferMode, UriCheck, WrongAnswer,
+    OnAccept, QopOffer, RegisterAs, RegisterAsError, TransferCallerId, TransferMode, UriCheck,
+    WrongAnswer,
 };
 use sip_authz::{ByocTrunkSid, PhoneNumberSid};
 
@@ -107,6 +108,21 @@ impl FormValue for MethodSet {
         text.parse()
             .map(Some)
             .map_err(|error: MethodSetError| form.wrong(name, format_args!("is invalid: {error}")))
+    }
+
+    fn field_schema() -> RefOr<Schema> {
+        Vec::<String>::schema()
+    }
+}
+
+/// A comma-separated list of templates.
+impl FormValue for RegisterAs {
+    const FORM: ParamForm = ParamForm::Text;
+
+    fn read(form: &Form, name: &str) -> Result<Option<Self>, ApiError> {
+        let Some(text) = form.text(name) else { return Ok(None) };
+        let wrong = |error: RegisterAsError| form.wrong(name, format_args!("is invalid: {error}"));
+        text.parse().map(Some).map_err(wrong)
     }
 
     fn field_schema() -> RefOr<Schema> {

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::login::{self, LoginUser};
 use super::server_error::ServerError;
 use sip_authz_directory::{DirectoryError, Kind};
 use sip_authz_store::StoreError;
@@ -15,6 +16,7 @@ pub(super) const WRONG_METHOD: u32 = 20_004;
 pub(super) const PAGE_SIZE_TOO_LARGE: u32 = 20_007;
 pub(super) const NOT_FOUND: u32 = 20_404;
 pub(super) const READ_ONLY: u32 = 20_409;
+pub(super) const TOO_MANY: u32 = 20_429;
 pub(super) const INTERNAL: u32 = 20_500;
 pub(super) const UNAVAILABLE: u32 = 20_503;
 pub(super) const BAD_PAGE_TOKEN: u32 = 21_481;
@@ -29,6 +31,8 @@ pub(super) struct ApiError {
     message: String,
     /// The cause of a 5xx response, which is hidden from the client.
     cause: Option<ServerError>,
+    /// The user whose credentials were wrong.
+    login: Option<LoginUser>,
 }
 
 /// The body of an error response.
@@ -47,7 +51,7 @@ pub(super) struct ErrorBody<'a> {
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), cause: None }
+        Self { status, code, message: message.into(), cause: None, login: None }
     }
 
     /// 400 for an invalid parameter or body.
@@ -68,6 +72,11 @@ impl ApiError {
     pub(super) fn unauthorized() -> Self {
         let message = "missing or wrong credentials: expected an account SID and its auth token";
         Self::new(StatusCode::UNAUTHORIZED, DENIED, message)
+    }
+
+    /// 401 for whole credentials of this user that are wrong.
+    pub(super) fn wrong_login(user: LoginUser) -> Self {
+        Self { login: Some(user), ..Self::unauthorized() }
     }
 
     /// 403 for valid credentials that do not permit the request.
@@ -130,6 +139,9 @@ impl IntoResponse for ApiError {
         }
         if let Some(cause) = self.cause {
             cause.attach(&mut response);
+        }
+        if let Some(user) = self.login {
+            login::attach(user, &mut response);
         }
         response
     }

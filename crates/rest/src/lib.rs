@@ -6,8 +6,8 @@
 //! - Accounts authenticate with HTTP Basic: SID and auth token. A resource of another account answers 404,
 //!   like one that does not exist.
 //! - The user `admin` exists if [`RestOptions`] has a token for it. The admin manages accounts and acts
-//!   for any account on paths with a SID (`/2010-04-01/Accounts/{AccountSid}/…`). Paths without one
-//!   (`/v1`, `/v2`) are for accounts only and answer the admin with 403.
+//!   for any account on paths with a SID (`/2010-04-01/Accounts/{AccountSid}/…`). On paths without one
+//!   (`/v1`, `/v2`) the header `SIP-Authz-Account` has the SID; without it they answer the admin with 403.
 //! - A body must be `application/x-www-form-urlencoded`; another type answers 415. A body longer than
 //!   [`RestOptions::max_body`] answers 413. Unknown parameters are ignored.
 //! - `?Wait=applied` delays the response to a change until every reporting edge uses it or has stopped
@@ -23,6 +23,9 @@ mod catalogue;
 mod change;
 mod cors;
 mod dates;
+pub mod decisions;
+mod edge_key;
+pub mod edges;
 mod error;
 mod form;
 mod health;
@@ -30,6 +33,7 @@ mod health;
 #[doc(hidden)]
 pub mod internals;
 mod links;
+mod login;
 mod mapped;
 mod openapi;
 mod operation;
@@ -48,13 +52,26 @@ use axum::Router;
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 
+use self::decisions::Decisions;
+use self::edges::EdgeAddress;
 use self::error::ApiError;
 use self::routes::Routes;
 use sip_authz_directory::Directory;
 use sip_authz_store::Store;
 
 pub use self::auth::AdminToken;
+pub use self::login::{FailedLogin, LoginUser, OnFailedLogin, PeerAddress};
 pub use self::server_error::OnFault;
+
+/// An implementation of [`Decisions`] that is shared with the program.
+#[derive(Clone)]
+pub struct SharedDecisions(pub Arc<dyn Decisions>);
+
+impl std::fmt::Debug for SharedDecisions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedDecisions(..)")
+    }
+}
 
 /// The options of [`router`].
 #[derive(Clone, Debug)]
@@ -67,6 +84,8 @@ pub struct RestOptions {
     pub cors_origins: Vec<String>,
     /// The longest request body in bytes. Default: 65,536.
     pub max_body: usize,
+    /// The callback for logins with a wrong token. Default: none.
+    pub on_failed_login: Option<OnFailedLogin>,
     /// The callback for the causes of 500 and 503 responses. Default: none.
     pub on_fault: Option<OnFault>,
     /// The largest `PageSize`. For roles the limit is 100 or this, whichever is less. Default: 1,000.
@@ -74,6 +93,11 @@ pub struct RestOptions {
     /// The base URL of the router, for absolute links, such as `https://api.example.com/sip`. Default: none;
     /// links then use `http`, the `Host` of the request and the prefix of the router.
     pub public_base: Option<String>,
+    /// The decisions that the program keeps, for `/v1/Decisions` and `/v1/Alerts`. Default: none.
+    pub decisions: Option<SharedDecisions>,
+    /// The address at which other edges of the fleet [ask](edges) this one. They also need `admin` and
+    /// `decisions`. Default: none; questions of edges are then refused.
+    pub edge: Option<EdgeAddress>,
     /// Whether writes answer 409, because a configuration file defines the resources. Default: false.
     pub read_only: bool,
 }
@@ -83,8 +107,11 @@ impl Default for RestOptions {
         Self {
             admin: None,
             cors_origins: Vec::new(),
+            decisions: None,
+            edge: None,
             max_body: 65_536,
             max_page_size: 1_000,
+            on_failed_login: None,
             on_fault: None,
             public_base: None,
             read_only: false,
@@ -96,7 +123,10 @@ sip_authz::setters! {
     RestOptions {
         with_admin: admin: Option<AdminToken>,
         with_cors_origins: cors_origins: Vec<String>,
+        with_decisions: decisions: Option<SharedDecisions>,
+        with_edge: edge: Option<EdgeAddress>,
         with_max_body: max_body: usize,
+        with_on_failed_login: on_failed_login: Option<OnFailedLogin>,
         with_on_fault: on_fault: Option<OnFault>,
         with_max_page_size: max_page_size: u32,
         with_public_base: public_base: Option<String>,
@@ -118,16 +148,20 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
     trunking::routes(&mut routes);
     roles::routes(&mut routes);
     let (origins, on_fault) = (options.cors_origins.clone(), options.on_fault.clone());
+    let on_failed_login = options.on_failed_login.clone();
     let api = Arc::new(Api { directory, options });
     let (router, document) = routes.finish(&api);
     let router = router
         .merge(health::routes(&api))
+        .merge(edges::routes(&api))
         .merge(bulk::routes(&api))
+        .merge(decisions::routes(&api))
         .merge(catalogue::routes())
         .merge(openapi::routes(document))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path);
-    cors::layer(server_error::layer(router, on_fault), origins)
+    let router = login::layer(server_error::layer(router, on_fault), on_failed_login);
+    cors::layer(router, origins)
 }
 
 async fn unknown_path(uri: Uri) -> Response {

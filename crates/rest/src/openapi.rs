@@ -20,6 +20,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::error::{ErrorBody, Json};
 use super::form::{Param, ParamForm};
 use super::operation::{Access, Operation, Verb};
+use super::request::ACCOUNT_HEADER;
 use super::wait;
 
 const SECURITY: &str = "basic";
@@ -67,6 +68,9 @@ impl Document {
         for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
             described = described.parameter(place(name));
         }
+        if operation.access == Access::Account && !path.contains("{AccountSid}") {
+            described = described.parameter(chosen_account());
+        }
         if let Some(accepted) = accepted {
             for param in wait::PARAMS {
                 described = described.parameter(query(param));
@@ -87,11 +91,7 @@ impl Document {
             }
             Verb::Delete => HttpMethod::Delete,
         };
-        let item = PathItem::new(method, described);
-        match self.paths.paths.get_mut(path) {
-            Some(known) => known.merge_operations(item),
-            None => drop(self.paths.paths.insert(path.to_owned(), item)),
-        }
+        self.insert(path, PathItem::new(method, described));
     }
 
     /// Adds export and import.
@@ -113,6 +113,14 @@ impl Document {
         }
     }
 
+    /// Adds an operation that is in no table.
+    pub(super) fn insert(&mut self, path: &str, item: PathItem) {
+        match self.paths.paths.get_mut(path) {
+            Some(known) => known.merge_operations(item),
+            None => drop(self.paths.paths.insert(path.to_owned(), item)),
+        }
+    }
+
     pub(super) fn finish(self) -> OpenApi {
         let mut components = Components::new();
         components.schemas.extend(self.schemas);
@@ -126,7 +134,7 @@ impl Document {
     }
 
     /// Returns a reference to the schema of a type, and adds the schema if it is new.
-    fn reference<A: ToSchema + 'static>(&mut self) -> RefOr<Schema> {
+    pub(super) fn reference<A: ToSchema + 'static>(&mut self) -> RefOr<Schema> {
         let name = A::name().into_owned();
         if self.schemas.iter().all(|(known, _)| *known != name) {
             self.schemas.push((name.clone(), <A as PartialSchema>::schema()));
@@ -164,7 +172,7 @@ pub(super) fn routes(document: OpenApi) -> Router {
 }
 
 /// The parts that all operations share.
-fn described(tag: &str, id: String, summary: String) -> OperationBuilder {
+pub(super) fn described(tag: &str, id: String, summary: String) -> OperationBuilder {
     let error = Ref::from_schema_name(ErrorBody::name());
     OperationBuilder::new()
         .tag(tag)
@@ -221,12 +229,12 @@ fn summary(operation: &Operation) -> String {
     format!("{does}: {}{who}", operation.kind)
 }
 
-fn body(what: &str, schema: RefOr<Schema>) -> Response {
+pub(super) fn body(what: &str, schema: RefOr<Schema>) -> Response {
     let content = ContentBuilder::new().schema(Some(schema)).build();
     ResponseBuilder::new().description(what).content("application/json", content).build()
 }
 
-fn place(name: &str) -> Parameter {
+pub(super) fn place(name: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)
@@ -235,7 +243,18 @@ fn place(name: &str) -> Parameter {
         .build()
 }
 
-fn query(param: &Param) -> Parameter {
+/// The header with the account that the admin acts for.
+fn chosen_account() -> Parameter {
+    ParameterBuilder::new()
+        .name(ACCOUNT_HEADER)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("SID of the account that the admin acts for"))
+        .schema(Some(typed(Type::String)))
+        .build()
+}
+
+pub(super) fn query(param: &Param) -> Parameter {
     ParameterBuilder::new()
         .name(param.name)
         .parameter_in(ParameterIn::Query)
@@ -244,7 +263,7 @@ fn query(param: &Param) -> Parameter {
         .build()
 }
 
-fn form(params: &[Param]) -> RequestBody {
+pub(super) fn form(params: &[Param]) -> RequestBody {
     let mut object = ObjectBuilder::new();
     for param in params {
         let one = value(param);
@@ -270,7 +289,7 @@ fn value(param: &Param) -> RefOr<Schema> {
     }
 }
 
-fn typed(kind: Type) -> RefOr<Schema> {
+pub(super) fn typed(kind: Type) -> RefOr<Schema> {
     RefOr::T(Schema::Object(ObjectBuilder::new().schema_type(kind).build()))
 }
 
@@ -280,7 +299,7 @@ fn nullable_text() -> RefOr<Schema> {
 }
 
 /// The schema of a page: the rows, and links to this page and its neighbours.
-fn envelope(key: &'static str, row: RefOr<Schema>, has_uris: bool) -> RefOr<Schema> {
+pub(super) fn envelope(key: &'static str, row: RefOr<Schema>, has_uris: bool) -> RefOr<Schema> {
     let links = if has_uris {
         ["first_page_uri", "next_page_uri", "previous_page_uri", "uri"]
     } else {

@@ -67,11 +67,13 @@ pub(super) struct PageRequest {
     start: PageStart,
     /// The key that authenticates page tokens; each account and listing has its own.
     key: [u8; 16],
+    /// The query parameters of a filter, for links.
+    filter: String,
 }
 
 /// The start of a page.
 #[derive(Clone, Copy)]
-enum PageStart {
+pub(super) enum PageStart {
     First,
     After(CursorPosition),
     Before(CursorPosition),
@@ -105,7 +107,31 @@ impl PageRequest {
                 ApiError::bad(BAD_PAGE_TOKEN, "PageToken is invalid or belongs to another listing")
             })?,
         };
-        Ok(Self { size, number, start, key })
+        Ok(Self { size, number, start, key, filter: String::new() })
+    }
+
+    /// Keeps the query parameters of a filter in all links.
+    pub(super) fn with_filter(self, filter: String) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// The maximum number of rows.
+    pub(super) fn size(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn start(&self) -> PageStart {
+        self.start
+    }
+
+    /// A page of rows that are no records of the store.
+    pub(super) fn with_rows<R>(
+        self,
+        rows: Vec<R>,
+        next: Option<PageStart>,
+        previous: Option<PageStart>,
+    ) -> Rows<R> {
+        Rows { rows, request: self, next, previous }
     }
 
     /// Reads the rows of the page. `key` converts the SID of a row to its key.
@@ -117,7 +143,7 @@ impl PageRequest {
     where
         Fut: Future<Output = Result<Listing<R>, DirectoryError>>,
     {
-        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let size = self.size();
         let after = match self.start {
             PageStart::First => None,
             PageStart::After((since, sid)) => Some(Cursor { since, key: key(sid) }),
@@ -168,7 +194,8 @@ impl PageRequest {
             PageStart::First => String::new(),
             start => format!("&PageToken={}", seal_token(start, self.key)),
         };
-        format!("?PageSize={}&Page={number}{token}", self.size)
+        let separator = if self.filter.is_empty() { "" } else { "&" };
+        format!("?{}{separator}PageSize={}&Page={number}{token}", self.filter, self.size)
     }
 }
 

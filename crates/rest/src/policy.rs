@@ -86,8 +86,8 @@ fn described(mut schema: RefOr<Schema>, description: &str) -> RefOr<Schema> {
 /// How the callers of a domain or trunk are authenticated.
 #[derive(Serialize, ToSchema)]
 struct GuessBody {
-    /// Has no effect: a response without a live nonce is not verified. Kept so that written policies stay
-    /// readable.
+    /// Has no effect: it limited responses without a live nonce, which are no longer verified. Older
+    /// policies may still have it.
     guess_source_burst: u32,
     /// Has no effect, as `guess_source_burst`.
     guess_source_refill_ms: u32,

@@ -26,6 +26,9 @@ use sip_authz_store::Store;
 /// The path parameter with the SID of the account.
 const ACCOUNT: &str = "AccountSid";
 
+/// The header with the SID of the account that the admin acts for, on paths without an account.
+pub(super) const ACCOUNT_HEADER: &str = "SIP-Authz-Account";
+
 /// The media type of form bodies.
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -54,7 +57,8 @@ impl<S: Store> ApiRequest<S> {
         let (mut parts, body) = request.into_parts();
         let caller = identify(api, &parts.headers).await?;
         let path = path_params(&mut parts, operation).await?;
-        let account = acting_for(api, operation, caller, &path).await?;
+        let chosen = chosen_account(&parts.headers)?;
+        let account = acting_for(api, operation, caller, &path, chosen).await?;
         // everyone who may read the listing has the same secret, and it survives a restart
         let seal = match &account {
             Some(account) => account.token.map(|token| token.0),
@@ -99,13 +103,18 @@ impl<S: Store> ApiRequest<S> {
 
     /// The requested page of a listing.
     pub(super) fn page(&self) -> Result<PageRequest, ApiError> {
-        let mut hash = Sha256::new_with_prefix("page token");
-        hash.update(self.seal);
-        hash.update(self.links.path());
-        let hash: [u8; 32] = hash.finalize().into();
-        let key = hash.first_chunk().copied().unwrap_or_default();
+        let key = page_key(self.seal, &self.links);
         PageRequest::read(self.kind, self.max_page_size, &self.query, key)
     }
+}
+
+/// The key that authenticates the page tokens of a listing. `seal` is a secret of its readers.
+pub(super) fn page_key(seal: [u8; 32], links: &Links) -> [u8; 16] {
+    let mut hash = Sha256::new_with_prefix("page token");
+    hash.update(seal);
+    hash.update(links.path());
+    let hash: [u8; 32] = hash.finalize().into();
+    hash.first_chunk().copied().unwrap_or_default()
 }
 
 /// Whether the headers of a browser show that the request comes from a page of a foreign origin. A
@@ -123,7 +132,7 @@ pub(super) fn is_from_another_site(headers: &HeaderMap, options: &RestOptions) -
     }
 }
 
-fn absent(kind: Kind) -> ApiError {
+pub(super) fn absent(kind: Kind) -> ApiError {
     DirectoryError::NotFound(kind).into()
 }
 
@@ -148,17 +157,37 @@ async fn path_params(
     Ok(all)
 }
 
-/// The account that the caller acts for. `None` for the admin on paths without an account.
+/// The account in the header [`ACCOUNT_HEADER`].
+pub(super) fn chosen_account(headers: &HeaderMap) -> Result<Option<AccountSid>, ApiError> {
+    let mut all = headers.get_all(ACCOUNT_HEADER).iter();
+    let (Some(value), None) = (all.next(), all.next()) else {
+        let is_absent = !headers.contains_key(ACCOUNT_HEADER);
+        let message = format!("the header {ACCOUNT_HEADER} must not be repeated");
+        return if is_absent { Ok(None) } else { Err(ApiError::bad(BAD_PARAMETER, message)) };
+    };
+    let sid = value.to_str().ok().and_then(|text| text.parse().ok());
+    sid.map(Some).ok_or_else(|| absent(Kind::Account))
+}
+
+/// The account that the caller acts for. `None` for the admin on paths for the admin alone. The path or
+/// the header names the account; an account can name only itself.
 async fn acting_for<S: Store>(
     api: &Api<S>,
     operation: &Operation,
     caller: Caller,
     path: &[(String, String)],
+    chosen: Option<AccountSid>,
 ) -> Result<Option<Account>, ApiError> {
-    let named = path.iter().any(|(name, _)| name == ACCOUNT);
-    let sid = find::<AccountSid>(path, ACCOUNT);
-    match (caller, sid) {
-        (_, None) if named => Err(absent(Kind::Account)),
+    let is_named = path.iter().any(|(name, _)| name == ACCOUNT);
+    let named = find::<AccountSid>(path, ACCOUNT);
+    if is_named && named.is_none() {
+        return Err(absent(Kind::Account));
+    }
+    if named.is_some() && chosen.is_some() && named != chosen {
+        let message = format!("the path and the header {ACCOUNT_HEADER} name different accounts");
+        return Err(ApiError::bad(BAD_PARAMETER, message));
+    }
+    match (caller, named.or(chosen)) {
         (Caller::Account(account), Some(sid)) if account.sid != sid => Err(absent(Kind::Account)),
         (Caller::Account(_), _) if operation.access == Access::Admin => {
             Err(ApiError::forbidden("only the admin may manage accounts"))
@@ -166,14 +195,15 @@ async fn acting_for<S: Store>(
         (Caller::Account(account), _) => Ok(Some(account)),
         (Caller::Admin, Some(sid)) => Ok(Some(api.directory.account(sid).await?)),
         (Caller::Admin, None) if operation.access == Access::Admin => Ok(None),
-        (Caller::Admin, None) => Err(ApiError::forbidden(
-            "this path needs the credentials of an account, not of the admin",
-        )),
+        (Caller::Admin, None) => Err(ApiError::forbidden(&format!(
+            "this path needs the credentials of an account, or those of the admin and the header \
+             {ACCOUNT_HEADER} with the SID of an account"
+        ))),
     }
 }
 
 /// Reads the whole body of a form.
-async fn form_body(
+pub(super) async fn form_body(
     parts: &Parts,
     body: Body,
     options: &RestOptions,

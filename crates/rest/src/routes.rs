@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 
 use super::Api;
+use super::decisions;
 use super::error::{ApiError, Json};
 use super::form::Param;
 use super::openapi::Document;
@@ -41,6 +42,9 @@ impl<S: Store> Routes<S> {
     /// Returns the router and its OpenAPI document.
     pub(super) fn finish(mut self, api: &Arc<Api<S>>) -> (Router, OpenApi) {
         self.document.add_bulk();
+        if api.options.decisions.is_some() {
+            decisions::describe(&mut self.document);
+        }
         (self.router.with_state(Arc::clone(api)), self.document.finish())
     }
 }

@@ -7,6 +7,9 @@
 //! This does not use the leases of etcd. A former leader that does not yet know its successor may renew
 //! or revoke them (3.4.23), which is not safe for fencing. A report is a write, so a majority of the
 //! nodes has accepted it.
+//!
+//! The URL of an edge's API has a key of its own beside the report: earlier versions refuse a report with
+//! a field that they do not know. The report alone says whether a process counts.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -23,8 +26,11 @@ use sip_authz_store::Edge;
 /// not reported since this process started. Edges without a lease report every ten seconds.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
+/// The longest base URL in bytes. A longer one is not used.
+const MAX_API: usize = 512;
+
+/// A report. A field that a later version adds is ignored; one that must not be ignored raises `v`.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct StoredReport {
     v: u32,
     applied: u64,
@@ -49,18 +55,42 @@ impl StoredReport {
     }
 }
 
+/// The base URL of an edge's API.
+#[derive(Serialize, Deserialize)]
+struct StoredApi {
+    v: u32,
+    url: String,
+}
+
+impl StoredApi {
+    /// The URL. None if it is unreadable: no decision depends on it, so the edge then just has none.
+    fn read(value: &KeyValue) -> Option<String> {
+        let stored: Self = serde_json::from_slice(value.value()).ok()?;
+        (stored.v == 1 && stored.url.len() <= MAX_API).then_some(stored.url)
+    }
+}
+
 /// The report of another process with the same name.
 struct Other {
     key: Vec<u8>,
+    /// The key of its URL.
+    api: Vec<u8>,
     revision: i64,
     lease: Option<Duration>,
+}
+
+/// The keys that a process writes.
+#[derive(Clone)]
+struct OwnKeys {
+    report: Vec<u8>,
+    api: Vec<u8>,
 }
 
 /// The other processes that report under the same name.
 #[derive(Default)]
 pub(super) struct Namesakes {
-    /// The key of this process's reports.
-    own: Option<Vec<u8>>,
+    /// The keys of this process.
+    own: Option<OwnKeys>,
     /// The revision of the first report of this process.
     first: Option<i64>,
     /// For each other process, the revision of its last report and the time when this process first
@@ -116,8 +146,8 @@ impl Etcd {
     pub(super) async fn withdraw_report(&self) -> Result<(), StoreError> {
         let own = self.namesakes().own.take();
         if let Some(own) = own {
-            let delete = TxnOp::delete(own, None);
-            self.link.write(Txn::new().and_then(vec![delete])).await?;
+            let deletes = [own.report, own.api].map(|key| TxnOp::delete(key, None));
+            self.link.write(Txn::new().and_then(deletes)).await?;
         }
         Ok(())
     }
@@ -126,68 +156,113 @@ impl Etcd {
         // rounded up, so that no change waits too short a time
         let milliseconds = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
         let lease_ms = edge.lease.map(|lease| milliseconds(lease).unwrap_or(u64::MAX));
+        let json = |value: serde_json::Result<Vec<u8>>| {
+            value.map_err(|error| StoreError::Other(error.to_string()))
+        };
         let written = StoredReport { v: 1, applied: edge.applied, lease_ms };
-        let value =
-            serde_json::to_vec(&written).map_err(|error| StoreError::Other(error.to_string()))?;
-        let own = self.layout.edge(&edge.name, &self.process);
+        let value = json(serde_json::to_vec(&written))?;
+        let own = OwnKeys {
+            report: self.layout.edge(&edge.name, &self.process),
+            api: self.layout.api(&edge.name, &self.process),
+        };
         self.namesakes().own = Some(own.clone());
-        let put = TxnOp::put(own.clone(), value, None);
+        let put = TxnOp::put(own.report.clone(), value, None);
+        let api = match edge.api.filter(|url| url.len() <= MAX_API) {
+            Some(url) => {
+                let value = json(serde_json::to_vec(&StoredApi { v: 1, url }))?;
+                TxnOp::put(own.api.clone(), value, None)
+            }
+            None => TxnOp::delete(own.api.clone(), None),
+        };
         let head = TxnOp::get(self.layout.head(), None);
         let called = self.layout.edges_called(&edge.name);
         let same = TxnOp::get(called.clone(), Some(GetOptions::new().with_prefix()));
+        let called_api = self.layout.apis_called(&edge.name);
+        let keys = GetOptions::new().with_prefix().with_keys_only();
+        let apis = TxnOp::get(called_api.clone(), Some(keys));
         // one transaction, so that the head is as of the same revision as the report
-        let answer = self.link.write(Txn::new().and_then(vec![put, head, same])).await?;
+        let all = vec![put, api, head, same, apis];
+        let answer = self.link.write(Txn::new().and_then(all)).await?;
         let unexpected = || StoreError::Other("unexpected response from etcd".to_owned());
         let revision = answer.header().map_or(0, |header| header.revision());
         let answers = answer.op_responses();
-        let [_, TxnOpResponse::Get(head), TxnOpResponse::Get(same)] = answers.as_slice() else {
+        let [_, _, TxnOpResponse::Get(head), TxnOpResponse::Get(same), TxnOpResponse::Get(apis)] =
+            answers.as_slice()
+        else {
             return Err(unexpected());
         };
         let number = match head.kvs().first() {
             Some(value) => State::decode(value.value(), value.mod_revision())?.head.number,
             None => 0,
         };
+        // skips names that start with this name and a slash
+        let id_of = |key: &[u8], prefix: &[u8]| {
+            let id = key.strip_prefix(prefix).filter(|id| !id.contains(&b'/'));
+            id.map(<[u8]>::to_vec)
+        };
         let mut others = Vec::new();
         for value in same.kvs() {
-            let id = value.key().strip_prefix(called.as_slice()).unwrap_or_default();
-            // skips names that start with this name and a slash
-            if value.key() != own.as_slice() && !id.contains(&b'/') {
+            let id = id_of(value.key(), &called).filter(|_| value.key() != own.report.as_slice());
+            if let Some(id) = id {
                 let (key, revision) = (value.key().to_vec(), value.mod_revision());
-                others.push(Other { key, revision, lease: StoredReport::read(value)?.lease() });
+                let api = [called_api.as_slice(), &id].concat();
+                let lease = StoredReport::read(value)?.lease();
+                others.push(Other { key, api, revision, lease });
             }
         }
+        // an earlier version removes a report without its URL
+        let left_behind = apis.kvs().iter().filter(|value| {
+            id_of(value.key(), &called_api).is_some()
+                && value.key() != own.api.as_slice()
+                && others.iter().all(|other| other.api != value.key())
+        });
+        let left_behind: Vec<_> = left_behind.map(|value| value.key().to_vec()).collect();
         let gone = self.namesakes().gone(revision, others, Instant::now());
+        // if one of these fails, the next report tries again
         for other in gone {
             let still = Compare::mod_revision(other.key.clone(), CompareOp::Equal, other.revision);
-            let delete = TxnOp::delete(other.key, None);
-            // if this fails, the next report tries again
-            let _ = self.link.write(Txn::new().when(vec![still]).and_then(vec![delete])).await;
+            let deletes = [other.key, other.api].map(|key| TxnOp::delete(key, None));
+            let _ = self.link.write(Txn::new().when(vec![still]).and_then(deletes)).await;
+        }
+        for key in left_behind {
+            let _ = self.link.write(Txn::new().and_then([TxnOp::delete(key, None)])).await;
         }
         Ok(number)
     }
 
     pub(super) async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
-        let prefix = self.layout.all_edges();
-        let found = self.link.get(prefix.clone(), GetOptions::new().with_prefix()).await?;
+        let (reports, apis) = (self.layout.all_edges(), self.layout.all_apis());
+        let all = || GetOptions::new().with_prefix();
+        let found = self.link.get(reports.clone(), all()).await?;
+        let urls = self.link.get(apis.clone(), all()).await?;
+        let urls: HashMap<&[u8], String> = urls
+            .kvs()
+            .iter()
+            .filter_map(|value| {
+                Some((value.key().strip_prefix(apis.as_slice())?, StoredApi::read(value)?))
+            })
+            .collect();
         let edge = |value: &KeyValue| {
             let written = StoredReport::read(value)?;
-            let rest = value.key().strip_prefix(prefix.as_slice()).unwrap_or_default();
+            let rest = value.key().strip_prefix(reports.as_slice()).unwrap_or_default();
+            let api = urls.get(rest).cloned();
             let rest = String::from_utf8_lossy(rest);
             let name = rest.rsplit_once('/').map_or(&*rest, |(name, _)| name).to_owned();
-            Ok(Edge { name, applied: written.applied, lease: written.lease() })
+            Ok(Edge { name, applied: written.applied, lease: written.lease(), api })
         };
         found.kvs().iter().map(edge).collect()
     }
 
     pub(super) async fn forget(&self, name: &str) -> Result<(), StoreError> {
-        let called = self.layout.edges_called(name);
-        let options = GetOptions::new().with_prefix().with_keys_only();
-        let found = self.link.get(called.clone(), options).await?;
-        for value in found.kvs() {
-            let id = value.key().strip_prefix(called.as_slice()).unwrap_or_default();
-            if !id.contains(&b'/') {
-                let delete = TxnOp::delete(value.key(), None);
-                self.link.write(Txn::new().and_then(vec![delete])).await?;
+        for called in [self.layout.edges_called(name), self.layout.apis_called(name)] {
+            let options = GetOptions::new().with_prefix().with_keys_only();
+            let found = self.link.get(called.clone(), options).await?;
+            for value in found.kvs() {
+                let id = value.key().strip_prefix(called.as_slice()).unwrap_or_default();
+                if !id.contains(&b'/') {
+                    let delete = TxnOp::delete(value.key(), None);
+                    self.link.write(Txn::new().and_then(vec![delete])).await?;
+                }
             }
         }
         Ok(())
@@ -215,6 +290,7 @@ mod tests {
         fn report(&mut self, seconds: u64, revision: i64, others: &[(i64, bool)]) -> (usize, bool) {
             let other = |(n, (revision, leased)): (usize, &(i64, bool))| Other {
                 key: vec![u8::try_from(n).unwrap()],
+                api: Vec::new(),
                 revision: *revision,
                 lease: leased.then_some(LEASE),
             };

@@ -11,6 +11,7 @@
 //! | `stage/ID/0000` … | the parts of a commit that is too large for one transaction |
 //! | `fold` | the progress of folding in the staged commit |
 //! | `edge/NAME/ID` | the last report of an edge, one for each process with that name |
+//! | `api/NAME/ID` | the base URL of the API of that process, if other edges can ask it |
 //!
 //! The hash is keyed with random bytes. The first commit draws them and every head contains them.
 //! Without a key, a tenant who chooses user names could fill one page until no transaction can rewrite
@@ -124,6 +125,19 @@ impl Layout {
 
     pub(super) fn all_edges(&self) -> Vec<u8> {
         self.key(format_args!("edge/"))
+    }
+
+    pub(super) fn api(&self, name: &str, id: &str) -> Vec<u8> {
+        self.key(format_args!("api/{name}/{id}"))
+    }
+
+    /// The prefix of the URLs of edges with this name.
+    pub(super) fn apis_called(&self, name: &str) -> Vec<u8> {
+        self.key(format_args!("api/{name}/"))
+    }
+
+    pub(super) fn all_apis(&self) -> Vec<u8> {
+        self.key(format_args!("api/"))
     }
 
     fn page_index(&self, key: &[u8], pages: u32) -> u32 {

@@ -104,9 +104,13 @@ async fn stopped_at(options: &EtcdOptions, allowed: i64, head: u64, commit: Comm
     }
 }
 
+fn root(options: &EtcdOptions) -> String {
+    let text = format!("{options:?}");
+    text.split("root: \"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
 async fn staged_keys(cluster: &Cluster, options: &EtcdOptions) -> usize {
-    let root = format!("{options:?}");
-    let root = root.split("root: \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let root = root(options);
     let found = cluster.ctl(&[
         "--endpoints",
         &cluster.urls()[0],
@@ -323,6 +327,7 @@ async fn each_edge_with_a_shared_name_is_waited_for() {
         name: name.to_owned(),
         applied,
         lease: lease.map(Duration::from_millis),
+        api: None,
     };
     // the edges that a change waits for
     let behind = async || {
@@ -362,6 +367,76 @@ async fn each_edge_with_a_shared_name_is_waited_for() {
     // a process that withdraws its report leaves none
     third.withdraw_report().await.unwrap();
     assert_eq!(writer.edges().await.unwrap(), left[1..]);
+}
+
+/// The keys and values below a prefix of the store's root, as `etcdctl` prints them.
+fn raw(cluster: &Cluster, options: &EtcdOptions, prefix: &str) -> Vec<(String, String)> {
+    let key = format!("{}{prefix}", root(options));
+    let found = cluster.ctl(&["--endpoints", &cluster.urls()[0], "get", "--prefix", &key]).unwrap();
+    let lines: Vec<_> = found.lines().map(str::to_owned).collect();
+    lines.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+}
+
+/// A report as the versions before URLs read it: an unknown field is an error.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EarlierReport {
+    v: u32,
+    applied: u64,
+    lease_ms: Option<u64>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn earlier_versions_and_this_one_read_each_others_reports() {
+    let cluster = Cluster::start(1);
+    let options = options(&cluster);
+    let put = |key: &str, value: &str| {
+        let key = format!("{}{key}", root(&options));
+        cluster.ctl(&["--endpoints", &cluster.urls()[0], "put", &key, value]).unwrap();
+    };
+    let [one, reader] = std::array::from_fn(|_| store(&options));
+    let url = Some("https://one.example:8080/sip".to_owned());
+    let lease = Some(Duration::from_secs(60));
+    let own = Edge { name: "one".to_owned(), applied: 7, lease, api: url };
+    one.report(own.clone()).await.unwrap();
+    // an earlier version reads this report
+    let [(key, value)] = raw(&cluster, &options, "edge/").try_into().unwrap();
+    let earlier: EarlierReport = serde_json::from_str(&value).unwrap();
+    assert_eq!((earlier.v, earlier.applied, earlier.lease_ms), (1, 7, Some(60_000)));
+    // this version reads a report of an earlier one, which has no URL, and of a later one
+    put("edge/two/0001", r#"{"v":1,"applied":3}"#);
+    put("edge/two/0002", r#"{"v":1,"applied":4,"later":true}"#);
+    let other = |applied| Edge { name: "two".to_owned(), applied, lease: None, api: None };
+    let found = reader.edges().await.unwrap();
+    assert_eq!(found, [own.clone(), other(3), other(4)]);
+    // an unreadable URL is none, and hides no report
+    for url in ["garbage", r#"{"v":2,"url":"http://a.example"}"#, r#"{"v":1}"#, ""] {
+        put("api/two/0001", url);
+        assert_eq!(reader.edges().await.unwrap(), found, "{url}");
+    }
+    put("api/two/0001", &format!(r#"{{"v":1,"url":"http://{}"}}"#, "a".repeat(600)));
+    assert_eq!(reader.edges().await.unwrap(), found);
+    put("api/two/0001", r#"{"v":1,"url":"http://a.example","later":1}"#);
+    let urls = |edges: Vec<Edge>| edges.into_iter().map(|edge| edge.api).collect::<Vec<_>>();
+    let two = Some("http://a.example".to_owned());
+    assert_eq!(urls(reader.edges().await.unwrap()), [own.api.clone(), two, None]);
+    // an earlier version removes the report of a killed process without its URL
+    put("api/one/0000", r#"{"v":1,"url":"http://left.example"}"#);
+    put("api/one/more/0003", r#"{"v":1,"url":"http://more.example"}"#);
+    one.report(own.clone()).await.unwrap();
+    let keys = |prefix| raw(&cluster, &options, prefix).into_iter().map(|(key, _)| key);
+    let kept: Vec<_> = keys("api/").map(|key| key.replace(&root(&options), "")).collect();
+    let own_key = key.replace(&root(&options), "").replace("edge/", "api/");
+    assert_eq!(kept, [own_key.as_str(), "api/one/more/0003", "api/two/0001"]);
+    // without a URL any more
+    one.report(Edge { api: None, ..own.clone() }).await.unwrap();
+    assert_eq!(keys("api/one/").count(), 1);
+    one.report(own).await.unwrap();
+    assert_eq!(keys("api/one/").count(), 2);
+    one.withdraw_report().await.unwrap();
+    assert_eq!((keys("edge/one/").count(), keys("api/one/").count()), (0, 1));
+    reader.forget("two").await.unwrap();
+    assert_eq!((keys("edge/").count(), keys("api/").count()), (0, 1));
 }
 
 /// Reads a list while its pages grow and shrink.

@@ -81,7 +81,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, StoreError> {
 }
 
 /// Checks the header of the file before SQLite can change anything.
-fn check(path: &Path) -> Result<(), StoreError> {
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let unreadable =
         |error: io::Error| failed(&error).context(format_args!("`{}`", path.display()));
     let mut header = Vec::new();

@@ -18,6 +18,7 @@ mod database;
 mod folder;
 mod index;
 mod load;
+mod read;
 mod schema;
 mod worker;
 
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use backup::backup;
+pub use read::read;
 
 use database::{Database, WriteFailure};
 use rusqlite::ErrorCode;

@@ -6,8 +6,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use sip_authz_store::{Store, StoreError};
-use sip_authz_store_sqlite::{SqliteStore, backup};
+use sip_authz::AccountSid;
+use sip_authz::model::{Account, Commit};
+use sip_authz_store::{CommitOutcome, Store, StoreError};
+use sip_authz_store_sqlite::{SqliteStore, backup, read};
 use sip_authz_testing::folder::Folder;
 
 fn file(folder: &Path) -> PathBuf {
@@ -64,6 +66,26 @@ async fn a_folder_that_others_can_write_to_is_refused() {
     assert!(why.contains("/outer` (mode 0777)"), "{why}");
     set_mode(&outer, 0o1_777);
     drop(SqliteStore::open(&inner).unwrap());
+}
+
+#[tokio::test]
+async fn a_folder_is_read_while_it_is_served_and_a_linked_file_is_refused() {
+    let folder = Folder::new();
+    let missing = read(&folder).map(|_| ()).unwrap_err();
+    assert!(missing.reason().ends_with("sip-authz.db`: no such file"), "{missing}");
+    let store = SqliteStore::open(&*folder).unwrap();
+    let mut commit = Commit::new();
+    commit.put(Account::new(AccountSid::from_name(&["one"])).into());
+    assert!(matches!(store.commit(0, commit).await, Ok(CommitOutcome::Committed(1))));
+    let found = read(&folder).unwrap();
+    assert_eq!((found.head.number, found.records.len()), (1, 1));
+    assert!(error(SqliteStore::open(&*folder)).contains("is in use by process"), "still locked");
+    drop(store);
+    assert_eq!(read(&folder).unwrap().head.number, 1);
+    let elsewhere = folder.join("elsewhere");
+    fs::rename(file(&folder), &elsewhere).unwrap();
+    symlink(&elsewhere, file(&folder)).unwrap();
+    assert!(read(&folder).is_err(), "a symbolic link");
 }
 
 #[tokio::test]

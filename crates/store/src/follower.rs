@@ -89,7 +89,8 @@ pub struct Follower<S: Store> {
 }
 
 impl<S: Store> Follower<S> {
-    /// Loads every record of `store` into a snapshot, and returns it with its head.
+    /// Loads every record of `store` into a snapshot with the number of its head, and returns it with the
+    /// head. An authorizer that has decided before takes it by [`Authorizer::replace_numbered`].
     ///
     /// # Errors
     ///
@@ -200,7 +201,7 @@ impl<S: Store> Follower<S> {
         }
         if self.must_reload {
             let (snapshot, head) = self.reload().await?;
-            self.authorizer.replace(snapshot);
+            self.authorizer.replace_numbered(snapshot);
             self.head = head;
             self.must_reload = false;
             self.applied.set_head_seen(head.number);

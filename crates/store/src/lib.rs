@@ -6,7 +6,7 @@
 //!
 //! - [`Store`] is the trait, [`MemoryStore`] the simplest implementation. The crates
 //!   `sip-authz-store-sqlite` and `sip-authz-store-etcd` keep records on disk.
-//! - [`SharedStore`] is what a fleet of edges needs of a store besides.
+//! - [`SharedStore`] has the further methods that a fleet of edges needs.
 //! - [`Follower`] keeps an authorizer at the head of a store, and [`Lease`] makes an edge of a fleet
 //!   refuse calls once it has lost contact with the store.
 //! - [`StoreError`] distinguishes the kinds of failures.

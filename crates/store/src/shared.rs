@@ -14,9 +14,11 @@ pub struct Edge {
     pub applied: u64,
     /// How long it keeps deciding after a report without sending another; without end if `None`.
     pub lease: Option<Duration>,
+    /// The base URL under which other edges reach its API; `None` if it cannot be asked.
+    pub api: Option<String>,
 }
 
-/// A store that several edges share: what a fleet needs of it besides [`Store`].
+/// A store that several edges share: the methods that a fleet needs besides those of [`Store`].
 ///
 /// An edge [reports](Self::report) the commit that it has applied, and [`Store::edges`] returns the
 /// last report of each. [`Lease`](crate::Lease) sends the reports.

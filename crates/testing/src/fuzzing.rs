@@ -2,7 +2,9 @@
 
 pub mod batch;
 pub mod commits;
+mod decide_frames;
 mod digest_header;
+pub mod fields;
 pub mod forward;
 pub mod from_datagram;
 mod lanes;
@@ -15,7 +17,9 @@ pub mod world;
 
 pub use batch::fuzz_batch;
 pub use commits::fuzz_commits;
+pub use decide_frames::fuzz_decide_frames;
 pub use digest_header::{fuzz_digest_header, in_oracle_terms};
+pub use fields::fuzz_fields;
 pub use forward::fuzz_forward;
 pub use from_datagram::fuzz_from_datagram;
 pub use lanes::fuzz_lanes;

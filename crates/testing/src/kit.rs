@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use digest_auth::{AuthContext, AuthorizationHeader, HttpMethod, WwwAuthenticateHeader};
 use sip_authz::digest::{Algorithm, GuessRate};
+use sip_authz::internals::in_other_process;
 use sip_authz::message::Message;
 use sip_authz::model::{
     Account, AlgorithmOffer, Commit, Credential, CredentialList, Domain, Ha1Set,
@@ -111,6 +112,11 @@ impl World {
         self
     }
 
+    /// The world as a process finds it that was forked from the one that made it.
+    pub fn in_other_process(self) -> Self {
+        Self { authorizer: in_other_process(self.authorizer), ..self }
+    }
+
     pub fn sleep(&mut self, time: Duration) {
         self.now += time;
     }
@@ -206,6 +212,30 @@ pub fn policy_of(host: &str, policy: Policy) -> Record {
     PolicyRecord::new(domain(host), policy).into()
 }
 
+/// Contains alice and dave, with [`PHONE_PASSWORD`]; [`take_registrations`] maps it.
+pub const PHONES: &str = "phones";
+pub const PHONE_PASSWORD: &str = "Battery-Staple-9";
+
+/// The record of a domain that takes registrations.
+pub fn registering(host: &str) -> Domain {
+    let mut record = Domain::new(domain(host), account(), host.parse().unwrap());
+    record.settings.sip_registration = true;
+    record
+}
+
+/// Lets the users of [`PHONES`] register at `host`.
+pub fn take_registrations(world: &World, host: &str) {
+    world.apply(|commit| {
+        let realm = REALM.parse().unwrap();
+        commit.put(CredentialList::new(list(PHONES), account(), realm).into());
+        for name in ["alice", "dave"] {
+            commit.put(user(PHONES, name, PHONE_PASSWORD).into());
+        }
+        commit.put(registering(host).into());
+        commit.put(Record::from(Mapping::Registration(domain(host), list(PHONES))));
+    });
+}
+
 /// A builder of an INVITE or another request.
 #[derive(Clone)]
 pub struct Request {
@@ -233,6 +263,17 @@ impl Request {
             cseq: 314_159,
             headers: Vec::new(),
             body: Vec::new(),
+        }
+    }
+
+    /// The REGISTER of a user, without credentials.
+    pub fn register(host: &str, name: &str) -> Self {
+        Self {
+            method: "REGISTER".to_owned(),
+            uri: format!("sip:{host}"),
+            from: format!("<sip:{name}@{host}>;tag=1928301774"),
+            to: format!("<sip:{name}@{host}>"),
+            ..Self::to(host)
         }
     }
 

@@ -16,6 +16,7 @@
 
 #[cfg(feature = "bench")]
 pub mod bench;
+pub mod cause_oracle;
 pub mod commits;
 pub mod digest_header_oracle;
 #[cfg(feature = "directory")]

@@ -21,7 +21,7 @@ pub struct OracleMessage {
     pub trailing_space: bool,
 }
 
-const NAMES: [(Header, &str, &str); 16] = [
+const NAMES: [(Header, &str, &str); 17] = [
     (Header::Via, "via", "v"),
     (Header::From, "from", "f"),
     (Header::To, "to", "t"),
@@ -38,6 +38,7 @@ const NAMES: [(Header, &str, &str); 16] = [
     (Header::RecordRoute, "record-route", "record-route"),
     (Header::Route, "route", "route"),
     (Header::Timestamp, "timestamp", "timestamp"),
+    (Header::UserAgent, "user-agent", "user-agent"),
 ];
 const SINGLE: [Header; 5] =
     [Header::From, Header::To, Header::CallId, Header::CSeq, Header::ContentLength];

@@ -1,13 +1,15 @@
 //! A proxy with two tenants, their next hops, and phones, without sockets; and a plain ledger of the legs
 //! that each message can go to.
 //!
-//! The program is reduced to what the rules need: a request that the proxy wants decided is accepted if
+//! The program is reduced to the needs of the rules: a request that the proxy wants decided is accepted if
 //! it names a domain, has an allowed method, and does not come from [`STRANGER`].
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use dialogs::{Dialogs, Named, check_identity};
+use registrations::Flow;
 use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::model::Target;
 use sip_authz::uri::SipUri;
@@ -18,12 +20,21 @@ use sip_authz_proxy::{
     Surroundings, Verdict, Way, choose,
 };
 
+mod dialogs;
+mod peers;
+mod registrations;
+
+pub use peers::{Call, Peer, answer};
+pub use registrations::{Inward, inner_connection, inner_datagram, spelled, to_hop};
+
 /// The host and port of the edge for phones.
 pub const EDGE: &str = "edge.example:5060";
 /// The host and port of the edge for next hops.
 pub const INNER: &str = "10.0.0.1:5060";
 /// The address of a stranger: none of its requests is accepted.
 pub const STRANGER: &str = "203.0.113.66";
+/// The first id of connections that hops opened to the listener for hops.
+const FIRST_INNER: u64 = 100;
 /// The first second of a world.
 pub const START: u32 = 1_800_000_000;
 
@@ -89,15 +100,26 @@ pub fn answering(to: Leg) -> Leg {
     }
 }
 
-/// What the proxy asks.
+/// Whether a leg is that of a hop, or came at the listener for hops.
+fn is_inner(leg: &Leg) -> bool {
+    match leg.way {
+        Way::Listener(number) => number == 1,
+        Way::Connection(id) => id >= FIRST_INNER,
+        Way::Hop => true,
+    }
+}
+
+/// The answers to the questions of the proxy.
 #[derive(Default)]
 struct Site {
     closed: HashSet<AccountSid>,
+    /// The connections that have ended.
+    gone: HashSet<u64>,
 }
 
 impl Surroundings for Site {
     fn own_address(&self, leg: &Leg) -> String {
-        if leg.is_hop() { INNER.to_owned() } else { EDGE.to_owned() }
+        if is_inner(leg) { INNER.to_owned() } else { EDGE.to_owned() }
     }
 
     fn names_us(&self, uri: &SipUri<'_>) -> bool {
@@ -118,9 +140,29 @@ impl Surroundings for Site {
         let tenant = TENANTS.iter().find(|tenant| tenant.target() == target);
         tenant.map_or_else(String::new, |tenant| tenant.host.to_owned())
     }
+
+    fn is_inside(&self, leg: &Leg) -> bool {
+        is_inner(leg)
+    }
+
+    fn is_alive(&self, leg: &Leg) -> bool {
+        match leg.way {
+            Way::Listener(number) => number == 0,
+            Way::Connection(id) => !self.gone.contains(&id),
+            Way::Hop => false,
+        }
+    }
+
+    /// Here each tenant calls the phones of all.
+    fn hop_behind(&self, leg: &Leg, _target: Target) -> Option<Leg> {
+        let mut hops = TENANTS.iter().flat_map(Tenant::legs);
+        hops.find(|hop| {
+            hop.transport == leg.transport && hop.address.ip() == leg.address.ip().to_canonical()
+        })
+    }
 }
 
-/// What became of a message.
+/// The result for a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It went to this leg, as these bytes.
@@ -167,21 +209,15 @@ impl Outcome {
     }
 }
 
-/// A dialog in the ledger: Call-ID and the tag of the caller.
-type DialogId = (Vec<u8>, Vec<u8>);
-
-/// What tokens of a dialog can carry.
-#[derive(Default)]
-struct Dialog {
-    callers: HashSet<Leg>,
-    hops: HashSet<Leg>,
-    accounts: HashSet<String>,
-}
-
-/// The legs that messages can go to, noted from what was accepted.
+/// The legs that messages can go to, noted from accepted requests.
 #[derive(Default)]
 struct Ledger {
-    dialogs: HashMap<DialogId, Dialog>,
+    /// The dialogs that callers began.
+    outward: Dialogs,
+    /// The dialogs that hops began with phones.
+    inward: Dialogs,
+    /// The registrations by their tokens.
+    flows: HashMap<String, Flow>,
     /// For each branch of ours: where its request came from, and where it went.
     branches: HashMap<Vec<u8>, HashSet<(Leg, Leg)>>,
 }
@@ -221,7 +257,7 @@ impl World {
             ledger: Ledger::default(),
             start,
             seconds: START,
-            methods: vec!["INVITE", "OPTIONS", "SUBSCRIBE", "MESSAGE", "REFER"],
+            methods: vec!["INVITE", "OPTIONS", "SUBSCRIBE", "MESSAGE", "REFER", "REGISTER"],
             settings,
             key: 1,
             reply_port: None,
@@ -272,7 +308,7 @@ impl World {
         let Some(message) = Message::scan(bytes) else { return Outcome::NotSip };
         let mut out = Vec::new();
         let StartLine::Request { method, uri } = message.start_line() else {
-            return match self.proxy.relay(&message, &from, &mut out) {
+            return match self.proxy.relay(&message, &from, &self.site, &mut out) {
                 Ok(leg) => {
                     self.check_response(&message, from, leg, &out);
                     Outcome::Sent(leg, out)
@@ -291,8 +327,22 @@ impl World {
         let is_bound = matches!(method, "ACK" | "CANCEL");
         let mut verdict = self.proxy.within_dialog(&message, &arrival, &self.site, &mut out);
         if let Verdict::Send(to) = verdict {
-            self.check_dialog(&arrival, to, &out);
+            let message = Message::scan(&out).unwrap();
+            let strict = Strict::request(&message).expect("a forwarded request is well-formed");
+            self.check_dialog(&strict, &arrival, to);
+            self.note(&out, &arrival, to, None);
             return Outcome::Sent(to, out);
+        }
+        if verdict == Verdict::Decide {
+            verdict = self.proxy.to_phone(&message, &arrival, &self.site, &mut out);
+            if let Verdict::Send(to) = verdict {
+                self.check_to_phone(&message, &arrival, to, &out);
+                return Outcome::Sent(to, out);
+            }
+        }
+        if is_inner(&from) && verdict == Verdict::Decide {
+            // the program refuses what has no token
+            return Outcome::Rejected;
         }
         if is_bound && verdict == Verdict::Decide {
             let choose = || tenant.filter(|_| self.has_hops)?.choose(call_id);
@@ -341,7 +391,9 @@ impl World {
                 assert!(tenant.legs().any(|leg| leg == hop), "the hop of another tenant");
                 self.note(&out, arrival, hop, Some(&account.to_string()));
                 let account = account.to_string();
-                check_identity(&out, hop, &HashSet::from([account]), Some(&user));
+                self.check_path(&out, arrival.from, Some(&account));
+                let named = Named { accounts: HashSet::from([account]), is_certain: true };
+                check_identity(&out, hop, &named, Some(&user));
                 Outcome::Sent(hop, out)
             }
             Err(refusal) => {
@@ -360,39 +412,16 @@ impl World {
         self.ledger.branches.entry(branch).or_default().insert((back, to));
         let tag = strict.from_tag().unwrap_or_default().to_vec();
         if let Some(account) = account {
-            let dialog = self.ledger.dialogs.entry((strict.call_id().to_vec(), tag)).or_default();
-            dialog.callers.insert(arrival.from);
-            dialog.hops.insert(to);
-            dialog.accounts.insert(account.to_owned());
+            let dialog = self.ledger.outward.entry((strict.call_id().to_vec(), tag)).or_default();
+            dialog.add(arrival.from, account, to);
         }
-    }
-
-    fn check_dialog(&mut self, arrival: &Arrival, to: Leg, out: &[u8]) {
-        let message = Message::scan(out).unwrap();
-        let strict = Strict::request(&message).expect("a forwarded request is well-formed");
-        let id = |tag: Option<&[u8]>| (strict.call_id().to_vec(), tag.unwrap_or_default().to_vec());
-        let (by_caller, by_hop) = (id(strict.from_tag()), id(strict.to_tag()));
-        let dialogs = &mut self.ledger.dialogs;
-        let accounts = if let Some(dialog) = dialogs.get_mut(&by_caller)
-            && dialog.hops.contains(&to)
-        {
-            if matches!(strict.method(), "INVITE" | "SUBSCRIBE") {
-                // the new Record-Route leads to where the caller is now
-                dialog.callers.insert(arrival.from);
-            }
-            dialog.accounts.clone()
-        } else {
-            let dialog = dialogs.get(&by_hop).filter(|dialog| dialog.callers.contains(&to));
-            dialog.unwrap_or_else(|| panic!("{to:?} is no leg of the dialog")).accounts.clone()
-        };
-        check_identity(out, to, &accounts, None);
-        self.note(out, arrival, to, None);
     }
 
     fn check_followed(&mut self, arrival: &Arrival, to: Leg, out: &[u8]) {
         let mut hops = TENANTS.iter().flat_map(Tenant::legs);
         assert!(hops.any(|hop| hop == to), "{to:?} is no hop");
         assert_eq!(identity_fields(out), [""; 0]);
+        self.check_path(out, arrival.from, None);
         self.note(out, arrival, to, None);
     }
 
@@ -400,7 +429,14 @@ impl World {
         let top = ViaParts::read(message.vias().next().unwrap()).unwrap();
         let branch = top.only_value(b"branch").unwrap();
         let ways = self.ledger.branches.get(branch).expect("the branch is ours");
-        let is_noted = ways.iter().any(|(back, sent)| *back == to && answering(*sent) == from);
+        // a hop answers a datagram at either listener
+        let answers = |sent: Leg| match (sent.transport, sent.way) {
+            (Transport::Udp, Way::Hop) => {
+                [answering(sent), inner_datagram(&sent.address.to_string())].contains(&from)
+            }
+            _ => sent == from,
+        };
+        let is_noted = ways.iter().any(|(back, sent)| *back == to && answers(*sent));
         assert!(is_noted, "{from:?} does not answer {to:?}");
         assert_eq!(identity_fields(out), [""; 0]);
         let relayed = Message::scan(out).unwrap();
@@ -418,21 +454,6 @@ pub fn identity_fields(bytes: &[u8]) -> Vec<String> {
     names.filter(|name| name.starts_with("x-authz-")).collect()
 }
 
-/// The identity fields go to hops only, each once, and with an account of the dialog.
-fn check_identity(out: &[u8], to: Leg, accounts: &HashSet<String>, user: Option<&str>) {
-    let fields = identity_fields(out);
-    if !to.is_hop() {
-        return assert_eq!(fields, [""; 0]);
-    }
-    let names: BTreeSet<_> = fields.iter().collect();
-    assert_eq!(names.len(), fields.len(), "{fields:?}");
-    let account = values(out, "X-Authz-Account").concat();
-    assert!(accounts.contains(&account), "{account} is not of the dialog");
-    if let Some(user) = user.filter(|user| user.chars().all(|c| c.is_ascii_alphanumeric())) {
-        assert_eq!(values(out, "X-Authz-User").concat(), user);
-    }
-}
-
 fn keys(number: u8) -> Keys {
     let before = number.wrapping_sub(1);
     Keys::new((number, &[number; 32]), Some((before, &[before; 32]))).unwrap()
@@ -443,150 +464,4 @@ pub fn values(bytes: impl AsRef<[u8]>, name: &str) -> Vec<String> {
     let Some(message) = Message::scan(bytes.as_ref()) else { return Vec::new() };
     let fields = message.fields().filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()));
     fields.map(|field| String::from_utf8_lossy(field.value).into_owned()).collect()
-}
-
-/// One side of a dialog: writes its requests.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// The leg on which its messages come.
-    pub leg: Leg,
-    pub call_id: String,
-    /// The value of From.
-    pub local: String,
-    /// The value of To.
-    pub remote: String,
-    pub target: String,
-    /// The values of Route.
-    pub routes: Vec<String>,
-    pub cseq: u32,
-}
-
-impl Peer {
-    /// A phone that calls a user of a domain.
-    pub fn phone(leg: Leg, host: &str, call_id: &str) -> Self {
-        Self {
-            leg,
-            call_id: call_id.to_owned(),
-            local: format!("<sip:alice@{host}>;tag=caller-{call_id}"),
-            remote: format!("<sip:100@{host}>"),
-            target: format!("sip:100@{host}"),
-            routes: Vec::new(),
-            cseq: 0,
-        }
-    }
-
-    /// The next request with this method, and with more fields, each with its line end.
-    pub fn request(&mut self, method: &str, more: &str) -> String {
-        if !matches!(method, "ACK" | "CANCEL") {
-            self.cseq += 1;
-        }
-        let branch = format!("z9hG4bK{}{}", self.local.len(), self.cseq);
-        let branch = if method == "ACK" { branch + "a" } else { branch };
-        self.request_with(method, more, &branch)
-    }
-
-    /// The ACK of a failure: it has the branch of its INVITE.
-    pub fn ack_of_failure(&self, response: &str) -> String {
-        let mut other = self.clone();
-        other.remote = values(response, "To").concat();
-        let branch = format!("z9hG4bK{}{}", self.local.len(), self.cseq);
-        other.request_with("ACK", "", &branch)
-    }
-
-    fn request_with(&self, method: &str, more: &str, branch: &str) -> String {
-        let Self { leg, call_id, local, remote, target, routes, cseq } = self;
-        let address = leg.address;
-        let routes: String = routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
-        let transport = match leg.transport {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-            _ => "TLS",
-        };
-        format!(
-            "{method} {target} SIP/2.0\r\n\
-             Via: SIP/2.0/{transport} {address};branch={branch};rport\r\n\
-             Max-Forwards: 70\r\n{routes}\
-             From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:x@{address}>\r\n{more}Content-Length: 0\r\n\r\n"
-        )
-    }
-
-    /// Takes the dialog from a 2xx response to its own request.
-    pub fn confirm(&mut self, response: &str) {
-        self.remote = values(response, "To").concat();
-        self.target = uri_of(&values(response, "Contact").concat());
-        self.routes = values(response, "Record-Route");
-        self.routes.reverse();
-    }
-
-    /// The side that got a request, and answered it with this tag.
-    pub fn answerer(leg: Leg, request: &str, tag: &str) -> Self {
-        Self {
-            leg,
-            call_id: values(request, "Call-ID").concat(),
-            local: format!("{};tag={tag}", values(request, "To").concat()),
-            remote: values(request, "From").concat(),
-            target: uri_of(&values(request, "Contact").concat()),
-            routes: values(request, "Record-Route"),
-            cseq: 100,
-        }
-    }
-}
-
-fn uri_of(name_addr: &str) -> String {
-    name_addr.trim_start_matches('<').split('>').next().unwrap_or_default().to_owned()
-}
-
-/// The answer to a request, with a To tag if it has none and this is not 100.
-pub fn answer(request: &str, status: u16, tag: &str, contact: SocketAddr) -> String {
-    let mut text = format!("SIP/2.0 {status} Text\r\n");
-    for name in ["Via", "Record-Route", "From"] {
-        for value in values(request, name) {
-            text += &format!("{name}: {value}\r\n");
-        }
-    }
-    let to = values(request, "To").concat();
-    let tag =
-        if to.contains(";tag=") || status == 100 { String::new() } else { format!(";tag={tag}") };
-    let (call_id, cseq) = (values(request, "Call-ID").concat(), values(request, "CSeq").concat());
-    text + &format!(
-        "To: {to}{tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\nContact: <sip:pbx@{contact}>\r\n\
-         Content-Length: 0\r\n\r\n"
-    )
-}
-
-/// A call that was answered.
-pub struct Call {
-    pub caller: Peer,
-    pub callee: Peer,
-    /// The INVITE as the caller sent it.
-    pub invite: String,
-    /// The INVITE as the hop got it.
-    pub forwarded: String,
-    /// The 200 as the caller got it.
-    pub answered: String,
-    /// The leg to the hop.
-    pub hop: Leg,
-}
-
-impl World {
-    /// Sets a call up: INVITE, 180, 200 and ACK.
-    #[track_caller]
-    pub fn call(&mut self, leg: Leg, host: &str, call_id: &str) -> Call {
-        let mut caller = Peer::phone(leg, host, call_id);
-        let invite = caller.request("INVITE", "");
-        let (hop, forwarded) = self.receive(&invite, leg).sent();
-        let tag = format!("callee-{call_id}");
-        for status in [100, 180] {
-            let ringing = answer(&forwarded, status, &tag, hop.address);
-            self.receive(ringing, answering(hop)).sent_to(leg);
-        }
-        let ok = answer(&forwarded, 200, &tag, hop.address);
-        let answered = self.receive(ok, answering(hop)).sent_to(leg);
-        caller.confirm(&answered);
-        let callee = Peer::answerer(answering(hop), &forwarded, &tag);
-        let ack = caller.request("ACK", "");
-        self.receive(ack, leg).sent_to(hop);
-        Call { caller, callee, invite, forwarded, answered, hop }
-    }
 }

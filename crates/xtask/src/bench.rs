@@ -22,9 +22,11 @@ impl Bench {
 const LIBRARY: &str = "sip-authz";
 /// The package of the benches that cross crates.
 const CROSSING: &str = "sip-authz-bench";
+/// The package of the rules of forwarding.
+const PROXY: &str = "sip-authz-proxy";
 
 /// All benches.
-const BENCHES: [Bench; 13] = [
+const BENCHES: [Bench; 14] = [
     Bench { ratios: true, ..Bench::new(LIBRARY, "authorize") },
     Bench { ratios: true, ..Bench::new(LIBRARY, "batch") },
     Bench::new(LIBRARY, "datagram"),
@@ -32,6 +34,7 @@ const BENCHES: [Bench; 13] = [
     Bench::new(LIBRARY, "instructions"),
     Bench::new(LIBRARY, "memory"),
     Bench::new(LIBRARY, "timing"),
+    Bench::new(PROXY, "forward"),
     Bench::new(CROSSING, "fleet"),
     Bench::new(CROSSING, "observe"),
     Bench::new(CROSSING, "prefix"),

@@ -29,10 +29,16 @@ pub(crate) enum Need {
     Nightly,
     /// Packages that the task itself downloads from PyPI.
     Pypi,
+    /// Packages that the task itself downloads from the registry of npm.
+    Npm,
 }
 
 /// A SIP phone for the command line.
 pub(crate) const BARESIP: Need = debian("baresip", "baresip-core");
+/// Drives Chromium.
+pub(crate) const CHROMEDRIVER: Need = debian("chromedriver", "chromium-driver");
+/// A browser.
+pub(crate) const CHROMIUM: Need = debian("chromium", "chromium");
 /// The C++ compiler, for the runtime of the fuzzer.
 pub(crate) const CXX: Need = debian("c++", "g++");
 /// An HTTP client.
@@ -45,8 +51,14 @@ pub(crate) const ETCD: Need = debian("etcd", "etcd-server");
 pub(crate) const ETCDCTL: Need = debian("etcdctl", "etcd-client");
 /// Network namespaces and links.
 pub(crate) const IP: Need = debian("ip", "iproute2");
+/// Address translation, as a NAT does it.
+pub(crate) const IPTABLES: Need = debian("iptables", "iptables");
 /// Another SIP server, to compare with.
 pub(crate) const KAMAILIO: Need = debian("kamailio", "kamailio");
+/// A runtime of JavaScript.
+pub(crate) const NODE: Need = debian("node", "nodejs");
+/// The package manager of that runtime.
+pub(crate) const NPM: Need = debian("npm", "npm");
 /// Certificates.
 pub(crate) const OPENSSL: Need = debian("openssl", "openssl");
 /// Prometheus and its tool for rules.
@@ -88,7 +100,7 @@ const fn debian(program: &'static str, package: &'static str) -> Need {
 }
 
 impl Need {
-    /// Whether the tool is there. Packages from PyPI count as there, as pip reports them itself.
+    /// Whether the tool is there. Packages from PyPI and npm count as there, as pip and npm report them.
     pub(crate) fn is_met(&self, workspace: &Workspace) -> bool {
         match self {
             Self::Debian { program, .. } => workspace.program(program).is_some(),
@@ -104,7 +116,7 @@ impl Need {
             }
             Self::Plugin { name, .. } => workspace.program(name).is_some(),
             Self::Nightly => Command::words("cargo +nightly --version").succeeds(workspace),
-            Self::Pypi => true,
+            Self::Pypi | Self::Npm => true,
         }
     }
 
@@ -114,7 +126,7 @@ impl Need {
             Self::Debian { package, .. } => vec![(*package).to_owned()],
             Self::PythonVenv => vec!["python3".to_owned(), "python3-venv".to_owned()],
             Self::LlvmCov => vec![format!("llvm-{}", llvm_version(workspace))],
-            Self::Plugin { .. } | Self::Nightly | Self::Pypi => Vec::new(),
+            Self::Plugin { .. } | Self::Nightly | Self::Pypi | Self::Npm => Vec::new(),
         }
     }
 
@@ -127,7 +139,7 @@ impl Need {
                 Some(command.args(version))
             }
             Self::Nightly => Some(Command::words("rustup toolchain install nightly")),
-            Self::Debian { .. } | Self::PythonVenv | Self::LlvmCov | Self::Pypi => None,
+            Self::Debian { .. } | Self::PythonVenv | Self::LlvmCov | Self::Pypi | Self::Npm => None,
         }
     }
 
@@ -140,6 +152,7 @@ impl Need {
             Self::Plugin { name, .. } => (*name).to_owned(),
             Self::Nightly => "the nightly toolchain".to_owned(),
             Self::Pypi => "PyPI".to_owned(),
+            Self::Npm => "npm".to_owned(),
         };
         let from = match self.install_command() {
             Some(command) => command.to_string(),
@@ -161,6 +174,7 @@ pub(crate) fn list(needs: &[Need]) -> String {
             Need::Plugin { name, .. } => others.push(*name),
             Need::Nightly => others.push("nightly"),
             Need::Pypi => others.push("PyPI"),
+            Need::Npm => others.push("npm"),
         }
     }
     let debian = (!packages.is_empty()).then(|| format!("Debian: {}", packages.join(", ")));

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::workspace::Workspace;
 
 /// Folders at the root of the repository that the package must not hold.
-const LEFT_OUT: [&str; 5] = [".cargo", ".ci", "crates", "fuzz", "tests"];
+const LEFT_OUT: [&str; 6] = [".cargo", ".ci", "crates", "examples", "fuzz", "tests"];
 
 /// Fails if the package holds files that only the repository needs.
 pub(crate) fn check_files(workspace: &Workspace, _: &[String]) -> Result<(), Error> {
@@ -97,7 +97,13 @@ mod tests {
     #[test]
     fn files_of_the_repository_are_errors() {
         assert_eq!(judge(".cargo_vcs_info.json\nCargo.toml\nsrc/tests/a.rs\n").unwrap(), 3);
-        for path in ["tests/a.rs", "crates/arch/src/lib.rs", ".ci/run", ".cargo/config.toml"] {
+        for path in [
+            "tests/a.rs",
+            "crates/arch/src/lib.rs",
+            "examples/ezk/src/main.rs",
+            ".ci/run",
+            ".cargo/config.toml",
+        ] {
             let error = judge(&format!("Cargo.toml\n{path}\n")).unwrap_err().to_string();
             assert!(error.contains(path), "{error}");
         }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use arrayvec::ArrayVec;
 
 use super::Judge;
-use crate::authorizer::explain::Trace;
+use crate::authorizer::explain::{HeaderStep, Step, Trace};
+use crate::decision::{Cause, UsedHeader};
 use crate::digest::{
     Credentials, GuessKey, GuessRate, Insertion, PROVEN_FLOW, Proof, Scope, Username,
 };
@@ -14,33 +15,52 @@ use crate::sid::CredentialSid;
 use crate::snapshot::UserMatch;
 
 /// The guess buckets of one set of credentials.
-pub(super) type Budget = ArrayVec<Bucket, 3>;
-type Bucket = (GuessKey, GuessRate);
+pub(super) type Budget = ArrayVec<Bucket, 4>;
+
+/// A guess bucket.
+#[derive(Clone, Copy)]
+pub(super) struct Bucket {
+    key: GuessKey,
+    rate: GuessRate,
+    /// The cause of refusals if it is empty.
+    cause: Cause,
+}
 
 impl Judge<'_, '_, '_> {
     /// The buckets for this user.
-    pub(super) fn budget(&self, username: &Username) -> Budget {
+    pub(super) fn budget<T: Trace>(&self, username: &Username) -> Budget {
         let scope = self.scope();
         let (guesses, policy) = (&self.state.guesses, &self.policy.guesses);
         let (name, source) = (username.as_str().as_bytes(), self.invite.source().ip());
         let mut budget = Budget::new();
         // `Budget` holds every combination
-        let mut add = |key, rate| _ = budget.try_push((key, rate));
-        add(guesses.pair_key(scope, name, source), policy.pair);
+        let mut add = |key, rate, cause| _ = budget.try_push(Bucket { key, rate, cause });
+        add(guesses.pair_key(scope, name, source), policy.pair, Cause::GuessLimit);
         if let Some(rate) = policy.any_name {
-            add(guesses.any_name_key(scope, source), rate);
+            add(guesses.any_name_key(scope, source), rate, Cause::GuessLimitOfSource);
         }
         if let Some(rate) = policy.name {
-            add(guesses.name_key(scope, name), rate);
+            add(guesses.name_key(scope, name), rate, Cause::GuessLimitOfName);
+        }
+        if T::LIMITS_ASKER {
+            _ = budget.try_push(self.asked_bucket(username));
         }
         budget
+    }
+
+    /// The bucket for this user in explanations. Their asker chooses the source, so the other buckets
+    /// would not limit the number of guesses.
+    pub(super) fn asked_bucket(&self, username: &Username) -> Bucket {
+        let key = self.state.guesses.asked_key(self.scope(), username.as_str().as_bytes());
+        Bucket { key, rate: self.policy.guesses.pair, cause: Cause::GuessLimit }
     }
 
     /// The bucket for this user in this flow, if the flow proved the password within the hour.
     pub(super) fn flow_budget(&self, credentials: &Credentials<'_>) -> Option<Bucket> {
         let (name, flow) = (credentials.username.as_str().as_bytes(), self.invite.source());
         let key = || self.state.guesses.flow_key(self.scope(), name, flow);
-        self.has_proved(credentials).then(|| (key(), PROVEN_FLOW))
+        let bucket = || Bucket { key: key(), rate: PROVEN_FLOW, cause: Cause::GuessLimit };
+        self.has_proved(credentials).then(bucket)
     }
 
     fn scope(&self) -> Scope<'_> {
@@ -66,7 +86,7 @@ impl Judge<'_, '_, '_> {
     /// behind its address then do not lock it out. A miss costs the same as a hit.
     fn has_proved(&self, credentials: &Credentials<'_>) -> bool {
         let Some(flow) = self.invite.flow() else { return false };
-        let copies = self.look_up_copies(&self.entry.credential_lists, credentials);
+        let copies = self.look_up_copies(self.lists(), credentials);
         copies.iter().fold(false, |any, copy| {
             let UserMatch { hit, decoy } = copy.user;
             let near = decoy.map_or(CredentialSid::from_bytes([0; 16]), |user| user.sid);
@@ -80,10 +100,14 @@ impl Judge<'_, '_, '_> {
         Proof { key, account: self.entry.account.low_byte() }
     }
 
-    /// Whether one of the buckets is empty.
-    pub(super) fn is_over(&self, budget: &[Bucket]) -> bool {
-        let over = |(key, rate): &_| self.state.guesses.is_over(*key, *rate, self.now_ms);
-        budget.iter().any(over)
+    /// Whether the bucket is empty.
+    pub(super) fn is_over(&self, bucket: &Bucket) -> bool {
+        self.state.guesses.is_over(bucket.key, bucket.rate, self.now_ms)
+    }
+
+    /// The limit of the first empty bucket.
+    pub(super) fn limit_reached(&self, budget: &Budget) -> Option<Cause> {
+        budget.iter().find(|bucket| self.is_over(bucket)).map(|bucket| bucket.cause)
     }
 
     /// Takes a token from each bucket for a wrong digest; a retransmission takes none. `number` is
@@ -93,18 +117,41 @@ impl Judge<'_, '_, '_> {
         budget: impl Iterator<Item = &'b Bucket>,
         number: usize,
     ) {
-        if !T::COMMITS {
+        if !T::COUNTS_GUESSES {
             return;
         }
         let first = self.fingerprint(number).is_none_or(|fingerprint| {
             let (refused, account) = (&self.state.refused, self.entry.account.number());
+            if !T::COMMITS {
+                return !refused.contains(fingerprint, self.now_ms);
+            }
             let inserted = refused.insert_if(fingerprint, account, self.now_ms, || true);
             matches!(inserted, Insertion::Inserted)
         });
         if first {
-            for (key, rate) in budget {
+            for Bucket { key, rate, .. } in budget {
                 self.state.guesses.record(*key, *rate, self.now_ms);
             }
+        }
+    }
+
+    /// Explains credentials whose nonce is not live, which a decision does not verify. If the asker is
+    /// limited, the guess limits hold for them as for others: the explanation reveals whether the digest is
+    /// right.
+    pub(super) fn explain_dead<T: Trace>(
+        &self,
+        number: usize,
+        header: UsedHeader,
+        credentials: &Credentials<'_>,
+        trace: &mut T,
+    ) {
+        let budget = T::LIMITS_ASKER.then(|| self.budget::<T>(&credentials.username));
+        if let Some(limit) = budget.as_ref().and_then(|budget| self.limit_reached(budget)) {
+            trace.step(|| Step::Header(header, HeaderStep::TooManyGuesses(limit)));
+            return;
+        }
+        if self.verify(header, credentials, None, trace).is_err() {
+            self.count_wrong::<T>(budget.iter().flatten(), number);
         }
     }
 
@@ -112,10 +159,10 @@ impl Judge<'_, '_, '_> {
     /// of the request proved the password. A client that answers every challenge also uses hash
     /// functions that its record has no hash for. Headers that could have been right stay counted,
     /// even for another list's user of the same name.
-    pub(super) fn forgive(&self, proved: &Credentials<'_>, wrong: &[&Credentials<'_>]) {
+    pub(super) fn forgive<T: Trace>(&self, proved: &Credentials<'_>, wrong: &[&Credentials<'_>]) {
         let could_not_be_right = |other: &Credentials<'_>| {
             let function = other.algorithm.hash_function();
-            self.entry.credential_lists.iter().all(|mapped| {
+            self.lists().iter().all(|mapped| {
                 let found = self.look_up(mapped, other).hit;
                 found.is_none_or(|user| user.ha1.get(function).is_none())
             })
@@ -126,7 +173,7 @@ impl Judge<'_, '_, '_> {
                 && could_not_be_right(other)
         };
         for credentials in wrong.iter().filter(same) {
-            for (key, rate) in self.budget(&credentials.username) {
+            for Bucket { key, rate, .. } in self.budget::<T>(&credentials.username) {
                 self.state.guesses.give_back(key, rate, self.now_ms);
             }
         }

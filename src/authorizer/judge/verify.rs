@@ -4,9 +4,9 @@ use std::hint::black_box;
 
 use subtle::{Choice, ConditionallySelectable};
 
-use super::{Judge, offers};
+use super::{Blame, Judge, offers};
 use crate::authorizer::explain::{HeaderStep, Step, Trace, UserOutcome};
-use crate::decision::UsedHeader;
+use crate::decision::{Cause, UsedHeader};
 use crate::digest::{Algorithm, Credentials, ExpectedResponse, MAX_OUTPUT_LEN, Username, decoy};
 use crate::sid::CredentialListSid;
 use crate::snapshot::{Copies, Copy as NameCopy, CredentialEntry, MappedList, UserMatch};
@@ -50,12 +50,16 @@ pub(in crate::authorizer) struct Checked<'s> {
     pub(in crate::authorizer) found: Option<&'s CredentialEntry>,
     /// Whether the response is right for this user and the user can authenticate.
     pub(in crate::authorizer) right: bool,
+    /// The cause if it is not right.
+    blame: Blame,
 }
 
 /// The user or decoy of one list that a response is verified against.
 pub(in crate::authorizer) struct Claim<'s> {
     found: Option<&'s CredentialEntry>,
     counts: Choice,
+    /// The cause if the response is not right.
+    blame: Blame,
     /// The stored hash if the user can authenticate, else the decoy.
     ha1: AnyHash,
     len: usize,
@@ -68,7 +72,8 @@ impl<'s> Claim<'s> {
 
     /// The result, given whether the response equals the one made from `ha1`.
     pub(in crate::authorizer) fn checked(&self, equal: bool) -> Checked<'s> {
-        Checked { found: self.found, right: bool::from(self.counts) && equal }
+        let right = bool::from(self.counts) && equal;
+        Checked { found: self.found, right, blame: self.blame }
     }
 }
 
@@ -80,6 +85,12 @@ impl Drop for Claim<'_> {
 }
 
 impl<'s> Judge<'s, '_, '_> {
+    /// The lists mapped to the target for this method.
+    #[inline(always)]
+    pub(super) fn lists(&self) -> &'s [MappedList] {
+        self.entry.lists_for(self.invite.method)
+    }
+
     /// Looks the user up in the mapped lists and verifies the response. A miss costs the same as a
     /// hit, so timing does not reveal which users exist.
     pub(super) fn verify<T: Trace>(
@@ -88,12 +99,12 @@ impl<'s> Judge<'s, '_, '_> {
         credentials: &Credentials<'_>,
         checked: Option<Checked<'s>>,
         trace: &mut T,
-    ) -> Option<Verified<'s>> {
-        if !offers(self.policy, credentials) {
-            trace.step(|| Step::Header(header, HeaderStep::NotOffered));
-            return None;
+    ) -> Result<Verified<'s>, Blame> {
+        if let Err(cause) = offers(self.policy, credentials) {
+            trace.step(|| Step::Header(header, HeaderStep::NotOffered(cause)));
+            return Err(Blame::of(cause));
         }
-        let [mapped] = &*self.entry.credential_lists else {
+        let [mapped] = self.lists() else {
             return self.verify_copies(header, credentials, trace);
         };
         let checked = checked.unwrap_or_else(|| {
@@ -113,27 +124,31 @@ impl<'s> Judge<'s, '_, '_> {
         header: UsedHeader,
         credentials: &Credentials<'_>,
         trace: &mut T,
-    ) -> Option<Verified<'s>> {
-        let lists = &*self.entry.credential_lists;
+    ) -> Result<Verified<'s>, Blame> {
+        let lists = self.lists();
         let mut response = ExpectedResponse::new(credentials, self.invite.method, &self.body);
         let mut next = 0;
-        for NameCopy { place, user } in self.look_up_copies(lists, credentials) {
+        let copies = self.look_up_copies(lists, credentials);
+        let mut blame = Blame::of(Cause::UserUnknown);
+        for NameCopy { place, user } in copies.iter().copied() {
             let claim = self.claim_of(credentials.algorithm, user);
             // not removed for a decoy, whose result has no use
             let checked = black_box(claim.checked(response.equals(claim.ha1())));
+            blame.raise(&checked.blame);
             // hits and decoys go the same way here, so no branch differs unless the response is right
             if T::KEEPS_STEPS || checked.right {
                 let Some(place) = place else { continue };
                 self.trace_misses(header, lists.get(next..place), credentials, trace);
                 next = place + 1;
-                let mapped = lists.get(place)?;
-                if let Some(verified) = self.verified(header, mapped, credentials, checked, trace) {
-                    return Some(verified);
+                let Some(mapped) = lists.get(place) else { continue };
+                if let Ok(verified) = self.verified(header, mapped, credentials, checked, trace) {
+                    return Ok(verified);
                 }
             }
         }
         self.trace_misses(header, lists.get(next..), credentials, trace);
-        None
+        blame.replace_if(copies.has_more, Cause::BeyondCopies);
+        Err(blame)
     }
 
     /// The user of a mapped list, if the response is right.
@@ -143,16 +158,16 @@ impl<'s> Judge<'s, '_, '_> {
         header: UsedHeader,
         mapped: &MappedList,
         credentials: &Credentials<'_>,
-        Checked { found, right }: Checked<'s>,
+        Checked { found, right, blame }: Checked<'s>,
         trace: &mut T,
-    ) -> Option<Verified<'s>> {
+    ) -> Result<Verified<'s>, Blame> {
         // a mapped list always exists
-        let list = self.snapshot.credential_list_entry(mapped.list)?.sid;
+        let list = self.snapshot.credential_list_entry(mapped.list).ok_or(blame)?.sid;
         trace.step(|| {
             Step::Header(header, HeaderStep::list(list, found, credentials.algorithm, right))
         });
-        let credential = found.filter(|_| right)?;
-        Some(Verified { list, mapped: *mapped, credential })
+        let credential = if right { found } else { None }.ok_or(blame)?;
+        Ok(Verified { list, mapped: *mapped, credential })
     }
 
     /// Records the lists whose users the response was not compared with.
@@ -201,7 +216,8 @@ impl<'s> Judge<'s, '_, '_> {
         let counts = yes(hit.is_some()) & yes(enabled) & yes(stored.is_some());
         let decoy = decoy(algorithm, &self.state.decoy);
         let ha1 = choose(counts, stored.unwrap_or(decoy), decoy);
-        Claim { found: hit, counts, ha1, len: decoy.len() }
+        let blame = Blame::of_user(yes(hit.is_some()), yes(enabled), yes(stored.is_some()), entry);
+        Claim { found: hit, counts, blame, ha1, len: decoy.len() }
     }
 
     /// The users with the header's name in the mapped lists, and a decoy for each missing one.
@@ -216,7 +232,7 @@ impl<'s> Judge<'s, '_, '_> {
             Username::Hash(hash) if self.policy.userhash => {
                 users.copies_by_hash(lists, credentials.algorithm.hash_function(), hash.0)
             }
-            Username::Hash(_) => Copies::new(),
+            Username::Hash(_) => Copies::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::thread;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::held::Debt;
 use super::*;
 
 /// A token bucket that advances each millisecond; a token has `refill_ms` parts.
@@ -23,6 +24,10 @@ impl Oracle {
 
     fn is_over(&self) -> bool {
         self.parts < self.rate.token_ms()
+    }
+
+    fn owed(&self) -> u64 {
+        (self.rate.full_ms() - self.parts).div_ceil(self.rate.token_ms())
     }
 
     fn record(&mut self) {
@@ -281,6 +286,74 @@ fn an_account_with_many_sources_gives_up_its_own_places() {
 }
 
 #[test]
+fn a_release_forgives_one_name_and_no_other() {
+    let (limiter, rate) = (limiter(), rate(3, 1_000));
+    let other_account = Scope { account: b"another account1", ..SCOPE };
+    let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
+    let others = [
+        limiter.pair_key(SCOPE, b"bob", here),
+        limiter.any_name_key(SCOPE, here),
+        limiter.pair_key(SCOPE, b"alice", there),
+        limiter.name_key(SCOPE, b"alice"),
+        limiter.pair_key(other_account, b"alice", here),
+        limiter.pair_key(Scope { target: b"another target 1", ..SCOPE }, b"alice", here),
+    ];
+    let alice = limiter.pair_key(SCOPE, b"alice", here);
+    for key in others.iter().chain([&alice]) {
+        exhaust(&limiter, *key, rate);
+    }
+    assert!(limiter.release(alice, false, 0));
+    assert_eq!(limiter.debt(alice), Debt { idle_from_ms: 0, is_own: true });
+    assert!(!limiter.is_over(alice, rate, 0));
+    assert!(others.iter().all(|key| limiter.is_over(*key, rate, 0)));
+    assert!(!limiter.release(alice, false, 0), "it owes nothing");
+    assert!(!limiter.release(limiter.pair_key(SCOPE, b"erin", there), false, 0));
+    // and the burst starts again
+    exhaust(&limiter, alice, rate);
+}
+
+#[test]
+fn a_release_forgives_a_name_its_floor_and_leaves_the_floor_to_others() {
+    let (limiter, rate) = (limiter(), rate(3, 1_000));
+    let key = |name: u8| limiter.pair_key(SCOPE, &[name], ip("192.0.2.1"));
+    // names beyond the counters owe the floor, guessed at or not
+    (0..100).for_each(|name| exhaust(&limiter, key(name), rate));
+    let (forgotten, unseen) = (key(0), key(200));
+    for name in [forgotten, unseen] {
+        assert!(limiter.is_over(name, rate, 0));
+        assert_eq!(limiter.debt(name), Debt { idle_from_ms: 3_000, is_own: false });
+        assert!(limiter.release(name, false, 0));
+        assert!(!limiter.is_over(name, rate, 0));
+    }
+    assert!((1..100).all(|name| limiter.is_over(key(name), rate, 0)));
+    assert!(limiter.is_over(key(201), rate, 0));
+}
+
+#[test]
+fn a_release_forgives_a_name_of_a_source_that_left_the_table() {
+    let (limiter, rate) = (limiter(), rate(3, 10_000));
+    let key = |number: u128| GuessKey { source: number << 96 | number << 64, account: 1, name: 1 };
+    let crowd_out = |numbers: std::ops::Range<u128>| {
+        numbers.for_each(|number| (0..4).for_each(|_| limiter.record(key(number), rate, 0)));
+        assert!(limiter.sources.lock(0).find(&key(1).source).is_none());
+    };
+    let other_name = GuessKey { name: 2, ..key(1) };
+    for is_alone in [false, true] {
+        exhaust(&limiter, key(1), rate);
+        crowd_out(2..10);
+        assert_eq!(limiter.debt(key(1)), Debt { idle_from_ms: 30_000, is_own: false });
+        assert!(limiter.release(key(1), is_alone, 0));
+        assert!(!limiter.is_over(key(1), rate, 0));
+        // other names of the source owe what they owed; a key in a place of its own has none
+        assert_eq!(limiter.is_over(other_name, rate, 0), !is_alone);
+        // the counter goes with its source; the debt of a place with one key does not return
+        crowd_out(10..20);
+        assert_eq!(limiter.is_over(key(1), rate, 0), !is_alone);
+        assert!(limiter.release(key(1), is_alone, 0) != is_alone);
+    }
+}
+
+#[test]
 fn a_returned_token_can_be_taken_again() {
     let (limiter, rate) = (limiter(), rate(2, 1_000));
     let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
@@ -364,7 +437,7 @@ proptest! {
     fn agrees_with_a_token_bucket(
         burst in 1u32..6,
         refill in 1u32..40,
-        steps in vec((0u64..60, 0u8..5), 0..200),
+        steps in vec((0u64..60, 0u8..20), 0..200),
     ) {
         let (limiter, rate) = (limiter(), rate(burst, refill));
         let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
@@ -375,17 +448,51 @@ proptest! {
             oracle.advance(now_ms);
             prop_assert_eq!(limiter.is_over(key, rate, now_ms), oracle.is_over());
             prop_assert!(!oracle.is_over() || limiter.may_be_over(SCOPE.account, now_ms));
+            let debt = limiter.debt(key).idle_from_ms;
+            prop_assert_eq!(u64::from(rate.owed(debt, now_ms)), oracle.owed());
+            let next_ms = rate.next_ms(debt).max(now_ms);
+            prop_assert!(!limiter.is_over(key, rate, next_ms));
+            prop_assert!(next_ms == now_ms || limiter.is_over(key, rate, next_ms - 1));
             match what {
-                0 | 1 => {
+                0..=7 => {
                     limiter.record(key, rate, now_ms);
                     oracle.record();
                 }
-                2 => {
+                8..=11 => {
                     limiter.give_back(key, rate, now_ms);
                     oracle.give_back();
                 }
+                12 => {
+                    let owed = oracle.owed() > 0;
+                    prop_assert_eq!(limiter.release(key, false, now_ms), owed);
+                    oracle.parts = rate.full_ms();
+                }
                 _ => {}
             }
+        }
+    }
+
+    /// Tokens come back in the order in which they were taken.
+    #[test]
+    fn the_oldest_owed_token_was_taken_within_its_bounds(
+        burst in 1u32..6,
+        refill in 1u32..40,
+        waits in vec(0u64..60, 1..200),
+    ) {
+        let (limiter, rate) = (limiter(), rate(burst, refill));
+        let key = limiter.any_name_key(SCOPE, ip("192.0.2.1"));
+        let (mut now_ms, mut taken) = (0, Vec::new());
+        for later_ms in waits {
+            now_ms += later_ms;
+            if !limiter.is_over(key, rate, now_ms) {
+                limiter.record(key, rate, now_ms);
+                taken.push(now_ms);
+            }
+            let debt = limiter.debt(key).idle_from_ms;
+            let owed = usize::try_from(rate.owed(debt, now_ms)).unwrap();
+            let oldest = taken[taken.len() - owed];
+            let [earliest, latest] = rate.oldest_ms(debt, now_ms);
+            prop_assert!(earliest <= oldest && oldest <= latest, "{earliest} {oldest} {latest}");
         }
     }
 

@@ -30,6 +30,7 @@ pub struct ForwardHop {
     host: Host,
     port: Option<u16>,
     transport: Option<HopTransport>,
+    names_transport: bool,
     priority: u16,
     weight: u16,
 }
@@ -145,18 +146,26 @@ impl ForwardHop {
         &self.host
     }
 
-    /// The port, if the text has one. Otherwise it is that of the transport:
-    /// [`HopTransport::default_port`].
+    /// The port, if the text has one. Otherwise it is that of the SRV records of the host (RFC 3263 §4.2),
+    /// or that of the transport: [`HopTransport::default_port`].
     #[must_use]
     pub const fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The transport, if the text names one. Otherwise calls that came over UDP go over UDP, and calls
-    /// that came over TCP or TLS go over TCP.
+    /// The transport, if the text names one. Otherwise it is that of the NAPTR or SRV records of the host
+    /// (RFC 3263 §4.1). Without such records calls that came over UDP go over UDP, and calls that came
+    /// over TCP or TLS go over TCP.
     #[must_use]
     pub const fn transport(&self) -> Option<HopTransport> {
         self.transport
+    }
+
+    /// Whether the text has the parameter `transport`. With it, NAPTR records are not asked for (RFC 3263
+    /// §4.1); [`transport`](Self::transport) of a `sips:` URI is TLS in any case.
+    #[must_use]
+    pub const fn names_transport(&self) -> bool {
+        self.names_transport
     }
 
     /// The priority. Hops with the lowest number are used first (RFC 2782).
@@ -210,7 +219,14 @@ impl ForwardHop {
         if address(&host).is_some_and(|address| !is_of_one_machine(address)) {
             return Err(HopError::Address);
         }
-        let mut hop = Self { host, port: uri.port, transport: None, priority: 0, weight: 1 };
+        let mut hop = Self {
+            host,
+            port: uri.port,
+            transport: None,
+            names_transport: false,
+            priority: 0,
+            weight: 1,
+        };
         // the URI has each parameter at most once
         for parameter in uri.params.split(';').filter(|parameter| !parameter.is_empty()) {
             hop.set(parameter)?;
@@ -230,6 +246,7 @@ impl ForwardHop {
         if is("transport") {
             let known = HopTransport::named(value);
             self.transport = Some(known.ok_or_else(|| HopError::Transport(shortened(value)))?);
+            self.names_transport = true;
         } else if is("priority") {
             self.priority = number(value).ok_or(HopError::Priority)?;
         } else if is("weight") {

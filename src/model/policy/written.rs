@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Unexpected, Visitor};
 use serde::{Serialize, Serializer};
 
-use super::{AlgorithmOffer, FromCheck, GuessPolicy, MethodSet};
+use super::{AlgorithmOffer, FromCheck, GuessPolicy, MethodSet, RegisterAs};
 use crate::digest::{Algorithm, GuessRate};
 
 /// The serialized form of [`GuessPolicy`]. A missing limit keeps its default.
@@ -125,39 +125,77 @@ impl Serialize for MethodSet {
 /// Reads a list of methods.
 impl<'de> Deserialize<'de> for MethodSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-
-        impl<'de> Visitor<'de> for List {
-            type Value = MethodSet;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of methods such as `INVITE`")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<MethodSet, A::Error> {
-                let mut methods = Vec::new();
-                while let Some(Member(method)) = names.next_element()? {
-                    // one too many is enough for the error
-                    if methods.len() <= MethodSet::MAX_METHODS {
-                        methods.push(method);
-                    }
-                }
-                MethodSet::new(methods).map_err(de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_seq(List)
+        deserializer.deserialize_seq(List {
+            expected: "a list of methods such as `INVITE`",
+            max: MethodSet::MAX_METHODS,
+            new: |methods| MethodSet::new(methods.iter().map(|Method(method)| method)),
+        })
     }
 }
 
 /// A method that a set can have, read by itself so that an error has its place in the list.
-struct Member(String);
+struct Method(String);
 
-impl<'de> Deserialize<'de> for Member {
+impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let method = String::deserialize(deserializer)?;
         MethodSet::check_member(&method).map_err(de::Error::custom)?;
         Ok(Self(method))
+    }
+}
+
+/// Serializes as a list of templates.
+impl Serialize for RegisterAs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// Reads a list of templates.
+impl<'de> Deserialize<'de> for RegisterAs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(List {
+            expected: "a list of templates such as `{user}`",
+            max: RegisterAs::MAX_TEMPLATES,
+            new: |templates| RegisterAs::new(templates.iter().map(|Template(template)| template)),
+        })
+    }
+}
+
+/// A template that a list can have, read by itself so that an error has its place in the list.
+struct Template(String);
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let template = String::deserialize(deserializer)?;
+        RegisterAs::check_template(&template).map_err(de::Error::custom)?;
+        Ok(Self(template))
+    }
+}
+
+/// Reads a list, and makes a value of its members. It keeps at most one member more than `max`, which is
+/// enough for the error.
+struct List<M, T, E> {
+    expected: &'static str,
+    max: usize,
+    new: fn(Vec<M>) -> Result<T, E>,
+}
+
+impl<'de, M: Deserialize<'de>, T, E: fmt::Display> Visitor<'de> for List<M, T, E> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<T, A::Error> {
+        let mut kept = Vec::new();
+        while let Some(member) = members.next_element()? {
+            if kept.len() <= self.max {
+                kept.push(member);
+            }
+        }
+        (self.new)(kept).map_err(de::Error::custom)
     }
 }
 

@@ -16,7 +16,6 @@ import hashlib
 import itertools
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "clients"))
-from edge import Failed, end, free_port, run_script, start  # noqa: E402
+from edge import Failed, end, free_port, require, run_script, start  # noqa: E402
 
 RECIPE = HERE.parents[3] / "docs/recipes/kamailio.cfg"
 INSIDE, OUTSIDE = "127.0.0.2", "127.0.0.3"
@@ -437,9 +436,7 @@ def main():
         print(f"usage: {sys.argv[0]} BINARY DIRECTORY", file=sys.stderr)
         return 2
     binary, directory = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
-    for program in ("kamailio", "sipp"):
-        if not shutil.which(program):
-            raise Failed(f"{program} is not installed")
+    require("kamailio", "sipp")
     failed = 0
     for mode, options in (("header", ()), ("via", ("--source-from", "via"))):
         with Setup(binary, directory / mode, options) as setup:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -120,6 +121,25 @@ def stop(*_):
             os.killpg(process.pid, signal.SIGKILL)
     # threads may wait for these processes
     os._exit(2)
+
+
+def require(*programs):
+    """Fails if one of these programs is not installed."""
+    # Debian installs kamailio and iptables there
+    os.environ["PATH"] += ":/usr/sbin"
+    for program in programs:
+        if not shutil.which(program):
+            raise Failed(f"{program} is not installed")
+
+
+def chosen_parts(parser, known):
+    """Adds the option --only and reads the command line. Returns all arguments, and the parts to run."""
+    parser.add_argument("--only", default=",".join(known))
+    args = parser.parse_args()
+    parts = args.only.split(",")
+    if unknown := set(parts) - set(known):
+        parser.error(f"expected parts of {','.join(known)}, found {','.join(unknown)}")
+    return args, parts
 
 
 def run_script(name, main):

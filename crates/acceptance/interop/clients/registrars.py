@@ -15,9 +15,7 @@ the call in the end. Exit code: 0 all calls accepted, 1 a call was not, 2 the te
 """
 
 import argparse
-import os
 import re
-import shutil
 import socket
 import sys
 import time
@@ -25,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import phones
-from edge import Edge, Failed, end, sid, start, run_script
+from edge import Edge, Failed, end, require, run_script, sid, start
 
 HERE = Path(__file__).resolve().parent
 REALM, USER, PASSWORD = "phones.example", "alice", "Correct-Horse-7"
@@ -242,10 +240,7 @@ def main():
     for name in names:
         if name not in PHONES:
             raise Failed(f"expected a phone of {', '.join(PHONES)}, got `{name}`")
-    os.environ["PATH"] += ":/usr/sbin"
-    for program in ("kamailio", *(PHONES[name].program for name in names)):
-        if program and not shutil.which(program):
-            raise Failed(f"{program} is not installed")
+    require("kamailio", *filter(None, (PHONES[name].program for name in names)))
     failed = 0
     for qop in QOPS:
         for name in names:

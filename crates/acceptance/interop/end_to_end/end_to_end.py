@@ -164,8 +164,9 @@ class Calls:
         """Waits for this many different new lines of the log and returns them."""
         for _ in range(100):
             lines = self.server.err.read_text().splitlines()[self.seen:]
-            # a retransmitted INVITE is logged again
-            different = list(dict.fromkeys(line.removesuffix(" repeat") for line in lines))
+            # a retransmitted INVITE is logged again, at another time
+            without_time = (re.sub(r"^\d{4}-\S+Z ", "", line) for line in lines)
+            different = list(dict.fromkeys(line.replace(" repeat", "") for line in without_time))
             if len(different) >= count:
                 break
             time.sleep(0.02)

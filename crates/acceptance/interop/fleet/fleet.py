@@ -1,4 +1,4 @@
-"""Three edges on one etcd, changed by the official Python client: fleet.py BINARY DIRECTORY APART.
+"""Edges on one etcd, changed by the official Python client: fleet.py BINARY DIRECTORY APART.
 
 If APART is not 0, this script runs in a network namespace. One edge has another one, joined by a pair of
 interfaces, which the test cuts. Prints a table of the steps. Exits with 1 if a step is not as expected,
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,6 +23,7 @@ for name in list(os.environ):
     if name.upper().startswith("TWILIO_") or name.lower().endswith("_proxy"):
         del os.environ[name]
 
+import requests  # noqa: E402  a dependency of the client
 from twilio.http.http_client import TwilioHttpClient  # noqa: E402
 from twilio.rest import Client  # noqa: E402
 
@@ -161,7 +163,8 @@ class Etcd:
 class Edge:
     """The program, optionally in its own network namespace."""
 
-    def __init__(self, binary, etcd, name, token, *more, apart=False, password="fleet password"):
+    def __init__(self, binary, etcd, name, token, *more, apart=False, asked=False,
+                 password="fleet password"):
         self.binary, self.name, self.prefix = binary, name, []
         self.out, self.err = etcd.folder / f"{name}.out", etcd.folder / f"{name}.err"
         self.sip, self.api = f"{ALONE}:{free_port()}", f"http://{ALONE}:{free_port()}"
@@ -173,6 +176,8 @@ class Edge:
             "--etcd-user", "fleet", "--edge-name", name, "--sip", self.sip,
             "--api", self.api.removeprefix("http://"), "--on-accept", "ok", *more,
         ]
+        if asked:
+            command += ["--api-advertise", self.api]
         if apart:
             # waits until its network is configured
             command = ["unshare", "--net", "sh", "-c", 'read -r _; exec "$@"', "sh", *command]
@@ -206,9 +211,10 @@ class Edge:
             raise Failed(f"{self.name} did not print {pattern}: {self.err.read_text().strip()}")
         return True
 
-    def status(self, domain):
-        """The status of the answer to an INVITE, or `none`."""
-        probe = [*self.prefix, sys.executable, "-c", PROBE, self.sip, domain, secrets.token_hex(8)]
+    def status(self, domain, call=None):
+        """The status of the answer to an INVITE, or `none`. `call` is its Call-ID."""
+        call = call or secrets.token_hex(8)
+        probe = [*self.prefix, sys.executable, "-c", PROBE, self.sip, domain, call]
         ended = subprocess.run(probe, capture_output=True, text=True, timeout=PATIENCE)
         return ended.stdout.strip() or "none"
 
@@ -217,6 +223,19 @@ class Edge:
 
     def account(self, *arguments):
         return run(self.binary, "account", *arguments, "--api", self.api, env=self.environment)
+
+    def check(self, etcd, domain):
+        """The status that `check` finds by the records in etcd, for an INVITE to a domain."""
+        invite = (f"INVITE sip:1@{domain} SIP/2.0\nVia: SIP/2.0/UDP {ALONE};branch=z9hG4bK1\n"
+                  f"From: <sip:a@{domain}>;tag=1\nTo: <sip:1@{domain}>\nCall-ID: 1\nCSeq: 1 INVITE\n\n")
+        command = [
+            self.binary, "check", "--etcd", etcd.url, "--etcd-ca", etcd.folder / "ca.pem",
+            "--etcd-cert", etcd.folder / "edge.pem", "--etcd-key", etcd.folder / "edge.key",
+            "--etcd-user", "fleet", "--json", "--source", ALONE, "-",
+        ]
+        ended = subprocess.run(command, input=invite, capture_output=True, text=True,
+                               timeout=PATIENCE, env=self.environment)
+        return str(json.loads(ended.stdout)["status"]) if ended.stdout else ended.stderr.strip()
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -259,6 +278,69 @@ def told(answer):
     return f"{answer.status_code}{edges}"
 
 
+class Asking:
+    """A caller of the API who asks about decisions."""
+
+    def __init__(self, user, token):
+        self.auth, self.took = (user, token), 0
+
+    def get(self, edge, path, **params):
+        begun = time.monotonic()
+        answer = requests.get(edge.api + path, params=params, auth=self.auth, timeout=PATIENCE)
+        self.took = time.monotonic() - begun
+        return answer
+
+    def edges(self, edge, call):
+        """The edges that decided about a call, and those that do not answer, as `edge` says."""
+        found = self.get(edge, "/v1/Decisions", CallId=call).json()
+        return ([row["edge"] for row in found["decisions"]],
+                [silent["edge"] for silent in found["silent_edges"]])
+
+    def follow(self, edge, call):
+        """Opens a stream. Returns a list to which the edges of its decisions are added."""
+        stream = requests.get(f"{edge.api}/v1/Decisions/Stream", params={"CallId": call},
+                              auth=self.auth, stream=True, timeout=PATIENCE)
+        seen = []
+
+        def read():
+            with contextlib.suppress(requests.RequestException):
+                for line in stream.iter_lines(chunk_size=1):
+                    data = json.loads(line[5:]) if line.startswith(b"data:") else {}
+                    if "sid" in data:
+                        seen.append(data["edge"])
+
+        threading.Thread(target=read, daemon=True).start()
+        return seen
+
+
+def decisions(table, north, west, east, own, other, admin):
+    """A call is refused at north. The other edges find it. South has no --api-advertise."""
+    call = secrets.token_hex(8)
+    seen = own.follow(east, call)
+    # the stream has asked each edge for its time
+    time.sleep(1.5)
+    table.step("an INVITE at north, refused", "403", north.status(DOMAINS[-1], call))
+    for name, asking in (("its account", own), ("the admin", admin)):
+        table.step(f"{name} asks west, which finds it at north", (["north"], ["south"]),
+                   until((["north"], ["south"]), lambda: asking.edges(west, call)))
+    table.step("another account asks west and finds none", [], other.edges(west, call)[0])
+    table.step("a stream of east shows it, once", ["north"], until(["north"], lambda: list(seen)))
+    sid = own.get(west, "/v1/Decisions", CallId=call).json()["decisions"][0]["sid"]
+    table.step("west shows it by its SID", (200, "north"),
+               (lambda answer: (answer.status_code, answer.json().get("edge")))(
+                   own.get(west, f"/v1/Decisions/{sid}")))
+    table.step("another account does not get it", 404,
+               other.get(west, f"/v1/Decisions/{sid}").status_code)
+    north.signal(signal.SIGSTOP)
+    found = own.edges(west, call)
+    table.step(f"north is stopped: it is named ({own.took:.2f} s)", ([], ["north", "south"]), found)
+    table.step("in about a second", True, own.took < 2.5)
+    north.signal(signal.SIGCONT)
+    table.step("north continues: west finds the call again", (["north"], ["south"]),
+               until((["north"], ["south"]), lambda: own.edges(west, call)))
+    table.step("and the stream has shown nothing twice", ["north"], seen)
+
+
 def health(edge):
     return Client("nobody", "none").request("GET", f"{edge.api}/health").status_code
 
@@ -287,9 +369,10 @@ def steps(table, folder, binary, apart, running):
     table.step("an edge that starts without etcd reports it and waits", True,
                south.says("waiting for the store since", south.err))
     etcd.start()
-    north = edge("north")
-    west = edge("west")
-    for each in (north, west, south):
+    north = edge("north", asked=True)
+    west = edge("west", asked=True)
+    east = edge("east", asked=True)
+    for each in (north, west, east, south):
         table.step(f"{each.name} has loaded by TLS, with a certificate and a password", True,
                    each.says("^listening for HTTP"))
     wrong = edge("wrong", password="guess")
@@ -304,11 +387,20 @@ def steps(table, folder, binary, apart, running):
                    each.comes_to(DOMAINS[-1], "403"))
     table.step("and west lists them", len(DOMAINS),
                len(connect(west, sid, auth).api.account.sip.domains.list()))
+    table.step("check reads the same records from etcd", "403", west.check(etcd, DOMAINS[-1]))
+
+    stranger = re.search(r"(AC\w{32})\s+.*?([0-9a-f]{32})",
+                         north.account("create", "Other"), re.DOTALL).groups()
+    east.comes_to(DOMAINS[-1], "403")
+    decisions(table, north, west, east, Asking(sid, auth), Asking(*stranger),
+              Asking("admin", token))
+    table.step("east ends on SIGTERM", 0, east.end())
 
     answer, took = delete(client, DOMAINS[0], Wait="applied")
     table.step(f"deleted, and waited for all edges ({took:.2f} s)", "204", answer)
     for each in (north, west, south):
         table.step(f"at once, an INVITE at {each.name}", "404", each.status(DOMAINS[0]))
+    table.step("and check finds no domain in etcd", "404", west.check(etcd, DOMAINS[0]))
 
     west.signal(signal.SIGSTOP)
     answer, took = delete(client, DOMAINS[1], Wait="applied", WaitSeconds="2")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests edges on one etcd, as programs: TLS, client certificates and a password; changes that appear at
-# the other edges; changes that wait for all edges; a stopped edge, an edge whose network is cut, and an
-# etcd that is stopped and restarted.
+# the other edges; questions about decisions that all edges answer; changes that wait for all edges; a
+# stopped edge, an edge whose network is cut, and an etcd that is stopped and restarted.
 #
 #   crates/acceptance/interop/fleet/run.sh BINARY [VENV]
 #

@@ -12,9 +12,7 @@ Exit code: 0 all as expected, 1 a difference, 2 the test could not run.
 """
 
 import argparse
-import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -23,7 +21,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
-from edge import Failed, end, run_script, start  # noqa: E402
+from edge import Failed, chosen_parts, end, require, run_script, start  # noqa: E402
 from servers import DOMAIN, EDGE, INSIDE, PASSWORD, REALM, USER, Edge, Kamailio  # noqa: E402
 from softphone import Late, Softphone, free_port  # noqa: E402
 
@@ -281,16 +279,8 @@ def lines_of(text, field):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("binary", type=Path)
-    parser.add_argument("--only", default=",".join(PARTS))
-    args = parser.parse_args()
-    parts = args.only.split(",")
-    if unknown := set(parts) - set(PARTS):
-        parser.error(f"expected parts of {','.join(PARTS)}, found {','.join(unknown)}")
-    # Debian installs kamailio there
-    os.environ["PATH"] += ":/usr/sbin"
-    for program in ("kamailio", "baresip", "sipp", "openssl"):
-        if not shutil.which(program):
-            raise Failed(f"{program} is not installed")
+    args, parts = chosen_parts(parser, PARTS)
+    require("kamailio", "baresip", "sipp", "openssl")
     report, begin = Report(), time.monotonic()
     for part in parts:
         with tempfile.TemporaryDirectory() as scratch:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from softphone import Failed, end, free_port, start, wait_for
+from softphone import Failed, Here, end, free_port, start, wait_for
 
 RECIPE = Path(__file__).resolve().parents[4] / "docs/recipes/pbx.cfg"
 # The edge faces callers and Kamailio with the first address. Phones of Kamailio have the third.
@@ -29,33 +29,29 @@ credential_lists = ["phones"]
 TRACE = r'xlog("L_ALERT", "RECEIVED $proto $si\n$mb\nEND OF MESSAGE\n");'
 
 
-class Edge:
-    """The program, which forwards to Kamailio, until the end of the block. It keeps its ports."""
+class Program:
+    """The program, until the end of the block. `listeners` are its options for SIP; the last one is of TLS."""
 
-    def __init__(self, binary, directory, pbx, *, inside=False):
-        self.directory, self.runs = directory, 0
+    def __init__(self, binary, directory, configuration, *listeners, host=Here, log="decisions"):
+        self.directory, self.runs, self.last = directory, 0, listeners[-1]
         config, keys = directory / "edge.toml", directory / "keys"
         config.touch(mode=0o600)
-        config.write_text(CONFIGURATION)
+        config.write_text(configuration)
         subprocess.run([binary, "keys", "new", keys], check=True, capture_output=True)
-        self.port = free_port()
-        self.tls_port = free_port()
         self.certificate, key = directory / "certificate.pem", directory / "key.pem"
+        address = self.last.rpartition(":")[0]
         subprocess.run(
-            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={EDGE} "
-            f"-addext subjectAltName=IP:{EDGE} -out {self.certificate} -keyout {key}".split(),
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={address} "
+            f"-addext subjectAltName=IP:{address} -out {self.certificate} -keyout {key}".split(),
             check=True,
             capture_output=True,
         )
         self.command = [
-            *(binary, "serve", "--api", "off", "--config", config, "--forward-keys", keys),
-            *("--sip", f"{EDGE}:{self.port}", "--sips", f"{EDGE}:{self.tls_port}"),
-            *("--tls-cert", self.certificate, "--tls-key", key),
-            *("--on-accept", f"forward:{PBX}:{pbx}", "--hop-probe", "1", "--log", "decisions"),
+            *(*host.prefix, binary, "serve", "--api", "off", "--config", config, "--forward-keys", keys),
+            *("--tls-cert", self.certificate, "--tls-key", key, "--log", log),
+            *listeners[:-1],
+            *("--sips", self.last),
         ]
-        if inside:
-            port = free_port()
-            self.command += ["--sip", f"{EDGE}:{port},inside"]
 
     def __enter__(self):
         self.runs += 1
@@ -75,11 +71,24 @@ class Edge:
         text = self.out.read_text(errors="replace")
         if self.process.poll() is not None:
             raise Failed(f"the program ended:\n{text}")
-        return re.search(rf"^listening for SIP .*{EDGE}:{self.tls_port}", text, re.M)
+        return re.search(rf"^listening for SIP .*{self.last}", text, re.M)
 
     def restart(self):
         self.__exit__()
         self.__enter__()
+
+
+class Edge(Program):
+    """The program, which forwards to Kamailio. It keeps its ports."""
+
+    def __init__(self, binary, directory, pbx, *, inside=False):
+        self.port = free_port()
+        self.tls_port = free_port()
+        listeners = ["--sip", f"{EDGE}:{self.port}"]
+        if inside:
+            listeners += ["--sip", f"{EDGE}:{free_port()},inside"]
+        super().__init__(binary, directory, CONFIGURATION, *listeners, f"{EDGE}:{self.tls_port}")
+        self.command += ["--on-accept", f"forward:{PBX}:{pbx}", "--hop-probe", "1"]
 
     def account(self, transport):
         """The account of a phone that calls through the edge, the address of the edge, and more lines for
@@ -91,31 +100,45 @@ class Edge:
 
 
 class Kamailio:
-    """Kamailio with the recipe, until the end of the block. Its log has all requests."""
+    """Kamailio with a recipe, until the end of the block. Its log has all requests."""
+
+    # how it sees the edge
+    edge = EDGE
 
     def __init__(self, directory):
-        self.directory, self.out = directory, directory / "kamailio.out"
         self.port = free_port(PBX)
         self.address = f"{PBX}:{self.port}"
-        text = RECIPE.read_text()
-        for written, here in [
+        self.fill(
+            directory,
+            RECIPE,
             ("192.0.2.20:5060", self.address),
             ("tcp_source_ipv4=192.0.2.20", f"tcp_source_ipv4={PBX}"),
             ("192.0.2.10", EDGE),
             ("10.0.0.0/8", f"{INSIDE}/32"),
-            ("log_stderror=no", "log_stderror=yes"),
             ('"fr_inv_timer", 120000', f'"fr_inv_timer", {NO_ANSWER * 1000}'),
-            ("request_route {\n", f"request_route {{\n    {TRACE}\n"),
+        )
+
+    def fill(self, directory, recipe, *replacements, host=Here, trace=TRACE, memory=64):
+        """Writes the configuration: the recipe with these texts replaced."""
+        self.directory, self.out, self.host = directory, directory / "kamailio.out", host
+        # of all processes, in MiB
+        self.memory = memory
+        text = recipe.read_text()
+        for written, here in [
+            *replacements,
+            ("log_stderror=no", "log_stderror=yes"),
+            ("request_route {\n", f"request_route {{\n    {trace}\n"),
             ('loadmodule "xlog.so"\n', 'loadmodule "xlog.so"\nmodparam("xlog", "buf_size", 16384)\n'),
         ]:
             if written not in text:
-                raise Failed(f"{RECIPE}: there is no {written}")
+                raise Failed(f"{recipe}: there is no {written}")
             text = text.replace(written, here)
         self.config = directory / "kamailio.cfg"
         self.config.write_text(text)
 
     def __enter__(self):
-        command = ["kamailio", "-f", self.config, "-DD", "-E", "-m", "64", "-M", "8"]
+        command = [*self.host.prefix, "kamailio", "-f", self.config, "-DD", "-E"]
+        command += ["-m", self.memory, "-M", "8"]
         command += ["-P", self.directory / "kamailio.pid", "-Y", self.directory]
         self.process = start([str(part) for part in command], self.out)
         return self
@@ -135,8 +158,8 @@ class Kamailio:
 
     def from_edge(self):
         """Transport and text of the requests from the edge so far, without its probes."""
-        requests = [(transport, text) for transport, source, text in self.received() if source == EDGE]
-        return [one for one in requests if not one[1].startswith("OPTIONS sip:127")]
+        requests = [(transport, text) for transport, source, text in self.received() if source == self.edge]
+        return [one for one in requests if not re.match(r"OPTIONS sip:[^@]* SIP/2.0", one[1])]
 
     def register(self, user, contact):
         """Registers a contact from the inside."""

@@ -1,5 +1,6 @@
 """A phone: baresip 1, driven through its module ctrl_tcp."""
 
+import contextlib
 import json
 import re
 import socket
@@ -19,30 +20,36 @@ class Late(Exception):
     """Something did not come."""
 
 
-def wait_for(what, condition, *, show=lambda: ""):
+def wait_for(what, condition, *, show=lambda: "", patience=PATIENCE):
     """The first result of `condition` that is true."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while True:
         if found := condition():
             return found
         if time.monotonic() > until:
-            raise Late(f"{what}: not within {PATIENCE} s\n{show()[-5000:]}")
+            raise Late(f"{what}: not within {patience} s\n{show()[-5000:]}")
         time.sleep(0.03)
+
+
+class Here:
+    """The network namespace of this process."""
+
+    prefix, inside = [], contextlib.nullcontext
 
 
 class Softphone:
     """A phone with one account, until the end of the block. It has an address, and messages from `peer`."""
 
-    def __init__(self, directory, account, peer, *, more="", address="127.0.0.1"):
+    def __init__(self, directory, account, peer, *, more="", address="127.0.0.1", host=Here):
         directory.mkdir(parents=True)
         self.name, self.directory, self.out = directory.name, directory, directory / "out"
-        self.peer, self.received, self.events = peer, b"", []
+        self.peer, self.host, self.received, self.events = peer, host, b"", []
         self.port = free_port()
         more += f"module_app ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:{self.port}\n"
         baresip_files(directory, account, more)
         config = directory / "config"
         config.write_text(config.read_text().replace("127.0.0.1:0", f"{address}:0"))
-        self.command = ["baresip", "-4", "-s", "-f", str(directory), "-n", address]
+        self.command = [*host.prefix, "baresip", "-4", "-s", "-f", str(directory), "-n", address]
 
     def __enter__(self):
         self.process = start(self.command, self.out, cwd=self.directory)
@@ -61,7 +68,8 @@ class Softphone:
         if self.process.poll() is not None:
             raise Failed(f"baresip ended:\n{self.text()}")
         try:
-            return socket.create_connection(("127.0.0.1", self.port))
+            with self.host.inside():
+                return socket.create_connection(("127.0.0.1", self.port))
         except ConnectionError:
             return None
 
@@ -82,7 +90,7 @@ class Softphone:
         self.events.clear()
         return len(self.text())
 
-    def message(self, what, since, direction, *patterns):
+    def message(self, what, since, direction, *patterns, patience=PATIENCE):
         """Waits for a message that all patterns match, and returns it."""
 
         def seen():
@@ -91,7 +99,8 @@ class Softphone:
                     return text
             return None
 
-        return wait_for(f"{what} at {self.name}", seen, show=lambda: self.text()[since:])
+        what = f"{what} at {self.name}"
+        return wait_for(what, seen, show=lambda: self.text()[since:], patience=patience)
 
     def do(self, command, parameters=""):
         """Sends a command of the menu."""

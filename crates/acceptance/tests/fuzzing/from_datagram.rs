@@ -57,8 +57,11 @@ fn torture_messages_and_requests_are_parsed_equally() {
     }
     assert!(accepted >= 20, "{accepted}");
 }
+
 /// A text inserted into a seed in place of some bytes.
-fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
+type Edit = (Index, usize, Vec<u8>);
+
+pub(crate) fn edit() -> impl Strategy<Value = Edit> {
     const TEXTS: [&str; 47] = [
         "",
         " ",
@@ -115,6 +118,18 @@ fn edit() -> impl Strategy<Value = (Index, usize, Vec<u8>)> {
     (any::<Index>(), 0..4_usize, text)
 }
 
+/// The bytes with each edit made in its first line or anywhere.
+pub(crate) fn edited(bytes: &[u8], edits: Vec<(bool, Edit)>) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for (early, (at, len, text)) in edits {
+        let end = if early { bytes.len().min(60) } else { bytes.len() };
+        let at = at.index(end + 1);
+        let end = bytes.len().min(at + len);
+        bytes.splice(at..end, text);
+    }
+    bytes
+}
+
 proptest! {
     #[test]
     fn edited_seeds_are_parsed_equally(
@@ -124,13 +139,7 @@ proptest! {
     ) {
         static SEEDS: LazyLock<Vec<(String, Vec<u8>)>> =
             LazyLock::new(|| seeds("from_datagram"));
-        let mut bytes = seed.get(&SEEDS).1.clone();
-        for (early, (at, len, text)) in edits {
-            let end = if early { bytes.len().min(60) } else { bytes.len() };
-            let at = at.index(end + 1);
-            let end = bytes.len().min(at + len);
-            bytes.splice(at..end, text);
-        }
+        let bytes = edited(&seed.get(&SEEDS).1, edits);
         fuzz_from_datagram(&bytes);
     }
 }

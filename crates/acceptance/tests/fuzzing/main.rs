@@ -5,6 +5,7 @@
 mod batch;
 mod commits;
 mod domain_hosts;
+mod fields;
 mod from_datagram;
 mod lanes;
 
@@ -76,8 +77,8 @@ fn seeds_of_requests_have_the_outcome_in_their_name() {
         assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");
         seen.insert(name);
     }
-    // these need a second request, or a deadline
-    let without = [Reason::TooManyGuesses, Reason::SnapshotStale];
+    // these need a second request, a deadline, or a fork
+    let without = [Reason::TooManyGuesses, Reason::SnapshotStale, Reason::OtherProcess];
     let reasons = Reason::ALL.iter().filter(|reason| !without.contains(reason));
     let mut expected = BTreeSet::from(["none", "accept", "challenge", "stale"]);
     expected.extend(reasons.map(|reason| reason.as_str()));
@@ -138,6 +139,19 @@ fn seeds_of_calls_have_an_outcome_of_their_name() {
     }
     let all = ["dropped", "not-relayed", "not-sip", "refused", "rejected", "sent"];
     assert_eq!(seen, BTreeSet::from(all));
+}
+
+#[test]
+fn seeds_of_streams_have_the_last_frame_in_their_name() {
+    let mut seen = BTreeSet::new();
+    for (file, bytes) in seeds("decide_frames") {
+        let name = fuzz_decide_frames(&bytes);
+        assert_eq!(file.split_once('.').map(|(name, _)| name), Some(name), "{file}");
+        seen.insert(name);
+    }
+    let frames = ["hello", "welcome", "message", "parsed", "answer", "goodbye"];
+    let other = ["refused", "partial"];
+    assert_eq!(seen, frames.into_iter().chain(other).collect());
 }
 
 #[test]

@@ -5,11 +5,13 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use sip_authz::internals::in_other_process;
 use sip_authz::model::{Account, Domain, IpAccessControlList, IpAddress, Mapping};
 use sip_authz::{
     AccountSid, Authorizer, DomainSid, EventOptions, Invite, IpAccessControlListSid, IpAddressSid,
     Snapshot, Transport,
 };
+use tracing_subscriber::fmt::format::FmtSpan;
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -92,6 +94,7 @@ fn each_decision_is_one_event_without_names() {
         assert!(accept.contains(part), "no {part} in {accept}");
     }
     assert!(outside.contains("reason=\"address-not-listed\"") && outside.contains(" target=SD"));
+    assert!(outside.contains("cause=\"address-not-listed\"") && !accept.contains("cause="));
     assert!(nowhere.contains("reason=\"unknown-host\"") && !nowhere.contains(" target="));
     assert!(outside.contains("method=\"MESSAGE\""), "{outside}");
     assert!(!nowhere.contains("method="), "too long for a log: {nowhere}");
@@ -120,4 +123,32 @@ fn options_select_decisions_and_names() {
     assert_eq!(events_of("none", true), [""; 0]);
     let options = EventOptions::default().with_names(true);
     assert!(self::events_of(Some(options), tracing::Level::WARN).is_empty());
+}
+
+/// A subscriber could wait for a lock that another thread held at a fork.
+#[test]
+fn a_process_that_did_not_create_the_authorizer_emits_no_event_and_no_span() {
+    let lines_of = |authorizer: Authorizer| {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_span_events(FmtSpan::FULL)
+            .with_writer(move || writer.clone())
+            .finish();
+        let source = "192.0.2.9:5060".parse().unwrap();
+        let invite = Invite::new("sip:a@sip.example.com", source, Transport::Tcp);
+        tracing::subscriber::with_default(subscriber, || {
+            let now = Instant::now();
+            let _ = authorizer.authorize(&invite, now);
+            let _ = authorizer.authorize_now(&invite);
+            authorizer.authorize_batch(&vec![invite.clone(); 40], now, &mut Vec::new());
+            let _ = authorizer.explain(&invite, now);
+        });
+        assert_eq!(authorizer.counts().total(), 42);
+        let text = lines.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    };
+    assert_eq!(lines_of(authorizer()).matches("outcome=\"accept\"").count(), 42);
+    assert_eq!(lines_of(in_other_process(authorizer())), "");
 }

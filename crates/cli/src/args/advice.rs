@@ -30,6 +30,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--source-header", "the name of a header", &["--source-header X-Authz-Source"]),
     ("--api", "an IP address and a port, or `off`", &["--api 127.0.0.1:8080", "--api off"]),
     ("--metrics", "an IP address and a port", &["--metrics 127.0.0.1:9464"]),
+    ("--metrics-domains", "a number of at most 1000", &["--metrics-domains 20"]),
     ("--udp-workers", "a number of threads", &["--udp-workers 2"]),
     ("--udp-reply-port", "one of the choices", &["--udp-reply-port source"]),
     ("--tls-cert", "a PEM file, with --tls-key and --sips", &["--tls-cert chain.pem"]),
@@ -65,6 +66,14 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
         "a host, `.suffix` or IP prefix, with an optional port",
         &["--next-hop-allow gw.example.net", "--next-hop-allow .carrier.example"],
     ),
+    (
+        "--decide",
+        "a Unix socket, or a loopback address and a port",
+        &["--decide unix:/run/sip-authz/decide.sock", "--decide tcp:127.0.0.1:5090"],
+    ),
+    ("--decide-user", "the name or the number of a user", &["--decide-user kamailio"]),
+    ("--decide-group", "the name or the number of a group", &["--decide-group kamailio"]),
+    ("--decide-token-file", "a file", &["--decide-token-file /etc/sip-authz/decide.token"]),
     ("--log", "`decisions`, `refused`, `1/N` or `none`", &["--log refused", "--log 1/100"]),
     ("--log-rate", "a number or `unlimited`", &["--log-rate 100"]),
     ("--decision-log", "a file, or `-` for stdout", &["--decision-log decisions.json"]),
@@ -87,6 +96,7 @@ const EXAMPLES: &[(&str, &str, &[&str])] = &[
     ("--source", "the IP address of the caller", &["--source 192.0.2.7"]),
     ("--port", "a port number", &["--port 5060"]),
     ("--transport", "one of the choices", &["--transport tls"]),
+    ("--client-config", "a TOML file", &["--client-config client.toml"]),
     ("--ca", "a PEM file", &["--ca ca.pem"]),
     (
         "--account",
@@ -141,7 +151,11 @@ fn with_tips(mut error: Error) -> Error {
 
 /// The names of the options in a context such as `--sip <ADDR>`.
 fn names(context: &ContextValue) -> Vec<String> {
-    let name = |text: &str| text.split([' ', '=']).next().unwrap_or_default().to_owned();
+    // of a group, such as `<--config <FILE>|--data <DIR>>`, the first option
+    let name = |text: &str| {
+        let text = text.strip_prefix('<').filter(|rest| rest.starts_with("--")).unwrap_or(text);
+        text.split([' ', '=']).next().unwrap_or_default().to_owned()
+    };
     match context {
         ContextValue::String(text) => vec![name(text)],
         ContextValue::Strings(texts) => texts.iter().map(|text| name(text)).collect(),
@@ -184,7 +198,7 @@ mod tests {
                     "--source" | "--port" | "--transport" => {
                         &["check", "--config", "x", "--source", "::1", "invite"]
                     }
-                    "--ca" => &["account", "list"],
+                    "--ca" | "--client-config" => &["account", "list"],
                     "--account" | "--format" => &["import", "x"],
                     "--output" => &["export"],
                     "--config" | "--data" | "--etcd" => &["serve", "--on-accept", "ok"],
@@ -202,7 +216,11 @@ mod tests {
                     "--api-cert" | "--api-key" => {
                         &["serve", "--on-accept", "ok", "--api-cert", "x", "--api-key", "y"]
                     }
+                    "--metrics-domains" => &["serve", "--demo", "--metrics"],
                     "--log-rate" => &["serve", "--demo", "--log", "refused"],
+                    name if name.starts_with("--decide-") => {
+                        &["serve", "--demo", "--decide", "unix:x"]
+                    }
                     name if name.starts_with("--decision-log-") => {
                         &["serve", "--demo", "--decision-log", "x"]
                     }

@@ -23,7 +23,7 @@ pub(crate) struct ApiBounds {
 }
 
 /// Parses a time of one second or more.
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     match time(text).ok_or("expected a time such as 30s, 5m or 1h")? {
         Duration::ZERO => Err("expected at least 1s".to_owned()),
         time => Ok(time),

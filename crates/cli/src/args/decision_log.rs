@@ -14,7 +14,7 @@ pub(crate) struct DecisionLogArgs {
     #[arg(id = "decision_log", long = "decision-log", value_name = "FILE", value_parser = sink)]
     sink: Option<LogSink>,
 
-    /// Include addresses and user names in the decision log
+    /// Include the personal fields in the decision log: addresses, user names and other texts of callers
     #[arg(id = "decision_log_names", long = "decision-log-names", requires = "decision_log")]
     names: bool,
 
@@ -48,7 +48,8 @@ pub(crate) struct DecisionLogArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=999))]
     keep: u32,
 
-    /// Number of decisions that may wait to be written; further ones are dropped and counted
+    /// Number of decisions that may wait to be written, of 512 bytes each; further ones are dropped and
+    /// counted
     #[arg(id = "decision_log_queue", long = "decision-log-queue", requires = "decision_log")]
     #[arg(value_name = "N", default_value_t = 32_768)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_048_576))]

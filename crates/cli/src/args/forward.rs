@@ -24,6 +24,12 @@ pub(crate) struct ForwardArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(60..=2_592_000))]
     pub(crate) dialog_life: u32,
 
+    /// Time for which calls reach a phone after its last REGISTER, in seconds. Must be longer than the
+    /// registrations that the PBX grants
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+    #[arg(value_parser = clap::value_parser!(u32).range(60..=2_592_000))]
+    pub(crate) flow_life: u32,
+
     /// Names of the header fields that tell the next hop who calls: `account`, `domain`, `user` and
     /// `permits` [default: account=X-Authz-Account,domain=X-Authz-Domain,user=X-Authz-User,
     /// permits=X-Authz-Permits]
@@ -80,7 +86,8 @@ impl ForwardArgs {
         let identity = IdentityFields::new(account, domain, user, permits)
             .map_err(|error| ProgramError::Setup(format!("--identity-header: {error}")))?;
         let identity = identity.with_asserted(self.assert_identity);
-        Ok(Settings { identity, life: self.dialog_life, ..Settings::default() })
+        let (life, flow_life) = (self.dialog_life, self.flow_life);
+        Ok(Settings { identity, life, flow_life, ..Settings::default() })
     }
 }
 
@@ -129,6 +136,10 @@ mod tests {
         assert_eq!(forward(&[]).unwrap().key_file(Some(data)), Some((beside, true)));
         let given = forward(&["--forward-keys", "k"]).unwrap();
         assert_eq!(given.key_file(Some(data)), Some(("k".into(), false)));
-        assert!(forward(&["--dialog-life=59"]).is_err());
+        for wrong in ["--dialog-life=59", "--flow-life=59", "--flow-life=2592001"] {
+            assert!(forward(&[wrong]).is_err(), "{wrong}");
+        }
+        let lives = forward(&["--dialog-life=60", "--flow-life=61"]).unwrap().settings().unwrap();
+        assert_eq!((lives.life, lives.flow_life), (60, 61));
     }
 }

@@ -23,8 +23,9 @@ pub(crate) struct HopArgs {
 }
 
 impl HopArgs {
-    /// The options of the hops; `sent_by` is the host and port of this side.
-    pub(crate) fn options(&self, sent_by: String) -> HopOptions {
+    /// The options of the hops; `sent_by` is the host and port of this side, and `tls` whether it has a
+    /// listener for TLS.
+    pub(crate) fn options(&self, sent_by: String, tls: bool) -> HopOptions {
         HopOptions {
             probe: Duration::from_secs(self.hop_probe.into()),
             probe_wait: PROBE_WAIT,
@@ -33,6 +34,7 @@ impl HopArgs {
             #[cfg(not(feature = "tls"))]
             ca: None,
             sent_by,
+            tls,
         }
     }
 }
@@ -57,7 +59,7 @@ mod tests {
         for (more, seconds) in
             [(&[][..], 10), (&["--hop-probe=0"], 0), (&["--hop-probe=3600"], 3_600)]
         {
-            let options = hops(more).unwrap().options("edge.example:5060".to_owned());
+            let options = hops(more).unwrap().options("edge.example:5060".to_owned(), false);
             assert_eq!(options.probe, Duration::from_secs(seconds));
             assert_eq!((options.ca, options.sent_by.as_str()), (None, "edge.example:5060"));
         }

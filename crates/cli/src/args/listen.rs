@@ -22,6 +22,12 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(crate) advertise: Option<Advertised>,
 
+    /// Number of connections of each listener over TCP and TLS. A further one replaces another: phones
+    /// that registered on theirs need one each
+    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
+    pub(crate) sip_connections: u32,
+
     /// Sources of the domain of a call whose Request-URI names none (`tel:`, `urn:service:`, unknown
     /// hosts): the `domain=` of the listener, the first Route, To, or a fixed name. Up to four are tried
     /// in order [default: none, such calls are refused]

@@ -12,13 +12,17 @@ use sip_authz_config::Listener;
 #[cfg(feature = "etcd")]
 use super::bounds;
 use super::bounds::ApiBounds;
+use super::decide::DecideArgs;
 use super::decision_log::{DecisionLogArgs, Limit, rate, sampling};
 use super::forward::ForwardArgs;
 use super::hops::HopArgs;
 use super::limits::LimitArgs;
 use super::listen::ListenArgs;
 use super::proxies::ProxyArgs;
+use super::recent::RecentArgs;
 use super::reply_port::ReplyPort;
+#[cfg(feature = "etcd")]
+use crate::system::api_url::ApiUrl;
 
 pub(super) const HELP: &str = "\
 Storage: the REST API (--api) reads and changes the records at run time. With --config the records \
@@ -26,7 +30,7 @@ come from the file, and the API answers 409 to changes. With --data DIR they are
 folder; an answered change is on disk. Without both they are held in memory and lost at exit.
 
 Environment: SIP_AUTHZ_ADMIN_TOKEN is the token of the API user `admin`, who creates accounts. \
-Without it there is no such user.
+Without it there is no such user. SIP_AUTHZ_DECIDE_TOKEN is the token of --decide over TCP.
 
 Signals: Ctrl-C and SIGTERM stop the server: it finishes open HTTP requests, for 10 s at most, and \
 prints a line of totals; a second signal stops it at once. SIGHUP reloads --config and the \
@@ -70,6 +74,10 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) api_bounds: ApiBounds,
+
+    /// Serve the console for operators at `/console/` of --api: live decisions, lists, limits and state
+    #[arg(long)]
+    pub(crate) console: bool,
 
     /// Base URL for links in API answers, for example https://api.example.com behind a TLS proxy
     /// [default: the host of the request]
@@ -139,12 +147,12 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) hops: HopArgs,
 
-    /// Log decisions to stderr, one line each, without addresses and user names: all of them
+    /// Log decisions to stderr, one line each, without personal fields: all of them
     /// (`decisions`), only rejections (`refused`), one of N (`1/N`) or none (`none`) [default: none]
     #[arg(long, value_name = "decisions|refused|1/N|none", value_parser = sampling)]
     pub(crate) log: Option<Sampling>,
 
-    /// Include addresses and user names in the lines of --log
+    /// Include the personal fields in the lines of --log: addresses, user names and other texts of callers
     #[arg(long, requires = "log")]
     pub(crate) log_names: bool,
 
@@ -160,8 +168,20 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:9464")]
     pub(crate) metrics: Option<SocketAddr>,
 
+    /// Number of domains and trunks with metrics of their own: the busiest ones; 0 is none. All others
+    /// are counted together
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "metrics")]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    pub(crate) metrics_domains: u16,
+
     #[command(flatten)]
     pub(crate) decision_log: DecisionLogArgs,
+
+    #[command(flatten)]
+    pub(crate) decide: DecideArgs,
+
+    #[command(flatten)]
+    pub(crate) recent: RecentArgs,
 }
 
 /// SIP and HTTP over TLS.
@@ -234,6 +254,17 @@ pub(crate) struct FleetArgs {
         value_parser = stale_for
     )]
     pub(crate) stale_for: StaleFor,
+
+    /// Base URL at which the other edges reach the --api of this one, for example
+    /// https://edge1.example.com:8080. A question about recent decisions or guess limits is then
+    /// answered by all edges. All need the same SIP_AUTHZ_ADMIN_TOKEN. Plain HTTP to another machine
+    /// needs --insecure-api [default: other edges cannot ask this one]
+    #[arg(long, value_name = "URL", requires = "etcd", value_parser = ApiUrl::parse)]
+    pub(crate) api_advertise: Option<ApiUrl>,
+
+    /// CA certificates of the APIs of the other edges (PEM) [default: those of the system]
+    #[arg(long, value_name = "FILE", requires = "etcd")]
+    pub(crate) api_ca: Option<PathBuf>,
 }
 
 /// How long an edge decides without contact to the store; `None` is unlimited.
@@ -276,6 +307,24 @@ impl ServeArgs {
         self.on_accept.clone().unwrap_or(OnAccept::Ok)
     }
 
+    /// Checks that other edges can reach this one as `--api-advertise` says.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn check_advertised_api(&self) -> Result<(), String> {
+        let Some(url) = &self.fleet.api_advertise else { return Ok(()) };
+        let text = url.as_str();
+        if self.api == Api::Off {
+            return Err(format!("--api-advertise {text}: --api off serves no API"));
+        }
+        if !url.is_safe() && !self.insecure_api {
+            return Err(format!(
+                "--api-advertise {text}: plain HTTP would send questions about calls and their \
+                 answers, with user names and addresses, unencrypted to other machines; use https, \
+                 or allow it with --insecure-api"
+            ));
+        }
+        Ok(())
+    }
+
     /// The next hops that domains and trunks can name.
     pub(crate) fn next_hops(&self) -> NextHopSet {
         NextHopSet::new(self.next_hop_allow.clone()).with_default(self.default_answer())
@@ -313,7 +362,7 @@ fn stale_for(text: &str) -> Result<StaleFor, String> {
 
 /// Refuses URLs with a user and password: other users of the machine can read the command line.
 #[cfg(feature = "etcd")]
-fn etcd_url(text: &str) -> Result<String, &'static str> {
+pub(super) fn etcd_url(text: &str) -> Result<String, &'static str> {
     if text.contains('@') {
         return Err("expected a URL without a user; use --etcd-user and SIP_AUTHZ_ETCD_PASSWORD");
     }
@@ -370,6 +419,36 @@ mod tests {
         );
         for text in ["", "30", "s", "1s", "0h", "5 m", "-5s", "1d", "99999999999s"] {
             assert!(stale_for(text).is_err(), "{text}");
+        }
+    }
+
+    #[cfg(feature = "etcd")]
+    #[test]
+    fn plain_http_between_machines_needs_insecure_api() {
+        use clap::Parser as _;
+        let check = |more: &[&str]| {
+            let base = ["sip-authz", "serve", "--on-accept", "ok", "--etcd", "http://127.0.0.1:1"];
+            let args = crate::args::Args::try_parse_from(base.iter().chain(more));
+            match args.map_err(|error| error.to_string())?.command {
+                crate::args::Command::Serve(args) => args.check_advertised_api(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(check(&[]), Ok(()));
+        for url in ["http://127.0.0.1:8080", "http://localhost", "https://edge1.example.com"] {
+            assert_eq!(check(&["--api-advertise", url]), Ok(()), "{url}");
+            let off = check(&["--api-advertise", url, "--api", "off"]);
+            assert!(off.is_err_and(|error| error.contains("serves no API")));
+        }
+        let plain = ["--api-advertise", "http://192.0.2.1:8080"];
+        assert!(check(&plain).is_err_and(|error| error.contains("--insecure-api")));
+        assert_eq!(check(&[plain.as_slice(), &["--insecure-api"]].concat()), Ok(()));
+        for wrong in ["edge1:8080", "https://u@edge1.example.com", "https://edge1.example.com/?a"] {
+            assert!(check(&["--api-advertise", wrong]).is_err(), "{wrong}");
+        }
+        for (option, value) in [("--api-advertise", "http://127.0.0.1:1"), ("--api-ca", "ca.pem")] {
+            let alone = ["sip-authz", "serve", "--on-accept", "ok", option, value];
+            assert!(crate::args::Args::try_parse_from(alone).is_err(), "{option} needs --etcd");
         }
     }
 }

@@ -7,7 +7,7 @@ use sip_authz::{AccountSid, escape_line, escape_name};
 
 use crate::args::{AccountArgs, AccountCommand};
 use crate::commands::client::Client;
-use crate::system::output::{ProgramError, print};
+use crate::system::output::{ProgramError, print, try_print};
 
 const ACCOUNTS: &str = "/2010-04-01/Accounts";
 
@@ -49,7 +49,7 @@ fn print_new(account: &Account) -> Result<(), ProgramError> {
     let Account { sid, auth_token, .. } = account;
     let token = auth_token.as_deref().unwrap_or("-");
     let (sid, token) = (escape_line(sid), escape_line(token));
-    print(format_args!("account    {sid}\nauth token {token}")).map_err(|error| {
+    try_print(format_args!("account    {sid}\nauth token {token}")).map_err(|error| {
         ProgramError::Runtime(format!(
             "stdout: {error}; the new auth token of {sid} is lost; \
              `sip-authz account rotate-token {sid}` creates another"
@@ -77,5 +77,4 @@ fn print_one(account: &Account) -> Result<(), ProgramError> {
     let (sid, status, name) =
         (escape_line(sid), escape_line(status).to_string(), escape_name(friendly_name));
     print(format_args!("{sid}  {status:<9}  {name}"))
-        .map_err(|error| ProgramError::Runtime(format!("stdout: {error}")))
 }

@@ -1,19 +1,29 @@
-//! The HTTP client for the API of a running `sip-authz serve`, as the user `admin`.
+//! The HTTP client for the API of a running `sip-authz serve`, as the user `admin` or as an account.
 
-use std::io::Read;
-use std::net::IpAddr;
+mod credentials;
+pub(crate) mod events;
+mod file;
+mod settings;
+
+use std::io::{BufReader, Read};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::DeserializeOwned;
-use ureq::http::{Response, StatusCode, Uri};
-use ureq::{Agent, Body, SendBody};
+use sip_authz::AccountSid;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 use zeroize::Zeroizing;
 
+use self::credentials::{Credentials, Origin};
+use self::events::EventStream;
+use self::settings::{Address, Settings};
 use crate::args::ServerArgs;
+use crate::system::api_url::ApiUrl;
 use crate::system::output::ProgramError;
-use crate::system::words::masked;
+
+pub(crate) use self::credentials::User;
 
 /// The environment variable with the admin token, of the server and of its clients.
 pub(crate) const ADMIN_TOKEN: &str = "SIP_AUTHZ_ADMIN_TOKEN";
@@ -25,13 +35,28 @@ const MAX_ANSWER: u64 = 16 << 20;
 
 /// The admin token from the environment; an empty value counts as absent.
 pub(crate) fn admin_token() -> Result<Option<Zeroizing<String>>, ProgramError> {
-    match std::env::var(ADMIN_TOKEN) {
-        Ok(token) if token.is_empty() => Ok(None),
-        Ok(token) => Ok(Some(Zeroizing::new(token))),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => {
-            Err(ProgramError::Setup(format!("{ADMIN_TOKEN} is not UTF-8")))
-        }
+    token_of(ADMIN_TOKEN)
+}
+
+/// The token in an environment variable; an empty value counts as absent.
+pub(crate) fn token_of(name: &str) -> Result<Option<Zeroizing<String>>, ProgramError> {
+    settings::environment(name, std::env::var(name)).map_err(ProgramError::Setup)
+}
+
+/// The reason why a request got no answer, or none that helps.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The status of the answer; none if there is no answer of the API.
+    pub(crate) status: Option<StatusCode>,
+    /// The server, as messages name it.
+    pub(crate) server: String,
+    /// The whole message.
+    pub(crate) message: String,
+}
+
+impl From<Failure> for ProgramError {
+    fn from(failure: Failure) -> Self {
+        Self::Runtime(failure.message)
     }
 }
 
@@ -39,22 +64,25 @@ pub(crate) fn admin_token() -> Result<Option<Zeroizing<String>>, ProgramError> {
 pub(crate) struct Client {
     agent: Agent,
     base: String,
+    /// The URL with its origin, for messages.
+    server: String,
+    user: User,
+    /// The origin of the token.
+    token: Origin,
     authorization: Zeroizing<String>,
+    /// The account that the admin acts for, on paths that do not name it.
+    account: Option<String>,
 }
 
 impl Client {
-    /// Checks the URL and reads the admin token. Sends nothing yet.
+    /// Collects the address and the credentials, and checks them. Sends nothing yet.
     pub(crate) fn new(args: &ServerArgs) -> Result<Self, ProgramError> {
-        let base = args.api.trim_end_matches('/').to_owned();
-        check_base(&base, args.insecure_api)
-            .map_err(|why| ProgramError::Setup(format!("--api {}: {why}", masked(&base))))?;
-        let Some(token) = admin_token()? else {
-            let message = format!(
-                "{ADMIN_TOKEN} is not set; set it to the same token as for `sip-authz serve`"
-            );
-            return Err(ProgramError::Setup(message));
-        };
-        let pair = Zeroizing::new(format!("admin:{}", *token));
+        let Settings { address, credentials } = Settings::load(args)?;
+        let Credentials { user, token: secret, origin: token } = credentials;
+        let pair = Zeroizing::new(match user {
+            User::Admin => format!("admin:{}", *secret),
+            User::Account(sid) => format!("{sid}:{}", *secret),
+        });
         let encoded = Zeroizing::new(BASE64_STANDARD.encode(pair.as_bytes()));
         let authorization = Zeroizing::new(format!("Basic {}", *encoded));
         let agent = Agent::config_builder()
@@ -66,15 +94,58 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIME))
             .user_agent(concat!("sip-authz/", env!("CARGO_PKG_VERSION")));
         #[cfg(feature = "tls")]
-        let agent = agent.tls_config(trusted(args)?);
-        Ok(Self { agent: agent.build().into(), base, authorization })
+        let agent = agent.tls_config(trusted(&address)?);
+        let Address { base, origin, .. } = address;
+        let server = match origin {
+            Origin::Option => base.clone(),
+            other => format!("{base} ({other})"),
+        };
+        Ok(Self {
+            agent: agent.build().into(),
+            base,
+            server,
+            user,
+            token,
+            authorization,
+            account: None,
+        })
+    }
+
+    /// The user that the requests are sent as.
+    pub(crate) fn user(&self) -> User {
+        self.user
+    }
+
+    /// The server, as messages name it: its URL, with its origin.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Lets the admin act for an account on paths that do not name it.
+    pub(crate) fn acting_for(self, account: AccountSid) -> Self {
+        Self { account: Some(account.to_string()), ..self }
     }
 
     /// Sends a GET request.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ProgramError> {
-        let request = self.agent.get(self.url(path));
-        let answer = request.header("authorization", self.authorization.as_str()).call();
-        self.read(self.accepted(answer)?)
+        Ok(self.ask(path)?)
+    }
+
+    /// Sends a GET request. A failure has its status.
+    pub(crate) fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let request = self.signed(self.agent.get(self.url(path)));
+        self.read(self.accepted(request.call())?)
+    }
+
+    /// Sends a GET request for an event stream.
+    pub(crate) fn follow(
+        &self,
+        path: &str,
+    ) -> Result<EventStream<BufReader<impl Read + 'static>>, Failure> {
+        let request = self.signed(self.agent.get(self.url(path)));
+        let answer = request.header("accept", "text/event-stream").call();
+        let reader = self.accepted(answer)?.into_body().into_reader();
+        Ok(EventStream::new(BufReader::new(reader)))
     }
 
     /// Sends a POST request with a form.
@@ -83,9 +154,14 @@ impl Client {
         path: &str,
         form: &[(&str, &str)],
     ) -> Result<T, ProgramError> {
-        let request = self.agent.post(self.url(path));
-        let request = request.header("authorization", self.authorization.as_str());
-        self.read(self.accepted(request.send_form(form.iter().copied()))?)
+        let request = self.signed(self.agent.post(self.url(path)));
+        Ok(self.read(self.accepted(request.send_form(form.iter().copied()))?)?)
+    }
+
+    /// Sends a DELETE request. A failure has its status.
+    pub(crate) fn delete(&self, path: &str) -> Result<(), Failure> {
+        let request = self.signed(self.agent.delete(self.url(path)));
+        self.accepted(request.call()).map(drop)
     }
 
     /// Sends a POST request with a JSON body, which is streamed.
@@ -100,7 +176,7 @@ impl Client {
         // lets the server refuse the request before the body is sent
         let request = request.header("expect", "100-continue");
         let mut body = body;
-        self.read(self.accepted(request.send(SendBody::from_reader(&mut body)))?)
+        Ok(self.read(self.accepted(request.send(SendBody::from_reader(&mut body)))?)?)
     }
 
     /// Sends a GET request and returns the body as a stream.
@@ -110,40 +186,55 @@ impl Client {
         Ok(self.accepted(answer)?.into_body().into_reader())
     }
 
+    /// Adds the credentials.
+    fn signed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let request = request.header("authorization", self.authorization.as_str());
+        match &self.account {
+            Some(account) => request.header("sip-authz-account", account.as_str()),
+            None => request,
+        }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    /// Returns a successful answer; turns any other into an error with the server's message.
+    /// Returns a successful answer; turns any other into a failure with the server's message.
     fn accepted(
         &self,
         answer: Result<Response<Body>, ureq::Error>,
-    ) -> Result<Response<Body>, ProgramError> {
-        let base = &self.base;
+    ) -> Result<Response<Body>, Failure> {
+        let server = &self.server;
         let answer =
-            answer.map_err(|error| ProgramError::Runtime(format!("{base}: {}", why(&error))))?;
+            answer.map_err(|error| self.failure(None, format!("{server}: {}", why(&error))))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        if status == StatusCode::UNAUTHORIZED {
-            let message = format!("{base}: {ADMIN_TOKEN} is not the admin token of this server");
-            return Err(ProgramError::Runtime(message));
-        }
-        let message = self.read::<ErrorBody>(answer).map(|error| error.message);
-        Err(ProgramError::Runtime(match message {
-            Ok(message) => message,
-            Err(_) => format!("{base}: unexpected status {status}"),
-        }))
+        let message = if status == StatusCode::UNAUTHORIZED {
+            let owner = match self.user {
+                User::Admin => "the admin token of this server".to_owned(),
+                User::Account(sid) => format!("the auth token of {sid} at this server"),
+            };
+            format!("{server}: {} is not {owner}", self.token)
+        } else {
+            let message = self.read::<ErrorBody>(answer).map(|error| error.message);
+            message.unwrap_or_else(|_| format!("{server}: unexpected status {status}"))
+        };
+        Err(self.failure(Some(status), message))
     }
 
-    fn read<T: DeserializeOwned>(&self, answer: Response<Body>) -> Result<T, ProgramError> {
-        let base = &self.base;
+    fn read<T: DeserializeOwned>(&self, answer: Response<Body>) -> Result<T, Failure> {
+        let server = &self.server;
         let body = answer.into_body().into_with_config().limit(MAX_ANSWER).read_to_vec();
         let body =
-            body.map_err(|error| ProgramError::Runtime(format!("{base}: {}", why(&error))))?;
+            body.map_err(|error| self.failure(None, format!("{server}: {}", why(&error))))?;
         serde_json::from_slice(&body)
-            .map_err(|_| ProgramError::Runtime(format!("{base}: not an answer of sip-authz")))
+            .map_err(|_| self.failure(None, format!("{server}: not an answer of sip-authz")))
+    }
+
+    fn failure(&self, status: Option<StatusCode>, message: String) -> Failure {
+        Failure { status, server: self.server.clone(), message }
     }
 }
 
@@ -154,35 +245,24 @@ struct ErrorBody {
 }
 
 fn check_base(base: &str, insecure: bool) -> Result<(), &'static str> {
-    let uri: Uri = base.parse().map_err(|_| "expected a URL such as http://127.0.0.1:8080")?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") if cfg!(feature = "tls") => {}
-        Some("https") => return Err("this build has no TLS; use an http URL"),
-        _ => return Err("expected a URL such as http://127.0.0.1:8080"),
+    let url = ApiUrl::parse(base)?;
+    if url.tls && !cfg!(feature = "tls") {
+        return Err("this build has no TLS; use an http URL");
     }
-    if uri.query().is_some() || uri.authority().is_some_and(|part| part.as_str().contains('@')) {
-        return Err("expected only a host, a port and a path");
-    }
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let loopback = host == "localhost"
-        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
-    if loopback || insecure || uri.scheme_str() == Some("https") {
+    if url.is_safe() || insecure {
         return Ok(());
     }
-    Err(
-        "plain HTTP would send the admin token unencrypted to another machine; use https, or allow \
-         it with --insecure-api",
-    )
+    Err("plain HTTP would send the token unencrypted to another machine; use https, or allow \
+         it with --insecure-api")
 }
 
-/// The TLS settings: trust the CA certificates of `--ca`, or the public ones without it.
+/// The TLS settings: trust the CA certificates of a file, or the public ones without it.
 #[cfg(feature = "tls")]
-fn trusted(args: &ServerArgs) -> Result<ureq::tls::TlsConfig, ProgramError> {
+fn trusted(address: &Address) -> Result<ureq::tls::TlsConfig, ProgramError> {
     use ureq::tls::{Certificate, RootCerts, TlsConfig};
-    let Some(path) = &args.ca else { return Ok(TlsConfig::default()) };
+    let Some((path, setting)) = &address.ca else { return Ok(TlsConfig::default()) };
     let chain = crate::system::pem::certificates(path)
-        .map_err(|why| ProgramError::Setup(format!("--ca {}: {why}", path.display())))?;
+        .map_err(|why| ProgramError::Setup(format!("{setting} {}: {why}", path.display())))?;
     let roots: Vec<_> = chain.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
     Ok(TlsConfig::builder().root_certs(RootCerts::Specific(roots.into())).build())
 }

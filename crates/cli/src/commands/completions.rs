@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 use crate::args::{Args, CompletionsArgs, ManArgs};
-use crate::system::output::ProgramError;
+use crate::system::output::{ProgramError, printed};
 
 /// Prints the completion script of a shell to stdout.
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<ExitCode, ProgramError> {
@@ -15,7 +15,7 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<ExitCode, ProgramErr
     clap_complete::generate(args.shell, &mut Args::command(), "sip-authz", &mut script);
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(&script).and_then(|()| stdout.flush());
-    written.map_err(|error| ProgramError::Runtime(format!("stdout: {error}")))?;
+    printed(written)?;
     Ok(ExitCode::SUCCESS)
 }
 

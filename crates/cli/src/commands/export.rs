@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::args::ExportArgs;
 use crate::commands::client::Client;
 use crate::commands::progress::Progress;
+use crate::system::json::AsciiWriter;
 use crate::system::output::{ProgramError, warn};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode, ProgramError> {
@@ -21,7 +22,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode, ProgramError> {
     match &args.output {
         Some(output) => write_file(answer, output, args.with_secrets)?,
         None => {
-            let mut stdout = io::stdout().lock();
+            let mut stdout = AsciiWriter::new(io::stdout().lock());
+            // an export that was not read to its end is no copy of the records, so a closed pipe is an error
             let written = copy(answer, &mut stdout).and_then(|()| {
                 stdout.write_all(b"\n")?;
                 stdout.flush()

@@ -144,6 +144,13 @@ fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, ProgramError> {
     }
 }
 
+/// Reads the output of `sip-authz export`.
+pub(crate) fn document(path: &Path) -> Result<Document, ProgramError> {
+    let wrong = |error: FileError| ProgramError::Setup(error.describe(&path.display().to_string()));
+    let bytes = read(path).map_err(|error| wrong(FileError::new(file_error(&error))))?;
+    text_of(&bytes).and_then(format::json).map_err(wrong)
+}
+
 /// The records of a table.
 #[derive(Default)]
 struct Rows {

@@ -1,31 +1,38 @@
 //! `sip-authz serve`: opens the store and the listeners, prints their addresses, and runs until a
 //! signal.
 
+mod options;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use sip_authz::model::{Commit, Vocabulary};
-use sip_authz_directory::Settings;
-use sip_authz_rest::{AdminToken, RestOptions};
+use sip_authz::Authorizer;
+use sip_authz::model::Commit;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::args::{Api, ServeArgs};
+use crate::args::ServeArgs;
 use crate::commands::client;
+use crate::decide::counts::DecideCounts;
+use crate::decide::{self, DecisionService};
 use crate::observe::audit::Audit;
-use crate::observe::http_errors;
 use crate::observe::log::DecisionLog;
+use crate::observe::logins::FailedLogins;
 use crate::observe::metrics::Scraped;
 use crate::observe::observers::DecisionObservers;
+use crate::observe::recent::Recent;
 use crate::observe::reloads::Reloads;
+use crate::observe::targets::TargetCounts;
 use crate::observe::writer::Writer;
 use crate::serving::api;
-use crate::serving::demo::{self, Demo};
+use crate::serving::console::ConsoleSetup;
+use crate::serving::demo::Demo;
+use crate::serving::edge_name;
 use crate::serving::forwarding;
 use crate::serving::open::open;
 use crate::serving::resources::{Resources, Setup};
@@ -38,13 +45,14 @@ use crate::sip::redirect::Answers;
 use crate::sip::respond::TagKey;
 use crate::sip::sockets;
 use crate::sip::tcp;
-use crate::sip::udp::Workers;
+use crate::sip::udp;
 use crate::system::key_file::load_keys;
 use crate::system::output::{ProgramError, config_lines, say, warn, warn_all};
 use crate::system::process;
 use crate::system::secure::{Secured, Security};
 use crate::system::service::{self, Phase};
 use crate::system::signals::{EarlySignals, Signal, Signals};
+use options::{check_api, options, settings};
 use sip_authz_config::{Edge as FileEdge, Options};
 
 /// The end of a message about a failed reload.
@@ -76,12 +84,28 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
     }
     let counts = args.config.is_some().then(|| Counts::of(&records));
     let api = check_api(args, &secured)?;
+    #[cfg(feature = "etcd")]
+    args.check_advertised_api().map_err(ProgramError::Setup)?;
     let listeners = Listeners::resolve(args)?;
-    let (settings, options) = (settings(args)?, options(args)?);
+    let logins = Arc::new(FailedLogins::default());
+    let (settings, options) = (settings(args)?, options(args, &logins)?);
     open_files(args, listeners.count(), api.is_some());
     let admin = options.admin.is_some();
-    let setup = Setup { settings, options, capacity: args.limits.capacity() };
-    let front = Front { demo: demo.as_ref(), api, admin, counts, reloads };
+    let (capacity, recent) = (args.limits.capacity(), recent(args, &listeners)?);
+    let (edge, default_domain) = (edge_name::of(args), args.listen.default_domain.clone());
+    let console = args.console.then(|| ConsoleSetup::new(args, api, &reloads));
+    let setup = Setup {
+        settings,
+        options,
+        capacity,
+        recent,
+        edge,
+        console,
+        default_domain,
+        #[cfg(feature = "etcd")]
+        fleet: None,
+    };
+    let front = Front { demo: demo.as_ref(), api, admin, counts, reloads, logins };
     let served = runtime.block_on(async {
         let mut signals =
             Signals::new(early).map_err(|error| ProgramError::Runtime(error.to_string()))?;
@@ -125,6 +149,7 @@ struct Front<'a> {
     /// The numbers of records of the configuration file.
     counts: Option<Counts>,
     reloads: Arc<Reloads>,
+    logins: Arc<FailedLogins>,
 }
 
 /// The records of the demo or of the configuration file, whose warnings it prints, and the file's
@@ -170,11 +195,16 @@ async fn answer(
     let answers = Answers::new(args.default_answer(), allowed);
     warn_all(&answers.warnings(&resources.authorizer.snapshot()));
     let authorizer = Arc::clone(&resources.authorizer);
-    let edge = Edge::new(authorizer, tags, answers, args.udp_reply_port, observers(args)?);
+    let observers = observers(args, &authorizer)?.with_recent(Arc::clone(resources.recent()));
+    tokio::spawn(resources.decisions.clone().keep_forgetting());
+    let edge = Edge::new(authorizer, tags, answers, args.udp_reply_port, observers);
     let edge = edge.with_trusted(args.proxies.trusted());
     let OpenListeners { sip, sips, naming } = listeners.open(udp_workers(args))?;
     let http = front.api.map(|address| sockets::listen(address, "api")).transpose()?;
     let scrapes = args.metrics.map(|address| sockets::listen(address, "metrics")).transpose()?;
+    let decide = decide::OpenListeners::open(&args.decide)?;
+    let decide_counts =
+        (!decide.is_empty()).then(|| DecideCounts::start().map(Arc::new)).transpose()?;
     let listening = Listening {
         sip: sip.iter().map(|sockets| sockets.address).collect(),
         sips: sips.iter().map(|(_, local)| *local).collect(),
@@ -182,6 +212,8 @@ async fn answer(
         metrics: scrapes.as_ref().map(|(_, local)| *local),
     };
     announce(args, &front, &listening, &naming, secured);
+    decide.announce();
+    tokio::spawn(Arc::clone(&front.reloads).watch_certificates());
     let within = streams.enter();
     let (forwarding, outlets, inbound) = forwarding::open(args, &naming, &sip)?;
     let edge = Arc::new(edge.with_naming(naming).with_forwarding(forwarding, outlets));
@@ -199,37 +231,47 @@ async fn answer(
     if let Some((listener, address)) = scrapes {
         let local = address.ip().to_canonical().is_loopback();
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        let reloads = Arc::clone(&front.reloads);
-        let router = Scraped::new(Arc::clone(&edge), resources, reloads).router(local);
+        let (reloads, logins) = (Arc::clone(&front.reloads), Arc::clone(&front.logins));
+        let scraped = Scraped::new(Arc::clone(&edge), resources, reloads, logins);
+        let scraped = scraped.with_decide(decide_counts.clone());
+        let router = scraped.router(local);
         let router = Arc::new(ArcSwap::from_pointee(router));
         servers.push(api::Server::start(listener, router, Security::None, args.api_bounds));
     }
     let within = streams.enter();
-    let (mut udp, count) = (Vec::new(), sip.len());
+    let (mut udp, count, most) = (Vec::new(), sip.len(), args.listen.sip_connections);
     for (number, sockets) in sip.into_iter().enumerate() {
         let listener = TcpListener::from_std(sockets.tcp).map_err(failed)?;
-        streams.spawn(tcp::serve(Arc::clone(&edge), listener, number, Security::None));
+        streams.spawn(tcp::serve(Arc::clone(&edge), listener, number, most, Security::None));
         let local = Local::at(sockets.address, number);
         udp.extend(sockets.udp.into_iter().map(|socket| (socket, local)));
     }
     for (number, (listener, _)) in (count..).zip(sips) {
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        streams.spawn(tcp::serve(Arc::clone(&edge), listener, number, secured.sips.clone()));
+        streams.spawn(tcp::serve(Arc::clone(&edge), listener, number, most, secured.sips.clone()));
     }
     drop(within);
     let (stopped, threads) = unbounded_channel();
-    let workers = Workers::start(&edge, udp, &stopped).map_err(failed)?;
+    let workers = udp::start(&edge, udp, &stopped).map_err(failed)?;
+    let decide = match &decide_counts {
+        Some(counts) => DecisionService::start(&edge, decide, counts, streams, &stopped)?,
+        None => None,
+    };
     service::report(Phase::Ready(&status(args)));
     let state = Reloaded { args, resources, secured, reloads: &front.reloads, edge: &edge };
     let ended = until_the_end(&state, &edge, &mut signals, threads).await;
     service::report(Phase::Stopping);
+    resources.decisions.end();
+    if let Some(decide) = decide {
+        decide.end().await;
+    }
     if ended.is_ok() {
         tokio::select! {
             () = end(servers) => {}
             () = signals.end() => {}
         }
     }
-    workers.end();
+    workers.end(|| {});
     ended.map(|()| edge)
 }
 
@@ -260,19 +302,29 @@ async fn end(servers: Vec<api::Server>) {
 }
 
 /// Starts the log and the decision log.
-fn observers(args: &ServeArgs) -> Result<DecisionObservers, ProgramError> {
-    let log =
-        args.log.map(|sampling| DecisionLog::start(sampling, args.log_names, args.log_rate.0));
-    let audit = args.decision_log.options().map(Audit::start);
-    Ok(DecisionObservers::new(log.transpose()?, audit.transpose()?))
+fn observers(
+    args: &ServeArgs,
+    authorizer: &Arc<Authorizer>,
+) -> Result<DecisionObservers, ProgramError> {
+    let log = args.log.map(|sampling| {
+        let authorizer = Arc::clone(authorizer);
+        DecisionLog::start(sampling, args.log_names, args.log_rate.0, authorizer)
+    });
+    let audit = args.decision_log.options();
+    let audit = audit.map(|options| Audit::start(options, Arc::clone(authorizer)));
+    let rows = args.metrics.map_or(0, |_| args.metrics_domains);
+    let targets = (rows > 0).then(|| TargetCounts::new(rows, Instant::now()));
+    Ok(DecisionObservers::new(log.transpose()?, audit.transpose()?).with_targets(targets))
 }
 
 /// Raises the limit of open files, and warns if it does not cover all connections.
 fn open_files(args: &ServeArgs, sip: usize, api: bool) {
     let sip = sip as u64;
     let http = u64::from(u16::from(api) + u16::from(args.metrics.is_some()));
-    let connections = sip * tcp::most_connections(&args.proxies.trusted())
-        + http * u64::from(args.api_bounds.connections);
+    let connections = sip
+        * tcp::most_connections(args.listen.sip_connections, &args.proxies.trusted())
+        + http * u64::from(args.api_bounds.connections)
+        + decide::most_connections(&args.decide);
     if let Err(allowed) = process::make_room(connections) {
         warn(format_args!(
             "warning: the limit of {allowed} open files does not cover {connections} connections: \
@@ -281,66 +333,16 @@ fn open_files(args: &ServeArgs, sip: usize, api: bool) {
     }
 }
 
+/// Reserves memory for recent decisions: a ring for each UDP thread, and one for the connections.
+fn recent(args: &ServeArgs, listeners: &Listeners) -> Result<Arc<Recent>, ProgramError> {
+    let threads = listeners.udp_count().saturating_mul(udp_workers(args));
+    Recent::new(args.recent.options(), threads).map(Arc::new)
+}
+
 /// The number of UDP threads.
 fn udp_workers(args: &ServeArgs) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     args.udp_workers.map_or_else(cores, usize::from)
-}
-
-/// The advice that needs the feature `tls`.
-const TLS_HINT: &str = if cfg!(feature = "tls") { "use --api-cert and --api-key, " } else { "" };
-
-/// The address of the API. Refuses plain HTTP on a non-loopback address without `--insecure-api`.
-fn check_api(args: &ServeArgs, secured: &Secured) -> Result<Option<SocketAddr>, ProgramError> {
-    match args.api {
-        Api::Off if !args.demo && args.config.is_none() && args.store().is_none() => {
-            Err(ProgramError::Setup(
-                "--api off leaves nothing to serve: it needs --demo, --config or a store"
-                    .to_owned(),
-            ))
-        }
-        Api::Off => Ok(None),
-        Api::At(address)
-            if !address.ip().to_canonical().is_loopback()
-                && secured.api.is_none()
-                && !args.insecure_api =>
-        {
-            Err(ProgramError::Setup(format!(
-                "--api {address}: plain HTTP would send tokens and passwords unencrypted on a \
-                 non-loopback address; {TLS_HINT}listen on loopback behind a TLS proxy \
-                 (see --public-url), or allow it with --insecure-api"
-            )))
-        }
-        Api::At(address) => Ok(Some(address)),
-    }
-}
-
-fn settings(args: &ServeArgs) -> Result<Settings, ProgramError> {
-    let wrong = |error: &dyn std::fmt::Display| ProgramError::Setup(error.to_string());
-    let fallback = if args.demo { demo::REALM } else { "sip-authz" };
-    let realm = match &args.realm {
-        Some(realm) => realm.clone(),
-        None => fallback.parse().map_err(|error| wrong(&error))?,
-    };
-    let registered = args.permission.iter().map(String::as_str);
-    let vocabulary = Vocabulary::with(registered);
-    Ok(Settings::new(realm)
-        .with_limits(args.limits.limits())
-        .with_next_hops(args.next_hops())
-        .with_suffixes(args.domain_suffix.iter().map(ToString::to_string).collect())
-        .with_vocabulary(
-            vocabulary.map_err(|error| wrong(&format_args!("--permission: {error}")))?,
-        ))
-}
-
-fn options(args: &ServeArgs) -> Result<RestOptions, ProgramError> {
-    let token = client::admin_token()?;
-    Ok(RestOptions::default()
-        .with_admin(token.as_deref().and_then(|token| AdminToken::new(token)))
-        .with_cors_origins(args.cors_origin.clone())
-        .with_on_fault(Some(http_errors::to_stderr()?))
-        .with_public_base(args.public_url.clone())
-        .with_read_only(args.config.is_some()))
 }
 
 /// Prints the addresses of the listeners and the source of the records.
@@ -357,6 +359,9 @@ fn announce(
     if let Some(api) = api {
         let scheme = if secured.api.is_none() { "http" } else { "https" };
         say(format_args!("listening for HTTP on {scheme}://{api}"));
+        if args.console {
+            say(format_args!("the console is at {scheme}://{api}/console/"));
+        }
     }
     if let Some(metrics) = metrics {
         say(format_args!("listening for scrapes on http://{metrics}/metrics"));

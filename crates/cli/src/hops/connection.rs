@@ -21,7 +21,7 @@ use crate::sip::stream::{Input, Part, read};
 /// The time limits of a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 const WRITE: Duration = Duration::from_secs(5);
-/// The time for which the system waits for an acknowledgement of what was sent (RFC 5482).
+/// The time for which the system waits for an acknowledgement of sent bytes (RFC 5482).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// The silence after which a keep-alive is sent.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ const PING: &[u8] = b"\r\n\r\n";
 /// The reason of the end after bytes that another parser could cut in another way.
 const MALFORMED: &str = "it sent a malformed message";
 
-/// What the connections to all hops share.
+/// The parts that the connections to all hops share.
 pub(super) struct Shared {
     pub(super) connector: Connector,
     pub(super) receive: Arc<dyn Receive>,
@@ -134,7 +134,7 @@ fn prepare(stream: &TcpStream) {
     let _ = (SockRef::from(stream), UNACKNOWLEDGED);
 }
 
-/// Writes what is queued and handles what arrives, until the connection ends. Returns the reason.
+/// Writes queued messages and handles arriving ones, until the connection ends. Returns the reason.
 async fn converse(
     shared: &Shared,
     peer: &Peer,
@@ -201,7 +201,7 @@ async fn receive_all(
     }
 }
 
-/// Whether a message is the response to the waiting probe, which is told.
+/// Whether a message is the response to the waiting probe. If so, the probe gets its status.
 fn answers_probe(message: &[u8], probe: &Mutex<Option<Waiter>>) -> bool {
     let Some((call_id, status)) = answer_to_probe(message) else { return false };
     let mut probe = locked(probe);
@@ -215,7 +215,7 @@ fn answers_probe(message: &[u8], probe: &Mutex<Option<Waiter>>) -> bool {
     true
 }
 
-/// Writes what is queued, and a keep-alive after each silence. Returns the reason of the end. `writing` is
+/// Writes queued messages, and a keep-alive after each silence. Returns the reason of the end. `writing` is
 /// the number of messages that are not wholly written.
 async fn send_all(
     peer: &Peer,

@@ -1,6 +1,7 @@
 //! The addresses of next hops: A and AAAA records, and the system's file of hosts.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::config::{ResolveHosts, ResolverConfig};
@@ -8,12 +9,12 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 use tokio::time::Instant;
 
 /// The limits of the time for which an answer is used.
-const TTL: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(3_600)];
+pub(super) const TTL: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(3_600)];
 /// The time for which an answer from the file of hosts is used.
 const OF_FILE: Duration = Duration::from_secs(30);
 /// The time after which a name without an answer is looked up again.
@@ -21,13 +22,13 @@ pub(super) const RETRY: Duration = Duration::from_secs(5);
 /// The time limit for one query to a name server.
 const QUERY: Duration = Duration::from_secs(2);
 /// The time for which the last addresses stay in use once the name servers say that there are none.
-const GONE: Duration = Duration::from_secs(3_600);
+pub(super) const GONE: Duration = Duration::from_secs(3_600);
 /// The time for which dialogs can use an address that its name no longer has: that of a dialog's tokens.
-const FORMER: Duration = Duration::from_secs(12 * 3_600);
+pub(super) const FORMER: Duration = Duration::from_secs(12 * 3_600);
 /// The maximum number of addresses of a name.
 const MAX_ADDRESSES: usize = 16;
 /// The maximum number of addresses that a name had before.
-const MAX_FORMER: usize = 64;
+pub(super) const MAX_FORMER: usize = 64;
 
 /// Looks up names at the name servers of the system, or at others.
 #[derive(Clone, Debug, Default)]
@@ -46,16 +47,22 @@ pub(super) struct Found {
 impl Found {
     /// IPv4 addresses that are valid for this time.
     pub(super) fn of(ips: Vec<IpAddr>, valid: Duration) -> Self {
-        Self { kinds: [Answer::Addresses(ips, valid), Answer::None] }
+        let v4 = if ips.is_empty() { Answer::None } else { Answer::Records(ips, valid) };
+        Self { kinds: [v4, Answer::None] }
+    }
+
+    /// Whether there was no usable answer.
+    pub(super) fn has_failed(&self) -> bool {
+        self.kinds.iter().any(|answer| matches!(answer, Answer::Failed(_)))
     }
 }
 
 /// The answer to a query.
 #[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    /// These addresses, for this time.
-    Addresses(Vec<IpAddr>, Duration),
-    /// The name has no such address.
+pub(super) enum Answer<T = IpAddr> {
+    /// These records, for this time.
+    Records(Vec<T>, Duration),
+    /// The name has no such record.
     None,
     /// There was no usable answer.
     Failed(String),
@@ -68,41 +75,97 @@ impl Resolver {
         Self { servers: Some(servers) }
     }
 
+    /// Reads the settings of the system: changes of them count without a restart.
+    pub(super) async fn open(&self) -> Session {
+        let servers = self.servers.clone();
+        let opened = tokio::task::spawn_blocking(move || open(servers)).await;
+        let (hosts, resolver) = opened
+            .unwrap_or_else(|error| (Hosts::default(), Err(NetError::from(error.to_string()))));
+        Session { hosts: Arc::new(hosts), resolver: resolver.map_err(|error| error.to_string()) }
+    }
+
     /// Looks up the addresses of a name.
     pub(super) async fn look_up(&self, host: &str) -> Found {
-        let both = |answer: fn(String) -> Answer, why: &str| Found {
-            kinds: [answer(why.to_owned()), answer(why.to_owned())],
-        };
-        let Ok(mut name) = Name::from_ascii(host) else {
-            return both(|_| Answer::None, "");
-        };
-        // only a name of one label goes through the search list of the system
-        name.set_fqdn(host.contains('.'));
-        let servers = self.servers.clone();
-        // reads files: changes of them count without a restart
-        let opened = tokio::task::spawn_blocking(move || open(servers)).await;
-        let (hosts, resolver) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return both(Answer::Failed, &error.to_string()),
-        };
-        let kinds = [RecordType::A, RecordType::AAAA];
-        let of_file = kinds.map(|kind| {
-            let lookup = hosts.lookup_static_host(&Query::query(name.clone(), kind));
-            lookup.map_or(Answer::None, |lookup| {
-                let ips = addresses(&lookup);
-                if ips.is_empty() { Answer::None } else { Answer::Addresses(ips, OF_FILE) }
-            })
-        });
-        if of_file.iter().any(|answer| *answer != Answer::None) {
-            return Found { kinds: of_file };
-        }
-        let resolver = match resolver {
-            Ok(resolver) => resolver,
-            Err(error) => return both(Answer::Failed, &error.to_string()),
-        };
-        let [v4, v6] = kinds.map(|kind| query(&resolver, name.clone(), kind));
-        Found { kinds: tokio::join!(v4, v6).into() }
+        self.open().await.addresses(host).await
     }
+}
+
+/// The name servers and the file of hosts at one time.
+#[derive(Clone)]
+pub(super) struct Session {
+    hosts: Arc<Hosts>,
+    resolver: Result<TokioResolver, String>,
+}
+
+impl Session {
+    /// Looks up the addresses of a name.
+    pub(super) async fn addresses(&self, host: &str) -> Found {
+        let Some(name) = name_of(host, "") else {
+            return Found { kinds: [Answer::None, Answer::None] };
+        };
+        if let Some(found) = self.in_file(&name) {
+            return found;
+        }
+        let [v4, v6] = [RecordType::A, RecordType::AAAA]
+            .map(|kind| self.query(name.clone(), kind, |data| data.ip_addr()));
+        let (v4, v6) = tokio::join!(v4, v6);
+        let of_one_machine = |answer| match answer {
+            Answer::Records(mut ips, valid) => {
+                ips.retain(|ip| is_of_one_machine(*ip));
+                if ips.is_empty() { Answer::None } else { Answer::Records(ips, valid) }
+            }
+            other => other,
+        };
+        Found { kinds: [of_one_machine(v4), of_one_machine(v6)] }
+    }
+
+    /// The addresses of a name in the file of hosts, if it is there.
+    pub(super) fn file_addresses(&self, host: &str) -> Option<Found> {
+        self.in_file(&name_of(host, "")?)
+    }
+
+    fn in_file(&self, name: &Name) -> Option<Found> {
+        let kinds = [RecordType::A, RecordType::AAAA].map(|kind| {
+            let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
+            let records = lookup.iter().flat_map(Lookup::answers);
+            let ips = records.filter_map(|record| record.data.ip_addr());
+            let ips: Vec<_> = ips.filter(|ip| is_of_one_machine(*ip)).collect();
+            if ips.is_empty() { Answer::None } else { Answer::Records(ips, OF_FILE) }
+        });
+        kinds.iter().any(|answer| *answer != Answer::None).then_some(Found { kinds })
+    }
+
+    /// Asks the name servers for records. The resolver follows aliases.
+    pub(super) async fn query<T>(
+        &self,
+        name: Name,
+        kind: RecordType,
+        read: impl Fn(&RData) -> Option<T>,
+    ) -> Answer<T> {
+        let resolver = match &self.resolver {
+            Ok(resolver) => resolver,
+            Err(why) => return Answer::Failed(why.clone()),
+        };
+        match resolver.lookup(name, kind).await {
+            Ok(lookup) => {
+                let records = lookup.answers().iter().filter_map(|record| read(&record.data));
+                let records: Vec<_> = records.collect();
+                let now = std::time::Instant::now();
+                let valid = lookup.valid_until().saturating_duration_since(now);
+                if records.is_empty() { Answer::None } else { Answer::Records(records, valid) }
+            }
+            Err(error) if error.is_no_records_found() || error.is_nx_domain() => Answer::None,
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+}
+
+/// The name of a host, behind this prefix. Only a host of one label goes through the search list of the
+/// system.
+pub(super) fn name_of(host: &str, prefix: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(format!("{prefix}{host}")).ok()?;
+    name.set_fqdn(host.contains('.'));
+    Some(name)
 }
 
 fn open(servers: Option<ResolverConfig>) -> (Hosts, Result<TokioResolver, NetError>) {
@@ -123,30 +186,13 @@ fn open(servers: Option<ResolverConfig>) -> (Hosts, Result<TokioResolver, NetErr
     (hosts, resolver)
 }
 
-async fn query(resolver: &TokioResolver, name: Name, kind: RecordType) -> Answer {
-    match resolver.lookup(name, kind).await {
-        Ok(lookup) => {
-            let ips = addresses(&lookup);
-            let valid = lookup.valid_until().saturating_duration_since(std::time::Instant::now());
-            if ips.is_empty() { Answer::None } else { Answer::Addresses(ips, valid) }
-        }
-        Err(error) if error.is_no_records_found() || error.is_nx_domain() => Answer::None,
-        Err(error) => Answer::Failed(error.to_string()),
-    }
-}
-
-fn addresses(lookup: &Lookup) -> Vec<IpAddr> {
-    let ips = lookup.answers().iter().filter_map(|record| record.data.ip_addr());
-    ips.filter(|ip| is_of_one_machine(*ip)).collect()
-}
-
 fn is_of_one_machine(ip: IpAddr) -> bool {
     let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
     !(ip.is_unspecified() || ip.is_multicast() || is_broadcast)
 }
 
 /// The addresses of a name, and those that it had.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
     known: Vec<Known>,
     /// The time of the last answer with an address.
@@ -156,7 +202,7 @@ pub(super) struct Addresses {
     is_looked_up: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Known {
     ip: IpAddr,
     is_current: bool,
@@ -200,11 +246,11 @@ impl Addresses {
     pub(super) fn learn(&mut self, found: Found, now: Instant) -> Learned {
         let before = self.current();
         let none = found.kinds.iter().all(|answer| *answer == Answer::None);
-        let any = found.kinds.iter().any(|answer| matches!(answer, Answer::Addresses(..)));
+        let any = found.kinds.iter().any(|answer| matches!(answer, Answer::Records(..)));
         let (mut again_in, mut error) = (TTL[1], None);
         for (answer, v4) in found.kinds.into_iter().zip([true, false]) {
             match answer {
-                Answer::Addresses(ips, valid) => {
+                Answer::Records(ips, valid) => {
                     self.replace(v4, ips, now);
                     self.confirmed = Some(now);
                     again_in = again_in.min(valid.clamp(TTL[0], TTL[1]));
@@ -247,15 +293,30 @@ impl Addresses {
     }
 
     /// The addresses in use, sorted: name servers rotate them.
-    fn current(&self) -> Vec<IpAddr> {
+    pub(super) fn current(&self) -> Vec<IpAddr> {
         let mut current: Vec<_> =
             self.iter().filter_map(|(ip, is_current)| is_current.then_some(ip)).collect();
         current.sort_unstable();
         current
     }
 
+    /// Forgets the lookups: the addresses in use are former ones `now`.
+    pub(super) fn retire(&mut self, now: Instant) {
+        self.replace(true, Vec::new(), now);
+        self.replace(false, Vec::new(), now);
+        self.known.retain(|known| now.duration_since(known.seen) < FORMER);
+        (self.confirmed, self.error) = (None, None);
+    }
+
+    /// Whether there is an address in use.
+    pub(super) fn has_current(&self) -> bool {
+        self.known.iter().any(|known| known.is_current)
+    }
+
     /// Replaces the addresses of one kind. The old ones stay known.
-    fn replace(&mut self, v4: bool, ips: Vec<IpAddr>, now: Instant) {
+    fn replace(&mut self, v4: bool, mut ips: Vec<IpAddr>, now: Instant) {
+        // of many addresses, all edges use the same
+        ips.sort_unstable();
         for known in self.known.iter_mut().filter(|known| known.ip.is_ipv4() == v4) {
             known.is_current = false;
         }
@@ -272,9 +333,10 @@ impl Addresses {
     }
 }
 
-fn listed(ips: &[IpAddr]) -> String {
-    let ips: Vec<_> = ips.iter().map(ToString::to_string).collect();
-    ips.join(", ")
+/// A list for the log.
+pub(super) fn listed(items: &[impl ToString]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(", ")
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(super) const MAX_MESSAGES: usize = 256;
 /// The maximum number of bytes that wait for a connection.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 
-/// What arrives on connections that this side opened.
+/// The receiver of messages on connections that this side opened.
 pub(crate) trait Receive: Send + Sync {
     /// Handles a message and returns the bytes to write back on its connection; empty for none. Must not
     /// wait.
@@ -64,6 +64,8 @@ pub(crate) struct Peer {
     pub(super) leg: Leg,
     /// The host as configured: the name for TLS and for logs.
     pub(super) host: Host,
+    /// The target of the SRV record that led here, for logs.
+    target: Mutex<Option<Host>>,
     /// Whether probes decide if it is up. Otherwise it always is.
     probed: bool,
     state: AtomicU8,
@@ -107,6 +109,7 @@ impl Peer {
         let peer = Self {
             leg,
             host,
+            target: Mutex::default(),
             probed,
             state: AtomicU8::new(UNKNOWN),
             details: Mutex::new(details),
@@ -122,6 +125,11 @@ impl Peer {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.leg.address
+    }
+
+    /// Notes the target of the SRV record that leads here, if one does.
+    pub(super) fn set_target(&self, target: Option<&Host>) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target.cloned();
     }
 
     pub(super) fn is_stream(&self) -> bool {
@@ -238,11 +246,17 @@ impl Peer {
     }
 }
 
-/// The hop as in logs: `hop pbx.example.net (tcp 192.0.2.1:5060)`.
+/// The hop as in logs: `hop pbx.example.net (tcp 192.0.2.1:5060)`, or for the target of an SRV record
+/// `hop pbx.example.net (tcp 192.0.2.1:5060, target a.example.net)`.
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Leg { transport, address, .. } = self.leg;
-        write!(f, "hop {} ({} {address})", self.host.as_str(), transport.as_str())
+        write!(f, "hop {} ({} {address}", self.host.as_str(), transport.as_str())?;
+        let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*target {
+            Some(target) => write!(f, ", target {})", target.as_str()),
+            None => f.write_str(")"),
+        }
     }
 }
 

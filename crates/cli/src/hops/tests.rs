@@ -2,16 +2,22 @@
 
 mod choice;
 mod health;
+pub(super) mod name_server;
+mod services;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
+use sip_authz::Transport;
 use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::model::OnAccept;
+use sip_authz_proxy::Way;
 use tokio::net::UdpSocket;
+use tokio::time::Instant;
 
 use super::*;
 
@@ -42,6 +48,7 @@ fn options(probe: u64) -> HopOptions {
         probe_wait: PROBE_WAIT,
         ca: None,
         sent_by: "127.0.0.1:5060".to_owned(),
+        tls: true,
     }
 }
 
@@ -155,4 +162,35 @@ impl UdpHop {
     fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
+}
+
+#[tokio::test]
+async fn a_hop_is_known_by_its_ip_whatever_port_its_connection_has() {
+    let (hops, _inbox) = hops(0);
+    let forward = forward(
+        "sip:127.0.0.1:5081;transport=tcp,sip:127.0.0.1:5080;transport=tcp,\
+         sip:127.0.0.2:5080;transport=udp,sips:127.0.0.3:5061",
+    );
+    // the PBX of another domain at the same addresses, on lower ports
+    let other = self::forward("sip:127.0.0.1:5079;transport=tcp,sip:127.0.0.9:5080;transport=tcp");
+    hops.set([&forward, &other]);
+    let leg = |transport, address: &str| Leg {
+        transport,
+        address: address.parse().unwrap(),
+        way: Way::Connection(7),
+    };
+    let hop = |transport, address: &str| Leg::hop(transport, address.parse().unwrap());
+    for (transport, from, expected) in [
+        (Transport::Tcp, "127.0.0.1:40000", Some("127.0.0.1:5080")),
+        (Transport::Tcp, "[::ffff:127.0.0.1]:40000", Some("127.0.0.1:5080")),
+        (Transport::Tls, "127.0.0.3:40000", Some("127.0.0.3:5061")),
+        (Transport::Tls, "127.0.0.1:5080", None),
+        (Transport::Tcp, "127.0.0.2:5080", None),
+        (Transport::Tcp, "127.0.0.9:5080", None),
+    ] {
+        let found = hops.behind(&forward, &leg(transport, from));
+        assert_eq!(found, expected.map(|address| hop(transport, address)), "{from}");
+    }
+    let own = hop(Transport::Tcp, "127.0.0.9:5080");
+    assert_eq!(hops.behind(&forward, &own), Some(own));
 }

@@ -1,4 +1,4 @@
-//! TLS to next hops: the certificate of a hop must be valid for its host.
+//! TLS to next hops and other edges: the certificate of each must be valid for its host.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,15 +8,18 @@ use sip_authz::uri::Host;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A stream to a hop, encrypted or not.
-pub(super) enum HopStream {
+/// A stream to a hop or edge, encrypted or not.
+pub(crate) enum HopStream {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-/// Opens TLS on connections to hops.
-pub(super) struct Connector {
+/// Opens TLS on connections to hops or edges.
+pub(crate) struct Connector {
+    /// The option that names the certificates to trust.
+    #[cfg(feature = "tls")]
+    option: &'static str,
     #[cfg(feature = "tls")]
     config: std::sync::OnceLock<Result<std::sync::Arc<rustls::ClientConfig>, String>>,
 }
@@ -29,10 +32,10 @@ impl Connector {
     /// # Errors
     ///
     /// A line about the file.
-    pub(super) fn new(ca: Option<&PathBuf>) -> Result<Self, String> {
+    pub(crate) fn new(option: &'static str, ca: Option<&PathBuf>) -> Result<Self, String> {
         let config = std::sync::OnceLock::new();
         if let Some(path) = ca {
-            let of = |why: String| format!("--hop-ca {}: {why}", path.display());
+            let of = |why: String| format!("{option} {}: {why}", path.display());
             let mut roots = rustls::RootCertStore::empty();
             for certificate in crate::system::pem::certificates(path).map_err(of)? {
                 let added = roots.add(certificate);
@@ -41,16 +44,16 @@ impl Connector {
             // the cell is new
             let _ = config.set(configure(roots));
         }
-        Ok(Self { config })
+        Ok(Self { option, config })
     }
 
     /// Performs the handshake and verifies the certificate.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         stream: TcpStream,
         host: &Host,
     ) -> Result<HopStream, String> {
-        let config = self.config.get_or_init(of_system).clone()?;
+        let config = self.config.get_or_init(|| of_system(self.option)).clone()?;
         let text = host.as_str().trim_matches(['[', ']']);
         let name = rustls::pki_types::ServerName::try_from(text.to_owned())
             .map_err(|_| format!("`{text}` cannot be the name of a certificate"))?;
@@ -64,13 +67,13 @@ impl Connector {
 
 /// Trusts the certificates of the system.
 #[cfg(feature = "tls")]
-fn of_system() -> Result<std::sync::Arc<rustls::ClientConfig>, String> {
+fn of_system(option: &str) -> Result<std::sync::Arc<rustls::ClientConfig>, String> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     // some systems have a certificate that rustls cannot read
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        return Err("this machine has no CA certificates; name them with --hop-ca".to_owned());
+        return Err(format!("this machine has no CA certificates; name them with {option}"));
     }
     configure(roots)
 }
@@ -89,13 +92,13 @@ fn configure(roots: rustls::RootCertStore) -> Result<std::sync::Arc<rustls::Clie
 impl Connector {
     /// Without the feature `tls` there are no certificates.
     #[allow(clippy::unnecessary_wraps, reason = "with TLS it can fail")]
-    pub(super) fn new(_: Option<&PathBuf>) -> Result<Self, String> {
+    pub(crate) fn new(_: &'static str, _: Option<&PathBuf>) -> Result<Self, String> {
         Ok(Self {})
     }
 
     /// Without the feature `tls` no hop is reached over TLS.
     #[allow(clippy::unused_async, reason = "with TLS it waits")]
-    pub(super) async fn connect(&self, _: TcpStream, _: &Host) -> Result<HopStream, String> {
+    pub(crate) async fn connect(&self, _: TcpStream, _: &Host) -> Result<HopStream, String> {
         Err("this build has no TLS".to_owned())
     }
 }

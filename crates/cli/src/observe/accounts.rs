@@ -118,7 +118,7 @@ impl Place {
         self.debt.saturating_add((self.waiting as u64).saturating_mul(LINE))
     }
 
-    /// Subtracts what the account paid since the last time. A delayed thread pays nothing.
+    /// Subtracts the payment of the account since the last call. A delayed thread pays nothing.
     fn pay(&mut self, rate: u64, now_ms: u64) {
         let since = now_ms.saturating_sub(self.paid_ms);
         self.debt = self.debt.saturating_sub(since.saturating_mul(rate));

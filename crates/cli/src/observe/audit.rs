@@ -10,18 +10,19 @@ mod sink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use metrics::{counter, describe_counter};
-use sip_authz::{Decision, Sampling, Transport};
+use sip_authz::{Authorizer, Sampling};
 
 use self::sink::Output;
 pub(crate) use self::sink::{LogSink, Rotation};
-use crate::observe::cause::Cause;
-use crate::observe::limits::{LineKind, LineLimits, QueueShares, Rates};
-use crate::observe::reasons::{self, Counters, NONE, PerReason, reasons, since};
+use crate::observe::limits::{LineKind, QueueShares, Rates};
+use crate::observe::reasons::{Counters, NONE, PerReason, reasons, since, slot_of_verdict};
+use crate::observe::record::Record;
+use crate::observe::record::shown::Shown;
+use crate::observe::selection::Selection;
 use crate::observe::writer::Writer;
-use crate::sip::peer::{Caller, Source};
 use crate::system::output::{ProgramError, warn};
 use crate::system::words::output_error;
 
@@ -41,7 +42,7 @@ pub(crate) struct AuditOptions {
     pub(crate) sink: LogSink,
     /// The capacity of the queue in decisions.
     pub(crate) queue: usize,
-    /// Whether addresses and user names are written.
+    /// Whether personal fields are written.
     pub(crate) names: bool,
     pub(crate) sampling: Sampling,
     pub(crate) rates: Rates,
@@ -50,10 +51,8 @@ pub(crate) struct AuditOptions {
 
 /// The decision log: the queue and its writer.
 pub(crate) struct Audit {
-    queue: SyncSender<Entry>,
-    sampling: Sampling,
-    decided: AtomicU64,
-    limits: LineLimits,
+    queue: SyncSender<Record>,
+    selection: Selection,
     shared: Arc<Shared>,
     writer: Writer,
 }
@@ -61,112 +60,59 @@ pub(crate) struct Audit {
 struct Shared {
     written: AtomicU64,
     lost: Counters,
-    left_out: Counters,
+    left_out: Arc<Counters>,
     shares: QueueShares,
     reopen: AtomicBool,
     end: AtomicBool,
 }
 
-/// A decision or another message in the queue.
-struct Entry {
-    time: SystemTime,
-    snapshot: Option<u64>,
-    subject: Subject,
-    transport: Transport,
-    source: Source,
-}
-
-#[expect(clippy::large_enum_variant, reason = "nearly all entries are decisions")]
-enum Subject {
-    Decision(Decision),
-    Other(Cause),
-}
-
-impl Entry {
-    fn kind(&self) -> LineKind {
-        match &self.subject {
-            Subject::Decision(decision) => LineKind::of(decision),
-            Subject::Other(_) => LineKind::Other,
-        }
-    }
-
-    fn slot(&self) -> usize {
-        match &self.subject {
-            Subject::Decision(decision) => reasons::slot(decision),
-            Subject::Other(cause) => reasons::slot_of(*cause),
-        }
-    }
-}
-
 impl Audit {
-    /// Opens the sink and starts the writer.
-    pub(crate) fn start(options: AuditOptions) -> Result<Self, ProgramError> {
+    /// Opens the sink and starts the writer. The snapshot of `authorizer` has the names of domains.
+    pub(crate) fn start(
+        options: AuditOptions,
+        authorizer: Arc<Authorizer>,
+    ) -> Result<Self, ProgramError> {
         let AuditOptions { sink, queue, names, sampling, rates, rotation } = options;
         let out = Output::open(&sink, rotation);
         let out =
             out.map_err(|error| ProgramError::Setup(format!("{sink}: {}", output_error(&error))))?;
+        let selection = Selection::new(sampling, rates);
         let shared = Arc::new(Shared {
             written: AtomicU64::new(0),
             lost: Counters::default(),
-            left_out: Counters::default(),
+            left_out: Arc::clone(&selection.left_out),
             shares: QueueShares::new(queue),
             reopen: AtomicBool::new(false),
             end: AtomicBool::new(false),
         });
-        let (queue, entries) = sync_channel(queue);
+        let (queue, records) = sync_channel(queue);
         let lines = Lines {
             sink,
             out,
             names,
+            authorizer,
             shared: Arc::clone(&shared),
             reported: Missing { lost: NONE, left_out: NONE },
             due: Instant::now(),
             torn: false,
             failed: false,
         };
-        let writer = Writer::start("decision log", move || lines.run(&entries))?;
-        let (decided, limits) = (AtomicU64::new(0), LineLimits::new(rates));
-        Ok(Self { queue, sampling, decided, limits, shared, writer })
+        let writer = Writer::start("decision log", move || lines.run(&records))?;
+        Ok(Self { queue, selection, shared, writer })
     }
 
-    /// Puts decisions of the snapshot with this number into the queue.
-    pub(crate) fn put<'d>(
-        &self,
-        snapshot: Option<u64>,
-        decisions: impl ExactSizeIterator<Item = (Caller, &'d Decision)>,
-    ) {
-        let (time, now) = (SystemTime::now(), Instant::now());
-        let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
-        for ((Caller { source, transport }, decision), number) in decisions.zip(first..) {
-            if !self.sampling.takes(decision, number) {
-                continue;
-            }
-            if self.limits.admits(decision, time, now) {
-                let subject = Subject::Decision(brief(decision));
-                self.enqueue(Entry { time, snapshot, subject, transport, source });
-            } else {
-                self.shared.left_out.add(reasons::slot(decision), 1);
-            }
-        }
+    /// The decisions that the log has.
+    pub(super) fn selection(&self) -> &Selection {
+        &self.selection
     }
 
-    /// Puts a message that is no decision into the queue.
-    pub(crate) fn put_other(&self, cause: Cause, Caller { source, transport }: Caller) {
-        let time = SystemTime::now();
-        if self.limits.admits_other(cause, time) {
-            let subject = Subject::Other(cause);
-            self.enqueue(Entry { time, snapshot: None, subject, transport, source });
-        } else {
-            self.shared.left_out.add(reasons::slot_of(cause), 1);
-        }
-    }
-
-    /// Puts an entry into the queue. Counts it as lost if there is no place for it.
-    fn enqueue(&self, entry: Entry) {
-        let (kind, slot, shares) = (entry.kind(), entry.slot(), &self.shared.shares);
+    /// Puts a record into the queue. Counts it as lost if there is no place for it.
+    pub(super) fn put(&self, record: Record) {
+        let (kind, slot) = (LineKind::of_record(&record), slot_of_verdict(record.verdict));
+        let shares = &self.shared.shares;
         if !shares.enters(kind) {
             self.shared.lost.add(slot, 1);
-        } else if self.queue.try_send(entry).is_err() {
+        } else if self.queue.try_send(record).is_err() {
             shares.leaves(kind);
             self.shared.lost.add(slot, 1);
         }
@@ -212,18 +158,11 @@ impl Audit {
     }
 }
 
-/// The decision without the header values of a challenge, which the log does not contain.
-fn brief(decision: &Decision) -> Decision {
-    match decision {
-        Decision::Challenge(challenge) => Decision::Challenge(challenge.without_values()),
-        decision => decision.clone(),
-    }
-}
-
 struct Lines {
     sink: LogSink,
     out: Output,
     names: bool,
+    authorizer: Arc<Authorizer>,
     shared: Arc<Shared>,
     /// The counts of missing decisions that lines of the log have reported.
     reported: Missing,
@@ -243,7 +182,7 @@ struct Missing {
 }
 
 impl Lines {
-    fn run(mut self, entries: &Receiver<Entry>) {
+    fn run(mut self, records: &Receiver<Record>) {
         let mut bytes = Vec::new();
         loop {
             // read before the queue: decisions put before the end are in the queue by then
@@ -252,7 +191,7 @@ impl Lines {
                 self.reopen();
             }
             bytes.clear();
-            let decisions = self.take(entries, &mut bytes);
+            let decisions = self.take(records, &mut bytes);
             let missing = self.report(end, &mut bytes);
             if !bytes.is_empty() {
                 self.write(&bytes, &decisions, missing);
@@ -266,14 +205,15 @@ impl Lines {
     }
 
     /// Appends the lines of waiting decisions, and returns their number for each reason.
-    fn take(&self, entries: &Receiver<Entry>, bytes: &mut Vec<u8>) -> PerReason {
+    fn take(&self, records: &Receiver<Record>, bytes: &mut Vec<u8>) -> PerReason {
         let mut decisions = NONE;
-        for entry in entries.try_iter().take(CHUNK) {
-            self.shared.shares.leaves(entry.kind());
-            if let Some(count) = decisions.get_mut(entry.slot()) {
+        let snapshot = self.authorizer.snapshot();
+        for record in records.try_iter().take(CHUNK) {
+            self.shared.shares.leaves(LineKind::of_record(&record));
+            if let Some(count) = decisions.get_mut(slot_of_verdict(record.verdict)) {
                 *count += 1;
             }
-            line::push_entry(bytes, &entry, self.names);
+            line::push_record(bytes, &Shown::of(&record, self.names, &snapshot));
             if bytes.len() >= CHUNK_BYTES {
                 break;
             }

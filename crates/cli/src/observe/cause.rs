@@ -63,6 +63,7 @@ use Handling::{Answered, Dropped, Forwarded, Ignored};
 
 causes! {
     Ok, Answered(200), "ok";
+    StunBinding, Answered(200), "stun binding";
     // requests that are not well-formed
     RequestLine, Answered(400), "spaces of the request line";
     RequestUri, Answered(400), "bad character in the request-uri";
@@ -104,6 +105,7 @@ causes! {
     Multipart, Answered(400), "malformed multipart body";
     MediaType, Answered(415), "unsupported media type";
     TooShort, Answered(400), "too short for its answer";
+    StunAttribute, Answered(420), "unknown stun attribute";
     // requests that are not forwarded
     NotForwardable, Answered(400), "not well-formed enough to forward";
     Maddr, Answered(400), "maddr in the request-uri";
@@ -115,10 +117,17 @@ causes! {
     DialogClosed, Answered(403), "account of the dialog is not active";
     DialogElsewhere, Answered(481), "dialog of another next hop";
     TokenTooLong, Answered(500), "user name too long to forward";
+    FlowFromOutside, Answered(403), "token of a phone from outside";
+    NotForPhones, Answered(403), "method that no phone serves";
+    FlowGone, Answered(430), "flow of the phone is gone";
+    SipsWithoutTls, Answered(480), "sips uri, and the way onward is not tls";
+    NoFlowToken, Answered(403), "request of a next hop without the token of a phone";
     // messages that were forwarded without a decision
     Dialog, Forwarded, "request of a dialog";
     Followed, Forwarded, "cancel, or ack of a failure";
+    ToPhone, Forwarded, "request to a registered phone";
     Relayed, Forwarded, "relayed response";
+    OwnRealm, Forwarded, "challenge of a next hop in a realm of the edge";
     // messages that get no answer
     Ack, Ignored, "ack";
     Cancel, Ignored, "cancel";

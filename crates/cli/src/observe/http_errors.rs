@@ -14,7 +14,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// Limits warnings to one per [`AGAIN`].
 #[derive(Default)]
-struct WarningLimit {
+pub(crate) struct WarningLimit {
     last: Option<Instant>,
     /// The number of errors since the last warning.
     suppressed: u64,
@@ -22,7 +22,7 @@ struct WarningLimit {
 
 impl WarningLimit {
     /// The number of errors suppressed before this one if a warning is due; `None` counts this one.
-    fn due(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<u64> {
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < AGAIN) {
             self.suppressed = self.suppressed.saturating_add(1);
             return None;

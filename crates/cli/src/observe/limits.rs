@@ -8,6 +8,7 @@ use sip_authz::{AccountSid, Decision};
 use super::accounts::AccountLimits;
 use super::reasons::{self, RateLimit};
 use crate::observe::cause::Cause;
+use crate::observe::record::{Record, Verdict};
 
 /// Limits of lines a second; `None` is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,13 @@ impl LineKind {
     pub(super) fn of(decision: &Decision) -> Self {
         match decision {
             Decision::Accept(accept) if !accept.repeat => Self::Accept(accept.account),
+            _ => Self::Other,
+        }
+    }
+
+    pub(super) fn of_record(record: &Record) -> Self {
+        match (record.verdict, record.account) {
+            (Verdict::Accept { repeat: false }, Some(account)) => Self::Accept(account),
             _ => Self::Other,
         }
     }

@@ -1,205 +1,150 @@
-//! The log of `--log`: one line on stderr per decision, without addresses and user names by default.
+//! The log of `--log`: one line on stderr per decision, without personal fields by default.
 //!
 //! A writer thread prints the lines. If the reader of stderr stops, lines are dropped; no call waits.
 //! Beyond the limits of lines a second, lines are left out. The writer reports both.
 
-use std::fmt::Write as _;
+mod line;
+
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
-use sip_authz::{Decision, Sampling, escape_name};
+use sip_authz::{Authorizer, Sampling};
 
-use crate::observe::cause::{Cause, Handling};
-use crate::observe::limits::{LineLimits, Rates};
-use crate::observe::reasons::{self, Counters, NONE, PerReason, reasons, since};
-use crate::observe::writer::Writer;
-use crate::sip::peer::Caller;
+use crate::observe::limits::Rates;
+use crate::observe::reasons::{Counters, NONE, PerReason, reasons, since};
+use crate::observe::record::Record;
+use crate::observe::record::shown::Shown;
+use crate::observe::selection::Selection;
+use crate::observe::writer::{LAST, Writer};
 use crate::system::output::{ProgramError, warn};
 
-/// The maximum number of batches of lines that wait to be written.
-const QUEUE: usize = 1_024;
+/// The maximum number of records that wait to be written.
+const QUEUE: usize = 2_048;
+/// The maximum number of lines in one write.
+const CHUNK: usize = 64;
+/// The wait for room in the queue at the end of the program.
+const PAUSE: Duration = Duration::from_millis(5);
 /// The time between two lines about lines that were left out.
 const REPORT: Duration = Duration::from_secs(1);
 
 /// Writes decisions to stderr.
 pub(crate) struct DecisionLog {
-    sampling: Sampling,
-    /// Whether addresses and user names are written.
-    names: bool,
-    decided: AtomicU64,
+    selection: Selection,
     /// The number of messages that are no decision.
     others: AtomicU64,
-    /// Batches of lines; an empty text stops the writer.
-    queue: SyncSender<String>,
-    limits: LineLimits,
-    missing: Arc<Missing>,
+    /// Records; none stops the writer.
+    queue: SyncSender<Option<Record>>,
+    lost: Arc<AtomicU64>,
     writer: Writer,
 }
 
-/// Counts of lines that are not written.
-#[derive(Default)]
-struct Missing {
-    lost: AtomicU64,
-    left_out: Counters,
-}
-
 impl DecisionLog {
-    /// Starts the writer thread. `rate` limits the lines a second for each reason, and for the accepted
-    /// calls of each account.
+    /// Starts the writer thread. `names` includes the personal fields. `rate` limits the lines a second for
+    /// each reason, and for the accepted calls of each account. The snapshot of `authorizer` has the names
+    /// of domains.
     pub(crate) fn start(
         sampling: Sampling,
         names: bool,
         rate: Option<u32>,
+        authorizer: Arc<Authorizer>,
     ) -> Result<Self, ProgramError> {
-        let (queue, texts) = sync_channel(QUEUE);
-        let missing = Arc::new(Missing::default());
-        let unreported = Arc::clone(&missing);
-        let writer = Writer::start("log", move || write_all(&texts, &unreported))?;
-        let (decided, others) = (AtomicU64::new(0), AtomicU64::new(0));
-        let limits = LineLimits::new(Rates { reason: rate, account: rate });
-        Ok(Self { sampling, names, decided, others, queue, limits, missing, writer })
+        let (queue, records) = sync_channel(QUEUE);
+        let selection = Selection::new(sampling, Rates { reason: rate, account: rate });
+        let lost = Arc::new(AtomicU64::new(0));
+        let left_out = Arc::clone(&selection.left_out);
+        let lines = Lines { names, authorizer, lost: Arc::clone(&lost), left_out };
+        let writer = Writer::start("log", move || lines.run(&records))?;
+        Ok(Self { selection, others: AtomicU64::new(0), queue, lost, writer })
     }
 
     /// Writes the rest of the queue and stops the writer, within a time limit.
     pub(crate) fn end(&self) {
-        if self.queue.try_send(String::new()).is_ok() {
-            let _ = self.writer.ends();
-        }
-    }
-
-    /// Queues the lines of the decisions that the sampling selects.
-    pub(crate) fn write<'d>(
-        &self,
-        decisions: impl ExactSizeIterator<Item = (Caller, &'d Decision)>,
-    ) {
-        let first = self.decided.fetch_add(decisions.len() as u64, Ordering::Relaxed);
-        let sampled = decisions
-            .zip(first..)
-            .filter(|((_, decision), number)| self.sampling.takes(decision, *number));
-        let (time, now) = (SystemTime::now(), Instant::now());
-        let admitted = sampled.filter(|((_, decision), _)| {
-            let admits = self.limits.admits(decision, time, now);
-            if !admits {
-                self.missing.left_out.add(reasons::slot(decision), 1);
+        let begun = Instant::now();
+        while self.queue.try_send(None).is_err() {
+            if begun.elapsed() >= LAST {
+                return warn("the last lines of --log could not be written: stderr is blocked");
             }
-            admits
-        });
-        let lines: String =
-            admitted.map(|((caller, decision), _)| self.line(decision, caller)).collect();
-        if !lines.is_empty() {
-            self.queue(lines);
+            std::thread::sleep(PAUSE);
         }
+        let _ = self.writer.ends();
     }
 
-    /// Queues the line of a message that is no decision, if the sampling selects it.
-    pub(crate) fn write_other(&self, cause: Cause, caller: Caller) {
+    /// The decisions that the log has.
+    pub(super) fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Whether the sampling selects the next message that is no decision.
+    pub(super) fn takes_other(&self) -> bool {
         let number = self.others.fetch_add(1, Ordering::Relaxed);
-        let selected = match self.sampling {
+        match self.selection.sampling {
             Sampling::Nothing => false,
             Sampling::OneIn(n) => number.is_multiple_of(n.get().into()),
             _ => true,
-        };
-        if selected {
-            self.queue(self.other_line(cause, caller));
         }
     }
 
-    fn queue(&self, lines: String) {
-        if let Err(error) = self.queue.try_send(lines) {
-            let (TrySendError::Full(lines) | TrySendError::Disconnected(lines)) = error;
-            self.missing.lost.fetch_add(lines.lines().count() as u64, Ordering::Relaxed);
+    /// Queues a record. Counts it as lost if there is no place for it.
+    pub(super) fn put(&self, record: Record) {
+        if self.queue.try_send(Some(record)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn line(&self, decision: &Decision, Caller { source, transport }: Caller) -> String {
-        let mut line = match decision {
-            Decision::Accept(accept) => format!("accept target={}", accept.target),
-            Decision::Challenge(challenge) => {
-                let (status, stale) = (challenge.status(), challenge.stale);
-                format!("challenge target={} status={status} stale={stale}", challenge.target)
-            }
-            Decision::Reject(reject) => {
-                let target = reject.target.map_or_else(|| "-".to_owned(), |t| t.to_string());
-                let reason = reject.reason;
-                format!(
-                    "reject target={target} status={} reason={}",
-                    reason.status(),
-                    reason.as_str()
-                )
-            }
-        };
-        // writing to a String does not fail
-        let _ = write!(line, " transport={}", transport.as_str());
-        if let Decision::Accept(accept) = decision {
-            if let Some(address) = accept.address {
-                let _ = write!(line, " list={} entry={}", address.list, address.address);
-            }
-            if let Some(credential) = &accept.credential {
-                let _ = write!(line, " list={} user={}", credential.list, credential.credential);
-            }
-            if !accept.permissions.is_empty() {
-                let names: Vec<_> = accept.permissions.iter().collect();
-                let _ = write!(line, " permits={}", names.join(","));
-            }
-            if accept.repeat {
-                line.push_str(" repeat");
-            }
-        }
-        if self.names {
-            let _ = write!(line, " source={source}");
-            if let Decision::Accept(accept) = decision
-                && let Some(credential) = &accept.credential
-            {
-                let name = escape_name(&credential.username);
-                let _ = write!(line, " username=\"{name}\"");
-            }
-        }
-        line.push('\n');
-        line
-    }
-
-    fn other_line(&self, cause: Cause, Caller { source, transport }: Caller) -> String {
-        let mut line = cause.handling().as_str().to_owned();
-        if let Handling::Answered(status) = cause.handling() {
-            let _ = write!(line, " status={status}");
-        }
-        let _ = write!(line, " reason=\"{}\" transport={}", cause.as_str(), transport.as_str());
-        if self.names {
-            let _ = write!(line, " source={source}");
-        }
-        line.push('\n');
-        line
     }
 }
 
-fn write_all(texts: &Receiver<String>, missing: &Missing) {
-    let (mut reported, mut due) = (NONE, Instant::now());
-    loop {
-        let end = match texts.recv_timeout(REPORT) {
-            Ok(text) if text.is_empty() => true,
-            Ok(text) => {
-                let _ = std::io::stderr().lock().write_all(text.as_bytes());
-                false
+/// The writer of the lines.
+struct Lines {
+    names: bool,
+    authorizer: Arc<Authorizer>,
+    lost: Arc<AtomicU64>,
+    left_out: Arc<Counters>,
+}
+
+impl Lines {
+    fn run(self, records: &Receiver<Option<Record>>) {
+        let (mut reported, mut due, mut text) = (NONE, Instant::now(), String::new());
+        loop {
+            text.clear();
+            let end = match records.recv_timeout(REPORT) {
+                Ok(first) => self.take(first, records, &mut text),
+                Err(error) => error == RecvTimeoutError::Disconnected,
+            };
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+            let lost = self.lost.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                warn(format_args!(
+                    "warning: {lost} lines of --log are lost: stderr took them too slowly"
+                ));
             }
-            Err(error) => error == RecvTimeoutError::Disconnected,
-        };
-        let lost = missing.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            warn(format_args!("warning: {lost} lines of --log are lost: stderr was blocked"));
+            let now = Instant::now();
+            if end || now >= due {
+                due = now + REPORT;
+                let left_out = self.left_out.get();
+                report_left_out(&since(&left_out, &reported));
+                reported = left_out;
+            }
+            if end {
+                return;
+            }
         }
-        let now = Instant::now();
-        if end || now >= due {
-            due = now + REPORT;
-            let left_out = missing.left_out.get();
-            report_left_out(&since(&left_out, &reported));
-            reported = left_out;
+    }
+
+    /// Appends the lines of the waiting records. Returns whether the log ends.
+    fn take(
+        &self,
+        first: Option<Record>,
+        records: &Receiver<Option<Record>>,
+        text: &mut String,
+    ) -> bool {
+        let snapshot = self.authorizer.snapshot();
+        for record in std::iter::once(first).chain(records.try_iter()).take(CHUNK) {
+            let Some(record) = record else { return true };
+            line::push(text, &Shown::of(&record, self.names, &snapshot));
         }
-        if end {
-            return;
-        }
+        false
     }
 }
 

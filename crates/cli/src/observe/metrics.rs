@@ -3,6 +3,7 @@
 //! Each scrape records all counters into a recorder of its own and renders them. No call waits for a
 //! scrape.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -23,8 +24,12 @@ use metrics::{
 use sip_authz::Authorizer;
 use sip_authz_store::Confirmed;
 
+use crate::decide::counts::DecideCounts;
 use crate::observe::audit::Audit;
+use crate::observe::logins::FailedLogins;
+use crate::observe::method::MethodCounts;
 use crate::observe::reloads::Reloads;
+use crate::observe::targets::TargetCounts;
 use crate::serving::resources::{Following, Resources};
 use crate::sip::edge::Edge;
 
@@ -41,21 +46,36 @@ pub(crate) struct Scraped {
     following: Following,
     lease: Option<(Confirmed, Option<Duration>)>,
     reloads: Arc<Reloads>,
+    logins: Arc<FailedLogins>,
+    /// Counts of the decision service, if there is one.
+    decide: Option<Arc<DecideCounts>>,
     started: SystemTime,
     last: Mutex<Option<(Instant, String)>>,
 }
 
 impl Scraped {
-    pub(crate) fn new(edge: Arc<Edge>, resources: &Resources, reloads: Arc<Reloads>) -> Self {
+    pub(crate) fn new(
+        edge: Arc<Edge>,
+        resources: &Resources,
+        reloads: Arc<Reloads>,
+        logins: Arc<FailedLogins>,
+    ) -> Self {
         Self {
             edge,
             authorizer: Arc::clone(&resources.authorizer),
             following: Arc::clone(&resources.following),
             lease: resources.lease.clone(),
             reloads,
+            logins,
+            decide: None,
             started: SystemTime::now(),
             last: Mutex::new(None),
         }
+    }
+
+    /// Adds the counts of the decision service.
+    pub(crate) fn with_decide(self, decide: Option<Arc<DecideCounts>>) -> Self {
+        Self { decide, ..self }
     }
 
     /// The router for scrapes.
@@ -105,12 +125,12 @@ impl Scraped {
                 sip_authz_store::metrics::record_lease(confirmed, *length, now);
             }
             describe();
-            self.record();
+            self.record(now);
         });
         page.text()
     }
 
-    fn record(&self) {
+    fn record(&self, now: Instant) {
         if let Some(forwarding) = self.edge.forwarding() {
             forwarding.hops().record();
         }
@@ -123,12 +143,20 @@ impl Scraped {
             let labels = [("outcome", outcome), ("reason", reason)];
             counter!("sip_authz_other_messages_total", &labels).absolute(count);
         }
+        self.edge.observers.methods.record();
+        if let Some(targets) = &self.edge.observers.targets {
+            targets.record(&self.authorizer.snapshot(), now);
+        }
         counter!("sip_authz_answers_unsent_total").absolute(totals.unsent());
         counter!("sip_authz_connections_closed_total").absolute(totals.connections_closed());
         if let Some(audit) = &self.edge.observers.audit {
             audit.record();
         }
         self.reloads.record();
+        self.logins.record();
+        if let Some(decide) = &self.decide {
+            decide.record();
+        }
         gauge!("sip_authz_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         let started = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         gauge!("process_start_time_seconds").set(started.as_secs_f64());
@@ -149,6 +177,8 @@ fn describe() {
         "sip_authz_other_messages_total",
         "Messages answered otherwise than by a decision, ignored or dropped, by reason"
     );
+    MethodCounts::describe();
+    TargetCounts::describe();
     describe_counter!("sip_authz_answers_unsent_total", "Answers that could not be sent");
     describe_counter!(
         "sip_authz_connections_closed_total",
@@ -156,6 +186,8 @@ fn describe() {
     );
     Audit::describe();
     Reloads::describe();
+    FailedLogins::describe();
+    DecideCounts::describe();
     describe_gauge!("sip_authz_build_info", "Always 1");
     describe_gauge!("process_start_time_seconds", "Start time of the program, in Unix time");
 }
@@ -164,7 +196,14 @@ fn describe() {
 #[derive(Default)]
 pub(crate) struct Page {
     described: Mutex<Vec<(String, &'static str, SharedString)>>,
-    series: Mutex<Vec<Series>>,
+    series: Mutex<AllSeries>,
+}
+
+#[derive(Default)]
+struct AllSeries {
+    list: Vec<Series>,
+    /// The places in the list, by name and labels.
+    index: HashMap<(String, String), usize>,
 }
 
 struct Series {
@@ -202,15 +241,15 @@ impl Page {
     }
 
     fn value(&self, key: &Key, gauge: bool) -> Arc<AtomicU64> {
-        let (name, labels) = (key.name(), written(key));
-        let mut series = locked(&self.series);
-        let known = series.iter().find(|one| one.name == name && one.labels == labels);
-        if let Some(known) = known {
+        let id = (key.name().to_owned(), written(key));
+        let AllSeries { list, index } = &mut *locked(&self.series);
+        if let Some(known) = index.get(&id).and_then(|at| list.get(*at)) {
             return Arc::clone(&known.value);
         }
         let value = Arc::new(AtomicU64::new(0));
-        let name = name.to_owned();
-        series.push(Series { name, labels, gauge, value: Arc::clone(&value) });
+        let (name, labels) = id.clone();
+        index.insert(id, list.len());
+        list.push(Series { name, labels, gauge, value: Arc::clone(&value) });
         value
     }
 
@@ -219,7 +258,7 @@ impl Page {
         let (described, series) = (locked(&self.described), locked(&self.series));
         let mut out = String::new();
         for (family, kind, help) in described.iter() {
-            let mut members = series.iter().filter(|one| one.is_of(family, kind)).peekable();
+            let mut members = series.list.iter().filter(|one| one.is_of(family, kind)).peekable();
             if members.peek().is_some() {
                 let _ = writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}");
                 members.for_each(|one| one.write(&mut out));

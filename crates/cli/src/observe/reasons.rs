@@ -8,6 +8,7 @@ use sip_authz::{Decision, Reason};
 
 use crate::observe::cause::Cause;
 use crate::observe::lines::LinesInSecond;
+use crate::observe::record::Verdict;
 
 /// The reasons of decisions that are not rejections, in the order of their slots.
 const OTHERS: [&str; 4] = ["passed", "repeat", "asked", "stale"];
@@ -31,10 +32,16 @@ pub(super) fn reasons() -> impl Iterator<Item = &'static str> {
 
 /// The slot of the decision's reason.
 pub(super) fn slot(decision: &Decision) -> usize {
-    match decision {
-        Decision::Accept(accept) => PASSED + usize::from(accept.repeat),
-        Decision::Challenge(challenge) => 2 + usize::from(challenge.stale),
-        Decision::Reject(reject) => OTHERS.len() + reject.reason.index(),
+    slot_of_verdict(Verdict::of(decision))
+}
+
+/// The slot of the reason or cause of an outcome.
+pub(super) fn slot_of_verdict(verdict: Verdict) -> usize {
+    match verdict {
+        Verdict::Accept { repeat } => PASSED + usize::from(repeat),
+        Verdict::Challenge { stale, .. } => 2 + usize::from(stale),
+        Verdict::Reject(reason) => OTHERS.len() + reason.index(),
+        Verdict::Other(cause) => slot_of(cause),
     }
 }
 

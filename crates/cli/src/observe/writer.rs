@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::system::output::ProgramError;
 
 /// The time limit for the rest of the output at the end of the program.
-const LAST: Duration = Duration::from_secs(2);
+pub(super) const LAST: Duration = Duration::from_secs(2);
 
 /// A thread that runs a function which writes.
 pub(crate) struct Writer {

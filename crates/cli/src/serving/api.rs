@@ -1,6 +1,9 @@
 //! The HTTP/1.1 server, plain or over TLS, with limits on connections, head size and time.
 
+mod events;
+
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +17,11 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use sip_authz_rest::PeerAddress;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::args::ApiBounds;
@@ -46,7 +50,7 @@ impl Server {
         Self { stop, ended: tokio::spawn(serve(listener, current, security, bounds, stopped)) }
     }
 
-    /// Accepts no more requests, and returns once the open ones are answered.
+    /// Accepts no more requests, ends the streams of events, and returns once the open requests are answered.
     pub(crate) async fn end(self) {
         let _ = self.stop.send(());
         let _ = self.ended.await;
@@ -62,8 +66,9 @@ async fn serve(
 ) {
     let permits = Arc::new(Semaphore::new(bounds.connections.into()));
     let open = GracefulShutdown::new();
+    let (program, ended) = watch::channel(());
     loop {
-        let (stream, permit) = tokio::select! {
+        let ((stream, peer), permit) = tokio::select! {
             Some(next) = next(&listener, &permits) => next,
             _ = &mut stopped => break,
         };
@@ -73,22 +78,24 @@ async fn serve(
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(bounds.head));
         let (current, security) = (Arc::clone(&current), security.clone());
-        let watcher = open.watcher();
+        let (watcher, streams) = (open.watcher(), events::Streams::new(ended.clone()));
         tokio::spawn(async move {
             match security {
-                Security::None => connection(stream, current, watcher, false, bounds).await,
+                Security::None => {
+                    connection(stream, peer, current, watcher, streams, false, bounds).await;
+                }
                 #[cfg(feature = "tls")]
                 Security::Tls(identity) => {
                     let time = bounds.head.min(crate::system::tls::HANDSHAKE_TIME);
                     if let Ok(stream) = identity.accept(stream, time).await {
-                        connection(stream, current, watcher, true, bounds).await;
+                        connection(stream, peer, current, watcher, streams, true, bounds).await;
                     }
                 }
             }
             drop(permit);
         });
     }
-    drop(listener);
+    drop((listener, program));
     open.shutdown().await;
 }
 
@@ -96,12 +103,12 @@ async fn serve(
 async fn next(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<((TcpStream, SocketAddr), OwnedSemaphorePermit)> {
     // the semaphore is never closed
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some((stream, permit)),
+            Ok(accepted) => return Some((accepted, permit)),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
@@ -109,16 +116,22 @@ async fn next(
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: SocketAddr,
     current: Arc<ArcSwap<Router>>,
     watcher: Watcher,
+    streams: events::Streams,
     over_tls: bool,
     bounds: ApiBounds,
 ) {
+    let stuck = streams.stuck();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         if over_tls && let Some(uri) = with_https(&request) {
             *request.uri_mut() = uri;
         }
-        answer(current.load_full(), request, bounds.request)
+        request.extensions_mut().insert(PeerAddress(peer));
+        let answered = answer(current.load_full(), request, bounds.request);
+        let streams = streams.clone();
+        async move { Ok::<_, Infallible>(streams.ending(answered.await?)) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -127,8 +140,11 @@ async fn connection(
         .max_buf_size(MAX_HEAD)
         .max_header_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // errors of a client are not logged
-    let _ = watcher.watch(served).await;
+    tokio::select! {
+        // errors of a client are not logged
+        _ = watcher.watch(served) => {}
+        () = stuck => {}
+    }
 }
 
 /// The request's URI with `https` and the Host header, from which the router builds links.

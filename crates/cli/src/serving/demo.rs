@@ -13,6 +13,7 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
 };
 
+use crate::system::api_url::DEFAULT_API;
 use crate::system::output::{ProgramError, say_styled};
 
 const ACCOUNT: &str = "demo";
@@ -106,6 +107,14 @@ impl Demo {
         Ok(commit)
     }
 
+    /// The command that sets the credentials of the demo's account, and the URL of an API that is not at the
+    /// default address.
+    fn environment(&self, api: SocketAddr) -> String {
+        let (sid, api) = (AccountSid::from_name(&[ACCOUNT]), format!("http://{}", reachable(api)));
+        let url = if api == DEFAULT_API { String::new() } else { format!(" SIP_AUTHZ_API={api}") };
+        format!("export SIP_AUTHZ_ACCOUNT_SID={sid} SIP_AUTHZ_AUTH_TOKEN={}{url}", self.token)
+    }
+
     /// Example commands for the API at `api`, as the demo's account.
     fn requests(&self, api: SocketAddr) -> [(&'static str, String); 3] {
         let (sid, token) = (AccountSid::from_name(&[ACCOUNT]), &self.token);
@@ -183,6 +192,8 @@ impl Demo {
             say_styled(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
         }
         let Some(api) = api else { return };
+        say_styled("ask why a call was refused, or change records by name, as this account:\n");
+        say_styled(format_args!("  {}\n  sip-authz why\n", self.environment(api)));
         say_styled("read and change the records over HTTP; a change applies to the next call:\n");
         for (what, command) in self.requests(api) {
             say_styled(format_args!("  {dim}# {what}{dim:#}\n  {command}\n"));
@@ -223,5 +234,14 @@ mod tests {
         assert_ne!(one.token, other.token);
         let snapshot = sip_authz::Snapshot::empty().apply(&one.commit().unwrap()).unwrap();
         assert!(snapshot.warnings().is_empty());
+    }
+
+    #[test]
+    fn the_environment_names_the_api_unless_it_is_the_default() {
+        let demo = Demo::new().unwrap();
+        let text = |api: &str| demo.environment(api.parse().unwrap());
+        let usual = text("127.0.0.1:8080");
+        assert!(usual.ends_with(&format!(" SIP_AUTHZ_AUTH_TOKEN={}", demo.token)), "{usual}");
+        assert_eq!(text("0.0.0.0:81"), format!("{usual} SIP_AUTHZ_API=http://127.0.0.1:81"));
     }
 }

@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use sip_authz_rest::edges::{EdgeAddress, EdgeKey};
 use sip_authz_store::{Applied, Lease, LeaseEvent, SharedStore};
 
-use crate::args::{FleetArgs, StaleFor};
+use crate::args::{ServeArgs, StaleFor};
+use crate::hops::tls::Connector;
 use crate::serving::follow;
+use crate::serving::peers::{Fleet, KnownEdges, PeerOptions};
 use crate::serving::resources::{Resources, Setup};
-use crate::system::output::{ProgramError, warn};
+use crate::system::output::{ProgramError, say, warn};
 
 /// The interval between two warnings about one condition.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -17,28 +20,58 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The interval between two checks for other edges with this name.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The time limit of a question to all edges.
+const ASK: Duration = Duration::from_secs(1);
+
 /// Loads the records of a shared store, follows it, and reports to it.
 pub(crate) async fn start<S: SharedStore>(
     store: S,
-    args: &FleetArgs,
-    sip_port: u16,
-    setup: Setup,
+    args: &ServeArgs,
+    mut setup: Setup,
 ) -> Result<Resources, ProgramError> {
     let wrong = |error: &dyn std::fmt::Display| ProgramError::Setup(error.to_string());
-    let name = args.edge_name.clone().unwrap_or_else(|| format!("{}:{}", machine(), sip_port));
+    let name = setup.edge.clone();
     if name.is_empty() || name.chars().any(|c| c.is_control() || c == '/') {
         return Err(wrong(&format_args!(
             "--edge-name: expected a name without slashes and control characters, got `{name}`"
         )));
     }
+    let console = setup.console.clone();
+    let StaleFor(length) = args.fleet.stale_for;
+    let url = args.fleet.api_advertise.as_ref().map(|url| url.as_str().to_owned());
+    let key = setup.options.admin.as_ref().map(EdgeKey::new);
+    if key.is_none() && url.is_some() {
+        warn(
+            "warning: --api-advertise: without SIP_AUTHZ_ADMIN_TOKEN no edge asks or answers another",
+        );
+    }
+    if let Some(url) = &url {
+        say(format_args!("other edges ask this one at {url}"));
+    }
+    let address = |url: &String| EdgeAddress { name: name.clone(), url: url.clone() };
+    setup.options = setup.options.with_edge(url.as_ref().map(address));
+    let options = PeerOptions {
+        name: name.clone(),
+        url: url.clone(),
+        key,
+        insecure: args.insecure_api,
+        known: KnownEdges::of(store.clone()),
+        connector: Connector::new("--api-ca", args.fleet.api_ca.as_ref())
+            .map_err(|error| wrong(&error))?,
+        limit: ASK,
+    };
+    setup.fleet = Some(Arc::new(Fleet::new(options)));
     let (mut resources, applied) = load(&store, setup).await?;
-    let StaleFor(length) = args.stale_for;
     let authorizer = Arc::clone(&resources.authorizer);
     tokio::spawn(warn_of_name_conflicts(store.clone(), name.clone()));
     let (left, refusing) = (store.clone(), Arc::clone(&authorizer));
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
+    let lease = lease.with_api(url);
     let confirmed = lease.confirmed();
     resources.lease = Some((confirmed.clone(), length));
+    if let Some(console) = console {
+        console.set_lease(confirmed.clone(), length);
+    }
     let mut warned: Option<Instant> = None;
     let reporting = tokio::spawn(lease.run(follow::Tokio, move |event| match event {
         LeaseEvent::Unreported(error) if warned.is_none_or(|last| last.elapsed() >= AGAIN) => {
@@ -106,11 +139,4 @@ async fn load<S: SharedStore>(
         }
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-/// The host name of this machine.
-fn machine() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
-    name.trim().to_owned()
 }

@@ -59,7 +59,7 @@ pub(crate) fn open(
     let sockets = sip.iter().map(first).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let inbound = Arc::new(Inbound::default());
     let receive: Arc<dyn Receive> = Arc::clone(&inbound) as _;
-    let options = args.hops.options(naming.any_address());
+    let options = args.hops.options(naming.any_address(), naming.has_tls());
     let hops = Hops::new(options, receive).map_err(ProgramError::Setup)?;
     let hops = Arc::new(hops);
     let forwarding = Forwarding::new(keys(args)?, args.forward.settings()?, Arc::clone(&hops));
@@ -88,6 +88,19 @@ pub(crate) async fn resolve(edge: &Edge) {
                 "warning: a next hop has transport=tls, but there is no --sips listener: its requests \
                  within calls cannot reach this edge",
             );
+        }
+        if edge.lacks_inside_listener(&snapshot) {
+            warn(
+                "warning: phones can register, but no listener is marked `inside`: calls of the PBX to \
+                 them are refused",
+            );
+        }
+        for address in edge.naming().exposed_inside() {
+            warn(format_args!(
+                "warning: {address} is marked `inside` and listens on all addresses: any host that \
+                 reaches it can send as the PBX. Name the address that faces the PBX, or keep other \
+                 hosts out by a firewall"
+            ));
         }
         forwarding.hops().resolved(RESOLVE).await;
     }

@@ -23,8 +23,7 @@ pub(crate) async fn open(
         Some(StoreChoice::Folder(folder)) => Resources::of_folder(folder, setup).await,
         #[cfg(feature = "etcd")]
         Some(StoreChoice::Etcd(urls, access)) => {
-            let port = args.listen.sip.first().and_then(|listener| listener.port).unwrap_or(5060);
-            fleet::start(etcd::open(urls, access)?, &args.fleet, port, setup).await
+            fleet::start(etcd::open(urls, access)?, args, setup).await
         }
     }
 }

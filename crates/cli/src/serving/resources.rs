@@ -9,8 +9,10 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use sip_authz::model::{Commit, Vocabulary};
 use sip_authz::{Authorizer, Capacity, Snapshot};
+use sip_authz_config::DomainSource;
+use sip_authz_console::Console;
 use sip_authz_directory::{Directory, Settings};
-use sip_authz_rest::RestOptions;
+use sip_authz_rest::{RestOptions, SharedDecisions};
 #[cfg(feature = "etcd")]
 use sip_authz_store::SharedStore;
 use sip_authz_store::{Applied, CommitOutcome, Confirmed, Follower, Head, MemoryStore, Store};
@@ -21,7 +23,12 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::commands::progress::Progress;
+use crate::observe::recent::Recent;
+use crate::serving::console::ConsoleSetup;
+use crate::serving::decisions::LocalDecisions;
 use crate::serving::follow;
+#[cfg(feature = "etcd")]
+use crate::serving::peers::{Fleet, Peers};
 use crate::serving::summary::Changes;
 use crate::system::output::{ProgramError, say};
 
@@ -38,6 +45,28 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
     pub(crate) options: RestOptions,
     pub(crate) capacity: Capacity,
+    /// The recent decisions, which `options` make visible.
+    pub(crate) recent: Arc<Recent>,
+    /// The name of this edge.
+    pub(crate) edge: String,
+    /// The facts for the console, if it is served.
+    pub(crate) console: Option<ConsoleSetup>,
+    /// The sources of the domain of a call whose Request-URI names none, for explanations.
+    pub(crate) default_domain: Vec<DomainSource>,
+    /// The other edges, which answer questions about decisions too.
+    #[cfg(feature = "etcd")]
+    pub(crate) fleet: Option<Arc<Fleet>>,
+}
+
+impl Setup {
+    /// The decisions for the API: those of this process, and of the other edges of a fleet.
+    fn decisions(&self, own: &LocalDecisions) -> SharedDecisions {
+        #[cfg(feature = "etcd")]
+        if let Some(fleet) = &self.fleet {
+            return SharedDecisions(Arc::new(Peers::new(Arc::new(own.clone()), Arc::clone(fleet))));
+        }
+        SharedDecisions(Arc::new(own.clone()))
+    }
 }
 
 /// The authorizer, the API and the follower of the current store.
@@ -51,6 +80,10 @@ pub(crate) struct Resources {
     pub(crate) lease: Option<(Confirmed, Option<Duration>)>,
     /// Withdraws the report of an edge in a fleet.
     pub(crate) leaving: Mutex<Option<Leaving>>,
+    /// The recent decisions of this process.
+    pub(crate) decisions: LocalDecisions,
+    /// The console, whose sessions outlive each router.
+    console: Option<Arc<Console>>,
     setup: Setup,
     /// The store of records that came from a file, to compare the next file with.
     records: Mutex<Option<MemoryStore>>,
@@ -93,21 +126,48 @@ impl Resources {
 
     fn on<S: Store + Clone>(
         (store, snapshot, head): (S, Snapshot, Head),
-        setup: Setup,
+        mut setup: Setup,
     ) -> Result<(Self, Applied), ProgramError> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice())
             .map_err(|error| ProgramError::Runtime(format!("no random bytes: {error}")))?;
         let authorizer = Authorizer::from_seed(snapshot, setup.capacity, &seed, Instant::now());
         let authorizer = Arc::new(authorizer);
+        // each router that replaces another one has the same recent decisions
+        let recent = Arc::clone(&setup.recent);
+        let decisions = LocalDecisions::new(recent, Arc::clone(&authorizer), &setup.edge)
+            .with_default_domain(&setup.default_domain);
+        let shared = setup.decisions(&decisions);
+        setup.options = setup.options.with_decisions(Some(shared));
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let follower = Mutex::new(None);
         let following = Following::default();
         let (lease, leaving, records) = (None, Mutex::default(), Mutex::default());
-        let resources =
-            Self { authorizer, router, following, lease, leaving, setup, records, follower };
+        let console = match &setup.console {
+            Some(console) => {
+                Some(console.open(&setup.options, &setup.edge, &authorizer, &following)?)
+            }
+            None => None,
+        };
+        let resources = Self {
+            authorizer,
+            router,
+            following,
+            lease,
+            leaving,
+            decisions,
+            console,
+            setup,
+            records,
+            follower,
+        };
         let applied = resources.attach(store, head);
         Ok((resources, applied))
+    }
+
+    /// The rings of recent decisions.
+    pub(crate) fn recent(&self) -> &Arc<Recent> {
+        &self.setup.recent
     }
 
     /// Replaces all records by those of `commit`, for calls and for the API. The number of the snapshot
@@ -127,7 +187,7 @@ impl Resources {
         let (store, snapshot, head) = open(commit, number, self.setup.settings.vocabulary).await?;
         drop(self.detach());
         *records() = Some(store.clone());
-        self.authorizer.replace(snapshot);
+        self.authorizer.replace_numbered(snapshot);
         self.attach(store, head);
         Ok(changes)
     }
@@ -151,7 +211,11 @@ impl Resources {
         let follower = Some((stop, ended));
         *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = follower;
         let directory = Directory::new(store, self.setup.settings.clone(), Some(applied.clone()));
-        let router = sip_authz_rest::router(Arc::new(directory), self.setup.options.clone());
+        let directory = Arc::new(directory);
+        let mut router = sip_authz_rest::router(Arc::clone(&directory), self.setup.options.clone());
+        if let Some(console) = &self.console {
+            router = router.merge(console.router(directory));
+        }
         self.router.store(Arc::new(router));
         applied
     }

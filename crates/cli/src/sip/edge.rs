@@ -4,25 +4,29 @@
 //! [`FACTOR`] times as long as its request. No input causes an error.
 
 mod accept;
+mod inside;
 mod read;
+mod request;
 
 use std::net::SocketAddr;
 use std::slice::from_ref;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
-use sip_authz::message::FrameError;
-use sip_authz::model::{ForwardHop, HopTransport};
+use sip_authz::message::{FrameError, Message};
+use sip_authz::model::{ForwardHop, HopTransport, OnAccept};
 use sip_authz::{
     Accept, AcceptBasis, AccountSid, Authorizer, Decision, Invite, Reason, Reject, Snapshot,
-    Transport,
+    TargetView, Transport,
 };
 use sip_authz_proxy::{Leg, Way};
 
 use crate::args::ReplyPort;
 use crate::observe::cause::Cause;
-use crate::observe::observers::DecisionObservers;
+use crate::observe::method::MethodName;
+use crate::observe::observers::{DecisionObservers, PendingRecords};
+use crate::observe::record::Asked;
 use crate::observe::totals::{Outcome, Tally, Totals};
 use crate::sip::forward::Forwarding;
 use crate::sip::naming::Naming;
@@ -33,8 +37,10 @@ use crate::sip::respond::{Echo, TagKey};
 use crate::sip::route::Routes;
 use crate::sip::shorten::{ERROR_HEADER, FACTOR, Fit, fit};
 use crate::sip::trusted::TrustedProxies;
-use crate::sip::undecided::{bad_request, refuse};
-use read::Opened;
+use crate::sip::undecided::{bad_request, refuse, without_leading_lines};
+use request::Opened;
+
+pub(crate) use request::is_in_dialog;
 
 /// The maximum number of messages in a batch.
 pub(crate) const BATCH: usize = 64;
@@ -66,9 +72,20 @@ pub(crate) struct BatchScratch {
     decisions: Vec<Decision>,
     tally: Tally,
     routes: Routes,
+    records: PendingRecords,
 }
 
 impl BatchScratch {
+    /// The buffers of the UDP thread that writes to the ring of this number.
+    pub(crate) fn of_ring(ring: usize) -> Self {
+        Self { records: PendingRecords::of_ring(ring), ..Self::default() }
+    }
+
+    /// The records of the last batch, which the logs take after the answers are sent.
+    pub(crate) fn records(&mut self) -> &mut PendingRecords {
+        &mut self.records
+    }
+
     /// The answers to the last batch, with their destinations.
     pub(crate) fn answers(&self) -> impl Iterator<Item = (&[u8], SocketAddr)> {
         let mut start = 0;
@@ -139,6 +156,8 @@ pub(crate) struct Answered {
     pub(crate) outcome: Outcome,
     /// The basis of an accepted call; none if the records changed meanwhile.
     pub(crate) basis: Option<AcceptBasis>,
+    /// Whether it is an accepted registration.
+    pub(crate) registers: bool,
     /// Whether the stream ends after the answer: another parser could find another end of the message.
     pub(crate) ends_stream: bool,
 }
@@ -178,6 +197,11 @@ impl Edge {
         self.forwarding.as_ref()
     }
 
+    /// The time for which a connection on which a phone registered may be silent.
+    pub(crate) fn flow_life(&self) -> Duration {
+        self.forwarding.as_ref().map_or(Duration::ZERO, Forwarding::flow_life)
+    }
+
     /// Sets the next hops to those of the answers to accepted calls.
     pub(crate) fn set_hops(&self, snapshot: &Snapshot) {
         if let Some(forwarding) = &self.forwarding {
@@ -190,6 +214,14 @@ impl Edge {
         let is_tls = |hop: &ForwardHop| hop.transport() == Some(HopTransport::Tls);
         let mut forwards = self.answers.forwards(snapshot);
         forwards.any(|forward| forward.hops().iter().any(is_tls)) && !self.naming.has_tls()
+    }
+
+    /// Whether phones can register where calls are forwarded, but no listener takes calls to them.
+    pub(crate) fn lacks_inside_listener(&self, snapshot: &Snapshot) -> bool {
+        let forwards =
+            |view: &TargetView<'_>| matches!(self.answers.of(view), Ok(OnAccept::Forward(_)));
+        !self.naming.has_inside()
+            && snapshot.target_views().any(|view| view.registers && forwards(&view))
     }
 
     /// The names of the listeners.
@@ -225,13 +257,14 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Answered {
-        let (mut basis, mut send, start) = (None, None, out.len());
+        let (mut basis, mut registers, mut send, start) = (None, false, None, out.len());
+        let mut records = PendingRecords::default();
         let (outcome, ends_stream, caller) = match self.read(bytes, peer, now, out) {
             Ok((pending, invite)) => {
                 let mut decisions = Vec::with_capacity(1);
                 let (asked, invites) = (from_ref(&pending), from_ref(&invite));
                 let before = self.authorizer.snapshot();
-                let used = self.decide(asked, invites, now, &mut decisions);
+                let used = self.decide(asked, invites, now, &mut decisions, &mut records);
                 let concluded = decisions.first().map(|decision| {
                     let (used, mut routes) = (used.as_deref(), Routes::default());
                     let outcome;
@@ -239,6 +272,7 @@ impl Edge {
                         self.conclude(&pending, decision, used, now, &mut routes, out);
                     if outcome == Outcome::Accepted {
                         basis = self.basis(&before, decision, &invite);
+                        registers = invite.method() == "REGISTER";
                     }
                     outcome
                 });
@@ -259,8 +293,11 @@ impl Edge {
             None => within_bounds(outcome, bytes.len(), peer.transport, start, out),
         };
         self.totals.count(outcome);
-        self.log(outcome, caller, now);
-        Answered { outcome, ends_stream, basis }
+        let message = || Message::scan(without_leading_lines(bytes, peer.transport));
+        self.record(outcome, caller, now, message, &mut records);
+        // before the answer is written: the peer may never take it
+        self.observers.hand_over(&mut records);
+        Answered { outcome, ends_stream, basis, registers }
     }
 
     /// Appends the answer to a message at which a stream cannot be cut, if its start line and Via can be
@@ -297,7 +334,10 @@ impl Edge {
             Err(Undecided { cause, caller, .. }) => (cause, caller),
         };
         self.totals.count(Outcome::Other(cause));
-        self.log(Outcome::Other(cause), caller, now);
+        let mut records = PendingRecords::default();
+        let message = || Message::scan(without_leading_lines(bytes, peer.transport));
+        self.record(Outcome::Other(cause), caller, now, message, &mut records);
+        self.observers.hand_over(&mut records);
     }
 
     /// The basis of an accept, if the snapshot in force is still the one before the decision.
@@ -341,12 +381,14 @@ impl Edge {
                     let outcome = Outcome::Other(cause);
                     let place = Place { start, to, peer, received: bytes.len() };
                     let outcome = self.place(outcome, send, place, scratch);
-                    self.log(outcome, caller, now);
+                    let message = || Message::scan(without_leading_lines(bytes, peer.transport));
+                    self.record(outcome, caller, now, message, &mut scratch.records);
                 }
             }
         }
         let mut decisions = std::mem::take(&mut scratch.decisions);
-        let used = self.decide(&pending, &invites, now, &mut decisions);
+        let records = &mut scratch.records;
+        let used = self.decide(&pending, &invites, now, &mut decisions, records);
         for (asked, decision) in pending.iter().zip(&decisions) {
             let (start, out) = (scratch.bytes.len(), &mut scratch.bytes);
             let used = used.as_deref();
@@ -358,14 +400,15 @@ impl Edge {
             if let (Outcome::Accepted, Decision::Accept(accept)) = (outcome, decision) {
                 scratch.accepted.push((asked.peer.source, accept.account));
             }
-            self.log(outcome, asked.caller, now);
+            let message = || Some(*asked.echo.message());
+            self.record(outcome, asked.caller, now, message, &mut scratch.records);
         }
         decisions.clear();
         scratch.decisions = decisions;
         self.totals.add(&mut scratch.tally);
     }
 
-    /// Counts a message of a batch, and takes what it leaves to its place: an answer, or a message for
+    /// Counts a message of a batch, and takes its result to its place: an answer, or a message for
     /// `send`, between the answers of the socket, or to another way out.
     fn place(
         &self,
@@ -412,17 +455,35 @@ impl Edge {
         }
     }
 
-    /// Decides INVITEs, and passes the decisions to the observers.
-    ///
-    /// If the snapshot became stale between `now` and the decision, because the thread was delayed,
-    /// accepts turn into rejections. So do those for a domain that was deleted meanwhile. Returns the
-    /// snapshot with the answers to the accepted ones, if there are any.
     fn decide(
         &self,
         pending: &[Pending<'_>],
         invites: &[Invite<'_>],
         now: Instant,
         decisions: &mut Vec<Decision>,
+        records: &mut PendingRecords,
+    ) -> Option<Arc<Snapshot>> {
+        let asked = pending.iter().zip(invites).map(|(pending, invite)| Asked {
+            caller: pending.caller,
+            method: MethodName::of(invite.method()),
+            message: pending.echo.message(),
+            invite,
+        });
+        self.decide_all(asked, invites, now, decisions, records)
+    }
+
+    /// Decides INVITEs, and passes the decisions to the observers.
+    ///
+    /// If the snapshot became stale between `now` and the decision, because the thread was delayed,
+    /// accepts turn into rejections. So do those for a domain that was deleted meanwhile. Returns the
+    /// snapshot with the answers to the accepted ones, if there are any.
+    pub(crate) fn decide_all<'m>(
+        &self,
+        asked: impl ExactSizeIterator<Item = Asked<'m>> + Clone,
+        invites: &[Invite<'_>],
+        now: Instant,
+        decisions: &mut Vec<Decision>,
+        records: &mut PendingRecords,
     ) -> Option<Arc<Snapshot>> {
         if invites.is_empty() {
             decisions.clear();
@@ -447,15 +508,25 @@ impl Edge {
             }
         }
         let took = decided.saturating_duration_since(now);
-        let callers = pending.iter().map(|asked| asked.caller);
-        self.observers.notify(snapshot, took, callers.zip(&*decisions));
+        let is_own = |realm: &str| self.authorizer.snapshot().is_own_realm(realm);
+        // both for as long as the shorter of them
+        let all = asked.zip(&*decisions).map(|(asked, decision)| (Asked { ..asked }, decision));
+        self.observers.notify(snapshot, (decided, took), all, is_own, records);
         used
     }
 
-    /// Passes the outcome to the logs if it is not that of a decision, which has its own line.
-    fn log(&self, outcome: Outcome, caller: Caller, now: Instant) {
+    /// Records the outcome if it is not that of a decision, which has its own record. `message` reads the
+    /// message again; few messages have such a record.
+    pub(crate) fn record<'m>(
+        &self,
+        outcome: Outcome,
+        caller: Caller,
+        now: Instant,
+        message: impl FnOnce() -> Option<Message<'m>>,
+        records: &mut PendingRecords,
+    ) {
         if let Outcome::Other(cause) = outcome {
-            self.observers.notify_other(cause, caller, now);
+            self.observers.notify_other(cause, caller, now, message, records);
         }
     }
 
@@ -469,41 +540,26 @@ impl Edge {
         routes: &mut Routes,
         out: &mut Vec<u8>,
     ) -> (Outcome, Option<Leg>) {
-        let echo = &pending.echo;
         let outcome = match decision {
             Decision::Accept(accept) => {
                 return self.accepted(pending, accept, used, now, routes, out);
             }
-            Decision::Challenge(challenge) => {
-                let mut response = echo.respond(challenge.status(), challenge.phrase(), out);
-                for value in &challenge.values {
-                    response = response.text(challenge.header_name(), value);
-                }
-                response.end();
-                Outcome::Challenged
-            }
-            Decision::Reject(Reject { reason, target, .. }) => {
-                let mut response = echo.respond(reason.status(), reason.phrase(), out);
-                if *reason == Reason::MethodNotAllowed {
-                    let snapshot = self.authorizer.snapshot();
-                    let view = target.and_then(|target| snapshot.target_view(target));
-                    // RFC 3261 §21.4.6: the methods of the domain, and those within its calls
-                    if let Some(view) = view {
-                        let methods = view.methods;
-                        response =
-                            response.header("Allow", format_args!("{methods}, ACK, CANCEL, BYE"));
-                    }
-                }
-                match reason.code() {
-                    Some(code) => {
-                        let public = reason.public().as_str();
-                        response.header(ERROR_HEADER, format_args!("{code} {public}")).end();
-                    }
-                    None => response.end(),
-                }
-                Outcome::Rejected(*reason)
-            }
+            Decision::Challenge(_) => Outcome::Challenged,
+            Decision::Reject(reject) => Outcome::Rejected(reject.reason),
         };
+        if let Some(refusal) = self.authorizer.refusal(decision) {
+            let mut response = pending.echo.respond(refusal.status(), refusal.phrase(), out);
+            for (name, value) in refusal.headers() {
+                response = response.text(name, &value);
+            }
+            if let Some(reason) = refusal.reason()
+                && let Some(code) = reason.code()
+            {
+                let text = reason.as_str();
+                response = response.header(ERROR_HEADER, format_args!("{code} {text}"));
+            }
+            response.end();
+        }
         (outcome, None)
     }
 }

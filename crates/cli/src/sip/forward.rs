@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sip_authz::message::{Header, Message, StartLine};
 use sip_authz::model::{Forward, OnAccept, Target};
 use sip_authz::uri::{Scheme, SipUri};
-use sip_authz::{Accept, AccountSid, Snapshot, Transport};
+use sip_authz::{Accept, AccountSid, Snapshot, TargetView, Transport};
 use sip_authz_proxy::{
     Admitted, Arrival, Flaw, Keys, Leg, NotRelayed, Now, Proxy, Refusal, Settings, Surroundings,
     Verdict, Way,
@@ -16,6 +16,7 @@ use sip_authz_proxy::{
 
 use crate::hops::Hops;
 use crate::observe::cause::Cause;
+use crate::sip::challenges::{OwnRealmWarnings, challenged_realm};
 use crate::sip::naming::Naming;
 use crate::sip::outlets::Connections;
 use crate::sip::peer::{Local, Peer};
@@ -32,6 +33,9 @@ pub(crate) struct Forwarding {
     hops: Arc<Hops>,
     /// The local addresses for next hops and callers.
     routes: Mutex<Routes>,
+    challenges: OwnRealmWarnings,
+    /// The life of the token of a registration.
+    flow_life: Duration,
     start: (Instant, u64),
 }
 
@@ -46,8 +50,10 @@ impl Forwarding {
     pub(crate) fn new(keys: Keys, settings: Settings, hops: Arc<Hops>) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Instant::now();
+        let flow_life = Duration::from_secs(settings.flow_life.into());
         let proxy = Proxy::new(keys, settings, now);
-        Self { proxy, hops, routes: Mutex::default(), start: (now, since.as_secs()) }
+        let (routes, challenges) = (Mutex::default(), OwnRealmWarnings::default());
+        Self { proxy, hops, routes, challenges, flow_life, start: (now, since.as_secs()) }
     }
 
     /// Replaces the keys of the tokens.
@@ -61,6 +67,11 @@ impl Forwarding {
 
     pub(crate) fn hops(&self) -> &Hops {
         &self.hops
+    }
+
+    /// The life of the token of a registration.
+    pub(crate) fn flow_life(&self) -> Duration {
+        self.flow_life
     }
 
     fn now(&self, instant: Instant) -> Now {
@@ -84,9 +95,12 @@ pub(crate) struct Forwarder<'e> {
 impl Forwarder<'_> {
     /// Relays a response.
     pub(crate) fn response(&self, message: &Message<'_>, peer: Peer, out: &mut Vec<u8>) -> Passed {
-        let relayed = self.forwarding.proxy.relay(message, &peer.leg(), out);
+        let relayed = self.forwarding.proxy.relay(message, &peer.leg(), self, out);
         let (cause, send) = match relayed {
-            Ok(leg) => (Cause::Relayed, Some(leg)),
+            Ok(leg) => {
+                let is_ours = self.warn_of_own_realm(message, peer);
+                (if is_ours { Cause::OwnRealm } else { Cause::Relayed }, Some(leg))
+            }
             Err(NotRelayed::Flaw) => (Cause::MalformedResponse, None),
             Err(NotRelayed::Elsewhere) => (Cause::ResponseFromElsewhere, None),
             Err(_) => (Cause::Response, None),
@@ -106,6 +120,11 @@ impl Forwarder<'_> {
         let (mut verdict, mut cause) =
             (proxy.within_dialog(message, arrival, self, out), Cause::Dialog);
         if verdict == Verdict::Decide {
+            cause = Cause::ToPhone;
+            verdict = proxy.to_phone(message, arrival, self, out);
+        }
+        // the next hops send no INVITE that an ACK or CANCEL of theirs could follow
+        if verdict == Verdict::Decide && !self.is_inside(&arrival.from) {
             cause = Cause::Followed;
             let choose = || self.choose(self.forward_of(message, peer.local)?, message, peer);
             verdict = proxy.follow(message, arrival, choose, self, out);
@@ -131,6 +150,40 @@ impl Forwarder<'_> {
             }
             Verdict::Drop | Verdict::Decide => None,
         }
+    }
+
+    /// Forwards a request of a next hop to the registered phone whose token it has, or answers it. None
+    /// if it has no such token.
+    pub(crate) fn pass_to_phone(
+        &self,
+        echo: &Echo<'_>,
+        arrival: &Arrival,
+        out: &mut Vec<u8>,
+    ) -> Option<Passed> {
+        match self.forwarding.proxy.to_phone(echo.message(), arrival, self, out) {
+            Verdict::Send(leg) => Some(Passed { cause: Cause::ToPhone, send: Some(leg) }),
+            Verdict::Refuse(refusal) => {
+                Some(Passed { cause: refuse(echo, &refusal, out), send: None })
+            }
+            Verdict::Drop | Verdict::Decide => None,
+        }
+    }
+
+    /// Whether a response is a challenge of a next hop in a realm of this edge. Warns of it.
+    fn warn_of_own_realm(&self, message: &Message<'_>, peer: Peer) -> bool {
+        let leg = match peer.transport {
+            Transport::Udp => Leg::hop(peer.transport, peer.source),
+            _ => peer.leg(),
+        };
+        let Some(realm) = challenged_realm(message, |realm| self.is_own_realm(realm)) else {
+            return false;
+        };
+        let hops = &self.forwarding.hops;
+        if !hops.is_hop(&leg) {
+            return false;
+        }
+        self.forwarding.challenges.warn(&realm, || hops.name(&leg));
+        true
     }
 
     /// Forwards an accepted request.
@@ -180,7 +233,12 @@ impl Forwarder<'_> {
             let mut hosts = self.naming.domain_hosts(message, local);
             hosts.find_map(|host| self.snapshot.target_named(host))
         });
-        match self.answers.of(&view?) {
+        self.forward_to(&view?)
+    }
+
+    /// The hops of a domain or trunk, if its calls are forwarded.
+    fn forward_to<'v>(&'v self, view: &TargetView<'v>) -> Option<&'v Forward> {
+        match self.answers.of(view) {
             Ok(OnAccept::Forward(forward)) => Some(forward),
             _ => None,
         }
@@ -232,6 +290,31 @@ impl Surroundings for Forwarder<'_> {
         let name = self.snapshot.target_view(target).and_then(|view| view.name);
         name.map_or_else(|| target.to_string(), ToString::to_string)
     }
+
+    fn is_inside(&self, leg: &Leg) -> bool {
+        match leg.way {
+            Way::Listener(number) => self.naming.is_inside(usize::from(number)),
+            Way::Connection(id) => {
+                let local = self.connections.local(id);
+                local.is_some_and(|local| self.naming.is_inside(local.listener))
+            }
+            // on a connection that this side opened
+            Way::Hop => true,
+        }
+    }
+
+    fn is_alive(&self, leg: &Leg) -> bool {
+        match leg.way {
+            Way::Listener(number) => self.naming.has_udp_for_callers(usize::from(number)),
+            Way::Connection(id) => self.connections.local(id).is_some(),
+            Way::Hop => false,
+        }
+    }
+
+    fn hop_behind(&self, leg: &Leg, target: Target) -> Option<Leg> {
+        let forward = self.forward_to(&self.snapshot.target_view(target)?)?;
+        self.forwarding.hops.behind(forward, leg)
+    }
 }
 
 /// Answers a request that is not forwarded.
@@ -265,6 +348,10 @@ fn refuse(echo: &Echo<'_>, refusal: &Refusal, out: &mut Vec<u8>) -> Cause {
         Refusal::Expired => Cause::DialogExpired,
         Refusal::Closed => Cause::DialogClosed,
         Refusal::Elsewhere => Cause::DialogElsewhere,
+        Refusal::NotInside => Cause::FlowFromOutside,
+        Refusal::NotForPhones => Cause::NotForPhones,
+        Refusal::FlowGone => Cause::FlowGone,
+        Refusal::NotSecure => Cause::SipsWithoutTls,
         _ => Cause::TokenTooLong,
     }
 }

@@ -69,6 +69,11 @@ impl Listeners {
         self.sip.len() + self.sips.len()
     }
 
+    /// The number of listeners for datagrams.
+    pub(crate) fn udp_count(&self) -> usize {
+        self.sip.len()
+    }
+
     /// Opens the sockets, with this number of UDP sockets for each address.
     pub(crate) fn open(self, threads: usize) -> Result<OpenListeners, ProgramError> {
         let Self { sip, sips, mut naming } = self;

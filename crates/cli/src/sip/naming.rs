@@ -188,6 +188,28 @@ impl Naming {
         Some(Local::at(self.listeners.get(number)?.local?, number))
     }
 
+    /// Whether any listener is for the next hops.
+    pub(crate) fn has_inside(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.is_inside)
+    }
+
+    /// The addresses of listeners for the next hops that hosts outside can reach too: they listen on all
+    /// addresses of the machine.
+    pub(crate) fn exposed_inside(&self) -> impl Iterator<Item = SocketAddr> {
+        let inside = self.listeners.iter().filter(|listener| listener.is_inside);
+        inside.filter_map(|listener| listener.local).filter(|local| local.ip().is_unspecified())
+    }
+
+    /// Whether a listener is for the next hops.
+    pub(crate) fn is_inside(&self, number: usize) -> bool {
+        self.listeners.get(number).is_some_and(|listener| listener.is_inside)
+    }
+
+    /// Whether datagrams to callers can leave from a listener.
+    pub(crate) fn has_udp_for_callers(&self, number: usize) -> bool {
+        self.listeners.get(number).is_some_and(|listener| !listener.is_tls && !listener.is_inside)
+    }
+
     fn domain_host<'a>(
         &'a self,
         source: &'a DomainSource,

@@ -40,8 +40,11 @@ pub(crate) enum ToTag {
     Unreadable,
 }
 
-/// The key for To tags of an edge that does not forward, and for requests that lack what the tag of a
-/// forwarding edge depends on. A request and its retransmissions get the same tag, and the ACK of a failure
+/// The length of our To tags, in bytes.
+const TAG_LEN: usize = 32;
+
+/// The key for To tags of an edge that does not forward, and for requests without the fields from
+/// which a forwarding edge makes its tags. A request and its retransmissions get the same tag, and the ACK of a failure
 /// is known by it.
 pub(crate) struct TagKey([u8; 16]);
 
@@ -116,20 +119,20 @@ impl<'a> Echo<'a> {
 
     /// Whether the To tag is the one that this side gives to the request.
     pub(crate) fn has_own_tag(&self) -> bool {
-        let source = self.source.ip();
-        if self.proxy.is_some_and(|proxy| proxy.is_own_tag(&self.message, source)) {
-            return true;
-        }
         let tag = self.message.first(Header::To).and_then(name_addr).and_then(|to| to.tag());
-        tag.is_some_and(|tag| tag == self.own_tag())
+        // a tag of another length is of a PBX
+        let Some(tag) = tag.filter(|tag| tag.len() == TAG_LEN) else { return false };
+        let source = self.source.ip();
+        self.proxy.is_some_and(|proxy| proxy.is_own_tag(&self.message, source))
+            || tag == self.own_tag()
     }
 
     /// The tag that this side adds to To.
-    fn own_tag(&self) -> [u8; 32] {
-        let mut digits = [0; 32];
+    fn own_tag(&self) -> [u8; TAG_LEN] {
+        let mut digits = [0; TAG_LEN];
         let proxied = self.proxy.and_then(|it| it.to_tag(&self.message, self.source.ip()));
         if let Some(tag) = proxied {
-            // it has 32 digits
+            // it has as many digits
             let _ = write!(digits.as_mut_slice(), "{tag}");
             return digits;
         }

@@ -82,7 +82,7 @@ impl Input {
         Some(Part::Message(length))
     }
 
-    /// Removes the first bytes, and frees what the others do not need.
+    /// Removes the first bytes, and frees the memory that the others do not need.
     pub(crate) fn remove(&mut self, count: usize) {
         self.bytes.drain(..count.min(self.bytes.len()));
         self.bytes.shrink_to(if self.bytes.is_empty() { 0 } else { CHUNK });

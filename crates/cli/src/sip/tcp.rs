@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sip_authz::{AcceptBasis, Transport};
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
@@ -20,13 +20,11 @@ use crate::sip::stream::{GROWTH, Input, Part, read};
 use crate::sip::trusted::TrustedProxies;
 use crate::system::secure::Security;
 
-/// The maximum number of connections of a listener, and of those from trusted proxies. A further one
-/// replaces another.
-pub(crate) const MAX_CONNECTIONS: usize = 1_024;
-/// The maximum number of connections of a listener, those of trusted proxies included.
-pub(crate) fn most_connections(trusted: &TrustedProxies) -> u64 {
+/// The maximum number of connections of a listener, those of trusted proxies included. There are `most`
+/// of others, and as many of trusted proxies. A further one replaces another.
+pub(crate) fn most_connections(most: u32, trusted: &TrustedProxies) -> u64 {
     let kinds = if trusted.is_empty() { 1 } else { 2 };
-    kinds * MAX_CONNECTIONS as u64
+    kinds * u64::from(most)
 }
 
 /// The time limits of a connection.
@@ -36,12 +34,17 @@ const LINGER: Duration = Duration::from_secs(1);
 /// The send buffer of a connection in bytes; Linux doubles it for its own use. The system holds no
 /// more answers than these for a client that reads none.
 const SEND_BUFFER: usize = 32 << 10;
+/// The silence after which the system probes a connection, the interval and number of its probes.
+const PROBE_AFTER: Duration = Duration::from_secs(120);
+const PROBE_EVERY: Duration = Duration::from_secs(20);
+#[cfg(target_os = "linux")]
+const PROBES: u32 = 4;
 /// The interval between two comparisons of the records with the accepted calls of connections.
 const COMPARE: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy)]
 struct Times {
-    /// The limit between two messages.
+    /// The limit between two messages, before a phone registers on the connection.
     idle: Duration,
     /// The limit to receive a whole message, and the limit to send an answer.
     message: Duration,
@@ -49,16 +52,18 @@ struct Times {
 
 /// Accepts connections, each with a task of its own. Never returns.
 ///
-/// `number` is that of the listener, for its names.
+/// `number` is that of the listener, for its names; `most` the maximum number of connections.
 pub(crate) async fn serve(
     edge: Arc<Edge>,
     listener: TcpListener,
     number: usize,
+    most: u32,
     security: Security,
 ) {
-    let permits = ConnectionPermits::new(MAX_CONNECTIONS, Arc::clone(edge.authorizer()));
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let permits = ConnectionPermits::new(most, Arc::clone(edge.authorizer()));
     // strangers must not take the places of trusted proxies
-    let proxies = ConnectionPermits::new(MAX_CONNECTIONS, Arc::clone(edge.authorizer()));
+    let proxies = ConnectionPermits::new(most, Arc::clone(edge.authorizer()));
     let mut compare = interval(COMPARE);
     compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -103,6 +108,15 @@ fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// The probes of the system on a silent connection: a peer that is gone is noticed within minutes.
+fn probes() -> TcpKeepalive {
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    // elsewhere the system has its own number
+    #[cfg(target_os = "linux")]
+    let probes = probes.with_retries(PROBES);
+    probes
+}
+
 /// A connection that failed, or that this side closed.
 #[derive(Debug, PartialEq, Eq)]
 struct ConnectionError;
@@ -123,6 +137,8 @@ async fn begin(
     let _ = stream.set_nodelay(true);
     // best effort: with another size the answers arrive too
     let _ = SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
+    // a phone can be silent for hours between two registrations
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&probes());
     let peer = |transport| Peer { source, local, transport };
     match security {
         Security::None => {
@@ -147,16 +163,26 @@ async fn connection(
     edge: &Edge,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
-    times: Times,
+    mut times: Times,
     mut registered: Registered,
     mut accepted: impl FnMut(AcceptBasis),
 ) -> Result<(), ConnectionError> {
     let mut input = Input::default();
+    if edge.naming().is_inside(peer.local.listener) {
+        // requests of phones can come at any time of a call
+        times.idle = times.idle.max(edge.flow_life());
+    }
     // the time limit is for one message, from its first byte to its last
     let mut since = Instant::now();
     loop {
         let mut answer = Vec::new();
-        if let Some(Handled { basis, ends_stream }) = input.answer_next(edge, peer, &mut answer) {
+        if let Some(Handled { basis, registers, ends_stream }) =
+            input.answer_next(edge, peer, &mut answer)
+        {
+            if registers {
+                // calls come to the phone on this connection as long as its registration can last
+                times.idle = times.idle.max(edge.flow_life());
+            }
             if let Some(basis) = basis {
                 accepted(basis);
             }
@@ -231,6 +257,8 @@ async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
 struct Handled {
     /// The basis of an accepted call.
     basis: Option<AcceptBasis>,
+    /// Whether it is an accepted registration.
+    registers: bool,
     /// Whether the stream ends after the answer.
     ends_stream: bool,
 }
@@ -242,17 +270,18 @@ impl Input {
         match self.next_part()? {
             Part::KeepAlives(count) => {
                 out.extend(b"\r\n".repeat(count));
-                Some(Handled { basis: None, ends_stream: false })
+                Some(Handled { basis: None, registers: false, ends_stream: false })
             }
             Part::Message(length) => {
                 let message = self.bytes.get(..length).unwrap_or_default();
-                let Answered { basis, ends_stream, .. } = edge.answer(message, peer, now(), out);
+                let answered = edge.answer(message, peer, now(), out);
+                let Answered { basis, registers, ends_stream, .. } = answered;
                 self.remove(length);
-                Some(Handled { basis, ends_stream })
+                Some(Handled { basis, registers, ends_stream })
             }
             Part::Uncut(error) => {
                 edge.answer_uncut(&self.bytes, error, peer, now(), out);
-                Some(Handled { basis: None, ends_stream: true })
+                Some(Handled { basis: None, registers: false, ends_stream: true })
             }
         }
     }
@@ -261,12 +290,17 @@ impl Input {
 #[cfg(test)]
 mod tests {
     use sip_authz::{Authorizer, Snapshot};
+    use sip_authz_proxy::{Keys, Settings};
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
     use tokio::time::sleep;
 
     use super::*;
     use crate::args::ReplyPort;
+    use crate::hops::{HopOptions, Hops};
     use crate::observe::observers::DecisionObservers;
+    use crate::serving::forwarding::Inbound;
+    use crate::sip::forward::Forwarding;
+    use crate::sip::outlets::Outlets;
     use crate::sip::respond::TagKey;
     use crate::sip::stream::CHUNK;
     use sip_authz::model::OnAccept;
@@ -402,6 +436,76 @@ mod tests {
             read(&mut near, &mut input.bytes).await.unwrap();
         }
         assert_eq!((input.bytes.len(), input.bytes.capacity()), (0, 0));
+    }
+
+    /// An edge that forwards registrations of `alice` to a hop that does not answer.
+    fn registrar() -> Edge {
+        let text = "realm = 'r'\n[[credential_lists]]\nname = 'l'\n\
+                    credentials = [{ username = 'alice', password = 'p' }]\n\
+                    [[domains]]\nname = 'a.example'\nregistrations = ['l']\n";
+        let config = sip_authz_config::parse(text, &sip_authz_config::Options::new()).unwrap();
+        let authorizer = Arc::new(Authorizer::new(config.snapshot).unwrap());
+        let options = HopOptions {
+            probe: Duration::ZERO,
+            probe_wait: Duration::ZERO,
+            ca: None,
+            tls: true,
+            sent_by: "edge".to_owned(),
+        };
+        let hops = Arc::new(Hops::new(options, Arc::new(Inbound::default())).unwrap());
+        let keys = Keys::new((1, &[7; 32]), None).unwrap();
+        let settings = Settings { flow_life: 7_200, ..Settings::default() };
+        let forwarding = Forwarding::new(keys, settings, Arc::clone(&hops));
+        let answer: OnAccept = "forward:127.0.0.1:9;transport=udp".parse().unwrap();
+        let (tags, observers) = (TagKey::random().unwrap(), DecisionObservers::default());
+        let edge = Edge::new(authorizer, tags, answer, ReplyPort::Auto, observers);
+        let edge = edge.with_forwarding(forwarding, Outlets::new(Vec::new(), Some(hops)));
+        edge.set_hops(&edge.authorizer().snapshot());
+        edge
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_a_phone_registered_may_be_silent() {
+        let (edge, peer) = (registrar(), peer());
+        let registered = edge.connections().register(peer.source, 0).unwrap();
+        let (near, mut far) = duplex(8_192);
+        let client = async {
+            let register = |cseq: u32, more: &str| {
+                format!(
+                    "REGISTER sip:a.example SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK{cseq}\r\n\
+                     Max-Forwards: 70\r\nFrom: <sip:alice@a.example>;tag=1\r\n\
+                     To: <sip:alice@a.example>\r\nCall-ID: 1\r\nCSeq: {cseq} REGISTER\r\n\
+                     Contact: <sip:alice@192.0.2.1>\r\n{more}Content-Length: 0\r\n\r\n"
+                )
+            };
+            far.write_all(register(1, "").as_bytes()).await.unwrap();
+            let mut answer = vec![0; 8_192];
+            let length = far.read(&mut answer).await.unwrap();
+            let answer = String::from_utf8(answer[..length].to_vec()).unwrap();
+            let prompt = answer.split("WWW-Authenticate: ").nth(1).unwrap();
+            let mut prompt = digest_auth::parse(prompt.split("\r\n").next().unwrap()).unwrap();
+            let method = digest_auth::HttpMethod::from("REGISTER");
+            let uri = "sip:a.example";
+            let context =
+                digest_auth::AuthContext::new_with_method("alice", "p", uri, None::<&[u8]>, method);
+            let credentials = prompt.respond(&context).unwrap().to_header_string();
+            let more = format!("Authorization: {credentials}\r\n");
+            far.write_all(register(2, &more).as_bytes()).await.unwrap();
+            sleep(Duration::from_secs(7_000)).await;
+            // still open
+            far.write_all(OPTIONS).await.unwrap();
+            let mut status = [0; 12];
+            far.read_exact(&mut status).await.unwrap();
+            assert_eq!(&status, b"SIP/2.0 200 ");
+            let start = Instant::now();
+            let mut rest = Vec::new();
+            far.read_to_end(&mut rest).await.unwrap();
+            start.elapsed().as_secs()
+        };
+        let mut bases = 0;
+        let served = connection(&edge, near, peer, TIMES, registered, |_| bases += 1);
+        let (ended, after) = tokio::join!(served, client);
+        assert_eq!((ended, after, bases), (Ok(()), 7_200, 1));
     }
 
     #[tokio::test]

@@ -27,7 +27,6 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
@@ -35,8 +34,10 @@ use sip_authz::Transport;
 use sip_authz_proxy::Leg;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::observe::recent::STREAMS;
 use crate::sip::edge::{BATCH, BatchScratch, Edge};
 use crate::sip::peer::{Local, Peer};
+use crate::system::threads::Threads;
 use accepted::Accepted;
 use exchange::{Inbox, Outbox};
 use waiting::{FairQueue, cost, cost_of, stranger_lane};
@@ -57,66 +58,29 @@ const MOST_BYTES: usize = 1 << 20;
 /// than usual. A larger number could let the socket's buffer overflow.
 const AT_ONCE: usize = 32;
 
-/// The threads that answer datagrams.
-pub(crate) struct Workers {
-    threads: Vec<JoinHandle<()>>,
-    end: Arc<AtomicBool>,
-}
-
-impl Workers {
-    /// Starts one thread per socket, whose local address stands beside it. `stopped` gets a message if
-    /// a thread ends by itself.
-    pub(crate) fn start(
-        edge: &Arc<Edge>,
-        sockets: Vec<(UdpSocket, Local)>,
-        stopped: &UnboundedSender<String>,
-    ) -> std::io::Result<Self> {
-        let end = Arc::new(AtomicBool::new(false));
-        let mut workers = Self { threads: Vec::new(), end: Arc::clone(&end) };
-        for (socket, local) in sockets {
-            socket.set_nonblocking(false)?;
-            socket.set_read_timeout(Some(WAIT))?;
-            socket.set_write_timeout(Some(SEND_WAIT))?;
-            let guard = StopGuard { end: Arc::clone(&end), stopped: stopped.clone() };
-            let edge = Arc::clone(edge);
-            let thread = std::thread::Builder::new().name("udp".to_owned());
-            let thread = thread.spawn(move || {
-                let guard = guard;
-                serve(&edge, &socket, local, &guard.end);
-            });
-            workers.threads.push(thread?);
-        }
-        Ok(workers)
+/// Starts one thread per socket, whose local address stands beside it. `stopped` gets a message if a
+/// thread ends by itself. At their end the threads answer the datagrams that they received.
+pub(crate) fn start(
+    edge: &Arc<Edge>,
+    sockets: Vec<(UdpSocket, Local)>,
+    stopped: &UnboundedSender<String>,
+) -> std::io::Result<Threads> {
+    let mut threads = Threads::new(stopped);
+    for (number, (socket, local)) in sockets.into_iter().enumerate() {
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(WAIT))?;
+        socket.set_write_timeout(Some(SEND_WAIT))?;
+        let edge = Arc::clone(edge);
+        threads.start("udp", "a UDP thread", move |end| {
+            serve(&edge, &socket, local, STREAMS + 1 + number, end);
+        })?;
     }
-
-    /// Stops the threads after they have answered the datagrams that they received.
-    pub(crate) fn end(self) {
-        self.end.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            // a thread that panicked has reported it
-            let _ = thread.join();
-        }
-    }
+    Ok(threads)
 }
 
-/// Reports on drop a thread that ended although the program goes on.
-struct StopGuard {
-    end: Arc<AtomicBool>,
-    stopped: UnboundedSender<String>,
-}
-
-impl Drop for StopGuard {
-    fn drop(&mut self) {
-        if !self.end.load(Ordering::Relaxed) {
-            // fails only while the program ends
-            let _ = self.stopped.send("a UDP thread stopped unexpectedly".to_owned());
-        }
-    }
-}
-
-fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
+fn serve(edge: &Edge, socket: &UdpSocket, local: Local, ring: usize, end: &AtomicBool) {
     let mut inbox = Inbox::new();
-    let mut answerer = Answerer::new(edge, socket, local);
+    let mut answerer = Answerer::new(edge, socket, local, ring);
     let (mut established, mut strangers) = (FairQueue::new(), FairQueue::new());
     let (mut takes, mut read) = (0, 0);
     while !end.load(Ordering::Relaxed) {
@@ -143,7 +107,7 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
         let (mut shed, mut known_cost, mut received) = (0, 0, 0);
         for (bytes, source) in inbox.datagrams() {
             received += bytes.len();
-            match rank(edge, &answerer.accepted, source, now) {
+            match rank(edge, &answerer.accepted, source, local, now) {
                 Rank::Trusted => _ = first.try_push((bytes, source)),
                 Rank::Established(account) => {
                     known_cost += cost(bytes.len());
@@ -188,20 +152,21 @@ fn serve(edge: &Edge, socket: &UdpSocket, local: Local, end: &AtomicBool) {
 
 /// The rank of a flow under overload.
 enum Rank {
-    /// A trusted proxy or a next hop. The callers behind it have its address, and it sheds their floods
-    /// itself.
+    /// A trusted proxy, a next hop, or a peer at a listener for next hops. The callers behind it have its
+    /// address, and it sheds their floods itself.
     Trusted,
     /// A call from the flow was accepted within the hour, by an account whose SID ends so.
     Established(u16),
     Stranger,
 }
 
-fn rank(edge: &Edge, accepted: &Accepted, source: SocketAddr, now: Instant) -> Rank {
+fn rank(edge: &Edge, accepted: &Accepted, source: SocketAddr, local: Local, now: Instant) -> Rank {
     let is_hop = || {
         let leg = Leg::hop(Transport::Udp, source);
         edge.forwarding().is_some_and(|forwarding| forwarding.hops().is_hop(&leg))
     };
-    if edge.trusted().trusts(source.ip()) || is_hop() {
+    let is_inside = edge.naming().is_inside(local.listener);
+    if is_inside || edge.trusted().trusts(source.ip()) || is_hop() {
         return Rank::Trusted;
     }
     accepted.account_of(source, now).map_or(Rank::Stranger, Rank::Established)
@@ -218,13 +183,13 @@ struct Answerer<'e> {
 }
 
 impl<'e> Answerer<'e> {
-    fn new(edge: &'e Edge, socket: &'e UdpSocket, local: Local) -> Self {
+    fn new(edge: &'e Edge, socket: &'e UdpSocket, local: Local, ring: usize) -> Self {
         let accepted = Accepted::new(Instant::now());
         Self {
             edge,
             socket,
             local,
-            scratch: BatchScratch::default(),
+            scratch: BatchScratch::of_ring(ring),
             outbox: Outbox::new(),
             accepted,
         }
@@ -235,13 +200,14 @@ impl<'e> Answerer<'e> {
         let peer = |source| Peer { source, local: self.local, transport: Transport::Udp };
         let messages = datagrams.map(|(bytes, source)| (bytes, peer(source)));
         self.edge.answer_batch(messages, now, &mut self.scratch);
-        let is_known =
-            |source| !matches!(rank(self.edge, &self.accepted, source, now), Rank::Stranger);
+        let (edge, accepted, local) = (self.edge, &self.accepted, self.local);
+        let is_known = |source| !matches!(rank(edge, accepted, source, local, now), Rank::Stranger);
         let unsent = || self.edge.totals.count_unsent();
         self.outbox.send(self.socket, &self.scratch, is_known, unsent);
         for (source, account) in self.scratch.accepted() {
             self.accepted.remember(source, account, now);
         }
+        edge.observers.hand_over(self.scratch.records());
     }
 
     /// Answers the next datagrams of a queue, see [`FairQueue::take`].

@@ -8,7 +8,7 @@ use crate::sip::respond::{Echo, phrase};
 
 /// Removes the line ends before the start line of a datagram. On a stream they were removed when it was
 /// cut into messages.
-pub(super) fn without_leading_lines(bytes: &[u8], transport: Transport) -> &[u8] {
+pub(crate) fn without_leading_lines(bytes: &[u8], transport: Transport) -> &[u8] {
     let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     match bytes {
         [b'\r' | b'\n', ..] if transport == Transport::Udp => {
@@ -20,7 +20,7 @@ pub(super) fn without_leading_lines(bytes: &[u8], transport: Transport) -> &[u8]
 }
 
 /// The cause for bytes that do not begin as a SIP message.
-pub(super) fn cause_of_garbage(bytes: &[u8]) -> Cause {
+pub(crate) fn cause_of_garbage(bytes: &[u8]) -> Cause {
     // phones send such datagrams to keep their NAT bindings open (RFC 5626 §4.4)
     if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b'\t' | b' ' | 0)) {
         return Cause::KeepAlive;

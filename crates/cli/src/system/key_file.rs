@@ -1,12 +1,13 @@
 //! Key files on disk: readable and writable only by their owner, and replaced as a whole.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use sip_authz_proxy::{KeyFile, Keys};
 use zeroize::Zeroizing;
 
+use crate::system::private_file;
 use crate::system::words::{file_error, output_error};
 
 /// The maximum number of bytes of a file; longer than two keys with comments.
@@ -33,7 +34,7 @@ pub(crate) fn random_secret() -> Result<Zeroizing<[u8; 32]>, String> {
 pub(crate) fn load(path: &Path) -> Result<KeyFile, String> {
     let failed = |why: String| format!("{}: {why}", path.display());
     let (file, metadata) = open(path).map_err(failed)?;
-    let text = read(file, &metadata).map_err(failed)?;
+    let text = private_file::text(&file, &metadata, MAX_FILE, "a key file").map_err(failed)?;
     KeyFile::parse(&text).map_err(|error| format!("{}:{error}", path.display()))
 }
 
@@ -112,21 +113,6 @@ fn refusal(named: &Metadata, opened: &Metadata) -> Option<String> {
 #[cfg(not(unix))]
 fn refusal(_: &Metadata, _: &Metadata) -> Option<String> {
     None
-}
-
-fn read(file: File, metadata: &Metadata) -> Result<Zeroizing<String>, String> {
-    let mut text = Zeroizing::new(String::new());
-    // reserve the full size: a buffer that grows leaves copies of a key in memory
-    let size = usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or_default();
-    text.reserve_exact(size.saturating_add(1));
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => "expected text in UTF-8".to_owned(),
-        _ => file_error(&error),
-    })?;
-    if text.len() as u64 > MAX_FILE {
-        return Err("expected a key file, found a file of over 64 KiB".to_owned());
-    }
-    Ok(text)
 }
 
 /// Options for a new file that only its owner can read and write.

@@ -1,4 +1,4 @@
-//! Reads certificates and private keys in PEM, and says in plain words what is wrong with a file.
+//! Reads certificates and private keys in PEM, and describes the fault of a file in plain words.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};

@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
+#[cfg(feature = "tls")]
+use std::time::SystemTime;
 
 use crate::args::ServeArgs;
 #[cfg(feature = "tls")]
@@ -56,6 +58,7 @@ impl Secured {
             match Identity::load(names) {
                 Ok(identity) => {
                     last.note(true);
+                    last.set_expiry(identity.expiry());
                     Security::Tls(Arc::new(identity))
                 }
                 Err(more) => {
@@ -83,10 +86,15 @@ impl Secured {
         let mut any = false;
         for (security, last) in [(&self.sips, &reloads.sips), (&self.api, &reloads.api)] {
             if let Security::Tls(identity) = security {
-                last.note(identity.reload());
+                let succeeded = identity.reload();
+                last.note(succeeded);
+                if succeeded {
+                    last.set_expiry(identity.expiry());
+                }
                 any = true;
             }
         }
+        reloads.warnings(SystemTime::now()).iter().for_each(warn);
         any
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -13,8 +13,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::observe::expiry::Expiry;
 use crate::system::output::warn;
-use crate::system::pem;
+use crate::system::{expiry, pem};
 use sip_authz_config::is_readable_by_others;
 
 /// Time limit of a TLS handshake.
@@ -33,7 +34,14 @@ pub(crate) struct Names {
 /// The certificate and key of a listener. Open connections keep theirs after a reload.
 pub(crate) struct Identity {
     names: Names,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Loaded>,
+}
+
+/// The content of the files of an [`Identity`].
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// The end of the certificate that expires first; none if it cannot be read.
+    expires: Option<SystemTime>,
 }
 
 impl Identity {
@@ -47,8 +55,8 @@ impl Identity {
     /// use.
     pub(crate) fn reload(&self) -> bool {
         match read(&self.names) {
-            Ok(config) => {
-                self.current.store(Arc::new(config));
+            Ok(loaded) => {
+                self.current.store(Arc::new(loaded));
                 warn(format_args!("reloaded {}", self.names.certificate.1.display()));
                 true
             }
@@ -61,20 +69,25 @@ impl Identity {
         }
     }
 
+    /// The end of the certificate in use.
+    pub(crate) fn expiry(&self) -> Expiry {
+        Expiry { file: self.names.certificate.1.clone(), at: self.current.load().expires }
+    }
+
     /// Performs the TLS handshake on a connection within `time`.
     pub(crate) async fn accept(
         &self,
         stream: TcpStream,
         time: Duration,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let accepted = TlsAcceptor::from(self.current.load_full()).accept(stream);
+        let accepted = TlsAcceptor::from(Arc::clone(&self.current.load().config)).accept(stream);
         let mut stream = tokio::time::timeout(time, accepted).await??;
         stream.get_mut().1.set_buffer_limit(Some(UNSENT));
         Ok(stream)
     }
 }
 
-fn read(names: &Names) -> Result<ServerConfig, Vec<String>> {
+fn read(names: &Names) -> Result<Loaded, Vec<String>> {
     let Names { certificate: (_, certificate), key: (_, key) } = names;
     let (chain, secret) = match (pem::certificates(certificate), pem::private_key(key)) {
         (Ok(chain), Ok(secret)) => (chain, secret),
@@ -100,7 +113,8 @@ fn read(names: &Names) -> Result<ServerConfig, Vec<String>> {
         ));
     }
     let failed = |error| vec![describe(&error, &chain, &secret, names)];
-    configure(chain.clone(), secret.clone_key()).map_err(failed)
+    let config = configure(chain.clone(), secret.clone_key()).map_err(failed)?;
+    Ok(Loaded { config: Arc::new(config), expires: expiry::earliest(&chain) })
 }
 
 fn configure(

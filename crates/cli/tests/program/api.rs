@@ -77,7 +77,7 @@ fn the_log_line_has_the_current_permissions_of_a_role() {
 
     assert_eq!(call(&server, "a.example"), [407, 200]);
     let line = server.stderr.wait_for("accept target=");
-    assert!(line.ends_with(" permits=callInternational"), "{line}");
+    assert!(line.contains(" permits=callInternational "), "{line}");
     let (code, _) = http.post(&format!("{roles}/{role}"), &[("Permission", "addMember")]);
     assert_eq!(code, 200);
     assert_eq!(call(&server, "a.example"), [407, 200]);
@@ -217,7 +217,7 @@ fn errors_of_commands() {
     );
     let (code, text) = list("", &api);
     assert_eq!(code, 2);
-    assert!(text.starts_with("SIP_AUTHZ_ADMIN_TOKEN is not set"), "{text}");
+    assert!(text.starts_with("no credentials: set SIP_AUTHZ_ADMIN_TOKEN"), "{text}");
     let (code, text) = list(ADMIN_TOKEN, "http://127.0.0.1:1");
     assert_eq!(code, 1);
     assert_eq!(text, "http://127.0.0.1:1: connection refused; is `sip-authz serve` running there?");

@@ -240,7 +240,9 @@ fn decisions_and_names_are_logged_only_with_their_options() {
     let (lines, password) = log(&["--log", "decisions"]);
     let [challenge, accept, reject] = &lines[..] else { panic!("{lines:?}") };
     assert!(challenge.starts_with("challenge target=SD"), "{challenge}");
-    assert!(challenge.ends_with(" status=407 stale=false transport=udp"), "{challenge}");
+    let end = " status=407 stale=false transport=udp cause=no-credentials \
+               domain=by-password.example";
+    assert!(challenge.ends_with(end), "{challenge}");
     assert!(accept.starts_with("accept target=SD") && accept.contains(" user=CR"), "{accept}");
     assert_eq!(reject, "reject target=- status=404 reason=unknown-host transport=udp");
     let all = lines.join("\n");

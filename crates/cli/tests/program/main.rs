@@ -4,28 +4,45 @@
 mod api;
 mod broken;
 mod check;
+mod check_sources;
+mod client;
 mod config;
 mod connections;
+mod console;
 mod data;
 #[cfg(unix)]
+mod decide;
+#[cfg(unix)]
 mod decision_log;
+mod decision_stream;
+mod domain_metrics;
 mod ending;
+mod failed_logins;
 mod http;
 mod http_bounds;
 mod import;
 #[cfg(unix)]
 mod keys;
 mod lifecycle;
+mod limits;
+mod lines;
 mod listeners;
 mod metrics;
 mod next_hops;
 #[cfg(target_os = "linux")]
 mod notify;
+mod output;
 mod packaging;
 mod proxies;
+mod recent;
+#[cfg(unix)]
+mod registrations;
 #[cfg(unix)]
 mod reload;
 mod replies;
+mod resources;
+#[cfg(target_os = "linux")]
+mod resources_terminal;
 mod support;
 mod tcp;
 #[cfg(unix)]
@@ -36,3 +53,5 @@ mod tls;
 mod tls_files;
 mod torture;
 mod udp;
+#[cfg(unix)]
+mod why;

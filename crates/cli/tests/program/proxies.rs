@@ -120,7 +120,7 @@ fn case_34_the_via_below_that_of_a_trusted_proxy_names_the_source() {
     log.wait_for(" source=198.51.100.7:5061");
     log.wait_for(" source=203.0.113.1:1");
     let line = log.wait_for("repeated received or rport in via");
-    assert!(line.ends_with(" source=unknown"), "{line}");
+    assert!(line.contains(" source=unknown "), "{line}");
 }
 
 #[test]

@@ -261,7 +261,8 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
     }
     let response =
         invite().replacen("INVITE sip:1@by-address.example SIP/2.0", "SIP/2.0 200 OK", 1);
-    let stun = b"\0\x01\0\0\x21\x12\xa4\x42abcdefghijkl";
+    // a Binding indication
+    let stun = b"\0\x11\0\0\x21\x12\xa4\x42abcdefghijkl";
     let unanswered = [
         ("dropped", "missing header Via", invite().replace("Via:", "X-Via:").into_bytes()),
         ("dropped", "not sip", b"\x80\0\0\x01 media".to_vec()),
@@ -290,12 +291,21 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
         assert_eq!(page[&format!("sip_authz_messages_total{{outcome=\"{outcome}\"}}")], count);
     }
 
-    let source = format!("transport=udp source=127.0.0.1:{}", phone.port());
-    for (_, status, reason) in &answered {
-        server.stderr.wait_for(&format!("answered status={status} reason=\"{reason}\" {source}"));
+    let source = format!("source=127.0.0.1:{}", phone.port());
+    let method = |message: &str| match message.split(' ').next().unwrap() {
+        "INVITE" => String::new(),
+        method => format!(" method={method}"),
+    };
+    for (message, status, reason) in &answered {
+        let method = method(message);
+        let begin = format!("answered status={status} reason=\"{reason}\" transport=udp{method}");
+        let line = server.stderr.wait_for(&format!("{begin} {source}"));
+        // all but one have a Call-ID
+        let has_call_id = line.contains(" call_id=\"call-");
+        assert_eq!(has_call_id, *reason != "missing header Call-ID", "{line}");
     }
     for reason in ["missing header Via", "not sip"] {
-        server.stderr.wait_for(&format!("dropped reason=\"{reason}\" {source}"));
+        server.stderr.wait_for(&format!("dropped reason=\"{reason}\" transport=udp {source}"));
     }
     let totals = server.end("TERM");
     for part in [
@@ -310,8 +320,9 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
     let lines: Vec<serde_json::Value> =
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let find = |reason: &str| lines.iter().find(|line| line["reason"] == reason);
-    for (_, status, reason) in &answered {
+    for (message, status, reason) in &answered {
         let line = find(reason).unwrap();
+        assert_eq!(line["method"], message.split(' ').next().unwrap(), "{line}");
         assert_eq!((&line["outcome"], &line["status"]), (&"answered".into(), &(*status).into()));
         assert!(line.get("source").is_none(), "{line}");
     }

@@ -1,17 +1,25 @@
 //! A running program, and a caller that uses another implementation of digest authentication.
 
-use std::io::{BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+pub(crate) use crate::lines::{Lines, PATIENCE};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sip-authz");
 
-/// The maximum wait of a test.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A credential list of the account `one`, with the user of these tests.
+pub(crate) const STAFF: &str = r#"
+[[credential_lists]]
+name = "staff"
+account = "one"
+realm = "example"
+credentials = [{ username = "alice", password = "correct horse" }]
+"#;
 
 /// The admin token of all servers in these tests.
 pub(crate) const ADMIN_TOKEN: &str = "admin token of the tests";
@@ -22,8 +30,19 @@ pub(crate) fn run(args: &[&str]) -> Output {
 
 /// Runs the program with this admin token.
 pub(crate) fn run_as(token: &str, args: &[&str]) -> Output {
+    let mut command = client(args);
+    command.env("SIP_AUTHZ_ADMIN_TOKEN", token).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A command of the program that reads no settings of the user that runs the tests.
+pub(crate) fn client(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.args(args).env("SIP_AUTHZ_ADMIN_TOKEN", token).stdin(Stdio::null()).output().unwrap()
+    let nowhere = sip_authz_testing::folder::temporary().join("no-configuration");
+    command.args(args).env("XDG_CONFIG_HOME", nowhere);
+    for name in ["API", "ADMIN_TOKEN", "ACCOUNT_SID", "AUTH_TOKEN"] {
+        command.env_remove(format!("SIP_AUTHZ_{name}"));
+    }
+    command
 }
 
 /// Exit code, stdout, stderr.
@@ -191,55 +210,6 @@ impl Drop for Server {
     }
 }
 
-/// The lines read from a pipe so far.
-#[derive(Clone)]
-pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl Lines {
-    pub(crate) fn of(pipe: impl Read + Send + 'static) -> Self {
-        let lines = Self(Arc::default());
-        let writer = lines.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                writer.0.lock().unwrap().push(line);
-            }
-        });
-        lines
-    }
-
-    /// Waits for a line that contains `part`, and returns the first one.
-    pub(crate) fn wait_for(&self, part: &str) -> String {
-        let start = Instant::now();
-        loop {
-            let found = self.0.lock().unwrap().iter().find(|line| line.contains(part)).cloned();
-            if let Some(line) = found {
-                return line;
-            }
-            assert!(start.elapsed() < PATIENCE, "no `{part}` in {:?}", self.0.lock().unwrap());
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    /// Waits for a line that fits, and returns the lines from `start` up to it.
-    #[cfg(any(feature = "tls", target_os = "linux"))]
-    pub(crate) fn wait_from(&self, start: usize, fits: impl Fn(&str) -> bool) -> Vec<String> {
-        let begun = Instant::now();
-        loop {
-            let lines = self.all();
-            let new = lines.get(start..).unwrap_or_default();
-            if let Some(end) = new.iter().position(|line| fits(line)) {
-                return new[..=end].to_vec();
-            }
-            assert!(begun.elapsed() < PATIENCE, "only {new:?}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-
-    pub(crate) fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
 /// A UDP socket that speaks to a server.
 pub(crate) struct Caller {
     socket: UdpSocket,
@@ -253,6 +223,8 @@ impl Caller {
     pub(crate) fn from(source: &str, server: &Server) -> Self {
         let socket = UdpSocket::bind((source, 0)).unwrap();
         socket.connect(server.address).unwrap();
+        // the program can answer hundreds of requests before one answer is read
+        socket2::SockRef::from(&socket).set_recv_buffer_size(1 << 20).unwrap();
         Self { socket }
     }
 
@@ -339,6 +311,11 @@ impl Request {
         self
     }
 
+    pub(crate) fn cseq(mut self, cseq: u32) -> Self {
+        self.cseq = cseq;
+        self
+    }
+
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push_str(&format!("{name}: {value}\r\n"));
         self
@@ -394,4 +371,14 @@ pub(crate) fn status(response: &str) -> u16 {
 /// The status and the X-Authz-Error header.
 pub(crate) fn verdict(response: &str) -> (u16, Option<String>) {
     (status(response), header(response, "X-Authz-Error"))
+}
+
+/// The SIDs of two accounts, see [`account`].
+pub(crate) const ONE: &str = "AC11111111111111111111111111111111";
+pub(crate) const TWO: &str = "AC22222222222222222222222222222222";
+
+/// An account in a configuration file, whose token is `token of` and the SID.
+pub(crate) fn account(name: &str, sid: &str) -> String {
+    let hash = hex::encode(Sha256::digest(format!("token of {sid}")));
+    format!("[[accounts]]\nname = \"{name}\"\nsid = \"{sid}\"\ntoken_sha256 = \"{hash}\"\n")
 }

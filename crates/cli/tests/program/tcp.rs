@@ -29,6 +29,12 @@ impl Connection {
         Self { stream, bytes: Vec::new() }
     }
 
+    /// Takes an open connection.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self { stream, bytes: Vec::new() }
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
@@ -61,6 +67,14 @@ impl Connection {
                 return None;
             }
         }
+    }
+
+    /// Whether the server has not closed the connection. Nothing may be on its way.
+    pub(crate) fn is_open(&mut self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let read = self.stream.read(&mut [0; 1]);
+        self.stream.set_nonblocking(false).unwrap();
+        matches!(read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
     pub(crate) fn ask(&mut self, request: &Request) -> String {

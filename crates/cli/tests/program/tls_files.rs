@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::{ADMIN_TOKEN, Server, file, outcome, run};
 
@@ -242,4 +243,83 @@ fn an_unusable_file_at_a_reload_keeps_the_old_certificate() {
     server.signal("HUP");
     server.stderr.wait_from(lines, |line| line == format!("sip-authz: reloaded {pem}"));
     assert!(crate::metrics::wait_for(&url, series, 1.0)[time] > page[time]);
+}
+
+#[test]
+fn certificates_that_expire_soon_are_on_the_page_and_have_a_warning() {
+    let folder = folder();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let make = |name: &str, days: &str| {
+        let curve = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        let files = format!("-out {name}.pem -keyout {name}.key");
+        openssl(&folder, &format!("req -x509 {curve} -days {days} -subj /CN=x {files}"));
+    };
+    make("long", "400");
+    make("soon", "10");
+    // the first certificate of a chain to expire counts
+    let chain = [read(&folder, "long.pem"), read(&folder, "soon.pem")].concat();
+    fs::write(folder.join("chain.pem"), chain).unwrap();
+    let (used, key) = (path("used.pem"), path("used.key"));
+    fs::copy(path("long.pem"), &used).unwrap();
+    fs::copy(path("long.key"), &key).unwrap();
+    let (chain, long_key) = (path("chain.pem"), path("long.key"));
+    let sips = ["--sips", "127.0.0.1:0", "--tls-cert", &chain, "--tls-key", &long_key];
+    let api = ["--api-cert", &used, "--api-key", &key, "--on-accept", "ok"];
+    let args = [&sips[..], &api, &["--metrics", "127.0.0.1:0"]].concat();
+    let server = Server::start(&args);
+    let url = crate::metrics::address(&server.stdout);
+    let metric = "sip_authz_certificate_expiration_timestamp_seconds";
+    let series =
+        |listener: &str, file: &str| format!("{metric}{{listener=\"{listener}\",file=\"{file}\"}}");
+    let page = crate::metrics::scrape(&url);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    let days = |page: &crate::metrics::Page, listener: &str, file: &str| {
+        (page[&series(listener, file)] - now) / 86_400.0
+    };
+    let found = [days(&page, "sips", &chain), days(&page, "api", &used)];
+    assert!((9.9..=10.1).contains(&found[0]) && (399.9..=400.1).contains(&found[1]), "{found:?}");
+    let line = server.stderr.wait_for("expires at");
+    let start = format!("sip-authz: warning: {chain}: the certificate expires at ");
+    assert!(line.starts_with(&start) && line.ends_with("Z, in 9 days"), "{line}");
+    assert_eq!(server.stderr.all().iter().filter(|line| line.contains("expires")).count(), 1);
+
+    // at a reload
+    let lines = server.stderr.all().len();
+    fs::copy(path("edge.pem"), &used).unwrap();
+    fs::copy(path("edge.key"), &key).unwrap();
+    server.signal("HUP");
+    let start = format!("sip-authz: warning: {used}: the certificate expires at ");
+    server.stderr.wait_from(lines, |line| line.starts_with(&start) && line.ends_with("in 1 day"));
+    let start = Instant::now();
+    let left = loop {
+        // the page is cached for a moment
+        let left = days(&crate::metrics::scrape(&url), "api", &used);
+        if left < 300.0 || start.elapsed() > Duration::from_secs(10) {
+            break left;
+        }
+    };
+    assert!((1.9..=2.1).contains(&left), "{left}");
+
+    // a file that cannot be used changes nothing
+    fs::copy(path("other.key"), &key).unwrap();
+    server.signal("HUP");
+    server.stderr.wait_from(lines, |line| line.ends_with("the old certificate stays in use"));
+    assert_eq!(days(&crate::metrics::scrape(&url), "api", &used), left);
+}
+
+#[test]
+fn an_expired_certificate_has_a_warning() {
+    let folder = folder();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    fs::write(folder.join("names"), "subjectAltName=DNS:edge\n").unwrap();
+    // it ends at once
+    let made =
+        "x509 -req -in request.pem -signkey edge.key -days 0 -extfile names -out expired.pem";
+    openssl(&folder, made);
+    let (pem, key) = (path("expired.pem"), path("edge.key"));
+    let args = ["--on-accept", "ok", "--api-cert", &pem, "--api-key", &key];
+    let server = Server::start(&args);
+    let line = server.stderr.wait_for("expired at");
+    let start = format!("sip-authz: warning: {pem}: the certificate expired at 20");
+    assert!(line.starts_with(&start) && line.ends_with("Z; clients refuse it"), "{line}");
 }

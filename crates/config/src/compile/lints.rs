@@ -1,5 +1,5 @@
-//! Warnings about records that are valid and probably not meant: what no call can use, and what no
-//! listener can serve.
+//! Warnings about records that are valid and probably not meant: records that no call can use, and
+//! records that no listener can serve.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;

@@ -23,7 +23,8 @@ impl Compiler<'_> {
         if let Some(Err(refusal)) = self.next_hops.as_ref().map(|hops| hops.check(&on_accept)) {
             let hint = match refusal {
                 NextHopRefusal::NotAllowed(_) => {
-                    "; `next_hop_allow` and --next-hop-allow list the next hops"
+                    "; allow it in `next_hop_allow` or in the program that reads the file \
+                     (sip-authz: --next-hop-allow)"
                 }
                 _ => "",
             };

@@ -277,7 +277,7 @@ async fn a_follower_that_lags_too_far_must_reload() {
 
     // a program then reloads and keeps the authorizer, with its record of nonces
     let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
-    authorizer.replace(snapshot);
+    authorizer.replace_numbered(snapshot);
     let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
     let applied = follower.applied();
     assert_eq!(applied.number(), 5_002);
@@ -313,7 +313,7 @@ async fn kept(
     let mut store = Scripted::new(script);
     store.inner = site.directory.store().inner.clone();
     let (snapshot, head) = Follower::load(&store, documented()).await.unwrap();
-    site.authorizer.replace(snapshot);
+    site.authorizer.replace_numbered(snapshot);
     let follower = Follower::new(store, Arc::clone(&site.authorizer), head);
     site.applied = follower.applied();
     let (timer, events) = (InstantTimer::default(), Arc::new(Mutex::new(Vec::new())));

@@ -314,6 +314,34 @@ async fn at_most_four_lists_of_a_target_have_a_user_name() {
     invalid(map(domain.into(), lists[0]).await, Kind::DomainMapping);
 }
 
+/// Registrations have four copies of their own, beside those of calls.
+#[tokio::test]
+async fn at_most_four_lists_for_registrations_have_a_user_name() {
+    let world = World::new(settings()).await;
+    let (directory, owner) = (world.directory(), world.owner);
+    let domain = world.domain(owner, "a.example.com").await.unwrap().sid;
+    let map = async |mapping| directory.map(owner, mapping, None).await.map(drop);
+    let mut lists = Vec::new();
+    for number in 0..6 {
+        let list = world.list(&format!("list {number}"), REALM).await.unwrap();
+        if number < 5 {
+            world.user(list, "alice").await.unwrap();
+        }
+        lists.push(list);
+    }
+    for list in &lists[..4] {
+        map(Mapping::Registration(domain, *list)).await.unwrap();
+        map(Mapping::CredentialList(domain.into(), *list)).await.unwrap();
+    }
+    let message = invalid(map(Mapping::Registration(domain, lists[4])).await, Kind::DomainMapping);
+    assert!(message.contains("`alice` would be in 5 of the lists mapped to"), "{message}");
+    map(Mapping::Registration(domain, lists[5])).await.unwrap();
+    invalid(world.user(lists[5], "alice").await, Kind::Credential);
+    world.user(lists[5], "anna").await.unwrap();
+    directory.unmap(owner, Mapping::Registration(domain, lists[0])).await.unwrap();
+    map(Mapping::Registration(domain, lists[4])).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_store_with_more_copies_loads_and_can_be_mended() {
     let store = Probe::new(MemoryStore::new());
@@ -540,6 +568,7 @@ async fn a_change_is_confirmed_when_no_edge_decides_by_an_older_state() {
         name: name.to_owned(),
         applied,
         lease: lease_ms.map(Duration::from_millis),
+        api: None,
     };
     let confirm = async |edges: &[Edge], limit_ms| {
         *store.counts.edges.lock().unwrap() = edges.to_vec();

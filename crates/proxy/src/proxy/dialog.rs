@@ -1,14 +1,19 @@
 //! Requests of a dialog: the tokens in their Routes say where they go.
 
+use memchr::memchr;
+use std::sync::Arc;
+
+use arc_swap::Guard;
 use sip_authz::message::{Header, Message};
-use sip_authz::uri::SipUri;
 
 use super::{
-    Arrival, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, record_routes, refuse,
+    Arrival, Onward, Proxy, Surroundings, check_head, check_secure, record_routes, refuse,
 };
 use crate::keys::{Keys, Payload};
 use crate::route_token::{Bound, InsideToken, OutsideToken, Side, is_expired};
 use crate::strict::Strict;
+use crate::verdict::{Refusal, Verdict};
+use crate::{Leg, Way};
 
 impl Proxy {
     /// Forwards a request of a dialog whose Routes this side has recorded (RFC 3261 §16.4, §16.6).
@@ -21,18 +26,13 @@ impl Proxy {
         around: &dyn Surroundings,
         out: &mut Vec<u8>,
     ) -> Verdict {
-        if message.first(Header::Route).is_none() {
+        let (keys, strict) = match self.routed(message) {
+            Ok(routed) => routed,
+            Err(verdict) => return verdict,
+        };
+        if strict.to_tag().is_none() || !can_be_within(strict.method()) {
             return Verdict::Decide;
         }
-        let keys = self.keys.load();
-        let strict = match Strict::request(message) {
-            Ok(strict) if strict.to_tag().is_some() && can_be_within(strict.method()) => strict,
-            Ok(_) => return Verdict::Decide,
-            Err(flaw) if has_token(&keys, message) => {
-                return refuse(message, Refusal::Flaw(flaw));
-            }
-            Err(_) => return Verdict::Decide,
-        };
         let mut payload = Payload::new();
         let Some(dialog) = Dialog::of(&keys, &strict, &mut payload) else {
             return Verdict::Decide;
@@ -40,6 +40,26 @@ impl Proxy {
         match self.within(&keys, &strict, &dialog, arrival, around, out) {
             Ok(()) => Verdict::Send(dialog.to()),
             Err(refusal) => refuse(message, refusal),
+        }
+    }
+
+    /// Reads a request whose Routes can have our tokens, and loads the keys for them.
+    ///
+    /// # Errors
+    ///
+    /// The verdict on a request without Routes, or with a flaw: it is refused if it seems to have a token.
+    pub(super) fn routed<'m>(
+        &self,
+        message: &Message<'m>,
+    ) -> Result<(Guard<Arc<Keys>>, Strict<'m>), Verdict> {
+        if message.first(Header::Route).is_none() {
+            return Err(Verdict::Decide);
+        }
+        let keys = self.keys.load();
+        match Strict::request(message) {
+            Ok(strict) => Ok((keys, strict)),
+            Err(flaw) if has_token(&keys, message) => Err(refuse(message, Refusal::Flaw(flaw))),
+            Err(_) => Err(Verdict::Decide),
         }
     }
 
@@ -58,22 +78,36 @@ impl Proxy {
         if from == Side::Inside && arrival.from.address.ip().to_canonical() != hop {
             return Err(Refusal::Elsewhere);
         }
-        let renewed = self.renewed.last(keys, bound).unwrap_or_default();
-        if is_expired(inside.issued.max(renewed), now.seconds, self.settings.life) {
+        let is_expired = |issued| is_expired(issued, now.seconds, self.settings.life);
+        // the table of renewals counts only for tokens that are too old by themselves
+        let last = || inside.issued.max(self.renewed.last(keys, bound).unwrap_or_default());
+        if is_expired(inside.issued) && is_expired(last()) {
             return Err(Refusal::Expired);
         }
         let method = strict.method();
         if !matches!(method, "BYE" | "ACK") && !around.is_open(inside.account) {
             return Err(Refusal::Closed);
         }
+        // a connection does not come back (RFC 5626 §5.3)
+        let is_gone = |leg: Leg| matches!(leg.way, Way::Connection(_)) && !around.is_alive(&leg);
+        if from == Side::Inside && is_gone(outside.leg) {
+            return Err(Refusal::FlowGone);
+        }
+        check_secure(strict, &dialog.to())?;
+        // phones move; but with a next hop that is a proxy, the phone at the other end of the call has
+        // these tokens too, and must not get the identity of this one
+        let (sender, caller) = (arrival.from.address.ip(), outside.leg.address.ip());
+        let is_caller = sender.to_canonical() == caller.to_canonical();
+        let caller_leg = if is_caller { arrival.from } else { outside.leg };
         check_head(keys, strict, from)?;
         let branch = self.branch(keys, strict, arrival)?;
         let is_renewed = matches!(method, "INVITE" | "UPDATE" | "SUBSCRIBE");
         if is_renewed {
             // a peer that takes its routes from the last request gets newer tokens
-            (outside.issued, inside.issued) = (now.seconds, now.seconds);
+            let issued = self.issued(branch, now);
+            (outside.issued, inside.issued) = (issued, issued);
             if from == Side::Outside {
-                outside.leg = arrival.from;
+                outside.leg = caller_leg;
             }
         }
         let routes = if records_again(method) {
@@ -88,14 +122,15 @@ impl Proxy {
             from,
             routes_removed: 2,
             routes: &routes,
-            inside: Some(&inside),
+            path: None,
+            inside: is_caller.then_some(&inside),
         };
         self.write(keys, &onward, arrival, around, out);
         if is_renewed {
             self.renewed.renew(keys, bound, now.seconds);
         }
-        if method == "INVITE" {
-            self.hops.remember(branch, inside.target, dialog.to(), now.instant);
+        if matches!(method, "INVITE" | "SUBSCRIBE") {
+            self.hops.remember(branch, inside.target, dialog.to(), inside.issued, now.instant);
         }
         Ok(())
     }
@@ -104,7 +139,7 @@ impl Proxy {
 /// Whether requests with this method can belong to a dialog. A registrar or a presence server does not
 /// read the To tag of the others, so a token must not lead them around the decision (RFC 3261 §10.2, RFC
 /// 3903 §4).
-fn can_be_within(method: &str) -> bool {
+pub(super) fn can_be_within(method: &str) -> bool {
     !matches!(method, "REGISTER" | "PUBLISH")
 }
 
@@ -126,8 +161,8 @@ struct Dialog<'a> {
 
 impl<'a> Dialog<'a> {
     /// `None` if not both Routes are ours, made for this dialog at one time, and in the order for one
-    /// of the sides; or if a token to the same peer comes once more, which would lead the request through
-    /// here again.
+    /// of the sides. Also `None` if a token to the same peer comes once more: it would lead the request
+    /// through here again.
     fn of(keys: &Keys, strict: &Strict<'a>, payload: &'a mut Payload) -> Option<Self> {
         let mut routes = strict.routes();
         let (top, second) = (token_of(routes.next()?.uri)?, token_of(routes.next()?.uri)?);
@@ -158,7 +193,7 @@ impl<'a> Dialog<'a> {
     }
 
     /// The leg to the other side.
-    fn to(&self) -> crate::Leg {
+    fn to(&self) -> Leg {
         match self.from {
             Side::Outside => self.inside.leg,
             Side::Inside => self.outside.leg,
@@ -175,7 +210,9 @@ fn has_token(keys: &Keys, message: &Message<'_>) -> bool {
     users.any(|user| keys.is_like_token(user))
 }
 
-/// The user part of a Route, where our tokens are.
+/// The user part of a well-formed Route, where our tokens are. With a password it is no token.
 fn token_of(uri: &str) -> Option<&[u8]> {
-    SipUri::parse(uri).ok()?.user.map(str::as_bytes)
+    let uri = uri.as_bytes();
+    let userinfo = uri.get(..memchr(b'@', uri)?)?;
+    userinfo.get(memchr(b':', userinfo)? + 1..)
 }

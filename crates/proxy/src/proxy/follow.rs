@@ -2,13 +2,12 @@
 
 use sip_authz::message::Message;
 
-use super::{
-    Arrival, Onward, Proxy, Refusal, Surroundings, Verdict, check_head, own_routes, refuse,
-};
+use super::{Arrival, Onward, Proxy, Surroundings, check_head, own_routes, refuse};
 use crate::Leg;
 use crate::route_token::Side;
 use crate::strict::Strict;
 use crate::transaction::Branch;
+use crate::verdict::{Refusal, Verdict};
 
 impl Proxy {
     /// Forwards a CANCEL, or the ACK of a failure, to the hop of its INVITE.
@@ -45,8 +44,16 @@ impl Proxy {
             return Verdict::Drop;
         };
         let from = Side::Outside;
-        let onward =
-            Onward { strict: &strict, branch, to, from, routes_removed, routes: &[], inside: None };
+        let onward = Onward {
+            strict: &strict,
+            branch,
+            to,
+            from,
+            routes_removed,
+            routes: &[],
+            path: None,
+            inside: None,
+        };
         self.write(&keys, &onward, arrival, around, out);
         Verdict::Send(to)
     }

@@ -6,7 +6,7 @@ use sip_authz_testing::proxy_world::{
     Call, Outcome, Peer, START, TENANTS, World, answering, connection, datagram, values,
 };
 
-use crate::{phone, stranger};
+use crate::{phone, phones, stranger};
 
 /// The methods of requests within a dialog.
 const METHODS: [&str; 9] =
@@ -281,7 +281,6 @@ fn the_request_uri_leads_nowhere_within_a_dialog() {
         "sip:x@victim.example",
         "sip:100@b.example",
         "sip:10.0.0.20:5060;transport=tcp",
-        "sips:x@victim.example",
         "tel:+123",
         "sip:edge.example",
     ] {
@@ -289,6 +288,24 @@ fn the_request_uri_leads_nowhere_within_a_dialog() {
             let mut peer = peer.clone();
             peer.target = target.to_owned();
             world.receive(peer.request("INFO", ""), peer.leg).sent_to(to);
+        }
+    }
+}
+
+#[test]
+fn a_sips_uri_goes_on_over_tls_or_ends_a_call() {
+    for leg in phones() {
+        for method in ["INVITE", "UPDATE", "INFO", "MESSAGE", "REFER", "ACK", "BYE"] {
+            let mut world = World::new();
+            let Call { mut caller, mut callee, hop, .. } = world.call(leg, "a.example", "1");
+            for (peer, to) in [(&mut caller, hop), (&mut callee, leg)] {
+                peer.target = "sips:x@victim.example".to_owned();
+                let outcome = world.receive(peer.request(method, ""), peer.leg);
+                match to.transport == Transport::Tls || matches!(method, "ACK" | "BYE") {
+                    true => _ = outcome.sent_to(to),
+                    false => assert_eq!(outcome, Outcome::Refused(Refusal::NotSecure), "{method}"),
+                }
+            }
         }
     }
 }

@@ -4,7 +4,10 @@
 mod dialogs;
 mod flows;
 mod identity;
+mod phone_attacks;
+mod phones;
 mod property;
+mod registrations;
 mod requests;
 mod responses;
 mod transactions;
@@ -30,7 +33,7 @@ fn phone() -> Leg {
     datagram("192.0.2.10:5070")
 }
 
-/// A host that belongs to nobody here.
+/// A host without a phone and without a hop.
 fn stranger() -> Leg {
     datagram("203.0.113.66:5060")
 }

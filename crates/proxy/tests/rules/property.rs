@@ -16,7 +16,7 @@ proptest! {
     /// Each message as it is, from each leg, with few changes.
     #[test]
     fn replayed_messages_go_only_where_they_were_decided_to_go(
-        steps in prop::collection::vec((0..2_u8, any::<u8>(), 0..12_u8, any::<[u8; 6]>()), 1..40),
+        steps in prop::collection::vec((0..2_u8, any::<u8>(), 0..14_u8, any::<[u8; 6]>()), 1..40),
     ) {
         let bytes = |(count, message, leg, change): (u8, u8, u8, [u8; 6])| {
             let change = if count == 0 { vec![] } else { change.to_vec() };

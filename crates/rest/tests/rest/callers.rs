@@ -1,5 +1,10 @@
 //! Authentication and permissions: accounts, the admin, browsers and unknown callers.
 
+use std::sync::Mutex;
+
+use sip_authz::AccountSid;
+use sip_authz_rest::{FailedLogin, LoginUser, OnFailedLogin, PeerAddress};
+
 use super::*;
 
 #[tokio::test]
@@ -104,6 +109,59 @@ async fn the_admin_creates_accounts_and_acts_for_them() {
         let answer = site.call_as(login, method, path, "").await;
         assert_eq!((answer.status, answer.code()), (403, 20003), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn the_admin_names_an_account_in_a_header_where_the_path_has_none() {
+    let site = Site::new().await;
+    let send = async |login: &(String, String), method: &str, path: &str, accounts: &[&str]| {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, basic(&login.0, &login.1))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        for account in accounts {
+            request = request.header("SIP-Authz-Account", *account);
+        }
+        let form = if method == "POST" { "FriendlyName=one" } else { "" };
+        site.send(request.body(Body::from(form)).unwrap()).await
+    };
+    let (own, other) = (site.sid.as_str(), site.stranger.0.as_str());
+    let made = send(&site.admin, "POST", "/v1/Trunks", &[own]).await;
+    assert_eq!((made.status, made.text_of("account_sid").as_str()), (201, own));
+    let trunk = format!("/v1/Trunks/{}", made.text_of("sid"));
+    let domains = format!("/2010-04-01/Accounts/{own}/SIP/Domains.json");
+    let roles = format!("/v2/Services/IS{}/Roles", "0".repeat(32));
+    let unknown = format!("AC{}", "0".repeat(32));
+    for (login, path, accounts, status) in [
+        (&site.admin, trunk.as_str(), &[own][..], 200),
+        (&site.admin, &roles, &[own], 200),
+        (&site.admin, &domains, &[own], 200),
+        (&site.login, &trunk, &[own], 200),
+        (&site.admin, &trunk, &[], 403),
+        (&site.admin, &trunk, &[other], 404),
+        (&site.admin, &trunk, &[&unknown], 404),
+        (&site.admin, &trunk, &[""], 404),
+        (&site.admin, &trunk, &["Acme"], 404),
+        (&site.admin, &trunk, &[own, own], 400),
+        (&site.admin, &trunk, &[own, other], 400),
+        (&site.admin, &domains, &[other], 400),
+        // an account acts for itself alone
+        (&site.stranger, &trunk, &[own], 404),
+        (&site.stranger, &trunk, &[other], 404),
+        (&site.login, &domains, &[other], 400),
+    ] {
+        let answer = send(login, "GET", path, accounts).await;
+        assert_eq!(answer.status, status, "{} {path} {accounts:?}: {}", login.0, answer.text);
+    }
+    // the pages of the listing are those of the account
+    send(&site.admin, "POST", "/v1/Trunks", &[own]).await;
+    let page = send(&site.admin, "GET", "/v1/Trunks?PageSize=1", &[own]).await.json();
+    let next = page["meta"]["next_page_url"].as_str().unwrap();
+    let next = &next[next.find("/v1/").unwrap()..];
+    let page = send(&site.admin, "GET", next, &[own]).await.json();
+    assert_eq!(page["trunks"].as_array().unwrap().len(), 1);
+    assert_eq!(send(&site.admin, "GET", next, &[other]).await.status, 400);
 }
 
 #[tokio::test]
@@ -218,4 +276,77 @@ async fn paths_are_not_normalized() {
             assert_eq!(answer.status, 404, "{path} as {}", login.0);
         }
     }
+}
+
+/// A site whose failed logins are kept.
+async fn watched() -> (Site, Arc<Mutex<Vec<FailedLogin>>>) {
+    let failed = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&failed);
+    let callback = OnFailedLogin::new(move |login| kept.lock().unwrap().push(*login));
+    let options = RestOptions::default().with_on_failed_login(Some(callback));
+    (Site::with(options, Limits::default()).await, failed)
+}
+
+#[tokio::test]
+async fn each_wrong_login_is_reported_once() {
+    let (site, failed) = watched().await;
+    let (sid, token) = &site.login;
+    let account = sid.parse::<AccountSid>().unwrap();
+    let unknown = format!("AC{DIGITS}");
+    let source = "192.0.2.7:4711".parse().unwrap();
+    let domains = sip("Domains").replace("{ac}", sid);
+    let send = async |method: &str, path: &str, login: Option<String>, source| {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(login) = login {
+            request = request.header(header::AUTHORIZATION, login);
+        }
+        if let Some(source) = source {
+            request = request.extension(PeerAddress(source));
+        }
+        let answer = site.send(request.body(Body::empty()).unwrap()).await;
+        (answer.status, std::mem::take(&mut *failed.lock().unwrap()))
+    };
+    for (user, token, expected) in [
+        ("admin", "", LoginUser::Admin),
+        ("admin", "wrong", LoginUser::Admin),
+        ("admin", token.as_str(), LoginUser::Admin),
+        (sid, "", LoginUser::Account(Some(account))),
+        (sid, "the admin token", LoginUser::Account(Some(account))),
+        (&unknown, token, LoginUser::Account(Some(unknown.parse().unwrap()))),
+        ("Admin", "the admin token", LoginUser::Account(None)),
+        ("", "", LoginUser::Account(None)),
+        (&sid[..33], token, LoginUser::Account(None)),
+    ] {
+        for (method, path) in [
+            ("GET", domains.as_str()),
+            ("POST", &domains),
+            ("GET", "/v1/Trunks"),
+            ("GET", "/2010-04-01/Accounts.json"),
+            ("GET", "/admin/export"),
+            ("POST", "/admin/import"),
+        ] {
+            for source in [Some(source), None] {
+                let answer = send(method, path, Some(basic(user, token)), source).await;
+                let expected = vec![FailedLogin::new(expected, source)];
+                assert_eq!(answer, (401, expected), "{method} {path} as {user}");
+            }
+        }
+    }
+    // a request without whole credentials guesses no token
+    for login in
+        [None, Some("Basic".to_owned()), Some(basic(sid, token).replace("Basic", "Bearer"))]
+    {
+        let answer = send("GET", &domains, login.clone(), Some(source)).await;
+        assert_eq!(answer, (401, Vec::new()), "{login:?}");
+    }
+    for (login, status) in [(basic(sid, token), 200), (basic("admin", "the admin token"), 200)] {
+        assert_eq!(send("GET", &domains, Some(login), None).await, (status, Vec::new()));
+    }
+    // the right token of an account that is not active
+    let path = format!("/2010-04-01/Accounts/{sid}.json");
+    let suspended = site.call_as(&site.admin, "POST", &path, "Status=suspended").await;
+    assert_eq!(suspended.status, 200, "{}", suspended.text);
+    let answer = send("GET", &domains, Some(basic(sid, token)), None).await;
+    let expected = FailedLogin::new(LoginUser::Account(Some(account)), None);
+    assert_eq!(answer, (401, vec![expected]));
 }

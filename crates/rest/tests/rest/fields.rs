@@ -159,6 +159,7 @@ async fn health_and_the_document_need_no_credentials() {
         ("uri_check", "behind a proxy that rewrites the host"),
         ("nonce_lifetime", "In seconds."),
         ("methods", "others get 405"),
+        ("register_as", "with {user} once"),
         ("algorithms", "see docs/clients.md"),
         ("guess_source_burst", "Has no effect"),
     ] {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod callers;
+mod decisions;
+mod edges;
 mod fields;
 mod hashes;
 mod on_accept;

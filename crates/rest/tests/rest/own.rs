@@ -7,7 +7,7 @@ async fn a_policy_is_a_resource_with_every_setting() {
     let site = Site::new().await;
     let full = site.full().await;
     let fields = "algorithms, qop, allow_rfc2069, uri_check, nonce_lifetime, bind_source, \
-        wrong_answer, from_must_match, userhash, challenge, methods, guess_source_burst, \
+        wrong_answer, from_must_match, userhash, challenge, methods, register_as, guess_source_burst, \
         guess_source_refill_ms, guess_pair_burst, guess_pair_refill_ms, guess_name_burst, \
         guess_name_refill_ms, guess_any_name_burst, guess_any_name_refill_ms, account_sid, date_created, date_updated";
     let changes = [
@@ -30,6 +30,9 @@ async fn a_policy_is_a_resource_with_every_setting() {
         ("Methods=MESSAGE", "methods", r#"["MESSAGE"]"#),
         ("Methods=OPTIONS,+INVITE", "methods", r#"["INVITE","OPTIONS"]"#),
         ("Methods=SUBSCRIBE%2Cinvite", "methods", r#"["SUBSCRIBE","invite"]"#),
+        ("RegisterAs=%2B4930123{user}", "register_as", r#"["+4930123{user}"]"#),
+        ("RegisterAs={user},%2B49{user}0", "register_as", r#"["{user}","+49{user}0"]"#),
+        ("RegisterAs={user}", "register_as", r#"["{user}"]"#),
         ("GuessSourceBurst=3", "guess_source_burst", "3"),
         ("GuessSourceRefillMs=4", "guess_source_refill_ms", "4"),
         ("GuessPairBurst=5", "guess_pair_burst", "5"),

@@ -39,7 +39,7 @@ impl Fleet {
 }
 
 fn edge(name: &str, applied: u64) -> Edge {
-    Edge { name: name.to_owned(), applied, lease: None }
+    Edge { name: name.to_owned(), applied, lease: None, api: None }
 }
 
 fn away() -> StoreError {

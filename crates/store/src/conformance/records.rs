@@ -5,9 +5,9 @@ use sip_authz::digest::{Algorithm, GuessRate, HashFunction};
 use sip_authz::model::{
     Account, AccountStatus, AlgorithmOffer, Callback, ChallengeKind, Credential, CredentialList,
     Dates, Domain, DomainSettings, GuessPolicy, Ha1Set, HttpMethod, IpAccessControlList, IpAddress,
-    Mapping, MappingRecord, MethodSet, Password, Policy, PolicyRecord, QopOffer, Record, Role,
-    RoleKind, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings, UriCheck,
-    WrongAnswer,
+    Mapping, MappingRecord, MethodSet, Password, Policy, PolicyRecord, QopOffer, Record,
+    RegisterAs, Role, RoleKind, TokenHash, TransferCallerId, TransferMode, Trunk, TrunkSettings,
+    UriCheck, WrongAnswer,
 };
 use sip_authz::{
     ByocTrunkSid, CredentialSid, IpAccessControlListSid, IpAddressSid, PhoneNumberSid, ServiceSid,
@@ -44,6 +44,7 @@ pub fn full_records() -> Vec<Record> {
         .with_userhash(true)
         .with_challenge(ChallengeKind::Server)
         .with_methods(MethodSet::new(["INVITE", "MESSAGE", "x-1.!%*_+`'~"]).unwrap())
+        .with_register_as(RegisterAs::new(["{user}", "+4930123{user}", "*#!~{user}_.-"]).unwrap())
         .with_guesses(
             GuessPolicy::default()
                 .with_source(rate(1))

@@ -84,11 +84,18 @@ impl<S: SharedStore> Lease<S> {
         length: Option<Duration>,
         timer: &impl Timer,
     ) -> Self {
-        let edge = Edge { name, applied: applied.number(), lease: length };
+        let edge = Edge { name, applied: applied.number(), lease: length, api: None };
         let start = timer.now();
         // no report is stored yet, so no change waits for this edge
         authorizer.refuse_from(Some(start));
         Self { store, authorizer, applied, edge, start, confirmed_ms: Arc::default() }
+    }
+
+    /// Reports `api` as the base URL under which other edges reach the API of this one. Default: none.
+    #[must_use]
+    pub fn with_api(mut self, api: Option<String>) -> Self {
+        self.edge.api = api;
+        self
     }
 
     /// A handle on the age of the last confirmation.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
     Account, Credential, Dates, Domain, FromCheck, Ha1Set, Key, Mapping, MethodSet, Password,
-    Policy, PolicyRecord, Record, Target, Trunk,
+    Policy, PolicyRecord, Record, RegisterAs, Target, Trunk,
 };
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
@@ -116,6 +116,35 @@ fn a_check_of_from_is_stored_as_a_boolean_where_one_suffices() {
     }
 }
 
+/// Stores of earlier versions have no `register_as`. A policy with `{user}` alone keeps its bytes.
+#[test]
+fn the_default_of_register_as_is_not_stored() {
+    let target = DomainSid::from_bytes([1; 16]);
+    let record = |templates: &[&str]| {
+        let templates = RegisterAs::new(templates).unwrap();
+        Record::from(PolicyRecord::new(target, Policy::default().with_register_as(templates)))
+    };
+    let default = record(&["{user}"]);
+    let text = encode(&default).unwrap().as_text().to_owned();
+    assert!(!text.contains("register_as"), "{text}");
+    assert!(decode(default.key(), text.as_bytes()).unwrap() == default);
+    for (templates, stored) in [
+        (&["+49{user}"][..], r#"["+49{user}"]"#),
+        (&["{user}", "1{user}2"], r#"["{user}","1{user}2"]"#),
+    ] {
+        let record = record(templates);
+        let text = encode(&record).unwrap().as_text().to_owned();
+        assert!(text.contains(&format!(r#","register_as":{stored}"#)), "{text}");
+        assert!(decode(record.key(), text.as_bytes()).unwrap() == record);
+        for value in
+            ["[]", "null", "\"{user}\"", "[\"{user}\",\"{user}\"]", "[\"user\"]", "[1]", "{}"]
+        {
+            let other = text.replace(stored, value);
+            assert!(decode(record.key(), other.as_bytes()).is_err(), "{value}");
+        }
+    }
+}
+
 /// Stores of earlier versions have no `methods`. A policy with INVITE and OPTIONS keeps its bytes, and so
 /// the sum of the head.
 #[test]
@@ -170,7 +199,7 @@ fn every_kind_decodes_to_the_same_record() {
         );
     }
     assert_eq!(kinds.len(), 13, "{kinds:?}");
-    assert_eq!(fields.len(), 113, "all fields: {fields:#?}");
+    assert_eq!(fields.len(), 114, "all fields: {fields:#?}");
 }
 
 /// A changed value is rejected, or decodes to another record with another checksum.

@@ -101,12 +101,16 @@ pub fn uri_of(host: &str) -> String {
     format!("sip:100@{host}.example.com")
 }
 
-/// The method of a request, and the method that its digest is made for. One domain admits MESSAGE.
+/// The method of a request, and the method that its digest is made for. One domain admits MESSAGE, and
+/// some take registrations.
 pub fn methods_of(odd: u8) -> [&'static str; 2] {
     match odd {
         15 => ["OPTIONS", "OPTIONS"],
         16 => ["OPTIONS", "INVITE"],
         17 => ["MESSAGE", "MESSAGE"],
+        19 => ["REGISTER", "REGISTER"],
+        20 => ["REGISTER", "INVITE"],
+        21 => ["INVITE", "REGISTER"],
         18 => ["INVITE", "MESSAGE"],
         _ => ["INVITE", "INVITE"],
     }
@@ -117,9 +121,14 @@ pub fn datagram(method: &str, host: &str, branch: &str, call: u8, credentials: &
         "tel" => "tel:+14155550100".to_owned(),
         host => uri_of(host),
     };
+    // a REGISTER of alice, who is one of the users
+    let to = match method {
+        "REGISTER" => format!("sip:alice@{host}.example.com"),
+        _ => uri.clone(),
+    };
     format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{branch}\r\n\
-         Max-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=1\r\nTo: <{uri}>\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=1\r\nTo: <{to}>\r\n\
          Call-ID: {call}\r\nCSeq: 1 {method}\r\n{credentials}Content-Length: 5\r\n\r\nv=0\r\n"
     )
     .into_bytes()

@@ -118,7 +118,11 @@ pub fn record(kind: u8, one: u8, two: u8) -> Option<Record> {
             let host = HOSTS.get(usize::from(two >> 3 & 3))?.parse().ok()?;
             let secure = two & 32 > 0;
             match target {
-                Target::Domain(sid) => Domain { secure, ..Domain::new(sid, owner, host) }.into(),
+                Target::Domain(sid) => {
+                    let mut domain = Domain { secure, ..Domain::new(sid, owner, host) };
+                    domain.settings.sip_registration = two & 64 > 0;
+                    domain.into()
+                }
                 Target::Trunk(sid) => {
                     let name = (two & 64 > 0).then_some(host);
                     Trunk { secure, ..Trunk::new(sid, owner, name) }.into()

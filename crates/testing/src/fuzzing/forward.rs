@@ -20,7 +20,8 @@ const ROUTES: [&str; 2] =
     ["<sip:in@192.0.2.9:5060;transport=udp;lr>", "<sip:out@[2001:db8::9]:5061;transport=tls;lr>"];
 const ADDED: [(&str, &str); 2] = [("X-Authz-User", "alice%20b"), ("X-Authz-Domain", "a.example")];
 const OWN: [&str; 4] = ["x-authz-account", "x-authz-domain", "x-authz-user", "x-authz-permits"];
-const ASSERTED: [&str; 3] = ["p-asserted-identity", "remote-party-id", "p-preferred-identity"];
+const ASSERTED: [&str; 4] =
+    ["p-asserted-identity", "remote-party-id", "path", "p-preferred-identity"];
 
 /// Checks a message and forwards it in several ways. Returns `none` for bytes that are not SIP,
 /// `refused` for a message that is not forwarded, `last` for a response that has no second Via,
@@ -65,8 +66,8 @@ fn check_realms(message: &Message<'_>) {
 fn identity(way: usize) -> (Vec<&'static str>, IdentityFields) {
     let asserted = match way {
         0 => 0,
-        1 => 2,
-        _ => 3,
+        1 => 3,
+        _ => 4,
     };
     let names = OWN.iter().chain(&ASSERTED[..asserted]).copied().collect();
     (names, IdentityFields::default().with_asserted(way > 1))

@@ -50,7 +50,7 @@ pub const HOSTS: [&str; 12] = [
 /// - a folded header field (RFC 3261 §7.3.1),
 /// - white space before the colon of a header field (§25.1, HCOLON),
 /// - `SIP` in the first line in another case (§7.1: it is case-insensitive),
-/// - an IPv6 address as host (§25.1, IPv6reference): rsip takes the first colon for that of a port,
+/// - an IPv6 address as host (§25.1, IPv6reference): rsip reads a port after the first colon,
 /// - a dot in the user or password (§25.1, unreserved): rsip stops looking for `@` there, so it takes
 ///   the rest for a port or parameter if it contains `:` or `;`,
 /// - a URI parameter with a character outside token (§25.1, paramchar),
@@ -199,7 +199,14 @@ pub fn compare_facts(invite: &Invite<'_>, request: &Request, ours: &Decision) {
     // that
     let corrected = SipUri::parse_request_uri(invite.request_uri()).is_err()
         && SipUri::parse_request_uri(facts.request_uri()).is_ok();
-    assert!(decide(&facts) == *ours || (corrected && !ours.is_accept()), "{ours:?}");
+    // and of a malformed URI it may show another part
+    let same = |theirs: &Decision| match (theirs, ours) {
+        (Decision::Reject(theirs), Decision::Reject(ours)) => {
+            (theirs.target, theirs.reason) == (ours.target, ours.reason)
+        }
+        (theirs, ours) => theirs == ours,
+    };
+    assert!(same(&decide(&facts)) || (corrected && !ours.is_accept()), "{ours:?}");
     let credentials = |invite: &Invite<'_>| {
         let values = invite.credentials().iter();
         values.map(|(field, value)| (*field, text_of(value))).collect::<Vec<_>>()

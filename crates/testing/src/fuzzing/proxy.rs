@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use sip_authz::Transport;
 use sip_authz_proxy::Leg;
 
-use crate::proxy_world::{Peer, TENANTS, World, answer, answering, connection, datagram, values};
+use crate::proxy_world::{
+    Peer, TENANTS, World, answer, answering, connection, datagram, inner_connection,
+    inner_datagram, values,
+};
 
 /// The maximum number of messages that are kept.
 const MAX_KEPT: usize = 400;
 /// The maximum number of messages that are sent.
 const MAX_SENT: usize = 60;
 
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 14] = [
     "INVITE",
     "ACK",
     "CANCEL",
@@ -26,6 +29,8 @@ const METHODS: [&str; 12] = [
     "REFER",
     "OPTIONS",
     "REGISTER",
+    "MESSAGE",
+    "PUBLISH",
 ];
 const TARGETS: [&str; 7] = [
     "sip:100@a.example",
@@ -36,7 +41,7 @@ const TARGETS: [&str; 7] = [
     "sip:100@a.example;maddr=203.0.113.66",
     "tel:+1",
 ];
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "Via",
     "Route",
     "Record-Route",
@@ -49,13 +54,14 @@ const FIELDS: [&str; 12] = [
     "Content-Length",
     "X-Authz-Account",
     "Authorization",
+    "Path",
 ];
 
 /// Runs the steps that `bytes` describe. Returns the names of the outcomes.
 ///
-/// A world of running calls comes first. A step takes a message that came or went, changes it with
-/// parts of others, and sends it from any leg; or it lets time pass, rotates the key, restarts the proxy,
-/// or closes an account. [`World::receive`] panics if the proxy sends a message on a leg that the ledger
+/// A world of running calls comes first. A step takes an earlier message, changes it with parts of
+/// others, and sends it from any leg. Other steps let time pass, rotate the key, restart the proxy, or
+/// close an account. [`World::receive`] panics if the proxy sends a message on a leg that the ledger
 /// does not allow, or one that is not well-formed.
 pub fn fuzz_proxy(bytes: &[u8]) -> BTreeSet<&'static str> {
     let mut world = running();
@@ -96,6 +102,10 @@ fn happen(world: &mut World, what: u8, number: u8) {
         5 => world.open(account),
         6 => world.has_hops = number & 1 == 0,
         7 => world.reply_port = (number > 0).then(|| 5_000 + u16::from(number)),
+        8 => {
+            let legs = legs();
+            world.disconnect(legs[usize::from(number) % legs.len()]);
+        }
         _ => world.seconds = world.seconds.saturating_sub(u32::from(number)),
     }
 }
@@ -113,11 +123,15 @@ fn legs() -> Vec<Leg> {
         // connections that hops opened
         connection(Transport::Tcp, "10.0.0.20:40000", 14),
         connection(Transport::Tcp, "10.0.0.10:5060", 15),
+        // the listener for hops
+        inner_datagram("10.0.0.10:5060"),
+        inner_connection(Transport::Tcp, "10.0.0.20:40001", 1),
     ]);
     legs
 }
 
-/// A world with calls: answered, ringing and cancelled ones, and a subscription.
+/// A world with calls, answered, ringing and cancelled ones, a subscription, and phones that registered
+/// and are called.
 fn running() -> World {
     let mut world = World::new();
     world.messages = Some(Vec::new());
@@ -143,6 +157,19 @@ fn running() -> World {
     let mut server = Peer::answerer(answering(hop), &got, "t");
     let notify = world.receive(server.request("NOTIFY", ""), server.leg).sent().1;
     world.receive(answer(&notify, 200, "t", legs[4].address), legs[4]).sent();
+    // by a datagram, a connection that the hop opened, and one that this side opened
+    for (at, from, host) in [(4, 12, "a.example"), (6, 13, "b.example"), (7, 3, "c.example")] {
+        let (leg, from) = (legs[at], legs[from]);
+        let path = world.register(leg, host, &at.to_string());
+        let mut call = world.call_phone(from, &path, leg, &format!("p{at}"));
+        let mut other = Peer::pbx(from, &path, &format!("q{at}"));
+        let texts = [
+            call.pbx.request("BYE", ""),
+            call.phone.request("BYE", ""),
+            other.request("MESSAGE", ""),
+        ];
+        world.messages.as_mut().unwrap().extend(texts.map(String::into_bytes));
+    }
     world
 }
 
@@ -157,7 +184,7 @@ fn changed(text: &[u8], messages: &[Vec<u8>], input: &mut Input<'_>) -> Vec<u8> 
     }
     let name = FIELDS[usize::from(input.number()) % FIELDS.len()];
     let is_named = |line: &Vec<u8>| is_field(line, name);
-    match kind % 17 {
+    match kind % 19 {
         0 => lines[at] = other_lines[usize::from(input.number()) % other_lines.len()].clone(),
         1 => {
             lines.retain(|line| !is_named(line));
@@ -241,11 +268,20 @@ fn changed(text: &[u8], messages: &[Vec<u8>], input: &mut Input<'_>) -> Vec<u8> 
             let recorded = other_lines.into_iter().filter(|line| is_field(line, "Record-Route"));
             let mut routes: Vec<_> =
                 recorded.map(|line| replaced(&line, b"Record-Route", b"Route")).collect();
-            if kind % 17 == 16 {
+            if kind % 19 == 16 {
                 routes.reverse();
             }
             lines.retain(|line| !is_field(line, "Route"));
             lines.splice(1..1, routes);
+        }
+        // the Path of another message, alone or before the Routes
+        17 | 18 => {
+            let paths = other_lines.into_iter().filter(|line| is_field(line, "Path"));
+            let paths: Vec<_> = paths.map(|line| replaced(&line, b"Path", b"Route")).collect();
+            if kind % 19 == 17 {
+                lines.retain(|line| !is_field(line, "Route"));
+            }
+            lines.splice(1..1, paths);
         }
         _ => {}
     }

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use super::world::{fuzz_authorizer, sids};
 use sip_authz::Authorizer;
-use sip_authz::Decision;
 use sip_authz::digest::split;
 use sip_authz::message::{Message, StartLine};
 use sip_authz::uri::MAX_URI;
-use sip_authz::{Invite, InviteError, Reason, Reject, Transport};
+use sip_authz::{Cause, Decision, Invite, InviteError, Reason, Transport};
 
 /// The sources of the requests: inside the access list over UDP, and outside it over TLS.
 const WAYS: [(IpAddr, Transport); 2] = [
@@ -49,7 +48,7 @@ fn read(bytes: &[u8], source: SocketAddr, transport: Transport) -> Option<Invite
             assert!(invite.is_err(), "{error}");
             let is_decided = *error != InviteError::NotDecided;
             let is_response = matches!(message.start_line(), StartLine::Response { .. });
-            let never: [&[u8]; 3] = [b"ACK", b"CANCEL", b"REGISTER"];
+            let never: [&[u8]; 2] = [b"ACK", b"CANCEL"];
             assert_eq!(is_decided, !is_response && !never.contains(&first_word));
         }
     }
@@ -71,7 +70,11 @@ fn check_domain_hosts(invite: &Invite<'_>) {
     let may_replace = match &plain {
         Decision::Reject(reject) if reject.target.is_none() => match reject.reason {
             Reason::UnknownHost => true,
-            Reason::UnsupportedScheme => names_no_host(invite.request_uri()),
+            Reason::UnsupportedScheme => {
+                let is_hostless = names_no_host(invite.request_uri());
+                assert_eq!(is_hostless, reject.cause == Cause::HostlessUri);
+                is_hostless
+            }
             _ => false,
         },
         _ => false,
@@ -84,7 +87,7 @@ fn check_domain_hosts(invite: &Invite<'_>) {
     assert_eq!(decision.target(), Some(sids::domain("strict").into()));
     // the policy requires the digest-uri of an accept to be equivalent to the Request-URI
     if let Decision::Accept(_) = &decision
-        && plain == Decision::Reject(Reject::new(None, Reason::UnsupportedScheme))
+        && plain.cause() == Some(Cause::HostlessUri)
     {
         let uri = format!("\"{}\"", invite.request_uri());
         let has_it = |value: &[u8]| value.windows(uri.len()).any(|part| part == uri.as_bytes());
@@ -122,6 +125,21 @@ fn names_no_host(uri: &str) -> bool {
     uri.len() <= MAX_URI && is_number && params.chars().all(is_param)
 }
 
+/// Checks an accepted REGISTER by the bytes of its To: the user and the domain are in it, and a
+/// password was proved.
+fn check_registration(invite: &Invite<'_>, accept: &sip_authz::Accept) {
+    let to = String::from_utf8_lossy(invite.to().unwrap_or_default()).to_ascii_lowercase();
+    let user = accept.credential.as_ref().map(|it| it.username.as_str()).unwrap_or_default();
+    let host = match accept.target {
+        target if target == sids::domain("known").into() => "known.example.com",
+        _ => "strict.example.com",
+    };
+    // escapes hide letters
+    let is_plain = !to.contains('%');
+    assert!(!is_plain || to.contains(&format!(":{}@{host}", user.to_ascii_lowercase())), "{to}");
+    assert!(to.contains('@') && to.contains(host), "accepted another domain: {to}");
+}
+
 /// Decides and checks one INVITE.
 fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) -> Decision {
     let explained = authorizer.explain(invite, now).decision;
@@ -132,7 +150,9 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
         _ if invite.credentials().iter().flat_map(|(_, value)| split(value)).count() > 1 => {}
         // only the nonce differs
         (Decision::Challenge(one), Decision::Challenge(two)) => {
-            let facts = |it: &sip_authz::Challenge| (it.target, it.kind, it.stale, it.values.len());
+            let facts = |it: &sip_authz::Challenge| {
+                (it.target, it.kind, it.stale, it.values.len(), it.cause, it.claimed)
+            };
             assert_eq!(facts(one), facts(two));
         }
         (one, two) => assert_eq!(one, two),
@@ -145,7 +165,10 @@ fn check_decision(authorizer: &Authorizer, invite: &Invite<'_>, now: Instant) ->
     if accept.target == sids::domain("known").into() {
         admitted.push("MESSAGE");
     }
-    assert!(admitted.contains(&invite.method()), "accepted {}", invite.method());
+    match invite.method() {
+        "REGISTER" => check_registration(invite, accept),
+        method => assert!(admitted.contains(&method), "accepted {method}"),
+    }
     assert!(!accept.repeat, "the first is not a retransmission");
     let Some(credential) = &accept.credential else {
         let open = [sids::domain("addr").into(), sids::trunk("trunk").into()];

@@ -77,7 +77,10 @@ pub fn fuzz_snapshot() -> Snapshot {
         if let Ok(host) = format!("{name}.example.com").parse() {
             let account = if name == "shut" { shut } else { open };
             let secure = name == "tls";
-            let domain = Domain { secure, ..Domain::new(sids::domain(name), account, host) };
+            let mut domain = Domain { secure, ..Domain::new(sids::domain(name), account, host) };
+            // not `plain`, which has a list for registrations all the same
+            domain.settings.sip_registration =
+                ["known", "strict", "secret", "none"].contains(&name);
             builder = builder.domain(domain);
         }
     }
@@ -113,6 +116,10 @@ pub fn fuzz_snapshot() -> Snapshot {
         asked("strict", "known"),
         asked("tls", "hidden"),
         asked("known", "known"),
+        Mapping::Registration(sids::domain("known"), sids::credential_list("known")),
+        Mapping::Registration(sids::domain("strict"), sids::credential_list("known")),
+        Mapping::Registration(sids::domain("secret"), sids::credential_list("hidden")),
+        Mapping::Registration(sids::domain("plain"), sids::credential_list("hidden")),
     ] {
         builder = builder.mapping(mapping);
     }

@@ -45,7 +45,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Reads the items of a module. Leaves out modules and what is compiled for tests only.
+    /// Reads the items of a module. Leaves out modules, and items that are compiled for tests only.
     pub(crate) fn of(items: &[Item]) -> Self {
         let mut names = Self::default();
         for item in items {

@@ -114,8 +114,8 @@ cargo deny check advisories",
     Task {
         name: "package",
         about: "Package the published crates and build them from their packages",
-        details: "The package sip-authz must hold no tests, fuzz targets, other crates or CI files. Uploads
-nothing. Needs the index of crates.io.",
+        details: "The package sip-authz must hold no tests, examples, fuzz targets, other crates or CI files.
+Uploads nothing. Needs the index of crates.io.",
         needs: &[PROTOC],
         steps: &[
             Step::Check { about: "list the files of sip-authz", work: package::check_files },

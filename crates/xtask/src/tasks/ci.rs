@@ -27,6 +27,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     Entry { args: "release --no-build", ..entry("deb") },
     entry("deb-docs"),
     entry("sipp"),
+    entry("stack-rsipstack"),
     entry("prometheus"),
     // without a limit on the ratio, as the machine may be busy; a wrong answer still fails
     Entry {
@@ -35,18 +36,23 @@ pub(crate) const ENTRIES: &[Entry] = &[
         ..entry("kamailio")
     },
     Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "20", ..entry("soak") },
+    entry("recent"),
     entry("second-client"),
     // linphone brings many packages
     Entry { args: "--check --without linphone", ..entry("clients") },
+    Entry { args: "--check", ..entry("why") },
     entry("registrars"),
     entry("redirect"),
     entry("forward"),
+    entry("registrations"),
+    Entry { args: "1000 60 20 50", ..entry("registrations-load") },
     Entry {
         env: &[("FEATURES", "sip-authz-cli/etcd")],
         args: "200 1000 1",
         ..entry("forward-cost")
     },
     entry("behind-kamailio"),
+    entry("console"),
     entry("rest-client"),
     entry("end-to-end"),
     entry("fleet"),
@@ -67,8 +73,17 @@ mod unit_tests {
     use crate::tasks;
 
     /// Tasks that take too long for CI, or that measure without a limit.
-    const NOT_IN_CI: [&str; 8] =
-        ["bench", "ci", "coverage", "deb-install", "fuzz-long", "load", "mutants", "setup"];
+    const NOT_IN_CI: [&str; 9] = [
+        "bench",
+        "ci",
+        "coverage",
+        "deb-install",
+        "fuzz-long",
+        "load",
+        "mutants",
+        "setup",
+        "stacks",
+    ];
 
     #[test]
     fn ci_runs_every_task_but_the_listed_ones() {

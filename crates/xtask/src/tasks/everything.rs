@@ -12,7 +12,7 @@ pub(crate) const TASKS: &[Task] = &[
         about: "Install the tools that `ci`, or the named tasks, need",
         details:
             "Installs Debian packages by apt-get, with sudo if not run as root, and cargo plugins
-from crates.io. Leaves alone what is already there. A missing nightly toolchain is an
+from crates.io. Does not change installed tools. A missing nightly toolchain is an
 error.",
         steps: &[Step::Check { about: "install missing tools", work: setup::setup }],
         ..Task::BARE

@@ -1,8 +1,8 @@
-//! The program with other programs: SIP clients, Prometheus, Kamailio, the Python client.
+//! The program with other programs: SIP clients, Prometheus, Kamailio, Twilio's clients.
 
 use crate::needs::{
-    BARESIP, CURL, ETCD, ETCDCTL, IP, KAMAILIO, Need, OPENSSL, PROMETHEUS, PROTOC, PYTHON, SIPP,
-    SIPSAK, TASKSET,
+    BARESIP, CHROMEDRIVER, CHROMIUM, CURL, ETCD, ETCDCTL, IP, IPTABLES, KAMAILIO, NODE, NPM, Need,
+    OPENSSL, PROMETHEUS, PROTOC, PYTHON, SIPP, SIPSAK, TASKSET, VALGRIND,
 };
 use crate::task::{Step, Task, run};
 
@@ -11,6 +11,26 @@ const PROGRAM: Step = run("cargo build --locked --release -p sip-authz-cli --fea
 /// Builds the load tool.
 const LOAD: Step = run("cargo build --locked --release -p sip-authz-bench --bin load");
 
+/// Debug information of large trees takes long to write.
+const NO_DEBUG: &[(&str, &str)] = &[("CARGO_PROFILE_DEV_DEBUG", "0")];
+/// Builds the edge on rsipstack.
+const ON_RSIPSTACK: Step = Step::Run {
+    env: NO_DEBUG,
+    words: "cargo build --locked --manifest-path examples/rsipstack/Cargo.toml \
+            --target-dir {target}/examples",
+};
+/// Builds the edge on ezk.
+const ON_EZK: Step = Step::Run {
+    env: NO_DEBUG,
+    words: "cargo build --locked --manifest-path examples/ezk/Cargo.toml --target-dir {target}/examples",
+};
+/// Builds the edge on rvoip.
+const ON_RVOIP: Step = Step::Run {
+    env: NO_DEBUG,
+    words: "cargo build --locked --manifest-path examples/rvoip/Cargo.toml \
+            --target-dir {target}/examples",
+};
+
 /// The tasks of this group.
 pub(crate) const TASKS: &[Task] = &[
     Task {
@@ -18,6 +38,32 @@ pub(crate) const TASKS: &[Task] = &[
         about: "Call through the program with sipp and count the answers",
         needs: &[SIPP, PROTOC],
         steps: &[PROGRAM, run("crates/acceptance/interop/run.sh {target}/release/sip-authz")],
+        ..Task::BARE
+    },
+    Task {
+        name: "stack-rsipstack",
+        about: "Call through the example edge on rsipstack with sipp",
+        details: "By digest and address, over UDP and TCP, with lists that are read again. Counts the lines of
+the edge that ask the library, and compares them with docs/guide/stacks.md.",
+        needs: &[SIPP, PYTHON],
+        steps: &[
+            ON_RSIPSTACK,
+            run("python3 crates/acceptance/interop/stacks/stacks.py {target}/examples/debug rsipstack"),
+        ],
+        ..Task::BARE
+    },
+    Task {
+        name: "stacks",
+        about: "Call through the example edges on all stacks, as stack-rsipstack",
+        details: "The stacks are rsipstack, ezk and rvoip. The first build takes minutes.",
+        needs: &[SIPP, PYTHON],
+        steps: &[
+            ON_RSIPSTACK,
+            ON_EZK,
+            ON_RVOIP,
+            run("python3 crates/acceptance/interop/stacks/stacks.py {target}/examples/debug \
+                 rsipstack ezk rvoip"),
+        ],
         ..Task::BARE
     },
     Task {
@@ -55,6 +101,20 @@ Needs two cores.",
 cores.",
         needs: &[TASKSET, PROTOC],
         steps: &[run("crates/bench/soak.sh {args}")],
+    },
+    Task {
+        name: "recent",
+        usage: "[N]...",
+        default: "0 16384",
+        about: "Measure what recent decisions cost: instructions and memory",
+        details: "N: the values of --recent whose memory is measured. Fails if an accepted request, a
+challenge or a refusal of a flood takes more than 5 % more instructions.",
+        needs: &[VALGRIND, PYTHON, PROTOC],
+        steps: &[
+            PROGRAM,
+            run("crates/bench/recent/instructions.py {target}/release/sip-authz"),
+            run("crates/bench/recent/memory.py {target}/release/sip-authz {args}"),
+        ],
     },
     Task {
         name: "docs-commands",
@@ -135,6 +195,54 @@ transport), sipp-udp or sipp-tcp (PRACK, UPDATE, INFO, re-INVITE); default: all.
         ..Task::BARE
     },
     Task {
+        name: "registrations",
+        usage: "[--only PART,...]",
+        about: "Register phones behind a NAT through the program at Kamailio",
+        details: "Uses the recipe of docs/recipes, in network namespaces. PART: udp, tcp or tls, the transport of
+baresip and PJSIP outside; default: all. Needs root or user namespaces, x86-64 Linux and Python
+3.10 to 3.12. PYTHON names another interpreter than python3.",
+        needs: &[
+            BARESIP, KAMAILIO, OPENSSL, IP, IPTABLES, TASKSET, Need::PythonVenv, PROTOC, Need::Pypi,
+        ],
+        steps: &[
+            PROGRAM,
+            run("crates/acceptance/interop/registrations/run.sh {target}/release/sip-authz \
+                 {target}/venv/second-client {args}"),
+        ],
+        ..Task::BARE
+    },
+    Task {
+        name: "why",
+        usage: "[--check | --print] [--only CAUSE,...]",
+        about: "Refuse calls on purpose; write what `why` prints to the docs",
+        details: "Calls with sipp, baresip and sipsak. Fails if a call is not explained by its true cause, or
+two are explained alike. --check: compare with docs/guide/causes.md and write nothing. --print:
+print the table only. --only CAUSE,...: make these calls only, with --print.",
+        needs: &[BARESIP, SIPP, SIPSAK, PYTHON, PROTOC],
+        steps: &[
+            PROGRAM,
+            run("python3 crates/acceptance/interop/why/why.py {target}/release/sip-authz {args}"),
+        ],
+        ..Task::BARE
+    },
+    Task {
+        name: "registrations-load",
+        usage: "[REGISTRATIONS] [SECONDS] [INTERVAL] [CALLS]",
+        default: "10000 300 60 100",
+        about: "Refresh many registrations beside calls; watch memory and time",
+        details: "REGISTRATIONS phones of sipp refresh every INTERVAL seconds, beside CALLS calls a second to a
+registered phone. Fails if one is lost, or if the memory of the program grows. Prints its
+processor time. Needs network namespaces, as registrations does.",
+        needs: &[
+            KAMAILIO, SIPP, OPENSSL, IP, IPTABLES, TASKSET, PYTHON, PROTOC,
+        ],
+        steps: &[
+            PROGRAM,
+            run("python3 crates/acceptance/interop/registrations/load.py \
+                 {target}/release/sip-authz {args}"),
+        ],
+    },
+    Task {
         name: "forward-cost",
         usage: "[RATE] [CALLS] [ROUNDS]",
         default: "200 4000 3",
@@ -156,16 +264,45 @@ ONLY=ours Kamailio is left out, and the memory is printed.",
         ..Task::BARE
     },
     Task {
+        name: "console",
+        usage: "[--pictures]",
+        about: "Use every view of the console with Chromium, axe-core and sipp",
+        details: "--pictures: also write the screenshots in docs/images.",
+        needs: &[
+            CHROMIUM,
+            CHROMEDRIVER,
+            SIPP,
+            NODE,
+            NPM,
+            Need::PythonVenv,
+            PROTOC,
+            Need::Pypi,
+            Need::Npm,
+        ],
+        steps: &[
+            PROGRAM,
+            run("crates/acceptance/interop/console/run.sh {target}/release/sip-authz \
+                 {target}/venv/console {args}"),
+        ],
+        ..Task::BARE
+    },
+    Task {
         name: "rest-client",
         about: "Use every REST resource with the official Twilio Python client",
-        needs: &[Need::PythonVenv, Need::Pypi],
+        details: "Also lists alerts of refused calls with the clients for Python and Node.",
+        needs: &[SIPP, NODE, NPM, Need::PythonVenv, PROTOC, Need::Pypi, Need::Npm],
         steps: &[
+            PROGRAM,
             run("cargo build --locked --release -p sip-authz-rest --example rest_server"),
             run("python3 -m venv {target}/venv/rest-client"),
             run("{target}/venv/rest-client/bin/pip install --quiet --disable-pip-version-check \
                  --root-user-action=ignore -r crates/acceptance/rest_client/requirements.txt"),
             run("{target}/venv/rest-client/bin/python crates/acceptance/rest_client/drive.py \
                  {target}/release/examples/rest_server"),
+            run("npm install --silent --no-audit --no-fund --prefix {target}/npm/rest-client \
+                 twilio@5.13.1"),
+            run("{target}/venv/rest-client/bin/python crates/acceptance/rest_client/alerts.py \
+                 {target}/release/sip-authz {target}/npm/rest-client/node_modules"),
         ],
         ..Task::BARE
     },

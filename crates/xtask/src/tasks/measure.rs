@@ -11,8 +11,8 @@ pub(crate) const TASKS: &[Task] = &[
         usage: "[NAME] [ARGS]...",
         about: "Run all benches in full length, or one",
         details:
-            "NAME: authorize, batch, datagram, fleet, hash, instructions, memory, observe, prefix,
-publish, rest, targets or timing. ARGS go to the bench.",
+            "NAME: authorize, batch, datagram, fleet, forward, hash, instructions, memory, observe,
+prefix, publish, rest, targets or timing. ARGS go to the bench.",
         needs: &[VALGRIND, ETCD, ETCDCTL, PROTOC, PYTHON],
         steps: &[Step::RunEach(bench::commands)],
         ..Task::BARE
@@ -28,9 +28,12 @@ publish, rest, targets or timing. ARGS go to the bench.",
     },
     Task {
         name: "instructions",
-        about: "Count the instructions of the usual decisions and check limits",
+        about: "Count the instructions of decisions and of a forwarded call",
         needs: &[VALGRIND],
-        steps: &[run("cargo bench --locked -p sip-authz --bench instructions")],
+        steps: &[
+            run("cargo bench --locked -p sip-authz --bench instructions"),
+            run("cargo bench --locked -p sip-authz-proxy --bench forward"),
+        ],
         ..Task::BARE
     },
     Task {

@@ -45,6 +45,9 @@ fn a_hop_has_host_port_and_transport() {
         let [hop] = forward.hops() else { panic!("{text}") };
         assert_eq!((hop.host().as_str(), hop.port()), (host, port), "{text}");
         assert_eq!((hop.transport(), hop.priority(), hop.weight()), (transport, 0, 1), "{text}");
+        // `sips:` alone is no parameter
+        let has_parameter = text.to_ascii_lowercase().contains("transport=");
+        assert_eq!(hop.names_transport(), has_parameter, "{text}");
         assert_eq!(OnAccept::Forward(forward).to_string(), format!("forward:{text}"));
     }
     for (transport, name, port) in [(Udp, "udp", 5060), (Tcp, "tcp", 5060), (Tls, "tls", 5061)] {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use sip_authz_config::{ConfigError, ConfigWarning, Options};
 
 use crate::serving::summary::Counts;
+use crate::system::json::json_line;
 use crate::system::output::{ProgramError, print, say, warn_all};
 
 /// The maximum number of errors, and of warnings, in the JSON of one file.
@@ -43,9 +44,7 @@ pub(super) fn run(path: &Path, options: Options, json: bool) -> Result<ExitCode,
                 (report, ExitCode::from(2))
             }
         };
-        let text = serde_json::to_string(&report);
-        let text = text.map_err(|error| ProgramError::Runtime(error.to_string()))?;
-        print(text).map_err(|error| ProgramError::Runtime(format!("stdout: {error}")))?;
+        print(json_line(&report)?)?;
         return Ok(code);
     }
     let config = loaded.map_err(ProgramError::Config)?;

@@ -1,11 +1,7 @@
-use std::io::Write as _;
-use std::net::UdpSocket;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig};
 
 use super::*;
+use crate::hops::tests::name_server::NameServer;
 
 fn ips(text: &str) -> Vec<IpAddr> {
     text.split_whitespace().map(|ip| ip.parse().unwrap()).collect()
@@ -16,70 +12,11 @@ fn found(v4: Answer, v6: Answer) -> Found {
 }
 
 fn some(text: &str, seconds: u64) -> Answer {
-    Answer::Addresses(ips(text), Duration::from_secs(seconds))
+    Answer::Records(ips(text), Duration::from_secs(seconds))
 }
 
 fn failed() -> Answer {
     Answer::Failed("timed out".to_owned())
-}
-
-/// A dnsmasq of this test.
-struct NameServer {
-    child: Child,
-    hosts: PathBuf,
-    resolver: Resolver,
-}
-
-impl NameServer {
-    fn start(name: &str, more: &[&str]) -> Self {
-        let path = format!("sip-authz-{name}-{}", std::process::id());
-        let hosts = std::env::temp_dir().join(path);
-        std::fs::write(&hosts, "").unwrap();
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("dnsmasq")
-            .args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"])
-            .args(["--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file="])
-            .args([format!("--port={port}"), format!("--addn-hosts={}", hosts.display())])
-            // others are asked nothing: a name of this domain is there or not
-            .args(["--local=/example/", "--user=root"])
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("dnsmasq");
-        let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-        (udp.port, tcp.port) = (port, port);
-        let server = NameServerConfig::new([127, 0, 0, 1].into(), true, vec![udp, tcp]);
-        let resolver = Resolver::at(ResolverConfig::from_name_servers(vec![server]));
-        Self { child, hosts, resolver }
-    }
-
-    /// Looks a name up, again while the server starts or reads its file.
-    async fn look_up(&self, host: &str, until: impl Fn(&Found) -> bool) -> Found {
-        let begun = Instant::now();
-        loop {
-            let found = self.resolver.look_up(host).await;
-            if until(&found) {
-                return found;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{found:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    fn set(&self, lines: &str) {
-        std::fs::File::create(&self.hosts).unwrap().write_all(lines.as_bytes()).unwrap();
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.hosts);
-    }
 }
 
 #[tokio::test]
@@ -92,7 +29,7 @@ async fn names_are_looked_up_at_a_name_server() {
     let bad = ["--host-record=bad.example,0.0.0.0", "--host-record=bad.example,224.0.0.1"];
     let server = NameServer::start("names", &[&records[..], &more, &bad].concat());
     let sorted = |answer: &Answer| match answer {
-        Answer::Addresses(ips, _) => {
+        Answer::Records(ips, _) => {
             let mut ips = ips.clone();
             ips.sort_unstable();
             ips
@@ -103,7 +40,7 @@ async fn names_are_looked_up_at_a_name_server() {
     let pbx = server.look_up("pbx.example", is_there).await;
     assert_eq!(sorted(&pbx.kinds[0]), ips("192.0.2.1"));
     assert_eq!(sorted(&pbx.kinds[1]), ips("2001:db8::1"));
-    let Answer::Addresses(_, valid) = pbx.kinds[0] else { panic!("{pbx:?}") };
+    let Answer::Records(_, valid) = pbx.kinds[0] else { panic!("{pbx:?}") };
     assert!((70..=77).contains(&valid.as_secs()), "{valid:?}");
     let alias = server.look_up("alias.example", is_there).await;
     assert_eq!(sorted(&alias.kinds[0]), ips("192.0.2.1"));
@@ -120,7 +57,7 @@ async fn names_are_looked_up_at_a_name_server() {
 #[tokio::test]
 async fn a_changed_record_is_seen() {
     let server = NameServer::start("changes", &[]);
-    let has = |text: &'static str| move |found: &Found| matches!(&found.kinds[0], Answer::Addresses(found, _) if *found == ips(text));
+    let has = |text: &'static str| move |found: &Found| matches!(&found.kinds[0], Answer::Records(found, _) if *found == ips(text));
     server.look_up("pbx.example", |found| found.kinds == [Answer::None, Answer::None]).await;
     for address in ["192.0.2.7", "192.0.2.8"] {
         server.set(&format!("{address} pbx.example\n"));
@@ -135,7 +72,7 @@ async fn the_file_of_hosts_comes_before_name_servers() {
     let server = NameServerConfig::udp([127, 0, 0, 2].into());
     let resolver = Resolver::at(ResolverConfig::from_name_servers(vec![server]));
     let found = resolver.look_up("localhost").await;
-    let Answer::Addresses(ips, _) = &found.kinds[0] else { panic!("{found:?}") };
+    let Answer::Records(ips, _) = &found.kinds[0] else { panic!("{found:?}") };
     assert!(ips.iter().all(IpAddr::is_loopback) && !ips.is_empty());
 }
 
@@ -236,7 +173,7 @@ fn the_number_of_addresses_is_bounded() {
     let now = Instant::now();
     for third in 0..40 {
         let many: Vec<_> = (1..100).map(|last| IpAddr::from([10, 0, third, last])).collect();
-        addresses.learn(found(Answer::Addresses(many, RETRY), Answer::None), now);
+        addresses.learn(found(Answer::Records(many, RETRY), Answer::None), now);
         assert_eq!(addresses.current().len(), MAX_ADDRESSES);
         assert!(addresses.iter().count() <= MAX_ADDRESSES + MAX_FORMER);
     }

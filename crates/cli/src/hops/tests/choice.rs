@@ -75,7 +75,7 @@ async fn only_configured_hops_are_hops() {
 #[tokio::test]
 async fn the_addresses_of_a_name_share_its_weight() {
     let (hops, _) = hops(0);
-    let pbx = forward("pbx.example,127.0.0.9");
+    let pbx = forward("pbx.example:5060,127.0.0.9");
     hops.set([&pbx]);
     // an address counts at once, a name once it is resolved
     assert!(all_go_to(&hops, &pbx, &[at(9, 5060)]));

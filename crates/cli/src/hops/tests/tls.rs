@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::process::Command;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -7,52 +6,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use super::name_server::NameServer;
 use super::*;
-
-/// A folder with the certificate of an authority and of a hop.
-struct Folder(PathBuf);
-
-impl Folder {
-    /// The certificate of the hop is valid for these names.
-    fn new(name: &str, names: &str) -> Self {
-        let path = format!("sip-authz-hop-{name}-{}", std::process::id());
-        let folder = Self(std::env::temp_dir().join(path));
-        std::fs::create_dir_all(&folder.0).unwrap();
-        folder.make("ca", &["-subj", &format!("/CN=authority {name}")]);
-        let names = format!("subjectAltName={names}");
-        let signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", &names];
-        let leaf = ["-addext", "basicConstraints=critical,CA:FALSE", "-subj", "/CN=hop"];
-        folder.make("hop", &[&signed[..], &leaf].concat());
-        folder
-    }
-
-    fn make(&self, name: &str, args: &[&str]) {
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-            .args(["-nodes", "-days", "2", "-out", &format!("{name}.pem")])
-            .args(["-keyout", &format!("{name}.key")])
-            .args(args)
-            .current_dir(&self.0)
-            .output()
-            .expect("openssl");
-        assert!(made.status.success(), "{made:?}");
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::system::test_authority::TestAuthority;
 
 /// A hop over TLS that answers each OPTIONS.
-async fn tls_hop(folder: &Folder, versions: &[&'static rustls::SupportedProtocolVersion]) -> u16 {
-    let chain = vec![CertificateDer::from_pem_file(folder.file("hop.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(folder.file("hop.key")).unwrap();
+async fn tls_hop(
+    folder: &TestAuthority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> u16 {
+    let chain = vec![CertificateDer::from_pem_file(folder.file("leaf.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(folder.file("leaf.key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -91,7 +55,7 @@ fn hops_with(ca: &Path) -> Hops {
 
 #[tokio::test(start_paused = true)]
 async fn a_hop_with_the_right_certificate_is_up() {
-    let folder = Folder::new("right", "DNS:localhost,IP:127.0.0.1");
+    let folder = TestAuthority::new("right", "DNS:localhost,IP:127.0.0.1");
     for versions in [&[&rustls::version::TLS13], &[&rustls::version::TLS12]] {
         let port = tls_hop(&folder, versions).await;
         let hops = hops_with(&folder.file("ca.pem"));
@@ -104,8 +68,8 @@ async fn a_hop_with_the_right_certificate_is_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hop_with_a_wrong_certificate_is_down_with_the_reason() {
-    let right = Folder::new("other", "DNS:localhost");
-    let wrong = Folder::new("wrong", "DNS:pbx.example");
+    let right = TestAuthority::new("other", "DNS:localhost");
+    let wrong = TestAuthority::new("wrong", "DNS:pbx.example");
     let cases = [
         // another name, another authority
         (&wrong, &wrong, "not valid for name"),
@@ -124,7 +88,7 @@ async fn a_hop_with_a_wrong_certificate_is_down_with_the_reason() {
 
 #[tokio::test(start_paused = true)]
 async fn the_certificate_is_that_of_the_configured_name() {
-    let folder = Folder::new("names", "DNS:a.example");
+    let folder = TestAuthority::new("names", "DNS:a.example");
     let port = tls_hop(&folder, rustls::ALL_VERSIONS).await;
     let hops = hops_with(&folder.file("ca.pem"));
     // both names lead to one address, where each has a connection and a state of its own
@@ -141,12 +105,39 @@ async fn the_certificate_is_that_of_the_configured_name() {
 
 #[tokio::test]
 async fn a_wrong_file_of_certificates_is_an_error() {
-    let folder = Folder::new("files", "DNS:a.example");
+    let folder = TestAuthority::new("files", "DNS:a.example");
     let (_, inbox) = hops(0);
-    for (file, why) in [("missing.pem", "missing.pem: "), ("hop.key", "found a private key")] {
+    for (file, why) in [("missing.pem", "missing.pem: "), ("leaf.key", "found a private key")] {
         let options = HopOptions { ca: Some(folder.file(file)), ..options(10) };
         let receive: Arc<dyn Receive> = Arc::clone(&inbox) as _;
         let error = Hops::new(options, receive).err().unwrap();
         assert!(error.starts_with("--hop-ca ") && error.contains(why), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_is_not_that_of_the_target_of_a_record() {
+    for (names, is_up) in [("DNS:pbx.example", true), ("DNS:a.example", false)] {
+        let folder = TestAuthority::new(if is_up { "srv-name" } else { "srv-target" }, names);
+        let port = tls_hop(&folder, rustls::ALL_VERSIONS).await;
+        let srv = format!("--srv-host=_sips._tcp.pbx.example,a.example,{port},0,0");
+        let server = NameServer::start(
+            if is_up { "tls-name" } else { "tls-target" },
+            &[&srv, "--host-record=a.example,127.0.0.1"],
+        );
+        server.ready().await;
+        let options = HopOptions { ca: Some(folder.file("ca.pem")), ..options(1) };
+        let inbox = Arc::new(Inbox::default());
+        let hops = Hops::with_resolver(options, inbox, server.resolver.clone()).unwrap();
+        let forward = forward("sips:pbx.example");
+        hops.set([&forward]);
+        hops.resolved(20 * SECOND).await;
+        let probed = |state: &HopState| state.status.is_some() || state.reason.is_some();
+        until(|| hops.states().first().is_some_and(probed)).await;
+        let state = hops.states().remove(0);
+        assert_eq!((state.is_up, state.host.as_str()), (is_up, "pbx.example"), "{state:?}");
+        assert_eq!(hops.choose(&forward, false, true, b"1").is_some(), is_up);
+        let reason = state.reason.unwrap_or_default();
+        assert_eq!(reason.contains("not valid for name \"pbx.example\""), !is_up, "{reason}");
     }
 }

@@ -3,57 +3,12 @@
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
-use sip_authz::Decision;
+use sip_authz_rest::decisions::{micros, rfc3339};
 
-use super::{Entry, Subject};
-use crate::observe::cause::{Cause, Handling};
 use crate::observe::reasons::{PerReason, reasons};
-
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snapshot: Option<u64>,
-    transport: &'static str,
-    outcome: &'static str,
-    reason: &'static str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_list: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    address: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential_list: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<String>,
-    repeat: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<&'a str>,
-}
-
-/// A message that is no decision.
-#[derive(Serialize)]
-struct OtherLine {
-    time: String,
-    transport: &'static str,
-    outcome: &'static str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-}
+use crate::observe::record::shown::Shown;
 
 /// Decisions without a line: how many, and how many for each reason.
 #[derive(Serialize)]
@@ -77,60 +32,9 @@ impl Serialize for Reasons<'_> {
     }
 }
 
-impl<'a> Line<'a> {
-    fn of(entry: &Entry, decision: &'a Decision, names: bool) -> Self {
-        let accept = match decision {
-            Decision::Accept(accept) => Some(accept),
-            _ => None,
-        };
-        let address = accept.and_then(|accept| accept.address);
-        let credential = accept.and_then(|accept| accept.credential.as_ref());
-        Self {
-            time: text(entry.time),
-            snapshot: entry.snapshot,
-            transport: entry.transport.as_str(),
-            outcome: decision.outcome(),
-            reason: decision.reason(),
-            status: decision.status(),
-            code: match decision {
-                Decision::Reject(reject) => reject.reason.code(),
-                _ => None,
-            },
-            account: accept.map(|accept| accept.account.to_string()),
-            target: decision.target().map(|target| target.to_string()),
-            access_list: address.map(|matched| matched.list.to_string()),
-            address: address.map(|matched| matched.address.to_string()),
-            credential_list: credential.map(|matched| matched.list.to_string()),
-            credential: credential.map(|matched| matched.credential.to_string()),
-            repeat: accept.is_some_and(|accept| accept.repeat),
-            source: names.then(|| entry.source.to_string()),
-            username: credential.filter(|_| names).map(|matched| matched.username.as_str()),
-        }
-    }
-}
-
-impl OtherLine {
-    fn of(entry: &Entry, cause: Cause, names: bool) -> Self {
-        Self {
-            time: text(entry.time),
-            transport: entry.transport.as_str(),
-            outcome: cause.handling().as_str(),
-            reason: cause.as_str(),
-            status: match cause.handling() {
-                Handling::Answered(status) => Some(status),
-                _ => None,
-            },
-            source: names.then(|| entry.source.to_string()),
-        }
-    }
-}
-
-/// Appends the line of an entry.
-pub(super) fn push_entry(bytes: &mut Vec<u8>, entry: &Entry, names: bool) {
-    match &entry.subject {
-        Subject::Decision(decision) => push(bytes, &Line::of(entry, decision, names)),
-        Subject::Other(cause) => push(bytes, &OtherLine::of(entry, *cause, names)),
-    }
+/// Appends the line of a record.
+pub(super) fn push_record(bytes: &mut Vec<u8>, shown: &Shown<'_>) {
+    push(bytes, shown);
 }
 
 /// Appends a line about decisions that were lost, unless there are none.
@@ -146,16 +50,11 @@ pub(super) fn push_left_out(bytes: &mut Vec<u8>, counts: &PerReason) {
 fn push_missing(bytes: &mut Vec<u8>, counts: &PerReason, set: impl Fn(&mut Missing<'_>, u64)) {
     let total = counts.iter().sum();
     if total > 0 {
-        let time = text(SystemTime::now());
+        let time = rfc3339(micros(SystemTime::now()));
         let mut line = Missing { time, lost: None, left_out: None, reasons: Reasons(counts) };
         set(&mut line, total);
         push(bytes, &line);
     }
-}
-
-/// The time in UTC, to the microsecond.
-fn text(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
 }
 
 fn push(bytes: &mut Vec<u8>, line: &impl Serialize) {
@@ -167,7 +66,8 @@ fn push(bytes: &mut Vec<u8>, line: &impl Serialize) {
 }
 
 /// Writes JSON in printable ASCII. Some readers end a line at U+2028, and terminals obey
-/// bidirectional controls; a JSON parser reads the same text.
+/// bidirectional controls. Filters of log readers look for the braces at the ends of a line, so that a
+/// caller's text must not have any. A JSON parser reads the same text.
 struct Ascii;
 
 impl Formatter for Ascii {
@@ -176,11 +76,12 @@ impl Formatter for Ascii {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        let is_plain = |c: char| matches!(c, ' '..='~') && !matches!(c, '{' | '}');
+        if fragment.bytes().all(|byte| is_plain(byte.into())) {
             return writer.write_all(fragment.as_bytes());
         }
         for c in fragment.chars() {
-            if matches!(c, ' '..='~') {
+            if is_plain(c) {
                 write!(writer, "{c}")?;
             } else {
                 for unit in c.encode_utf16(&mut [0; 2]) {
@@ -198,12 +99,13 @@ mod tests {
 
     #[test]
     fn a_line_is_printable_ascii_and_is_read_back() {
-        let name = "ä\u{7f}\u{85}\u{2028}\u{202e}\u{1f600}\"\\\n\u{0}";
+        let name = "}{ä\u{7f}\u{85}\u{2028}\u{202e}\u{1f600}\"\\\n\u{0}";
         let mut bytes = Vec::new();
         push(&mut bytes, &name);
         let text = String::from_utf8(bytes).unwrap();
         let line = text.strip_suffix('\n').unwrap();
         assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
+        assert!(!line.contains(['{', '}']), "{line}");
         assert_eq!(serde_json::from_str::<String>(line).unwrap(), name);
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use sip_authz::message::Header;
+use sip_authz::message::{Header, StartLine};
 use sip_authz::model::OnAccept;
 use sip_authz::uri::{Scheme, SipUri};
 use sip_authz::{Accept, Snapshot, TargetView, Transport};
 use sip_authz_proxy::Leg;
 
-use super::read::{ACCEPT, ALLOW};
+use super::request::{ACCEPT, ALLOW};
 use super::{Edge, Pending};
 use crate::observe::cause::Cause;
 use crate::observe::totals::Outcome;
@@ -63,6 +63,10 @@ impl Edge {
             echo.respond(status, phrase, out).end();
             Outcome::Other(cause)
         };
+        // only forwards are for other methods; the answer of the domain was changed at this moment
+        if !matches!(message.start_line(), StartLine::Request { method: "INVITE", .. }) {
+            return other(Cause::NextHop, 480, "Temporarily Unavailable");
+        }
         if echo.to_tag() == ToTag::Some {
             return other(Cause::NoDialog, 481, "Call/Transaction Does Not Exist");
         }
@@ -128,11 +132,10 @@ fn with_contact<'o>(
 ) -> Response<'o> {
     let (user, at) = uri.and_then(|uri| uri.user).map_or(("", ""), |user| (user, "@"));
     // the Contact is a SIPS URI if the Request-URI is one (RFC 3261 §12.1.1)
-    let (scheme, transport) = match transport {
-        Transport::Udp => ("sip", ""),
-        _ if uri.is_some_and(|uri| uri.scheme == Scheme::Sips) => ("sips", ""),
-        Transport::Tcp => ("sip", ";transport=tcp"),
-        _ => ("sip", ";transport=tls"),
+    let (scheme, parameter, transport) = match transport {
+        Transport::Udp => ("sip", "", ""),
+        _ if uri.is_some_and(|uri| uri.scheme == Scheme::Sips) => ("sips", "", ""),
+        _ => ("sip", ";transport=", transport.as_str()),
     };
-    response.header("Contact", format_args!("<{scheme}:{user}{at}{local}{transport}>"))
+    response.header("Contact", format_args!("<{scheme}:{user}{at}{local}{parameter}{transport}>"))
 }

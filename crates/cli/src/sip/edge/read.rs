@@ -3,32 +3,16 @@
 use std::time::Instant;
 
 use sip_authz::message::{Header, Message, StartLine};
-use sip_authz::uri::{SipUri, UriError};
-use sip_authz::{Invite, Snapshot};
+use sip_authz::{Invite, Snapshot, Transport};
 
+use super::request::{Opened, read_request};
 use super::{Edge, Pending, Undecided};
 use crate::observe::cause::Cause;
 use crate::sip::forward::{Forwarder, Forwarding, Passed};
-use crate::sip::peer::{Caller, Peer, Source};
+use crate::sip::peer::Peer;
 use crate::sip::respond::{Echo, ToTag};
-use crate::sip::undecided::{
-    bad_extension, bad_request, cause_of_garbage, defect_of, ends_stream, refuse,
-    without_leading_lines,
-};
-
-/// The supported methods (RFC 3261 §20.5).
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
-
-/// The supported types of bodies (RFC 3261 §20.1, RFC 5621 §3).
-pub(super) const ACCEPT: &str = "application/sdp, multipart/*";
-
-/// The head of a request that gets an answer.
-pub(super) struct Opened<'a> {
-    pub(super) echo: Echo<'a>,
-    pub(super) method: &'a str,
-    pub(super) uri: &'a str,
-    pub(super) caller: Caller,
-}
+use crate::sip::stun;
+use crate::sip::undecided::{cause_of_garbage, ends_stream, without_leading_lines};
 
 impl Edge {
     /// Reads a message. Returns a request to decide, or answers or forwards any other message.
@@ -40,7 +24,16 @@ impl Edge {
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Result<(Pending<'a>, Invite<'a>), Undecided> {
-        let message = self.scan(bytes, peer)?;
+        let message = match self.scan(bytes, peer) {
+            Ok(message) => message,
+            Err(undecided)
+                if undecided.cause == Cause::Stun && peer.transport == Transport::Udp =>
+            {
+                let cause = stun::answer(bytes, peer.source, out);
+                return Err(Undecided { cause, ..undecided });
+            }
+            Err(undecided) => return Err(undecided),
+        };
         let received = bytes.len();
         // a new INVITE, the usual request, is only decided
         let is_new = message.first(Header::Route).is_none()
@@ -68,9 +61,11 @@ impl Edge {
         let mut forwards = false;
         if let Some(forwarder) = &forwarder {
             let arrival = forwarder.arrival(peer, to, now);
-            if opened.echo.to_tag() == ToTag::Some
-                && let Some(passed) = forwarder.within_dialog(&opened.echo, &arrival, out)
-            {
+            let within = (opened.echo.to_tag() == ToTag::Some)
+                .then(|| forwarder.within_dialog(&opened.echo, &arrival, out));
+            let passed =
+                within.flatten().or_else(|| forwarder.pass_to_phone(&opened.echo, &arrival, out));
+            if let Some(passed) = passed {
                 return Err(undecided(passed));
             }
             // with routes and a To tag it is of a dialog, whose token is not right
@@ -79,7 +74,11 @@ impl Edge {
             forwards = opened.method != "INVITE"
                 && (was_routed || forwarder.forward_of(&message, peer.local).is_some());
         }
-        let read = read_request(&opened, peer, forwards, out);
+        let read = if self.is_inside(peer) {
+            Err(self.answer_to_hop(&opened, peer, out))
+        } else {
+            read_request(&opened, peer, forwards, out)
+        };
         let Opened { echo, uri, caller, .. } = opened;
         match read {
             Ok(invite) => {
@@ -164,70 +163,5 @@ impl Edge {
             Some(echo) => Ok(Opened { echo, method, uri, caller }),
             None => unanswered(Cause::MissingVia),
         }
-    }
-}
-
-/// Reads a request. Returns an INVITE to decide, or answers any other request.
-///
-/// `forwards` says whether requests with other methods than INVITE are forwarded to the domain or trunk
-/// of this one.
-fn read_request<'a>(
-    Opened { echo, method, uri, caller }: &Opened<'a>,
-    peer: Peer,
-    forwards: bool,
-    out: &mut Vec<u8>,
-) -> Result<Invite<'a>, Cause> {
-    let message = echo.message();
-    if let Some(defect) = defect_of(message, peer.transport) {
-        return Err(refuse(echo, defect, out));
-    }
-    match *method {
-        "INVITE" if caller.source == Source::Repeated => {
-            let detail = Cause::Source.as_str();
-            Err(bad_request(echo, &detail, Cause::Source, out))
-        }
-        // it is in no dialog that this side has recorded, or in none at all
-        method if forwards && (echo.to_tag() == ToTag::Some || is_in_dialog(method)) => {
-            echo.respond(481, "Call/Transaction Does Not Exist", out).end();
-            Err(Cause::NoDialog)
-        }
-        method if method == "INVITE" || (forwards && is_decided(method, uri)) => caller
-            .request(message, peer)
-            .map_err(|error| bad_request(echo, &error, Cause::from(&error), out)),
-        "BYE" | "OPTIONS" => match SipUri::parse_request_uri(uri) {
-            Err(UriError::UnsupportedScheme) => {
-                echo.respond(416, "Unsupported URI Scheme", out).end();
-                Err(Cause::Scheme)
-            }
-            Err(error) => Err(bad_request(echo, &error, Cause::BadUri, out)),
-            Ok(_) if message.first(Header::Require).is_some() => Err(bad_extension(echo, out)),
-            Ok(_) => {
-                let mut response = echo.respond(200, "OK", out);
-                if *method == "OPTIONS" {
-                    response = response.text("Allow", ALLOW).text("Accept", ACCEPT);
-                }
-                response.end();
-                Err(Cause::Ok)
-            }
-        },
-        _ => {
-            echo.respond(405, "Method Not Allowed", out).text("Allow", ALLOW).end();
-            Err(Cause::Method)
-        }
-    }
-}
-
-/// Whether requests with this method are only sent within a dialog.
-fn is_in_dialog(method: &str) -> bool {
-    matches!(method, "BYE" | "PRACK" | "UPDATE" | "INFO")
-}
-
-/// Whether a request other than INVITE is decided: it starts something beyond this edge.
-fn is_decided(method: &str, uri: &str) -> bool {
-    match method {
-        "REGISTER" => false,
-        // without a user it asks for the edge itself
-        "OPTIONS" => SipUri::parse_request_uri(uri).is_ok_and(|uri| uri.user.is_some()),
-        _ => true,
     }
 }

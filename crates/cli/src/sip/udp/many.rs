@@ -33,7 +33,13 @@ pub(super) struct Inbox {
     bytes: Vec<u8>,
     headers: MultiHeaders<SockaddrStorage>,
     received: ArrayVec<(usize, SocketAddr), BATCH>,
+    /// Whether more than [`FEW`] datagrams may come at once.
+    expects_many: bool,
 }
+
+/// The number of datagrams for which a receive prepares first if few came last time. To prepare for a
+/// whole batch takes as long as to read a message.
+const FEW: usize = 8;
 
 impl Inbox {
     pub(super) fn new() -> Self {
@@ -42,14 +48,35 @@ impl Inbox {
             bytes: vec![0; BATCH * STRIDE],
             headers: MultiHeaders::preallocate(BATCH, None),
             received: ArrayVec::new(),
+            expects_many: false,
         }
     }
 
     /// Receives up to [`BATCH`] datagrams. With `wait` it waits for the first one.
     pub(super) fn receive(&mut self, socket: &UdpSocket, wait: bool) -> std::io::Result<()> {
         self.received.clear();
-        let mut buffers = self.bytes.chunks_exact_mut(STRIDE).filter_map(<[u8]>::first_chunk_mut);
-        let mut slices: [_; BATCH] = std::array::from_fn(|_| {
+        if self.expects_many {
+            self.receive_up_to::<BATCH>(socket, wait)?;
+        } else {
+            self.receive_up_to::<FEW>(socket, wait)?;
+            if self.received.len() == FEW {
+                // fails if no more are waiting; the next receive gets any other error
+                let _ = self.receive_up_to::<{ BATCH - FEW }>(socket, false);
+            }
+        }
+        self.expects_many = self.received.len() >= FEW;
+        Ok(())
+    }
+
+    /// Receives up to `MOST` datagrams behind those that were received.
+    fn receive_up_to<const MOST: usize>(
+        &mut self,
+        socket: &UdpSocket,
+        wait: bool,
+    ) -> std::io::Result<()> {
+        let buffers = self.bytes.chunks_exact_mut(STRIDE).skip(self.received.len());
+        let mut buffers = buffers.filter_map(<[u8]>::first_chunk_mut);
+        let mut slices: [_; MOST] = std::array::from_fn(|_| {
             let buffer: &mut [u8] = match buffers.next() {
                 Some(buffer) => buffer as &mut [u8; MAX_DATAGRAM],
                 None => &mut [],
@@ -148,8 +175,9 @@ impl Outbox {
                 }
             }
         }
+        // a batch has no more messages than fit
+        single.extend(in_order);
         self.send_each(socket, &single, &unsent);
-        self.send_each(socket, &in_order, &unsent);
     }
 
     fn send_each(&mut self, socket: &UdpSocket, answers: &[Answer<'_>], unsent: &impl Fn()) {
