@@ -3,8 +3,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common.h"
 
@@ -251,7 +249,8 @@ static void explain(sip_authz *handle) {
         sip_authz_text_free(text);
     }
     CHECK(sip_authz_count(handle, &after) == SIP_AUTHZ_OK);
-    CHECK(memcmp(&before, &after, sizeof before) == 0);
+    CHECK(before.accepted == after.accepted && before.challenged == after.challenged);
+    CHECK(before.rejected == after.rejected && before.failed == after.failed);
     CHECK(outcome_of(handle, &call, SIP_AUTHZ_OK) == SIP_AUTHZ_ACCEPT);
     call.request.message_length = 3;
     CHECK(sip_authz_explain(handle, &call.request, &text) == SIP_AUTHZ_OK);
@@ -311,11 +310,9 @@ static void fork_once(sip_authz *handle) {
         CHECK(sip_authz_explain(handle, &call.request, &text) == other);
         CHECK(sip_authz_count(handle, &counts) == other);
         sip_authz_free(handle);
-        _exit(0);
+        end_child();
     }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    wait_for_child(child);
 }
 
 typedef struct worker {

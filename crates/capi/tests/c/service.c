@@ -5,8 +5,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common.h"
 
@@ -132,10 +130,9 @@ static void forks(sip_authz *handle) {
         handle = open_service(unix_place, PATIENCE_S * 1000, NULL);
         check_digest(handle, "child");
         sip_authz_free(handle);
-        _exit(0);
+        end_child();
     }
-    int status;
-    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    wait_for_child(child);
     CHECK(outcome_of(handle, &call, SIP_AUTHZ_OK) == SIP_AUTHZ_ACCEPT);
 }
 
