@@ -185,6 +185,8 @@ pub unsafe extern "C" fn sip_authz_decide(
     // a refusal until there is another answer
     // SAFETY: the caller's answer is NULL, or has as many bytes as it says.
     if !unsafe { raw::write(answer, &answer::unavailable()) } {
+        // SAFETY: as above.
+        unsafe { raw::refuse(answer) };
         return SIP_AUTHZ_ARGUMENT;
     }
     // SAFETY: the caller's pointers are NULL or valid.

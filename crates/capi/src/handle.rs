@@ -24,6 +24,12 @@ pub struct Handle {
     decider: Decider,
 }
 
+/// C has no borrow checker, so this is what lets all threads share a handle.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Handle>();
+};
+
 /// The two kinds of handles.
 // a process has few of them
 #[allow(clippy::large_enum_variant)]

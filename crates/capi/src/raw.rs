@@ -4,6 +4,7 @@
 use std::ffi::{CStr, c_char};
 use std::ptr;
 
+use crate::codes::SIP_AUTHZ_UNDECIDED;
 use crate::types::{Answer, Counts, Options, Request};
 
 /// A struct of C that begins with its size, so that it can grow at its end.
@@ -80,6 +81,27 @@ pub(crate) unsafe fn write<T: Versioned>(to: *mut T, value: &T) -> bool {
         ptr::copy_nonoverlapping(from, to.cast::<u8>().add(size_of::<u32>()), length);
     }
     true
+}
+
+/// Writes a refusal into an answer that is too small for an answer, if it is large enough for that.
+///
+/// # Safety
+///
+/// `to` is NULL, or points to as many writable bytes as its `struct_size` says.
+pub(crate) unsafe fn refuse(to: *mut Answer) {
+    const END: usize = std::mem::offset_of!(Answer, status) + size_of::<i32>();
+    if to.is_null() {
+        return;
+    }
+    // SAFETY: the caller promises that there is a size. It need not be aligned.
+    let size = unsafe { to.cast::<u32>().read_unaligned() };
+    if usize::try_from(size).is_ok_and(|size| size >= END) {
+        // SAFETY: the answer has room for both.
+        unsafe {
+            (&raw mut (*to).outcome).write_unaligned(SIP_AUTHZ_UNDECIDED);
+            (&raw mut (*to).status).write_unaligned(503);
+        }
+    }
 }
 
 /// The items behind a pointer; none if it is NULL with a length, or the length is no length of memory.

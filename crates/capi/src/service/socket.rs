@@ -105,12 +105,12 @@ impl Socket {
     /// Waits for bytes, and returns their number; 0 at the end of the stream.
     pub(super) fn receive(&self, into: &mut [u8], deadline: Deadline) -> Result<usize, Failure> {
         loop {
-            // a stream that never ends must not outlast the deadline
-            deadline.left()?;
+            // waits first: the answer to a question is not there yet. A stream that never ends does not
+            // outlast the deadline either.
+            self.wait(PollFlags::IN, deadline)?;
             match recv(&self.0, &mut *into, RecvFlags::empty()) {
                 Ok((_, received)) => return Ok(received),
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
-                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => return Err(ended(error.to_string())),
             }
         }

@@ -133,9 +133,14 @@ static void sizes(sip_authz *handle) {
         larger.answer.struct_size = size;
         sip_authz_result result = sip_authz_decide(handle, &call.request, &larger.answer);
         const unsigned char *bytes = (const unsigned char *)&larger;
-        size_t written = result == SIP_AUTHZ_OK ? sizeof(sip_authz_answer) : sizeof(uint32_t);
+        size_t refusal = offsetof(sip_authz_answer, is_retransmission);
+        size_t written = size < refusal ? sizeof(uint32_t) : refusal;
+        if (result == SIP_AUTHZ_OK)
+            written = sizeof(sip_authz_answer);
         CHECK(result == (size < sizeof(sip_authz_answer) ? SIP_AUTHZ_ARGUMENT : SIP_AUTHZ_OK));
         CHECK(larger.answer.struct_size == size);
+        CHECK(size < refusal || result == SIP_AUTHZ_OK ||
+              (larger.answer.outcome == SIP_AUTHZ_UNDECIDED && larger.answer.status == 503));
         for (size_t i = written; i < sizeof larger; i++)
             CHECK(bytes[i] == 0xaa);
         if (result == SIP_AUTHZ_OK) {
