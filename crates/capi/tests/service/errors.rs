@@ -15,6 +15,9 @@ use crate::server::{Asked, PATIENCE_MS, Peer, Place, answer};
 /// Too short for an answer that never comes.
 const SHORT_MS: u32 = 50;
 
+/// Makes the bytes that a server sends to a question with this id.
+type Wrong = fn(u64) -> Vec<u8>;
+
 /// The result and the status of a request whose connection a server treats so.
 fn result_of(timeout_ms: u32, serve: impl FnOnce(Peer, Asked) + Send + 'static) -> (i32, i32) {
     let place = Place::new();
@@ -35,7 +38,7 @@ fn result_of(timeout_ms: u32, serve: impl FnOnce(Peer, Asked) + Send + 'static) 
 
 #[test]
 fn frames_that_are_no_answer_are_errors() {
-    let wrong: [(&str, fn(u64) -> Vec<u8>); 9] = [
+    let wrong: [(&str, Wrong); 9] = [
         ("another id", |id| answer(id + 1, Outcome::Accept, "wrong")),
         ("garbage", |_| b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
         ("a frame that is too long", |_| {
