@@ -1,6 +1,7 @@
 //! One connection to a service.
 
 use sip_authz_decide::{Frame, Goodbye, GoodbyeCode, Hello, MAX_FRAME, PREFIX, VERSION, split};
+use zeroize::Zeroizing;
 
 use super::Deadline;
 use super::socket::{Address, Socket, ended};
@@ -8,6 +9,8 @@ use crate::answer::FlatAnswer;
 use crate::codes::{SIP_AUTHZ_PROTOCOL, SIP_AUTHZ_REFUSED, SIP_AUTHZ_TIMEOUT};
 use crate::failure::Failure;
 
+/// More bytes than a hello has without its token.
+const HELLO: usize = 64;
 /// The bytes that are read at once.
 const CHUNK: usize = 8_192;
 
@@ -31,7 +34,8 @@ impl Connection {
         token: Option<&[u8]>,
         deadline: Deadline,
     ) -> Result<Self, Failure> {
-        let mut hello = Vec::new();
+        // it may hold the token; a buffer that grows leaves copies in memory
+        let mut hello = Zeroizing::new(Vec::with_capacity(HELLO + token.map_or(0, <[u8]>::len)));
         Hello::new(token)
             .encode(&mut hello)
             .map_err(|error| Failure::argument(error.to_string()))?;

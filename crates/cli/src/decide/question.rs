@@ -2,8 +2,7 @@
 
 use sip_authz::message::Message;
 use sip_authz::{Invite, Transport};
-use sip_authz_decide::Request;
-use sip_authz_decide::engine;
+use sip_authz_decide::{Request, engine};
 
 use crate::observe::cause::Cause;
 use crate::sip::edge::Edge;
@@ -22,8 +21,8 @@ pub(super) struct Question<'a> {
 pub(super) struct Undecided {
     pub(super) cause: Cause,
     pub(super) caller: Caller,
-    /// Its answer.
-    pub(super) not: engine::Undecided,
+    /// Why, for its answer.
+    pub(super) reason: engine::Undecided,
 }
 
 /// The caller that a client asserts.
@@ -41,7 +40,7 @@ pub(super) fn read<'a>(
 ) -> Result<(Question<'a>, Invite<'a>), Undecided> {
     let caller = caller(request);
     let engine::Question { message, invite, .. } = engine::read(request, caller.transport, text)
-        .map_err(|not| Undecided { cause: Cause::from(&not), caller, not })?;
+        .map_err(|reason| Undecided { cause: Cause::from(&reason), caller, reason })?;
     let local = Local::at(request.source, NO_LISTENER);
     let invite = edge.naming().add_domain_hosts(invite, &message, local);
     Ok((Question { caller, message }, invite))

@@ -109,7 +109,7 @@ impl Worker<'_> {
                     let bytes = text.as_deref().unwrap_or_else(|| message_of(request));
                     let bytes = without_leading_lines(bytes, not.caller.transport);
                     edge.record(outcome, not.caller, now, || Message::scan(bytes), records);
-                    undecided(request.id, &not.not)
+                    undecided(request.id, &not.reason)
                 }
             });
         }
