@@ -32,7 +32,7 @@ static void start(server *server, const char *place) {
             _exit(126);
         setenv("SIP_AUTHZ_DECIDE_TOKEN", TOKEN, 1);
         execl(program, program, "serve", "--config", config, "--on-accept", "ok", "--sip",
-              "127.0.0.1:0", "--decide", place, (char *)NULL);
+              "127.0.0.1:0", "--api", "127.0.0.1:0", "--decide", place, (char *)NULL);
         _exit(127);
     }
 }
@@ -145,7 +145,10 @@ static void late_answers(server *server) {
     wrong.ip[0] = 10;
     /* a request that is answered, so there is a connection */
     wait_for_service(handle);
+    /* all its threads have stopped once it is waited for */
+    int status;
     CHECK(kill(server->process, SIGSTOP) == 0);
+    CHECK(waitpid(server->process, &status, WUNTRACED) == server->process && WIFSTOPPED(status));
     CHECK(outcome_of(handle, &right, SIP_AUTHZ_TIMEOUT) == SIP_AUTHZ_UNDECIDED);
     CHECK(kill(server->process, SIGCONT) == 0);
     time_t end = time(NULL) + PATIENCE_S;
