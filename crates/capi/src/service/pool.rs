@@ -24,6 +24,8 @@ struct State {
     idle: Vec<Connection>,
     /// The number of requests in progress, each with one connection at most.
     in_use: usize,
+    /// The number of requests that wait for the end of another one.
+    waiting: usize,
 }
 
 /// The right to use one connection.
@@ -37,10 +39,12 @@ impl Pool {
         let mut state = self.state();
         while state.in_use >= MAX_CONNECTIONS {
             let left = deadline.left().map_err(|_| Deadline::passed("all connections in use"))?;
+            state.waiting += 1;
             state = self
                 .ended
                 .wait_timeout(state, left)
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+            state.waiting -= 1;
         }
         state.in_use += 1;
         Ok(Permit { pool: self })
@@ -73,7 +77,13 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.pool.state().in_use -= 1;
-        self.pool.ended.notify_one();
+        let mut state = self.pool.state();
+        state.in_use -= 1;
+        // a signal is a system call, also if nothing waits
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.pool.ended.notify_one();
+        }
     }
 }
