@@ -127,6 +127,8 @@ RULES = [
     skip(r"git clone ", "needs the network"),
     # for developers
     names(r"cargo xtask\b", "a task: CI runs them"),
+    names(r"cargo cinstall\b", "needs a plugin; `cargo xtask capi` runs it"),
+    skip(r"cc -o example |\./example ", "`cargo xtask capi` compiles and runs the example"),
     names(r"cargo (build|test|bench|run|install|doc|check|clippy|fmt)\b", "compiles for minutes"),
     skip(r"cargo (deny|publish|package|login|search)\b", "needs a plugin or a registry"),
     skip(r"git (tag|push|clone|checkout)\b", "for a release"),

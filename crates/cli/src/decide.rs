@@ -2,7 +2,6 @@
 //! pass. `docs/decision-service.md` describes the protocol.
 
 mod access;
-mod answer;
 mod connection;
 pub(crate) mod counts;
 mod listeners;

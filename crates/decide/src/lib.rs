@@ -3,6 +3,9 @@
 //! This crate encodes and decodes frames. It opens no socket and decides nothing. `docs/decision-service.md`
 //! describes the protocol and the rules for clients.
 //!
+//! The feature `engine` adds the module `engine`: it reads the request of a question for the library
+//! `sip-authz`, and writes the answer of its decision.
+//!
 //! ```
 //! use sip_authz_decide::{AnswerWriter, Content, Frame, Outcome, RequestWriter, split};
 //!
@@ -25,6 +28,8 @@
 //! ```
 
 mod answer;
+#[cfg(feature = "engine")]
+pub mod engine;
 mod error;
 mod frame;
 mod greeting;

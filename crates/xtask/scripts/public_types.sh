@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../../.."
 list=docs/public-types.md
 
 crates=(sip-authz sip-authz-{arch,decide,proxy,store,store-sqlite,directory,rest,console,config})
-features=sip-authz/rsip,sip-authz/serde,sip-authz/metrics,sip-authz/tracing,sip-authz-store/metrics
+features=sip-authz-decide/engine,sip-authz/rsip,sip-authz/serde,sip-authz/metrics,sip-authz/tracing,sip-authz-store/metrics
 if command -v protoc >/dev/null; then
     crates+=(sip-authz-store-etcd)
 else

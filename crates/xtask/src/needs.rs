@@ -20,10 +20,14 @@ pub(crate) enum Need {
     LlvmCov,
     /// A subcommand of cargo from crates.io.
     Plugin {
-        /// The name of the crate and of its program.
+        /// The name of the crate.
         name: &'static str,
+        /// The name of its program.
+        program: &'static str,
         /// The version to install; the newest if there is none.
         version: Option<&'static str>,
+        /// Whether to compile it without optimisation, which takes far less time.
+        is_debug: bool,
     },
     /// The nightly toolchain.
     Nightly,
@@ -59,8 +63,12 @@ pub(crate) const KAMAILIO: Need = debian("kamailio", "kamailio");
 pub(crate) const NODE: Need = debian("node", "nodejs");
 /// The package manager of that runtime.
 pub(crate) const NPM: Need = debian("npm", "npm");
+/// The header files of OpenSSL.
+pub(crate) const LIBSSL: Need = debian("/usr/include/openssl/evp.h", "libssl-dev");
 /// Certificates.
 pub(crate) const OPENSSL: Need = debian("openssl", "openssl");
+/// The flags of installed libraries.
+pub(crate) const PKG_CONFIG: Need = debian("pkg-config", "pkgconf");
 /// Prometheus and its tool for rules.
 pub(crate) const PROMETHEUS: Need = debian("promtool", "prometheus");
 /// The protocol buffer compiler, to build the etcd store.
@@ -79,24 +87,34 @@ pub(crate) const SIPSAK: Need = debian("sipsak", "sipsak");
 pub(crate) const STRACE: Need = debian("strace", "strace");
 /// Pins processes to processor cores.
 pub(crate) const TASKSET: Need = debian("taskset", "util-linux");
-/// Callgrind, which counts instructions.
+/// Callgrind, which counts instructions, and Memcheck.
 pub(crate) const VALGRIND: Need = debian("valgrind", "valgrind");
+/// Builds and installs the C library. It needs the files of OpenSSL.
+pub(crate) const CARGO_C: Need = Need::Plugin {
+    name: "cargo-c",
+    program: "cargo-cinstall",
+    version: Some("=0.10.24"),
+    is_debug: true,
+};
 /// Makes Debian packages.
-pub(crate) const CARGO_DEB: Need = Need::Plugin { name: "cargo-deb", version: Some("=3.8.0") };
+pub(crate) const CARGO_DEB: Need = plugin("cargo-deb", Some("=3.8.0"));
 /// Checks licences and sources.
-pub(crate) const CARGO_DENY: Need = Need::Plugin { name: "cargo-deny", version: Some("=0.20.2") };
+pub(crate) const CARGO_DENY: Need = plugin("cargo-deny", Some("=0.20.2"));
 /// Runs fuzz targets.
-pub(crate) const CARGO_FUZZ: Need = Need::Plugin { name: "cargo-fuzz", version: None };
+pub(crate) const CARGO_FUZZ: Need = plugin("cargo-fuzz", None);
 /// Measures coverage.
-pub(crate) const CARGO_LLVM_COV: Need = Need::Plugin { name: "cargo-llvm-cov", version: None };
+pub(crate) const CARGO_LLVM_COV: Need = plugin("cargo-llvm-cov", None);
 /// Makes mutants.
-pub(crate) const CARGO_MUTANTS: Need = Need::Plugin { name: "cargo-mutants", version: None };
+pub(crate) const CARGO_MUTANTS: Need = plugin("cargo-mutants", None);
 /// Lists the public interface.
-pub(crate) const CARGO_PUBLIC_API: Need =
-    Need::Plugin { name: "cargo-public-api", version: Some("0.52.0") };
+pub(crate) const CARGO_PUBLIC_API: Need = plugin("cargo-public-api", Some("0.52.0"));
 
 const fn debian(program: &'static str, package: &'static str) -> Need {
     Need::Debian { program, package }
+}
+
+const fn plugin(name: &'static str, version: Option<&'static str>) -> Need {
+    Need::Plugin { name, program: name, version, is_debug: false }
 }
 
 impl Need {
@@ -114,7 +132,7 @@ impl Need {
                         .output(workspace)
                         .is_ok_and(|list| list.contains("llvm-tools"))
             }
-            Self::Plugin { name, .. } => workspace.program(name).is_some(),
+            Self::Plugin { program, .. } => workspace.program(program).is_some(),
             Self::Nightly => Command::words("cargo +nightly --version").succeeds(workspace),
             Self::Pypi | Self::Npm => true,
         }
@@ -133,10 +151,10 @@ impl Need {
     /// The command that installs a tool that is no Debian package.
     pub(crate) fn install_command(&self) -> Option<Command> {
         match self {
-            Self::Plugin { name, version } => {
+            Self::Plugin { name, version, is_debug, .. } => {
                 let command = Command::words("cargo install --locked --quiet").arg(*name);
                 let version = version.iter().flat_map(|version| ["--version", version]);
-                Some(command.args(version))
+                Some(command.args(version).args(is_debug.then_some("--debug")))
             }
             Self::Nightly => Some(Command::words("rustup toolchain install nightly")),
             Self::Debian { .. } | Self::PythonVenv | Self::LlvmCov | Self::Pypi | Self::Npm => None,
@@ -220,6 +238,8 @@ mod tests {
     fn a_plugin_is_installed_with_its_version() {
         let command = CARGO_DENY.install_command().unwrap().to_string();
         assert_eq!(command, "cargo install --locked --quiet cargo-deny --version =0.20.2");
+        let command = CARGO_C.install_command().unwrap().to_string();
+        assert_eq!(command, "cargo install --locked --quiet cargo-c --version =0.10.24 --debug");
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use sip_authz::message::Message;
 use sip_authz::{Decision, Invite};
+use sip_authz_decide::engine::{decided, outcome_of, text_of, undecided};
 use sip_authz_decide::{Frame, Outcome as Answered, Request};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::answer::{decided, outcome_of, undecided};
 use super::counts::DecideCounts;
-use super::question::{Question, read, text_of};
+use super::question::{Question, read};
 use super::queue::{Job, Queue};
 use crate::observe::method::MethodName;
 use crate::observe::observers::PendingRecords;
@@ -109,7 +109,7 @@ impl Worker<'_> {
                     let bytes = text.as_deref().unwrap_or_else(|| message_of(request));
                     let bytes = without_leading_lines(bytes, not.caller.transport);
                     edge.record(outcome, not.caller, now, || Message::scan(bytes), records);
-                    undecided(request.id, &not)
+                    undecided(request.id, &not.reason)
                 }
             });
         }
@@ -130,7 +130,7 @@ impl Worker<'_> {
             });
             let request = requests.get(*place).and_then(Option::as_ref);
             if let (Some(request), Some(answer)) = (request, answers.get_mut(*place)) {
-                *answer = decided(request.id, decision, (edge.authorizer(), &snapshot));
+                *answer = decided(request.id, decision, edge.authorizer(), &snapshot);
             }
         }
         decisions.clear();

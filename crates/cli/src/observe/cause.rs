@@ -4,6 +4,7 @@
 
 use sip_authz::InviteError;
 use sip_authz::message::{Defect, Header};
+use sip_authz_decide::engine::{Garbage, Undecided};
 
 /// The handling of a message that has a [`Cause`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +200,29 @@ impl From<&InviteError> for Cause {
     }
 }
 
+impl From<Garbage> for Cause {
+    fn from(garbage: Garbage) -> Self {
+        match garbage {
+            Garbage::KeepAlive => Self::KeepAlive,
+            Garbage::Stun => Self::Stun,
+            _ => Self::NotSip,
+        }
+    }
+}
+
+impl From<&Undecided> for Cause {
+    fn from(not: &Undecided) -> Self {
+        match not {
+            Undecided::Garbage(garbage) => (*garbage).into(),
+            Undecided::Ack => Self::Ack,
+            Undecided::Cancel => Self::Cancel,
+            Undecided::Response => Self::Response,
+            Undecided::Malformed(error) => error.into(),
+            _ => Self::Malformed,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +250,31 @@ mod tests {
         let single = [From, To, CallId, CSeq, ContentLength].map(Defect::Repeated);
         for defect in plain.into_iter().chain(missing).chain(single) {
             assert_eq!(Cause::from(defect).as_str(), defect.to_string().replace('`', ""));
+        }
+    }
+
+    #[test]
+    fn answers_of_the_decision_service_have_the_text_and_the_status_of_the_cause() {
+        use Undecided::{Ack, Cancel, Malformed, Response};
+        let malformed = [
+            InviteError::NotSip,
+            InviteError::HostMismatch,
+            InviteError::Defect(Defect::Version),
+            InviteError::Defect(Defect::CSeq),
+            InviteError::Defect(Defect::Missing(Header::Via)),
+            InviteError::Defect(Defect::Missing(Header::To)),
+        ];
+        let garbage = [Garbage::KeepAlive, Garbage::Stun, Garbage::NotSip].map(Undecided::Garbage);
+        let all = malformed.map(Malformed).into_iter().chain(garbage);
+        for not in all.chain([Ack, Cancel, Response]) {
+            let cause = Cause::from(&not);
+            assert_eq!(not.reason(), cause.as_str());
+            let status = not.response().map(|(status, _)| status);
+            let Answered(expected) = cause.handling() else {
+                assert_eq!(status, None, "{not:?}");
+                continue;
+            };
+            assert_eq!(status, Some(expected), "{not:?}");
         }
     }
 

@@ -15,12 +15,10 @@
 //! 8. the 400.
 
 use sip_authz::message::Header;
+pub(crate) use sip_authz_decide::engine::ERROR_HEADER;
 
 /// The maximum number of bytes of an answer over UDP for each byte of its request.
 pub(crate) const FACTOR: usize = 3;
-
-/// The header with the code and reason of a rejection.
-pub(crate) const ERROR_HEADER: &str = "X-Authz-Error";
 
 /// Headers that a client can do without.
 const OPTIONAL: [&str; 3] = ["Allow", "Accept", ERROR_HEADER];

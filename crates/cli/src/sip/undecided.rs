@@ -2,34 +2,15 @@
 
 use sip_authz::Transport;
 use sip_authz::message::{Defect, Header, Message, StartLine};
+use sip_authz_decide::engine::Garbage;
+pub(crate) use sip_authz_decide::engine::without_leading_lines;
 
 use crate::observe::cause::Cause;
 use crate::sip::respond::{Echo, phrase};
 
-/// Removes the line ends before the start line of a datagram. On a stream they were removed when it was
-/// cut into messages.
-pub(crate) fn without_leading_lines(bytes: &[u8], transport: Transport) -> &[u8] {
-    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    match bytes {
-        [b'\r' | b'\n', ..] if transport == Transport::Udp => {
-            let start = bytes.iter().position(|byte| !is_line_end(byte));
-            bytes.get(start.unwrap_or(bytes.len())..).unwrap_or_default()
-        }
-        _ => bytes,
-    }
-}
-
 /// The cause for bytes that do not begin as a SIP message.
 pub(crate) fn cause_of_garbage(bytes: &[u8]) -> Cause {
-    // phones send such datagrams to keep their NAT bindings open (RFC 5626 §4.4)
-    if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | b'\t' | b' ' | 0)) {
-        return Cause::KeepAlive;
-    }
-    match bytes {
-        // RFC 8489 §5: two zero bits, and the magic cookie
-        [0..=0x3f, _, _, _, 0x21, 0x12, 0xa4, 0x42, ..] => Cause::Stun,
-        _ => Cause::NotSip,
-    }
+    Garbage::of(bytes).into()
 }
 
 /// The defect for which a request is refused. This is the one place where requests on a stream are

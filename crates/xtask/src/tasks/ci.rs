@@ -52,6 +52,8 @@ pub(crate) const ENTRIES: &[Entry] = &[
         ..entry("forward-cost")
     },
     entry("behind-kamailio"),
+    entry("capi"),
+    entry("capi-sanitize"),
     entry("console"),
     entry("rest-client"),
     entry("end-to-end"),

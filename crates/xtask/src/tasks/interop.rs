@@ -1,8 +1,9 @@
-//! The program with other programs: SIP clients, Prometheus, Kamailio, Twilio's clients.
+//! The program with other programs: SIP clients, Prometheus, Kamailio, Twilio's clients, hosts in C.
 
 use crate::needs::{
-    BARESIP, CHROMEDRIVER, CHROMIUM, CURL, ETCD, ETCDCTL, IP, IPTABLES, KAMAILIO, NODE, NPM, Need,
-    OPENSSL, PROMETHEUS, PROTOC, PYTHON, SIPP, SIPSAK, TASKSET, VALGRIND,
+    BARESIP, CARGO_C, CHROMEDRIVER, CHROMIUM, CURL, CXX, ETCD, ETCDCTL, IP, IPTABLES, KAMAILIO,
+    LIBSSL, NODE, NPM, Need, OPENSSL, PKG_CONFIG, PROMETHEUS, PROTOC, PYTHON, SIPP, SIPSAK,
+    TASKSET, VALGRIND,
 };
 use crate::task::{Step, Task, run};
 
@@ -261,6 +262,23 @@ ONLY=ours Kamailio is left out, and the memory is printed.",
             PROGRAM,
             run("crates/acceptance/interop/behind_kamailio/run.sh {target}/release/sip-authz"),
         ],
+        ..Task::BARE
+    },
+    Task {
+        name: "capi",
+        usage: "[--renew]",
+        about: "Install the C library, and test it from C, also under Valgrind",
+        details: "Compares the header and the symbols, and builds the example of docs/c-library.md by pkg-config.
+--renew: write the header.",
+        needs: &[CARGO_C, CXX, LIBSSL, PKG_CONFIG, PROTOC, VALGRIND],
+        steps: &[PROGRAM, run("crates/xtask/scripts/capi.sh {target} {args}")],
+        ..Task::BARE
+    },
+    Task {
+        name: "capi-sanitize",
+        about: "Test the C library with AddressSanitizer in Rust and in C",
+        needs: &[LIBSSL, Need::Nightly, PROTOC],
+        steps: &[PROGRAM, run("crates/xtask/scripts/capi_sanitize.sh {target}")],
         ..Task::BARE
     },
     Task {

@@ -1,13 +1,16 @@
 //! Writes the answer to a question.
 
 use sip_authz::{Accept, Authorizer, CredentialsField, Decision, Snapshot};
-use sip_authz_decide::{AnswerWriter, Outcome};
 
 use super::question::Undecided;
-use crate::sip::shorten::ERROR_HEADER;
+use crate::answer::{AnswerWriter, Outcome};
+
+/// The header with the code and reason of a rejection.
+pub const ERROR_HEADER: &str = "X-Authz-Error";
 
 /// The outcome of a decision.
-pub(super) fn outcome_of(decision: &Decision) -> Outcome {
+#[must_use]
+pub fn outcome_of(decision: &Decision) -> Outcome {
     match decision {
         Decision::Accept(_) => Outcome::Accept,
         Decision::Challenge(_) => Outcome::Challenge,
@@ -15,11 +18,13 @@ pub(super) fn outcome_of(decision: &Decision) -> Outcome {
     }
 }
 
-/// The answer of a decision. `snapshot` has the name of the target.
-pub(super) fn decided(
+/// The frame with the answer of a decision. `snapshot` has the name of the target.
+#[must_use]
+pub fn decided(
     id: u64,
     decision: &Decision,
-    (authorizer, snapshot): (&Authorizer, &Snapshot),
+    authorizer: &Authorizer,
+    snapshot: &Snapshot,
 ) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = AnswerWriter::new(&mut bytes, id, outcome_of(decision));
@@ -72,14 +77,15 @@ fn name_of(field: CredentialsField) -> &'static str {
     }
 }
 
-/// The answer to a request that is not decided.
-pub(super) fn undecided(id: u64, undecided: &Undecided) -> Vec<u8> {
+/// The frame with the answer to a request that is not decided.
+#[must_use]
+pub fn undecided(id: u64, undecided: &Undecided) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = AnswerWriter::new(&mut bytes, id, Outcome::Undecided);
-    if let Some((status, phrase)) = undecided.answer() {
-        writer = writer.status(status).phrase(phrase);
+    if let Some((status, phrase)) = undecided.response() {
+        writer = writer.status(status).phrase(&phrase);
     }
-    if writer.reason(undecided.cause.as_str()).end().is_err() {
+    if writer.reason(&undecided.reason()).end().is_err() {
         return failed(id);
     }
     bytes
