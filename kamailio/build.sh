@@ -12,10 +12,11 @@ Needs gcc, make, pkg-config, dpkg-dev and libsip_authz (cargo cinstall). Changes
 
   --version VERSION  version of Debian's package kamailio [default: the installed one]
   --source DIR       unpacked source package of this version; nothing is downloaded
+  --prefix DIR       folder of libsip_authz, as given to cargo cinstall; the module finds the library there
+                     [default: that of pkg-config, and of the system when Kamailio runs]
   --output FILE      where the module goes [default: authz.so in the current folder]
   --help             print this text
 
-Environment: PKG_CONFIG_PATH has the folder of sip_authz.pc if libsip_authz is in a folder of its own.
 Exit code: 0 built, 1 error, 2 invalid command line.
 END
 }
@@ -31,7 +32,7 @@ wrong() {
     exit 2
 }
 
-version='' source='' output=authz.so
+version='' source='' prefix='' output=authz.so
 while [ $# -gt 0 ]; do
     option=$1
     case $option in
@@ -39,7 +40,7 @@ while [ $# -gt 0 ]; do
             usage
             exit 0
             ;;
-        --version | --source | --output)
+        --version | --source | --prefix | --output)
             [ $# -ge 2 ] || wrong "$option needs a value"
             printf -v "${option#--}" '%s' "$2"
             shift 2
@@ -59,8 +60,15 @@ for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null ||
         fail "there is no $tool (Debian: apt-get install build-essential pkg-config dpkg-dev)"
 done
-pc=sip_authz
-pkg-config --exists "$pc" || fail "pkg-config does not find $pc; install libsip_authz, or set PKG_CONFIG_PATH"
+pc=sip_authz runpath=
+if [ -n "$prefix" ]; then
+    file=$(find "$prefix" -path "*/pkgconfig/$pc.pc" -print -quit 2>/dev/null || true)
+    [ -n "$file" ] || fail "--prefix $prefix: there is no pkgconfig/$pc.pc"
+    PKG_CONFIG_PATH=$(dirname "$(realpath "$file")")
+    export PKG_CONFIG_PATH
+    runpath=$(pkg-config --variable=libdir "$pc")
+fi
+pkg-config --exists "$pc" || fail "pkg-config does not find $pc; install libsip_authz, or give --prefix"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -116,7 +124,7 @@ echo "build authz.so"
 {
     make -C "$source" cfg prefix=/usr FLAVOUR=kamailio group_include=kstandard \
         CC_EXTRA_OPTS="$flags" LD_EXTRA_OPTS="$(dpkg-buildflags --get LDFLAGS)" &&
-        make -C "$module" SIP_AUTHZ_PC="$pc"
+        make -C "$module" SIP_AUTHZ_PC="$pc" SIP_AUTHZ_RUNPATH="$runpath"
 } >"$work/log" 2>&1 || { tail -n 40 "$work/log" >&2; fail "the build failed"; }
 grep 'warning:' "$work/log" >&2 || true
 install -D -m 644 "$module/authz.so" "$output"
@@ -126,8 +134,7 @@ if command -v kamailio >/dev/null; then
     config=$work/check.cfg
     printf '#!KAMAILIO\nloadmodule "sl.so"\nloadmodule "%s"\nrequest_route { authz_check(); }\n' "$output" >"$config"
     if [ "$version" = "$(dpkg-query --show --showformat '${source:Version}' kamailio 2>/dev/null)" ]; then
-        LD_LIBRARY_PATH=$(pkg-config --variable=libdir "$pc")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
-            kamailio -c -f "$config" >"$work/log" 2>&1 ||
+        kamailio -c -f "$config" >"$work/log" 2>&1 ||
             { cat "$work/log" >&2; fail "the installed kamailio does not load $output"; }
         echo "the installed kamailio loads it"
     fi

@@ -8,15 +8,15 @@
 #include "../../core/str.h"
 
 struct authz_settings {
-	char *mode;
-	char *service;
-	char *token_file;
-	int timeout; /* milliseconds */
-	str prefix;  /* of the names of the AVPs */
-	char *program;
-	char *config;
-	char *options;
-	char *socket;
+    char *mode;
+    char *service;
+    char *token_file;
+    int timeout; /* milliseconds */
+    str prefix;  /* of the names of the AVPs */
+    char *program;
+    char *config;
+    char *options;
+    char *socket;
 };
 
 extern struct authz_settings authz_settings;
