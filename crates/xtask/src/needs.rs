@@ -20,8 +20,10 @@ pub(crate) enum Need {
     LlvmCov,
     /// A subcommand of cargo from crates.io.
     Plugin {
-        /// The name of the crate and of its program.
+        /// The name of the crate.
         name: &'static str,
+        /// The name of its program, if it differs.
+        program: Option<&'static str>,
         /// The version to install; the newest if there is none.
         version: Option<&'static str>,
     },
@@ -43,6 +45,8 @@ pub(crate) const CHROMIUM: Need = debian("chromium", "chromium");
 pub(crate) const CXX: Need = debian("c++", "g++");
 /// An HTTP client.
 pub(crate) const CURL: Need = debian("curl", "curl");
+/// Unpacks source packages of Debian, and knows their compiler flags.
+pub(crate) const DPKG_DEV: Need = debian("dpkg-source", "dpkg-dev");
 /// A name server.
 pub(crate) const DNSMASQ: Need = debian("dnsmasq", "dnsmasq-base");
 /// The etcd server.
@@ -55,12 +59,16 @@ pub(crate) const IP: Need = debian("ip", "iproute2");
 pub(crate) const IPTABLES: Need = debian("iptables", "iptables");
 /// Another SIP server, to compare with.
 pub(crate) const KAMAILIO: Need = debian("kamailio", "kamailio");
+/// Runs Makefiles.
+pub(crate) const MAKE: Need = debian("make", "make");
 /// A runtime of JavaScript.
 pub(crate) const NODE: Need = debian("node", "nodejs");
 /// The package manager of that runtime.
 pub(crate) const NPM: Need = debian("npm", "npm");
 /// Certificates.
 pub(crate) const OPENSSL: Need = debian("openssl", "openssl");
+/// Finds C libraries.
+pub(crate) const PKG_CONFIG: Need = debian("pkg-config", "pkg-config");
 /// Prometheus and its tool for rules.
 pub(crate) const PROMETHEUS: Need = debian("promtool", "prometheus");
 /// The protocol buffer compiler, to build the etcd store.
@@ -81,19 +89,22 @@ pub(crate) const STRACE: Need = debian("strace", "strace");
 pub(crate) const TASKSET: Need = debian("taskset", "util-linux");
 /// Callgrind, which counts instructions.
 pub(crate) const VALGRIND: Need = debian("valgrind", "valgrind");
+/// Builds and installs C libraries.
+pub(crate) const CARGO_C: Need =
+    Need::Plugin { name: "cargo-c", program: Some("cargo-cinstall"), version: Some("=0.10.24") };
 /// Makes Debian packages.
-pub(crate) const CARGO_DEB: Need = Need::Plugin { name: "cargo-deb", version: Some("=3.8.0") };
+pub(crate) const CARGO_DEB: Need = Need::Plugin { name: "cargo-deb", program: None, version: Some("=3.8.0") };
 /// Checks licences and sources.
-pub(crate) const CARGO_DENY: Need = Need::Plugin { name: "cargo-deny", version: Some("=0.20.2") };
+pub(crate) const CARGO_DENY: Need = Need::Plugin { name: "cargo-deny", program: None, version: Some("=0.20.2") };
 /// Runs fuzz targets.
-pub(crate) const CARGO_FUZZ: Need = Need::Plugin { name: "cargo-fuzz", version: None };
+pub(crate) const CARGO_FUZZ: Need = Need::Plugin { name: "cargo-fuzz", program: None, version: None };
 /// Measures coverage.
-pub(crate) const CARGO_LLVM_COV: Need = Need::Plugin { name: "cargo-llvm-cov", version: None };
+pub(crate) const CARGO_LLVM_COV: Need = Need::Plugin { name: "cargo-llvm-cov", program: None, version: None };
 /// Makes mutants.
-pub(crate) const CARGO_MUTANTS: Need = Need::Plugin { name: "cargo-mutants", version: None };
+pub(crate) const CARGO_MUTANTS: Need = Need::Plugin { name: "cargo-mutants", program: None, version: None };
 /// Lists the public interface.
 pub(crate) const CARGO_PUBLIC_API: Need =
-    Need::Plugin { name: "cargo-public-api", version: Some("0.52.0") };
+    Need::Plugin { name: "cargo-public-api", program: None, version: Some("0.52.0") };
 
 const fn debian(program: &'static str, package: &'static str) -> Need {
     Need::Debian { program, package }
@@ -114,7 +125,9 @@ impl Need {
                         .output(workspace)
                         .is_ok_and(|list| list.contains("llvm-tools"))
             }
-            Self::Plugin { name, .. } => workspace.program(name).is_some(),
+            Self::Plugin { name, program, .. } => {
+                workspace.program(program.unwrap_or(name)).is_some()
+            }
             Self::Nightly => Command::words("cargo +nightly --version").succeeds(workspace),
             Self::Pypi | Self::Npm => true,
         }
@@ -133,7 +146,7 @@ impl Need {
     /// The command that installs a tool that is no Debian package.
     pub(crate) fn install_command(&self) -> Option<Command> {
         match self {
-            Self::Plugin { name, version } => {
+            Self::Plugin { name, version, .. } => {
                 let command = Command::words("cargo install --locked --quiet").arg(*name);
                 let version = version.iter().flat_map(|version| ["--version", version]);
                 Some(command.args(version))
