@@ -11,7 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "behind_kamailio"), str(HERE.parent / "clients")]
-from behind_kamailio import Caller, Request, digest, wait_for  # noqa: E402
+from behind_kamailio import Caller, Request, digest  # noqa: E402
 from edge import Failed, end, free_port, start  # noqa: E402
 
 # generous: the machine may be busy
@@ -36,6 +36,16 @@ name = "by-password.example"
 credential_lists = ["staff"]
 policy = {{ nonce_lifetime = 3600, guesses = {{ pair = {{ burst = 60000, refill_ms = 1 }} }} }}
 """
+
+
+def wait_for(what, condition):
+    """The first true value of `condition`."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise Failed(f"{what}: not within {SECONDS} s")
 
 
 def write_configuration(folder, text=CONFIGURATION):
@@ -116,10 +126,11 @@ class Kamailio:
     def __exit__(self, *_):
         end(self.process)
 
-    def wait(self):
+    def wait(self, method="OPTIONS", uri="sip:ping@there"):
+        """Waits until Kamailio answers such a request."""
         until = time.monotonic() + SECONDS
-        with Caller(INSIDE) as caller:
-            ping = Request("OPTIONS", f"sip:ping@127.0.0.1:{self.port}")
+        with Caller(OUTSIDE) as caller:
+            ping = Request(method, uri)
             while not caller.ask(ping.text(caller), self.address, seconds=0.3):
                 if self.process.poll() is not None or time.monotonic() > until:
                     raise Failed(f"Kamailio does not answer:\n{self.log()}")
