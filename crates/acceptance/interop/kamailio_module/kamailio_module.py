@@ -5,8 +5,8 @@ sipp is the caller.
 
 Parts, each with a decision service (mode `service`) and with a decision process of the module (`process`):
 
-- load: CALLS calls with the right password are all accepted; none of CALLS replays of their credentials, none of
-  CALLS calls with a wrong password.
+- load: CALLS calls with the right password are all accepted; none of CALLS replays of their credentials, and none
+  of CALLS calls with a wrong password.
 - restart: the service is killed. Calls are refused with 503 until it runs again, then all are accepted.
 
 Parts of their own:
@@ -15,7 +15,8 @@ Parts of their own:
 - late: a service that answers after the time-out, or with another id, never admits a call.
 - refused: a module with a wrong user or token is refused, and Kamailio logs why.
 - reload: RPC reloads the decision process; it ends with Kamailio.
-- recipes: the two scripts of docs/recipes do the same. The used credentials do not reach the gateway, others do.
+- recipes: the two scripts of docs/recipes do the same. The used credentials do not reach the gateway, others
+  do.
 
 Exit code: 0 all as expected, 1 a call differs, 2 the test could not run.
 """
@@ -123,7 +124,8 @@ def load(test, kamailio, report):
     folder = kamailio.folder
 
     def sipp(name, *words, **options):
-        return Load(kamailio, folder, name, calls, **options).add("-key", "domain", "by-password.example", *words)
+        run = Load(kamailio, folder, name, calls, **options)
+        return run.add("-key", "domain", "by-password.example", *words)
 
     right = sipp("right", "-au", USER, "-ap", PASSWORD, "-p", port)
     seen = right.run()
@@ -172,7 +174,8 @@ def restart(test, kamailio, kill, start, report):
             expected = {503, 200, 407}
         report.check("calls are refused with 503", refused[0] == 503 and set(refused) <= expected, refused)
         report.check("their code is -5", header(answers[0], "X-Code") == "-5", answers[0])
-        report.check("Kamailio logs the error", "the request is refused" in kamailio.log(), kamailio.log()[-500:])
+        log = kamailio.log()
+        report.check("Kamailio logs the error", "the request is refused" in log, log[-500:])
         # a nonce of the process that was killed
         credentials = digest(challenge, BY_PASSWORD, PASSWORD).replace("00000001", "00000002")
         answer = caller.ask(request.text(caller, 3, credentials), kamailio.address, SECONDS) or ""
@@ -275,9 +278,10 @@ def late(test, report):
             report.check(f"{name} is refused with 503", code(answer) == 503, answer)
         answer = ask(lambda it: it.answer(OVERLOADED, *status(503, "Service Unavailable")))
         check_values(report, "an overload", answer, 503, {"Code": "-4", "Status": "503"})
-        answer = ask(lambda it: it.answer(CHALLENGE, *status(401, "Unauthorized"), (5, b"X-One: 1\r\n"), (5, b"X-Two: 2\r\n")))
-        lines = (header(answer, "X-One"), header(answer, "X-Two"))
-        report.check("all header lines of a response are sent", code(answer) == 401 and lines == ("1", "2"), answer)
+        challenge = [*status(401, "Unauthorized"), (5, b"X-One: 1\r\n"), (5, b"X-Two: 2\r\n")]
+        answer = ask(lambda it: it.answer(CHALLENGE, *challenge))
+        holds = (code(answer), header(answer, "X-One"), header(answer, "X-Two")) == (401, "1", "2")
+        report.check("all header lines of a response are sent", holds, answer)
         answer = ask(lambda it: it.answer(ACCEPT, *accept))
         expected = {"Code": "1", "User": "bob", "Target-Name": "by.example", "Permissions": "one,two"}
         check_values(report, "an accept of the same service in time", answer, 200, expected)
@@ -294,7 +298,8 @@ def refused(test, report):
     ):
         answer = invite(kamailio, INSIDE, BY_ADDRESS)
         report.check(f"the user {me} is refused if {other} is listed", code(answer) == 503, answer)
-        report.check("Kamailio logs that the user is not allowed", re.search(r"ERROR: authz.*user", kamailio.log()), kamailio.log())
+        logs = re.search(r"ERROR: authz.*user", kamailio.log())
+        report.check("Kamailio logs that the user is not allowed", logs, kamailio.log())
     for name, token, expected in [("wrong", "another token of 16", 503), ("right", "the right token!", 200)]:
         folder = test.new_folder(f"token-{name}")
         place = f"tcp:127.0.0.1:{free_port()}"
@@ -333,7 +338,8 @@ def reload(test, report):
         write_configuration(kamailio.folder, CONFIGURATION.replace(f'["{INSIDE}"]', f'["{OUTSIDE}"]'))
         seen = kamailio.rpc("authz.reload")
         wait_for("the reload", lambda: "reloaded " in kamailio.log())
-        report.check("the new list after authz.reload", code(invite(kamailio, OUTSIDE, BY_ADDRESS)) == 200, seen)
+        answer = invite(kamailio, OUTSIDE, BY_ADDRESS)
+        report.check("the new list after authz.reload", code(answer) == 200, (seen, answer))
         report.check("the old address is refused", code(invite(kamailio, INSIDE, BY_ADDRESS)) == 403)
         program = kamailio.program()
         folder = kamailio.folder / "private"

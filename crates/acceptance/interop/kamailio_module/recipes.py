@@ -141,4 +141,5 @@ def calls(kamailio, gateway, report, name):
         for method, to, expected in [("BYE", ";tag=x", 481), ("INVITE", ";tag=x", 481), ("MESSAGE", "", 405)]:
             request = Request(method, BY_ADDRESS, to=to)
             answer = caller.ask(request.text(caller), kamailio.address, SECONDS) or ""
-            report.check(f"{name}: {method} with To{to or ' alone'} answers {expected}", code(answer) == expected, answer)
+            what = f"{method} with To{to or ' alone'}"
+            report.check(f"{name}: {what} answers {expected}", code(answer) == expected, answer)

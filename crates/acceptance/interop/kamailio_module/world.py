@@ -93,7 +93,9 @@ class Kamailio:
         self.folder, self.port = folder, free_port()
         self.out = folder / "kamailio.out"
         lines = [
-            f'modparam("authz", "{name}", {value if isinstance(value, int) else chr(34) + str(value) + chr(34)})'
+            f'modparam("authz", "{name}", {value})'
+            if isinstance(value, int)
+            else f'modparam("authz", "{name}", "{value}")'
             for name, value in parameters.items()
         ]
         self.config = folder / "kamailio.cfg"
@@ -151,8 +153,11 @@ class Kamailio:
 
     def wait_for_program(self):
         """Waits until the decision process listens."""
-        started = "listening for decisions"
-        return wait_for("the decision process", lambda: started in self.log().rpartition("starts as process")[2])
+
+        def listens():
+            return "listening for decisions" in self.log().rpartition("starts as process")[2]
+
+        return wait_for("the decision process", listens)
 
     def kill_program(self):
         os.kill(self.program(), signal.SIGKILL)
