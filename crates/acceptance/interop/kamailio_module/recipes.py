@@ -2,9 +2,7 @@
 
 import hashlib
 import re
-from pathlib import Path
 
-from edge import end, start
 from world import (
     BY_ADDRESS,
     BY_PASSWORD,
@@ -24,8 +22,10 @@ from world import (
     call,
     code,
     digest,
+    end,
     free_port,
     invite,
+    start,
     wait_for,
 )
 
