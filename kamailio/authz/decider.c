@@ -142,7 +142,6 @@ static void log_error(sip_authz_result result, const sip_authz_answer *answer)
     static sip_authz_result last_result;
     static time_t last_time;
     static unsigned int skipped;
-    const char *reason = answer->reason ? answer->reason : "";
     const char *cause = answer->cause ? answer->cause : "";
     time_t now = time(NULL);
 
@@ -150,8 +149,8 @@ static void log_error(sip_authz_result result, const sip_authz_answer *answer)
         skipped++;
         return;
     }
-    LM_ERR("%s: %s%s%s%s%s; the request is refused\n", address, sip_authz_result_text(result),
-            reason[0] ? ": " : "", reason, cause[0] ? ": " : "", cause);
+    LM_ERR("%s: %s%s%s; the request is refused\n", address, sip_authz_result_text(result),
+            cause[0] ? ": " : "", cause);
     if (skipped)
         LM_ERR("%s: %u more errors since the last line\n", address, skipped);
     last_result = result;

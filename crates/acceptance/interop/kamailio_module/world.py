@@ -90,7 +90,7 @@ class Kamailio:
     """Kamailio with the module, until the end of the block. `parameters` are those of the module."""
 
     def __init__(self, module, folder, parameters, *, children=4, text=None):
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.killed = folder, free_port(), None
         self.out = folder / "kamailio.out"
         lines = [
             f'modparam("authz", "{name}", {value})'
@@ -152,15 +152,17 @@ class Kamailio:
         return int(found[-1]) if found else None
 
     def wait_for_program(self):
-        """Waits until the decision process listens."""
+        """Waits until a decision process listens, other than the one that was killed."""
 
         def listens():
-            return "listening for decisions" in self.log().rpartition("starts as process")[2]
+            last = self.log().rpartition("starts as process")[2]
+            return "listening for decisions" in last and self.program() != self.killed
 
         return wait_for("the decision process", listens)
 
     def kill_program(self):
-        os.kill(self.program(), signal.SIGKILL)
+        self.killed = self.program()
+        os.kill(self.killed, signal.SIGKILL)
 
 
 def invite(kamailio, source, uri, **options):
