@@ -93,15 +93,20 @@ pub(crate) const VALGRIND: Need = debian("valgrind", "valgrind");
 pub(crate) const CARGO_C: Need =
     Need::Plugin { name: "cargo-c", program: Some("cargo-cinstall"), version: Some("=0.10.24") };
 /// Makes Debian packages.
-pub(crate) const CARGO_DEB: Need = Need::Plugin { name: "cargo-deb", program: None, version: Some("=3.8.0") };
+pub(crate) const CARGO_DEB: Need =
+    Need::Plugin { name: "cargo-deb", program: None, version: Some("=3.8.0") };
 /// Checks licences and sources.
-pub(crate) const CARGO_DENY: Need = Need::Plugin { name: "cargo-deny", program: None, version: Some("=0.20.2") };
+pub(crate) const CARGO_DENY: Need =
+    Need::Plugin { name: "cargo-deny", program: None, version: Some("=0.20.2") };
 /// Runs fuzz targets.
-pub(crate) const CARGO_FUZZ: Need = Need::Plugin { name: "cargo-fuzz", program: None, version: None };
+pub(crate) const CARGO_FUZZ: Need =
+    Need::Plugin { name: "cargo-fuzz", program: None, version: None };
 /// Measures coverage.
-pub(crate) const CARGO_LLVM_COV: Need = Need::Plugin { name: "cargo-llvm-cov", program: None, version: None };
+pub(crate) const CARGO_LLVM_COV: Need =
+    Need::Plugin { name: "cargo-llvm-cov", program: None, version: None };
 /// Makes mutants.
-pub(crate) const CARGO_MUTANTS: Need = Need::Plugin { name: "cargo-mutants", program: None, version: None };
+pub(crate) const CARGO_MUTANTS: Need =
+    Need::Plugin { name: "cargo-mutants", program: None, version: None };
 /// Lists the public interface.
 pub(crate) const CARGO_PUBLIC_API: Need =
     Need::Plugin { name: "cargo-public-api", program: None, version: Some("0.52.0") };

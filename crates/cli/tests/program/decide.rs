@@ -157,7 +157,10 @@ fn a_program_that_only_decides_does_not_listen_for_sip() {
     let (passes, answer) = ask(&place, &office());
     assert!(passes, "{answer}");
     let lines = stdout.all();
-    assert!(!lines.iter().any(|line| line.contains("SIP") || line.contains("loopback")), "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("SIP") || line.contains("loopback")),
+        "{lines:?}"
+    );
     drop(child);
     // a listener needs an answer for its calls
     for (listener, expected) in [

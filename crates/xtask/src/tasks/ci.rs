@@ -35,11 +35,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         args: "1 1",
         ..entry("kamailio")
     },
-    Entry {
-        env: &[("FEATURES", "sip-authz-cli/etcd")],
-        args: "1 1",
-        ..entry("kamailio-cost")
-    },
+    Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "1 1", ..entry("kamailio-cost") },
     Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "20", ..entry("soak") },
     entry("recent"),
     entry("second-client"),
