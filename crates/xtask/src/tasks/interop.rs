@@ -14,7 +14,7 @@ const LOAD: Step = run("cargo build --locked --release -p sip-authz-bench --bin 
 
 /// Builds the C library into a folder of its own.
 const C_LIBRARY: Step =
-    run("cargo cinstall --locked --release -p sip-authz-capi --prefix {target}/capi --libdir lib");
+    run("cargo cinstall --locked --release -p sip-authz-capi --prefix {target}/capi");
 /// Builds the module of Kamailio.
 const MODULE: Step =
     run("kamailio/build.sh --prefix {target}/capi --output {target}/kamailio/authz.so");
