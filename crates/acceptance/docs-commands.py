@@ -125,6 +125,10 @@ RULES = [
     skip(r"sysctl -w ", "changes the system"),
     skip(r"(pip|npm) install ", "installs a package"),
     skip(r"git clone ", "needs the network"),
+    skip(r"cargo cinstall ", "needs cargo-c"),
+    skip(r"ldconfig$", "changes the system"),
+    names(r"kamailio/build\.sh", "a build of its own"),
+    skip(r"install -m \d+ \S+ /usr/lib/", "changes the system"),
     # for developers
     names(r"cargo xtask\b", "a task: CI runs them"),
     names(r"cargo cinstall\b", "needs a plugin; `cargo xtask capi` runs it"),

@@ -47,6 +47,8 @@ pub(crate) const CHROMIUM: Need = debian("chromium", "chromium");
 pub(crate) const CXX: Need = debian("c++", "g++");
 /// An HTTP client.
 pub(crate) const CURL: Need = debian("curl", "curl");
+/// Unpacks source packages of Debian, and knows their compiler flags.
+pub(crate) const DPKG_DEV: Need = debian("dpkg-source", "dpkg-dev");
 /// A name server.
 pub(crate) const DNSMASQ: Need = debian("dnsmasq", "dnsmasq-base");
 /// The etcd server.
@@ -59,6 +61,8 @@ pub(crate) const IP: Need = debian("ip", "iproute2");
 pub(crate) const IPTABLES: Need = debian("iptables", "iptables");
 /// Another SIP server, to compare with.
 pub(crate) const KAMAILIO: Need = debian("kamailio", "kamailio");
+/// Runs Makefiles.
+pub(crate) const MAKE: Need = debian("make", "make");
 /// A runtime of JavaScript.
 pub(crate) const NODE: Need = debian("node", "nodejs");
 /// The package manager of that runtime.

@@ -246,10 +246,13 @@ class Caller:
 
 def digest(challenge, uri, password):
     """The credentials for the MD5 challenge of an answer."""
-    found = re.search(r"^Proxy-Authenticate: Digest (.*algorithm=MD5\b.*)$", challenge, re.M)
-    if not found:
+    for offer in re.findall(r"^Proxy-Authenticate: Digest (.*)$", challenge, re.M):
+        # without an algorithm it is MD5 (RFC 7616 §3.3)
+        if (re.findall(r"algorithm=([\w-]+)", offer) or ["MD5"]) == ["MD5"]:
+            break
+    else:
         raise Failed(f"no MD5 challenge in {challenge}")
-    nonce = re.search(r'nonce="([^"]*)"', found[1])[1]
+    nonce = re.search(r'nonce="([^"]*)"', offer)[1]
 
     def md5(*parts):
         return hashlib.md5(":".join(parts).encode()).hexdigest()

@@ -6,6 +6,9 @@ use sip_authz_config::{DomainSource, Edge};
 use super::serve::ServeArgs;
 use crate::system::output::{ProgramError, warn};
 
+/// The error of a listener without an answer to accepted calls.
+const ACCEPT: &str = "OPTION needs --on-accept, for example --on-accept ok";
+
 impl ServeArgs {
     /// Takes the settings that the command line does not have from the configuration file.
     pub(crate) fn completed(mut self, file: Edge) -> Result<Self, ProgramError> {
@@ -13,7 +16,8 @@ impl ServeArgs {
         fill(&mut listen.sip, &file.sip);
         fill(&mut listen.default_domain, &file.default_domain);
         listen.advertise = listen.advertise.take().or_else(|| file.advertise.clone());
-        if listen.sip.is_empty() {
+        let only_decides = !self.decide.decide.is_empty() && !self.demo;
+        if listen.sip.is_empty() && !only_decides {
             let loopback = "127.0.0.1:5060".parse();
             listen.sip.push(loopback.map_err(|error| wrong(format!("--sip: {error}")))?);
         }
@@ -21,6 +25,10 @@ impl ServeArgs {
         errors.extend(check_default_domain(&listen.default_domain).err());
         let proxies = self.proxies.complete(&file);
         errors.extend(proxies.err().map(|given| needs(given, "--trusted-proxy")));
+        let lacks_answer = self.on_accept.is_none() && !self.demo;
+        if lacks_answer && !listen.sip.is_empty() {
+            errors.push(ACCEPT.replace("OPTION", "--sip"));
+        }
         #[cfg(feature = "tls")]
         {
             let tls = &mut self.tls;
@@ -36,6 +44,9 @@ impl ServeArgs {
             };
             if let Some((given, missing)) = missing {
                 errors.push(needs(given, missing));
+            }
+            if lacks_answer && self.listen.sip.is_empty() && !tls.sips.is_empty() {
+                errors.push(ACCEPT.replace("OPTION", "--sips"));
             }
         }
         #[cfg(not(feature = "tls"))]

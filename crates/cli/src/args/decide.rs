@@ -9,8 +9,8 @@ use std::str::FromStr;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DecideArgs {
     /// Answer SIP servers on this machine that ask whether a request may pass, at a Unix socket or a
-    /// loopback address (repeatable). A client can name any source address. TCP needs a token: see
-    /// --decide-token-file
+    /// loopback address (repeatable). Without --sip, the program then does not listen for SIP. A client
+    /// can name any source address. TCP needs a token: see --decide-token-file
     #[arg(long, value_name = "unix:PATH|tcp:ADDR")]
     pub(crate) decide: Vec<DecideAddress>,
 

@@ -8,7 +8,7 @@ use crate::system::output::warn;
 /// The options of the listeners for SIP.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ListenArgs {
-    /// Listen for SIP over UDP and TCP (repeatable) [default: 127.0.0.1:5060]
+    /// Listen for SIP over UDP and TCP (repeatable) [default: 127.0.0.1:5060; with --decide none]
     ///
     /// ADDR is `IP:PORT`, `:PORT` for all addresses, `NAME:PORT`, or an IP or a name alone for port
     /// 5060. Port 0 selects a free port. Parts after a comma belong to this listener:

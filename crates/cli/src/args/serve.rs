@@ -134,9 +134,10 @@ pub(crate) struct ServeArgs {
     /// the default with --demo), `redirect:TARGET,…` (302 with a Contact for each target) or
     /// `forward:HOP,…`. A target is a host, which keeps the user part, or a SIP URI such as
     /// `sip:{user}@gw.example.net;q=0.5` with {user}, {host}, {domain}, {account} and {username}. A hop
-    /// is a host or SIP URI such as `sip:pbx.example.net:5060;transport=tcp;priority=1;weight=10`
+    /// is a host or SIP URI such as `sip:pbx.example.net:5060;transport=tcp;priority=1;weight=10`. Not
+    /// needed with --decide alone: the host answers
     #[arg(long, value_name = "ok|redirect:TARGET|forward:HOP")]
-    #[arg(required_unless_present = "demo")]
+    #[arg(required_unless_present_any = ["demo", "decide"])]
     pub(crate) on_accept: Option<OnAccept>,
 
     /// Allow domains and trunks to redirect or forward calls to this host, `.suffix` or IP prefix, with an

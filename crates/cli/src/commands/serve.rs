@@ -543,6 +543,9 @@ impl Listening {
             say(format_args!("listening for SIP on {address} (tls)"));
         }
         let all = || self.sip.iter().chain(&self.sips);
+        if all().next().is_none() {
+            return;
+        }
         for (number, name) in naming.advertised() {
             if let Some(address) = all().nth(number) {
                 say(format_args!("callers of {address} see {name}"));

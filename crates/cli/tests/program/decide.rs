@@ -6,15 +6,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use sip_authz_decide::{Frame, GoodbyeCode, Hello, Outcome, RequestWriter, split};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::http::Http;
 use crate::support::{
-    ADMIN_TOKEN, Caller, ONE, PATIENCE, Request, STAFF, Server, account, file, outcome, run,
-    set_mode, status,
+    ADMIN_TOKEN, Caller, Lines, ONE, PATIENCE, Request, STAFF, Server, account, client, file,
+    outcome, run, set_mode, status,
 };
 
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipes/decide.py");
@@ -142,6 +142,46 @@ fn a_host_is_answered_with_each_outcome() {
     let totals = server.end("TERM");
     assert!(totals.contains("accepted 3, challenged 3, rejected 3"), "{totals}");
     assert!(!path.exists());
+}
+
+#[test]
+fn a_program_that_only_decides_does_not_listen_for_sip() {
+    let (config, path) = (config(), socket());
+    let place = at(&path);
+    let base = ["serve", "--config", config.to_str().unwrap(), "--decide", &*place];
+    let mut command = client(&[&base[..], &["--api", "off"]].concat());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Ended(command.spawn().unwrap());
+    let stdout = Lines::of(child.0.stdout.take().unwrap());
+    stdout.wait_for("listening for decisions on ");
+    let (passes, answer) = ask(&place, &office());
+    assert!(passes, "{answer}");
+    let lines = stdout.all();
+    assert!(
+        !lines.iter().any(|line| line.contains("SIP") || line.contains("loopback")),
+        "{lines:?}"
+    );
+    drop(child);
+    // a listener needs an answer for its calls
+    for (listener, expected) in [
+        ("--sip=127.0.0.1:0", "--sip needs --on-accept"),
+        #[cfg(feature = "tls")]
+        ("--sips=127.0.0.1:0", "--sips needs --on-accept"),
+    ] {
+        let (code, _, errors) = outcome(&run(&[&base[..], &[listener]].concat()));
+        assert_eq!(code, Some(2), "{listener}: {errors}");
+        assert!(errors.contains(expected), "{listener}: {errors}");
+    }
+}
+
+/// A program that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

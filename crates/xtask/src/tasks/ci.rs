@@ -35,6 +35,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         args: "1 1",
         ..entry("kamailio")
     },
+    Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "1 1", ..entry("kamailio-cost") },
     Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "20", ..entry("soak") },
     entry("recent"),
     entry("second-client"),
@@ -54,6 +55,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("behind-kamailio"),
     entry("capi"),
     entry("capi-sanitize"),
+    entry("kamailio-module"),
     entry("console"),
     entry("rest-client"),
     entry("end-to-end"),

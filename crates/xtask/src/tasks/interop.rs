@@ -1,9 +1,9 @@
 //! The program with other programs: SIP clients, Prometheus, Kamailio, Twilio's clients, hosts in C.
 
 use crate::needs::{
-    BARESIP, CARGO_C, CHROMEDRIVER, CHROMIUM, CURL, CXX, ETCD, ETCDCTL, IP, IPTABLES, KAMAILIO,
-    LIBSSL, NODE, NPM, Need, OPENSSL, PKG_CONFIG, PROMETHEUS, PROTOC, PYTHON, SIPP, SIPSAK,
-    TASKSET, VALGRIND,
+    BARESIP, CARGO_C, CHROMEDRIVER, CHROMIUM, CURL, CXX, DPKG_DEV, ETCD, ETCDCTL, IP, IPTABLES,
+    KAMAILIO, LIBSSL, MAKE, NODE, NPM, Need, OPENSSL, PKG_CONFIG, PROMETHEUS, PROTOC, PYTHON, SIPP,
+    SIPSAK, TASKSET, VALGRIND,
 };
 use crate::task::{Step, Task, run};
 
@@ -11,6 +11,13 @@ use crate::task::{Step, Task, run};
 const PROGRAM: Step = run("cargo build --locked --release -p sip-authz-cli --features tls,etcd");
 /// Builds the load tool.
 const LOAD: Step = run("cargo build --locked --release -p sip-authz-bench --bin load");
+
+/// Builds the C library into a folder of its own.
+const C_LIBRARY: Step =
+    run("cargo cinstall --locked --release -p sip-authz-capi --prefix {target}/capi");
+/// Builds the module of Kamailio.
+const MODULE: Step =
+    run("kamailio/build.sh --prefix {target}/capi --output {target}/kamailio/authz.so");
 
 /// Debug information of large trees takes long to write.
 const NO_DEBUG: &[(&str, &str)] = &[("CARGO_PROFILE_DEV_DEBUG", "0")];
@@ -92,6 +99,38 @@ is wrong, or if fewer than MIN_RATIO (default: 2) times as many digests are answ
 Needs two cores.",
         needs: &[KAMAILIO, TASKSET, PYTHON, PROTOC],
         steps: &[run("crates/bench/kamailio/run.sh {args}")],
+    },
+    Task {
+        name: "kamailio-cost",
+        usage: "[SECONDS] [ROUNDS]",
+        default: "3 3",
+        about: "Measure what the module of Kamailio costs beside its own modules",
+        details: "With one worker, in turn: Kamailio's own modules, the module authz with a decision service, and with
+a decision process of its own. All servers of a measurement share a core. SECONDS: the time of
+each measurement (default: 3). ROUNDS: default 3. Fails if an answer is wrong. Needs two cores,
+and downloads the source package of Kamailio.",
+        needs: &[KAMAILIO, CARGO_C, DPKG_DEV, MAKE, PKG_CONFIG, TASKSET, PYTHON, PROTOC],
+        steps: &[
+            C_LIBRARY,
+            MODULE,
+            run("crates/bench/kamailio/run.sh --module {target}/kamailio/authz.so {args}"),
+        ],
+    },
+    Task {
+        name: "kamailio-module",
+        usage: "[CALLS] [--only PART,...]",
+        about: "Call through Kamailio with the module authz",
+        details: "CALLS: calls with sipp in each of the load tests (default: 500). PART: load, restart, values,
+late, refused, reload or recipes; default: all. Downloads the source package of Kamailio.",
+        needs: &[KAMAILIO, SIPP, CARGO_C, DPKG_DEV, MAKE, PKG_CONFIG, PYTHON, PROTOC],
+        steps: &[
+            PROGRAM,
+            C_LIBRARY,
+            MODULE,
+            run("python3 crates/acceptance/interop/kamailio_module/kamailio_module.py \
+                 {target}/release/sip-authz {target}/kamailio/authz.so {args}"),
+        ],
+        ..Task::BARE
     },
     Task {
         name: "soak",
