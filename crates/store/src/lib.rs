@@ -22,6 +22,7 @@ mod memory;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod recent;
+mod records;
 mod shared;
 
 use std::future::Future;
@@ -38,6 +39,7 @@ pub use head::{Head, Sum};
 pub use index::{Collection, ListKey, Lookup, collections, lookup, references};
 pub use memory::MemoryStore;
 pub use recent::{LocalFeed, Recent};
+pub use records::Records;
 pub use shared::{Edge, SharedStore};
 
 use sip_authz::model::{Commit, Key, Record};

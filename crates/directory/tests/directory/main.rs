@@ -3,9 +3,11 @@
 
 mod commands;
 mod follower;
+mod grouped;
 mod import;
 mod interleaved;
 mod merge;
 mod paging;
 mod roles;
 mod rules;
+mod world;
