@@ -134,5 +134,5 @@ async fn commands_at_the_same_time_are_serializable() {
         }
     }
     println!("{commands} commands in {commits} commits");
-    assert!(commands > 400 && commits < commands * 3 / 4, "{commands} in {commits}");
+    assert!(commands > 400 && commits < commands * 9 / 10, "{commands} in {commits}");
 }
