@@ -167,6 +167,18 @@ impl<S: Store> Directory<S> {
         &self.store
     }
 
+    /// Brings the records in memory to the store's head.
+    ///
+    /// Each command and each read does this first. A program calls it after the start, and after commits of
+    /// other processes, so that none of them has to wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn catch_up(&self) -> Result<(), DirectoryError> {
+        self.read(|_| Ok(())).await
+    }
+
     /// Commits a batch of records with their SIDs and dates, all or none, if it keeps the rules. It does
     /// not check quotas and ownership. For records from outside see [`Self::merge`].
     ///

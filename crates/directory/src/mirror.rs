@@ -43,9 +43,8 @@ impl<S: Store> Mirror<S> {
         }
         // a feed that failed is not used again, even if this future is dropped
         *feed = None;
-        let loaded = store.load().await?;
-        let following = store.follow(loaded.head.number).await?;
-        let records = Records::from(loaded);
+        let records = store.load_records().await?;
+        let following = store.follow(records.head().number).await?;
         *self.lock() = Some(records.clone());
         *feed = Some(following);
         Ok(records)

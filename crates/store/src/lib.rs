@@ -144,6 +144,11 @@ pub trait Store: Send + Sync + 'static {
     /// Every record as of one head, checked against the count and checksum of the head.
     fn load(&self) -> impl Future<Output = Result<StoreSnapshot, StoreError>> + Send;
 
+    /// As [`Self::load`], with the indexes of the records, to keep them in memory.
+    fn load_records(&self) -> impl Future<Output = Result<Records, StoreError>> + Send {
+        async { self.load().await.map(Records::from) }
+    }
+
     /// The commits after number `from`, in order: the existing ones and then new ones as they are made.
     fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
 

@@ -93,6 +93,11 @@ impl Store for MemoryStore {
         StoreSnapshot::new(records.head(), records.iter().cloned().collect())
     }
 
+    /// Shares the records with the store.
+    async fn load_records(&self) -> Result<Records, StoreError> {
+        Ok(self.records())
+    }
+
     async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
         Ok(LocalFeed::new(&self.inner.recent, from))
     }

@@ -15,7 +15,7 @@ use sip_authz::{Authorizer, Capacity, Decision, Invite, Snapshot, Transport};
 use sip_authz_directory::{Directory, Settings};
 use sip_authz_store::{
     Applied, Collection, CommitEntry, CommitOutcome, Edge, Feed, Follower, FollowerError, Head,
-    LocalFeed, Lookup, MemoryStore, Store, StoreError, StoreSnapshot,
+    LocalFeed, Lookup, MemoryStore, Records, Store, StoreError, StoreSnapshot,
 };
 use tokio::task::JoinHandle;
 
@@ -162,6 +162,10 @@ impl<S: Store> Store for Probe<S> {
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.around(self.inner.load()).await
+    }
+
+    async fn load_records(&self) -> Result<Records, StoreError> {
+        self.around(self.inner.load_records()).await
     }
 
     async fn follow(&self, from: u64) -> Result<Self::Feed, StoreError> {

@@ -7,6 +7,7 @@ mod grouped;
 mod import;
 mod interleaved;
 mod merge;
+mod mirror;
 mod paging;
 mod roles;
 mod rules;
