@@ -367,10 +367,10 @@ impl Line {
     /// groups, until that command stands alone.
     fn refused(&mut self, group: Arc<Group>, tickets: Vec<u64>, error: StoreError) -> Ended {
         let mut ended = self.throw_back(Outcome::PlanAgain);
-        let of_a_command = match &error {
-            StoreError::TooLarge(_) | StoreError::Corrupt(_) | StoreError::Other(_) => true,
-            _ => false,
-        };
+        let of_a_command = matches!(
+            error,
+            StoreError::TooLarge(_) | StoreError::Corrupt(_) | StoreError::Other(_)
+        );
         let outcome = if of_a_command && tickets.len() > 1 {
             self.most = tickets.len() / 2;
             Outcome::PlanAgain

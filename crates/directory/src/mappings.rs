@@ -38,7 +38,7 @@ impl View<'_> {
     ) -> Result<MappingRecord, DirectoryError> {
         self.own_target(account, mapping.target())?;
         match self.records.get(Key::Mapping(mapping)) {
-            Some(Record::Mapping(record)) => Ok(record.clone()),
+            Some(Record::Mapping(record)) => Ok(*record),
             _ => Err(DirectoryError::NotFound(Kind::of(&Key::Mapping(mapping)))),
         }
     }

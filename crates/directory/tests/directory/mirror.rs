@@ -103,11 +103,11 @@ async fn commits_of_another_process_are_seen_without_another_load() {
     let ours = Directory::new(store.clone(), settings(), None);
     let theirs = Directory::new(store.clone(), settings(), None);
     assert!(names(&ours).await.is_empty());
-    for n in 0..5_u32 {
+    for n in 0..5 {
         theirs.create_account(&format!("theirs {n}")).await.unwrap();
-        assert_eq!(names(&ours).await.len() as u32, 2 * n + 1);
+        assert_eq!(names(&ours).await.len(), 2 * n + 1);
         ours.create_account(&format!("ours {n}")).await.unwrap();
-        assert_eq!(names(&theirs).await.len() as u32, 2 * n + 2);
+        assert_eq!(names(&theirs).await.len(), 2 * n + 2);
     }
     assert_eq!(store.loads(), 2);
 }
