@@ -1,10 +1,12 @@
 //! The records of the store, kept in memory.
 
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Either, Shared, select};
 use sip_authz_store::{CommitEntry, Feed, Head, Records, Store, StoreError};
 
 /// The wait for a commit that the head shows and the feed does not deliver.
@@ -17,11 +19,30 @@ pub(super) struct Mirror<S: Store> {
     current: Mutex<Option<Records>>,
     /// The commits after `current`, or from a little before it on. Held while a reader catches up.
     feed: async_lock::Mutex<Option<S::Feed>>,
+    heads: HeadReads,
+}
+
+/// Reads of the store's head. Callers that wait for one to end share the next one.
+#[derive(Default)]
+struct HeadReads {
+    last: Mutex<Option<HeadRead>>,
+}
+
+#[derive(Clone)]
+struct HeadRead {
+    /// Set before the store is asked. A later caller needs a later read: this one may miss a commit that
+    /// the caller knows of.
+    has_begun: Arc<AtomicBool>,
+    head: Shared<BoxFuture<'static, Result<Head, StoreError>>>,
 }
 
 impl<S: Store> Mirror<S> {
     pub(super) fn new() -> Self {
-        Self { current: Mutex::new(None), feed: async_lock::Mutex::new(None) }
+        Self {
+            current: Mutex::new(None),
+            feed: async_lock::Mutex::new(None),
+            heads: HeadReads::default(),
+        }
     }
 
     /// The newest known state of the store; no records before the first [`Self::at_head`].
@@ -30,8 +51,8 @@ impl<S: Store> Mirror<S> {
     }
 
     /// The records as of the store's head at the time of the call, or of a newer one.
-    pub(super) async fn at_head(&self, store: &S) -> Result<Records, StoreError> {
-        let head = store.head().await?;
+    pub(super) async fn at_head(&self, store: &Arc<S>) -> Result<Records, StoreError> {
+        let head = self.heads.read(store).await?;
         if let Some(records) = self.lock().clone().filter(|records| records.head() == head) {
             return Ok(records);
         }
@@ -94,6 +115,33 @@ impl<S: Store> Mirror<S> {
     fn lock(&self) -> MutexGuard<'_, Option<Records>> {
         // no code panics while it holds the lock
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HeadReads {
+    /// The head at a time after the call.
+    async fn read<S: Store>(&self, store: &Arc<S>) -> Result<Head, StoreError> {
+        let read = {
+            // no code panics while it holds the lock
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*last {
+                Some(read) if !read.has_begun.load(Ordering::SeqCst) => read.clone(),
+                before => {
+                    let (before, store) = (before.clone(), Arc::clone(store));
+                    let has_begun = Arc::<AtomicBool>::default();
+                    let begins = Arc::clone(&has_begun);
+                    let head = async move {
+                        if let Some(before) = before {
+                            let _ = before.head.await;
+                        }
+                        begins.store(true, Ordering::SeqCst);
+                        store.head().await
+                    };
+                    last.insert(HeadRead { has_begun, head: head.boxed().shared() }).clone()
+                }
+            }
+        };
+        read.head.await
     }
 }
 
