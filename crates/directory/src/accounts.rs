@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan, View};
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, AccountStatus, Key, Record, TokenHash};
 use sip_authz_store::{Collection, Store};
@@ -16,6 +16,22 @@ pub struct NewAccount {
     pub account: Account,
     /// Its auth token, 32 hexadecimal digits. The store keeps only the hash, so show the token now.
     pub token: Zeroizing<String>,
+}
+
+impl View<'_> {
+    pub(super) fn account(self, sid: AccountSid) -> Result<Account, DirectoryError> {
+        match self.records.get(Key::Account(sid)) {
+            Some(Record::Account(account)) => Ok(account.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::Account)),
+        }
+    }
+
+    pub(super) fn accounts(self, page: Page) -> Result<Listing<Account>, DirectoryError> {
+        Ok(self.list(Collection::Accounts, page, |record| match record {
+            Record::Account(account) => Some(account),
+            _ => None,
+        }))
+    }
 }
 
 impl<S: Store> Directory<S> {
@@ -34,7 +50,7 @@ impl<S: Store> Directory<S> {
             dates: self.created_now(),
             ..Account::new(AccountSid::from_time(ms, random))
         };
-        self.transact(|_| async { Ok(Plan::put(account.clone())) }).await?;
+        self.transact(|_| Ok(Plan::put(account.clone()))).await?;
         Ok(NewAccount { account, token })
     }
 
@@ -44,10 +60,7 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError::NotFound`].
     pub async fn account(&self, sid: AccountSid) -> Result<Account, DirectoryError> {
-        match self.store.get(Key::Account(sid)).await? {
-            Some(Record::Account(account)) => Ok(account),
-            _ => Err(DirectoryError::NotFound(Kind::Account)),
-        }
+        self.read(|view| view.account(sid)).await
     }
 
     /// All accounts.
@@ -56,11 +69,7 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError::Store`].
     pub async fn accounts(&self, page: Page) -> Result<Listing<Account>, DirectoryError> {
-        self.list(Collection::Accounts, page, |record| match record {
-            Record::Account(account) => Some(account),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.accounts(page)).await
     }
 
     /// Changes an account's name or status. A closed account stays closed.
@@ -77,8 +86,8 @@ impl<S: Store> Directory<S> {
         if let Some(name) = friendly_name {
             Limits::friendly_name(Kind::Account, name)?;
         }
-        self.transact(|_| async {
-            let mut account = self.account(sid).await?;
+        self.transact(|view| {
+            let mut account = view.account(sid)?;
             if let Some(name) = friendly_name {
                 name.clone_into(&mut account.friendly_name);
             }
@@ -103,8 +112,8 @@ impl<S: Store> Directory<S> {
     pub async fn rotate_token(&self, sid: AccountSid) -> Result<NewAccount, DirectoryError> {
         let (token, hash) = new_token()?;
         let account = self
-            .transact(|_| async {
-                let mut account = self.account(sid).await?;
+            .transact(|view| {
+                let mut account = view.account(sid)?;
                 account.token = Some(hash);
                 account.dates = self.updated_now(account.dates);
                 Ok(Plan::update(account))

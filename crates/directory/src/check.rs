@@ -6,25 +6,25 @@
 
 use std::collections::BTreeMap;
 
-use super::members::members;
+use super::view::View;
 use super::{DirectoryError, Kind, copies};
 use sip_authz::model::{Commit, Key, Record, Vocabulary, Write};
 use sip_authz::{ApplyError, Snapshot};
-use sip_authz_store::{Collection, ListKey, Store, lookup, references};
+use sip_authz_store::{Collection, ListKey, lookup, references};
 
 /// Fails if `commit` breaks a rule, given the current records of the store.
-pub(super) async fn check<S: Store>(
-    store: &S,
+pub(super) fn check(
+    view: View<'_>,
     vocabulary: &'static Vocabulary,
     commit: &Commit,
 ) -> Result<(), DirectoryError> {
-    snapshot_after(store, vocabulary, commit, Vec::new()).await??;
+    snapshot_after(view, vocabulary, commit, Vec::new())??;
     Ok(())
 }
 
 /// The snapshot after `commit`, of the records that it touches and those with the `wanted` keys.
-pub(super) async fn snapshot_after<S: Store>(
-    store: &S,
+pub(super) fn snapshot_after(
+    view: View<'_>,
     vocabulary: &'static Vocabulary,
     commit: &Commit,
     mut wanted: Vec<Key>,
@@ -36,12 +36,12 @@ pub(super) async fn snapshot_after<S: Store>(
             Write::Put(record) => {
                 wanted.extend(references(record));
                 if let Some(name) = lookup(record) {
-                    read.extend(store.find(name).await?);
+                    read.extend(view.records.find(&name).cloned());
                 }
                 if let Record::Mapping(record) = record {
                     // the lists of a target must share one realm
                     let others = Collection::Mappings(record.mapping.target());
-                    read.extend(members(store, others).await?);
+                    read.extend(view.members(others).cloned());
                 }
             }
             Write::Delete(Key::Account(_)) => {
@@ -50,7 +50,7 @@ pub(super) async fn snapshot_after<S: Store>(
             }
             Write::Delete(key) => {
                 for collection in users(key) {
-                    read.extend(members(store, collection).await?);
+                    read.extend(view.members(collection).cloned());
                 }
                 if let Key::Target(target) = key {
                     wanted.push(Key::Policy(*target));
@@ -59,9 +59,9 @@ pub(super) async fn snapshot_after<S: Store>(
         }
     }
     let mut records = BTreeMap::new();
-    add(store, &mut records, read, wanted).await?;
-    let copies = copies::read(store, commit, &records).await?;
-    add(store, &mut records, copies, Vec::new()).await?;
+    add(view, &mut records, read, wanted);
+    let copies = copies::read(view, commit, &records);
+    add(view, &mut records, copies, Vec::new());
     let builder = Snapshot::builder().vocabulary(vocabulary);
     let builder = records.into_values().fold(builder, |builder, record| builder.record(record));
     let before = builder.build().map_err(DirectoryError::Corrupt)?;
@@ -73,12 +73,12 @@ pub(super) async fn snapshot_after<S: Store>(
 }
 
 /// Adds the records that were read, those with the `wanted` keys, and all that they refer to.
-async fn add<S: Store>(
-    store: &S,
+fn add(
+    view: View<'_>,
     records: &mut BTreeMap<Key, Record>,
     read: Vec<Record>,
     mut wanted: Vec<Key>,
-) -> Result<(), DirectoryError> {
+) {
     for record in read {
         wanted.extend(references(&record));
         records.insert(record.key(), record);
@@ -87,20 +87,11 @@ async fn add<S: Store>(
         if records.contains_key(&key) {
             continue;
         }
-        if let Some(record) = store.get(key).await? {
-            wanted.extend(references(&record));
-            records.insert(key, record);
+        if let Some(record) = view.records.get(key) {
+            wanted.extend(references(record));
+            records.insert(key, record.clone());
         }
     }
-    Ok(())
-}
-
-/// The keys of a whole collection.
-pub(super) async fn keys<S: Store>(
-    store: &S,
-    collection: Collection,
-) -> Result<Vec<Key>, DirectoryError> {
-    Ok(members(store, collection).await?.iter().map(Record::key).collect())
 }
 
 /// The collections whose members forbid the deletion of the record with this key.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::DirectoryError;
-use super::members::members;
+use super::view::View;
 use sip_authz::model::rules::MAX_COPIES;
 use sip_authz::model::{Commit, Key, Mapping, Record, Target, UserName, Write};
 use sip_authz::{CredentialListSid, DomainSid};
-use sip_authz_store::{Collection, ListKey, Lookup, Store};
+use sip_authz_store::{Collection, ListKey, Lookup};
 
 /// A lookup of a user reads about as much as this many records of a collection.
 const RECORDS_OF_A_LOOKUP: usize = 10;
@@ -56,11 +55,7 @@ struct Added {
 /// The mappings of all targets where `commit` can break the bound, and the users of their lists that
 /// have a name which it adds there. `known` has those records of the store that the commit writes, which
 /// add nothing if they are updated, and all mappings of each target with a mapping that it writes.
-pub(super) async fn read<S: Store>(
-    store: &S,
-    commit: &Commit,
-    known: &BTreeMap<Key, Record>,
-) -> Result<Vec<Record>, DirectoryError> {
+pub(super) fn read(view: View<'_>, commit: &Commit, known: &BTreeMap<Key, Record>) -> Vec<Record> {
     let mut added = BTreeMap::<Set, Added>::new();
     let mut written = BTreeMap::<CredentialListSid, Vec<&UserName>>::new();
     for write in commit.writes() {
@@ -80,15 +75,15 @@ pub(super) async fn read<S: Store>(
     let mut records = Vec::new();
     for (list, names) in &written {
         let mappings = Collection::MappingsOf(ListKey::CredentialList(*list));
-        for set in lists_by_set(&members(store, mappings).await?).into_keys() {
+        for set in lists_by_set(view.members(mappings)).into_keys() {
             let names = names.iter().map(|name| (*name).clone());
             added.entry(set).or_default().names.extend(names);
         }
     }
     for (set, Added { lists: new, mut names }) in added {
         let target = set.target();
-        let mappings = if new.is_empty() {
-            members(store, Collection::Mappings(target)).await?
+        let mappings: Vec<_> = if new.is_empty() {
+            view.members(Collection::Mappings(target)).cloned().collect()
         } else {
             let of_target = |record: &&Record| matches!(record, Record::Mapping(it) if it.mapping.target() == target);
             known.values().filter(of_target).cloned().collect()
@@ -104,40 +99,35 @@ pub(super) async fn read<S: Store>(
         }
         records.extend(mappings);
         for list in &new {
-            let users = members(store, Collection::Credentials(*list)).await?;
+            let users = view.members(Collection::Credentials(*list)).cloned().collect::<Vec<_>>();
             names.extend(users.iter().filter_map(username).cloned());
             names.extend(written.get(list).into_iter().flatten().map(|name| (*name).clone()));
             records.extend(users);
         }
         for list in lists.into_iter().filter(|list| !new.contains(list)) {
-            records.extend(users(store, list, &names).await?);
+            records.extend(users(view, list, &names));
         }
     }
-    Ok(records)
+    records
 }
 
 /// The users of a list that have one of `names`.
-async fn users<S: Store>(
-    store: &S,
-    list: CredentialListSid,
-    names: &HashSet<UserName>,
-) -> Result<Vec<Record>, DirectoryError> {
+fn users(view: View<'_>, list: CredentialListSid, names: &HashSet<UserName>) -> Vec<Record> {
     if names.is_empty() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let collection = Collection::Credentials(list);
     if names.len() > 1
-        && names.len().saturating_mul(RECORDS_OF_A_LOOKUP) >= store.count(collection).await?
+        && names.len().saturating_mul(RECORDS_OF_A_LOOKUP) >= view.records.count(collection)
     {
-        let mut users = members(store, collection).await?;
-        users.retain(|user| username(user).is_some_and(|name| names.contains(name)));
-        return Ok(users);
+        let is_named = |user: &&Record| username(user).is_some_and(|name| names.contains(name));
+        return view.members(collection).filter(is_named).cloned().collect();
     }
     let mut users = Vec::new();
     for name in names {
-        users.extend(store.find(Lookup::User(list, name.clone())).await?);
+        users.extend(view.records.find(&Lookup::User(list, name.clone())).cloned());
     }
-    Ok(users)
+    users
 }
 
 fn username(record: &Record) -> Option<&UserName> {
@@ -148,7 +138,9 @@ fn username(record: &Record) -> Option<&UserName> {
 }
 
 /// The credential lists of the mappings, by set.
-fn lists_by_set(mappings: &[Record]) -> BTreeMap<Set, BTreeSet<CredentialListSid>> {
+fn lists_by_set<'r>(
+    mappings: impl IntoIterator<Item = &'r Record>,
+) -> BTreeMap<Set, BTreeSet<CredentialListSid>> {
     let mut lists = BTreeMap::<_, BTreeSet<_>>::new();
     for record in mappings {
         if let Record::Mapping(record) = record

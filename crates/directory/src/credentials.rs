@@ -1,6 +1,6 @@
 //! Users of credential lists.
 
-use super::{Directory, DirectoryError, Kind, Listing, Page, Plan};
+use super::{Directory, DirectoryError, Kind, Listing, Page, Plan, View};
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{Credential, CredentialList, Ha1Set, Key, Password, Record, UserName};
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, RoleSid};
@@ -35,6 +35,36 @@ sip_authz::setters! {
     }
 }
 
+impl View<'_> {
+    pub(super) fn credential(
+        self,
+        account: AccountSid,
+        list: CredentialListSid,
+        sid: CredentialSid,
+    ) -> Result<Credential, DirectoryError> {
+        self.credential_list(account, list)?;
+        match self.records.get(Key::Credential(sid)) {
+            Some(Record::Credential(credential)) if credential.list == list => {
+                Ok(credential.clone())
+            }
+            _ => Err(DirectoryError::NotFound(Kind::Credential)),
+        }
+    }
+
+    pub(super) fn credentials(
+        self,
+        account: AccountSid,
+        list: CredentialListSid,
+        page: Page,
+    ) -> Result<Listing<Credential>, DirectoryError> {
+        self.credential_list(account, list)?;
+        Ok(self.list(Collection::Credentials(list), page, |record| match record {
+            Record::Credential(credential) => Some(credential),
+            _ => None,
+        }))
+    }
+}
+
 impl<S: Store> Directory<S> {
     /// Adds a user to a credential list.
     ///
@@ -66,10 +96,9 @@ impl<S: Store> Directory<S> {
             dates: self.created_now(),
             ..Credential::new(CredentialSid::from_time(ms, random), list, username, ha1)
         };
-        self.transact(|_| async {
-            self.credential_list(account, list).await?;
-            self.check_quota(Collection::Credentials(list), Kind::Credential, limits.credentials)
-                .await?;
+        self.transact(|view| {
+            view.credential_list(account, list)?;
+            view.check_quota(Collection::Credentials(list), Kind::Credential, limits.credentials)?;
             Ok(Plan::put(credential.clone()))
         })
         .await?;
@@ -87,11 +116,7 @@ impl<S: Store> Directory<S> {
         list: CredentialListSid,
         sid: CredentialSid,
     ) -> Result<Credential, DirectoryError> {
-        self.credential_list(account, list).await?;
-        match self.store.get(Key::Credential(sid)).await? {
-            Some(Record::Credential(credential)) if credential.list == list => Ok(credential),
-            _ => Err(DirectoryError::NotFound(Kind::Credential)),
-        }
+        self.read(|view| view.credential(account, list, sid)).await
     }
 
     /// The users of a credential list.
@@ -105,12 +130,7 @@ impl<S: Store> Directory<S> {
         list: CredentialListSid,
         page: Page,
     ) -> Result<Listing<Credential>, DirectoryError> {
-        self.credential_list(account, list).await?;
-        self.list(Collection::Credentials(list), page, |record| match record {
-            Record::Credential(credential) => Some(credential),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.credentials(account, list, page)).await
     }
 
     /// Changes a user.
@@ -133,8 +153,8 @@ impl<S: Store> Directory<S> {
                 Some(self.hash(&realm_of, &credential.username, secret)?)
             }
         };
-        self.transact(|_| async {
-            let mut credential = self.credential(account, list, sid).await?;
+        self.transact(|view| {
+            let mut credential = view.credential(account, list, sid)?;
             if let Some(ha1) = &ha1 {
                 credential.ha1.clone_from(ha1);
             }
@@ -157,8 +177,8 @@ impl<S: Store> Directory<S> {
         list: CredentialListSid,
         sid: CredentialSid,
     ) -> Result<(), DirectoryError> {
-        self.transact(|_| async {
-            self.credential(account, list, sid).await?;
+        self.transact(|view| {
+            view.credential(account, list, sid)?;
             Ok(Plan::delete(Key::Credential(sid)))
         })
         .await

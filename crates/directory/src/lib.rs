@@ -2,10 +2,11 @@
 //! and roles.
 //!
 //! The directory enforces the rules that need more than one record: ownership, unique names, quotas, and
-//! deletion of resources in use. A [`Directory`] has no state of its own. Each command reads the head of
-//! the [store](sip_authz_store::Store) and the records it needs, checks the rules, and commits if the head
-//! is still the same. If another commit came in between, the command starts over. So two callers cannot
-//! take one name or exceed one quota together, in one process or in several.
+//! deletion of resources in use. It keeps all records of the [store](sip_authz_store::Store) in memory as of
+//! the store's head, and plans commands on them. Commands that arrive while a commit is written become one
+//! commit together, on the condition that the head is still the same. If another process committed first,
+//! they are planned again. So two callers cannot take one name or exceed one quota together, in one process
+//! or in several. Reads and refusals rest on durable records only.
 
 mod accounts;
 mod check;
@@ -13,18 +14,19 @@ mod confirm;
 mod copies;
 mod credentials;
 mod error;
+mod group;
 mod limits;
 mod lists;
 mod mappings;
-mod members;
 mod merge;
+mod mirror;
 mod roles;
 mod targets;
 mod transact;
+mod view;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use async_lock::Mutex;
 
 pub use accounts::NewAccount;
 pub use confirm::Confirmation;
@@ -34,9 +36,12 @@ pub use limits::Limits;
 pub use mappings::MappingScope;
 pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged};
 
+use self::group::Groups;
+use self::mirror::Mirror;
 use self::transact::Plan;
-use sip_authz::model::{Commit, Dates, Key, NextHopSet, Realm, Record, Vocabulary};
-use sip_authz_store::{Applied, Collection, Store};
+use self::view::View;
+use sip_authz::model::{Commit, Dates, Key, NextHopSet, Realm, Vocabulary};
+use sip_authz_store::{Applied, Store};
 
 /// The settings of an installation, for all its accounts.
 #[derive(Clone, Debug)]
@@ -80,16 +85,16 @@ sip_authz::setters! {
 
 /// The commands on a store's resources.
 pub struct Directory<S: Store> {
-    store: S,
+    store: Arc<S>,
     settings: Settings,
+    mirror: Mirror<S>,
+    groups: Groups,
     /// The progress of this process's authorizer, which each command waits for.
     applied: Option<Applied>,
     /// The clock, in milliseconds since 1970.
     now_ms: fn() -> u64,
     /// The time in the newest SID. Later SIDs get a later time, even within one millisecond.
     newest_ms: AtomicU64,
-    /// Held by the running command, so that the commands of one process cause no conflicts.
-    turn: Mutex<()>,
 }
 
 /// The position in a listing behind a row, which may have been deleted since.
@@ -133,12 +138,13 @@ impl<S: Store> Directory<S> {
     #[must_use]
     pub fn new(store: S, settings: Settings, applied: Option<Applied>) -> Self {
         Self {
-            store,
+            store: Arc::new(store),
             settings,
+            mirror: Mirror::new(),
+            groups: Groups::new(),
             applied,
             now_ms: unix_ms,
             newest_ms: AtomicU64::new(0),
-            turn: Mutex::new(()),
         }
     }
 
@@ -161,6 +167,18 @@ impl<S: Store> Directory<S> {
         &self.store
     }
 
+    /// Brings the records in memory to the store's head.
+    ///
+    /// Each command and each read does this first. A program calls it after the start, and after commits of
+    /// other processes, so that none of them has to wait for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn catch_up(&self) -> Result<(), DirectoryError> {
+        self.read(|_| Ok(())).await
+    }
+
     /// Commits a batch of records with their SIDs and dates, all or none, if it keeps the rules. It does
     /// not check quotas and ownership. For records from outside see [`Self::merge`].
     ///
@@ -168,7 +186,7 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError`] for the first write that breaks a rule.
     pub async fn import(&self, commit: Commit) -> Result<(), DirectoryError> {
-        self.transact(|_| async { Ok(Plan::Write(commit.clone(), ())) }).await
+        self.transact(|_| Ok(Plan::Write(commit.clone(), ()))).await
     }
 
     fn created_now(&self) -> Dates {
@@ -190,35 +208,6 @@ impl<S: Store> Directory<S> {
         let mut random = [0; 10];
         getrandom::fill(&mut random).map_err(|error| DirectoryError::Random(error.to_string()))?;
         Ok((now_ms.max(newest.saturating_add(1)), random))
-    }
-
-    /// A page of a collection in key order.
-    async fn list<T>(
-        &self,
-        collection: Collection,
-        page: Page,
-        of: impl Fn(Record) -> Option<T> + Send,
-    ) -> Result<Listing<T>, DirectoryError> {
-        let after = page.after.map(|cursor| cursor.key);
-        let mut records = self.store.range(collection, after, page.size.saturating_add(1)).await?;
-        let more = records.len() > page.size;
-        records.truncate(page.size);
-        let last = records.last().filter(|_| more);
-        let next = last.map(|record| Cursor { since: 0, key: record.key() });
-        Ok(Listing { rows: records.into_iter().filter_map(of).collect(), next })
-    }
-
-    /// Fails if the collection already holds `limit` records.
-    async fn check_quota(
-        &self,
-        collection: Collection,
-        kind: Kind,
-        limit: usize,
-    ) -> Result<(), DirectoryError> {
-        match self.store.count(collection).await? {
-            count if count < limit => Ok(()),
-            _ => Err(DirectoryError::TooMany { kind, limit }),
-        }
     }
 }
 

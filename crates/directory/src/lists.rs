@@ -1,14 +1,102 @@
 //! IP access control lists with their entries, and credential lists.
 
-use super::check::keys;
-use super::members::members;
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan, View};
 use sip_authz::acl::Prefix;
 use sip_authz::model::{
     Commit, CredentialList, IpAccessControlList, IpAddress, Key, Realm, Record,
 };
 use sip_authz::{AccountSid, CredentialListSid, IpAccessControlListSid, IpAddressSid};
 use sip_authz_store::{Collection, Store};
+
+impl View<'_> {
+    pub(super) fn ip_access_control_list(
+        self,
+        account: AccountSid,
+        sid: IpAccessControlListSid,
+    ) -> Result<IpAccessControlList, DirectoryError> {
+        match self.records.get(Key::IpAccessControlList(sid)) {
+            Some(Record::IpAccessControlList(list)) if list.account == account => Ok(list.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::IpAccessControlList)),
+        }
+    }
+
+    pub(super) fn ip_address(
+        self,
+        account: AccountSid,
+        list: IpAccessControlListSid,
+        sid: IpAddressSid,
+    ) -> Result<IpAddress, DirectoryError> {
+        self.ip_access_control_list(account, list)?;
+        match self.records.get(Key::IpAddress(sid)) {
+            Some(Record::IpAddress(address)) if address.list == list => Ok(address.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::IpAddress)),
+        }
+    }
+
+    pub(super) fn credential_list(
+        self,
+        account: AccountSid,
+        sid: CredentialListSid,
+    ) -> Result<CredentialList, DirectoryError> {
+        match self.records.get(Key::CredentialList(sid)) {
+            Some(Record::CredentialList(list)) if list.account == account => Ok(list.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::CredentialList)),
+        }
+    }
+
+    pub(super) fn ip_access_control_lists(
+        self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<IpAccessControlList>, DirectoryError> {
+        Ok(self.list(Collection::IpAccessControlLists(account), page, |record| match record {
+            Record::IpAccessControlList(list) => Some(list),
+            _ => None,
+        }))
+    }
+
+    pub(super) fn ip_addresses(
+        self,
+        account: AccountSid,
+        list: IpAccessControlListSid,
+        page: Page,
+    ) -> Result<Listing<IpAddress>, DirectoryError> {
+        self.ip_access_control_list(account, list)?;
+        Ok(self.list(Collection::IpAddresses(list), page, |record| match record {
+            Record::IpAddress(address) => Some(address),
+            _ => None,
+        }))
+    }
+
+    pub(super) fn credential_lists(
+        self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<CredentialList>, DirectoryError> {
+        Ok(self.list(Collection::CredentialLists(account), page, |record| match record {
+            Record::CredentialList(list) => Some(list),
+            _ => None,
+        }))
+    }
+
+    /// Fails if the name is too long or another list of the account has it.
+    pub(super) fn check_list_name(self, list: &CredentialList) -> Result<(), DirectoryError> {
+        Limits::friendly_name(Kind::CredentialList, &list.friendly_name)?;
+        for other in self.members(Collection::CredentialLists(list.account)) {
+            if let Record::CredentialList(other) = other
+                && other.sid != list.sid
+                && other.friendly_name == list.friendly_name
+            {
+                let message = format!(
+                    "FriendlyName `{}` is taken by another credential list",
+                    list.friendly_name
+                );
+                return Err(DirectoryError::invalid(Kind::CredentialList, message));
+            }
+        }
+        Ok(())
+    }
+}
 
 impl<S: Store> Directory<S> {
     /// Makes an empty IP access control list.
@@ -30,8 +118,8 @@ impl<S: Store> Directory<S> {
         };
         let (kind, limit) =
             (Kind::IpAccessControlList, self.settings.limits.ip_access_control_lists);
-        self.transact(|_| async {
-            self.check_quota(Collection::IpAccessControlLists(account), kind, limit).await?;
+        self.transact(|view| {
+            view.check_quota(Collection::IpAccessControlLists(account), kind, limit)?;
             Ok(Plan::put(list.clone()))
         })
         .await?;
@@ -48,10 +136,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         sid: IpAccessControlListSid,
     ) -> Result<IpAccessControlList, DirectoryError> {
-        match self.store.get(Key::IpAccessControlList(sid)).await? {
-            Some(Record::IpAccessControlList(list)) if list.account == account => Ok(list),
-            _ => Err(DirectoryError::NotFound(Kind::IpAccessControlList)),
-        }
+        self.read(|view| view.ip_access_control_list(account, sid)).await
     }
 
     /// The account's IP access control lists.
@@ -64,11 +149,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         page: Page,
     ) -> Result<Listing<IpAccessControlList>, DirectoryError> {
-        self.list(Collection::IpAccessControlLists(account), page, |record| match record {
-            Record::IpAccessControlList(list) => Some(list),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.ip_access_control_lists(account, page)).await
     }
 
     /// Renames an IP access control list.
@@ -83,8 +164,8 @@ impl<S: Store> Directory<S> {
         friendly_name: &str,
     ) -> Result<IpAccessControlList, DirectoryError> {
         Limits::friendly_name(Kind::IpAccessControlList, friendly_name)?;
-        self.transact(|_| async {
-            let mut list = self.ip_access_control_list(account, sid).await?;
+        self.transact(|view| {
+            let mut list = view.ip_access_control_list(account, sid)?;
             friendly_name.clone_into(&mut list.friendly_name);
             list.dates = self.updated_now(list.dates);
             Ok(Plan::update(list))
@@ -102,10 +183,10 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         sid: IpAccessControlListSid,
     ) -> Result<(), DirectoryError> {
-        self.transact(|_| async {
-            self.ip_access_control_list(account, sid).await?;
+        self.transact(|view| {
+            view.ip_access_control_list(account, sid)?;
             let mut commit = Commit::new();
-            for key in keys(&self.store, Collection::IpAddresses(sid)).await? {
+            for key in view.keys(Collection::IpAddresses(sid)) {
                 commit.delete(key);
             }
             commit.delete(Key::IpAccessControlList(sid));
@@ -137,9 +218,9 @@ impl<S: Store> Directory<S> {
             ..IpAddress::new(IpAddressSid::from_time(ms, random), list, prefix)
         };
         let limit = self.settings.limits.ip_addresses;
-        self.transact(|_| async {
-            self.ip_access_control_list(account, list).await?;
-            self.check_quota(Collection::IpAddresses(list), Kind::IpAddress, limit).await?;
+        self.transact(|view| {
+            view.ip_access_control_list(account, list)?;
+            view.check_quota(Collection::IpAddresses(list), Kind::IpAddress, limit)?;
             Ok(Plan::put(address.clone()))
         })
         .await?;
@@ -157,11 +238,7 @@ impl<S: Store> Directory<S> {
         list: IpAccessControlListSid,
         sid: IpAddressSid,
     ) -> Result<IpAddress, DirectoryError> {
-        self.ip_access_control_list(account, list).await?;
-        match self.store.get(Key::IpAddress(sid)).await? {
-            Some(Record::IpAddress(address)) if address.list == list => Ok(address),
-            _ => Err(DirectoryError::NotFound(Kind::IpAddress)),
-        }
+        self.read(|view| view.ip_address(account, list, sid)).await
     }
 
     /// The entries of an IP access control list.
@@ -175,12 +252,7 @@ impl<S: Store> Directory<S> {
         list: IpAccessControlListSid,
         page: Page,
     ) -> Result<Listing<IpAddress>, DirectoryError> {
-        self.ip_access_control_list(account, list).await?;
-        self.list(Collection::IpAddresses(list), page, |record| match record {
-            Record::IpAddress(address) => Some(address),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.ip_addresses(account, list, page)).await
     }
 
     /// Changes an entry with `change`; SID, list and date of creation stay. `change` may run several
@@ -197,8 +269,8 @@ impl<S: Store> Directory<S> {
         allow_all: bool,
         change: impl Fn(&mut IpAddress) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<IpAddress, DirectoryError> {
-        self.transact(|_| async {
-            let mut address = self.ip_address(account, list, sid).await?;
+        self.transact(|view| {
+            let mut address = view.ip_address(account, list, sid)?;
             let (dates, prefix) = (self.updated_now(address.dates), address.prefix);
             change(&mut address)?;
             address = IpAddress { sid, list, dates, ..address };
@@ -222,8 +294,8 @@ impl<S: Store> Directory<S> {
         list: IpAccessControlListSid,
         sid: IpAddressSid,
     ) -> Result<(), DirectoryError> {
-        self.transact(|_| async {
-            self.ip_address(account, list, sid).await?;
+        self.transact(|view| {
+            view.ip_address(account, list, sid)?;
             Ok(Plan::delete(Key::IpAddress(sid)))
         })
         .await
@@ -249,9 +321,9 @@ impl<S: Store> Directory<S> {
             ..CredentialList::new(CredentialListSid::from_time(ms, random), account, realm)
         };
         let (kind, limit) = (Kind::CredentialList, self.settings.limits.credential_lists);
-        self.transact(|_| async {
-            self.check_quota(Collection::CredentialLists(account), kind, limit).await?;
-            self.check_list_name(&list).await?;
+        self.transact(|view| {
+            view.check_quota(Collection::CredentialLists(account), kind, limit)?;
+            view.check_list_name(&list)?;
             Ok(Plan::put(list.clone()))
         })
         .await?;
@@ -268,10 +340,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         sid: CredentialListSid,
     ) -> Result<CredentialList, DirectoryError> {
-        match self.store.get(Key::CredentialList(sid)).await? {
-            Some(Record::CredentialList(list)) if list.account == account => Ok(list),
-            _ => Err(DirectoryError::NotFound(Kind::CredentialList)),
-        }
+        self.read(|view| view.credential_list(account, sid)).await
     }
 
     /// The account's credential lists.
@@ -284,11 +353,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         page: Page,
     ) -> Result<Listing<CredentialList>, DirectoryError> {
-        self.list(Collection::CredentialLists(account), page, |record| match record {
-            Record::CredentialList(list) => Some(list),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.credential_lists(account, page)).await
     }
 
     /// Renames a credential list.
@@ -302,11 +367,11 @@ impl<S: Store> Directory<S> {
         sid: CredentialListSid,
         friendly_name: &str,
     ) -> Result<CredentialList, DirectoryError> {
-        self.transact(|_| async {
-            let mut list = self.credential_list(account, sid).await?;
+        self.transact(|view| {
+            let mut list = view.credential_list(account, sid)?;
             friendly_name.clone_into(&mut list.friendly_name);
             list.dates = self.updated_now(list.dates);
-            self.check_list_name(&list).await?;
+            view.check_list_name(&list)?;
             Ok(Plan::update(list))
         })
         .await
@@ -322,34 +387,16 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         sid: CredentialListSid,
     ) -> Result<(), DirectoryError> {
-        self.transact(|_| async {
-            self.credential_list(account, sid).await?;
+        self.transact(|view| {
+            view.credential_list(account, sid)?;
             let mut commit = Commit::new();
-            for key in keys(&self.store, Collection::Credentials(sid)).await? {
+            for key in view.keys(Collection::Credentials(sid)) {
                 commit.delete(key);
             }
             commit.delete(Key::CredentialList(sid));
             Ok(Plan::Write(commit, ()))
         })
         .await
-    }
-
-    /// Fails if the name is too long or another list of the account has it.
-    async fn check_list_name(&self, list: &CredentialList) -> Result<(), DirectoryError> {
-        Limits::friendly_name(Kind::CredentialList, &list.friendly_name)?;
-        for other in members(&self.store, Collection::CredentialLists(list.account)).await? {
-            if let Record::CredentialList(other) = other
-                && other.sid != list.sid
-                && other.friendly_name == list.friendly_name
-            {
-                let message = format!(
-                    "FriendlyName `{}` is taken by another credential list",
-                    list.friendly_name
-                );
-                return Err(DirectoryError::invalid(Kind::CredentialList, message));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,8 +1,6 @@
 //! Mappings of lists to domains and trunks.
 
-use super::check::keys;
-use super::members::members;
-use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page, Plan};
+use super::{Cursor, Directory, DirectoryError, Kind, Listing, Page, Plan, View};
 use sip_authz::model::{Key, Mapping, MappingRecord, Record, Target};
 use sip_authz::{AccountSid, RoleSid};
 use sip_authz_store::{Collection, Store};
@@ -32,6 +30,75 @@ impl MappingScope {
     }
 }
 
+impl View<'_> {
+    pub(super) fn mapping(
+        self,
+        account: AccountSid,
+        mapping: Mapping,
+    ) -> Result<MappingRecord, DirectoryError> {
+        self.own_target(account, mapping.target())?;
+        match self.records.get(Key::Mapping(mapping)) {
+            Some(Record::Mapping(record)) => Ok(*record),
+            _ => Err(DirectoryError::NotFound(Kind::of(&Key::Mapping(mapping)))),
+        }
+    }
+
+    pub(super) fn mappings(
+        self,
+        account: AccountSid,
+        target: Target,
+        scope: MappingScope,
+        page: Page,
+    ) -> Result<Listing<MappingRecord>, DirectoryError> {
+        self.own_target(account, target)?;
+        let mut rows = Vec::new();
+        for record in self.members(Collection::Mappings(target)) {
+            if let Record::Mapping(record) = record
+                && scope.contains(&record.mapping)
+            {
+                rows.push(*record);
+            }
+        }
+        let position = |record: &MappingRecord| (record.since, Key::Mapping(record.mapping));
+        if let Some(Cursor { since, key }) = page.after {
+            rows.retain(|record| position(record) > (since, key));
+        }
+        rows.sort_by_key(position);
+        let more = rows.len() > page.size;
+        rows.truncate(page.size);
+        let last = rows.last().filter(|_| more).map(position);
+        Ok(Listing { rows, next: last.map(|(since, key)| Cursor { since, key }) })
+    }
+
+    pub(super) fn mapped_kinds(
+        self,
+        account: AccountSid,
+        target: Target,
+    ) -> Result<Vec<MappingScope>, DirectoryError> {
+        self.own_target(account, target)?;
+        let is_there = |scope: &MappingScope| {
+            let mut keys = self.keys(Collection::Mappings(target));
+            keys.any(|key| matches!(key, Key::Mapping(mapping) if scope.contains(&mapping)))
+        };
+        Ok(MappingScope::ALL.into_iter().filter(is_there).collect())
+    }
+
+    pub(super) fn own_list(
+        self,
+        account: AccountSid,
+        mapping: Mapping,
+    ) -> Result<(), DirectoryError> {
+        match mapping {
+            Mapping::IpAccessControlList(_, list) => {
+                self.ip_access_control_list(account, list).map(drop)
+            }
+            Mapping::CredentialList(_, list) | Mapping::Registration(_, list) => {
+                self.credential_list(account, list).map(drop)
+            }
+        }
+    }
+}
+
 impl<S: Store> Directory<S> {
     /// Maps a list to a domain or trunk of the same account, with an optional channel role. All
     /// credential lists of a target must share one realm, and a list has one mapping for each purpose.
@@ -45,17 +112,17 @@ impl<S: Store> Directory<S> {
         mapping: Mapping,
         role: Option<RoleSid>,
     ) -> Result<MappingRecord, DirectoryError> {
-        self.transact(|head| async move {
-            self.own_target(account, mapping.target()).await?;
-            self.own_list(account, mapping).await?;
+        self.transact(|view| {
+            view.own_target(account, mapping.target())?;
+            view.own_list(account, mapping)?;
             if let Some(role) = role {
-                self.own_role(account, role).await?;
+                view.own_role(account, role)?;
             }
-            if self.store.get(Key::Mapping(mapping)).await?.is_some() {
+            if view.records.get(Key::Mapping(mapping)).is_some() {
                 let kind = Kind::of(&Key::Mapping(mapping));
                 return Err(DirectoryError::invalid(kind, "the list is already mapped"));
             }
-            let since = head + 1;
+            let since = view.number;
             let record = MappingRecord { mapping, role, since, dates: self.created_now() };
             Ok(Plan::update(record))
         })
@@ -72,11 +139,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         mapping: Mapping,
     ) -> Result<MappingRecord, DirectoryError> {
-        self.own_target(account, mapping.target()).await?;
-        match self.store.get(Key::Mapping(mapping)).await? {
-            Some(Record::Mapping(record)) => Ok(record),
-            _ => Err(DirectoryError::NotFound(Kind::of(&Key::Mapping(mapping)))),
-        }
+        self.read(|view| view.mapping(account, mapping)).await
     }
 
     /// The mappings to a domain or trunk of the account, in the order they were made.
@@ -91,24 +154,7 @@ impl<S: Store> Directory<S> {
         scope: MappingScope,
         page: Page,
     ) -> Result<Listing<MappingRecord>, DirectoryError> {
-        self.own_target(account, target).await?;
-        let mut rows = Vec::new();
-        for record in members(&self.store, Collection::Mappings(target)).await? {
-            if let Record::Mapping(record) = record
-                && scope.contains(&record.mapping)
-            {
-                rows.push(record);
-            }
-        }
-        let position = |record: &MappingRecord| (record.since, Key::Mapping(record.mapping));
-        if let Some(Cursor { since, key }) = page.after {
-            rows.retain(|record| position(record) > (since, key));
-        }
-        rows.sort_by_key(position);
-        let more = rows.len() > page.size;
-        rows.truncate(page.size);
-        let last = rows.last().filter(|_| more).map(position);
-        Ok(Listing { rows, next: last.map(|(since, key)| Cursor { since, key }) })
+        self.read(|view| view.mappings(account, target, scope, page)).await
     }
 
     /// The kinds of lists that are mapped to a domain or trunk of the account.
@@ -121,12 +167,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         target: Target,
     ) -> Result<Vec<MappingScope>, DirectoryError> {
-        self.own_target(account, target).await?;
-        let keys = keys(&self.store, Collection::Mappings(target)).await?;
-        let is_there = |scope: &MappingScope| {
-            keys.iter().any(|key| matches!(key, Key::Mapping(mapping) if scope.contains(mapping)))
-        };
-        Ok(MappingScope::ALL.into_iter().filter(is_there).collect())
+        self.read(|view| view.mapped_kinds(account, target)).await
     }
 
     /// Deletes a mapping.
@@ -135,21 +176,10 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError`].
     pub async fn unmap(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {
-        self.transact(|_| async {
-            self.mapping(account, mapping).await?;
+        self.transact(|view| {
+            view.mapping(account, mapping)?;
             Ok(Plan::delete(Key::Mapping(mapping)))
         })
         .await
-    }
-
-    async fn own_list(&self, account: AccountSid, mapping: Mapping) -> Result<(), DirectoryError> {
-        match mapping {
-            Mapping::IpAccessControlList(_, list) => {
-                self.ip_access_control_list(account, list).await.map(drop)
-            }
-            Mapping::CredentialList(_, list) | Mapping::Registration(_, list) => {
-                self.credential_list(account, list).await.map(drop)
-            }
-        }
     }
 }

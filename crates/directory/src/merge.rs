@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::check::{keys, snapshot_after};
+use super::check::snapshot_after;
+use super::view::View;
 use super::{Directory, DirectoryError, Kind, Limits, Plan, Secret};
 use sip_authz::model::{
     Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord,
@@ -102,32 +103,29 @@ impl<S: Store> Directory<S> {
     ) -> Result<Merged, MergeError> {
         let prepared = self.prepare(incoming).await?;
         let now = self.created_now();
-        let prepared = &prepared;
-        self.transact(|head| async move {
-            Ok(match self.plan(prepared, now, head + 1).await {
+        let merged = self.transact(|view| {
+            Ok(match self.plan(view, &prepared, now) {
                 Ok((merged, _)) if dry_run => Plan::Answer(Ok(merged)),
                 Ok((merged, commit)) => Plan::WriteChecked(commit, Ok(merged)),
-                // if the head moved, the plan may have failed because it read two different states
-                Err(_) if self.head().await? != head => Plan::Conflict,
                 Err(error) => Plan::Answer(Err(error)),
             })
-        })
-        .await?
+        });
+        merged.await?
     }
 
-    /// The result of the merge as commit `number`, and the commit.
-    async fn plan(
+    /// The result of the merge on these records, and the commit.
+    fn plan(
         &self,
+        view: View<'_>,
         prepared: &[PreparedRecord],
         now: Dates,
-        number: u64,
     ) -> Result<(Merged, Commit), MergeError> {
         let mut merged = Merged::default();
         let mut records = Vec::with_capacity(prepared.len());
         for entry in prepared {
-            let present = self.store.get(entry.key).await.map_err(DirectoryError::from)?;
-            let record = entry.record(present.as_ref(), now, number)?;
-            let same = present.as_ref() == Some(&record);
+            let present = view.records.get(entry.key);
+            let record = entry.record(present, now, view.number)?;
+            let same = present == Some(&record);
             match present {
                 Some(_) if same => merged.unchanged += 1,
                 Some(_) => merged.changed += 1,
@@ -135,13 +133,12 @@ impl<S: Store> Directory<S> {
             }
             records.push((record, same));
         }
-        let touched = touched(&self.store, records.iter().map(|(record, _)| record)).await?;
+        let touched = touched(view, records.iter().map(|(record, _)| record));
         let mut commit = Commit::new();
         for (record, _) in records.into_iter().filter(|(_, same)| !same) {
             commit.put(record);
         }
-        let after =
-            snapshot_after(&self.store, self.settings.vocabulary, &commit, touched).await??;
+        let after = snapshot_after(view, self.settings.vocabulary, &commit, touched)??;
         merged.warnings = after.warnings();
         Ok((merged, commit))
     }
@@ -191,10 +188,13 @@ impl<S: Store> Directory<S> {
     }
 
     async fn realm(&self, list: CredentialListSid) -> Result<Option<Realm>, DirectoryError> {
-        Ok(match self.store.get(Key::CredentialList(list)).await? {
-            Some(Record::CredentialList(list)) => Some(list.realm),
-            _ => None,
+        self.read(|view| {
+            Ok(match view.records.get(Key::CredentialList(list)) {
+                Some(Record::CredentialList(list)) => Some(list.realm.clone()),
+                _ => None,
+            })
         })
+        .await
     }
 
     fn check_alone(&self, record: &Record) -> Result<(), DirectoryError> {
@@ -336,10 +336,7 @@ fn hash(user: &IncomingCredential, realm: &Realm) -> Result<Option<Ha1Set>, Stri
 
 /// The keys that the warnings depend on: the users of every list on every domain and trunk whose users or
 /// policy the records touch.
-async fn touched<'r, S: Store>(
-    store: &S,
-    records: impl Iterator<Item = &'r Record> + Send,
-) -> Result<Vec<Key>, DirectoryError> {
+fn touched<'r>(view: View<'_>, records: impl Iterator<Item = &'r Record>) -> Vec<Key> {
     let mut targets: BTreeSet<Target> = BTreeSet::new();
     let mut lists: BTreeSet<CredentialListSid> = BTreeSet::new();
     let mut mapped: BTreeSet<CredentialListSid> = BTreeSet::new();
@@ -358,7 +355,7 @@ async fn touched<'r, S: Store>(
     }
     for list in lists {
         let of = Collection::MappingsOf(ListKey::CredentialList(list));
-        for key in keys(store, of).await? {
+        for key in view.keys(of) {
             if let Key::Mapping(Mapping::CredentialList(target, _)) = key {
                 targets.insert(target);
             }
@@ -367,7 +364,7 @@ async fn touched<'r, S: Store>(
     let mut touched = Vec::new();
     for target in targets {
         touched.push(Key::Policy(target));
-        for key in keys(store, Collection::Mappings(target)).await? {
+        for key in view.keys(Collection::Mappings(target)) {
             if let Key::Mapping(Mapping::CredentialList(_, list)) = key {
                 mapped.insert(list);
             }
@@ -375,7 +372,7 @@ async fn touched<'r, S: Store>(
         }
     }
     for list in mapped {
-        touched.extend(keys(store, Collection::Credentials(list)).await?);
+        touched.extend(view.keys(Collection::Credentials(list)));
     }
-    Ok(touched)
+    touched
 }

@@ -2,10 +2,48 @@
 
 use std::collections::HashSet;
 
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan, View};
 use sip_authz::model::{Key, Record, Role, RoleKind};
 use sip_authz::{AccountSid, RoleSid, ServiceSid};
 use sip_authz_store::{Collection, Store};
+
+impl View<'_> {
+    pub(super) fn role(
+        self,
+        account: AccountSid,
+        service: ServiceSid,
+        sid: RoleSid,
+    ) -> Result<Role, DirectoryError> {
+        match self.own_role(account, sid)? {
+            role if role.service == service => Ok(role.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::Role)),
+        }
+    }
+
+    pub(super) fn roles(
+        self,
+        account: AccountSid,
+        service: ServiceSid,
+        page: Page,
+    ) -> Result<Listing<Role>, DirectoryError> {
+        Ok(self.list(Collection::Roles(account, service), page, |record| match record {
+            Record::Role(role) => Some(role),
+            _ => None,
+        }))
+    }
+
+    /// A role of the account, in any service.
+    pub(super) fn own_role(
+        self,
+        account: AccountSid,
+        sid: RoleSid,
+    ) -> Result<Role, DirectoryError> {
+        match self.records.get(Key::Role(sid)) {
+            Some(Record::Role(role)) if role.account == account => Ok(role.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::Role)),
+        }
+    }
+}
 
 impl<S: Store> Directory<S> {
     /// Makes a role. A service is only a name space, so it need not be created.
@@ -35,8 +73,8 @@ impl<S: Store> Directory<S> {
             dates: self.created_now(),
         };
         let limit = self.settings.limits.roles;
-        self.transact(|_| async {
-            self.check_quota(Collection::AccountRoles(account), Kind::Role, limit).await?;
+        self.transact(|view| {
+            view.check_quota(Collection::AccountRoles(account), Kind::Role, limit)?;
             Ok(Plan::put(role.clone()))
         })
         .await?;
@@ -54,10 +92,7 @@ impl<S: Store> Directory<S> {
         service: ServiceSid,
         sid: RoleSid,
     ) -> Result<Role, DirectoryError> {
-        match self.own_role(account, sid).await? {
-            role if role.service == service => Ok(role),
-            _ => Err(DirectoryError::NotFound(Kind::Role)),
-        }
+        self.read(|view| view.role(account, service, sid)).await
     }
 
     /// The account's roles in a service.
@@ -71,11 +106,7 @@ impl<S: Store> Directory<S> {
         service: ServiceSid,
         page: Page,
     ) -> Result<Listing<Role>, DirectoryError> {
-        self.list(Collection::Roles(account, service), page, |record| match record {
-            Record::Role(role) => Some(role),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.roles(account, service, page)).await
     }
 
     /// Replaces all permissions of a role.
@@ -91,8 +122,8 @@ impl<S: Store> Directory<S> {
         permissions: Vec<String>,
     ) -> Result<Role, DirectoryError> {
         let permissions = without_repeats(permissions);
-        self.transact(|_| async {
-            let mut role = self.role(account, service, sid).await?;
+        self.transact(|view| {
+            let mut role = view.role(account, service, sid)?;
             self.check_permissions(role.kind, &permissions)?;
             role.permissions.clone_from(&permissions);
             role.dates = self.updated_now(role.dates);
@@ -112,23 +143,11 @@ impl<S: Store> Directory<S> {
         service: ServiceSid,
         sid: RoleSid,
     ) -> Result<(), DirectoryError> {
-        self.transact(|_| async {
-            self.role(account, service, sid).await?;
+        self.transact(|view| {
+            view.role(account, service, sid)?;
             Ok(Plan::delete(Key::Role(sid)))
         })
         .await
-    }
-
-    /// A role of the account, in any service.
-    pub(super) async fn own_role(
-        &self,
-        account: AccountSid,
-        sid: RoleSid,
-    ) -> Result<Role, DirectoryError> {
-        match self.store.get(Key::Role(sid)).await? {
-            Some(Record::Role(role)) if role.account == account => Ok(role),
-            _ => Err(DirectoryError::NotFound(Kind::Role)),
-        }
     }
 
     pub(super) fn check_permissions(

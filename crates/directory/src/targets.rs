@@ -1,12 +1,77 @@
 //! SIP domains and trunks, and their policies.
 
-use super::check::keys;
-use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan};
+use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan, View};
 use sip_authz::model::{
     Commit, Domain, DomainName, Key, OnAccept, Policy, PolicyRecord, Record, Target, Trunk,
 };
 use sip_authz::{AccountSid, DomainSid, TrunkSid};
 use sip_authz_store::{Collection, Store};
+
+impl View<'_> {
+    pub(super) fn domain(
+        self,
+        account: AccountSid,
+        sid: DomainSid,
+    ) -> Result<Domain, DirectoryError> {
+        match self.records.get(Key::Target(sid.into())) {
+            Some(Record::Domain(domain)) if domain.account == account => Ok(domain.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::Domain)),
+        }
+    }
+
+    pub(super) fn trunk(self, account: AccountSid, sid: TrunkSid) -> Result<Trunk, DirectoryError> {
+        match self.records.get(Key::Target(sid.into())) {
+            Some(Record::Trunk(trunk)) if trunk.account == account => Ok(trunk.clone()),
+            _ => Err(DirectoryError::NotFound(Kind::Trunk)),
+        }
+    }
+
+    pub(super) fn policy(
+        self,
+        account: AccountSid,
+        target: Target,
+    ) -> Result<PolicyRecord, DirectoryError> {
+        self.own_target(account, target)?;
+        match self.records.get(Key::Policy(target)) {
+            Some(Record::Policy(record)) => Ok(record.clone()),
+            _ => Ok(PolicyRecord::new(target, Policy::default())),
+        }
+    }
+
+    pub(super) fn domains(
+        self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<Domain>, DirectoryError> {
+        Ok(self.list(Collection::Domains(account), page, |record| match record {
+            Record::Domain(domain) => Some(domain),
+            _ => None,
+        }))
+    }
+
+    pub(super) fn trunks(
+        self,
+        account: AccountSid,
+        page: Page,
+    ) -> Result<Listing<Trunk>, DirectoryError> {
+        Ok(self.list(Collection::Trunks(account), page, |record| match record {
+            Record::Trunk(trunk) => Some(trunk),
+            _ => None,
+        }))
+    }
+
+    /// Fails unless the account owns the target.
+    pub(super) fn own_target(
+        self,
+        account: AccountSid,
+        target: Target,
+    ) -> Result<(), DirectoryError> {
+        match target {
+            Target::Domain(sid) => self.domain(account, sid).map(drop),
+            Target::Trunk(sid) => self.trunk(account, sid).map(drop),
+        }
+    }
+}
 
 impl<S: Store> Directory<S> {
     /// Makes a domain. Its name must be free and have a suffix that the installation admits; `fill` sets
@@ -29,8 +94,8 @@ impl<S: Store> Directory<S> {
         self.check_domain(&domain)?;
         self.check_on_accept(Kind::Domain, domain.on_accept.as_ref())?;
         let limit = self.settings.limits.domains;
-        self.transact(|_| async {
-            self.check_quota(Collection::Domains(account), Kind::Domain, limit).await?;
+        self.transact(|view| {
+            view.check_quota(Collection::Domains(account), Kind::Domain, limit)?;
             Ok(Plan::put(domain.clone()))
         })
         .await?;
@@ -47,10 +112,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         sid: DomainSid,
     ) -> Result<Domain, DirectoryError> {
-        match self.store.get(Key::Target(sid.into())).await? {
-            Some(Record::Domain(domain)) if domain.account == account => Ok(domain),
-            _ => Err(DirectoryError::NotFound(Kind::Domain)),
-        }
+        self.read(|view| view.domain(account, sid)).await
     }
 
     /// The account's domains.
@@ -63,11 +125,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         page: Page,
     ) -> Result<Listing<Domain>, DirectoryError> {
-        self.list(Collection::Domains(account), page, |record| match record {
-            Record::Domain(domain) => Some(domain),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.domains(account, page)).await
     }
 
     /// Changes a domain with `change`; SID, owner and date of creation stay. `change` may run several
@@ -82,8 +140,8 @@ impl<S: Store> Directory<S> {
         sid: DomainSid,
         change: impl Fn(&mut Domain) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<Domain, DirectoryError> {
-        self.transact(|_| async {
-            let mut domain = self.domain(account, sid).await?;
+        self.transact(|view| {
+            let mut domain = view.domain(account, sid)?;
             let (dates, on_accept) = (self.updated_now(domain.dates), domain.on_accept.clone());
             change(&mut domain)?;
             domain = Domain { sid, account, dates, ..domain };
@@ -128,8 +186,8 @@ impl<S: Store> Directory<S> {
         self.check_trunk(&trunk)?;
         self.check_on_accept(Kind::Trunk, trunk.on_accept.as_ref())?;
         let limit = self.settings.limits.trunks;
-        self.transact(|_| async {
-            self.check_quota(Collection::Trunks(account), Kind::Trunk, limit).await?;
+        self.transact(|view| {
+            view.check_quota(Collection::Trunks(account), Kind::Trunk, limit)?;
             Ok(Plan::put(trunk.clone()))
         })
         .await?;
@@ -142,10 +200,7 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError::NotFound`].
     pub async fn trunk(&self, account: AccountSid, sid: TrunkSid) -> Result<Trunk, DirectoryError> {
-        match self.store.get(Key::Target(sid.into())).await? {
-            Some(Record::Trunk(trunk)) if trunk.account == account => Ok(trunk),
-            _ => Err(DirectoryError::NotFound(Kind::Trunk)),
-        }
+        self.read(|view| view.trunk(account, sid)).await
     }
 
     /// The account's trunks.
@@ -158,11 +213,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         page: Page,
     ) -> Result<Listing<Trunk>, DirectoryError> {
-        self.list(Collection::Trunks(account), page, |record| match record {
-            Record::Trunk(trunk) => Some(trunk),
-            _ => None,
-        })
-        .await
+        self.read(|view| view.trunks(account, page)).await
     }
 
     /// Changes a trunk, as [`Self::update_domain`] changes a domain.
@@ -176,8 +227,8 @@ impl<S: Store> Directory<S> {
         sid: TrunkSid,
         change: impl Fn(&mut Trunk) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<Trunk, DirectoryError> {
-        self.transact(|_| async {
-            let mut trunk = self.trunk(account, sid).await?;
+        self.transact(|view| {
+            let mut trunk = view.trunk(account, sid)?;
             let (dates, on_accept) = (self.updated_now(trunk.dates), trunk.on_accept.clone());
             change(&mut trunk)?;
             trunk = Trunk { sid, account, dates, ..trunk };
@@ -214,11 +265,7 @@ impl<S: Store> Directory<S> {
         account: AccountSid,
         target: Target,
     ) -> Result<PolicyRecord, DirectoryError> {
-        self.own_target(account, target).await?;
-        match self.store.get(Key::Policy(target)).await? {
-            Some(Record::Policy(record)) => Ok(record),
-            _ => Ok(PolicyRecord::new(target, Policy::default())),
-        }
+        self.read(|view| view.policy(account, target)).await
     }
 
     /// Changes the policy of a domain or trunk: `change` gets the one in force.
@@ -232,8 +279,8 @@ impl<S: Store> Directory<S> {
         target: Target,
         change: impl Fn(&mut Policy) -> Result<(), DirectoryError> + Send + Sync,
     ) -> Result<PolicyRecord, DirectoryError> {
-        self.transact(|_| async {
-            let mut record = self.policy(account, target).await?;
+        self.transact(|view| {
+            let mut record = view.policy(account, target)?;
             change(&mut record.policy)?;
             record.dates = match record.dates.created {
                 0 => self.created_now(),
@@ -244,30 +291,18 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Fails unless the account owns the target.
-    pub(super) async fn own_target(
-        &self,
-        account: AccountSid,
-        target: Target,
-    ) -> Result<(), DirectoryError> {
-        match target {
-            Target::Domain(sid) => self.domain(account, sid).await.map(drop),
-            Target::Trunk(sid) => self.trunk(account, sid).await.map(drop),
-        }
-    }
-
     async fn delete_target(
         &self,
         account: AccountSid,
         target: Target,
     ) -> Result<(), DirectoryError> {
-        self.transact(|_| async {
-            self.own_target(account, target).await?;
+        self.transact(|view| {
+            view.own_target(account, target)?;
             let mut commit = Commit::new();
-            for key in keys(&self.store, Collection::Mappings(target)).await? {
+            for key in view.keys(Collection::Mappings(target)) {
                 commit.delete(key);
             }
-            if self.store.get(Key::Policy(target)).await?.is_some() {
+            if view.records.get(Key::Policy(target)).is_some() {
                 commit.delete(Key::Policy(target));
             }
             commit.delete(Key::Target(target));

@@ -1,16 +1,18 @@
-//! The loop of every command: read the head, plan a commit, write it if the head is still the same.
+//! The way of every command: plan on the records, join a group of commits, wait until it is in force.
 
 use std::time::Duration;
 
 use super::check::check;
+use super::group::{Planned, Settled};
+use super::view::View;
 use super::{Directory, DirectoryError};
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz_store::{CommitOutcome, Store};
+use sip_authz_store::{Records, Store};
 
-/// The most attempts of a command when other commits come in between.
+/// The most attempts of a command when commits of other processes come in between.
 const ATTEMPTS: u32 = 16;
 
-/// The result of planning a command at one head.
+/// The result of planning a command on the records of one head.
 pub(super) enum Plan<T> {
     /// Check the commit against the rules, write it, and return this answer.
     Write(Commit, T),
@@ -18,8 +20,6 @@ pub(super) enum Plan<T> {
     WriteChecked(Commit, T),
     /// Write nothing and return this answer.
     Answer(T),
-    /// Another commit came in between: plan again at the new head.
-    Conflict,
 }
 
 impl Plan<()> {
@@ -48,56 +48,78 @@ impl<T: Clone + Into<Record>> Plan<T> {
 }
 
 impl<S: Store> Directory<S> {
-    /// Runs a command: `plan` gets the number of the head, reads the store and returns the writes. If
-    /// another commit comes in between, `plan` runs again at the new head, up to [`ATTEMPTS`] times.
-    /// Returns once decisions of this process see the commit.
+    /// Runs a command: `plan` gets the records and returns the writes. It runs again if the records have
+    /// changed in the meantime, up to [`ATTEMPTS`] times because of other processes. Returns once
+    /// decisions of this process see the commit.
     ///
     /// # Errors
     ///
-    /// An error of `plan` ends the command at once. [`DirectoryError::Busy`] after the last attempt.
-    pub(super) async fn transact<T, F>(&self, plan: impl Fn(u64) -> F) -> Result<T, DirectoryError>
-    where
-        // not `AsyncFn`, which cannot require its futures to be `Send`, as HTTP handlers must be
-        F: Future<Output = Result<Plan<T>, DirectoryError>> + Send,
-    {
-        let _turn = self.turn.lock().await;
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                self.store.pause(jitter(attempt)).await;
-            }
-            let head = self.head().await?;
+    /// An error of `plan`, if it rests on durable records alone. [`DirectoryError::Busy`] after the last
+    /// attempt.
+    pub(super) async fn transact<T: Send>(
+        &self,
+        plan: impl Fn(View<'_>) -> Result<Plan<T>, DirectoryError> + Send + Sync,
+    ) -> Result<T, DirectoryError> {
+        let ticket = self.groups.ticket();
+        let mut attempt = 0;
+        loop {
             // A caller that was cancelled after its commit did not wait until it was applied. So each
             // command waits first; otherwise such callers could commit faster than the follower applies.
-            self.wait_until_applied(head).await?;
-            let (commit, answer) = match plan(head).await? {
-                Plan::Answer(answer) => return Ok(answer),
-                Plan::Conflict => continue,
-                Plan::Write(commit, answer) | Plan::WriteChecked(commit, answer)
-                    if commit.is_empty() =>
-                {
+            let confirmed = self.confirmed().await?;
+            self.wait_until_applied(confirmed.head().number).await?;
+            let shared = (&self.store, &self.mirror);
+            let settled =
+                self.groups.stage(&ticket, shared, |view| self.planned(&plan, view)).await;
+            match settled? {
+                Settled::Answer(answer) => return Ok(answer),
+                Settled::Committed(number, answer) => {
+                    self.wait_until_applied(number).await?;
                     return Ok(answer);
                 }
-                Plan::WriteChecked(commit, answer) => (commit, answer),
-                Plan::Write(commit, answer) => {
-                    match check(&self.store, self.settings.vocabulary, &commit).await {
-                        Ok(()) => (commit, answer),
-                        Err(error) if self.head().await? == head => return Err(error),
-                        Err(_) => continue,
+                Settled::PlanAgain => {}
+                Settled::Conflict => {
+                    attempt += 1;
+                    if attempt == ATTEMPTS {
+                        return Err(DirectoryError::Busy);
                     }
+                    self.store.pause(jitter(attempt)).await;
                 }
-            };
-            let committed = self.store.commit(head, commit).await?;
-            if let CommitOutcome::Committed(number) = committed {
-                self.wait_until_applied(number).await?;
-                return Ok(answer);
             }
         }
-        Err(DirectoryError::Busy)
     }
 
-    /// The number of the store's head.
-    pub(super) async fn head(&self) -> Result<u64, DirectoryError> {
-        Ok(self.store.head().await?.number)
+    /// Plans a command on these records, and checks its commit against the rules.
+    fn planned<T>(
+        &self,
+        plan: impl Fn(View<'_>) -> Result<Plan<T>, DirectoryError>,
+        view: View<'_>,
+    ) -> Result<Planned<T>, DirectoryError> {
+        let (commit, answer) = match plan(view)? {
+            Plan::Answer(answer) => return Ok(Planned::Answer(answer)),
+            Plan::WriteChecked(commit, answer) => (commit, answer),
+            Plan::Write(commit, answer) => {
+                check(view, self.settings.vocabulary, &commit)?;
+                (commit, answer)
+            }
+        };
+        if commit.is_empty() {
+            return Ok(Planned::Answer(answer));
+        }
+        Ok(Planned::Write(commit, answer))
+    }
+
+    /// Reads the records as of the store's head at the time of the call, or of a newer one.
+    pub(super) async fn read<T>(
+        &self,
+        read: impl FnOnce(View<'_>) -> Result<T, DirectoryError>,
+    ) -> Result<T, DirectoryError> {
+        let records = self.confirmed().await?;
+        read(View::of(&records))
+    }
+
+    /// All records, as of the store's head at the time of the call or of a newer one.
+    async fn confirmed(&self) -> Result<Records, DirectoryError> {
+        Ok(self.mirror.at_head(&self.store).await?)
     }
 
     /// Waits until the authorizer of this process has applied commit `number`.

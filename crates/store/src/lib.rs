@@ -22,6 +22,7 @@ mod memory;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod recent;
+mod records;
 mod shared;
 
 use std::future::Future;
@@ -38,6 +39,7 @@ pub use head::{Head, Sum};
 pub use index::{Collection, ListKey, Lookup, collections, lookup, references};
 pub use memory::MemoryStore;
 pub use recent::{LocalFeed, Recent};
+pub use records::Records;
 pub use shared::{Edge, SharedStore};
 
 use sip_authz::model::{Commit, Key, Record};
@@ -141,6 +143,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Every record as of one head, checked against the count and checksum of the head.
     fn load(&self) -> impl Future<Output = Result<StoreSnapshot, StoreError>> + Send;
+
+    /// As [`Self::load`], with the indexes of the records, to keep them in memory.
+    fn load_records(&self) -> impl Future<Output = Result<Records, StoreError>> + Send {
+        async { self.load().await.map(Records::from) }
+    }
 
     /// The commits after number `from`, in order: the existing ones and then new ones as they are made.
     fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;

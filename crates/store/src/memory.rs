@@ -1,13 +1,12 @@
 //! A store in memory, for tests and for servers that keep nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::index::{Collection, Lookup, collections, lookup};
+use super::index::{Collection, Lookup};
 use super::recent::{LocalFeed, Recent};
-use super::{CommitEntry, CommitOutcome, Head, Store, StoreError, StoreSnapshot, Sum};
-use sip_authz::model::{Commit, Key, Record, Write};
+use super::records::Records;
+use super::{CommitEntry, CommitOutcome, Head, Store, StoreError, StoreSnapshot};
+use sip_authz::model::{Commit, Key, Record};
 
 /// A store in memory. Clones are the same store.
 #[derive(Clone, Default)]
@@ -17,17 +16,8 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct Inner {
-    contents: Mutex<Contents>,
+    records: Mutex<Records>,
     recent: Arc<Recent>,
-}
-
-#[derive(Default)]
-struct Contents {
-    head: Head,
-    records: BTreeMap<Key, Record>,
-    members: BTreeSet<(Collection, Key)>,
-    counts: BTreeMap<Collection, usize>,
-    names: BTreeMap<Lookup, Key>,
 }
 
 impl MemoryStore {
@@ -41,14 +31,18 @@ impl MemoryStore {
     /// program that replaces all records and counts on.
     #[must_use]
     pub fn starting_at(number: u64) -> Self {
-        let head = Head { number, ..Head::default() };
-        let contents = Mutex::new(Contents { head, ..Contents::default() });
-        Self { inner: Arc::new(Inner { contents, recent: Arc::new(Recent::from(head)) }) }
+        let records = Records::starting_at(number);
+        let recent = Arc::new(Recent::from(records.head()));
+        Self { inner: Arc::new(Inner { records: Mutex::new(records), recent }) }
     }
 
-    fn contents(&self) -> MutexGuard<'_, Contents> {
-        // no code panics while it holds the lock, so a poisoned lock guards intact contents
-        self.inner.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        // no code panics while it holds the lock, so a poisoned lock guards intact records
+        self.inner.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn records(&self) -> Records {
+        self.lock().clone()
     }
 }
 
@@ -56,17 +50,15 @@ impl Store for MemoryStore {
     type Feed = LocalFeed;
 
     async fn head(&self) -> Result<Head, StoreError> {
-        Ok(self.contents().head)
+        Ok(self.lock().head())
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        Ok(self.contents().records.get(&key).cloned())
+        Ok(self.lock().get(key).cloned())
     }
 
     async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
-        let contents = self.contents();
-        let key = contents.names.get(&lookup);
-        Ok(key.and_then(|key| contents.records.get(key)).cloned())
+        Ok(self.lock().find(&lookup).cloned())
     }
 
     async fn range(
@@ -75,87 +67,38 @@ impl Store for MemoryStore {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        let contents = self.contents();
-        let first = match after {
-            Some(after) => Bound::Excluded((collection, after)),
-            None => Bound::Included((collection, Key::FIRST)),
-        };
-        let members = contents.members.range((first, Bound::Unbounded));
-        Ok(members
-            .take_while(|(other, _)| *other == collection)
-            .take(limit)
-            .filter_map(|(_, key)| contents.records.get(key).cloned())
-            .collect())
+        Ok(self.records().range(collection, after).take(limit).cloned().collect())
     }
 
     async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
-        Ok(self.contents().counts.get(&collection).copied().unwrap_or_default())
+        Ok(self.lock().count(collection))
     }
 
     async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        let mut contents = self.contents();
-        if contents.head.number != head {
+        let mut records = self.lock();
+        if records.head().number != head {
             return Ok(CommitOutcome::Conflict);
         }
+        let (after, replaced) = records.after(&commit)?;
+        *records = after;
+        let (head, commit) = (records.head(), Arc::new(commit));
+        let entry = CommitEntry { head, commit, replaced: replaced.into() };
         // under the lock, so that feeds get commits in their order
-        self.inner.recent.push(contents.write(commit)?);
-        Ok(CommitOutcome::Committed(contents.head.number))
+        self.inner.recent.push(entry);
+        Ok(CommitOutcome::Committed(records.head().number))
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
-        let (head, records) = {
-            let contents = self.contents();
-            (contents.head, contents.records.values().cloned().collect())
-        };
-        StoreSnapshot::new(head, records)
+        let records = self.records();
+        StoreSnapshot::new(records.head(), records.iter().cloned().collect())
+    }
+
+    /// Shares the records with the store.
+    async fn load_records(&self) -> Result<Records, StoreError> {
+        Ok(self.records())
     }
 
     async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
         Ok(LocalFeed::new(&self.inner.recent, from))
-    }
-}
-
-impl Contents {
-    /// On an error nothing has changed.
-    fn write(&mut self, commit: Commit) -> Result<CommitEntry, StoreError> {
-        let mut replaced = Vec::with_capacity(commit.writes().len());
-        for write in commit.writes() {
-            replaced.push(self.records.get(&write.key()).map(Sum::of).transpose()?);
-        }
-        self.head = self.head.after(&commit, &replaced)?;
-        for write in commit.writes() {
-            if let Some(previous) = self.records.remove(&write.key()) {
-                self.index(&previous, false);
-            }
-        }
-        for write in commit.writes() {
-            if let Write::Put(record) = write {
-                self.index(record, true);
-                self.records.insert(record.key(), record.clone());
-            }
-        }
-        Ok(CommitEntry { head: self.head, commit: Arc::new(commit), replaced: replaced.into() })
-    }
-
-    fn index(&mut self, record: &Record, present: bool) {
-        let key = record.key();
-        for collection in collections(record) {
-            let count = self.counts.entry(collection).or_default();
-            if present {
-                *count += usize::from(self.members.insert((collection, key)));
-            } else {
-                *count -= usize::from(self.members.remove(&(collection, key)));
-            }
-            if *count == 0 {
-                self.counts.remove(&collection);
-            }
-        }
-        if let Some(name) = lookup(record) {
-            if present {
-                self.names.insert(name, key);
-            } else {
-                self.names.remove(&name);
-            }
-        }
     }
 }

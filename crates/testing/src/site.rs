@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use sip_authz::{Authorizer, Capacity, Decision, Invite, Snapshot, Transport};
 use sip_authz_directory::{Directory, Settings};
 use sip_authz_store::{
     Applied, Collection, CommitEntry, CommitOutcome, Edge, Feed, Follower, FollowerError, Head,
-    LocalFeed, Lookup, MemoryStore, Store, StoreError, StoreSnapshot,
+    LocalFeed, Lookup, MemoryStore, Records, Store, StoreError, StoreSnapshot,
 };
 use tokio::task::JoinHandle;
 
@@ -61,6 +61,8 @@ pub struct Counts {
     pub pauses: Mutex<Vec<Duration>>,
     /// Makes every commit conflict.
     pub contended: AtomicBool,
+    /// The most writes of a commit that is not too large; 0 for no limit.
+    pub most_writes: AtomicUsize,
     /// The reports of edges.
     pub edges: Mutex<Vec<Edge>>,
 }
@@ -134,9 +136,13 @@ impl<S: Store> Store for Probe<S> {
 
     async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let operation = async {
-            let outcome = match self.counts.contended.load(Ordering::Relaxed) {
-                true => Ok(CommitOutcome::Conflict),
-                false => self.inner.commit(head, commit).await,
+            let most = self.counts.most_writes.load(Ordering::Relaxed);
+            let outcome = if self.counts.contended.load(Ordering::Relaxed) {
+                Ok(CommitOutcome::Conflict)
+            } else if most > 0 && commit.writes().len() > most {
+                Err(StoreError::TooLarge("simulated limit".to_owned()))
+            } else {
+                self.inner.commit(head, commit).await
             };
             // recorded before another task may run
             match outcome {
@@ -156,6 +162,10 @@ impl<S: Store> Store for Probe<S> {
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.around(self.inner.load()).await
+    }
+
+    async fn load_records(&self) -> Result<Records, StoreError> {
+        self.around(self.inner.load_records()).await
     }
 
     async fn follow(&self, from: u64) -> Result<Self::Feed, StoreError> {

@@ -99,6 +99,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, ProgramError> {
         options,
         capacity,
         recent,
+        has_api: api.is_some(),
         edge,
         console,
         default_domain,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -34,6 +34,8 @@ use crate::system::output::{ProgramError, say};
 
 /// The interval between two checks of the load progress.
 const LOOK: Duration = Duration::from_millis(100);
+/// The longest wait until records that the API keeps in memory are compared with the store.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// Time limit for the follower to stop, and for the store to close.
 const END: Duration = Duration::from_secs(2);
 /// Time limit to withdraw the edge's report from the store.
@@ -47,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) capacity: Capacity,
     /// The recent decisions, which `options` make visible.
     pub(crate) recent: Arc<Recent>,
+    /// Whether the API is served. Only then records are kept in memory for it.
+    pub(crate) has_api: bool,
     /// The name of this edge.
     pub(crate) edge: String,
     /// The facts for the console, if it is served.
@@ -212,6 +216,13 @@ impl Resources {
         *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = follower;
         let directory = Directory::new(store, self.setup.settings.clone(), Some(applied.clone()));
         let directory = Arc::new(directory);
+        if self.setup.has_api {
+            let (directory, applied) = (Arc::downgrade(&directory), applied.clone());
+            // a thread of its own: many records take long
+            tokio::task::spawn_blocking(move || {
+                Handle::current().block_on(catch_up(&directory, &applied));
+            });
+        }
         let mut router = sip_authz_rest::router(Arc::clone(&directory), self.setup.options.clone());
         if let Some(console) = &self.console {
             router = router.merge(console.router(directory));
@@ -241,6 +252,22 @@ impl Resources {
         let router = self.router.swap(Arc::default());
         let closed = tokio::task::spawn_blocking(move || drop(router));
         let _ = tokio::time::timeout(END, closed).await;
+    }
+}
+
+/// Keeps the records of a directory at the store's head, until it is dropped.
+async fn catch_up<S: Store>(directory: &Weak<Directory<S>>, applied: &Applied) {
+    loop {
+        let number = applied.number();
+        let Some(directory) = directory.upgrade() else { return };
+        // each request tries again, and has the error
+        let _ = directory.catch_up().await;
+        drop(directory);
+        // ends at a commit, and at once if the follower has ended or cannot go on
+        let waiting = applied.wait(number.saturating_add(1));
+        if !matches!(tokio::time::timeout(CATCH_UP, waiting).await, Ok(true)) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 

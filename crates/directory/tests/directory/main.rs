@@ -3,9 +3,12 @@
 
 mod commands;
 mod follower;
+mod grouped;
 mod import;
 mod interleaved;
 mod merge;
+mod mirror;
 mod paging;
 mod roles;
 mod rules;
+mod world;

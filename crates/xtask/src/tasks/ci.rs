@@ -61,6 +61,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("end-to-end"),
     entry("fleet"),
     Entry { args: "--quick", ..entry("rest-bench") },
+    Entry { args: "1", ..entry("commits") },
     entry("instructions"),
     // these two have no limits in CI, as the machine may be busy
     entry("targets"),

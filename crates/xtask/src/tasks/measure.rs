@@ -53,6 +53,24 @@ prefix, publish, rest, targets or timing. ARGS go to the bench.",
         ..Task::BARE
     },
     Task {
+        name: "commits",
+        usage: "[SECONDS] [PROGRAM]...",
+        default: "5",
+        about: "Measure how fast the API commits, at 1 to 256 requests at once",
+        details:
+            "On SQLite, on etcd, and with four servers on one etcd. SECONDS: length of each row.
+PROGRAM: other builds of sip-authz with etcd, measured in turn. Fails if a record is missing.",
+        needs: &[ETCD, PROTOC, PYTHON],
+        steps: &[
+            run("cargo build --locked --release -p sip-authz-cli --features tls,etcd"),
+            run("cargo build --locked --release -p sip-authz-bench --bin commits"),
+            run(
+                "crates/bench/commits/run.py {target}/release/commits {target}/release/sip-authz {args}",
+            ),
+        ],
+        ..Task::BARE
+    },
+    Task {
         name: "load",
         usage: "[ARGS]...",
         default: "--help",
