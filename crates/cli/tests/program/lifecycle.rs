@@ -2,8 +2,10 @@
 
 use std::net::{TcpListener, UdpSocket};
 
+use sip_authz_testing::loopback::unused_addresses;
+
 use crate::support::{
-    Caller, Lines, Request, Server, file, header, outcome, run, set_mode, status,
+    Caller, Lines, PATIENCE, Request, Server, file, header, outcome, run, set_mode, status,
 };
 
 const ONE: &str = "[[ip_access_control_lists]]\nname = 'l'\naddresses = ['127.0.0.1']\n\
@@ -62,8 +64,9 @@ fn the_demo_prints_its_records_and_commands_that_work() {
 
 #[test]
 fn a_port_in_use_is_one_clear_line() {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    // of an address whose ports no other test uses
+    let [udp, tcp] = unused_addresses(2)[..] else { panic!() };
+    let (udp, tcp) = (UdpSocket::bind(udp).unwrap(), TcpListener::bind(tcp).unwrap());
     for (address, transport) in
         [(udp.local_addr().unwrap(), "udp"), (tcp.local_addr().unwrap(), "tcp")]
     {
@@ -273,7 +276,7 @@ fn a_blocked_stderr_delays_no_call() {
     let address = stdout.wait_for("listening for SIP on ").split(' ').nth(4).unwrap().to_owned();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(address).unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // more lines than a pipe and the queue can hold
     for _ in 0..4_000 {
         socket.send(Request::invite("sip:1@nowhere.example").text().as_bytes()).unwrap();

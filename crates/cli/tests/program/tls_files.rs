@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use crate::support::{ADMIN_TOKEN, Server, file, outcome, run};
+use crate::support::{ADMIN_TOKEN, PATIENCE, Server, file, outcome, run};
 
 fn openssl(folder: &Path, args: &str) {
     let made = Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
@@ -294,7 +294,7 @@ fn certificates_that_expire_soon_are_on_the_page_and_have_a_warning() {
     let left = loop {
         // the page is cached for a moment
         let left = days(&crate::metrics::scrape(&url), "api", &used);
-        if left < 300.0 || start.elapsed() > Duration::from_secs(10) {
+        if left < 300.0 || start.elapsed() > PATIENCE {
             break left;
         }
     };

@@ -251,7 +251,7 @@ async fn a_dropped_command_is_atomic() {
             Follower::load(store, Vocabulary::documented()).await.unwrap();
             // the next command starts at once and sees the current records
             let next = Op::Rotate.run(&site.directory, world.account);
-            tokio::time::timeout(Duration::from_secs(5), next).await.expect(&context).unwrap();
+            tokio::time::timeout(Duration::from_secs(60), next).await.expect(&context).unwrap();
             assert_eq!(site.authorizer.snapshot().number(), now.head.number + 1, "{context}");
             if result.is_some() {
                 break;
@@ -278,7 +278,7 @@ async fn a_dropped_waiter_does_not_block_other_commands() {
     }
     let next = Op::DeleteTarget(Oracle::of(&world.records).targets.into_keys().next().unwrap());
     let both = async { tokio::join!(running, next.run(&directory, world.account)) };
-    let (one, two) = tokio::time::timeout(Duration::from_secs(5), both).await.unwrap();
+    let (one, two) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     one.unwrap();
     two.unwrap();
     assert_eq!(directory.store().inner.head().await.unwrap().number, 3);

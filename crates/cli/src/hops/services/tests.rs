@@ -413,7 +413,8 @@ async fn srv_records_behind_an_alias_are_used() {
         let (services, learned) = look_up(&resolver, &udp(host)).await;
         assert_eq!(routes(&services), ["0 udp 1 2 a.example:5070"], "{host}");
         let ttl = if host == "real.example" { 60 } else { 30 };
-        assert!((ttl - 5..=ttl).contains(&learned.again_in.as_secs()), "{host} {learned:?}");
+        // less the time until it was read
+        assert!((ttl - 20..=ttl).contains(&learned.again_in.as_secs()), "{host} {learned:?}");
     }
     for host in ["loop.example", "other.example"] {
         let (services, _) = look_up(&resolver, &udp(host)).await;
