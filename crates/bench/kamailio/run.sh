@@ -61,9 +61,20 @@ taskset -c 0 "$target/sip-authz" serve --config "$work/edge.toml" --sip "$ours" 
     --api off --on-accept redirect:sip:gw.example.net >"$work/ours.log" 2>&1 &
 servers+=($!)
 our_main=$!
+# waits until a process has opened this UDP port
+opened() { # port pid log
+    for _ in $(seq 600); do
+        ! grep -q ":$(printf '%04X' "$1") " /proc/net/udp || return 0
+        kill -0 "$2" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$3"
+    exit 1
+}
+opened "${theirs##*:}" "$their_main" "$work/kamailio.log"
+opened "${ours##*:}" "$our_main" "$work/ours.log"
+# Kamailio starts its children
 sleep 2
-kill -0 "$their_main" || { cat "$work/kamailio.log"; exit 1; }
-kill -0 "$our_main" || { cat "$work/ours.log"; exit 1; }
 their_pids=$(echo "$their_main" $(pgrep -P "$their_main") | tr ' ' ',')
 
 load() { # server pids arguments…
