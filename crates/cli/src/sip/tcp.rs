@@ -321,8 +321,8 @@ mod tests {
         Peer { source: here, local: here.into(), transport: Transport::Tcp }
     }
 
-    /// Serves one connection with short time limits, on a clock that runs ahead while all tasks wait. Returns its end and the time in milliseconds;
-    /// `room` is the size of the client's buffer in bytes.
+    /// Serves one connection with short time limits, on a paused clock. Returns its end and the time in
+    /// milliseconds; `room` is the size of the client's buffer in bytes.
     async fn served<F: Future>(
         room: usize,
         client: impl FnOnce(DuplexStream) -> F,

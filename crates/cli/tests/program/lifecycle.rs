@@ -70,17 +70,18 @@ fn a_port_in_use_is_one_clear_line() {
     for (address, transport) in
         [(udp.local_addr().unwrap(), "udp"), (tcp.local_addr().unwrap(), "tcp")]
     {
-        let output = run(&["serve", "--demo", "--sip", &address.to_string()]);
+        let output = run(&["serve", "--demo", "--api", "off", "--sip", &address.to_string()]);
         let message = format!("sip-authz: {address} ({transport}): address already in use\n");
         assert_eq!(outcome(&output), (Some(2), String::new(), message));
     }
     // the threads of one process share its port, another process cannot
     let server = Server::start(&["--demo", "--udp-workers", "3"]);
     let address = server.address.to_string();
-    let output = run(&["serve", "--demo", "--sip", &address, "--udp-workers", "3"]);
+    let serve = ["serve", "--demo", "--api", "off", "--sip"];
+    let output = run(&[&serve[..], &[&address, "--udp-workers", "3"]].concat());
     let message = format!("sip-authz: {address} (udp): address already in use\n");
     assert_eq!(outcome(&output), (Some(2), String::new(), message));
-    let output = run(&["serve", "--demo", "--sip", "192.0.2.1:5060"]);
+    let output = run(&[&serve[..], &["192.0.2.1:5060"]].concat());
     let message = "sip-authz: 192.0.2.1:5060 (udp): not an address of this machine\n".to_owned();
     assert_eq!(outcome(&output), (Some(2), String::new(), message));
 }

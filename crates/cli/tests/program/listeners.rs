@@ -259,7 +259,7 @@ fn a_redirect_keeps_the_number_of_a_call_without_a_host() {
 fn over_tcp(to: SocketAddr, request: &Request) -> String {
     use std::io::{Read as _, Write as _};
     let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request.text().as_bytes()).unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|four| four == b"\r\n\r\n") {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Instant, SystemTime};
 
-use crate::support::{ADMIN_TOKEN, PATIENCE, Server, file, outcome, run};
+use crate::support::{PATIENCE, Server, file, outcome, run};
 
 fn openssl(folder: &Path, args: &str) {
     let made = Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
@@ -220,8 +220,7 @@ fn an_unusable_file_at_a_reload_keeps_the_old_certificate() {
     fs::copy(path("marked.pem"), &pem).unwrap();
     fs::copy(path("edge.key"), &key).unwrap();
     let args = ["--on-accept", "ok", "--api-cert", &pem, "--api-key", &key];
-    let server =
-        Server::start_at(None, ADMIN_TOKEN, &[&args[..], &["--metrics", "127.0.0.1:0"]].concat());
+    let server = Server::start(&[&args[..], &["--metrics", "127.0.0.1:0"]].concat());
     let url = crate::metrics::address(&server.stdout);
     let series = "sip_authz_certificate_last_reload_successful{listener=\"api\"}";
     let time = "sip_authz_certificate_last_reload_success_timestamp_seconds{listener=\"api\"}";

@@ -11,9 +11,14 @@ fn wanted(host: &str, transport: Option<Transport>) -> Wanted {
 
 /// The services of a hop, looked up once.
 async fn look_up(resolver: &Resolver, wanted: &Wanted) -> (Services, Learned) {
-    let mut services = Services::default();
-    let learned = services.refresh(&resolver.open().await, wanted).await;
-    (services, learned)
+    loop {
+        let mut services = Services::default();
+        let learned = services.refresh(&resolver.open().await, wanted).await;
+        // on a slow machine the answer of the name server can come too late
+        if services.error().is_none_or(|error| !error.contains("timed out")) {
+            return (services, learned);
+        }
+    }
 }
 
 /// The targets in use: rank, transport, priority, weight, name and port.
