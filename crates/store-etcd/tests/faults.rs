@@ -353,8 +353,7 @@ async fn a_watcher_is_slow() {
     println!("2,000 sequential commits in {:?}", began.elapsed());
     let mut at = sip_authz_store::Head::default();
     while at.number < 2_000 {
-        let next =
-            tokio::time::timeout(PATIENCE, slow.next()).await.unwrap().unwrap();
+        let next = tokio::time::timeout(PATIENCE, slow.next()).await.unwrap().unwrap();
         next.check(at).unwrap();
         at = next.head;
     }

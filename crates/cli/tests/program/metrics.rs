@@ -113,8 +113,7 @@ fn metrics_agree_with_the_requests() {
     ];
     let decisions =
         decisions.map(|(outcome, reason, expected)| (decided(outcome, reason), expected));
-    let messages =
-        [("accepted", 11.0), ("challenged", 5.0), ("rejected", 6.0), ("answered", 1.0)];
+    let messages = [("accepted", 11.0), ("challenged", 5.0), ("rejected", 6.0), ("answered", 1.0)];
     let messages = messages.map(|(outcome, expected)| {
         (format!("sip_authz_messages_total{{outcome=\"{outcome}\"}}"), expected)
     });
@@ -153,9 +152,8 @@ fn refused_guesses_and_foreign_nonces_are_counted() {
         let challenge = caller.ask(&invite.text());
         caller.ask(&invite.authorized(&challenge, "alice", "guess").text());
     }
-    let reason = |text: &str| {
-        format!("sip_authz_decisions_total{{outcome=\"reject\",reason=\"{text}\"}}")
-    };
+    let reason =
+        |text: &str| format!("sip_authz_decisions_total{{outcome=\"reject\",reason=\"{text}\"}}");
     let expected = [
         ("sip_authz_guesses_refused_total".to_owned(), 4.0),
         (reason("wrong-credentials"), 10.0),

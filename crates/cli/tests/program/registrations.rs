@@ -374,8 +374,7 @@ fn the_method_is_in_logs_metrics_and_explanations() {
         ("INVITE", "accept", 0.0),
         ("other", "accept", 0.0),
     ];
-    let expected =
-        expected.map(|(method, outcome, count)| (series(method, outcome), count));
+    let expected = expected.map(|(method, outcome, count)| (series(method, outcome), count));
     wait_for_all(&url, &expected);
     let line = world.server.stderr.wait_for("accept target=");
     assert!(line.contains(" transport=udp method=REGISTER list="), "{line}");

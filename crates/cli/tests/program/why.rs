@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{ADMIN_TOKEN, Caller, Lines, PATIENCE, Request, Server, client, outcome, run, status};
+use crate::support::{
+    ADMIN_TOKEN, Caller, Lines, PATIENCE, Request, Server, client, outcome, run, status,
+};
 
 const CONFIG: &str = "realm = 'r'\n\
     [[accounts]]\nname = 'acme'\nsid = 'AC11111111111111111111111111111111'\n\
@@ -152,11 +154,7 @@ impl Tail {
             if let Some(line) = self.stdout.all().into_iter().find(|line| line.contains(part)) {
                 return line;
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "no {part} in {:?}",
-                self.stderr.all()
-            );
+            assert!(start.elapsed() < PATIENCE, "no {part} in {:?}", self.stderr.all());
         }
     }
 
