@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use sip_authz::digest::{Algorithm, GuessRate};
@@ -25,8 +25,8 @@ use sip_authz::{
 const READERS: usize = 4;
 /// Minimum rounds of a reader; a round has seven decisions.
 const ROUNDS: usize = 500;
-/// Maximum rounds of a reader that has seen only one generation.
-const MAX_ROUNDS: usize = 100 * ROUNDS;
+/// The time after which a reader gives up that has seen only one generation, or too few swaps.
+const PATIENCE: Duration = Duration::from_secs(120);
 const SWAPS_AT_LEAST: usize = 100;
 
 /// One of two states with the same six hosts and no SID in common.
@@ -256,11 +256,12 @@ impl Client {
 fn read(authorizer: &Authorizer, now: Instant, swaps: &AtomicUsize) -> [usize; 2] {
     let mut clients = [A, B].map(|it| Client::new(authorizer, now, it.password()));
     let mut counts = [0; 2];
-    for round in 0..MAX_ROUNDS {
+    for round in 0.. {
         let both = counts.iter().all(|count| *count > 0);
         if both && round >= ROUNDS && swaps.load(Ordering::Relaxed) >= SWAPS_AT_LEAST {
             break;
         }
+        assert!(now.elapsed() < PATIENCE, "{counts:?} of A and B");
         for host in ["listed", "status", "mapped", "challenge", "secure"] {
             let invite = Invite::new(uri(host), source(), Transport::Tcp);
             let decision = authorizer.authorize(&invite, now);

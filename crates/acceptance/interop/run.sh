@@ -22,7 +22,7 @@ install -m 600 "$here/edge.toml" "$work/edge.toml"
     >"$work/out" 2>"$work/err" &
 server=$!
 address=
-for _ in $(seq 100); do
+for _ in $(seq 1200); do
     address=$(sed -n 's/^listening for SIP on \([^ ]*\) .*/\1/p' "$work/out")
     [ -z "$address" ] || break
     kill -0 "$server" 2>/dev/null || { cat "$work/err" >&2; server=; exit 1; }
@@ -33,19 +33,29 @@ done
 failed=0
 printf '%-42s %-36s %s\n' case expected got
 
+# answers CODE MESSAGES: the number of requests with this answer. A retransmission gets it again.
+answers() {
+    awk -v code="$1" '
+        /^[A-Z]+ sips?:/ { status = "" }
+        /^SIP\/2\.0 / { status = $2 }
+        /^Call-ID:/ { call = $2 }
+        /^CSeq:/ && status == code { seen[call " " $2 " " $3] = 1 }
+        END { for (one in seen) count++; print count + 0 }' "$2"
+}
+
 # check CASE EXPECTED SCENARIO DOMAIN SIPP-OPTIONS...
 check() {
     local case=$1 expected=$2 scenario=$3 domain=$4 messages=$work/messages code got verdict=ok
     shift 4
     rm -f "$messages"
-    if ! timeout 60 sipp "$address" -sf "$here/$scenario.xml" -key domain "$domain" -s 100 \
-        -m "$calls" -r 200 -nostdin -timeout 50s -timeout_error \
+    if ! timeout 120 sipp "$address" -sf "$here/$scenario.xml" -key domain "$domain" -s 100 \
+        -m "$calls" -r 200 -nostdin -timeout 110s -timeout_error \
         -trace_msg -message_file "$messages" "$@" >"$work/sipp" 2>&1 </dev/null; then
         verdict=FAILED
     fi
     got=
     for code in 407 200 403 404; do
-        got+="$code:$(grep -c "^SIP/2.0 $code " "$messages" || true) "
+        got+="$code:$(answers "$code" "$messages") "
     done
     got+="code:$(sed -n 's/^X-Authz-Error: \([0-9]*\).*/\1/p' "$messages" | sort -u | paste -sd,)"
     [ "$got" = "$expected" ] || verdict=FAILED

@@ -37,6 +37,30 @@ PHASES = [
 UNDECIDED = [b"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n\r\n", b"\r\n\r\n", b"not sip"]
 
 
+# Queries of Prometheus, and the metrics of the page that they sum.
+COUNTS = {
+    f"sum({name})": name
+    for name in ("sip_authz_messages_total", "sip_authz_other_messages_total", "sip_authz_decisions_total",
+                 "sip_authz_decision_seconds_count", "sip_authz_decision_log_lines_total",
+                 "sip_authz_decision_log_lost_total")
+}
+# Seconds until a state that must come. The machine may be busy.
+PATIENCE = 120
+
+
+def total_on(page, name):
+    """The sum of all series of a metric on a page."""
+    return sum(int(float(one)) for one in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", page, re.M))
+
+
+def wait_for(what, condition):
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > until:
+            raise SystemExit(f"{what}: not within {PATIENCE} s")
+        time.sleep(0.2)
+
+
 def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -46,7 +70,7 @@ def free_port():
 def get(url):
     # never through a proxy
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=5) as answer:
+    with opener.open(url, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -145,13 +169,13 @@ def run(program, tool, picture, folder, started):
     def value(query):
         return int(float(ask("query", query=query)[0]["value"][1]))
 
-    for _ in range(100):
+    def is_up():
         try:
-            if ask("query", query="up") and value("up") == 1:
-                break
+            return ask("query", query="up") and value("up") == 1
         except OSError:
-            pass
-        time.sleep(0.2)
+            return False
+
+    wait_for("Prometheus", is_up)
     begun, sent, lost, rows = time.time(), {}, {}, {}
     seconds = 8 if picture else 3
     for phase in PHASES:
@@ -168,7 +192,17 @@ def run(program, tool, picture, folder, started):
     for message in UNDECIDED:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(message, (sip.rpartition(":")[0], int(sip.rpartition(":")[2])))
-    time.sleep(3)
+
+    # the threads of the program have counted everything, and Prometheus has the counts
+    def is_settled():
+        lines, known = log.read_text().count("\n"), get(scrapes)
+        time.sleep(1.5)
+        counts = [value(query) for query in COUNTS]
+        page = get(scrapes)
+        return log.read_text().count("\n") == lines and counts == [total_on(page, name) for name in COUNTS.values()] \
+            == [total_on(known, name) for name in COUNTS.values()]
+
+    wait_for("the last scrape", is_settled)
 
     for outcome in ("answered", "ignored", "dropped"):
         reasons = value(f'sum(sip_authz_other_messages_total{{outcome="{outcome}"}})')
@@ -235,7 +269,7 @@ def main():
             for process in started:
                 process.terminate()
             for process in started:
-                process.wait(10)
+                process.wait(60)
     print("metrics: all checks passed")
 
 

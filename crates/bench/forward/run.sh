@@ -51,12 +51,25 @@ fi
 sipp -sf "$here/pbx.xml" -i 127.0.0.1 -p "$pbx" -nostdin -buff_size "$buffer" -trace_err -error_file "$work/pbx.err" \
     >/dev/null 2>&1 &
 servers+=($!)
-sleep 2
+pbx_main=$!
+# waits until a process has opened this UDP port
+opened() { # port pid log
+    for _ in $(seq 600); do
+        ! grep -q ":$(printf '%04X' "$1") " /proc/net/udp || return 0
+        kill -0 "$2" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$3"
+    exit 1
+}
+opened "$pbx" "$pbx_main" "$work/pbx.err"
+opened "$ours" "$our_pids" "$work/ours.log"
 if [ "${ONLY:-}" != ours ]; then
-    kill -0 "$their_main" || { cat "$work/kamailio.log"; exit 1; }
+    opened "$theirs" "$their_main" "$work/kamailio.log"
+    # Kamailio starts its children
+    sleep 2
     their_pids="$their_main $(pgrep -P "$their_main" | tr '\n' ' ')"
 fi
-kill -0 "$our_pids" || { cat "$work/ours.log"; exit 1; }
 
 # user time and system time of processes, in clock ticks
 ticks() {

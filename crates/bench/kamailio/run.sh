@@ -99,6 +99,20 @@ else
     start_program ours --sip "${address[ours]}" --udp-workers 1 --on-accept redirect:sip:gw.example.net
     pids[ours]=$!
 fi
+# waits until a process has opened this UDP port
+opened() { # port pid log
+    for _ in $(seq 600); do
+        ! grep -q ":$(printf '%04X' "$1") " /proc/net/udp || return 0
+        kill -0 "$2" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$3"
+    exit 1
+}
+for name in "${names[@]}"; do
+    opened "${address[$name]##*:}" "${pids[$name]%% *}" "$work/$name.log"
+done
+# Kamailio starts its children, and the decision processes start
 sleep 2
 for name in "${names[@]}"; do
     all=

@@ -18,6 +18,8 @@ pub(crate) mod signals;
 #[cfg(test)]
 #[cfg(feature = "tls")]
 pub(crate) mod test_authority;
+#[cfg(test)]
+pub(crate) mod test_clock;
 pub(crate) mod threads;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;

@@ -21,6 +21,8 @@ static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const EDGES: usize = 6;
 const WRITERS: u64 = 3;
+/// The maximum wait for a state that must come.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 struct Clock;
 
@@ -103,7 +105,9 @@ struct Fleet {
 }
 
 fn options(cluster: &Cluster, first: usize) -> EtcdOptions {
-    EtcdOptions::new(cluster.urls()).with_first_node(first)
+    let options = EtcdOptions::new(cluster.urls()).with_first_node(first);
+    // on a slow machine an election takes long
+    options.with_give_up_after(Duration::from_secs(60))
 }
 
 fn account(writer: u64, n: u64) -> AccountSid {
@@ -170,8 +174,31 @@ impl Fleet {
         let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
         let historian = tokio::spawn(record_history(store, Arc::clone(&history)));
         let fleet = Self { cluster, edges, log, stop, writers, history, historian };
-        fleet.rest(1).await;
+        fleet.some_commits().await;
         fleet
+    }
+
+    /// Waits for further commits that are answered.
+    async fn some_commits(&self) {
+        let answered = || self.log.lock().unwrap().answered.len();
+        let (before, deadline) = (answered(), Instant::now() + PATIENCE);
+        while answered() < before + 50 {
+            assert!(Instant::now() < deadline, "no commits");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until all edges and the history have this commit.
+    async fn all_have(&self, number: u64) {
+        for (n, edge) in self.edges.iter().enumerate() {
+            let waiting = tokio::time::timeout(PATIENCE, edge.applied.wait(number));
+            assert!(waiting.await.is_ok_and(|applied| applied), "edge {n} is behind");
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while self.history.lock().unwrap().len() < usize::try_from(number).unwrap() {
+            assert!(Instant::now() < deadline, "the history ends early");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     async fn rest(&self, seconds: u64) {
@@ -180,8 +207,8 @@ impl Fleet {
 
     /// Stops the writers, waits until all edges have applied the head, and compares the states.
     async fn check_final_state(mut self, what: &str) -> Vec<Edge> {
-        // some commits after the last failure
-        self.rest(2).await;
+        // after the last failure
+        self.some_commits().await;
         self.stop.store(true, Ordering::Relaxed);
         for writer in self.writers.drain(..) {
             writer.await.unwrap();
@@ -193,17 +220,10 @@ impl Fleet {
             let other = EtcdStore::new(&options(&self.cluster, n)).unwrap();
             assert_eq!(other.load().await.unwrap(), loaded, "node {n}");
         }
+        self.all_have(head.number).await;
         for (n, edge) in self.edges.iter().enumerate() {
-            let waiting =
-                tokio::time::timeout(Duration::from_secs(40), edge.applied.wait(head.number));
-            assert!(waiting.await.is_ok_and(|applied| applied), "edge {n} is behind");
             assert_eq!(edge.applied.head(), head, "edge {n}");
             assert_eq!(edge.authorizer.snapshot().number(), head.number);
-        }
-        let deadline = Instant::now() + Duration::from_secs(40);
-        while self.history.lock().unwrap().len() < usize::try_from(head.number).unwrap() {
-            assert!(Instant::now() < deadline, "the history ends early");
-            self.rest(1).await;
         }
         self.historian.abort();
         let log = self.log.lock().unwrap();
@@ -298,11 +318,13 @@ async fn history_is_compacted_while_an_edge_lags() {
     let mut lagging = Edge::start(&options(&fleet.cluster, 0)).await;
     lagging.stop().await;
     let before = lagging.applied.head();
-    fleet.rest(2).await;
+    fleet.some_commits().await;
     let url = fleet.cluster.urls()[0].clone();
     let status = fleet.cluster.ctl(&["--endpoints", &url, "endpoint", "status", "-w", "json"]);
     let status: serde_json::Value = serde_json::from_str(&status.unwrap()).unwrap();
     let revision = status[0]["Status"]["header"]["revision"].to_string();
+    // the others have all that is compacted
+    fleet.all_have(fleet.edges[0].store.head().await.unwrap().number).await;
     fleet.cluster.ctl(&["--endpoints", &url, "compact", &revision]).unwrap();
     assert_eq!(lagging.applied.head(), before);
     lagging.resume();
@@ -331,8 +353,7 @@ async fn a_watcher_is_slow() {
     println!("2,000 sequential commits in {:?}", began.elapsed());
     let mut at = sip_authz_store::Head::default();
     while at.number < 2_000 {
-        let next =
-            tokio::time::timeout(Duration::from_secs(20), slow.next()).await.unwrap().unwrap();
+        let next = tokio::time::timeout(PATIENCE, slow.next()).await.unwrap().unwrap();
         next.check(at).unwrap();
         at = next.head;
     }

@@ -25,7 +25,8 @@ static ROOTS: AtomicU64 = AtomicU64::new(0);
 
 fn options(cluster: &Cluster) -> EtcdOptions {
     let root = format!("t{}/", ROOTS.fetch_add(1, Ordering::Relaxed));
-    EtcdOptions::new(cluster.urls()).with_root(root)
+    // on a slow machine an answer takes long
+    EtcdOptions::new(cluster.urls()).with_root(root).with_give_up_after(Duration::from_secs(60))
 }
 
 fn store(options: &EtcdOptions) -> EtcdStore {

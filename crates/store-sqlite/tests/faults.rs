@@ -308,6 +308,8 @@ fn a_folder_that_cannot_be_written() {
     };
     // a folder that every user can read
     let outer = std::env::temp_dir().join(format!("sip-authz-read-only-{}", std::process::id()));
+    // that of an earlier process with this id
+    let _ = fs::remove_dir_all(&outer);
     let folder = outer.join("data");
     {
         let store = SqliteStore::open(&folder).unwrap();

@@ -456,7 +456,7 @@ async fn feeds_deliver_each_commit_once_in_order(store: impl Store) {
         }
     }
     for follower in followers {
-        tokio::time::timeout(Duration::from_secs(20), follower).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), follower).await.unwrap().unwrap();
     }
 }
 

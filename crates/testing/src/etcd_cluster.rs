@@ -2,11 +2,13 @@
 //! Dropping it kills the nodes and removes their folders.
 #![allow(clippy::indexing_slicing)]
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::loopback::unused_addresses;
 
 /// The parent of the nodes' folders. Not a memory disk, which would hide the cost of syncs.
 fn scratch() -> PathBuf {
@@ -20,14 +22,8 @@ pub struct Cluster {
 
 struct Node {
     arguments: Vec<String>,
-    client: u16,
+    client: SocketAddr,
     child: Mutex<Option<Child>>,
-}
-
-/// Ports that are not in use.
-fn free_ports(count: usize) -> Vec<u16> {
-    let bound: Vec<_> = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
-    bound.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 impl Cluster {
@@ -43,11 +39,12 @@ impl Cluster {
         let name = format!("etcd-{}-{:x}", std::process::id(), unique());
         let folder = scratch().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let ports = free_ports(count * 2);
-        let (clients, peers) = ports.split_at(count);
-        let url = |port: &u16| format!("http://127.0.0.1:{port}");
+        // a node that restarts has its address again
+        let addresses = unused_addresses(u16::try_from(count * 2).unwrap());
+        let (clients, peers) = addresses.split_at(count);
+        let url = |address: &SocketAddr| format!("http://{address}");
         let members: Vec<_> =
-            peers.iter().enumerate().map(|(n, port)| format!("n{n}={}", url(port))).collect();
+            peers.iter().enumerate().map(|(n, peer)| format!("n{n}={}", url(peer))).collect();
         let nodes = (0..count)
             .map(|n| {
                 let (client, peer) = (url(&clients[n]), url(&peers[n]));
@@ -81,7 +78,7 @@ impl Cluster {
 
     /// The URLs of the nodes, for clients.
     pub fn urls(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| format!("http://127.0.0.1:{}", node.client)).collect()
+        self.nodes.iter().map(|node| format!("http://{}", node.client)).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -138,7 +135,7 @@ impl Cluster {
 
     /// The index of the leader, once a majority of the nodes follows it.
     pub fn leader(&self) -> usize {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             // a successful write proves that there is a leader with a majority
             for (n, url) in self.urls().iter().enumerate() {
@@ -153,23 +150,29 @@ impl Cluster {
 
     fn leads(&self, n: usize, url: &str) -> Option<bool> {
         self.nodes[n].child.lock().unwrap().as_ref()?;
-        let status = self.ctl(&["--endpoints", url, "endpoint", "status", "-w", "json"])?;
+        // the caller asks again
+        let status = ctl("2s", &["--endpoints", url, "endpoint", "status", "-w", "json"])?;
         let status: serde_json::Value = serde_json::from_str(&status).ok()?;
         let status = status.get(0)?.get("Status")?;
         Some(status.get("leader")? == status.get("header")?.get("member_id")?)
     }
 
-    /// The output of `etcdctl`, if it succeeds within two seconds.
+    /// The output of `etcdctl`, if it succeeds within a minute.
     pub fn ctl(&self, arguments: &[&str]) -> Option<String> {
-        let output = Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .args(["--command-timeout=2s", "--dial-timeout=1s"])
-            .args(arguments)
-            .stderr(Stdio::null())
-            .output()
-            .expect("etcdctl (Debian: etcd-client)");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        ctl("60s", arguments)
     }
+}
+
+/// The output of `etcdctl`, if it succeeds within this time.
+fn ctl(time: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("etcdctl")
+        .env("ETCDCTL_API", "3")
+        .args([format!("--command-timeout={time}"), format!("--dial-timeout={time}")])
+        .args(arguments)
+        .stderr(Stdio::null())
+        .output()
+        .expect("etcdctl (Debian: etcd-client)");
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Drop for Cluster {

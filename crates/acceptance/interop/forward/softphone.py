@@ -13,7 +13,7 @@ from edge import Failed, end, free_port, start  # noqa: E402
 from phones import baresip_files  # noqa: E402
 
 # Seconds until what must come has come. The machine may be busy.
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Late(Exception):

@@ -160,7 +160,7 @@ def run(load, report, phones, seconds, interval, calls):
     rounds = -(-seconds // interval)
     # the phone that is called, which must answer at the port that it registers
     callee = load.register("callee", [CALLEE], 1, 3600, 0, "-p", 5060, address=ANSWERERS)
-    report.check("the phone that is called registers", (seen := load.ended("callee", callee, 20)) is None, seen)
+    report.check("the phone that is called registers", (seen := load.ended("callee", callee, 60)) is None, seen)
     answering = load.sipp("answering", load.slowly("pbx", "SIP/2.0 200"), ANSWERERS, "-p", 5060)
     rate = -(-phones // interval)
     crowd = load.register(

@@ -14,7 +14,7 @@ class Stranger:
         with host.inside():
             self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, 0))
-        self.socket.settimeout(2)
+        self.socket.settimeout(20)
         self.socket.connect((edge, port))
 
     def answer(self, method, uri, route=None):

@@ -13,7 +13,7 @@ from edge import Failed  # noqa: E402
 from phones import baresip_files, run  # noqa: E402
 
 # Seconds for a call.
-PATIENCE = 15
+PATIENCE = 40
 
 HEAD = """\
 <?xml version="1.0" encoding="UTF-8"?>

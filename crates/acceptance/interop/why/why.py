@@ -19,12 +19,13 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "clients"))
 from edge import Edge, Failed, require, run_script  # noqa: E402
-from callers import Sent, baresip, sipp, sipsak  # noqa: E402
+from callers import PATIENCE, Sent, baresip, sipp, sipsak  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[4] / "docs/guide/causes.md"
 BEGIN, END = "<!-- refusals: begin -->", "<!-- refusals: end -->"
@@ -325,16 +326,29 @@ class Row:
         return "| " + " | ".join(cells) + " |"
 
 
+def until(look, fits):
+    """The result of `look` once it fits, or the last one when the time is up."""
+    end = time.monotonic() + PATIENCE
+    while not fits(found := look()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
 def explained(case, server):
     """Asks `why` about the last refusal of a case. Returns its row, and a complaint or None."""
     selection = ["--source", case.source] if case.by_source else ["--domain", case.host]
+
+    def last():
+        code, text = server.ask("why", *selection, "--last", "1", "--json")
+        return json.loads(text)["refusals"][0] if code == 0 else {"cause": "nothing"}
+
+    # a thread keeps a decision after it has answered
+    refusal = until(last, lambda refusal: refusal["cause"] == case.cause)
     code, text = server.ask("why", *selection, "--last", "1")
     if code != 0:
         raise Failed(f"`why` found nothing about {case.cause}:\n{text}")
     lines = dict(re.findall(r"^  (answer|cause|to do) +(.*)$", text, re.M))
     row = Row(case, lines["answer"], lines["cause"], lines["to do"])
-    _, text = server.ask("why", *selection, "--last", "1", "--json")
-    refusal = json.loads(text)["refusals"][0]
     if refusal["cause"] != case.cause:
         return row, f"expected the cause {case.cause}, got {refusal['cause']}"
     if not row.cause.endswith(f" ({case.cause})"):
@@ -385,9 +399,9 @@ def limits(server, cases):
     """Lists and releases what the guess limits of these cases hold. Returns the complaints."""
     complaints = []
     for case in cases:
-        _, text = server.ask("limits")
-        held = [line for line in text.splitlines() if f" at {case.host}" in line]
-        if not held:
+        at_host = lambda text: [line for line in text.splitlines() if f" at {case.host}" in line]
+        text = until(lambda: server.ask("limits")[1], at_host)
+        if not at_host(text):
             complaints.append(f"`limits` does not list {case.host}:\n{text}")
             continue
         server.ask("limits", "release", "--domain", case.host)

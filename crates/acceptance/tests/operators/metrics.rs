@@ -116,11 +116,11 @@ fn metrics_match_the_decisions() {
 fn a_change_resets_the_age() {
     let authorizer = Authorizer::new(Snapshot::empty()).unwrap();
     std::thread::sleep(Duration::from_millis(50));
-    let old = authorizer.snapshot_age();
-    assert!(old >= Duration::from_millis(50));
+    assert!(authorizer.snapshot_age() >= Duration::from_millis(50));
+    let before = Instant::now();
     authorizer.apply(&commit()).unwrap();
-    // on a slow machine too, the age since the change is less than before it
-    assert!(authorizer.snapshot_age() < old + Duration::from_millis(1));
+    // the age has millisecond resolution
+    assert!(authorizer.snapshot_age() <= before.elapsed() + Duration::from_millis(1));
     assert_eq!(authorizer.snapshot().number(), 1);
 }
 

@@ -298,7 +298,12 @@ async fn end(servers: Vec<api::Server>) {
             "waiting up to {} s for open HTTP requests; a second signal stops the program at once",
             END.as_secs()
         ));
-        let _ = tokio::time::timeout(END, ended).await;
+        if tokio::time::timeout(END, ended).await.is_err() {
+            warn(format_args!(
+                "warning: HTTP requests are still open after {} s; they get no answer",
+                END.as_secs()
+            ));
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::*;
+use crate::system::test_clock::wait_for_network;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -53,14 +54,7 @@ fn options(probe: u64) -> HopOptions {
 }
 
 fn hops(probe: u64) -> (Hops, Arc<Inbox>) {
-    // with a paused clock each wait ends at once, but the network needs turns
-    tokio::spawn(async {
-        loop {
-            sleep(Duration::from_millis(5)).await;
-            // the system delivers packets on the same processors
-            std::thread::yield_now();
-        }
-    });
+    wait_for_network();
     let inbox = Arc::new(Inbox::default());
     let receive: Arc<dyn Receive> = Arc::clone(&inbox) as _;
     (Hops::new(options(probe), receive).unwrap(), inbox)

@@ -228,6 +228,8 @@ mod tests {
     #[test]
     fn a_log_has_records_once_they_are_handed_over() {
         let path = std::env::temp_dir().join(format!("sip-authz-records-{}", std::process::id()));
+        // that of an earlier process with this id, to which the log would append
+        let _ = std::fs::remove_file(&path);
         let options = AuditOptions {
             sink: LogSink::File(path.clone()),
             queue: 16,

@@ -1,8 +1,8 @@
 //! The decision service, asked by the client of `docs/recipes/decide.py`, and by peers that break its
 //! rules.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -130,9 +130,9 @@ fn a_host_is_answered_with_each_outcome() {
     assert_eq!(ask(&place, "hello").1, "undecided\nreason: not sip\n");
     // the logs and the API have them as decisions of calls
     server.stderr.wait_for("wrong-credentials");
-    let (_, body) = Http::admin(&server).get("/v1/Decisions?PageSize=100");
-    let rows = body["decisions"].as_array().unwrap();
-    let wrong = rows.iter().find(|row| row["call_id"] == "wrong").unwrap();
+    let fits = |rows: &[serde_json::Value]| rows.len() == 1;
+    let rows = crate::recent::wait(&Http::admin(&server), "CallId=wrong", fits);
+    let wrong = &rows[0];
     assert_eq!(
         (&wrong["cause"], &wrong["source"]),
         (&"wrong-password".into(), &"192.0.2.7:5060".into())
@@ -369,24 +369,14 @@ fn a_user_that_is_not_listed_is_refused() {
     let (passes, answer) = ask(&at(&path), &office());
     assert!(!passes && answer.contains("is not allowed (--decide-user)"), "{answer}");
     let line = server.stdout.wait_for("listening for scrapes on ");
-    let page = line.rsplit('/').nth(1).unwrap().parse().unwrap();
-    let closed = "sip_authz_decide_connections_closed_total{reason=\"user not allowed\"} 2";
-    assert!(scrape(page).contains(closed));
+    let url = line.rsplit(' ').next().unwrap();
+    let closed = "sip_authz_decide_connections_closed_total{reason=\"user not allowed\"}";
+    crate::metrics::wait_for(url, closed, 2.0);
     // its own user, by number
     let own = std::fs::metadata(&path).unwrap().uid().to_string();
     let path = socket();
     let _server = serve(&[&at(&path)], &["--decide-user", "4242", "--decide-user", &own]);
     assert!(ask(&at(&path), &office()).0);
-}
-
-/// The page of metrics at this address.
-fn scrape(address: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let host = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(host.as_bytes()).unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
-    page
 }
 
 #[test]

@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::ending::GAVE_UP;
 use crate::http::Http;
-use crate::support::{ADMIN_TOKEN, Caller, Request, Server, status};
-
-/// The time within which something happens on a busy machine.
-const SOON: Duration = Duration::from_secs(20);
+use crate::support::{ADMIN_TOKEN, Caller, PATIENCE, Request, Server, status};
 
 /// A server whose requests may take a second.
 fn hasty() -> Server {
@@ -27,7 +25,7 @@ struct Follower {
 impl Follower {
     fn start(server: &Server) -> Self {
         let mut stream = TcpStream::connect(server.api).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let pair = BASE64_STANDARD.encode(format!("admin:{ADMIN_TOKEN}"));
         let head = "GET /v1/Decisions/Stream?Reason=unknown-host HTTP/1.1\r\nHost: a\r\n";
         stream.write_all(format!("{head}Authorization: Basic {pair}\r\n\r\n").as_bytes()).unwrap();
@@ -70,8 +68,8 @@ fn a_stream_outlives_the_time_of_a_request_and_ends_with_the_program() {
     let stderr = server.stderr.clone();
     server.end("TERM");
     follower.wait_for("\r\n0\r\n\r\n");
-    let waits = stderr.all().into_iter().find(|line| line.contains("waiting up to"));
-    assert_eq!(waits, None, "the program waited for a stream");
+    let gave_up = stderr.all().into_iter().find(|line| line.contains(GAVE_UP));
+    assert_eq!(gave_up, None, "the program waited for a stream");
 }
 
 #[test]
@@ -95,7 +93,7 @@ fn a_caller_follows_a_bounded_number_of_streams() {
     followers.clear();
     let start = Instant::now();
     while Follower::start(&server).code() != "200" {
-        assert!(start.elapsed() < SOON, "closed streams count");
+        assert!(start.elapsed() < PATIENCE, "closed streams count");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

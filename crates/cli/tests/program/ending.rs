@@ -10,13 +10,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::http::Http;
-use crate::support::{ADMIN_TOKEN, Caller, Lines, Request, Server, file, status};
+use crate::support::{ADMIN_TOKEN, Caller, Lines, PATIENCE, Request, Server, file, status};
 
-const PATIENCE: Duration = Duration::from_secs(8);
 const ACCOUNT: &str = "FriendlyName=under+way";
 const RECORDS: &str = "{\"format\":\"sip-authz/1\"}";
 const WAITS: &str = "sip-authz: waiting up to 10 s for open HTTP requests; a second signal stops \
                      the program at once";
+/// The end of the grace period with open requests.
+pub(crate) const GAVE_UP: &str = "HTTP requests are still open";
 
 /// A request whose head the server has read, and whose body it waits for.
 struct OpenRequest {
@@ -110,20 +111,21 @@ fn a_second_signal_ends_it_without_the_open_requests() {
         let mut request = open(&server);
         server.signal("TERM");
         server.stderr.wait_for("waiting up to");
-        let (start, stderr) = (Instant::now(), server.stderr.clone());
+        let stderr = server.stderr.clone();
         server.end("INT");
-        assert!(start.elapsed() < PATIENCE);
         let mut rest = String::new();
         let _ = request.stream.read_to_string(&mut rest);
         assert_eq!(rest, "");
-        assert!(!stderr.all().concat().contains("panicked"), "{:?}", stderr.all());
+        let lines = stderr.all();
+        let faults = ["panicked", GAVE_UP];
+        assert!(!faults.iter().any(|fault| lines.concat().contains(fault)), "{lines:?}");
     }
 }
 
 #[test]
 fn it_ends_under_overload() {
     let server = Server::start(&["--on-accept", "ok", "--udp-workers", "1"]);
-    let (address, stop) = (server.address, AtomicBool::new(false));
+    let (address, stop, start) = (server.address, AtomicBool::new(false), Instant::now());
     let long = "X-Long: x\r\n".repeat(300);
     let text = Request::invite("sip:1@nowhere.example").text();
     let datagram = text.replacen("\r\n", &format!("\r\n{long}"), 1);
@@ -131,30 +133,29 @@ fn it_ends_under_overload() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-                while !stop.load(Ordering::Relaxed) {
+                // ends also if the server does not
+                while !stop.load(Ordering::Relaxed) && start.elapsed() < 3 * PATIENCE {
                     // fails once the server has gone
                     let _ = socket.send_to(datagram.as_bytes(), address);
                 }
             });
         }
         std::thread::sleep(Duration::from_millis(500));
-        let start = Instant::now();
-        let totals = server.end("TERM");
-        let took = start.elapsed();
+        // fails if it takes too long
+        server.end("TERM");
         stop.store(true, Ordering::Relaxed);
-        assert!(took < PATIENCE, "{took:?}: {totals}");
     });
 }
 
 #[test]
-fn without_open_requests_it_ends_at_once() {
+fn without_open_requests_it_ends_without_the_grace_period() {
     let server = Server::start(&["--on-accept", "ok"]);
     // an unused connection does not count
     let _idle = TcpStream::connect(server.api).unwrap();
     assert_eq!(Http::admin(&server).get("/health").0, 200);
     let stderr = server.stderr.clone();
     server.end("TERM");
-    assert!(!stderr.all().concat().contains("waiting"), "{:?}", stderr.all());
+    assert!(!stderr.all().concat().contains(GAVE_UP), "{:?}", stderr.all());
 }
 
 #[test]

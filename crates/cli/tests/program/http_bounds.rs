@@ -8,10 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::http::Http;
-use crate::support::{ADMIN_TOKEN, Caller, Request, Server, status};
-
-/// The time within which a limit of one second takes effect on a busy machine.
-const SOON: Duration = Duration::from_secs(8);
+use crate::support::{ADMIN_TOKEN, Caller, PATIENCE, Request, Server, status};
 
 const GET: &str = "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -26,19 +23,18 @@ fn hasty(more: &[&str]) -> Server {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
 }
 
-/// Reads until the connection is closed; returns the text and the time that it took.
-fn rest(mut stream: &TcpStream) -> (String, Duration) {
-    let start = Instant::now();
+/// Reads until the connection is closed; returns the text.
+fn rest(mut stream: &TcpStream) -> String {
     let mut bytes = Vec::new();
     let ended = stream.read_to_end(&mut bytes);
     let open = ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
     assert!(!open, "still open after {:?}", String::from_utf8_lossy(&bytes));
-    (String::from_utf8(bytes).unwrap(), start.elapsed())
+    String::from_utf8(bytes).unwrap()
 }
 
 /// Reads the next answer, head and body.
@@ -58,8 +54,8 @@ fn answer(mut stream: &TcpStream) -> String {
     }
 }
 
-/// Sends bytes slowly until the connection is closed; returns the received text and the time.
-fn trickle(stream: &TcpStream, bytes: impl Iterator<Item = u8>) -> (String, Duration) {
+/// Sends bytes slowly until the connection is closed; returns the received text.
+fn trickle(stream: &TcpStream, bytes: impl Iterator<Item = u8>) -> String {
     let start = Instant::now();
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let mut came = Vec::new();
@@ -72,9 +68,9 @@ fn trickle(stream: &TcpStream, bytes: impl Iterator<Item = u8>) -> (String, Dura
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => break,
         }
-        assert!(start.elapsed() < SOON, "still open");
+        assert!(start.elapsed() < PATIENCE, "still open");
     }
-    (String::from_utf8(came).unwrap(), start.elapsed())
+    String::from_utf8(came).unwrap()
 }
 
 fn code(answer: &str) -> u16 {
@@ -141,31 +137,62 @@ fn slow_heads_and_idle_connections_are_closed() {
     let scrapes = scrapes.split('/').nth(2).unwrap().parse().unwrap();
     std::thread::scope(|scope| {
         for address in [server.api, scrapes] {
-            scope.spawn(move || after_a_second(&rest(&connect(address))));
+            scope.spawn(move || after_a_second(|| rest(&connect(address))));
             let head = GET.bytes().take(GET.len() - 2).chain(std::iter::repeat(b'x'));
-            scope.spawn(move || after_a_second(&trickle(&connect(address), head)));
+            scope.spawn(move || after_a_second(|| trickle(&connect(address), head)));
             scope.spawn(move || {
-                let kept = connect(address);
-                (&kept).write_all(GET.as_bytes()).unwrap();
-                assert!([200, 404].contains(&code(&answer(&kept))));
-                after_a_second(&rest(&kept));
+                after_a_second(|| {
+                    loop {
+                        let kept = connect(address);
+                        let is_sent = (&kept).write_all(GET.as_bytes()).is_ok();
+                        // on a slow machine the limit can end before the request is read
+                        if is_sent && matches!(kept.peek(&mut [0]), Ok(1)) {
+                            assert!([200, 404].contains(&code(&answer(&kept))));
+                            return rest(&kept);
+                        }
+                    }
+                });
             });
-        }
-        // a connection with regular requests stays open
-        let busy = connect(server.api);
-        for _ in 0..6 {
-            (&busy).write_all(GET.as_bytes()).unwrap();
-            assert_eq!(code(&answer(&busy)), 200);
-            std::thread::sleep(Duration::from_millis(300));
         }
     });
 }
 
-/// Checks that the connection ended after about a second, without an answer.
+/// Checks that a connection ends after the limit of a second and without an answer. The limit begins during
+/// `end`.
 #[track_caller]
-fn after_a_second((came, taken): &(String, Duration)) {
-    let fits = *taken > Duration::from_millis(700) && *taken < SOON;
+fn after_a_second(end: impl FnOnce() -> String) {
+    let start = Instant::now();
+    let came = end();
+    let taken = start.elapsed();
+    let fits = taken >= Duration::from_secs(1);
     assert!(fits && !came.contains("200"), "{came} after {taken:?}");
+}
+
+#[test]
+fn a_connection_with_regular_requests_stays_open() {
+    let server = hasty(&[]);
+    let stays_open = || {
+        let mut last = Instant::now();
+        let busy = connect(server.api);
+        // together longer than the limit
+        for _ in 0..6 {
+            std::thread::sleep(Duration::from_millis(300));
+            let now = Instant::now();
+            let is_sent = (&busy).write_all(GET.as_bytes()).is_ok();
+            if !is_sent || !matches!(busy.peek(&mut [0]), Ok(1)) {
+                assert!(last.elapsed() >= Duration::from_secs(1), "{:?}", last.elapsed());
+                return false;
+            }
+            assert_eq!(code(&answer(&busy)), 200);
+            last = now;
+        }
+        true
+    };
+    // a connection counts if the machine was fast enough for its requests
+    let start = Instant::now();
+    while !stays_open() {
+        assert!(start.elapsed() < 10 * PATIENCE, "no request was in time");
+    }
 }
 
 #[test]
@@ -173,17 +200,17 @@ fn a_slow_body_ends_with_its_request() {
     let server = hasty(&[]);
     let body = "FriendlyName=".bytes().chain(std::iter::repeat(b'x'));
     let slow = connect(server.api);
+    let start = Instant::now();
     (&slow).write_all(form("Content-Length: 60000\r\n").as_bytes()).unwrap();
-    let (came, taken) = trickle(&slow, body);
+    let came = trickle(&slow, body);
     assert_eq!(code(&came), 408);
-    assert!(taken > Duration::from_millis(700), "{taken:?}");
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(accounts(&server), 0);
     // without credentials the server does not read the body, nor wait for it
     let stranger = connect(server.api);
     let head = form("Content-Length: 60000\r\n").replace(&authorization(), "");
     (&stranger).write_all(head.as_bytes()).unwrap();
-    let (came, _) = rest(&stranger);
-    assert_eq!(code(&came), 401);
+    assert_eq!(code(&rest(&stranger)), 401);
 }
 
 #[test]
@@ -210,7 +237,7 @@ fn bodies_are_bounded_however_they_are_sent() {
 
 #[test]
 fn more_connections_wait_and_calls_do_not() {
-    let server = serve(&["--api-connections", "64"]);
+    let server = serve(&["--api-connections", "64", "--api-head-timeout", "10m"]);
     let mut idle: Vec<_> = (0..64).map(|_| connect(server.api)).collect();
     let waits = connect(server.api);
     (&waits).write_all(GET.as_bytes()).unwrap();
@@ -222,7 +249,7 @@ fn more_connections_wait_and_calls_do_not() {
     (&idle[0]).write_all(GET.as_bytes()).unwrap();
     assert_eq!(code(&answer(&idle[0])), 200);
     drop(idle.pop());
-    waits.set_read_timeout(Some(SOON)).unwrap();
+    waits.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(code(&answer(&waits)), 200);
     drop((idle, waits));
     assert_eq!(Http::admin(&server).get("/health").0, 200);
@@ -250,7 +277,7 @@ fn a_client_that_reads_no_answers_loses_the_connection() {
     let asks = GET.replace("/health", "/openapi.json").repeat(100);
     let start = Instant::now();
     while (&greedy).write_all(asks.as_bytes()).is_ok() {
-        assert!(start.elapsed() < SOON, "the buffers never filled up");
+        assert!(start.elapsed() < PATIENCE, "the buffers never filled up");
     }
     // the only permit is free again
     let next = connect(server.api);
@@ -283,7 +310,7 @@ fn ambiguous_requests_cannot_smuggle_another() {
     let send = |more: &str, body: String| {
         let stream = connect(server.api);
         let _ = (&stream).write_all(format!("{}{body}", form(more)).as_bytes());
-        let (came, _) = rest(&stream);
+        let came = rest(&stream);
         assert_eq!(came.matches("HTTP/1.1 ").count(), 1, "{more}: {came}");
         code(&came)
     };

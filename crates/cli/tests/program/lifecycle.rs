@@ -2,8 +2,10 @@
 
 use std::net::{TcpListener, UdpSocket};
 
+use sip_authz_testing::loopback::unused_addresses;
+
 use crate::support::{
-    Caller, Lines, Request, Server, file, header, outcome, run, set_mode, status,
+    Caller, Lines, PATIENCE, Request, Server, file, header, outcome, run, set_mode, status,
 };
 
 const ONE: &str = "[[ip_access_control_lists]]\nname = 'l'\naddresses = ['127.0.0.1']\n\
@@ -62,22 +64,24 @@ fn the_demo_prints_its_records_and_commands_that_work() {
 
 #[test]
 fn a_port_in_use_is_one_clear_line() {
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    // of an address whose ports no other test uses
+    let [udp, tcp] = unused_addresses(2)[..] else { panic!() };
+    let (udp, tcp) = (UdpSocket::bind(udp).unwrap(), TcpListener::bind(tcp).unwrap());
     for (address, transport) in
         [(udp.local_addr().unwrap(), "udp"), (tcp.local_addr().unwrap(), "tcp")]
     {
-        let output = run(&["serve", "--demo", "--sip", &address.to_string()]);
+        let output = run(&["serve", "--demo", "--api", "off", "--sip", &address.to_string()]);
         let message = format!("sip-authz: {address} ({transport}): address already in use\n");
         assert_eq!(outcome(&output), (Some(2), String::new(), message));
     }
     // the threads of one process share its port, another process cannot
     let server = Server::start(&["--demo", "--udp-workers", "3"]);
     let address = server.address.to_string();
-    let output = run(&["serve", "--demo", "--sip", &address, "--udp-workers", "3"]);
+    let serve = ["serve", "--demo", "--api", "off", "--sip"];
+    let output = run(&[&serve[..], &[&address, "--udp-workers", "3"]].concat());
     let message = format!("sip-authz: {address} (udp): address already in use\n");
     assert_eq!(outcome(&output), (Some(2), String::new(), message));
-    let output = run(&["serve", "--demo", "--sip", "192.0.2.1:5060"]);
+    let output = run(&[&serve[..], &["192.0.2.1:5060"]].concat());
     let message = "sip-authz: 192.0.2.1:5060 (udp): not an address of this machine\n".to_owned();
     assert_eq!(outcome(&output), (Some(2), String::new(), message));
 }
@@ -273,7 +277,7 @@ fn a_blocked_stderr_delays_no_call() {
     let address = stdout.wait_for("listening for SIP on ").split(' ').nth(4).unwrap().to_owned();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(address).unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     // more lines than a pipe and the queue can hold
     for _ in 0..4_000 {
         socket.send(Request::invite("sip:1@nowhere.example").text().as_bytes()).unwrap();

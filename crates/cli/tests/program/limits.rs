@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::http::Http;
 use crate::support::{
-    ADMIN_TOKEN, Caller, ONE, Request, STAFF, Server, TWO, account, file, status,
+    ADMIN_TOKEN, Caller, ONE, PATIENCE, Request, STAFF, Server, TWO, account, file, status,
 };
 
 /// Two accounts, the first with a domain that allows two wrong passwords an hour.
@@ -51,7 +51,7 @@ fn a_held_name_is_listed_to_its_owner_and_released() {
     let begun = Instant::now();
     let mut held = limits(&one);
     // a thread keeps the record after it has answered
-    while held.is_empty() && begun.elapsed() < Duration::from_secs(10) {
+    while held.is_empty() && begun.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(5));
         held = limits(&one);
     }

@@ -1,11 +1,11 @@
 //! Listeners, the names that they give for themselves, and calls whose Request-URI names no domain.
 
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
-use crate::support::{Caller, Lines, Request, Server, file, header, outcome, run, status};
+use crate::support::{
+    Caller, Lines, PATIENCE, Request, Server, file, free_port, header, outcome, run, status,
+};
 
 const CONFIG: &str = r#"
 [[ip_access_control_lists]]
@@ -37,26 +37,11 @@ fn addresses(stdout: &Lines) -> Vec<SocketAddr> {
     lines.map(|line| line.split(' ').nth(4).unwrap().parse().unwrap()).collect()
 }
 
-/// A free port for UDP and TCP, IPv4 and IPv6. It is below those that the system gives out, so that no other
-/// test gets it before the program opens it.
-fn free_port() -> u16 {
-    static NUMBER: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % 500) as u16 * 20;
-    loop {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let port = 20_000 + start.wrapping_add(number) % 10_000;
-        let address = format!("[::]:{port}");
-        if UdpSocket::bind(&address).is_ok() && TcpListener::bind(&address).is_ok() {
-            return port;
-        }
-    }
-}
-
 /// Sends a request to `to` over UDP from the loopback address of its family.
 fn ask(to: SocketAddr, request: &Request) -> String {
     let from = if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
     let socket = UdpSocket::bind(from).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.send_to(request.text().as_bytes(), to).unwrap();
     let mut buffer = [0; 65_535];
     let (length, source) = socket.recv_from(&mut buffer).unwrap();
@@ -274,7 +259,7 @@ fn a_redirect_keeps_the_number_of_a_call_without_a_host() {
 fn over_tcp(to: SocketAddr, request: &Request) -> String {
     use std::io::{Read as _, Write as _};
     let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(request.text().as_bytes()).unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|four| four == b"\r\n\r\n") {

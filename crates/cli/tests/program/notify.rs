@@ -2,13 +2,9 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::http::Http;
-use crate::support::{Caller, Request, Server, file, status};
-
-/// The maximum wait for a report.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::support::{Caller, PATIENCE, Request, Server, file, status};
 
 /// A service manager that only listens.
 struct Manager {

@@ -1,5 +1,6 @@
 //! Callers behind a trusted proxy: hostile case 34.
 
+use crate::metrics::SLOW_REFILL;
 use crate::support::{Caller, Lines, Request, Server, file, header, run, status, verdict};
 
 const CONFIG: &str = r#"
@@ -29,7 +30,8 @@ credential_lists = ["staff"]
 
 /// A server that trusts the proxy at 127.0.0.1, and its decision log.
 fn behind(options: &[&str]) -> (Server, Lines) {
-    let (config, log) = (file("edge.toml", CONFIG), file("decisions.json", ""));
+    let config = format!("{CONFIG}{SLOW_REFILL}");
+    let (config, log) = (file("edge.toml", &config), file("decisions.json", ""));
     let mut args = vec!["--config", config.to_str().unwrap(), "--on-accept", "ok"];
     args.extend(["--trusted-proxy", "127.0.0.1", "--trusted-proxy", "2001:db8:1::/48"]);
     args.extend(["--log", "decisions", "--log-names", "--decision-log", log.to_str().unwrap()]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::http::Http;
-use crate::support::{Caller, ONE, Request, STAFF, Server, TWO, account, file, status};
+use crate::support::{Caller, ONE, PATIENCE, Request, STAFF, Server, TWO, account, file, status};
 use crate::tcp::Connection;
 
 /// Two accounts with a domain each, whose tokens are `token of` and the SID.
@@ -38,7 +38,7 @@ fn owner(server: &Server, sid: &str) -> Http {
 }
 
 /// The decisions of an answer, once they fit: a thread keeps them after it has answered.
-fn wait(http: &Http, query: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub(crate) fn wait(http: &Http, query: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let begun = Instant::now();
     loop {
         let (code, body) = http.get(&format!("/v1/Decisions?PageSize=1000&{query}"));
@@ -47,7 +47,7 @@ fn wait(http: &Http, query: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value>
         if fits(&rows) {
             return rows;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{body:#}");
+        assert!(begun.elapsed() < PATIENCE, "{body:#}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -127,7 +127,9 @@ fn signals_before_the_start_end_nothing_and_are_obeyed_after_it() {
     let path = file("edge.toml", FILE);
     let slow = pipe(&path, "slow.toml");
     let mut child = Command::new(env!("CARGO_BIN_EXE_sip-authz"))
-        .args(["serve", "--sip", "127.0.0.1:0", "--on-accept", "ok", "--config"])
+        // not the default port, which another program can have
+        .args(["serve", "--sip", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+        .args(["--on-accept", "ok", "--config"])
         .arg(&slow)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::metrics::{Page, address, wait_for};
+use crate::metrics::{address, wait_for_all};
 use crate::support::{Caller, Request, Server, file, header, status};
 
 const CONFIG: &str = r#"
@@ -280,16 +280,13 @@ fn each_message_without_a_decision_is_counted_and_logged_by_reason() {
     let series = |outcome: &str, reason: &str| {
         format!("sip_authz_other_messages_total{{outcome=\"{outcome}\",reason=\"{reason}\"}}")
     };
-    let page: Page = wait_for(&url, &series("answered", "ok"), 7.0);
-    for (_, _, reason) in &answered {
-        assert_eq!(page[&series("answered", reason)], 1.0, "{reason}");
-    }
-    for (outcome, reason, _) in &unanswered {
-        assert_eq!(page[&series(outcome, reason)], 1.0, "{reason}");
-    }
+    let mut expected = vec![(series("answered", "ok"), 7.0)];
+    expected.extend(answered.iter().map(|(_, _, reason)| (series("answered", reason), 1.0)));
+    expected.extend(unanswered.iter().map(|(outcome, reason, _)| (series(outcome, reason), 1.0)));
     for (outcome, count) in [("answered", 18.0), ("ignored", 5.0), ("dropped", 2.0)] {
-        assert_eq!(page[&format!("sip_authz_messages_total{{outcome=\"{outcome}\"}}")], count);
+        expected.push((format!("sip_authz_messages_total{{outcome=\"{outcome}\"}}"), count));
     }
+    wait_for_all(&url, &expected);
 
     let source = format!("source=127.0.0.1:{}", phone.port());
     let method = |message: &str| match message.split(' ').next().unwrap() {

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use nix::pty::openpty;
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
-use crate::support::{ADMIN_TOKEN, Server, client, run};
+use crate::support::{ADMIN_TOKEN, PATIENCE, Server, client, run};
 
 const PASSWORD: &str = "Correct-Horse-7";
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A command that runs on a terminal.
 struct Terminal {

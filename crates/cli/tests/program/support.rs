@@ -1,9 +1,9 @@
 //! A running program, and a caller that uses another implementation of digest authentication.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
@@ -57,6 +57,8 @@ pub(crate) fn file(name: &str, content: &str) -> PathBuf {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let directory = sip_authz_testing::folder::temporary()
         .join(format!("program-{}-{number}", std::process::id()));
+    // that of an earlier process with this id
+    let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
     // whatever the umask is: a store refuses a folder that others can write to
     set_mode(&directory, 0o700);
@@ -69,6 +71,21 @@ pub(crate) fn file(name: &str, content: &str) -> PathBuf {
 pub(crate) fn set_mode(path: &std::path::Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A free port for UDP and TCP, IPv4 and IPv6. It is below those that the system gives out, so that no other
+/// test gets it before the program opens it.
+pub(crate) fn free_port() -> u16 {
+    static NUMBER: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % 500) as u16 * 20;
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + start.wrapping_add(number) % 10_000;
+        let address = format!("[::]:{port}");
+        if UdpSocket::bind(&address).is_ok() && TcpListener::bind(&address).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A running `sip-authz serve` on a free port of the loopback.

@@ -2,11 +2,14 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Request, Server, header, status};
+use crate::support::{PATIENCE, Request, Server, header, status};
+
+/// The wait before a message is sent again.
+#[cfg(unix)]
+pub(crate) const SOON: std::time::Duration = std::time::Duration::from_millis(500);
 
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
@@ -24,14 +27,14 @@ impl Connection {
         socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         socket.connect(&server.into()).unwrap();
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, bytes: Vec::new() }
     }
 
     /// Takes an open connection.
     pub(crate) fn of(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream, bytes: Vec::new() }
     }
 
@@ -67,6 +70,15 @@ impl Connection {
                 return None;
             }
         }
+    }
+
+    /// The next response, if it arrives soon.
+    #[cfg(unix)]
+    pub(crate) fn response_soon(&mut self) -> Option<String> {
+        self.stream.set_read_timeout(Some(SOON)).unwrap();
+        let response = self.try_response();
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        response
     }
 
     /// Whether the server has not closed the connection. Nothing may be on its way.
@@ -223,7 +235,7 @@ fn case_40_nothing_behind_a_defective_head_is_answered() {
             let mut connection = Connection::open(&server);
             if apart {
                 connection.send(bad);
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(std::time::Duration::from_millis(20));
                 // the server may have closed the connection
                 let _ = connection.stream.write_all(smuggled.as_bytes());
             } else {

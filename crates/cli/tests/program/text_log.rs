@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::decision_log::{TWO_ACCOUNTS, flood, loud_and_quiet_calls};
 use crate::metrics::CONFIG;
-use crate::support::{Caller, Lines, Request, Server, file};
+use crate::support::{Caller, Lines, PATIENCE, Request, Server, file};
 
 fn start(config: &str, more: &[&str]) -> Server {
     let config = file("edge.toml", config);
@@ -36,7 +36,7 @@ fn wait_for(server: &Server, begin: &str, reason: &str, total: usize) -> (usize,
         if written + left_out == total {
             return (written, left_out);
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "{written} {left_out} {reason}");
+        assert!(start.elapsed() < PATIENCE, "{written} {left_out} {reason}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -108,7 +108,7 @@ fn lines_with_journal(is_stderr: bool) -> Vec<String> {
     let address = stdout.wait_for("listening for SIP on ").split(' ').nth(4).unwrap().to_owned();
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     for host in ["by-password.example", "nowhere.example"] {
         let invite = Request::invite(&format!("sip:1@{host}")).text();
         socket.send(invite.as_bytes()).unwrap();
@@ -123,7 +123,7 @@ fn lines_with_journal(is_stderr: bool) -> Vec<String> {
         if text.matches('\n').count() >= 3 {
             break text.lines().map(str::to_owned).collect();
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{text}");
+        assert!(begun.elapsed() < PATIENCE, "{text}");
         std::thread::sleep(Duration::from_millis(5));
     };
     child.kill().unwrap();

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use crate::support::{ADMIN_TOKEN, Server, file, outcome, run};
+use crate::support::{PATIENCE, Server, file, outcome, run};
 
 fn openssl(folder: &Path, args: &str) {
     let made = Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
@@ -220,8 +220,7 @@ fn an_unusable_file_at_a_reload_keeps_the_old_certificate() {
     fs::copy(path("marked.pem"), &pem).unwrap();
     fs::copy(path("edge.key"), &key).unwrap();
     let args = ["--on-accept", "ok", "--api-cert", &pem, "--api-key", &key];
-    let server =
-        Server::start_at(None, ADMIN_TOKEN, &[&args[..], &["--metrics", "127.0.0.1:0"]].concat());
+    let server = Server::start(&[&args[..], &["--metrics", "127.0.0.1:0"]].concat());
     let url = crate::metrics::address(&server.stdout);
     let series = "sip_authz_certificate_last_reload_successful{listener=\"api\"}";
     let time = "sip_authz_certificate_last_reload_success_timestamp_seconds{listener=\"api\"}";
@@ -294,7 +293,7 @@ fn certificates_that_expire_soon_are_on_the_page_and_have_a_warning() {
     let left = loop {
         // the page is cached for a moment
         let left = days(&crate::metrics::scrape(&url), "api", &used);
-        if left < 300.0 || start.elapsed() > Duration::from_secs(10) {
+        if left < 300.0 || start.elapsed() > PATIENCE {
             break left;
         }
     };

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{ADMIN_TOKEN, Caller, Lines, Request, Server, client, outcome, run, status};
+use crate::support::{
+    ADMIN_TOKEN, Caller, Lines, PATIENCE, Request, Server, client, outcome, run, status,
+};
 
 const CONFIG: &str = "realm = 'r'\n\
     [[accounts]]\nname = 'acme'\nsid = 'AC11111111111111111111111111111111'\n\
@@ -30,6 +32,12 @@ fn call(server: &Server, password: &str) -> [u16; 2] {
 
 fn ask(server: &Server, host: &str) -> u16 {
     status(&Caller::new(server).ask(&Request::invite(&format!("sip:100@{host}")).text()))
+}
+
+/// Waits until a server has kept this number of decisions: a thread keeps them after it has answered.
+fn wait_for_decisions(server: &Server, count: usize) {
+    let fits = |rows: &[Value]| rows.len() == count;
+    crate::recent::wait(&crate::http::Http::admin(server), "", fits);
 }
 
 /// Runs a command against a server.
@@ -54,6 +62,7 @@ fn why_explains_the_last_refusals_of_a_selection() {
     assert_eq!(ask(&server, "b.example"), 403);
     assert_eq!(call(&server, "wrong"), [407, 403]);
     assert_eq!(call(&server, "Correct-Horse-7"), [407, 200]);
+    wait_for_decisions(&server, 6);
 
     let (code, text, stderr) = asked(&server, &["why", "--domain", "A.example", "--user", "alice"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{text}");
@@ -89,6 +98,7 @@ fn why_says_what_it_asked_if_it_finds_nothing() {
     );
     assert!(text.starts_with(&start), "{text}");
     assert_eq!(call(&server, "Correct-Horse-7"), [407, 200]);
+    wait_for_decisions(&server, 2);
     let (code, text, _) = asked(&server, &["why", "--domain", "a.example"]);
     assert_eq!(code, Some(1));
     assert!(text.contains("- the call was accepted: the last accepted request was at "), "{text}");
@@ -102,6 +112,7 @@ fn an_account_sees_its_own_refusals_only() {
     assert_eq!(ask(&server, "nowhere.example"), 404);
     assert_eq!(ask(&server, "b.example"), 403);
     assert_eq!(call(&server, "wrong"), [407, 403]);
+    wait_for_decisions(&server, 4);
     let why = |args: &[&str]| {
         let api = format!("http://{}", server.api);
         let mut command = client(&[&["why", "--api", &api], args].concat());
@@ -143,11 +154,7 @@ impl Tail {
             if let Some(line) = self.stdout.all().into_iter().find(|line| line.contains(part)) {
                 return line;
             }
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "no {part} in {:?}",
-                self.stderr.all()
-            );
+            assert!(start.elapsed() < PATIENCE, "no {part} in {:?}", self.stderr.all());
         }
     }
 
@@ -209,16 +216,17 @@ fn tail_ends_when_its_reader_has_gone() {
 
 #[test]
 fn tail_connects_again_after_a_restart_and_not_at_the_start() {
-    let server = Server::config(CONFIG);
+    let path = crate::support::file("edge.toml", CONFIG);
+    let config = ["--config", path.to_str().unwrap(), "--on-accept", "ok"];
+    // the same before and after the restart
+    let address = format!("127.0.0.1:{}", crate::support::free_port());
+    let server = Server::start_at(Some(&address), ADMIN_TOKEN, &config);
     let api = server.api;
     let tail = Tail::start(api, &[]);
     tail.line("nowhere.example", || assert_eq!(ask(&server, "nowhere.example"), 404));
     server.end("TERM");
     let notice = tail.stderr.wait_for("connecting again in 1 s");
     assert!(notice.contains(&format!("http://{api}: ")), "{notice}");
-    let address = api.to_string();
-    let path = crate::support::file("edge.toml", CONFIG);
-    let config = ["--config", path.to_str().unwrap(), "--on-accept", "ok"];
     let server = Server::start_at(Some(&address), ADMIN_TOKEN, &config);
     tail.stderr.wait_for("connected again; decisions in between are missing");
     tail.line("later.example", || assert_eq!(ask(&server, "later.example"), 404));
@@ -362,6 +370,7 @@ fn the_demo_prints_the_credentials_with_which_the_commands_work() {
     let line = server.stdout.wait_for("export SIP_AUTHZ_ACCOUNT_SID=");
     let request = Request::invite("sip:100@by-password.example");
     assert_eq!(status(&Caller::new(&server).ask(&request.text())), 407);
+    wait_for_decisions(&server, 1);
     for command in ["why", "limits", "domain list"] {
         let mut client = client(&command.split(' ').collect::<Vec<_>>());
         let variables = line.trim().strip_prefix("export ").unwrap().split(' ');

@@ -51,7 +51,7 @@ async fn put(store: &impl Store, records: impl IntoIterator<Item = Record>) -> u
 }
 
 async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
 }
 
 /// Every returned command applies to the next call: 1,000 rounds, with the follower on other threads and

@@ -90,7 +90,7 @@ async fn a_dropped_command_is_atomic() {
             // The next command starts at once and sees the current records. If the dropped one was being
             // written, it comes first.
             let next = Op::Rotate.run(&site.directory, world.account);
-            tokio::time::timeout(Duration::from_secs(5), next).await.expect(&context).unwrap();
+            tokio::time::timeout(Duration::from_secs(60), next).await.expect(&context).unwrap();
             let number = store.head().await.unwrap().number;
             assert!(number == 3 || (number == 2 && !was_committed), "{context}: {number}");
             world.replay(store, &[(op, number - 1), (&Op::Rotate, number)], &context).await;
@@ -121,7 +121,7 @@ async fn a_dropped_waiter_does_not_block_other_commands() {
     }
     let next = Op::DeleteTarget(Oracle::of(&world.records).targets.into_keys().next().unwrap());
     let both = async { tokio::join!(running, next.run(&directory, world.account)) };
-    let (one, two) = tokio::time::timeout(Duration::from_secs(5), both).await.unwrap();
+    let (one, two) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
     one.unwrap();
     two.unwrap();
     assert_eq!(directory.store().inner.head().await.unwrap().number, 3);

@@ -36,7 +36,12 @@ pub(crate) const ENTRIES: &[Entry] = &[
         ..entry("kamailio")
     },
     Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "1 1", ..entry("kamailio-cost") },
-    Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "20", ..entry("soak") },
+    // the same holds for the limit on the requests that are answered late
+    Entry {
+        env: &[("FEATURES", "sip-authz-cli/etcd"), ("MAX_LOST", "100")],
+        args: "20",
+        ..entry("soak")
+    },
     entry("recent"),
     entry("second-client"),
     // linphone brings many packages

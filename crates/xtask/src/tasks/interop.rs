@@ -137,8 +137,8 @@ late, refused, reload or recipes; default: all. Downloads the source package of 
         usage: "[SECONDS]",
         default: "600",
         about: "Send twice the load that the program can answer; watch its memory",
-        details: "Callers that were accepted before must get their answers. SECONDS: default 600. Needs two
-cores.",
+        details: "Callers that were accepted before must get their answers. SECONDS: default 600. Fails if
+more than MAX_LOST percent (default: 1) get none in time. Needs two cores.",
         needs: &[TASKSET, PROTOC],
         steps: &[run("crates/bench/soak.sh {args}")],
     },

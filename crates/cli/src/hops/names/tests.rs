@@ -36,12 +36,13 @@ async fn names_are_looked_up_at_a_name_server() {
         }
         other => panic!("{other:?}"),
     };
-    let is_there = |found: &Found| !matches!(found.kinds[0], Answer::Failed(_));
+    let is_there = |found: &Found| !found.has_failed();
     let pbx = server.look_up("pbx.example", is_there).await;
     assert_eq!(sorted(&pbx.kinds[0]), ips("192.0.2.1"));
     assert_eq!(sorted(&pbx.kinds[1]), ips("2001:db8::1"));
     let Answer::Records(_, valid) = pbx.kinds[0] else { panic!("{pbx:?}") };
-    assert!((70..=77).contains(&valid.as_secs()), "{valid:?}");
+    // less the time until it was read
+    assert!((20..=77).contains(&valid.as_secs()), "{valid:?}");
     let alias = server.look_up("alias.example", is_there).await;
     assert_eq!(sorted(&alias.kinds[0]), ips("192.0.2.1"));
     let two = server.look_up("two.example", is_there).await;

@@ -1,11 +1,12 @@
 //! A dnsmasq for one test.
 
 use std::io::Write as _;
-use std::net::UdpSocket;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use sip_authz_testing::loopback::unused_addresses;
 
 use super::*;
 
@@ -13,7 +14,7 @@ use super::*;
 pub(in crate::hops) struct NameServer {
     child: Child,
     hosts: PathBuf,
-    port: u16,
+    address: SocketAddr,
     pub(in crate::hops) resolver: Resolver,
 }
 
@@ -22,13 +23,13 @@ impl NameServer {
         let path = format!("sip-authz-{name}-{}", std::process::id());
         let hosts = std::env::temp_dir().join(path);
         std::fs::write(&hosts, "").unwrap();
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = run(port, &hosts, more);
+        let address = unused_addresses(1)[0];
+        let child = run(address, &hosts, more);
         let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-        (udp.port, tcp.port) = (port, port);
-        let server = NameServerConfig::new([127, 0, 0, 1].into(), true, vec![udp, tcp]);
+        (udp.port, tcp.port) = (address.port(), address.port());
+        let server = NameServerConfig::new(address.ip(), true, vec![udp, tcp]);
         let resolver = Resolver::at(ResolverConfig::from_name_servers(vec![server]));
-        Self { child, hosts, port, resolver }
+        Self { child, hosts, address, resolver }
     }
 
     /// Looks a name up, again while the server starts or reads its file.
@@ -43,7 +44,7 @@ impl NameServer {
             if until(&found) {
                 return found;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{found:?}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "{found:?}");
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -68,16 +69,16 @@ impl NameServer {
     /// Starts the server again with other records.
     pub(in crate::hops) async fn restart(&mut self, more: &[&str]) {
         self.stop();
-        self.child = run(self.port, &self.hosts, more);
+        self.child = run(self.address, &self.hosts, more);
         self.ready().await;
     }
 }
 
-fn run(port: u16, hosts: &std::path::Path, more: &[&str]) -> Child {
+fn run(address: SocketAddr, hosts: &std::path::Path, more: &[&str]) -> Child {
     Command::new("dnsmasq")
         .args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"])
-        .args(["--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file="])
-        .args([format!("--port={port}"), format!("--addn-hosts={}", hosts.display())])
+        .args(["--bind-interfaces", "--pid-file=", &format!("--listen-address={}", address.ip())])
+        .args([format!("--port={}", address.port()), format!("--addn-hosts={}", hosts.display())])
         // others are asked nothing: a name of this domain is there or not
         .args(["--local=/example/", "--user=root"])
         .args(more)

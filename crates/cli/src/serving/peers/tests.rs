@@ -195,6 +195,8 @@ async fn real_at(
 struct Odd {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
+    /// The address of the last client.
+    last: Arc<Mutex<Option<SocketAddr>>>,
 }
 
 impl Odd {
@@ -228,12 +230,13 @@ impl Odd {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let requests = Arc::<AtomicUsize>::default();
-        let odd = Self { address, requests: Arc::clone(&requests) };
+        let (requests, last) = <(Arc<AtomicUsize>, Arc<Mutex<_>>)>::default();
+        let odd = Self { address, requests: Arc::clone(&requests), last: Arc::clone(&last) };
         let act = Arc::new(act);
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
+            while let Ok((mut stream, client)) = listener.accept().await {
                 requests.fetch_add(1, Ordering::Relaxed);
+                *last.lock().unwrap() = Some(client);
                 let act = Arc::clone(&act);
                 tokio::spawn(async move {
                     let mut request = [0; 4096];

@@ -1,12 +1,11 @@
 //! Attacks on registrations and on calls to phones, over real sockets.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
 
 use super::world::{
     DOMAIN, PASSWORD, Socket, World, next, path, register, response, token, values,
 };
-use crate::support::{Request, header, status, verdict};
+use crate::support::{PATIENCE, Request, header, status, verdict};
 use crate::tcp::Connection;
 
 /// The final answer to a request that is sent again with the password of a user.
@@ -218,7 +217,7 @@ fn a_stranger_cannot_speak_as_the_pbx() {
     let (ok, _) = world.pbx.receive();
     let bye = next(&invite().call_id(&header(&ok, "Call-ID").unwrap()), "BYE", &ok, 2);
     let elsewhere = UdpSocket::bind("127.0.0.2:0").unwrap();
-    elsewhere.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    elsewhere.set_read_timeout(Some(PATIENCE)).unwrap();
     elsewhere.send_to(bye.text().as_bytes(), world.outside).unwrap();
     let mut buffer = [0; 2_048];
     let length = elsewhere.recv(&mut buffer).unwrap();

@@ -2,10 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::support::{Request, Server, file, header, status};
-use crate::tcp::Connection;
+use crate::metrics::SLOW_REFILL;
+use crate::support::{PATIENCE, Request, Server, file, header, status};
+use crate::tcp::{Connection, SOON};
 
 /// The domain whose calls are forwarded.
 pub(super) const DOMAIN: &str = "sip.example.com";
@@ -17,7 +17,7 @@ pub(super) struct Socket(UdpSocket);
 impl Socket {
     pub(super) fn new() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)
     }
 
@@ -39,6 +39,15 @@ impl Socket {
     pub(super) fn receive(&self) -> (String, SocketAddr) {
         let (bytes, source) = self.receive_bytes();
         (String::from_utf8(bytes).unwrap(), source)
+    }
+
+    /// The next datagram, if one arrives soon.
+    pub(super) fn receive_soon(&self) -> Option<String> {
+        self.0.set_read_timeout(Some(SOON)).unwrap();
+        let mut buffer = [0; 65_535];
+        let received = self.0.recv(&mut buffer);
+        self.0.set_read_timeout(Some(PATIENCE)).unwrap();
+        Some(String::from_utf8(buffer[..received.ok()?].to_vec()).unwrap())
     }
 
     pub(super) fn ask(&self, message: &str, to: SocketAddr) -> String {
@@ -75,7 +84,7 @@ fn config() -> PathBuf {
          [[credential_lists]]\nname = 'callers'\naccount = 'acme'\ncredentials = [\n\
          {{ username = 'carol', password = '{PASSWORD}' }},\n]\n\
          [[domains]]\nname = '{DOMAIN}'\naccount = 'acme'\n\
-         registrations = ['phones']\ncredential_lists = ['callers']\n\
+         registrations = ['phones']\ncredential_lists = ['callers']\n{SLOW_REFILL}\
          [[domains]]\nname = 'answered.example.com'\naccount = 'acme'\n\
          registrations = ['phones']\ncredential_lists = ['callers']\non_accept = 'ok'\n\
          [[domains]]\nname = 'none.example.com'\naccount = 'acme'\n\

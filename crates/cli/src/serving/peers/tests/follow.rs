@@ -102,8 +102,13 @@ async fn the_questions_end_with_the_stream() {
     until(|| other.requests.load(Ordering::Relaxed) >= 2).await;
     drop(stream);
     until(|| Arc::strong_count(&peers.fleet) == 1).await;
+    // connections are accepted in order: those from before the end are counted with the next one
+    let last = TcpStream::connect(other.address).await.unwrap();
+    let last = last.local_addr().unwrap();
+    until(|| *other.last.lock().unwrap() == Some(last)).await;
     let asked = other.requests.load(Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // longer than the interval of the questions
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(other.requests.load(Ordering::Relaxed), asked);
     // an edge whose follower limit is reached follows nothing
     let full = Arc::new(Kept { off: true, ..Kept::default() });

@@ -1,6 +1,7 @@
 //! Edges that do not answer, or not as they should.
 
 use super::*;
+use crate::system::test_clock::wait_for_network;
 
 /// Asks `this` and one other edge. Returns the reason why that one is silent.
 async fn reason(other: Edge) -> String {
@@ -12,8 +13,9 @@ async fn reason(other: Edge) -> String {
     silent.reason
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn edges_that_do_not_answer_are_named_and_hold_up_no_other() {
+    wait_for_network();
     let own = Kept::of(vec![row("this", 1)]);
     let hangs = Odd::saying("").await;
     let drips = Odd::doing(|mut stream: TcpStream| async move {
@@ -165,8 +167,9 @@ async fn an_account_learns_no_address_from_a_reason() {
     assert_eq!(peers.release(tenant(), id).await, Released::Silent(silent));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn open_questions_to_one_edge_are_bounded() {
+    wait_for_network();
     let one = |_| AccountSid::from_bytes([7; 16]);
     let each = |number| AccountSid::from_bytes([number; 16]);
     // one account leaves room to the others
@@ -215,8 +218,9 @@ async fn questions_that_wait_for_others_end_in_time() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn while_the_store_is_away_the_known_edges_are_asked() {
+    wait_for_network();
     let own = Kept::of(vec![]);
     let (two, _keep) = real("two", TOKEN, Kept::of(vec![row("two", 5)])).await;
     let reads = Arc::<AtomicUsize>::default();
