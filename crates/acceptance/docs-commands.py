@@ -79,6 +79,7 @@ RULES = [
     # the program
     skip(r"sip-authz serve .*--etcd\b", "needs etcd, and the program with the feature etcd"),
     skip(r"sip-authz serve .*--decide-user\b", "needs the user of another server"),
+    skip(r"sip-authz serve .*--decide http:", "needs a file with a token; the tests of the program run it"),
     skip(r"sip-authz account .*:8082\b", "needs the second edge of a fleet"),
     serve(r"sip-authz serve\b"),
     serve(r"cargo run --release -- serve\b"),
@@ -102,6 +103,7 @@ RULES = [
     run(r"printf "),
     run(r"chmod go-w /var/lib/sip-authz$"),
     run(r"chmod 600 edge.toml && sip-authz check --config edge.toml$"),
+    skip(r"curl -sS http://127\.0\.0\.1:5091/v1/decide", "needs a server with --decide; the tests of the program run it"),
     skip(r"curl -sN ", "follows until it is stopped"),
     run(r"curl -s\S* ", tools=["curl"]),
     run(r"sqlite3 -readonly ", tools=["sqlite3"]),

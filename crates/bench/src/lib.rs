@@ -1,1 +1,4 @@
-//! Shared code of the benches.
+//! Shared code of the benches and of the load tools.
+
+pub mod message;
+pub mod processor;

@@ -1,9 +1,10 @@
 //! The decision service: SIP servers on this machine ask, over a local socket, whether a request may
-//! pass. `docs/decision-service.md` describes the protocol.
+//! pass. `docs/decision-service.md` describes the protocol, and `docs/decide-http.md` its form over HTTP.
 
 mod access;
 mod connection;
 pub(crate) mod counts;
+mod http;
 mod listeners;
 mod question;
 mod queue;
@@ -32,7 +33,7 @@ use crate::system::threads::Threads;
 
 /// The maximum number of connections.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
-/// The maximum number of connections over TCP without a valid `hello`.
+/// The maximum number of connections over TCP without a valid `hello` or token.
 pub(crate) const MAX_STRANGERS: usize = 64;
 /// The maximum number of connections that are not admitted and still get a goodbye.
 const MAX_FAREWELLS: usize = 64;

@@ -30,5 +30,5 @@
 mod answer;
 mod question;
 
-pub use answer::{ERROR_HEADER, decided, outcome_of, undecided};
+pub use answer::{ERROR_HEADER, decided, outcome_of, overloaded, undecided};
 pub use question::{Garbage, Question, Undecided, read, text_of, without_leading_lines};

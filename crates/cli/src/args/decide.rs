@@ -9,9 +9,10 @@ use std::str::FromStr;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DecideArgs {
     /// Answer SIP servers on this machine that ask whether a request may pass, at a Unix socket or a
-    /// loopback address (repeatable). Without --sip, the program then does not listen for SIP. A client
-    /// can name any source address. TCP needs a token: see --decide-token-file
-    #[arg(long, value_name = "unix:PATH|tcp:ADDR")]
+    /// loopback address, by frames or over HTTP (repeatable). Without --sip, the program then does not
+    /// listen for SIP. A client can name any source address. TCP and HTTP need a token: see
+    /// --decide-token-file
+    #[arg(long, value_name = "unix:PATH|tcp:ADDR|http:ADDR")]
     pub(crate) decide: Vec<DecideAddress>,
 
     /// Allow processes of this user, a name or a number, to connect to the Unix sockets of --decide
@@ -24,7 +25,7 @@ pub(crate) struct DecideArgs {
     #[arg(long, value_name = "GROUP", requires = "decide")]
     pub(crate) decide_group: Option<String>,
 
-    /// File with the token of clients over TCP, readable only by its owner [default: the token in
+    /// File with the token of clients over TCP and HTTP, readable only by its owner [default: the token in
     /// SIP_AUTHZ_DECIDE_TOKEN]
     #[arg(long, value_name = "FILE", requires = "decide")]
     pub(crate) decide_token_file: Option<PathBuf>,
@@ -35,8 +36,10 @@ pub(crate) struct DecideArgs {
 pub(crate) enum DecideAddress {
     /// A Unix socket.
     Unix(PathBuf),
-    /// A loopback address and a port.
+    /// A loopback address and a port, for frames.
     Tcp(SocketAddr),
+    /// A loopback address and a port, for HTTP.
+    Http(SocketAddr),
 }
 
 impl FromStr for DecideAddress {
@@ -45,18 +48,20 @@ impl FromStr for DecideAddress {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            Some(("tcp", address)) => {
-                let address: SocketAddr = address
-                    .parse()
-                    .map_err(|_| "expected an IP address and a port after `tcp:`")?;
-                if !address.ip().to_canonical().is_loopback() {
-                    return Err("expected a loopback address: the connection is not encrypted");
-                }
-                Ok(Self::Tcp(address))
-            }
-            _ => Err("expected `unix:` and a path, or `tcp:`, an IP address and a port"),
+            Some(("tcp", address)) => loopback(address).map(Self::Tcp),
+            Some(("http", address)) => loopback(address).map(Self::Http),
+            _ => Err("expected `unix:` and a path, or `tcp:` or `http:`, an IP address and a port"),
         }
     }
+}
+
+fn loopback(address: &str) -> Result<SocketAddr, &'static str> {
+    let address: SocketAddr =
+        address.parse().map_err(|_| "expected an IP address and a port after `tcp:` or `http:`")?;
+    if !address.ip().to_canonical().is_loopback() {
+        return Err("expected a loopback address: the connection is not encrypted");
+    }
+    Ok(address)
 }
 
 impl fmt::Display for DecideAddress {
@@ -64,6 +69,7 @@ impl fmt::Display for DecideAddress {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::Http(address) => write!(f, "http:{address}"),
         }
     }
 }
@@ -74,7 +80,13 @@ mod tests {
 
     #[test]
     fn addresses_are_unix_sockets_and_loopback_addresses() {
-        for text in ["unix:/run/a/b.sock", "unix:a:b", "tcp:127.0.0.1:5090", "tcp:[::1]:0"] {
+        for text in [
+            "unix:/run/a/b.sock",
+            "unix:a:b",
+            "tcp:127.0.0.1:5090",
+            "tcp:[::1]:0",
+            "http:127.0.0.1:5091",
+        ] {
             assert_eq!(text.parse::<DecideAddress>().unwrap().to_string(), text);
         }
         for (text, part) in [
@@ -87,6 +99,9 @@ mod tests {
             ("tcp:192.0.2.1:5090", "loopback"),
             ("tcp:0.0.0.0:5090", "loopback"),
             ("tcp:[::]:5090", "loopback"),
+            ("http:192.0.2.1:5091", "loopback"),
+            ("http://127.0.0.1:5091", "an IP address"),
+            ("http:127.0.0.1:5091/v1/decide", "an IP address"),
         ] {
             assert!(text.parse::<DecideAddress>().unwrap_err().contains(part), "{text}");
         }

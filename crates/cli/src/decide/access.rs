@@ -1,4 +1,4 @@
-//! The rights to connect: the users of Unix sockets, and the token of TCP.
+//! The rights to connect: the users of Unix sockets, and the token of TCP and HTTP.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ const MIN_TOKEN: usize = 16;
 pub(super) struct Access {
     /// The ids of the users that may connect to Unix sockets.
     pub(super) users: Vec<u32>,
-    /// The token of TCP; without one no TCP connection is admitted.
+    /// The token of TCP and HTTP; without one no such connection is admitted.
     token: Option<AdminToken>,
 }
 
@@ -29,7 +29,7 @@ impl Access {
     /// Reads the options, and the token from its file or from the environment.
     pub(super) fn of(args: &DecideArgs) -> Result<Self, ProgramError> {
         let is_unix = |it: &DecideAddress| matches!(it, DecideAddress::Unix(_));
-        let tcp = args.decide.iter().find(|it| !is_unix(it));
+        let loopback = args.decide.iter().find(|it| !is_unix(it));
         let has_unix = args.decide.iter().any(is_unix);
         for (option, is_given) in [
             ("--decide-user", !args.decide_user.is_empty()),
@@ -39,15 +39,16 @@ impl Access {
                 return Err(setup(format!("{option} needs a --decide with `unix:`")));
             }
         }
-        let token = match (&args.decide_token_file, tcp) {
+        let token = match (&args.decide_token_file, loopback) {
             (Some(_), None) => {
-                return Err(setup("--decide-token-file needs a --decide with `tcp:`".to_owned()));
+                let what = "--decide-token-file needs a --decide with `tcp:` or `http:`";
+                return Err(setup(what.to_owned()));
             }
             (Some(path), Some(_)) => Some(read(path)?),
             (None, Some(_)) => client::token_of(TOKEN)?,
             (None, None) => None,
         };
-        if let Some(address) = tcp {
+        if let Some(address) = loopback {
             let Some(token) = &token else {
                 return Err(setup(format!(
                     "--decide {address}: expected a token in --decide-token-file or {TOKEN}: every user \
@@ -72,7 +73,7 @@ impl Access {
         Self { users: Vec::new(), token: AdminToken::new(token) }
     }
 
-    /// Whether this is the token of TCP, compared in constant time.
+    /// Whether this is the token of TCP and HTTP, compared in constant time.
     pub(super) fn admits(&self, token: Option<&[u8]>) -> bool {
         let given = token.and_then(|token| str::from_utf8(token).ok());
         self.token.as_ref().zip(given).is_some_and(|(token, given)| token.matches(given))

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sip_authz::Transport;
+use sip_authz_decide::engine::overloaded;
 use sip_authz_decide::{
-    AnswerWriter, Frame, FrameError, Goodbye, GoodbyeCode, MAX_FRAME, Outcome, Request, VERSION,
-    Welcome, split,
+    Frame, FrameError, Goodbye, GoodbyeCode, MAX_FRAME, Request, VERSION, Welcome, split,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -14,14 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::counts::Closed;
-use super::queue::{Back, Job, Reply};
-use super::shared::Shared;
+use super::queue::{Back, Reply};
+use super::shared::{Shared, places};
 use crate::sip::stream;
 
 /// The maximum number of requests of a connection without a written answer.
 const MAX_OPEN: usize = 256;
-/// The bytes of a request for which it takes one more place.
-const PLACE: usize = 4_096;
+/// The capacity of the receive buffer that a silent connection keeps.
+const KEPT: usize = 4_096;
 /// The size of one write from which on no further answer is added.
 const ENOUGH: usize = 64 << 10;
 /// The time after a refusal in which bytes that still arrive are discarded.
@@ -293,7 +293,7 @@ async fn read_requests(
             since = Instant::now();
             if received.capacity() > ENOUGH {
                 // a silent connection keeps no memory for long frames
-                received.shrink_to(PLACE);
+                received.shrink_to(KEPT);
             }
         }
         let is_partial = !received.is_empty();
@@ -333,23 +333,12 @@ async fn take(
     if transport.parse::<Transport>().is_err() {
         return Err(FrameError::Value("transport").into());
     }
-    let places = u32::try_from(1 + frame.len() / PLACE).unwrap_or(u32::MAX);
     // waits until answers are written, so a client that does not read is not read either
-    let Ok(open) = Arc::clone(open).acquire_many_owned(places).await else {
+    let Ok(open) = Arc::clone(open).acquire_many_owned(places(frame)).await else {
         return Err(End::of_program());
     };
-    let back = Back { answers: answers.clone(), open };
-    match Arc::clone(&shared.waiting).try_acquire_many_owned(places) {
-        Ok(waiting) => shared.queue.push(Job { frame: frame.to_vec(), waiting, back }),
-        Err(_) => {
-            shared.counts.count(Outcome::Overloaded);
-            shared.edge.totals.count_shed();
-            let mut bytes = Vec::new();
-            let answer = AnswerWriter::new(&mut bytes, id, Outcome::Overloaded);
-            if answer.status(503).phrase("Service Unavailable").reason("overloaded").end().is_ok() {
-                back.send(bytes);
-            }
-        }
+    if let Err(back) = shared.ask(frame, Back::Stream { answers: answers.clone(), open }) {
+        back.send(overloaded(id));
     }
     Ok(())
 }

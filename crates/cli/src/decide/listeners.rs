@@ -5,8 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use super::access::Access;
 use super::connection::{self, Entry};
+use super::http;
 use super::shared::Shared;
 #[cfg(unix)]
 use super::unix;
@@ -36,6 +39,7 @@ pub(super) enum Socket {
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixListener, String),
     Tcp(TcpListener, SocketAddr),
+    Http(TcpListener, SocketAddr),
 }
 
 /// The task of a listener.
@@ -65,6 +69,10 @@ impl OpenListeners {
                     let (listener, local) = sockets::listen(*address, "decide")?;
                     Socket::Tcp(listener, local)
                 }
+                DecideAddress::Http(address) => {
+                    let (listener, local) = sockets::listen(*address, "decide")?;
+                    Socket::Http(listener, local)
+                }
             });
         }
         #[cfg(not(unix))]
@@ -88,6 +96,9 @@ impl OpenListeners {
                 }
                 Socket::Tcp(_, local) => {
                     say(format_args!("listening for decisions on tcp:{local}"))
+                }
+                Socket::Http(_, local) => {
+                    say(format_args!("listening for decisions on http:{local}"))
                 }
             }
         }
@@ -124,23 +135,40 @@ impl Socket {
                 })))
             }
             Self::Tcp(listener, local) => {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
                 let place: Arc<str> = format!("tcp:{local}").into();
-                Ok(Box::pin(until_the_end(Arc::clone(&shared), async move {
-                    loop {
-                        let Ok((stream, _)) = listener.accept().await else {
-                            tokio::time::sleep(PAUSE).await;
-                            continue;
-                        };
-                        // answers are written whole, so Nagle's algorithm would only delay them
-                        let _ = stream.set_nodelay(true);
-                        let (shared, place) = (Arc::clone(&shared), Arc::clone(&place));
-                        tokio::spawn(connection::serve(shared, stream, Entry::Token, place));
-                    }
-                })))
+                accept(listener, Arc::clone(&shared), move |stream| {
+                    let (shared, place) = (Arc::clone(&shared), Arc::clone(&place));
+                    connection::serve(shared, stream, Entry::Token, place)
+                })
+            }
+            Self::Http(listener, local) => {
+                let place: Arc<str> = format!("http:{local}").into();
+                accept(listener, Arc::clone(&shared), move |stream| {
+                    http::serve(Arc::clone(&shared), stream, Arc::clone(&place))
+                })
             }
         }
     }
+}
+
+/// Accepts connections over TCP until the end of the program, each with a task of its own.
+fn accept<S: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    serve: impl Fn(TcpStream) -> S + Send + 'static,
+) -> std::io::Result<Task> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    Ok(Box::pin(until_the_end(shared, async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            // answers are written whole, so Nagle's algorithm would only delay them
+            let _ = stream.set_nodelay(true);
+            tokio::spawn(serve(stream));
+        }
+    })))
 }
 
 /// Runs a task until the program ends.

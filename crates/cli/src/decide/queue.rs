@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A request that waits.
 pub(super) struct Job {
@@ -16,10 +16,15 @@ pub(super) struct Job {
 }
 
 /// The way back to the connection of a request.
-pub(super) struct Back {
-    pub(super) answers: UnboundedSender<Reply>,
-    /// The place among the open requests of the connection.
-    pub(super) open: OwnedSemaphorePermit,
+pub(super) enum Back {
+    /// A connection of frames, which can have other open requests.
+    Stream {
+        answers: UnboundedSender<Reply>,
+        /// The place among the open requests of the connection.
+        open: OwnedSemaphorePermit,
+    },
+    /// An HTTP request. It has a way of its own, so no other request can take its answer.
+    Http(oneshot::Sender<Vec<u8>>),
 }
 
 /// An answer to be written.
@@ -32,8 +37,10 @@ pub(super) struct Reply {
 impl Back {
     /// Hands an answer over to the connection, unless it has ended.
     pub(super) fn send(self, bytes: Vec<u8>) {
-        let Self { answers, open } = self;
-        let _ = answers.send(Reply { bytes, open });
+        match self {
+            Self::Stream { answers, open } => _ = answers.send(Reply { bytes, open }),
+            Self::Http(answer) => _ = answer.send(bytes),
+        }
     }
 }
 
@@ -95,7 +102,7 @@ mod tests {
         let (answers, mut due) = unbounded_channel();
         for number in 0..5 {
             let permit = || Arc::clone(&permits).try_acquire_owned().unwrap();
-            let back = Back { answers: answers.clone(), open: permit() };
+            let back = Back::Stream { answers: answers.clone(), open: permit() };
             queue.push(Job { frame: vec![number], waiting: permit(), back });
         }
         queue.close();

@@ -19,7 +19,7 @@ use crate::support::{
 
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recipes/decide.py");
 
-fn config() -> PathBuf {
+pub(crate) fn config() -> PathBuf {
     let rest = r#"
 [[ip_access_control_lists]]
 name = "office"
@@ -280,7 +280,8 @@ fn request(id: u64, message: &str) -> Vec<u8> {
     bytes
 }
 
-fn office() -> String {
+/// A request that an address list admits.
+pub(crate) fn office() -> String {
     Request::invite("sip:100@office.example").text()
 }
 
@@ -515,6 +516,7 @@ fn errors_at_the_start_name_their_place() {
     let unix = |path: &Path| format!("--decide={}", at(path));
     let good = unix(&folder);
     let tcp = "--decide=tcp:127.0.0.1:0";
+    let http = "--decide=http:127.0.0.1:0";
     for (args, expected) in [
         (vec![&*unix(&in_use)], format!("{}: address already in use", at(&in_use))),
         (vec![&*unix(&other)], format!("{}: expected a socket or no file", at(&other))),
@@ -549,9 +551,15 @@ fn errors_at_the_start_name_their_place() {
         (vec![tcp, "--decide-user=0"], "--decide-user needs a --decide with `unix:`".to_owned()),
         (
             vec![&*good, "--decide-token-file", short],
-            "--decide-token-file needs a --decide with `tcp:`".to_owned(),
+            "--decide-token-file needs a --decide with `tcp:` or `http:`".to_owned(),
         ),
         (vec!["--decide=tcp:192.0.2.1:5090"], "expected a loopback address".to_owned()),
+        (vec!["--decide=http:192.0.2.1:5091"], "expected a loopback address".to_owned()),
+        (
+            vec![http],
+            "expected a token in --decide-token-file or SIP_AUTHZ_DECIDE_TOKEN".to_owned(),
+        ),
+        (vec![http, "--decide-token-file", short], "at least 16 bytes, found 5".to_owned()),
         (vec!["--decide-user=0"], "--decide".to_owned()),
     ] {
         let base = ["serve", "--demo", "--sip=127.0.0.1:0", "--api=127.0.0.1:0"];

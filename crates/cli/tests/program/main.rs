@@ -13,6 +13,8 @@ mod data;
 #[cfg(unix)]
 mod decide;
 #[cfg(unix)]
+mod decide_http;
+#[cfg(unix)]
 mod decision_log;
 mod decision_stream;
 mod domain_metrics;

@@ -91,6 +91,16 @@ pub fn undecided(id: u64, undecided: &Undecided) -> Vec<u8> {
     bytes
 }
 
+/// The frame with the answer to a request that is not decided because too many others wait.
+#[must_use]
+pub fn overloaded(id: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let writer = AnswerWriter::new(&mut bytes, id, Outcome::Overloaded).status(503);
+    // without texts of others it can be written
+    let _ = writer.phrase("Service Unavailable").reason("overloaded").end();
+    bytes
+}
+
 /// The answer in place of one that cannot be written. It is never an accept.
 fn failed(id: u64) -> Vec<u8> {
     let mut bytes = Vec::new();

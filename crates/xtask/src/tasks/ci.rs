@@ -42,6 +42,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
         args: "20",
         ..entry("soak")
     },
+    Entry { env: &[("FEATURES", "sip-authz-cli/etcd")], args: "0.5", ..entry("decide-cost") },
     entry("recent"),
     entry("second-client"),
     // linphone brings many packages

@@ -143,6 +143,16 @@ more than MAX_LOST percent (default: 1) get none in time. Needs two cores.",
         steps: &[run("crates/bench/soak.sh {args}")],
     },
     Task {
+        name: "decide-cost",
+        usage: "[SECONDS]",
+        default: "3",
+        about: "Measure the decision service on one core: time, capacity, processor time",
+        details: "By frames over Unix and TCP, and over HTTP. SECONDS: the time of each of 18 measurements
+(default: 3). Fails if an answer is wrong. Needs two cores.",
+        needs: &[TASKSET, PROTOC],
+        steps: &[run("crates/bench/decide/run.sh {args}")],
+    },
+    Task {
         name: "recent",
         usage: "[N]...",
         default: "0 16384",

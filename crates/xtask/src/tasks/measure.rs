@@ -68,7 +68,6 @@ PROGRAM: other builds of sip-authz with etcd, measured in turn. Fails if a recor
                 "crates/bench/commits/run.py {target}/release/commits {target}/release/sip-authz {args}",
             ),
         ],
-        ..Task::BARE
     },
     Task {
         name: "load",

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{
     ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendmsg,
 };
+use sip_authz_bench::message::{Credentials, Template};
 
 use crate::count::Count;
-use crate::message::{Credentials, Template};
 
 /// The maximum number of datagrams in one system call.
 const BATCH: usize = 64;

@@ -10,8 +10,6 @@ mod count;
 #[cfg(target_os = "linux")]
 mod lane;
 #[cfg(target_os = "linux")]
-mod message;
-#[cfg(target_os = "linux")]
 mod run;
 
 #[cfg(target_os = "linux")]

@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use sip_authz_bench::message::Template;
+use sip_authz_bench::processor::{processor_time, quantile};
 
 use crate::count::Count;
 use crate::lane::{Lane, Pace, Proof};
-use crate::message::Template;
 
 /// Saturates a SIP server over UDP.
 #[derive(Debug, Parser)]
@@ -184,13 +185,9 @@ fn pace(rate: f64, sockets: usize, pace: impl Fn(Duration) -> Pace) -> Pace {
 /// The median and higher quantiles, in microseconds.
 fn quantiles(times: &mut [Duration]) -> String {
     times.sort_unstable();
-    let last = times.len().saturating_sub(1);
-    let quantile = |thousandths: usize| {
-        let time = times.get(last * thousandths / 1_000).copied().unwrap_or_default();
-        format!("{:.0}", time.as_secs_f64() * 1e6)
-    };
-    let (median, most) = (quantile(500), quantile(1_000));
-    format!("median {median} p99 {} p99.9 {} most {most}", quantile(990), quantile(999))
+    let [median, p99, p999, most] =
+        [500, 990, 999, 1_000].map(|thousandths| quantile(times, thousandths));
+    format!("median {median:.0} p99 {p99:.0} p99.9 {p999:.0} most {most:.0}")
 }
 
 fn callers(
@@ -261,19 +258,4 @@ fn drain(kinds: &mut [Callers]) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
-}
-
-/// The processor time of these processes, in seconds (proc(5), `stat`).
-fn processor_time(pids: &[u32]) -> Result<f64, Box<dyn Error>> {
-    let mut ticks = 0.0;
-    for pid in pids {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // the name in the second field may contain spaces
-        let (_, rest) = stat.rsplit_once(')').ok_or("invalid stat of a process")?;
-        for field in rest.split_whitespace().skip(11).take(2) {
-            ticks += field.parse::<f64>()?;
-        }
-    }
-    // these fields count hundredths of a second on all current Linux systems
-    Ok(ticks / 100.0)
 }

@@ -1,42 +1,11 @@
 //! Connections over a pipe in memory, on a clock that the tests drive. No thread decides, so requests
 //! wait.
 
-use sip_authz::model::OnAccept;
-use sip_authz::{Authorizer, Snapshot};
 use sip_authz_decide::{Hello, RequestWriter};
 use tokio::io::{DuplexStream, duplex};
-use tokio::sync::watch;
 
 use super::*;
-use crate::args::ReplyPort;
-use crate::decide::access::Access;
-use crate::decide::counts::DecideCounts;
-use crate::decide::strangers::Strangers;
-use crate::observe::observers::DecisionObservers;
-use crate::sip::edge::Edge;
-use crate::sip::respond::TagKey;
-
-const TOKEN: &str = "a token of the tests";
-
-/// The shared parts, with this number of requests that may wait, and what ends them.
-fn shared(waiting: usize) -> (Arc<Shared>, watch::Sender<bool>) {
-    let authorizer = Arc::new(Authorizer::new(Snapshot::empty()).unwrap());
-    let (tags, observers) = (TagKey::random().unwrap(), DecisionObservers::default());
-    let edge = Edge::new(authorizer, tags, OnAccept::Ok, ReplyPort::Auto, observers);
-    let (end, ended) = watch::channel(false);
-    let shared = Shared {
-        access: Access::with_token(TOKEN),
-        queue: Arc::default(),
-        counts: Arc::new(DecideCounts::start().unwrap()),
-        waiting: Arc::new(Semaphore::new(waiting)),
-        connections: Arc::new(Semaphore::new(1)),
-        strangers: Strangers::up_to(2),
-        farewells: Semaphore::new(2),
-        ended,
-        edge: Arc::new(edge),
-    };
-    (Arc::new(shared), end)
-}
+use crate::decide::shared::testing::{TOKEN, shared};
 
 /// A client of a connection, whose buffers hold `room` bytes in each direction.
 struct Client {

@@ -3,19 +3,24 @@
 use md5::{Digest as _, Md5};
 
 /// The constant part of the requests.
-pub(crate) struct Template {
-    pub(crate) method: &'static str,
-    pub(crate) uri: String,
+#[derive(Debug)]
+pub struct Template {
+    /// The method.
+    pub method: &'static str,
+    /// The Request-URI.
+    pub uri: String,
     /// The address of the caller, for the Via.
-    pub(crate) caller: String,
-    pub(crate) user: String,
+    pub caller: String,
+    /// The user in From, Contact and the credentials.
+    pub user: String,
     /// Distinguishes the requests of one socket from those of others.
-    pub(crate) lane: usize,
-    pub(crate) body: &'static str,
+    pub lane: usize,
+    /// The body, which is SDP.
+    pub body: &'static str,
 }
 
 /// The parameters of a challenge and of its answers.
-pub(crate) struct Credentials {
+pub struct Credentials {
     before_count: String,
     after_count: String,
     after_response: String,
@@ -29,8 +34,9 @@ pub(crate) struct Credentials {
 const CNONCE: &str = "0a4f113b";
 
 impl Credentials {
+    /// The credentials for a challenge, the text of a message or its header lines behind a line end.
     /// Returns `None` if the answer is not a challenge for MD5 with qop auth.
-    pub(crate) fn answering(challenge: &[u8], request: &Template, password: &str) -> Option<Self> {
+    pub fn answering(challenge: &[u8], request: &Template, password: &str) -> Option<Self> {
         let text = str::from_utf8(challenge).ok()?;
         let name = if text.contains("\r\nWWW-Authenticate:") {
             "Authorization"
@@ -81,12 +87,7 @@ impl Credentials {
 
 impl Template {
     /// Writes the request with this number.
-    pub(crate) fn write(
-        &self,
-        number: u32,
-        credentials: Option<&mut Credentials>,
-        out: &mut Vec<u8>,
-    ) {
+    pub fn write(&self, number: u32, credentials: Option<&mut Credentials>, out: &mut Vec<u8>) {
         let Self { method, uri, caller, user, lane, body } = self;
         let mut digits = [0; 8];
         let _ = hex::encode_to_slice(number.to_be_bytes(), &mut digits);
