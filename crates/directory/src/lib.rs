@@ -84,6 +84,9 @@ sip_authz::setters! {
 }
 
 /// The commands on a store's resources.
+///
+/// Futures of commands may be dropped at any time: the command then takes effect as a whole or not at all. If
+/// it was being written, the next command waits for its end.
 pub struct Directory<S: Store> {
     store: Arc<S>,
     settings: Settings,
