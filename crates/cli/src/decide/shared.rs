@@ -33,15 +33,10 @@ pub(super) struct Shared {
 impl Shared {
     /// Hands a frame that is a request over to the threads that decide. Returns the way back if too many
     /// requests wait, which is counted as overloaded.
-    pub(super) fn ask(
-        &self,
-        frame: impl AsRef<[u8]> + Into<Vec<u8>>,
-        back: Back,
-    ) -> Result<(), Back> {
-        let places = places(frame.as_ref());
-        match Arc::clone(&self.waiting).try_acquire_many_owned(places) {
+    pub(super) fn ask(&self, frame: &[u8], back: Back) -> Result<(), Back> {
+        match Arc::clone(&self.waiting).try_acquire_many_owned(places(frame)) {
             Ok(waiting) => {
-                self.queue.push(Job { frame: frame.into(), waiting, back });
+                self.queue.push(Job { frame: frame.to_vec(), waiting, back });
                 Ok(())
             }
             Err(_) => {

@@ -146,7 +146,7 @@ more than MAX_LOST percent (default: 1) get none in time. Needs two cores.",
         name: "decide-cost",
         usage: "[SECONDS]",
         default: "3",
-        about: "Measure the decision service on one core: time, capacity, processor time",
+        about: "Measure the time and the capacity of the decision service",
         details: "By frames over Unix and TCP, and over HTTP. SECONDS: the time of each of 18 measurements
 (default: 3). Fails if an answer is wrong. Needs two cores.",
         needs: &[TASKSET, PROTOC],
