@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use sip_authz_decide::{Frame, Hello, Outcome, RequestWriter, split};
 
-use crate::run::{Answer, Service, TIMEOUT};
+use crate::service::{Answer, Service, TIMEOUT};
 
 trait Stream: Read + Write + Send {}
 impl<S: Read + Write + Send> Stream for S {}

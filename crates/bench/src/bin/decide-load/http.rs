@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::run::{Answer, Service, TIMEOUT};
+use crate::service::{Answer, Service, TIMEOUT};
 
 /// A connection that is kept open.
 pub(crate) struct Http {
