@@ -96,6 +96,8 @@ pub struct Directory<S: Store> {
     applied: Option<Applied>,
     /// The clock, in milliseconds since 1970.
     now_ms: fn() -> u64,
+    /// Gets the number of each command's commit.
+    on_commit: fn(u64),
     /// The time in the newest SID. Later SIDs get a later time, even within one millisecond.
     newest_ms: AtomicU64,
 }
@@ -147,6 +149,7 @@ impl<S: Store> Directory<S> {
             groups: Groups::new(),
             applied,
             now_ms: unix_ms,
+            on_commit: |_| (),
             newest_ms: AtomicU64::new(0),
         }
     }
@@ -155,6 +158,14 @@ impl<S: Store> Directory<S> {
     #[must_use]
     pub fn with_clock(mut self, now_ms: fn() -> u64) -> Self {
         self.now_ms = now_ms;
+        self
+    }
+
+    /// Sets a function that gets the number of the commit of each command, for traces and tests. It runs
+    /// within the command, once the commit is durable. Commands of one group have the same number.
+    #[must_use]
+    pub fn with_on_commit(mut self, on_commit: fn(u64)) -> Self {
+        self.on_commit = on_commit;
         self
     }
 

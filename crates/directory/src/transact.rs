@@ -73,6 +73,7 @@ impl<S: Store> Directory<S> {
             match settled? {
                 Settled::Answer(answer) => return Ok(answer),
                 Settled::Committed(number, answer) => {
+                    (self.on_commit)(number);
                     self.wait_until_applied(number).await?;
                     return Ok(answer);
                 }

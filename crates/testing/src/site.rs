@@ -36,8 +36,13 @@ pub fn tick(by_ms: i64) {
 }
 
 tokio::task_local! {
-    /// The number of the last commit that this task made through a [`Probe`].
+    /// The number of the commit of this task's last command, by [`committed`].
     pub static COMMITTED: Cell<u64>;
+}
+
+/// Notes the number of a command's commit in [`COMMITTED`].
+pub fn committed(number: u64) {
+    let _ = COMMITTED.try_with(|committed| committed.set(number));
 }
 
 /// A store that counts and records the calls to an inner store. Clones share their counts.
@@ -146,9 +151,8 @@ impl<S: Store> Store for Probe<S> {
             };
             // recorded before another task may run
             match outcome {
-                Ok(CommitOutcome::Committed(number)) => {
+                Ok(CommitOutcome::Committed(_)) => {
                     self.counts.commits.fetch_add(1, Ordering::Relaxed);
-                    let _ = COMMITTED.try_with(|committed| committed.set(number));
                 }
                 Ok(CommitOutcome::Conflict) => {
                     self.counts.conflicts.fetch_add(1, Ordering::Relaxed);
@@ -318,7 +322,8 @@ impl<S: Store + Clone> Site<S> {
                 }
             }
         });
-        let directory = change(Directory::new(store, settings, Some(applied.clone())));
+        let directory = Directory::new(store, settings, Some(applied.clone()));
+        let directory = change(directory.with_on_commit(committed));
         Self { directory, authorizer, applied, follower }
     }
 

@@ -22,8 +22,8 @@ async fn any_two_interleaved_commands_are_serializable() {
         for second in &world.ops {
             for steps in 0.. {
                 let store = world.store().await;
-                let ours = Directory::new(store.clone(), limited(), None);
-                let theirs = Directory::new(store.clone(), limited(), None);
+                let ours = world.directory(&store);
+                let theirs = world.directory(&store);
                 let mut first_run = pin!(world.run(&ours, first));
                 let mut done = None;
                 for _ in 0..steps {

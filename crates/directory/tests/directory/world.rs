@@ -9,7 +9,7 @@ use sip_authz::model::{
 use sip_authz_directory::{Directory, DirectoryError, Limits, Secret, Settings};
 use sip_authz_store::{CommitOutcome, Feed, MemoryStore, Store};
 use sip_authz_testing::directory_oracle::{Op, Oracle, PASSWORD, service};
-use sip_authz_testing::site::{COMMITTED, Probe, settings};
+use sip_authz_testing::site::{COMMITTED, Probe, committed, settings};
 
 /// Limits so low that one more command reaches some of them.
 pub(crate) fn limits() -> Limits {
@@ -115,6 +115,11 @@ impl World {
         }
         assert_eq!(store.inner.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
         store
+    }
+
+    /// A directory on this store, which tells [`Self::run`] the numbers of commits.
+    pub(crate) fn directory(&self, store: &Probe<MemoryStore>) -> Directory<Probe<MemoryStore>> {
+        Directory::new(store.clone(), limited(), None).with_on_commit(committed)
     }
 
     /// Runs a command. Returns its result and the number of its commit, or 0.
