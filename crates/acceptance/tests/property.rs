@@ -13,7 +13,7 @@ use sip_authz::model::rules::View;
 use sip_authz::model::{AccountStatus, Key, Mapping, RoleKind, Target, Vocabulary, Write};
 use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
-    RoleSid, Snapshot,
+    RoleSid, Snapshot, TrunkSid,
 };
 use sip_authz_directory::{DirectoryError, Kind, Limits};
 use sip_authz_store::Follower;
@@ -254,7 +254,7 @@ impl<'e> Members<'e> {
             if !from.faults(op, *account, &limits()).is_empty() {
                 return None;
             }
-            let made = self.made.iter().copied().map(Some).chain([None]);
+            let made = self.made.iter().copied().chain(gone()).map(Some).chain([None]);
             made.into_iter().find_map(|made| {
                 let mut after = from.clone();
                 if !after.apply(op, *account, made, self.number) {
@@ -268,6 +268,20 @@ impl<'e> Members<'e> {
             })
         })
     }
+}
+
+/// Keys in place of those of records that a group creates and deletes, which no commit shows.
+fn gone() -> [Key; 7] {
+    let sid = [0xdd; 16];
+    [
+        Key::Target(DomainSid::from_bytes(sid).into()),
+        Key::Target(TrunkSid::from_bytes(sid).into()),
+        Key::IpAccessControlList(IpAccessControlListSid::from_bytes(sid)),
+        Key::IpAddress(IpAddressSid::from_bytes(sid)),
+        Key::CredentialList(CredentialListSid::from_bytes(sid)),
+        Key::Credential(CredentialSid::from_bytes(sid)),
+        Key::Role(RoleSid::from_bytes(sid)),
+    ]
 }
 
 /// Applies all commits in order and compares them with the rules. Returns the states, starting with
