@@ -36,7 +36,7 @@ use crate::system::output::{ProgramError, say};
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest wait until records that the API keeps in memory are compared with the store.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// Time limit for the follower to stop, and for the store to close.
+/// Time limit for the threads of the store to stop, and for the store to close.
 const END: Duration = Duration::from_secs(2);
 /// Time limit to withdraw the edge's report from the store.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -91,8 +91,8 @@ pub(crate) struct Resources {
     setup: Setup,
     /// The store of records that came from a file, to compare the next file with.
     records: Mutex<Option<MemoryStore>>,
-    /// The follower of the current store: dropping the sender stops its thread.
-    follower: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
+    /// The threads of the current store: dropping a sender stops its thread.
+    threads: Mutex<Vec<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 /// A future to run after the last call.
@@ -144,7 +144,7 @@ impl Resources {
         let shared = setup.decisions(&decisions);
         setup.options = setup.options.with_decisions(Some(shared));
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
-        let follower = Mutex::new(None);
+        let threads = Mutex::default();
         let following = Following::default();
         let (lease, leaving, records) = (None, Mutex::default(), Mutex::default());
         let console = match &setup.console {
@@ -163,7 +163,7 @@ impl Resources {
             console,
             setup,
             records,
-            follower,
+            threads,
         };
         let applied = resources.attach(store, head);
         Ok((resources, applied))
@@ -201,28 +201,16 @@ impl Resources {
         let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer), head);
         let applied = follower.applied();
         *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied.clone());
-        let (stop, stopped) = oneshot::channel();
-        // a thread of its own: a fresh load of many records would hold up calls
-        let ended = tokio::task::spawn_blocking(move || {
-            Handle::current().block_on(async move {
-                let mut log = follow::Log::default();
-                tokio::select! {
-                    never = follower.keep(follow::Tokio, |event| log.report(&event)) => match never {},
-                    _ = stopped => {}
-                }
-            });
-        });
-        let follower = Some((stop, ended));
-        *self.follower.lock().unwrap_or_else(PoisonError::into_inner) = follower;
+        let mut threads = vec![until_stopped(async move {
+            let mut log = follow::Log::default();
+            match follower.keep(follow::Tokio, |event| log.report(&event)).await {}
+        })];
         let directory = Directory::new(store, self.setup.settings.clone(), Some(applied.clone()));
         let directory = Arc::new(directory);
         if self.setup.has_api {
-            let (directory, applied) = (Arc::downgrade(&directory), applied.clone());
-            // a thread of its own: many records take long
-            tokio::task::spawn_blocking(move || {
-                Handle::current().block_on(catch_up(&directory, &applied));
-            });
+            threads.push(until_stopped(catch_up(Arc::downgrade(&directory), applied.clone())));
         }
+        *self.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
         let mut router = sip_authz_rest::router(Arc::clone(&directory), self.setup.options.clone());
         if let Some(console) = &self.console {
             router = router.merge(console.router(directory));
@@ -231,21 +219,21 @@ impl Resources {
         applied
     }
 
-    /// Stops the follower. Returns its thread, which ends soon.
-    fn detach(&self) -> Option<JoinHandle<()>> {
-        let follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner).take();
-        follower.map(|(_, ended)| ended)
+    /// Stops the threads of the store. Returns them; they end soon.
+    fn detach(&self) -> Vec<JoinHandle<()>> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.drain(..).map(|(_, ended)| ended).collect()
     }
 
-    /// Withdraws the report, stops the follower and closes the store, each within a time limit.
+    /// Withdraws the report, stops the threads of the store and closes it, each within a time limit.
     ///
-    /// Call it before the runtime ends: the follower uses the runtime's timers.
+    /// Call it before the runtime ends: the threads use the runtime's timers.
     pub(crate) async fn end(&self) {
         let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(leaving) = leaving {
             let _ = tokio::time::timeout(LEAVE, leaving).await;
         }
-        if let Some(ended) = self.detach() {
+        for ended in self.detach() {
             let _ = tokio::time::timeout(END, ended).await;
         }
         // no request holds the store now; a clean close leaves no write-ahead log behind
@@ -255,8 +243,26 @@ impl Resources {
     }
 }
 
+/// Runs a future on a thread of its own, since many records take long, until the sender is dropped.
+fn until_stopped(
+    work: impl Future<Output = ()> + Send + 'static,
+) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let ended = tokio::task::spawn_blocking(move || {
+        Handle::current().block_on(async move {
+            tokio::select! {
+                // first, as the runtime's timers may have ended by then
+                biased;
+                _ = stopped => {}
+                () = work => {}
+            }
+        });
+    });
+    (stop, ended)
+}
+
 /// Keeps the records of a directory at the store's head, until it is dropped.
-async fn catch_up<S: Store>(directory: &Weak<Directory<S>>, applied: &Applied) {
+async fn catch_up<S: Store>(directory: Weak<Directory<S>>, applied: Applied) {
     loop {
         let number = applied.number();
         let Some(directory) = directory.upgrade() else { return };
