@@ -60,18 +60,19 @@ for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null ||
         fail "there is no $tool (Debian: apt-get install build-essential pkg-config dpkg-dev)"
 done
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
 pc=sip_authz runpath=
 if [ -n "$prefix" ]; then
     file=$(find "$prefix" -path "*/pkgconfig/$pc.pc" -print -quit 2>/dev/null || true)
     [ -n "$file" ] || fail "--prefix $prefix: there is no pkgconfig/$pc.pc"
-    PKG_CONFIG_PATH=$(dirname "$(realpath "$file")")
-    export PKG_CONFIG_PATH
+    # the prefix in the file can be relative, as cargo cinstall got it
+    sed "s|^prefix=.*|prefix=$(realpath "$prefix")|" "$file" >"$work/$pc.pc"
+    export PKG_CONFIG_PATH=$work
     runpath=$(pkg-config --variable=libdir "$pc")
 fi
 pkg-config --exists "$pc" || fail "pkg-config does not find $pc; install libsip_authz, or give --prefix"
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 
 # Prints the file of apt that names the repository with the binary package of a version.
 sources_file() {
@@ -132,7 +133,7 @@ install -D -m 644 "$module/authz.so" "$output"
 if command -v kamailio >/dev/null; then
     # another version than the installed one is not compared
     config=$work/check.cfg
-    printf '#!KAMAILIO\nloadmodule "sl.so"\nloadmodule "%s"\nrequest_route { authz_check(); }\n' "$output" >"$config"
+    printf '#!KAMAILIO\nloadmodule "sl.so"\nloadmodule "%s"\nrequest_route { authz_check(); }\n' "$(realpath "$output")" >"$config"
     if [ "$version" = "$(dpkg-query --show --showformat '${source:Version}' kamailio 2>/dev/null)" ]; then
         kamailio -c -f "$config" >"$work/log" 2>&1 ||
             { cat "$work/log" >&2; fail "the installed kamailio does not load $output"; }

@@ -33,8 +33,9 @@ pub(super) enum Planned<T> {
 
 /// The end of an attempt of a command.
 pub(super) enum Settled<T> {
-    /// The command writes nothing; its answer rests on durable records.
-    Answer(T),
+    /// The command writes nothing. Its answer or error rests on the records as of the commit with this
+    /// number.
+    Answer(u64, Result<T, DirectoryError>),
     /// The command is durable, in the commit with this number.
     Committed(u64, T),
     /// Another process committed first.
@@ -57,7 +58,8 @@ pub(super) struct Groups {
 struct Tickets {
     /// The commands that run.
     running: BTreeSet<u64>,
-    /// Those that must plan again. The oldest of them goes first, and newer commands wait for all of them.
+    /// Those that must plan again, or wait for a group. The oldest of them goes first, and newer commands
+    /// wait for all of them.
     again: BTreeSet<u64>,
 }
 
@@ -147,7 +149,7 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// An error of `plan` that rests on durable records alone, or the error of the store.
+    /// The error of the store.
     pub(super) async fn stage<S: Store, T>(
         &self,
         ticket: &Ticket<'_>,
@@ -171,14 +173,23 @@ impl Groups {
                         }
                         Ok(Planned::Write(..)) => {}
                         Ok(Planned::Answer(answer)) if before.is_none() => {
-                            return Ok(Settled::Answer(answer));
+                            return Ok(Settled::Answer(line.base.head().number, Ok(answer)));
                         }
                         Ok(Planned::Answer(_)) => {}
-                        Err(error) if before.is_none() => return Err(error),
+                        Err(error) if before.is_none() => {
+                            return Ok(Settled::Answer(line.base.head().number, Err(error)));
+                        }
                         // It rests on commands that may fail. If the durable records refuse this one
                         // too, the refusal is right.
-                        Err(_) => drop(plan(View::of(&mirror.current()))?),
+                        Err(_) => {
+                            let durable = mirror.current();
+                            if let Err(error) = plan(View::of(&durable)) {
+                                return Ok(Settled::Answer(durable.head().number, Err(error)));
+                            }
+                        }
                     }
+                    // newer commands wait, or this one could plan again for ever
+                    self.tickets().again.insert(ticket.number);
                     before
                 } else {
                     None

@@ -64,11 +64,37 @@ impl<S: Store> Mirror<S> {
         }
         // a feed that failed is not used again, even if this future is dropped
         *feed = None;
-        let records = store.load_records().await?;
-        let following = store.follow(records.head().number).await?;
-        *self.lock() = Some(records.clone());
+        // many commits of this process leave a feed behind that nobody reads, not the records
+        let current = self.lock().as_ref().map(|records| records.head().number);
+        if let Some(number) = current {
+            let mut following = store.follow(number).await?;
+            if let Ok(records) = self.catch_up(store, &mut following, head).await {
+                *feed = Some(following);
+                return Ok(records);
+            }
+        }
+        let (records, following) = self.load(store).await?;
         *feed = Some(following);
         Ok(records)
+    }
+
+    /// Loads all records. A commit of this process during the load is kept.
+    async fn load(&self, store: &S) -> Result<(Records, S::Feed), StoreError> {
+        let mut records = store.load_records().await?;
+        let mut feed = store.follow(records.head().number).await?;
+        loop {
+            let head = store.head().await?;
+            {
+                let mut current = self.lock();
+                let at = current.as_ref().map_or(0, |records| records.head().number);
+                // the store went back, if its head is below a known one
+                if at <= records.head().number || head.number < at {
+                    *current = Some(records.clone());
+                    return Ok((records, feed));
+                }
+            }
+            records = records.after_entry(&next(store, &mut feed).await?)?;
+        }
     }
 
     /// Takes the records after a commit of this process, before the feed delivers it.

@@ -71,7 +71,11 @@ impl<S: Store> Directory<S> {
             let settled =
                 self.groups.stage(&ticket, shared, |view| self.planned(&plan, view)).await;
             match settled? {
-                Settled::Answer(answer) => return Ok(answer),
+                Settled::Answer(number, answer) => {
+                    // a repeated command must not be answered before the first one is in force
+                    self.wait_until_applied(number).await?;
+                    return answer;
+                }
                 Settled::Committed(number, answer) => {
                     (self.on_commit)(number);
                     self.wait_until_applied(number).await?;

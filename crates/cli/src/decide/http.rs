@@ -128,6 +128,8 @@ async fn serve_within(
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
+        // a client that has sent all its requests still gets the answers
+        .half_close(true)
         .header_read_timeout(times.idle)
         // the first limits the read buffer, the second a head that arrives at once
         .max_buf_size(MAX_HEAD)
@@ -194,8 +196,11 @@ impl Client {
         if let Some(closed) = closed {
             self.close(closed, &error);
         }
-        // with unread bytes the system would reset the connection, and the client could lose the response
-        let _ = timeout(LINGER, discard(request.body_mut())).await;
+        // With unread bytes the system would reset the connection, and the client could lose the response. A
+        // client that waits for 100 must not get it.
+        if !request.headers().contains_key(header::EXPECT) {
+            let _ = timeout(LINGER, discard(request.body_mut())).await;
+        }
         response::error(status, &error, form)
     }
 
@@ -213,6 +218,11 @@ impl Client {
         if request.method() != Method::POST {
             let error = "expected the method POST";
             return Err(Refused::malformed(StatusCode::METHOD_NOT_ALLOWED, error));
+        }
+        let coding = request.headers().get(header::TRANSFER_ENCODING);
+        if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            let error = "expected no Transfer-Encoding but chunked";
+            return Err(Refused::malformed(StatusCode::BAD_REQUEST, error));
         }
         let kind = question::kind(request.headers())?;
         // an announced length that is too long is refused before the bytes arrive
