@@ -2,10 +2,12 @@
 //! Two commands must have the result of some sequential order. A dropped command must be atomic.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use sip_authz::Authorizer;
 use sip_authz::model::Vocabulary;
 use sip_authz_directory::{Directory, DirectoryError};
 use sip_authz_store::{Follower, MemoryStore, Store};
@@ -125,6 +127,35 @@ async fn a_dropped_waiter_does_not_block_other_commands() {
     one.unwrap();
     two.unwrap();
     assert_eq!(directory.store().inner.head().await.unwrap().number, 3);
+}
+
+/// A caller that repeats a command, such as a removal, relies on the answer as much as the first one.
+#[tokio::test]
+async fn a_repeated_command_is_answered_once_the_first_is_in_force() {
+    let world = World::new().await;
+    let store = world.store().await;
+    let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
+    let authorizer = Arc::new(Authorizer::new(snapshot).unwrap());
+    let follower = Follower::new(store.clone(), authorizer, head);
+    let directory = Directory::new(store.clone(), limited(), Some(follower.applied()));
+    let target = Oracle::of(&world.records).targets.into_keys().next().unwrap();
+    let delete = Op::DeleteTarget(target);
+    let mut first = pin!(delete.clone().run(&directory, world.account));
+    let mut second = pin!(delete.run(&directory, world.account));
+    // the follower does not run
+    for _ in 0..100 {
+        let poll = std::future::poll_fn(|context| {
+            let first = first.as_mut().poll(context).is_pending();
+            Poll::Ready(first && second.as_mut().poll(context).is_pending())
+        });
+        assert!(poll.await, "answered before the commit is in force");
+    }
+    assert_eq!(store.inner.head().await.unwrap().number, 2);
+    tokio::spawn(follower.run());
+    let both = async { tokio::join!(first, second) };
+    let (first, second) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    first.unwrap();
+    assert!(matches!(second, Err(DirectoryError::NotFound(_))), "{second:?}");
 }
 
 #[tokio::test]

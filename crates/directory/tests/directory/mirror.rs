@@ -132,6 +132,22 @@ async fn commits_that_the_feed_no_longer_has_lead_to_a_load() {
 }
 
 #[tokio::test]
+async fn many_own_commits_lead_to_no_load() {
+    let store = Restorable::default();
+    let ours = Directory::new(store.clone(), settings(), None);
+    let account = ours.create_account("first").await.unwrap().account.sid;
+    // more than a store keeps for feeds that lag behind
+    for n in 0..4_200 {
+        ours.update_account(account, Some(&format!("name {n}")), None).await.unwrap();
+    }
+    let theirs = Directory::new(store.clone(), settings(), None);
+    theirs.create_account("theirs").await.unwrap();
+    store.loads();
+    assert_eq!(names(&ours).await, ["name 4199", "theirs"]);
+    assert_eq!(store.loads(), 0);
+}
+
+#[tokio::test]
 async fn a_restored_store_is_loaded_again() {
     let store = Restorable::default();
     let directory = Directory::new(store.clone(), settings(), None);
