@@ -12,7 +12,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 target=${CARGO_TARGET_DIR:-target}/release
-cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz --bin load
+# one by one: together they would be built with other features than by other tasks
+cargo build --locked --release -p sip-authz-cli --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz
+cargo build --locked --release -p sip-authz-bench --bin load
 
 work=$(mktemp -d)
 server=

@@ -11,7 +11,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 seconds=${1:-3} service_core=${SERVICE_CORE:-0} client_core=${CLIENT_CORE:-1}
 target=${CARGO_TARGET_DIR:-target}/release
-cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz --bin decide-load
+# one by one: together they would be built with other features than by other tasks
+cargo build --locked --release -p sip-authz-cli --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz
+cargo build --locked --release -p sip-authz-bench --bin decide-load
 
 work=$(mktemp -d)
 server=

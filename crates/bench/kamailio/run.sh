@@ -26,7 +26,9 @@ if ! command -v kamailio >/dev/null; then
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq kamailio >/dev/null
 fi
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}/release")
-cargo build --locked --release -p sip-authz-cli -p sip-authz-bench --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz --bin load
+# one by one: together they would be built with other features than by other tasks
+cargo build --locked --release -p sip-authz-cli --features "${FEATURES:-sip-authz-cli/tls}" --bin sip-authz
+cargo build --locked --release -p sip-authz-bench --bin load
 
 work=$(mktemp -d)
 servers=()
