@@ -11,7 +11,7 @@ from world import ALICE, BOB, CAROL, CAROL_OUTSIDE, EDGE_INSIDE, EDGE_OUTSIDE, P
 RECIPE = Path(__file__).resolve().parents[4] / "docs/recipes/registrar.cfg"
 DOMAIN, REALM, PASSWORD = "pbx.example", "phones.example", "Correct-Horse-7"
 # Seconds: between two OPTIONS of Kamailio to a phone, and until it gives up a call that does not ring.
-KEEP_ALIVE, NO_ANSWER = 1, 12
+KEEP_ALIVE, NO_ANSWER = 1, 8
 # Seconds after which a phone with RFC 5626 must have sent a keep-alive.
 FLOW_TIMER = 2
 # Frequencies that are no multiples of each other.

@@ -30,7 +30,7 @@ from strangers import Stranger  # noqa: E402
 
 PARTS = ["udp", "tcp", "tls"]
 # Seconds that the NAT keeps a binding that is not used. baresip sends its keep-alive over a stream after 20 s.
-BINDING, LONG_BINDING = 8, 40
+BINDING, LONG_BINDING = 5, 30
 # Seconds until baresip registers again after its connection broke.
 COMES_BACK = 75
 
