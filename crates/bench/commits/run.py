@@ -31,28 +31,29 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(probe, what):
+def wait_for(url, process, log):
+    """Waits until a server answers."""
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
-            return probe()
+            return urllib.request.urlopen(url + "/health", timeout=5).read()
         except (OSError, urllib.error.URLError):
             time.sleep(0.05)
-    sys.exit(f"{what} did not start")
+    sys.exit(f"{process.args[0]} did not start:\n{log.read_text()}")
 
 
 class Etcd:
     def __init__(self, folder):
         self.client, peer = free_port(), free_port()
         url, peers = f"http://127.0.0.1:{self.client}", f"http://127.0.0.1:{peer}"
-        log = open(folder / "etcd.log", "wb")
+        log = folder / "etcd.log"
         self.process = subprocess.Popen(
             ["etcd", "--data-dir", folder / "etcd", "--listen-client-urls", url, "--advertise-client-urls", url,
              "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
              "--initial-cluster", f"default={peers}"],
-            stdout=log, stderr=log)
+            stdout=log.open("wb"), stderr=subprocess.STDOUT)
         self.url = url
-        wait_for(lambda: urllib.request.urlopen(url + "/health", timeout=5).read(), "etcd")
+        wait_for(url, self.process, log)
 
 
 class Servers:
@@ -69,14 +70,13 @@ class Servers:
         for number in range(count):
             api = f"127.0.0.1:{free_port()}"
             name = ["--edge-name", f"edge{number}"] if store != "sqlite" else []
-            log = open(folder / f"serve{number}.log", "wb")
+            log = folder / f"serve{number}.log"
             self.processes.append(subprocess.Popen(
-                [program, "serve", "--sip", "127.0.0.1:0", "--api", api, "--realm", "example.com",
-                 "--limit", "credentials=10000000", *arguments, *name],
-                stdout=log, stderr=log, env={**os.environ, "SIP_AUTHZ_ADMIN_TOKEN": TOKEN}))
+                [program, "serve", "--sip", "127.0.0.1:0", "--on-accept", "ok", "--api", api, "--realm", "example.com",
+                 "--limit", "credentials=10000000", "--limit", "credential-lists=1000", *arguments, *name],
+                stdout=log.open("wb"), stderr=subprocess.STDOUT, env={**os.environ, "SIP_AUTHZ_ADMIN_TOKEN": TOKEN}))
             self.apis.append(api)
-        for api in self.apis:
-            wait_for(lambda: urllib.request.urlopen(f"http://{api}/health", timeout=5).read(), "sip-authz")
+            wait_for(f"http://{api}", self.processes[-1], log)
         account = self.post("/2010-04-01/Accounts.json", "FriendlyName=bench")["sid"]
         self.sip = f"/2010-04-01/Accounts/{account}/SIP"
         self.lists = 0
