@@ -215,9 +215,9 @@ async fn ask<S: Store + Clone>(
 
 /// The commands of a commit.
 struct Members<'e> {
-    /// Those that were told its number, which are all in it.
+    /// The commands that returned its number. All of them are in it.
     certain: Vec<&'e Event>,
-    /// Those that were dropped before and may be in it.
+    /// The commands that were dropped before it. Each may be in it.
     possible: Vec<&'e Event>,
     number: u64,
     /// The records that it created.
@@ -502,8 +502,8 @@ fn rounds() -> u64 {
     std::env::var("SIP_AUTHZ_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(24)
 }
 
-/// Runs at least the first number of rounds, and more up to the second until the commands met every
-/// fault of [`FAULTS`], a group and a drop before a commit: which commands meet depends on the threads too.
+/// Runs `least` to `most` rounds, and ends once the commands met every fault of [`FAULTS`], a group and a drop
+/// before a commit. The scheduling of threads also decides which commands meet.
 fn run<S: Store + Clone>(
     make: impl Fn() -> S,
     (least, most): (u64, u64),

@@ -10,7 +10,6 @@ use event_listener::Event;
 
 use super::{CommitEntry, Feed, Head, StoreError};
 
-/// The most commits kept for feeds that lag behind, and the most writes in all of them. The last commit is
 /// Limits on the commits kept for feeds that lag behind, and on the writes in them. The last commit is
 /// always kept, however large it is.
 const MAX_COMMITS: usize = 4_096;

@@ -1,4 +1,4 @@
-//! Reads files that hold secrets. Who may read them is up to each kind of file.
+//! Reads files that hold secrets. Each kind of file has its own rule for readers.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};

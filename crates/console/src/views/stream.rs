@@ -80,7 +80,7 @@ impl<S: Store> Live<S> {
             return None;
         }
         loop {
-            // first: a stream that always has an event would never be checked
+            // before the events: otherwise a busy stream would skip the check
             if Instant::now() >= self.next_check {
                 self.next_check = Instant::now() + HEARTBEAT;
                 if is_valid(&self.app, &self.session).await {

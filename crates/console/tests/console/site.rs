@@ -29,7 +29,7 @@ pub(crate) const PASSWORD: &str = "Correct-horse-9-battery";
 pub(crate) const EVIL: &str =
     "<img src=x onerror=alert(1)>\"'&amp;</script><script>alert(2)</script>";
 
-/// Decisions from a list, and a record of what was asked.
+/// Decisions from a list, and a record of the questions.
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) records: Mutex<Vec<DecisionRecord>>,

@@ -35,8 +35,8 @@ impl History {
         Self { states, made }
     }
 
-    /// Whether some order of the commands, each allowed where it stands, leads through all states: from
-    /// `state`, which the first `at` commits have led to or the commands of the next one lead away from.
+    /// Whether some order of the commands leads through all states, with each command allowed at its place.
+    /// `state` is the state after the first `at` commits, or between two commands of the next commit.
     fn is_explained(&self, world: &World, at: usize, state: &Oracle, rest: &[&Op]) -> bool {
         let next = self.states.get(at + 1);
         if rest.is_empty() && next.is_none() {
@@ -61,7 +61,7 @@ impl History {
     }
 }
 
-/// What goes on while the commands run.
+/// Disturbances while the commands run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Around {
     Nothing,

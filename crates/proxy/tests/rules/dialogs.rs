@@ -60,7 +60,7 @@ fn a_token_of_another_dialog_goes_nowhere() {
         go_nowhere(&mut world, peer, &[top, second], "both of another dialog");
         go_nowhere(&mut world, peer, &[own_top, second], "one of another dialog");
         go_nowhere(&mut world, peer, &[top, own_second], "one of another dialog");
-        // the dialog is changed to that of the token, but not wholly
+        // the dialog is changed to that of the token in some parts only
         let mut changed = peer.clone();
         changed.call_id = other.call_id.clone();
         go_nowhere(&mut world, &changed, &[top, second], "the Call-ID of the token");
