@@ -15,20 +15,22 @@ pub(crate) fn overview() {
     anstream::println!("Runs a task of the repository, from its root.\n");
     anstream::println!("Usage: cargo xtask TASK [ARGS]...");
     anstream::println!("       cargo xtask help TASK     the commands of a task");
+    let names = GROUPS.iter().flat_map(|(_, tasks)| tasks.iter().map(|task| task.name.len()));
+    let width = names.max().unwrap_or_default();
     for (heading, tasks) in GROUPS {
         anstream::println!("\n{BOLD}{heading}{BOLD:#}");
         for task in tasks {
-            anstream::println!("{}", line(task));
+            anstream::println!("{}", line(task, width));
         }
     }
     anstream::println!("\nIn brackets: needs beyond Rust and a C compiler; `setup` installs them.");
 }
 
 /// The name of a task, what it does, and what it needs.
-fn line(task: &Task) -> String {
+fn line(task: &Task, width: usize) -> String {
     let needs = needs::list(task.needs);
     let needs = if needs.is_empty() { needs } else { format!("  [{needs}]") };
-    format!("  {:<15}{}{needs}", task.name, task.about)
+    format!("  {:<width$}  {}{needs}", task.name, task.about)
 }
 
 /// Prints a task with its exact commands.

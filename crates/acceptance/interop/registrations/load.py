@@ -83,11 +83,12 @@ class Load:
         """A scenario of the bench, with a pause before the message that begins so. Without it, the processes of
         Kamailio may turn the order round."""
         text = (SCENARIOS / f"{name}.xml").read_text()
-        begin = f'  <send retrans="500">\n    <![CDATA[\n\n      {message}'
-        if begin not in text:
-            raise Failed(f"{name}.xml sends no {message}")
+        begin = re.compile(rf'(?=  <send retrans="500"[^>]*>\s*<!\[CDATA\[\s*{message})')
+        text, found = begin.subn(f'  <pause milliseconds="{PAUSE}"/>\n', text)
+        if found != 1:
+            raise Failed(f"{name}.xml sends {message} {found} times")
         own = self.directory / f"{name}.xml"
-        own.write_text(text.replace(begin, f'  <pause milliseconds="{PAUSE}"/>\n{begin}'))
+        own.write_text(text)
         return own
 
     def sipp(self, name, scenario, address, *options):
