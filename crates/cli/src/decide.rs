@@ -14,7 +14,7 @@ mod strangers;
 mod unix;
 mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -26,6 +26,7 @@ pub(crate) use self::listeners::OpenListeners;
 use self::queue::Queue;
 use self::shared::Shared;
 use self::strangers::Strangers;
+use self::worker::Worker;
 use crate::args::DecideArgs;
 use crate::sip::edge::Edge;
 use crate::system::output::ProgramError;
@@ -73,6 +74,7 @@ impl DecisionService {
         let shared = Arc::new(Shared {
             access,
             queue: Arc::clone(&queue),
+            worker: Mutex::new(Some(Worker::default())),
             counts: Arc::clone(counts),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             connections: Arc::clone(&connections),

@@ -1,29 +1,23 @@
 //! A connection of the decision service: its `hello`, its requests and its answers.
 
+mod requests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use sip_authz::Transport;
-use sip_authz_decide::engine::overloaded;
 use sip_authz_decide::{
-    Frame, FrameError, Goodbye, GoodbyeCode, MAX_FRAME, Request, VERSION, Welcome, split,
+    Frame, FrameError, Goodbye, GoodbyeCode, MAX_FRAME, VERSION, Welcome, split,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use self::requests::Requests;
 use super::counts::Closed;
-use super::queue::{Back, Reply};
-use super::shared::{Shared, places};
+use super::shared::Shared;
 use crate::sip::stream;
 
-/// The maximum number of requests of a connection without a written answer.
-const MAX_OPEN: usize = 256;
-/// The capacity of the receive buffer that a silent connection keeps.
-const KEPT: usize = 4_096;
-/// The size of one write from which on no further answer is added.
-const ENOUGH: usize = 64 << 10;
 /// The time after a refusal in which bytes that still arrive are discarded.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -238,142 +232,71 @@ async fn hello(
 async fn answer_requests(
     shared: &Shared,
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    received: Vec<u8>,
+    mut received: Vec<u8>,
     times: Times,
 ) -> Option<End> {
     let _open = shared.counts.open();
-    let (reader, writer) = tokio::io::split(stream);
-    let (answers, due) = unbounded_channel();
-    let writing = write_answers(writer, due, times);
-    tokio::pin!(writing);
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (answers, mut due) = unbounded_channel();
+    let mut requests = Requests::new(shared, answers);
     let mut ended = shared.ended.clone();
-    let end = {
-        let reading = read_requests(shared, reader, received, answers, times);
-        tokio::select! {
-            // a client that takes no answers
-            end = &mut writing => return end,
-            end = reading => end,
-            _ = ended.wait_for(|ended| *ended) => Some(End::of_program()),
-        }
-    };
-    // the sender of the reader is gone, so this ends with the last answer
-    match writing.await {
-        Some(failed) => Some(failed),
-        None => end,
-    }
-}
-
-/// Reads requests and hands them over to the threads that decide. None if the client has gone.
-async fn read_requests(
-    shared: &Shared,
-    mut reader: impl AsyncRead + Unpin,
-    mut received: Vec<u8>,
-    answers: UnboundedSender<Reply>,
-    times: Times,
-) -> Option<End> {
-    let open = Arc::new(Semaphore::new(MAX_OPEN));
-    let mut since = Instant::now();
+    let program_ends = ended.wait_for(|ended| *ended);
+    tokio::pin!(program_ends);
+    let (mut end, mut is_reading, mut is_full) = (None, true, false);
+    // the time of the first byte of a frame, and that of the first byte of the answers being written
+    let (mut frame_since, mut written_since) = (Instant::now(), Instant::now());
     loop {
-        let mut start = 0;
-        loop {
-            let rest = received.get(start..).unwrap_or_default();
-            match split(rest) {
-                Ok(Some((frame, length))) => {
-                    if let Err(end) = take(shared, frame, &open, &answers).await {
-                        return Some(end);
+        if is_reading {
+            match requests.take(&mut received) {
+                Ok(taken) => {
+                    is_full = taken.is_full;
+                    if taken.any {
+                        frame_since = Instant::now();
                     }
-                    start += length;
                 }
-                Ok(None) => break,
-                Err(error) => return Some(error.into()),
+                Err(error) => (end, is_reading) = (Some(error), false),
             }
         }
-        if start > 0 {
-            received.drain(..start);
-            since = Instant::now();
-            if received.capacity() > ENOUGH {
-                // a silent connection keeps no memory for long frames
-                received.shrink_to(KEPT);
-            }
+        if requests.begin_write() {
+            written_since = Instant::now();
         }
+        if !is_reading && requests.is_done() {
+            return end;
+        }
+        // a client that takes no answers is not read either
+        let reads = is_reading && !is_full;
         let is_partial = !received.is_empty();
-        let read = stream::read(&mut reader, &mut received);
-        let read = if is_partial {
-            match timeout_at(since + times.frame, read).await {
-                Ok(read) => read,
-                Err(_) => {
-                    return Some(End::new(Closed::TooSlow, "the rest of a frame did not arrive"));
+        let (to_write, has_room) = (requests.to_write(), requests.has_room());
+        let is_writing = !to_write.is_empty();
+        tokio::select! {
+            biased;
+            written = writer.write(to_write), if is_writing => match written {
+                Ok(count) if count > 0 => requests.wrote(count),
+                // the client has gone
+                _ => return None,
+            },
+            Some(reply) = due.recv(), if has_room => requests.add(&reply),
+            _ = &mut program_ends, if is_reading => {
+                (end, is_reading) = (Some(End::of_program()), false);
+            }
+            read = stream::read(&mut reader, &mut received), if reads => match read {
+                Ok(0) if is_partial => {
+                    let error = End::new(Closed::Malformed, "the stream ended within a frame");
+                    (end, is_reading) = (Some(error), false);
                 }
+                Ok(0) | Err(_) => is_reading = false,
+                Ok(_) if !is_partial => frame_since = Instant::now(),
+                Ok(_) => {}
+            },
+            () = sleep_until(frame_since + times.frame), if reads && is_partial => {
+                let error = End::new(Closed::TooSlow, "the rest of a frame did not arrive");
+                (end, is_reading) = (Some(error), false);
             }
-        } else {
-            let read = read.await;
-            since = Instant::now();
-            read
-        };
-        match read {
-            Ok(0) if is_partial => {
-                return Some(End::new(Closed::Malformed, "the stream ended within a frame"));
-            }
-            Ok(0) | Err(_) => return None,
-            Ok(_) => {}
-        }
-    }
-}
-
-/// Takes one frame, which must be a request: it waits for a decision, or is answered as overloaded.
-async fn take(
-    shared: &Shared,
-    frame: &[u8],
-    open: &Arc<Semaphore>,
-    answers: &UnboundedSender<Reply>,
-) -> Result<(), End> {
-    let Frame::Request(Request { id, transport, .. }) = Frame::decode(frame)? else {
-        return Err(End::new(Closed::Malformed, "expected a request"));
-    };
-    if transport.parse::<Transport>().is_err() {
-        return Err(FrameError::Value("transport").into());
-    }
-    // waits until answers are written, so a client that does not read is not read either
-    let Ok(open) = Arc::clone(open).acquire_many_owned(places(frame)).await else {
-        return Err(End::of_program());
-    };
-    if let Err(back) = shared.ask(frame, Back::Stream { answers: answers.clone(), open }) {
-        back.send(overloaded(id));
-    }
-    Ok(())
-}
-
-/// Writes answers until the last sender is gone.
-async fn write_answers(
-    mut writer: impl AsyncWrite + Unpin,
-    mut due: UnboundedReceiver<Reply>,
-    times: Times,
-) -> Option<End> {
-    let (mut bytes, mut open) = (Vec::new(), Vec::new());
-    while let Some(reply) = due.recv().await {
-        let mut next = Some(reply);
-        while let Some(reply) = next {
-            bytes.extend_from_slice(&reply.bytes);
-            open.push(reply.open);
-            next = if bytes.len() < ENOUGH { due.try_recv().ok() } else { None };
-        }
-        let written = async {
-            writer.write_all(&bytes).await?;
-            writer.flush().await
-        };
-        match timeout(times.frame, written).await {
-            Ok(Ok(())) => {}
-            // the client has gone
-            Ok(Err(_)) => return None,
-            Err(_) => {
+            () = sleep_until(written_since + times.frame), if is_writing => {
                 return Some(End::new(Closed::NotRead, "the client does not read its answers"));
             }
         }
-        bytes.clear();
-        bytes.shrink_to(ENOUGH);
-        open.clear();
     }
-    None
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub(super) enum Back {
     /// A connection of frames, which can have other open requests.
     Stream {
         answers: UnboundedSender<Reply>,
-        /// The place among the open requests of the connection.
-        open: OwnedSemaphorePermit,
+        /// The places of the request among those of the connection without a written answer.
+        places: u32,
     },
     /// An HTTP request. It has a way of its own, so no other request can take its answer.
     Http(oneshot::Sender<Vec<u8>>),
@@ -30,15 +30,21 @@ pub(super) enum Back {
 /// An answer to be written.
 pub(super) struct Reply {
     pub(super) bytes: Vec<u8>,
-    /// The place of its request, which is free once the answer is written.
-    pub(super) open: OwnedSemaphorePermit,
+    /// The places of its request.
+    pub(super) places: u32,
+}
+
+impl AsRef<[u8]> for Job {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
 }
 
 impl Back {
     /// Hands an answer over to the connection, unless it has ended.
     pub(super) fn send(self, bytes: Vec<u8>) {
         match self {
-            Self::Stream { answers, open } => _ = answers.send(Reply { bytes, open }),
+            Self::Stream { answers, places } => _ = answers.send(Reply { bytes, places }),
             Self::Http(answer) => _ = answer.send(bytes),
         }
     }
@@ -61,6 +67,10 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // a thread that panicked left whole jobs
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().jobs.is_empty()
     }
 
     /// Adds a request.
@@ -101,9 +111,9 @@ mod tests {
         let (queue, permits) = (Queue::default(), Arc::new(Semaphore::new(20)));
         let (answers, mut due) = unbounded_channel();
         for number in 0..5 {
-            let permit = || Arc::clone(&permits).try_acquire_owned().unwrap();
-            let back = Back::Stream { answers: answers.clone(), open: permit() };
-            queue.push(Job { frame: vec![number], waiting: permit(), back });
+            let back = Back::Stream { answers: answers.clone(), places: 1 };
+            let waiting = Arc::clone(&permits).try_acquire_owned().unwrap();
+            queue.push(Job { frame: vec![number], waiting, back });
         }
         queue.close();
         let mut jobs = Vec::new();
@@ -113,9 +123,7 @@ mod tests {
                 assert_eq!(job.frame, [*number]);
                 drop(job.waiting);
                 job.back.send(job.frame);
-                let reply = due.try_recv().unwrap();
-                assert_eq!(reply.bytes, [*number]);
-                drop(reply.open);
+                assert_eq!(due.try_recv().unwrap().bytes, [*number]);
             }
         }
         assert!(!queue.take(&mut jobs, 3));

@@ -1,7 +1,8 @@
 //! The parts that all connections of the decision service share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrayvec::ArrayVec;
 use sip_authz_decide::Outcome;
 use tokio::sync::{Semaphore, watch};
 
@@ -9,7 +10,8 @@ use super::access::Access;
 use super::counts::DecideCounts;
 use super::queue::{Back, Job, Queue};
 use super::strangers::Strangers;
-use crate::sip::edge::Edge;
+use super::worker::Worker;
+use crate::sip::edge::{BATCH, Edge};
 
 /// The bytes of a request for which it takes one more place.
 const PLACE: usize = 4_096;
@@ -18,6 +20,8 @@ const PLACE: usize = 4_096;
 pub(super) struct Shared {
     pub(super) access: Access,
     pub(super) queue: Arc<Queue>,
+    /// For the connection that decides by itself. None while one does.
+    pub(super) worker: Mutex<Option<Worker>>,
     pub(super) counts: Arc<DecideCounts>,
     /// A permit for each request that may wait; long requests take several.
     pub(super) waiting: Arc<Semaphore>,
@@ -31,6 +35,24 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Decides up to [`BATCH`] frames that are requests, in this task: for a server that has nothing else to
+    /// do, a thread would cost more than the decision. None if another connection does so, or if requests
+    /// wait for the threads.
+    pub(super) fn decide(&self, frames: &[&[u8]]) -> Option<ArrayVec<Vec<u8>, BATCH>> {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        // after a panic there is none, and the threads decide all
+        let mut worker = self.lock_worker().take()?;
+        let answers = worker.decide(&self.edge, &self.counts, frames);
+        *self.lock_worker() = Some(worker);
+        Some(answers)
+    }
+
+    fn lock_worker(&self) -> MutexGuard<'_, Option<Worker>> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Hands a frame that is a request over to the threads that decide. Returns the way back if too many
     /// requests wait, which is counted as overloaded.
     pub(super) fn ask(&self, frame: &[u8], back: Back) -> Result<(), Back> {
@@ -75,6 +97,8 @@ pub(super) mod testing {
         let shared = Shared {
             access: Access::with_token(TOKEN),
             queue: Arc::default(),
+            // all requests wait
+            worker: Mutex::new(None),
             counts: Arc::new(DecideCounts::start().unwrap()),
             waiting: Arc::new(Semaphore::new(waiting)),
             connections: Arc::new(Semaphore::new(1)),

@@ -1,4 +1,4 @@
-//! The threads that decide the requests of all connections, in batches.
+//! Decides requests in batches, in threads for all connections or in the task of one.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -38,50 +38,40 @@ pub(super) fn start(
     for _ in 0..cores.min(MAX_THREADS) {
         let (edge, queue, counts) = (Arc::clone(edge), Arc::clone(queue), Arc::clone(counts));
         threads.start("decide", "a thread of --decide", move |_| {
-            let mut worker = Worker { edge: &edge, counts: &counts, scratch: Scratch::default() };
-            let mut jobs = Vec::with_capacity(BATCH);
+            let (mut worker, mut jobs) = (Worker::default(), Vec::with_capacity(BATCH));
             while queue.take(&mut jobs, BATCH) {
-                worker.answer(&mut jobs);
+                let answers = worker.decide(&edge, &counts, &jobs);
+                for (Job { waiting, back, .. }, answer) in jobs.drain(..).zip(answers) {
+                    drop(waiting);
+                    back.send(answer);
+                }
             }
         })?;
     }
     Ok(threads)
 }
 
-struct Worker<'e> {
-    edge: &'e Edge,
-    counts: &'e DecideCounts,
-    scratch: Scratch,
-}
-
 /// Buffers that the next batch reuses.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Worker {
     decisions: Vec<Decision>,
     tally: Tally,
     records: PendingRecords,
 }
 
-impl Worker<'_> {
-    /// Answers up to [`BATCH`] requests.
-    fn answer(&mut self, jobs: &mut Vec<Job>) {
-        let answers = self.decide(jobs);
-        // before the answers are sent, so that a client that has its answer finds the decision
-        self.edge.observers.hand_over(&mut self.scratch.records);
-        for (Job { waiting, back, .. }, answer) in jobs.drain(..).zip(answers) {
-            drop(waiting);
-            back.send(answer);
-        }
-    }
-
-    /// Decides up to [`BATCH`] requests, and counts them. Returns an answer for each.
-    fn decide(&mut self, jobs: &[Job]) -> ArrayVec<Vec<u8>, BATCH> {
+impl Worker {
+    /// Decides up to [`BATCH`] frames that are requests, and counts them. Returns an answer for each.
+    pub(super) fn decide(
+        &mut self,
+        edge: &Edge,
+        counts: &DecideCounts,
+        frames: &[impl AsRef<[u8]>],
+    ) -> ArrayVec<Vec<u8>, BATCH> {
         let now = Instant::now();
-        let Self { edge, counts, scratch } = self;
-        let Scratch { decisions, tally, records } = scratch;
-        // one for each job: an answer must never go to another one
+        let Self { decisions, tally, records } = self;
+        // one for each frame: an answer must never go to another one
         let requests: ArrayVec<Option<Request<'_>>, BATCH> =
-            jobs.iter().take(BATCH).map(|job| request(&job.frame)).collect();
+            frames.iter().take(BATCH).map(|frame| request(frame.as_ref())).collect();
         let texts: ArrayVec<Option<Vec<u8>>, BATCH> =
             requests.iter().map(|request| request.as_ref().and_then(text_of)).collect();
         let mut answers = ArrayVec::<Vec<u8>, BATCH>::new();
@@ -135,6 +125,8 @@ impl Worker<'_> {
         }
         decisions.clear();
         edge.totals.add(tally);
+        // before the answers are sent, so that a client that has its answer finds the decision
+        edge.observers.hand_over(records);
         answers
     }
 }

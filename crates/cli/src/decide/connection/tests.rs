@@ -1,11 +1,13 @@
 //! Connections over a pipe in memory, on a clock that the tests drive. No thread decides, so requests
-//! wait.
+//! wait, unless the connection decides by itself.
 
 use sip_authz_decide::{Hello, RequestWriter};
 use tokio::io::{DuplexStream, duplex};
 
+use super::requests::MAX_OPEN;
 use super::*;
 use crate::decide::shared::testing::{TOKEN, shared};
+use crate::decide::worker::Worker;
 
 /// A client of a connection, whose buffers hold `room` bytes in each direction.
 struct Client {
@@ -234,7 +236,7 @@ async fn a_connection_with_too_many_open_requests_is_not_read() {
     };
     // the clock moves on only once nothing else can
     assert!(timeout(Duration::from_secs(1), flood).await.is_err());
-    assert_eq!(queued(&shared), MAX_OPEN);
+    assert_eq!(queued(&shared), MAX_OPEN as usize);
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +249,7 @@ async fn long_requests_take_several_places() {
         }
     };
     assert!(timeout(Duration::from_secs(1), flood).await.is_err());
-    assert_eq!(queued(&shared), MAX_OPEN / 15);
+    assert_eq!(queued(&shared), MAX_OPEN as usize / 15);
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,19 +271,47 @@ async fn a_request_beyond_the_limit_of_all_is_answered_as_overloaded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_reads_is_closed() {
-    let (shared, _end) = shared(0);
-    let mut client = Client::greeted(&shared, 256).await;
-    let start = Instant::now();
-    let flood = async {
-        let mut id = 0;
-        while client.stream.write_all(&request(id, b"INVITE")).await.is_ok() {
-            id += 1;
-        }
-    };
-    flood.await;
-    let seconds = start.elapsed().as_secs();
-    assert!((TIMES.frame.as_secs()..TIMES.frame.as_secs() + 2).contains(&seconds), "{seconds}");
-    assert_eq!(shared.connections.available_permits(), 1);
+    for worker in [None, Some(Worker::default())] {
+        let (shared, _end) = shared(0);
+        *shared.worker.lock().unwrap() = worker;
+        let mut client = Client::greeted(&shared, 256).await;
+        let start = Instant::now();
+        let flood = async {
+            let mut id = 0;
+            while client.stream.write_all(&request(id, b"INVITE")).await.is_ok() {
+                id += 1;
+            }
+        };
+        flood.await;
+        let seconds = start.elapsed().as_secs();
+        assert!((TIMES.frame.as_secs()..TIMES.frame.as_secs() + 2).contains(&seconds), "{seconds}");
+        assert_eq!(shared.connections.available_permits(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_decides_by_itself_while_no_request_waits() {
+    let (shared, _end) = shared(4_096);
+    *shared.worker.lock().unwrap() = Some(Worker::default());
+    let mut client = Client::greeted(&shared, 1 << 20).await;
+    let all: Vec<u8> = (0..600).flat_map(|id| request(id, b"INVITE")).collect();
+    client.stream.write_all(&all).await.unwrap();
+    for id in 0..600 {
+        let answer = client.next().await.unwrap();
+        assert!(answer.contains(&format!("id: {id}, outcome: Undecided")), "{answer}");
+    }
+    assert!(shared.queue.is_empty());
+    // another connection decides by itself
+    let worker = shared.worker.lock().unwrap().take();
+    client.stream.write_all(&request(600, b"INVITE")).await.unwrap();
+    while shared.queue.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // requests that wait come first
+    *shared.worker.lock().unwrap() = worker;
+    client.stream.write_all(&request(601, b"INVITE")).await.unwrap();
+    assert!(timeout(Duration::from_secs(1), client.next()).await.is_err());
+    assert_eq!(queued(&shared), 2);
 }
 
 #[tokio::test(start_paused = true)]
