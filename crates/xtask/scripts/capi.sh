@@ -12,8 +12,9 @@ header=crates/capi/include/sip_authz.h
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# with overflow checks and debug assertions, and soon compiled
-cargo cinstall --locked -p sip-authz-capi --profile dev --prefix "$work/prefix" --libdir lib
+# The dev profile has overflow checks and debug assertions, and is soon compiled. The folder is that of
+# cargo-c alone: its builds and those of cargo replace each other.
+cargo cinstall --locked -p sip-authz-capi --profile dev --target-dir "$1/cargo-c" --prefix "$work/prefix" --libdir lib
 installed=$work/prefix/include/sip_authz.h
 if [ "${2:-}" = --renew ]; then
     cp "$installed" "$header"

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrayvec::ArrayVec;
 use sip_authz_decide::Outcome;
 use tokio::sync::{Semaphore, watch};
 
@@ -11,7 +10,7 @@ use super::counts::DecideCounts;
 use super::queue::{Back, Job, Queue};
 use super::strangers::Strangers;
 use super::worker::Worker;
-use crate::sip::edge::{BATCH, Edge};
+use crate::sip::edge::Edge;
 
 /// The bytes of a request for which it takes one more place.
 const PLACE: usize = 4_096;
@@ -35,10 +34,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Decides up to [`BATCH`] frames that are requests, in this task: for a server that has nothing else to
+    /// Decides frames that are requests, in this task: for a server that has nothing else to
     /// do, a thread would cost more than the decision. None if another connection does so, or if requests
     /// wait for the threads.
-    pub(super) fn decide(&self, frames: &[&[u8]]) -> Option<ArrayVec<Vec<u8>, BATCH>> {
+    pub(super) fn decide(&self, frames: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
         if !self.queue.is_empty() {
             return None;
         }

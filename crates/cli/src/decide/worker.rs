@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrayvec::ArrayVec;
 use sip_authz::message::Message;
 use sip_authz::{Decision, Invite};
 use sip_authz_decide::engine::{decided, outcome_of, text_of, undecided};
@@ -60,24 +59,25 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Decides up to [`BATCH`] frames that are requests, and counts them. Returns an answer for each.
+    /// Decides frames that are requests, and counts them. Returns an answer for each.
     pub(super) fn decide(
         &mut self,
         edge: &Edge,
         counts: &DecideCounts,
         frames: &[impl AsRef<[u8]>],
-    ) -> ArrayVec<Vec<u8>, BATCH> {
+    ) -> Vec<Vec<u8>> {
         let now = Instant::now();
         let Self { decisions, tally, records } = self;
-        // one for each frame: an answer must never go to another one
-        let requests: ArrayVec<Option<Request<'_>>, BATCH> =
-            frames.iter().take(BATCH).map(|frame| request(frame.as_ref())).collect();
-        let texts: ArrayVec<Option<Vec<u8>>, BATCH> =
+        // One for each frame: an answer must never go to another one. On the stack they would be as large as a
+        // whole batch, and a batch of one is frequent.
+        let requests: Vec<Option<Request<'_>>> =
+            frames.iter().map(|frame| request(frame.as_ref())).collect();
+        let texts: Vec<Option<Vec<u8>>> =
             requests.iter().map(|request| request.as_ref().and_then(text_of)).collect();
-        let mut answers = ArrayVec::<Vec<u8>, BATCH>::new();
-        let mut places = ArrayVec::<usize, BATCH>::new();
-        let mut questions = ArrayVec::<Question<'_>, BATCH>::new();
-        let mut invites = ArrayVec::<Invite<'_>, BATCH>::new();
+        let mut answers = Vec::with_capacity(frames.len());
+        let mut places = Vec::<usize>::with_capacity(frames.len());
+        let mut questions = Vec::<Question<'_>>::with_capacity(frames.len());
+        let mut invites = Vec::<Invite<'_>>::with_capacity(frames.len());
         for (place, (request, text)) in requests.iter().zip(&texts).enumerate() {
             let Some(request) = request else {
                 // the connection takes nothing but requests

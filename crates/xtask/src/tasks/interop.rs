@@ -12,9 +12,10 @@ const PROGRAM: Step = run("cargo build --locked --release -p sip-authz-cli --fea
 /// Builds the load tool.
 const LOAD: Step = run("cargo build --locked --release -p sip-authz-bench --bin load");
 
-/// Builds the C library into a folder of its own.
+/// Builds the C library. Its folder is its own: builds of cargo-c and of cargo replace each other.
 const C_LIBRARY: Step =
-    run("cargo cinstall --locked --release -p sip-authz-capi --prefix {target}/capi");
+    run("cargo cinstall --locked --release -p sip-authz-capi --prefix {target}/capi \
+         --target-dir {target}/cargo-c");
 /// Builds the module of Kamailio.
 const MODULE: Step =
     run("kamailio/build.sh --prefix {target}/capi --output {target}/kamailio/authz.so");
@@ -360,7 +361,9 @@ ONLY=ours Kamailio is left out, and the memory is printed.",
         needs: &[SIPP, NODE, NPM, Need::PythonVenv, PROTOC, Need::Pypi, Need::Npm],
         steps: &[
             PROGRAM,
-            run("cargo build --locked --release -p sip-authz-rest --example rest_server"),
+            // with the program's package and features, so that their crates are not built again
+            run("cargo build --locked --release -p sip-authz-cli -p sip-authz-rest \
+                 --features sip-authz-cli/tls,sip-authz-cli/etcd --example rest_server"),
             run("python3 -m venv {target}/venv/rest-client"),
             run("{target}/venv/rest-client/bin/pip install --quiet --disable-pip-version-check \
                  --root-user-action=ignore -r crates/acceptance/rest_client/requirements.txt"),
