@@ -76,10 +76,10 @@ mod unit_tests {
 
     #[test]
     fn the_overview_names_what_a_task_needs() {
-        let replay = line(tasks::find("replay").unwrap());
+        let replay = line(tasks::find("replay").unwrap(), 13);
         assert!(replay.starts_with("  replay         Test with a million"), "{replay}");
         assert!(!replay.contains('['), "{replay}");
-        let fuzz = line(tasks::find("fuzz").unwrap());
+        let fuzz = line(tasks::find("fuzz").unwrap(), 13);
         assert!(fuzz.ends_with("  [Debian: g++; nightly; cargo-fuzz]"), "{fuzz}");
     }
 }

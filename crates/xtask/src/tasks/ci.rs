@@ -66,8 +66,9 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("rest-client"),
     entry("end-to-end"),
     entry("fleet"),
-    Entry { args: "--quick", ..entry("rest-bench") },
+    // with the program of the tasks before
     Entry { args: "1", ..entry("commits") },
+    Entry { args: "--quick", ..entry("rest-bench") },
     entry("instructions"),
     // these two have no limits in CI, as the machine may be busy
     entry("targets"),
