@@ -16,8 +16,7 @@ use sip_authz::{
     RoleSid, Snapshot, TrunkSid,
 };
 use sip_authz_directory::{DirectoryError, Kind, Limits};
-use sip_authz_store::Follower;
-use sip_authz_store::{Feed, MemoryStore, Store};
+use sip_authz_store::{Feed, Follower, Head, MemoryStore, Store};
 use sip_authz_testing::directory_oracle::{Fault, Op, Oracle, PASSWORD};
 use sip_authz_testing::site::{COMMITTED, Probe, Site, behaviour, cut, settings};
 
@@ -293,7 +292,7 @@ async fn check(store: &impl Store, events: &[Event], tally: &mut Tally) -> Vec<O
     for event in events.iter().filter(|event| event.committed > 0) {
         by_number.entry(event.committed).or_default().push(event);
     }
-    let mut feed = store.follow(0).await.unwrap();
+    let mut feed = store.follow(Head::default()).await.unwrap();
     let mut records = BTreeMap::new();
     let mut states = vec![Oracle::default()];
     for number in 1..=store.head().await.unwrap().number {

@@ -212,7 +212,7 @@ impl Store for Link {
         self.ask(self.world.inner.load()).await
     }
 
-    async fn follow(&self, from: u64) -> Result<LinkFeed, StoreError> {
+    async fn follow(&self, from: Head) -> Result<LinkFeed, StoreError> {
         let inner = self.ask(self.world.inner.follow(from)).await?;
         Ok(LinkFeed { link: self.clone(), inner, last: None })
     }
@@ -238,11 +238,11 @@ impl SharedStore for Link {
         Ok(())
     }
 
-    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
+    async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
         self.ask(async {
             let head = self.world.inner.head().await?;
             self.world.edges.lock().unwrap().insert(edge.name.clone(), edge);
-            Ok(head.number)
+            Ok(head)
         })
         .await
     }

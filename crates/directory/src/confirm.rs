@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Directory, DirectoryError};
-use sip_authz_store::Store;
+use sip_authz_store::{Head, Store, StoreError};
 
 /// The interval between two reads of the edge reports.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -22,26 +22,44 @@ impl<S: Store> Directory<S> {
     /// Waits until every edge decides by the current head of the store or a newer one. Call it after a
     /// command that must take effect everywhere, such as the removal of a user.
     ///
-    /// An edge has confirmed once it reports the head, or once its [lease](sip_authz_store::Lease) has
-    /// expired: then it refuses all calls until it has caught up. An edge without a lease must report.
-    /// After `limit`, the result names the edges that have not confirmed.
+    /// An edge has confirmed once it reports that head or a later one of the same history, or once its
+    /// [lease](sip_authz_store::Lease) has expired: then it refuses all calls until it has caught up. An edge
+    /// without a lease must report. A store that was restored from a backup lacks the reports of edges that
+    /// joined later, so after a restore nothing is confirmed before their leases have expired. After `limit`,
+    /// the result names the edges that have not confirmed; it names none if only such edges are left.
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::Store`] if the reports cannot be read. The change is still in force.
+    /// [`DirectoryError::Store`] if the reports cannot be read: the change is still in force. Also if the store
+    /// is restored from a backup meanwhile, which may lack the change.
     pub async fn confirm(&self, limit: Duration) -> Result<Confirmation, DirectoryError> {
         let store = &self.store;
-        let number = store.head().await?.number;
+        let Head { incarnation, number, .. } = self.mirror.at_head(store).await?.head();
         // the sum of the pauses, a lower bound of the time that has passed
         let mut waited = Duration::ZERO;
         loop {
-            let behind = store.edges().await?.into_iter().filter(|edge| {
+            let edges = store.edges().await?;
+            let newest = edges.iter().map(|edge| edge.applied.number).max().unwrap_or_default();
+            if newest > self.mirror.current().head().number {
+                // the commits that these edges have applied
+                self.mirror.at_head(store).await?;
+            }
+            let behind = edges.into_iter().filter(|edge| {
                 let lapsed = edge.lease.is_some_and(|lease| lease <= waited);
-                edge.applied < number && !lapsed
+                // a number alone says nothing: before a restore, other commits had these numbers
+                let has_applied = edge.applied.number >= number && self.mirror.had(&edge.applied);
+                !has_applied && !lapsed
             });
             let mut behind: Vec<_> = behind.map(|edge| edge.name).collect();
             if behind.is_empty() {
-                return Ok(Confirmation::Everywhere);
+                // after the reports, which a restored store may lack
+                let head = self.mirror.at_head(store).await?.head();
+                if head.incarnation != incarnation && number > 0 {
+                    return Err(StoreError::restored(head).into());
+                }
+                if store.unlisted_for().await?.is_zero() {
+                    return Ok(Confirmation::Everywhere);
+                }
             }
             if waited >= limit {
                 behind.sort_unstable();

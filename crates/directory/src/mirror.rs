@@ -1,5 +1,6 @@
 //! The records of the store, kept in memory.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, Shared, select};
 use sip_authz_store::{CommitEntry, Feed, Head, Records, Store, StoreError};
 
+/// The number of the newest heads that are kept, to recognise them in reports of edges.
+const KEPT_HEADS: usize = 4_096;
 /// The wait for a commit that the head shows and the feed does not deliver.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
 
@@ -16,10 +19,17 @@ const COMMIT_WAIT: Duration = Duration::from_secs(5);
 /// store. It loads them again if the store went back or the feed has lost a commit.
 pub(super) struct Mirror<S: Store> {
     /// The newest known state of the store; none before the first use.
-    current: Mutex<Option<Records>>,
+    current: Mutex<Option<Current>>,
     /// The commits after `current`, or from a little before it on. Held while a reader catches up.
     feed: async_lock::Mutex<Option<S::Feed>>,
     heads: HeadReads,
+}
+
+/// A state of the store.
+struct Current {
+    records: Records,
+    /// The heads of the commits that led to it, oldest first, without those before a load.
+    heads: VecDeque<Head>,
 }
 
 /// Reads of the store's head. Callers that wait for one to end share the next one.
@@ -47,14 +57,26 @@ impl<S: Store> Mirror<S> {
 
     /// The newest known state of the store; no records before the first [`Self::at_head`].
     pub(super) fn current(&self) -> Records {
-        self.lock().clone().unwrap_or_default()
+        self.lock().as_ref().map(|current| current.records.clone()).unwrap_or_default()
+    }
+
+    /// Whether a commit of the history that led to [`Self::current`] had this head.
+    pub(super) fn had(&self, head: &Head) -> bool {
+        self.lock().as_ref().is_some_and(|current| {
+            let behind = current.records.head().number.checked_sub(head.number);
+            let index = behind.and_then(|behind| {
+                current.heads.len().checked_sub(usize::try_from(behind).ok()? + 1)
+            });
+            index.and_then(|index| current.heads.get(index)) == Some(head)
+        })
     }
 
     /// The records as of the store's head at the time of the call, or of a newer one.
     pub(super) async fn at_head(&self, store: &Arc<S>) -> Result<Records, StoreError> {
         let head = self.heads.read(store).await?;
-        if let Some(records) = self.lock().clone().filter(|records| records.head() == head) {
-            return Ok(records);
+        let current = self.current();
+        if current.head() == head && head.number > 0 {
+            return Ok(current);
         }
         let mut feed = self.feed.lock().await;
         if let Some(feed) = feed.as_mut()
@@ -65,10 +87,11 @@ impl<S: Store> Mirror<S> {
         // a feed that failed is not used again, even if this future is dropped
         *feed = None;
         // many commits of this process leave a feed behind that nobody reads, not the records
-        let current = self.lock().as_ref().map(|records| records.head().number);
-        if let Some(number) = current {
-            let mut following = store.follow(number).await?;
-            if let Ok(records) = self.catch_up(store, &mut following, head).await {
+        let current = self.lock().as_ref().map(|current| current.records.head());
+        if let Some(from) = current {
+            if let Ok(mut following) = store.follow(from).await
+                && let Ok(records) = self.catch_up(store, &mut following, head).await
+            {
                 *feed = Some(following);
                 return Ok(records);
             }
@@ -81,15 +104,22 @@ impl<S: Store> Mirror<S> {
     /// Loads all records. A commit of this process during the load is kept.
     async fn load(&self, store: &S) -> Result<(Records, S::Feed), StoreError> {
         let mut records = store.load_records().await?;
-        let mut feed = store.follow(records.head().number).await?;
+        let mut feed = store.follow(records.head()).await?;
         loop {
             let head = store.head().await?;
             {
                 let mut current = self.lock();
-                let at = current.as_ref().map_or(0, |records| records.head().number);
+                let (at, loaded) = (
+                    current.as_ref().map_or(Head::default(), |current| current.records.head()),
+                    records.head(),
+                );
                 // the store went back, if its head is below a known one
-                if at <= records.head().number || head.number < at {
-                    *current = Some(records.clone());
+                if at.number <= loaded.number
+                    || head.number < at.number
+                    || at.incarnation != loaded.incarnation
+                {
+                    let heads = VecDeque::from([loaded]);
+                    *current = Some(Current { records: records.clone(), heads });
                     return Ok((records, feed));
                 }
             }
@@ -117,6 +147,14 @@ impl<S: Store> Mirror<S> {
             if at.number >= head.number {
                 // a commit of this process was faster than the read of the head, or the store went back
                 let now = store.head().await?;
+                // the first commit of a store draws its incarnation
+                if now.incarnation != at.incarnation
+                    && let Some(records) = records.renamed(now)
+                {
+                    self.rename(at, &records);
+                    head = now;
+                    continue;
+                }
                 if now.number <= at.number && now != at {
                     return Err(StoreError::Corrupt("the store went back".to_owned()));
                 }
@@ -132,13 +170,34 @@ impl<S: Store> Mirror<S> {
 
     fn advance(&self, after: &Records) {
         let mut current = self.lock();
-        let number = current.as_ref().map_or(0, |records| records.head().number);
-        if number < after.head().number {
-            *current = Some(after.clone());
+        let (Some(Current { records, heads }), head) = (&mut *current, after.head()) else {
+            return;
+        };
+        let is_same = records.head().incarnation == head.incarnation || records.head().number == 0;
+        if is_same && records.head().number < head.number {
+            if records.head().number + 1 < head.number {
+                // other commits came between
+                heads.clear();
+            }
+            heads.push_back(head);
+            if heads.len() > KEPT_HEADS {
+                heads.pop_front();
+            }
+            *records = after.clone();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Records>> {
+    /// Replaces the records with this head by the same ones in another incarnation.
+    fn rename(&self, before: Head, renamed: &Records) {
+        if let Some(current) = &mut *self.lock()
+            && current.records.head() == before
+        {
+            current.heads = VecDeque::from([renamed.head()]);
+            current.records = renamed.clone();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Current>> {
         // no code panics while it holds the lock
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,6 +26,8 @@ const MAX_SECONDS: u64 = 300;
 /// The query parameters of a change.
 pub(super) const PARAMS: &[Param] = &[Param::text("Wait"), Param::integer("WaitSeconds")];
 
+const UNLISTED: &str = "the change is committed, but the store was restored from a backup a short time ago, \
+                        and edges that are missing from it may not have confirmed it";
 const BEHIND: &str = "the change is committed, but these edges have not confirmed it";
 const UNKNOWN: &str = "the change is committed, but the state of the edges could not be read";
 
@@ -73,7 +75,10 @@ impl Wait {
         let Some(limit) = self.0 else { return answer };
         match directory.confirm(limit).await {
             Ok(Confirmation::Everywhere) => answer,
-            Ok(Confirmation::NotBy(edges)) => accepted(answer, BEHIND, json!(edges)).await,
+            Ok(Confirmation::NotBy(edges)) => {
+                let message = if edges.is_empty() { UNLISTED } else { BEHIND };
+                accepted(answer, message, json!(edges)).await
+            }
             Err(error) => {
                 let mut answer = accepted(answer, UNKNOWN, Value::Null).await;
                 ServerError::from(error).attach(&mut answer);

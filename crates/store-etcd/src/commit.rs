@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, EventType, GetOptions, Txn, TxnOp, TxnOpResponse,
+    Compare, CompareOp, DeleteOptions, EventType, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse,
     WatchOptions,
 };
 
+use super::history::{At, History, Seen};
 use super::layout::State;
 use super::link::failed;
 use super::payload::{self, Entry};
@@ -36,13 +37,43 @@ enum WriteResult {
 impl Etcd {
     /// Reads the head. Also returns the revision at which it was read.
     pub(super) async fn state(&self) -> Result<(State, i64), StoreError> {
-        let read = self.link.read(&[self.layout.head()], None).await?;
-        let state = match read.values.first().and_then(Option::as_ref) {
+        loop {
+            let before = self.seen();
+            let read = self.link.read(&[self.layout.head(), self.layout.history()], None).await?;
+            let [head, history] = read.values.as_slice() else {
+                return Err(StoreError::Other("unexpected response from etcd".to_owned()));
+            };
+            let at = At { cluster: read.cluster, revision: read.revision };
+            if let Some(state) = self.state_of(before, head.as_ref(), history.as_ref(), at).await? {
+                return Ok((state, read.revision));
+            }
+        }
+    }
+
+    /// The state that a linearizable read has found. None if the store was restored: then the read is to
+    /// be repeated. `before` is what the process had seen before the read.
+    pub(super) async fn state_of(
+        &self,
+        before: Option<Seen>,
+        head: Option<&KeyValue>,
+        history: Option<&KeyValue>,
+        at: At,
+    ) -> Result<Option<State>, StoreError> {
+        let mut state = match head {
             Some(value) => State::decode(value.value(), value.mod_revision())?,
             None => State::first(),
         };
-        self.remember(state.head.number, state.revision);
-        Ok((state, read.revision))
+        let history = History::decode(history)?;
+        self.cache().cluster = Some(at.cluster);
+        if !self.examine(before, &history, &state, at).await? {
+            return Ok(None);
+        }
+        // an empty store has no history
+        if state.revision > 0 {
+            state.head.incarnation = history.incarnation;
+        }
+        self.remember(&state, state.revision);
+        Ok(Some(state))
     }
 
     /// Folds in the staged commit, if any, and then reads the head. Also returns the revision at which
@@ -179,10 +210,17 @@ impl Etcd {
         state: &State,
         next: &State,
         mut conditions: Vec<Compare>,
-        operations: Vec<TxnOp>,
+        mut operations: Vec<TxnOp>,
     ) -> Result<CommitOutcome, StoreError> {
         let unstaged = !conditions.is_empty();
         conditions.push(self.head_is(state));
+        if state.revision == 0
+            && let Some((is_absent, put)) = self.first_incarnation()?
+        {
+            conditions.push(is_absent);
+            // before the commit, so that feeds know its incarnation
+            operations.insert(0, put);
+        }
         match self.conditional(conditions, operations).await? {
             WriteResult::Done => Ok(CommitOutcome::Committed(next.head.number)),
             // an earlier attempt took effect, and its answer was lost
@@ -373,7 +411,7 @@ pub(super) fn new_id() -> Result<String, StoreError> {
     Ok(hex::encode(random::<16>()?))
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut random = [0; N];
     getrandom::fill(&mut random).map_err(|error| StoreError::Other(error.to_string()))?;
     Ok(random)

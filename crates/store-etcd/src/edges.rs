@@ -8,8 +8,8 @@
 //! or revoke them (3.4.23), which is not safe for fencing. A report is a write, so a majority of the
 //! nodes has accepted it.
 //!
-//! The URL of an edge's API has a key of its own beside the report: earlier versions refuse a report with
-//! a field that they do not know. The report alone says whether a process counts.
+//! The applied head and the URL of an edge's API have keys of their own beside the report: earlier versions
+//! refuse a report with a field that they do not know. The report alone says whether a process counts.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use serde::{Deserialize, Serialize};
 
-use super::layout::State;
+use super::history::At;
 use super::{Etcd, StoreError};
-use sip_authz_store::Edge;
+use sip_authz_store::{Edge, Head, Incarnation, Sum};
 
 /// Another process with the same name and without a lease counts as gone after this silence, if it has
 /// not reported since this process started. Edges without a lease report every ten seconds.
@@ -36,6 +36,35 @@ struct StoredReport {
     applied: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lease_ms: Option<u64>,
+}
+
+/// The head that an edge has applied: it tells the heads of two histories with the same number apart.
+#[derive(Serialize, Deserialize)]
+struct StoredHead {
+    number: u64,
+    generation: u64,
+    id: String,
+    records: u64,
+    sum: String,
+}
+
+impl StoredHead {
+    fn of(head: &Head) -> Self {
+        let Incarnation { generation, id } = head.incarnation;
+        let sum = hex::encode(head.sum.as_bytes());
+        let Head { number, records, .. } = *head;
+        Self { number, generation, id: format!("{id:032x}"), records, sum }
+    }
+
+    /// The head. None if it is unreadable: then the report counts for no commit.
+    fn read(value: &KeyValue) -> Option<Head> {
+        let Self { number, generation, id, records, sum: text } =
+            serde_json::from_slice(value.value()).ok()?;
+        let mut sum = [0; 32];
+        hex::decode_to_slice(text, &mut sum).ok()?;
+        let incarnation = Incarnation { generation, id: u128::from_str_radix(&id, 16).ok()? };
+        Some(Head { incarnation, number, records, sum: Sum::from_bytes(sum) })
+    }
 }
 
 impl StoredReport {
@@ -73,8 +102,8 @@ impl StoredApi {
 /// The report of another process with the same name.
 struct Other {
     key: Vec<u8>,
-    /// The key of its URL.
-    api: Vec<u8>,
+    /// The keys of its applied head and its URL.
+    beside: [Vec<u8>; 2],
     revision: i64,
     lease: Option<Duration>,
 }
@@ -83,6 +112,7 @@ struct Other {
 #[derive(Clone)]
 struct OwnKeys {
     report: Vec<u8>,
+    applied: Vec<u8>,
     api: Vec<u8>,
 }
 
@@ -101,6 +131,12 @@ pub(super) struct Namesakes {
 }
 
 impl Namesakes {
+    /// Begins anew: the revisions of a restored store are other ones.
+    pub(super) fn forget_revisions(&mut self) {
+        self.first = None;
+        self.last_reports.clear();
+    }
+
     /// Updates the last reports of others, as of `revision`, the revision of this process's report.
     /// Returns the reports of processes that are gone.
     fn gone(&mut self, revision: i64, others: Vec<Other>, now: Instant) -> Vec<Other> {
@@ -133,7 +169,7 @@ impl Namesakes {
 }
 
 impl Etcd {
-    fn namesakes(&self) -> std::sync::MutexGuard<'_, Namesakes> {
+    pub(super) fn namesakes(&self) -> std::sync::MutexGuard<'_, Namesakes> {
         // no code panics while it holds the lock
         self.namesakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,27 +182,33 @@ impl Etcd {
     pub(super) async fn withdraw_report(&self) -> Result<(), StoreError> {
         let own = self.namesakes().own.take();
         if let Some(own) = own {
-            let deletes = [own.report, own.api].map(|key| TxnOp::delete(key, None));
+            let deletes = [own.report, own.applied, own.api].map(|key| TxnOp::delete(key, None));
             self.link.write(Txn::new().and_then(deletes)).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
+    pub(super) async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
         // rounded up, so that no change waits too short a time
         let milliseconds = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
         let lease_ms = edge.lease.map(|lease| milliseconds(lease).unwrap_or(u64::MAX));
         let json = |value: serde_json::Result<Vec<u8>>| {
             value.map_err(|error| StoreError::Other(error.to_string()))
         };
-        let written = StoredReport { v: 1, applied: edge.applied, lease_ms };
+        if let Some(milliseconds) = lease_ms {
+            self.note_lease(milliseconds).await?;
+        }
+        let written = StoredReport { v: 1, applied: edge.applied.number, lease_ms };
         let value = json(serde_json::to_vec(&written))?;
         let own = OwnKeys {
             report: self.layout.edge(&edge.name, &self.process),
+            applied: self.layout.applied(&edge.name, &self.process),
             api: self.layout.api(&edge.name, &self.process),
         };
         self.namesakes().own = Some(own.clone());
         let put = TxnOp::put(own.report.clone(), value, None);
+        let applied = json(serde_json::to_vec(&StoredHead::of(&edge.applied)))?;
+        let applied = TxnOp::put(own.applied.clone(), applied, None);
         let api = match edge.api.filter(|url| url.len() <= MAX_API) {
             Some(url) => {
                 let value = json(serde_json::to_vec(&StoredApi { v: 1, url }))?;
@@ -175,25 +217,39 @@ impl Etcd {
             None => TxnOp::delete(own.api.clone(), None),
         };
         let head = TxnOp::get(self.layout.head(), None);
+        let history = TxnOp::get(self.layout.history(), None);
         let called = self.layout.edges_called(&edge.name);
         let same = TxnOp::get(called.clone(), Some(GetOptions::new().with_prefix()));
-        let called_api = self.layout.apis_called(&edge.name);
+        let called_beside =
+            [self.layout.applied_called(&edge.name), self.layout.apis_called(&edge.name)];
         let keys = GetOptions::new().with_prefix().with_keys_only();
-        let apis = TxnOp::get(called_api.clone(), Some(keys));
+        let [heads, apis] =
+            called_beside.clone().map(|called| TxnOp::get(called, Some(keys.clone())));
         // one transaction, so that the head is as of the same revision as the report
-        let all = vec![put, api, head, same, apis];
+        let all = vec![put, applied, api, head, history, same, heads, apis];
+        let before = self.seen();
         let answer = self.link.write(Txn::new().and_then(all)).await?;
         let unexpected = || StoreError::Other("unexpected response from etcd".to_owned());
-        let revision = answer.header().map_or(0, |header| header.revision());
+        let at = At::of(answer.header());
+        let revision = at.revision;
         let answers = answer.op_responses();
-        let [_, _, TxnOpResponse::Get(head), TxnOpResponse::Get(same), TxnOpResponse::Get(apis)] =
-            answers.as_slice()
+        let [
+            _,
+            _,
+            _,
+            TxnOpResponse::Get(head),
+            TxnOpResponse::Get(history),
+            TxnOpResponse::Get(same),
+            TxnOpResponse::Get(heads),
+            TxnOpResponse::Get(apis),
+        ] = answers.as_slice()
         else {
             return Err(unexpected());
         };
-        let number = match head.kvs().first() {
-            Some(value) => State::decode(value.value(), value.mod_revision())?.head.number,
-            None => 0,
+        let (head, history) = (head.kvs().first(), history.kvs().first());
+        let Some(state) = self.state_of(before, head, history, at).await? else {
+            // restored: a later head includes every commit before the report, too
+            return Ok(self.state().await?.0.head);
         };
         // skips names that start with this name and a slash
         let id_of = |key: &[u8], prefix: &[u8]| {
@@ -205,35 +261,49 @@ impl Etcd {
             let id = id_of(value.key(), &called).filter(|_| value.key() != own.report.as_slice());
             if let Some(id) = id {
                 let (key, revision) = (value.key().to_vec(), value.mod_revision());
-                let api = [called_api.as_slice(), &id].concat();
+                let beside =
+                    called_beside.each_ref().map(|called| [called.as_slice(), &id].concat());
                 let lease = StoredReport::read(value)?.lease();
-                others.push(Other { key, api, revision, lease });
+                others.push(Other { key, beside, revision, lease });
             }
         }
-        // an earlier version removes a report without its URL
-        let left_behind = apis.kvs().iter().filter(|value| {
-            id_of(value.key(), &called_api).is_some()
-                && value.key() != own.api.as_slice()
-                && others.iter().all(|other| other.api != value.key())
+        // an earlier version removes a report without the keys beside it
+        let beside = [heads, apis].into_iter().zip(&called_beside);
+        let keys =
+            beside.flat_map(|(found, called)| found.kvs().iter().zip(std::iter::repeat(called)));
+        let left_behind = keys.filter(|(value, called)| {
+            id_of(value.key(), called).is_some()
+                && ![&own.applied, &own.api].iter().any(|own| own.as_slice() == value.key())
+                && others.iter().all(|other| other.beside.iter().all(|key| key != value.key()))
         });
-        let left_behind: Vec<_> = left_behind.map(|value| value.key().to_vec()).collect();
+        let left_behind: Vec<_> = left_behind.map(|(value, _)| value.key().to_vec()).collect();
         let gone = self.namesakes().gone(revision, others, Instant::now());
         // if one of these fails, the next report tries again
         for other in gone {
             let still = Compare::mod_revision(other.key.clone(), CompareOp::Equal, other.revision);
-            let deletes = [other.key, other.api].map(|key| TxnOp::delete(key, None));
+            let [applied, api] = other.beside;
+            let deletes = [other.key, applied, api].map(|key| TxnOp::delete(key, None));
             let _ = self.link.write(Txn::new().when(vec![still]).and_then(deletes)).await;
         }
         for key in left_behind {
             let _ = self.link.write(Txn::new().and_then([TxnOp::delete(key, None)])).await;
         }
-        Ok(number)
+        Ok(state.head)
     }
 
     pub(super) async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
         let (reports, apis) = (self.layout.all_edges(), self.layout.all_apis());
         let all = || GetOptions::new().with_prefix();
         let found = self.link.get(reports.clone(), all()).await?;
+        let applied = self.layout.all_applied();
+        let heads = self.link.get(applied.clone(), all()).await?;
+        let heads: HashMap<&[u8], Head> = heads
+            .kvs()
+            .iter()
+            .filter_map(|value| {
+                Some((value.key().strip_prefix(applied.as_slice())?, StoredHead::read(value)?))
+            })
+            .collect();
         let urls = self.link.get(apis.clone(), all()).await?;
         let urls: HashMap<&[u8], String> = urls
             .kvs()
@@ -246,15 +316,24 @@ impl Etcd {
             let written = StoredReport::read(value)?;
             let rest = value.key().strip_prefix(reports.as_slice()).unwrap_or_default();
             let api = urls.get(rest).cloned();
+            // A head that is read later can be newer than the report. Without one, as in the reports of
+            // earlier versions, no head of the store equals it.
+            let unknown = Head { number: written.applied, ..Head::default() };
+            let applied = heads.get(rest).copied().unwrap_or(unknown);
             let rest = String::from_utf8_lossy(rest);
             let name = rest.rsplit_once('/').map_or(&*rest, |(name, _)| name).to_owned();
-            Ok(Edge { name, applied: written.applied, lease: written.lease(), api })
+            Ok(Edge { name, applied, lease: written.lease(), api })
         };
         found.kvs().iter().map(edge).collect()
     }
 
     pub(super) async fn forget(&self, name: &str) -> Result<(), StoreError> {
-        for called in [self.layout.edges_called(name), self.layout.apis_called(name)] {
+        let prefixes = [
+            self.layout.edges_called(name),
+            self.layout.applied_called(name),
+            self.layout.apis_called(name),
+        ];
+        for called in prefixes {
             let options = GetOptions::new().with_prefix().with_keys_only();
             let found = self.link.get(called.clone(), options).await?;
             for value in found.kvs() {
@@ -290,7 +369,7 @@ mod tests {
         fn report(&mut self, seconds: u64, revision: i64, others: &[(i64, bool)]) -> (usize, bool) {
             let other = |(n, (revision, leased)): (usize, &(i64, bool))| Other {
                 key: vec![u8::try_from(n).unwrap()],
-                api: Vec::new(),
+                beside: Default::default(),
                 revision: *revision,
                 lease: leased.then_some(LEASE),
             };

@@ -1,4 +1,5 @@
-//! The feed of commits: an etcd watch on the one key that each commit overwrites.
+//! The feed of commits: an etcd watch on the one key that each commit overwrites, and on the incarnation of
+//! the store.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,10 +8,11 @@ use std::time::Duration;
 use etcd_client::{EventType, KeyValue, WatchOptions, WatchStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::history::History;
 use super::layout::State;
 use super::link::failed;
 use super::{Etcd, StoreError, payload};
-use sip_authz_store::{CommitEntry, Feed};
+use sip_authz_store::{CommitEntry, Feed, Head, Incarnation};
 
 /// After a watch has been silent for this long, the feed checks that the node is alive.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -21,6 +23,8 @@ const ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// the same position, unless etcd has compacted the commits after it.
 pub struct EtcdFeed {
     etcd: Arc<Etcd>,
+    /// The history that is followed; the default one before the first commit of the store.
+    incarnation: Incarnation,
     /// The number of the last delivered commit.
     number: u64,
     /// The last etcd revision received.
@@ -45,18 +49,22 @@ pub(super) fn announced(value: &[u8]) -> Result<(State, &[u8]), StoreError> {
 }
 
 impl EtcdFeed {
-    pub(super) async fn new(etcd: Arc<Etcd>, from: u64) -> Result<Self, StoreError> {
-        let (state, _) = etcd.state().await?;
-        let number = state.head.number;
+    pub(super) async fn new(etcd: Arc<Etcd>, from: Head) -> Result<Self, StoreError> {
+        let (state, now) = etcd.state().await?;
+        let Head { number, incarnation, .. } = state.head;
+        if from.number > 0 && from.incarnation != incarnation {
+            return Err(StoreError::restored(state.head));
+        }
+        let from = from.number;
         let revision = match etcd.revision_of(from) {
             // no existing commit is wanted
-            _ if number <= from => state.revision,
+            _ if number <= from => now,
             Some(revision) => revision,
             // start as far back as etcd allows
             None => 0,
         };
         let (watch, received) = (None, VecDeque::new());
-        let mut feed = Self { etcd, number: from, revision, watch, received };
+        let mut feed = Self { etcd, incarnation, number: from, revision, watch, received };
         feed.connect().await?;
         Ok(feed)
     }
@@ -92,13 +100,14 @@ impl EtcdFeed {
         let mut watching = client.watch_client().max_decoding_message_size(usize::MAX);
         let options = WatchOptions::new()
             .with_start_revision(self.revision + 1)
+            .with_range([self.etcd.layout.log().as_slice(), b"\0"].concat())
             .with_progress_notify()
             .with_fragment();
         let timed_out = |_| {
             WatchError::Failed(StoreError::Unreachable("etcd did not answer a watch".to_owned()))
         };
-        let watch =
-            timeout(ALIVE_TIMEOUT, watching.watch(self.etcd.layout.log(), Some(options))).await;
+        let from = self.etcd.layout.history();
+        let watch = timeout(ALIVE_TIMEOUT, watching.watch(from, Some(options))).await;
         let mut watch =
             watch.map_err(timed_out)?.map_err(|error| WatchError::Failed(failed(&error)))?;
         // the first message confirms the watch
@@ -133,10 +142,11 @@ impl EtcdFeed {
         for event in answer.events() {
             let Some(value) = event.kv() else { continue };
             if event.event_type() == EventType::Delete {
-                let gone = "the commit log in etcd was deleted";
+                let gone = "the commit log or the history in etcd was deleted";
                 return Err(WatchError::Failed(StoreError::Corrupt(gone.to_owned())));
             }
-            if value.mod_revision() > self.revision {
+            // the first commit and the incarnation have one revision; a repeated commit is known by its number
+            if value.mod_revision() >= self.revision {
                 self.revision = value.mod_revision();
                 self.received.push_back(value.clone());
             }
@@ -168,9 +178,31 @@ impl EtcdFeed {
         Ok(())
     }
 
-    async fn read(&self, value: &KeyValue) -> Result<Option<CommitEntry>, StoreError> {
-        let (state, payload) = announced(value.value())?;
-        self.etcd.remember(state.head.number, value.mod_revision());
+    /// Checks that the store is still in the history that this feed follows. The first commit draws it.
+    fn check(&mut self, head: Head) -> Result<(), StoreError> {
+        if self.number == 0 && self.received.is_empty() {
+            self.incarnation = head.incarnation;
+        }
+        if head.incarnation == self.incarnation { Ok(()) } else { Err(StoreError::restored(head)) }
+    }
+
+    /// The commit in a value of the log key. None for an earlier one, and for the incarnation of the store.
+    async fn read(&mut self, value: &KeyValue) -> Result<Option<CommitEntry>, StoreError> {
+        if value.key() == self.etcd.layout.history() {
+            let incarnation = History::decode(Some(value))?.incarnation;
+            // those before are part of the history that is followed
+            if incarnation.generation > self.incarnation.generation {
+                if self.number > 0 {
+                    let (state, _) = self.etcd.state().await?;
+                    return Err(StoreError::restored(state.head));
+                }
+                self.incarnation = incarnation;
+            }
+            return Ok(None);
+        }
+        let (mut state, payload) = announced(value.value())?;
+        state.head.incarnation = self.incarnation;
+        self.etcd.remember(&state, value.mod_revision());
         if state.head.number <= self.number {
             return Ok(None);
         }
@@ -208,6 +240,9 @@ impl Feed for EtcdFeed {
                 let next = self.number + 1;
                 return Err(StoreError::Other(format!("commit {next} is no longer in etcd")));
             }
+            // the watch of a restored store would wait for revisions that are yet to come
+            let (state, _) = self.etcd.state().await?;
+            self.check(state.head)?;
             self.connect().await?;
         }
     }

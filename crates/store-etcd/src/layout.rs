@@ -3,6 +3,8 @@
 //! | key | value |
 //! |---|---|
 //! | `head` | [`State`]: number, count and checksum, and the commit that is being folded in, if any |
+//! | `history` | the incarnation of the store: an id that changes once a restore is noticed |
+//! | `longest-lease` | the longest lease of an edge so far, in milliseconds |
 //! | `log` | the last commit, or the location of its staged parts; the key that edges watch |
 //! | `r/00000` to `r/1ffff` | pages of records, by a hash of their keys |
 //! | `n/0000` to `n/3fff` | pages of names, by a hash of the name; each leads to a record |
@@ -11,6 +13,7 @@
 //! | `stage/ID/0000` … | the parts of a commit that is too large for one transaction |
 //! | `fold` | the progress of folding in the staged commit |
 //! | `edge/NAME/ID` | the last report of an edge, one for each process with that name |
+//! | `applied/NAME/ID` | the head in that report, which says more than its number |
 //! | `api/NAME/ID` | the base URL of the API of that process, if other edges can ask it |
 //!
 //! The hash is keyed with random bytes. The first commit draws them and every head contains them.
@@ -58,6 +61,15 @@ impl Layout {
 
     pub(super) fn head(&self) -> Vec<u8> {
         self.key(format_args!("head"))
+    }
+
+    pub(super) fn history(&self) -> Vec<u8> {
+        self.key(format_args!("history"))
+    }
+
+    /// Not between `history` and `log`: edges watch that range.
+    pub(super) fn longest_lease(&self) -> Vec<u8> {
+        self.key(format_args!("longest-lease"))
     }
 
     pub(super) fn log(&self) -> Vec<u8> {
@@ -125,6 +137,19 @@ impl Layout {
 
     pub(super) fn all_edges(&self) -> Vec<u8> {
         self.key(format_args!("edge/"))
+    }
+
+    pub(super) fn applied(&self, name: &str, id: &str) -> Vec<u8> {
+        self.key(format_args!("applied/{name}/{id}"))
+    }
+
+    /// The prefix of the applied heads of edges with this name.
+    pub(super) fn applied_called(&self, name: &str) -> Vec<u8> {
+        self.key(format_args!("applied/{name}/"))
+    }
+
+    pub(super) fn all_applied(&self) -> Vec<u8> {
+        self.key(format_args!("applied/"))
     }
 
     pub(super) fn api(&self, name: &str, id: &str) -> Vec<u8> {
@@ -249,7 +274,7 @@ impl State {
         hex::decode_to_slice(&written.sum, &mut sum).map_err(|error| wrong(&error))?;
         hex::decode_to_slice(&written.pages, &mut pages).map_err(|error| wrong(&error))?;
         let (number, records) = (written.number, written.records);
-        let head = Head { number, records, sum: Sum::from_bytes(sum) };
+        let head = Head { number, records, sum: Sum::from_bytes(sum), ..Head::default() };
         Ok(Self { head, id: written.id, parts: written.parts, revision, pages })
     }
 }
@@ -261,7 +286,8 @@ mod tests {
     #[test]
     fn heads_survive_encoding_and_other_versions_are_rejected() {
         let mut state = State { id: "ab".to_owned(), parts: 3, pages: [7; 32], ..State::first() };
-        state.head = Head { number: 5, records: 6, sum: Sum::from_bytes([8; 32]) };
+        state.head =
+            Head { number: 5, records: 6, sum: Sum::from_bytes([8; 32]), ..Head::default() };
         state.revision = 9;
         let bytes = state.encode().unwrap();
         assert_eq!(State::decode(&bytes, 9).unwrap(), state);

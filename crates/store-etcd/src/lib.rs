@@ -8,6 +8,7 @@
 mod commit;
 mod edges;
 mod feed;
+mod history;
 mod layout;
 mod link;
 mod load;
@@ -64,8 +65,13 @@ struct Etcd {
 /// Cached facts that save requests.
 #[derive(Default)]
 struct Cache {
-    /// The etcd revision of each head, by the number of the head.
-    revisions: BTreeMap<u64, i64>,
+    /// The etcd revision and the id of each commit, by the number of its head.
+    commits: BTreeMap<u64, (i64, String)>,
+    /// The id of the etcd cluster.
+    cluster: Option<u64>,
+    seen: Option<history::Seen>,
+    /// The lease that this process knows to be noted, in milliseconds.
+    noted_lease: u64,
     /// Staged commits that the head does not name, and the time when each was first found.
     staged: HashMap<String, Instant>,
     swept: Option<Instant>,
@@ -102,23 +108,39 @@ impl EtcdStore {
     }
 }
 
+impl Cache {
+    /// Whether another commit was seen under the number of this head.
+    fn has_other(&self, state: &layout::State) -> bool {
+        self.commits.get(&state.head.number).is_some_and(|(_, id)| *id != state.id)
+    }
+
+    /// Forgets what depends on the history of commits.
+    fn forget(&mut self) {
+        self.seen = None;
+        self.commits.clear();
+        self.noted_lease = 0;
+    }
+}
+
 impl Etcd {
     fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         // no code panics while it holds the lock
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, number: u64, revision: i64) {
+    /// Notes a commit that this revision wrote.
+    fn remember(&self, state: &layout::State, revision: i64) {
         let mut cache = self.cache();
         // keep the first revision, since folding rewrites the head
-        cache.revisions.entry(number).or_insert(revision);
-        while cache.revisions.len() > MAX_CACHED {
-            cache.revisions.pop_first();
+        let commit = || (revision, state.id.clone());
+        cache.commits.entry(state.head.number).or_insert_with(commit);
+        while cache.commits.len() > MAX_CACHED {
+            cache.commits.pop_first();
         }
     }
 
     fn revision_of(&self, number: u64) -> Option<i64> {
-        self.cache().revisions.get(&number).copied()
+        self.cache().commits.get(&number).map(|(revision, _)| *revision)
     }
 
     fn sweep_is_due(&self) -> bool {
@@ -285,12 +307,16 @@ impl Store for EtcdStore {
         self.etcd.read.load(Ordering::Relaxed)
     }
 
-    async fn follow(&self, from: u64) -> Result<EtcdFeed, StoreError> {
+    async fn follow(&self, from: Head) -> Result<EtcdFeed, StoreError> {
         EtcdFeed::new(Arc::clone(&self.etcd), from).await
     }
 
     async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
         self.etcd.edges().await
+    }
+
+    async fn unlisted_for(&self) -> Result<Duration, StoreError> {
+        self.etcd.unlisted_for().await
     }
 
     async fn pause(&self, time: Duration) {
@@ -307,7 +333,7 @@ impl SharedStore for EtcdStore {
         self.etcd.link.wait_until_ready(self.etcd.layout.head(), on_failure).await
     }
 
-    async fn report(&self, edge: Edge) -> Result<u64, StoreError> {
+    async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
         self.etcd.report(edge).await
     }
 

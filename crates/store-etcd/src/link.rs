@@ -16,6 +16,7 @@ use etcd_client::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::StoreError;
+use super::history::At;
 use super::options::{BeforeWrite, EtcdOptions};
 
 /// The time limit for one answer of one node.
@@ -61,6 +62,8 @@ impl RequestError {
 /// Several values as of one revision.
 pub(super) struct Read {
     pub(super) revision: i64,
+    /// The cluster that answered; 0 if no key was asked for.
+    pub(super) cluster: u64,
     /// The values in the order of the requested keys.
     pub(super) values: Vec<Option<KeyValue>>,
 }
@@ -213,7 +216,7 @@ impl Link {
         keys: &[Vec<u8>],
         revision: Option<i64>,
     ) -> Result<Read, StoreError> {
-        let mut read = Read { revision: revision.unwrap_or(0), values: Vec::new() };
+        let mut read = Read { revision: revision.unwrap_or(0), cluster: 0, values: Vec::new() };
         for some in keys.chunks(READS) {
             let answer = self
                 .call(|mut kv| {
@@ -226,8 +229,10 @@ impl Link {
                     async move { kv.txn(txn).await }
                 })
                 .await?;
+            let at = At::of(answer.header());
+            read.cluster = at.cluster;
             if read.revision == 0 {
-                read.revision = answer.header().map_or(0, |header| header.revision());
+                read.revision = at.revision;
             }
             for answer in answer.op_responses() {
                 let TxnOpResponse::Get(mut answer) = answer else {

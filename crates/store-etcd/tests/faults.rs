@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sip_authz::model::{Account, Commit, Key, Vocabulary};
 use sip_authz::{AccountSid, Authorizer, Capacity};
 use sip_authz_store::{Applied, Follower, FollowerEvent, Timer};
-use sip_authz_store::{CommitOutcome, Feed, Store};
+use sip_authz_store::{CommitOutcome, Feed, Head, Store};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
 use tokio::task::JoinHandle;
@@ -140,15 +140,15 @@ async fn write(store: EtcdStore, writer: u64, log: Arc<Mutex<WriterLog>>, stop: 
 }
 
 async fn record_history(store: EtcdStore, history: Arc<Mutex<BTreeMap<u64, Vec<Key>>>>) {
-    let mut from = 0;
+    let mut from = Head::default();
     loop {
         if let Ok(mut feed) = store.follow(from).await {
             while let Ok(next) = feed.next().await {
-                from = next.head.number;
+                from = next.head;
                 let keys = next.commit.writes().iter().map(sip_authz::model::Write::key).collect();
                 assert!(
-                    history.lock().unwrap().insert(from, keys).is_none(),
-                    "{from} was delivered twice"
+                    history.lock().unwrap().insert(from.number, keys).is_none(),
+                    "{from:?} was delivered twice"
                 );
             }
         }
@@ -341,7 +341,8 @@ async fn a_watcher_is_slow() {
     let _one = ONE.lock().await;
     let cluster = Cluster::start(3);
     let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
-    let mut slow = EtcdStore::new(&options(&cluster, 1)).unwrap().follow(0).await.unwrap();
+    let mut slow =
+        EtcdStore::new(&options(&cluster, 1)).unwrap().follow(Head::default()).await.unwrap();
     let began = Instant::now();
     for head in 0..2_000 {
         let mut account = Account::new(account(0, head));

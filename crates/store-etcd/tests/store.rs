@@ -166,7 +166,7 @@ async fn a_large_commit_is_atomic_wherever_its_writer_is_killed() {
         assert_eq!(first.commit(0, old.clone()).await.unwrap(), CommitOutcome::Committed(1));
         let before = first.load().await.unwrap();
         assert!(before.records == after(&old));
-        let mut feed = store(&options).follow(1).await.unwrap();
+        let mut feed = store(&options).follow(before.head).await.unwrap();
         let killed = stopped_at(&options, allowed, 1, new.clone()).await;
         let next = store(&options);
         if check_atomic(&next, &before, &after(&new), 100).await {
@@ -324,16 +324,20 @@ async fn each_edge_with_a_shared_name_is_waited_for() {
     let cluster = Cluster::start(1);
     let options = options(&cluster);
     let [writer, one, two, third] = std::array::from_fn(|_| store(&options));
-    let edge = |name: &str, applied, lease: Option<u64>| Edge {
+    let edge = |name: &str, number, lease: Option<u64>| Edge {
         name: name.to_owned(),
-        applied,
+        applied: at(number),
         lease: lease.map(Duration::from_millis),
         api: None,
     };
     // the edges that a change waits for
     let behind = async || {
         let edges = writer.edges().await.unwrap();
-        edges.into_iter().filter(|edge| edge.applied < 1).map(|edge| edge.name).collect::<Vec<_>>()
+        edges
+            .into_iter()
+            .filter(|edge| edge.applied.number < 1)
+            .map(|edge| edge.name)
+            .collect::<Vec<_>>()
     };
     one.report(edge("same", 0, None)).await.unwrap();
     two.report(edge("same", 0, None)).await.unwrap();
@@ -378,6 +382,10 @@ fn raw(cluster: &Cluster, options: &EtcdOptions, prefix: &str) -> Vec<(String, S
     lines.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
+fn at(number: u64) -> Head {
+    Head { number, ..Head::default() }
+}
+
 /// A report as the versions before URLs read it: an unknown field is an error.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -398,7 +406,7 @@ async fn earlier_versions_and_this_one_read_each_others_reports() {
     let [one, reader] = std::array::from_fn(|_| store(&options));
     let url = Some("https://one.example:8080/sip".to_owned());
     let lease = Some(Duration::from_secs(60));
-    let own = Edge { name: "one".to_owned(), applied: 7, lease, api: url };
+    let own = Edge { name: "one".to_owned(), applied: at(7), lease, api: url };
     one.report(own.clone()).await.unwrap();
     // an earlier version reads this report
     let [(key, value)] = raw(&cluster, &options, "edge/").try_into().unwrap();
@@ -407,7 +415,8 @@ async fn earlier_versions_and_this_one_read_each_others_reports() {
     // this version reads a report of an earlier one, which has no URL, and of a later one
     put("edge/two/0001", r#"{"v":1,"applied":3}"#);
     put("edge/two/0002", r#"{"v":1,"applied":4,"later":true}"#);
-    let other = |applied| Edge { name: "two".to_owned(), applied, lease: None, api: None };
+    let other =
+        |number| Edge { name: "two".to_owned(), applied: at(number), lease: None, api: None };
     let found = reader.edges().await.unwrap();
     assert_eq!(found, [own.clone(), other(3), other(4)]);
     // an unreadable URL is none, and hides no report

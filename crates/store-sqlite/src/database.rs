@@ -240,7 +240,8 @@ pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
     let query = "SELECT number, records, sum FROM head";
     let mut query = connection.prepare_cached(query).map_err(failed)?;
     let head = query.query_row([], |row| {
-        Ok(Head { number: row.get(0)?, records: row.get(1)?, sum: Sum::from_bytes(row.get(2)?) })
+        let (number, records) = (row.get(0)?, row.get(1)?);
+        Ok(Head { number, records, sum: Sum::from_bytes(row.get(2)?), ..Head::default() })
     });
     head.map_err(failed)
 }

@@ -156,8 +156,8 @@ impl Store for SqliteStore {
         self.inner.read.load(Ordering::Relaxed)
     }
 
-    async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
-        Ok(LocalFeed::new(&self.inner.recent, from))
+    async fn follow(&self, from: Head) -> Result<LocalFeed, StoreError> {
+        Ok(LocalFeed::new(&self.inner.recent, from.number))
     }
 }
 

@@ -30,8 +30,8 @@ use std::time::Duration;
 pub use records::full_records;
 
 use super::{
-    Collection, CommitEntry, CommitOutcome, Feed, Head, ListKey, Lookup, Store, StoreSnapshot, Sum,
-    collections, lookup,
+    Collection, CommitEntry, CommitOutcome, Feed, Head, Incarnation, ListKey, Lookup, Store,
+    StoreSnapshot, Sum, collections, lookup,
 };
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
@@ -113,11 +113,23 @@ async fn write(store: &impl Store, commit: Commit) -> u64 {
     head.number
 }
 
+/// A head without the incarnation, which a store draws at random.
+fn plain(head: Head) -> Head {
+    Head { incarnation: Incarnation::default(), ..head }
+}
+
+async fn loaded(store: &impl Store) -> StoreSnapshot {
+    let StoreSnapshot { head, records } = store.load().await.unwrap();
+    assert_eq!(head, store.head().await.unwrap());
+    StoreSnapshot { head: plain(head), records }
+}
+
 /// The snapshot that a store with these records must load.
 fn holding(number: u64, records: impl IntoIterator<Item = Record>) -> StoreSnapshot {
     let records: Vec<_> = records.into_iter().collect();
     let sum = records.iter().fold(Sum::ZERO, |sum, record| sum.plus(Sum::of(record).unwrap()));
-    StoreSnapshot { head: Head { number, records: records.len() as u64, sum }, records }
+    let head = Head { number, records: records.len() as u64, sum, ..Head::default() };
+    StoreSnapshot { head, records }
 }
 
 /// The head after a commit of a feed. Panics if it does not follow the previous head.
@@ -138,7 +150,7 @@ async fn an_empty_store_has_no_records(store: impl Store) {
     assert_eq!(store.get(Key::Account(account(1))).await.unwrap(), None);
     assert_eq!(store.find(Lookup::User(list(1), name("alice"))).await.unwrap(), None);
     assert_eq!(keys(&store, Collection::Accounts).await, []);
-    assert_eq!(store.load().await.unwrap(), holding(0, []));
+    assert_eq!(loaded(&store).await, holding(0, []));
 }
 
 async fn a_commit_needs_the_current_head(store: impl Store) {
@@ -159,7 +171,7 @@ async fn a_commit_needs_the_current_head(store: impl Store) {
 
 async fn every_record_is_read_back_unchanged(store: impl Store) {
     let records = full_records();
-    let mut feed = store.follow(0).await.unwrap();
+    let mut feed = store.follow(Head::default()).await.unwrap();
     let commit = puts(records.clone());
     write(&store, commit.clone()).await;
     for record in &records {
@@ -174,7 +186,7 @@ async fn every_record_is_read_back_unchanged(store: impl Store) {
     }
     let mut sorted = records;
     sorted.sort_by_key(Record::key);
-    assert_eq!(store.load().await.unwrap(), holding(1, sorted));
+    assert_eq!(loaded(&store).await, holding(1, sorted));
     assert_eq!(*feed.next().await.unwrap().commit, commit);
 }
 
@@ -222,7 +234,7 @@ async fn indexes_follow_changes_of_records(store: impl Store) {
     ] {
         assert_eq!(keys(&store, collection).await, [], "{collection:?}");
     }
-    assert_eq!(store.load().await.unwrap(), holding(3, []));
+    assert_eq!(loaded(&store).await, holding(3, []));
 }
 
 async fn names_can_be_swapped_in_one_commit(store: impl Store) {
@@ -285,7 +297,7 @@ async fn random_commits_match_a_map(store: impl Store) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         u8::try_from((random >> 33) % bound).unwrap()
     };
-    let mut feed = store.follow(0).await.unwrap();
+    let mut feed = store.follow(Head::default()).await.unwrap();
     let mut head = Head::default();
     let mut records = BTreeMap::<Key, Record>::new();
     let mut everywhere = BTreeSet::new();
@@ -323,9 +335,8 @@ async fn random_commits_match_a_map(store: impl Store) {
         if number % 10 > 0 {
             continue;
         }
-        let loaded = store.load().await.unwrap();
+        let loaded = loaded(&store).await;
         assert_eq!(loaded, holding(number, records.values().cloned()));
-        assert_eq!(store.head().await.unwrap(), loaded.head);
         for collection in &everywhere {
             let inside =
                 records.values().filter(|record| collections(record).any(|of| of == *collection));
@@ -414,7 +425,7 @@ async fn a_load_is_consistent_with_one_head(store: impl Store) {
     loop {
         let StoreSnapshot { head, records } = store.load().await.unwrap();
         let number = head.number;
-        assert_eq!(head, holding(number, records.clone()).head);
+        assert_eq!(plain(head), holding(number, records.clone()).head);
         assert_eq!(records.len(), if number == 0 { 0 } else { 2 });
         assert!(records.iter().all(|record| number_of(record) == number));
         let rows = store.range(Collection::Accounts, None, 2).await.unwrap();
@@ -429,12 +440,11 @@ async fn a_load_is_consistent_with_one_head(store: impl Store) {
 
 async fn feeds_deliver_each_commit_once_in_order(store: impl Store) {
     let store = Arc::new(store);
-    let follow = |from: u64| {
+    let follow = |from: Head| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             let mut feed = store.follow(from).await.unwrap();
-            let records = if from == 0 { vec![] } else { pair(from).to_vec() };
-            let mut head = holding(from, records).head;
+            let (mut head, from) = (from, from.number);
             for expected in from + 1..=200 {
                 let next = feed.next().await.unwrap();
                 assert_eq!(next.head.number, expected);
@@ -444,15 +454,16 @@ async fn feeds_deliver_each_commit_once_in_order(store: impl Store) {
             }
         })
     };
-    let mut followers = vec![follow(0), follow(0)];
+    let start = Head::default();
+    let mut heads = vec![start];
+    let mut followers = vec![follow(start), follow(start)];
     for number in 1..=200 {
         write(&*store, puts(pair(number))).await;
+        heads.push(store.head().await.unwrap());
         if number % 50 == 0 {
             // from the beginning, from here, and from the previous commit
-            followers.extend([follow(0), follow(number), follow(number - 1)]);
-        }
-        if number == 100 {
-            followers.push(follow(150));
+            let previous = heads[heads.len() - 2];
+            followers.extend([follow(start), follow(heads[heads.len() - 1]), follow(previous)]);
         }
     }
     for follower in followers {
@@ -461,7 +472,7 @@ async fn feeds_deliver_each_commit_once_in_order(store: impl Store) {
 }
 
 async fn waiting_for_a_feed_can_be_cancelled(store: impl Store) {
-    let mut feed = store.follow(0).await.unwrap();
+    let mut feed = store.follow(Head::default()).await.unwrap();
     let short = Duration::from_millis(20);
     assert!(tokio::time::timeout(short, feed.next()).await.is_err());
     write(&store, puts(pair(1))).await;

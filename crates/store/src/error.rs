@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::EncodingError;
+use super::{EncodingError, Head};
 
 /// A failed operation of a store. Each variant holds the reason in words.
 ///
@@ -20,6 +20,10 @@ pub enum StoreError {
     /// The stored data cannot be decoded, or does not match its head. Trying again does not help.
     #[error("the store: {0}")]
     Corrupt(String),
+    /// The store was restored from a backup, so it has another history of commits. A reload of all records
+    /// helps.
+    #[error("the store: {0}")]
+    Restored(String),
     /// A record or a commit exceeds a size limit of the store. It was not written.
     #[error("the store: {0}")]
     TooLarge(String),
@@ -40,10 +44,17 @@ impl StoreError {
             Self::Unreachable(reason)
             | Self::Conflict(reason)
             | Self::Corrupt(reason)
+            | Self::Restored(reason)
             | Self::TooLarge(reason)
             | Self::ReadOnly(reason)
             | Self::Other(reason) => reason,
         }
+    }
+
+    /// The error of a reader that followed another history than the one that `head` is of.
+    #[must_use]
+    pub fn restored(head: Head) -> Self {
+        Self::Restored(format!("it was restored from a backup, and is at commit {}", head.number))
     }
 
     /// The same error with `context`, such as a file name, in front of its reason.
@@ -54,6 +65,7 @@ impl StoreError {
             Self::Unreachable(_) => Self::Unreachable(reason),
             Self::Conflict(_) => Self::Conflict(reason),
             Self::Corrupt(_) => Self::Corrupt(reason),
+            Self::Restored(_) => Self::Restored(reason),
             Self::TooLarge(_) => Self::TooLarge(reason),
             Self::ReadOnly(_) => Self::ReadOnly(reason),
             Self::Other(_) => Self::Other(reason),

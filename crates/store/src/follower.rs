@@ -134,7 +134,7 @@ impl<S: Store> Follower<S> {
     ///
     /// Always returns an error; the authorizer keeps the last snapshot.
     pub async fn run(mut self) -> Result<Infallible, FollowerError> {
-        let mut feed = self.store.follow(self.head.number).await?;
+        let mut feed = self.store.follow(self.head).await?;
         loop {
             let next = feed.next().await?;
             self.apply(next).await?;
@@ -177,7 +177,9 @@ impl<S: Store> Follower<S> {
             | FollowerError::Gap { .. }
             | FollowerError::Differs { .. } => self.must_reload = true,
             // the next commit stays unreadable, so another attempt does not help
-            FollowerError::Store(StoreError::Corrupt(_)) => self.must_reload = true,
+            FollowerError::Store(StoreError::Corrupt(_) | StoreError::Restored(_)) => {
+                self.must_reload = true;
+            }
             // the store answers, but reading the next commit has failed twice in a row
             FollowerError::Store(_) if self.failures > 0 => {
                 self.must_reload |= self.store.head().await.is_ok();
@@ -195,8 +197,14 @@ impl<S: Store> Follower<S> {
         if self.failures > 0 && !self.must_reload {
             let head = self.store.head().await?;
             self.applied.set_head_seen(head.number);
+            if (Head { incarnation: head.incarnation, ..self.head }) == head {
+                // the same records in another history
+                self.head = head;
+                self.applied.set(head);
+            }
             // the store was restored from a backup, or is a different one
-            self.must_reload = head.number < self.head.number
+            self.must_reload = (head.incarnation != self.head.incarnation && self.head.number > 0)
+                || head.number < self.head.number
                 || (head.number == self.head.number && head != self.head);
         }
         if self.must_reload {
@@ -208,7 +216,7 @@ impl<S: Store> Follower<S> {
             self.applied.set(head);
             on_event(FollowerEvent::Loaded(head.number));
         }
-        Ok(self.store.follow(self.head.number).await?)
+        Ok(self.store.follow(self.head).await?)
     }
 
     async fn reload(&mut self) -> Result<(Snapshot, Head), FollowerError> {
@@ -255,8 +263,12 @@ impl<S: Store> Follower<S> {
             if let Some(next) = first(coming.as_mut(), timer.sleep(SILENCE)).await {
                 return Ok(next?);
             }
-            let got = self.store.head().await?.number;
+            let head = self.store.head().await?;
+            let got = head.number;
             self.applied.set_head_seen(got);
+            if head.incarnation != self.head.incarnation && self.head.number > 0 {
+                return Err(StoreError::restored(head).into());
+            }
             if got != self.head.number {
                 let expected = self.head.number.saturating_add(1);
                 let next = first(coming.as_mut(), timer.sleep(COMMIT_WAIT)).await;
@@ -283,7 +295,10 @@ impl<S: Store> Follower<S> {
         }
         // checked before it is applied, so that no decision uses a state that the store never had
         let checked = next.check(self.head);
-        checked.map_err(|error| FollowerError::Differs { number, error })?;
+        checked.map_err(|error| match error {
+            StoreError::Restored(_) => error.into(),
+            error => FollowerError::Differs { number, error },
+        })?;
         let applied = self.authorizer.apply(&next.commit);
         applied.map_err(|error| FollowerError::Apply { number, error })?;
         self.head = next.head;

@@ -5,12 +5,14 @@ use std::fmt;
 use std::io;
 
 use super::encoding::{self, EncodingError};
-use super::{CommitEntry, StoreError};
+use super::{CommitEntry, Incarnation, StoreError};
 use sip_authz::model::{Commit, Record, Write};
 
-/// The state of a store in three numbers.
+/// The state of a store in three numbers, within one history of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Head {
+    /// The history that the number counts in.
+    pub incarnation: Incarnation,
     /// The number of the last commit; 0 before the first.
     pub number: u64,
     /// The number of records.
@@ -155,7 +157,7 @@ impl Head {
     ///
     /// [`StoreError::Corrupt`] if a record would be removed from an empty store.
     pub fn with(self, replaced: Option<Sum>, put: Option<Sum>) -> Result<Self, StoreError> {
-        let Self { number, mut records, mut sum } = self;
+        let Self { mut records, mut sum, .. } = self;
         if let Some(put) = put {
             sum = sum.plus(put);
             records = records.saturating_add(1);
@@ -166,7 +168,7 @@ impl Head {
                 StoreError::Corrupt("a commit deletes more records than there are".to_owned())
             })?;
         }
-        Ok(Self { number, records, sum })
+        Ok(Self { records, sum, ..self })
     }
 
     /// Checks a count of records and their checksum against the head.
@@ -192,12 +194,16 @@ impl Head {
 }
 
 impl CommitEntry {
-    /// Checks that this commit follows `head` by number, count and checksum.
+    /// Checks that this commit follows `head` by number, count and checksum, in its incarnation. The first
+    /// commit of a store draws the incarnation.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] with the difference.
+    /// [`StoreError::Restored`] for another incarnation, [`StoreError::Corrupt`] for another difference.
     pub fn check(&self, head: Head) -> Result<(), StoreError> {
+        if head.incarnation != self.head.incarnation && head.number > 0 {
+            return Err(StoreError::restored(self.head));
+        }
         let expected = head.after(&self.commit, &self.replaced)?;
         if expected.number != self.head.number {
             let (expected, found) = (expected.number, self.head.number);
@@ -245,11 +251,11 @@ mod tests {
         commit.put(account(1)).put(account(2));
         let head = Head::default().after(&commit, &[None, None]).unwrap();
         let [one, two] = [1, 2].map(|n| Sum::of(&account(n)).unwrap());
-        assert_eq!(head, Head { number: 1, records: 2, sum: one.plus(two) });
+        assert_eq!(head, Head { number: 1, records: 2, sum: one.plus(two), ..Head::default() });
         let mut deleted = Commit::new();
         deleted.delete(account(1).key());
         let next = head.after(&deleted, &[Some(one)]).unwrap();
-        assert_eq!(next, Head { number: 2, records: 1, sum: two });
+        assert_eq!(next, Head { number: 2, records: 1, sum: two, ..Head::default() });
         assert!(head.check(2, one.plus(two)).is_ok());
         assert!(head.check(1, one.plus(two)).is_err() && head.check(2, one).is_err());
         assert!(head.after(&deleted, &[]).is_err());

@@ -17,6 +17,7 @@ pub mod encoding;
 mod error;
 mod follower;
 mod head;
+mod incarnation;
 mod index;
 mod memory;
 #[cfg(feature = "metrics")]
@@ -36,6 +37,7 @@ pub use follower::{
     Timer,
 };
 pub use head::{Head, Sum};
+pub use incarnation::Incarnation;
 pub use index::{Collection, ListKey, Lookup, collections, lookup, references};
 pub use memory::MemoryStore;
 pub use recent::{LocalFeed, Recent};
@@ -149,13 +151,21 @@ pub trait Store: Send + Sync + 'static {
         async { self.load().await.map(Records::from) }
     }
 
-    /// The commits after number `from`, in order: the existing ones and then new ones as they are made.
-    fn follow(&self, from: u64) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
+    /// The commits after the head `from`, in order: the existing ones and then new ones as they are made. The
+    /// feed ends with [`StoreError::Restored`] if the store is of another incarnation, or becomes so.
+    fn follow(&self, from: Head) -> impl Future<Output = Result<Self::Feed, StoreError>> + Send;
 
     /// The number of records that the current [load](Self::load) has read so far, for progress reports.
     /// The head holds the total.
     fn load_progress(&self) -> u64 {
         0
+    }
+
+    /// The time in which edges may still decide that [`Self::edges`] does not show, because the store was
+    /// restored from a backup without their reports: the rest of the longest lease that an edge of the store
+    /// ever had. Zero without a restore.
+    fn unlisted_for(&self) -> impl Future<Output = Result<Duration, StoreError>> + Send {
+        std::future::ready(Ok(Duration::ZERO))
     }
 
     /// The last report of each edge. A store that serves one process has none; for one that serves more

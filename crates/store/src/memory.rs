@@ -98,7 +98,7 @@ impl Store for MemoryStore {
         Ok(self.records())
     }
 
-    async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
-        Ok(LocalFeed::new(&self.inner.recent, from))
+    async fn follow(&self, from: Head) -> Result<LocalFeed, StoreError> {
+        Ok(LocalFeed::new(&self.inner.recent, from.number))
     }
 }

@@ -3,15 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{MemoryStore, Store, StoreError};
+use super::{Head, MemoryStore, Store, StoreError};
 
 /// The last report of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edge {
     /// The name of the edge. If two edges share a name by mistake, they count as two.
     pub name: String,
-    /// The number of the last commit that it has applied.
-    pub applied: u64,
+    /// The head that it has applied. Without a checksum in the report of an earlier version: then it is
+    /// [`Sum::ZERO`], which no other head with records has.
+    pub applied: Head,
     /// How long it keeps deciding after a report without sending another; without end if `None`.
     pub lease: Option<Duration>,
     /// The base URL under which other edges reach its API; `None` if it cannot be asked.
@@ -33,9 +34,9 @@ pub trait SharedStore: Store + Clone {
         on_failure: impl FnMut(&StoreError) + Send,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Stores the report of an edge, and returns the number of the head as of that write: every earlier
-    /// commit is included in it, and the writer of a later commit finds the report.
-    fn report(&self, edge: Edge) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    /// Stores the report of an edge, and returns the head as of that write: every earlier commit is included
+    /// in it, and the writer of a later commit finds the report.
+    fn report(&self, edge: Edge) -> impl Future<Output = Result<Head, StoreError>> + Send;
 
     /// Removes the report of this process, so that no change waits for it. Call it after the last
     /// [report](Self::report), once the process decides nothing more.
@@ -56,8 +57,8 @@ impl SharedStore for MemoryStore {
         Ok(())
     }
 
-    async fn report(&self, _: Edge) -> Result<u64, StoreError> {
-        Ok(self.head().await?.number)
+    async fn report(&self, _: Edge) -> Result<Head, StoreError> {
+        self.head().await
     }
 
     async fn withdraw_report(&self) -> Result<(), StoreError> {

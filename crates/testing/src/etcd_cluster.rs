@@ -3,7 +3,7 @@
 #![allow(clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -107,6 +107,47 @@ impl Cluster {
         let mut child = self.nodes[n].child.lock().unwrap().take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Saves the contents of the first node to a file.
+    pub fn save(&self, to: &Path) {
+        let url = &self.urls()[0];
+        let to = to.display().to_string();
+        ctl("60s", &["--endpoints", url, "snapshot", "save", &to]).expect("a snapshot");
+    }
+
+    /// Restores a cluster of one node from such a file, as the same cluster or as another one.
+    pub fn restore(&self, from: &Path, is_other: bool) {
+        assert_eq!(self.len(), 1);
+        self.kill(0);
+        let folder = self.folder.join("n0");
+        std::fs::remove_dir_all(&folder).unwrap();
+        let value = |name: &str| {
+            let at = self.nodes[0].arguments.iter().position(|argument| argument == name).unwrap();
+            self.nodes[0].arguments[at + 1].clone()
+        };
+        let mut token = value("--initial-cluster-token");
+        if is_other {
+            token.push_str(" restored");
+        }
+        let arguments = [
+            "snapshot",
+            "restore",
+            &from.display().to_string(),
+            "--name",
+            &value("--name"),
+            "--data-dir",
+            &folder.display().to_string(),
+            "--initial-cluster",
+            &value("--initial-cluster"),
+            "--initial-advertise-peer-urls",
+            &value("--initial-advertise-peer-urls"),
+            "--initial-cluster-token",
+            &token,
+        ];
+        ctl("60s", &arguments).expect("a restored snapshot");
+        self.restart(0);
+        self.leader();
     }
 
     /// Freezes a node, which looks cut off to the others.

@@ -70,6 +70,8 @@ pub struct Counts {
     pub most_writes: AtomicUsize,
     /// The reports of edges.
     pub edges: Mutex<Vec<Edge>>,
+    /// How long edges that are in no report may still decide. Pauses count against it.
+    pub unlisted_for: Mutex<Duration>,
 }
 
 impl Counts {
@@ -172,8 +174,13 @@ impl<S: Store> Store for Probe<S> {
         self.around(self.inner.load_records()).await
     }
 
-    async fn follow(&self, from: u64) -> Result<Self::Feed, StoreError> {
+    async fn follow(&self, from: Head) -> Result<Self::Feed, StoreError> {
         self.inner.follow(from).await
+    }
+
+    async fn unlisted_for(&self) -> Result<Duration, StoreError> {
+        let waited: Duration = self.counts.pauses.lock().unwrap().iter().sum();
+        Ok(self.counts.unlisted_for.lock().unwrap().saturating_sub(waited))
     }
 
     async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
@@ -253,7 +260,7 @@ impl Store for Scripted {
         self.inner.load().await
     }
 
-    async fn follow(&self, from: u64) -> Result<ScriptedFeed, StoreError> {
+    async fn follow(&self, from: Head) -> Result<ScriptedFeed, StoreError> {
         let (rest, head) = (self.inner.follow(from).await?, self.inner.head().await?);
         let (script, lost) = (Arc::clone(&self.script), self.lost.clone());
         Ok(ScriptedFeed { script, lost, head, rest })

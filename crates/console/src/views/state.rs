@@ -77,15 +77,18 @@ async fn edges<S: Store>(app: &App<S>) -> Option<Section> {
     if edges.is_empty() {
         return None;
     }
-    let head = store.head().await.map_or(0, |head| head.number);
+    let head = store.head().await.unwrap_or_default();
     let rows = edges.into_iter().map(|edge| {
-        let behind = head.saturating_sub(edge.applied);
+        let behind = head.number.saturating_sub(edge.applied.number);
         let (level, text) = match behind {
+            _ if edge.applied.incarnation != head.incarnation => {
+                (Level::Warning, "has commits from before a restore".to_owned())
+            }
             0 => (Level::Good, "has the last commit".to_owned()),
             1 => (Level::Warning, "1 commit behind".to_owned()),
             behind => (Level::Warning, format!("{} commits behind", grouped(behind))),
         };
-        Row::new(edge.name, format!("{text} ({})", grouped(edge.applied))).with_level(level)
+        Row::new(edge.name, format!("{text} ({})", grouped(edge.applied.number))).with_level(level)
     });
     Some(Section::new("Edges", rows.collect()).for_admin())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use futures_util::future::join_all;
 use sip_authz::model::{Key, Record, Write};
 use sip_authz_directory::{Directory, DirectoryError};
-use sip_authz_store::{Feed, MemoryStore, Records, Store, StoreError};
+use sip_authz_store::{Feed, Head, MemoryStore, Records, Store, StoreError};
 use sip_authz_testing::directory_oracle::{Fault, Op, Oracle};
 
 use crate::world::{World, limited, limits};
@@ -20,7 +20,7 @@ struct History {
 impl History {
     async fn of(store: &MemoryStore) -> Self {
         let last = store.load().await.unwrap();
-        let mut feed = store.follow(0).await.unwrap();
+        let mut feed = store.follow(Head::default()).await.unwrap();
         let (mut records, mut states, mut made) = (Records::default(), Vec::new(), Vec::new());
         while records.head() != last.head {
             let entry = feed.next().await.unwrap();

@@ -82,7 +82,7 @@ impl Store for Restorable {
         self.now().load().await
     }
 
-    async fn follow(&self, from: u64) -> Result<MaybeSilent, StoreError> {
+    async fn follow(&self, from: Head) -> Result<MaybeSilent, StoreError> {
         let feed = self.now().follow(from).await?;
         Ok(MaybeSilent { feed, is_silent: Arc::clone(&self.is_silent) })
     }

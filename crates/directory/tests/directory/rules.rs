@@ -12,7 +12,7 @@ use sip_authz::{AccountSid, CredentialListSid, DomainSid, ServiceSid, Warning};
 use sip_authz_directory::{
     Confirmation, CredentialChange, Directory, DirectoryError, Kind, Limits, Secret, Settings,
 };
-use sip_authz_store::{CommitOutcome, Edge, MemoryStore, Store};
+use sip_authz_store::{CommitOutcome, Edge, Head, Incarnation, MemoryStore, Store, Sum};
 use sip_authz_testing::kit::{PASSWORD, REALM, accepted, credential, list, user};
 use sip_authz_testing::site::{Probe, Site, settings};
 
@@ -564,9 +564,11 @@ async fn a_change_is_confirmed_when_no_edge_decides_by_an_older_state() {
     let store = Probe::new(MemoryStore::new());
     let directory = Directory::new(store.clone(), settings(), None);
     directory.create_account("test").await.unwrap();
-    let edge = |name: &str, applied, lease_ms: Option<u64>| Edge {
+    let head = store.head().await.unwrap();
+    let other = |number| Head { number, ..Head::default() };
+    let edge = |name: &str, number, lease_ms: Option<u64>| Edge {
         name: name.to_owned(),
-        applied,
+        applied: if number == head.number { head } else { other(number) },
         lease: lease_ms.map(Duration::from_millis),
         api: None,
     };
@@ -583,8 +585,26 @@ async fn a_change_is_confirmed_when_no_edge_decides_by_an_older_state() {
     };
     let expected = |names: &str, waited_ms| (names.to_owned(), waited_ms);
     assert_eq!(confirm(&[], 1_000).await, expected("", 0));
-    let new = [edge("a", 1, None), edge("b", 2, Some(9_000))];
+    let new = [edge("a", 1, None), edge("b", 1, Some(9_000))];
     assert_eq!(confirm(&new, 1_000).await, expected("", 0));
+    // Before the store was restored, other commits had these numbers: its history has no commit 2, and
+    // another one with number 1.
+    let restored = Incarnation { generation: 1, id: 5 };
+    let before = [
+        edge("a", 2, None),
+        Edge { applied: Head { records: 7, ..head }, ..edge("b", 1, None) },
+        Edge { applied: Head { sum: Sum::ZERO, ..head }, ..edge("c", 1, None) },
+        Edge { applied: Head { incarnation: restored, ..head }, ..edge("d", 1, Some(9_000)) },
+    ];
+    assert_eq!(confirm(&before, 100).await, expected("a b c d", 100));
+    // edges that joined after the backup are in no report, and may decide as long as their leases
+    *store.counts.unlisted_for.lock().unwrap() = Duration::from_millis(400);
+    assert_eq!(confirm(&new, 1_000).await, expected("", 400));
+    assert_eq!(directory.confirm(Duration::ZERO).await.unwrap(), Confirmation::Everywhere);
+    store.counts.pauses.lock().unwrap().clear();
+    let unnamed = directory.confirm(Duration::from_millis(100)).await.unwrap();
+    assert_eq!(unnamed, Confirmation::NotBy(Vec::new()));
+    *store.counts.unlisted_for.lock().unwrap() = Duration::ZERO;
     // lagging edges use up the whole limit and are named in order
     let some = [edge("b", 0, None), edge("c", 1, None), edge("a", 0, None)];
     assert_eq!(confirm(&some, 200).await, expected("a b", 200));

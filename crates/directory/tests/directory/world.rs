@@ -7,7 +7,7 @@ use sip_authz::model::{
     AccountStatus, Commit, Mapping, Password, Record, RoleKind, UserName, Write,
 };
 use sip_authz_directory::{Directory, DirectoryError, Limits, Secret, Settings};
-use sip_authz_store::{CommitOutcome, Feed, MemoryStore, Store};
+use sip_authz_store::{CommitOutcome, Feed, Head, MemoryStore, Store};
 use sip_authz_testing::directory_oracle::{Op, Oracle, PASSWORD, service};
 use sip_authz_testing::site::{COMMITTED, Probe, committed, settings};
 
@@ -144,7 +144,7 @@ impl World {
         context: &str,
     ) -> Vec<Oracle> {
         let mut states = vec![Oracle::of(&self.records)];
-        let mut feed = store.follow(1).await.unwrap();
+        let mut feed = store.follow(Head { number: 1, ..Head::default() }).await.unwrap();
         let last = store.load().await.unwrap();
         for number in 2..=last.head.number {
             let op = commands.iter().find(|command| command.1 == number).expect(context).0;

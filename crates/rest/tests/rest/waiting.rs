@@ -38,7 +38,9 @@ impl Fleet {
     }
 }
 
+/// The report of an edge that has applied this number of commits; `u64::MAX` for all.
 fn edge(name: &str, applied: u64) -> Edge {
+    let applied = Head { number: applied, ..Head::default() };
     Edge { name: name.to_owned(), applied, lease: None, api: None }
 }
 
@@ -86,12 +88,17 @@ impl Store for Fleet {
         self.inner.load().await
     }
 
-    async fn follow(&self, from: u64) -> Result<LocalFeed, StoreError> {
+    async fn follow(&self, from: Head) -> Result<LocalFeed, StoreError> {
         self.inner.follow(from).await
     }
 
     async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
-        self.edges.lock().unwrap().clone()
+        let head = self.inner.head().await?;
+        let mut edges = self.edges.lock().unwrap().clone()?;
+        for edge in edges.iter_mut().filter(|edge| edge.applied.number == u64::MAX) {
+            edge.applied = head;
+        }
+        Ok(edges)
     }
 
     async fn pause(&self, _: Duration) {

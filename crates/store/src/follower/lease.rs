@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::timer::first;
 use super::{Applied, Timer};
-use crate::{Edge, SharedStore, StoreError};
+use crate::{Edge, Head, SharedStore, StoreError};
 use sip_authz::Authorizer;
 
 /// The number of reports during one lease.
@@ -84,7 +84,7 @@ impl<S: SharedStore> Lease<S> {
         length: Option<Duration>,
         timer: &impl Timer,
     ) -> Self {
-        let edge = Edge { name, applied: applied.number(), lease: length, api: None };
+        let edge = Edge { name, applied: applied.head(), lease: length, api: None };
         let start = timer.now();
         // no report is stored yet, so no change waits for this edge
         authorizer.refuse_from(Some(start));
@@ -115,12 +115,25 @@ impl<S: SharedStore> Lease<S> {
         let mut failing = false;
         // for each report, the time of sending and the head that must be applied before the report
         // counts
-        let mut answered = VecDeque::<(Instant, u64)>::new();
+        let mut answered = VecDeque::<(Instant, Head)>::new();
         loop {
             let sent = timer.now();
-            self.edge.applied = self.applied.number();
+            self.edge.applied = self.applied.head();
             let reporting = self.store.report(self.edge.clone());
-            match first(reporting, timer.sleep(interval * 2)).await {
+            let answer = first(reporting, timer.sleep(interval * 2)).await;
+            // a store that is behind what it had before, so it cannot confirm that
+            let went_back = |head: &Head| {
+                let applied = &self.edge.applied;
+                head.incarnation == applied.incarnation
+                    && (head.number < applied.number
+                        || (head.number == applied.number && head != applied))
+            };
+            let answer = answer.map(|answer| {
+                answer.and_then(|head| {
+                    if went_back(&head) { Err(StoreError::restored(head)) } else { Ok(head) }
+                })
+            });
+            match answer {
                 Some(Ok(head)) => {
                     answered.push_back((sent, head));
                     // an edge that lags this far needs only the newest reports
@@ -148,7 +161,7 @@ impl<S: SharedStore> Lease<S> {
                 && !left.is_zero()
             {
                 let number = self.applied.number();
-                let has_progress = number > self.edge.applied;
+                let has_progress = self.applied.head() != self.edge.applied;
                 let pause = if has_progress {
                     let soon = sent + MIN_INTERVAL;
                     match soon.checked_duration_since(timer.now()) {
@@ -172,12 +185,24 @@ impl<S: SharedStore> Lease<S> {
     }
 
     /// Extends the deadline by the answers whose head is applied.
-    fn extend(&self, answered: &mut VecDeque<(Instant, u64)>) {
-        let number = self.applied.number();
+    fn extend(&self, answered: &mut VecDeque<(Instant, Head)>) {
+        let applied = self.applied.head();
+        // an empty store has no incarnation yet
+        let is_other = |head: &Head| head.incarnation != applied.incarnation && head.number > 0;
         let mut newest = None;
-        // the heads in the queue never decrease
-        while let Some((sent, _)) = answered.front().copied().filter(|(_, head)| *head <= number) {
-            newest = Some(sent);
+        // within one incarnation, the heads in the queue never decrease
+        while let Some((sent, head)) = answered.front().copied() {
+            if is_other(&head) {
+                // Restored since. What this edge has applied is no part of the store's history, or this
+                // answer is not.
+                if head.incarnation > applied.incarnation {
+                    break;
+                }
+            } else if head.number <= applied.number {
+                newest = Some(sent);
+            } else {
+                break;
+            }
             answered.pop_front();
         }
         let Some(sent) = newest else { return };

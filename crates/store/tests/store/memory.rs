@@ -4,7 +4,7 @@
 use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Snapshot};
 use sip_authz_store::conformance::conforms;
-use sip_authz_store::{CommitOutcome, Feed, Follower, MemoryStore, Store, StoreError};
+use sip_authz_store::{CommitOutcome, Feed, Follower, Head, MemoryStore, Store, StoreError};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn it_conforms_on_several_threads() {
@@ -29,7 +29,7 @@ async fn clones_are_one_store() {
 #[tokio::test]
 async fn a_store_counts_on_from_its_first_number() {
     let store = MemoryStore::starting_at(7);
-    let mut feed = store.follow(7).await.unwrap();
+    let mut feed = store.follow(Head { number: 7, ..Head::default() }).await.unwrap();
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_name(&["a"])).into());
     assert_eq!(store.commit(0, commit.clone()).await.unwrap(), CommitOutcome::Conflict);
@@ -43,8 +43,8 @@ async fn a_store_counts_on_from_its_first_number() {
 #[tokio::test]
 async fn a_feed_that_lags_too_far_behind_fails() {
     let store = MemoryStore::new();
-    let mut first = store.follow(0).await.unwrap();
-    let mut second = store.follow(1).await.unwrap();
+    let mut first = store.follow(Head::default()).await.unwrap();
+    let mut second = store.follow(Head { number: 1, ..Head::default() }).await.unwrap();
     for head in 0..4_097 {
         let mut commit = Commit::new();
         commit.put(Account::new(AccountSid::from_name(&["a"])).into());

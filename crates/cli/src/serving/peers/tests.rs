@@ -22,7 +22,7 @@ use sip_authz_directory::{Directory, Settings};
 use sip_authz_rest::decisions::{Event, SilentEdge, Start};
 use sip_authz_rest::edges::{EdgeAddress, EdgeKey};
 use sip_authz_rest::{AdminToken, RestOptions, SharedDecisions};
-use sip_authz_store::{Edge, MemoryStore};
+use sip_authz_store::{Edge, Head, MemoryStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -160,7 +160,12 @@ impl Decisions for Kept {
 }
 
 fn edge(name: &str, api: Option<&str>) -> Edge {
-    Edge { name: name.to_owned(), applied: 1, lease: None, api: api.map(str::to_owned) }
+    Edge {
+        name: name.to_owned(),
+        applied: Head::default(),
+        lease: None,
+        api: api.map(str::to_owned),
+    }
 }
 
 /// Another edge: the real API over these decisions.

@@ -1,0 +1,264 @@
+//! The incarnation of the store: an id of its history, which whoever notices a restore draws anew.
+//!
+//! etcd cannot tell that it was restored from a snapshot. A process can: the store is behind a revision or a
+//! commit that the process has seen, it has another commit under a number, or the snapshot was restored into
+//! a new cluster, whose id differs from the one beside the incarnation. Then the process draws the next
+//! incarnation, on condition that no other process has.
+//!
+//! The incarnation has a key of its own, since earlier versions refuse a head with a field that they do not
+//! know. A store of an earlier version has none until a restore is noticed.
+
+use std::time::{Duration, Instant};
+
+use etcd_client::{Compare, CompareOp, KeyValue, Txn, TxnOp};
+use serde::{Deserialize, Serialize};
+
+use super::layout::State;
+use super::{Etcd, StoreError};
+use sip_authz_store::{Head, Incarnation};
+
+/// The value of the history key. A field that a later version adds is ignored.
+#[derive(Serialize, Deserialize)]
+struct StoredHistory {
+    generation: u64,
+    id: String,
+    /// The id of the etcd cluster in which this incarnation began.
+    cluster: u64,
+    /// Whether all edges that joined before it have refused their calls since, or reported.
+    settled: bool,
+}
+
+/// The history of commits that the store is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct History {
+    pub(super) incarnation: Incarnation,
+    /// The cluster in which it began; none if no key says so.
+    cluster: Option<u64>,
+    settled: bool,
+    /// The revision of its key; 0 without one.
+    revision: i64,
+}
+
+/// The newest state that this process has seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    history: History,
+    /// When it was first seen.
+    since: Instant,
+    revision: i64,
+    number: u64,
+}
+
+/// The place and the time of an answer: its cluster and its revision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) cluster: u64,
+    pub(super) revision: i64,
+}
+
+impl At {
+    pub(super) fn of(header: Option<&etcd_client::ResponseHeader>) -> Self {
+        let (cluster, revision) = header.map_or((0, 0), |it| (it.cluster_id(), it.revision()));
+        Self { cluster, revision }
+    }
+}
+
+impl History {
+    pub(super) fn decode(value: Option<&KeyValue>) -> Result<Self, StoreError> {
+        let Some(value) = value else {
+            let incarnation = Incarnation::default();
+            return Ok(Self { incarnation, cluster: None, settled: true, revision: 0 });
+        };
+        let wrong = |why: &dyn std::fmt::Display| {
+            StoreError::Corrupt(format!("the history in etcd: {why}"))
+        };
+        let stored: StoredHistory =
+            serde_json::from_slice(value.value()).map_err(|error| wrong(&error))?;
+        let id = u128::from_str_radix(&stored.id, 16).map_err(|error| wrong(&error))?;
+        let incarnation = Incarnation { generation: stored.generation, id };
+        let (cluster, settled) = (Some(stored.cluster), stored.settled);
+        Ok(Self { incarnation, cluster, settled, revision: value.mod_revision() })
+    }
+
+    /// The value of the next incarnation, after the greater of these generations.
+    fn next(generation: u64, cluster: u64, settled: bool) -> Result<Vec<u8>, StoreError> {
+        let id = hex::encode(super::commit::random::<16>()?);
+        let generation = generation.saturating_add(1);
+        encode(&StoredHistory { generation, id, cluster, settled })
+    }
+}
+
+fn encode(history: &StoredHistory) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(history).map_err(|error| StoreError::Other(error.to_string()))
+}
+
+impl Seen {
+    /// Whether the store was restored since, given what a later read found. `has_other` says whether the
+    /// store has another commit under the number of its head than this process has seen.
+    fn is_restored(&self, history: &History, head: &Head, at: At, has_other: bool) -> bool {
+        let (before, now) = (self.history.incarnation, history.incarnation);
+        if now.generation > before.generation {
+            // another process has noticed it
+            return false;
+        }
+        now != before || at.revision < self.revision || head.number < self.number || has_other
+    }
+}
+
+impl Etcd {
+    /// What this process has seen so far. Call it before a read, and [`Self::examine`] after it.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.cache().seen
+    }
+
+    /// Compares a linearizable read with what the process had seen before it. True if the store was not
+    /// restored, or if another process has noticed. Else the next incarnation is drawn, and the read is to be
+    /// repeated.
+    pub(super) async fn examine(
+        &self,
+        before: Option<Seen>,
+        history: &History,
+        state: &State,
+        at: At,
+    ) -> Result<bool, StoreError> {
+        let has_other = self.cache().has_other(state);
+        let is_elsewhere = history.cluster.is_some_and(|cluster| cluster != at.cluster);
+        let is_restored =
+            before.is_some_and(|before| before.is_restored(history, &state.head, at, has_other));
+        if is_elsewhere || is_restored {
+            let seen = before.map_or(0, |before| before.history.incarnation.generation);
+            let generation = seen.max(history.incarnation.generation);
+            let next = History::next(generation, at.cluster, false)?;
+            let key = self.layout.history();
+            let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, history.revision);
+            // if another process was faster, the next read shows its incarnation
+            let put = Txn::new().when(vec![is_same]).and_then(vec![TxnOp::put(key, next, None)]);
+            self.link.write(put).await?;
+            self.cache().forget();
+            self.namesakes().forget_revisions();
+            return Ok(false);
+        }
+        let mut cache = self.cache();
+        if let Some(seen) = cache.seen
+            && seen.history.incarnation != history.incarnation
+        {
+            cache.forget();
+            drop(cache);
+            // the first commit draws the incarnation, and the revisions go on
+            if seen.number > 0 {
+                self.namesakes().forget_revisions();
+            }
+            cache = self.cache();
+        }
+        let (number, revision) = (state.head.number, at.revision);
+        let seen = cache.seen.get_or_insert_with(|| Seen {
+            history: *history,
+            since: Instant::now(),
+            revision,
+            number,
+        });
+        if seen.history.incarnation == history.incarnation {
+            seen.history = *history;
+            seen.revision = seen.revision.max(revision);
+            seen.number = seen.number.max(number);
+        }
+        Ok(true)
+    }
+
+    /// The write that draws the incarnation of a new store, and its condition. None if it has one.
+    pub(super) fn first_incarnation(&self) -> Result<Option<(Compare, TxnOp)>, StoreError> {
+        let Some(seen) = self.seen().filter(|seen| seen.history.revision == 0) else {
+            return Ok(None);
+        };
+        let Some(cluster) = self.cache().cluster else { return Ok(None) };
+        let generation = seen.history.incarnation.generation;
+        let key = self.layout.history();
+        let is_absent = Compare::mod_revision(key.clone(), CompareOp::Equal, 0);
+        let put = TxnOp::put(key, History::next(generation, cluster, true)?, None);
+        Ok(Some((is_absent, put)))
+    }
+
+    /// The time in which edges may still decide whose reports a restore has removed.
+    pub(super) async fn unlisted_for(&self) -> Result<Duration, StoreError> {
+        if self.seen().is_none() {
+            self.state().await?;
+        }
+        let Some(Seen { history, since, .. }) = self.seen() else { return Ok(Duration::ZERO) };
+        if history.settled {
+            return Ok(Duration::ZERO);
+        }
+        let longest = self.longest_lease().await?.0;
+        let left = Duration::from_millis(longest).saturating_sub(since.elapsed());
+        if left.is_zero() {
+            let Incarnation { generation, id } = history.incarnation;
+            let cluster = history.cluster.unwrap_or_default();
+            let id = format!("{id:032x}");
+            let value = encode(&StoredHistory { generation, id, cluster, settled: true })?;
+            let key = self.layout.history();
+            let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, history.revision);
+            let put = Txn::new().when(vec![is_same]).and_then(vec![TxnOp::put(key, value, None)]);
+            self.link.write(put).await?;
+        }
+        Ok(left)
+    }
+
+    /// The longest lease that an edge of this store ever had, in milliseconds, and the revision of its key.
+    async fn longest_lease(&self) -> Result<(u64, i64), StoreError> {
+        let read = self.link.read(&[self.layout.longest_lease()], None).await?;
+        let Some(value) = read.values.first().and_then(Option::as_ref) else { return Ok((0, 0)) };
+        let text = str::from_utf8(value.value()).unwrap_or_default();
+        let longest = text.parse().map_err(|_| {
+            StoreError::Corrupt(format!("the longest lease in etcd: {text:?} is no number"))
+        })?;
+        Ok((longest, value.mod_revision()))
+    }
+
+    /// Notes the length of a lease before the first report with it, so that a restored store still knows it.
+    pub(super) async fn note_lease(&self, milliseconds: u64) -> Result<(), StoreError> {
+        while self.cache().noted_lease < milliseconds {
+            let (longest, revision) = self.longest_lease().await?;
+            if longest < milliseconds {
+                let key = self.layout.longest_lease();
+                let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, revision);
+                let put = TxnOp::put(key, milliseconds.to_string(), None);
+                let written = self.link.write(Txn::new().when(vec![is_same]).and_then(vec![put]));
+                if !written.await?.succeeded() {
+                    continue;
+                }
+            }
+            self.cache().noted_lease = milliseconds;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_went_back_is_restored_unless_another_process_has_noticed() {
+        let history = |generation, id| History {
+            incarnation: Incarnation { generation, id },
+            cluster: Some(1),
+            settled: true,
+            revision: 5,
+        };
+        let seen = Seen { history: history(2, 7), since: Instant::now(), revision: 50, number: 20 };
+        let restored = |history: History, revision, number, has_other| {
+            let head = Head { number, ..Head::default() };
+            seen.is_restored(&history, &head, At { cluster: 1, revision }, has_other)
+        };
+        assert!(!restored(history(2, 7), 50, 20, false));
+        assert!(!restored(history(2, 7), 60, 30, false));
+        // a revision or a number that went back, another commit under a number
+        assert!(restored(history(2, 7), 49, 20, false));
+        assert!(restored(history(2, 7), 60, 19, false));
+        assert!(restored(history(2, 7), 60, 20, true));
+        // an earlier incarnation, or another of the same generation
+        assert!(restored(history(1, 3), 60, 30, false));
+        assert!(restored(history(2, 8), 60, 30, false));
+        // a newer one was drawn by a process that has noticed
+        assert!(!restored(history(3, 9), 10, 5, false));
+    }
+}

@@ -1,0 +1,231 @@
+//! etcd is restored from a snapshot while edges follow it: they notice, and no change counts as applied
+//! everywhere while an edge decides by a state from before. Needs etcd (Debian: etcd-server, etcd-client).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sip_authz::model::{Account, Commit, Domain, Key, Target, Vocabulary};
+use sip_authz::{AccountSid, Authorizer, Capacity, DomainSid};
+use sip_authz_directory::{Confirmation, Directory};
+use sip_authz_store::{
+    Applied, CommitOutcome, Edge, Feed as _, Follower, Head, Lease, SharedStore as _, Store,
+    StoreError, Timer,
+};
+use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
+use sip_authz_testing::etcd_cluster::Cluster;
+use sip_authz_testing::folder::Folder;
+use sip_authz_testing::site::settings;
+use tokio::task::JoinHandle;
+
+/// The maximum wait for a state that must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Clock;
+
+impl Timer for Clock {
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+fn account(n: u8) -> AccountSid {
+    AccountSid::from_bytes([n; 16])
+}
+
+fn store(cluster: &Cluster) -> EtcdStore {
+    EtcdStore::new(&EtcdOptions::new(cluster.urls())).unwrap()
+}
+
+fn domain(n: u8) -> DomainSid {
+    DomainSid::from_bytes([n; 16])
+}
+
+fn with_domain(n: u8) -> Commit {
+    let mut commit = Commit::new();
+    commit.put(Account::new(account(n)).into());
+    let name = format!("d{n}.example.com").parse().unwrap();
+    commit.put(Domain::new(domain(n), account(n), name).into());
+    commit
+}
+
+/// Makes an account with a domain, and returns the head with it.
+async fn add(store: &EtcdStore, n: u8) -> Head {
+    let commit = with_domain(n);
+    let head = store.head().await.unwrap();
+    let number = head.number + 1;
+    assert_eq!(store.commit(head.number, commit).await.unwrap(), CommitOutcome::Committed(number));
+    store.head().await.unwrap()
+}
+
+/// An edge with a follower and a lease.
+struct Running {
+    authorizer: Arc<Authorizer>,
+    applied: Applied,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Running {
+    async fn start(cluster: &Cluster, name: &str, lease: Duration) -> Self {
+        let store = store(cluster);
+        let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
+        let capacity = Capacity::default().with_nonces(8_192).with_repeats(64).with_guesses(1_024);
+        let authorizer =
+            Arc::new(Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now()));
+        let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
+        let applied = follower.applied();
+        let (name, length) = (name.to_owned(), Some(lease));
+        let lease =
+            Lease::new(store, Arc::clone(&authorizer), applied.clone(), name, length, &Clock);
+        let tasks = [
+            tokio::spawn(async move { match follower.keep(Clock, |_| ()).await {} }),
+            tokio::spawn(async move { match lease.run(Clock, |_| ()).await {} }),
+        ];
+        let edge = Self { authorizer, applied, tasks };
+        edge.until("it decides", |edge| !edge.authorizer.is_stale(Instant::now())).await;
+        edge
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether it decides by a state with this domain.
+    fn serves(&self, n: u8) -> bool {
+        let target = Target::Domain(domain(n));
+        !self.authorizer.is_stale(Instant::now())
+            && self.authorizer.snapshot().target_view(target).is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn edges_notice_a_restore_and_load_the_restored_records() {
+    for is_other in [false, true] {
+        let (cluster, folder) = (Cluster::start(1), Folder::new());
+        let [one, two] = std::array::from_fn(|_| store(&cluster));
+        let first = add(&one, 1).await;
+        assert_eq!(first.incarnation.generation, 1);
+        let edge = Running::start(&cluster, "edge", Duration::from_secs(2)).await;
+        let file = folder.join("snapshot");
+        cluster.save(&file);
+        for n in 2..6 {
+            add(&one, n).await;
+        }
+        let before = two.head().await.unwrap();
+        assert_eq!((before.number, before.incarnation), (5, first.incarnation));
+        let mut feed = two.follow(before).await.unwrap();
+        edge.until("all commits are applied", |edge| edge.applied.head() == before).await;
+        cluster.restore(&file, is_other);
+        // the commits after the backup are gone, and so is their history
+        let after = one.head().await.unwrap();
+        assert_eq!((after.number, after.records, after.sum), (1, 2, first.sum));
+        assert_eq!(after.incarnation.generation, 2);
+        // all agree on one incarnation
+        assert_eq!([two.head().await.unwrap(), store(&cluster).head().await.unwrap()], [after; 2]);
+        let ended = tokio::time::timeout(PATIENCE, feed.next()).await.unwrap();
+        assert!(matches!(ended, Err(StoreError::Restored(_))), "{ended:?}");
+        assert!(matches!(two.follow(before).await.err(), Some(StoreError::Restored(_))));
+        edge.until("the edge has the restored records", |edge| edge.applied.head() == after).await;
+        edge.until("it decides", |edge| edge.serves(1)).await;
+        assert!(!edge.serves(5));
+        let next = add(&two, 9).await;
+        edge.until("the edge follows", |edge| edge.applied.head() == next).await;
+        // the numbers overtake those of before
+        for n in 10..16 {
+            add(&two, n).await;
+        }
+        assert!(matches!(one.follow(before).await.err(), Some(StoreError::Restored(_))));
+    }
+}
+
+/// A process that starts after the restore has no memory of the store. A new cluster shows itself by its
+/// id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_restore_into_a_new_cluster_is_noticed_by_a_new_process() {
+    let (cluster, folder) = (Cluster::start(1), Folder::new());
+    let first = add(&store(&cluster), 1).await;
+    let file = folder.join("snapshot");
+    cluster.save(&file);
+    cluster.restore(&file, true);
+    let after = store(&cluster).head().await.unwrap();
+    assert_eq!(after.number, first.number);
+    assert_eq!(after.incarnation.generation, first.incarnation.generation + 1);
+    assert_eq!(store(&cluster).head().await.unwrap(), after);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_change_after_a_restore_is_confirmed_only_once_no_edge_decides_by_the_old_state() {
+    const LEASE: Duration = Duration::from_secs(4);
+    for is_other in [false, true] {
+        let (cluster, folder) = (Cluster::start(1), Folder::new());
+        let writer = Directory::new(store(&cluster), settings(), None);
+        add(writer.store(), 1).await;
+        let listed = Running::start(&cluster, "listed", LEASE).await;
+        let file = folder.join("snapshot");
+        cluster.save(&file);
+        // in no report of the backup
+        let unlisted = Running::start(&cluster, "unlisted", LEASE).await;
+        for n in 2..6 {
+            add(writer.store(), n).await;
+        }
+        assert_eq!(writer.confirm(PATIENCE).await.unwrap(), Confirmation::Everywhere);
+        assert!(listed.serves(1) && unlisted.serves(1));
+        // cut off: it neither follows nor reports any more, and decides until its lease ends
+        unlisted.tasks.iter().for_each(JoinHandle::abort);
+        let cut = Instant::now();
+        cluster.restore(&file, is_other);
+        let mut commit = Commit::new();
+        commit.delete(Key::Target(Target::Domain(domain(1))));
+        writer.import(commit).await.unwrap();
+        // the backup lists one edge alone, with a report that any commit of its history satisfies
+        let early = writer.confirm(Duration::from_millis(100)).await.unwrap();
+        assert_ne!(early, Confirmation::Everywhere);
+        assert_eq!(writer.confirm(PATIENCE).await.unwrap(), Confirmation::Everywhere);
+        assert!(!listed.serves(1) && !unlisted.serves(1), "an edge decides by the old state");
+        assert!(cut.elapsed() >= LEASE * 9 / 10);
+        // later changes are confirmed at once
+        writer.import(with_domain(7)).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(writer.confirm(PATIENCE).await.unwrap(), Confirmation::Everywhere);
+        assert!(began.elapsed() < LEASE);
+    }
+}
+
+/// An edge that was cut off during the restore returns once the numbers have overtaken it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_report_from_before_a_restore_counts_for_no_commit_after_it() {
+    let (cluster, folder) = (Cluster::start(1), Folder::new());
+    let [late, other] = std::array::from_fn(|_| store(&cluster));
+    let writer = Directory::new(store(&cluster), settings(), None);
+    add(&other, 1).await;
+    let file = folder.join("snapshot");
+    cluster.save(&file);
+    for n in 2..6 {
+        add(&other, n).await;
+    }
+    let before = late.head().await.unwrap();
+    cluster.restore(&file, false);
+    for n in 10..14 {
+        add(&other, n).await;
+    }
+    let head = other.head().await.unwrap();
+    assert_eq!((head.number, head == before), (before.number, false));
+    let edge = Edge { name: "late".to_owned(), applied: before, lease: None, api: None };
+    let answer = late.report(edge.clone()).await.unwrap();
+    assert_eq!(answer, head);
+    let limit = Duration::from_millis(200);
+    let named = Confirmation::NotBy(vec!["late".to_owned()]);
+    assert_eq!(writer.confirm(limit).await.unwrap(), named);
+    late.report(Edge { applied: head, ..edge }).await.unwrap();
+    assert_eq!(writer.confirm(limit).await.unwrap(), Confirmation::Everywhere);
+}
