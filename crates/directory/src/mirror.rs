@@ -88,13 +88,12 @@ impl<S: Store> Mirror<S> {
         *feed = None;
         // many commits of this process leave a feed behind that nobody reads, not the records
         let current = self.lock().as_ref().map(|current| current.records.head());
-        if let Some(from) = current {
-            if let Ok(mut following) = store.follow(from).await
-                && let Ok(records) = self.catch_up(store, &mut following, head).await
-            {
-                *feed = Some(following);
-                return Ok(records);
-            }
+        if let Some(from) = current
+            && let Ok(mut following) = store.follow(from).await
+            && let Ok(records) = self.catch_up(store, &mut following, head).await
+        {
+            *feed = Some(following);
+            return Ok(records);
         }
         let (records, following) = self.load(store).await?;
         *feed = Some(following);

@@ -1,9 +1,13 @@
-//! The incarnation of the store: an id of its history, which whoever notices a restore draws anew.
+//! The incarnation of the store: an id of its history. The first process that notices a restore draws the next
+//! one.
 //!
-//! etcd cannot tell that it was restored from a snapshot. A process can: the store is behind a revision or a
-//! commit that the process has seen, it has another commit under a number, or the snapshot was restored into
-//! a new cluster, whose id differs from the one beside the incarnation. Then the process draws the next
-//! incarnation, on condition that no other process has.
+//! etcd does not say that it was restored from a snapshot. A process notices it in one of these ways:
+//!
+//! - The store is behind a revision or a commit that the process has seen.
+//! - A number has another commit.
+//! - The cluster has another id than the one beside the incarnation.
+//!
+//! The next incarnation is written on condition that no other process has drawn one.
 //!
 //! The incarnation has a key of its own, since earlier versions refuse a head with a field that they do not
 //! know. A store of an earlier version has none until a restore is noticed.
@@ -106,14 +110,14 @@ impl Seen {
 }
 
 impl Etcd {
-    /// What this process has seen so far. Call it before a read, and [`Self::examine`] after it.
+    /// The newest state that this process has seen. Call it before a read, and [`Self::examine`] after it.
     pub(super) fn seen(&self) -> Option<Seen> {
         self.cache().seen
     }
 
-    /// Compares a linearizable read with what the process had seen before it. True if the store was not
-    /// restored, or if another process has noticed. Else the next incarnation is drawn, and the read is to be
-    /// repeated.
+    /// Compares a linearizable read with `before`, the newest state at its start. True if the store was not
+    /// restored, or if another process has noticed it. Otherwise it draws the next incarnation, and the caller
+    /// reads again.
     pub(super) async fn examine(
         &self,
         before: Option<Seen>,

@@ -1,12 +1,12 @@
-//! The identity of a store's history, by which a restored store is told from the one before.
+//! The identity of a store's history. A restored store has another one.
 
 use std::fmt;
 
 /// An id of the history of commits in a store.
 ///
-/// A store that was restored from a backup repeats commit numbers for other commits. So whoever notices
-/// draws a new incarnation, and numbers are compared within one incarnation only. A store that serves one
-/// process, or has no commits yet, has the default one.
+/// A store that was restored from a backup repeats commit numbers for other commits. So the first process
+/// that notices draws a new incarnation, and numbers are compared within one incarnation only. A store that
+/// serves one process, or has no commits yet, has the default one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Incarnation {
     /// The number of incarnations before this one. Of two that a process has seen, the greater is newer.
