@@ -1,7 +1,9 @@
 //! A fleet under virtual time. Edges follow one store through delays, lost and repeated messages, cuts,
-//! pauses and restarts, while writers revoke access. Each seed is another run: `SIM_SEED=n` repeats
+//! pauses, restarts and restores of the store, while writers revoke access. Each seed is another run: `SIM_SEED=n` repeats
 //! one, `SIM_SEEDS=n` runs this many.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -17,12 +19,13 @@ use sip_authz::{
 };
 use sip_authz_directory::{Confirmation, Directory, Settings};
 use sip_authz_store::{
-    Collection, CommitEntry, CommitOutcome, Edge, Feed, Head, LocalFeed, Lookup, MemoryStore,
-    SharedStore, Store, StoreError, StoreSnapshot,
+    Applied, Collection, CommitEntry, CommitOutcome, Edge, Feed, Follower, Head, Incarnation,
+    Lease, LocalFeed, Lookup, MemoryStore, SharedStore, Store, StoreError, StoreSnapshot, Timer,
 };
-use sip_authz_store::{Follower, Lease, Timer};
 use sip_authz_testing::kit::{Header, PASSWORD, REALM, Request};
 use sip_authz_testing::virtual_time::{Owner, Virtual};
+
+use storage::Storage;
 
 /// The number of edges. All but the last have a lease.
 const EDGES: usize = 4;
@@ -46,23 +49,17 @@ struct Tally {
     pauses: u64,
     cuts: u64,
     restarts: u64,
+    restores: u64,
 }
 
 /// The complete state of the simulation.
 struct World {
     time: Virtual,
-    inner: MemoryStore,
-    edges: Mutex<BTreeMap<String, Edge>>,
+    storage: async_lock::Mutex<Storage>,
     /// The clients that are cut off from the store.
     cut: Mutex<BTreeSet<Owner>>,
     faults: Mutex<bool>,
-    /// Whether each account is active and its list mapped, after the last commit.
-    states: Mutex<[(bool, bool); CALLERS]>,
-    /// After each commit, whether each caller may call.
-    truth: Mutex<Vec<[bool; CALLERS]>>,
-    authorizers: Mutex<BTreeMap<Owner, Arc<Authorizer>>>,
-    /// The number of the newest revocation that all edges have confirmed.
-    fenced: Mutex<u64>,
+    authorizers: Mutex<BTreeMap<Owner, (Arc<Authorizer>, Applied)>>,
     /// Every accepted nonce and count, of all edges.
     accepted: Mutex<BTreeSet<String>>,
     tally: Mutex<Tally>,
@@ -128,12 +125,19 @@ struct Link {
 struct LinkFeed {
     link: Link,
     inner: LocalFeed,
+    /// The history that it follows.
+    incarnation: Incarnation,
     last: Option<CommitEntry>,
 }
 
 impl Link {
     fn faults(&self) -> bool {
         *self.world.faults.lock().unwrap()
+    }
+
+    /// The store in memory that is in use at present.
+    fn inner(&self) -> MemoryStore {
+        self.world.storage().inner.clone()
     }
 
     fn is_cut(&self) -> bool {
@@ -169,15 +173,15 @@ impl Store for Link {
     type Feed = LinkFeed;
 
     async fn head(&self) -> Result<Head, StoreError> {
-        self.ask(self.world.inner.head()).await
+        self.ask(async { Ok(self.world.storage().head(self.world.time.elapsed())) }).await
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        self.ask(self.world.inner.get(key)).await
+        self.ask(self.inner().get(key)).await
     }
 
     async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
-        self.ask(self.world.inner.find(lookup)).await
+        self.ask(self.inner().find(lookup)).await
     }
 
     async fn range(
@@ -186,22 +190,20 @@ impl Store for Link {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.ask(self.world.inner.range(collection, after, limit)).await
+        self.ask(self.inner().range(collection, after, limit)).await
     }
 
     async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
-        self.ask(self.world.inner.count(collection)).await
+        self.ask(self.inner().count(collection)).await
     }
 
     async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.ask(async {
-            let outcome = self.world.inner.commit(head, commit.clone()).await?;
-            if let CommitOutcome::Committed(number) = outcome {
-                let mut truth = self.world.truth.lock().unwrap();
-                assert_eq!(usize::try_from(number).unwrap(), truth.len());
+            let mut storage = self.world.storage();
+            let outcome = storage.inner.commit(head, commit.clone()).await?;
+            storage.committed(&commit, outcome).await?;
+            if outcome != CommitOutcome::Conflict {
                 self.world.tally.lock().unwrap().commits += 1;
-                let state = self.world.state_after(&commit);
-                truth.push(state);
             }
             Ok(outcome)
         })
@@ -209,17 +211,32 @@ impl Store for Link {
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
-        self.ask(self.world.inner.load()).await
+        self.ask(async {
+            let mut storage = self.world.storage();
+            storage.head(self.world.time.elapsed());
+            let StoreSnapshot { head, records } = storage.inner.load().await?;
+            Ok(StoreSnapshot { head: storage.of_present(head), records })
+        })
+        .await
     }
 
     async fn follow(&self, from: Head) -> Result<LinkFeed, StoreError> {
-        let inner = self.ask(self.world.inner.follow(from)).await?;
-        Ok(LinkFeed { link: self.clone(), inner, last: None })
+        let following = self.ask(async {
+            let mut storage = self.world.storage();
+            let head = storage.head(self.world.time.elapsed());
+            Ok((storage.follow(from).await?, head.incarnation))
+        });
+        let (inner, incarnation) = following.await?;
+        Ok(LinkFeed { link: self.clone(), inner, incarnation, last: None })
     }
 
     async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
-        let edges = async { Ok(self.world.edges.lock().unwrap().values().cloned().collect()) };
-        self.ask(edges).await
+        self.ask(async { Ok(self.world.storage().edges.values().cloned().collect()) }).await
+    }
+
+    async fn unlisted_for(&self) -> Result<Duration, StoreError> {
+        let now = || self.world.time.elapsed();
+        self.ask(async { Ok(self.world.storage().unlisted_for(now())) }).await
     }
 
     async fn pause(&self, time: Duration) {
@@ -240,9 +257,9 @@ impl SharedStore for Link {
 
     async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
         self.ask(async {
-            let head = self.world.inner.head().await?;
-            self.world.edges.lock().unwrap().insert(edge.name.clone(), edge);
-            Ok(head)
+            let mut storage = self.world.storage();
+            storage.edges.insert(edge.name.clone(), edge);
+            Ok(storage.head(self.world.time.elapsed()))
         })
         .await
     }
@@ -253,7 +270,7 @@ impl SharedStore for Link {
 
     async fn forget(&self, name: &str) -> Result<(), StoreError> {
         self.ask(async {
-            self.world.edges.lock().unwrap().remove(name);
+            self.world.storage().edges.remove(name);
             Ok(())
         })
         .await
@@ -285,7 +302,8 @@ impl Feed for LinkFeed {
             })
             .await;
             let Some(came) = came else { continue };
-            let came = came?;
+            let mut came = came?;
+            came.head.incarnation = self.incarnation;
             if self.link.faults() && world.time.chance(3) {
                 // the message is lost
                 continue;
@@ -325,10 +343,9 @@ impl Timer for Clock {
 }
 
 impl World {
-    fn state_after(&self, commit: &Commit) -> [bool; CALLERS] {
-        let mut state = self.states.lock().unwrap();
-        *state = after(*state, commit);
-        state.map(|(active, mapped)| active && mapped)
+    /// The store. No task waits while it has this, so another task never holds it.
+    fn storage(&self) -> async_lock::MutexGuard<'_, Storage> {
+        self.storage.try_lock().expect("no task waits while it has the store")
     }
 }
 
@@ -352,8 +369,9 @@ fn start_edge(world: &Arc<World>, edge: Owner, generation: u8) {
         let lease = (edge + 1 < EDGES).then_some(LEASE);
         let name = format!("edge {edge}");
         let applied = follower.applied();
-        let tied = Lease::new(link, Arc::clone(&authorizer), applied, name, lease, &clock);
-        world.authorizers.lock().unwrap().insert(edge, Arc::clone(&authorizer));
+        let tied = Lease::new(link, Arc::clone(&authorizer), applied.clone(), name, lease, &clock);
+        let kept = (Arc::clone(&authorizer), applied.clone());
+        world.authorizers.lock().unwrap().insert(edge, kept);
         let time = world.time.clone();
         let of = Arc::clone(&world);
         time.spawn(edge, async move { match follower.keep(Clock::of(&of, edge), |_| ()).await {} });
@@ -363,13 +381,13 @@ fn start_edge(world: &Arc<World>, edge: Owner, generation: u8) {
         loop {
             time.ms(20 + time.below(600)).await;
             call += 1;
-            called(&world, edge, &authorizer, (generation, call));
+            called(&world, edge, (&authorizer, applied.head()), (generation, call));
         }
     });
 }
 
 /// Makes a call at an edge and checks the decision.
-fn called(world: &World, edge: Owner, authorizer: &Authorizer, call: (u8, u32)) {
+fn called(world: &World, edge: Owner, (authorizer, head): (&Authorizer, Head), call: (u8, u32)) {
     let caller = world.time.below(u32::try_from(CALLERS).unwrap()) as usize;
     let clock = Clock::of(world, edge);
     let decide = |authorizer: &Authorizer, request: &Request, now| {
@@ -381,10 +399,9 @@ fn called(world: &World, edge: Owner, authorizer: &Authorizer, call: (u8, u32)) 
     let request =
         Request { call_id: format!("{edge}-{}-{}", call.0, call.1), ..Request::to(&host(caller)) };
     let number = authorizer.snapshot().number();
-    let truth = world.truth.lock().unwrap();
+    assert_eq!(number, head.number);
     // the edge has applied a prefix of the commits, so the expected state is the one after it
-    let allowed = truth[usize::try_from(number).unwrap()][caller];
-    drop(truth);
+    let allowed = world.storage().allowed(head)[caller];
     let mut tally = world.tally.lock().unwrap();
     tally.decisions += 1;
     let challenge = match decide(authorizer, &request, clock.now()) {
@@ -404,12 +421,11 @@ fn called(world: &World, edge: Owner, authorizer: &Authorizer, call: (u8, u32)) 
     };
     tally.accepted += 1;
     // every revocation that all edges have confirmed is in force here
-    let fenced = *world.fenced.lock().unwrap();
-    assert!(number >= fenced, "edge {edge} decides by {number}, after {fenced} was confirmed");
+    world.storage().check_fence(edge, head);
     let nonce = header.inner.nonce.clone();
     assert!(world.accepted.lock().unwrap().insert(nonce), "a nonce was accepted twice");
     // replay the captured request to all edges
-    for (other, authorizer) in world.authorizers.lock().unwrap().iter() {
+    for (other, (authorizer, _)) in world.authorizers.lock().unwrap().iter() {
         let captured = Request { branch: format!("z9hG4bKc{other}"), ..answer.clone() };
         let again = decide(authorizer, &captured, Clock::of(world, *other).now());
         assert!(!again.is_accept(), "edge {other} accepts a captured request");
@@ -424,6 +440,7 @@ async fn write(world: Arc<World>, writer: Owner) {
     let time = world.time.clone();
     loop {
         time.ms(20 + time.below(800)).await;
+        let restores = world.storage().restores;
         let Ok(head) = link.head().await else { continue };
         let n = time.below(u32::try_from(CALLERS).unwrap()) as usize;
         let (account, map) = (account(n), mapping(n));
@@ -454,12 +471,14 @@ async fn write(world: Arc<World>, writer: Owner) {
             let limit = Duration::from_secs(u64::from(1 + time.below(9)));
             match directory.confirm(limit).await {
                 Ok(Confirmation::Everywhere) => {
-                    let mut fenced = world.fenced.lock().unwrap();
-                    *fenced = number.max(*fenced);
+                    let mut storage = world.storage();
+                    // a restore has undone the commit
+                    if storage.restores == restores {
+                        storage.fenced = number.max(storage.fenced);
+                    }
                     world.tally.lock().unwrap().confirmed += 1;
                 }
-                Ok(Confirmation::NotBy(names)) => {
-                    assert!(!names.is_empty());
+                Ok(Confirmation::NotBy(_)) => {
                     world.tally.lock().unwrap().unconfirmed += 1;
                 }
                 Err(_) => {}
@@ -476,7 +495,7 @@ async fn cause_failures(world: Arc<World>) {
         time.ms(100 + time.below(2_000)).await;
         let client = time.below(u32::try_from(EDGES + WRITERS).unwrap()) as usize;
         let many = Duration::from_millis(u64::from(100 + time.below(6_000)));
-        match time.below(4) {
+        match time.below(5) {
             0 | 1 => {
                 world.tally.lock().unwrap().cuts += 1;
                 world.cut.lock().unwrap().insert(client);
@@ -489,6 +508,16 @@ async fn cause_failures(world: Arc<World>) {
             2 => {
                 world.tally.lock().unwrap().pauses += 1;
                 time.pause(client, many);
+            }
+            3 => {
+                // only an edge with a lease can be missing from a backup
+                let without = format!("edge {}", time.below(u32::try_from(EDGES).unwrap() - 1));
+                let mut storage = world.storage();
+                if storage.restore().await {
+                    world.tally.lock().unwrap().restores += 1;
+                } else {
+                    storage.back_up(&without).await;
+                }
             }
             _ if client < EDGES => {
                 world.tally.lock().unwrap().restarts += 1;
@@ -511,14 +540,10 @@ fn run_seed(seed: u64) -> Tally {
     let time = Virtual::new(seed);
     let world = Arc::new(World {
         time: time.clone(),
-        inner: MemoryStore::new(),
-        edges: Mutex::default(),
+        storage: async_lock::Mutex::new(Storage::new()),
         cut: Mutex::default(),
         faults: Mutex::new(true),
-        states: Mutex::new([(true, false); CALLERS]),
-        truth: Mutex::new(vec![[false; CALLERS]]),
         authorizers: Mutex::default(),
-        fenced: Mutex::default(),
         accepted: Mutex::default(),
         tally: Mutex::default(),
     });
@@ -526,8 +551,11 @@ fn run_seed(seed: u64) -> Tally {
     time.spawn(usize::MAX, async move {
         let world = begun;
         let first = first_records();
-        assert_eq!(world.inner.commit(0, first).await.unwrap(), CommitOutcome::Committed(1));
-        world.truth.lock().unwrap().push([false; CALLERS]);
+        {
+            let mut storage = world.storage();
+            let outcome = storage.inner.commit(0, first.clone()).await.unwrap();
+            storage.committed(&first, outcome).await.unwrap();
+        }
         for edge in 0..EDGES {
             start_edge(&world, edge, 0);
         }
@@ -538,11 +566,12 @@ fn run_seed(seed: u64) -> Tally {
     });
     time.run(FAILURE_PHASE + CALM_PHASE);
     // all edges decide and agree
-    let last = u64::try_from(world.truth.lock().unwrap().len()).unwrap() - 1;
+    let last = world.storage().head(time.elapsed());
     let authorizers = world.authorizers.lock().unwrap();
     assert_eq!(authorizers.len(), EDGES);
-    for (edge, authorizer) in authorizers.iter() {
-        assert_eq!(authorizer.snapshot().number(), last, "edge {edge}");
+    for (edge, (authorizer, applied)) in authorizers.iter() {
+        assert_eq!(authorizer.snapshot().number(), last.number, "edge {edge}");
+        assert_eq!(applied.head(), last, "edge {edge}");
         let now = Clock::of(&world, *edge).now();
         assert!(!authorizer.is_stale(now), "edge {edge} is still stale");
     }
@@ -571,6 +600,7 @@ fn edges_enforce_revocations_and_converge() {
         all.pauses += result.pauses;
         all.cuts += result.cuts;
         all.restarts += result.restarts;
+        all.restores += result.restores;
     }
     println!("{seeds} seeds in {:?}: {all:?}", began.elapsed());
     for (what, count) in [
@@ -578,6 +608,7 @@ fn edges_enforce_revocations_and_converge() {
         ("refusals", all.stale),
         ("confirmations", all.confirmed),
         ("timeouts", all.unconfirmed),
+        ("restores", all.restores),
     ] {
         assert!(count >= seeds / 5, "only {count} {what}");
     }

@@ -1,0 +1,169 @@
+//! The store of the fleet, which an operator can restore from a backup.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use sip_authz::model::{Commit, Record};
+use sip_authz_store::{
+    CommitOutcome, Edge, Head, Incarnation, LocalFeed, MemoryStore, Store as _, StoreError,
+    StoreSnapshot,
+};
+
+use super::{CALLERS, LEASE, after};
+
+/// Whether each account is active, and whether its list is mapped.
+type States = [(bool, bool); CALLERS];
+
+/// The store as of a commit.
+#[derive(Clone, Copy)]
+struct State {
+    head: Head,
+    states: States,
+}
+
+/// The contents of the store at the time of the backup.
+struct Backup {
+    records: Vec<Record>,
+    edges: BTreeMap<String, Edge>,
+    commits: usize,
+}
+
+/// The store that all processes share, and what is true of it.
+pub(crate) struct Storage {
+    pub(crate) inner: MemoryStore,
+    pub(crate) edges: BTreeMap<String, Edge>,
+    incarnation: Incarnation,
+    /// Restored, and no process has noticed.
+    is_restored: bool,
+    /// The time until which edges decide that the backup lacks.
+    unlisted_until: Duration,
+    /// The state after each commit of the present history, from commit 0 on.
+    history: Vec<State>,
+    /// Whether each caller may call, for each checksum of records that there ever was.
+    allowed: HashMap<[u8; 32], [bool; CALLERS]>,
+    backup: Option<Backup>,
+    /// The number of restores.
+    pub(crate) restores: u64,
+    /// The number of the newest revocation of this history that all edges have confirmed.
+    pub(crate) fenced: u64,
+}
+
+impl Storage {
+    pub(crate) fn new() -> Self {
+        let state = State { head: Head::default(), states: [(true, false); CALLERS] };
+        let mut storage = Self {
+            inner: MemoryStore::new(),
+            edges: BTreeMap::new(),
+            incarnation: Incarnation { generation: 1, id: 1 },
+            is_restored: false,
+            unlisted_until: Duration::ZERO,
+            history: Vec::new(),
+            allowed: HashMap::new(),
+            backup: None,
+            restores: 0,
+            fenced: 0,
+        };
+        storage.push(state);
+        storage
+    }
+
+    fn push(&mut self, state: State) {
+        let allowed = state.states.map(|(active, mapped)| active && mapped);
+        self.allowed.insert(*state.head.sum.as_bytes(), allowed);
+        self.history.push(state);
+    }
+
+    fn last(&self) -> State {
+        self.history[self.history.len() - 1]
+    }
+
+    /// A process reads the head, and notices a restore: the cluster has another id.
+    pub(crate) fn head(&mut self, now: Duration) -> Head {
+        if std::mem::take(&mut self.is_restored) {
+            let generation = self.incarnation.generation + 1;
+            self.incarnation = Incarnation { generation, id: generation.into() };
+            self.unlisted_until = now + LEASE;
+        }
+        self.of_present(self.last().head)
+    }
+
+    /// A head or an entry's head of the store in memory, in the present incarnation.
+    pub(crate) fn of_present(&self, head: Head) -> Head {
+        match head.number {
+            0 => head,
+            _ => Head { incarnation: self.incarnation, ..head },
+        }
+    }
+
+    pub(crate) fn unlisted_for(&self, now: Duration) -> Duration {
+        self.unlisted_until.saturating_sub(now)
+    }
+
+    /// Notes the outcome of a commit to `inner`.
+    pub(crate) async fn committed(
+        &mut self,
+        commit: &Commit,
+        outcome: CommitOutcome,
+    ) -> Result<(), StoreError> {
+        if let CommitOutcome::Committed(number) = outcome {
+            assert_eq!(usize::try_from(number).unwrap(), self.history.len());
+            let state =
+                State { head: self.inner.head().await?, states: after(self.last().states, commit) };
+            self.push(state);
+        }
+        Ok(())
+    }
+
+    /// The commits after a head of the present history.
+    pub(crate) async fn follow(&self, from: Head) -> Result<LocalFeed, StoreError> {
+        let present = self.of_present(self.last().head);
+        if from.number > 0 && from.incarnation != present.incarnation {
+            return Err(StoreError::restored(present));
+        }
+        self.inner.follow(from).await
+    }
+
+    /// Makes a backup. It lacks the report of this edge, as if the edge joined later.
+    pub(crate) async fn back_up(&mut self, without: &str) {
+        let StoreSnapshot { records, .. } = self.inner.load().await.unwrap();
+        let mut edges = self.edges.clone();
+        edges.remove(without);
+        self.backup = Some(Backup { records, edges, commits: self.history.len() });
+    }
+
+    /// Restores the last backup. False if there is none.
+    pub(crate) async fn restore(&mut self) -> bool {
+        let Some(Backup { records, edges, commits }) = self.backup.take() else { return false };
+        self.history.truncate(commits);
+        let head = self.last().head;
+        self.inner = MemoryStore::starting_at(head.number - 1);
+        let mut all = Commit::new();
+        for record in records {
+            all.put(record);
+        }
+        let written = self.inner.commit(head.number - 1, all).await.unwrap();
+        assert_eq!(written, CommitOutcome::Committed(head.number));
+        assert_eq!(self.inner.head().await.unwrap(), head);
+        (self.edges, self.is_restored, self.fenced) = (edges, true, 0);
+        self.restores += 1;
+        true
+    }
+
+    /// Whether each caller may call by the records with this head.
+    pub(crate) fn allowed(&self, head: Head) -> [bool; CALLERS] {
+        self.allowed[head.sum.as_bytes()]
+    }
+
+    /// Panics if all edges have confirmed a revocation that an edge at this head lacks.
+    pub(crate) fn check_fence(&self, edge: usize, head: Head) {
+        if self.fenced > 0 {
+            let present = self.history.get(usize::try_from(head.number).unwrap());
+            let is_present = present.is_some_and(|state| state.head.sum == head.sum);
+            assert!(
+                is_present && head.number >= self.fenced,
+                "edge {edge} decides by {head:?}, after {} was confirmed",
+                self.fenced
+            );
+        }
+    }
+}
