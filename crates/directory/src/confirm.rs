@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Directory, DirectoryError};
-use sip_authz_store::{Head, Store, StoreError};
+use sip_authz_store::{Head, Incarnation, Store, StoreError};
 
 /// The interval between two reads of the edge reports.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -18,7 +18,18 @@ pub enum Confirmation {
     NotBy(Vec<String>),
 }
 
+/// Whether a report has a number only, as those of earlier versions. It suffices while no restore was noticed.
+fn is_plain(applied: &Head) -> bool {
+    *applied == Head { number: applied.number, ..Head::default() }
+}
+
 impl<S: Store> Directory<S> {
+    /// The incarnation of the store, as of the last read or command of this process.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.mirror.current().head().incarnation
+    }
+
     /// Waits until every edge decides by the current head of the store or a newer one. Call it after a
     /// command that must take effect everywhere, such as the removal of a user.
     ///
@@ -33,8 +44,28 @@ impl<S: Store> Directory<S> {
     /// [`DirectoryError::Store`] if the reports cannot be read: the change is still in force. Also if the store
     /// is restored from a backup meanwhile, which may lack the change.
     pub async fn confirm(&self, limit: Duration) -> Result<Confirmation, DirectoryError> {
+        self.confirm_since(None, limit).await
+    }
+
+    /// As [`Self::confirm`], for a command that ran after [`Self::incarnation`] was `since`. If the store was
+    /// restored after the command, it may lack the change.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::confirm`].
+    pub async fn confirm_since(
+        &self,
+        since: Option<Incarnation>,
+        limit: Duration,
+    ) -> Result<Confirmation, DirectoryError> {
         let store = &self.store;
-        let Head { incarnation, number, .. } = self.mirror.at_head(store).await?.head();
+        let begin = self.mirror.at_head(store).await?.head();
+        let Head { incarnation, number, .. } = begin;
+        // the first commit of a store draws its incarnation
+        let since = since.filter(|since| *since != Incarnation::default());
+        if since.is_some_and(|since| since != incarnation) {
+            return Err(StoreError::restored(begin).into());
+        }
         // the sum of the pauses, a lower bound of the time that has passed
         let mut waited = Duration::ZERO;
         loop {
@@ -47,7 +78,9 @@ impl<S: Store> Directory<S> {
             let behind = edges.into_iter().filter(|edge| {
                 let lapsed = edge.lease.is_some_and(|lease| lease <= waited);
                 // a number alone says nothing: before a restore, other commits had these numbers
-                let has_applied = edge.applied.number >= number && self.mirror.had(&edge.applied);
+                let is_known = self.mirror.had(&edge.applied)
+                    || (is_plain(&edge.applied) && incarnation.generation <= 1);
+                let has_applied = edge.applied.number >= number && is_known;
                 !has_applied && !lapsed
             });
             let mut behind: Vec<_> = behind.map(|edge| edge.name).collect();

@@ -16,7 +16,7 @@ use super::DirectoryError;
 use super::mirror::Mirror;
 use super::view::View;
 use sip_authz::model::{Commit, Key, Write};
-use sip_authz_store::{CommitOutcome, Records, Store, StoreError};
+use sip_authz_store::{CommitOutcome, Head, Records, Store, StoreError};
 
 /// The most commands of a group.
 const MAX_COMMANDS: usize = 256;
@@ -33,11 +33,10 @@ pub(super) enum Planned<T> {
 
 /// The end of an attempt of a command.
 pub(super) enum Settled<T> {
-    /// The command writes nothing. Its answer or error rests on the records as of the commit with this
-    /// number.
-    Answer(u64, Result<T, DirectoryError>),
-    /// The command is durable, in the commit with this number.
-    Committed(u64, T),
+    /// The command writes nothing. Its answer or error rests on the records as of this head.
+    Answer(Head, Result<T, DirectoryError>),
+    /// The command is durable, in the commit that led to this head.
+    Committed(Head, T),
     /// Another process committed first.
     Conflict,
     /// The group was given up for a reason that lies in no other process.
@@ -116,7 +115,7 @@ struct Group {
 
 #[derive(Clone)]
 enum Outcome {
-    Committed(u64),
+    Committed(Head),
     Conflict,
     PlanAgain,
     Failed(StoreError),
@@ -173,18 +172,18 @@ impl Groups {
                         }
                         Ok(Planned::Write(..)) => {}
                         Ok(Planned::Answer(answer)) if before.is_none() => {
-                            return Ok(Settled::Answer(line.base.head().number, Ok(answer)));
+                            return Ok(Settled::Answer(line.base.head(), Ok(answer)));
                         }
                         Ok(Planned::Answer(_)) => {}
                         Err(error) if before.is_none() => {
-                            return Ok(Settled::Answer(line.base.head().number, Err(error)));
+                            return Ok(Settled::Answer(line.base.head(), Err(error)));
                         }
                         // It rests on commands that may fail. If the durable records refuse this one
                         // too, the refusal is right.
                         Err(_) => {
                             let durable = mirror.current();
                             if let Err(error) = plan(View::of(&durable)) {
-                                return Ok(Settled::Answer(durable.head().number, Err(error)));
+                                return Ok(Settled::Answer(durable.head(), Err(error)));
                             }
                         }
                     }
@@ -201,7 +200,7 @@ impl Groups {
             }
         };
         match self.wait(&group, store, mirror).await {
-            Outcome::Committed(number) => Ok(Settled::Committed(number, answer)),
+            Outcome::Committed(head) => Ok(Settled::Committed(head, answer)),
             Outcome::Conflict => Ok(Settled::Conflict),
             Outcome::PlanAgain => Ok(Settled::PlanAgain),
             Outcome::Failed(error) => Err(error.into()),
@@ -336,7 +335,7 @@ impl Line {
         let number = self.base.head().number;
         if commit.is_empty() {
             // its commands undo each other
-            return Ended(vec![(group, tickets, Outcome::Committed(number))]);
+            return Ended(vec![(group, tickets, Outcome::Committed(self.base.head()))]);
         }
         let after = match self.base.after(&commit) {
             Ok((after, _)) => after,
@@ -359,11 +358,12 @@ impl Line {
             return Ended::default();
         };
         match result {
-            Ok(CommitOutcome::Committed(number)) => {
+            Ok(CommitOutcome::Committed(_)) => {
+                let head = after.head();
                 mirror.committed(&after);
                 self.base = after;
                 self.most = self.most.saturating_mul(2).min(MAX_COMMANDS);
-                Ended(vec![(group, tickets, Outcome::Committed(number))])
+                Ended(vec![(group, tickets, Outcome::Committed(head))])
             }
             Ok(CommitOutcome::Conflict) => {
                 let mut ended = self.throw_back(Outcome::PlanAgain);

@@ -7,7 +7,7 @@ use super::group::{Planned, Settled};
 use super::view::View;
 use super::{Directory, DirectoryError};
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz_store::{Records, Store};
+use sip_authz_store::{Head, Records, Store};
 
 /// The most attempts of a command when commits of other processes come in between.
 const ATTEMPTS: u32 = 16;
@@ -66,19 +66,19 @@ impl<S: Store> Directory<S> {
             // A caller that was cancelled after its commit did not wait until it was applied. So each
             // command waits first; otherwise such callers could commit faster than the follower applies.
             let confirmed = self.confirmed().await?;
-            self.wait_until_applied(confirmed.head().number).await?;
+            self.wait_until_applied(confirmed.head()).await?;
             let shared = (&self.store, &self.mirror);
             let settled =
                 self.groups.stage(&ticket, shared, |view| self.planned(&plan, view)).await;
             match settled? {
-                Settled::Answer(number, answer) => {
+                Settled::Answer(head, answer) => {
                     // a repeated command must not be answered before the first one is in force
-                    self.wait_until_applied(number).await?;
+                    self.wait_until_applied(head).await?;
                     return answer;
                 }
-                Settled::Committed(number, answer) => {
-                    (self.on_commit)(number);
-                    self.wait_until_applied(number).await?;
+                Settled::Committed(head, answer) => {
+                    (self.on_commit)(head.number);
+                    self.wait_until_applied(head).await?;
                     return Ok(answer);
                 }
                 Settled::PlanAgain => {}
@@ -127,10 +127,10 @@ impl<S: Store> Directory<S> {
         Ok(self.mirror.at_head(&self.store).await?)
     }
 
-    /// Waits until the authorizer of this process has applied commit `number`.
-    async fn wait_until_applied(&self, number: u64) -> Result<(), DirectoryError> {
+    /// Waits until the authorizer of this process has applied this head.
+    async fn wait_until_applied(&self, head: Head) -> Result<(), DirectoryError> {
         match &self.applied {
-            Some(applied) if !applied.wait(number).await => Err(DirectoryError::NotFollowed),
+            Some(applied) if !applied.wait_for(head).await => Err(DirectoryError::NotFollowed),
             _ => Ok(()),
         }
     }

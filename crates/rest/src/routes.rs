@@ -171,8 +171,9 @@ impl<S: Store> ResourceRoutes<'_, S> {
             let query = request.uri().query().filter(|_| writes).unwrap_or_default().to_owned();
             let request = ApiRequest::read(&api, &operation, request).await?;
             let wait = Wait::read(&query)?;
+            let since = api.directory.incarnation();
             let response = handler.handle(request).await?;
-            Ok::<_, ApiError>(wait.then(&api.directory, response).await)
+            Ok::<_, ApiError>(wait.then(&api.directory, since, response).await)
         };
         // axum matches whole segments, so `ApiRequest` removes the suffix from the parameter
         let path = match self.path.strip_suffix("}.json") {

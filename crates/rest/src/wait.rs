@@ -17,7 +17,7 @@ use super::error::{ApiError, BAD_PARAMETER};
 use super::form::Param;
 use super::server_error::ServerError;
 use sip_authz_directory::{Confirmation, Directory};
-use sip_authz_store::Store;
+use sip_authz_store::{Incarnation, Store};
 
 /// The default and the largest `WaitSeconds`.
 const DEFAULT_SECONDS: u64 = 30;
@@ -66,14 +66,16 @@ impl Wait {
     }
 
     /// Waits until all edges have applied the committed change, then returns its `answer`. If they have not
-    /// in time, adds the names of the edges that have not confirmed.
+    /// in time, adds the names of the edges that have not confirmed. `since` is the incarnation of the store
+    /// before the change.
     pub(super) async fn then<S: Store>(
         self,
         directory: &Directory<S>,
+        since: Incarnation,
         answer: Response,
     ) -> Response {
         let Some(limit) = self.0 else { return answer };
-        match directory.confirm(limit).await {
+        match directory.confirm_since(Some(since), limit).await {
             Ok(Confirmation::Everywhere) => answer,
             Ok(Confirmation::NotBy(edges)) => {
                 let message = if edges.is_empty() { UNLISTED } else { BEHIND };

@@ -13,10 +13,11 @@ use etcd_client::{
     WatchOptions,
 };
 
-use super::history::{At, History, Seen};
+use super::history::{History, Seen};
 use super::layout::State;
-use super::link::failed;
+use super::link::{At, failed};
 use super::payload::{self, Entry};
+use super::random::{new_id, random};
 use super::work::{self, OPERATIONS, Progress, Work};
 use super::{Etcd, StoreError, size_limits};
 use sip_authz::model::Commit;
@@ -404,15 +405,4 @@ fn progress(bytes: &[u8], id: &str) -> Option<Progress> {
     let (of, records, done) = (words.next()?, words.next()?, words.next()?);
     let done = done.parse().ok()?;
     (of == id).then_some(Progress { records: records == "1", done })
-}
-
-/// A new ID for a commit or a process: 128 random bits.
-pub(super) fn new_id() -> Result<String, StoreError> {
-    Ok(hex::encode(random::<16>()?))
-}
-
-pub(super) fn random<const N: usize>() -> Result<[u8; N], StoreError> {
-    let mut random = [0; N];
-    getrandom::fill(&mut random).map_err(|error| StoreError::Other(error.to_string()))?;
-    Ok(random)
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use serde::{Deserialize, Serialize};
 
-use super::history::At;
+use super::link::At;
 use super::{Etcd, StoreError};
 use sip_authz_store::{Edge, Head, Incarnation, Sum};
 
@@ -322,6 +322,7 @@ impl Etcd {
             let applied = heads.get(rest).copied().unwrap_or(unknown);
             let rest = String::from_utf8_lossy(rest);
             let name = rest.rsplit_once('/').map_or(&*rest, |(name, _)| name).to_owned();
+            self.saw_lease(written.lease_ms.unwrap_or_default());
             Ok(Edge { name, applied, lease: written.lease(), api })
         };
         found.kvs().iter().map(edge).collect()

@@ -51,7 +51,9 @@ pub(super) fn announced(value: &[u8]) -> Result<(State, &[u8]), StoreError> {
 impl EtcdFeed {
     pub(super) async fn new(etcd: Arc<Etcd>, from: Head) -> Result<Self, StoreError> {
         let (state, now) = etcd.state().await?;
-        let Head { number, incarnation, .. } = state.head;
+        let number = state.head.number;
+        // an empty store has none in its head, but may have one in its history
+        let incarnation = etcd.incarnation();
         if from.number > 0 && from.incarnation != incarnation {
             return Err(StoreError::restored(state.head));
         }
@@ -181,7 +183,8 @@ impl EtcdFeed {
     /// Checks that the store is still in the history that this feed follows. The first commit draws it.
     fn check(&mut self, head: Head) -> Result<(), StoreError> {
         if self.number == 0 && self.received.is_empty() {
-            self.incarnation = head.incarnation;
+            self.incarnation = self.etcd.incarnation();
+            return Ok(());
         }
         if head.incarnation == self.incarnation { Ok(()) } else { Err(StoreError::restored(head)) }
     }
@@ -200,9 +203,13 @@ impl EtcdFeed {
             }
             return Ok(None);
         }
+        if self.number == 0 && self.incarnation == Incarnation::default() {
+            self.etcd.state().await?;
+            self.incarnation = self.etcd.incarnation();
+        }
         let (mut state, payload) = announced(value.value())?;
         state.head.incarnation = self.incarnation;
-        self.etcd.remember(&state, value.mod_revision());
+        self.etcd.saw_commit(&state, value.mod_revision());
         if state.head.number <= self.number {
             return Ok(None);
         }

@@ -18,6 +18,7 @@ use etcd_client::{Compare, CompareOp, KeyValue, Txn, TxnOp};
 use serde::{Deserialize, Serialize};
 
 use super::layout::State;
+use super::link::At;
 use super::{Etcd, StoreError};
 use sip_authz_store::{Head, Incarnation};
 
@@ -53,20 +54,6 @@ pub(super) struct Seen {
     number: u64,
 }
 
-/// The place and the time of an answer: its cluster and its revision.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct At {
-    pub(super) cluster: u64,
-    pub(super) revision: i64,
-}
-
-impl At {
-    pub(super) fn of(header: Option<&etcd_client::ResponseHeader>) -> Self {
-        let (cluster, revision) = header.map_or((0, 0), |it| (it.cluster_id(), it.revision()));
-        Self { cluster, revision }
-    }
-}
-
 impl History {
     pub(super) fn decode(value: Option<&KeyValue>) -> Result<Self, StoreError> {
         let Some(value) = value else {
@@ -86,7 +73,7 @@ impl History {
 
     /// The value of the next incarnation, after the greater of these generations.
     fn next(generation: u64, cluster: u64, settled: bool) -> Result<Vec<u8>, StoreError> {
-        let id = hex::encode(super::commit::random::<16>()?);
+        let id = hex::encode(super::random::random::<16>()?);
         let generation = generation.saturating_add(1);
         encode(&StoredHistory { generation, id, cluster, settled })
     }
@@ -110,9 +97,27 @@ impl Seen {
 }
 
 impl Etcd {
+    /// Notes a commit that the feed has delivered, as a read would.
+    pub(super) fn saw_commit(&self, state: &State, revision: i64) {
+        let mut cache = self.cache();
+        if let Some(seen) = &mut cache.seen
+            && seen.history.incarnation == state.head.incarnation
+        {
+            seen.number = seen.number.max(state.head.number);
+            seen.revision = seen.revision.max(revision);
+            drop(cache);
+            self.remember(state, revision);
+        }
+    }
+
     /// The newest state that this process has seen. Call it before a read, and [`Self::examine`] after it.
     pub(super) fn seen(&self) -> Option<Seen> {
         self.cache().seen
+    }
+
+    /// The incarnation that the last read has found.
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.seen().map(|seen| seen.history.incarnation).unwrap_or_default()
     }
 
     /// Compares a linearizable read with `before`, the newest state at its start. True if the store was not
@@ -132,17 +137,28 @@ impl Etcd {
         if is_elsewhere || is_restored {
             let seen = before.map_or(0, |before| before.history.incarnation.generation);
             let generation = seen.max(history.incarnation.generation);
-            let next = History::next(generation, at.cluster, false)?;
+            // the first incarnation of a store is 1, also that of a store whose earlier version had none
+            let next = History::next(generation.max(1), at.cluster, false)?;
             let key = self.layout.history();
             let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, history.revision);
             // if another process was faster, the next read shows its incarnation
-            let put = Txn::new().when(vec![is_same]).and_then(vec![TxnOp::put(key, next, None)]);
-            self.link.write(put).await?;
+            let mut puts = vec![TxnOp::put(key, next, None)];
+            // the backup may lack the longest lease, too
+            let longest = self.cache().longest_lease;
+            if longest > self.longest_lease().await?.0 {
+                puts.push(TxnOp::put(self.layout.longest_lease(), longest.to_string(), None));
+            }
+            self.link.write(Txn::new().when(vec![is_same]).and_then(puts)).await?;
             self.cache().forget();
             self.namesakes().forget_revisions();
             return Ok(false);
         }
         let mut cache = self.cache();
+        let (now, newest) = (history.incarnation.generation, cache.seen);
+        if newest.is_some_and(|seen| seen.history.incarnation.generation > now) {
+            // an answer from before the restore, looked at after it
+            return Ok(false);
+        }
         if let Some(seen) = cache.seen
             && seen.history.incarnation != history.incarnation
         {
@@ -191,7 +207,7 @@ impl Etcd {
         if history.settled {
             return Ok(Duration::ZERO);
         }
-        let longest = self.longest_lease().await?.0;
+        let longest = self.longest_lease().await?.0.max(self.cache().longest_lease);
         let left = Duration::from_millis(longest).saturating_sub(since.elapsed());
         if left.is_zero() {
             let Incarnation { generation, id } = history.incarnation;
@@ -206,7 +222,8 @@ impl Etcd {
         Ok(left)
     }
 
-    /// The longest lease that an edge of this store ever had, in milliseconds, and the revision of its key.
+    /// The longest lease that an edge of this store ever had by its key, in milliseconds, and the revision of
+    /// the key.
     async fn longest_lease(&self) -> Result<(u64, i64), StoreError> {
         let read = self.link.read(&[self.layout.longest_lease()], None).await?;
         let Some(value) = read.values.first().and_then(Option::as_ref) else { return Ok((0, 0)) };
@@ -214,11 +231,19 @@ impl Etcd {
         let longest = text.parse().map_err(|_| {
             StoreError::Corrupt(format!("the longest lease in etcd: {text:?} is no number"))
         })?;
+        self.saw_lease(longest);
         Ok((longest, value.mod_revision()))
+    }
+
+    /// Keeps the longest lease that this process has seen, which a backup may lack.
+    pub(super) fn saw_lease(&self, milliseconds: u64) {
+        let mut cache = self.cache();
+        cache.longest_lease = cache.longest_lease.max(milliseconds);
     }
 
     /// Notes the length of a lease before the first report with it, so that a restored store still knows it.
     pub(super) async fn note_lease(&self, milliseconds: u64) -> Result<(), StoreError> {
+        self.saw_lease(milliseconds);
         while self.cache().noted_lease < milliseconds {
             let (longest, revision) = self.longest_lease().await?;
             if longest < milliseconds {

@@ -16,6 +16,7 @@ mod members;
 mod options;
 mod page;
 mod payload;
+mod random;
 mod size_limits;
 mod work;
 
@@ -70,8 +71,10 @@ struct Cache {
     /// The id of the etcd cluster.
     cluster: Option<u64>,
     seen: Option<history::Seen>,
-    /// The lease that this process knows to be noted, in milliseconds.
+    /// The lease that this process knows to be noted in etcd, in milliseconds.
     noted_lease: u64,
+    /// The longest lease that this process has seen in this store, in milliseconds.
+    longest_lease: u64,
     /// Staged commits that the head does not name, and the time when each was first found.
     staged: HashMap<String, Instant>,
     swept: Option<Instant>,
@@ -88,7 +91,7 @@ impl EtcdStore {
             link: Arc::new(Link::new(options)?),
             layout: Layout::new(&options.root, options.limit),
             orphans_after: options.orphans_after,
-            process: commit::new_id()?,
+            process: random::new_id()?,
             namesakes: Mutex::default(),
             accepts_largest: AtomicBool::default(),
             cache: Mutex::default(),

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use async_lock::OnceCell;
 use etcd_client::{
-    Client, ConnectOptions, Error, GetOptions, GetResponse, KeyValue, KvClient, Txn, TxnOp,
-    TxnOpResponse, TxnResponse,
+    Client, ConnectOptions, Error, GetOptions, GetResponse, KeyValue, KvClient, ResponseHeader,
+    Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 use tokio::time::{Instant, sleep, timeout};
 
 use super::StoreError;
-use super::history::At;
 use super::options::{BeforeWrite, EtcdOptions};
 
 /// The time limit for one answer of one node.
@@ -56,6 +55,20 @@ impl From<Error> for RequestError {
 impl RequestError {
     fn unreachable(why: String) -> Self {
         Self { error: StoreError::Unreachable(why), is_final: false }
+    }
+}
+
+/// The place and the time of an answer: its cluster and its revision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) cluster: u64,
+    pub(super) revision: i64,
+}
+
+impl At {
+    pub(super) fn of(header: Option<&ResponseHeader>) -> Self {
+        let (cluster, revision) = header.map_or((0, 0), |it| (it.cluster_id(), it.revision()));
+        Self { cluster, revision }
     }
 }
 

@@ -229,3 +229,30 @@ async fn a_report_from_before_a_restore_counts_for_no_commit_after_it() {
     late.report(Edge { applied: head, ..edge }).await.unwrap();
     assert_eq!(writer.confirm(limit).await.unwrap(), Confirmation::Everywhere);
 }
+
+/// An etcd that lost its contents is as good as restored from an empty backup.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn edges_follow_a_store_that_was_emptied() {
+    let cluster = Cluster::start(1);
+    let writer = Directory::new(store(&cluster), settings(), None);
+    for n in 1..4 {
+        add(writer.store(), n).await;
+    }
+    let edge = Running::start(&cluster, "edge", Duration::from_secs(2)).await;
+    edge.until("it serves the first domain", |edge| edge.serves(1)).await;
+    let url = &cluster.urls()[0];
+    cluster.ctl(&["--endpoints", url, "del", "--prefix", "sip-authz/"]).unwrap();
+    edge.until("it serves nothing", |edge| !edge.serves(1)).await;
+    // commits that come often, so that the feed is never silent
+    let deadline = Instant::now() + PATIENCE;
+    let mut n = 10;
+    while !edge.serves(10) {
+        assert!(Instant::now() < deadline, "the edge serves the new domains");
+        let head = add(writer.store(), n).await;
+        assert_eq!(head.incarnation.generation, 2);
+        n += 1;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(writer.confirm(PATIENCE).await.unwrap(), Confirmation::Everywhere);
+    edge.until("it decides by all commits", |edge| edge.serves(n - 1)).await;
+}

@@ -127,6 +127,8 @@ struct LinkFeed {
     inner: LocalFeed,
     /// The history that it follows.
     incarnation: Incarnation,
+    /// The number of restores before, if a restore ends this feed. Others then stay silent.
+    ends_after: Option<u64>,
     last: Option<CommitEntry>,
 }
 
@@ -227,7 +229,9 @@ impl Store for Link {
             Ok((storage.follow(from).await?, head.incarnation))
         });
         let (inner, incarnation) = following.await?;
-        Ok(LinkFeed { link: self.clone(), inner, incarnation, last: None })
+        let restores = self.world.storage().restores;
+        let ends_after = self.world.time.chance(50).then_some(restores);
+        Ok(LinkFeed { link: self.clone(), inner, incarnation, ends_after, last: None })
     }
 
     async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
@@ -286,6 +290,9 @@ impl Feed for LinkFeed {
         let Link { world, .. } = &self.link;
         loop {
             self.link.travel().await?;
+            if self.ends_after.is_some_and(|restores| world.storage().restores > restores) {
+                return Err(StoreError::Unreachable("the feed has ended".to_owned()));
+            }
             if self.link.faults() && world.time.chance(3) {
                 // repeats the last message
                 if let Some(last) = self.last.clone() {
@@ -440,7 +447,6 @@ async fn write(world: Arc<World>, writer: Owner) {
     let time = world.time.clone();
     loop {
         time.ms(20 + time.below(800)).await;
-        let restores = world.storage().restores;
         let Ok(head) = link.head().await else { continue };
         let n = time.below(u32::try_from(CALLERS).unwrap()) as usize;
         let (account, map) = (account(n), mapping(n));
@@ -467,13 +473,14 @@ async fn write(world: Arc<World>, writer: Owner) {
         let Ok(CommitOutcome::Committed(number)) = link.commit(head.number, commit).await else {
             continue;
         };
+        let Some(sum) = world.storage().sum_of(number) else { continue };
         if revokes && time.chance(60) {
             let limit = Duration::from_secs(u64::from(1 + time.below(9)));
             match directory.confirm(limit).await {
                 Ok(Confirmation::Everywhere) => {
                     let mut storage = world.storage();
-                    // a restore has undone the commit
-                    if storage.restores == restores {
+                    // else a restore has undone the commit
+                    if storage.sum_of(number) == Some(sum) {
                         storage.fenced = number.max(storage.fenced);
                     }
                     world.tally.lock().unwrap().confirmed += 1;
@@ -487,7 +494,17 @@ async fn write(world: Arc<World>, writer: Owner) {
     }
 }
 
-/// Causes cuts, pauses and restarts until the end of the phase.
+/// Cuts a client off from the store for this time.
+fn cut(world: &Arc<World>, client: Owner, many: Duration) {
+    world.cut.lock().unwrap().insert(client);
+    let (of, time) = (Arc::clone(world), world.time.clone());
+    world.time.spawn(usize::MAX, async move {
+        time.sleep(many).await;
+        of.cut.lock().unwrap().remove(&client);
+    });
+}
+
+/// Causes cuts, pauses, restarts and restores until the end of the phase.
 async fn cause_failures(world: Arc<World>) {
     let time = world.time.clone();
     let mut generation = 1;
@@ -498,25 +515,21 @@ async fn cause_failures(world: Arc<World>) {
         match time.below(5) {
             0 | 1 => {
                 world.tally.lock().unwrap().cuts += 1;
-                world.cut.lock().unwrap().insert(client);
-                let (of, time) = (Arc::clone(&world), time.clone());
-                world.time.spawn(usize::MAX, async move {
-                    time.sleep(many).await;
-                    of.cut.lock().unwrap().remove(&client);
-                });
+                cut(&world, client, many);
             }
             2 => {
                 world.tally.lock().unwrap().pauses += 1;
                 time.pause(client, many);
             }
             3 => {
-                // only an edge with a lease can be missing from a backup
-                let without = format!("edge {}", time.below(u32::try_from(EDGES).unwrap() - 1));
+                // only an edge with a lease may be missing from a backup and cut off
+                let without = time.below(u32::try_from(EDGES).unwrap() - 1) as usize;
                 let mut storage = world.storage();
-                if storage.restore().await {
+                if let Some(without) = storage.restore().await {
                     world.tally.lock().unwrap().restores += 1;
+                    cut(&world, without, many);
                 } else {
-                    storage.back_up(&without).await;
+                    storage.back_up(without).await;
                 }
             }
             _ if client < EDGES => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sip_authz::model::{Commit, Record};
 use sip_authz_store::{
     CommitOutcome, Edge, Head, Incarnation, LocalFeed, MemoryStore, Store as _, StoreError,
-    StoreSnapshot,
+    StoreSnapshot, Sum,
 };
 
 use super::{CALLERS, LEASE, after};
@@ -25,6 +25,8 @@ struct State {
 struct Backup {
     records: Vec<Record>,
     edges: BTreeMap<String, Edge>,
+    /// The edge whose report it lacks.
+    without: usize,
     commits: usize,
 }
 
@@ -124,16 +126,16 @@ impl Storage {
     }
 
     /// Makes a backup. It lacks the report of this edge, as if the edge joined later.
-    pub(crate) async fn back_up(&mut self, without: &str) {
+    pub(crate) async fn back_up(&mut self, without: usize) {
         let StoreSnapshot { records, .. } = self.inner.load().await.unwrap();
         let mut edges = self.edges.clone();
-        edges.remove(without);
-        self.backup = Some(Backup { records, edges, commits: self.history.len() });
+        edges.remove(&format!("edge {without}"));
+        self.backup = Some(Backup { records, edges, without, commits: self.history.len() });
     }
 
-    /// Restores the last backup. False if there is none.
-    pub(crate) async fn restore(&mut self) -> bool {
-        let Some(Backup { records, edges, commits }) = self.backup.take() else { return false };
+    /// Restores the last backup, and returns the edge that it lacks. None without a backup.
+    pub(crate) async fn restore(&mut self) -> Option<usize> {
+        let Backup { records, edges, without, commits } = self.backup.take()?;
         self.history.truncate(commits);
         let head = self.last().head;
         self.inner = MemoryStore::starting_at(head.number - 1);
@@ -146,7 +148,13 @@ impl Storage {
         assert_eq!(self.inner.head().await.unwrap(), head);
         (self.edges, self.is_restored, self.fenced) = (edges, true, 0);
         self.restores += 1;
-        true
+        Some(without)
+    }
+
+    /// The checksum of the records after this commit of the present history, if it has one.
+    pub(crate) fn sum_of(&self, number: u64) -> Option<Sum> {
+        let state = self.history.get(usize::try_from(number).unwrap());
+        state.map(|state| state.head.sum)
     }
 
     /// Whether each caller may call by the records with this head.
@@ -157,10 +165,8 @@ impl Storage {
     /// Panics if all edges have confirmed a revocation that an edge at this head lacks.
     pub(crate) fn check_fence(&self, edge: usize, head: Head) {
         if self.fenced > 0 {
-            let present = self.history.get(usize::try_from(head.number).unwrap());
-            let is_present = present.is_some_and(|state| state.head.sum == head.sum);
             assert!(
-                is_present && head.number >= self.fenced,
+                self.sum_of(head.number) == Some(head.sum) && head.number >= self.fenced,
                 "edge {edge} decides by {head:?}, after {} was confirmed",
                 self.fenced
             );

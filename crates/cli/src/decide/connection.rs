@@ -49,6 +49,8 @@ struct End {
     closed: Option<Closed>,
     code: GoodbyeCode,
     text: String,
+    /// Whether the client gets no goodbye.
+    is_silent: bool,
 }
 
 impl End {
@@ -62,11 +64,12 @@ impl End {
             Closed::TooLong => GoodbyeCode::TooLong,
             Closed::TooSlow | Closed::NotRead => GoodbyeCode::TooSlow,
         };
-        Self { closed: Some(closed), code, text: text.into() }
+        Self { closed: Some(closed), code, text: text.into(), is_silent: false }
     }
 
     fn of_program() -> Self {
-        Self { closed: None, code: GoodbyeCode::End, text: "the program ends".to_owned() }
+        let text = "the program ends".to_owned();
+        Self { closed: None, code: GoodbyeCode::End, text, is_silent: false }
     }
 }
 
@@ -106,9 +109,12 @@ async fn serve_within(
         Ok(None) => None,
         Err(end) => Some((end, None)),
     };
-    if let Some((End { closed, code, text }, permit)) = end {
+    if let Some((End { closed, code, text, is_silent }, permit)) = end {
         if let Some(closed) = closed {
             shared.counts.close(closed, place, &text);
+        }
+        if is_silent {
+            return;
         }
         // a flood of connections that are not admitted must not use up the file descriptors of the program
         let farewell = permit.is_none().then(|| shared.farewells.try_acquire());
@@ -243,6 +249,7 @@ async fn answer_requests(
     let program_ends = ended.wait_for(|ended| *ended);
     tokio::pin!(program_ends);
     let (mut end, mut is_reading, mut is_full) = (None, true, false);
+    let mut is_ending = false;
     // the time of the first byte of a frame, and that of the first byte of the answers being written
     let (mut frame_since, mut written_since) = (Instant::now(), Instant::now());
     loop {
@@ -250,6 +257,8 @@ async fn answer_requests(
             match requests.take(&mut received) {
                 Ok(taken) => {
                     is_full = taken.is_full;
+                    // requests that are left for later were read, too
+                    is_reading = !is_ending || is_full;
                     if taken.any {
                         frame_since = Instant::now();
                     }
@@ -264,7 +273,7 @@ async fn answer_requests(
             return end;
         }
         // a client that takes no answers is not read either
-        let reads = is_reading && !is_full;
+        let reads = is_reading && !is_full && !is_ending;
         let is_partial = !received.is_empty();
         let (to_write, has_room) = (requests.to_write(), requests.has_room());
         let is_writing = !to_write.is_empty();
@@ -276,8 +285,8 @@ async fn answer_requests(
                 _ => return None,
             },
             Some(reply) = due.recv(), if has_room => requests.add(&reply),
-            _ = &mut program_ends, if is_reading => {
-                (end, is_reading) = (Some(End::of_program()), false);
+            _ = &mut program_ends, if is_reading && !is_ending => {
+                (end, is_ending) = (Some(End::of_program()), true);
             }
             read = stream::read(&mut reader, &mut received), if reads => match read {
                 Ok(0) if is_partial => {
@@ -293,7 +302,10 @@ async fn answer_requests(
                 (end, is_reading) = (Some(error), false);
             }
             () = sleep_until(written_since + times.frame), if is_writing => {
-                return Some(End::new(Closed::NotRead, "the client does not read its answers"));
+                let mut end = End::new(Closed::NotRead, "the client does not read its answers");
+                // a goodbye would become the rest of an answer that is partly written
+                end.is_silent = requests.is_partly_written();
+                return Some(end);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_listener::Event;
 
 use super::FollowerError;
-use crate::Head;
+use crate::{Head, Incarnation};
 
 /// The state of a [`Follower`](super::Follower), for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +129,40 @@ impl Applied {
             }
             if ended {
                 return false;
+            }
+            advanced.await;
+        }
+    }
+
+    /// As [`Self::wait`], for the commit that led to `head`: a commit with this number in another history of a
+    /// restored store does not count. Returns false if the store was restored since. A head of a store without
+    /// an incarnation counts by its number.
+    pub async fn wait_for(&self, head: Head) -> bool {
+        loop {
+            // registered first, so that no advance between the check and the wait is missed
+            let advanced = self.shared.advanced.listen();
+            // read before the head, as in `wait`
+            let ended = self.shared.ended.load(Ordering::Acquire)
+                || self.shared.stuck.load(Ordering::Acquire);
+            let applied = self.head();
+            let is_same = applied.incarnation == head.incarnation
+                || head.incarnation == Incarnation::default();
+            if is_same && applied.number >= head.number {
+                return true;
+            }
+            if ended || (!is_same && applied.incarnation > head.incarnation) {
+                return false;
+            }
+            advanced.await;
+        }
+    }
+
+    /// Waits until another head than `head` is applied; forever if the follower has ended.
+    pub(super) async fn changed(&self, head: Head) {
+        loop {
+            let advanced = self.shared.advanced.listen();
+            if self.head() != head {
+                return;
             }
             advanced.await;
         }

@@ -160,8 +160,8 @@ impl<S: SharedStore> Lease<S> {
             while let Some(left) = due.checked_duration_since(timer.now())
                 && !left.is_zero()
             {
-                let number = self.applied.number();
-                let has_progress = self.applied.head() != self.edge.applied;
+                let applied = self.applied.head();
+                let has_progress = applied != self.edge.applied;
                 let pause = if has_progress {
                     let soon = sent + MIN_INTERVAL;
                     match soon.checked_duration_since(timer.now()) {
@@ -171,24 +171,16 @@ impl<S: SharedStore> Lease<S> {
                 } else {
                     left
                 };
-                first(self.advanced(number.saturating_add(1)), timer.sleep(pause)).await;
+                first(self.applied.changed(applied), timer.sleep(pause)).await;
                 self.extend(&mut answered);
             }
-        }
-    }
-
-    /// Waits until commit `number` is applied; forever if the follower has ended.
-    async fn advanced(&self, number: u64) {
-        if !self.applied.wait(number).await {
-            std::future::pending::<()>().await;
         }
     }
 
     /// Extends the deadline by the answers whose head is applied.
     fn extend(&self, answered: &mut VecDeque<(Instant, Head)>) {
         let applied = self.applied.head();
-        // an empty store has no incarnation yet
-        let is_other = |head: &Head| head.incarnation != applied.incarnation && head.number > 0;
+        let is_other = |head: &Head| head.incarnation != applied.incarnation;
         let mut newest = None;
         // within one incarnation, the heads in the queue never decrease
         while let Some((sent, head)) = answered.front().copied() {
@@ -198,7 +190,7 @@ impl<S: SharedStore> Lease<S> {
                 if head.incarnation > applied.incarnation {
                     break;
                 }
-            } else if head.number <= applied.number {
+            } else if head.number < applied.number || head == applied {
                 newest = Some(sent);
             } else {
                 break;

@@ -145,6 +145,11 @@ impl<'s> Requests<'s> {
         self.out.bytes.get(self.written..).unwrap_or_default()
     }
 
+    /// Whether some bytes of the answers being written are not written.
+    pub(super) fn is_partly_written(&self) -> bool {
+        self.written > 0
+    }
+
     /// Notes that so many bytes are written. The requests of whole answers give their places back.
     pub(super) fn wrote(&mut self, count: usize) {
         self.written += count;
