@@ -38,7 +38,7 @@ struct StoredReport {
     lease_ms: Option<u64>,
 }
 
-/// The head that an edge has applied: it tells the heads of two histories with the same number apart.
+/// The head that an edge has applied. Two histories can have the same number, but not the same head.
 #[derive(Serialize, Deserialize)]
 struct StoredHead {
     number: u64,
@@ -131,7 +131,7 @@ pub(super) struct Namesakes {
 }
 
 impl Namesakes {
-    /// Begins anew: the revisions of a restored store are other ones.
+    /// Forgets what rests on revisions: a restored store has other ones.
     pub(super) fn forget_revisions(&mut self) {
         self.first = None;
         self.last_reports.clear();

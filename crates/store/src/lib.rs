@@ -161,9 +161,9 @@ pub trait Store: Send + Sync + 'static {
         0
     }
 
-    /// The time in which edges may still decide that [`Self::edges`] does not show, because the store was
-    /// restored from a backup without their reports: the rest of the longest lease that an edge of the store
-    /// ever had. Zero without a restore.
+    /// The time in which edges that [`Self::edges`] does not show may still decide. A backup lacks the reports
+    /// of edges that joined later. So after a restore this is the rest of the longest lease that an edge of the
+    /// store ever had. Zero without a restore.
     fn unlisted_for(&self) -> impl Future<Output = Result<Duration, StoreError>> + Send {
         std::future::ready(Ok(Duration::ZERO))
     }

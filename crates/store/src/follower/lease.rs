@@ -185,8 +185,7 @@ impl<S: SharedStore> Lease<S> {
         // within one incarnation, the heads in the queue never decrease
         while let Some((sent, head)) = answered.front().copied() {
             if is_other(&head) {
-                // Restored since. What this edge has applied is no part of the store's history, or this
-                // answer is not.
+                // The store was restored since. The older of the two heads is no part of its history.
                 if head.incarnation > applied.incarnation {
                     break;
                 }
