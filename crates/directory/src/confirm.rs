@@ -64,7 +64,7 @@ impl<S: Store> Directory<S> {
         // the first commit of a store draws its incarnation
         let since = since.filter(|since| *since != Incarnation::default());
         if since.is_some_and(|since| since != incarnation) {
-            return Err(StoreError::restored(begin).into());
+            return Err(StoreError::restored(begin.number).into());
         }
         // the sum of the pauses, a lower bound of the time that has passed
         let mut waited = Duration::ZERO;
@@ -88,7 +88,7 @@ impl<S: Store> Directory<S> {
                 // after the reports, which a restored store may lack
                 let head = self.mirror.at_head(store).await?.head();
                 if head.incarnation != incarnation && number > 0 {
-                    return Err(StoreError::restored(head).into());
+                    return Err(StoreError::restored(head.number).into());
                 }
                 if store.unlisted_for().await?.is_zero() {
                     return Ok(Confirmation::Everywhere);

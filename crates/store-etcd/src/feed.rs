@@ -55,7 +55,7 @@ impl EtcdFeed {
         // an empty store has none in its head, but may have one in its history
         let incarnation = etcd.incarnation();
         if from.number > 0 && from.incarnation != incarnation {
-            return Err(StoreError::restored(state.head));
+            return Err(StoreError::restored(state.head.number));
         }
         let from = from.number;
         let revision = match etcd.revision_of(from) {
@@ -186,7 +186,11 @@ impl EtcdFeed {
             self.incarnation = self.etcd.incarnation();
             return Ok(());
         }
-        if head.incarnation == self.incarnation { Ok(()) } else { Err(StoreError::restored(head)) }
+        if head.incarnation == self.incarnation {
+            Ok(())
+        } else {
+            Err(StoreError::restored(head.number))
+        }
     }
 
     /// The commit in a value of the log key. None for an earlier one, and for the incarnation of the store.
@@ -197,7 +201,7 @@ impl EtcdFeed {
             if incarnation.generation > self.incarnation.generation {
                 if self.number > 0 {
                     let (state, _) = self.etcd.state().await?;
-                    return Err(StoreError::restored(state.head));
+                    return Err(StoreError::restored(state.head.number));
                 }
                 self.incarnation = incarnation;
             }

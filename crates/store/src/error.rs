@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::{EncodingError, Head};
+use super::EncodingError;
 
 /// A failed operation of a store. Each variant holds the reason in words.
 ///
@@ -51,10 +51,11 @@ impl StoreError {
         }
     }
 
-    /// The error of a reader that followed another history than the one that `head` is of.
+    /// The error of a reader that followed the history before a restore. The restored store is at commit
+    /// `number`.
     #[must_use]
-    pub fn restored(head: Head) -> Self {
-        Self::Restored(format!("it was restored from a backup, and is at commit {}", head.number))
+    pub fn restored(number: u64) -> Self {
+        Self::Restored(format!("it was restored from a backup, and is at commit {number}"))
     }
 
     /// The same error with `context`, such as a file name, in front of its reason.

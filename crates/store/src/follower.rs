@@ -267,7 +267,7 @@ impl<S: Store> Follower<S> {
             let got = head.number;
             self.applied.set_head_seen(got);
             if head.incarnation != self.head.incarnation && self.head.number > 0 {
-                return Err(StoreError::restored(head).into());
+                return Err(StoreError::restored(head.number).into());
             }
             if got != self.head.number {
                 let expected = self.head.number.saturating_add(1);

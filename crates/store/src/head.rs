@@ -202,7 +202,7 @@ impl CommitEntry {
     /// [`StoreError::Restored`] for another incarnation, [`StoreError::Corrupt`] for another difference.
     pub fn check(&self, head: Head) -> Result<(), StoreError> {
         if head.incarnation != self.head.incarnation && head.number > 0 {
-            return Err(StoreError::restored(self.head));
+            return Err(StoreError::restored(self.head.number));
         }
         let expected = head.after(&self.commit, &self.replaced)?;
         if expected.number != self.head.number {

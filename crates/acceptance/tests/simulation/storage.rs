@@ -120,7 +120,7 @@ impl Storage {
     pub(crate) async fn follow(&self, from: Head) -> Result<LocalFeed, StoreError> {
         let present = self.of_present(self.last().head);
         if from.number > 0 && from.incarnation != present.incarnation {
-            return Err(StoreError::restored(present));
+            return Err(StoreError::restored(present.number));
         }
         self.inner.follow(from).await
     }

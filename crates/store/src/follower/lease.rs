@@ -130,7 +130,7 @@ impl<S: SharedStore> Lease<S> {
             };
             let answer = answer.map(|answer| {
                 answer.and_then(|head| {
-                    if went_back(&head) { Err(StoreError::restored(head)) } else { Ok(head) }
+                    if went_back(&head) { Err(StoreError::restored(head.number)) } else { Ok(head) }
                 })
             });
             match answer {
