@@ -1,11 +1,13 @@
 //! Connections over a pipe in memory, on a clock that the tests drive. No thread decides, so requests
 //! wait, unless the connection decides by itself.
 
+use sip_authz_decide::engine::overloaded;
 use sip_authz_decide::{Hello, RequestWriter};
 use tokio::io::{DuplexStream, duplex};
 
 use super::requests::MAX_OPEN;
 use super::*;
+use crate::decide::queue::Job;
 use crate::decide::shared::testing::{TOKEN, shared};
 use crate::decide::worker::Worker;
 
@@ -323,4 +325,48 @@ async fn the_end_of_the_program_ends_connections() {
     end.send_replace(true);
     assert_eq!(client.goodbye().await, GoodbyeCode::End);
     assert_eq!(stranger.goodbye().await, GoodbyeCode::End);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_requests_that_were_read_get_answers_at_the_end_of_the_program() {
+    let (shared, end) = shared(4_096);
+    let mut client = Client::greeted(&shared, 1 << 20).await;
+    let all: Vec<u8> = (0..400).flat_map(|id| request(id, b"INVITE")).collect();
+    client.stream.write_all(&all).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    end.send_replace(true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // some requests are read and have no place yet
+    shared.queue.close();
+    let (mut jobs, mut answered) = (Vec::new(), 0);
+    while shared.queue.take(&mut jobs, 9_999) {
+        for Job { frame, back, .. } in jobs.drain(..) {
+            let Ok(Frame::Request(request)) = Frame::decode(&frame) else { panic!("{frame:?}") };
+            assert_eq!(request.id, answered);
+            back.send(overloaded(request.id));
+            answered += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!((u64::from(MAX_OPEN) + 1..400).contains(&answered), "{answered}");
+    for id in 0..answered {
+        let answer = client.next().await.unwrap();
+        assert!(answer.contains(&format!("id: {id}, ")), "{answer}");
+    }
+    assert_eq!(client.goodbye().await, GoodbyeCode::End);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_goodbye_follows_half_an_answer() {
+    let (shared, _end) = shared(0);
+    let mut client = Client::greeted(&shared, 50).await;
+    for id in 0..3 {
+        client.stream.write_all(&request(id, b"INVITE")).await.unwrap();
+    }
+    tokio::time::sleep(TIMES.frame + Duration::from_secs(1)).await;
+    // the stream ends within the first answer
+    let mut rest = Vec::new();
+    client.stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest.len(), 50);
+    assert_eq!(split(&rest).unwrap(), None);
 }
