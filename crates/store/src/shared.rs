@@ -11,7 +11,7 @@ pub struct Edge {
     /// The name of the edge. If two edges share a name by mistake, they count as two.
     pub name: String,
     /// The head that it has applied. Without a checksum in the report of an earlier version: then it is
-    /// [`Sum::ZERO`], which no other head with records has.
+    /// [`Sum::ZERO`](crate::Sum::ZERO), which no other head with records has.
     pub applied: Head,
     /// How long it keeps deciding after a report without sending another; without end if `None`.
     pub lease: Option<Duration>,

@@ -478,11 +478,7 @@ async fn write(world: Arc<World>, writer: Owner) {
             let limit = Duration::from_secs(u64::from(1 + time.below(9)));
             match directory.confirm(limit).await {
                 Ok(Confirmation::Everywhere) => {
-                    let mut storage = world.storage();
-                    // else a restore has undone the commit
-                    if storage.sum_of(number) == Some(sum) {
-                        storage.fenced = number.max(storage.fenced);
-                    }
+                    world.storage().confirmed(number, sum);
                     world.tally.lock().unwrap().confirmed += 1;
                 }
                 Ok(Confirmation::NotBy(_)) => {

@@ -46,8 +46,10 @@ pub(crate) struct Storage {
     backup: Option<Backup>,
     /// The number of restores.
     pub(crate) restores: u64,
-    /// The number of the newest revocation of this history that all edges have confirmed.
-    pub(crate) fenced: u64,
+    /// For each head that there ever was, the checksums of the histories that led to it.
+    lineages: HashMap<(u64, [u8; 32]), Vec<Vec<Sum>>>,
+    /// The newest revocation of this history that all edges have confirmed: its number and checksum.
+    fence: Option<(u64, Sum)>,
 }
 
 impl Storage {
@@ -63,7 +65,8 @@ impl Storage {
             allowed: HashMap::new(),
             backup: None,
             restores: 0,
-            fenced: 0,
+            lineages: HashMap::new(),
+            fence: None,
         };
         storage.push(state);
         storage
@@ -73,6 +76,9 @@ impl Storage {
         let allowed = state.states.map(|(active, mapped)| active && mapped);
         self.allowed.insert(*state.head.sum.as_bytes(), allowed);
         self.history.push(state);
+        let lineage = self.history.iter().map(|state| state.head.sum).collect();
+        let head = (state.head.number, *state.head.sum.as_bytes());
+        self.lineages.entry(head).or_default().push(lineage);
     }
 
     fn last(&self) -> State {
@@ -146,7 +152,7 @@ impl Storage {
         let written = self.inner.commit(head.number - 1, all).await.unwrap();
         assert_eq!(written, CommitOutcome::Committed(head.number));
         assert_eq!(self.inner.head().await.unwrap(), head);
-        (self.edges, self.is_restored, self.fenced) = (edges, true, 0);
+        (self.edges, self.is_restored, self.fence) = (edges, true, None);
         self.restores += 1;
         Some(without)
     }
@@ -162,14 +168,22 @@ impl Storage {
         self.allowed[head.sum.as_bytes()]
     }
 
+    /// All edges have confirmed this commit, unless a restore has undone it.
+    pub(crate) fn confirmed(&mut self, number: u64, sum: Sum) {
+        let is_newer = self.fence.is_none_or(|(fenced, _)| fenced < number);
+        if self.sum_of(number) == Some(sum) && is_newer {
+            self.fence = Some((number, sum));
+        }
+    }
+
     /// Panics if all edges have confirmed a revocation that an edge at this head lacks.
     pub(crate) fn check_fence(&self, edge: usize, head: Head) {
-        if self.fenced > 0 {
-            assert!(
-                self.sum_of(head.number) == Some(head.sum) && head.number >= self.fenced,
-                "edge {edge} decides by {head:?}, after {} was confirmed",
-                self.fenced
-            );
-        }
+        let Some((number, sum)) = self.fence else { return };
+        let at = usize::try_from(number).unwrap();
+        let lineages = &self.lineages[&(head.number, *head.sum.as_bytes())];
+        assert!(
+            lineages.iter().any(|lineage| lineage.get(at) == Some(&sum)),
+            "edge {edge} decides by {head:?}, after {number} was confirmed"
+        );
     }
 }
