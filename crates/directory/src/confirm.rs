@@ -44,26 +44,25 @@ impl<S: Store> Directory<S> {
     /// [`DirectoryError::Store`] if the reports cannot be read: the change is still in force. Also if the store
     /// is restored from a backup meanwhile, which may lack the change.
     pub async fn confirm(&self, limit: Duration) -> Result<Confirmation, DirectoryError> {
-        self.confirm_since(None, limit).await
+        self.confirm_since(Incarnation::default(), limit).await
     }
 
     /// As [`Self::confirm`], for a command that ran after [`Self::incarnation`] was `since`. If the store was
-    /// restored after the command, it may lack the change.
+    /// restored after the command, it may lack the change. The default incarnation is that of a store before
+    /// its first commit, and stands for any.
     ///
     /// # Errors
     ///
     /// As [`Self::confirm`].
     pub async fn confirm_since(
         &self,
-        since: Option<Incarnation>,
+        since: Incarnation,
         limit: Duration,
     ) -> Result<Confirmation, DirectoryError> {
         let store = &self.store;
         let begin = self.mirror.at_head(store).await?.head();
         let Head { incarnation, number, .. } = begin;
-        // the first commit of a store draws its incarnation
-        let since = since.filter(|since| *since != Incarnation::default());
-        if since.is_some_and(|since| since != incarnation) {
+        if since != Incarnation::default() && since != incarnation {
             return Err(StoreError::restored(begin.number).into());
         }
         // the sum of the pauses, a lower bound of the time that has passed

@@ -86,7 +86,7 @@ impl<S: Store> Mirror<S> {
         }
         // a feed that failed is not used again, even if this future is dropped
         *feed = None;
-        // many commits of this process leave a feed behind that nobody reads, not the records
+        // many commits of this process leave an unread feed behind, not the records
         let current = self.lock().as_ref().map(|current| current.records.head());
         if let Some(from) = current
             && let Ok(mut following) = store.follow(from).await
@@ -108,10 +108,8 @@ impl<S: Store> Mirror<S> {
             let head = store.head().await?;
             {
                 let mut current = self.lock();
-                let (at, loaded) = (
-                    current.as_ref().map_or(Head::default(), |current| current.records.head()),
-                    records.head(),
-                );
+                let at = current.as_ref().map(|it| it.records.head()).unwrap_or_default();
+                let loaded = records.head();
                 // the store went back, if its head is below a known one
                 if at.number <= loaded.number
                     || head.number < at.number

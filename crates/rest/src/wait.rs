@@ -75,7 +75,7 @@ impl Wait {
         answer: Response,
     ) -> Response {
         let Some(limit) = self.0 else { return answer };
-        match directory.confirm_since(Some(since), limit).await {
+        match directory.confirm_since(since, limit).await {
             Ok(Confirmation::Everywhere) => answer,
             Ok(Confirmation::NotBy(edges)) => {
                 let message = if edges.is_empty() { UNLISTED } else { BEHIND };

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use serde::{Deserialize, Serialize};
 
+use super::layout::EdgeKey;
 use super::link::At;
 use super::{Etcd, StoreError};
 use sip_authz_store::{Edge, Head, Incarnation, Sum};
@@ -101,26 +102,26 @@ impl StoredApi {
 
 /// The report of another process with the same name.
 struct Other {
-    key: Vec<u8>,
-    /// The keys of its applied head and its URL.
-    beside: [Vec<u8>; 2],
+    keys: Keys,
     revision: i64,
     lease: Option<Duration>,
 }
 
-/// The keys that a process writes.
-#[derive(Clone)]
-struct OwnKeys {
-    report: Vec<u8>,
-    applied: Vec<u8>,
-    api: Vec<u8>,
+/// The keys that a process writes, in the order of [`EdgeKey::ALL`].
+type Keys = [Vec<u8>; 3];
+
+impl Other {
+    fn report(&self) -> &Vec<u8> {
+        let [report, _, _] = &self.keys;
+        report
+    }
 }
 
 /// The other processes that report under the same name.
 #[derive(Default)]
 pub(super) struct Namesakes {
     /// The keys of this process.
-    own: Option<OwnKeys>,
+    own: Option<Keys>,
     /// The revision of the first report of this process.
     first: Option<i64>,
     /// For each other process, the revision of its last report and the time when this process first
@@ -141,15 +142,15 @@ impl Namesakes {
     /// Returns the reports of processes that are gone.
     fn gone(&mut self, revision: i64, others: Vec<Other>, now: Instant) -> Vec<Other> {
         let first = *self.first.get_or_insert(revision);
-        self.last_reports.retain(|key, _| others.iter().any(|other| other.key == *key));
+        self.last_reports.retain(|key, _| others.iter().any(|other| other.report() == key));
         let mut gone = Vec::new();
         for other in others {
             // a process that has not reported since this one started may be its predecessor
             let is_concurrent = other.revision > first;
-            let since = match self.last_reports.get(&other.key) {
+            let since = match self.last_reports.get(other.report()) {
                 Some((revision, since)) if *revision == other.revision => *since,
                 _ => {
-                    self.last_reports.insert(other.key.clone(), (other.revision, now));
+                    self.last_reports.insert(other.report().clone(), (other.revision, now));
                     self.has_conflict |= is_concurrent;
                     now
                 }
@@ -182,7 +183,7 @@ impl Etcd {
     pub(super) async fn withdraw_report(&self) -> Result<(), StoreError> {
         let own = self.namesakes().own.take();
         if let Some(own) = own {
-            let deletes = [own.report, own.applied, own.api].map(|key| TxnOp::delete(key, None));
+            let deletes = own.map(|key| TxnOp::delete(key, None));
             self.link.write(Txn::new().and_then(deletes)).await?;
         }
         Ok(())
@@ -200,31 +201,27 @@ impl Etcd {
         }
         let written = StoredReport { v: 1, applied: edge.applied.number, lease_ms };
         let value = json(serde_json::to_vec(&written))?;
-        let own = OwnKeys {
-            report: self.layout.edge(&edge.name, &self.process),
-            applied: self.layout.applied(&edge.name, &self.process),
-            api: self.layout.api(&edge.name, &self.process),
-        };
+        let own = EdgeKey::ALL.map(|key| self.layout.of_edge(key, &edge.name, &self.process));
         self.namesakes().own = Some(own.clone());
-        let put = TxnOp::put(own.report.clone(), value, None);
+        let [own_report, own_applied, own_api] = own.clone();
+        let put = TxnOp::put(own_report.clone(), value, None);
         let applied = json(serde_json::to_vec(&StoredHead::of(&edge.applied)))?;
-        let applied = TxnOp::put(own.applied.clone(), applied, None);
+        let applied = TxnOp::put(own_applied, applied, None);
         let api = match edge.api.filter(|url| url.len() <= MAX_API) {
             Some(url) => {
                 let value = json(serde_json::to_vec(&StoredApi { v: 1, url }))?;
-                TxnOp::put(own.api.clone(), value, None)
+                TxnOp::put(own_api, value, None)
             }
-            None => TxnOp::delete(own.api.clone(), None),
+            None => TxnOp::delete(own_api, None),
         };
         let head = TxnOp::get(self.layout.head(), None);
         let history = TxnOp::get(self.layout.history(), None);
-        let called = self.layout.edges_called(&edge.name);
-        let same = TxnOp::get(called.clone(), Some(GetOptions::new().with_prefix()));
-        let called_beside =
-            [self.layout.applied_called(&edge.name), self.layout.apis_called(&edge.name)];
+        let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, &edge.name));
+        let [called_report, called_applied, called_api] = called.clone();
+        let same = TxnOp::get(called_report.clone(), Some(GetOptions::new().with_prefix()));
         let keys = GetOptions::new().with_prefix().with_keys_only();
-        let [heads, apis] =
-            called_beside.clone().map(|called| TxnOp::get(called, Some(keys.clone())));
+        let heads = TxnOp::get(called_applied.clone(), Some(keys.clone()));
+        let apis = TxnOp::get(called_api.clone(), Some(keys));
         // one transaction, so that the head is as of the same revision as the report
         let all = vec![put, applied, api, head, history, same, heads, apis];
         let before = self.seen();
@@ -258,31 +255,29 @@ impl Etcd {
         };
         let mut others = Vec::new();
         for value in same.kvs() {
-            let id = id_of(value.key(), &called).filter(|_| value.key() != own.report.as_slice());
+            let id = id_of(value.key(), &called_report).filter(|_| value.key() != own_report);
             if let Some(id) = id {
-                let (key, revision) = (value.key().to_vec(), value.mod_revision());
-                let beside =
-                    called_beside.each_ref().map(|called| [called.as_slice(), &id].concat());
+                let keys = called.each_ref().map(|called| [called.as_slice(), &id].concat());
                 let lease = StoredReport::read(value)?.lease();
-                others.push(Other { key, beside, revision, lease });
+                others.push(Other { keys, revision: value.mod_revision(), lease });
             }
         }
         // an earlier version removes a report without the keys beside it
-        let beside = [heads, apis].into_iter().zip(&called_beside);
-        let keys =
-            beside.flat_map(|(found, called)| found.kvs().iter().zip(std::iter::repeat(called)));
-        let left_behind = keys.filter(|(value, called)| {
-            id_of(value.key(), called).is_some()
-                && ![&own.applied, &own.api].iter().any(|own| own.as_slice() == value.key())
-                && others.iter().all(|other| other.beside.iter().all(|key| key != value.key()))
-        });
-        let left_behind: Vec<_> = left_behind.map(|(value, _)| value.key().to_vec()).collect();
+        let mut left_behind = Vec::new();
+        for (found, called) in [(heads, called_applied), (apis, called_api)] {
+            for key in found.kvs().iter().map(KeyValue::key) {
+                let mut kept = others.iter().map(|other| &other.keys).chain([&own]).flatten();
+                if id_of(key, &called).is_some() && !kept.any(|kept| kept == key) {
+                    left_behind.push(key.to_vec());
+                }
+            }
+        }
         let gone = self.namesakes().gone(revision, others, Instant::now());
         // if one of these fails, the next report tries again
         for other in gone {
-            let still = Compare::mod_revision(other.key.clone(), CompareOp::Equal, other.revision);
-            let [applied, api] = other.beside;
-            let deletes = [other.key, applied, api].map(|key| TxnOp::delete(key, None));
+            let (report, revision) = (other.report().clone(), other.revision);
+            let still = Compare::mod_revision(report, CompareOp::Equal, revision);
+            let deletes = other.keys.map(|key| TxnOp::delete(key, None));
             let _ = self.link.write(Txn::new().when(vec![still]).and_then(deletes)).await;
         }
         for key in left_behind {
@@ -292,32 +287,15 @@ impl Etcd {
     }
 
     pub(super) async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
-        let (reports, apis) = (self.layout.all_edges(), self.layout.all_apis());
-        let all = || GetOptions::new().with_prefix();
-        let found = self.link.get(reports.clone(), all()).await?;
-        let applied = self.layout.all_applied();
-        let heads = self.link.get(applied.clone(), all()).await?;
-        let heads: HashMap<&[u8], Head> = heads
-            .kvs()
-            .iter()
-            .filter_map(|value| {
-                Some((value.key().strip_prefix(applied.as_slice())?, StoredHead::read(value)?))
-            })
-            .collect();
-        let urls = self.link.get(apis.clone(), all()).await?;
-        let urls: HashMap<&[u8], String> = urls
-            .kvs()
-            .iter()
-            .filter_map(|value| {
-                Some((value.key().strip_prefix(apis.as_slice())?, StoredApi::read(value)?))
-            })
-            .collect();
+        let reports = self.layout.all_edges(EdgeKey::Report);
+        let found = self.link.get(reports.clone(), GetOptions::new().with_prefix()).await?;
+        let heads = self.by_process(EdgeKey::Applied, StoredHead::read).await?;
+        let urls = self.by_process(EdgeKey::Api, StoredApi::read).await?;
         let edge = |value: &KeyValue| {
             let written = StoredReport::read(value)?;
             let rest = value.key().strip_prefix(reports.as_slice()).unwrap_or_default();
             let api = urls.get(rest).cloned();
-            // A head that is read later can be newer than the report. Without one, as in the reports of
-            // earlier versions, no head of the store equals it.
+            // A head that is read later can be newer than the report. Earlier versions report a number alone.
             let unknown = Head { number: written.applied, ..Head::default() };
             let applied = heads.get(rest).copied().unwrap_or(unknown);
             let rest = String::from_utf8_lossy(rest);
@@ -328,13 +306,23 @@ impl Etcd {
         found.kvs().iter().map(edge).collect()
     }
 
+    /// The readable values of this key of all processes, by the rest of their keys.
+    async fn by_process<T>(
+        &self,
+        key: EdgeKey,
+        read: impl Fn(&KeyValue) -> Option<T>,
+    ) -> Result<HashMap<Vec<u8>, T>, StoreError> {
+        let prefix = self.layout.all_edges(key);
+        let found = self.link.get(prefix.clone(), GetOptions::new().with_prefix()).await?;
+        let of = |value| {
+            let rest = KeyValue::key(value).strip_prefix(prefix.as_slice())?;
+            Some((rest.to_vec(), read(value)?))
+        };
+        Ok(found.kvs().iter().filter_map(of).collect())
+    }
+
     pub(super) async fn forget(&self, name: &str) -> Result<(), StoreError> {
-        let prefixes = [
-            self.layout.edges_called(name),
-            self.layout.applied_called(name),
-            self.layout.apis_called(name),
-        ];
-        for called in prefixes {
+        for called in EdgeKey::ALL.map(|key| self.layout.edges_called(key, name)) {
             let options = GetOptions::new().with_prefix().with_keys_only();
             let found = self.link.get(called.clone(), options).await?;
             for value in found.kvs() {
@@ -369,8 +357,7 @@ mod tests {
         /// whether there is a conflict.
         fn report(&mut self, seconds: u64, revision: i64, others: &[(i64, bool)]) -> (usize, bool) {
             let other = |(n, (revision, leased)): (usize, &(i64, bool))| Other {
-                key: vec![u8::try_from(n).unwrap()],
-                beside: Default::default(),
+                keys: [vec![u8::try_from(n).unwrap()], Vec::new(), Vec::new()],
                 revision: *revision,
                 lease: leased.then_some(LEASE),
             };

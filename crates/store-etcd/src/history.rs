@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use etcd_client::{Compare, CompareOp, KeyValue, Txn, TxnOp};
 use serde::{Deserialize, Serialize};
 
-use super::layout::State;
+use super::layout::{Layout, State};
 use super::link::At;
+use super::random::random;
 use super::{Etcd, StoreError};
 use sip_authz_store::{Head, Incarnation};
 
@@ -71,16 +72,27 @@ impl History {
         Ok(Self { incarnation, cluster, settled, revision: value.mod_revision() })
     }
 
-    /// The value of the next incarnation, after the greater of these generations.
-    fn next(generation: u64, cluster: u64, settled: bool) -> Result<Vec<u8>, StoreError> {
-        let id = hex::encode(super::random::random::<16>()?);
-        let generation = generation.saturating_add(1);
-        encode(&StoredHistory { generation, id, cluster, settled })
+    /// The history after this one, with the generation after `generation`, which begins in `cluster`.
+    fn after(&self, generation: u64, cluster: u64, settled: bool) -> Result<Self, StoreError> {
+        let id = u128::from_be_bytes(random()?);
+        let incarnation = Incarnation { generation: generation.saturating_add(1), id };
+        Ok(Self { incarnation, cluster: Some(cluster), settled, ..*self })
     }
-}
 
-fn encode(history: &StoredHistory) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(history).map_err(|error| StoreError::Other(error.to_string()))
+    /// The write of this history.
+    fn put(&self, layout: &Layout) -> Result<TxnOp, StoreError> {
+        let Incarnation { generation, id } = self.incarnation;
+        let (id, cluster) = (format!("{id:032x}"), self.cluster.unwrap_or_default());
+        let stored = StoredHistory { generation, id, cluster, settled: self.settled };
+        let value = serde_json::to_vec(&stored);
+        let value = value.map_err(|error| StoreError::Other(error.to_string()))?;
+        Ok(TxnOp::put(layout.history(), value, None))
+    }
+
+    /// The condition that the store still has the history that was read as this one.
+    fn is_unchanged(&self, layout: &Layout) -> Compare {
+        Compare::mod_revision(layout.history(), CompareOp::Equal, self.revision)
+    }
 }
 
 impl Seen {
@@ -137,18 +149,11 @@ impl Etcd {
         if is_elsewhere || is_restored {
             let seen = before.map_or(0, |before| before.history.incarnation.generation);
             let generation = seen.max(history.incarnation.generation);
+            // first, as the backup may lack the longest lease
+            let longest = self.cache().lose_noted_lease();
+            self.note_lease(longest).await?;
             // the first incarnation of a store is 1, also that of a store whose earlier version had none
-            let next = History::next(generation.max(1), at.cluster, false)?;
-            let key = self.layout.history();
-            let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, history.revision);
-            // if another process was faster, the next read shows its incarnation
-            let mut puts = vec![TxnOp::put(key, next, None)];
-            // the backup may lack the longest lease, too
-            let longest = self.cache().longest_lease;
-            if longest > self.longest_lease().await?.0 {
-                puts.push(TxnOp::put(self.layout.longest_lease(), longest.to_string(), None));
-            }
-            self.link.write(Txn::new().when(vec![is_same]).and_then(puts)).await?;
+            self.replace(history, &history.after(generation.max(1), at.cluster, false)?).await?;
             self.cache().forget();
             self.namesakes().forget_revisions();
             return Ok(false);
@@ -191,11 +196,16 @@ impl Etcd {
             return Ok(None);
         };
         let Some(cluster) = self.cache().cluster else { return Ok(None) };
-        let generation = seen.history.incarnation.generation;
-        let key = self.layout.history();
-        let is_absent = Compare::mod_revision(key.clone(), CompareOp::Equal, 0);
-        let put = TxnOp::put(key, History::next(generation, cluster, true)?, None);
-        Ok(Some((is_absent, put)))
+        let history = seen.history;
+        let first = history.after(history.incarnation.generation, cluster, true)?;
+        Ok(Some((history.is_unchanged(&self.layout), first.put(&self.layout)?)))
+    }
+
+    /// Replaces a history. If another process was faster, the next read shows what it wrote.
+    async fn replace(&self, history: &History, next: &History) -> Result<(), StoreError> {
+        let txn = Txn::new().when(vec![history.is_unchanged(&self.layout)]);
+        self.link.write(txn.and_then(vec![next.put(&self.layout)?])).await?;
+        Ok(())
     }
 
     /// The time in which edges may still decide whose reports a restore has removed.
@@ -210,14 +220,7 @@ impl Etcd {
         let longest = self.longest_lease().await?.0.max(self.cache().longest_lease);
         let left = Duration::from_millis(longest).saturating_sub(since.elapsed());
         if left.is_zero() {
-            let Incarnation { generation, id } = history.incarnation;
-            let cluster = history.cluster.unwrap_or_default();
-            let id = format!("{id:032x}");
-            let value = encode(&StoredHistory { generation, id, cluster, settled: true })?;
-            let key = self.layout.history();
-            let is_same = Compare::mod_revision(key.clone(), CompareOp::Equal, history.revision);
-            let put = Txn::new().when(vec![is_same]).and_then(vec![TxnOp::put(key, value, None)]);
-            self.link.write(put).await?;
+            self.replace(&history, &History { settled: true, ..history }).await?;
         }
         Ok(left)
     }

@@ -35,6 +35,26 @@ const NAME_PAGES: u32 = 1 << 14;
 /// The random key of the hash that selects pages, so that no tenant can aim at one page.
 pub(super) type PageKey = [u8; 32];
 
+/// A key that each edge writes.
+#[derive(Clone, Copy)]
+pub(super) enum EdgeKey {
+    Report,
+    Applied,
+    Api,
+}
+
+impl EdgeKey {
+    pub(super) const ALL: [Self; 3] = [Self::Report, Self::Applied, Self::Api];
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Report => "edge",
+            Self::Applied => "applied",
+            Self::Api => "api",
+        }
+    }
+}
+
 /// The keys of one store.
 #[derive(Clone)]
 pub(super) struct Layout {
@@ -126,43 +146,19 @@ impl Layout {
         self.key(format_args!("stage/"))
     }
 
-    pub(super) fn edge(&self, name: &str, id: &str) -> Vec<u8> {
-        self.key(format_args!("edge/{name}/{id}"))
+    /// A key of a process with this name and id.
+    pub(super) fn of_edge(&self, key: EdgeKey, name: &str, id: &str) -> Vec<u8> {
+        self.key(format_args!("{}/{name}/{id}", key.folder()))
     }
 
-    /// The prefix of the reports of edges with this name.
-    pub(super) fn edges_called(&self, name: &str) -> Vec<u8> {
-        self.key(format_args!("edge/{name}/"))
+    /// The prefix of these keys of all processes with this name.
+    pub(super) fn edges_called(&self, key: EdgeKey, name: &str) -> Vec<u8> {
+        self.key(format_args!("{}/{name}/", key.folder()))
     }
 
-    pub(super) fn all_edges(&self) -> Vec<u8> {
-        self.key(format_args!("edge/"))
-    }
-
-    pub(super) fn applied(&self, name: &str, id: &str) -> Vec<u8> {
-        self.key(format_args!("applied/{name}/{id}"))
-    }
-
-    /// The prefix of the applied heads of edges with this name.
-    pub(super) fn applied_called(&self, name: &str) -> Vec<u8> {
-        self.key(format_args!("applied/{name}/"))
-    }
-
-    pub(super) fn all_applied(&self) -> Vec<u8> {
-        self.key(format_args!("applied/"))
-    }
-
-    pub(super) fn api(&self, name: &str, id: &str) -> Vec<u8> {
-        self.key(format_args!("api/{name}/{id}"))
-    }
-
-    /// The prefix of the URLs of edges with this name.
-    pub(super) fn apis_called(&self, name: &str) -> Vec<u8> {
-        self.key(format_args!("api/{name}/"))
-    }
-
-    pub(super) fn all_apis(&self) -> Vec<u8> {
-        self.key(format_args!("api/"))
+    /// The prefix of these keys of all processes.
+    pub(super) fn all_edges(&self, key: EdgeKey) -> Vec<u8> {
+        self.key(format_args!("{}/", key.folder()))
     }
 
     fn page_index(&self, key: &[u8], pages: u32) -> u32 {

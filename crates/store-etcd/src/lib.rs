@@ -123,6 +123,12 @@ impl Cache {
         self.commits.clear();
         self.noted_lease = 0;
     }
+
+    /// Forgets that a lease is noted in etcd, since a restored store may lack it. Returns the longest one.
+    fn lose_noted_lease(&mut self) -> u64 {
+        self.noted_lease = 0;
+        self.longest_lease
+    }
 }
 
 impl Etcd {

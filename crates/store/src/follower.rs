@@ -197,7 +197,7 @@ impl<S: Store> Follower<S> {
         if self.failures > 0 && !self.must_reload {
             let head = self.store.head().await?;
             self.applied.set_head_seen(head.number);
-            if (Head { incarnation: head.incarnation, ..self.head }) == head {
+            if self.head.has_records_of(head) {
                 // the same records in another history
                 self.head = head;
                 self.applied.set(head);

@@ -171,6 +171,12 @@ impl Head {
         Ok(Self { records, sum, ..self })
     }
 
+    /// Whether the two heads are those of the same commit and records, in whatever history.
+    #[must_use]
+    pub fn has_records_of(self, other: Self) -> bool {
+        Self { incarnation: other.incarnation, ..self } == other
+    }
+
     /// Checks a count of records and their checksum against the head.
     ///
     /// # Errors

@@ -92,8 +92,7 @@ impl Records {
     /// The same records under this head, if it has their number, count and checksum.
     #[must_use]
     pub fn renamed(&self, head: Head) -> Option<Self> {
-        let same = Head { incarnation: head.incarnation, ..self.head } == head;
-        same.then(|| Self { head, ..self.clone() })
+        self.head.has_records_of(head).then(|| Self { head, ..self.clone() })
     }
 
     /// The records after some writes that are not yet a commit of their own. The head stays the same, so it

@@ -10,8 +10,8 @@ use super::{Head, MemoryStore, Store, StoreError};
 pub struct Edge {
     /// The name of the edge. If two edges share a name by mistake, they count as two.
     pub name: String,
-    /// The head that it has applied. Without a checksum in the report of an earlier version: then it is
-    /// [`Sum::ZERO`](crate::Sum::ZERO), which no other head with records has.
+    /// The head that it has applied. An earlier version reports its number alone; the rest is then that of the
+    /// default head.
     pub applied: Head,
     /// How long it keeps deciding after a report without sending another; without end if `None`.
     pub lease: Option<Duration>,

@@ -121,20 +121,15 @@ impl<S: SharedStore> Lease<S> {
             self.edge.applied = self.applied.head();
             let reporting = self.store.report(self.edge.clone());
             let answer = first(reporting, timer.sleep(interval * 2)).await;
-            // a store that is behind what it had before, so it cannot confirm that
-            let went_back = |head: &Head| {
-                let applied = &self.edge.applied;
+            // a store that is behind what it had before cannot confirm that
+            let applied = self.edge.applied;
+            let went_back = |head: Head| {
                 head.incarnation == applied.incarnation
                     && (head.number < applied.number
                         || (head.number == applied.number && head != applied))
             };
-            let answer = answer.map(|answer| {
-                answer.and_then(|head| {
-                    if went_back(&head) { Err(StoreError::restored(head.number)) } else { Ok(head) }
-                })
-            });
             match answer {
-                Some(Ok(head)) => {
+                Some(Ok(head)) if !went_back(head) => {
                     answered.push_back((sent, head));
                     // an edge that lags this far needs only the newest reports
                     if answered.len() > MAX_PENDING {
@@ -146,11 +141,13 @@ impl<S: SharedStore> Lease<S> {
                 }
                 failed => {
                     failing = true;
-                    let timeout = StoreError::Unreachable(
-                        "the store did not answer a report in time".to_owned(),
-                    );
-                    let error = failed.and_then(Result::err).unwrap_or(timeout);
-                    on_event(LeaseEvent::Unreported(error));
+                    on_event(LeaseEvent::Unreported(match failed {
+                        Some(Ok(head)) => StoreError::restored(head.number),
+                        Some(Err(error)) => error,
+                        None => StoreError::Unreachable(
+                            "the store did not answer a report in time".to_owned(),
+                        ),
+                    }));
                 }
             }
             self.extend(&mut answered);
