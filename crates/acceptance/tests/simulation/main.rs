@@ -3,6 +3,7 @@
 //! one, `SIM_SEEDS=n` runs this many.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod link;
 mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,13 +19,11 @@ use sip_authz::{
     Invite, Transport,
 };
 use sip_authz_directory::{Confirmation, Directory, Settings};
-use sip_authz_store::{
-    Applied, Collection, CommitEntry, CommitOutcome, Edge, Feed, Follower, Head, Incarnation,
-    Lease, LocalFeed, Lookup, MemoryStore, SharedStore, Store, StoreError, StoreSnapshot, Timer,
-};
+use sip_authz_store::{Applied, CommitOutcome, Follower, Head, Lease, Store, Timer};
 use sip_authz_testing::kit::{Header, PASSWORD, REALM, Request};
 use sip_authz_testing::virtual_time::{Owner, Virtual};
 
+use link::Link;
 use storage::Storage;
 
 /// The number of edges. All but the last have a lease.
@@ -113,212 +112,6 @@ fn after(mut state: [(bool, bool); CALLERS], commit: &Commit) -> [(bool, bool); 
         }
     }
     state
-}
-
-/// The connection of one process to the store.
-#[derive(Clone)]
-struct Link {
-    world: Arc<World>,
-    client: Owner,
-}
-
-struct LinkFeed {
-    link: Link,
-    inner: LocalFeed,
-    /// The history that it follows.
-    incarnation: Incarnation,
-    /// The number of restores before, if a restore ends this feed. Others then stay silent.
-    ends_after: Option<u64>,
-    last: Option<CommitEntry>,
-}
-
-impl Link {
-    fn faults(&self) -> bool {
-        *self.world.faults.lock().unwrap()
-    }
-
-    /// The store in memory that is in use at present.
-    fn inner(&self) -> MemoryStore {
-        self.world.storage().inner.clone()
-    }
-
-    fn is_cut(&self) -> bool {
-        self.world.cut.lock().unwrap().contains(&self.client)
-    }
-
-    /// The delay of a message, or its loss.
-    async fn travel(&self) -> Result<(), StoreError> {
-        let time = &self.world.time;
-        let slow = self.faults() && time.chance(5);
-        time.ms(1 + time.below(if slow { 700 } else { 5 })).await;
-        if self.is_cut() || (self.faults() && time.chance(2)) {
-            time.ms(200).await;
-            return Err(StoreError::Unreachable("the answer was lost".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Sends a request to the store. The store may execute it even if the answer is lost, and after the
-    /// caller has stopped waiting.
-    async fn ask<T>(
-        &self,
-        asked: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.travel().await?;
-        let answer = asked.await;
-        self.travel().await?;
-        answer
-    }
-}
-
-impl Store for Link {
-    type Feed = LinkFeed;
-
-    async fn head(&self) -> Result<Head, StoreError> {
-        self.ask(async { Ok(self.world.storage().head(self.world.time.elapsed())) }).await
-    }
-
-    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        self.ask(self.inner().get(key)).await
-    }
-
-    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
-        self.ask(self.inner().find(lookup)).await
-    }
-
-    async fn range(
-        &self,
-        collection: Collection,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.ask(self.inner().range(collection, after, limit)).await
-    }
-
-    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
-        self.ask(self.inner().count(collection)).await
-    }
-
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        self.ask(async {
-            let mut storage = self.world.storage();
-            let outcome = storage.inner.commit(head, commit.clone()).await?;
-            storage.committed(&commit, outcome).await?;
-            if outcome != CommitOutcome::Conflict {
-                self.world.tally.lock().unwrap().commits += 1;
-            }
-            Ok(outcome)
-        })
-        .await
-    }
-
-    async fn load(&self) -> Result<StoreSnapshot, StoreError> {
-        self.ask(async {
-            let mut storage = self.world.storage();
-            storage.head(self.world.time.elapsed());
-            let StoreSnapshot { head, records } = storage.inner.load().await?;
-            Ok(StoreSnapshot { head: storage.of_present(head), records })
-        })
-        .await
-    }
-
-    async fn follow(&self, from: Head) -> Result<LinkFeed, StoreError> {
-        let following = self.ask(async {
-            let mut storage = self.world.storage();
-            let head = storage.head(self.world.time.elapsed());
-            Ok((storage.follow(from).await?, head.incarnation))
-        });
-        let (inner, incarnation) = following.await?;
-        let restores = self.world.storage().restores;
-        let ends_after = self.world.time.chance(50).then_some(restores);
-        Ok(LinkFeed { link: self.clone(), inner, incarnation, ends_after, last: None })
-    }
-
-    async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
-        self.ask(async { Ok(self.world.storage().edges.values().cloned().collect()) }).await
-    }
-
-    async fn unlisted_for(&self) -> Result<Duration, StoreError> {
-        let now = || self.world.time.elapsed();
-        self.ask(async { Ok(self.world.storage().unlisted_for(now())) }).await
-    }
-
-    async fn pause(&self, time: Duration) {
-        self.world.time.sleep(time).await;
-    }
-}
-
-impl SharedStore for Link {
-    async fn wait_until_ready(
-        &self,
-        mut on_failure: impl FnMut(&StoreError) + Send,
-    ) -> Result<(), StoreError> {
-        while let Err(error) = self.head().await {
-            on_failure(&error);
-        }
-        Ok(())
-    }
-
-    async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
-        self.ask(async {
-            let mut storage = self.world.storage();
-            storage.edges.insert(edge.name.clone(), edge);
-            Ok(storage.head(self.world.time.elapsed()))
-        })
-        .await
-    }
-
-    async fn withdraw_report(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn forget(&self, name: &str) -> Result<(), StoreError> {
-        self.ask(async {
-            self.world.storage().edges.remove(name);
-            Ok(())
-        })
-        .await
-    }
-
-    fn take_name_conflict(&self) -> bool {
-        false
-    }
-}
-
-impl Feed for LinkFeed {
-    async fn next(&mut self) -> Result<CommitEntry, StoreError> {
-        let Link { world, .. } = &self.link;
-        loop {
-            self.link.travel().await?;
-            if self.ends_after.is_some_and(|restores| world.storage().restores > restores) {
-                return Err(StoreError::Unreachable("the feed has ended".to_owned()));
-            }
-            if self.link.faults() && world.time.chance(3) {
-                // repeats the last message
-                if let Some(last) = self.last.clone() {
-                    return Ok(last);
-                }
-            }
-            let mut waiting = std::pin::pin!(world.time.ms(500));
-            let mut coming = std::pin::pin!(self.inner.next());
-            let came = std::future::poll_fn(|context| {
-                if let std::task::Poll::Ready(came) = coming.as_mut().poll(context) {
-                    return std::task::Poll::Ready(Some(came));
-                }
-                waiting.as_mut().poll(context).map(|()| None)
-            })
-            .await;
-            let Some(came) = came else { continue };
-            let mut came = came?;
-            came.head.incarnation = self.incarnation;
-            if self.link.faults() && world.time.chance(3) {
-                // the message is lost
-                continue;
-            }
-            self.last = Some(came.clone());
-            return Ok(came);
-        }
-    }
 }
 
 /// The clock of an edge, which runs slightly faster or slower than the others.
