@@ -154,38 +154,31 @@ impl Etcd {
             self.note_lease(longest).await?;
             // the first incarnation of a store is 1, also that of a store whose earlier version had none
             self.replace(history, &history.after(generation.max(1), at.cluster, false)?).await?;
-            self.cache().forget();
-            self.namesakes().forget_revisions();
+            // the next read takes it up; until then, an answer from before the restore changes nothing
             return Ok(false);
         }
         let mut cache = self.cache();
-        let (now, newest) = (history.incarnation.generation, cache.seen);
-        if newest.is_some_and(|seen| seen.history.incarnation.generation > now) {
+        let last = cache.seen;
+        let (now, newest) = (history.incarnation, last.map(|seen| seen.history.incarnation));
+        if newest.is_some_and(|newest| newest.generation > now.generation) {
             // an answer from before the restore, looked at after it
             return Ok(false);
         }
-        if let Some(seen) = cache.seen
-            && seen.history.incarnation != history.incarnation
-        {
+        // in one step, so that no task finds the process without a state
+        let is_other = newest.is_some_and(|newest| newest != now);
+        if is_other {
             cache.forget();
-            drop(cache);
-            // the first commit draws the incarnation, and the revisions go on
-            if seen.number > 0 {
-                self.namesakes().forget_revisions();
-            }
-            cache = self.cache();
         }
         let (number, revision) = (state.head.number, at.revision);
-        let seen = cache.seen.get_or_insert_with(|| Seen {
-            history: *history,
-            since: Instant::now(),
-            revision,
-            number,
-        });
-        if seen.history.incarnation == history.incarnation {
-            seen.history = *history;
-            seen.revision = seen.revision.max(revision);
-            seen.number = seen.number.max(number);
+        let since = Instant::now();
+        let seen = cache.seen.get_or_insert(Seen { history: *history, since, revision, number });
+        seen.history = *history;
+        seen.revision = seen.revision.max(revision);
+        seen.number = seen.number.max(number);
+        drop(cache);
+        // the first commit draws the incarnation, and the revisions go on
+        if is_other && last.is_some_and(|seen| seen.number > 0) {
+            self.namesakes().forget_revisions();
         }
         Ok(true)
     }
@@ -213,7 +206,9 @@ impl Etcd {
         if self.seen().is_none() {
             self.state().await?;
         }
-        let Some(Seen { history, since, .. }) = self.seen() else { return Ok(Duration::ZERO) };
+        let Some(Seen { history, since, .. }) = self.seen() else {
+            return Err(StoreError::Other("the history in etcd was not read".to_owned()));
+        };
         if history.settled {
             return Ok(Duration::ZERO);
         }
