@@ -38,7 +38,11 @@ impl Stack {
         let (first, mut rest) = cut(bytes, end)?;
         let first = str::from_utf8(first).ok()?;
         let (method, after) = first.split_once(' ')?;
-        let (uri, version) = after.trim_end_matches([' ', '\t', '\r']).rsplit_once(' ')?;
+        let ignored: &[char] = match self {
+            Stack::Exact => &[' ', '\t'],
+            Stack::Careless => &[' ', '\t', '\r'],
+        };
+        let (uri, version) = after.trim_end_matches(ignored).rsplit_once(' ')?;
         let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '/';
         if !version.get(..4)?.eq_ignore_ascii_case("SIP/") || !version.chars().all(is_plain) {
             return None;
