@@ -17,4 +17,5 @@ pub(crate) mod open;
 #[cfg(any(feature = "etcd", test))]
 pub(crate) mod peers;
 pub(crate) mod resources;
+pub(crate) mod state;
 pub(crate) mod summary;

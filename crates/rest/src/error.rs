@@ -186,6 +186,9 @@ impl From<DirectoryError> for ApiError {
                     DirectoryError::Store(StoreError::ReadOnly(_)) => {
                         "the store accepts no changes at present, try again later"
                     }
+                    DirectoryError::Store(StoreError::NoSpace(_)) => {
+                        "the store has no space for changes at present, try again later"
+                    }
                     _ => "the service is temporarily unavailable, try again later",
                 };
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message).with_cause(error)

@@ -60,6 +60,7 @@ use sip_authz_directory::Directory;
 use sip_authz_store::Store;
 
 pub use self::auth::AdminToken;
+pub use self::health::{PartHealth, ProgramHealth, SharedHealth};
 pub use self::login::{FailedLogin, LoginUser, OnFailedLogin, PeerAddress};
 pub use self::server_error::OnFault;
 
@@ -82,6 +83,8 @@ pub struct RestOptions {
     /// The origins whose pages may use the API from a browser, such as `https://console.example.com`.
     /// Default: none.
     pub cors_origins: Vec<String>,
+    /// The health of the program, for `/health` and `/ready`. Default: none; they then know the store alone.
+    pub health: Option<SharedHealth>,
     /// The longest request body in bytes. Default: 65,536.
     pub max_body: usize,
     /// The callback for logins with a wrong token. Default: none.
@@ -109,6 +112,7 @@ impl Default for RestOptions {
             cors_origins: Vec::new(),
             decisions: None,
             edge: None,
+            health: None,
             max_body: 65_536,
             max_page_size: 1_000,
             on_failed_login: None,
@@ -125,6 +129,7 @@ sip_authz::setters! {
         with_cors_origins: cors_origins: Vec<String>,
         with_decisions: decisions: Option<SharedDecisions>,
         with_edge: edge: Option<EdgeAddress>,
+        with_health: health: Option<SharedHealth>,
         with_max_body: max_body: usize,
         with_on_failed_login: on_failed_login: Option<OnFailedLogin>,
         with_on_fault: on_fault: Option<OnFault>,

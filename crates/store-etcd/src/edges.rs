@@ -1,31 +1,27 @@
-//! The reports of edges. Each process has one key, which it overwrites with each report.
+//! The reports of edges. Each process has keys of its own.
 //!
-//! Two edges may share a name by mistake, for example on machines made from one image. Each process has
-//! its own key, so the report of one never counts for the other. A killed process leaves its report
-//! behind; the next process with the same name removes it.
+//! A report that says the same as the last one is a linearizable read: it returns the head, and checks that
+//! the keys of the process still stand as it wrote them. So an etcd without space stops changes, and no edge
+//! that has reported before. A process writes again if its keys are gone, or if another one has asked for that.
 //!
 //! This does not use the leases of etcd. A former leader that does not yet know its successor may renew
-//! or revoke them (3.4.23), which is not safe for fencing. A report is a write, so a majority of the
-//! nodes has accepted it.
+//! or revoke them (3.4.23), which is not safe for fencing. A read here asks a majority of the nodes.
 //!
 //! The applied head and the URL of an edge's API have keys of their own beside the report: earlier versions
 //! refuse a report with a field that they do not know. The report alone says whether a process counts.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use serde::{Deserialize, Serialize};
 
 use super::layout::EdgeKey;
 use super::link::At;
+use super::namesakes::{Keys, Namesakes, Other, Report, Step};
 use super::{Etcd, StoreError};
 use sip_authz_store::{Edge, Head, Incarnation, Sum};
-
-/// Another process with the same name and without a lease counts as gone after this silence, if it has
-/// not reported since this process started. Edges without a lease report every ten seconds.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The longest base URL in bytes. A longer one is not used.
 const MAX_API: usize = 512;
@@ -100,77 +96,41 @@ impl StoredApi {
     }
 }
 
-/// The report of another process with the same name.
-struct Other {
-    keys: Keys,
+/// What the store has about the processes of one name.
+struct Found {
+    /// The head as of the same revision.
+    head: Head,
     revision: i64,
-    lease: Option<Duration>,
+    /// The keys of all these processes, in the order of [`EdgeKey::ALL`].
+    keys: [Vec<KeyValue>; 3],
 }
 
-/// The keys that a process writes, in the order of [`EdgeKey::ALL`].
-type Keys = [Vec<u8>; 3];
-
-impl Other {
-    fn report(&self) -> &Vec<u8> {
-        let [report, _, _] = &self.keys;
-        report
-    }
-}
-
-/// The other processes that report under the same name.
-#[derive(Default)]
-pub(super) struct Namesakes {
-    /// The keys of this process.
-    own: Option<Keys>,
-    /// The revision of the first report of this process.
-    first: Option<i64>,
-    /// For each other process, the revision of its last report and the time when this process first
-    /// read it.
-    last_reports: HashMap<Vec<u8>, (i64, Instant)>,
-    /// Whether another process has reported since this one started.
-    has_conflict: bool,
-}
-
-impl Namesakes {
-    /// Forgets what rests on revisions: a restored store has other ones.
-    pub(super) fn forget_revisions(&mut self) {
-        self.first = None;
-        self.last_reports.clear();
+impl Found {
+    fn value(&self, of: EdgeKey, key: &[u8]) -> Option<&KeyValue> {
+        self.keys.get(of as usize)?.iter().find(|found| found.key() == key)
     }
 
-    /// Updates the last reports of others, as of `revision`, the revision of this process's report.
-    /// Returns the reports of processes that are gone.
-    fn gone(&mut self, revision: i64, others: Vec<Other>, now: Instant) -> Vec<Other> {
-        let first = *self.first.get_or_insert(revision);
-        self.last_reports.retain(|key, _| others.iter().any(|other| other.report() == key));
-        let mut gone = Vec::new();
-        for other in others {
-            // a process that has not reported since this one started may be its predecessor
-            let is_concurrent = other.revision > first;
-            let since = match self.last_reports.get(other.report()) {
-                Some((revision, since)) if *revision == other.revision => *since,
-                _ => {
-                    self.last_reports.insert(other.report().clone(), (other.revision, now));
-                    self.has_conflict |= is_concurrent;
-                    now
-                }
-            };
-            let silent = now.saturating_duration_since(since);
-            let is_gone = match other.lease {
-                // it has refused all calls since its lease ended, and reports again before it decides
-                Some(lease) => silent >= lease,
-                None => !is_concurrent && silent >= SILENCE_LIMIT,
-            };
-            if is_gone {
-                gone.push(other);
-            }
-        }
-        gone
+    /// Whether the store has what the process has written.
+    fn has(&self, report: &Report) -> bool {
+        EdgeKey::ALL
+            .into_iter()
+            .zip(&report.keys)
+            .zip(&report.values)
+            .all(|((of, key), value)| self.value(of, key).map(KeyValue::value) == value.as_deref())
+    }
+
+    /// Whether the store has an earlier report of the process with the same lease, and no other process asks
+    /// for the next one.
+    fn has_earlier(&self, report: &Report) -> bool {
+        let [own, applied, _] = &report.keys;
+        let stored = self.value(EdgeKey::Report, own).map(StoredReport::read);
+        self.value(EdgeKey::Applied, applied).is_some()
+            && matches!(stored, Some(Ok(stored)) if stored.lease_ms == report.lease_ms)
     }
 }
 
 impl Etcd {
-    pub(super) fn namesakes(&self) -> std::sync::MutexGuard<'_, Namesakes> {
+    pub(super) fn namesakes(&self) -> MutexGuard<'_, Namesakes> {
         // no code panics while it holds the lock
         self.namesakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,100 +150,141 @@ impl Etcd {
     }
 
     pub(super) async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
+        let report = self.report_of(&edge)?;
+        if let Some(milliseconds) = report.lease_ms {
+            self.note_lease(milliseconds).await?;
+        }
+        let is_written = self.namesakes().written.as_ref() == Some(&report);
+        if is_written {
+            let found = self.exchange(&edge.name, Vec::new()).await?;
+            if found.has(&report) {
+                self.deal_with_others(&edge.name, &report.keys, &found).await?;
+                return Ok(found.head);
+            }
+        }
+        match self.write_report(&edge.name, &report).await {
+            // the earlier report stays, which counts for fewer commits
+            Err(StoreError::NoSpace(why)) => {
+                let found = self.exchange(&edge.name, Vec::new()).await?;
+                let stands = found.has_earlier(&report);
+                stands.then_some(found.head).ok_or(StoreError::NoSpace(why))
+            }
+            written => written,
+        }
+    }
+
+    fn report_of(&self, edge: &Edge) -> Result<Report, StoreError> {
         // rounded up, so that no change waits too short a time
         let milliseconds = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
         let lease_ms = edge.lease.map(|lease| milliseconds(lease).unwrap_or(u64::MAX));
         let json = |value: serde_json::Result<Vec<u8>>| {
             value.map_err(|error| StoreError::Other(error.to_string()))
         };
-        if let Some(milliseconds) = lease_ms {
-            self.note_lease(milliseconds).await?;
-        }
-        let written = StoredReport { v: 1, applied: edge.applied.number, lease_ms };
-        let value = json(serde_json::to_vec(&written))?;
-        let own = EdgeKey::ALL.map(|key| self.layout.of_edge(key, &edge.name, &self.process));
-        self.namesakes().own = Some(own.clone());
-        let [own_report, own_applied, own_api] = own.clone();
-        let put = TxnOp::put(own_report.clone(), value, None);
+        let stored = StoredReport { v: 1, applied: edge.applied.number, lease_ms };
+        let api = edge.api.clone().filter(|url| url.len() <= MAX_API);
+        let api = api.map(|url| json(serde_json::to_vec(&StoredApi { v: 1, url }))).transpose()?;
         let applied = json(serde_json::to_vec(&StoredHead::of(&edge.applied)))?;
-        let applied = TxnOp::put(own_applied, applied, None);
-        let api = match edge.api.filter(|url| url.len() <= MAX_API) {
-            Some(url) => {
-                let value = json(serde_json::to_vec(&StoredApi { v: 1, url }))?;
-                TxnOp::put(own_api, value, None)
-            }
-            None => TxnOp::delete(own_api, None),
+        let values = [Some(json(serde_json::to_vec(&stored))?), Some(applied), api];
+        let keys = EdgeKey::ALL.map(|key| self.layout.of_edge(key, &edge.name, &self.process));
+        Ok(Report { keys, values, lease_ms })
+    }
+
+    async fn write_report(&self, name: &str, report: &Report) -> Result<Head, StoreError> {
+        self.namesakes().own = Some(report.keys.clone());
+        let write = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| match value {
+            Some(value) => TxnOp::put(key.clone(), value.clone(), None),
+            None => TxnOp::delete(key.clone(), None),
         };
-        let head = TxnOp::get(self.layout.head(), None);
-        let history = TxnOp::get(self.layout.history(), None);
-        let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, &edge.name));
-        let [called_report, called_applied, called_api] = called.clone();
-        let same = TxnOp::get(called_report.clone(), Some(GetOptions::new().with_prefix()));
-        let keys = GetOptions::new().with_prefix().with_keys_only();
-        let heads = TxnOp::get(called_applied.clone(), Some(keys.clone()));
-        let apis = TxnOp::get(called_api.clone(), Some(keys));
-        // one transaction, so that the head is as of the same revision as the report
-        let all = vec![put, applied, api, head, history, same, heads, apis];
-        let before = self.seen();
-        let answer = self.link.write(Txn::new().and_then(all)).await?;
-        let unexpected = || StoreError::Other("unexpected response from etcd".to_owned());
+        let writes = report.keys.iter().zip(&report.values).map(write).collect();
+        let found = self.exchange(name, writes).await?;
+        self.namesakes().written = Some(report.clone());
+        self.deal_with_others(name, &report.keys, &found).await?;
+        Ok(found.head)
+    }
+
+    /// Makes these writes, and reads the head and the keys of all processes with this name, in one transaction.
+    /// So the head and the keys are as of the same revision.
+    async fn exchange(&self, name: &str, writes: Vec<TxnOp>) -> Result<Found, StoreError> {
+        let (before, count) = (self.seen(), writes.len());
+        let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
+        let prefix = |key| TxnOp::get(key, Some(GetOptions::new().with_prefix()));
+        let heads = [self.layout.head(), self.layout.history()].map(|key| TxnOp::get(key, None));
+        let all: Vec<_> = writes.into_iter().chain(heads).chain(called.map(prefix)).collect();
+        let answer = match count {
+            0 => self.link.read_by(Txn::new().and_then(all)).await?,
+            _ => self.link.write(Txn::new().and_then(all)).await?,
+        };
         let at = At::of(answer.header());
-        let revision = at.revision;
-        let answers = answer.op_responses();
-        let [
-            _,
-            _,
-            _,
-            TxnOpResponse::Get(head),
-            TxnOpResponse::Get(history),
-            TxnOpResponse::Get(same),
-            TxnOpResponse::Get(heads),
-            TxnOpResponse::Get(apis),
-        ] = answers.as_slice()
-        else {
-            return Err(unexpected());
-        };
-        let (head, history) = (head.kvs().first(), history.kvs().first());
-        let Some(state) = self.state_of(before, head, history, at).await? else {
+        let mut read = answer.op_responses().into_iter().skip(count).map(|answer| match answer {
+            TxnOpResponse::Get(mut answer) => Ok(answer.take_kvs()),
+            _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
+        });
+        let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
+        let (head, history, keys) = (next()?, next()?, [next()?, next()?, next()?]);
+        let head = match self.state_of(before, head.first(), history.first(), at).await? {
+            Some(state) => state.head,
             // restored: a later head includes every commit before the report, too
-            return Ok(self.state().await?.0.head);
+            None => self.state().await?.0.head,
         };
+        Ok(Found { head, revision: at.revision, keys })
+    }
+
+    /// Asks the other processes of this name whether they live, and removes the keys of those that do not.
+    async fn deal_with_others(
+        &self,
+        name: &str,
+        own: &Keys,
+        found: &Found,
+    ) -> Result<(), StoreError> {
+        let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
+        let [called_report, _, _] = &called;
         // skips names that start with this name and a slash
         let id_of = |key: &[u8], prefix: &[u8]| {
             let id = key.strip_prefix(prefix).filter(|id| !id.contains(&b'/'));
             id.map(<[u8]>::to_vec)
         };
+        let [reports, beside @ ..] = &found.keys;
         let mut others = Vec::new();
-        for value in same.kvs() {
-            let id = id_of(value.key(), &called_report).filter(|_| value.key() != own_report);
-            if let Some(id) = id {
-                let keys = called.each_ref().map(|called| [called.as_slice(), &id].concat());
-                let lease = StoredReport::read(value)?.lease();
-                others.push(Other { keys, revision: value.mod_revision(), lease });
-            }
+        for value in reports {
+            let id = id_of(value.key(), called_report)
+                .filter(|_| !own.iter().any(|own| own == value.key()));
+            let Some(id) = id else { continue };
+            let keys = called.each_ref().map(|called| [called.as_slice(), &id].concat());
+            let lease = StoredReport::read(value)?.lease();
+            let [_, applied, _] = &keys;
+            let is_asked = found.value(EdgeKey::Applied, applied).is_none();
+            let (report, revision) = (value.value().to_vec(), value.mod_revision());
+            others.push(Other { keys, report, revision, lease, is_asked });
         }
         // an earlier version removes a report without the keys beside it
         let mut left_behind = Vec::new();
-        for (found, called) in [(heads, called_applied), (apis, called_api)] {
-            for key in found.kvs().iter().map(KeyValue::key) {
-                let mut kept = others.iter().map(|other| &other.keys).chain([&own]).flatten();
-                if id_of(key, &called).is_some() && !kept.any(|kept| kept == key) {
+        for (found, called) in beside.iter().zip(called.iter().skip(1)) {
+            for key in found.iter().map(KeyValue::key) {
+                let mut kept = others.iter().map(|other| &other.keys).chain([own]).flatten();
+                if id_of(key, called).is_some() && !kept.any(|kept| kept == key) {
                     left_behind.push(key.to_vec());
                 }
             }
         }
-        let gone = self.namesakes().gone(revision, others, Instant::now());
+        let steps = self.namesakes().steps(found.revision, &others, Instant::now());
         // if one of these fails, the next report tries again
-        for other in gone {
-            let (report, revision) = (other.report().clone(), other.revision);
-            let still = Compare::mod_revision(report, CompareOp::Equal, revision);
-            let deletes = other.keys.map(|key| TxnOp::delete(key, None));
-            let _ = self.link.write(Txn::new().when(vec![still]).and_then(deletes)).await;
+        for (other, step) in others.into_iter().zip(steps) {
+            let writes = other.writes(step);
+            if writes.is_empty() {
+                continue;
+            }
+            let txn = Txn::new().when([other.is_silent()]).and_then(writes);
+            if let (Step::Ask, Ok(asked)) = (step, self.link.write(txn).await)
+                && asked.succeeded()
+            {
+                let revision = At::of(asked.header()).revision;
+                self.namesakes().was_asked(&other, revision, Instant::now());
+            }
         }
         for key in left_behind {
             let _ = self.link.write(Txn::new().and_then([TxnOp::delete(key, None)])).await;
         }
-        Ok(state.head)
+        Ok(())
     }
 
     pub(super) async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
@@ -334,67 +335,5 @@ impl Etcd {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEASE: Duration = Duration::from_secs(20);
-
-    struct Fixture {
-        namesakes: Namesakes,
-        start: Instant,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            Self { namesakes: Namesakes::default(), start: Instant::now() }
-        }
-
-        /// The number of other processes that are gone at a report of this time and revision, and
-        /// whether there is a conflict.
-        fn report(&mut self, seconds: u64, revision: i64, others: &[(i64, bool)]) -> (usize, bool) {
-            let other = |(n, (revision, leased)): (usize, &(i64, bool))| Other {
-                keys: [vec![u8::try_from(n).unwrap()], Vec::new(), Vec::new()],
-                revision: *revision,
-                lease: leased.then_some(LEASE),
-            };
-            let others = others.iter().enumerate().map(other).collect();
-            let now = self.start + Duration::from_secs(seconds);
-            let gone = self.namesakes.gone(revision, others, now).len();
-            (gone, std::mem::take(&mut self.namesakes.has_conflict))
-        }
-    }
-
-    #[test]
-    fn a_predecessor_is_gone_after_its_lease_or_a_silence() {
-        let mut fixture = Fixture::new();
-        assert_eq!(fixture.report(0, 10, &[(4, true), (5, false)]), (0, false));
-        assert_eq!(fixture.report(19, 20, &[(4, true), (5, false)]), (0, false));
-        assert_eq!(fixture.report(20, 30, &[(4, true), (5, false)]), (1, false));
-        assert_eq!(fixture.report(59, 40, &[(4, true), (5, false)]), (1, false));
-        assert_eq!(fixture.report(60, 50, &[(4, true), (5, false)]), (2, false));
-    }
-
-    #[test]
-    fn a_concurrent_process_is_a_conflict_and_is_gone_only_after_its_lease() {
-        for leased in [true, false] {
-            let mut fixture = Fixture::new();
-            // it started before this process, or later
-            for first in [&[(4, leased)][..], &[]] {
-                fixture.report(0, 10, first);
-                assert_eq!(fixture.report(10, 20, &[(15, leased)]), (0, true));
-                assert_eq!(fixture.report(20, 30, &[(25, leased)]), (0, true));
-                assert_eq!(fixture.report(39, 40, &[(25, leased)]), (0, false));
-                assert_eq!(fixture.report(100, 50, &[(25, leased)]), (usize::from(leased), false));
-                assert_eq!(
-                    fixture.report(3_600, 60, &[(25, leased)]),
-                    (usize::from(leased), false)
-                );
-                fixture = Fixture::new();
-            }
-        }
     }
 }

@@ -13,6 +13,7 @@ mod layout;
 mod link;
 mod load;
 mod members;
+mod namesakes;
 mod options;
 mod page;
 mod payload;
@@ -55,7 +56,7 @@ struct Etcd {
     orphans_after: Duration,
     /// The random ID of this process in the keys of its reports.
     process: String,
-    namesakes: Mutex<edges::Namesakes>,
+    namesakes: Mutex<namesakes::Namesakes>,
     /// Whether etcd has accepted a request of the largest size.
     accepts_largest: AtomicBool,
     cache: Mutex<Cache>,
@@ -276,6 +277,12 @@ impl Store for EtcdStore {
 
     async fn head(&self) -> Result<Head, StoreError> {
         Ok(self.etcd.state().await?.0.head)
+    }
+
+    /// Also asks a node for alarms: with one, etcd can be read but not written.
+    async fn health(&self) -> Result<(), StoreError> {
+        self.etcd.state().await?;
+        self.etcd.link.check_alarms().await
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {

@@ -24,6 +24,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 /// The maximum number of read operations in one transaction; etcd accepts 128.
 const READS: usize = 100;
+/// The gRPC status of a request that needs more rights.
+const PERMISSION_DENIED: i32 = 7;
 
 pub(super) struct Link {
     nodes: Vec<Node>,
@@ -203,11 +205,44 @@ impl Link {
             // simulates a kill at this point
             std::future::pending::<()>().await;
         }
+        self.read_by(txn).await
+    }
+
+    /// Runs a transaction that only reads.
+    pub(super) async fn read_by(&self, txn: Txn) -> Result<TxnResponse, StoreError> {
         self.call(|mut kv| {
             let txn = txn.clone();
             async move { kv.txn(txn).await }
         })
         .await
+    }
+
+    /// Checks the alarms of the cluster, which the node knows that answered last. A user who may not ask sees
+    /// none.
+    pub(super) async fn check_alarms(&self) -> Result<(), StoreError> {
+        let mut client = self.client(self.preferred()).await?.maintenance_client();
+        let status = match timeout(ANSWER_TIMEOUT, client.status()).await {
+            Ok(Ok(status)) => status,
+            Ok(Err(Error::GRpcStatus(status))) if i32::from(status.code()) == PERMISSION_DENIED => {
+                return Ok(());
+            }
+            Ok(Err(error)) => return Err(failed(&error)),
+            Err(_) => {
+                return Err(StoreError::Unreachable("etcd did not answer in time".to_owned()));
+            }
+        };
+        // each is `memberID:… alarm:NAME`
+        let has = |alarm: &str| status.errors().iter().any(|error| error.contains(alarm));
+        if has("alarm:CORRUPT") {
+            Err(StoreError::Corrupt("etcd has the alarm CORRUPT: its nodes differ".to_owned()))
+        } else if has("alarm:NOSPACE") {
+            Err(StoreError::NoSpace(
+                "etcd has the alarm NOSPACE: a node has reached its quota, so etcd takes no changes"
+                    .to_owned(),
+            ))
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads a range of keys.
@@ -301,7 +336,7 @@ fn classify(code: i32, message: &str) -> fn(String) -> StoreError {
     match code {
         INVALID_ARGUMENT if message.contains("too large") => StoreError::TooLarge,
         // etcd has reached its quota, and rejects writes until an operator frees space
-        RESOURCE_EXHAUSTED if message.contains("space exceeded") => StoreError::ReadOnly,
+        RESOURCE_EXHAUSTED if message.contains("space exceeded") => StoreError::NoSpace,
         // the gRPC layer of the server has its own limit
         RESOURCE_EXHAUSTED if message.contains("larger than max") => StoreError::TooLarge,
         RESOURCE_EXHAUSTED | CANCELLED | UNKNOWN | DEADLINE_EXCEEDED | INTERNAL | UNAVAILABLE => {
@@ -323,7 +358,7 @@ mod tests {
         assert_eq!(kind(3, "etcdserver: request is too large"), StoreError::TooLarge(none()));
         assert_eq!(kind(3, "etcdserver: key is not provided"), StoreError::Other(none()));
         let quota = "etcdserver: mvcc: database space exceeded";
-        assert_eq!(kind(8, quota), StoreError::ReadOnly(none()));
+        assert_eq!(kind(8, quota), StoreError::NoSpace(none()));
         let large = "grpc: received message larger than max (3000000 vs. 2097152)";
         assert_eq!(kind(8, large), StoreError::TooLarge(none()));
         assert_eq!(kind(8, "etcdserver: too many requests"), StoreError::Unreachable(none()));

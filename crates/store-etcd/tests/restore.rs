@@ -2,111 +2,18 @@
 //! everywhere while an edge decides by a state from before. Needs etcd (Debian: etcd-server, etcd-client).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::sync::Arc;
+mod running;
+
 use std::time::{Duration, Instant};
 
-use sip_authz::model::{Account, Commit, Domain, Key, Target, Vocabulary};
-use sip_authz::{AccountSid, Authorizer, Capacity, DomainSid};
+use running::*;
+use sip_authz::model::{Commit, Key, Target};
 use sip_authz_directory::{Confirmation, Directory};
-use sip_authz_store::{
-    Applied, CommitOutcome, Edge, Feed as _, Follower, Head, Lease, SharedStore as _, Store,
-    StoreError, Timer,
-};
-use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
+use sip_authz_store::{Edge, Feed as _, SharedStore as _, Store as _, StoreError};
 use sip_authz_testing::etcd_cluster::Cluster;
 use sip_authz_testing::folder::Folder;
 use sip_authz_testing::site::settings;
 use tokio::task::JoinHandle;
-
-/// The maximum wait for a state that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Clock;
-
-impl Timer for Clock {
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
-
-fn account(n: u8) -> AccountSid {
-    AccountSid::from_bytes([n; 16])
-}
-
-fn store(cluster: &Cluster) -> EtcdStore {
-    EtcdStore::new(&EtcdOptions::new(cluster.urls())).unwrap()
-}
-
-fn domain(n: u8) -> DomainSid {
-    DomainSid::from_bytes([n; 16])
-}
-
-fn with_domain(n: u8) -> Commit {
-    let mut commit = Commit::new();
-    commit.put(Account::new(account(n)).into());
-    let name = format!("d{n}.example.com").parse().unwrap();
-    commit.put(Domain::new(domain(n), account(n), name).into());
-    commit
-}
-
-/// Makes an account with a domain, and returns the head with it.
-async fn add(store: &EtcdStore, n: u8) -> Head {
-    let commit = with_domain(n);
-    let head = store.head().await.unwrap();
-    let number = head.number + 1;
-    assert_eq!(store.commit(head.number, commit).await.unwrap(), CommitOutcome::Committed(number));
-    store.head().await.unwrap()
-}
-
-/// An edge with a follower and a lease.
-struct Running {
-    authorizer: Arc<Authorizer>,
-    applied: Applied,
-    tasks: [JoinHandle<()>; 2],
-}
-
-impl Running {
-    async fn start(cluster: &Cluster, name: &str, lease: Duration) -> Self {
-        let store = store(cluster);
-        let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
-        let capacity = Capacity::default().with_nonces(8_192).with_repeats(64).with_guesses(1_024);
-        let authorizer =
-            Arc::new(Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now()));
-        let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
-        let applied = follower.applied();
-        let (name, length) = (name.to_owned(), Some(lease));
-        let lease =
-            Lease::new(store, Arc::clone(&authorizer), applied.clone(), name, length, &Clock);
-        let tasks = [
-            tokio::spawn(async move { match follower.keep(Clock, |_| ()).await {} }),
-            tokio::spawn(async move { match lease.run(Clock, |_| ()).await {} }),
-        ];
-        let edge = Self { authorizer, applied, tasks };
-        edge.until("it decides", |edge| !edge.authorizer.is_stale(Instant::now())).await;
-        edge
-    }
-
-    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !holds(self) {
-            assert!(Instant::now() < deadline, "{what}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Whether it decides by a state with this domain.
-    fn serves(&self, n: u8) -> bool {
-        let target = Target::Domain(domain(n));
-        !self.authorizer.is_stale(Instant::now())
-            && self.authorizer.snapshot().target_view(target).is_some()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn edges_notice_a_restore_and_load_the_restored_records() {

@@ -112,7 +112,8 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
 /// Converts an error of the file system.
 pub(super) fn failed(error: &io::Error) -> StoreError {
     match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::StorageFull => {
+        ErrorKind::StorageFull => StoreError::NoSpace(error.to_string()),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             StoreError::ReadOnly(error.to_string())
         }
         _ => StoreError::Unreachable(error.to_string()),

@@ -79,9 +79,8 @@ fn failed(error: rusqlite::Error) -> StoreError {
     match code {
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Corrupt(why),
         ErrorCode::TooBig => StoreError::TooLarge(why),
-        ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::DiskFull => {
-            StoreError::ReadOnly(why)
-        }
+        ErrorCode::DiskFull => StoreError::NoSpace(why),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StoreError::ReadOnly(why),
         ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
         | ErrorCode::SystemIoFailure
@@ -174,7 +173,8 @@ mod tests {
         for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_NOTADB] {
             assert_eq!(kind(code), StoreError::Corrupt(why()));
         }
-        for code in [ffi::SQLITE_FULL, ffi::SQLITE_READONLY, ffi::SQLITE_PERM] {
+        assert_eq!(kind(ffi::SQLITE_FULL), StoreError::NoSpace(why()));
+        for code in [ffi::SQLITE_READONLY, ffi::SQLITE_PERM] {
             assert_eq!(kind(code), StoreError::ReadOnly(why()));
         }
         for code in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED, ffi::SQLITE_IOERR_READ] {

@@ -139,8 +139,7 @@ fn fill(folder: &Path) {
                 }
                 Err(error) => {
                     // SQLite reports a limit on the file size as an I/O error
-                    let full =
-                        matches!(error, StoreError::ReadOnly(_) | StoreError::Unreachable(_));
+                    let full = matches!(error, StoreError::NoSpace(_) | StoreError::Unreachable(_));
                     assert!(full, "{error:?}");
                     println!("{}", error.reason());
                     failures += 1;

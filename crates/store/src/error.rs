@@ -27,10 +27,13 @@ pub enum StoreError {
     /// A record or a commit exceeds a size limit of the store. It was not written.
     #[error("the store: {0}")]
     TooLarge(String),
-    /// The store can be read but takes no commits: a full disk, a quota, missing permissions, or a
-    /// failure after which it protects the data.
+    /// The store can be read but takes no commits: missing permissions, or a failure after which it protects
+    /// the data.
     #[error("the store: {0}")]
     ReadOnly(String),
+    /// The store can be read but has no space for commits: a full disk, or a quota. Nothing was written.
+    #[error("the store: {0}")]
+    NoSpace(String),
     /// Any other reason.
     #[error("the store: {0}")]
     Other(String),
@@ -47,7 +50,52 @@ impl StoreError {
             | Self::Restored(reason)
             | Self::TooLarge(reason)
             | Self::ReadOnly(reason)
+            | Self::NoSpace(reason)
             | Self::Other(reason) => reason,
+        }
+    }
+
+    /// The kinds that [`Self::kind`] returns.
+    pub const KINDS: [&'static str; 8] = [
+        "unreachable",
+        "conflict",
+        "corrupt",
+        "restored",
+        "too-large",
+        "read-only",
+        "no-space",
+        "other",
+    ];
+
+    /// A stable text for the kind of error, for health checks and metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Conflict(_) => "conflict",
+            Self::Corrupt(_) => "corrupt",
+            Self::Restored(_) => "restored",
+            Self::TooLarge(_) => "too-large",
+            Self::ReadOnly(_) => "read-only",
+            Self::NoSpace(_) => "no-space",
+            Self::Other(_) => "other",
+        }
+    }
+
+    /// The kind in words, without the reason, which can have addresses and names of files.
+    #[must_use]
+    pub const fn summary(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "the store does not answer",
+            Self::Conflict(_) => "another writer interferes",
+            Self::Corrupt(_) => "the stored data is damaged",
+            Self::Restored(_) => "the store was restored from a backup",
+            Self::TooLarge(_) => "a change is too large for the store",
+            Self::ReadOnly(_) => "the store takes no changes",
+            Self::NoSpace(_) => {
+                "the store has no space for changes: a full disk, or the quota of etcd (alarm NOSPACE)"
+            }
+            Self::Other(_) => "the store fails; the log of the program has the reason",
         }
     }
 
@@ -69,6 +117,7 @@ impl StoreError {
             Self::Restored(_) => Self::Restored(reason),
             Self::TooLarge(_) => Self::TooLarge(reason),
             Self::ReadOnly(_) => Self::ReadOnly(reason),
+            Self::NoSpace(_) => Self::NoSpace(reason),
             Self::Other(_) => Self::Other(reason),
         }
     }

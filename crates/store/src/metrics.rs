@@ -6,6 +6,7 @@
 //! | `sip_authz_follower_commit_number` | gauge | the last commit that the authorizer has applied |
 //! | `sip_authz_store_commit_number` | gauge | the last known commit of the store |
 //! | `sip_authz_follower_state` | gauge | 1 for the current `state`, 0 for the others: `following`, `away` (the store fails or is corrupt), `behind` (a commit does not follow the last one), `stuck` (the records in the store break a rule), `ended` |
+//! | `sip_authz_store_state` | gauge | 1 for the `state` of the store at the last check, 0 for the others: `ok`, or the [kind](crate::StoreError::kind) of its error |
 //! | `sip_authz_lease_seconds` | gauge | the length of the lease of the edge; absent without a lease |
 //! | `sip_authz_lease_age_seconds` | gauge | the age of the newest state that the store has confirmed |
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use ::metrics::{Unit, describe_gauge, gauge};
 
-use crate::{Applied, Confirmed, FollowerState};
+use crate::{Applied, Confirmed, FollowerState, StoreError};
 
 /// Describes the metrics to the recorder. Call it once, after the recorder is installed.
 pub fn describe() {
@@ -23,6 +24,7 @@ pub fn describe() {
     );
     describe_gauge!("sip_authz_store_commit_number", "Last known commit of the store");
     describe_gauge!("sip_authz_follower_state", "1 for the current state of the follower");
+    describe_gauge!("sip_authz_store_state", "1 for the state of the store at the last check");
     describe_gauge!("sip_authz_lease_seconds", Unit::Seconds, "Length of the lease of the edge");
     describe_gauge!(
         "sip_authz_lease_age_seconds",
@@ -38,6 +40,14 @@ pub fn record_follower(applied: &Applied) {
     let present = applied.state();
     for state in FollowerState::ALL {
         gauge!("sip_authz_follower_state", "state" => state.as_str()).set(truth(state == present));
+    }
+}
+
+/// Records the result of [`Store::health`](crate::Store::health).
+pub fn record_health(checked: &Result<(), StoreError>) {
+    let present = checked.as_ref().map_or_else(StoreError::kind, |()| "ok");
+    for state in ["ok"].into_iter().chain(StoreError::KINDS) {
+        gauge!("sip_authz_store_state", "state" => state).set(truth(state == present));
     }
 }
 

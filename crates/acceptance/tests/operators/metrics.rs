@@ -12,8 +12,8 @@ use sip_authz::{
     AccountSid, Authorizer, Capacity, DomainSid, Invite, IpAccessControlListSid, IpAddressSid,
     Snapshot, Transport,
 };
-use sip_authz_store::metrics::{record_follower, record_lease};
-use sip_authz_store::{CommitOutcome, MemoryStore, Store};
+use sip_authz_store::metrics::{record_follower, record_health, record_lease};
+use sip_authz_store::{CommitOutcome, MemoryStore, Store, StoreError};
 use sip_authz_store::{Follower, Lease, Timer};
 
 fn commit() -> Commit {
@@ -170,6 +170,21 @@ async fn a_follower_reports_its_progress_and_its_end() {
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     assert_eq!(look(), [1.0, 1.0, 0.0, 0.0, 1.0]);
+}
+
+#[test]
+fn metrics_show_the_state_of_the_store() {
+    let (recorder, handle) = recorder();
+    let full = StoreError::NoSpace("the disk is full".to_owned());
+    for (checked, state) in [(Ok(()), "ok"), (Err(full), "no-space"), (Ok(()), "ok")] {
+        with_local_recorder(&recorder, || record_health(&checked));
+        let page = handle.render();
+        for one in ["ok"].into_iter().chain(StoreError::KINDS) {
+            let series = format!("sip_authz_store_state{{state=\"{one}\"}}");
+            assert_eq!(value(&page, &series), Some(f64::from(u8::from(one == state))), "{one}");
+        }
+        assert!(StoreError::KINDS.contains(&StoreError::NoSpace(String::new()).kind()));
+    }
 }
 
 /// A clock whose sleeps never end.

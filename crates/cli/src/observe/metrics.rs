@@ -22,7 +22,6 @@ use metrics::{
     describe_counter, describe_gauge, gauge, with_local_recorder,
 };
 use sip_authz::Authorizer;
-use sip_authz_store::Confirmed;
 
 use crate::decide::counts::DecideCounts;
 use crate::observe::audit::Audit;
@@ -30,7 +29,8 @@ use crate::observe::logins::FailedLogins;
 use crate::observe::method::MethodCounts;
 use crate::observe::reloads::Reloads;
 use crate::observe::targets::TargetCounts;
-use crate::serving::resources::{Following, Resources};
+use crate::serving::resources::Resources;
+use crate::serving::state::State;
 use crate::sip::edge::Edge;
 
 /// The content type of version 0.0.4 of the text format, which every scraper supports.
@@ -43,8 +43,7 @@ const FRESH: Duration = Duration::from_millis(250);
 pub(crate) struct Scraped {
     edge: Arc<Edge>,
     authorizer: Arc<Authorizer>,
-    following: Following,
-    lease: Option<(Confirmed, Option<Duration>)>,
+    state: State,
     reloads: Arc<Reloads>,
     logins: Arc<FailedLogins>,
     /// Counts of the decision service, if there is one.
@@ -63,8 +62,7 @@ impl Scraped {
         Self {
             edge,
             authorizer: Arc::clone(&resources.authorizer),
-            following: Arc::clone(&resources.following),
-            lease: resources.lease.clone(),
+            state: resources.state.clone(),
             reloads,
             logins,
             decide: None,
@@ -117,11 +115,13 @@ impl Scraped {
             sip_authz_store::metrics::describe();
             sip_authz::metrics::record(&self.authorizer, now);
             sip_authz::metrics::record_latencies(&self.edge.observers.latencies);
-            let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let Some(applied) = following {
+            if let Some(applied) = self.state.applied() {
                 sip_authz_store::metrics::record_follower(&applied);
             }
-            if let Some((confirmed, length)) = &self.lease {
+            if let Some(checked) = self.state.checked() {
+                sip_authz_store::metrics::record_health(&checked);
+            }
+            if let Some((confirmed, length)) = self.state.lease() {
                 sip_authz_store::metrics::record_lease(confirmed, *length, now);
             }
             describe();

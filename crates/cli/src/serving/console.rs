@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -11,16 +11,14 @@ use sip_authz_console::{
     Console, ConsoleOptions, ConsoleState, Head, Level, Row, Section, SharedState,
 };
 use sip_authz_rest::RestOptions;
-use sip_authz_store::{Applied, Confirmed, FollowerState};
+use sip_authz_store::FollowerState;
 
 use crate::args::ServeArgs;
 use crate::observe::reloads::Reloads;
+use crate::serving::state::State;
 use crate::system::output::ProgramError;
 
-/// The position of the authorizer in the commits of the current store.
-type Following = Arc<Mutex<Option<Applied>>>;
-
-/// Facts of the command line for the console. Clones share the lease.
+/// Facts of the command line for the console.
 #[derive(Clone)]
 pub(crate) struct ConsoleSetup {
     /// Whether the API listens on loopback only.
@@ -29,7 +27,6 @@ pub(crate) struct ConsoleSetup {
     /// The place of the records in words.
     records: String,
     reloads: Arc<Reloads>,
-    lease: Arc<OnceLock<(Confirmed, Option<Duration>)>>,
 }
 
 impl ConsoleSetup {
@@ -48,15 +45,7 @@ impl ConsoleSetup {
             has_tls,
             records,
             reloads: Arc::clone(reloads),
-            lease: Arc::default(),
         }
-    }
-
-    /// Tells the console of the lease of this edge in a fleet.
-    #[cfg(feature = "etcd")]
-    pub(crate) fn set_lease(&self, confirmed: Confirmed, length: Option<Duration>) {
-        // a process has one lease
-        let _ = self.lease.set((confirmed, length));
     }
 
     /// The console, with the same admin, decisions and limits as the API.
@@ -65,13 +54,13 @@ impl ConsoleSetup {
         api: &RestOptions,
         edge: &str,
         authorizer: &Arc<Authorizer>,
-        following: &Following,
+        state: &State,
     ) -> Result<Arc<Console>, ProgramError> {
         let state = ProgramState {
             setup: self.clone(),
             edge: edge.to_owned(),
             authorizer: Arc::clone(authorizer),
-            following: Arc::clone(following),
+            state: state.clone(),
             started: SystemTime::now(),
         };
         let options = ConsoleOptions::default()
@@ -92,16 +81,16 @@ struct ProgramState {
     setup: ConsoleSetup,
     edge: String,
     authorizer: Arc<Authorizer>,
-    following: Following,
+    state: State,
     started: SystemTime,
 }
 
 impl ProgramState {
     /// The time since the store confirmed the records, and whether that is longer than the limit.
     fn confirmed(&self) -> Option<(Duration, bool)> {
-        let (confirmed, length) = self.setup.lease.get()?;
+        let (confirmed, length) = self.state.lease()?;
         let age = confirmed.age(Instant::now());
-        Some((age, length.is_some_and(|length| age >= length)))
+        Some((age, length.is_some() && !self.state.decides()))
     }
 
     fn records(&self) -> Section {
@@ -110,8 +99,7 @@ impl ProgramState {
             Row::new("Records", self.setup.records.clone()),
             Row::new("Snapshot", snapshot.number().to_string()),
         ];
-        let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(applied) = following {
+        if let Some(applied) = self.state.applied() {
             let behind = applied.seen().saturating_sub(applied.number());
             let (text, level) = match (applied.state(), behind) {
                 (FollowerState::Following, 0) => ("follows the store".to_owned(), Level::Good),
@@ -175,14 +163,12 @@ impl ProgramState {
 
 impl ConsoleState for ProgramState {
     fn head(&self) -> Head {
-        let following = self.following.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let snapshot = || self.authorizer.snapshot().number();
-        let confirmed = self.confirmed();
         Head {
             edge: self.edge.clone(),
-            number: following.map_or_else(snapshot, |applied| applied.number()),
-            confirmed: confirmed.map(|(age, _)| age),
-            decides: confirmed.is_none_or(|(_, is_over)| !is_over),
+            number: self.state.applied().map_or_else(snapshot, |applied| applied.number()),
+            confirmed: self.confirmed().map(|(age, _)| age),
+            decides: self.state.decides(),
             has_tls: self.setup.has_tls,
         }
     }

@@ -1,6 +1,6 @@
 //! One edge of a fleet, which reports to the store that the fleet shares.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use sip_authz_rest::edges::{EdgeAddress, EdgeKey};
@@ -36,7 +36,6 @@ pub(crate) async fn start<S: SharedStore>(
             "--edge-name: expected a name without slashes and control characters, got `{name}`"
         )));
     }
-    let console = setup.console.clone();
     let StaleFor(length) = args.fleet.stale_for;
     let url = args.fleet.api_advertise.as_ref().map(|url| url.as_str().to_owned());
     let key = setup.options.admin.as_ref().map(EdgeKey::new);
@@ -61,17 +60,14 @@ pub(crate) async fn start<S: SharedStore>(
         limit: ASK,
     };
     setup.fleet = Some(Arc::new(Fleet::new(options)));
-    let (mut resources, applied) = load(&store, setup).await?;
+    let (resources, applied) = load(&store, setup).await?;
     let authorizer = Arc::clone(&resources.authorizer);
     tokio::spawn(warn_of_name_conflicts(store.clone(), name.clone()));
     let (left, refusing) = (store.clone(), Arc::clone(&authorizer));
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
     let lease = lease.with_api(url);
     let confirmed = lease.confirmed();
-    resources.lease = Some((confirmed.clone(), length));
-    if let Some(console) = console {
-        console.set_lease(confirmed.clone(), length);
-    }
+    resources.state.set_lease(confirmed.clone(), length);
     let mut warned: Option<Instant> = None;
     let reporting = tokio::spawn(lease.run(follow::Tokio, move |event| match event {
         LeaseEvent::Unreported(error) if warned.is_none_or(|last| last.elapsed() >= AGAIN) => {
@@ -97,7 +93,7 @@ pub(crate) async fn start<S: SharedStore>(
         // if this fails, the next edge with this name or an operator removes the report
         let _ = left.withdraw_report().await;
     };
-    resources.leaving = Mutex::new(Some(Box::pin(leaving)));
+    *resources.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(leaving));
     Ok(resources)
 }
 

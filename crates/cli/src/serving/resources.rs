@@ -12,10 +12,10 @@ use sip_authz::{Authorizer, Capacity, Snapshot};
 use sip_authz_config::DomainSource;
 use sip_authz_console::Console;
 use sip_authz_directory::{Directory, Settings};
-use sip_authz_rest::{RestOptions, SharedDecisions};
+use sip_authz_rest::{RestOptions, SharedDecisions, SharedHealth};
 #[cfg(feature = "etcd")]
 use sip_authz_store::SharedStore;
-use sip_authz_store::{Applied, CommitOutcome, Confirmed, Follower, Head, MemoryStore, Store};
+use sip_authz_store::{Applied, CommitOutcome, Follower, Head, MemoryStore, Store};
 use sip_authz_store_sqlite::SqliteStore;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -29,6 +29,7 @@ use crate::serving::decisions::LocalDecisions;
 use crate::serving::follow;
 #[cfg(feature = "etcd")]
 use crate::serving::peers::{Fleet, Peers};
+use crate::serving::state::State;
 use crate::serving::summary::Changes;
 use crate::system::output::{ProgramError, say};
 
@@ -78,10 +79,7 @@ pub(crate) struct Resources {
     pub(crate) authorizer: Arc<Authorizer>,
     /// The router of the API; replaced together with the store.
     pub(crate) router: Arc<ArcSwap<Router>>,
-    /// The last commit of the store that the authorizer has applied.
-    pub(crate) following: Following,
-    /// The lease of an edge in a fleet, and its length; `None` is unlimited.
-    pub(crate) lease: Option<(Confirmed, Option<Duration>)>,
+    pub(crate) state: State,
     /// Withdraws the report of an edge in a fleet.
     pub(crate) leaving: Mutex<Option<Leaving>>,
     /// The recent decisions of this process.
@@ -91,15 +89,12 @@ pub(crate) struct Resources {
     setup: Setup,
     /// The store of records that came from a file, to compare the next file with.
     records: Mutex<Option<MemoryStore>>,
-    /// The threads of the current store: dropping a sender stops its thread.
+    /// The threads and tasks of the current store: dropping a sender stops its thread or task.
     threads: Mutex<Vec<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 /// A future to run after the last call.
 pub(crate) type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The position of the authorizer in the commits of the current store.
-pub(crate) type Following = Arc<Mutex<Option<Applied>>>;
 
 impl Resources {
     /// Serves these records from memory. Call it within the runtime.
@@ -142,22 +137,22 @@ impl Resources {
         let decisions = LocalDecisions::new(recent, Arc::clone(&authorizer), &setup.edge)
             .with_default_domain(&setup.default_domain);
         let shared = setup.decisions(&decisions);
-        setup.options = setup.options.with_decisions(Some(shared));
+        let state = State::new(Arc::clone(&authorizer));
+        let health = SharedHealth(Arc::new(state.clone()));
+        setup.options = setup.options.with_decisions(Some(shared)).with_health(Some(health));
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let threads = Mutex::default();
-        let following = Following::default();
-        let (lease, leaving, records) = (None, Mutex::default(), Mutex::default());
+        let (leaving, records) = (Mutex::default(), Mutex::default());
         let console = match &setup.console {
             Some(console) => {
-                Some(console.open(&setup.options, &setup.edge, &authorizer, &following)?)
+                Some(console.open(&setup.options, &setup.edge, &authorizer, &state)?)
             }
             None => None,
         };
         let resources = Self {
             authorizer,
             router,
-            following,
-            lease,
+            state,
             leaving,
             decisions,
             console,
@@ -200,11 +195,12 @@ impl Resources {
     fn attach<S: Store + Clone>(&self, store: S, head: Head) -> Applied {
         let follower = Follower::new(store.clone(), Arc::clone(&self.authorizer), head);
         let applied = follower.applied();
-        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied.clone());
+        self.state.follow(applied.clone());
         let mut threads = vec![until_stopped(async move {
             let mut log = follow::Log::default();
             match follower.keep(follow::Tokio, |event| log.report(&event)).await {}
         })];
+        threads.push(beside(self.state.clone().check(store.clone())));
         let directory = Directory::new(store, self.setup.settings.clone(), Some(applied.clone()));
         let directory = Arc::new(directory);
         if self.setup.has_api {
@@ -247,18 +243,30 @@ impl Resources {
 fn until_stopped(
     work: impl Future<Output = ()> + Send + 'static,
 ) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, work) = stoppable(work);
+    (stop, tokio::task::spawn_blocking(move || Handle::current().block_on(work)))
+}
+
+/// Runs a future that never occupies a thread for long, until the sender is dropped.
+fn beside(
+    work: impl Future<Output = ()> + Send + 'static,
+) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (stop, work) = stoppable(work);
+    (stop, tokio::spawn(work))
+}
+
+/// The future, which ends early once the sender is dropped.
+fn stoppable(work: impl Future<Output = ()>) -> (oneshot::Sender<()>, impl Future<Output = ()>) {
     let (stop, stopped) = oneshot::channel();
-    let ended = tokio::task::spawn_blocking(move || {
-        Handle::current().block_on(async move {
-            tokio::select! {
-                // first, as the runtime's timers may have ended by then
-                biased;
-                _ = stopped => {}
-                () = work => {}
-            }
-        });
-    });
-    (stop, ended)
+    let work = async move {
+        tokio::select! {
+            // first, as the runtime's timers may have ended by then
+            biased;
+            _ = stopped => {}
+            () = work => {}
+        }
+    };
+    (stop, work)
 }
 
 /// Keeps the records of a directory at the store's head, until it is dropped.

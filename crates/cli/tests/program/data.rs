@@ -176,7 +176,13 @@ fn a_store_changed_by_another_process_is_a_warning_and_unhealthy() {
         let (status, body) = http.post("/2010-04-01/Accounts.json", &[("FriendlyName", "a")]);
         assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
         let (status, body) = http.get("/health");
-        assert_eq!((status, &body["code"]), (503, &20_503.into()), "{body}");
+        assert_eq!((status, &body["status"]), (503, &"degraded".into()), "{body}");
+        let parts = &body["parts"];
+        assert_eq!(
+            (&parts["store"]["state"], &parts["calls"]["state"]),
+            (&"read-only".into(), &"decided".into())
+        );
+        assert_eq!(http.get("/ready").0, 200);
     }
     // the records can still be read
     assert!(list(&server).contains("first"));

@@ -128,6 +128,7 @@ fn metrics_agree_with_the_requests() {
     assert_eq!(page["sip_authz_replay_nonces_max"], 131_072.0);
     assert_eq!(page["sip_authz_snapshot_number"], page["sip_authz_follower_commit_number"]);
     assert_eq!(page["sip_authz_store_commit_number"], page["sip_authz_follower_commit_number"]);
+    assert_eq!(page["sip_authz_store_state{state=\"ok\"}"], 1.0);
     assert_eq!(page["sip_authz_follower_state{state=\"following\"}"], 1.0);
     assert_eq!(page["sip_authz_follower_state{state=\"away\"}"], 0.0);
     assert!(page["sip_authz_snapshot_age_seconds"] >= 0.0);

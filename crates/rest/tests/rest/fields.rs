@@ -108,7 +108,10 @@ async fn health_and_the_document_need_no_credentials() {
     let site = Site::new().await;
     let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
     let health = site.send(get("/health")).await;
-    assert_eq!((health.status, health.text.as_str()), (200, r#"{"status":"ok"}"#));
+    let store = r#"{"status":"ok","parts":{"store":{"state":"ok"}}}"#;
+    assert_eq!((health.status, health.text.as_str()), (200, store));
+    let ready = site.send(get("/ready")).await;
+    assert_eq!((ready.status, ready.text.as_str()), (200, r#"{"status":"ok","parts":{}}"#));
     let document = site.send(get("/openapi.json")).await.json();
     assert_eq!(document["openapi"], "3.1.0");
     let mut ids = BTreeSet::new();

@@ -6,6 +6,7 @@ mod decisions;
 mod edges;
 mod fields;
 mod hashes;
+mod health;
 mod on_accept;
 mod own;
 mod paging;
