@@ -332,17 +332,17 @@ impl Line {
         let OpenGroup { group, commands, .. } = mem::take(&mut self.open);
         let (tickets, commits): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
         let commit = merge(commits, &self.base);
-        let number = self.base.head().number;
+        let head = self.base.head();
         if commit.is_empty() {
             // its commands undo each other
-            return Ended(vec![(group, tickets, Outcome::Committed(self.base.head()))]);
+            return Ended(vec![(group, tickets, Outcome::Committed(head))]);
         }
         let after = match self.base.after(&commit) {
             Ok((after, _)) => after,
             Err(error) => return self.refused(group, tickets, error),
         };
         let store = Arc::clone(store);
-        let commit = async move { store.commit(number, commit).await }.boxed().shared();
+        let commit = async move { store.commit(head, commit).await }.boxed().shared();
         self.tip = after.clone();
         self.writing = Some(Writing { group, tickets, after, commit });
         Ended::default()

@@ -1,4 +1,4 @@
-//! Commits: one etcd transaction with the condition that the head is unchanged.
+//! Commits: one etcd transaction with the condition that the head and the history are unchanged.
 //!
 //! A commit that is too large for one transaction is first staged in parts, which no reader uses. Then
 //! a new head makes the whole commit visible. After that its writer folds it into the pages piece by
@@ -31,8 +31,17 @@ const PART: usize = 1 << 20;
 /// The result of a conditional write.
 enum WriteResult {
     Done,
-    /// The head has changed. Contains the new head, if there is one.
-    Rejected(Option<State>),
+    /// A condition does not hold. Contains the present head.
+    Rejected(State),
+}
+
+/// The state in these values of the head and the history, without its incarnation.
+fn state_in(head: Option<&KeyValue>, history: Option<&KeyValue>) -> Result<State, StoreError> {
+    let state = match head {
+        Some(value) => State::decode(value.value(), value.mod_revision())?,
+        None => State::first(),
+    };
+    Ok(State { history: history.map_or(0, KeyValue::mod_revision), ..state })
 }
 
 impl Etcd {
@@ -60,10 +69,7 @@ impl Etcd {
         history: Option<&KeyValue>,
         at: At,
     ) -> Result<Option<State>, StoreError> {
-        let mut state = match head {
-            Some(value) => State::decode(value.value(), value.mod_revision())?,
-            None => State::first(),
-        };
+        let mut state = state_in(head, history)?;
         let history = History::decode(history)?;
         self.cache().cluster = Some(at.cluster);
         if !self.examine(before, &history, &state, at).await? {
@@ -91,11 +97,11 @@ impl Etcd {
 
     pub(super) async fn commit(
         &self,
-        number: u64,
+        head: Head,
         commit: Commit,
     ) -> Result<CommitOutcome, StoreError> {
         let (mut state, revision) = self.settled().await?;
-        if state.head.number != number {
+        if state.head != head {
             return Ok(CommitOutcome::Conflict);
         }
         if state.revision == 0 {
@@ -112,7 +118,7 @@ impl Etcd {
         }
         drop(commit);
         let old = work::old_values(&self.link, &layout, &entries, revision).await?;
-        let mut head = Head { number: number.saturating_add(1), ..state.head };
+        let mut head = Head { number: head.number.saturating_add(1), ..head };
         for entry in &mut entries {
             let value = old.values.get(&entry.text);
             entry.replaced = value.map(|value| Sum::of_encoded(&entry.text, value));
@@ -205,7 +211,11 @@ impl Etcd {
         Ok(())
     }
 
-    /// Writes if the head is still that of `state`. Determines the outcome even if answers get lost.
+    /// Writes if the head and the history are still those of `state`. Determines the outcome even if answers
+    /// get lost.
+    ///
+    /// [`Self::unlisted_for`] rewrites the history once after a restore. A commit at that moment is a conflict,
+    /// although the head is the same.
     async fn write_head(
         &self,
         state: &State,
@@ -213,30 +223,29 @@ impl Etcd {
         mut conditions: Vec<Compare>,
         mut operations: Vec<TxnOp>,
     ) -> Result<CommitOutcome, StoreError> {
-        let unstaged = !conditions.is_empty();
-        conditions.push(self.head_is(state));
-        if state.revision == 0
-            && let Some((is_absent, put)) = self.first_incarnation()?
+        let is_staged = !conditions.is_empty();
+        conditions.extend([self.head_is(state), self.history_is(state)]);
+        if (state.revision, state.history) == (0, 0)
+            && let Some(put) = self.first_incarnation()?
         {
-            conditions.push(is_absent);
             // before the commit, so that feeds know its incarnation
             operations.insert(0, put);
         }
         match self.conditional(conditions, operations).await? {
             WriteResult::Done => Ok(CommitOutcome::Committed(next.head.number)),
             // an earlier attempt took effect, and its answer was lost
-            WriteResult::Rejected(Some(now)) if now.id == next.id => {
+            WriteResult::Rejected(now) if now.id == next.id => {
                 Ok(CommitOutcome::Committed(next.head.number))
             }
             WriteResult::Rejected(now) => {
-                let now = now.unwrap_or_else(State::first);
                 if now.head.number > next.head.number {
                     // more commits followed: check whether the first of them is this one
                     let first = self.committed_after(state.revision).await?;
                     if first.id == next.id {
                         return Ok(CommitOutcome::Committed(next.head.number));
                     }
-                } else if now.head.number < next.head.number && unstaged {
+                } else if is_staged && now.bytes == state.bytes && now.history == state.history {
+                    // the mark is gone
                     let swept = "a staged commit was deleted as abandoned";
                     return Err(StoreError::Conflict(swept.to_owned()));
                 }
@@ -245,8 +254,19 @@ impl Etcd {
         }
     }
 
+    /// The condition that etcd has the head of `state`. A restored store repeats revisions for other
+    /// commits, but not the random IDs in their heads.
     fn head_is(&self, state: &State) -> Compare {
-        Compare::mod_revision(self.layout.head(), CompareOp::Equal, state.revision)
+        let head = self.layout.head();
+        match state.revision {
+            0 => Compare::mod_revision(head, CompareOp::Equal, 0),
+            _ => Compare::value(head, CompareOp::Equal, state.bytes.clone()),
+        }
+    }
+
+    /// The condition that the store has the history that was read with `state`.
+    fn history_is(&self, state: &State) -> Compare {
+        Compare::mod_revision(self.layout.history(), CompareOp::Equal, state.history)
     }
 
     async fn conditional(
@@ -254,20 +274,18 @@ impl Etcd {
         conditions: Vec<Compare>,
         operations: Vec<TxnOp>,
     ) -> Result<WriteResult, StoreError> {
-        let head = TxnOp::get(self.layout.head(), None);
-        let txn = Txn::new().when(conditions).and_then(operations).or_else(vec![head]);
+        let present = [self.layout.head(), self.layout.history()];
+        let present: Vec<_> = present.map(|key| TxnOp::get(key, None)).into();
+        let txn = Txn::new().when(conditions).and_then(operations).or_else(present);
         let answer = self.link.write(txn).await?;
         if answer.succeeded() {
             return Ok(WriteResult::Done);
         }
-        match answer.op_responses().first() {
-            Some(TxnOpResponse::Get(got)) => match got.kvs().first() {
-                Some(value) => {
-                    let state = State::decode(value.value(), value.mod_revision())?;
-                    Ok(WriteResult::Rejected(Some(state)))
-                }
-                None => Ok(WriteResult::Rejected(None)),
-            },
+        match answer.op_responses().as_slice() {
+            [TxnOpResponse::Get(head), TxnOpResponse::Get(history)] => {
+                let state = state_in(head.kvs().first(), history.kvs().first())?;
+                Ok(WriteResult::Rejected(state))
+            }
             _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
         }
     }

@@ -183,15 +183,11 @@ impl Etcd {
         Ok(true)
     }
 
-    /// The write that draws the incarnation of a new store, and its condition. None if it has one.
-    pub(super) fn first_incarnation(&self) -> Result<Option<(Compare, TxnOp)>, StoreError> {
-        let Some(seen) = self.seen().filter(|seen| seen.history.revision == 0) else {
-            return Ok(None);
-        };
+    /// The write that draws the incarnation of a store without a history.
+    pub(super) fn first_incarnation(&self) -> Result<Option<TxnOp>, StoreError> {
         let Some(cluster) = self.cache().cluster else { return Ok(None) };
-        let history = seen.history;
-        let first = history.after(history.incarnation.generation, cluster, true)?;
-        Ok(Some((history.is_unchanged(&self.layout), first.put(&self.layout)?)))
+        let first = History::decode(None)?.after(0, cluster, true)?;
+        first.put(&self.layout).map(Some)
     }
 
     /// Replaces a history. If another process was faster, the next read shows what it wrote.

@@ -212,6 +212,10 @@ pub(super) struct State {
     pub(super) revision: i64,
     /// The key of the hash that selects pages; zeros before the first commit.
     pub(super) pages: PageKey,
+    /// The bytes that were read; none before the first commit.
+    pub(super) bytes: Vec<u8>,
+    /// The revision of the history key that was read with it; 0 without one.
+    pub(super) history: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -232,7 +236,15 @@ const VERSION: u64 = 2;
 
 impl State {
     pub(super) fn first() -> Self {
-        Self { head: Head::default(), id: String::new(), parts: 0, revision: 0, pages: [0; 32] }
+        Self {
+            head: Head::default(),
+            id: String::new(),
+            parts: 0,
+            revision: 0,
+            pages: [0; 32],
+            bytes: Vec::new(),
+            history: 0,
+        }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
@@ -271,7 +283,8 @@ impl State {
         hex::decode_to_slice(&written.pages, &mut pages).map_err(|error| wrong(&error))?;
         let (number, records) = (written.number, written.records);
         let head = Head { number, records, sum: Sum::from_bytes(sum), ..Head::default() };
-        Ok(Self { head, id: written.id, parts: written.parts, revision, pages })
+        let StoredState { id, parts, .. } = written;
+        Ok(Self { head, id, parts, revision, pages, bytes: bytes.to_vec(), history: 0 })
     }
 }
 
@@ -286,6 +299,7 @@ mod tests {
             Head { number: 5, records: 6, sum: Sum::from_bytes([8; 32]), ..Head::default() };
         state.revision = 9;
         let bytes = state.encode().unwrap();
+        state.bytes.clone_from(&bytes);
         assert_eq!(State::decode(&bytes, 9).unwrap(), state);
         let text = String::from_utf8(bytes).unwrap();
         let key = format!(",\"pages\":\"{}\"", "07".repeat(32));

@@ -311,7 +311,7 @@ impl Store for EtcdStore {
         usize::try_from(members.count()).map_err(|error| StoreError::Other(error.to_string()))
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.etcd.commit(head, commit).await
     }
 

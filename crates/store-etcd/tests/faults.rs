@@ -122,7 +122,7 @@ async fn write(store: EtcdStore, writer: u64, log: Arc<Mutex<WriterLog>>, stop: 
         let key = Key::Account(record.sid);
         let mut commit = Commit::new();
         commit.put(record.into());
-        match store.commit(head.number, commit).await {
+        match store.commit(head, commit).await {
             Ok(CommitOutcome::Committed(number)) => {
                 log.lock().unwrap().answered.push((number, key, Instant::now()));
                 n += 1;
@@ -344,12 +344,13 @@ async fn a_watcher_is_slow() {
     let mut slow =
         EtcdStore::new(&options(&cluster, 1)).unwrap().follow(Head::default()).await.unwrap();
     let began = Instant::now();
-    for head in 0..2_000 {
-        let mut account = Account::new(account(0, head));
+    for n in 0..2_000 {
+        let mut account = Account::new(account(0, n));
         account.friendly_name = "x".repeat(2_000);
         let mut commit = Commit::new();
         commit.put(account.into());
-        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
+        let head = store.head().await.unwrap();
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(n + 1));
     }
     println!("2,000 sequential commits in {:?}", began.elapsed());
     let mut at = sip_authz_store::Head::default();

@@ -4,12 +4,14 @@
 
 mod running;
 
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use running::*;
 use sip_authz::model::{Commit, Key, Target};
 use sip_authz_directory::{Confirmation, Directory};
-use sip_authz_store::{Edge, Feed as _, SharedStore as _, Store as _, StoreError};
+use sip_authz_store::{CommitOutcome, Edge, Feed as _, SharedStore as _, Store as _, StoreError};
+use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
 use sip_authz_testing::folder::Folder;
 use sip_authz_testing::site::settings;
@@ -135,6 +137,74 @@ async fn a_report_from_before_a_restore_counts_for_no_commit_after_it() {
     assert_eq!(writer.confirm(limit).await.unwrap(), named);
     late.report(Edge { applied: head, ..edge }).await.unwrap();
     assert_eq!(writer.confirm(limit).await.unwrap(), Confirmation::Everywhere);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_planned_before_a_restore_is_refused_after_it() {
+    for is_other in [false, true] {
+        let (cluster, folder) = (Cluster::start(1), Folder::new());
+        let [late, other] = std::array::from_fn(|_| store(&cluster));
+        let first = add(&other, 1).await;
+        let file = folder.join("snapshot");
+        cluster.save(&file);
+        for n in 2..6 {
+            add(&other, n).await;
+        }
+        let before = late.head().await.unwrap();
+        cluster.restore(&file, is_other);
+        // the same records in another history
+        let restored = other.head().await.unwrap();
+        assert!(restored.has_records_of(first) && restored != first);
+        assert_eq!(late.commit(first, with_domain(9)).await.unwrap(), CommitOutcome::Conflict);
+        // the same number with other records
+        for n in 10..14 {
+            add(&other, n).await;
+        }
+        let head = other.head().await.unwrap();
+        assert_eq!((head.number, head.records), (before.number, before.records));
+        assert_eq!(late.commit(before, with_domain(9)).await.unwrap(), CommitOutcome::Conflict);
+        assert_eq!(store(&cluster).head().await.unwrap(), head);
+        assert_eq!(add(&late, 9).await.number, head.number + 1);
+    }
+}
+
+/// The store is restored after a commit has read its head and before it writes. No process notices, and the
+/// commits after the restore have the revisions of the lost ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_that_meets_a_restore_writes_nothing() {
+    let (cluster, folder) = (Cluster::start(1), Folder::new());
+    let file = folder.join("snapshot");
+    {
+        let other = store(&cluster);
+        add(&other, 1).await;
+        cluster.save(&file);
+        for n in 2..6 {
+            add(&other, n).await;
+        }
+    }
+    let (reached, at_write) = mpsc::channel();
+    let (restored, go_on) = mpsc::channel::<()>();
+    let go_on = Mutex::new(go_on);
+    let options = EtcdOptions::new(cluster.urls()).with_stop(move || {
+        // a later write finds the other end closed
+        let _ = reached.send(());
+        let _ = go_on.lock().unwrap().recv();
+        true
+    });
+    let late = EtcdStore::new(&options).unwrap();
+    let before = late.head().await.unwrap();
+    let commit = tokio::spawn(async move { late.commit(before, with_domain(9)).await });
+    tokio::task::spawn_blocking(move || at_write.recv().unwrap()).await.unwrap();
+    cluster.restore(&file, false);
+    let other = store(&cluster);
+    for n in 10..14 {
+        add(&other, n).await;
+    }
+    let head = other.head().await.unwrap();
+    assert_eq!((head.number, head.incarnation), (before.number, before.incarnation));
+    drop(restored);
+    assert_eq!(commit.await.unwrap().unwrap(), CommitOutcome::Conflict);
+    assert_eq!(other.head().await.unwrap(), head);
 }
 
 /// An etcd that lost its contents is as good as restored from an empty backup.

@@ -69,6 +69,11 @@ fn import(users: usize, generation: u32) -> Commit {
     commit
 }
 
+/// Commits on the head of the store.
+async fn write(store: &EtcdStore, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    store.commit(store.head().await?, commit).await
+}
+
 /// The sorted records after an import.
 fn after(commit: &Commit) -> Vec<Record> {
     let mut records: Vec<_> = commit
@@ -85,7 +90,7 @@ fn after(commit: &Commit) -> Vec<Record> {
 
 /// Commits with a store that stops before write number `allowed`, counted from 0. Returns whether it
 /// reached that write.
-async fn stopped_at(options: &EtcdOptions, allowed: i64, head: u64, commit: Commit) -> bool {
+async fn stopped_at(options: &EtcdOptions, allowed: i64, head: Head, commit: Commit) -> bool {
     let (left, stopped) = (Arc::new(AtomicI64::new(allowed)), Arc::new(Notify::new()));
     let told = Arc::clone(&stopped);
     let stopping = options.clone().with_stop(move || {
@@ -98,7 +103,7 @@ async fn stopped_at(options: &EtcdOptions, allowed: i64, head: u64, commit: Comm
     let store = store(&stopping);
     tokio::select! {
         outcome = store.commit(head, commit) => {
-            assert_eq!(outcome.unwrap(), CommitOutcome::Committed(head + 1));
+            assert_eq!(outcome.unwrap(), CommitOutcome::Committed(head.number + 1));
             false
         }
         () = stopped.notified() => true,
@@ -163,11 +168,11 @@ async fn a_large_commit_is_atomic_wherever_its_writer_is_killed() {
     for allowed in 0.. {
         let options = options(&cluster).with_orphans_after(Duration::ZERO);
         let first = store(&options);
-        assert_eq!(first.commit(0, old.clone()).await.unwrap(), CommitOutcome::Committed(1));
+        assert_eq!(write(&first, old.clone()).await.unwrap(), CommitOutcome::Committed(1));
         let before = first.load().await.unwrap();
         assert!(before.records == after(&old));
         let mut feed = store(&options).follow(before.head).await.unwrap();
-        let killed = stopped_at(&options, allowed, 1, new.clone()).await;
+        let killed = stopped_at(&options, allowed, before.head, new.clone()).await;
         let next = store(&options);
         if check_atomic(&next, &before, &after(&new), 100).await {
             took_effect += 1;
@@ -179,10 +184,7 @@ async fn a_large_commit_is_atomic_wherever_its_writer_is_killed() {
         let mut commit = Commit::new();
         commit.delete(user(3, 0).key());
         let number = head.number + 1;
-        assert_eq!(
-            next.commit(head.number, commit).await.unwrap(),
-            CommitOutcome::Committed(number)
-        );
+        assert_eq!(next.commit(head, commit).await.unwrap(), CommitOutcome::Committed(number));
         next.sweep().await.unwrap();
         next.sweep().await.unwrap();
         assert_eq!(staged_keys(&cluster, &options).await, 0);
@@ -213,7 +215,10 @@ async fn an_import_of_100_000_records_is_atomic_wherever_it_is_killed() {
     // during staging, just before and after it takes effect, and during folding
     for (allowed, visible) in [(0, false), (1, false), (12, false), (40, true), (700, true)] {
         let options = options(&cluster).with_orphans_after(Duration::ZERO);
-        assert!(stopped_at(&options, allowed, 0, new.clone()).await, "expected more writes");
+        assert!(
+            stopped_at(&options, allowed, nothing.head, new.clone()).await,
+            "expected more writes"
+        );
         let next = store(&options);
         let took_effect = check_atomic(&next, &nothing, &expected, 1_000).await;
         assert_eq!(took_effect, visible, "killed before write {allowed}");
@@ -228,7 +233,7 @@ async fn an_import_of_100_000_records_is_atomic_wherever_it_is_killed() {
 async fn a_commit_in_staging_is_not_swept_at_once() {
     let cluster = Cluster::start(1);
     let options = options(&cluster);
-    assert!(stopped_at(&options, 3, 0, import(20_000, 1)).await);
+    assert!(stopped_at(&options, 3, Head::default(), import(20_000, 1)).await);
     let other = store(&options);
     other.sweep().await.unwrap();
     assert!(staged_keys(&cluster, &options).await > 0);
@@ -258,7 +263,7 @@ async fn a_commit_that_cannot_be_folded_in_is_rejected_and_others_succeed() {
     // a page lists the keys of all accounts while they are few
     let mut head = 0;
     let refused = loop {
-        match store.commit(head, commit(head..head + 1, 0..0)).await {
+        match write(&store, commit(head..head + 1, 0..0)).await {
             Ok(outcome) => assert_eq!(outcome, CommitOutcome::Committed(head + 1)),
             Err(StoreError::TooLarge(why)) => break why,
             Err(error) => panic!("{error:?}"),
@@ -269,12 +274,12 @@ async fn a_commit_that_cannot_be_folded_in_is_rejected_and_others_succeed() {
     assert!(refused.contains("/m/") && refused.contains("6000"), "{refused}");
     let before = store.load().await.unwrap();
     // many accounts at once, and a record larger than a request
-    assert!(store.commit(head, commit(1_000..1_400, 0..0)).await.is_err());
+    assert!(write(&store, commit(1_000..1_400, 0..0)).await.is_err());
     let mut large = account(5);
     large.friendly_name = "x".repeat(7_000);
     let mut one = Commit::new();
     one.put(large.into());
-    let large = store.commit(head, one).await.unwrap_err();
+    let large = write(&store, one).await.unwrap_err();
     assert!(matches!(&large, StoreError::TooLarge(why) if why.contains("a record of")), "{large}");
     // none of these commits changed anything
     let other = EtcdStore::new(&options).unwrap();
@@ -286,12 +291,12 @@ async fn a_commit_that_cannot_be_folded_in_is_rejected_and_others_succeed() {
     let domain = Domain::new(DomainSid::from_name(&["d"]), account(0).sid, "d".parse().unwrap());
     let mut one = Commit::new();
     one.put(domain.into());
-    assert_eq!(other.commit(head, one).await.unwrap(), CommitOutcome::Committed(head + 1));
-    let gone = other.commit(head + 1, commit(0..0, 1..2)).await.unwrap();
+    assert_eq!(write(&other, one).await.unwrap(), CommitOutcome::Committed(head + 1));
+    let gone = write(&other, commit(0..0, 1..2)).await.unwrap();
     assert_eq!(gone, CommitOutcome::Committed(head + 2));
-    let gone = store.commit(head + 2, commit(0..0, 2..20)).await.unwrap();
+    let gone = write(&store, commit(0..0, 2..20)).await.unwrap();
     assert_eq!(gone, CommitOutcome::Committed(head + 3));
-    let back = store.commit(head + 3, commit(2..10, 0..0)).await.unwrap();
+    let back = write(&store, commit(2..10, 0..0)).await.unwrap();
     assert_eq!(back, CommitOutcome::Committed(head + 4));
     let left = usize::try_from(head).unwrap() - 11;
     assert_eq!(other.count(Collection::Accounts).await.unwrap(), left);
@@ -304,18 +309,18 @@ async fn an_etcd_with_a_low_limit_rejects_large_commits() {
     let cluster = Cluster::start_with(1, &["--max-request-bytes", "50000"]);
     let options = options(&cluster);
     let store = store(&options);
-    assert_eq!(store.commit(0, import(20, 1)).await.unwrap(), CommitOutcome::Committed(1));
+    assert_eq!(write(&store, import(20, 1)).await.unwrap(), CommitOutcome::Committed(1));
     let before = store.load().await.unwrap();
     for _ in 0..2 {
-        let refused = store.commit(1, import(700, 2)).await.unwrap_err().reason().to_owned();
+        let refused = write(&store, import(700, 2)).await.unwrap_err().reason().to_owned();
         assert!(refused.contains("--max-request-bytes"), "{refused}");
     }
     assert!(store.load().await.unwrap() == before);
     assert_eq!(staged_keys(&cluster, &options).await, 0);
-    assert_eq!(store.commit(1, import(21, 2)).await.unwrap(), CommitOutcome::Committed(2));
+    assert_eq!(write(&store, import(21, 2)).await.unwrap(), CommitOutcome::Committed(2));
     let mut one = Commit::new();
     one.delete(user(3, 0).key());
-    assert_eq!(store.commit(2, one).await.unwrap(), CommitOutcome::Committed(3));
+    assert_eq!(write(&store, one).await.unwrap(), CommitOutcome::Committed(3));
 }
 
 /// Machines made from one image share a name. Each process counts, and each reports the conflict.
@@ -341,7 +346,7 @@ async fn each_edge_with_a_shared_name_is_waited_for() {
     };
     one.report(edge("same", 0, None)).await.unwrap();
     two.report(edge("same", 0, None)).await.unwrap();
-    let _ = writer.commit(0, import(1, 1)).await.unwrap();
+    let _ = write(&writer, import(1, 1)).await.unwrap();
     // the report of the faster edge does not count for the other
     for _ in 0..3 {
         two.report(edge("same", 1, None)).await.unwrap();
@@ -454,14 +459,14 @@ async fn earlier_versions_and_this_one_read_each_others_reports() {
 async fn long_lists_are_read_in_order() {
     let cluster = Cluster::start(1);
     let store = store(&options(&cluster));
-    let _ = store.commit(0, import(10_000, 1)).await.unwrap();
+    let _ = write(&store, import(10_000, 1)).await.unwrap();
     let of_list = Collection::Credentials(list());
     for head in 1..6_u64 {
         let mut commit = Commit::new();
         for n in (0..10_000).skip(usize::try_from(head).unwrap()).step_by(6) {
             commit.delete(user(n, 0).key());
         }
-        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
+        assert_eq!(write(&store, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
         let mut keys: Vec<Key> = Vec::new();
         loop {
             let page = store.range(of_list, keys.last().copied(), 777).await.unwrap();

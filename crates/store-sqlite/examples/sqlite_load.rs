@@ -35,19 +35,17 @@ async fn main() {
 
 async fn write(folder: &str, commits: u32, tell: bool) {
     let store = SqliteStore::open(folder).unwrap();
-    let head = store.head().await.unwrap().number;
+    let mut head = store.head().await.unwrap();
     let started = Instant::now();
     for n in 0..commits {
         let mut commit = Commit::new();
         commit.put(Account::new(AccountSid::from_bytes(sid(0, n))).into());
-        let number = head + u64::from(n);
-        assert_eq!(
-            store.commit(number, commit).await.unwrap(),
-            CommitOutcome::Committed(number + 1)
-        );
+        let number = head.number + 1;
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(number));
+        head = store.head().await.unwrap();
         if tell {
             let mut out = std::io::stdout().lock();
-            out.write_all(format!("{}\n", number + 1).as_bytes()).unwrap();
+            out.write_all(format!("{number}\n").as_bytes()).unwrap();
             out.flush().unwrap();
         }
     }
@@ -59,18 +57,16 @@ async fn write(folder: &str, commits: u32, tell: bool) {
 
 async fn make(folder: &str, count: u32) {
     let store = SqliteStore::open(folder).unwrap();
-    assert_eq!(store.head().await.unwrap().number, 0, "not empty");
+    let mut head = store.head().await.unwrap();
+    assert_eq!(head.number, 0, "not empty");
     let started = Instant::now();
-    for (number, first) in (0..count).step_by(BATCH as usize).enumerate() {
+    for first in (0..count).step_by(BATCH as usize) {
         let commit = many_records::commit(first..count.min(first + BATCH));
-        let number = number as u64;
-        assert_eq!(
-            store.commit(number, commit).await.unwrap(),
-            CommitOutcome::Committed(number + 1)
-        );
+        let number = head.number + 1;
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(number));
+        head = store.head().await.unwrap();
     }
-    let records = store.head().await.unwrap().records;
-    println!("{records} records written in {:.1} s", started.elapsed().as_secs_f64());
+    println!("{} records written in {:.1} s", head.records, started.elapsed().as_secs_f64());
 }
 
 async fn cold(folder: &str) {

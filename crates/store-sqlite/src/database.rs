@@ -121,16 +121,16 @@ impl Database {
         Ok(count.unwrap_or_default())
     }
 
-    /// Writes a commit if the head has this number; returns `None` otherwise.
+    /// Writes a commit if the head is still `head`; returns `None` otherwise.
     pub(super) fn commit(
         &mut self,
-        number: u64,
+        head: Head,
         commit: Commit,
     ) -> Result<Option<CommitEntry>, StoreError> {
         if let Some(error) = self.write_failure.get() {
             return Err(error.clone());
         }
-        if self.head.number != number {
+        if self.head != head {
             return Ok(None);
         }
         match self.write(&commit) {

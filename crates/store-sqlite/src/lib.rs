@@ -126,7 +126,7 @@ impl Store for SqliteStore {
         self.inner.worker.ask(move |database| database.count(collection)).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let recent = Arc::clone(&self.inner.recent);
         let written = self.inner.worker.ask(move |database| {
             let written = database.commit(head, commit)?;

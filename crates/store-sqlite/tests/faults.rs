@@ -43,6 +43,11 @@ fn child(part: &str, folder: &Path) -> Command {
     command
 }
 
+/// Commits the next commit of `plain` on the head of the store.
+async fn commit_next(store: &SqliteStore, plain: &Plain) -> Result<CommitOutcome, StoreError> {
+    store.commit(store.head().await?, plain.next()).await
+}
+
 /// Makes sequential commits, and prints the number of each after it returns.
 fn write(folder: &Path) {
     let store = SqliteStore::open(folder).unwrap();
@@ -51,7 +56,7 @@ fn write(folder: &Path) {
         let mut plain = Plain::at(head.number);
         println!("begun {}", head.number);
         loop {
-            let outcome = store.commit(plain.number, plain.next()).await.unwrap();
+            let outcome = commit_next(&store, &plain).await.unwrap();
             assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
             plain.advance();
             println!("{}", plain.number);
@@ -132,7 +137,7 @@ fn fill(folder: &Path) {
         let started = Instant::now();
         while failures < 3 {
             assert!(started.elapsed() < Duration::from_secs(120), "the disk is never full");
-            match store.commit(plain.number, plain.next()).await {
+            match commit_next(&store, &plain).await {
                 Ok(outcome) => {
                     assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
                     plain.advance();
@@ -157,7 +162,7 @@ fn fill(folder: &Path) {
         if ballast.exists() {
             fs::remove_file(ballast).unwrap();
             for _ in 0..20 {
-                let outcome = store.commit(plain.number, plain.next()).await.unwrap();
+                let outcome = commit_next(&store, &plain).await.unwrap();
                 assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
                 plain.advance();
             }
@@ -228,7 +233,7 @@ fn a_full_disk(how: &str, make: fn(&Path) -> Option<Full>) {
     // commits work again after a restart with free space
     let plain = Plain::at(number);
     assert_eq!(
-        block_on(store.commit(number, plain.next())).unwrap(),
+        block_on(commit_next(&store, &plain)).unwrap(),
         CommitOutcome::Committed(number + 1)
     );
     drop(store);
@@ -247,7 +252,7 @@ fn fail_to_sync(folder: &Path) {
         let error = loop {
             assert!(plain.number < 100, "no sync fails");
             assert_eq!(store.health().await, Ok(()));
-            match store.commit(plain.number, plain.next()).await {
+            match commit_next(&store, &plain).await {
                 Ok(outcome) => assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1)),
                 Err(error) => break error,
             }
@@ -255,7 +260,7 @@ fn fail_to_sync(folder: &Path) {
         };
         let why = "commits are rejected until the program restarts";
         assert!(matches!(&error, StoreError::ReadOnly(text) if text.contains(why)), "{error:?}");
-        assert_eq!(store.commit(plain.number, plain.next()).await, Err(error.clone()));
+        assert_eq!(commit_next(&store, &plain).await, Err(error.clone()));
         assert_eq!(store.health().await, Err(error));
         assert_eq!(store.head().await.unwrap().number, plain.number);
         println!("{}", plain.number);
@@ -313,7 +318,7 @@ fn a_folder_that_cannot_be_written() {
     {
         let store = SqliteStore::open(&folder).unwrap();
         let plain = Plain::default();
-        assert_eq!(block_on(store.commit(0, plain.next())).unwrap(), CommitOutcome::Committed(1));
+        assert_eq!(block_on(commit_next(&store, &plain)).unwrap(), CommitOutcome::Committed(1));
     }
     let program = outer.join("program");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();

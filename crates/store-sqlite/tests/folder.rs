@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, Commit};
-use sip_authz_store::{CommitOutcome, Store, StoreError};
+use sip_authz_store::{CommitOutcome, Head, Store, StoreError};
 use sip_authz_store_sqlite::{SqliteStore, backup, read};
 use sip_authz_testing::folder::Folder;
 
@@ -76,7 +76,8 @@ async fn a_folder_is_read_while_it_is_served_and_a_linked_file_is_refused() {
     let store = SqliteStore::open(&*folder).unwrap();
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_name(&["one"])).into());
-    assert!(matches!(store.commit(0, commit).await, Ok(CommitOutcome::Committed(1))));
+    let outcome = store.commit(Head::default(), commit).await.unwrap();
+    assert_eq!(outcome, CommitOutcome::Committed(1));
     let found = read(&folder).unwrap();
     assert_eq!((found.head.number, found.records.len()), (1, 1));
     assert!(error(SqliteStore::open(&*folder)).contains("is in use by process"), "still locked");

@@ -12,7 +12,7 @@ use sip_authz::model::{Account, Commit, Key, Record, Write};
 use sip_authz_store::conformance::conforms;
 use sip_authz_store::conformance::full_records;
 use sip_authz_store::{
-    CommitOutcome, Lookup, Store, StoreError, StoreSnapshot, collections, lookup,
+    CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot, collections, lookup,
 };
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_store_sqlite::backup;
@@ -65,9 +65,9 @@ async fn answered_commits_survive_a_restart() {
         assert!(records.iter().eq(plain.records.values()), "round {round}");
         assert_eq!(store.head().await.unwrap(), head);
         for _ in 0..60 {
-            let number = plain.number;
-            let outcome = store.commit(number, plain.next()).await.unwrap();
-            assert_eq!(outcome, CommitOutcome::Committed(number + 1));
+            let head = store.head().await.unwrap();
+            let outcome = store.commit(head, plain.next()).await.unwrap();
+            assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
             plain.advance();
         }
     }
@@ -86,7 +86,7 @@ async fn one_program_at_a_time_serves_a_folder() {
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_bytes([1; 16])).into());
     {
-        let mut commit = std::pin::pin!(clone.commit(0, commit));
+        let mut commit = std::pin::pin!(clone.commit(Head::default(), commit));
         let poll = std::future::poll_fn(|context| {
             std::task::Poll::Ready(commit.as_mut().poll(context).is_ready())
         });
@@ -104,7 +104,10 @@ async fn only_the_owner_can_read_the_files() {
     let outer = Folder::new();
     let folder = outer.join("new/data");
     let store = SqliteStore::open(&folder).unwrap();
-    assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
+    assert_eq!(
+        store.commit(Head::default(), full_commit()).await.unwrap(),
+        CommitOutcome::Committed(1)
+    );
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
     let mut files = 0;
@@ -137,7 +140,7 @@ async fn deleted_data_is_overwritten() {
     for n in 0..2_000 {
         made.put(account(n).into());
     }
-    assert_eq!(store.commit(0, made).await.unwrap(), CommitOutcome::Committed(1));
+    assert_eq!(store.commit(Head::default(), made).await.unwrap(), CommitOutcome::Committed(1));
     // closing the store moves the log into the file
     drop(store);
     let names = || {
@@ -155,7 +158,8 @@ async fn deleted_data_is_overwritten() {
     for n in (0..2_000).filter(|n| gone(*n)) {
         deleted.delete(Key::Account(account(n).sid));
     }
-    assert_eq!(store.commit(1, deleted).await.unwrap(), CommitOutcome::Committed(2));
+    let head = store.head().await.unwrap();
+    assert_eq!(store.commit(head, deleted).await.unwrap(), CommitOutcome::Committed(2));
     drop(store);
     assert_eq!(names(), (0..2_000).filter(|n| !gone(*n)).map(name).collect());
 }
@@ -165,7 +169,10 @@ async fn deleted_data_is_overwritten() {
 async fn operators_can_query_the_views() {
     let folder = Folder::new();
     let store = SqliteStore::open(&*folder).unwrap();
-    assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
+    assert_eq!(
+        store.commit(Head::default(), full_commit()).await.unwrap(),
+        CommitOutcome::Committed(1)
+    );
     // while the store is open
     let shell = Connection::open(file(&folder)).unwrap();
     let mut names = shell.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'").unwrap();
@@ -207,7 +214,10 @@ async fn a_file_of_a_newer_release_stays_unchanged() {
     let folder = Folder::new();
     {
         let store = SqliteStore::open(&*folder).unwrap();
-        assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
+        assert_eq!(
+            store.commit(Head::default(), full_commit()).await.unwrap(),
+            CommitOutcome::Committed(1)
+        );
     }
     let set = |name: &str, value: i64| {
         let connection = Connection::open(file(&folder)).unwrap();
@@ -274,7 +284,10 @@ async fn manual_changes_are_not_loaded() {
     ] {
         let _ = fs::remove_file(file(&folder));
         let store = SqliteStore::open(&*folder).unwrap();
-        assert_eq!(store.commit(0, full_commit()).await.unwrap(), CommitOutcome::Committed(1));
+        assert_eq!(
+            store.commit(Head::default(), full_commit()).await.unwrap(),
+            CommitOutcome::Committed(1)
+        );
         let shell = Connection::open(file(&folder)).unwrap();
         assert!(shell.execute(change, []).unwrap() > 0, "{change}");
         let error = store.load().await.unwrap_err();
@@ -285,7 +298,8 @@ async fn manual_changes_are_not_loaded() {
         assert_eq!(store.health().await, Ok(()));
         if change.contains("head") {
             for _ in 0..2 {
-                let error = store.commit(1, more.clone()).await.unwrap_err();
+                let head = store.head().await.unwrap();
+                let error = store.commit(head, more.clone()).await.unwrap_err();
                 assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
                 assert!(error.reason().contains("another program has written"), "{error}");
                 assert!(error.reason().contains("commits are rejected until"), "{error}");
@@ -311,7 +325,7 @@ async fn many_records_are_loaded_by_several_connections() {
         })
         .collect();
     expected.sort_unstable_by_key(Record::key);
-    assert_eq!(store.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
+    assert_eq!(store.commit(Head::default(), commit).await.unwrap(), CommitOutcome::Committed(1));
     let loaded = store.load().await.unwrap();
     assert!(loaded.records == expected);
     assert_eq!(store.load_progress(), expected.len() as u64);
@@ -326,7 +340,8 @@ async fn many_records_are_loaded_by_several_connections() {
                 let sid = AccountSid::from_name(&[&number.to_string()]);
                 commit.put(Account::new(sid).into());
                 number += 1;
-                let outcome = store.commit(number - 1, commit).await.unwrap();
+                let head = store.head().await.unwrap();
+                let outcome = store.commit(head, commit).await.unwrap();
                 assert_eq!(outcome, CommitOutcome::Committed(number));
             }
             number
@@ -408,7 +423,10 @@ async fn a_damaged_file_is_rejected_or_unchanged() {
         for record in &records {
             commit.put(record.clone());
         }
-        assert_eq!(store.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
+        assert_eq!(
+            store.commit(Head::default(), commit).await.unwrap(),
+            CommitOutcome::Committed(1)
+        );
     }
     assert!(!folder.join("sip-authz.db-wal").exists(), "the log is in the file");
     let whole = fs::read(file(&folder)).unwrap();
@@ -460,10 +478,9 @@ async fn a_backup_is_consistent() {
     let store = SqliteStore::open(&*folder).unwrap();
     let mut plain = Plain::default();
     for _ in 0..100 {
-        assert_eq!(
-            store.commit(plain.number, plain.next()).await.unwrap(),
-            CommitOutcome::Committed(plain.number + 1)
-        );
+        let head = store.head().await.unwrap();
+        let outcome = store.commit(head, plain.next()).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
         plain.advance();
     }
     // commits continue during the backup
@@ -474,7 +491,8 @@ async fn a_backup_is_consistent() {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let outcome = store.commit(plain.number, plain.next()).await.unwrap();
+                    let head = store.head().await.unwrap();
+                    let outcome = store.commit(head, plain.next()).await.unwrap();
                     assert_eq!(outcome, CommitOutcome::Committed(plain.number + 1));
                     plain.advance();
                 }

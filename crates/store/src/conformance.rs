@@ -106,7 +106,7 @@ fn puts(records: impl IntoIterator<Item = Record>) -> Commit {
 /// Commits at the current head.
 async fn write(store: &impl Store, commit: Commit) -> u64 {
     let before = store.head().await.unwrap();
-    let committed = store.commit(before.number, commit).await.unwrap();
+    let committed = store.commit(before, commit).await.unwrap();
     let head = store.head().await.unwrap();
     assert_eq!(committed, CommitOutcome::Committed(before.number + 1));
     assert_eq!(head.number, before.number + 1);
@@ -153,19 +153,41 @@ async fn an_empty_store_has_no_records(store: impl Store) {
     assert_eq!(loaded(&store).await, holding(0, []));
 }
 
+/// Heads that differ from this one in one part each.
+fn others(head: Head) -> [Head; 6] {
+    let Head { incarnation, number, records, sum } = head;
+    let later = Incarnation { generation: incarnation.generation + 1, ..incarnation };
+    let other = Incarnation { id: !incarnation.id, ..incarnation };
+    [
+        Head { incarnation: later, ..head },
+        Head { incarnation: other, ..head },
+        Head { number: number + 1, ..head },
+        Head { number: u64::MAX, ..head },
+        Head { records: records + 1, ..head },
+        Head { sum: sum.plus(Sum::from_bytes([1; 32])), ..head },
+    ]
+}
+
 async fn a_commit_needs_the_current_head(store: impl Store) {
     let commit = |n| puts([Account::new(account(n)).into()]);
-    assert_eq!(store.commit(1, commit(1)).await.unwrap(), CommitOutcome::Conflict);
-    assert_eq!(store.commit(0, commit(1)).await.unwrap(), CommitOutcome::Committed(1));
-    for wrong in [0, 2, u64::MAX] {
+    let empty = Head::default();
+    for wrong in others(empty) {
+        assert_eq!(store.commit(wrong, commit(1)).await.unwrap(), CommitOutcome::Conflict);
+    }
+    assert_eq!(loaded(&store).await, holding(0, []));
+    assert_eq!(store.commit(empty, commit(1)).await.unwrap(), CommitOutcome::Committed(1));
+    let first = store.head().await.unwrap();
+    for wrong in others(first).into_iter().chain([empty]) {
         assert_eq!(store.commit(wrong, commit(2)).await.unwrap(), CommitOutcome::Conflict);
     }
+    assert_eq!(store.head().await.unwrap(), first);
     assert_eq!(keys(&store, Collection::Accounts).await, [Key::Account(account(1))]);
-    assert_eq!(store.commit(1, commit(2)).await.unwrap(), CommitOutcome::Committed(2));
+    assert_eq!(store.commit(first, commit(2)).await.unwrap(), CommitOutcome::Committed(2));
     let mut commit = Commit::new();
     commit.delete(Key::Account(account(1)));
-    assert_eq!(store.commit(1, commit.clone()).await.unwrap(), CommitOutcome::Conflict);
-    assert_eq!(store.commit(2, commit).await.unwrap(), CommitOutcome::Committed(3));
+    assert_eq!(store.commit(first, commit.clone()).await.unwrap(), CommitOutcome::Conflict);
+    let second = store.head().await.unwrap();
+    assert_eq!(store.commit(second, commit).await.unwrap(), CommitOutcome::Committed(3));
     assert_eq!(keys(&store, Collection::Accounts).await, [Key::Account(account(2))]);
 }
 
@@ -360,7 +382,7 @@ async fn one_of_racing_commits_wins(store: impl Store) {
                 let mut won = Vec::new();
                 let mut lost = 0;
                 while won.len() < 20 {
-                    let head = store.head().await.unwrap().number;
+                    let head = store.head().await.unwrap();
                     tokio::task::yield_now().await;
                     // all racers increment one counter
                     let counter = store.get(Key::Account(account(0))).await.unwrap();
@@ -496,9 +518,10 @@ async fn waiting_for_a_feed_can_be_cancelled(store: impl Store) {
 
 async fn a_dropped_commit_takes_effect_completely_or_not_at_all(store: impl Store) {
     for polls in 0..12_u64 {
-        let head = store.head().await.unwrap().number;
+        let before = store.head().await.unwrap();
+        let head = before.number;
         {
-            let mut commit = Box::pin(store.commit(head, puts(pair(head + 1))));
+            let mut commit = Box::pin(store.commit(before, puts(pair(head + 1))));
             for _ in 0..polls {
                 let poll = std::future::poll_fn(|context| {
                     std::task::Poll::Ready(commit.as_mut().poll(context).is_ready())
@@ -512,11 +535,12 @@ async fn a_dropped_commit_takes_effect_completely_or_not_at_all(store: impl Stor
         // the dropped commit may still complete later; then the next attempt returns a conflict
         let mut expected = head + 1;
         loop {
-            let at = store.head().await.unwrap().number;
+            let last = store.head().await.unwrap();
+            let at = last.number;
             assert!(at == head || at == head + 1);
             expected = expected.max(at + 1);
             if let CommitOutcome::Committed(number) =
-                store.commit(at, puts(pair(at + 1))).await.unwrap()
+                store.commit(last, puts(pair(at + 1))).await.unwrap()
             {
                 assert_eq!(number, at + 1);
                 break;

@@ -136,10 +136,11 @@ pub trait Store: Send + Sync + 'static {
         collection: Collection,
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
-    /// Writes `commit` if the number of the head is still `head`.
+    /// Writes `commit` if the head is still `head`. Any difference is a conflict: after a restore, other
+    /// commits have the same numbers.
     fn commit(
         &self,
-        head: u64,
+        head: Head,
         commit: Commit,
     ) -> impl Future<Output = Result<CommitOutcome, StoreError>> + Send;
 

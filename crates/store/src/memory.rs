@@ -74,9 +74,9 @@ impl Store for MemoryStore {
         Ok(self.lock().count(collection))
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let mut records = self.lock();
-        if records.head().number != head {
+        if records.head() != head {
             return Ok(CommitOutcome::Conflict);
         }
         let (after, replaced) = records.after(&commit)?;

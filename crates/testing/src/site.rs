@@ -141,7 +141,7 @@ impl<S: Store> Store for Probe<S> {
         self.around(self.inner.count(collection)).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let operation = async {
             let most = self.counts.most_writes.load(Ordering::Relaxed);
             let outcome = if self.counts.contended.load(Ordering::Relaxed) {
@@ -252,7 +252,7 @@ impl Store for Scripted {
         self.inner.count(collection).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(head, commit).await
     }
 

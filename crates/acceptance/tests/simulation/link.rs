@@ -96,10 +96,16 @@ impl Store for Link {
         self.ask(self.inner().count(collection)).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.ask(async {
             let mut storage = self.world.storage();
-            let outcome = storage.inner.commit(head, commit.clone()).await?;
+            let outcome = if storage.head(self.world.time.elapsed()) == head {
+                // the store in memory has no incarnation
+                let head = storage.inner.head().await?;
+                storage.inner.commit(head, commit.clone()).await?
+            } else {
+                CommitOutcome::Conflict
+            };
             storage.committed(&commit, outcome).await?;
             if outcome != CommitOutcome::Conflict {
                 self.world.tally.lock().unwrap().commits += 1;

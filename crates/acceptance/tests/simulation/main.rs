@@ -263,7 +263,7 @@ async fn write(world: Arc<World>, writer: Owner) {
                 revokes = false;
             }
         }
-        let Ok(CommitOutcome::Committed(number)) = link.commit(head.number, commit).await else {
+        let Ok(CommitOutcome::Committed(number)) = link.commit(head, commit).await else {
             continue;
         };
         let Some(sum) = world.storage().sum_of(number) else { continue };
@@ -355,7 +355,7 @@ fn run_seed(seed: u64) -> Tally {
         let first = first_records();
         {
             let mut storage = world.storage();
-            let outcome = storage.inner.commit(0, first.clone()).await.unwrap();
+            let outcome = storage.inner.commit(Head::default(), first.clone()).await.unwrap();
             storage.committed(&first, outcome).await.unwrap();
         }
         for edge in 0..EDGES {

@@ -149,7 +149,8 @@ impl Storage {
         for record in records {
             all.put(record);
         }
-        let written = self.inner.commit(head.number - 1, all).await.unwrap();
+        let empty = self.inner.head().await.unwrap();
+        let written = self.inner.commit(empty, all).await.unwrap();
         assert_eq!(written, CommitOutcome::Committed(head.number));
         assert_eq!(self.inner.head().await.unwrap(), head);
         (self.edges, self.is_restored, self.fence) = (edges, true, None);

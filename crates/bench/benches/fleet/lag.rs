@@ -97,7 +97,7 @@ pub(super) async fn measure(rounds: u32) {
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
         children.push((child, lines));
     }
-    let mut number = store.head().await.unwrap().number;
+    let mut head = store.head().await.unwrap();
     for round in 0..rounds {
         let mut commits = Vec::new();
         let mut ticks = tokio::time::interval(INTERVAL);
@@ -105,12 +105,10 @@ pub(super) async fn measure(rounds: u32) {
             ticks.tick().await;
             let begun = now();
             let commit = one_record(round, n);
-            assert_eq!(
-                store.commit(number, commit).await.unwrap(),
-                CommitOutcome::Committed(number + 1)
-            );
-            number += 1;
+            let number = head.number + 1;
+            assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(number));
             commits.push((number, begun, now()));
+            head = store.head().await.unwrap();
         }
         let (mut begun_lags, mut lags) = (Vec::new(), Vec::new());
         let mut last = BTreeMap::<u64, f64>::new();

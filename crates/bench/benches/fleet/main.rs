@@ -107,11 +107,14 @@ async fn rate<S: Store>(stores: Vec<S>) -> f64 {
         .zip(0..)
         .map(|(store, writer)| {
             tokio::spawn(async move {
-                let (mut n, mut head) = (0, store.head().await.unwrap().number);
+                let (mut n, mut head) = (0, store.head().await.unwrap());
                 while started.elapsed() < ROUND_LENGTH {
-                    match store.commit(head, one_record(writer, n)).await.unwrap() {
-                        CommitOutcome::Committed(number) => (n, head) = (n + 1, number),
-                        CommitOutcome::Conflict => head = store.head().await.unwrap().number,
+                    let commit = one_record(writer, n);
+                    // a new record replaces none
+                    let after = head.after(&commit, &[None]).unwrap();
+                    match store.commit(head, commit).await.unwrap() {
+                        CommitOutcome::Committed(_) => (n, head) = (n + 1, after),
+                        CommitOutcome::Conflict => head = store.head().await.unwrap(),
                     }
                 }
                 n
@@ -137,7 +140,7 @@ async fn leader(rounds: u32) {
         loop {
             n += 1;
             let Ok(head) = store.head().await else { continue };
-            let outcome = store.commit(head.number, one_record(0, n)).await;
+            let outcome = store.commit(head, one_record(0, n)).await;
             if let Ok(CommitOutcome::Committed(_)) = outcome {
                 break;
             }
@@ -160,16 +163,17 @@ async fn cold(count: u32) {
     );
     let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
     let started = Instant::now();
-    let mut number = 0;
+    let mut head = store.head().await.unwrap();
     for first in (0..count).step_by(BATCH as usize) {
         let commit = many_records::commit(first..count.min(first + BATCH));
-        let outcome = store.commit(number, commit).await.unwrap();
-        assert_eq!(outcome, CommitOutcome::Committed(number + 1));
-        number += 1;
+        let number = head.number + 1;
+        let outcome = store.commit(head, commit).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed(number));
+        head = store.head().await.unwrap();
         println!("  {:6.1} s: {number} commits folded in", started.elapsed().as_secs_f64());
     }
-    let records = store.head().await.unwrap().records;
-    println!("{records} records written in {:.0} s", started.elapsed().as_secs_f64());
+    let elapsed = started.elapsed().as_secs_f64();
+    println!("{} records written in {elapsed:.0} s", head.records);
     let url = cluster.urls().remove(0);
     let status = |when: &str| {
         let status = cluster.ctl(&["--endpoints", &url, "endpoint", "status", "-w", "json"]);
@@ -205,10 +209,10 @@ async fn cold(count: u32) {
     }
     let mut times = Vec::new();
     for n in 0..200 {
+        let head = store.head().await.unwrap();
         let begun = Instant::now();
-        let outcome = store.commit(number, one_record(0, n)).await.unwrap();
-        assert_eq!(outcome, CommitOutcome::Committed(number + 1));
-        number += 1;
+        let outcome = store.commit(head, one_record(0, n)).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed(head.number + 1));
         times.push(begun.elapsed().as_secs_f64() * 1_000.0);
     }
     let (median, p99) = median_and_p99(&mut times);

@@ -298,7 +298,8 @@ async fn open(
         Handle::current().block_on(async move {
             let store = MemoryStore::starting_at(last);
             if !commit.is_empty() {
-                match store.commit(last, commit).await.map_err(|error| failed(&error))? {
+                let head = store.head().await.map_err(|error| failed(&error))?;
+                match store.commit(head, commit).await.map_err(|error| failed(&error))? {
                     CommitOutcome::Committed(_) => {}
                     CommitOutcome::Conflict => return Err(failed(&"the new store is not empty")),
                 }

@@ -73,7 +73,7 @@ impl Store for Restorable {
         self.now().count(collection).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.now().commit(head, commit).await
     }
 
@@ -158,7 +158,8 @@ async fn a_restored_store_is_loaded_again() {
     for further in ["", "another account at the number of the lost one", "and one more"] {
         let restored = MemoryStore::new();
         let commit = Commit::from(backup.records.clone());
-        assert_eq!(restored.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
+        let outcome = restored.commit(Head::default(), commit).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed(1));
         *store.inner.lock().unwrap() = restored.clone();
         if !further.is_empty() {
             let other = Directory::new(restored, settings(), None);

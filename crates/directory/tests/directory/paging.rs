@@ -301,8 +301,9 @@ async fn fill(store: &MemoryStore, list: CredentialListSid, rows: u32) {
                 (CredentialSid::from_bytes(sid), format!("u{n}").parse().unwrap());
             commit.put(Credential { sid, list, username, ..like.clone() }.into());
         }
-        let head = store.head().await.unwrap().number;
-        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
+        let head = store.head().await.unwrap();
+        let outcome = store.commit(head, commit).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed(head.number + 1));
     }
 }
 

@@ -10,7 +10,7 @@ use sip_authz::{AccountSid, CredentialListSid, DomainSid, ServiceSid, Warning};
 use sip_authz_directory::{
     CredentialChange, Directory, DirectoryError, Kind, Limits, Secret, Settings,
 };
-use sip_authz_store::{CommitOutcome, MemoryStore, Store};
+use sip_authz_store::{CommitOutcome, Head, MemoryStore, Store};
 use sip_authz_testing::kit::{PASSWORD, REALM, accepted, credential, list, user};
 use sip_authz_testing::site::{Probe, Site, settings};
 
@@ -356,7 +356,7 @@ async fn a_store_with_more_copies_loads_and_can_be_mended() {
         commit.put(Record::Credential(user(&name, "alice", PASSWORD)));
         commit.put(Record::from(Mapping::CredentialList(target.into(), list(&name))));
     }
-    let committed = store.commit(0, commit).await.unwrap();
+    let committed = store.commit(Head::default(), commit).await.unwrap();
     assert_eq!(committed, CommitOutcome::Committed(1));
     let site = Site::on(store, settings()).await;
     let warnings = site.authorizer.snapshot().warnings();

@@ -113,7 +113,10 @@ impl World {
         for record in &self.records {
             commit.put(record.clone());
         }
-        assert_eq!(store.inner.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
+        assert_eq!(
+            store.inner.commit(Head::default(), commit).await.unwrap(),
+            CommitOutcome::Committed(1)
+        );
         store
     }
 

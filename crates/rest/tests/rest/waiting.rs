@@ -80,7 +80,7 @@ impl Store for Fleet {
         self.inner.count(collection).await
     }
 
-    async fn commit(&self, head: u64, commit: Commit) -> Result<CommitOutcome, StoreError> {
+    async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(head, commit).await
     }
 

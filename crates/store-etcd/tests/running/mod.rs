@@ -46,7 +46,7 @@ pub(crate) async fn add(store: &EtcdStore, n: u8) -> Head {
     let commit = with_domain(n);
     let head = store.head().await.unwrap();
     let number = head.number + 1;
-    assert_eq!(store.commit(head.number, commit).await.unwrap(), CommitOutcome::Committed(number));
+    assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(number));
     store.head().await.unwrap()
 }
 

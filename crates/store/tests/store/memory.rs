@@ -22,18 +22,20 @@ async fn clones_are_one_store() {
     let clone = store.clone();
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_name(&["a"])).into());
-    assert_eq!(clone.commit(0, commit).await.unwrap(), CommitOutcome::Committed(1));
+    assert_eq!(clone.commit(Head::default(), commit).await.unwrap(), CommitOutcome::Committed(1));
     assert_eq!(store.load().await.unwrap(), clone.load().await.unwrap());
 }
 
 #[tokio::test]
 async fn a_store_counts_on_from_its_first_number() {
     let store = MemoryStore::starting_at(7);
-    let mut feed = store.follow(Head { number: 7, ..Head::default() }).await.unwrap();
+    let begin = Head { number: 7, ..Head::default() };
+    let mut feed = store.follow(begin).await.unwrap();
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_name(&["a"])).into());
-    assert_eq!(store.commit(0, commit.clone()).await.unwrap(), CommitOutcome::Conflict);
-    assert_eq!(store.commit(7, commit).await.unwrap(), CommitOutcome::Committed(8));
+    let conflict = store.commit(Head::default(), commit.clone()).await.unwrap();
+    assert_eq!(conflict, CommitOutcome::Conflict);
+    assert_eq!(store.commit(begin, commit).await.unwrap(), CommitOutcome::Committed(8));
     let entry = feed.next().await.unwrap();
     assert_eq!((entry.head.number, store.head().await.unwrap()), (8, entry.head));
     let (snapshot, head) = Follower::load(&store, Vocabulary::documented()).await.unwrap();
@@ -45,10 +47,11 @@ async fn a_feed_that_lags_too_far_behind_fails() {
     let store = MemoryStore::new();
     let mut first = store.follow(Head::default()).await.unwrap();
     let mut second = store.follow(Head { number: 1, ..Head::default() }).await.unwrap();
-    for head in 0..4_097 {
+    for number in 1..=4_097 {
         let mut commit = Commit::new();
         commit.put(Account::new(AccountSid::from_name(&["a"])).into());
-        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(head + 1));
+        let head = store.head().await.unwrap();
+        assert_eq!(store.commit(head, commit).await.unwrap(), CommitOutcome::Committed(number));
     }
     let gone = StoreError::Other("commit 1 is no longer in memory".to_owned());
     assert_eq!(first.next().await.unwrap_err(), gone);
