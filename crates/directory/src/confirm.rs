@@ -67,6 +67,7 @@ impl<S: Store> Directory<S> {
         }
         // the sum of the pauses, a lower bound of the time that has passed
         let mut waited = Duration::ZERO;
+        let mut has_asked = false;
         loop {
             let edges = store.edges().await?;
             let newest = edges.iter().map(|edge| edge.applied.number).max().unwrap_or_default();
@@ -92,6 +93,10 @@ impl<S: Store> Directory<S> {
                 if store.unlisted_for().await?.is_zero() {
                     return Ok(Confirmation::Everywhere);
                 }
+            }
+            if !behind.is_empty() && !std::mem::replace(&mut has_asked, true) {
+                // without it, they report later
+                let _ = store.await_reports(number).await;
             }
             if waited >= limit {
                 behind.sort_unstable();

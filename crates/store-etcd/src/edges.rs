@@ -11,10 +11,12 @@
 //! refuse a report with a field that they do not know. The report alone says whether a process counts.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use event_listener::Event;
 use serde::{Deserialize, Serialize};
 
 use super::layout::EdgeKey;
@@ -93,6 +95,36 @@ impl StoredApi {
     fn read(value: &KeyValue) -> Option<String> {
         let stored: Self = serde_json::from_slice(value.value()).ok()?;
         (stored.v == 1 && stored.url.len() <= MAX_API).then_some(stored.url)
+    }
+}
+
+/// The number of the last commit that a change waits for, as the feed has seen it.
+#[derive(Default)]
+pub(super) struct Awaited {
+    number: AtomicU64,
+    changed: Event,
+}
+
+impl Awaited {
+    /// Takes a value of the key. An unreadable one is none: it only decides when an edge reports.
+    pub(super) fn set(&self, value: &[u8]) {
+        let number = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        self.number.store(number.unwrap_or_default(), Ordering::Release);
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    pub(super) async fn changed(&self, number: u64) {
+        loop {
+            let changed = self.changed.listen();
+            if self.number() != number {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
@@ -320,6 +352,13 @@ impl Etcd {
             Some((rest.to_vec(), read(value)?))
         };
         Ok(found.kvs().iter().filter_map(of).collect())
+    }
+
+    /// Asks the edges to report commit `number` soon.
+    pub(super) async fn await_reports(&self, number: u64) -> Result<(), StoreError> {
+        let put = TxnOp::put(self.layout.latest_awaited(), number.to_string(), None);
+        self.link.write(Txn::new().and_then([put])).await?;
+        Ok(())
     }
 
     pub(super) async fn forget(&self, name: &str) -> Result<(), StoreError> {

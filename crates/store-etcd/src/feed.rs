@@ -1,5 +1,5 @@
-//! The feed of commits: an etcd watch on the one key that each commit overwrites, and on the incarnation of
-//! the store.
+//! The feed of commits: an etcd watch on the one key that each commit overwrites, on the incarnation of the store,
+//! and on the number of the commit that a change waits for.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -141,8 +141,13 @@ impl EtcdFeed {
             let why = format!("etcd cancelled a watch: {}", answer.cancel_reason());
             return Err(WatchError::Failed(StoreError::Unreachable(why)));
         }
+        let latest_awaited = self.etcd.layout.latest_awaited();
         for event in answer.events() {
             let Some(value) = event.kv() else { continue };
+            if value.key() == latest_awaited {
+                self.etcd.awaited.set(value.value());
+                continue;
+            }
             if event.event_type() == EventType::Delete {
                 let gone = "the commit log or the history in etcd was deleted";
                 return Err(WatchError::Failed(StoreError::Corrupt(gone.to_owned())));

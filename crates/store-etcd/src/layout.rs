@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `head` | [`State`]: number, count and checksum, and the commit that is being folded in, if any |
 //! | `history` | the incarnation of the store: an id that changes once a restore is noticed |
+//! | `latest-awaited` | the number of the last commit that a change waits for; edges watch it, and then report soon |
 //! | `longest-lease` | the longest lease of an edge so far, in milliseconds |
 //! | `log` | the last commit, or the location of its staged parts; the key that edges watch |
 //! | `r/00000` to `r/1ffff` | pages of records, by a hash of their keys |
@@ -87,7 +88,12 @@ impl Layout {
         self.key(format_args!("history"))
     }
 
-    /// Not between `history` and `log`: edges watch that range.
+    /// Between `history` and `log`: edges watch that range.
+    pub(super) fn latest_awaited(&self) -> Vec<u8> {
+        self.key(format_args!("latest-awaited"))
+    }
+
+    /// Not between `history` and `log`.
     pub(super) fn longest_lease(&self) -> Vec<u8> {
         self.key(format_args!("longest-lease"))
     }

@@ -57,6 +57,7 @@ struct Etcd {
     /// The random ID of this process in the keys of its reports.
     process: String,
     namesakes: Mutex<namesakes::Namesakes>,
+    awaited: edges::Awaited,
     /// Whether etcd has accepted a request of the largest size.
     accepts_largest: AtomicBool,
     cache: Mutex<Cache>,
@@ -94,6 +95,7 @@ impl EtcdStore {
             orphans_after: options.orphans_after,
             process: random::new_id()?,
             namesakes: Mutex::default(),
+            awaited: edges::Awaited::default(),
             accepts_largest: AtomicBool::default(),
             cache: Mutex::default(),
             read: AtomicU64::default(),
@@ -335,6 +337,10 @@ impl Store for EtcdStore {
         self.etcd.unlisted_for().await
     }
 
+    async fn await_reports(&self, number: u64) -> Result<(), StoreError> {
+        self.etcd.await_reports(number).await
+    }
+
     async fn pause(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
@@ -351,6 +357,14 @@ impl SharedStore for EtcdStore {
 
     async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
         self.etcd.report(edge).await
+    }
+
+    fn awaited(&self) -> u64 {
+        self.etcd.awaited.number()
+    }
+
+    async fn awaited_changed(&self, number: u64) {
+        self.etcd.awaited.changed(number).await;
     }
 
     async fn withdraw_report(&self) -> Result<(), StoreError> {

@@ -109,33 +109,3 @@ async fn without_space_an_earlier_report_stands_and_no_new_one() {
     assert_eq!(one.report(edge("one", head, LEASE)).await, Ok(head));
     assert_eq!(reader.edges().await.unwrap(), [edge("one", head, LEASE)]);
 }
-
-/// A report that changes nothing is a read, and shows at once that the keys of the process are gone.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_report_is_written_only_if_the_store_lacks_it() {
-    let etcd = Limited::start();
-    let [one, reader] = std::array::from_fn(|_| store(&etcd.0));
-    let head = add(&reader, 1).await;
-    let edge = Edge { name: "one".to_owned(), applied: head, lease: Some(LEASE), api: None };
-    let revision = || {
-        let read = etcd.ctl(&["get", "none", "--write-out", "json"]).unwrap();
-        let read: serde_json::Value = serde_json::from_str(&read).unwrap();
-        read["header"]["revision"].as_i64().unwrap()
-    };
-    one.report(edge.clone()).await.unwrap();
-    let written = revision();
-    for _ in 0..5 {
-        assert_eq!(one.report(edge.clone()).await, Ok(head));
-    }
-    assert_eq!(revision(), written);
-    // an operator or another process has removed one of its keys
-    let keys = etcd.ctl(&["get", "--prefix", "sip-authz/", "--keys-only"]).unwrap();
-    let own: Vec<_> = keys.lines().filter(|key| key.contains("/one/")).collect();
-    assert_eq!(own.len(), 2, "{own:?}");
-    for key in own {
-        etcd.ctl(&["del", key]).unwrap();
-        one.report(edge.clone()).await.unwrap();
-        assert!(etcd.ctl(&["get", key]).unwrap().contains(key), "{key} was not written again");
-        assert_eq!(reader.edges().await.unwrap(), std::slice::from_ref(&edge));
-    }
-}

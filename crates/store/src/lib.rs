@@ -175,6 +175,13 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(Vec::new()))
     }
 
+    /// Asks the edges that have applied commit `number` to report it soon, since a change waits for that.
+    /// Otherwise they report at their own intervals. A store that serves one process has no one to ask.
+    fn await_reports(&self, number: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = number;
+        std::future::ready(Ok(()))
+    }
+
     /// Waits before a caller retries a commit after a conflict. A store that several processes share
     /// waits on its runtime's clock; a store of one process has no conflicts and returns at once.
     fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send {

@@ -38,6 +38,13 @@ pub trait SharedStore: Store + Clone {
     /// in it, and the writer of a later commit finds the report.
     fn report(&self, edge: Edge) -> impl Future<Output = Result<Head, StoreError>> + Send;
 
+    /// The number of the last commit that a change [waits for](Store::await_reports), as far as this process knows; 0
+    /// if there is none. It only decides when an edge reports.
+    fn awaited(&self) -> u64;
+
+    /// Waits until [`Self::awaited`] is another number than `number`.
+    fn awaited_changed(&self, number: u64) -> impl Future<Output = ()> + Send;
+
     /// Removes the report of this process, so that no change waits for it. Call it after the last
     /// [report](Self::report), once the process decides nothing more.
     fn withdraw_report(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -59,6 +66,14 @@ impl SharedStore for MemoryStore {
 
     async fn report(&self, _: Edge) -> Result<Head, StoreError> {
         self.head().await
+    }
+
+    fn awaited(&self) -> u64 {
+        0
+    }
+
+    async fn awaited_changed(&self, _: u64) {
+        std::future::pending().await
     }
 
     async fn withdraw_report(&self) -> Result<(), StoreError> {

@@ -146,6 +146,14 @@ impl Store for Link {
         self.ask(async { Ok(self.world.storage().unlisted_for(now())) }).await
     }
 
+    async fn await_reports(&self, number: u64) -> Result<(), StoreError> {
+        self.ask(async {
+            self.world.storage().awaited = number;
+            Ok(())
+        })
+        .await
+    }
+
     async fn pause(&self, time: Duration) {
         self.world.time.sleep(time).await;
     }
@@ -169,6 +177,16 @@ impl SharedStore for Link {
             Ok(storage.head(self.world.time.elapsed()))
         })
         .await
+    }
+
+    fn awaited(&self) -> u64 {
+        if self.is_cut() { 0 } else { self.world.storage().awaited }
+    }
+
+    async fn awaited_changed(&self, number: u64) {
+        while self.awaited() == number {
+            self.world.time.ms(100).await;
+        }
     }
 
     async fn withdraw_report(&self) -> Result<(), StoreError> {

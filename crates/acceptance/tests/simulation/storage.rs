@@ -34,6 +34,8 @@ struct Backup {
 pub(crate) struct Storage {
     pub(crate) inner: MemoryStore,
     pub(crate) edges: BTreeMap<String, Edge>,
+    /// The commit that a change waits for.
+    pub(crate) awaited: u64,
     incarnation: Incarnation,
     /// Restored, and no process has noticed.
     is_restored: bool,
@@ -58,6 +60,7 @@ impl Storage {
         let mut storage = Self {
             inner: MemoryStore::new(),
             edges: BTreeMap::new(),
+            awaited: 0,
             incarnation: Incarnation { generation: 1, id: 1 },
             is_restored: false,
             unlisted_until: Duration::ZERO,

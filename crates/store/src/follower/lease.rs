@@ -151,15 +151,15 @@ impl<S: SharedStore> Lease<S> {
                 }
             }
             self.extend(&mut answered);
-            // An answer counts as soon as its head is applied. The edge reports progress soon, but
-            // waits at least `MIN_INTERVAL` between reports.
+            // An answer counts as soon as its head is applied. If a change waits for a commit, the edge reports
+            // it soon, but waits at least `MIN_INTERVAL` between reports.
             let due = sent + interval;
             while let Some(left) = due.checked_duration_since(timer.now())
                 && !left.is_zero()
             {
                 let applied = self.applied.head();
-                let has_progress = applied != self.edge.applied;
-                let pause = if has_progress {
+                let awaited = self.store.awaited();
+                let pause = if self.is_awaited(awaited, &applied) {
                     let soon = sent + MIN_INTERVAL;
                     match soon.checked_duration_since(timer.now()) {
                         Some(rest) if !rest.is_zero() => rest.min(left),
@@ -168,10 +168,19 @@ impl<S: SharedStore> Lease<S> {
                 } else {
                     left
                 };
-                first(self.applied.changed(applied), timer.sleep(pause)).await;
+                let changed =
+                    first(self.applied.changed(applied), self.store.awaited_changed(awaited));
+                first(changed, timer.sleep(pause)).await;
                 self.extend(&mut answered);
             }
         }
+    }
+
+    /// Whether a change waits for a commit that is applied and not yet reported.
+    fn is_awaited(&self, awaited: u64, applied: &Head) -> bool {
+        let reported = &self.edge.applied;
+        let is_reported = reported.incarnation == applied.incarnation && reported.number >= awaited;
+        awaited > 0 && applied.number >= awaited && !is_reported
     }
 
     /// Extends the deadline by the answers whose head is applied.

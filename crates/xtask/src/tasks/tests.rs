@@ -72,7 +72,7 @@ members of the workspace.",
         needs: &[ETCD, ETCDCTL, PROTOC],
         steps: &[
             run(
-                "cargo test --locked -p sip-authz-store-etcd --test store --test faults --test quota --test restore \
+                "cargo test --locked -p sip-authz-store-etcd --test store --test faults --test quota --test reports --test restore \
                  -- --nocapture",
             ),
             run("cargo test --locked -p sip-authz-cli --features tls,etcd --bin sip-authz --quiet"),
