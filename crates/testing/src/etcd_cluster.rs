@@ -163,6 +163,27 @@ impl Cluster {
         statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
     }
 
+    /// The processor time that all nodes have used.
+    pub fn processor_time(&self) -> Duration {
+        let of = |node: &Node| {
+            let child = node.child.lock().unwrap();
+            let path = format!("/proc/{}/stat", child.as_ref().expect("it runs").id());
+            let stat = std::fs::read_to_string(path).unwrap();
+            // after the name, which ends with a parenthesis: the 12th and 13th field, in hundredths of a second
+            let (_, fields) = stat.rsplit_once(") ").unwrap();
+            let ticks = fields.split(' ').skip(11).take(2);
+            ticks.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum::<u64>()
+        };
+        Duration::from_millis(self.nodes.iter().map(of).sum())
+    }
+
+    /// The revision of the store: the number of transactions that have written.
+    pub fn revision(&self) -> u64 {
+        let answer = self.ctl(&["--endpoints", &self.urls()[0], "get", "-w", "json", "none"]);
+        let answer: serde_json::Value = serde_json::from_str(&answer.expect("it answers")).unwrap();
+        answer["header"]["revision"].as_u64().unwrap()
+    }
+
     /// Continues a frozen node.
     pub fn thaw(&self, n: usize) {
         self.signal(n, "-CONT");

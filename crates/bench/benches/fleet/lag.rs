@@ -1,4 +1,4 @@
-//! Measures the time from a commit until the last of a hundred edges has applied it.
+//! Measures the time from a commit until the last of many edges has applied it, and what the edges cost etcd.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sip_authz::model::Vocabulary;
 use sip_authz::{Authorizer, Capacity};
 use sip_authz_store::{CommitOutcome, Store as _};
-use sip_authz_store::{Follower, Timer};
+use sip_authz_store::{Follower, Lease, Timer};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 
 use crate::{median_and_p99, one_record, options};
 use sip_authz_testing::etcd_cluster::Cluster;
 
-/// The number of edges, and of processes that run them.
-const EDGES: usize = 100;
+/// The number of processes that run the edges.
 const PROCESSES: usize = 4;
-/// The commits in a round, and the interval between them.
+/// The commits in a round.
 const COMMITS: u32 = 200;
-const INTERVAL: Duration = Duration::from_millis(50);
+/// The lease of each edge, as with `--stale-for`.
+const LEASE: Duration = Duration::from_secs(20);
 
 struct Clock;
 
@@ -59,8 +59,12 @@ pub(super) fn child(count: usize, first: usize, urls: &[&str]) {
             let capacity =
                 Capacity::default().with_nonces(8_192).with_repeats(64).with_guesses(1_024);
             let authorizer = Authorizer::from_seed(snapshot, capacity, &[7; 32], Instant::now());
-            let follower = Follower::new(store, Arc::new(authorizer), head);
+            let authorizer = Arc::new(authorizer);
+            let follower = Follower::new(store.clone(), Arc::clone(&authorizer), head);
             let (applied, told) = (follower.applied(), told.clone());
+            let name = format!("edge{n}");
+            let lease = Lease::new(store, authorizer, applied.clone(), name, Some(LEASE), &Clock);
+            tokio::spawn(lease.run(Clock, |event| eprintln!("{event:?}")));
             tokio::spawn(follower.keep(Clock, |event| eprintln!("{event:?}")));
             tokio::spawn(async move {
                 let mut number = head.number;
@@ -77,14 +81,14 @@ pub(super) fn child(count: usize, first: usize, urls: &[&str]) {
     runtime.shutdown_background();
 }
 
-pub(super) async fn measure(rounds: u32) {
+/// With this many edges, and commits a second.
+pub(super) async fn measure(rounds: u32, edges: usize, rate: u32) {
     println!(
-        "{EDGES} edges in {PROCESSES} processes on an etcd of three nodes, a commit every {} ms:",
-        INTERVAL.as_millis()
+        "{edges} edges in {PROCESSES} processes on an etcd of three nodes, {rate} commits a second:"
     );
     let cluster = Cluster::start(3);
     let store = EtcdStore::new(&options(&cluster, 0)).unwrap();
-    let (each, mut children) = (EDGES / PROCESSES, Vec::new());
+    let (each, mut children) = (edges / PROCESSES, Vec::new());
     for n in 0..PROCESSES {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--child", &each.to_string(), &(n * each).to_string()])
@@ -100,7 +104,9 @@ pub(super) async fn measure(rounds: u32) {
     let mut head = store.head().await.unwrap();
     for round in 0..rounds {
         let mut commits = Vec::new();
-        let mut ticks = tokio::time::interval(INTERVAL);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
+        let (started, used, revision) =
+            (Instant::now(), cluster.processor_time(), cluster.revision());
         for n in 0..COMMITS {
             ticks.tick().await;
             let begun = now();
@@ -110,6 +116,10 @@ pub(super) async fn measure(rounds: u32) {
             commits.push((number, begun, now()));
             head = store.head().await.unwrap();
         }
+        let took = started.elapsed().as_secs_f64();
+        let used = (cluster.processor_time() - used).as_secs_f64() / took;
+        let written = cluster.revision() - revision - u64::from(COMMITS);
+        let reports = f64::from(u32::try_from(written).unwrap()) / took;
         let (mut begun_lags, mut lags) = (Vec::new(), Vec::new());
         let mut last = BTreeMap::<u64, f64>::new();
         for (_, lines) in &mut children {
@@ -128,7 +138,8 @@ pub(super) async fn measure(rounds: u32) {
             (median_and_p99(&mut lags), median_and_p99(&mut begun_lags));
         println!(
             "  from its answer to the last edge: median {median:.1} ms, p99 {p99:.1} ms; from its \
-             beginning: median {whole:.1} ms, p99 {whole_p99:.1} ms"
+             beginning: median {whole:.1} ms, p99 {whole_p99:.1} ms; {reports:.0} reports a second are written; etcd \
+             uses {used:.2} cores"
         );
     }
     for (mut child, _) in children {

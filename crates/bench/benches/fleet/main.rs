@@ -2,7 +2,7 @@
 //! Starts an etcd cluster of three nodes on loopback (Debian: etcd-server, etcd-client).
 //!
 //! `cargo bench -p sip-authz-bench --bench fleet -- commits|lag|leader|cold` runs one measurement, and
-//! without an argument all but `cold`. `SIP_AUTHZ_ROUNDS` is the number of rounds (default: 3). `cold`
+//! without an argument all but `cold`. `lag` takes the number of edges and of commits a second (default: 100 and 20). `SIP_AUTHZ_ROUNDS` is the number of rounds (default: 3). `cold`
 //! fills an etcd of one node with a million domains and a million credentials, or with the count after
 //! it. It takes some minutes and one to two gigabytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -36,15 +36,18 @@ fn main() {
         }
         [] => runtime.block_on(async {
             commits(rounds).await;
-            lag::measure(rounds).await;
+            lag::measure(rounds, 100, 20).await;
             leader(rounds).await;
         }),
         ["commits"] => runtime.block_on(commits(rounds)),
-        ["lag"] => runtime.block_on(lag::measure(rounds)),
+        ["lag"] => runtime.block_on(lag::measure(rounds, 100, 20)),
+        ["lag", edges, rate] => {
+            runtime.block_on(lag::measure(rounds, edges.parse().unwrap(), rate.parse().unwrap()));
+        }
         ["leader"] => runtime.block_on(leader(rounds)),
         ["cold"] => runtime.block_on(cold(1_000_000)),
         ["cold", count] => runtime.block_on(cold(count.parse().unwrap())),
-        _ => eprintln!("fleet [commits|lag|leader|cold [COUNT]]"),
+        _ => eprintln!("fleet [commits|lag [EDGES RATE]|leader|cold [COUNT]]"),
     }
 }
 
