@@ -27,6 +27,7 @@ pub mod decisions;
 mod edge_key;
 pub mod edges;
 mod error;
+pub mod fleet;
 mod form;
 mod health;
 #[cfg(feature = "unstable-internals")]
@@ -101,6 +102,8 @@ pub struct RestOptions {
     /// The address at which other edges of the fleet [ask](edges) this one. They also need `admin` and
     /// `decisions`. Default: none; questions of edges are then refused.
     pub edge: Option<EdgeAddress>,
+    /// The name of this edge, for `/v1/Edges`. Default: none; the name is then that in `edge`.
+    pub edge_name: Option<String>,
     /// Whether writes answer 409, because a configuration file defines the resources. Default: false.
     pub read_only: bool,
 }
@@ -112,6 +115,7 @@ impl Default for RestOptions {
             cors_origins: Vec::new(),
             decisions: None,
             edge: None,
+            edge_name: None,
             health: None,
             max_body: 65_536,
             max_page_size: 1_000,
@@ -129,6 +133,7 @@ sip_authz::setters! {
         with_cors_origins: cors_origins: Vec<String>,
         with_decisions: decisions: Option<SharedDecisions>,
         with_edge: edge: Option<EdgeAddress>,
+        with_edge_name: edge_name: Option<String>,
         with_health: health: Option<SharedHealth>,
         with_max_body: max_body: usize,
         with_on_failed_login: on_failed_login: Option<OnFailedLogin>,
@@ -159,6 +164,7 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
     let router = router
         .merge(health::routes(&api))
         .merge(edges::routes(&api))
+        .merge(fleet::routes(&api))
         .merge(bulk::routes(&api))
         .merge(decisions::routes(&api))
         .merge(catalogue::routes())

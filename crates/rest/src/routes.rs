@@ -14,6 +14,7 @@ use utoipa::openapi::OpenApi;
 use super::Api;
 use super::decisions;
 use super::error::{ApiError, Json};
+use super::fleet;
 use super::form::Param;
 use super::openapi::Document;
 use super::operation::{Access, Operation, Verb};
@@ -42,6 +43,7 @@ impl<S: Store> Routes<S> {
     /// Returns the router and its OpenAPI document.
     pub(super) fn finish(mut self, api: &Arc<Api<S>>) -> (Router, OpenApi) {
         self.document.add_bulk();
+        fleet::describe(&mut self.document);
         if api.options.decisions.is_some() {
             decisions::describe(&mut self.document);
         }

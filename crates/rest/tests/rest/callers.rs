@@ -323,6 +323,7 @@ async fn each_wrong_login_is_reported_once() {
             ("GET", "/v1/Trunks"),
             ("GET", "/2010-04-01/Accounts.json"),
             ("GET", "/admin/export"),
+            ("GET", "/v1/Edges"),
             ("POST", "/admin/import"),
         ] {
             for source in [Some(source), None] {

@@ -183,6 +183,7 @@ async fn the_code_of_an_edge_is_taken_on_no_other_path() {
     for more in [
         "/admin/export",
         "/admin/import",
+        "/v1/Edges",
         "/v1/Decisions",
         "/v1/Decisions/Stream",
         "/v1/Decisions/Explain",

@@ -5,6 +5,7 @@ mod callers;
 mod decisions;
 mod edges;
 mod fields;
+mod fleet;
 mod hashes;
 mod health;
 mod on_accept;

@@ -17,14 +17,14 @@ const WAIT: &str = "Wait=applied&WaitSeconds=1";
 
 /// A store in memory with simulated edge reports and a simulated health check.
 #[derive(Clone)]
-struct Fleet {
+pub(crate) struct Fleet {
     inner: MemoryStore,
     edges: Arc<Mutex<Result<Vec<Edge>, StoreError>>>,
     health: Arc<Mutex<Result<(), StoreError>>>,
 }
 
 impl Fleet {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let inner = MemoryStore::new();
         Self {
             inner,
@@ -33,18 +33,18 @@ impl Fleet {
         }
     }
 
-    fn set_edges(&self, edges: Result<Vec<Edge>, StoreError>) {
+    pub(crate) fn set_edges(&self, edges: Result<Vec<Edge>, StoreError>) {
         *self.edges.lock().unwrap() = edges;
     }
 }
 
 /// The report of an edge that has applied this number of commits; `u64::MAX` for all.
-fn edge(name: &str, applied: u64) -> Edge {
+pub(crate) fn edge(name: &str, applied: u64) -> Edge {
     let applied = Head { number: applied, ..Head::default() };
     Edge { name: name.to_owned(), applied, lease: None, api: None }
 }
 
-fn away() -> StoreError {
+pub(crate) fn away() -> StoreError {
     StoreError::Unreachable(AWAY.to_owned())
 }
 
