@@ -89,6 +89,8 @@ RULES = [
     # 1: no refusal or limit is there
     run(r"sip-authz why\b", codes=(0, 1), shows=False),
     run(r"sip-authz limits\b", codes=(0, 1)),
+    # the server of the page is a single process
+    run(r"sip-authz status\b", shows=False),
     skip(r"sip-authz tail\b", "ends by a signal; the tests of the program run it"),
     run(BY_NAME),
     run(r"sip-authz import\b"),
@@ -121,7 +123,7 @@ RULES = [
     run(r"fail2ban-regex /var/log/", tools=["fail2ban-regex"], package=True),
     skip(r"(dpkg|systemctl|systemd-analyze|journalctl|sudoedit) ", "needs the Debian package and systemd"),
     skip(r"docker ", "needs docker"),
-    skip(r"etcd(ctl)? ", "needs etcd"),
+    skip(r"(revision=\$\()?etcd(ctl)? ", "needs etcd"),
     skip(r"mysql |psql ", "needs the database of another server"),
     skip(r"apt-get ", "installs a package"),
     skip(r"sysctl -w ", "changes the system"),
@@ -309,7 +311,7 @@ class Page:
             text = self.substituted_server(text)
         elif text.startswith("docs/recipes/twilio_export.py"):
             text = self.substituted_export(text)
-        elif re.match(rf"sip-authz (account|import|export|why|limits)\b|{BY_NAME}", text):
+        elif re.match(rf"sip-authz (account|import|export|why|limits|status)\b|{BY_NAME}", text):
             text = self.substituted_client(text)
         return text
 

@@ -17,6 +17,7 @@ mod recent;
 mod reply_port;
 mod resources;
 mod serve;
+mod status;
 
 use std::path::PathBuf;
 
@@ -40,6 +41,7 @@ pub(crate) use resources::{
 pub(crate) use serve::{Api, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
 pub(crate) use serve::{EtcdArgs, StaleFor};
+pub(crate) use status::StatusArgs;
 
 /// Authorizes SIP INVITEs by IP access control lists and digest credentials.
 #[derive(Debug, Parser)]
@@ -129,6 +131,16 @@ pub(crate) enum Command {
     /// all, for a while. The policy of a domain sets the rate (`guesses`).
     #[command(after_help = ADMIN_OR_ACCOUNT_HELP)]
     Limits(LimitsArgs),
+    /// Print the health of a running server, and of all edges of its fleet.
+    ///
+    /// The first line has the last commit of the store. Then each edge has a line: `ok`, `degraded` (a part
+    /// fails, calls are decided), `refusing` (every call is answered 503), `no answer`, or `unknown`
+    /// (`serve` runs without --api-advertise). Below it is a line for each part that fails.
+    ///
+    /// The command gets the list of edges from the server, and asks each edge at its --api-advertise URL for
+    /// `/health`, without credentials.
+    #[command(after_help = status::HELP)]
+    Status(StatusArgs),
     /// Copy the database of `serve --data` to a new file, also while the server runs.
     ///
     /// The copy is a consistent snapshot. It is checked before the file appears, and only its owner

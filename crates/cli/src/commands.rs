@@ -13,5 +13,6 @@ pub(crate) mod limits;
 pub(crate) mod progress;
 pub(crate) mod resources;
 pub(crate) mod serve;
+pub(crate) mod status;
 pub(crate) mod tail;
 pub(crate) mod why;

@@ -15,7 +15,8 @@ use std::process::ExitCode;
 
 use args::Command;
 use commands::{
-    account, backup, check, completions, export, import, keys, limits, resources, serve, tail, why,
+    account, backup, check, completions, export, import, keys, limits, resources, serve, status,
+    tail, why,
 };
 use system::process;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Tail(args) => tail::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Limits(args) => limits::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -225,6 +225,18 @@ class Edge:
     def account(self, *arguments):
         return run(self.binary, "account", *arguments, "--api", self.api, env=self.environment)
 
+    def fleet(self):
+        """The exit code of `sip-authz status`, and the status of each edge."""
+        command = [*self.prefix, self.binary, "status", "--json", "--api", self.api]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE,
+                               env=self.environment)
+        if not ended.stdout:
+            return ended.returncode, ended.stderr.strip()
+        # an edge whose name is not known has its URL in place of it
+        edges = {edge["name"].replace(self.api, self.name): edge["status"]
+                 for edge in json.loads(ended.stdout)["edges"]}
+        return ended.returncode, edges
+
     def check(self, etcd, domain):
         """The status that `check` finds by the records in etcd, for an INVITE to a domain."""
         invite = (f"INVITE sip:1@{domain} SIP/2.0\nVia: SIP/2.0/UDP {ALONE};branch=z9hG4bK1\n"
@@ -391,6 +403,12 @@ def steps(table, folder, binary, apart, running):
                len(connect(west, sid, auth).api.account.sip.domains.list()))
     table.step("check reads the same records from etcd", "403", west.check(etcd, DOMAINS[-1]))
 
+    fleet = {"east": "ok", "north": "ok", "south": "unknown", "west": "ok"}
+    table.step("status at north: all edges are well", (0, fleet), until((0, fleet), north.fleet))
+    # the others do not reach it: it has no --api-advertise
+    table.step("status at south has the health of south", "ok",
+               until("ok", lambda: south.fleet()[1]["south"]))
+
     stranger = re.search(r"(AC\w{32})\s+.*?([0-9a-f]{32})",
                          north.account("create", "Other"), re.DOTALL).groups()
     east.comes_to(DOMAINS[-1], "403")
@@ -407,6 +425,8 @@ def steps(table, folder, binary, apart, running):
     west.signal(signal.SIGSTOP)
     answer, took = delete(client, DOMAINS[1], Wait="applied", WaitSeconds="8")
     table.step(f"west, which has no lease, is stopped: it is named ({took:.2f} s)", "202 west", answer)
+    fleet = {"north": "ok", "south": "unknown", "west": "no answer"}
+    table.step("status at north names it", (1, fleet), north.fleet())
     made = connect(north, sid, auth, Waiting()).api.account.sip.domains.create(domain_name=LATE)
     table.step("a domain that is made meanwhile is answered with what it is", ("SD", LATE),
                (made.sid[:2], made.domain_name))
@@ -432,6 +452,8 @@ def steps(table, folder, binary, apart, running):
     table.step("etcd is stopped: an INVITE at north", "403", north.status(DOMAINS[3]))
     table.step("south answers 503 once its lease has ended", "503", south.comes_to(DOMAINS[3], "503"))
     table.step("north's /health reports it", 503, until(503, lambda: health(north)))
+    table.step("status at north shows its own health alone", (1, {"north": "degraded"}), north.fleet())
+    table.step("and at south", (1, {"south": "refusing"}), south.fleet())
     table.step("and stderr has the reason", True,
                north.says("HTTP request failed: the store: .*etcd", north.err))
     etcd.start()

@@ -3,6 +3,7 @@
 mod credentials;
 pub(crate) mod events;
 mod file;
+pub(crate) mod health;
 mod settings;
 
 use std::io::{BufReader, Read};
@@ -114,6 +115,11 @@ impl Client {
     /// The user that the requests are sent as.
     pub(crate) fn user(&self) -> User {
         self.user
+    }
+
+    /// The URL of the server, without a slash at its end.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// The server, as messages name it: its URL, with its origin.

@@ -19,5 +19,6 @@ mod users;
 pub(crate) use lists::run as list;
 pub(crate) use mappings::{run_map as map, run_unmap as unmap};
 pub(crate) use roles::run as role;
+pub(crate) use table::aligned;
 pub(crate) use targets::{run_domain as domain, run_trunk as trunk};
 pub(crate) use users::run as user;

@@ -139,7 +139,11 @@ impl Resources {
         let shared = setup.decisions(&decisions);
         let state = State::new(Arc::clone(&authorizer));
         let health = SharedHealth(Arc::new(state.clone()));
-        setup.options = setup.options.with_decisions(Some(shared)).with_health(Some(health));
+        setup.options = setup
+            .options
+            .with_decisions(Some(shared))
+            .with_edge_name(Some(setup.edge.clone()))
+            .with_health(Some(health));
         let router = Arc::new(ArcSwap::from_pointee(Router::new()));
         let threads = Mutex::default();
         let (leaving, records) = (Mutex::default(), Mutex::default());

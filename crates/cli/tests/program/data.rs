@@ -184,6 +184,12 @@ fn a_store_changed_by_another_process_is_a_warning_and_unhealthy() {
         );
         assert_eq!(http.get("/ready").0, 200);
     }
+    let api = format!("http://{}", server.api);
+    let (code, printed, error) = outcome(&run(&["status", "--api", &api]));
+    assert_eq!((code, error.as_str()), (Some(1), ""), "{printed}");
+    let lines: Vec<_> = printed.lines().collect();
+    assert!(lines[1].ends_with("  degraded"), "{printed}");
+    assert!(lines[2].starts_with("  store: read-only: ") && lines.len() == 3, "{printed}");
     // the records can still be read
     assert!(list(&server).contains("first"));
     let line = server.stderr.wait_for("another program has written to the file");

@@ -45,6 +45,7 @@ mod replies;
 mod resources;
 #[cfg(target_os = "linux")]
 mod resources_terminal;
+mod status;
 mod support;
 mod tcp;
 #[cfg(unix)]

@@ -38,6 +38,7 @@ fn commands(config: &str, invite: &str) -> Vec<Vec<String>> {
         "trunk list",
         "why",
         "limits",
+        "status",
     ] {
         commands.push(command.split(' ').map(str::to_owned).collect::<Vec<_>>());
     }

@@ -18,7 +18,7 @@ pub(super) fn table(columns: &[(&str, &str)], rows: &[Value]) -> String {
 }
 
 /// The lines with their cells in columns. The last line has no line end.
-pub(super) fn aligned(lines: &[Vec<String>]) -> String {
+pub(crate) fn aligned(lines: &[Vec<String>]) -> String {
     let count = lines.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<usize> = (0..count)
         .map(|column| {
