@@ -12,6 +12,7 @@ use rusqlite::{
 };
 
 use super::index;
+use super::place::Place;
 use super::{failed, folder, schema};
 use sip_authz::model::{Commit, Key, Record, Write};
 use sip_authz_store::{
@@ -31,6 +32,7 @@ pub(super) struct Database {
     path: PathBuf,
     head: Head,
     write_failure: Arc<WriteFailure>,
+    place: Arc<Place>,
     /// Closed last, since another program may use the folder from then on.
     _lock: File,
 }
@@ -41,7 +43,9 @@ impl Database {
         let lock = folder::lock(at)?;
         let path = folder::file(at);
         let (connection, head) = prepare(&path).map_err(|error| named(&path, error))?;
-        Ok(Self { connection, path, head, write_failure: Arc::default(), _lock: lock })
+        let place = Arc::new(Place::of([path.clone(), folder::log(at)]));
+        let write_failure = Arc::default();
+        Ok(Self { connection, path, head, write_failure, place, _lock: lock })
     }
 
     /// Adds the path of the file to an error.
@@ -57,6 +61,11 @@ impl Database {
     /// database is busy.
     pub(super) fn write_failure(&self) -> Arc<WriteFailure> {
         Arc::clone(&self.write_failure)
+    }
+
+    /// The place of its files.
+    pub(super) fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
     }
 
     pub(super) fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
@@ -170,6 +179,8 @@ impl Database {
         transaction
             .commit()
             .map_err(|error| CommitError { must_restart: is_sync(&error), error: failed(error) })?;
+        // after the write, so that a removal during it is noticed too
+        self.place.check().map_err(|error| CommitError { error, must_restart: true })?;
         Ok((head, replaced))
     }
 }

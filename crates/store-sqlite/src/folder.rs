@@ -11,6 +11,8 @@ use sip_authz_store::StoreError;
 
 /// The name of the database file.
 const FILE: &str = "sip-authz.db";
+/// The write-ahead log of the database.
+const LOG: &str = "sip-authz.db-wal";
 /// The name of the file that a program locks while it serves the folder. It holds the ID of the last
 /// process.
 const LOCK: &str = "lock";
@@ -20,9 +22,13 @@ pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
+/// The path of its write-ahead log.
+pub(super) fn log(folder: &Path) -> PathBuf {
+    folder.join(LOG)
+}
+
 /// The database, and the files that SQLite keeps beside it.
-const DATABASE_FILES: [&str; 4] =
-    [FILE, "sip-authz.db-wal", "sip-authz.db-shm", "sip-authz.db-journal"];
+const DATABASE_FILES: [&str; 4] = [FILE, LOG, "sip-authz.db-shm", "sip-authz.db-journal"];
 
 /// Refuses a folder in which a file of the database is not a regular file, for example a symbolic
 /// link, or in which another user could change one. SQLite opens these files by their names.

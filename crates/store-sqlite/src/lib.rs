@@ -18,6 +18,7 @@ mod database;
 mod folder;
 mod index;
 mod load;
+mod place;
 mod read;
 mod schema;
 mod worker;
@@ -30,6 +31,7 @@ pub use backup::backup;
 pub use read::read;
 
 use database::{Database, WriteFailure};
+use place::Place;
 use rusqlite::ErrorCode;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{Collection, CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot};
@@ -46,6 +48,7 @@ struct Inner {
     worker: Worker,
     recent: Arc<Recent>,
     write_failure: Arc<WriteFailure>,
+    place: Arc<Place>,
     file: PathBuf,
     /// The number of records that the current load has read.
     read: Arc<AtomicU64>,
@@ -63,9 +66,9 @@ impl SqliteStore {
         let database = Database::open(folder.as_ref())?;
         let recent = Arc::new(Recent::from(database.head()));
         let (file, read) = (folder::file(folder.as_ref()), Arc::default());
-        let write_failure = database.write_failure();
+        let (write_failure, place) = (database.write_failure(), database.place());
         let worker = Worker::start(database)?;
-        Ok(Self { inner: Arc::new(Inner { worker, recent, write_failure, file, read }) })
+        Ok(Self { inner: Arc::new(Inner { worker, recent, write_failure, place, file, read }) })
     }
 }
 
@@ -98,11 +101,12 @@ impl Store for SqliteStore {
 
     /// Does not wait for the database thread, which may be busy with a large commit.
     async fn health(&self) -> Result<(), StoreError> {
-        let Inner { worker, write_failure, file, .. } = &*self.inner;
-        match write_failure.get() {
-            Some(error) => Err(database::named(file, error.clone())),
-            None => worker.check_running().map_err(|error| database::named(file, error)),
-        }
+        let Inner { worker, write_failure, place, file, .. } = &*self.inner;
+        let checked = match write_failure.get() {
+            Some(error) => Err(error.clone()),
+            None => worker.check_running().and_then(|()| place.check()),
+        };
+        checked.map_err(|error| database::named(file, error))
     }
 
     async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {

@@ -230,3 +230,44 @@ async fn links_in_place_of_files_are_refused_and_their_targets_unchanged() {
     let store = SqliteStore::open(&alias).unwrap();
     assert_eq!(store.head().await.unwrap().number, 0);
 }
+
+/// SQLite would go on with the open files, and lose every commit at the end.
+#[tokio::test]
+async fn a_store_whose_files_are_removed_or_replaced_takes_no_commits() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 5] = [
+        ("sip-authz.db", |folder| fs::remove_file(file(folder)).unwrap()),
+        ("sip-authz.db-wal", |folder| fs::remove_file(folder.join("sip-authz.db-wal")).unwrap()),
+        ("sip-authz.db", |folder| {
+            fs::copy(file(folder), folder.join("copy")).unwrap();
+            fs::rename(folder.join("copy"), file(folder)).unwrap();
+        }),
+        ("sip-authz.db", |folder| fs::remove_dir_all(folder).unwrap()),
+        ("sip-authz.db", |folder| fs::rename(folder, folder.with_extension("away")).unwrap()),
+    ];
+    for (name, harm) in harms {
+        let outer = Folder::new();
+        let folder = outer.join("data");
+        let store = SqliteStore::open(&folder).unwrap();
+        let account = |n| {
+            let mut commit = Commit::new();
+            commit.put(Account::new(AccountSid::from_bytes([n; 16])).into());
+            commit
+        };
+        let outcome = store.commit(Head::default(), account(1)).await.unwrap();
+        assert_eq!(outcome, CommitOutcome::Committed(1));
+        assert_eq!(store.health().await, Ok(()));
+        harm(&folder);
+        let ill = store.health().await.unwrap_err();
+        let head = store.head().await.unwrap();
+        for n in 2..4 {
+            let refused = store.commit(head, account(n)).await.unwrap_err();
+            assert!(matches!(refused, StoreError::ReadOnly(_)), "{refused:?}");
+            for error in [&ill, &refused] {
+                let why = format!("`{name}` was removed or replaced, so changes would be lost");
+                assert!(error.reason().ends_with(&why), "{error}");
+            }
+        }
+        assert_eq!(store.head().await.unwrap(), head);
+    }
+}
