@@ -7,6 +7,8 @@ use sip_authz_store::{Head, Incarnation, Store, StoreError};
 
 /// The interval between two reads of the edge reports.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The interval between two requests for reports.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Whether all edges have applied a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ impl<S: Store> Directory<S> {
         }
         // the sum of the pauses, a lower bound of the time that has passed
         let mut waited = Duration::ZERO;
-        let mut has_asked = false;
+        let mut asked: Option<Duration> = None;
         loop {
             let edges = store.edges().await?;
             let newest = edges.iter().map(|edge| edge.applied.number).max().unwrap_or_default();
@@ -94,7 +96,9 @@ impl<S: Store> Directory<S> {
                     return Ok(Confirmation::Everywhere);
                 }
             }
-            if !behind.is_empty() && !std::mem::replace(&mut has_asked, true) {
+            let is_due = asked.is_none_or(|asked| waited >= asked + ASK_INTERVAL);
+            if !behind.is_empty() && is_due {
+                asked = Some(waited);
                 // without it, they report later
                 let _ = store.await_reports(number).await;
             }

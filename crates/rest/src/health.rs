@@ -2,20 +2,22 @@
 //! decides calls, and `/health` whether all its parts are well.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, WeakShared};
 use serde::Serialize;
 
 use super::Api;
 use super::error::Json;
 use super::server_error::ServerError;
 use sip_authz_directory::DirectoryError;
-use sip_authz_store::Store;
+use sip_authz_store::{Store, StoreError};
 
 /// The name of the store's part.
 const STORE: &str = "store";
@@ -71,6 +73,32 @@ impl std::fmt::Debug for SharedHealth {
     }
 }
 
+/// The check of the store that runs at present. Requests that come meanwhile share it, so strangers cannot make many.
+#[derive(Default)]
+pub(super) struct Checks(Mutex<Option<WeakShared<Check>>>);
+
+type Check = BoxFuture<'static, Result<(), StoreError>>;
+
+impl Checks {
+    async fn check<S: Store>(&self, api: &Arc<Api<S>>) -> Result<(), StoreError> {
+        let check = {
+            // no code panics while it holds the lock
+            let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match running.as_ref().and_then(WeakShared::upgrade) {
+                Some(check) if check.peek().is_none() => check,
+                _ => {
+                    let api = Arc::clone(api);
+                    let check = async move { api.directory.store().health().await };
+                    let check = check.boxed().shared();
+                    *running = check.downgrade();
+                    check
+                }
+            }
+        };
+        check.await
+    }
+}
+
 /// The body of both answers.
 #[derive(Serialize)]
 struct Health {
@@ -103,7 +131,7 @@ pub(super) fn routes<S: Store>(api: &Arc<Api<S>>) -> Router {
 
 /// 200 if all parts are well.
 async fn health<S: Store>(State(api): State<Arc<Api<S>>>) -> Response {
-    let checked = api.directory.store().health().await;
+    let checked = api.checks.check(&api).await;
     let mut parts = parts(&api);
     let store = match &checked {
         Ok(()) => PartHealth::ok("ok"),

@@ -147,6 +147,7 @@ sip_authz::setters! {
 /// The state that all handlers share.
 struct Api<S: Store> {
     directory: Arc<Directory<S>>,
+    checks: health::Checks,
     options: RestOptions,
 }
 
@@ -159,7 +160,7 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
     roles::routes(&mut routes);
     let (origins, on_fault) = (options.cors_origins.clone(), options.on_fault.clone());
     let on_failed_login = options.on_failed_login.clone();
-    let api = Arc::new(Api { directory, options });
+    let api = Arc::new(Api { directory, checks: health::Checks::default(), options });
     let (router, document) = routes.finish(&api);
     let router = router
         .merge(health::routes(&api))

@@ -231,7 +231,15 @@ impl Etcd {
             // before the commit, so that feeds know its incarnation
             operations.insert(0, put);
         }
-        match self.conditional(conditions, operations).await? {
+        let (result, refused) = match self.conditional(conditions, operations).await {
+            // etcd can apply the write that reaches its quota, and refuse it all the same
+            Err(StoreError::NoSpace(why)) => {
+                let (now, _) = self.state().await?;
+                (WriteResult::Rejected(now), Some(StoreError::NoSpace(why)))
+            }
+            result => (result?, None),
+        };
+        match result {
             WriteResult::Done => Ok(CommitOutcome::Committed(next.head.number)),
             // an earlier attempt took effect, and its answer was lost
             WriteResult::Rejected(now) if now.id == next.id => {
@@ -244,12 +252,16 @@ impl Etcd {
                     if first.id == next.id {
                         return Ok(CommitOutcome::Committed(next.head.number));
                     }
-                } else if is_staged && now.bytes == state.bytes && now.history == state.history {
+                } else if refused.is_none()
+                    && is_staged
+                    && now.bytes == state.bytes
+                    && now.history == state.history
+                {
                     // the mark is gone
                     let swept = "a staged commit was deleted as abandoned";
                     return Err(StoreError::Conflict(swept.to_owned()));
                 }
-                Ok(CommitOutcome::Conflict)
+                refused.map_or(Ok(CommitOutcome::Conflict), Err)
             }
         }
     }

@@ -15,13 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{
+    Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, TxnResponse,
+};
 use event_listener::Event;
 use serde::{Deserialize, Serialize};
 
 use super::layout::EdgeKey;
 use super::link::At;
-use super::namesakes::{Keys, Namesakes, Other, Report, Step};
+use super::namesakes::{Namesakes, Other, Report};
 use super::{Etcd, StoreError};
 use sip_authz_store::{Edge, Head, Incarnation, Sum};
 
@@ -55,7 +57,7 @@ impl StoredHead {
         Self { number, generation, id: format!("{id:032x}"), records, sum }
     }
 
-    /// The head. None if it is unreadable: then the report counts for no commit.
+    /// The head. None if it is unreadable: then the number of the report alone counts.
     fn read(value: &KeyValue) -> Option<Head> {
         let Self { number, generation, id, records, sum: text } =
             serde_json::from_slice(value.value()).ok()?;
@@ -98,6 +100,15 @@ impl StoredApi {
     }
 }
 
+fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|error| StoreError::Other(error.to_string()))
+}
+
+/// The id of a process in its key. None if the key is of a name that starts with this name and a slash.
+fn id_of<'k>(key: &'k [u8], called: &[u8]) -> Option<&'k [u8]> {
+    key.strip_prefix(called).filter(|id| !id.contains(&b'/'))
+}
+
 /// The number of the last commit that a change waits for, as the feed has seen it.
 #[derive(Default)]
 pub(super) struct Awaited {
@@ -128,7 +139,7 @@ impl Awaited {
     }
 }
 
-/// What the store has about the processes of one name.
+/// The reports of all processes of one name, as the store has them.
 struct Found {
     /// The head as of the same revision.
     head: Head,
@@ -189,8 +200,10 @@ impl Etcd {
         let is_written = self.namesakes().written.as_ref() == Some(&report);
         if is_written {
             let found = self.exchange(&edge.name, Vec::new()).await?;
-            if found.has(&report) {
-                self.deal_with_others(&edge.name, &report.keys, &found).await?;
+            // an earlier version takes a process of its name that writes nothing for ended
+            let is_read = found.has(&report) && !self.has_earlier_version(&edge.name, &found);
+            if is_read {
+                self.deal_with_others(&edge.name, &report, &found).await?;
                 return Ok(found.head);
             }
         }
@@ -209,14 +222,11 @@ impl Etcd {
         // rounded up, so that no change waits too short a time
         let milliseconds = |lease: Duration| u64::try_from(lease.as_micros().div_ceil(1_000));
         let lease_ms = edge.lease.map(|lease| milliseconds(lease).unwrap_or(u64::MAX));
-        let json = |value: serde_json::Result<Vec<u8>>| {
-            value.map_err(|error| StoreError::Other(error.to_string()))
-        };
         let stored = StoredReport { v: 1, applied: edge.applied.number, lease_ms };
         let api = edge.api.clone().filter(|url| url.len() <= MAX_API);
-        let api = api.map(|url| json(serde_json::to_vec(&StoredApi { v: 1, url }))).transpose()?;
-        let applied = json(serde_json::to_vec(&StoredHead::of(&edge.applied)))?;
-        let values = [Some(json(serde_json::to_vec(&stored))?), Some(applied), api];
+        let api = api.map(|url| json(&StoredApi { v: 1, url })).transpose()?;
+        let applied = json(&StoredHead::of(&edge.applied))?;
+        let values = [Some(json(&stored)?), Some(applied), api];
         let keys = EdgeKey::ALL.map(|key| self.layout.of_edge(key, &edge.name, &self.process));
         Ok(Report { keys, values, lease_ms })
     }
@@ -230,91 +240,102 @@ impl Etcd {
         let writes = report.keys.iter().zip(&report.values).map(write).collect();
         let found = self.exchange(name, writes).await?;
         self.namesakes().written = Some(report.clone());
-        self.deal_with_others(name, &report.keys, &found).await?;
+        self.deal_with_others(name, report, &found).await?;
         Ok(found.head)
     }
 
     /// Makes these writes, and reads the head and the keys of all processes with this name, in one transaction.
     /// So the head and the keys are as of the same revision.
     async fn exchange(&self, name: &str, writes: Vec<TxnOp>) -> Result<Found, StoreError> {
-        let (before, count) = (self.seen(), writes.len());
+        let count = writes.len();
         let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
         let prefix = |key| TxnOp::get(key, Some(GetOptions::new().with_prefix()));
         let heads = [self.layout.head(), self.layout.history()].map(|key| TxnOp::get(key, None));
         let all: Vec<_> = writes.into_iter().chain(heads).chain(called.map(prefix)).collect();
-        let answer = match count {
-            0 => self.link.read_by(Txn::new().and_then(all)).await?,
-            _ => self.link.write(Txn::new().and_then(all)).await?,
-        };
-        let at = At::of(answer.header());
-        let mut read = answer.op_responses().into_iter().skip(count).map(|answer| match answer {
-            TxnOpResponse::Get(mut answer) => Ok(answer.take_kvs()),
-            _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
-        });
-        let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
-        let (head, history, keys) = (next()?, next()?, [next()?, next()?, next()?]);
-        let head = match self.state_of(before, head.first(), history.first(), at).await? {
-            Some(state) => state.head,
-            // restored: a later head includes every commit before the report, too
-            None => self.state().await?.0.head,
-        };
-        Ok(Found { head, revision: at.revision, keys })
+        let all = Txn::new().and_then(all);
+        loop {
+            let before = self.seen();
+            let answer = match count {
+                0 => self.link.read_by(all.clone()).await?,
+                _ => self.link.write(all.clone()).await?,
+            };
+            let at = At::of(answer.header());
+            let mut read =
+                answer.op_responses().into_iter().skip(count).map(|answer| match answer {
+                    TxnOpResponse::Get(mut answer) => Ok(answer.take_kvs()),
+                    _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
+                });
+            let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
+            let (head, history, keys) = (next()?, next()?, [next()?, next()?, next()?]);
+            // after a restore, the next answer is of the restored store
+            if let Some(state) = self.state_of(before, head.first(), history.first(), at).await? {
+                return Ok(Found { head: state.head, revision: at.revision, keys });
+            }
+        }
     }
 
-    /// Asks the other processes of this name whether they live, and removes the keys of those that do not.
+    /// Whether a process of this name has a report alone, as those of an earlier version have.
+    fn has_earlier_version(&self, name: &str, found: &Found) -> bool {
+        let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
+        let [called_report, called_applied, _] = &called;
+        let [reports, _, _] = &found.keys;
+        reports.iter().any(|report| {
+            let id = id_of(report.key(), called_report);
+            id.is_some_and(|id| {
+                let applied = [called_applied.as_slice(), id].concat();
+                found.value(EdgeKey::Applied, &applied).is_none()
+            })
+        })
+    }
+
+    /// Asks the other processes of this name to report again, and removes the keys of those that have ended.
     async fn deal_with_others(
         &self,
         name: &str,
-        own: &Keys,
+        own: &Report,
         found: &Found,
     ) -> Result<(), StoreError> {
         let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
         let [called_report, _, _] = &called;
-        // skips names that start with this name and a slash
-        let id_of = |key: &[u8], prefix: &[u8]| {
-            let id = key.strip_prefix(prefix).filter(|id| !id.contains(&b'/'));
-            id.map(<[u8]>::to_vec)
-        };
         let [reports, beside @ ..] = &found.keys;
         let mut others = Vec::new();
         for value in reports {
             let id = id_of(value.key(), called_report)
-                .filter(|_| !own.iter().any(|own| own == value.key()));
+                .filter(|_| !own.keys.iter().any(|own| own == value.key()));
             let Some(id) = id else { continue };
-            let keys = called.each_ref().map(|called| [called.as_slice(), &id].concat());
-            let lease = StoredReport::read(value)?.lease();
+            let keys = called.each_ref().map(|called| [called.as_slice(), id].concat());
+            let report = StoredReport::read(value)?;
+            let lease = report.lease();
             let [_, applied, _] = &keys;
             let is_asked = found.value(EdgeKey::Applied, applied).is_none();
-            let (report, revision) = (value.value().to_vec(), value.mod_revision());
-            others.push(Other { keys, report, revision, lease, is_asked });
+            // the report without its commit, so that it counts for no change
+            let question = json(&StoredReport { applied: 0, ..report })?;
+            others.push(Other { keys, question, revision: value.mod_revision(), lease, is_asked });
         }
-        // an earlier version removes a report without the keys beside it
+        // An earlier version removes a report without the keys beside it.
         let mut left_behind = Vec::new();
         for (found, called) in beside.iter().zip(called.iter().skip(1)) {
             for key in found.iter().map(KeyValue::key) {
-                let mut kept = others.iter().map(|other| &other.keys).chain([own]).flatten();
-                if id_of(key, called).is_some() && !kept.any(|kept| kept == key) {
-                    left_behind.push(key.to_vec());
+                let mut kept = others.iter().map(|other| &other.keys).chain([&own.keys]).flatten();
+                if let Some(id) = id_of(key, called)
+                    && !kept.any(|kept| kept == key)
+                {
+                    left_behind.push((key.to_vec(), [called_report.as_slice(), id].concat()));
                 }
             }
         }
         let steps = self.namesakes().steps(found.revision, &others, Instant::now());
         // if one of these fails, the next report tries again
         for (other, step) in others.into_iter().zip(steps) {
-            let writes = other.writes(step);
-            if writes.is_empty() {
-                continue;
-            }
-            let txn = Txn::new().when([other.is_silent()]).and_then(writes);
-            if let (Step::Ask, Ok(asked)) = (step, self.link.write(txn).await)
-                && asked.succeeded()
-            {
-                let revision = At::of(asked.header()).revision;
-                self.namesakes().was_asked(&other, revision, Instant::now());
-            }
+            let Some(txn) = other.txn(step, own) else { continue };
+            let done = self.link.write(txn).await.ok().filter(TxnResponse::succeeded);
+            let revision = done.map(|done| At::of(done.header()).revision);
+            self.namesakes().done(&other, step, revision, Instant::now());
         }
-        for key in left_behind {
-            let _ = self.link.write(Txn::new().and_then([TxnOp::delete(key, None)])).await;
+        for (key, report) in left_behind {
+            let is_alone = Compare::version(report, CompareOp::Equal, 0);
+            let delete = Txn::new().when([is_alone]).and_then([TxnOp::delete(key, None)]);
+            let _ = self.link.write(delete).await;
         }
         Ok(())
     }

@@ -5,14 +5,17 @@
 //! process with the same name removes them.
 //!
 //! A live process whose state does not change writes nothing, so silence alone does not show that it has ended.
-//! Another process asks it: it deletes the applied head of the process. A live process misses that head at its
-//! next report, and writes all its keys again. One that has not done so within its lease has refused all calls
-//! since, and its keys are removed.
+//! Another process asks it: it deletes the applied head of the process, and writes its report without a commit. A
+//! live process notices that at its next report, and writes all its keys again. One that has not done so within
+//! its lease has refused all calls since, and its keys are removed.
+//!
+//! An etcd without space refuses the answer to such a question, so it must refuse the question and the removal too.
+//! Each has a put in its transaction for this.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use etcd_client::{Compare, CompareOp, TxnOp};
+use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
 /// A process without a lease that was asked counts as gone after this silence, if it has not reported since this
 /// process started. Edges without a lease report every ten seconds.
@@ -21,7 +24,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 /// The keys that a process writes, in the order of [`EdgeKey::ALL`](super::layout::EdgeKey::ALL).
 pub(super) type Keys = [Vec<u8>; 3];
 
-/// What a process writes under its keys.
+/// The keys of a process, and their values.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) keys: Keys,
@@ -33,8 +36,8 @@ pub(super) struct Report {
 /// The report of another process with the same name.
 pub(super) struct Other {
     pub(super) keys: Keys,
-    /// The value of the report.
-    pub(super) report: Vec<u8>,
+    /// The report that asks it for another one.
+    pub(super) question: Vec<u8>,
     pub(super) revision: i64,
     pub(super) lease: Option<Duration>,
     /// Whether it has no applied head: it was asked to report again. Earlier versions write none, and write a
@@ -43,17 +46,30 @@ pub(super) struct Other {
 }
 
 impl Other {
-    /// The writes of a step.
-    pub(super) fn writes(&self, step: Step) -> Vec<TxnOp> {
+    /// The transaction of a step by the process `own`, if there is one.
+    pub(super) fn txn(&self, step: Step, own: &Report) -> Option<Txn> {
+        // it has not reported since it was read
+        let is_silent =
+            Compare::mod_revision(self.report_key().clone(), CompareOp::Equal, self.revision);
         let [report, applied, _] = self.keys.clone();
         match step {
-            Step::Wait => Vec::new(),
-            // Writes the report again, so that the time of its silence begins. An etcd without space refuses
-            // this, since it would refuse the answer too.
+            Step::Wait => None,
+            // begins the time of its silence
             Step::Ask => {
-                vec![TxnOp::put(report, self.report.clone(), None), TxnOp::delete(applied, None)]
+                let put = TxnOp::put(report, self.question.clone(), None);
+                let writes = [put, TxnOp::delete(applied, None)];
+                Some(Txn::new().when([is_silent]).and_then(writes))
             }
-            Step::Remove => self.keys.clone().map(|key| TxnOp::delete(key, None)).to_vec(),
+            Step::Remove => {
+                let [own_key, _, _] = &own.keys;
+                let [own_report, _, _] = &own.values;
+                // a late copy of this request must not bring back the report of a process that has ended
+                let is_own = Compare::version(own_key.clone(), CompareOp::Greater, 0);
+                let put = TxnOp::put(own_key.clone(), own_report.clone().unwrap_or_default(), None);
+                let deletes = self.keys.clone().map(|key| TxnOp::delete(key, None));
+                let writes: Vec<_> = deletes.into_iter().chain([put]).collect();
+                Some(Txn::new().when([is_silent, is_own]).and_then(writes))
+            }
         }
     }
 
@@ -61,18 +77,14 @@ impl Other {
         let [report, _, _] = &self.keys;
         report
     }
-
-    /// The condition that it has not reported since it was read.
-    pub(super) fn is_silent(&self) -> Compare {
-        Compare::mod_revision(self.report_key().clone(), CompareOp::Equal, self.revision)
-    }
 }
 
 /// The last report of another process.
 struct LastReport {
     revision: i64,
-    /// When this process first read it.
+    /// When its silence began: this process first read it, or asked.
     since: Instant,
+    is_asked: bool,
     /// Whether it was written since this process started.
     is_concurrent: bool,
 }
@@ -82,7 +94,7 @@ struct LastReport {
 pub(super) struct Namesakes {
     /// The keys of this process.
     pub(super) own: Option<Keys>,
-    /// What this process has written last.
+    /// The last report that this process has written.
     pub(super) written: Option<Report>,
     /// The revision of the first report of this process.
     first: Option<i64>,
@@ -116,24 +128,33 @@ impl Namesakes {
         others.iter().map(|other| self.step(first, other, now)).collect()
     }
 
-    /// Notes that `other` was asked, by a write of this revision.
-    pub(super) fn was_asked(&mut self, other: &Other, revision: i64, now: Instant) {
-        if let Some(last) = self.last_reports.get_mut(other.report_key()) {
-            (last.revision, last.since) = (revision, now);
+    /// Notes the answer to the transaction of a step: its revision if it took effect. Its time is `now`.
+    pub(super) fn done(&mut self, other: &Other, step: Step, revision: Option<i64>, now: Instant) {
+        let Some(last) = self.last_reports.get_mut(other.report_key()) else { return };
+        match (step, revision) {
+            (Step::Ask, Some(revision)) => {
+                (last.revision, last.since, last.is_asked) = (revision, now, true);
+            }
+            // It may have been unable to answer, as etcd had no space: its silence begins again.
+            (Step::Remove, None) => last.since = now,
+            _ => {}
         }
     }
 
     fn step(&mut self, first: i64, other: &Other, now: Instant) -> Step {
         let last = self.last_reports.get(other.report_key());
         let is_first_look = last.is_none();
-        if last.is_none_or(|last| last.revision != other.revision) {
+        let is_same =
+            |last: &LastReport| (last.revision, last.is_asked) == (other.revision, other.is_asked);
+        if !last.is_some_and(is_same) {
             let was_concurrent = last.is_some_and(|last| last.is_concurrent);
             // an asker writes the report again, too
             let has_reported = !other.is_asked && other.revision > first;
             self.has_conflict |= has_reported;
             let is_concurrent =
                 has_reported || was_concurrent || (is_first_look && other.revision > first);
-            let last = LastReport { revision: other.revision, since: now, is_concurrent };
+            let (revision, is_asked) = (other.revision, other.is_asked);
+            let last = LastReport { revision, since: now, is_asked, is_concurrent };
             self.last_reports.insert(other.report_key().clone(), last);
         }
         let Some(last) = self.last_reports.get(other.report_key()) else { return Step::Wait };
@@ -170,17 +191,20 @@ mod tests {
         /// The step with another process at a report of this time and revision, and whether there is a conflict.
         /// The other has this revision and is asked or not.
         fn report(&mut self, seconds: u64, revision: i64, other: (i64, bool)) -> (Step, bool) {
-            let (its_revision, is_asked) = other;
-            let other = Other {
-                keys: ["report", "applied", "api"].map(|key| key.as_bytes().to_vec()),
-                report: Vec::new(),
-                revision: its_revision,
-                lease: self.is_leased.then_some(LEASE),
-                is_asked,
-            };
+            let other = self.other(other);
             let now = self.start + Duration::from_secs(seconds);
             let mut steps = self.namesakes.steps(revision, &[other], now);
             (steps.remove(0), std::mem::take(&mut self.namesakes.has_conflict))
+        }
+
+        fn other(&self, (revision, is_asked): (i64, bool)) -> Other {
+            Other {
+                keys: ["report", "applied", "api"].map(|key| key.as_bytes().to_vec()),
+                question: Vec::new(),
+                revision,
+                lease: self.is_leased.then_some(LEASE),
+                is_asked,
+            }
         }
     }
 
@@ -196,6 +220,24 @@ mod tests {
             assert_eq!(fixture.report(2 * silence, 50, (31, true)), (Wait, false));
             assert_eq!(fixture.report(2 * silence + 1, 60, (31, true)), (Remove, false));
         }
+    }
+
+    #[test]
+    fn a_process_that_could_not_answer_has_its_time_again() {
+        let mut fixture = Fixture::new(true);
+        assert_eq!(fixture.report(0, 10, (4, false)), (Ask, false));
+        assert_eq!(fixture.report(1, 20, (11, true)), (Wait, false));
+        assert_eq!(fixture.report(21, 20, (11, true)), (Remove, false));
+        // etcd has refused it
+        let now = fixture.start + Duration::from_secs(22);
+        fixture.namesakes.done(&fixture.other((11, true)), Remove, None, now);
+        assert_eq!(fixture.report(41, 20, (11, true)), (Wait, false));
+        assert_eq!(fixture.report(42, 20, (11, true)), (Remove, false));
+        // the applied head of an answer is deleted alone, such as by a late copy of a request
+        assert_eq!(fixture.report(43, 30, (25, false)), (Wait, true));
+        assert_eq!(fixture.report(62, 30, (25, true)), (Wait, false));
+        assert_eq!(fixture.report(81, 30, (25, true)), (Wait, false));
+        assert_eq!(fixture.report(82, 30, (25, true)), (Remove, false));
     }
 
     #[test]

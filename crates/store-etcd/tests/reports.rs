@@ -19,7 +19,6 @@ async fn edges_report_a_commit_early_only_if_a_change_waits_for_it() {
     let writer = Directory::new(store(&cluster), settings(), None);
     let edge = Running::start(&cluster, "edge", LEASE).await;
     let reported = async || writer.store().edges().await.unwrap()[0].applied;
-    let first = reported().await;
     for round in 0..2 {
         let before = reported().await;
         let mut head = before;
@@ -34,7 +33,6 @@ async fn edges_report_a_commit_early_only_if_a_change_waits_for_it() {
         assert!(began.elapsed() < LEASE / 8, "{:?}", began.elapsed());
         assert_eq!(reported().await, head);
         assert!(edge.serves(1));
-        assert_ne!(head, first);
     }
 }
 
@@ -69,4 +67,39 @@ async fn a_report_is_written_only_if_the_store_lacks_it() {
         assert!(ctl(&["get", key]).contains(key), "{key} was not written again");
         assert_eq!(reader.edges().await.unwrap(), std::slice::from_ref(&edge));
     }
+}
+
+/// Two edges with one name ask each other to report. Neither may pause, and both stay listed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_live_edge_that_is_asked_reports_again_and_goes_on() {
+    const SHORT: Duration = Duration::from_secs(2);
+    let cluster = Cluster::start(1);
+    let writer = Directory::new(store(&cluster), settings(), None);
+    let head = add(writer.store(), 1).await;
+    let edge = Running::start(&cluster, "same", SHORT).await;
+    let namesake = store(&cluster);
+    let report = Edge { name: "same".to_owned(), applied: head, lease: Some(SHORT), api: None };
+    let began = Instant::now();
+    let mut conflicts = 0;
+    while began.elapsed() < SHORT * 4 {
+        namesake.report(report.clone()).await.unwrap();
+        conflicts += u32::from(namesake.take_name_conflict());
+        for _ in 0..10 {
+            assert!(edge.serves(1), "it refuses calls after {:?}", began.elapsed());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(writer.store().edges().await.unwrap().len(), 2, "{:?}", began.elapsed());
+    }
+    // asked at once and after each lease
+    assert!((2..=6).contains(&conflicts), "{conflicts}");
+    // killed: its report ends, and no change waits for it any more
+    edge.tasks.iter().for_each(|task| task.abort());
+    let killed = Instant::now();
+    while writer.store().edges().await.unwrap().len() == 2 {
+        namesake.report(report.clone()).await.unwrap();
+        assert!(killed.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(!edge.serves(1), "it was removed while it decides");
+    assert_eq!(writer.confirm(PATIENCE).await.unwrap(), Confirmation::Everywhere);
 }

@@ -176,7 +176,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Asks the edges that have applied commit `number` to report it soon, since a change waits for that.
-    /// Otherwise they report at their own intervals. A store that serves one process has no one to ask.
+    /// Otherwise they report at their own intervals. By default nothing: a store of one process has no reports.
     fn await_reports(&self, number: u64) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = number;
         std::future::ready(Ok(()))

@@ -64,6 +64,7 @@ pub(crate) async fn start<S: SharedStore>(
     let authorizer = Arc::clone(&resources.authorizer);
     tokio::spawn(warn_of_name_conflicts(store.clone(), name.clone()));
     let (left, refusing) = (store.clone(), Arc::clone(&authorizer));
+    let refused = Arc::clone(&authorizer);
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
     let lease = lease.with_api(url);
     let confirmed = lease.confirmed();
@@ -74,6 +75,7 @@ pub(crate) async fn start<S: SharedStore>(
             warned = Some(Instant::now());
             let age = confirmed.age(Instant::now()).as_secs();
             let then = match length {
+                _ if refused.is_stale(Instant::now()) => "calls are answered 503".to_owned(),
                 Some(length) => format!("calls are answered 503 from {} s on", length.as_secs()),
                 None => "calls are still decided by the last known state".to_owned(),
             };

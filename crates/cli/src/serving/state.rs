@@ -124,9 +124,7 @@ fn follower(state: FollowerState) -> PartHealth {
         name,
         match state {
             FollowerState::Following => return PartHealth::ok(name),
-            FollowerState::Away => {
-                "the store delivers no commits; calls are decided by the last known state"
-            }
+            FollowerState::Away => "the store delivers no commits",
             FollowerState::Behind => {
                 "a commit does not follow the last one; all records are read again"
             }

@@ -116,6 +116,8 @@ impl<S: SharedStore> Lease<S> {
         // for each report, the time of sending and the head that must be applied before the report
         // counts
         let mut answered = VecDeque::<(Instant, Head)>::new();
+        // the head in the last report that succeeded
+        let mut reported = Head::default();
         loop {
             let sent = timer.now();
             self.edge.applied = self.applied.head();
@@ -130,6 +132,7 @@ impl<S: SharedStore> Lease<S> {
             };
             match answer {
                 Some(Ok(head)) if !went_back(head) => {
+                    reported = applied;
                     answered.push_back((sent, head));
                     // an edge that lags this far needs only the newest reports
                     if answered.len() > MAX_PENDING {
@@ -159,7 +162,7 @@ impl<S: SharedStore> Lease<S> {
             {
                 let applied = self.applied.head();
                 let awaited = self.store.awaited();
-                let pause = if self.is_awaited(awaited, &applied) {
+                let pause = if Self::is_awaited(awaited, &applied, &reported) {
                     let soon = sent + MIN_INTERVAL;
                     match soon.checked_duration_since(timer.now()) {
                         Some(rest) if !rest.is_zero() => rest.min(left),
@@ -176,11 +179,10 @@ impl<S: SharedStore> Lease<S> {
         }
     }
 
-    /// Whether a change waits for a commit that is applied and not yet reported.
-    fn is_awaited(&self, awaited: u64, applied: &Head) -> bool {
-        let reported = &self.edge.applied;
+    /// Whether a change waits for a commit that is not yet reported, and commits were applied since the report.
+    fn is_awaited(awaited: u64, applied: &Head, reported: &Head) -> bool {
         let is_reported = reported.incarnation == applied.incarnation && reported.number >= awaited;
-        awaited > 0 && applied.number >= awaited && !is_reported
+        awaited > 0 && applied != reported && !is_reported
     }
 
     /// Extends the deadline by the answers whose head is applied.
