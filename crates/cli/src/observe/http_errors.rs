@@ -30,6 +30,11 @@ impl WarningLimit {
         self.last = Some(now);
         Some(std::mem::take(&mut self.suppressed))
     }
+
+    /// Begins anew once the condition has ended. Returns whether there was a warning of it.
+    pub(crate) fn reset(&mut self) -> bool {
+        std::mem::take(self).last.is_some()
+    }
 }
 
 /// Prints the warnings to stderr on a thread of its own, so that a blocked stderr delays no request.
@@ -64,5 +69,7 @@ mod tests {
         assert_eq!(due(61), None);
         assert_eq!(due(600), Some(1));
         assert_eq!(due(900), Some(0));
+        assert_eq!([limit.reset(), limit.reset()], [true, false]);
+        assert_eq!(limit.due(begun + Duration::from_secs(901)), Some(0));
     }
 }

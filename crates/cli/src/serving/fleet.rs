@@ -8,12 +8,13 @@ use sip_authz_store::{Applied, Lease, LeaseEvent, SharedStore};
 
 use crate::args::{ServeArgs, StaleFor};
 use crate::hops::tls::Connector;
+use crate::observe::http_errors::WarningLimit;
 use crate::serving::follow;
 use crate::serving::peers::{Fleet, KnownEdges, PeerOptions};
 use crate::serving::resources::{Resources, Setup};
 use crate::system::output::{ProgramError, say, warn};
 
-/// The interval between two warnings about one condition.
+/// The interval between two warnings about equal names.
 const AGAIN: Duration = Duration::from_secs(60);
 /// The wait after a load that failed.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -64,25 +65,23 @@ pub(crate) async fn start<S: SharedStore>(
     let authorizer = Arc::clone(&resources.authorizer);
     tokio::spawn(warn_of_name_conflicts(store.clone(), name.clone()));
     let (left, refusing) = (store.clone(), Arc::clone(&authorizer));
-    let refused = Arc::clone(&authorizer);
     let lease = Lease::new(store, authorizer, applied, name, length, &follow::Tokio);
     let lease = lease.with_api(url);
     let confirmed = lease.confirmed();
     resources.state.set_lease(confirmed.clone(), length);
-    let mut warned: Option<Instant> = None;
+    let (mut limit, state) = (WarningLimit::default(), resources.state.clone());
     let reporting = tokio::spawn(lease.run(follow::Tokio, move |event| match event {
-        LeaseEvent::Unreported(error) if warned.is_none_or(|last| last.elapsed() >= AGAIN) => {
-            warned = Some(Instant::now());
+        LeaseEvent::Unreported(error) if limit.due(Instant::now()).is_some() => {
             let age = confirmed.age(Instant::now()).as_secs();
             let then = match length {
-                _ if refused.is_stale(Instant::now()) => "calls are answered 503".to_owned(),
+                _ if !state.decides() => "calls are answered 503".to_owned(),
                 Some(length) => format!("calls are answered 503 from {} s on", length.as_secs()),
                 None => "calls are still decided by the last known state".to_owned(),
             };
             warn(format_args!("warning: the store has not confirmed the current state for {age} s: {error}; {then}"));
         }
         LeaseEvent::Reported => {
-            warned = None;
+            limit.reset();
             warn("the store accepts the reports of this edge again");
         }
         _ => {}
@@ -119,10 +118,9 @@ async fn load<S: SharedStore>(
     setup: Setup,
 ) -> Result<(Resources, Applied), ProgramError> {
     let begun = Instant::now();
-    let mut warned: Option<Instant> = None;
+    let mut limit = WarningLimit::default();
     let mut waiting = |error: &dyn std::fmt::Display| {
-        if warned.is_none_or(|last| last.elapsed() >= AGAIN) {
-            warned = Some(Instant::now());
+        if limit.due(Instant::now()).is_some() {
             let since = begun.elapsed().as_secs();
             warn(format_args!("warning: waiting for the store since {since} s: {error}"));
         }

@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use sip_authz_store::{FollowerEvent, Timer};
 
+use crate::observe::http_errors::WarningLimit;
 use crate::system::output::warn;
-
-/// The interval between two warnings about one condition.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// The clock of the runtime.
 pub(crate) struct Tokio;
@@ -22,7 +20,7 @@ impl Timer for Tokio {
 #[derive(Default)]
 pub(crate) struct Log {
     since: Option<Instant>,
-    warned: Option<Instant>,
+    limit: WarningLimit,
 }
 
 impl Log {
@@ -30,8 +28,7 @@ impl Log {
         match event {
             FollowerEvent::Behind(error) => {
                 let since = *self.since.get_or_insert_with(Instant::now);
-                if self.warned.is_none_or(|last| last.elapsed() >= AGAIN) {
-                    self.warned = Some(Instant::now());
+                if self.limit.due(Instant::now()).is_some() {
                     warn(format_args!(
                         "warning: decisions have not followed the store for {} s: {error}; they \
                          use the last known state",

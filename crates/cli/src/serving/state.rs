@@ -8,12 +8,11 @@ use sip_authz::Authorizer;
 use sip_authz_rest::{PartHealth, ProgramHealth};
 use sip_authz_store::{Applied, Confirmed, FollowerState, Store, StoreError};
 
+use crate::observe::http_errors::WarningLimit;
 use crate::system::output::{say, warn};
 
 /// The interval between two checks of the store.
 const CHECK: Duration = Duration::from_secs(10);
-/// The interval between two warnings about one condition.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// The sources of the state. Clones show the same process.
 #[derive(Clone)]
@@ -65,16 +64,15 @@ impl State {
 
     /// Checks the store without end. Warns at once and then every minute while it takes no changes.
     pub(crate) async fn check<S: Store>(self, store: S) {
-        let mut warned: Option<Instant> = None;
+        let mut limit = WarningLimit::default();
         loop {
             let result = store.health().await;
             *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = Some(result.clone());
             match result {
-                Ok(()) if warned.take().is_some() => say("the store takes changes again"),
+                Ok(()) if limit.reset() => say("the store takes changes again"),
                 // the follower warns of a store that does not answer
                 Ok(()) | Err(StoreError::Unreachable(_)) => {}
-                Err(error) if warned.is_none_or(|last| last.elapsed() >= AGAIN) => {
-                    warned = Some(Instant::now());
+                Err(error) if limit.due(Instant::now()).is_some() => {
                     let then = if self.decides() {
                         "calls are still decided"
                     } else {
