@@ -20,11 +20,6 @@ pub enum Confirmation {
     NotBy(Vec<String>),
 }
 
-/// Whether a report has a number only, as those of earlier versions. It suffices while no restore was noticed.
-fn is_plain(applied: &Head) -> bool {
-    *applied == Head { number: applied.number, ..Head::default() }
-}
-
 impl<S: Store> Directory<S> {
     /// The incarnation of the store, as of the last read or command of this process.
     #[must_use]
@@ -80,8 +75,7 @@ impl<S: Store> Directory<S> {
             let behind = edges.into_iter().filter(|edge| {
                 let lapsed = edge.lease.is_some_and(|lease| lease <= waited);
                 // a number alone says nothing: before a restore, other commits had these numbers
-                let is_known = self.mirror.had(&edge.applied)
-                    || (is_plain(&edge.applied) && incarnation.generation <= 1);
+                let is_known = self.mirror.had(&edge.applied) || edge.counts_by_number(incarnation);
                 let has_applied = edge.applied.number >= number && is_known;
                 !has_applied && !lapsed
             });

@@ -18,7 +18,7 @@ use super::auth::{Caller, identify};
 use super::error::{ApiError, Json};
 use super::openapi::{Document, body, described};
 use sip_authz_directory::DirectoryError;
-use sip_authz_store::{Edge, Head, Incarnation, Store};
+use sip_authz_store::{Edge, Head, Store};
 
 /// The path.
 pub const PATH: &str = "/v1/Edges";
@@ -65,11 +65,9 @@ pub struct EdgeReport {
 
 impl EdgeReport {
     fn of(edge: Edge, head: &Head) -> Self {
+        let is_known =
+            edge.applied.incarnation == head.incarnation || edge.counts_by_number(head.incarnation);
         let Edge { name, applied, lease, api } = edge;
-        // an earlier version reports its number alone, which counts until the first restore
-        let is_plain = applied.incarnation == Incarnation::default();
-        let is_known = applied.incarnation == head.incarnation
-            || (is_plain && head.incarnation.generation <= 1);
         Self {
             name,
             commit: applied.number,

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Head, MemoryStore, Store, StoreError};
+use super::{Head, Incarnation, MemoryStore, Store, StoreError};
 
 /// The last report of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,16 @@ pub struct Edge {
     pub lease: Option<Duration>,
     /// The base URL under which other edges reach its API; `None` if it cannot be asked.
     pub api: Option<String>,
+}
+
+impl Edge {
+    /// Whether it reports the number of its commit alone, as earlier versions do, and that number counts in this
+    /// incarnation: before a restore, other commits had these numbers.
+    #[must_use]
+    pub fn counts_by_number(&self, incarnation: Incarnation) -> bool {
+        let is_bare = self.applied == Head { number: self.applied.number, ..Head::default() };
+        is_bare && incarnation.generation <= 1
+    }
 }
 
 /// A store that several edges share: the methods that a fleet needs besides those of [`Store`].
