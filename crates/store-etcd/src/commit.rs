@@ -231,39 +231,43 @@ impl Etcd {
             // before the commit, so that feeds know its incarnation
             operations.insert(0, put);
         }
-        let (result, refused) = match self.conditional(conditions, operations).await {
+        let committed = Ok(CommitOutcome::Committed(next.head.number));
+        match self.conditional(conditions, operations).await {
+            Ok(WriteResult::Done) => committed,
+            // an earlier attempt took effect, and its answer was lost
+            Ok(WriteResult::Rejected(now)) if self.has_written(state, next, &now).await? => {
+                committed
+            }
+            Ok(WriteResult::Rejected(now))
+                if is_staged && now.bytes == state.bytes && now.history == state.history =>
+            {
+                // the mark is gone
+                let swept = "a staged commit was deleted as abandoned";
+                Err(StoreError::Conflict(swept.to_owned()))
+            }
+            Ok(WriteResult::Rejected(_)) => Ok(CommitOutcome::Conflict),
             // etcd can apply the write that reaches its quota, and refuse it all the same
             Err(StoreError::NoSpace(why)) => {
                 let (now, _) = self.state().await?;
-                (WriteResult::Rejected(now), Some(StoreError::NoSpace(why)))
+                let has_written = self.has_written(state, next, &now).await?;
+                if has_written { committed } else { Err(StoreError::NoSpace(why)) }
             }
-            result => (result?, None),
-        };
-        match result {
-            WriteResult::Done => Ok(CommitOutcome::Committed(next.head.number)),
-            // an earlier attempt took effect, and its answer was lost
-            WriteResult::Rejected(now) if now.id == next.id => {
-                Ok(CommitOutcome::Committed(next.head.number))
-            }
-            WriteResult::Rejected(now) => {
-                if now.head.number > next.head.number {
-                    // more commits followed: check whether the first of them is this one
-                    let first = self.committed_after(state.revision).await?;
-                    if first.id == next.id {
-                        return Ok(CommitOutcome::Committed(next.head.number));
-                    }
-                } else if refused.is_none()
-                    && is_staged
-                    && now.bytes == state.bytes
-                    && now.history == state.history
-                {
-                    // the mark is gone
-                    let swept = "a staged commit was deleted as abandoned";
-                    return Err(StoreError::Conflict(swept.to_owned()));
-                }
-                refused.map_or(Ok(CommitOutcome::Conflict), Err)
-            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// Whether `next` is the first commit after `state`, given the present head.
+    async fn has_written(
+        &self,
+        state: &State,
+        next: &State,
+        now: &State,
+    ) -> Result<bool, StoreError> {
+        if now.head.number > next.head.number {
+            // more commits followed
+            return Ok(self.committed_after(state.revision).await?.id == next.id);
+        }
+        Ok(now.id == next.id)
     }
 
     /// The condition that etcd has the head of `state`. A restored store repeats revisions for other
@@ -276,7 +280,7 @@ impl Etcd {
         }
     }
 
-    /// The condition that the store has the history that was read with `state`.
+    /// The condition that the history is unchanged since `state` was read.
     fn history_is(&self, state: &State) -> Compare {
         Compare::mod_revision(self.layout.history(), CompareOp::Equal, state.history)
     }

@@ -11,14 +11,12 @@
 //! refuse a report with a field that they do not know. The report alone says whether a process counts.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use etcd_client::{
     Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
-use event_listener::Event;
 use serde::{Deserialize, Serialize};
 
 use super::layout::EdgeKey;
@@ -109,36 +107,6 @@ fn id_of<'k>(key: &'k [u8], called: &[u8]) -> Option<&'k [u8]> {
     key.strip_prefix(called).filter(|id| !id.contains(&b'/'))
 }
 
-/// The number of the last commit that a change waits for, as the feed has seen it.
-#[derive(Default)]
-pub(super) struct Awaited {
-    number: AtomicU64,
-    changed: Event,
-}
-
-impl Awaited {
-    /// Takes a value of the key. An unreadable one is none: it only decides when an edge reports.
-    pub(super) fn set(&self, value: &[u8]) {
-        let number = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-        self.number.store(number.unwrap_or_default(), Ordering::Release);
-        self.changed.notify(usize::MAX);
-    }
-
-    pub(super) fn number(&self) -> u64 {
-        self.number.load(Ordering::Acquire)
-    }
-
-    pub(super) async fn changed(&self, number: u64) {
-        loop {
-            let changed = self.changed.listen();
-            if self.number() != number {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
 /// The reports of all processes of one name, as the store has them.
 struct Found {
     /// The head as of the same revision.
@@ -200,11 +168,13 @@ impl Etcd {
         let is_written = self.namesakes().written.as_ref() == Some(&report);
         if is_written {
             let found = self.exchange(&edge.name, Vec::new()).await?;
-            // an earlier version takes a process of its name that writes nothing for ended
-            let is_read = found.has(&report) && !self.has_earlier_version(&edge.name, &found);
-            if is_read {
-                self.deal_with_others(&edge.name, &report, &found).await?;
-                return Ok(found.head);
+            if found.has(&report) {
+                let others = self.others(&edge.name, &report, &found)?;
+                // an earlier version takes a process of its name that writes nothing for ended
+                if !others.iter().any(|other| other.is_asked) {
+                    self.deal_with(&edge.name, others, &report, &found).await;
+                    return Ok(found.head);
+                }
             }
         }
         match self.write_report(&edge.name, &report).await {
@@ -240,7 +210,8 @@ impl Etcd {
         let writes = report.keys.iter().zip(&report.values).map(write).collect();
         let found = self.exchange(name, writes).await?;
         self.namesakes().written = Some(report.clone());
-        self.deal_with_others(name, report, &found).await?;
+        let others = self.others(name, report, &found)?;
+        self.deal_with(name, others, report, &found).await;
         Ok(found.head)
     }
 
@@ -274,30 +245,11 @@ impl Etcd {
         }
     }
 
-    /// Whether a process of this name has a report alone, as those of an earlier version have.
-    fn has_earlier_version(&self, name: &str, found: &Found) -> bool {
-        let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
-        let [called_report, called_applied, _] = &called;
-        let [reports, _, _] = &found.keys;
-        reports.iter().any(|report| {
-            let id = id_of(report.key(), called_report);
-            id.is_some_and(|id| {
-                let applied = [called_applied.as_slice(), id].concat();
-                found.value(EdgeKey::Applied, &applied).is_none()
-            })
-        })
-    }
-
-    /// Asks the other processes of this name to report again, and removes the keys of those that have ended.
-    async fn deal_with_others(
-        &self,
-        name: &str,
-        own: &Report,
-        found: &Found,
-    ) -> Result<(), StoreError> {
+    /// The other processes of this name.
+    fn others(&self, name: &str, own: &Report, found: &Found) -> Result<Vec<Other>, StoreError> {
         let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
         let [called_report, _, _] = &called;
-        let [reports, beside @ ..] = &found.keys;
+        let [reports, _, _] = &found.keys;
         let mut others = Vec::new();
         for value in reports {
             let id = id_of(value.key(), called_report)
@@ -312,6 +264,14 @@ impl Etcd {
             let question = json(&StoredReport { applied: 0, ..report })?;
             others.push(Other { keys, question, revision: value.mod_revision(), lease, is_asked });
         }
+        Ok(others)
+    }
+
+    /// Asks the others to report again, removes the keys of ended processes, and keys without a report.
+    async fn deal_with(&self, name: &str, others: Vec<Other>, own: &Report, found: &Found) {
+        let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
+        let [called_report, _, _] = &called;
+        let [_, beside @ ..] = &found.keys;
         // An earlier version removes a report without the keys beside it.
         let mut left_behind = Vec::new();
         for (found, called) in beside.iter().zip(called.iter().skip(1)) {
@@ -337,7 +297,6 @@ impl Etcd {
             let delete = Txn::new().when([is_alone]).and_then([TxnOp::delete(key, None)]);
             let _ = self.link.write(delete).await;
         }
-        Ok(())
     }
 
     pub(super) async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
@@ -373,6 +332,13 @@ impl Etcd {
             Some((rest.to_vec(), read(value)?))
         };
         Ok(found.kvs().iter().filter_map(of).collect())
+    }
+
+    /// Takes a value of the key that [`Self::await_reports`] writes. An unreadable one is none: it only decides when
+    /// an edge reports.
+    pub(super) fn saw_awaited(&self, value: &[u8]) {
+        let number = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+        self.awaited.send_replace(number.unwrap_or_default());
     }
 
     /// Asks the edges to report commit `number` soon.

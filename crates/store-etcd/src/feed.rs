@@ -145,7 +145,7 @@ impl EtcdFeed {
         for event in answer.events() {
             let Some(value) = event.kv() else { continue };
             if value.key() == latest_awaited {
-                self.etcd.awaited.set(value.value());
+                self.etcd.saw_awaited(value.value());
                 continue;
             }
             if event.event_type() == EventType::Delete {

@@ -36,6 +36,7 @@ use sip_authz_store::{
     Collection, CommitOutcome, Edge, Head, Lookup, SharedStore, Store, StoreError, StoreSnapshot,
     collections, encoding, lookup,
 };
+use tokio::sync::watch;
 
 pub use self::feed::EtcdFeed;
 
@@ -57,7 +58,8 @@ struct Etcd {
     /// The random ID of this process in the keys of its reports.
     process: String,
     namesakes: Mutex<namesakes::Namesakes>,
-    awaited: edges::Awaited,
+    /// The number of the last commit that a change waits for, as the feed has seen it.
+    awaited: watch::Sender<u64>,
     /// Whether etcd has accepted a request of the largest size.
     accepts_largest: AtomicBool,
     cache: Mutex<Cache>,
@@ -95,7 +97,7 @@ impl EtcdStore {
             orphans_after: options.orphans_after,
             process: random::new_id()?,
             namesakes: Mutex::default(),
-            awaited: edges::Awaited::default(),
+            awaited: watch::Sender::default(),
             accepts_largest: AtomicBool::default(),
             cache: Mutex::default(),
             read: AtomicU64::default(),
@@ -360,11 +362,12 @@ impl SharedStore for EtcdStore {
     }
 
     fn awaited(&self) -> u64 {
-        self.etcd.awaited.number()
+        *self.etcd.awaited.borrow()
     }
 
     async fn awaited_changed(&self, number: u64) {
-        self.etcd.awaited.changed(number).await;
+        // the sender lives as long as this store
+        let _ = self.etcd.awaited.subscribe().wait_for(|awaited| *awaited != number).await;
     }
 
     async fn withdraw_report(&self) -> Result<(), StoreError> {

@@ -138,8 +138,8 @@ pub(super) async fn measure(rounds: u32, edges: usize, rate: u32) {
             (median_and_p99(&mut lags), median_and_p99(&mut begun_lags));
         println!(
             "  from its answer to the last edge: median {median:.1} ms, p99 {p99:.1} ms; from its \
-             beginning: median {whole:.1} ms, p99 {whole_p99:.1} ms; {reports:.0} reports a second are written; etcd \
-             uses {used:.2} cores"
+             beginning: median {whole:.1} ms, p99 {whole_p99:.1} ms; {reports:.0} reports a second are \
+             written; etcd uses {used:.2} cores"
         );
     }
     for (mut child, _) in children {

@@ -2,9 +2,10 @@
 //! Starts an etcd cluster of three nodes on loopback (Debian: etcd-server, etcd-client).
 //!
 //! `cargo bench -p sip-authz-bench --bench fleet -- commits|lag|leader|cold` runs one measurement, and
-//! without an argument all but `cold`. `lag` takes the number of edges and of commits a second (default: 100 and 20). `SIP_AUTHZ_ROUNDS` is the number of rounds (default: 3). `cold`
-//! fills an etcd of one node with a million domains and a million credentials, or with the count after
-//! it. It takes some minutes and one to two gigabytes.
+//! without an argument all but `cold`. `SIP_AUTHZ_ROUNDS` is the number of rounds (default: 3). `lag` takes
+//! the number of edges and of commits a second (default: 100 and 20). `cold` fills an etcd of one node with
+//! a million domains and a million credentials, or with the count after it. It takes some minutes and one to
+//! two gigabytes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::cast_possible_truncation)]
 
