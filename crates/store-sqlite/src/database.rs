@@ -166,6 +166,8 @@ impl Database {
 
     /// Writes one transaction. An error leaves the file unchanged, except a failed sync.
     fn write(&mut self, commit: &Commit) -> Result<(Head, Vec<Option<Sum>>), CommitError> {
+        // nothing is written yet, and the file can come back
+        self.place.check()?;
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior).map_err(failed)?;
         if read_head(&transaction)? != self.head {
@@ -179,7 +181,7 @@ impl Database {
         transaction
             .commit()
             .map_err(|error| CommitError { must_restart: is_sync(&error), error: failed(error) })?;
-        // after the write, so that a removal during it is noticed too
+        // again, as a removal during the write loses it
         self.place.check().map_err(|error| CommitError { error, must_restart: true })?;
         Ok((head, replaced))
     }

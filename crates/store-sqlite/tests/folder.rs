@@ -269,5 +269,14 @@ async fn a_store_whose_files_are_removed_or_replaced_takes_no_commits() {
             }
         }
         assert_eq!(store.head().await.unwrap(), head);
+        // a refused commit has not reached a file that was only moved
+        let away = folder.with_extension("away");
+        if away.exists() {
+            fs::rename(&away, &folder).unwrap();
+            assert_eq!(store.health().await, Ok(()));
+            assert_eq!(read(&folder).unwrap().head, head);
+            let outcome = store.commit(head, account(2)).await.unwrap();
+            assert_eq!(outcome, CommitOutcome::Committed(2));
+        }
     }
 }
