@@ -89,7 +89,7 @@ impl History {
         Ok(TxnOp::put(layout.history(), value, None))
     }
 
-    /// The condition that the store still has the history that was read as this one.
+    /// The condition that the stored history is still this one.
     fn is_unchanged(&self, layout: &Layout) -> Compare {
         Compare::mod_revision(layout.history(), CompareOp::Equal, self.revision)
     }
