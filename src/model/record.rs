@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq as _;
+
 use super::credential::Ha1Set;
 use super::name::{DomainName, Realm, UserName};
 use super::on_accept::OnAccept;
@@ -88,6 +90,8 @@ pub struct Account {
     pub status: AccountStatus,
     /// The hash of the owner's auth token. Without it the account cannot authenticate to the API.
     pub token: Option<TokenHash>,
+    /// The hash of a second auth token, which works too until it replaces the first one.
+    pub secondary_token: Option<TokenHash>,
     /// Creation and last-change times.
     pub dates: Dates,
 }
@@ -395,8 +399,18 @@ impl Account {
             friendly_name: String::new(),
             status: AccountStatus::Active,
             token: None,
+            secondary_token: None,
             dates: Dates::default(),
         }
+    }
+
+    /// Whether this is the hash of one of its auth tokens. Takes the same time for any hash.
+    #[must_use]
+    pub fn has_token(&self, given: TokenHash) -> bool {
+        [self.token, self.secondary_token].iter().fold(false, |found, kept| {
+            let same: bool = kept.unwrap_or(TokenHash([0; 32])).0.ct_eq(&given.0).into();
+            found | (same & kept.is_some())
+        })
     }
 }
 

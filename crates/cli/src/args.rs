@@ -18,6 +18,7 @@ mod reply_port;
 mod resources;
 mod serve;
 mod status;
+mod upgrade;
 
 use std::path::PathBuf;
 
@@ -42,6 +43,7 @@ pub(crate) use serve::{Api, ServeArgs, StoreChoice};
 #[cfg(feature = "etcd")]
 pub(crate) use serve::{EtcdArgs, StaleFor};
 pub(crate) use status::StatusArgs;
+pub(crate) use upgrade::{UpgradeArgs, UpgradeCommand};
 
 /// Authorizes SIP INVITEs by IP access control lists and digest credentials.
 #[derive(Debug, Parser)]
@@ -141,6 +143,13 @@ pub(crate) enum Command {
     /// `/health`, without credentials.
     #[command(after_help = status::HELP)]
     Status(StatusArgs),
+    /// End an upgrade: raise the format of the store of a running server.
+    ///
+    /// A new version of the program reads and writes the store of the version before, so edges can be upgraded
+    /// one by one, and can go back. What the new version adds to the store must wait until all edges have it.
+    /// `finish` then raises the format of the store.
+    #[command(after_help = ADMIN_HELP)]
+    Upgrade(UpgradeArgs),
     /// Copy the database of `serve --data` to a new file, also while the server runs.
     ///
     /// The copy is a consistent snapshot. It is checked before the file appears, and only its owner

@@ -15,4 +15,5 @@ pub(crate) mod resources;
 pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod tail;
+pub(crate) mod upgrade;
 pub(crate) mod why;

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use args::Command;
 use commands::{
     account, backup, check, completions, export, import, keys, limits, resources, serve, status,
-    tail, why,
+    tail, upgrade, why,
 };
 use system::process;
 
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Why(args) => why::run(&args),
         Command::Limits(args) => limits::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -165,7 +165,8 @@ impl<'p> Compiler<'p> {
             let friendly_name = entry.friendly_name.unwrap_or_else(|| name.clone());
             let token = entry.token_sha256.map(|hash| hash.0);
             let dates = self.dates;
-            let account = Account { sid, friendly_name, status: entry.status, token, dates };
+            let new = Account { token, dates, ..Account::new(sid) };
+            let account = Account { friendly_name, status: entry.status, ..new };
             self.put(Record::Account(account), span, sid, &name);
         }
     }

@@ -178,9 +178,8 @@ async fn identify<S: Store>(
         return Ok(admin.filter(|admin| admin.matches(token)).map(|_| Holder::Admin));
     }
     let Ok(sid) = user.parse() else { return Ok(None) };
-    let account = app.directory.authenticate(sid, token).await?;
-    let hash = account.and_then(|account| account.token);
-    Ok(hash.map(|hash| Holder::Account(sid, hash.0)))
+    let login = app.directory.authenticate(sid, token).await?;
+    Ok(login.map(|login| Holder::Account(sid, login.token.0)))
 }
 
 /// Reports a failed login to the program.

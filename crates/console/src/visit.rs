@@ -6,11 +6,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use sip_authz::AccountSid;
-use sip_authz::model::{Account, AccountStatus};
+use sip_authz::model::{Account, AccountStatus, TokenHash};
 use sip_authz_directory::DirectoryError;
 use sip_authz_rest::decisions::Asker;
 use sip_authz_store::Store;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::App;
@@ -135,8 +134,8 @@ pub(crate) async fn holder<S: Store>(
 ) -> Result<Option<Account>, DirectoryError> {
     match app.directory.account(sid).await {
         Ok(account) => {
-            let same = account.token.is_some_and(|kept| kept.0.ct_eq(token).into());
-            Ok(Some(account).filter(|account| same && account.status == AccountStatus::Active))
+            let is_held = account.has_token(TokenHash(*token));
+            Ok(Some(account).filter(|account| is_held && account.status == AccountStatus::Active))
         }
         Err(DirectoryError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),

@@ -1,13 +1,22 @@
 //! Accounts and their auth tokens.
 
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{Directory, DirectoryError, Kind, Limits, Listing, Page, Plan, View};
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, AccountStatus, Key, Record, TokenHash};
 use sip_authz_store::{Collection, Store};
+
+/// A successful login with one of the auth tokens of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Login {
+    /// The account.
+    pub account: Account,
+    /// The hash of the token. The login ends once the account no longer [has](Account::has_token) it.
+    pub token: TokenHash,
+}
 
 /// An account that is new or has a new token.
 #[non_exhaustive]
@@ -122,7 +131,69 @@ impl<S: Store> Directory<S> {
         Ok(NewAccount { account, token })
     }
 
-    /// The account, if it is active and `token` is its auth token. The comparison takes constant time, and
+    /// Gives an account a secondary token, which works beside the first one until it is promoted or deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Invalid`] if the account has one, [`StoreError::Format`](sip_authz_store::StoreError::Format)
+    /// if the store cannot have one yet.
+    pub async fn create_secondary_token(
+        &self,
+        sid: AccountSid,
+    ) -> Result<NewAccount, DirectoryError> {
+        let (token, hash) = new_token()?;
+        let account = self.transact(|view| {
+            let mut account = view.account(sid)?;
+            if account.secondary_token.is_some() {
+                let message = "the account has a secondary auth token; promote or delete it first";
+                return Err(DirectoryError::invalid(Kind::SecondaryAuthToken, message));
+            }
+            account.secondary_token = Some(hash);
+            account.dates = self.updated_now(account.dates);
+            Ok(Plan::update(account))
+        });
+        Ok(NewAccount { account: account.await?, token })
+    }
+
+    /// Deletes the secondary token of an account.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`] if there is none.
+    pub async fn delete_secondary_token(&self, sid: AccountSid) -> Result<Account, DirectoryError> {
+        self.without_secondary_token(sid, |_, _| ()).await
+    }
+
+    /// Makes the secondary token of an account its only one. The other one stops working.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::NotFound`] if there is none.
+    pub async fn promote_secondary_token(
+        &self,
+        sid: AccountSid,
+    ) -> Result<Account, DirectoryError> {
+        self.without_secondary_token(sid, |account, secondary| account.token = Some(secondary))
+            .await
+    }
+
+    async fn without_secondary_token(
+        &self,
+        sid: AccountSid,
+        then: fn(&mut Account, TokenHash),
+    ) -> Result<Account, DirectoryError> {
+        self.transact(|view| {
+            let mut account = view.account(sid)?;
+            let secondary = account.secondary_token.take();
+            let missing = DirectoryError::NotFound(Kind::SecondaryAuthToken);
+            then(&mut account, secondary.ok_or(missing)?);
+            account.dates = self.updated_now(account.dates);
+            Ok(Plan::update(account))
+        })
+        .await
+    }
+
+    /// The login with this token, if the account is active and has it. The comparison takes constant time, and
     /// an unknown account takes as long as a wrong token.
     ///
     /// # Errors
@@ -132,15 +203,15 @@ impl<S: Store> Directory<S> {
         &self,
         sid: AccountSid,
         token: &str,
-    ) -> Result<Option<Account>, DirectoryError> {
-        let account = match self.store.get(Key::Account(sid)).await? {
+    ) -> Result<Option<Login>, DirectoryError> {
+        let found = match self.store.get(Key::Account(sid)).await? {
             Some(Record::Account(account)) => Some(account),
             _ => None,
         };
-        let kept = account.as_ref().and_then(|account| account.token).map(|hash| hash.0);
-        let given: [u8; 32] = Sha256::digest(token).into();
-        let same = bool::from(given.ct_eq(&kept.unwrap_or_default())) && kept.is_some();
-        Ok(account.filter(|account| same && account.status == AccountStatus::Active))
+        let token = TokenHash(Sha256::digest(token).into());
+        let account = found.as_ref().cloned().unwrap_or_else(|| Account::new(sid));
+        let is_right = account.has_token(token) && account.status == AccountStatus::Active;
+        Ok(found.filter(|_| is_right).map(|account| Login { account, token }))
     }
 }
 

@@ -3,7 +3,7 @@
 use sip_authz::ApplyError;
 use sip_authz::model::rules::RuleError;
 use sip_authz::model::{Key, Target};
-use sip_authz_store::StoreError;
+use sip_authz_store::{Format, StoreError};
 
 /// The kinds of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +30,10 @@ pub enum Kind {
     Policy,
     /// A role.
     Role,
+    /// The secondary auth token of an account.
+    SecondaryAuthToken,
+    /// The store itself.
+    Store,
 }
 
 impl Kind {
@@ -68,6 +72,8 @@ impl Kind {
             Self::TrunkMapping => "association",
             Self::Policy => "policy",
             Self::Role => "role",
+            Self::SecondaryAuthToken => "secondary auth token",
+            Self::Store => "store",
         }
     }
 }
@@ -129,6 +135,14 @@ pub enum DirectoryError {
     /// Roles of this type cannot have the permission.
     #[error("unknown permission `{0}` for this type of role")]
     UnknownPermission(String),
+    /// The format of the store cannot become `format`, since some edges do not support it.
+    #[error("format {format} needs an upgrade of these edges: {}", edges.join(", "))]
+    EdgesBehind {
+        /// The format.
+        format: Format,
+        /// The names of the edges.
+        edges: Vec<String>,
+    },
     /// Concurrent commits made every attempt fail. The caller can try again later.
     #[error("too many concurrent changes, try again later")]
     Busy,

@@ -337,7 +337,7 @@ impl Line {
             // its commands undo each other
             return Ended(vec![(group, tickets, Outcome::Committed(head))]);
         }
-        let after = match self.base.after(&commit) {
+        let after = match self.base.after(commit.clone()) {
             Ok((after, _)) => after,
             Err(error) => return self.refused(group, tickets, error),
         };
@@ -380,7 +380,10 @@ impl Line {
         let mut ended = self.throw_back(Outcome::PlanAgain);
         let of_a_command = matches!(
             error,
-            StoreError::TooLarge(_) | StoreError::Corrupt(_) | StoreError::Other(_)
+            StoreError::TooLarge(_)
+                | StoreError::Corrupt(_)
+                | StoreError::Format(_)
+                | StoreError::Other(_)
         );
         let outcome = if of_a_command && tickets.len() > 1 {
             self.most = tickets.len() / 2;

@@ -23,18 +23,20 @@ mod mirror;
 mod roles;
 mod targets;
 mod transact;
+mod upgrade;
 mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use accounts::NewAccount;
+pub use accounts::{Login, NewAccount};
 pub use confirm::Confirmation;
 pub use credentials::{CredentialChange, Secret};
 pub use error::{DirectoryError, Kind};
 pub use limits::Limits;
 pub use mappings::MappingScope;
 pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged};
+pub use upgrade::{EdgeFormat, Formats};
 
 use self::group::Groups;
 use self::mirror::Mirror;

@@ -256,7 +256,8 @@ impl PreparedRecord {
                     return Err(MergeError::Refused { key: self.key, message });
                 }
                 let token = account.token.or(present.token);
-                Record::Account(Account { token, ..account.clone() })
+                let secondary_token = account.secondary_token.or(present.secondary_token);
+                Record::Account(Account { token, secondary_token, ..account.clone() })
             }
             (Content::Whole(Record::Mapping(mapping)), Some(Record::Mapping(present))) => {
                 Record::Mapping(MappingRecord { since: present.since, ..*mapping })

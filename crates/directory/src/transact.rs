@@ -10,7 +10,7 @@ use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{Head, Records, Store};
 
 /// The most attempts of a command when commits of other processes come in between.
-const ATTEMPTS: u32 = 16;
+pub(super) const ATTEMPTS: u32 = 16;
 
 /// The result of planning a command on the records of one head.
 pub(super) enum Plan<T> {
@@ -110,6 +110,7 @@ impl<S: Store> Directory<S> {
         if commit.is_empty() {
             return Ok(Planned::Answer(answer));
         }
+        view.records.head().next_format().check_writes(&commit)?;
         Ok(Planned::Write(commit, answer))
     }
 
@@ -123,12 +124,12 @@ impl<S: Store> Directory<S> {
     }
 
     /// All records, as of the store's head at the time of the call or of a newer one.
-    async fn confirmed(&self) -> Result<Records, DirectoryError> {
+    pub(super) async fn confirmed(&self) -> Result<Records, DirectoryError> {
         Ok(self.mirror.at_head(&self.store).await?)
     }
 
     /// Waits until the authorizer of this process has applied this head.
-    async fn wait_until_applied(&self, head: Head) -> Result<(), DirectoryError> {
+    pub(super) async fn wait_until_applied(&self, head: Head) -> Result<(), DirectoryError> {
         match &self.applied {
             Some(applied) if !applied.wait_for(head).await => Err(DirectoryError::NotFollowed),
             _ => Ok(()),
@@ -138,7 +139,7 @@ impl<S: Store> Directory<S> {
 
 /// A random wait that spreads writers: up to 2 ms before the second attempt, doubled for each further
 /// one up to 256 ms.
-fn jitter(attempt: u32) -> Duration {
+pub(super) fn jitter(attempt: u32) -> Duration {
     let mut random = [0; 2];
     // without random bytes, use the longest wait
     let share = match getrandom::fill(&mut random) {

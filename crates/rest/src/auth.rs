@@ -13,7 +13,7 @@ use super::Api;
 use super::error::ApiError;
 use super::login::LoginUser;
 use sip_authz::AccountSid;
-use sip_authz::model::Account;
+use sip_authz_directory::Login;
 use sip_authz_store::Store;
 
 /// The user name of the admin.
@@ -51,7 +51,7 @@ impl fmt::Debug for AdminToken {
 /// The authenticated sender of a request.
 pub(super) enum Caller {
     /// An active account.
-    Account(Account),
+    Account(Login),
     /// The holder of the admin token.
     Admin,
 }
@@ -69,8 +69,8 @@ pub(super) async fn identify<S: Store>(
     }
     let wrong = |sid| ApiError::wrong_login(LoginUser::Account(sid));
     let sid: AccountSid = user.parse().map_err(|_| wrong(None))?;
-    let account = api.directory.authenticate(sid, token).await?;
-    account.map(Caller::Account).ok_or_else(|| wrong(Some(sid)))
+    let login = api.directory.authenticate(sid, token).await?;
+    login.map(Caller::Account).ok_or_else(|| wrong(Some(sid)))
 }
 
 /// The `user:password` of the Authorization header. `None` if the request has several such headers:

@@ -17,7 +17,10 @@ const CODES: &[(u32, &str)] = &[
     ),
     (20_007, "PageSize is above the limit. The default limit is 1000, for roles 100."),
     (20_404, "The resource does not exist or belongs to another account."),
-    (20_409, "The server takes its resources from a file and accepts no changes over HTTP."),
+    (
+        20_409,
+        "The server takes its resources from a file, or the format of its store cannot have the change yet.",
+    ),
     (20_429, "The caller follows as many streams as it may. Close one first."),
     (20_500, "An internal error of the server."),
     (20_503, "The store is unavailable, or too many changes came at once. Try again later."),

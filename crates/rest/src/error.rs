@@ -15,7 +15,8 @@ pub(super) const DENIED: u32 = 20_003;
 pub(super) const WRONG_METHOD: u32 = 20_004;
 pub(super) const PAGE_SIZE_TOO_LARGE: u32 = 20_007;
 pub(super) const NOT_FOUND: u32 = 20_404;
-pub(super) const READ_ONLY: u32 = 20_409;
+/// A conflict with the state of the server: read-only resources, or the format of the store.
+pub(super) const CONFLICT: u32 = 20_409;
 pub(super) const TOO_MANY: u32 = 20_429;
 pub(super) const INTERNAL: u32 = 20_500;
 pub(super) const UNAVAILABLE: u32 = 20_503;
@@ -97,7 +98,7 @@ impl ApiError {
     /// 409 for a write while a file defines the resources.
     pub(super) fn read_only() -> Self {
         let message = "the resources are read-only: the server takes them from a file";
-        Self::new(StatusCode::CONFLICT, READ_ONLY, message)
+        Self::new(StatusCode::CONFLICT, CONFLICT, message)
     }
 
     /// 413 for a body of more than `max` bytes.
@@ -174,6 +175,14 @@ impl From<DirectoryError> for ApiError {
             DirectoryError::BadName { kind, .. } => Self::bad(bad_name_code(kind), message),
             DirectoryError::NameTaken { kind, .. } => Self::bad(taken_code(kind), message),
             DirectoryError::UnknownPermission(_) => Self::bad(UNKNOWN_PERMISSION, message),
+            DirectoryError::EdgesBehind { .. } => {
+                Self::new(StatusCode::CONFLICT, CONFLICT, message)
+            }
+            DirectoryError::Store(StoreError::Format(_)) => {
+                let message = "the format of the store is too old for this change; the admin raises it with \
+                               `sip-authz upgrade finish` once all edges are upgraded";
+                Self::new(StatusCode::CONFLICT, CONFLICT, message)
+            }
             DirectoryError::NotFollowed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, message)
             }
@@ -188,6 +197,9 @@ impl From<DirectoryError> for ApiError {
                     }
                     DirectoryError::Store(StoreError::NoSpace(_)) => {
                         "the store has no space for changes at present, try again later"
+                    }
+                    DirectoryError::Store(StoreError::Newer(_)) => {
+                        "this edge is too old for the store and needs an upgrade"
                     }
                     _ => "the service is temporarily unavailable, try again later",
                 };
@@ -211,7 +223,9 @@ fn validation_code(kind: Kind) -> u32 {
         Kind::CredentialList => 21_240,
         Kind::Credential => 21_243,
         Kind::Trunk | Kind::TrunkMapping => 21_245,
-        Kind::Account | Kind::Policy | Kind::Role => BAD_PARAMETER,
+        Kind::Account | Kind::Policy | Kind::Role | Kind::SecondaryAuthToken | Kind::Store => {
+            BAD_PARAMETER
+        }
     }
 }
 

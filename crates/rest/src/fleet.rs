@@ -45,6 +45,8 @@ pub struct StoreHead {
     pub records: u64,
     /// The id of the history that the number counts in. A restore from a backup begins another one.
     pub incarnation: String,
+    /// The format of the store.
+    pub format: u32,
 }
 
 /// The last report of an edge.
@@ -61,19 +63,22 @@ pub struct EdgeReport {
     pub lease_seconds: Option<u64>,
     /// The base URL of its API for the other edges; null if it has none.
     pub api: Option<String>,
+    /// The newest format of the store that it supports.
+    pub newest_format: u32,
 }
 
 impl EdgeReport {
     fn of(edge: Edge, head: &Head) -> Self {
         let is_known =
             edge.applied.incarnation == head.incarnation || edge.counts_by_number(head.incarnation);
-        let Edge { name, applied, lease, api } = edge;
+        let Edge { name, applied, lease, api, newest_format } = edge;
         Self {
             name,
             commit: applied.number,
             behind: is_known.then(|| head.number.saturating_sub(applied.number)),
             lease_seconds: lease.map(|lease| lease.as_secs()),
             api,
+            newest_format: newest_format.number(),
         }
     }
 }
@@ -98,7 +103,8 @@ async fn list<S: Store>(
     let options = &api.options;
     let address = || options.edge.as_ref().map(|edge| edge.name.clone());
     let Head { number, records, incarnation, .. } = head;
-    let store = StoreHead { number, records, incarnation: incarnation.to_string() };
+    let (incarnation, format) = (incarnation.to_string(), head.next_format().number());
+    let store = StoreHead { number, records, incarnation, format };
     let edge = options.edge_name.clone().or_else(address);
     Ok(Json(EdgeList { store, edge, edges }).into_response())
 }

@@ -17,6 +17,7 @@
 
 mod api2010;
 mod auth;
+mod auth_tokens;
 mod auth_type;
 pub mod bulk;
 mod catalogue;
@@ -45,6 +46,7 @@ mod roles;
 mod routes;
 mod server_error;
 mod trunking;
+pub mod upgrade;
 mod wait;
 
 use std::sync::Arc;
@@ -158,6 +160,8 @@ pub fn router<S: Store>(directory: Arc<Directory<S>>, options: RestOptions) -> R
     api2010::routes(&mut routes);
     trunking::routes(&mut routes);
     roles::routes(&mut routes);
+    auth_tokens::routes(&mut routes);
+    upgrade::routes(&mut routes);
     let (origins, on_fault) = (options.cors_origins.clone(), options.on_fault.clone());
     let on_failed_login = options.on_failed_login.clone();
     let api = Arc::new(Api { directory, checks: health::Checks::default(), options });

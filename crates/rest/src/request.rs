@@ -188,11 +188,16 @@ async fn acting_for<S: Store>(
         return Err(ApiError::bad(BAD_PARAMETER, message));
     }
     match (caller, named.or(chosen)) {
-        (Caller::Account(account), Some(sid)) if account.sid != sid => Err(absent(Kind::Account)),
-        (Caller::Account(_), _) if operation.access == Access::Admin => {
-            Err(ApiError::forbidden("only the admin may manage accounts"))
+        (Caller::Account(login), Some(sid)) if login.account.sid != sid => {
+            Err(absent(Kind::Account))
         }
-        (Caller::Account(account), _) => Ok(Some(account)),
+        (Caller::Account(_), _) if operation.access == Access::Admin => {
+            Err(ApiError::forbidden(match operation.kind {
+                Kind::Store => "only the admin may raise the format of the store",
+                _ => "only the admin may manage accounts",
+            }))
+        }
+        (Caller::Account(login), _) => Ok(Some(login.account)),
         (Caller::Admin, Some(sid)) => Ok(Some(api.directory.account(sid).await?)),
         (Caller::Admin, None) if operation.access == Access::Admin => Ok(None),
         (Caller::Admin, None) => Err(ApiError::forbidden(&format!(

@@ -21,7 +21,7 @@ use super::random::{new_id, random};
 use super::work::{self, OPERATIONS, Progress, Work};
 use super::{Etcd, StoreError, size_limits};
 use sip_authz::model::Commit;
-use sip_authz_store::{CommitOutcome, Head, Sum};
+use sip_authz_store::{CommitOutcome, Format, Head, Sum};
 
 /// The maximum number of page changes for a commit in one transaction.
 const LARGE: usize = 600;
@@ -100,6 +100,37 @@ impl Etcd {
         head: Head,
         commit: Commit,
     ) -> Result<CommitOutcome, StoreError> {
+        let format = match head.number {
+            0 => self.common_format().await?,
+            _ => head.format,
+        };
+        format.check_writes(&commit)?;
+        self.commit_as(head, commit, format).await
+    }
+
+    /// Raises the format of the store, as a commit without writes.
+    pub(super) async fn raise_format(
+        &self,
+        head: Head,
+        format: Format,
+    ) -> Result<CommitOutcome, StoreError> {
+        head.check_raise(format)?;
+        self.commit_as(head, Commit::new(), format).await
+    }
+
+    /// The newest format that all edges support, for a new store.
+    async fn common_format(&self) -> Result<Format, StoreError> {
+        let formats = self.edges().await?.into_iter().map(|edge| edge.newest_format);
+        Ok(formats.fold(Format::NEWEST, Format::min))
+    }
+
+    /// Makes a commit in a store that has `format` from then on.
+    async fn commit_as(
+        &self,
+        head: Head,
+        commit: Commit,
+        format: Format,
+    ) -> Result<CommitOutcome, StoreError> {
         let (mut state, revision) = self.settled().await?;
         if state.head != head {
             return Ok(CommitOutcome::Conflict);
@@ -118,7 +149,7 @@ impl Etcd {
         }
         drop(commit);
         let old = work::old_values(&self.link, &layout, &entries, revision).await?;
-        let mut head = Head { number: head.number.saturating_add(1), ..head };
+        let mut head = Head { number: head.number.saturating_add(1), format, ..head };
         for entry in &mut entries {
             let value = old.values.get(&entry.text);
             entry.replaced = value.map(|value| Sum::of_encoded(&entry.text, value));

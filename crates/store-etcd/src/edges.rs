@@ -7,8 +7,8 @@
 //! This does not use the leases of etcd. A former leader that does not yet know its successor may renew
 //! or revoke them (3.4.23), which is not safe for fencing. A read here asks a majority of the nodes.
 //!
-//! The applied head and the URL of an edge's API have keys of their own beside the report: earlier versions
-//! refuse a report with a field that they do not know. The report alone says whether a process counts.
+//! The applied head, the URL of an edge's API and its newest format have keys of their own beside the report:
+//! earlier versions refuse a report with a field that they do not know. The report alone says whether a process counts.
 
 use std::collections::HashMap;
 use std::sync::{MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ use super::layout::EdgeKey;
 use super::link::At;
 use super::namesakes::{Namesakes, Other, Report};
 use super::{Etcd, StoreError};
-use sip_authz_store::{Edge, Head, Incarnation, Sum};
+use sip_authz_store::{Edge, Format, Head, Incarnation, Sum};
 
 /// The longest base URL in bytes. A longer one is not used.
 const MAX_API: usize = 512;
@@ -45,24 +45,29 @@ struct StoredHead {
     id: String,
     records: u64,
     sum: String,
+    /// Versions without formats write none.
+    #[serde(default)]
+    format: Option<u32>,
 }
 
 impl StoredHead {
     fn of(head: &Head) -> Self {
         let Incarnation { generation, id } = head.incarnation;
         let sum = hex::encode(head.sum.as_bytes());
-        let Head { number, records, .. } = *head;
-        Self { number, generation, id: format!("{id:032x}"), records, sum }
+        let Head { number, records, format, .. } = *head;
+        let format = Some(format.number());
+        Self { number, generation, id: format!("{id:032x}"), records, sum, format }
     }
 
     /// The head. None if it is unreadable: then the number of the report alone counts.
     fn read(value: &KeyValue) -> Option<Head> {
-        let Self { number, generation, id, records, sum: text } =
+        let Self { number, generation, id, records, sum: text, format } =
             serde_json::from_slice(value.value()).ok()?;
         let mut sum = [0; 32];
         hex::decode_to_slice(text, &mut sum).ok()?;
         let incarnation = Incarnation { generation, id: u128::from_str_radix(&id, 16).ok()? };
-        Some(Head { incarnation, number, records, sum: Sum::from_bytes(sum) })
+        let (sum, format) = (Sum::from_bytes(sum), Format::new(format.unwrap_or(1))?);
+        Some(Head { incarnation, number, records, sum, format })
     }
 }
 
@@ -98,6 +103,11 @@ impl StoredApi {
     }
 }
 
+/// The newest format of an edge in its key. None if it is unreadable, as for an edge that writes none.
+fn read_format(value: &KeyValue) -> Option<Format> {
+    Format::new(str::from_utf8(value.value()).ok()?.parse().ok()?)
+}
+
 fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|error| StoreError::Other(error.to_string()))
 }
@@ -113,7 +123,7 @@ struct Found {
     head: Head,
     revision: i64,
     /// The keys of all these processes, in the order of [`EdgeKey::ALL`].
-    keys: [Vec<KeyValue>; 3],
+    keys: [Vec<KeyValue>; EdgeKey::ALL.len()],
 }
 
 impl Found {
@@ -133,7 +143,7 @@ impl Found {
     /// Whether the store has an earlier report of the process with the same lease, and no other process asks
     /// for the next one.
     fn has_earlier(&self, report: &Report) -> bool {
-        let [own, applied, _] = &report.keys;
+        let [own, applied, ..] = &report.keys;
         let stored = self.value(EdgeKey::Report, own).map(StoredReport::read);
         self.value(EdgeKey::Applied, applied).is_some()
             && matches!(stored, Some(Ok(stored)) if stored.lease_ms == report.lease_ms)
@@ -196,7 +206,8 @@ impl Etcd {
         let api = edge.api.clone().filter(|url| url.len() <= MAX_API);
         let api = api.map(|url| json(&StoredApi { v: 1, url })).transpose()?;
         let applied = json(&StoredHead::of(&edge.applied))?;
-        let values = [Some(json(&stored)?), Some(applied), api];
+        let format = edge.newest_format.to_string().into_bytes();
+        let values = [Some(json(&stored)?), Some(applied), api, Some(format)];
         let keys = EdgeKey::ALL.map(|key| self.layout.of_edge(key, &edge.name, &self.process));
         Ok(Report { keys, values, lease_ms })
     }
@@ -237,7 +248,8 @@ impl Etcd {
                     _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
                 });
             let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
-            let (head, history, keys) = (next()?, next()?, [next()?, next()?, next()?]);
+            let (head, history) = (next()?, next()?);
+            let keys = [next()?, next()?, next()?, next()?];
             // after a restore, the next answer is of the restored store
             if let Some(state) = self.state_of(before, head.first(), history.first(), at).await? {
                 return Ok(Found { head: state.head, revision: at.revision, keys });
@@ -248,8 +260,8 @@ impl Etcd {
     /// The other processes of this name.
     fn others(&self, name: &str, own: &Report, found: &Found) -> Result<Vec<Other>, StoreError> {
         let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
-        let [called_report, _, _] = &called;
-        let [reports, _, _] = &found.keys;
+        let [called_report, ..] = &called;
+        let [reports, ..] = &found.keys;
         let mut others = Vec::new();
         for value in reports {
             let id = id_of(value.key(), called_report)
@@ -258,7 +270,7 @@ impl Etcd {
             let keys = called.each_ref().map(|called| [called.as_slice(), id].concat());
             let report = StoredReport::read(value)?;
             let lease = report.lease();
-            let [_, applied, _] = &keys;
+            let [_, applied, ..] = &keys;
             let is_asked = found.value(EdgeKey::Applied, applied).is_none();
             // the report without its commit, so that it counts for no change
             let question = json(&StoredReport { applied: 0, ..report })?;
@@ -270,7 +282,7 @@ impl Etcd {
     /// Asks the others to report again, removes the keys of ended processes, and keys without a report.
     async fn deal_with(&self, name: &str, others: Vec<Other>, own: &Report, found: &Found) {
         let called = EdgeKey::ALL.map(|key| self.layout.edges_called(key, name));
-        let [called_report, _, _] = &called;
+        let [called_report, ..] = &called;
         let [_, beside @ ..] = &found.keys;
         // An earlier version removes a report without the keys beside it.
         let mut left_behind = Vec::new();
@@ -304,17 +316,19 @@ impl Etcd {
         let found = self.link.get(reports.clone(), GetOptions::new().with_prefix()).await?;
         let heads = self.by_process(EdgeKey::Applied, StoredHead::read).await?;
         let urls = self.by_process(EdgeKey::Api, StoredApi::read).await?;
+        let formats = self.by_process(EdgeKey::Format, read_format).await?;
         let edge = |value: &KeyValue| {
             let written = StoredReport::read(value)?;
             let rest = value.key().strip_prefix(reports.as_slice()).unwrap_or_default();
             let api = urls.get(rest).cloned();
+            let newest_format = formats.get(rest).copied().unwrap_or_default();
             // A head that is read later can be newer than the report. Earlier versions report a number alone.
             let unknown = Head { number: written.applied, ..Head::default() };
             let applied = heads.get(rest).copied().unwrap_or(unknown);
             let rest = String::from_utf8_lossy(rest);
             let name = rest.rsplit_once('/').map_or(&*rest, |(name, _)| name).to_owned();
             self.saw_lease(written.lease_ms.unwrap_or_default());
-            Ok(Edge { name, applied, lease: written.lease(), api })
+            Ok(Edge { name, applied, lease: written.lease(), api, newest_format })
         };
         found.kvs().iter().map(edge).collect()
     }

@@ -16,6 +16,7 @@
 //! | `edge/NAME/ID` | the last report of an edge, one for each process with that name |
 //! | `applied/NAME/ID` | the head in that report, which says more than its number |
 //! | `api/NAME/ID` | the base URL of the API of that process, if other edges can ask it |
+//! | `format/NAME/ID` | the newest format that the process supports |
 //!
 //! The hash is keyed with random bytes. The first commit draws them and every head contains them.
 //! Without a key, a tenant who chooses user names could fill one page until no transaction can rewrite
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Collection, Lookup, StoreError};
 use sip_authz::model::Target;
-use sip_authz_store::{Head, ListKey, Sum};
+use sip_authz_store::{Format, Head, ListKey, Sum};
 
 /// The number of pages of records. With ten million records each page holds 76, about 24 kB. A change
 /// of one record rewrites a page.
@@ -42,16 +43,18 @@ pub(super) enum EdgeKey {
     Report,
     Applied,
     Api,
+    Format,
 }
 
 impl EdgeKey {
-    pub(super) const ALL: [Self; 3] = [Self::Report, Self::Applied, Self::Api];
+    pub(super) const ALL: [Self; 4] = [Self::Report, Self::Applied, Self::Api, Self::Format];
 
     fn folder(self) -> &'static str {
         match self {
             Self::Report => "edge",
             Self::Applied => "applied",
             Self::Api => "api",
+            Self::Format => "format",
         }
     }
 }
@@ -235,10 +238,15 @@ struct StoredState {
     #[serde(default)]
     parts: usize,
     pages: String,
+    /// Only in version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<u32>,
 }
 
-/// The version of the head. It changes when pages are located differently.
+/// The version of the head in a store of the first format. Edges that know no formats read it.
 const VERSION: u64 = 2;
+/// The version of a head that names the format of the store. Edges that know no formats refuse it.
+const VERSION_WITH_FORMAT: u64 = 3;
 
 impl State {
     pub(super) fn first() -> Self {
@@ -254,15 +262,17 @@ impl State {
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let Head { number, records, .. } = self.head;
+        let Head { number, records, format, .. } = self.head;
+        let is_first = format == Format::FIRST;
         let written = StoredState {
-            v: VERSION,
+            v: if is_first { VERSION } else { VERSION_WITH_FORMAT },
             number,
             records,
             sum: hex::encode(self.head.sum.as_bytes()),
             id: self.id.clone(),
             parts: self.parts,
             pages: hex::encode(self.pages),
+            format: (!is_first).then_some(format.number()),
         };
         serde_json::to_vec(&written).map_err(|error| StoreError::Other(error.to_string()))
     }
@@ -272,23 +282,37 @@ impl State {
             |why: &dyn std::fmt::Display| StoreError::Corrupt(format!("the head in etcd: {why}"));
         let any: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| wrong(&error))?;
-        match any.get("v").and_then(serde_json::Value::as_u64) {
-            Some(VERSION) => {}
+        let number = |name| any.get(name).and_then(serde_json::Value::as_u64);
+        let format = match number("v") {
+            Some(VERSION) => Format::FIRST,
+            Some(VERSION_WITH_FORMAT) => {
+                let format = number("format").and_then(|format| u32::try_from(format).ok());
+                let format = format.and_then(Format::new).ok_or_else(|| wrong(&"no format"))?;
+                // before the fields, which a later format may change
+                format.check_supported()?;
+                format
+            }
             Some(1) => {
                 return Err(wrong(
                     &"version 1, which selects pages without a key, is not supported: export its \
                       accounts with the release that wrote it and import them under another prefix",
                 ));
             }
-            Some(v) => return Err(wrong(&format_args!("unsupported version {v}"))),
+            Some(v) => {
+                let why = format!(
+                    "the head in etcd has version {v}, which this version does not support"
+                );
+                return Err(StoreError::Newer(why));
+            }
             None => return Err(wrong(&"no version")),
-        }
+        };
         let written: StoredState = serde_json::from_value(any).map_err(|error| wrong(&error))?;
         let (mut sum, mut pages) = ([0; 32], [0; 32]);
         hex::decode_to_slice(&written.sum, &mut sum).map_err(|error| wrong(&error))?;
         hex::decode_to_slice(&written.pages, &mut pages).map_err(|error| wrong(&error))?;
         let (number, records) = (written.number, written.records);
-        let head = Head { number, records, sum: Sum::from_bytes(sum), ..Head::default() };
+        let sum = Sum::from_bytes(sum);
+        let head = Head { number, records, sum, format, ..Head::default() };
         let StoredState { id, parts, .. } = written;
         Ok(Self { head, id, parts, revision, pages, bytes: bytes.to_vec(), history: 0 })
     }
@@ -301,21 +325,35 @@ mod tests {
     #[test]
     fn heads_survive_encoding_and_other_versions_are_rejected() {
         let mut state = State { id: "ab".to_owned(), parts: 3, pages: [7; 32], ..State::first() };
-        state.head =
-            Head { number: 5, records: 6, sum: Sum::from_bytes([8; 32]), ..Head::default() };
+        let sum = Sum::from_bytes([8; 32]);
+        state.head = Head { number: 5, records: 6, sum, ..Head::default() };
         state.revision = 9;
-        let bytes = state.encode().unwrap();
-        state.bytes.clone_from(&bytes);
-        assert_eq!(State::decode(&bytes, 9).unwrap(), state);
-        let text = String::from_utf8(bytes).unwrap();
+        let mut encode = |format| {
+            state.head.format = format;
+            let bytes = state.encode().unwrap();
+            state.bytes.clone_from(&bytes);
+            assert_eq!(State::decode(&bytes, 9).unwrap(), state);
+            String::from_utf8(bytes).unwrap()
+        };
+        let second = encode(Format::NEWEST);
+        let text = encode(Format::FIRST);
         let key = format!(",\"pages\":\"{}\"", "07".repeat(32));
         let unkeyed = text.replace(&key, "");
         let refused = |text: &str| State::decode(text.as_bytes(), 9).unwrap_err().to_string();
         assert!(refused(&unkeyed).contains("missing field `pages`"));
         let old = refused(&unkeyed.replace("\"v\":2", "\"v\":1"));
         assert!(old.contains("version 1") && old.contains("without a key"), "{old}");
-        assert!(refused(&text.replace("\"v\":2", "\"v\":3")).contains("unsupported version 3"));
+        assert!(refused(&text.replace("\"v\":2", "\"v\":3")).contains("no format"));
         assert!(refused("{}").contains("no version"));
+        // builds that know no formats refuse the version
+        assert!(text.starts_with("{\"v\":2,") && !text.contains("format"));
+        assert!(second.starts_with("{\"v\":3,") && second.ends_with(",\"format\":2}"), "{second}");
+        // a later format, also with other fields, and a later version
+        let later = second.replace("\"format\":2", "\"format\":3,\"other\":true");
+        for later in [later, text.replace("\"v\":2", "\"v\":4")] {
+            let refused = State::decode(later.as_bytes(), 9).unwrap_err();
+            assert!(matches!(refused, StoreError::Newer(_)), "{refused}");
+        }
     }
 
     #[test]

@@ -33,8 +33,8 @@ use self::members::Members;
 pub use self::options::EtcdOptions;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{
-    Collection, CommitOutcome, Edge, Head, Lookup, SharedStore, Store, StoreError, StoreSnapshot,
-    collections, encoding, lookup,
+    Collection, CommitOutcome, Edge, Format, Head, Lookup, SharedStore, Store, StoreError,
+    StoreSnapshot, collections, encoding, lookup,
 };
 use tokio::sync::watch;
 
@@ -317,6 +317,10 @@ impl Store for EtcdStore {
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.etcd.commit(head, commit).await
+    }
+
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.etcd.raise_format(head, format).await
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {

@@ -17,19 +17,21 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 
+use super::layout::EdgeKey;
+
 /// A process without a lease that was asked counts as gone after this silence, if it has not reported since this
 /// process started. Edges without a lease report every ten seconds.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The keys that a process writes, in the order of [`EdgeKey::ALL`](super::layout::EdgeKey::ALL).
-pub(super) type Keys = [Vec<u8>; 3];
+/// The keys that a process writes, in the order of [`EdgeKey::ALL`].
+pub(super) type Keys = [Vec<u8>; EdgeKey::ALL.len()];
 
 /// The keys of a process, and their values.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) keys: Keys,
     /// None if there is no such key.
-    pub(super) values: [Option<Vec<u8>>; 3],
+    pub(super) values: [Option<Vec<u8>>; EdgeKey::ALL.len()],
     pub(super) lease_ms: Option<u64>,
 }
 
@@ -51,7 +53,7 @@ impl Other {
         // it has not reported since it was read
         let is_silent =
             Compare::mod_revision(self.report_key().clone(), CompareOp::Equal, self.revision);
-        let [report, applied, _] = self.keys.clone();
+        let [report, applied, ..] = self.keys.clone();
         match step {
             Step::Wait => None,
             // begins the time of its silence
@@ -61,8 +63,8 @@ impl Other {
                 Some(Txn::new().when([is_silent]).and_then(writes))
             }
             Step::Remove => {
-                let [own_key, _, _] = &own.keys;
-                let [own_report, _, _] = &own.values;
+                let [own_key, ..] = &own.keys;
+                let [own_report, ..] = &own.values;
                 // a late copy of this request must not bring back the report of a process that has ended
                 let is_own = Compare::version(own_key.clone(), CompareOp::Greater, 0);
                 let put = TxnOp::put(own_key.clone(), own_report.clone().unwrap_or_default(), None);
@@ -74,7 +76,7 @@ impl Other {
     }
 
     fn report_key(&self) -> &Vec<u8> {
-        let [report, _, _] = &self.keys;
+        let [report, ..] = &self.keys;
         report
     }
 }
@@ -199,7 +201,7 @@ mod tests {
 
         fn other(&self, (revision, is_asked): (i64, bool)) -> Other {
             Other {
-                keys: ["report", "applied", "api"].map(|key| key.as_bytes().to_vec()),
+                keys: ["report", "applied", "api", "format"].map(|key| key.as_bytes().to_vec()),
                 question: Vec::new(),
                 revision,
                 lease: self.is_leased.then_some(LEASE),

@@ -119,8 +119,9 @@ pub(super) fn commit_entry(head: Head, entries: &[Entry]) -> Result<CommitEntry,
             None => commit.delete(entry.key),
         };
     }
+    let put: Arc<[_]> = entries.iter().map(Entry::sum).collect();
     let replaced: Arc<[_]> = entries.iter().map(|entry| entry.replaced).collect();
-    Ok(CommitEntry { head, commit: Arc::new(commit), replaced })
+    Ok(CommitEntry { head, commit: Arc::new(commit), put, replaced })
 }
 
 #[cfg(test)]
@@ -144,7 +145,8 @@ mod tests {
             assert!(parts.iter().all(|part| part.len() <= limit.max(200)));
             let read: Vec<_> = parts.iter().flat_map(|part| entries(part).unwrap()).collect();
             let again = commit_entry(Head::default(), &read).unwrap();
-            assert_eq!((&again.commit, &again.replaced), (&commit.commit, &commit.replaced));
+            assert_eq!((&again.commit, &again.put), (&commit.commit, &commit.put));
+            assert_eq!(again.replaced, commit.replaced);
         }
         let bytes = parts(&written, 1 << 20).unwrap().remove(0);
         assert!(entries(&bytes[..bytes.len() - 1]).is_err());

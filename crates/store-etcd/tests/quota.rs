@@ -85,12 +85,7 @@ async fn without_space_an_earlier_report_stands_and_no_new_one() {
     let etcd = Limited::start();
     let [one, two, reader] = std::array::from_fn(|_| store(&etcd.0));
     let head = add(&reader, 1).await;
-    let edge = |name: &str, applied, lease| Edge {
-        name: name.to_owned(),
-        applied,
-        lease: Some(lease),
-        api: None,
-    };
+    let edge = |name: &str, applied, lease| Edge { lease: Some(lease), ..Edge::new(name, applied) };
     let first = edge("one", Head::default(), LEASE);
     assert_eq!(one.report(first.clone()).await, Ok(head));
     etcd.fill();

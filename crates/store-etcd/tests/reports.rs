@@ -45,7 +45,7 @@ async fn a_report_is_written_only_if_the_store_lacks_it() {
     };
     let [one, reader] = std::array::from_fn(|_| store(&cluster));
     let head = add(&reader, 1).await;
-    let edge = Edge { name: "one".to_owned(), applied: head, lease: Some(LEASE), api: None };
+    let edge = Edge { lease: Some(LEASE), ..Edge::new("one", head) };
     let revision = || {
         let read = ctl(&["get", "none", "--write-out", "json"]);
         let read: serde_json::Value = serde_json::from_str(&read).unwrap();
@@ -78,7 +78,7 @@ async fn a_live_edge_that_is_asked_reports_again_and_goes_on() {
     let head = add(writer.store(), 1).await;
     let edge = Running::start(&cluster, "same", SHORT).await;
     let namesake = store(&cluster);
-    let report = Edge { name: "same".to_owned(), applied: head, lease: Some(SHORT), api: None };
+    let report = Edge { lease: Some(SHORT), ..Edge::new("same", head) };
     let began = Instant::now();
     let mut conflicts = 0;
     while began.elapsed() < SHORT * 4 {

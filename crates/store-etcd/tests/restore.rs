@@ -129,7 +129,7 @@ async fn a_report_from_before_a_restore_counts_for_no_commit_after_it() {
     }
     let head = other.head().await.unwrap();
     assert_eq!((head.number, head == before), (before.number, false));
-    let edge = Edge { name: "late".to_owned(), applied: before, lease: None, api: None };
+    let edge = Edge::new("late", before);
     let answer = late.report(edge.clone()).await.unwrap();
     assert_eq!(answer, head);
     let limit = Duration::from_millis(200);

@@ -330,10 +330,8 @@ async fn each_edge_with_a_shared_name_is_waited_for() {
     let options = options(&cluster);
     let [writer, one, two, third] = std::array::from_fn(|_| store(&options));
     let edge = |name: &str, number, lease: Option<u64>| Edge {
-        name: name.to_owned(),
-        applied: at(number),
         lease: lease.map(Duration::from_millis),
-        api: None,
+        ..Edge::new(name, at(number))
     };
     // the edges that a change waits for
     let behind = async || {
@@ -413,7 +411,7 @@ async fn earlier_versions_and_this_one_read_each_others_reports() {
     let [one, reader] = std::array::from_fn(|_| store(&options));
     let url = Some("https://one.example:8080/sip".to_owned());
     let lease = Some(Duration::from_secs(60));
-    let own = Edge { name: "one".to_owned(), applied: at(7), lease, api: url };
+    let own = Edge { lease, api: url, ..Edge::new("one", at(7)) };
     one.report(own.clone()).await.unwrap();
     // an earlier version reads this report
     let [(key, value)] = raw(&cluster, &options, "edge/").try_into().unwrap();
@@ -422,8 +420,7 @@ async fn earlier_versions_and_this_one_read_each_others_reports() {
     // this version reads a report of an earlier one, which has no URL, and of a later one
     put("edge/two/0001", r#"{"v":1,"applied":3}"#);
     put("edge/two/0002", r#"{"v":1,"applied":4,"later":true}"#);
-    let other =
-        |number| Edge { name: "two".to_owned(), applied: at(number), lease: None, api: None };
+    let other = |number| Edge::new("two", at(number));
     let found = reader.edges().await.unwrap();
     assert_eq!(found, [own.clone(), other(3), other(4)]);
     // an unreadable URL is none, and hides no report

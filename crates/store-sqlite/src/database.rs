@@ -16,7 +16,7 @@ use super::place::Place;
 use super::{failed, folder, schema};
 use sip_authz::model::{Commit, Key, Record, Write};
 use sip_authz_store::{
-    Collection, CommitEntry, Head, Lookup, StoreError, Sum, collections, encoding, lookup,
+    Collection, CommitEntry, Format, Head, Lookup, StoreError, Sum, collections, encoding, lookup,
 };
 
 /// How long to wait for another program to unlock the file.
@@ -136,17 +136,39 @@ impl Database {
         head: Head,
         commit: Commit,
     ) -> Result<Option<CommitEntry>, StoreError> {
+        let format = head.next_format();
+        format.check_writes(&commit)?;
+        self.commit_as(head, commit, format)
+    }
+
+    /// Raises the format of the file if the head is still `head`; returns `None` otherwise.
+    pub(super) fn raise_format(
+        &mut self,
+        head: Head,
+        format: Format,
+    ) -> Result<Option<CommitEntry>, StoreError> {
+        head.check_raise(format)?;
+        self.commit_as(head, Commit::new(), format)
+    }
+
+    /// Makes a commit in a file that has `format` from then on.
+    fn commit_as(
+        &mut self,
+        head: Head,
+        commit: Commit,
+        format: Format,
+    ) -> Result<Option<CommitEntry>, StoreError> {
         if let Some(error) = self.write_failure.get() {
             return Err(error.clone());
         }
         if self.head != head {
             return Ok(None);
         }
-        match self.write(&commit) {
-            Ok((head, replaced)) => {
+        match self.write(&commit, format) {
+            Ok(Written { head, put, replaced }) => {
                 self.head = head;
-                let (commit, replaced) = (Arc::new(commit), replaced.into());
-                Ok(Some(CommitEntry { head, commit, replaced }))
+                let (commit, put, replaced) = (Arc::new(commit), put.into(), replaced.into());
+                Ok(Some(CommitEntry { head, commit, put, replaced }))
             }
             Err(CommitError { error, must_restart }) => {
                 // Earlier writes may be lost, or the transaction cannot be rolled back. Only a restart
@@ -165,7 +187,7 @@ impl Database {
     }
 
     /// Writes one transaction. An error leaves the file unchanged, except a failed sync.
-    fn write(&mut self, commit: &Commit) -> Result<(Head, Vec<Option<Sum>>), CommitError> {
+    fn write(&mut self, commit: &Commit, format: Format) -> Result<Written, CommitError> {
         // nothing is written yet, and the file can come back
         self.place.check()?;
         let behavior = TransactionBehavior::Immediate;
@@ -177,14 +199,23 @@ impl Database {
                 must_restart: true,
             });
         }
-        let (head, replaced) = write(&transaction, self.head, commit)?;
+        schema::migrate(&transaction, format)?;
+        let written = write(&transaction, Head { format, ..self.head }, commit)?;
         transaction
             .commit()
             .map_err(|error| CommitError { must_restart: is_sync(&error), error: failed(error) })?;
         // again, as a removal during the write loses it
         self.place.check().map_err(|error| CommitError { error, must_restart: true })?;
-        Ok((head, replaced))
+        Ok(written)
     }
+}
+
+/// A written commit.
+struct Written {
+    head: Head,
+    /// The checksums of the records that it puts, and of those that it replaces or deletes.
+    put: Vec<Option<Sum>>,
+    replaced: Vec<Option<Sum>>,
 }
 
 /// Adds the path of the file to an error.
@@ -242,7 +273,7 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
         connection.pragma_update(None, name, value).map_err(failed)?;
     }
     connection.pragma_update(None, "journal_size_limit", LOG_SIZE_LIMIT).map_err(failed)?;
-    schema::migrate(&mut connection)?;
+    schema::create(&mut connection)?;
     let head = read_head(&connection)?;
     connection.set_db_config(no_checkpoint, false).map_err(failed)?;
     Ok((connection, head))
@@ -250,13 +281,17 @@ fn prepare(path: &Path) -> Result<(Connection, Head), StoreError> {
 
 /// The head in the file. Works on read-only connections too.
 pub(super) fn read_head(connection: &Connection) -> Result<Head, StoreError> {
-    let query = "SELECT number, records, sum FROM head";
+    // one statement, and so one state of the file
+    let query = "SELECT number, records, sum, user_version FROM head, pragma_user_version";
     let mut query = connection.prepare_cached(query).map_err(failed)?;
     let head = query.query_row([], |row| {
-        let (number, records) = (row.get(0)?, row.get(1)?);
-        Ok(Head { number, records, sum: Sum::from_bytes(row.get(2)?), ..Head::default() })
+        let (number, records, sum) = (row.get(0)?, row.get(1)?, Sum::from_bytes(row.get(2)?));
+        let format = Format::new(row.get(3)?).unwrap_or_default();
+        Ok(Head { number, records, sum, format, ..Head::default() })
     });
-    head.map_err(failed)
+    let head = head.map_err(failed)?;
+    head.format.check_supported()?;
+    Ok(head)
 }
 
 /// Opens a file for reading a consistent snapshot, while another connection may write.
@@ -278,7 +313,7 @@ fn write(
     transaction: &Transaction<'_>,
     mut head: Head,
     commit: &Commit,
-) -> Result<(Head, Vec<Option<Sum>>), StoreError> {
+) -> Result<Written, StoreError> {
     let prepare = |text: &str| transaction.prepare_cached(text).map_err(failed);
     let mut select_record = prepare("SELECT value FROM records WHERE key = ?1")?;
     let mut delete_member = prepare("DELETE FROM members WHERE collection = ?1 AND key = ?2")?;
@@ -313,13 +348,17 @@ fn write(
     let mut insert_record = prepare("INSERT OR REPLACE INTO records VALUES (?1, ?2)")?;
     let mut insert_member = prepare("INSERT INTO members VALUES (?1, ?2)")?;
     let mut insert_name = prepare("INSERT OR REPLACE INTO names VALUES (?1, ?2)")?;
+    let mut put = Vec::with_capacity(commit.writes().len());
     for (written, replaced) in commit.writes().iter().zip(&replaced) {
         let Write::Put(record) = written else {
             head = head.with(*replaced, None)?;
+            put.push(None);
             continue;
         };
         let (text, value) = (encoding::key(record.key()), encoding::encode(record)?);
-        head = head.with(*replaced, Some(Sum::of_encoded(&text, value.as_bytes())))?;
+        let sum = Some(Sum::of_encoded(&text, value.as_bytes()));
+        head = head.with(*replaced, sum)?;
+        put.push(sum);
         insert_record.execute([text.as_str(), value.as_text()]).map_err(failed)?;
         for of in collections(record) {
             let of = index::collection(of);
@@ -346,7 +385,7 @@ fn write(
     let mut update_head = prepare("UPDATE head SET number = ?1, records = ?2, sum = ?3")?;
     let updated = update_head.execute(params![head.number, head.records, head.sum.as_bytes()]);
     updated.map_err(failed)?;
-    Ok((head, replaced))
+    Ok(Written { head, put, replaced })
 }
 
 pub(super) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {

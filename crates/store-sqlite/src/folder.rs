@@ -106,7 +106,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     match (header.starts_with(b"SQLite format 3\0"), number(68), number(60)) {
         (true, Some(application_id), Some(version)) => {
             let checked = schema::check_header(application_id, version);
-            checked.map_err(|why| StoreError::Other(format!("`{}`: {why}", path.display())))
+            checked.map_err(|error| error.context(format_args!("`{}`", path.display())))
         }
         _ => {
             let why = "not an SQLite database, or damaged";

@@ -34,8 +34,10 @@ use database::{Database, WriteFailure};
 use place::Place;
 use rusqlite::ErrorCode;
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz_store::{Collection, CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot};
-use sip_authz_store::{LocalFeed, Recent};
+use sip_authz_store::{
+    Collection, CommitEntry, CommitOutcome, Format, Head, LocalFeed, Lookup, Recent, Store,
+    StoreError, StoreSnapshot,
+};
 use worker::{Worker, run_on_new_thread};
 
 /// A store in an SQLite file. Clones are the same store; dropping the last one releases the folder.
@@ -69,6 +71,26 @@ impl SqliteStore {
         let (write_failure, place) = (database.write_failure(), database.place());
         let worker = Worker::start(database)?;
         Ok(Self { inner: Arc::new(Inner { worker, recent, write_failure, place, file, read }) })
+    }
+
+    /// Makes a commit on the database thread.
+    async fn write(
+        &self,
+        commit: impl FnOnce(&mut Database) -> Result<Option<CommitEntry>, StoreError> + Send + 'static,
+    ) -> Result<CommitOutcome, StoreError> {
+        let recent = Arc::clone(&self.inner.recent);
+        let written = self.inner.worker.ask(move |database| {
+            // pushed by the database thread, so that the feeds get the commits in order
+            Ok(commit(database)?.map(|entry| {
+                let number = entry.head.number;
+                recent.push(entry);
+                number
+            }))
+        });
+        Ok(match written.await? {
+            Some(number) => CommitOutcome::Committed(number),
+            None => CommitOutcome::Conflict,
+        })
     }
 }
 
@@ -131,20 +153,11 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        let recent = Arc::clone(&self.inner.recent);
-        let written = self.inner.worker.ask(move |database| {
-            let written = database.commit(head, commit)?;
-            // pushed by the database thread, so that the feeds get the commits in order
-            Ok(written.map(|entry| {
-                let number = entry.head.number;
-                recent.push(entry);
-                number
-            }))
-        });
-        Ok(match written.await? {
-            Some(number) => CommitOutcome::Committed(number),
-            None => CommitOutcome::Conflict,
-        })
+        self.write(move |database| database.commit(head, commit)).await
+    }
+
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.write(move |database| database.raise_format(head, format)).await
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {

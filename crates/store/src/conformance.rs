@@ -20,6 +20,7 @@
 // a test reports a violation by a panic
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod formats;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,11 +28,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use formats::rises;
 pub use records::full_records;
 
 use super::{
-    Collection, CommitEntry, CommitOutcome, Feed, Head, Incarnation, ListKey, Lookup, Store,
-    StoreSnapshot, Sum, collections, lookup,
+    Collection, CommitEntry, CommitOutcome, Feed, Format, Head, Incarnation, ListKey, Lookup,
+    Store, StoreSnapshot, Sum, collections, lookup,
 };
 use sip_authz::digest::HashFunction;
 use sip_authz::model::{
@@ -129,7 +131,8 @@ fn holding(number: u64, records: impl IntoIterator<Item = Record>) -> StoreSnaps
     let records: Vec<_> = records.into_iter().collect();
     let sum = records.iter().fold(Sum::ZERO, |sum, record| sum.plus(Sum::of(record).unwrap()));
     let head = Head { number, records: records.len() as u64, sum, ..Head::default() };
-    StoreSnapshot { head, records }
+    let format = if number == 0 { Format::FIRST } else { Format::NEWEST };
+    StoreSnapshot { head: Head { format, ..head }, records }
 }
 
 /// The head after a commit of a feed. Panics if it does not follow the previous head.
@@ -154,8 +157,9 @@ async fn an_empty_store_has_no_records(store: impl Store) {
 }
 
 /// Heads that differ from this one in one part each.
-fn others(head: Head) -> [Head; 6] {
-    let Head { incarnation, number, records, sum } = head;
+fn others(head: Head) -> [Head; 7] {
+    let Head { incarnation, number, records, sum, format } = head;
+    let other_format = if format == Format::FIRST { Format::NEWEST } else { Format::FIRST };
     let later = Incarnation { generation: incarnation.generation + 1, ..incarnation };
     let other = Incarnation { id: !incarnation.id, ..incarnation };
     [
@@ -165,6 +169,7 @@ fn others(head: Head) -> [Head; 6] {
         Head { number: u64::MAX, ..head },
         Head { records: records + 1, ..head },
         Head { sum: sum.plus(Sum::from_bytes([1; 32])), ..head },
+        Head { format: other_format, ..head },
     ]
 }
 

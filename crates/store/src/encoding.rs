@@ -18,9 +18,14 @@
 //! | `9/RL…` | role |
 //!
 //! A value is a JSON object with everything that the key does not contain. Its fields have a fixed
-//! order, and the first is the version of the format, `"v":1`. Fields at their default are omitted,
+//! order, and the first is the version of the value, `"v":1`. Fields at their default are omitted,
 //! except in a policy, which keeps its meaning when a release changes the defaults. The decoder rejects
 //! unknown versions and unknown fields, so it never misreads the store of a newer release.
+//!
+//! A release that adds a kind of record or a field adds a [`Format`](super::Format) too, and
+//! [`Format::of`](super::Format::of) says which records need it. A field that a reader may ignore goes into the object
+//! `ignorable` of the value. From format 2 on it needs no format of its own: readers ignore the members that they do
+//! not know. An earlier version that writes the record again drops them.
 
 mod hashes;
 mod values;
@@ -41,11 +46,24 @@ use values::Value;
 pub struct EncodingError {
     key: String,
     message: String,
+    is_newer: bool,
 }
 
 impl EncodingError {
     fn new(key: impl fmt::Display, message: impl fmt::Display) -> Self {
-        Self { key: key.to_string(), message: message.to_string() }
+        Self { key: key.to_string(), message: message.to_string(), is_newer: false }
+    }
+
+    /// The error of a key or record that a later version may have written.
+    fn newer(key: impl fmt::Display, message: impl fmt::Display) -> Self {
+        let message = format!("{message}; a later version may know it");
+        Self { is_newer: true, ..Self::new(key, message) }
+    }
+
+    /// Whether a later version may have written it: a kind, a version or a field that this one does not know.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        self.is_newer
     }
 }
 
@@ -93,10 +111,20 @@ pub fn key(key: Key) -> String {
 /// [`EncodingError`] if `text` is not the encoding of a key.
 pub fn decode_key(text: &str) -> Result<Key, EncodingError> {
     // the message must not grow with the text
-    let error = || EncodingError::new(text.chars().take(100).collect::<String>(), "invalid key");
+    let excerpt = || text.chars().take(100).collect::<String>();
+    let error = || EncodingError::new(excerpt(), "invalid key");
+    if is_later_kind(text) {
+        return Err(EncodingError::newer(excerpt(), "unknown kind of record"));
+    }
     let found = key_of(text).ok_or_else(error)?;
     // `parse` accepts the digits of a SID in either case, but the encoding has one
     if key(found) == text { Ok(found) } else { Err(error()) }
+}
+
+/// Whether the kind of a key is a number that later versions may use.
+fn is_later_kind(text: &str) -> bool {
+    let kind = text.split_once('/').and_then(|(kind, _)| kind.parse::<u32>().ok());
+    kind.is_some_and(|kind| kind > 9)
 }
 
 fn key_of(text: &str) -> Option<Key> {
@@ -159,14 +187,12 @@ pub fn decode(key: Key, value: &[u8]) -> Result<Record, EncodingError> {
     values::record(key, value).map_err(|error| {
         let text = error.to_string();
         // these name fields and versions only; other messages may repeat a secret from the value
-        let without_secrets = [
-            "unknown field",
-            "missing field",
-            "duplicate field",
-            "unsupported version",
-            "a credential",
-        ];
+        let without_secrets = ["missing field", "duplicate field", "a credential"];
+        let of_later_versions = ["unknown field", "unsupported version"];
         match error.classify() {
+            Category::Data if of_later_versions.iter().any(|known| text.starts_with(known)) => {
+                EncodingError::newer(key, text)
+            }
             Category::Data if without_secrets.iter().any(|known| text.starts_with(known)) => {
                 EncodingError::new(key, text)
             }

@@ -34,6 +34,13 @@ pub enum StoreError {
     /// The store can be read but has no space for commits: a full disk, or a quota. Nothing was written.
     #[error("the store: {0}")]
     NoSpace(String),
+    /// The store, or a record in it, has a format that this version does not support. An upgrade helps; nothing was
+    /// written.
+    #[error("the store: {0}")]
+    Newer(String),
+    /// The format of the store cannot have a record, which was not written. See [`Format`](super::Format).
+    #[error("the store: {0}")]
+    Format(String),
     /// Any other reason.
     #[error("the store: {0}")]
     Other(String),
@@ -51,12 +58,14 @@ impl StoreError {
             | Self::TooLarge(reason)
             | Self::ReadOnly(reason)
             | Self::NoSpace(reason)
+            | Self::Newer(reason)
+            | Self::Format(reason)
             | Self::Other(reason) => reason,
         }
     }
 
     /// The kinds that [`Self::kind`] returns.
-    pub const KINDS: [&'static str; 8] = [
+    pub const KINDS: [&'static str; 10] = [
         "unreachable",
         "conflict",
         "corrupt",
@@ -64,6 +73,8 @@ impl StoreError {
         "too-large",
         "read-only",
         "no-space",
+        "newer",
+        "format",
         "other",
     ];
 
@@ -78,6 +89,8 @@ impl StoreError {
             Self::TooLarge(_) => "too-large",
             Self::ReadOnly(_) => "read-only",
             Self::NoSpace(_) => "no-space",
+            Self::Newer(_) => "newer",
+            Self::Format(_) => "format",
             Self::Other(_) => "other",
         }
     }
@@ -95,6 +108,10 @@ impl StoreError {
             Self::NoSpace(_) => {
                 "the store has no space for changes: a full disk, or the quota of etcd (alarm NOSPACE)"
             }
+            Self::Newer(_) => {
+                "the store is of a newer format than this version supports; upgrade this edge"
+            }
+            Self::Format(_) => "the format of the store is too old for a change",
             Self::Other(_) => "the store fails; the log of the program has the reason",
         }
     }
@@ -118,6 +135,8 @@ impl StoreError {
             Self::TooLarge(_) => Self::TooLarge(reason),
             Self::ReadOnly(_) => Self::ReadOnly(reason),
             Self::NoSpace(_) => Self::NoSpace(reason),
+            Self::Newer(_) => Self::Newer(reason),
+            Self::Format(_) => Self::Format(reason),
             Self::Other(_) => Self::Other(reason),
         }
     }
@@ -125,6 +144,10 @@ impl StoreError {
 
 impl From<EncodingError> for StoreError {
     fn from(error: EncodingError) -> Self {
-        Self::Corrupt(error.to_string())
+        if error.is_newer() {
+            Self::Newer(error.to_string())
+        } else {
+            Self::Corrupt(error.to_string())
+        }
     }
 }

@@ -177,7 +177,9 @@ impl<S: Store> Follower<S> {
             | FollowerError::Gap { .. }
             | FollowerError::Differs { .. } => self.must_reload = true,
             // the next commit stays unreadable, so another attempt does not help
-            FollowerError::Store(StoreError::Corrupt(_) | StoreError::Restored(_)) => {
+            FollowerError::Store(
+                StoreError::Corrupt(_) | StoreError::Restored(_) | StoreError::Newer(_),
+            ) => {
                 self.must_reload = true;
             }
             // the store answers, but reading the next commit has failed twice in a row

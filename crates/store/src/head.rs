@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::encoding::{self, EncodingError};
-use super::{CommitEntry, Incarnation, StoreError};
+use super::{CommitEntry, Format, Incarnation, StoreError};
 use sip_authz::model::{Commit, Record, Write};
 
 /// The state of a store in three numbers, within one history of commits.
@@ -19,6 +19,8 @@ pub struct Head {
     pub records: u64,
     /// The checksum over all records.
     pub sum: Sum,
+    /// The format of the store.
+    pub format: Format,
 }
 
 /// A checksum over records: the sum of their BLAKE3 hashes, modulo 2^256.
@@ -45,6 +47,18 @@ impl Sum {
         let mut hash = hasher_for(&encoding::key(record.key()));
         encoding::write(record, &mut HashWriter(&mut hash))?;
         Ok(Self(hash.finalize().into()))
+    }
+
+    /// The sum over the record that a write puts; none for a deletion.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodingError`] if the record cannot be encoded.
+    pub fn of_write(write: &Write) -> Result<Option<Self>, EncodingError> {
+        match write {
+            Write::Put(record) => Self::of(record).map(Some),
+            Write::Delete(_) => Ok(None),
+        }
     }
 
     /// The sum over one record that is already encoded.
@@ -124,28 +138,35 @@ impl fmt::Debug for Sum {
 }
 
 impl Head {
-    /// The head after one more commit. `replaced` has, for each write of the commit, the checksum of the
-    /// record that it replaces or deletes, if any.
+    /// The head after one more commit. For each write of the commit, `put` has the checksum of the record that it
+    /// puts, if any, and `replaced` that of the record that it replaces or deletes, if any.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] if `replaced` and the writes differ in number, or if more records would be
-    /// removed than there are.
-    pub fn after(self, commit: &Commit, replaced: &[Option<Sum>]) -> Result<Self, StoreError> {
-        if commit.writes().len() != replaced.len() {
+    /// [`StoreError::Corrupt`] if the checksums do not fit the writes, or if more records would be removed than
+    /// there are.
+    pub fn after(
+        self,
+        commit: &Commit,
+        put: &[Option<Sum>],
+        replaced: &[Option<Sum>],
+    ) -> Result<Self, StoreError> {
+        let writes = commit.writes();
+        let fits = writes.len() == put.len()
+            && writes.len() == replaced.len()
+            && writes.iter().zip(put).all(|(write, put)| match write {
+                Write::Put(_) => put.is_some(),
+                Write::Delete(_) => put.is_none(),
+            });
+        if !fits {
             return Err(StoreError::Corrupt(format!(
-                "the commit has {} writes, but {} checksums of replaced records were given",
-                commit.writes().len(),
-                replaced.len()
+                "the checksums of a commit do not fit its {} writes",
+                writes.len()
             )));
         }
-        let mut next = self;
-        for (write, replaced) in commit.writes().iter().zip(replaced) {
-            let put = match write {
-                Write::Put(record) => Some(Sum::of(record)?),
-                Write::Delete(_) => None,
-            };
-            next = next.with(*replaced, put)?;
+        let mut next = Self { format: self.next_format(), ..self };
+        for (put, replaced) in put.iter().zip(replaced) {
+            next = next.with(*replaced, *put)?;
         }
         Ok(Self { number: self.number.saturating_add(1), ..next })
     }
@@ -171,7 +192,7 @@ impl Head {
         Ok(Self { records, sum, ..self })
     }
 
-    /// Whether the two heads are those of the same commit and records, in whatever history.
+    /// Whether the two heads are those of the same commit and records, in any history.
     #[must_use]
     pub fn has_records_of(self, other: Self) -> bool {
         Self { incarnation: other.incarnation, ..self } == other
@@ -210,7 +231,11 @@ impl CommitEntry {
         if head.incarnation != self.head.incarnation && head.number > 0 {
             return Err(StoreError::restored(self.head.number));
         }
-        let expected = head.after(&self.commit, &self.replaced)?;
+        let expected = head.after(&self.commit, &self.put, &self.replaced)?;
+        if self.head.format < head.format {
+            let (from, to) = (head.format, self.head.format);
+            return Err(StoreError::Corrupt(format!("the format fell from {from} to {to}")));
+        }
         if expected.number != self.head.number {
             let (expected, found) = (expected.number, self.head.number);
             return Err(StoreError::Corrupt(format!("expected commit {expected}, found {found}")));
@@ -255,17 +280,39 @@ mod tests {
     fn commits_update_the_head() {
         let mut commit = Commit::new();
         commit.put(account(1)).put(account(2));
-        let head = Head::default().after(&commit, &[None, None]).unwrap();
         let [one, two] = [1, 2].map(|n| Sum::of(&account(n)).unwrap());
-        assert_eq!(head, Head { number: 1, records: 2, sum: one.plus(two), ..Head::default() });
+        let head = Head::default().after(&commit, &[Some(one), Some(two)], &[None, None]).unwrap();
+        let format = Format::NEWEST;
+        let (number, records, sum) = (1, 2, one.plus(two));
+        assert_eq!(head, Head { number, records, sum, format, ..Head::default() });
         let mut deleted = Commit::new();
         deleted.delete(account(1).key());
-        let next = head.after(&deleted, &[Some(one)]).unwrap();
-        assert_eq!(next, Head { number: 2, records: 1, sum: two, ..Head::default() });
+        let next = head.after(&deleted, &[None], &[Some(one)]).unwrap();
+        assert_eq!(next, Head { number: 2, records: 1, sum: two, format, ..Head::default() });
         assert!(head.check(2, one.plus(two)).is_ok());
         assert!(head.check(1, one.plus(two)).is_err() && head.check(2, one).is_err());
-        assert!(head.after(&deleted, &[]).is_err());
-        assert!(Head::default().after(&deleted, &[Some(one)]).is_err());
+        for (put, replaced) in
+            [(&[None][..], &[][..]), (&[], &[Some(one)]), (&[Some(one)], &[None])]
+        {
+            assert!(head.after(&deleted, put, replaced).is_err());
+        }
+        assert!(head.after(&commit, &[Some(one), None], &[None, None]).is_err());
+        assert!(Head::default().after(&deleted, &[None], &[Some(one)]).is_err());
+    }
+
+    #[test]
+    fn the_format_of_a_store_rises_and_never_falls() {
+        let of = |format| Head { number: 7, format, ..Head::default() };
+        let entry = |format| CommitEntry {
+            head: Head { number: 8, ..of(format) },
+            commit: Commit::new().into(),
+            put: [].into(),
+            replaced: [].into(),
+        };
+        let [first, newest] = [Format::FIRST, Format::NEWEST];
+        assert!(entry(newest).check(of(first)).is_ok() && entry(newest).check(of(newest)).is_ok());
+        let fell = entry(first).check(of(newest)).unwrap_err();
+        assert_eq!(fell, StoreError::Corrupt("the format fell from 2 to 1".to_owned()));
     }
 
     proptest! {

@@ -16,6 +16,7 @@ pub mod conformance;
 pub mod encoding;
 mod error;
 mod follower;
+mod format;
 mod head;
 mod incarnation;
 mod index;
@@ -36,6 +37,7 @@ pub use follower::{
     Applied, Confirmed, Follower, FollowerError, FollowerEvent, FollowerState, Lease, LeaseEvent,
     Timer,
 };
+pub use format::Format;
 pub use head::{Head, Sum};
 pub use incarnation::Incarnation;
 pub use index::{Collection, ListKey, Lookup, collections, lookup, references};
@@ -61,12 +63,17 @@ pub enum CommitOutcome {
 /// A follower updates its checksum with the hash of each replaced record. It does not store those hashes:
 /// for ten million records they would take more than half a gigabyte. The store has the old value in
 /// memory when it writes the new one, so it puts 32 bytes for each write into the feed.
+///
+/// A commit that raises the [`Format`] of the store has no writes.
 #[derive(Clone, Debug)]
 pub struct CommitEntry {
     /// The head after the commit. Its number is one more than that of the previous commit.
     pub head: Head,
     /// The writes.
     pub commit: Arc<Commit>,
+    /// For each write, the checksum of the record that it puts, as the store has it; `None` for a deletion. It can
+    /// differ from the checksum of the decoded record, which lacks the fields that this version ignores.
+    pub put: Arc<[Option<Sum>]>,
     /// For each write, the checksum of the record that it replaced or deleted, if any.
     pub replaced: Arc<[Option<Sum>]>,
 }
@@ -137,11 +144,20 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 
     /// Writes `commit` if the head is still `head`. Any difference is a conflict: after a restore, other
-    /// commits have the same numbers.
+    /// commits have the same numbers. The first commit of a store draws its [`Format`].
     fn commit(
         &self,
         head: Head,
         commit: Commit,
+    ) -> impl Future<Output = Result<CommitOutcome, StoreError>> + Send;
+
+    /// Raises the format of the store, as a commit without writes, if the head is still `head`.
+    ///
+    /// The caller has checked that all edges support it. An earlier format than that of the head is refused.
+    fn raise_format(
+        &self,
+        head: Head,
+        format: Format,
     ) -> impl Future<Output = Result<CommitOutcome, StoreError>> + Send;
 
     /// Every record as of one head, checked against the count and checksum of the head.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::index::{Collection, Lookup};
 use super::recent::{LocalFeed, Recent};
 use super::records::Records;
-use super::{CommitEntry, CommitOutcome, Head, Store, StoreError, StoreSnapshot};
+use super::{CommitEntry, CommitOutcome, Format, Head, Store, StoreError, StoreSnapshot};
 use sip_authz::model::{Commit, Key, Record};
 
 /// A store in memory. Clones are the same store.
@@ -31,9 +31,7 @@ impl MemoryStore {
     /// program that replaces all records and counts on.
     #[must_use]
     pub fn starting_at(number: u64) -> Self {
-        let records = Records::starting_at(number);
-        let recent = Arc::new(Recent::from(records.head()));
-        Self { inner: Arc::new(Inner { records: Mutex::new(records), recent }) }
+        Self::from(Records::starting_at(number))
     }
 
     fn lock(&self) -> MutexGuard<'_, Records> {
@@ -41,8 +39,33 @@ impl MemoryStore {
         self.inner.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes a commit if the head is still `head`.
+    fn write(
+        &self,
+        head: Head,
+        after: impl FnOnce(&Records) -> Result<(Records, CommitEntry), StoreError>,
+    ) -> Result<CommitOutcome, StoreError> {
+        let mut records = self.lock();
+        if records.head() != head {
+            return Ok(CommitOutcome::Conflict);
+        }
+        let (after, entry) = after(&records)?;
+        *records = after;
+        // under the lock, so that feeds get commits in their order
+        self.inner.recent.push(entry);
+        Ok(CommitOutcome::Committed(records.head().number))
+    }
+
     fn records(&self) -> Records {
         self.lock().clone()
+    }
+}
+
+/// A store with these records, which its feeds do not deliver.
+impl From<Records> for MemoryStore {
+    fn from(records: Records) -> Self {
+        let recent = Arc::new(Recent::from(records.head()));
+        Self { inner: Arc::new(Inner { records: Mutex::new(records), recent }) }
     }
 }
 
@@ -75,17 +98,17 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        let mut records = self.lock();
-        if records.head() != head {
-            return Ok(CommitOutcome::Conflict);
-        }
-        let (after, replaced) = records.after(&commit)?;
-        *records = after;
-        let (head, commit) = (records.head(), Arc::new(commit));
-        let entry = CommitEntry { head, commit, replaced: replaced.into() };
-        // under the lock, so that feeds get commits in their order
-        self.inner.recent.push(entry);
-        Ok(CommitOutcome::Committed(records.head().number))
+        self.write(head, |records| {
+            head.next_format().check_writes(&commit)?;
+            records.after(commit)
+        })
+    }
+
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.write(head, |records| {
+            head.check_raise(format)?;
+            Ok(records.raised(format))
+        })
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 
 use super::index::{Collection, Lookup, collections, lookup};
-use super::{CommitEntry, Head, StoreError, StoreSnapshot, Sum};
+use super::{CommitEntry, Format, Head, StoreError, StoreSnapshot, Sum};
 use sip_authz::model::{Commit, Key, Record, Write};
 
 /// All records as of one head, with the indexes of a store.
@@ -26,7 +26,8 @@ impl Records {
     /// No records, at the head with this number.
     #[must_use]
     pub fn starting_at(number: u64) -> Self {
-        Self { head: Head { number, ..Head::default() }, ..Self::default() }
+        let format = if number == 0 { Format::FIRST } else { Format::NEWEST };
+        Self { head: Head { number, format, ..Head::default() }, ..Self::default() }
     }
 
     /// The head.
@@ -74,19 +75,29 @@ impl Records {
         self.records.values().map(Arc::as_ref)
     }
 
-    /// The records after one more commit, and for each write the checksum of the record that it replaces or
-    /// deletes, if any.
+    /// The records after one more commit, and its entry for feeds.
     ///
     /// # Errors
     ///
     /// [`StoreError::Corrupt`] if a record cannot be encoded.
-    pub fn after(&self, commit: &Commit) -> Result<(Self, Vec<Option<Sum>>), StoreError> {
-        let mut replaced = Vec::with_capacity(commit.writes().len());
+    pub fn after(&self, commit: Commit) -> Result<(Self, CommitEntry), StoreError> {
+        let (mut put, mut replaced) = (Vec::new(), Vec::new());
         for write in commit.writes() {
+            put.push(Sum::of_write(write)?);
             replaced.push(self.get(write.key()).map(Sum::of).transpose()?);
         }
-        let head = self.head.after(commit, &replaced)?;
-        Ok((Self { head, ..self.with(commit) }, replaced))
+        let head = self.head.after(&commit, &put, &replaced)?;
+        let after = Self { head, ..self.with(&commit) };
+        let (put, replaced) = (put.into(), replaced.into());
+        Ok((after, CommitEntry { head, commit: Arc::new(commit), put, replaced }))
+    }
+
+    /// The same records after a commit that raises the format, and its entry for feeds.
+    #[must_use]
+    pub fn raised(&self, format: Format) -> (Self, CommitEntry) {
+        let head = Head { number: self.head.number.saturating_add(1), format, ..self.head };
+        let (commit, put, replaced) = (Arc::default(), [].into(), [].into());
+        (Self { head, ..self.clone() }, CommitEntry { head, commit, put, replaced })
     }
 
     /// The same records under this head, if it has their number, count and checksum.

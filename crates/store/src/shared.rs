@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Head, Incarnation, MemoryStore, Store, StoreError};
+use super::{Format, Head, Incarnation, MemoryStore, Store, StoreError};
 
 /// The last report of an edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +17,18 @@ pub struct Edge {
     pub lease: Option<Duration>,
     /// The base URL under which other edges reach its API; `None` if it cannot be asked.
     pub api: Option<String>,
+    /// The newest format that it supports. Versions that report none support the first one.
+    pub newest_format: Format,
 }
 
 impl Edge {
+    /// The report of an edge of this version without a lease, which no other edge can ask.
+    #[must_use]
+    pub fn new(name: impl Into<String>, applied: Head) -> Self {
+        let (lease, api, newest_format) = (None, None, Format::NEWEST);
+        Self { name: name.into(), applied, lease, api, newest_format }
+    }
+
     /// Whether it reports the number of its commit alone, as earlier versions do, and that number counts in this
     /// incarnation: before a restore, other commits had these numbers.
     #[must_use]

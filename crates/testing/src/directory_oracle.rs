@@ -65,7 +65,7 @@ impl Op {
             Self::Rotate => {
                 let new: NewAccount = directory.rotate_token(account).await?;
                 let found = directory.authenticate(account, &new.token).await?;
-                assert!(found.is_none_or(|found| found.sid == account));
+                assert!(found.is_none_or(|found| found.account.sid == account));
                 Ok(())
             }
             Self::CreateDomain(name) => {

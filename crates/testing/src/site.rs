@@ -14,8 +14,8 @@ use sip_authz::model::{Commit, Key, Record};
 use sip_authz::{Authorizer, Capacity, Decision, Invite, Snapshot, Transport};
 use sip_authz_directory::{Directory, Settings};
 use sip_authz_store::{
-    Applied, Collection, CommitEntry, CommitOutcome, Edge, Feed, Follower, FollowerError, Head,
-    LocalFeed, Lookup, MemoryStore, Records, Store, StoreError, StoreSnapshot,
+    Applied, Collection, CommitEntry, CommitOutcome, Edge, Feed, Follower, FollowerError, Format,
+    Head, LocalFeed, Lookup, MemoryStore, Records, Store, StoreError, StoreSnapshot, Sum,
 };
 use tokio::task::JoinHandle;
 
@@ -166,6 +166,10 @@ impl<S: Store> Store for Probe<S> {
         self.around(operation).await
     }
 
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.around(self.inner.raise_format(head, format)).await
+    }
+
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.around(self.inner.load()).await
     }
@@ -256,6 +260,10 @@ impl Store for Scripted {
         self.inner.commit(head, commit).await
     }
 
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.inner.raise_format(head, format).await
+    }
+
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {
         self.inner.load().await
     }
@@ -273,15 +281,24 @@ impl Feed for ScriptedFeed {
         match scripted {
             Some(entry) => {
                 let (number, commit) = entry?;
-                let replaced: Arc<[_]> = vec![None; commit.writes().len()].into();
-                let (head, lost) = (self.head.after(&commit, &replaced)?, &self.lost);
-                let head = head.after(lost, &vec![None; lost.writes().len()])?;
+                let (put, replaced) = new_records(&commit);
+                let (lost, (put_lost, none)) = (&self.lost, new_records(&self.lost));
+                let head = self.head.after(&commit, &put, &replaced)?;
+                let head = head.after(lost, &put_lost, &none)?;
                 self.head = Head { number, ..head };
-                Ok(CommitEntry { head: self.head, commit: Arc::new(commit), replaced })
+                let commit = Arc::new(commit);
+                let (put, replaced) = (put.into(), replaced.into());
+                Ok(CommitEntry { head: self.head, commit, put, replaced })
             }
             None => self.rest.next().await,
         }
     }
+}
+
+/// The checksums of a commit that replaces no record.
+fn new_records(commit: &Commit) -> (Vec<Option<Sum>>, Vec<Option<Sum>>) {
+    let put = commit.writes().iter().map(|write| Sum::of_write(write).unwrap());
+    (put.collect(), vec![None; commit.writes().len()])
 }
 
 /// A directory, and an authorizer kept at its store's head.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_store::{
-    Collection, CommitEntry, CommitOutcome, Edge, Feed, Head, Incarnation, LocalFeed, Lookup,
-    MemoryStore, SharedStore, Store, StoreError, StoreSnapshot,
+    Collection, CommitEntry, CommitOutcome, Edge, Feed, Format, Head, Incarnation, LocalFeed,
+    Lookup, MemoryStore, SharedStore, Store, StoreError, StoreSnapshot,
 };
 use sip_authz_testing::virtual_time::Owner;
 
@@ -68,6 +68,33 @@ impl Link {
     }
 }
 
+impl Link {
+    /// Makes a commit, or raises the format, if the head is still `head`.
+    async fn write(
+        &self,
+        head: Head,
+        commit: Commit,
+        format: Option<Format>,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.ask(async {
+            let mut storage = self.world.storage();
+            if storage.head(self.world.time.elapsed()) != head {
+                return Ok(CommitOutcome::Conflict);
+            }
+            // the store in memory has no incarnation
+            let head = storage.inner.head().await?;
+            let outcome = match format {
+                None => storage.inner.commit(head, commit.clone()).await?,
+                Some(format) => storage.inner.raise_format(head, format).await?,
+            };
+            storage.committed(&commit, outcome).await?;
+            self.world.tally.lock().unwrap().commits += 1;
+            Ok(outcome)
+        })
+        .await
+    }
+}
+
 impl Store for Link {
     type Feed = LinkFeed;
 
@@ -97,22 +124,11 @@ impl Store for Link {
     }
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        self.ask(async {
-            let mut storage = self.world.storage();
-            let outcome = if storage.head(self.world.time.elapsed()) == head {
-                // the store in memory has no incarnation
-                let head = storage.inner.head().await?;
-                storage.inner.commit(head, commit.clone()).await?
-            } else {
-                CommitOutcome::Conflict
-            };
-            storage.committed(&commit, outcome).await?;
-            if outcome != CommitOutcome::Conflict {
-                self.world.tally.lock().unwrap().commits += 1;
-            }
-            Ok(outcome)
-        })
-        .await
+        self.write(head, commit, None).await
+    }
+
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.write(head, Commit::new(), Some(format)).await
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Authorizer, Invite, Transport};
 use sip_authz_store::Follower;
-use sip_authz_store::{CommitOutcome, Store};
+use sip_authz_store::{CommitOutcome, Store, Sum};
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_testing::etcd_cluster::Cluster;
@@ -115,7 +115,8 @@ async fn rate<S: Store>(stores: Vec<S>) -> f64 {
                 while started.elapsed() < ROUND_LENGTH {
                     let commit = one_record(writer, n);
                     // a new record replaces none
-                    let after = head.after(&commit, &[None]).unwrap();
+                    let put = Sum::of_write(&commit.writes()[0]).unwrap();
+                    let after = head.after(&commit, &[put], &[None]).unwrap();
                     match store.commit(head, commit).await.unwrap() {
                         CommitOutcome::Committed(_) => (n, head) = (n + 1, after),
                         CommitOutcome::Conflict => head = store.head().await.unwrap(),

@@ -130,6 +130,7 @@ async fn load<S: SharedStore>(
         ready.map_err(|error| ProgramError::Setup(error.to_string()))?;
         match Resources::of_shared(store.clone(), setup.clone()).await {
             Ok(loaded) => return Ok(loaded),
+            Err(error @ ProgramError::Setup(_)) => return Err(error),
             // the store failed again, or compacted its history during the load
             Err(error) => waiting(&error),
         }

@@ -15,7 +15,9 @@ use sip_authz_directory::{Directory, Settings};
 use sip_authz_rest::{RestOptions, SharedDecisions, SharedHealth};
 #[cfg(feature = "etcd")]
 use sip_authz_store::SharedStore;
-use sip_authz_store::{Applied, CommitOutcome, Follower, Head, MemoryStore, Store};
+use sip_authz_store::{
+    Applied, CommitOutcome, Follower, FollowerError, Head, MemoryStore, Store, StoreError,
+};
 use sip_authz_store_sqlite::SqliteStore;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -334,14 +336,22 @@ async fn load<S: Store + Clone>(
     vocabulary: &'static Vocabulary,
 ) -> Result<(Snapshot, Head), ProgramError> {
     let failed = |error: &dyn std::fmt::Display| ProgramError::Runtime(error.to_string());
+    let unreadable = |error: StoreError| match error {
+        // only an upgrade helps
+        StoreError::Newer(_) => ProgramError::Setup(error.to_string()),
+        error => ProgramError::Runtime(error.to_string()),
+    };
     let begun = Instant::now();
-    let total = store.head().await.map_err(|error| failed(&error))?.records;
+    let total = store.head().await.map_err(unreadable)?.records;
     // on a thread of its own: many records take long
     let loading = tokio::task::spawn_blocking({
         let store = store.clone();
         move || {
             let loaded = Handle::current().block_on(Follower::load(&store, vocabulary));
-            loaded.map_err(|error| ProgramError::Runtime(error.to_string()))
+            loaded.map_err(|error| match error {
+                FollowerError::Store(error) => unreadable(error),
+                error => ProgramError::Runtime(error.to_string()),
+            })
         }
     });
     let count = |records: u64| usize::try_from(records).unwrap_or(usize::MAX);

@@ -126,6 +126,9 @@ fn follower(state: FollowerState) -> PartHealth {
             FollowerState::Behind => {
                 "a commit does not follow the last one; all records are read again"
             }
+            FollowerState::Outdated => {
+                "the store is of a newer format than this version supports; upgrade this edge"
+            }
             FollowerState::Stuck => {
                 "the records in the store break a rule; commits wait until they are repaired"
             }

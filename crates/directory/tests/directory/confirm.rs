@@ -14,10 +14,8 @@ async fn a_change_is_confirmed_when_no_edge_decides_by_an_older_state() {
     let head = store.head().await.unwrap();
     let other = |number| Head { number, ..Head::default() };
     let edge = |name: &str, number, lease_ms: Option<u64>| Edge {
-        name: name.to_owned(),
-        applied: if number == head.number { head } else { other(number) },
         lease: lease_ms.map(Duration::from_millis),
-        api: None,
+        ..Edge::new(name, if number == head.number { head } else { other(number) })
     };
     let confirm = async |edges: &[Edge], limit_ms| {
         *store.counts.edges.lock().unwrap() = edges.to_vec();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_directory::{Directory, DirectoryError, Page};
 use sip_authz_store::{
-    Collection, CommitEntry, CommitOutcome, Feed, Head, LocalFeed, Lookup, MemoryStore, Store,
-    StoreError, StoreSnapshot,
+    Collection, CommitEntry, CommitOutcome, Feed, Format, Head, LocalFeed, Lookup, MemoryStore,
+    Store, StoreError, StoreSnapshot,
 };
 use sip_authz_testing::site::settings;
 
@@ -75,6 +75,10 @@ impl Store for Restorable {
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.now().commit(head, commit).await
+    }
+
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.now().raise_format(head, format).await
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {

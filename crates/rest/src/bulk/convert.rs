@@ -37,10 +37,8 @@ impl Document {
                 sid: account.sid,
                 friendly_name: account.friendly_name.clone(),
                 status: account.status,
-                token_sha256: account
-                    .token
-                    .filter(|_| secrets)
-                    .map(|TokenHash(hash)| Secret::new(hex::encode(hash))),
+                token_sha256: token_entry(account.token, secrets),
+                secondary_token_sha256: token_entry(account.secondary_token, secrets),
                 dates: Some(account.dates.into()),
             }),
             Record::IpAccessControlList(list) => self.ip_access_control_lists.push(list.into()),
@@ -79,9 +77,14 @@ impl Document {
     pub fn into_incoming(self) -> Result<Vec<Incoming>, DocumentError> {
         let mut all = Vec::with_capacity(self.len());
         for (at, entry) in self.accounts.into_iter().enumerate() {
-            let token = entry.token_sha256.as_ref().map(|hash| token(hash, at)).transpose()?;
+            let read =
+                |hash: Option<&Secret>, field| hash.map(|hash| token(hash, at, field)).transpose();
+            let token = read(entry.token_sha256.as_ref(), ".token_sha256")?;
+            let secondary = entry.secondary_token_sha256.as_ref();
+            let secondary_token = read(secondary, ".secondary_token_sha256")?;
             let AccountEntry { sid, friendly_name, status, dates, .. } = entry;
-            let account = Account { friendly_name, status, token, ..Account::new(sid) };
+            let new = Account { token, secondary_token, ..Account::new(sid) };
+            let account = Account { friendly_name, status, ..new };
             all.push(whole(account, dates));
         }
         all.extend(self.ip_access_control_lists.into_iter().map(Incoming::from));
@@ -116,10 +119,14 @@ fn error_at(kind: &str, at: usize, field: &str, message: impl ToString) -> Docum
     DocumentError { place: format!("{kind}[{at}]{field}"), message: message.to_string() }
 }
 
-fn token(hash: &Secret, at: usize) -> Result<TokenHash, DocumentError> {
+fn token_entry(token: Option<TokenHash>, secrets: bool) -> Option<Secret> {
+    token.filter(|_| secrets).map(|TokenHash(hash)| Secret::new(hex::encode(hash)))
+}
+
+fn token(hash: &Secret, at: usize, field: &str) -> Result<TokenHash, DocumentError> {
     let mut bytes = [0; 32];
     hex::decode_to_slice(hash.expose(), &mut bytes).map_err(|_| {
-        error_at("accounts", at, ".token_sha256", "expected a SHA-256 of 64 hexadecimal digits")
+        error_at("accounts", at, field, "expected a SHA-256 of 64 hexadecimal digits")
     })?;
     Ok(TokenHash(bytes))
 }

@@ -325,6 +325,9 @@ pub struct AccountEntry {
     /// The SHA-256 of the auth token in hexadecimal. Without it an existing account keeps its token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<Secret>,
+    /// The same for the secondary auth token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secondary_token_sha256: Option<Secret>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dates: Option<DatesEntry>,
 }

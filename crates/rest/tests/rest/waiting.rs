@@ -7,7 +7,7 @@ use std::time::Duration;
 use sip_authz::model::{Commit, Key, Record};
 use sip_authz_rest::OnFault;
 use sip_authz_store::{
-    Collection, CommitOutcome, Edge, Head, LocalFeed, Lookup, StoreError, StoreSnapshot,
+    Collection, CommitOutcome, Edge, Format, Head, LocalFeed, Lookup, StoreError, StoreSnapshot,
 };
 
 use super::*;
@@ -41,7 +41,7 @@ impl Fleet {
 /// The report of an edge that has applied this number of commits; `u64::MAX` for all.
 pub(crate) fn edge(name: &str, applied: u64) -> Edge {
     let applied = Head { number: applied, ..Head::default() };
-    Edge { name: name.to_owned(), applied, lease: None, api: None }
+    Edge::new(name, applied)
 }
 
 pub(crate) fn away() -> StoreError {
@@ -82,6 +82,10 @@ impl Store for Fleet {
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(head, commit).await
+    }
+
+    async fn raise_format(&self, head: Head, format: Format) -> Result<CommitOutcome, StoreError> {
+        self.inner.raise_format(head, format).await
     }
 
     async fn load(&self) -> Result<StoreSnapshot, StoreError> {

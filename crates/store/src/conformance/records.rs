@@ -62,6 +62,7 @@ pub fn full_records() -> Vec<Record> {
     let mapping = |mapping, role, since| MappingRecord { mapping, role, since, dates }.into();
     vec![
         Account {
+            secondary_token: Some(TokenHash([9; 32])),
             friendly_name: friendly_name.clone(),
             status: AccountStatus::Suspended,
             token: Some(TokenHash(std::array::from_fn(|n| u8::try_from(n * 8).unwrap()))),

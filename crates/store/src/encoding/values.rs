@@ -89,6 +89,10 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     }
 }
 
+/// The fields that a reader may ignore. This version writes none, and ignores those of later versions.
+#[derive(Default, Deserialize)]
+struct Ignorable {}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -161,6 +165,8 @@ macro_rules! value {
             created: u64,
             #[serde(default, skip_serializing_if = "is_default")]
             updated: u64,
+            #[serde(default, skip_serializing)]
+            ignorable: Ignorable,
         }
 
         impl$(<$a>)? $name$(<$a>)? {
@@ -172,10 +178,12 @@ macro_rules! value {
                     $(friendly_name: <Cow<$a, str>>::of(&record.friendly_name),)?
                     created: record.dates.created,
                     updated: record.dates.updated,
+                    ignorable: Ignorable {},
                 }
             }
 
             fn into_record(self, $key: $key_type) -> Record {
+                let Ignorable {} = self.ignorable;
                 $record {
                     $key,
                     $($field: self.$field.into_field(),)*
@@ -194,6 +202,9 @@ value! {
         status: AccountStatus,
         #[serde(rename = "token_sha256", default, skip_serializing_if = "Option::is_none")]
         token: Option<Hex<32>>,
+        // format 2
+        #[serde(rename = "secondary_token_sha256", default, skip_serializing_if = "Option::is_none")]
+        secondary_token: Option<Hex<32>>,
     }
 }
 
@@ -297,6 +308,8 @@ macro_rules! policy_value {
             created: u64,
             #[serde(default, skip_serializing_if = "is_default")]
             updated: u64,
+            #[serde(default, skip_serializing)]
+            ignorable: Ignorable,
         }
 
         impl PolicyValue {
@@ -311,10 +324,12 @@ macro_rules! policy_value {
                     guesses_by_any_name: any_name,
                     created: dates.created,
                     updated: dates.updated,
+                    ignorable: Ignorable {},
                 }
             }
 
             fn into_record(self, target: Target) -> Record {
+                let Ignorable {} = self.ignorable;
                 let mut policy = Policy::default();
                 $(policy.$field = self.$field;)*
                 policy.guesses = GuessPolicy::default()
@@ -346,6 +361,8 @@ struct CredentialValue {
     created: u64,
     #[serde(default)]
     updated: u64,
+    #[serde(rename = "ignorable", default)]
+    _ignorable: Ignorable,
 }
 
 fn into_credential(
@@ -353,7 +370,7 @@ fn into_credential(
     sid: CredentialSid,
 ) -> Result<Record, Ha1Error> {
     let ha1 = value.ha1()?;
-    let CredentialValue { _version, list, username, disabled, role, created, updated } =
+    let CredentialValue { _version, list, username, disabled, role, created, updated, _ignorable } =
         value.others;
     let dates = Dates { created, updated };
     Ok(Credential { sid, list, username, ha1, disabled, role, dates }.into())

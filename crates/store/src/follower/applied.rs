@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event_listener::Event;
 
 use super::FollowerError;
-use crate::{Head, Incarnation};
+use crate::{Head, Incarnation, StoreError};
 
 /// The state of a [`Follower`](super::Follower), for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum FollowerState {
     Away,
     /// The store answers, but a commit does not follow the last one.
     Behind,
+    /// The store is of a newer format than this version supports; nothing more is applied until an upgrade.
+    Outdated,
     /// The records in the store break a rule; nothing is applied until they are repaired.
     Stuck,
     /// The follower has ended: nothing more will be applied.
@@ -26,8 +28,8 @@ pub enum FollowerState {
 
 impl FollowerState {
     /// Every state.
-    pub const ALL: [Self; 5] =
-        [Self::Following, Self::Away, Self::Behind, Self::Stuck, Self::Ended];
+    pub const ALL: [Self; 6] =
+        [Self::Following, Self::Away, Self::Behind, Self::Outdated, Self::Stuck, Self::Ended];
 
     /// A stable text for logs and metrics.
     #[must_use]
@@ -36,6 +38,7 @@ impl FollowerState {
             Self::Following => "following",
             Self::Away => "away",
             Self::Behind => "behind",
+            Self::Outdated => "outdated",
             Self::Stuck => "stuck",
             Self::Ended => "ended",
         }
@@ -52,7 +55,7 @@ struct Shared {
     number: AtomicU64,
     /// The last known number of the store's head.
     head_seen: AtomicU64,
-    /// The result of the last attempt: [`FOLLOWING`], [`AWAY`] or [`BEHIND`].
+    /// The result of the last attempt: [`FOLLOWING`], [`AWAY`], [`BEHIND`] or [`OUTDATED`].
     attempt: AtomicU8,
     head: Mutex<Head>,
     /// The records in the store break a rule; nothing is applied until they are repaired.
@@ -65,6 +68,7 @@ struct Shared {
 const FOLLOWING: u8 = 0;
 const AWAY: u8 = 1;
 const BEHIND: u8 = 2;
+const OUTDATED: u8 = 3;
 
 impl Applied {
     pub(super) fn new(head: Head) -> Self {
@@ -109,6 +113,7 @@ impl Applied {
             match self.shared.attempt.load(Ordering::Relaxed) {
                 AWAY => FollowerState::Away,
                 BEHIND => FollowerState::Behind,
+                OUTDATED => FollowerState::Outdated,
                 _ => FollowerState::Following,
             }
         }
@@ -175,6 +180,7 @@ impl Applied {
 
     pub(super) fn set_failed(&self, error: &FollowerError) {
         let attempt = match error {
+            FollowerError::Store(StoreError::Newer(_)) => OUTDATED,
             FollowerError::Store(_) => AWAY,
             FollowerError::Apply { .. }
             | FollowerError::Gap { .. }

@@ -84,7 +84,7 @@ impl<S: SharedStore> Lease<S> {
         length: Option<Duration>,
         timer: &impl Timer,
     ) -> Self {
-        let edge = Edge { name, applied: applied.head(), lease: length, api: None };
+        let edge = Edge { lease: length, ..Edge::new(name, applied.head()) };
         let start = timer.now();
         // no report is stored yet, so no change waits for this edge
         authorizer.refuse_from(Some(start));

@@ -160,12 +160,7 @@ impl Decisions for Kept {
 }
 
 fn edge(name: &str, api: Option<&str>) -> Edge {
-    Edge {
-        name: name.to_owned(),
-        applied: Head::default(),
-        lease: None,
-        api: api.map(str::to_owned),
-    }
+    Edge { api: api.map(str::to_owned), ..Edge::new(name, Head::default()) }
 }
 
 /// Another edge: the real API over these decisions.
