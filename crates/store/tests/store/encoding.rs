@@ -16,7 +16,7 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
     RoleSid, TrunkSid,
 };
-use sip_authz_store::Sum;
+use sip_authz_store::{Format, StoreError, Sum};
 use sip_authz_store::conformance::full_records;
 use sip_authz_store::encoding::{decode, decode_key, encode, key};
 use sip_authz_testing::fuzzing::fuzz_store_record;
@@ -199,7 +199,7 @@ fn every_kind_decodes_to_the_same_record() {
         );
     }
     assert_eq!(kinds.len(), 13, "{kinds:?}");
-    assert_eq!(fields.len(), 114, "all fields: {fields:#?}");
+    assert_eq!(fields.len(), 115, "all fields: {fields:#?}");
 }
 
 /// A changed value is rejected, or decodes to another record with another checksum.
@@ -318,7 +318,6 @@ fn other_texts_are_invalid_keys() {
         "1/AC",
         "0/AC01",
         &format!("1/CL{sid}"),
-        &format!("10/AC{sid}"),
         &format!("1/AC{sid}/"),
         &format!("1/AC{}", "AB".repeat(16)),
         &format!("6/AL{sid}"),
@@ -332,6 +331,71 @@ fn other_texts_are_invalid_keys() {
         assert_eq!(error.to_string(), format!("`{text}`: invalid key"));
     }
     assert!(decode_key(&"x".repeat(10_000)).unwrap_err().to_string().len() < 200);
+}
+
+/// A later version may know what this one does not. The reader then needs an upgrade; the store is not damaged.
+#[test]
+fn unknown_kinds_versions_and_fields_are_those_of_later_versions() {
+    let sid = "01".repeat(16);
+    for (text, is_newer) in [
+        (format!("10/AC{sid}"), true),
+        (format!("11/{}", "x".repeat(10_000)), true),
+        (format!("0/AC{sid}"), false),
+        (format!("x/AC{sid}"), false),
+        (format!("1/CL{sid}"), false),
+    ] {
+        let error = decode_key(&text).unwrap_err();
+        assert_eq!(error.is_newer(), is_newer, "{error}");
+        assert!(error.to_string().len() < 200);
+        assert_eq!(matches!(StoreError::from(error), StoreError::Newer(_)), is_newer);
+    }
+    let key = Account::new(AccountSid::from_bytes([1; 16]));
+    let key = Record::from(key).key();
+    for (value, is_newer) in [
+        (r#"{"v":1,"status":"active","later":1}"#, true),
+        (r#"{"v":2,"status":"active"}"#, true),
+        (r#"{"v":1,"status":"dormant"}"#, false),
+        (r#"{"v":1}"#, false),
+        (r#"{"v":1,"status":"active","status":"active"}"#, false),
+        (r#"{"v":1,"status":"#, false),
+    ] {
+        let error = decode(key, value.as_bytes()).unwrap_err();
+        assert_eq!(error.is_newer(), is_newer, "{error}");
+    }
+}
+
+/// A later version can add fields that this one may ignore.
+#[test]
+fn every_kind_can_have_fields_that_a_reader_ignores() {
+    for record in full_records() {
+        let (text, written) = (key(record.key()), encode(&record).unwrap());
+        let with = |ignorable: &str| {
+            let start = written.as_text().strip_suffix('}').unwrap();
+            let value = format!(r#"{start},"ignorable":{ignorable}}}"#);
+            (decode(record.key(), value.as_bytes()), Sum::of_encoded(&text, value.as_bytes()))
+        };
+        for ignorable in ["{}", r#"{"note":"x","list":[{"v":3}],"ha1":null}"#] {
+            let (decoded, sum) = with(ignorable);
+            assert!(decoded.unwrap() == record, "{text}");
+            // the checksum covers them
+            assert_ne!(sum, Sum::of(&record).unwrap());
+        }
+        for not_an_object in ["7", "null", r#""x""#] {
+            assert!(with(not_an_object).0.is_err(), "{text}: {not_an_object}");
+        }
+        assert!(!written.as_text().contains("ignorable"));
+    }
+}
+
+/// The records of the first format keep their bytes; those of a later one say so.
+#[test]
+fn the_format_of_a_record_is_the_first_that_can_have_it() {
+    for record in full_records() {
+        let needed = Format::of(&record);
+        let is_gated = encode(&record).unwrap().as_text().contains("secondary_token_sha256");
+        assert_eq!(needed.number(), if is_gated { 2 } else { 1 }, "{}", record.key());
+    }
+    assert!(Format::new(0).is_none());
 }
 
 fn any_key() -> impl Strategy<Value = Key> {

@@ -3,8 +3,10 @@
 
 use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Snapshot};
-use sip_authz_store::conformance::conforms;
-use sip_authz_store::{CommitOutcome, Feed, Follower, Head, MemoryStore, Store, StoreError};
+use sip_authz_store::conformance::{conforms, rises};
+use sip_authz_store::{
+    CommitOutcome, Feed, Follower, Format, Head, MemoryStore, Records, Store, StoreError, StoreSnapshot,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn it_conforms_on_several_threads() {
@@ -14,6 +16,12 @@ async fn it_conforms_on_several_threads() {
 #[tokio::test]
 async fn it_conforms_on_one_thread() {
     conforms(async || MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn the_format_of_an_older_store_rises() {
+    let head = Head { number: 3, ..Head::default() };
+    rises(MemoryStore::from(Records::from(StoreSnapshot::new(head, vec![]).unwrap()))).await;
 }
 
 #[tokio::test]
@@ -29,7 +37,7 @@ async fn clones_are_one_store() {
 #[tokio::test]
 async fn a_store_counts_on_from_its_first_number() {
     let store = MemoryStore::starting_at(7);
-    let begin = Head { number: 7, ..Head::default() };
+    let begin = Head { number: 7, format: Format::NEWEST, ..Head::default() };
     let mut feed = store.follow(begin).await.unwrap();
     let mut commit = Commit::new();
     commit.put(Account::new(AccountSid::from_name(&["a"])).into());
