@@ -9,10 +9,9 @@ use std::path::Path;
 use rusqlite::Connection;
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, Commit, Key, Record, Write};
-use sip_authz_store::conformance::conforms;
-use sip_authz_store::conformance::full_records;
+use sip_authz_store::conformance::{conforms, full_records, rises};
 use sip_authz_store::{
-    CommitOutcome, Head, Lookup, Store, StoreError, StoreSnapshot, collections, lookup,
+    CommitOutcome, Format, Head, Lookup, Store, StoreError, StoreSnapshot, collections, lookup,
 };
 use sip_authz_store_sqlite::SqliteStore;
 use sip_authz_store_sqlite::backup;
@@ -36,6 +35,35 @@ async fn it_conforms_on_several_threads() {
 #[tokio::test]
 async fn it_conforms_on_one_thread() {
     conforms(async || open_new()).await;
+}
+
+/// A file of a release without formats keeps its version until its format is raised.
+#[tokio::test]
+async fn the_format_of_an_older_file_rises() {
+    let folder = Folder::new();
+    let first = |n| {
+        let mut commit = Commit::new();
+        commit.put(Account::new(AccountSid::from_bytes([n; 16])).into());
+        commit
+    };
+    let store = SqliteStore::open(&*folder).unwrap();
+    let committed = store.commit(Head::default(), first(1)).await.unwrap();
+    assert_eq!(committed, CommitOutcome::Committed(1));
+    drop(store);
+    let raw = || Connection::open(file(&folder)).unwrap();
+    let version =
+        || raw().pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).unwrap();
+    assert_eq!(version(), Format::NEWEST.number());
+    raw().pragma_update(None, "user_version", 1).unwrap();
+    let store = SqliteStore::open(&*folder).unwrap();
+    let head = store.head().await.unwrap();
+    assert_eq!(store.commit(head, first(2)).await.unwrap(), CommitOutcome::Committed(2));
+    assert_eq!(version(), 1);
+    rises(store.clone()).await;
+    assert_eq!(version(), Format::NEWEST.number());
+    let before = store.load().await.unwrap();
+    drop(store);
+    assert_eq!(SqliteStore::open(&*folder).unwrap().load().await.unwrap(), before);
 }
 
 fn full_commit() -> Commit {
@@ -223,10 +251,10 @@ async fn a_file_of_a_newer_release_stays_unchanged() {
         let connection = Connection::open(file(&folder)).unwrap();
         connection.pragma_update(None, name, value).unwrap();
     };
-    set("user_version", 2);
+    set("user_version", 3);
     let before = fs::read(file(&folder)).unwrap();
     let newer = error(SqliteStore::open(&*folder));
-    let message = "written by a newer release (schema version 2; this release supports up to 1)";
+    let message = "written by a newer release (format 3; this release supports up to 2)";
     assert!(newer.contains(message), "{newer}");
     let copied = backup(&folder, &folder.join("copy"), |_, _| ()).unwrap_err();
     assert!(copied.reason().contains(message), "{copied}");

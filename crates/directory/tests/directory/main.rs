@@ -12,4 +12,5 @@ mod mirror;
 mod paging;
 mod roles;
 mod rules;
+mod upgrade;
 mod world;

@@ -126,7 +126,7 @@ async fn health_and_the_document_need_no_credentials() {
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED.as_u16(), "{method} {path}");
         }
     }
-    assert_eq!(operations, 75);
+    assert_eq!(operations, 80);
     // changes take `Wait`; the 202 schema is the resource with more fields
     let rotate = &document["paths"]["/2010-04-01/Accounts/{AccountSid}/AuthToken.json"]["post"];
     let accepted = |operation: &Value| {

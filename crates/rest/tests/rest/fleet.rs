@@ -38,7 +38,7 @@ async fn the_admin_sees_how_far_behind_each_edge_is() {
     fleet.set_edges(Ok(vec![edge("west", u64::MAX), south, early, edge("east", head.number + 9)]));
     let answer = site.call_as(&site.admin, "GET", EDGES, "").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    let row = |name: &str, commit: u64, behind: Option<u64>| json!({"name": name, "commit": commit, "behind": behind, "lease_seconds": null, "api": null});
+    let row = |name: &str, commit: u64, behind: Option<u64>| json!({"name": name, "commit": commit, "behind": behind, "lease_seconds": null, "api": null, "newest_format": 2});
     let mut south = row("south", head.number - 1, Some(1));
     south["lease_seconds"] = 30.into();
     south["api"] = "https://south.example".into();
@@ -47,6 +47,7 @@ async fn the_admin_sees_how_far_behind_each_edge_is() {
             "number": head.number,
             "records": head.records,
             "incarnation": head.incarnation.to_string(),
+            "format": 2,
         },
         "edge": "west",
         "edges": [

@@ -14,6 +14,7 @@ mod paging;
 mod refusals;
 mod site;
 mod tables;
+mod upgrade;
 mod waiting;
 
 use std::collections::BTreeSet;

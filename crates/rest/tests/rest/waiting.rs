@@ -25,7 +25,10 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new() -> Self {
-        let inner = MemoryStore::new();
+        Self::of(MemoryStore::new())
+    }
+
+    pub(crate) fn of(inner: MemoryStore) -> Self {
         Self {
             inner,
             edges: Arc::new(Mutex::new(Ok(vec![]))),

@@ -16,9 +16,9 @@ use sip_authz::{
     AccountSid, CredentialListSid, CredentialSid, DomainSid, IpAccessControlListSid, IpAddressSid,
     RoleSid, TrunkSid,
 };
-use sip_authz_store::{Format, StoreError, Sum};
 use sip_authz_store::conformance::full_records;
 use sip_authz_store::encoding::{decode, decode_key, encode, key};
+use sip_authz_store::{Format, StoreError, Sum};
 use sip_authz_testing::fuzzing::fuzz_store_record;
 
 /// Operators and other programs read this format, so it must not change without a new version.

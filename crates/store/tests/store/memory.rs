@@ -5,7 +5,8 @@ use sip_authz::model::{Account, Commit, Vocabulary};
 use sip_authz::{AccountSid, Snapshot};
 use sip_authz_store::conformance::{conforms, rises};
 use sip_authz_store::{
-    CommitOutcome, Feed, Follower, Format, Head, MemoryStore, Records, Store, StoreError, StoreSnapshot,
+    CommitOutcome, Feed, Follower, Format, Head, MemoryStore, Records, Store, StoreError,
+    StoreSnapshot,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
