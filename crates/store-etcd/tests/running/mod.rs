@@ -42,6 +42,7 @@ pub(crate) fn with_domain(n: u8) -> Commit {
 }
 
 /// Makes an account with a domain, and returns the head with it.
+#[allow(dead_code, reason = "not every test adds accounts")]
 pub(crate) async fn add(store: &EtcdStore, n: u8) -> Head {
     let commit = with_domain(n);
     let head = store.head().await.unwrap();

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Upgrades three edges on one etcd, one by one, under calls and changes: from a build of the version before formats to
+# this one, once back, and to the end with `sip-authz upgrade finish`.
+#
+#   crates/acceptance/interop/upgrade/run.sh BINARY [VENV]
+#
+# BINARY needs the feature `etcd`. VENV is the virtual environment of the official Python client,
+# created if missing. The old version is built from git, with the debug builds of BINARY's folder, and kept there. A
+# clone without its commit cannot run the test, and says so.
+#
+# Exit code: 0 all as expected or no history, 1 a step differs, 2 the test could not run.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../python.sh"
+begin "upgrade" "$@"
+
+# the last commit before groups of changes, incarnations and formats
+commit=268e399
+for tool in etcd:etcd-server git:git tar:tar; do
+    command -v "${tool%%:*}" >/dev/null || give_up "there is no ${tool%%:*} (Debian: ${tool##*:})"
+done
+
+target=$(cd "$(dirname "$binary")/.." && pwd)
+old=$target/upgrade/sip-authz-$commit
+if [ ! -x "$old" ]; then
+    if ! git -C "$here" cat-file -e "$commit^{commit}" 2>/dev/null; then
+        echo "upgrade: skipped, as this clone has no commit $commit (git fetch --unshallow)"
+        exit 0
+    fi
+    mkdir -p "$target/upgrade/source"
+    git -C "$here" archive "$commit^{tree}" | tar -x -C "$target/upgrade/source"
+    # shares the builds of the dependencies, and must not replace the program of this version
+    (cd "$target/upgrade/source" &&
+        cargo build --locked -p sip-authz-cli --features etcd --target-dir "$target")
+    mv "$target/debug/sip-authz" "$old"
+    rm -r "$target/upgrade/source"
+fi
+
+environment "$here/../../rest_client/requirements.txt"
+drive "$here/upgrade.py" "$old"
