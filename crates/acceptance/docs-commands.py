@@ -91,6 +91,7 @@ RULES = [
     run(r"sip-authz limits\b", codes=(0, 1)),
     # the server of the page is a single process
     run(r"sip-authz status\b", shows=False),
+    run(r"sip-authz upgrade\b", shows=False),
     skip(r"sip-authz tail\b", "ends by a signal; the tests of the program run it"),
     run(BY_NAME),
     run(r"sip-authz import\b"),
@@ -311,7 +312,7 @@ class Page:
             text = self.substituted_server(text)
         elif text.startswith("docs/recipes/twilio_export.py"):
             text = self.substituted_export(text)
-        elif re.match(rf"sip-authz (account|import|export|why|limits|status)\b|{BY_NAME}", text):
+        elif re.match(rf"sip-authz (account|import|export|why|limits|status|upgrade)\b|{BY_NAME}", text):
             text = self.substituted_client(text)
         return text
 

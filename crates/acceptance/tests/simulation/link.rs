@@ -39,6 +39,19 @@ impl Link {
         self.world.storage().inner.clone()
     }
 
+    fn is_old(&self) -> bool {
+        self.world.old.lock().unwrap().contains(&self.client)
+    }
+
+    /// A process of the version before cannot read a store of a later format.
+    fn check_format(&self, format: Format) -> Result<(), StoreError> {
+        if self.is_old() && format > Format::FIRST {
+            self.world.tally.lock().unwrap().outdated += 1;
+            return Err(StoreError::Newer(format!("it has format {format}")));
+        }
+        Ok(())
+    }
+
     fn is_cut(&self) -> bool {
         self.world.cut.lock().unwrap().contains(&self.client)
     }
@@ -62,6 +75,8 @@ impl Link {
         asked: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.travel().await?;
+        let format = self.world.storage().format();
+        self.check_format(format)?;
         let answer = asked.await;
         self.travel().await?;
         answer
@@ -88,7 +103,9 @@ impl Link {
                 Some(format) => storage.inner.raise_format(head, format).await?,
             };
             storage.committed(&commit, outcome).await?;
-            self.world.tally.lock().unwrap().commits += 1;
+            let mut tally = self.world.tally.lock().unwrap();
+            tally.commits += 1;
+            tally.raises += u64::from(format.is_some());
             Ok(outcome)
         })
         .await
@@ -186,7 +203,10 @@ impl SharedStore for Link {
         Ok(())
     }
 
-    async fn report(&self, edge: Edge) -> Result<Head, StoreError> {
+    async fn report(&self, mut edge: Edge) -> Result<Head, StoreError> {
+        if self.is_old() {
+            edge.newest_format = Format::FIRST;
+        }
         self.ask(async {
             let mut storage = self.world.storage();
             storage.edges.insert(edge.name.clone(), edge);
@@ -247,6 +267,7 @@ impl Feed for LinkFeed {
             .await;
             let Some(came) = came else { continue };
             let mut came = came?;
+            self.link.check_format(came.head.format)?;
             came.head.incarnation = self.incarnation;
             if self.link.faults() && world.time.chance(3) {
                 // the message is lost

@@ -1,5 +1,5 @@
 //! A fleet under virtual time. Edges follow one store through delays, lost and repeated messages, cuts,
-//! pauses, restarts and restores of the store, while writers revoke access. Each seed is another run: `SIM_SEED=n` repeats
+//! pauses, restarts, upgrades and restores of the store, while writers revoke access. Each seed is another run: `SIM_SEED=n` repeats
 //! one, `SIM_SEEDS=n` runs this many.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -19,7 +19,7 @@ use sip_authz::{
     Invite, Transport,
 };
 use sip_authz_directory::{Confirmation, Directory, Settings};
-use sip_authz_store::{Applied, CommitOutcome, Follower, Head, Lease, Store, Timer};
+use sip_authz_store::{Applied, CommitOutcome, Follower, Format, Head, Lease, Store, Timer};
 use sip_authz_testing::kit::{Header, PASSWORD, REALM, Request};
 use sip_authz_testing::virtual_time::{Owner, Virtual};
 
@@ -49,6 +49,9 @@ struct Tally {
     cuts: u64,
     restarts: u64,
     restores: u64,
+    /// Raised formats, and requests of edges that do not support them.
+    raises: u64,
+    outdated: u64,
 }
 
 /// The complete state of the simulation.
@@ -58,6 +61,8 @@ struct World {
     /// The clients that are cut off from the store.
     cut: Mutex<BTreeSet<Owner>>,
     faults: Mutex<bool>,
+    /// The edges of the version before, which supports the first format alone.
+    old: Mutex<BTreeSet<Owner>>,
     authorizers: Mutex<BTreeMap<Owner, (Arc<Authorizer>, Applied)>>,
     /// Every accepted nonce and count, of all edges.
     accepted: Mutex<BTreeSet<String>>,
@@ -200,6 +205,8 @@ fn called(world: &World, edge: Owner, (authorizer, head): (&Authorizer, Head), c
         Request { call_id: format!("{edge}-{}-{}", call.0, call.1), ..Request::to(&host(caller)) };
     let number = authorizer.snapshot().number();
     assert_eq!(number, head.number);
+    let is_old = world.old.lock().unwrap().contains(&edge);
+    assert!(!is_old || head.format == Format::FIRST, "edge {edge} applies {head:?}");
     // the edge has applied a prefix of the commits, so the expected state is the one after it
     let allowed = world.storage().allowed(head)[caller];
     let mut tally = world.tally.lock().unwrap();
@@ -240,6 +247,9 @@ async fn write(world: Arc<World>, writer: Owner) {
     let time = world.time.clone();
     loop {
         time.ms(20 + time.below(800)).await;
+        if time.chance(5) {
+            let _ = directory.finish_upgrade().await;
+        }
         let Ok(head) = link.head().await else { continue };
         let n = time.below(u32::try_from(CALLERS).unwrap()) as usize;
         let (account, map) = (account(n), mapping(n));
@@ -293,6 +303,12 @@ fn cut(world: &Arc<World>, client: Owner, many: Duration) {
     });
 }
 
+fn restart_edge(world: &Arc<World>, edge: Owner, generation: u8) {
+    world.time.end(edge);
+    world.authorizers.lock().unwrap().remove(&edge);
+    start_edge(world, edge, generation);
+}
+
 /// Causes cuts, pauses, restarts and restores until the end of the phase.
 async fn cause_failures(world: Arc<World>) {
     let time = world.time.clone();
@@ -314,7 +330,7 @@ async fn cause_failures(world: Arc<World>) {
                 // only an edge with a lease may be missing from a backup and cut off
                 let without = time.below(u32::try_from(EDGES).unwrap() - 1) as usize;
                 let mut storage = world.storage();
-                if let Some(without) = storage.restore().await {
+                if let Some(without) = storage.restore() {
                     world.tally.lock().unwrap().restores += 1;
                     cut(&world, without, many);
                 } else {
@@ -323,13 +339,22 @@ async fn cause_failures(world: Arc<World>) {
             }
             _ if client < EDGES => {
                 world.tally.lock().unwrap().restarts += 1;
-                time.end(client);
-                world.authorizers.lock().unwrap().remove(&client);
-                start_edge(&world, client, generation);
+                // some with the other version, which only a store of the first format allows in both directions
+                if world.storage().format() == Format::FIRST && time.chance(30) {
+                    world.old.lock().unwrap().insert(client);
+                } else {
+                    world.old.lock().unwrap().remove(&client);
+                }
+                restart_edge(&world, client, generation);
                 generation += 1;
             }
             _ => {}
         }
+    }
+    // the operator upgrades the rest
+    let rest = std::mem::take(&mut *world.old.lock().unwrap());
+    for (edge, generation) in rest.into_iter().zip(generation..) {
+        restart_edge(&world, edge, generation);
     }
     world.cut.lock().unwrap().clear();
     *world.faults.lock().unwrap() = false;
@@ -345,6 +370,7 @@ fn run_seed(seed: u64) -> Tally {
         storage: async_lock::Mutex::new(Storage::new()),
         cut: Mutex::default(),
         faults: Mutex::new(true),
+        old: Mutex::default(),
         authorizers: Mutex::default(),
         accepted: Mutex::default(),
         tally: Mutex::default(),
@@ -352,13 +378,11 @@ fn run_seed(seed: u64) -> Tally {
     let begun = Arc::clone(&world);
     time.spawn(usize::MAX, async move {
         let world = begun;
-        let first = first_records();
-        {
-            let mut storage = world.storage();
-            let outcome = storage.inner.commit(Head::default(), first.clone()).await.unwrap();
-            storage.committed(&first, outcome).await.unwrap();
-        }
+        world.storage().begin(&first_records()).await;
         for edge in 0..EDGES {
+            if world.time.chance(50) {
+                world.old.lock().unwrap().insert(edge);
+            }
             start_edge(&world, edge, 0);
         }
         for writer in 0..WRITERS {
@@ -403,6 +427,8 @@ fn edges_enforce_revocations_and_converge() {
         all.cuts += result.cuts;
         all.restarts += result.restarts;
         all.restores += result.restores;
+        all.raises += result.raises;
+        all.outdated += result.outdated;
     }
     println!("{seeds} seeds in {:?}: {all:?}", began.elapsed());
     for (what, count) in [
@@ -411,6 +437,7 @@ fn edges_enforce_revocations_and_converge() {
         ("confirmations", all.confirmed),
         ("timeouts", all.unconfirmed),
         ("restores", all.restores),
+        ("raised formats", all.raises),
     ] {
         assert!(count >= seeds / 5, "only {count} {what}");
     }

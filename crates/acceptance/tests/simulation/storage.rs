@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sip_authz::model::{Commit, Record};
 use sip_authz_store::{
-    CommitOutcome, Edge, Head, Incarnation, LocalFeed, MemoryStore, Store as _, StoreError,
-    StoreSnapshot, Sum,
+    CommitOutcome, Edge, Format, Head, Incarnation, LocalFeed, MemoryStore, Records, Store as _,
+    StoreError, StoreSnapshot, Sum,
 };
 
 use super::{CALLERS, LEASE, after};
@@ -73,6 +73,20 @@ impl Storage {
         };
         storage.push(state);
         storage
+    }
+
+    /// Makes the first commit, as a version without formats.
+    pub(crate) async fn begin(&mut self, first: &Commit) {
+        self.inner.commit(Head::default(), first.clone()).await.map(drop).unwrap();
+        let StoreSnapshot { head, records } = self.inner.load().await.unwrap();
+        let head = Head { format: Format::FIRST, ..head };
+        self.inner = MemoryStore::from(Records::from(StoreSnapshot { head, records }));
+        self.push(State { head, states: after(self.last().states, first) });
+    }
+
+    /// The format of the present history.
+    pub(crate) fn format(&self) -> Format {
+        self.last().head.format
     }
 
     fn push(&mut self, state: State) {
@@ -143,19 +157,12 @@ impl Storage {
     }
 
     /// Restores the last backup, and returns the edge that it lacks. None without a backup.
-    pub(crate) async fn restore(&mut self) -> Option<usize> {
+    pub(crate) fn restore(&mut self) -> Option<usize> {
         let Backup { records, edges, without, commits } = self.backup.take()?;
         self.history.truncate(commits);
         let head = self.last().head;
-        self.inner = MemoryStore::starting_at(head.number - 1);
-        let mut all = Commit::new();
-        for record in records {
-            all.put(record);
-        }
-        let empty = self.inner.head().await.unwrap();
-        let written = self.inner.commit(empty, all).await.unwrap();
-        assert_eq!(written, CommitOutcome::Committed(head.number));
-        assert_eq!(self.inner.head().await.unwrap(), head);
+        let restored = StoreSnapshot::new(head, records).unwrap();
+        self.inner = MemoryStore::from(Records::from(restored));
         (self.edges, self.is_restored, self.fence) = (edges, true, None);
         self.restores += 1;
         Some(without)

@@ -66,6 +66,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("rest-client"),
     entry("end-to-end"),
     entry("fleet"),
+    entry("upgrade"),
     // with the program of the tasks before
     Entry { args: "1", ..entry("commits") },
     Entry { args: "--quick", ..entry("rest-bench") },

@@ -399,4 +399,16 @@ ONLY=ours Kamailio is left out, and the memory is printed.",
         ],
         ..Task::BARE
     },
+    Task {
+        name: "upgrade",
+        about: "Upgrade three edges on one etcd from an earlier version, one by one",
+        details: "Builds the earlier version from git. A shallow clone without it skips the test.",
+        needs: &[ETCD, Need::PythonVenv, PROTOC, Need::Pypi],
+        steps: &[
+            PROGRAM,
+            run("crates/acceptance/interop/upgrade/run.sh {target}/release/sip-authz \
+                 {target}/venv/rest-client"),
+        ],
+        ..Task::BARE
+    },
 ];
