@@ -74,7 +74,7 @@ impl EtcdFeed {
     /// Starts a watch from the last position.
     async fn connect(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + self.etcd.link.give_up_after();
-        let mut node = self.etcd.link.preferred();
+        let mut node = *self.etcd.link.preferred().borrow();
         loop {
             let error = match self.connect_to(node).await {
                 Ok(()) => return Ok(()),
