@@ -92,9 +92,19 @@ impl Link {
         self.give_up_after
     }
 
+    /// The number of nodes.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// The index of the node to use first, and later the changes of it.
     pub(super) fn preferred(&self) -> watch::Receiver<usize> {
         self.race.subscribe()
+    }
+
+    /// Prefers the next node if this one is preferred.
+    pub(super) fn avoid(&self, node: usize) {
+        self.race.avoid(node);
     }
 
     /// A client of the node at this index, modulo the number of nodes.
