@@ -163,10 +163,16 @@ impl Etcd {
     ) -> Result<CommitOutcome, StoreError> {
         self.sweep().await?;
         self.try_largest().await?;
-        // Each part is written on condition that the mark exists. Deleting the mark aborts the commit.
+        // Each part is written on condition that the mark exists. Deleting the mark aborts the commit. A late copy of
+        // the request can create another mark, which does not count.
         let mark = self.layout.staged(&next.id);
-        let marked = Compare::version(mark.clone(), CompareOp::Greater, 0);
-        self.link.write(Txn::new().and_then(vec![TxnOp::put(mark.clone(), "", None)])).await?;
+        let put = vec![TxnOp::put(mark.clone(), "", None), TxnOp::get(mark.clone(), None)];
+        let answer = self.link.write(Txn::new().and_then(put)).await?.op_responses();
+        let Some(TxnOpResponse::Get(found)) = answer.get(1) else {
+            return Err(StoreError::Other("unexpected response from etcd".to_owned()));
+        };
+        let created = found.kvs().first().map_or(0, KeyValue::create_revision);
+        let marked = Compare::create_revision(mark.clone(), CompareOp::Equal, created);
         next.parts = parts.len();
         for (n, part) in parts.into_iter().enumerate() {
             let put = TxnOp::put(self.layout.part(&next.id, n), part, None);

@@ -4,7 +4,7 @@
 //! has it in its buffers. So each write satisfies one of these:
 //!
 //! - It has a condition that only the first copy satisfies.
-//! - It deletes keys with a random id that no process writes again.
+//! - It creates or deletes keys with a random id that no process uses later.
 //! - It repeats an older report or request of its process. That never counts for more than the newer one, which the
 //!   process writes again.
 
