@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, Commit};
-use sip_authz_store::{CommitOutcome, Feed, Head, Store};
+use sip_authz_store::{CommitOutcome, Feed, Head, Store, StoreError};
 use sip_authz_store_etcd::{EtcdFeed, EtcdOptions, EtcdStore};
 use sip_authz_testing::etcd_cluster::Cluster;
 
@@ -191,4 +191,37 @@ async fn an_idle_edge_leaves_a_stopped_follower_within_four_seconds() {
         time
     })
     .await;
+}
+
+/// A stopped node runs the first request of a staged commit once more, after the commit was swept as abandoned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_late_copy_of_a_mark_does_not_bring_back_a_swept_commit() {
+    let _one = ONE.lock().await;
+    let cluster = Arc::new(Cluster::start(1));
+    let (etcd, is_swept) = (Arc::clone(&cluster), Arc::new(AtomicBool::new(false)));
+    let was_swept = Arc::clone(&is_swept);
+    let options = options(&cluster, 0).with_limit(10_000).with_stop(move || {
+        let url = etcd.urls().remove(0);
+        let ctl = |arguments: &[&str]| {
+            etcd.ctl(&[&["--endpoints", &url], arguments].concat()).expect("it answers")
+        };
+        let keys = ctl(&["get", "--prefix", "sip-authz/stage/", "--keys-only"]);
+        // the mark and the first part
+        if let [mark, _] = keys.split_whitespace().collect::<Vec<_>>()[..]
+            && !is_swept.swap(true, Ordering::Relaxed)
+        {
+            ctl(&["del", "--prefix", mark]);
+            ctl(&["put", "--", mark, ""]);
+        }
+        true
+    });
+    let store = EtcdStore::new(&options).unwrap();
+    let mut commit = Commit::new();
+    for n in 0..240 {
+        commit.put(Account::new(AccountSid::from_name(&[&n.to_string()])).into());
+    }
+    let outcome = store.commit(Head::default(), commit).await;
+    assert!(matches!(outcome, Err(StoreError::Conflict(_))), "{outcome:?}");
+    assert!(was_swept.load(Ordering::Relaxed));
+    assert_eq!(store.load().await.unwrap().head, Head::default());
 }
