@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::StoreError;
 
-/// The time limit for an answer of one node. After the first round it also separates the attempts, so that a slow etcd
-/// gets no more of them than without this.
+/// The time limit for an answer of one node. After the first round, attempts are also this far apart, since more of them
+/// would make a slow etcd slower.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// After this time, the nodes that got the request early get it once more. A follower loses the requests that it has
 /// sent to a leader that stalls. By default it has given up that leader after 2 s.

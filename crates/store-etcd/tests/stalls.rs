@@ -169,6 +169,23 @@ async fn a_stopped_leader_stalls_the_writer_at_a_follower_for_at_most_three_seco
     check(LEADER, "leader of another stopped", |leader| leader, |leader| (leader + 1) % 3).await;
 }
 
+/// A connection to a stopped node is accepted, and no request is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_writer_at_a_stopped_follower_commits_within_two_seconds() {
+    let _one = ONE.lock().await;
+    let cluster = Arc::new(Cluster::start(3));
+    median_is_within(FOLLOWER, "new writer", async || {
+        let stopped = (cluster.leader() + 1) % 3;
+        cluster.freeze(stopped);
+        let start = Instant::now();
+        Writer::start(&cluster, stopped, stopped).await.commit().await;
+        let time = start.elapsed();
+        thaw(&cluster, stopped);
+        time
+    })
+    .await;
+}
+
 /// The feed of an edge that sends no request notices a stopped node by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_idle_edge_leaves_a_stopped_follower_within_four_seconds() {
