@@ -9,14 +9,15 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, EventType, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse,
-    WatchOptions,
+    Compare, CompareOp, DeleteOptions, Error, EventType, GetOptions, KeyValue, Txn, TxnOp,
+    TxnOpResponse, WatchOptions,
 };
 
 use super::history::{History, Seen};
 use super::layout::State;
-use super::link::{At, failed};
+use super::link::At;
 use super::payload::{self, Entry};
+use super::race::Request;
 use super::random::{new_id, random};
 use super::work::{self, OPERATIONS, Progress, Work};
 use super::{Etcd, StoreError, size_limits};
@@ -193,10 +194,16 @@ impl Etcd {
     ) -> Result<CommitOutcome, StoreError> {
         self.sweep().await?;
         self.try_largest().await?;
-        // Each part is written on condition that the mark exists. Deleting the mark aborts the commit.
+        // Each part is written on condition that the mark exists. Deleting the mark aborts the commit. A late copy of
+        // the request can create another mark, which does not count.
         let mark = self.layout.staged(&next.id);
-        let marked = Compare::version(mark.clone(), CompareOp::Greater, 0);
-        self.link.write(Txn::new().and_then(vec![TxnOp::put(mark.clone(), "", None)])).await?;
+        let put = vec![TxnOp::put(mark.clone(), "", None), TxnOp::get(mark.clone(), None)];
+        let answer = self.link.write(Txn::new().and_then(put)).await?.op_responses();
+        let Some(TxnOpResponse::Get(found)) = answer.get(1) else {
+            return Err(StoreError::Other("unexpected response from etcd".to_owned()));
+        };
+        let created = found.kvs().first().map_or(0, KeyValue::create_revision);
+        let marked = Compare::create_revision(mark.clone(), CompareOp::Equal, created);
         next.parts = parts.len();
         for (n, part) in parts.into_iter().enumerate() {
             let put = TxnOp::put(self.layout.part(&next.id, n), part, None);
@@ -339,32 +346,33 @@ impl Etcd {
 
     /// The first commit after a revision.
     async fn committed_after(&self, revision: i64) -> Result<State, StoreError> {
-        let search = async {
-            let mut client = self.link.client(self.link.preferred()).await?.watch_client();
-            let from = WatchOptions::new().with_start_revision(revision + 1);
-            let watching = client.watch(self.layout.log(), Some(from)).await;
-            let mut stream = watching.map_err(|error| failed(&error))?;
-            while let Some(answer) = stream.message().await.map_err(|error| failed(&error))? {
-                let first = answer.events().first();
-                if let Some(value) = first.filter(|event| event.event_type() == EventType::Put)
-                    && let Some(value) = value.kv()
-                {
-                    return super::feed::announced(value.value()).map(|(state, _)| state);
+        let log = self.layout.log();
+        let search = self.link.call(Request::Read, |client| {
+            let log = log.clone();
+            async move {
+                let from = WatchOptions::new().with_start_revision(revision + 1);
+                let watch = client.watch_client().max_decoding_message_size(usize::MAX);
+                let mut stream = { watch }.watch(log, Some(from)).await?;
+                while let Some(answer) = stream.message().await? {
+                    let first = answer.events().first();
+                    if let Some(value) = first.filter(|event| event.event_type() == EventType::Put)
+                        && let Some(value) = value.kv()
+                    {
+                        return Ok(Some(value.value().to_vec()));
+                    }
+                    if answer.canceled() {
+                        break;
+                    }
                 }
-                if answer.canceled() {
-                    break;
-                }
+                Ok::<_, Error>(None)
             }
-            Err(StoreError::Unreachable(
-                "the outcome of a commit is unknown: the watch ended".to_owned(),
-            ))
-        };
-        let result = tokio::time::timeout(self.link.give_up_after(), search).await;
-        result.unwrap_or_else(|_| {
-            Err(StoreError::Unreachable(
-                "the outcome of a commit is unknown: etcd did not answer in time".to_owned(),
-            ))
-        })
+        });
+        let unknown = "the outcome of a commit is unknown";
+        match search.await {
+            Ok(Some(value)) => super::feed::announced(&value).map(|(state, _)| state),
+            Ok(None) => Err(StoreError::Unreachable(format!("{unknown}: the watch ended"))),
+            Err(error) => Err(error.context(unknown)),
+        }
     }
 
     /// Reads the entries of the commit that is staged under a head.

@@ -369,8 +369,11 @@ impl Etcd {
             for value in found.kvs() {
                 let id = value.key().strip_prefix(called.as_slice()).unwrap_or_default();
                 if !id.contains(&b'/') {
+                    // a late copy of the request leaves what a live process has written again
+                    let created = value.create_revision();
+                    let is_same = Compare::create_revision(value.key(), CompareOp::Equal, created);
                     let delete = TxnOp::delete(value.key(), None);
-                    self.link.write(Txn::new().and_then(vec![delete])).await?;
+                    self.link.write(Txn::new().when(vec![is_same]).and_then(vec![delete])).await?;
                 }
             }
         }

@@ -17,6 +17,7 @@ mod namesakes;
 mod options;
 mod page;
 mod payload;
+mod race;
 mod random;
 mod size_limits;
 mod work;

@@ -1,11 +1,15 @@
-//! Requests to the nodes of etcd. All go to one node until it fails, then to the next.
+//! Requests to the nodes of etcd. All go to one node until it fails or stalls, then to the next.
 //!
-//! Every request may be sent twice, since an answer can get lost. So each write has a condition that
-//! only the first satisfies, or is idempotent.
+//! A request can be sent several times, and etcd can run a copy long after the answer to another one: a stopped node
+//! has it in its buffers. So each write satisfies one of these:
+//!
+//! - It has a condition that only the first copy satisfies.
+//! - It creates or deletes keys with a random id that no process uses later.
+//! - It repeats an older report or request of its process. That never counts for more than the newer one, which the
+//!   process writes again.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_lock::OnceCell;
@@ -13,25 +17,24 @@ use etcd_client::{
     Client, ConnectOptions, Error, GetOptions, GetResponse, KeyValue, KvClient, ResponseHeader,
     Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::StoreError;
 use super::options::{BeforeWrite, EtcdOptions};
+use super::race::{ANSWER_TIMEOUT, Race, Request, RequestError};
 
-/// The time limit for one answer of one node.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest pause before another round over all nodes.
-const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 /// The maximum number of read operations in one transaction; etcd accepts 128.
 const READS: usize = 100;
+/// A transaction with more read operations than this can have a large answer.
+const FEW_READS: usize = 16;
 /// The gRPC status of a request that needs more rights.
 const PERMISSION_DENIED: i32 = 7;
 
 pub(super) struct Link {
     nodes: Vec<Node>,
     options: ConnectOptions,
-    /// The index of the node that answered last.
-    preferred: AtomicUsize,
+    race: Race,
     give_up_after: Duration,
     before_write: Option<BeforeWrite>,
 }
@@ -41,22 +44,9 @@ struct Node {
     client: OnceCell<Client>,
 }
 
-/// A failed request.
-struct RequestError {
-    error: StoreError,
-    /// Whether every further attempt, at any node, would fail in the same way.
-    is_final: bool,
-}
-
 impl From<Error> for RequestError {
     fn from(error: Error) -> Self {
         Self { is_final: is_final(&error), error: failed(&error) }
-    }
-}
-
-impl RequestError {
-    fn unreachable(why: String) -> Self {
-        Self { error: StoreError::Unreachable(why), is_final: false }
     }
 }
 
@@ -92,7 +82,7 @@ impl Link {
         Ok(Self {
             nodes: options.endpoints.iter().map(node).collect(),
             options: options.connect(),
-            preferred: AtomicUsize::new(options.first_node % options.endpoints.len()),
+            race: Race::new(options.endpoints.len(), options.first_node),
             give_up_after: options.give_up_after,
             before_write: options.before_write.clone(),
         })
@@ -102,9 +92,19 @@ impl Link {
         self.give_up_after
     }
 
-    /// The index of the node to use first.
-    pub(super) fn preferred(&self) -> usize {
-        self.preferred.load(Ordering::Relaxed)
+    /// The number of nodes.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The index of the node to use first, and later the changes of it.
+    pub(super) fn preferred(&self) -> watch::Receiver<usize> {
+        self.race.subscribe()
+    }
+
+    /// Prefers the next node if this one is preferred.
+    pub(super) fn avoid(&self, node: usize) {
+        self.race.avoid(node);
     }
 
     /// A client of the node at this index, modulo the number of nodes.
@@ -114,8 +114,7 @@ impl Link {
 
     async fn connect(&self, index: usize) -> Result<Client, RequestError> {
         let node = self.nodes.get(index % self.nodes.len());
-        let node =
-            node.ok_or_else(|| RequestError::unreachable("no etcd node is configured".to_owned()))?;
+        let node = node.ok_or_else(|| RequestError::unreachable("no etcd node is configured"))?;
         let connecting = async || {
             let connected = Client::connect([&node.url], Some(self.options.clone()));
             match timeout(ANSWER_TIMEOUT, connected).await {
@@ -137,8 +136,8 @@ impl Link {
         mut on_failure: impl FnMut(&StoreError) + Send,
     ) -> Result<(), StoreError> {
         loop {
-            let asked = self.try_call(|mut kv| {
-                let key = key.clone();
+            let asked = self.try_call(Request::Read, |client| {
+                let (mut kv, key) = (kv(&client), key.clone());
                 async move { kv.get(key, None).await }
             });
             match asked.await {
@@ -149,52 +148,32 @@ impl Link {
         }
     }
 
-    async fn call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, StoreError>
+    /// Sends a request to one node after another until one answers or the time is up.
+    pub(super) async fn call<T, F, E>(
+        &self,
+        request: Request,
+        ask: impl Fn(Client) -> F + Sync,
+    ) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, E>>,
+        RequestError: From<E>,
     {
-        self.try_call(ask).await.map_err(|failed| failed.error)
+        self.try_call(request, ask).await.map_err(|failed| failed.error)
     }
 
-    /// Sends the request to one node after another until one answers or the time is up.
-    async fn try_call<T, F>(&self, ask: impl Fn(KvClient) -> F) -> Result<T, RequestError>
+    async fn try_call<T, F, E>(
+        &self,
+        request: Request,
+        ask: impl Fn(Client) -> F + Sync,
+    ) -> Result<T, RequestError>
     where
-        F: Future<Output = Result<T, Error>>,
+        F: Future<Output = Result<T, E>>,
+        RequestError: From<E>,
     {
-        let deadline = Instant::now() + self.give_up_after;
-        let mut pause = Duration::from_millis(20);
-        let mut tried = 0;
-        loop {
-            let index = self.preferred();
-            let failed = match self.connect(index).await {
-                Err(failed) => failed,
-                Ok(client) => {
-                    let kv = client.kv_client().max_decoding_message_size(usize::MAX);
-                    match timeout(ANSWER_TIMEOUT, ask(kv)).await {
-                        Ok(Ok(answer)) => return Ok(answer),
-                        Ok(Err(error)) => error.into(),
-                        Err(_) => {
-                            RequestError::unreachable("etcd did not answer in time".to_owned())
-                        }
-                    }
-                }
-            };
-            if failed.is_final {
-                return Err(failed);
-            }
-            // the first task that fails selects the next node; others find it selected already
-            let next = (index + 1) % self.nodes.len();
-            let _ =
-                self.preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
-            if Instant::now() >= deadline {
-                return Err(failed);
-            }
-            tried += 1;
-            if tried % self.nodes.len() == 0 {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
+        // a connection to a stalled node costs no more than an answer that does not come
+        let ask = &ask;
+        let attempt = move |node| async move { Ok(ask(self.connect(node).await?).await?) };
+        self.race.run(request, self.give_up_after, attempt).await
     }
 
     /// Runs a transaction that writes.
@@ -205,32 +184,34 @@ impl Link {
             // simulates a kill at this point
             std::future::pending::<()>().await;
         }
-        self.read_by(txn).await
+        self.run(Request::Write, txn).await
     }
 
     /// Runs a transaction that only reads.
     pub(super) async fn read_by(&self, txn: Txn) -> Result<TxnResponse, StoreError> {
-        self.call(|mut kv| {
-            let txn = txn.clone();
+        self.run(Request::Read, txn).await
+    }
+
+    async fn run(&self, request: Request, txn: Txn) -> Result<TxnResponse, StoreError> {
+        self.call(request, |client| {
+            let (mut kv, txn) = (kv(&client), txn.clone());
             async move { kv.txn(txn).await }
         })
         .await
     }
 
-    /// Checks the alarms of the cluster, which the node knows that answered last. A user who may not ask sees
-    /// none.
+    /// Checks the alarms of the cluster, which each node knows. A user who may not ask sees none.
     pub(super) async fn check_alarms(&self) -> Result<(), StoreError> {
-        let mut client = self.client(self.preferred()).await?.maintenance_client();
-        let status = match timeout(ANSWER_TIMEOUT, client.status()).await {
-            Ok(Ok(status)) => status,
-            Ok(Err(Error::GRpcStatus(status))) if i32::from(status.code()) == PERMISSION_DENIED => {
-                return Ok(());
+        let status = self.call(Request::Read, |client| async move {
+            match client.maintenance_client().status().await {
+                Ok(status) => Ok(Some(status)),
+                Err(Error::GRpcStatus(status)) if i32::from(status.code()) == PERMISSION_DENIED => {
+                    Ok(None)
+                }
+                Err(error) => Err(error),
             }
-            Ok(Err(error)) => return Err(failed(&error)),
-            Err(_) => {
-                return Err(StoreError::Unreachable("etcd did not answer in time".to_owned()));
-            }
-        };
+        });
+        let Some(status) = status.await? else { return Ok(()) };
         // each is `memberID:… alarm:NAME`
         let has = |alarm: &str| status.errors().iter().any(|error| error.contains(alarm));
         if has("alarm:CORRUPT") {
@@ -245,14 +226,32 @@ impl Link {
         }
     }
 
-    /// Reads a range of keys.
+    /// Reads a range of small values.
     pub(super) async fn get(
         &self,
         key: Vec<u8>,
         options: GetOptions,
     ) -> Result<GetResponse, StoreError> {
-        self.call(|mut kv| {
-            let (key, options) = (key.clone(), options.clone());
+        self.get_by(Request::Read, key, options).await
+    }
+
+    /// Reads a range of pages.
+    pub(super) async fn read_range(
+        &self,
+        from: Vec<u8>,
+        options: GetOptions,
+    ) -> Result<GetResponse, StoreError> {
+        self.get_by(Request::Range, from, options).await
+    }
+
+    async fn get_by(
+        &self,
+        request: Request,
+        key: Vec<u8>,
+        options: GetOptions,
+    ) -> Result<GetResponse, StoreError> {
+        self.call(request, |client| {
+            let (mut kv, key, options) = (kv(&client), key.clone(), options.clone());
             async move { kv.get(key, Some(options)).await }
         })
         .await
@@ -266,17 +265,14 @@ impl Link {
     ) -> Result<Read, StoreError> {
         let mut read = Read { revision: revision.unwrap_or(0), cluster: 0, values: Vec::new() };
         for some in keys.chunks(READS) {
-            let answer = self
-                .call(|mut kv| {
-                    let options = match read.revision {
-                        0 => GetOptions::new(),
-                        revision => GetOptions::new().with_revision(revision),
-                    };
-                    let get = |key: &Vec<u8>| TxnOp::get(key.clone(), Some(options.clone()));
-                    let txn = Txn::new().and_then(some.iter().map(get).collect::<Vec<_>>());
-                    async move { kv.txn(txn).await }
-                })
-                .await?;
+            let options = match read.revision {
+                0 => GetOptions::new(),
+                revision => GetOptions::new().with_revision(revision),
+            };
+            let get = |key: &Vec<u8>| TxnOp::get(key.clone(), Some(options.clone()));
+            let txn = Txn::new().and_then(some.iter().map(get).collect::<Vec<_>>());
+            let request = if some.len() > FEW_READS { Request::Pages } else { Request::Read };
+            let answer = self.run(request, txn).await?;
             let at = At::of(answer.header());
             read.cluster = at.cluster;
             if read.revision == 0 {
@@ -291,6 +287,10 @@ impl Link {
         }
         Ok(read)
     }
+}
+
+fn kv(client: &Client) -> KvClient {
+    client.kv_client().max_decoding_message_size(usize::MAX)
 }
 
 /// Whether every further attempt, at any node, would fail in the same way.

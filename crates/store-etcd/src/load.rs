@@ -100,7 +100,7 @@ async fn read(
     staged: Arc<BTreeMap<String, Entry>>,
 ) -> Result<Part, StoreError> {
     let options = GetOptions::new().with_range(to).with_revision(revision);
-    let answer = link.get(from, options).await?;
+    let answer = link.read_range(from, options).await?;
     let mut found = Vec::new();
     let mut sum = Sum::ZERO;
     for value in answer.kvs() {

@@ -31,7 +31,7 @@ pub struct EtcdOptions {
 
 impl EtcdOptions {
     /// Uses the nodes at these URLs (`http://` or `https://`), with all keys under `sip-authz/`. List
-    /// all nodes: if one fails, the client tries the next.
+    /// all nodes: if one fails or stalls, the client tries the next.
     #[must_use]
     pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {

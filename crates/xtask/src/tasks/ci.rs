@@ -75,7 +75,7 @@ pub(crate) const ENTRIES: &[Entry] = &[
     entry("targets"),
     Entry { args: "--quick", ..entry("timing") },
     // the same inputs in each run: `fuzz-long` looks for new ones
-    Entry { env: &[("FUZZ_SEED", "1")], args: "20", ..entry("fuzz") },
+    Entry { env: &[("FUZZ_SEED", "1")], args: "12", ..entry("fuzz") },
 ];
 
 #[cfg(test)]
