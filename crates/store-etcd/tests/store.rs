@@ -14,7 +14,7 @@ use sip_authz::model::{
 use sip_authz::{AccountSid, CredentialListSid, CredentialSid, DomainSid};
 use sip_authz_store::conformance::conforms;
 use sip_authz_store::{
-    Collection, CommitOutcome, Edge, Feed, Head, Lookup, SharedStore, Store, StoreError,
+    Collection, CommitOutcome, Edge, Feed, Format, Head, Lookup, SharedStore, Store, StoreError,
     StoreSnapshot,
 };
 use sip_authz_store_etcd::{EtcdOptions, EtcdStore};
@@ -420,9 +420,14 @@ async fn earlier_versions_and_this_one_read_each_others_reports() {
     // this version reads a report of an earlier one, which has no URL, and of a later one
     put("edge/two/0001", r#"{"v":1,"applied":3}"#);
     put("edge/two/0002", r#"{"v":1,"applied":4,"later":true}"#);
-    let other = |number| Edge::new("two", at(number));
+    let other = |number| Edge { newest_format: Format::FIRST, ..Edge::new("two", at(number)) };
     let found = reader.edges().await.unwrap();
     assert_eq!(found, [own.clone(), other(3), other(4)]);
+    // a later version supports a later format; an unreadable one is the first
+    for (format, expected) in [("3", 3), ("", 1), ("0", 1), ("-1", 1), ("1.5", 1)] {
+        put("format/two/0001", format);
+        assert_eq!(reader.edges().await.unwrap()[1].newest_format.number(), expected, "{format}");
+    }
     // an unreadable URL is none, and hides no report
     for url in ["garbage", r#"{"v":2,"url":"http://a.example"}"#, r#"{"v":1}"#, ""] {
         put("api/two/0001", url);
