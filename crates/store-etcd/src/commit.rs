@@ -33,7 +33,7 @@ const PART: usize = 1 << 20;
 enum WriteResult {
     Done,
     /// A condition does not hold. Contains the present head.
-    Rejected(State),
+    Rejected(Box<State>),
 }
 
 /// The state in these values of the head and the history, without its incarnation.
@@ -338,7 +338,7 @@ impl Etcd {
         match answer.op_responses().as_slice() {
             [TxnOpResponse::Get(head), TxnOpResponse::Get(history)] => {
                 let state = state_in(head.kvs().first(), history.kvs().first())?;
-                Ok(WriteResult::Rejected(state))
+                Ok(WriteResult::Rejected(Box::new(state)))
             }
             _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
         }
