@@ -113,7 +113,8 @@ impl<S: Store> Directory<S> {
         .await
     }
 
-    /// Gives an account a new token. The old one stops working.
+    /// Gives an account a new token. The old one stops working, and so does the secondary one: a holder of the old
+    /// one may have made it.
     ///
     /// # Errors
     ///
@@ -124,6 +125,7 @@ impl<S: Store> Directory<S> {
             .transact(|view| {
                 let mut account = view.account(sid)?;
                 account.token = Some(hash);
+                account.secondary_token = None;
                 account.dates = self.updated_now(account.dates);
                 Ok(Plan::update(account))
             })

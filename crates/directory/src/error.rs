@@ -143,6 +143,15 @@ pub enum DirectoryError {
         /// The names of the edges.
         edges: Vec<String>,
     },
+    /// The format of the store cannot rise yet: a backup, from which the store was restored, may lack the report of an
+    /// edge that does not support it.
+    #[error(
+        "the store was restored from a backup, which may lack reports of edges; try again in {seconds} s"
+    )]
+    Unlisted {
+        /// The time until such an edge decides nothing more, if it has a lease.
+        seconds: u128,
+    },
     /// Concurrent commits made every attempt fail. The caller can try again later.
     #[error("too many concurrent changes, try again later")]
     Busy,

@@ -144,6 +144,33 @@ impl Groups {
         Ticket { number, groups: self }
     }
 
+    /// The place of a command that newer ones wait for.
+    pub(super) fn first_ticket(&self) -> Ticket<'_> {
+        let ticket = self.ticket();
+        self.tickets().again.insert(ticket.number);
+        ticket
+    }
+
+    /// Runs a write of its own once no group of this process is open or written, and lets none begin meanwhile.
+    pub(super) async fn alone<S: Store, T>(
+        &self,
+        ticket: &Ticket<'_>,
+        (store, mirror): (&Arc<S>, &Mirror<S>),
+        write: impl AsyncFnOnce() -> T,
+    ) -> T {
+        loop {
+            let moved = self.moved.listen();
+            {
+                let line = self.line.lock().await;
+                let is_idle = line.writing.is_none() && line.open.commands.is_empty();
+                if is_idle && self.tickets().is_turn(ticket.number) {
+                    return write().await;
+                }
+            }
+            self.drive(store, mirror, moved).await;
+        }
+    }
+
     /// Plans a command, lets it join a group, and waits for the end of the group.
     ///
     /// # Errors

@@ -138,6 +138,8 @@ impl<S: Store> Directory<S> {
         for (record, _) in records.into_iter().filter(|(_, same)| !same) {
             commit.put(record);
         }
+        let head = view.records.head();
+        head.next_format().check_writes(&commit).map_err(DirectoryError::from)?;
         let after = snapshot_after(view, self.settings.vocabulary, &commit, touched)??;
         merged.warnings = after.warnings();
         Ok((merged, commit))

@@ -2,13 +2,13 @@
 
 use super::transact::{ATTEMPTS, jitter};
 use super::{Directory, DirectoryError};
-use sip_authz_store::{CommitOutcome, Format, Head, Store};
+use sip_authz_store::{CommitOutcome, Edge, Format, Head, Store};
 
 /// The format of the store, and what can raise it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Formats {
-    /// The format of the store. An empty store begins with the newest one.
+    /// The format of the store. An empty store begins with the newest one that all edges support.
     pub store: Format,
     /// The newest format that this process supports.
     pub newest: Format,
@@ -47,11 +47,13 @@ impl<S: Store> Directory<S> {
     }
 
     async fn formats_at(&self, head: Head) -> Result<Formats, DirectoryError> {
-        let edges = self.store.edges().await?.into_iter();
+        let reports = self.store.edges().await?;
+        let store = if head.number == 0 { Edge::common_format(&reports) } else { head.format };
+        let edges = reports.into_iter();
         let edges = edges.map(|edge| EdgeFormat { name: edge.name, newest: edge.newest_format });
         let mut edges: Vec<_> = edges.collect();
         edges.sort_unstable();
-        Ok(Formats { store: head.next_format(), newest: Format::NEWEST, edges })
+        Ok(Formats { store, newest: Format::NEWEST, edges })
     }
 
     /// Raises the format of the store to the newest one that this process supports. From then on, processes that
@@ -61,9 +63,11 @@ impl<S: Store> Directory<S> {
     ///
     /// # Errors
     ///
-    /// [`DirectoryError::EdgesBehind`] if an edge does not support the format, [`DirectoryError::Busy`],
-    /// [`DirectoryError::Store`].
+    /// [`DirectoryError::EdgesBehind`] if an edge does not support the format, [`DirectoryError::Unlisted`] after a
+    /// restore, [`DirectoryError::Busy`] if other processes commit all the time, [`DirectoryError::Store`].
     pub async fn finish_upgrade(&self) -> Result<Formats, DirectoryError> {
+        // newer commands of this process wait
+        let ticket = self.groups.first_ticket();
         for attempt in 1..=ATTEMPTS {
             let head = self.confirmed().await?.head();
             let formats = self.formats_at(head).await?;
@@ -75,7 +79,16 @@ impl<S: Store> Directory<S> {
                 let edges = edges.into_iter().map(str::to_owned).collect();
                 return Err(DirectoryError::EdgesBehind { format: formats.newest, edges });
             }
-            match self.store.raise_format(head, formats.newest).await? {
+            let unlisted = self.store.unlisted_for().await?;
+            if !unlisted.is_zero() {
+                return Err(DirectoryError::Unlisted {
+                    seconds: unlisted.as_millis().div_ceil(1_000),
+                });
+            }
+            let raised = self.groups.alone(&ticket, (&self.store, &self.mirror), async || {
+                self.store.raise_format(head, formats.newest).await
+            });
+            match raised.await? {
                 CommitOutcome::Committed(number) => {
                     (self.on_commit)(number);
                     self.wait_until_applied(Head { number, ..head }).await?;

@@ -175,12 +175,13 @@ impl From<DirectoryError> for ApiError {
             DirectoryError::BadName { kind, .. } => Self::bad(bad_name_code(kind), message),
             DirectoryError::NameTaken { kind, .. } => Self::bad(taken_code(kind), message),
             DirectoryError::UnknownPermission(_) => Self::bad(UNKNOWN_PERMISSION, message),
-            DirectoryError::EdgesBehind { .. } => {
+            DirectoryError::EdgesBehind { .. } | DirectoryError::Unlisted { .. } => {
                 Self::new(StatusCode::CONFLICT, CONFLICT, message)
             }
-            DirectoryError::Store(StoreError::Format(_)) => {
-                let message = "the format of the store is too old for this change; the admin raises it with \
-                               `sip-authz upgrade finish` once all edges are upgraded";
+            DirectoryError::Store(StoreError::Format(reason)) => {
+                let message = format!(
+                    "{reason}; the admin raises it with `sip-authz upgrade finish` once all edges are upgraded"
+                );
                 Self::new(StatusCode::CONFLICT, CONFLICT, message)
             }
             DirectoryError::NotFollowed => {

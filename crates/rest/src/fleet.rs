@@ -18,7 +18,7 @@ use super::auth::{Caller, identify};
 use super::error::{ApiError, Json};
 use super::openapi::{Document, body, described};
 use sip_authz_directory::DirectoryError;
-use sip_authz_store::{Edge, Head, Store};
+use sip_authz_store::{Edge, Format, Head, Store};
 
 /// The path.
 pub const PATH: &str = "/v1/Edges";
@@ -45,7 +45,8 @@ pub struct StoreHead {
     pub records: u64,
     /// The id of the history that the number counts in. A restore from a backup begins another one.
     pub incarnation: String,
-    /// The format of the store.
+    /// The format of the store. Versions before formats do not send it.
+    #[serde(default = "first_format")]
     pub format: u32,
 }
 
@@ -63,8 +64,13 @@ pub struct EdgeReport {
     pub lease_seconds: Option<u64>,
     /// The base URL of its API for the other edges; null if it has none.
     pub api: Option<String>,
-    /// The newest format of the store that it supports.
+    /// The newest format of the store that it supports. Versions before formats do not send it.
+    #[serde(default = "first_format")]
     pub newest_format: u32,
+}
+
+fn first_format() -> u32 {
+    Format::FIRST.number()
 }
 
 impl EdgeReport {
@@ -98,12 +104,13 @@ async fn list<S: Store>(
     let edges = store.edges().await.map_err(DirectoryError::from)?;
     // after the reports, so that it has the commits that they name
     let head = store.head().await.map_err(DirectoryError::from)?;
+    let format = if head.number == 0 { Edge::common_format(&edges) } else { head.format };
     let mut edges: Vec<_> = edges.into_iter().map(|edge| EdgeReport::of(edge, &head)).collect();
     edges.sort_by(|a, b| (&a.name, &a.api).cmp(&(&b.name, &b.api)));
     let options = &api.options;
     let address = || options.edge.as_ref().map(|edge| edge.name.clone());
     let Head { number, records, incarnation, .. } = head;
-    let (incarnation, format) = (incarnation.to_string(), head.next_format().number());
+    let (incarnation, format) = (incarnation.to_string(), format.number());
     let store = StoreHead { number, records, incarnation, format };
     let edge = options.edge_name.clone().or_else(address);
     Ok(Json(EdgeList { store, edge, edges }).into_response())

@@ -22,7 +22,7 @@ use super::random::{new_id, random};
 use super::work::{self, OPERATIONS, Progress, Work};
 use super::{Etcd, StoreError, size_limits};
 use sip_authz::model::Commit;
-use sip_authz_store::{CommitOutcome, Format, Head, Sum};
+use sip_authz_store::{CommitOutcome, Edge, Format, Head, Sum};
 
 /// The maximum number of page changes for a commit in one transaction.
 const LARGE: usize = 600;
@@ -101,12 +101,15 @@ impl Etcd {
         head: Head,
         commit: Commit,
     ) -> Result<CommitOutcome, StoreError> {
-        let format = match head.number {
-            0 => self.common_format().await?,
-            _ => head.format,
+        let (format, no_newcomers) = match head.number {
+            0 => {
+                let (edges, no_newcomers) = self.edges_and_no_others().await?;
+                (Edge::common_format(&edges), Some(no_newcomers))
+            }
+            _ => (head.format, None),
         };
         format.check_writes(&commit)?;
-        self.commit_as(head, commit, format).await
+        self.commit_as(head, commit, (format, no_newcomers)).await
     }
 
     /// Raises the format of the store, as a commit without writes.
@@ -116,21 +119,20 @@ impl Etcd {
         format: Format,
     ) -> Result<CommitOutcome, StoreError> {
         head.check_raise(format)?;
-        self.commit_as(head, Commit::new(), format).await
+        let (edges, no_newcomers) = self.edges_and_no_others().await?;
+        if Edge::common_format(&edges) < format {
+            // one has reported since the caller looked
+            return Ok(CommitOutcome::Conflict);
+        }
+        self.commit_as(head, Commit::new(), (format, Some(no_newcomers))).await
     }
 
-    /// The newest format that all edges support, for a new store.
-    async fn common_format(&self) -> Result<Format, StoreError> {
-        let formats = self.edges().await?.into_iter().map(|edge| edge.newest_format);
-        Ok(formats.fold(Format::NEWEST, Format::min))
-    }
-
-    /// Makes a commit in a store that has `format` from then on.
+    /// Makes a commit in a store that has `format` from then on, if no edge has joined that does not support it.
     async fn commit_as(
         &self,
         head: Head,
         commit: Commit,
-        format: Format,
+        (format, no_newcomers): (Format, Option<Compare>),
     ) -> Result<CommitOutcome, StoreError> {
         let (mut state, revision) = self.settled().await?;
         if state.head != head {
@@ -167,7 +169,7 @@ impl Etcd {
             let (mut operations, bytes) = work.whole(&self.link, &layout, revision).await?;
             if operations.len() <= OPERATIONS && bytes + payload.len() <= layout.limit {
                 operations.extend(self.announce(&next, payload)?);
-                return self.write_head(&state, &next, vec![], operations).await;
+                return self.write_head(&state, &next, no_newcomers, operations).await;
             }
         }
         // An announced commit is committed, and every reader waits until it is folded in. So check all
@@ -175,7 +177,7 @@ impl Etcd {
         size_limits::check_parts(&parts, layout.limit)?;
         size_limits::check_work(&work, &self.link, &layout, &old, revision).await?;
         drop((work, old));
-        self.commit_staged(&state, next, parts).await
+        self.commit_staged(&state, next, parts, no_newcomers).await
     }
 
     /// The writes that make `next` the head and announce the commit to the feeds.
@@ -191,6 +193,7 @@ impl Etcd {
         state: &State,
         mut next: State,
         parts: Vec<Vec<u8>>,
+        no_newcomers: Option<Compare>,
     ) -> Result<CommitOutcome, StoreError> {
         self.sweep().await?;
         self.try_largest().await?;
@@ -215,7 +218,8 @@ impl Etcd {
             }
         }
         let operations = self.announce(&next, &[])?.to_vec();
-        let outcome = self.write_head(state, &next, vec![marked], operations).await?;
+        let conditions = no_newcomers.into_iter().chain([marked]);
+        let outcome = self.write_head(state, &next, conditions, operations).await?;
         if outcome == CommitOutcome::Conflict {
             let all = DeleteOptions::new().with_prefix();
             let delete = TxnOp::delete(mark, Some(all));
@@ -258,10 +262,11 @@ impl Etcd {
         &self,
         state: &State,
         next: &State,
-        mut conditions: Vec<Compare>,
+        conditions: impl IntoIterator<Item = Compare>,
         mut operations: Vec<TxnOp>,
     ) -> Result<CommitOutcome, StoreError> {
-        let is_staged = !conditions.is_empty();
+        let is_staged = next.parts > 0;
+        let mut conditions: Vec<_> = conditions.into_iter().collect();
         conditions.extend([self.head_is(state), self.history_is(state)]);
         if (state.revision, state.history) == (0, 0)
             && let Some(put) = self.first_incarnation()?

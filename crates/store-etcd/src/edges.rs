@@ -312,6 +312,20 @@ impl Etcd {
     }
 
     pub(super) async fn edges(&self) -> Result<Vec<Edge>, StoreError> {
+        Ok(self.edges_at().await?.0)
+    }
+
+    /// The edges, and the condition that no other process has reported since.
+    pub(super) async fn edges_and_no_others(&self) -> Result<(Vec<Edge>, Compare), StoreError> {
+        let (edges, revision) = self.edges_at().await?;
+        let reports = self.layout.all_edges(EdgeKey::Report);
+        // each process has a key of its own
+        let was_there = Compare::create_revision(reports, CompareOp::Less, revision + 1);
+        Ok((edges, was_there.with_prefix()))
+    }
+
+    /// The edges, and the revision as of which their reports were read.
+    async fn edges_at(&self) -> Result<(Vec<Edge>, i64), StoreError> {
         let reports = self.layout.all_edges(EdgeKey::Report);
         let found = self.link.get(reports.clone(), GetOptions::new().with_prefix()).await?;
         let heads = self.by_process(EdgeKey::Applied, StoredHead::read).await?;
@@ -330,7 +344,8 @@ impl Etcd {
             self.saw_lease(written.lease_ms.unwrap_or_default());
             Ok(Edge { name, applied, lease: written.lease(), api, newest_format })
         };
-        found.kvs().iter().map(edge).collect()
+        let edges: Result<Vec<_>, StoreError> = found.kvs().iter().map(edge).collect();
+        Ok((edges?, At::of(found.header()).revision))
     }
 
     /// The readable values of this key of all processes, by the rest of their keys.

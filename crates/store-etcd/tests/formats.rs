@@ -46,6 +46,16 @@ async fn a_new_store_begins_with_a_format_that_all_edges_support() {
     let risen = text(&cluster, "head");
     assert!(risen.starts_with("{\"v\":3,") && risen.contains("\"format\":2"), "{risen}");
 
+    // the format rises only if the edges of that moment support it
+    let cluster = Cluster::start(1);
+    let [own, other] = [store(&cluster), store(&cluster)];
+    let old = Edge { newest_format: Format::FIRST, ..Edge::new("old", Head::default()) };
+    other.report(old.clone()).await.unwrap();
+    own.commit(Head::default(), with_domain(1)).await.map(drop).unwrap();
+    let head = own.head().await.unwrap();
+    assert_eq!(own.raise_format(head, Format::NEWEST).await, Ok(CommitOutcome::Conflict));
+    assert_eq!(own.head().await, Ok(head));
+
     // without such an edge it has the newest format
     let cluster = Cluster::start(1);
     let own = store(&cluster);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Head, StoreError};
+use super::StoreError;
 use sip_authz::model::{Commit, Record, Write};
 
 /// The format of a store, a number from 1 on. A store of a format can have all that earlier formats can.
@@ -90,26 +90,5 @@ impl Default for Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl Head {
-    /// The format of the next commit. The first commit of a store begins with the newest one.
-    #[must_use]
-    pub fn next_format(&self) -> Format {
-        if self.number == 0 { Format::NEWEST } else { self.format }
-    }
-
-    /// Checks that the format of this head can become `format`.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Newer`] if this version does not support it, [`StoreError::Format`] if it is no later one.
-    pub fn check_raise(&self, format: Format) -> Result<(), StoreError> {
-        format.check_supported()?;
-        if format > self.format {
-            return Ok(());
-        }
-        Err(StoreError::Format(format!("it has format {}, which never falls", self.format)))
     }
 }

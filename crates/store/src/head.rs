@@ -192,6 +192,25 @@ impl Head {
         Ok(Self { records, sum, ..self })
     }
 
+    /// The format of the next commit. The first commit of a store begins with the newest one.
+    #[must_use]
+    pub fn next_format(&self) -> Format {
+        if self.number == 0 { Format::NEWEST } else { self.format }
+    }
+
+    /// Checks that the format of this head can become `format`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Newer`] if this version does not support it, [`StoreError::Format`] if it is no later one.
+    pub fn check_raise(&self, format: Format) -> Result<(), StoreError> {
+        format.check_supported()?;
+        if format > self.format {
+            return Ok(());
+        }
+        Err(StoreError::Format(format!("it has format {}, which never falls", self.format)))
+    }
+
     /// Whether the two heads are those of the same commit and records, in any history.
     #[must_use]
     pub fn has_records_of(self, other: Self) -> bool {

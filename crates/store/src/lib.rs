@@ -153,7 +153,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Raises the format of the store, as a commit without writes, if the head is still `head`.
     ///
-    /// The caller has checked that all edges support it. An earlier format than that of the head is refused.
+    /// The caller has checked that all edges support it; one that has reported since and does not is a conflict. The
+    /// format of the head or an earlier one is refused.
     fn raise_format(
         &self,
         head: Head,

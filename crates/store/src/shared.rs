@@ -29,6 +29,12 @@ impl Edge {
         Self { name: name.into(), applied, lease, api, newest_format }
     }
 
+    /// The newest format that all of these edges and this process support.
+    #[must_use]
+    pub fn common_format(edges: &[Self]) -> Format {
+        edges.iter().map(|edge| edge.newest_format).fold(Format::NEWEST, Format::min)
+    }
+
     /// Whether it reports the number of its commit alone, as earlier versions do, and that number counts in this
     /// incarnation: before a restore, other commits had these numbers.
     #[must_use]

@@ -6,7 +6,9 @@ use sip_authz::escape_line;
 use sip_authz_rest::upgrade::{PATH, Upgrade};
 
 use crate::args::{UpgradeArgs, UpgradeCommand};
-use crate::commands::client::Client;
+use ureq::http::StatusCode;
+
+use crate::commands::client::{Client, Failure};
 use crate::commands::resources::aligned;
 use crate::system::json::json_line;
 use crate::system::output::{ProgramError, print};
@@ -14,8 +16,11 @@ use crate::system::output::{ProgramError, print};
 pub(crate) fn run(args: &UpgradeArgs) -> Result<ExitCode, ProgramError> {
     let client = Client::new(&args.server)?;
     let (upgrade, json): (Upgrade, _) = match args.command {
-        UpgradeCommand::Status { json } => (client.get(PATH)?, json),
-        UpgradeCommand::Finish { json } => (client.post(PATH, &[])?, json),
+        UpgradeCommand::Status { json } => (client.ask(PATH).map_err(explained)?, json),
+        UpgradeCommand::Finish { json } => {
+            client.ask::<Upgrade>(PATH).map_err(explained)?;
+            (client.post(PATH, &[])?, json)
+        }
     };
     if json {
         print(json_line(&upgrade)?)?;
@@ -23,6 +28,16 @@ pub(crate) fn run(args: &UpgradeArgs) -> Result<ExitCode, ProgramError> {
         print(lines(&upgrade).join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A version before formats does not know the path.
+fn explained(failure: Failure) -> Failure {
+    if failure.status != Some(StatusCode::NOT_FOUND) {
+        return failure;
+    }
+    let message =
+        format!("{}: the server has a version before formats; upgrade it first", failure.server);
+    Failure { message, ..failure }
 }
 
 /// The lines for people.

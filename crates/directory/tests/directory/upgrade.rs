@@ -5,6 +5,9 @@ use sip_authz_store::{
     Edge, Format, Head, MemoryStore, Records, Store as _, StoreError, StoreSnapshot,
 };
 use sip_authz_testing::site::{Probe, settings};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sip_authz::AccountSid;
 use sip_authz::model::{Account, Commit};
@@ -74,6 +77,63 @@ async fn the_format_waits_for_all_edges() {
 }
 
 #[tokio::test]
+async fn the_format_waits_for_edges_that_a_restored_store_does_not_list() {
+    let (store, _) = old_store().await;
+    let store = Probe::new(store);
+    let directory = Directory::new(store.clone(), settings(), None);
+    *store.counts.unlisted_for.lock().unwrap() = Duration::from_millis(1_500);
+    let refused = directory.finish_upgrade().await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the store was restored from a backup, which may lack reports of edges; try again in 2 s"
+    );
+    assert_eq!(store.head().await.unwrap().format, Format::FIRST);
+    *store.counts.unlisted_for.lock().unwrap() = Duration::ZERO;
+    assert_eq!(directory.finish_upgrade().await.unwrap().store, Format::NEWEST);
+}
+
+#[tokio::test]
+async fn an_empty_store_has_the_format_that_all_edges_support() {
+    let store = Probe::new(MemoryStore::new());
+    let directory = Directory::new(store.clone(), settings(), None);
+    *store.counts.edges.lock().unwrap() = vec![edge("old", Format::FIRST)];
+    assert_eq!(directory.formats().await.unwrap().store, Format::FIRST);
+    let refused = directory.finish_upgrade().await.unwrap_err();
+    assert!(matches!(refused, DirectoryError::EdgesBehind { .. }), "{refused}");
+}
+
+/// The commands of this process that come one after the other do not keep the format from rising.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_format_rises_beside_commands() {
+    let (store, sid) = old_store().await;
+    let store = Probe::yielding(store);
+    let directory = Arc::new(Directory::new(store.clone(), settings(), None));
+    let ended = Arc::new(AtomicBool::new(false));
+    let commands: Vec<_> = (0..8)
+        .map(|_| {
+            let (directory, ended) = (Arc::clone(&directory), Arc::clone(&ended));
+            tokio::spawn(async move {
+                let mut count = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    directory.rotate_token(sid).await.map(drop).unwrap();
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    while store.head().await.unwrap().number < 20 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(directory.finish_upgrade().await.unwrap().store, Format::NEWEST);
+    ended.store(true, Ordering::Relaxed);
+    for command in commands {
+        assert!(command.await.unwrap() > 0);
+    }
+    directory.create_secondary_token(sid).await.map(drop).unwrap();
+}
+
+#[tokio::test]
 async fn a_new_store_begins_with_the_newest_format() {
     let store = MemoryStore::new();
     let directory = Directory::new(store.clone(), settings(), None);
@@ -107,10 +167,13 @@ async fn a_secondary_token_works_beside_the_first_until_it_replaces_it() {
     assert!(accepts(&first).await && !accepts(&second).await);
 
     let third = directory.create_secondary_token(sid).await.unwrap().token.to_string();
-    // a new first token leaves the second one alone
-    directory.rotate_token(sid).await.map(drop).unwrap();
-    assert!(!accepts(&first).await && accepts(&third).await);
+    // a thief of the first token may have made it
+    let rotated = directory.rotate_token(sid).await.unwrap().token.to_string();
+    assert!(!accepts(&first).await && !accepts(&third).await && accepts(&rotated).await);
+    assert_eq!(directory.promote_secondary_token(sid).await, Err(missing.clone()));
+    let third = directory.create_secondary_token(sid).await.unwrap().token.to_string();
     let account = directory.promote_secondary_token(sid).await.unwrap();
     assert!(account.secondary_token.is_none() && accepts(&third).await);
+    assert!(!accepts(&rotated).await);
     assert_eq!(directory.promote_secondary_token(sid).await, Err(missing));
 }

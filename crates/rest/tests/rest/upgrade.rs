@@ -125,5 +125,7 @@ async fn an_export_has_the_secondary_token() {
     assert_eq!(other.call_as(&login, "GET", &own, "").await.status, 200);
     // a store of the first format cannot have it
     let old = Site::on(old_store(), RestOptions::default(), Limits::default()).await;
-    refused(&import(&old, &exported).await, 409, 20_409);
+    let message = refused(&import(&old, &exported).await, 409, 20_409);
+    let expected = format!("`account {}` needs format 2, and the store has format 1", site.sid);
+    assert!(message.contains(&expected), "{message}");
 }
