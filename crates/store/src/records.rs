@@ -106,6 +106,13 @@ impl Records {
         self.head.has_records_of(head).then(|| Self { head, ..self.clone() })
     }
 
+    /// The same records under the head that the store has for them. The checksum of a predicted head differs if the
+    /// commit replaced a record with fields that this version ignores.
+    #[must_use]
+    pub fn under(&self, head: Head) -> Self {
+        Self { head, ..self.clone() }
+    }
+
     /// The records after some writes that are not yet a commit of their own. The head stays the same, so it
     /// does not describe these records.
     #[must_use]

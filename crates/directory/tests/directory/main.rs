@@ -5,6 +5,7 @@ mod commands;
 mod confirm;
 mod follower;
 mod grouped;
+mod ignorable;
 mod import;
 mod interleaved;
 mod merge;
