@@ -24,12 +24,13 @@ pub(super) const MAX_ATOMIC_BYTES: usize = 16 << 20;
 const PIECE: usize = 64 << 10;
 /// The number of entries of the first part of a longer document.
 const FIRST_PART: usize = 64;
-/// The number of entries of each further part.
-const PARTS: RangeInclusive<usize> = 16..=2_048;
+/// The number of entries of each further part. Fewer entries are hardly faster: the sync of the disk takes most
+/// of the time then.
+const PARTS: RangeInclusive<usize> = 64..=2_048;
 /// After a part that took less time, the next one has twice as many entries.
-const SHORT: Duration = Duration::from_millis(15);
+const SHORT: Duration = Duration::from_millis(30);
 /// After a part that took more time, the next one has half as many entries: other changes wait for it.
-const LONG: Duration = Duration::from_millis(40);
+const LONG: Duration = Duration::from_millis(60);
 /// The interval between two reports of progress.
 const REPORT: Duration = Duration::from_millis(250);
 /// The most warnings of a document that is applied in parts.
