@@ -297,8 +297,12 @@ pub(crate) struct ImportArgs {
     pub(crate) allow_all: bool,
 
     /// Check the file and report the changes, but do not make them
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub(crate) dry_run: bool,
+
+    /// Go on with an import that failed, after the records that it applied; the error names the token
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) resume: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -18,18 +18,17 @@ pub(super) fn check(
     vocabulary: &'static Vocabulary,
     commit: &Commit,
 ) -> Result<(), DirectoryError> {
-    snapshot_after(view, vocabulary, commit, Vec::new())??;
+    check_rules(view, vocabulary, commit)??;
     Ok(())
 }
 
-/// The snapshot after `commit`, of the records that it touches and those with the `wanted` keys.
-pub(super) fn snapshot_after(
+/// As [`check`]. The inner error is that of a write that breaks a rule.
+pub(super) fn check_rules(
     view: View<'_>,
     vocabulary: &'static Vocabulary,
     commit: &Commit,
-    mut wanted: Vec<Key>,
-) -> Result<Result<Snapshot, ApplyError>, DirectoryError> {
-    let mut read = Vec::new();
+) -> Result<Result<(), ApplyError>, DirectoryError> {
+    let (mut read, mut wanted) = (Vec::new(), Vec::new());
     for write in commit.writes() {
         wanted.push(write.key());
         match write {
@@ -62,14 +61,32 @@ pub(super) fn snapshot_after(
     add(view, &mut records, read, wanted);
     let copies = copies::read(view, commit, &records);
     add(view, &mut records, copies, Vec::new());
-    let builder = Snapshot::builder().vocabulary(vocabulary);
-    let builder = records.into_values().fold(builder, |builder, record| builder.record(record));
-    let before = builder.build().map_err(DirectoryError::Corrupt)?;
+    let before = snapshot(records, vocabulary)?;
     let after = before.apply(commit);
     Ok(after.and_then(|after| {
         let broken = after.check_copies(&before, commit).into_iter().next();
-        broken.map_or(Ok(after), Err)
+        broken.map_or(Ok(()), Err)
     }))
+}
+
+/// The snapshot of the records with these keys and of all that they refer to.
+pub(super) fn snapshot_of(
+    view: View<'_>,
+    vocabulary: &'static Vocabulary,
+    wanted: Vec<Key>,
+) -> Result<Snapshot, DirectoryError> {
+    let mut records = BTreeMap::new();
+    add(view, &mut records, Vec::new(), wanted);
+    snapshot(records, vocabulary)
+}
+
+fn snapshot(
+    records: BTreeMap<Key, Record>,
+    vocabulary: &'static Vocabulary,
+) -> Result<Snapshot, DirectoryError> {
+    let builder = Snapshot::builder().vocabulary(vocabulary);
+    let builder = records.into_values().fold(builder, |builder, record| builder.record(record));
+    builder.build().map_err(DirectoryError::Corrupt)
 }
 
 /// Adds the records that were read, those with the `wanted` keys, and all that they refer to.

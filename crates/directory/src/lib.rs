@@ -22,6 +22,7 @@ mod merge;
 mod mirror;
 mod roles;
 mod targets;
+mod touched;
 mod transact;
 mod upgrade;
 mod view;
@@ -36,6 +37,7 @@ pub use error::{DirectoryError, Kind};
 pub use limits::Limits;
 pub use mappings::MappingScope;
 pub use merge::{Incoming, IncomingCredential, IncomingRecord, MergeError, Merged};
+pub use touched::Touched;
 pub use upgrade::{EdgeFormat, Formats};
 
 use self::group::Groups;
@@ -43,7 +45,7 @@ use self::mirror::Mirror;
 use self::transact::Plan;
 use self::view::View;
 use sip_authz::model::{Commit, Dates, Key, NextHopSet, Realm, Vocabulary};
-use sip_authz_store::{Applied, Store};
+use sip_authz_store::{Applied, Records, Store};
 
 /// The settings of an installation, for all its accounts.
 #[derive(Clone, Debug)]
@@ -193,6 +195,16 @@ impl<S: Store> Directory<S> {
     /// [`DirectoryError::Store`].
     pub async fn catch_up(&self) -> Result<(), DirectoryError> {
         self.read(|_| Ok(())).await
+    }
+
+    /// All records, as of the store's head at the time of the call or of a newer one. They share their memory
+    /// with the records of the directory.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError::Store`].
+    pub async fn records(&self) -> Result<Records, DirectoryError> {
+        self.read(|view| Ok(view.records.clone())).await
     }
 
     /// Commits a batch of records with their SIDs and dates, all or none, if it keeps the rules. It does

@@ -1,17 +1,18 @@
 //! Merges a batch of records from outside into the store, in one commit.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
-use super::check::snapshot_after;
+use super::check::check_rules;
+use super::touched::{self, Touched};
 use super::view::View;
 use super::{Directory, DirectoryError, Kind, Limits, Plan, Secret};
 use sip_authz::model::{
-    Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, Mapping, MappingRecord,
-    Password, Realm, Record, Role, Target, UserName,
+    Account, AccountStatus, Commit, Credential, Dates, Ha1Set, Key, MappingRecord, Password, Realm,
+    Record, Role, UserName,
 };
 use sip_authz::{ApplyError, Warning};
 use sip_authz::{CredentialListSid, CredentialSid, RoleSid};
-use sip_authz_store::{Collection, ListKey, Store};
+use sip_authz_store::Store;
 
 /// A record from outside.
 pub struct Incoming {
@@ -57,7 +58,7 @@ pub struct Merged {
     pub changed: usize,
     /// Records that stayed the same.
     pub unchanged: usize,
-    /// Warnings about callers who will be refused on the domains and trunks that the merge touches.
+    /// Warnings about callers who will be refused on the domains and trunks whose users or policy changed.
     pub warnings: Vec<Warning>,
 }
 
@@ -103,17 +104,77 @@ impl<S: Store> Directory<S> {
     ) -> Result<Merged, MergeError> {
         let prepared = self.prepare(incoming).await?;
         let now = self.created_now();
+        if dry_run {
+            let records = self.records().await?;
+            let (mut merged, commit) = self.plan(View::of(&records), &prepared, now)?;
+            let after = records.with(&commit);
+            merged.warnings = self.warnings_on(View::of(&after), &Touched::by(&commit))?;
+            return Ok(merged);
+        }
+        let mut touched = Touched::default();
+        let mut merged = self.write(&prepared, now, &mut touched).await?;
+        merged.warnings = self.warnings(&touched).await?;
+        Ok(merged)
+    }
+
+    /// As [`Self::merge`], for a batch that is part of a larger one. It has no warnings: `touched` notes what
+    /// they depend on, for [`Self::warnings`] after the last part.
+    ///
+    /// # Errors
+    ///
+    /// [`MergeError`] for the first record that breaks a rule.
+    pub async fn merge_part(
+        &self,
+        incoming: Vec<Incoming>,
+        touched: &mut Touched,
+    ) -> Result<Merged, MergeError> {
+        let prepared = self.prepare(incoming).await?;
+        self.write(&prepared, self.created_now(), touched).await
+    }
+
+    /// Warnings about callers who will be refused on the domains and trunks that merges have touched.
+    ///
+    /// # Errors
+    ///
+    /// [`DirectoryError`] if the store fails.
+    pub async fn warnings(&self, touched: &Touched) -> Result<Vec<Warning>, DirectoryError> {
+        if touched.is_empty() {
+            return Ok(Vec::new());
+        }
+        // outside the turn of a command: other writers do not wait for it
+        let records = self.records().await?;
+        self.warnings_on(View::of(&records), touched)
+    }
+
+    fn warnings_on(
+        &self,
+        view: View<'_>,
+        touched: &Touched,
+    ) -> Result<Vec<Warning>, DirectoryError> {
+        touched::warnings(view, self.settings.vocabulary, touched)
+    }
+
+    async fn write(
+        &self,
+        prepared: &[PreparedRecord],
+        now: Dates,
+        touched: &mut Touched,
+    ) -> Result<Merged, MergeError> {
         let merged = self.transact(|view| {
-            Ok(match self.plan(view, &prepared, now) {
-                Ok((merged, _)) if dry_run => Plan::Answer(Ok(merged)),
-                Ok((merged, commit)) => Plan::WriteChecked(commit, Ok(merged)),
+            Ok(match self.plan(view, prepared, now) {
+                Ok((merged, commit)) => {
+                    let changes = Touched::by(&commit);
+                    Plan::WriteChecked(commit, Ok((merged, changes)))
+                }
                 Err(error) => Plan::Answer(Err(error)),
             })
         });
-        merged.await?
+        let (merged, changes) = merged.await??;
+        touched.extend(changes);
+        Ok(merged)
     }
 
-    /// The result of the merge on these records, and the commit.
+    /// The result of the merge on these records, without warnings, and the commit, which keeps the rules.
     fn plan(
         &self,
         view: View<'_>,
@@ -121,27 +182,23 @@ impl<S: Store> Directory<S> {
         now: Dates,
     ) -> Result<(Merged, Commit), MergeError> {
         let mut merged = Merged::default();
-        let mut records = Vec::with_capacity(prepared.len());
+        let mut commit = Commit::new();
         for entry in prepared {
             let present = view.records.get(entry.key);
             let record = entry.record(present, now, view.number)?;
-            let same = present == Some(&record);
             match present {
-                Some(_) if same => merged.unchanged += 1,
+                Some(present) if *present == record => {
+                    merged.unchanged += 1;
+                    continue;
+                }
                 Some(_) => merged.changed += 1,
                 None => merged.new += 1,
             }
-            records.push((record, same));
-        }
-        let touched = touched(view, records.iter().map(|(record, _)| record));
-        let mut commit = Commit::new();
-        for (record, _) in records.into_iter().filter(|(_, same)| !same) {
             commit.put(record);
         }
-        let head = view.records.head();
-        head.next_format().check_writes(&commit).map_err(DirectoryError::from)?;
-        let after = snapshot_after(view, self.settings.vocabulary, &commit, touched)??;
-        merged.warnings = after.warnings();
+        let format = view.records.head().next_format();
+        format.check_writes(&commit).map_err(DirectoryError::from)?;
+        check_rules(view, self.settings.vocabulary, &commit)??;
         Ok((merged, commit))
     }
 
@@ -335,47 +392,4 @@ fn hash(user: &IncomingCredential, realm: &Realm) -> Result<Option<Ha1Set>, Stri
         }
     };
     ha1.map(Some).map_err(|error| error.to_string())
-}
-
-/// The keys that the warnings depend on: the users of every list on every domain and trunk whose users or
-/// policy the records touch.
-fn touched<'r>(view: View<'_>, records: impl Iterator<Item = &'r Record>) -> Vec<Key> {
-    let mut targets: BTreeSet<Target> = BTreeSet::new();
-    let mut lists: BTreeSet<CredentialListSid> = BTreeSet::new();
-    let mut mapped: BTreeSet<CredentialListSid> = BTreeSet::new();
-    for record in records {
-        match record {
-            Record::Credential(user) => drop(lists.insert(user.list)),
-            Record::Policy(record) => drop(targets.insert(record.target)),
-            Record::Mapping(record) => {
-                targets.insert(record.mapping.target());
-                if let Mapping::CredentialList(_, list) = record.mapping {
-                    mapped.insert(list);
-                }
-            }
-            _ => {}
-        }
-    }
-    for list in lists {
-        let of = Collection::MappingsOf(ListKey::CredentialList(list));
-        for key in view.keys(of) {
-            if let Key::Mapping(Mapping::CredentialList(target, _)) = key {
-                targets.insert(target);
-            }
-        }
-    }
-    let mut touched = Vec::new();
-    for target in targets {
-        touched.push(Key::Policy(target));
-        for key in view.keys(Collection::Mappings(target)) {
-            if let Key::Mapping(Mapping::CredentialList(_, list)) = key {
-                mapped.insert(list);
-            }
-            touched.push(key);
-        }
-    }
-    for list in mapped {
-        touched.extend(view.keys(Collection::Credentials(list)));
-    }
-    touched
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::login::{self, LoginUser};
-use super::server_error::ServerError;
+use super::server_error::{OnFault, ServerError};
 use sip_authz_directory::{DirectoryError, Kind};
 use sip_authz_store::StoreError;
 
@@ -113,6 +113,19 @@ impl ApiError {
             found.map_or_else(|| "none".to_owned(), |found| format!("`{}`", excerpt(found)));
         let message = format!("Content-Type must be {expected}, got {found}");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, BAD_PARAMETER, message)
+    }
+
+    /// The same error with a note after its message.
+    pub(super) fn with_note(self, note: &str) -> Self {
+        Self { message: format!("{}; {note}", self.message), ..self }
+    }
+
+    /// The status, code and message, for an answer whose status is sent already. Passes on the cause.
+    pub(super) fn report(self, on_fault: Option<&OnFault>) -> (u16, u32, String) {
+        if let Some(cause) = &self.cause {
+            cause.report(on_fault);
+        }
+        (self.status.as_u16(), self.code, self.message)
     }
 
     fn with_cause(self, error: DirectoryError) -> Self {

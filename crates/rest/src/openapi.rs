@@ -102,10 +102,15 @@ impl Document {
             .response("200", body("All records", records()));
         let read = ContentBuilder::new().schema(Some(records())).build();
         let read = RequestBodyBuilder::new().content("application/json", read).build();
+        let mut result = body("The result of the import", imported());
+        // one JSON value on each line
+        let lines = ContentBuilder::new().schema(Some(typed(Type::String))).build();
+        result.content.insert("application/x-ndjson".to_owned(), lines);
         let import = described("all records", name("import"), "Import: all records (admin)".into())
             .parameter(query(&Param::flag("dry_run")))
+            .parameter(query(&Param::text("resume")))
             .request_body(Some(read))
-            .response("200", body("The result of the import", imported()));
+            .response("200", result);
         let get = PathItem::new(HttpMethod::Get, export);
         let post = PathItem::new(HttpMethod::Post, import);
         for (path, item) in [("/admin/export", get), ("/admin/import", post)] {

@@ -45,6 +45,13 @@ impl ServerError {
     pub(super) fn attach(self, response: &mut Response) {
         response.extensions_mut().insert(self);
     }
+
+    /// Passes the error on, for an answer that cannot have it attached.
+    pub(super) fn report(&self, on_fault: Option<&OnFault>) {
+        if let Some(OnFault(report)) = on_fault {
+            report(&self.0);
+        }
+    }
 }
 
 /// Passes the attached errors of the router's responses to `on_fault`.

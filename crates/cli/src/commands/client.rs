@@ -5,8 +5,10 @@ pub(crate) mod events;
 mod file;
 pub(crate) mod health;
 mod settings;
+pub(crate) mod upload;
 
 use std::io::{BufReader, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,7 +16,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::DeserializeOwned;
 use sip_authz::AccountSid;
 use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body, RequestBuilder, SendBody};
+use ureq::{Agent, Body, RequestBuilder};
 use zeroize::Zeroizing;
 
 use self::credentials::{Credentials, Origin};
@@ -71,6 +73,8 @@ pub(crate) struct Client {
     /// The origin of the token.
     token: Origin,
     authorization: Zeroizing<String>,
+    /// A PEM file with the only CA certificates to trust, and the name of the setting.
+    ca: Option<(PathBuf, String)>,
     /// The account that the admin acts for, on paths that do not name it.
     account: Option<String>,
 }
@@ -96,7 +100,7 @@ impl Client {
             .user_agent(concat!("sip-authz/", env!("CARGO_PKG_VERSION")));
         #[cfg(feature = "tls")]
         let agent = agent.tls_config(trusted(&address)?);
-        let Address { base, origin, .. } = address;
+        let Address { base, origin, ca } = address;
         let server = match origin {
             Origin::Option => base.clone(),
             other => format!("{base} ({other})"),
@@ -108,6 +112,7 @@ impl Client {
             user,
             token,
             authorization,
+            ca,
             account: None,
         })
     }
@@ -170,21 +175,6 @@ impl Client {
         self.accepted(request.call()).map(drop)
     }
 
-    /// Sends a POST request with a JSON body, which is streamed.
-    pub(crate) fn post_json<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &mut dyn Read,
-    ) -> Result<T, ProgramError> {
-        let request = self.agent.post(self.url(path));
-        let request = request.header("authorization", self.authorization.as_str());
-        let request = request.header("content-type", "application/json");
-        // lets the server refuse the request before the body is sent
-        let request = request.header("expect", "100-continue");
-        let mut body = body;
-        Ok(self.read(self.accepted(request.send(SendBody::from_reader(&mut body)))?)?)
-    }
-
     /// Sends a GET request and returns the body as a stream.
     pub(crate) fn download(&self, path: &str) -> Result<impl Read, ProgramError> {
         let request = self.agent.get(self.url(path));
@@ -217,6 +207,13 @@ impl Client {
         if status.is_success() {
             return Ok(answer);
         }
+        let body = answer.into_body().into_with_config().limit(MAX_ANSWER).read_to_vec();
+        Err(self.refusal(status, &body.unwrap_or_default()))
+    }
+
+    /// The failure of an answer with an error status.
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Failure {
+        let server = &self.server;
         let message = if status == StatusCode::UNAUTHORIZED {
             let owner = match self.user {
                 User::Admin => "the admin token of this server".to_owned(),
@@ -224,10 +221,10 @@ impl Client {
             };
             format!("{server}: {} is not {owner}", self.token)
         } else {
-            let message = self.read::<ErrorBody>(answer).map(|error| error.message);
+            let message = serde_json::from_slice::<ErrorBody>(body).map(|error| error.message);
             message.unwrap_or_else(|_| format!("{server}: unexpected status {status}"))
         };
-        Err(self.failure(Some(status), message))
+        self.failure(Some(status), message)
     }
 
     fn read<T: DeserializeOwned>(&self, answer: Response<Body>) -> Result<T, Failure> {

@@ -1,31 +1,39 @@
-//! `sip-authz import`: sends the records of a file to a running server, in one request.
+//! `sip-authz import`: sends the records of a file to a running server, and goes on after a lost connection.
 
 mod address;
 mod format;
+mod meter;
+mod source;
 mod subscriber;
 mod table;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sip_authz::model::{Commit, Record, Write};
-use sip_authz_rest::bulk::{Document, ImportAnswer};
+use sip_authz_rest::bulk::{Document, ImportAnswer, ImportProgress};
 use zeroize::Zeroizing;
 
+use self::meter::Meter;
+use self::source::Source;
 use crate::args::{FileFormat, ImportArgs};
 use crate::commands::client::Client;
-use crate::commands::progress::Progress;
+use crate::commands::client::upload::UploadError;
 use crate::system::output::{ProgramError, say, warn, warn_all};
 use crate::system::words::file_error;
 use sip_authz_config::{Names, Options};
 
+/// The most attempts in a row that apply nothing.
+const ATTEMPTS: u32 = 8;
+/// The wait before the second attempt, doubled for each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
 /// A file converted to an import request.
 struct Prepared {
-    /// The document as JSON.
-    body: Zeroizing<Vec<u8>>,
+    document: Source,
     /// The name in the file of each SID, with its line if it is a table, for messages.
     names: Names,
     /// Notes about the file for the user.
@@ -62,21 +70,12 @@ impl FileError {
 pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, ProgramError> {
     let client = Client::new(&args.server)?;
     let file = args.file.display().to_string();
-    let Prepared { body, names, notes, repeats } = prepare(args, &file)?;
+    let Prepared { document, names, notes, repeats } = prepare(args, &file)?;
     for note in notes {
         warn(format_args!("{file}: {note}"));
     }
     warn_all(&repeats);
-    let path = if args.dry_run { "/admin/import?dry_run=true" } else { "/admin/import" };
-    let total = body.len();
-    let mut body = Counted {
-        body: Cursor::new(body.as_slice()),
-        progress: Progress::begin("sending", total),
-        done: 0,
-    };
-    let answer = client.post_json(path, &mut body);
-    drop(body);
-    let answer: ImportAnswer = answer.map_err(|error| match error {
+    let answer = send(&client, args, &file, &document).map_err(|error| match error {
         ProgramError::Runtime(text) => {
             ProgramError::Runtime(format!("{file}: {}", names.annotate(&text)))
         }
@@ -92,9 +91,75 @@ pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode, ProgramError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Sends the document. After a lost connection it goes on behind the entries that the server has reported as
+/// applied. Without such a report it is not known what was applied, so the user decides.
+fn send(
+    client: &Client,
+    args: &ImportArgs,
+    file: &str,
+    document: &Source,
+) -> Result<ImportAnswer, ProgramError> {
+    let unreadable =
+        |error: io::Error| ProgramError::Setup(FileError::new(file_error(&error)).describe(file));
+    let mut resume = args.resume.clone();
+    let mut earlier = ImportProgress::default();
+    let mut attempt = 0;
+    loop {
+        let path = match &resume {
+            Some(token) => format!("/admin/import?resume={token}"),
+            None if args.dry_run => "/admin/import?dry_run=true".to_owned(),
+            None => "/admin/import".to_owned(),
+        };
+        let (body, size) = document.open().map_err(unreadable)?;
+        let mut meter = Meter::new(size);
+        let sent = std::sync::Arc::clone(&meter.sent);
+        let error = match client.import(&path, body, &sent, &mut meter) {
+            Ok(mut answer) => {
+                answer.new += earlier.new;
+                answer.changed += earlier.changed;
+                answer.unchanged += earlier.unchanged;
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        if let Some(progress) = meter.applied.take() {
+            if progress.applied > earlier.applied {
+                attempt = 0;
+            }
+            earlier.applied = progress.applied;
+            earlier.new += progress.new;
+            earlier.changed += progress.changed;
+            earlier.unchanged += progress.unchanged;
+            resume = Some(progress.resume);
+        }
+        drop(meter);
+        let (is_lost, why) = match error {
+            UploadError::File(error) => return Err(unreadable(error)),
+            UploadError::Lost(why) => (true, why),
+            UploadError::Refused(why) => (false, why),
+        };
+        let Some(token) = &resume else { return Err(ProgramError::Runtime(why)) };
+        attempt += 1;
+        if is_lost && attempt < ATTEMPTS {
+            warn(format_args!("{why}; going on after {} records", earlier.applied));
+            std::thread::sleep(FIRST_WAIT * 2_u32.pow(attempt - 1));
+            continue;
+        }
+        let before = if is_lost { "" } else { "after a correction of the rest, " };
+        return Err(ProgramError::Runtime(format!(
+            "{why}; the entries before it are applied: {before}go on with --resume {token}"
+        )));
+    }
+}
+
 /// Reads the file and makes all checks that need no server.
 fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, ProgramError> {
     let wrong = |error: FileError| ProgramError::Setup(error.describe(file));
+    let unreadable = |error: io::Error| wrong(FileError::new(file_error(&error)));
+    if source::is_json(&args.file, args.format).map_err(unreadable)? {
+        check_options(args, FileFormat::Json)?;
+        return checked(Source::File(args.file.clone()), file);
+    }
     let bytes = read(&args.file).map_err(|error| wrong(FileError::new(file_error(&error))))?;
     let text = text_of(&bytes).map_err(wrong)?;
     let format = match args.format {
@@ -121,20 +186,7 @@ fn prepare(args: &ImportArgs, file: &str) -> Result<Prepared, ProgramError> {
             };
             prepared(rows)
         }
-        FileFormat::Json => {
-            let document = format::json(text).map_err(wrong)?;
-            let repeats = repeats(&document, file);
-            // repeats the server's checks, so that an error names the place in the file
-            document.into_incoming().map_err(|error| {
-                wrong(FileError { place: Some(error.place), ..FileError::new(error.message) })
-            })?;
-            Ok(Prepared {
-                body: text.as_bytes().to_vec().into(),
-                names: Names::default(),
-                notes: Vec::new(),
-                repeats,
-            })
-        }
+        FileFormat::Json => checked(Source::of(text.as_bytes().to_vec()), file),
         FileFormat::Subscriber => prepared(subscriber::read(text, args).map_err(wrong)?),
         FileFormat::Address => {
             let mut rows = address::read(text, args).map_err(wrong)?;
@@ -160,24 +212,6 @@ struct Rows {
     repeats: Vec<String>,
 }
 
-/// Warnings about addresses that a list of the document has twice. JSON has no useful lines, since an
-/// export is one line; the places are those of the errors about a document.
-fn repeats(document: &Document, file: &str) -> Vec<String> {
-    let mut first = HashMap::new();
-    let mut repeats = Vec::new();
-    for (at, entry) in document.ip_addresses.iter().enumerate() {
-        let earlier = *first.entry((entry.ip_access_control_list_sid, entry.address)).or_insert(at);
-        if earlier != at {
-            let prefix = entry.address;
-            repeats.push(format!(
-                "{file}: ip_addresses[{at}]: `{prefix}` is in the list twice, first in \
-                 ip_addresses[{earlier}]"
-            ));
-        }
-    }
-    repeats
-}
-
 fn records(commit: &Commit) -> Vec<Record> {
     let put = |write: &Write| match write {
         Write::Put(record) => Some(record.clone()),
@@ -189,9 +223,16 @@ fn records(commit: &Commit) -> Vec<Record> {
 fn prepared(rows: Rows) -> Result<Prepared, ProgramError> {
     let Rows { records, names, notes, repeats } = rows;
     let document = Document::of(&records, true).without_dates();
-    let body = serde_json::to_vec(&document);
-    let body = body.map_err(|error| ProgramError::Runtime(error.to_string()))?.into();
-    Ok(Prepared { body, names, notes, repeats })
+    let document = serde_json::to_vec(&document);
+    let document = document.map_err(|error| ProgramError::Runtime(error.to_string()))?;
+    Ok(Prepared { document: Source::of(document), names, notes, repeats })
+}
+
+/// A JSON document, after the checks that need no server.
+fn checked(document: Source, file: &str) -> Result<Prepared, ProgramError> {
+    let repeats = document.check(file);
+    let repeats = repeats.map_err(|error| ProgramError::Setup(error.describe(file)))?;
+    Ok(Prepared { document, names: Names::default(), notes: Vec::new(), repeats })
 }
 
 /// Refuses options that have no effect for the format.
@@ -245,20 +286,4 @@ fn text_of(bytes: &[u8]) -> Result<&str, FileError> {
         let lines = before.iter().filter(|byte| **byte == b'\n').count();
         FileError { line: u64::try_from(lines + 1).ok(), ..FileError::new("expected UTF-8") }
     })
-}
-
-/// A request body that reports its progress.
-struct Counted<'b> {
-    body: Cursor<&'b [u8]>,
-    progress: Progress,
-    done: usize,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.body.read(buffer)?;
-        self.done += count;
-        self.progress.at(self.done);
-        Ok(count)
-    }
 }

@@ -39,11 +39,17 @@ impl Progress {
 
     /// Reports that `done` of the total is done; prints at most once per interval.
     pub(crate) fn at(&mut self, done: usize) {
+        let (what, total, terminal) = (self.what, self.total, self.terminal);
+        self.show(|| describe(what, done, total, terminal));
+    }
+
+    /// Prints a text at most once per interval.
+    pub(crate) fn show(&mut self, text: impl FnOnce() -> String) {
         let now = Instant::now();
         if now < self.next {
             return;
         }
-        let text = describe(self.what, done, self.total, self.terminal);
+        let text = text();
         if self.terminal {
             self.next = now + REDRAW;
             self.drawn = true;

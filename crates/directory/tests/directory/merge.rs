@@ -8,7 +8,7 @@ use sip_authz::model::{
 };
 use sip_authz::{RoleSid, ServiceSid, TrunkSid};
 use sip_authz_directory::{
-    Directory, Incoming, IncomingCredential, IncomingRecord, MergeError, Merged, Secret,
+    Directory, Incoming, IncomingCredential, IncomingRecord, MergeError, Merged, Secret, Touched,
 };
 use sip_authz_store::{MemoryStore, Store};
 use sip_authz_testing::kit::*;
@@ -265,4 +265,41 @@ async fn a_merge_warns_of_users_without_a_hash_for_an_offered_algorithm() {
         let merged = directory.merge(vec![alice(with_password)], false).await.unwrap();
         assert_eq!((merged.changed, merged.warnings), (1, vec![]));
     }
+}
+
+/// alice has no hash for SHA-256, which the domain offers.
+#[tokio::test]
+async fn a_merge_warns_of_what_it_changes_and_parts_warn_at_the_end() {
+    let md5 = "0123456789abcdef0123456789abcdef".to_owned();
+    let user = |name: &str| {
+        let md5 = md5.clone();
+        alice(|user| {
+            user.sid = credential(LIST, name);
+            user.username = name.parse().unwrap();
+            user.secret = Some(Secret::Ha1(vec![(HashFunction::Md5, md5)]));
+        })
+    };
+    let whole_batch = || {
+        let mut batch = all();
+        batch[1] = user("alice");
+        batch.push(whole(policy_of(HOST, offering(&[Algorithm::Sha256]))));
+        batch
+    };
+    let directory = commands();
+    for (dry_run, new, warnings) in [(true, 6, 1), (false, 6, 1), (true, 0, 0), (false, 0, 0)] {
+        let merged = directory.merge(whole_batch(), dry_run).await.unwrap();
+        assert_eq!((merged.new, merged.warnings.len()), (new, warnings), "{merged:?}");
+    }
+
+    let mut touched = Touched::default();
+    for names in [["bob", "carol"], ["dan", "eve"]] {
+        let part = names.map(user).into();
+        let merged = directory.merge_part(part, &mut touched).await.unwrap();
+        assert_eq!((merged.new, merged.warnings), (2, vec![]));
+    }
+    assert!(!touched.is_full());
+    let warnings = directory.warnings(&touched).await.unwrap();
+    let [warning] = &*warnings else { panic!("{warnings:?}") };
+    assert!(warning.to_string().contains("and 5 users of CL"), "{warning}");
+    assert_eq!(directory.warnings(&Touched::default()).await.unwrap(), []);
 }

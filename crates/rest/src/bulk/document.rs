@@ -19,6 +19,16 @@ use sip_authz::{
 };
 use sip_authz_directory::{Incoming, IncomingRecord};
 
+/// An invalid entry of a document.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct DocumentError {
+    /// The path of the entry or field, such as `credentials[3].ha1`.
+    pub place: String,
+    /// The reason.
+    pub message: String,
+}
+
 /// The name and version of the document format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -29,7 +39,8 @@ pub enum Format {
     V1,
 }
 
-/// A document with records of all kinds.
+/// A document with records of all kinds. In the order of its arrays, each record refers only to records
+/// before it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
@@ -38,6 +49,9 @@ pub struct Document {
     /// The accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<AccountEntry>,
+    /// The roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleEntry>,
     /// The IP access control lists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip_access_control_lists: Vec<AccessListEntry>,
@@ -59,15 +73,21 @@ pub struct Document {
     /// The policies of domains and trunks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicyEntry>,
-    /// The roles.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<RoleEntry>,
     /// The mappings of lists to domains and trunks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mappings: Vec<MappingEntry>,
 }
 
 impl Document {
+    /// The document of these records. It has hashes of passwords and tokens only if `secrets` is set.
+    pub fn of<'r>(records: impl IntoIterator<Item = &'r Record>, secrets: bool) -> Self {
+        let mut document = Self::default();
+        for record in records {
+            document.push(record, secrets);
+        }
+        document
+    }
+
     /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Tests of the REST API against the field tables of Twilio's reference, through the router in process.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bulk;
 mod callers;
 mod decisions;
 mod edges;

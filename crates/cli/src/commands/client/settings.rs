@@ -30,7 +30,6 @@ pub(super) struct Address {
     pub(super) base: String,
     pub(super) origin: Origin,
     /// A PEM file with the only CA certificates to trust, and the name of the setting.
-    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS needs CAs"))]
     pub(super) ca: Option<(PathBuf, String)>,
 }
 
