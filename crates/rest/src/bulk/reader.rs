@@ -437,7 +437,7 @@ mod tests {
                 "{\"accounts\":[\n{\n\"x\":1}]}",
                 3,
                 "accounts[0].x",
-                "unknown field `x`, expected one of `sid`, `friendly_name`, `status`, `token_sha256`, `dates`",
+                "unknown field `x`, expected one of `sid`, `friendly_name`, `status`, `token_sha256`, `secondary_token_sha256`, `dates`",
             ),
             (
                 &format!("{{\"accounts\":[{{{sid}}},\n{{{sid},\"dates\":{{\"created\":7}}}}]}}"),
