@@ -6,7 +6,7 @@
 //! - It has a condition that only the first copy satisfies.
 //! - It creates or deletes keys with a random id that no process uses later.
 //! - It repeats an older report or request of its process. That never counts for more than the newer one, which the
-//!   process writes again.
+//!   process writes again. After the process has withdrawn its report, such a copy counts as that of a killed process.
 
 use std::future::Future;
 use std::sync::Arc;
