@@ -150,7 +150,7 @@ pub enum DirectoryError {
     )]
     Unlisted {
         /// The time until such an edge decides nothing more, if it has a lease.
-        seconds: u128,
+        seconds: u64,
     },
     /// Concurrent commits made every attempt fail. The caller can try again later.
     #[error("too many concurrent changes, try again later")]

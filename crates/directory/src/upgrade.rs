@@ -82,7 +82,7 @@ impl<S: Store> Directory<S> {
             let unlisted = self.store.unlisted_for().await?;
             if !unlisted.is_zero() {
                 return Err(DirectoryError::Unlisted {
-                    seconds: unlisted.as_millis().div_ceil(1_000),
+                    seconds: unlisted.as_secs() + u64::from(unlisted.subsec_nanos() > 0),
                 });
             }
             let raised = self.groups.alone(&ticket, (&self.store, &self.mirror), async || {
