@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(
             shown(1, edges),
             "the store has format 1; format 2 needs an upgrade of the edges below it\n\
-             north        format 2\n\
+             north       format 2\n\
              so\\u{a}uth  format 1  needs an upgrade"
         );
     }

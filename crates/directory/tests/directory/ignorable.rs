@@ -1,6 +1,7 @@
 //! A record has fields that this version ignores. The checksums of the store cover them, those of the records in memory
 //! do not.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -113,7 +114,8 @@ async fn a_change_of_such_a_record_loads_nothing_again() {
     let [ours, theirs] = [(); 2].map(|()| Directory::new(store.clone(), settings(), None));
     let names = async |directory: &Directory<Ignoring>| {
         let listing = directory.accounts(Page::first(9)).await.unwrap();
-        listing.rows.into_iter().map(|account| account.friendly_name).collect::<Vec<_>>()
+        let names = listing.rows.into_iter().map(|account| account.friendly_name);
+        names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
     };
     for directory in [&ours, &theirs] {
         assert_eq!(names(directory).await, ["later"]);
@@ -123,7 +125,7 @@ async fn a_change_of_such_a_record_loads_nothing_again() {
     ours.create_account("next").await.map(drop).unwrap();
     theirs.create_account("more").await.map(drop).unwrap();
     for directory in [&ours, &theirs] {
-        assert_eq!(names(directory).await, ["changed", "next", "more"]);
+        assert_eq!(names(directory).await, ["changed", "more", "next"]);
     }
     assert_eq!(store.loads.load(Ordering::Relaxed), 2, "one load of each process");
 }
