@@ -39,6 +39,7 @@ def expect(what, got, wanted):
 def connect(base, sid, token):
     client = Client(sid, token)
     client.api.base_url = client.trunking.base_url = client.chat.base_url = base
+    client.accounts.base_url = base
     return client
 
 
@@ -362,6 +363,31 @@ def accounts(client, base):
     return stranger
 
 
+def tokens(base, sid, token):
+    """A client takes up its secondary auth token before the first one stops working."""
+    def of(token):
+        client = connect(base, sid, token)
+        return client.accounts.v1, client.api.accounts(sid)
+
+    (v1, account), resource = of(token), "auth token"
+    refused(resource, 404, 20404, v1.auth_token_promotion().update)
+    refused(resource, 404, 20404, v1.secondary_auth_token().delete)
+    first = v1.secondary_auth_token().create()
+    expect("secondary token", (first.account_sid, len(first.secondary_auth_token)), (sid, 32))
+    refused(resource, 400, 20001, v1.secondary_auth_token().create)
+    expect("both tokens", [one.fetch().sid for one in (account, of(first.secondary_auth_token)[1])],
+           [sid, sid])
+    expect("secondary token deleted", v1.secondary_auth_token().delete(), True)
+    refused(resource, 401, 20003, of(first.secondary_auth_token)[1].fetch)
+    second = v1.secondary_auth_token().create().secondary_auth_token
+    promoted = of(second)[0].auth_token_promotion().update()
+    expect("promotion", (promoted.account_sid, promoted.auth_token), (sid, None))
+    refused(resource, 401, 20003, account.fetch)
+    expect("the new token", of(second)[1].fetch().sid, sid)
+    for operation, count in (("create", 2), ("update", 1), ("delete", 1)):
+        COUNTS[resource, operation] += count
+
+
 def paging(sip):
     """A listing over several pages stays correct while rows are created and deleted."""
     lists = sip.credential_lists.create(friendly_name="many")
@@ -431,6 +457,7 @@ def run(server, prefix):
             expect("domain deleted with its mappings", sip.domains(domain.sid).delete(), True)
             expect("trunk deleted with its lists", trunk.delete(), True)
             expect("list deleted", users.delete() and addresses.delete(), True)
+            tokens(base, sid, token)
         finally:
             process.kill()
 
