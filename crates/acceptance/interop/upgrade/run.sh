@@ -29,13 +29,16 @@ if [ ! -x "$old" ]; then
         exit 0
     fi
     mkdir -p "$target/upgrade/source"
-    git -C "$here" archive "$commit^{tree}" | tar -x -C "$target/upgrade/source"
+    # of the whole repository, not of this folder
+    git -C "$(git -C "$here" rev-parse --show-toplevel)" archive "$commit" |
+        tar -x -C "$target/upgrade/source"
     # shares the builds of the dependencies, and must not replace the program of this version
     (cd "$target/upgrade/source" &&
         cargo build --locked -p sip-authz-cli --features etcd --target-dir "$target")
     mv "$target/debug/sip-authz" "$old"
     rm -r "$target/upgrade/source"
 fi
+! "$old" upgrade --help >/dev/null 2>&1 || give_up "$old is not the earlier version"
 
 environment "$here/../../rest_client/requirements.txt"
 drive "$here/upgrade.py" "$old"
