@@ -5,8 +5,8 @@
 #   crates/acceptance/interop/upgrade/run.sh BINARY [VENV]
 #
 # BINARY needs the feature `etcd`. VENV is the virtual environment of the official Python client,
-# created if missing. The old version is built from git, with the debug builds of BINARY's folder, and kept there. A
-# clone without its commit cannot run the test, and says so.
+# created if missing. The old version is built from git beside BINARY's folder, and kept there. A clone without its commit
+# cannot run the test, and says so.
 #
 # Exit code: 0 all as expected or no history, 1 a step differs, 2 the test could not run.
 set -euo pipefail
@@ -32,11 +32,11 @@ if [ ! -x "$old" ]; then
     # of the whole repository, not of this folder
     git -C "$(git -C "$here" rev-parse --show-toplevel)" archive "$commit" |
         tar -x -C "$target/upgrade/source"
-    # shares the builds of the dependencies, and must not replace the program of this version
-    (cd "$target/upgrade/source" &&
-        cargo build --locked -p sip-authz-cli --features etcd --target-dir "$target")
-    mv "$target/debug/sip-authz" "$old"
-    rm -r "$target/upgrade/source"
+    # cargo takes crates of two versions of a workspace for the same, so they have folders of their own
+    (cd "$target/upgrade/source" && CARGO_PROFILE_DEV_DEBUG=0 \
+        cargo build --locked -p sip-authz-cli --features etcd --target-dir "$target/upgrade/build")
+    mv "$target/upgrade/build/debug/sip-authz" "$old"
+    rm -r "$target/upgrade/source" "$target/upgrade/build"
 fi
 ! "$old" upgrade --help >/dev/null 2>&1 || give_up "$old is not the earlier version"
 
