@@ -9,7 +9,7 @@ use sip_authz_store::{
     StoreError, StoreSnapshot, Sum,
 };
 
-use super::{CALLERS, LEASE, after};
+use super::{CALLERS, EDGES, LEASE, after};
 
 /// Whether each account is active, and whether its list is mapped.
 type States = [(bool, bool); CALLERS];
@@ -148,8 +148,12 @@ impl Storage {
         self.inner.follow(from).await
     }
 
-    /// Makes a backup. It lacks the report of this edge, as if the edge joined later.
+    /// Makes a backup. It lacks the report of this edge, as if the edge joined later. None is made before the edge
+    /// without a lease has reported: after a restore it could not be found.
     pub(crate) async fn back_up(&mut self, without: usize) {
+        if !self.edges.contains_key(&format!("edge {}", EDGES - 1)) {
+            return;
+        }
         let StoreSnapshot { records, .. } = self.inner.load().await.unwrap();
         let mut edges = self.edges.clone();
         edges.remove(&format!("edge {without}"));
