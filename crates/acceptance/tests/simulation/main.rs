@@ -247,7 +247,7 @@ async fn write(world: Arc<World>, writer: Owner) {
     let time = world.time.clone();
     loop {
         time.ms(20 + time.below(800)).await;
-        if time.chance(5) {
+        if time.chance(30) {
             let _ = directory.finish_upgrade().await;
         }
         let Ok(head) = link.head().await else { continue };
