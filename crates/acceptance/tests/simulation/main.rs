@@ -279,7 +279,8 @@ async fn write(world: Arc<World>, writer: Owner) {
         let Some(sum) = world.storage().sum_of(number) else { continue };
         if revokes && time.chance(60) {
             let limit = Duration::from_secs(u64::from(1 + time.below(9)));
-            match directory.confirm(limit).await {
+            // a restore since the commit may have undone it
+            match directory.confirm_since(head.incarnation, limit).await {
                 Ok(Confirmation::Everywhere) => {
                     world.storage().confirmed(number, sum);
                     world.tally.lock().unwrap().confirmed += 1;
