@@ -189,7 +189,7 @@ async fn a_commit_that_meets_a_restore_writes_nothing() {
         // a later write finds the other end closed
         let _ = reached.send(());
         // the other tasks of this thread go on elsewhere
-        tokio::task::block_in_place(|| drop(go_on.lock().unwrap().recv()));
+        let _ = tokio::task::block_in_place(|| go_on.lock().unwrap().recv());
         true
     });
     let late = EtcdStore::new(&options).unwrap();
