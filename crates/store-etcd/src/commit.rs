@@ -15,7 +15,7 @@ use etcd_client::{
 
 use super::history::{History, Seen};
 use super::layout::State;
-use super::link::At;
+use super::link::{At, unexpected};
 use super::payload::{self, Entry};
 use super::race::Request;
 use super::random::{new_id, random};
@@ -52,7 +52,7 @@ impl Etcd {
             let before = self.seen();
             let read = self.link.read(&[self.layout.head(), self.layout.history()], None).await?;
             let [head, history] = read.values.as_slice() else {
-                return Err(StoreError::Other("unexpected response from etcd".to_owned()));
+                return Err(unexpected());
             };
             let at = At { cluster: read.cluster, revision: read.revision };
             if let Some(state) = self.state_of(before, head.as_ref(), history.as_ref(), at).await? {
@@ -109,7 +109,7 @@ impl Etcd {
             _ => (head.format, None),
         };
         format.check_writes(&commit)?;
-        self.commit_as(head, commit, (format, no_newcomers)).await
+        self.commit_as(head, commit, format, no_newcomers).await
     }
 
     /// Raises the format of the store, as a commit without writes.
@@ -124,7 +124,7 @@ impl Etcd {
             // one has reported since the caller looked
             return Ok(CommitOutcome::Conflict);
         }
-        self.commit_as(head, Commit::new(), (format, Some(no_newcomers))).await
+        self.commit_as(head, Commit::new(), format, Some(no_newcomers)).await
     }
 
     /// Makes a commit in a store that has `format` from then on, if no edge has joined that does not support it.
@@ -132,7 +132,8 @@ impl Etcd {
         &self,
         head: Head,
         commit: Commit,
-        (format, no_newcomers): (Format, Option<Compare>),
+        format: Format,
+        no_newcomers: Option<Compare>,
     ) -> Result<CommitOutcome, StoreError> {
         let (mut state, revision) = self.settled().await?;
         if state.head != head {
@@ -203,7 +204,7 @@ impl Etcd {
         let put = vec![TxnOp::put(mark.clone(), "", None), TxnOp::get(mark.clone(), None)];
         let answer = self.link.write(Txn::new().and_then(put)).await?.op_responses();
         let Some(TxnOpResponse::Get(found)) = answer.get(1) else {
-            return Err(StoreError::Other("unexpected response from etcd".to_owned()));
+            return Err(unexpected());
         };
         let created = found.kvs().first().map_or(0, KeyValue::create_revision);
         let marked = Compare::create_revision(mark.clone(), CompareOp::Equal, created);
@@ -345,7 +346,7 @@ impl Etcd {
                 let state = state_in(head.kvs().first(), history.kvs().first())?;
                 Ok(WriteResult::Rejected(Box::new(state)))
             }
-            _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
+            _ => Err(unexpected()),
         }
     }
 

@@ -14,13 +14,11 @@ use std::collections::HashMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use etcd_client::{
-    Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, TxnResponse,
-};
+use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnResponse};
 use serde::{Deserialize, Serialize};
 
 use super::layout::EdgeKey;
-use super::link::At;
+use super::link::{At, found, unexpected};
 use super::namesakes::{Namesakes, Other, Report};
 use super::{Etcd, StoreError};
 use sip_authz_store::{Edge, Format, Head, Incarnation, Sum};
@@ -106,6 +104,19 @@ impl StoredApi {
 /// The newest format of an edge in its key. None if it is unreadable, as for an edge that writes none.
 fn read_format(value: &KeyValue) -> Option<Format> {
     Format::new(str::from_utf8(value.value()).ok()?.parse().ok()?)
+}
+
+/// The readable values of a key of all processes, by the rest of their keys behind `prefix`.
+fn by_process<T>(
+    found: &[KeyValue],
+    prefix: &[u8],
+    read: impl Fn(&KeyValue) -> Option<T>,
+) -> HashMap<Vec<u8>, T> {
+    let of = |value| {
+        let rest = KeyValue::key(value).strip_prefix(prefix)?;
+        Some((rest.to_vec(), read(value)?))
+    };
+    found.iter().filter_map(of).collect()
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
@@ -242,14 +253,9 @@ impl Etcd {
                 _ => self.link.write(all.clone()).await?,
             };
             let at = At::of(answer.header());
-            let mut read =
-                answer.op_responses().into_iter().skip(count).map(|answer| match answer {
-                    TxnOpResponse::Get(mut answer) => Ok(answer.take_kvs()),
-                    _ => Err(StoreError::Other("unexpected response from etcd".to_owned())),
-                });
-            let mut next = || read.next().unwrap_or_else(|| Ok(Vec::new()));
-            let (head, history) = (next()?, next()?);
-            let keys = [next()?, next()?, next()?, next()?];
+            let Ok([head, history, keys @ ..]) = <[_; 6]>::try_from(found(&answer, count)?) else {
+                return Err(unexpected());
+            };
             // after a restore, the next answer is of the restored store
             if let Some(state) = self.state_of(before, head.first(), history.first(), at).await? {
                 return Ok(Found { head: state.head, revision: at.revision, keys });
@@ -326,17 +332,24 @@ impl Etcd {
 
     /// The edges, and the revision as of which their reports were read.
     async fn edges_at(&self) -> Result<(Vec<Edge>, i64), StoreError> {
-        let reports = self.layout.all_edges(EdgeKey::Report);
-        let found = self.link.get(reports.clone(), GetOptions::new().with_prefix()).await?;
-        let heads = self.by_process(EdgeKey::Applied, StoredHead::read).await?;
-        let urls = self.by_process(EdgeKey::Api, StoredApi::read).await?;
-        let formats = self.by_process(EdgeKey::Format, read_format).await?;
+        let prefixes = EdgeKey::ALL.map(|key| self.layout.all_edges(key));
+        let all =
+            |prefix: &Vec<u8>| TxnOp::get(prefix.clone(), Some(GetOptions::new().with_prefix()));
+        let reads: Vec<_> = prefixes.iter().map(all).collect();
+        let answer = self.link.read_by(Txn::new().and_then(reads)).await?;
+        let Ok([reports, heads, urls, formats]) = <[_; 4]>::try_from(found(&answer, 0)?) else {
+            return Err(unexpected());
+        };
+        let [of_reports, of_heads, of_urls, of_formats] = &prefixes;
+        let heads = by_process(&heads, of_heads, StoredHead::read);
+        let urls = by_process(&urls, of_urls, StoredApi::read);
+        let formats = by_process(&formats, of_formats, read_format);
         let edge = |value: &KeyValue| {
             let written = StoredReport::read(value)?;
-            let rest = value.key().strip_prefix(reports.as_slice()).unwrap_or_default();
+            let rest = value.key().strip_prefix(of_reports.as_slice()).unwrap_or_default();
             let api = urls.get(rest).cloned();
             let newest_format = formats.get(rest).copied().unwrap_or_default();
-            // A head that is read later can be newer than the report. Earlier versions report a number alone.
+            // earlier versions report a number alone
             let unknown = Head { number: written.applied, ..Head::default() };
             let applied = heads.get(rest).copied().unwrap_or(unknown);
             let rest = String::from_utf8_lossy(rest);
@@ -344,23 +357,8 @@ impl Etcd {
             self.saw_lease(written.lease_ms.unwrap_or_default());
             Ok(Edge { name, applied, lease: written.lease(), api, newest_format })
         };
-        let edges: Result<Vec<_>, StoreError> = found.kvs().iter().map(edge).collect();
-        Ok((edges?, At::of(found.header()).revision))
-    }
-
-    /// The readable values of this key of all processes, by the rest of their keys.
-    async fn by_process<T>(
-        &self,
-        key: EdgeKey,
-        read: impl Fn(&KeyValue) -> Option<T>,
-    ) -> Result<HashMap<Vec<u8>, T>, StoreError> {
-        let prefix = self.layout.all_edges(key);
-        let found = self.link.get(prefix.clone(), GetOptions::new().with_prefix()).await?;
-        let of = |value| {
-            let rest = KeyValue::key(value).strip_prefix(prefix.as_slice())?;
-            Some((rest.to_vec(), read(value)?))
-        };
-        Ok(found.kvs().iter().filter_map(of).collect())
+        let edges: Result<Vec<_>, StoreError> = reports.iter().map(edge).collect();
+        Ok((edges?, At::of(answer.header()).revision))
     }
 
     /// Takes a value of the key that [`Self::await_reports`] writes. An unreadable one is none: it only decides when

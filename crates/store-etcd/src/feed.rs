@@ -15,9 +15,9 @@ use super::link::failed;
 use super::{Etcd, StoreError, payload};
 use sip_authz_store::{CommitEntry, Feed, Head, Incarnation};
 
-/// After a watch has been silent for this long, the feed checks that the node is alive. 1,000 edges without commits then
-/// take a tenth of a processor of three nodes (etcd 3.4): as much as with 5 s, since HTTP/2 then sends pings. With 1 s
-/// they take a fifth.
+/// After a watch has been silent for this long, the feed checks that the node is alive. For 1,000 edges without commits,
+/// three nodes (etcd 3.4) then use a tenth of a processor. With 5 s they use as much, since HTTP/2 then sends pings. With
+/// 1 s they use a fifth.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The time limit for the answer to that check, which the node gives by itself, and for a new watch.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(1);

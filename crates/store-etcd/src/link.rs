@@ -5,8 +5,8 @@
 //!
 //! - It has a condition that only the first copy satisfies.
 //! - It creates or deletes keys with a random id that no process uses later.
-//! - It repeats an older report or request of its process. That never counts for more than the newer one, which the
-//!   process writes again. After the process has withdrawn its report, such a copy counts as that of a killed process.
+//! - It repeats an older report or request of its process. The older one never counts for more than the newer one, and
+//!   the process writes the newer one again. After the process has withdrawn its report, such a copy counts as that of a killed process.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -278,15 +278,27 @@ impl Link {
             if read.revision == 0 {
                 read.revision = at.revision;
             }
-            for answer in answer.op_responses() {
-                let TxnOpResponse::Get(mut answer) = answer else {
-                    return Err(StoreError::Other("unexpected response from etcd".to_owned()));
-                };
-                read.values.push(answer.take_kvs().into_iter().next());
-            }
+            let values = found(&answer, 0)?;
+            read.values.extend(values.into_iter().map(|values| values.into_iter().next()));
         }
         Ok(read)
     }
+}
+
+/// What the reads of a transaction have found, from the operation with the index `first` on.
+pub(super) fn found(answer: &TxnResponse, first: usize) -> Result<Vec<Vec<KeyValue>>, StoreError> {
+    let reads = answer.op_responses().into_iter().skip(first);
+    reads
+        .map(|read| match read {
+            TxnOpResponse::Get(mut read) => Ok(read.take_kvs()),
+            _ => Err(unexpected()),
+        })
+        .collect()
+}
+
+/// The error of an answer that does not fit its request.
+pub(super) fn unexpected() -> StoreError {
+    StoreError::Other("unexpected response from etcd".to_owned())
 }
 
 fn kv(client: &Client) -> KvClient {
