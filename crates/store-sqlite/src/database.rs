@@ -199,7 +199,9 @@ impl Database {
                 must_restart: true,
             });
         }
-        schema::migrate(&transaction, format)?;
+        if format > self.head.format {
+            schema::migrate(&transaction, format)?;
+        }
         let written = write(&transaction, Head { format, ..self.head }, commit)?;
         transaction
             .commit()
@@ -213,7 +215,7 @@ impl Database {
 /// A written commit.
 struct Written {
     head: Head,
-    /// The checksums of the records that it puts, and of those that it replaces or deletes.
+    /// For each write, the checksum of the record that it puts, and of the one that it replaces or deletes.
     put: Vec<Option<Sum>>,
     replaced: Vec<Option<Sum>>,
 }

@@ -52,8 +52,12 @@ pub(super) fn create(connection: &mut Connection) -> Result<(), StoreError> {
 
 /// Migrates a file to this format, in the transaction of the caller. One of this format or a later one stays as it is.
 pub(super) fn migrate(transaction: &Transaction<'_>, to: Format) -> Result<(), StoreError> {
+    run(transaction, MIGRATIONS.get(..to.number() as usize).unwrap_or(&MIGRATIONS))
+}
+
+fn run(transaction: &Transaction<'_>, migrations: &[&str]) -> Result<(), StoreError> {
     let done = usize::try_from(pragma(transaction, "user_version")?).unwrap_or_default();
-    for (place, migration) in MIGRATIONS.iter().enumerate().take(to.number() as usize).skip(done) {
+    for (place, migration) in migrations.iter().enumerate().skip(done) {
         transaction.execute_batch(migration).map_err(failed)?;
         transaction.pragma_update(None, "user_version", place + 1).map_err(failed)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
@@ -90,13 +94,26 @@ mod tests {
             transaction.commit().unwrap();
             assert_eq!(format(&connection), Ok(to));
         }
-        connection.execute_batch("INSERT INTO records VALUES ('k', '{}')").unwrap();
+        // a later release continues from there
+        let later = ["", "", "ALTER TABLE records ADD COLUMN note TEXT"];
+        let transaction = connection.transaction().unwrap();
+        run(&transaction, &later).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(pragma(&connection, "user_version"), Ok(3));
+        connection.execute_batch("INSERT INTO records VALUES ('k', '{}', 'n')").unwrap();
     }
 
     #[test]
-    fn a_migration_that_is_rolled_back_changes_nothing() {
+    fn a_failed_migration_changes_nothing() {
         let mut connection = Connection::open_in_memory().unwrap();
         create(&mut connection).unwrap();
+        let half = ["", "CREATE TABLE half (x); CREATE TABLE records (x)"];
+        let transaction = connection.transaction().unwrap();
+        assert!(run(&transaction, &half).is_err());
+        drop(transaction);
+        assert_eq!(pragma(&connection, "user_version"), Ok(1));
+        assert!(connection.execute_batch("SELECT * FROM half").is_err());
+        // nor one whose commit does not happen
         let transaction = connection.transaction().unwrap();
         migrate(&transaction, Format::NEWEST).unwrap();
         assert_eq!(format(&transaction), Ok(Format::NEWEST));
