@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,8 +26,8 @@ import requests  # noqa: E402  a dependency of the client
 from twilio.http.http_client import TwilioHttpClient  # noqa: E402
 from twilio.rest import Client  # noqa: E402
 
-# the machine may be busy
-PATIENCE = 120
+from steps import ALONE, PATIENCE, Failed, Table, free_port, until  # noqa: E402
+
 # the lease of the edge whose network is cut
 LEASE = 12
 DOMAINS = [f"d{n}.example.com" for n in range(6)]
@@ -37,7 +36,6 @@ SOON = {"Wait": "applied", "WaitSeconds": "8"}
 LATE = "late.example.com"
 # the address of etcd, and of the edge in the other network namespace
 HERE, THERE = "192.0.2.1", "192.0.2.2"
-ALONE = "127.0.0.1"
 
 PROBE = """
 import socket, sys
@@ -56,43 +54,12 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 """
 
 
-class Failed(Exception):
-    """The test could not run."""
-
-
-class Table:
-    """The steps, printed when they end."""
-
-    def __init__(self):
-        self.steps = self.failed = 0
-
-    def step(self, step, expected, got):
-        same = expected == got
-        self.steps += 1
-        self.failed += not same
-        print(f"{step:64} {got!s:28} {'ok' if same else f'FAILED, not {expected}'}", flush=True)
-
-
 def run(*command, **more):
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                            timeout=PATIENCE, **more)
     if ended.returncode != 0:
         raise Failed(f"{' '.join(map(str, command))}: {ended.stderr.strip()}")
     return ended.stdout
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind((ALONE, 0))
-        return s.getsockname()[1]
-
-
-def until(expected, ask):
-    """Calls `ask` until it returns the expected value or the time is up. Returns the last value."""
-    end = time.monotonic() + PATIENCE
-    while (got := ask()) != expected and time.monotonic() < end:
-        time.sleep(0.05)
-    return got
 
 
 def certificates(folder, address):
