@@ -32,6 +32,7 @@ pub mod many_records;
 pub mod message_oracle;
 pub mod probes;
 pub mod proxy_world;
+mod reads_of;
 #[cfg(feature = "directory")]
 pub mod site;
 pub mod torture;

@@ -235,26 +235,7 @@ impl Store for Scripted {
         self.inner.head().await
     }
 
-    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
-        self.inner.find(lookup).await
-    }
-
-    async fn range(
-        &self,
-        collection: Collection,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.inner.range(collection, after, limit).await
-    }
-
-    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
-        self.inner.count(collection).await
-    }
+    crate::reads_of!(self => self.inner);
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.inner.commit(head, commit).await

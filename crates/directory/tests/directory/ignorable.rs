@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sip_authz::AccountSid;
-use sip_authz::model::{AccountStatus, Commit, Key, Record};
+use sip_authz::model::{AccountStatus, Commit, Key};
 use sip_authz_directory::{Directory, Page};
 use sip_authz_store::{
-    Collection, CommitEntry, CommitOutcome, Feed, Format, Head, Incarnation, LocalFeed, Lookup,
-    MemoryStore, Store, StoreError, StoreSnapshot, Sum,
+    CommitEntry, CommitOutcome, Feed, Format, Head, Incarnation, LocalFeed, MemoryStore, Store,
+    StoreError, StoreSnapshot, Sum,
 };
 use sip_authz_testing::site::settings;
 
@@ -57,26 +57,7 @@ impl Store for Ignoring {
         Ok(self.of(self.inner.head().await?))
     }
 
-    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        self.inner.get(key).await
-    }
-
-    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
-        self.inner.find(lookup).await
-    }
-
-    async fn range(
-        &self,
-        collection: Collection,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.inner.range(collection, after, limit).await
-    }
-
-    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
-        self.inner.count(collection).await
-    }
+    sip_authz_testing::reads_of!(self => self.inner);
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         let before = self.inner.head().await?;

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sip_authz::model::{Commit, Key, Record};
+use sip_authz::model::Commit;
 use sip_authz_directory::{Directory, DirectoryError, Page};
 use sip_authz_store::{
-    Collection, CommitEntry, CommitOutcome, Feed, Format, Head, LocalFeed, Lookup, MemoryStore,
-    Store, StoreError, StoreSnapshot,
+    CommitEntry, CommitOutcome, Feed, Format, Head, LocalFeed, MemoryStore, Store, StoreError,
+    StoreSnapshot,
 };
 use sip_authz_testing::site::settings;
 
@@ -52,26 +52,7 @@ impl Store for Restorable {
         self.now().head().await
     }
 
-    async fn get(&self, key: Key) -> Result<Option<Record>, StoreError> {
-        self.now().get(key).await
-    }
-
-    async fn find(&self, lookup: Lookup) -> Result<Option<Record>, StoreError> {
-        self.now().find(lookup).await
-    }
-
-    async fn range(
-        &self,
-        collection: Collection,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.now().range(collection, after, limit).await
-    }
-
-    async fn count(&self, collection: Collection) -> Result<usize, StoreError> {
-        self.now().count(collection).await
-    }
+    sip_authz_testing::reads_of!(self => self.now());
 
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.now().commit(head, commit).await
