@@ -25,6 +25,7 @@ mod http_bounds;
 mod import;
 #[cfg(unix)]
 mod keys;
+mod large_import;
 mod lifecycle;
 mod limits;
 mod lines;
