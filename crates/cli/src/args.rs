@@ -146,7 +146,7 @@ pub(crate) enum Command {
     /// End an upgrade: raise the format of the store of a running server.
     ///
     /// A new version of the program reads and writes the store of the version before, so edges can be upgraded
-    /// one by one, and can go back. What the new version adds to the store must wait until all edges have it.
+    /// one by one, and can go back. New kinds of records and fields wait until all edges have the new version.
     /// `finish` then raises the format of the store.
     #[command(after_help = ADMIN_HELP)]
     Upgrade(UpgradeArgs),

@@ -51,7 +51,7 @@ pub use self::reader::{DocumentReader, ReadEntry, ReadError};
 pub use self::value::{ListSid, Secret, Stamp, TargetSid};
 
 /// The media type of an import's progress.
-const LINES: &str = "application/x-ndjson";
+pub const LINES: &str = "application/x-ndjson";
 
 /// The result of an import, or of its dry run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use super::bulk::LINES;
 use super::error::{ErrorBody, Json};
 use super::form::{Param, ParamForm};
 use super::operation::{Access, Operation, Verb};
@@ -105,7 +106,7 @@ impl Document {
         let mut result = body("The result of the import", imported());
         // one JSON value on each line
         let lines = ContentBuilder::new().schema(Some(typed(Type::String))).build();
-        result.content.insert("application/x-ndjson".to_owned(), lines);
+        result.content.insert(LINES.to_owned(), lines);
         let import = described("all records", name("import"), "Import: all records (admin)".into())
             .parameter(query(&Param::flag("dry_run")))
             .parameter(query(&Param::text("resume")))

@@ -11,6 +11,7 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sip_authz::model::{Commit, Record, Write};
@@ -112,7 +113,7 @@ fn send(
         };
         let (body, size) = document.open().map_err(unreadable)?;
         let mut meter = Meter::new(size);
-        let sent = std::sync::Arc::clone(&meter.sent);
+        let sent = Arc::clone(&meter.sent);
         let error = match client.import(&path, body, &sent, &mut meter) {
             Ok(mut answer) => {
                 answer.new += earlier.new;
@@ -280,7 +281,7 @@ fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 
 /// The file as text, without a byte order mark.
 fn text_of(bytes: &[u8]) -> Result<&str, FileError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(source::BYTE_ORDER_MARK).unwrap_or(bytes);
     str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
         let lines = before.iter().filter(|byte| **byte == b'\n').count();

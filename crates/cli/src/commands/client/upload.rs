@@ -1,4 +1,4 @@
-//! Sends an import, and reads its progress meanwhile. That needs both directions of a connection at once.
+//! Sends an import, and reads its progress meanwhile, which needs both directions of a connection at once.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use sip_authz_rest::bulk::{ImportAnswer, ImportFailure, ImportLine, ImportProgress};
+use sip_authz_rest::bulk::{ImportAnswer, ImportFailure, ImportLine, ImportProgress, LINES};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -21,8 +21,6 @@ use super::{CONNECT_TIME, Client, Failure, MAX_ANSWER};
 use crate::hops::tls::{Connector, HopStream};
 use crate::system::api_url::ApiUrl;
 
-/// The media type of answers with progress.
-const LINES: &str = "application/x-ndjson";
 /// The most bytes that are read from the file at once.
 const PIECE: usize = 64 << 10;
 /// The longest line of an answer in bytes.

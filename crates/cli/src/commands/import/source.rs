@@ -18,7 +18,7 @@ use crate::system::words::file_error;
 const PIECE: usize = 64 << 10;
 /// The number of addresses that are remembered to notice that a list has one twice.
 const REMEMBERED: usize = 100_000;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A document that can be read several times.
 pub(super) enum Source {
