@@ -211,7 +211,8 @@ impl<S: Store> Directory<S> {
             _ => None,
         };
         let token = TokenHash(Sha256::digest(token).into());
-        let account = found.as_ref().cloned().unwrap_or_else(|| Account::new(sid));
+        let unknown = Account::new(sid);
+        let account = found.as_ref().unwrap_or(&unknown);
         let is_right = account.has_token(token) && account.status == AccountStatus::Active;
         Ok(found.filter(|_| is_right).map(|account| Login { account, token }))
     }

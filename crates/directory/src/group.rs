@@ -358,17 +358,17 @@ impl Line {
         }
         let OpenGroup { group, commands, .. } = mem::take(&mut self.open);
         let (tickets, commits): (Vec<_>, Vec<_>) = commands.into_iter().unzip();
-        let commit = merge(commits, &self.base);
+        let commit = Arc::new(merge(commits, &self.base));
         let head = self.base.head();
         if commit.is_empty() {
             // its commands undo each other
             return Ended(vec![(group, tickets, Outcome::Committed(head))]);
         }
-        let after = match self.base.after(commit.clone()) {
+        let after = match self.base.after(&commit) {
             Ok((after, _)) => after,
             Err(error) => return self.refused(group, tickets, error),
         };
-        let store = Arc::clone(store);
+        let (store, commit) = (Arc::clone(store), Arc::unwrap_or_clone(commit));
         let commit = async move { store.commit(head, commit).await }.boxed().shared();
         self.tip = after.clone();
         self.writing = Some(Writing { group, tickets, after, commit });

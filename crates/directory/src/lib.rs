@@ -204,7 +204,7 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError::Store`].
     pub async fn records(&self) -> Result<Records, DirectoryError> {
-        self.read(|view| Ok(view.records.clone())).await
+        Ok(self.mirror.at_head(&self.store).await?)
     }
 
     /// Commits a batch of records with their SIDs and dates, all or none, if it keeps the rules. It does

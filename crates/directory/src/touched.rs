@@ -14,7 +14,7 @@ const MAX_NOTED: usize = 100_000;
 /// The number of users beyond which no target is added to a snapshot that looks for warnings.
 const USERS_AT_ONCE: usize = 50_000;
 
-/// What merges have changed, as far as [warnings](super::Directory::warnings) depend on it. It holds at most
+/// The changes of merges that [warnings](super::Directory::warnings) depend on. It holds at most
 /// 100,000 domains, trunks and lists, about 5 MB.
 #[derive(Clone, Debug, Default)]
 pub struct Touched {
@@ -26,7 +26,7 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// What this commit changes.
+    /// The changes of this commit.
     pub(super) fn by(commit: &Commit) -> Self {
         let mut touched = Self::default();
         for write in commit.writes() {

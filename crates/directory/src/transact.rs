@@ -7,7 +7,7 @@ use super::group::{Planned, Settled};
 use super::view::View;
 use super::{Directory, DirectoryError};
 use sip_authz::model::{Commit, Key, Record};
-use sip_authz_store::{Head, Records, Store};
+use sip_authz_store::{Head, Store};
 
 /// The most attempts of a command when commits of other processes come in between.
 pub(super) const ATTEMPTS: u32 = 16;
@@ -65,7 +65,7 @@ impl<S: Store> Directory<S> {
         loop {
             // A caller that was cancelled after its commit did not wait until it was applied. So each
             // command waits first; otherwise such callers could commit faster than the follower applies.
-            let confirmed = self.confirmed().await?;
+            let confirmed = self.records().await?;
             self.wait_until_applied(confirmed.head()).await?;
             let shared = (&self.store, &self.mirror);
             let settled =
@@ -119,13 +119,8 @@ impl<S: Store> Directory<S> {
         &self,
         read: impl FnOnce(View<'_>) -> Result<T, DirectoryError>,
     ) -> Result<T, DirectoryError> {
-        let records = self.confirmed().await?;
+        let records = self.records().await?;
         read(View::of(&records))
-    }
-
-    /// All records, as of the store's head at the time of the call or of a newer one.
-    pub(super) async fn confirmed(&self) -> Result<Records, DirectoryError> {
-        Ok(self.mirror.at_head(&self.store).await?)
     }
 
     /// Waits until the authorizer of this process has applied this head.

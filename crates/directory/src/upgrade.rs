@@ -42,7 +42,7 @@ impl<S: Store> Directory<S> {
     ///
     /// [`DirectoryError::Store`].
     pub async fn formats(&self) -> Result<Formats, DirectoryError> {
-        let head = self.confirmed().await?.head();
+        let head = self.records().await?.head();
         self.formats_at(head).await
     }
 
@@ -69,7 +69,7 @@ impl<S: Store> Directory<S> {
         // newer commands of this process wait
         let ticket = self.groups.first_ticket();
         for attempt in 1..=ATTEMPTS {
-            let head = self.confirmed().await?.head();
+            let head = self.records().await?.head();
             let formats = self.formats_at(head).await?;
             if formats.store >= formats.newest {
                 return Ok(formats);

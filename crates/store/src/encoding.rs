@@ -112,13 +112,14 @@ pub fn key(key: Key) -> String {
 pub fn decode_key(text: &str) -> Result<Key, EncodingError> {
     // the message must not grow with the text
     let excerpt = || text.chars().take(100).collect::<String>();
-    let error = || EncodingError::new(excerpt(), "invalid key");
-    if is_later_kind(text) {
-        return Err(EncodingError::newer(excerpt(), "unknown kind of record"));
+    match key_of(text) {
+        // `parse` accepts the digits of a SID in either case, but the encoding has one
+        Some(found) if key(found) == text => Ok(found),
+        None if is_later_kind(text) => {
+            Err(EncodingError::newer(excerpt(), "unknown kind of record"))
+        }
+        _ => Err(EncodingError::new(excerpt(), "invalid key")),
     }
-    let found = key_of(text).ok_or_else(error)?;
-    // `parse` accepts the digits of a SID in either case, but the encoding has one
-    if key(found) == text { Ok(found) } else { Err(error()) }
 }
 
 /// Whether the kind of a key is a number that later versions may use.

@@ -100,7 +100,7 @@ impl Store for MemoryStore {
     async fn commit(&self, head: Head, commit: Commit) -> Result<CommitOutcome, StoreError> {
         self.write(head, |records| {
             head.next_format().check_writes(&commit)?;
-            records.after(commit)
+            records.after(&Arc::new(commit))
         })
     }
 

@@ -80,16 +80,16 @@ impl Records {
     /// # Errors
     ///
     /// [`StoreError::Corrupt`] if a record cannot be encoded.
-    pub fn after(&self, commit: Commit) -> Result<(Self, CommitEntry), StoreError> {
+    pub fn after(&self, commit: &Arc<Commit>) -> Result<(Self, CommitEntry), StoreError> {
         let (mut put, mut replaced) = (Vec::new(), Vec::new());
         for write in commit.writes() {
             put.push(Sum::of_write(write)?);
             replaced.push(self.get(write.key()).map(Sum::of).transpose()?);
         }
-        let head = self.head.after(&commit, &put, &replaced)?;
-        let after = Self { head, ..self.with(&commit) };
-        let (put, replaced) = (put.into(), replaced.into());
-        Ok((after, CommitEntry { head, commit: Arc::new(commit), put, replaced }))
+        let head = self.head.after(commit, &put, &replaced)?;
+        let after = Self { head, ..self.with(commit) };
+        let (commit, put, replaced) = (Arc::clone(commit), put.into(), replaced.into());
+        Ok((after, CommitEntry { head, commit, put, replaced }))
     }
 
     /// The same records after a commit that raises the format, and its entry for feeds.
